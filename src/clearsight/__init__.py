@@ -1,0 +1,45 @@
+"""clearsight: fine-tune, debug, evaluate and serve image classifiers on your own machine.
+
+Public names are resolved on first use, so `import clearsight` loads neither torch nor anything else that is heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from clearsight.core.bundle import Bundle as Bundle
+    from clearsight.core.errors import ClearsightError as ClearsightError
+    from clearsight.core.recipe import Recipe as Recipe
+    from clearsight.core.run import Run as Run
+    from clearsight.workflow.evaluate import evaluate as evaluate
+    from clearsight.workflow.fit import fit as train
+    from clearsight.workflow.load import load as load
+    from clearsight.workflow.predict import predict as predict
+
+_PUBLIC = {
+    "Bundle": "clearsight.core.bundle:Bundle",
+    "ClearsightError": "clearsight.core.errors:ClearsightError",
+    "Recipe": "clearsight.core.recipe:Recipe",
+    "Run": "clearsight.core.run:Run",
+    "evaluate": "clearsight.workflow.evaluate:evaluate",
+    "load": "clearsight.workflow.load:load",
+    "predict": "clearsight.workflow.predict:predict",
+    "train": "clearsight.workflow.fit:fit",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,209 @@
+"""A dataset as values: which pictures there are, their labels and splits; never their pixels.
+
+A reader lists; `Dataset` freezes. Pixels come from `Source.read(locator)` when somebody asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.errors import BadChoice, BadData
+
+Split = Literal["train", "valid", "test", "predict"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test", "predict")
+
+Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """Something a person should know about their data: a stable `code`, a sentence, and the paths it is about."""
+
+    code: str
+    text: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What a reader found: `label` is the class name, `split` a name of SPLITS; None where the data does not say."""
+
+    locator: str
+    label: str | None
+    split: Split | None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Opened data. `read` may be called from several threads at once."""
+
+    def read(self, locator: str) -> bytes | Pixels:
+        """The encoded file, or decoded RGB pixels (H, W, 3) uint8 where the format stores pixels."""
+        ...
+
+    def stamp(self, locator: str) -> str:
+        """A cheap mark that changes when the content does (size and time, CRC), without reading the content."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """A reader's answer. `classes` fixes the class order where the format declares one, else names are sorted."""
+
+    records: tuple[Record, ...]
+    source: Source
+    format: str
+    classes: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadOptions:
+    """What a user may say about a dataset; None means: find out."""
+
+    label_column: str | None = None
+    id_column: str | None = None
+    split_column: str | None = None
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """One dataset format.
+
+    `recognises` is cheap (looks at names and the first bytes) and never raises for a path that exists.
+    `read` raises BadData with a way out when the format is right and the content is not.
+    """
+
+    name: str
+
+    def recognises(self, path: Path) -> bool: ...
+
+    def read(self, path: Path, options: ReadOptions) -> Listing: ...
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """Class names and their indices, frozen. Index i is output i of every model trained on it."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
+        if twice:
+            raise BadData("classes", f"the name {twice[0]!r} occurs twice")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __getitem__(self, index: int) -> str:
+        return self.names[index]
+
+    def index(self, name: str) -> int:
+        """The index of `name`; raises BadChoice with the nearest name."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise BadChoice(f"class {name!r}", "the model does not know it", got=name, allowed=self.names) from None
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> ClassMap:
+        """The distinct names, sorted; names that are all whole numbers are sorted as numbers ("2" before "10")."""
+        distinct = set(names)
+        numeric = all(name.isdecimal() and name.isascii() for name in distinct)
+        return cls(tuple(sorted(distinct, key=(lambda name: (int(name), name)) if numeric else None)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One picture: `id` is unique and stable (relative path or key), `label` an index into the class map or None."""
+
+    id: str
+    locator: str
+    label: int | None
+    split: Split
+    digest: str = ""  # of the encoded bytes, set by the scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Samples in a fixed order, their class map, and where to read them."""
+
+    samples: tuple[Sample, ...]
+    classes: ClassMap
+    source: Source = field(repr=False)
+    path: str = ""
+    format: str = ""
+    notices: tuple[Notice, ...] = ()
+
+    def split(self, name: Split) -> Dataset:
+        """The same dataset with only the samples of one split."""
+        return self.only(lambda sample: sample.split == name)
+
+    def only(self, keep: Callable[[Sample], bool]) -> Dataset:
+        """The same dataset with only the samples that `keep` accepts."""
+        return replace(self, samples=tuple(sample for sample in self.samples if keep(sample)))
+
+    def noting(self, *notices: Notice) -> Dataset:
+        """The same dataset with more notices."""
+        return replace(self, notices=(*self.notices, *notices))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Pictures per split and class name, splits in the order of SPLITS; unlabelled ones under ""."""
+        table: dict[str, Counter[str]] = {}
+        for sample in self.samples:
+            name = "" if sample.label is None else self.classes[sample.label]
+            table.setdefault(sample.split, Counter())[name] += 1
+        return {
+            split: {name: table[split][name] for name in (*self.classes, "") if table[split][name]}
+            for split in SPLITS
+            if split in table
+        }
+
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(N,) labels in [0, C); raises BadData when a sample has none."""
+        missing = next((sample.id for sample in self.samples if sample.label is None), None)
+        if missing is not None:
+            raise BadData(missing, "has no label", fix="Choose a labelled split with --split.")
+        return np.array([sample.label for sample in self.samples], dtype=np.int64)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of what a model can learn from: class names and each sample's id, split, label and content.
+
+        It does not depend on where the data lies. Before a scan has set the digests, content counts by `source.stamp`.
+        """
+        whole = hashlib.sha256("\0".join(self.classes).encode())
+        for sample in self.samples:
+            content = sample.digest or self.source.stamp(sample.locator)
+            whole.update(f"\n{sample.id}\0{sample.split}\0{sample.label}\0{content}".encode())
+        return whole.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def freeze(records: Sequence[Record], classes: ClassMap) -> tuple[Sample, ...]:
+    """Samples for records whose splits are all known, sorted by split and locator so that order never depends on a disk."""
+    index: Mapping[str, int] = {name: i for i, name in enumerate(classes)}
+    samples = (
+        Sample(
+            id=record.locator,
+            locator=record.locator,
+            label=None if record.label is None else index[record.label],
+            split=record.split or "train",
+        )
+        for record in records
+    )
+    order: dict[Any, int] = {name: i for i, name in enumerate(SPLITS)}
+    return tuple(sorted(samples, key=lambda sample: (order[sample.split], sample.id)))

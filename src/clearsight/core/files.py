@@ -1,0 +1,144 @@
+"""Files that are either whole or absent: atomic writes, digests, and archives unpacked without trust."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from clearsight.core.errors import BadArchive, DiskFull, NotFound
+
+_CHUNK = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; on success it is synced and renamed over `path`, else removed.
+
+    A reader sees the old file or the new one, never a part. Raises DiskFull when the file system has no room.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        _sync(part)
+        part.chmod(0o644)  # mkstemp makes private files; these are results to share
+        part.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                str(path), "no space is left on the device", fix="Free some space; what was there before is whole."
+            ) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace the file at `path` with `data`, atomically."""
+    with atomic(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file at `path` with `text` in UTF-8, atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace the file at `path` with `value` as indented JSON; NaN and infinity are refused (they are not JSON)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in the file at `path`; raises NotFound when there is no such file."""
+    if not path.is_file():
+        raise NotFound(str(path), "there is no such file")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of the file's bytes, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def unpack(archive: Path, folder: Path, *, max_bytes: int = 8 << 30, max_files: int = 200_000) -> None:
+    """Unpack a zip or tar archive into the new or empty folder `folder`, distrusting it.
+
+    Refuses members that are absolute, climb out with "..", are links or devices, and archives that hold more than
+    `max_files` members or unpack to more than `max_bytes` (counted while writing, not believed from headers).
+    Raises BadArchive, and then leaves no part of the archive behind.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            written = files = 0
+            for name, stream in _members(archive, stack):
+                files += 1
+                if files > max_files:
+                    raise BadArchive(str(archive), f"it holds more than {max_files} files")
+                target = folder / _safe(archive, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as out:
+                    while chunk := stream.read(_CHUNK):
+                        written += len(chunk)
+                        if written > max_bytes:
+                            raise BadArchive(str(archive), f"it unpacks to more than {max_bytes} bytes")
+                        out.write(chunk)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise BadArchive(str(archive), f"it cannot be read ({error})") from error
+    except BadArchive:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, IO[bytes]]]:
+    if not archive.is_file():
+        raise NotFound(str(archive), "there is no such file")
+    if zipfile.is_zipfile(archive):
+        packed = stack.enter_context(zipfile.ZipFile(archive))
+        for info in packed.infolist():
+            if info.is_dir():
+                continue
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise BadArchive(str(archive), f"member {info.filename!r} is a link")
+            with packed.open(info) as stream:
+                yield info.filename, stream
+        return
+    tar = stack.enter_context(tarfile.open(archive))
+    for member in tar:
+        if member.isdir():
+            continue
+        taken = tar.extractfile(member) if member.isfile() else None
+        if taken is None:
+            raise BadArchive(str(archive), f"member {member.name!r} is a link or a device")
+        yield member.name, taken
+
+
+def _safe(archive: Path, name: str) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
+        raise BadArchive(str(archive), f"member {name!r} would be written outside its folder")
+    return path

@@ -1,0 +1,65 @@
+"""How a picture becomes numbers, as data: the same values travel from the weights to training, serving and explaining."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Channel = tuple[float, float, float]
+
+IMAGENET_MEAN: Channel = (0.485, 0.456, 0.406)
+IMAGENET_STD: Channel = (0.229, 0.224, 0.225)
+
+
+class Preprocess(BaseModel):
+    """Resize the short side to `resize`, crop the centre `size` x `size`, scale to [0, 1], subtract `mean`, divide by `std`.
+
+    `source` says where the values came from (the weights' metadata, flags, a default): it is logged, and a wrong mean
+    costs many points of accuracy without any error.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: Annotated[int, Field(ge=8, le=2048)]  # pixels, height = width
+    resize: Annotated[int, Field(ge=8, le=4096)]  # pixels, short side before the crop
+    mean: Channel = IMAGENET_MEAN
+    std: Channel = IMAGENET_STD
+    interpolation: Interpolation = "bilinear"
+    source: str = "default"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Preprocess:
+        if self.resize < self.size:
+            raise ValueError(f"resize ({self.resize}) must be at least size ({self.size})")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
+        return self
+
+
+class Augment(BaseModel):
+    """Random changes to training pictures; every value at its default changes nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.0  # probability of a left-right mirror
+    scale: tuple[float, float] = (1.0, 1.0)  # area share of a random-resized crop; (1, 1) keeps the evaluation crop
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # aspect ratio of that crop
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, uniform in [-rotate, rotate]
+    colour: Annotated[float, Field(ge=0, le=1)] = 0.0  # brightness, contrast, saturation factors in [1 - c, 1 + c]
+    operations: Annotated[int, Field(ge=0, le=14)] = 0  # RandAugment N
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9  # RandAugment M of 30
+
+    @property
+    def random(self) -> bool:
+        """Whether it changes anything at all."""
+        return bool(self.flip or self.scale != (1.0, 1.0) or self.rotate or self.colour or self.operations)
+
+
+PRESETS: dict[str, Augment] = {
+    "none": Augment(),
+    "light": Augment(flip=0.5, scale=(0.6, 1.0)),
+    "standard": Augment(flip=0.5, scale=(0.35, 1.0), rotate=10.0, colour=0.2),
+    "randaugment": Augment(flip=0.5, scale=(0.35, 1.0), operations=2, magnitude=9),
+}

@@ -1,0 +1,228 @@
+"""Recipe: everything that decides how a model is trained, declared once.
+
+Each field's name is its flag (`--lr`), its YAML key, its keyword argument and its name in a search space. Names are
+unique over all sections, so `lr: 0.001` and `optim: {lr: 0.001}` mean the same. Help and range stand in the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.core.preprocess import Channel, Interpolation
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+    log: bool = False,
+    flags: tuple[str, ...] = (),
+) -> Any:
+    """A recipe field: default, help, range (`low` <= x, `above` < x, x <= `high`, x < `below`), further flag spellings.
+
+    log: whether a search over the field goes by orders of magnitude.
+    """
+    return Field(
+        default,
+        description=help,
+        ge=low,
+        gt=above,
+        le=high,
+        lt=below,
+        json_schema_extra={"log": log, "flags": [*flags]},
+    )
+
+
+class Section(BaseModel):
+    """A named group of fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSection(Section):
+    """What is read and how it is shown to the model."""
+
+    format: str = knob("auto", "dataset format, or auto: look at what is there")
+    label_column: str | None = knob(None, "column with the class, for tables and HDF5")
+    limit: int | None = knob(None, "use a stratified sample of this many pictures", low=2)
+    valid_fraction: float = knob(0.15, "share kept for validation where the data has no such split", above=0, below=1)
+    test_fraction: float = knob(0.15, "share kept for the test where the data has no such split", low=0, below=1)
+    image_size: int | None = knob(None, "input height = width in pixels [default: the weights' own]", low=8, high=2048)
+    mean: Channel | None = knob(None, "channel means in [0, 1] [default: the weights' own]")
+    std: Channel | None = knob(None, "channel standard deviations [default: the weights' own]")
+    interpolation: Interpolation | None = knob(None, "resize filter [default: the weights' own]")
+    augment: Literal["none", "light", "standard", "randaugment"] = knob("none", "random changes to training pictures")
+    sampling: Literal["natural", "balanced"] = knob("natural", "draw training pictures as they come, or classes evenly")
+    on_bad: Literal["skip", "fail"] = knob("skip", "pictures that cannot be decoded: leave out and report, or stop")
+    ignore_class: tuple[str, ...] = knob((), "leave this class out")
+    max_pixels: int = knob(50_000_000, "refuse pictures with more pixels than this", low=1)
+    workers: int | None = knob(None, "threads that read and decode [default: by cores]", low=0, high=256)
+
+
+class ModelSection(Section):
+    """Which network, where its weights come from, what is trained of it."""
+
+    model: str = knob("timm/mobilenetv2_100", "torchvision name, timm/<name>, or tiny", flags=("-m",))
+    weights: str = knob("default", "default | none | a .safetensors or .pth file")
+    head: tuple[int, ...] = knob((), "hidden widths of the head, e.g. 750,500,250 [default: one linear layer]")
+    dropout: float = knob(0.0, "dropout in the head", low=0, below=1)
+    freeze: str = knob("none", "backbone | none | number of stages | stage name: not trained")
+
+
+class OptimSection(Section):
+    """How weights are changed."""
+
+    optimizer: Literal["adamw", "adam", "sgd"] = knob("adamw", "update rule")
+    lr: float = knob(1e-3, "peak learning rate", above=0, high=10, log=True, flags=("--learning-rate",))
+    momentum: float = knob(0.9, "sgd momentum", low=0, below=1)
+    eps: float = knob(1e-8, "adam and adamw epsilon", above=0, high=1, log=True)
+    weight_decay: float = knob(
+        0.01, "decoupled for adamw, L2 otherwise; not on biases and norms", low=0, high=1, log=True
+    )
+    schedule: Literal["cosine", "step", "constant"] = knob("cosine", "learning rate over the run")
+    warmup: float = knob(0.05, "share of the steps in which the rate rises from 0", low=0, below=1)
+    step_size: int = knob(10, "step schedule: epochs between drops", low=1)
+    gamma: float = knob(0.1, "step schedule: factor at each drop", above=0, below=1)
+    clip_grad: float | None = knob(None, "clip the gradient's L2 norm to this", above=0)
+    accumulate: int = knob(1, "batches per optimizer step", low=1)
+    backbone_lr_factor: float = knob(0.1, "backbone rate = lr x this once the whole network trains", above=0, high=1)
+
+
+class TrainSection(Section):
+    """How long, on what, and what is watched."""
+
+    epochs: int = knob(10, "passes over the training split", low=1, high=100_000)
+    head_epochs: int = knob(0, "first phase: so many of the epochs train the head alone", low=0)
+    batch_size: int = knob(32, "pictures per batch", low=1, high=65_536, log=True, flags=("-b",))
+    seed: int = knob(0, "everything random follows from it", low=0, high=2**32 - 1)
+    label_smoothing: float = knob(0.0, "share of the target spread over all classes", low=0, below=1)
+    mixup: float = knob(0.0, "mixup alpha; 0 is off", low=0)
+    cutmix: float = knob(0.0, "cutmix alpha; 0 is off", low=0)
+    class_weights: Literal["none", "balanced"] = knob("none", "weigh the loss by inverse class frequency")
+    ema: float = knob(0.0, "decay of a running average of the weights, evaluated and kept; 0 is off", low=0, below=1)
+    monitor: Literal["accuracy", "loss", "macro_f1", "roc_auc"] = knob(
+        "accuracy", "validation score that picks the best epoch"
+    )
+    patience: int | None = knob(None, "stop after so many epochs without a better score", low=1)
+    time_limit: float | None = knob(None, "stop after so many seconds (also 90s, 10m, 2h), resumable", above=0)
+    device: str = knob("auto", "auto | cpu | cuda | cuda:N")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = knob("auto", "auto: bf16 on a GPU that has it, else fp32")
+    channels_last: Literal["auto", "on", "off"] = knob("auto", "memory layout of pictures; auto: on")
+    threads: int | None = knob(None, "torch threads [default: by cores]", low=1, high=1024)
+    feature_cache: bool = knob(True, "compute what is frozen once instead of every epoch")
+    views: int = knob(1, "augmented views per picture kept by the feature cache", low=1, high=1000)
+    checkpoint_every: float = knob(120.0, "seconds between checkpoints inside an epoch", above=0)
+
+
+class Recipe(BaseModel):
+    """One complete answer to "how was this trained?"; immutable, round-trips through YAML."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: DataSection = DataSection()
+    model: ModelSection = ModelSection()
+    optim: OptimSection = OptimSection()
+    train: TrainSection = TrainSection()
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Recipe:
+        """A recipe from nested or flat values; anything left out has its default.
+
+        Raises BadChoice for an unknown key and BadValue for a value outside its range, both naming the key.
+        """
+        homes = {name: section for section, name, _ in fields()}
+        nested: dict[str, dict[str, Any]] = {section: {} for section in cls.model_fields}
+        for key, value in values.items():
+            if key in nested and isinstance(value, Mapping):
+                for inner, setting in value.items():
+                    if homes.get(inner) != key:
+                        own = [name for name, home in homes.items() if home == key]
+                        raise BadChoice(f"{key}.{inner}", "there is no such setting", got=inner, allowed=own)
+                    _put(nested[key], inner, setting)
+            elif key in homes:
+                _put(nested[homes[key]], key, value)
+            else:
+                raise BadChoice(str(key), "there is no such setting", got=key, allowed=homes)
+        try:
+            return cls.model_validate({section: settings for section, settings in nested.items()})
+        except ValidationError as error:
+            raise _bad_value(error) from None
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """The recipe in a YAML file."""
+        return cls.parse(read_yaml(path))
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with some fields changed, by flat name."""
+        return self.parse({**self.flat(), **changes})
+
+    def flat(self) -> dict[str, Any]:
+        """Field name to value, over all sections."""
+        return {name: getattr(getattr(self, section), name) for section, name, _ in fields()}
+
+    def to_yaml(self) -> str:
+        """YAML that `load` reads back as an equal recipe."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def fields() -> Iterator[tuple[str, str, FieldInfo]]:
+    """(section, field name, declaration) of every setting, in order."""
+    for section, declared in Recipe.model_fields.items():
+        kind = declared.annotation
+        assert isinstance(kind, type) and issubclass(kind, Section)
+        for name, info in kind.model_fields.items():
+            yield section, name, info
+
+
+def choices(info: FieldInfo) -> tuple[str, ...]:
+    """The allowed words of a field that is a choice of words, else ()."""
+    for kind in (info.annotation, *get_args(info.annotation)):
+        words = get_args(kind)
+        if words and all(isinstance(word, str) for word in words):
+            return words
+    return ()
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises BadValue when it is not one."""
+    if not path.is_file():
+        raise NotFound(str(path), "there is no such recipe file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadValue(str(path), f"it is not YAML ({' '.join(str(error).split())})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise BadValue(str(path), "a recipe is a mapping of settings, such as 'lr: 0.001'")
+    return values
+
+
+def _put(settings: dict[str, Any], key: str, value: Any) -> None:
+    if key in settings:
+        raise BadValue(key, "it is set twice, once flat and once in its section", fix="Keep one of them.")
+    settings[key] = value
+
+
+def _bad_value(error: ValidationError) -> BadValue | BadChoice:
+    first = error.errors()[0]
+    key = str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0])
+    info = next(info for _, name, info in fields() if name == key)
+    given = first["input"]
+    what = f"{key} {given!r}"
+    if words := choices(info):
+        return BadChoice(what, "it is not one of the choices", got=given, allowed=words)
+    problem = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return BadValue(what, problem[0].lower() + problem[1:])

@@ -1,0 +1,232 @@
+"""A training run: its folder, its state, and the events that observers receive."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+from clearsight.core.errors import NotFound, NotResumable
+from clearsight.core.files import read_json, write_json, write_text
+from clearsight.core.recipe import Recipe
+
+Mode = Literal["train", "eval"]
+
+
+class RunStatus(StrEnum):
+    """How a run stands. Only `completed` and `stopped_early` are ends; `interrupted` and `running` can be resumed."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED_EARLY = "stopped_early"
+    INTERRUPTED = "interrupted"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRecord:
+    """One optimizer step (mode "train"): `step` counts from 1 over the whole run, `epoch` from 1."""
+
+    step: int
+    epoch: int
+    mode: Mode
+    scalars: Mapping[str, float]
+    samples: int = 0  # pictures in the step, over all ranks
+    data_seconds: float = 0.0  # waited for the batch
+    step_seconds: float = 0.0  # the whole step, waiting included
+    ids: tuple[str, ...] = ()  # which pictures, where the batch knows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochRecord:
+    """One finished epoch: scores on the training batches as seen, and on the validation split (empty without one)."""
+
+    epoch: int
+    epochs: int
+    step: int
+    lr: float
+    train: Mapping[str, float]
+    valid: Mapping[str, float]
+    images_per_second: float
+    data_share: float  # share of the epoch's time spent waiting for batches, in [0, 1]
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run is about to do, shown before the first step."""
+
+    model: str
+    parameters: int
+    trainable: int
+    classes: int
+    images: Mapping[str, int]  # per split
+    imbalance: float
+    preprocess: str
+    device: str
+    precision: str
+    batch_size: int
+    workers: int
+    epochs: int
+    steps: int
+    cached: str  # "" or what the feature cache holds
+    notes: tuple[str, ...] = ()
+
+
+class Observer(Protocol):
+    """Receives every event of a run, in order, on the training thread of rank 0. All methods are optional to act on.
+
+    vital: when an observer fails, a vital one stops the run; a non-vital one is reported once and left out after that.
+    """
+
+    vital: bool
+
+    def on_plan(self, plan: Plan) -> None: ...
+
+    def on_step(self, record: StepRecord) -> None: ...
+
+    def on_epoch(self, record: EpochRecord) -> None: ...
+
+    def on_end(self, status: RunStatus, reason: str) -> None: ...
+
+
+class Silent:
+    """The observer that does nothing; a base for those that care about one event."""
+
+    vital = True
+
+    def on_plan(self, plan: Plan) -> None:
+        """Called once, before the first step."""
+
+    def on_step(self, record: StepRecord) -> None:
+        """Called after each optimizer step."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Called after each epoch."""
+
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        """Called once, however the run ended, unless the process was killed."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run folder. run.json is rewritten atomically at each change of state; everything else is written once or appended."""
+
+    path: Path
+    name: str
+    recipe: Recipe
+    status: RunStatus = RunStatus.RUNNING
+    reason: str = ""
+    seed: int = 0
+    data: dict[str, Any] = field(default_factory=dict)  # path, format, fingerprint, classes, counts
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.time)
+    seconds: float = 0.0
+    best_epoch: int | None = None
+    scores: dict[str, Any] = field(default_factory=dict)  # {"valid": {...}, "test": {...} | None}
+    images_per_second: float | None = None
+
+    @classmethod
+    def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:
+        """A new run in the new or empty folder `path`; raises NotResumable when a run is there already."""
+        if (path / "run.json").exists():
+            raise NotResumable(
+                str(path), "a run is there already", fix=f"Continue it with --resume {path}, or choose another --out."
+            )
+        for folder in ("checkpoints", "model", "evaluation"):
+            (path / folder).mkdir(parents=True, exist_ok=True)
+        run = cls(path=path, name=path.name, recipe=recipe, seed=recipe.train.seed, **facts)
+        write_text(path / "recipe.yaml", recipe.to_yaml())
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """The run in folder `path`; raises NotFound when there is none."""
+        if not (path / "run.json").is_file():
+            raise NotFound(str(path), "there is no run in this folder (no run.json)")
+        facts = read_json(path / "run.json")
+        facts["status"] = RunStatus(facts["status"])
+        return cls(path=path, recipe=Recipe.load(path / "recipe.yaml"), **facts)
+
+    def save(self) -> None:
+        """Write run.json."""
+        facts = {key: value for key, value in self.__dict__.items() if key not in ("path", "recipe")}
+        write_json(self.path / "run.json", facts)
+
+    def finish(self, status: RunStatus, reason: str = "") -> None:
+        """Record how it ended."""
+        self.status, self.reason = status, reason
+        self.save()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the resume state."""
+        return self.path / "checkpoints"
+
+    @property
+    def bundle(self) -> Path:
+        """Folder of the model that came out."""
+        return self.path / "model"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every line of metrics.jsonl: {"step", "epoch", "mode", "name", "value"}; a torn last line is left out."""
+        return list(read_jsonl(self.path / "metrics.jsonl"))
+
+
+class MetricsWriter(Silent):
+    """Appends every scalar of every step to metrics.jsonl. On resume, lines after `last_step` are dropped first."""
+
+    def __init__(self, path: Path, *, last_step: int = 0) -> None:
+        self._path = path
+        if path.exists():
+            kept = [line for line in read_jsonl(path) if line["step"] <= last_step]
+            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._stream: IO[str] | None = None
+
+    def on_step(self, record: StepRecord) -> None:
+        self._append(record.step, record.epoch, record.mode, record.scalars)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self._append(record.step, record.epoch, "eval", {f"valid_{k}": v for k, v in record.valid.items()})
+        self._append(record.step, record.epoch, "train", {f"epoch_{k}": v for k, v in record.train.items()})
+        if self._stream:
+            self._stream.flush()
+
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+    def _append(self, step: int, epoch: int, mode: Mode, scalars: Mapping[str, float]) -> None:
+        if self._stream is None:
+            self._stream = self._path.open("a", encoding="utf-8")
+        for name, value in scalars.items():
+            line = {"step": step, "epoch": epoch, "mode": mode, "name": name, "value": value}
+            self._stream.write(json.dumps(line) + "\n")
+
+
+def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
+    """The objects of a JSON-lines file; a last line that a crash cut short is left out, nothing else is forgiven."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    whole, tail = lines[:-1], lines[-1]
+    rows = [json.loads(line) for line in whole if line]
+    try:
+        return [*rows, json.loads(tail)] if tail else rows
+    except json.JSONDecodeError:
+        return rows
+
+
+def as_dict(record: StepRecord | EpochRecord | Plan) -> dict[str, Any]:
+    """A record as plain JSON values."""
+    return asdict(record)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clearsight.core.recipe import Recipe as Recipe
     from clearsight.core.run import Run as Run
     from clearsight.workflow.evaluate import evaluate as evaluate
-    from clearsight.workflow.fit import fit as train
+    from clearsight.workflow.fit import fit as train  # noqa: F401
     from clearsight.workflow.load import load as load
     from clearsight.workflow.predict import predict as predict
 

@@ -8,6 +8,7 @@ code/inference.py      entry points for SageMaker-style containers
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tarfile
 import tempfile
@@ -104,9 +105,7 @@ class Bundle(BaseModel):
         return bundle
 
     def pack(self, archive: Path) -> Path:
-        """Write the bundle as `archive` (.tar.gz, members without a leading folder); the same bundle gives the same bytes."""
-        import gzip
-
+        """Write the bundle as `archive` (.tar.gz, members without a leading folder); equal bundles give equal bytes."""
         with (
             atomic(archive) as part,
             part.open("wb") as raw,

@@ -194,7 +194,7 @@ class Dataset:
 
 
 def freeze(records: Sequence[Record], classes: ClassMap) -> tuple[Sample, ...]:
-    """Samples for records whose splits are all known, sorted by split and locator so that order never depends on a disk."""
+    """Samples for records whose splits are known, sorted by split and locator: order never depends on a disk."""
     index: Mapping[str, int] = {name: i for i, name in enumerate(classes)}
     samples = (
         Sample(

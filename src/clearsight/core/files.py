@@ -93,10 +93,9 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = 8 << 30, max_files: 
     """
     try:
         with contextlib.ExitStack() as stack:
-            written = files = 0
-            for name, stream in _members(archive, stack):
-                files += 1
-                if files > max_files:
+            written = 0
+            for count, (name, stream) in enumerate(_members(archive, stack), start=1):
+                if count > max_files:
                     raise BadArchive(str(archive), f"it holds more than {max_files} files")
                 target = folder / _safe(archive, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +126,7 @@ def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, 
             with packed.open(info) as stream:
                 yield info.filename, stream
         return
-    tar = stack.enter_context(tarfile.open(archive))
+    tar = stack.enter_context(tarfile.open(archive))  # noqa: SIM115 - the stack closes it
     for member in tar:
         if member.isdir():
             continue

@@ -1,4 +1,4 @@
-"""How a picture becomes numbers, as data: the same values travel from the weights to training, serving and explaining."""
+"""How a picture becomes numbers, as data: one set of values for training, evaluating, serving and explaining."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMAGENET_STD: Channel = (0.229, 0.224, 0.225)
 
 
 class Preprocess(BaseModel):
-    """Resize the short side to `resize`, crop the centre `size` x `size`, scale to [0, 1], subtract `mean`, divide by `std`.
+    """Short side to `resize`, centre crop `size` x `size`, scale to [0, 1], subtract `mean`, divide by `std`.
 
     `source` says where the values came from (the weights' metadata, flags, a default): it is logged, and a wrong mean
     costs many points of accuracy without any error.

@@ -96,14 +96,14 @@ class OptimSection(Section):
     gamma: float = knob(0.1, "step schedule: factor at each drop", above=0, below=1)
     clip_grad: float | None = knob(None, "clip the gradient's L2 norm to this", above=0)
     accumulate: int = knob(1, "batches per optimizer step", low=1)
-    backbone_lr_factor: float = knob(0.1, "backbone rate = lr x this once the whole network trains", above=0, high=1)
+    backbone_lr_factor: float = knob(0.1, "second phase: backbone rate = lr x this", above=0, high=1)
 
 
 class TrainSection(Section):
     """How long, on what, and what is watched."""
 
     epochs: int = knob(10, "passes over the training split", low=1, high=100_000)
-    head_epochs: int = knob(0, "first phase: so many of the epochs train the head alone", low=0)
+    head_epochs: int = knob(0, "first phase: this many of the epochs train the head alone", low=0)
     batch_size: int = knob(32, "pictures per batch", low=1, high=65_536, log=True, flags=("-b",))
     seed: int = knob(0, "everything random follows from it", low=0, high=2**32 - 1)
     label_smoothing: float = knob(0.0, "share of the target spread over all classes", low=0, below=1)
@@ -155,7 +155,7 @@ class Recipe(BaseModel):
             else:
                 raise BadChoice(str(key), "there is no such setting", got=key, allowed=homes)
         try:
-            return cls.model_validate({section: settings for section, settings in nested.items()})
+            return cls.model_validate(nested)
         except ValidationError as error:
             raise _bad_value(error) from None
 
@@ -181,7 +181,8 @@ def fields() -> Iterator[tuple[str, str, FieldInfo]]:
     """(section, field name, declaration) of every setting, in order."""
     for section, declared in Recipe.model_fields.items():
         kind = declared.annotation
-        assert isinstance(kind, type) and issubclass(kind, Section)
+        assert isinstance(kind, type)
+        assert issubclass(kind, Section)
         for name, info in kind.model_fields.items():
             yield section, name, info
 

@@ -63,6 +63,7 @@ class Plan:
     """What a run is about to do, shown before the first step."""
 
     model: str
+    weights: str
     parameters: int
     trainable: int
     classes: int
@@ -116,7 +117,7 @@ class Silent:
 
 @dataclass(kw_only=True)
 class Run:
-    """A run folder. run.json is rewritten atomically at each change of state; everything else is written once or appended."""
+    """A run folder. run.json is rewritten atomically at each change of state; all else is written once or appended."""
 
     path: Path
     name: str
@@ -137,16 +138,21 @@ class Run:
     @classmethod
     def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:
         """A new run in the new or empty folder `path`; raises NotResumable when a run is there already."""
-        if (path / "run.json").exists():
-            raise NotResumable(
-                str(path), "a run is there already", fix=f"Continue it with --resume {path}, or choose another --out."
-            )
+        cls.check_free(path)
         for folder in ("checkpoints", "model", "evaluation"):
             (path / folder).mkdir(parents=True, exist_ok=True)
         run = cls(path=path, name=path.name, recipe=recipe, seed=recipe.train.seed, **facts)
         write_text(path / "recipe.yaml", recipe.to_yaml())
         run.save()
         return run
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raise NotResumable when a run is in the folder `path` already."""
+        if (path / "run.json").exists():
+            raise NotResumable(
+                str(path), "a run is there already", fix=f"Continue it with --resume {path}, or choose another --out."
+            )
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -177,9 +183,31 @@ class Run:
         """Folder of the model that came out."""
         return self.path / "model"
 
+    @property
+    def has_bundle(self) -> bool:
+        """Whether a model came out."""
+        return (self.bundle / "bundle.json").is_file()
+
     def metrics(self) -> list[dict[str, Any]]:
         """Every line of metrics.jsonl: {"step", "epoch", "mode", "name", "value"}; a torn last line is left out."""
         return list(read_jsonl(self.path / "metrics.jsonl"))
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """Each finished epoch, from metrics.jsonl, with the fields of EpochRecord."""
+        table: dict[int, dict[str, Any]] = {}
+        for line in self.metrics():
+            kind, _, name = line["name"].partition("_")
+            if kind not in ("epoch", "valid"):
+                continue
+            blank = {"epoch": line["epoch"], "epochs": self.recipe.train.epochs, "step": line["step"]}
+            row = table.setdefault(line["epoch"], {**blank, "train": {}, "valid": {}})
+            if kind == "valid":
+                row["valid"][name] = line["value"]
+            elif name in ("loss", "accuracy"):
+                row["train"][name] = line["value"]
+            else:
+                row[name] = bool(line["value"]) if name == "best" else line["value"]
+        return list(table.values())
 
 
 class MetricsWriter(Silent):
@@ -197,9 +225,10 @@ class MetricsWriter(Silent):
 
     def on_epoch(self, record: EpochRecord) -> None:
         self._append(record.step, record.epoch, "eval", {f"valid_{k}": v for k, v in record.valid.items()})
-        self._append(record.step, record.epoch, "train", {f"epoch_{k}": v for k, v in record.train.items()})
-        if self._stream:
-            self._stream.flush()
+        named = {f"epoch_{k}": v for k, v in record.train.items()}
+        facts = {"lr": record.lr, "images_per_second": record.images_per_second, "data_share": record.data_share}
+        named |= {f"epoch_{k}": v for k, v in {**facts, "seconds": record.seconds, "best": float(record.best)}.items()}
+        self._append(record.step, record.epoch, "train", named)
 
     def on_end(self, status: RunStatus, reason: str) -> None:
         if self._stream:
@@ -212,6 +241,7 @@ class MetricsWriter(Silent):
         for name, value in scalars.items():
             line = {"step": step, "epoch": epoch, "mode": mode, "name": name, "value": value}
             self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()  # to the system, which outlives this process: a checkpoint never knows more than the file
 
 
 def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:

@@ -1,0 +1,69 @@
+"""Running a command and turning whatever it raises into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+
+from clearsight.core import errors
+from clearsight.core.errors import BadChoice, ClearsightError
+
+OURS, USERS, STOPPED = 1, 2, 130
+
+# The rest of the kinds are things a user can put right: exit code 2.
+_NOT_THE_USERS_MISTAKE = (errors.Diverged, errors.DiskFull)
+
+
+def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -> int:
+    """Run one command with its words; returns the exit code and leaves one sentence on stderr when it failed."""
+    try:
+        if name not in commands:
+            raise BadChoice(f"clearsight {name}", "there is no such command", got=name, allowed=commands)
+        _quiet_libraries()
+        module = importlib.import_module(commands[name][0])
+        return _invoke(module.app, f"clearsight {name}", list(words))
+    except ClearsightError as error:
+        return fail(str(error), OURS if isinstance(error, _NOT_THE_USERS_MISTAKE) else USERS)
+    except KeyboardInterrupt:
+        return fail("stopped", STOPPED)
+    except BrokenPipeError:
+        # Whoever read our output has enough of it (`| head`); nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OURS
+    except Exception:
+        traceback.print_exc()
+        return fail("this is a mistake in clearsight, not yours; please report it with the lines above", OURS)
+
+
+def _invoke(app: object, program: str, words: list[str]) -> int:
+    from typer import Abort, Exit, Typer, TyperException
+
+    assert isinstance(app, Typer)
+    try:
+        result = app(words, prog_name=program, standalone_mode=False)
+    except Exit as end:
+        return int(end.exit_code)
+    except Abort:
+        return fail("stopped", STOPPED)
+    except TyperException as error:
+        return fail(f"{error.format_message()} Try '{program} --help'.", USERS)
+    return result if isinstance(result, int) else 0
+
+
+def fail(sentence: str, code: int) -> int:
+    """Print the sentence on stderr, in red on a terminal; returns the code."""
+    red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
+    print(f"{red}error:{plain} {sentence}", file=sys.stderr)
+    return code
+
+
+def _quiet_libraries() -> None:
+    # Spinning OpenMP threads cost a factor of ten when anything else runs on the cores; read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for noisy in ("torch.onnx", "onnxscript", "httpx", "timm"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)

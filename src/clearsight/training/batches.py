@@ -1,0 +1,128 @@
+"""What the loop trains on: batches of tensors, whatever they were made from. N pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """inputs: (N, 3, H, W) pictures or (N, ...) features, float.  labels: (N,) int64.  indices: (N,) into the split."""
+
+    inputs: Tensor
+    labels: Tensor
+    indices: npt.NDArray[np.int64]
+    ids: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(
+            self.inputs.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.indices,
+            self.ids,
+        )
+
+
+class Batches(Protocol):
+    """Epochs of batches. The order is a pure function of the epoch, so that `start` goes on where a run was stopped."""
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, the same on every rank."""
+        ...
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from batch `start` on."""
+        ...
+
+
+class PixelBatch(Protocol):
+    """What a pixel loader yields: images (N, S, S, 3) uint8, labels (N,) int64."""
+
+    @property
+    def images(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def labels(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def indices(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+
+
+class PixelLoader(Protocol):
+    """A source of uint8 batches, free of torch."""
+
+    @property
+    def steps(self) -> int: ...
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
+
+
+class Pictures:
+    """Batches of normalised pictures from a loader of uint8 pixels.
+
+    Pixels travel to the device as bytes, a quarter of the traffic, and become numbers there: the same multiplication
+    and addition in float32 as the endpoint does, so both sides agree to the last bit.
+    """
+
+    def __init__(
+        self,
+        loader: PixelLoader,
+        scale_shift: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
+        device: torch.device,
+        memory_format: torch.memory_format,
+    ) -> None:
+        self._loader, self._device, self._format = loader, device, memory_format
+        scale, shift = scale_shift
+        self._scale = torch.from_numpy(scale.copy()).to(device).view(1, 3, 1, 1)
+        self._shift = torch.from_numpy(shift.copy()).to(device).view(1, 3, 1, 1)
+
+    @property
+    def steps(self) -> int:
+        return self._loader.steps
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        for batch in self._loader.epoch(number, start):
+            pixels = self._send(torch.from_numpy(batch.images)).permute(0, 3, 1, 2)  # NHWC in memory: channels_last
+            images = (pixels.float() * self._scale + self._shift).contiguous(memory_format=self._format)
+            yield Batch(images, self._send(torch.from_numpy(batch.labels)), batch.indices, batch.ids)
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        if self._device.type == "cuda":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor
+
+
+Order = Callable[[int], npt.NDArray[np.int64]]  # epoch -> indices of this rank, in order
+
+
+class Features:
+    """Batches of precomputed features, in the very order in which the pictures would have come.
+
+    views: (V, N, ...) features; epoch e uses view (e - 1) mod V.  labels: (N,).
+    """
+
+    def __init__(
+        self, views: Tensor, labels: npt.NDArray[np.int64], ids: tuple[str, ...], order: Order, batch_size: int
+    ) -> None:
+        self._views, self._labels, self._ids, self._order, self._size = views, labels, ids, order, batch_size
+
+    @property
+    def steps(self) -> int:
+        return -(-len(self._order(1)) // self._size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        features = self._views[(number - 1) % len(self._views)]
+        order = self._order(number)
+        for step in range(start, self.steps):
+            chosen = order[step * self._size : (step + 1) * self._size]
+            index = torch.from_numpy(chosen).to(features.device)
+            labels = torch.from_numpy(self._labels[chosen]).to(features.device)
+            yield Batch(features[index].float(), labels, chosen, tuple(self._ids[i] for i in chosen))

@@ -1,0 +1,109 @@
+"""The feature cache: what a frozen part computes, computed once and kept.
+
+A frozen prefix gives the same output for the same picture in every epoch, every run and every trial. The cache is
+keyed by all that the output depends on: the pictures' content, the prefix's weights, the preprocessing, the view.
+Entries are folders written manifest-last; a half-written one is not there. Several runs may fill the same entry at
+once: each writes its own and the first to finish wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.files import read_json, write_json
+
+FORMAT = 1
+_HALF_OVER = 16_384  # values per picture; spatial maps above it are kept as float16, which costs 5e-4 relative
+
+Prefix = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]  # (N, 3, S, S) -> (N, ...)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureKey:
+    """Everything the features of a split depend on."""
+
+    pictures: str  # digest of the pictures' content and order
+    weights: str  # digest of the prefix's weights and structure
+    preprocess: str
+    cut: str
+    augment: str = ""
+    views: int = 1
+
+    def name(self) -> str:
+        """Folder name of the entry."""
+        whole = json.dumps([FORMAT, self.pictures, self.weights, self.preprocess, self.cut, self.augment, self.views])
+        return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturePass:
+    """How to compute the features of a split: `view(v)` gives its batches (N, 3, S, S) in sample order."""
+
+    count: int
+    views: int
+    prefix: Prefix
+    view: Callable[[int], Iterable[npt.NDArray[np.float32]]]
+    progress: Progress
+
+
+def cached_features(folder: Path, key: FeatureKey, how: FeaturePass) -> npt.NDArray[Any]:
+    """(V, N, ...) features, memory-mapped copy-on-write from the cache `folder`; computed first where missing."""
+    entry = folder / key.name()
+    if not (entry / "manifest.json").is_file():
+        _fill(entry, key, how)
+    manifest = read_json(entry / "manifest.json")
+    os.utime(entry / "manifest.json")  # marks the entry as used, for whoever prunes the cache
+    shape = tuple(manifest["shape"])
+    return np.memmap(entry / "features.bin", dtype=manifest["dtype"], mode="c", shape=shape)
+
+
+def has_features(folder: Path, key: FeatureKey) -> bool:
+    """Whether the cache holds the entry already."""
+    return (folder / key.name() / "manifest.json").is_file()
+
+
+def _fill(entry: Path, key: FeatureKey, how: FeaturePass) -> None:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+    try:
+        facts = _compute(part / "features.bin", how)
+        write_json(part / "manifest.json", {**facts, "cut": key.cut, "pictures": key.pictures, "weights": key.weights})
+        try:
+            part.rename(entry)
+        except OSError:
+            # Somebody else finished the same entry first, or a damaged one lies there without its manifest.
+            if not (entry / "manifest.json").is_file():
+                shutil.rmtree(entry)
+                part.rename(entry)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _compute(path: Path, how: FeaturePass) -> dict[str, Any]:
+    done = 0
+    shape: tuple[int, ...] = ()
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    with path.open("wb") as out:
+        for view in range(how.views):
+            for batch in how.view(view):
+                features = how.prefix(batch)
+                shape = features.shape[1:]
+                dtype = np.dtype(np.float16 if np.prod(shape) > _HALF_OVER else np.float32)
+                out.write(np.ascontiguousarray(features, dtype=dtype).tobytes())
+                done += len(batch)
+                how.progress(done, how.count * how.views)
+        out.flush()
+        os.fsync(out.fileno())
+    return {"shape": [how.views, how.count, *shape], "dtype": dtype.name}

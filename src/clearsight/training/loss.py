@@ -1,0 +1,52 @@
+"""The training loss: cross-entropy with class weights and smoothing, over hard or mixed labels.
+
+N pictures, C classes: logits (N, C), labels (N,), weights (C,).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Labels of a batch. Mixed batches have a second label per picture and the share of the first; others have not."""
+
+    labels: Tensor
+    others: Tensor | None = None
+    share: Tensor | None = None
+
+
+def weighted_loss(logits: Tensor, target: Target, weights: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Sum of the weighted losses and sum of the weights: their ratio over any number of batches is the mean loss."""
+    first, weight = _part(logits, target.labels, weights, smoothing)
+    if target.others is None or target.share is None:
+        return (first * weight).sum(), weight.sum()
+    second, other_weight = _part(logits, target.others, weights, smoothing)
+    share = target.share
+    total = share * first * weight + (1 - share) * second * other_weight
+    return total.sum(), (share * weight + (1 - share) * other_weight).sum()
+
+
+def _part(logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
+    # float() keeps the sum exact enough under autocast, where logits are half precision.
+    each = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+    return each, torch.ones_like(each) if weights is None else weights[labels]
+
+
+def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
+    """(C,) weights N / (C * count): every class pulls equally. A class without pictures gets 0.
+
+    Source: King & Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2, as in scikit-learn's "balanced".
+    """
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    present = counts > 0
+    weights = np.zeros(classes)
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return weights.astype(np.float32)

@@ -1,0 +1,65 @@
+"""fit: from a dataset and a recipe to a finished run; and resume, to go on with one that was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clearsight.core.errors import NotResumable
+from clearsight.core.machine import versions
+from clearsight.core.recipe import Recipe
+from clearsight.core.run import Run, RunStatus
+from clearsight.workflow.network import weights_path
+from clearsight.workflow.running import Circumstances, carry_out, data_facts, hardware_facts, prepare, process
+
+
+def fit(
+    data: str | Path,
+    *,
+    out: str | Path,
+    recipe: Recipe | str | Path | None = None,
+    around: Circumstances | None = None,
+    **settings: Any,
+) -> Run:
+    """Train on the dataset at `data` into the new run folder `out`; returns the run, whose status says how it ended.
+
+    recipe: a Recipe or a YAML file.  settings: recipe fields by name, put over it (`lr=1e-3, epochs=5`).
+    Mistakes of the user are raised as ClearsightError before a run folder exists.
+    """
+    around = around or Circumstances()
+    base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
+    chosen = base.replace(**settings) if settings else base
+    chosen = chosen.replace(weights=weights_path(chosen.model.weights))
+    path, source = Path(out), Path(data).expanduser().resolve()
+    Run.check_free(path)
+    with process(chosen, around.world) as placement:
+        setting = prepare(source, chosen, placement, around)
+        if around.world.leads:
+            Run.begin(
+                path,
+                chosen,
+                data=data_facts(source, setting),
+                versions=versions(),
+                hardware=hardware_facts(placement),
+                command=list(around.command),
+            )
+        around.world.wait()
+        return carry_out(Run.open(path), setting, around)
+
+
+def resume(path: str | Path, *, around: Circumstances | None = None, time_limit: float | None = None) -> Run:
+    """Go on with an interrupted run; one that is finished already only gets its results again.
+
+    Raises NotResumable when the data or the weights are no longer what the run began with.
+    """
+    around, run = around or Circumstances(), Run.open(Path(path))
+    recipe = run.recipe.replace(time_limit=time_limit)
+    with process(recipe, around.world) as placement:
+        source = Path(run.data["path"])
+        setting = prepare(source, recipe, placement, around)
+        if data_facts(source, setting)["fingerprint"] != run.data["fingerprint"]:
+            raise NotResumable(
+                str(source), "the data have changed since the run began", fix="Restore them, or start a new run."
+            )
+        run.status, run.reason = RunStatus.RUNNING, ""
+        return carry_out(run, setting, around)

@@ -1,0 +1,32 @@
+"""log.txt of a run: what the terminal said, with the time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clearsight.core.run import EpochRecord, Plan, RunStatus, Silent
+from clearsight.workflow.wording import epoch_line, plan_lines
+
+
+class LogWriter(Silent):
+    """Appends to log.txt. A log that cannot be written is not worth a run."""
+
+    vital = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_plan(self, plan: Plan) -> None:
+        self._write(*plan_lines(plan))
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self._write(epoch_line(record))
+
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        self._write(f"{status.value}{f': {reason}' if reason else ''}")
+
+    def _write(self, *lines: str) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._path.open("a", encoding="utf-8") as log:
+            log.writelines(f"{now} {line}\n" for line in lines)

@@ -1,0 +1,59 @@
+"""From a path to a dataset that can be trusted: listed, split, scanned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from clearsight.core.dataset import ClassMap, Dataset, ReadOptions
+from clearsight.core.machine import cores
+from clearsight.core.recipe import DataSection
+from clearsight.data.listing import open_listing
+from clearsight.data.scan import Scan, apply, scan
+from clearsight.data.splits import assemble, assemble_whole, evaluation_split
+from clearsight.workflow.places import Places
+
+Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """The progress callback that shows nothing."""
+
+
+def listed(path: Path, how: DataSection, seed: int) -> Dataset:
+    """The dataset at `path` with its splits made, before any picture was looked at."""
+    listing = open_listing(path, how.format, ReadOptions(label_column=how.label_column))
+    return assemble(listing, path=str(path), recipe=how, seed=seed)
+
+
+def scanned(dataset: Dataset, how: DataSection, places: Places, progress: Progress = quiet) -> Scan:
+    """Every picture decoded once; answered from the cache when the files have not changed."""
+    return scan(
+        dataset,
+        max_pixels=how.max_pixels,
+        workers=workers(how),
+        cache=places.cache,
+        progress=lambda done, total: progress("checking pictures", done, total),
+    )
+
+
+def opened(path: Path, how: DataSection, seed: int, places: Places, progress: Progress = quiet) -> Dataset:
+    """The dataset at `path`, split and without its bad pictures (or refused because of them, by `how.on_bad`)."""
+    dataset = listed(path, how, seed)
+    return apply(dataset, scanned(dataset, how, places, progress), how.on_bad)
+
+
+def opened_for(
+    path: Path, how: DataSection, classes: ClassMap, split: str | None, places: Places, progress: Progress = quiet
+) -> Dataset:
+    """The pictures at `path` that a model with `classes` is to be measured on: the test split, `split`, or all of a
+    bare folder of classes."""
+    listing = open_listing(path, how.format, ReadOptions(label_column=how.label_column))
+    whole = assemble_whole(listing, path=str(path), recipe=how, classes=classes)
+    chosen = evaluation_split(whole, split, any(record.split for record in listing.records))
+    return apply(chosen, scanned(chosen, how, places, progress), how.on_bad)
+
+
+def workers(how: DataSection) -> int:
+    """Threads that read and decode: as asked, else one per core, eight at most (the disk is the limit beyond)."""
+    return how.workers if how.workers is not None else min(8, cores())

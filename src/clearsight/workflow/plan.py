@@ -1,0 +1,57 @@
+"""The plan: what a run is about to do, said before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clearsight.core.run import Plan
+from clearsight.training.job import Phase
+from clearsight.workflow.opening import workers
+from clearsight.workflow.phases import Setting, uncacheable
+
+
+def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:
+    """The plan of a run whose phases are built."""
+    how, data, network = setting.recipe, setting.data, setting.network
+    phases[-1].enter()
+    counts = np.bincount(setting.train.labels(), minlength=len(data.classes))
+    present = counts[counts > 0]
+    parameters = list(network.model.parameters())
+    return Plan(
+        model=network.name,
+        weights=network.weights,
+        parameters=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        classes=len(data.classes),
+        images={split: sum(per_class.values()) for split, per_class in data.counts().items()},
+        imbalance=float(present.max() / present.min()),
+        preprocess=_preprocess(setting),
+        device=setting.placement.describe(),
+        precision=setting.placement.precision,
+        batch_size=how.train.batch_size * setting.world.size,
+        workers=workers(how.data),
+        epochs=how.train.epochs,
+        steps=sum(phase.epochs * -(-phase.train.steps // how.optim.accumulate) for phase in phases),
+        cached=", ".join(phase.name for phase in phases if phase.cached),
+        notes=tuple(_notes(setting)),
+    )
+
+
+def _preprocess(setting: Setting) -> str:
+    p = setting.network.preprocess
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (p.mean, p.std))
+    return f"{p.size} px ({p.interpolation}, short side {p.resize}), mean {mean}, std {std} ({p.source})"
+
+
+def _notes(setting: Setting) -> list[str]:
+    how, network = setting.recipe, setting.network
+    notes = [notice.text for notice in setting.data.notices]
+    if how.model.weights == "none" and how.model.freeze != "none":
+        notes.append("The frozen part has random weights: it can only project pictures at random. Pass --weights.")
+    if how.model.freeze != "none" and (reason := uncacheable(how, len(network.stages))):
+        notes.append(f"The frozen part runs in every epoch: {reason}.")
+    if not len(setting.valid):
+        notes.append("There is no validation split: the last epoch is kept, and nothing says whether it is the best.")
+    return notes

@@ -1,0 +1,121 @@
+"""predict: what a bundle says of single pictures; a file that cannot be read is an answer too, with the reason."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clearsight.core.bundle import opened
+from clearsight.core.errors import BadImage, ClearsightError, EmptyInput, NotFound
+from clearsight.core.machine import cores
+from clearsight.serving.payload import Prepared
+from clearsight.workflow.opening import Progress, quiet
+from clearsight.workflow.session import MAX_PIXELS, open_predictor
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+_MAX_BYTES = 1 << 28  # a file larger than this is no picture to classify
+_BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """The answer for one file: `top` is (class, probability), best first; empty when `error` says why there is none."""
+
+    path: str
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of one entry of `clearsight predict --json`."""
+        return {
+            "path": self.path,
+            "label": self.top[0][0] if self.top else None,
+            "probability": self.top[0][1] if self.top else None,
+            "top": [{"label": label, "probability": probability} for label, probability in self.top],
+            "error": self.error,
+        }
+
+
+def predict(
+    model: str | Path,
+    paths: str | Path | Iterable[str | Path],
+    *,
+    top: int = 5,
+    device: str = "cpu",
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress = quiet,
+) -> list[Prediction]:
+    """Classify files, all pictures below folders, and globs, with the run or bundle `model`.
+
+    Raises NotFound for a path that is not there and EmptyInput when no picture was found.
+    """
+    files = find_pictures([paths] if isinstance(paths, str | Path) else list(paths))
+    with opened(Path(model)) as bundle, ThreadPoolExecutor(cores()) as pool:
+        predictor = open_predictor(bundle, device=device, max_pixels=max_pixels)
+        answers: list[Prediction] = []
+        for some in _chunks(files, _BATCH):
+            read = list(pool.map(lambda file: _read(file, predictor.prepare), some))
+            good = [picture for picture in read if isinstance(picture, np.ndarray)]
+            rows: Iterator[Any] = iter(predictor.probabilities(np.stack(good)) if good else ())
+            for file, picture in zip(some, read, strict=True):
+                if isinstance(picture, str):
+                    answers.append(Prediction(path=str(file), error=picture))
+                    continue
+                row = next(rows)
+                order = np.argsort(-row, kind="stable")[:top]
+                ranked = tuple((bundle.classes[i], float(row[i])) for i in order)
+                answers.append(Prediction(path=str(file), top=ranked))
+            progress("predicting", len(answers), len(files))
+    return answers
+
+
+def find_pictures(paths: Sequence[str | Path]) -> list[Path]:
+    """The files meant by `paths`, each once, in the order given and sorted within folders and globs.
+
+    A file that is named is taken whatever it is called; below folders, hidden files and other suffixes are left out.
+    """
+    found: dict[Path, None] = {}
+    for given in paths:
+        path = Path(given).expanduser()
+        if path.is_dir():
+            found.update(dict.fromkeys(sorted(_below(path))))
+        elif path.exists():
+            found[path] = None
+        elif matches := sorted(glob.glob(str(path), recursive=True)):
+            found.update(dict.fromkeys(Path(match) for match in matches if Path(match).is_file()))
+        else:
+            raise NotFound(str(given), "there is no such file, folder or glob match")
+    if not found:
+        raise EmptyInput(", ".join(map(str, paths)), "there is no picture there", allowed=sorted(SUFFIXES))
+    return list(found)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _read(path: Path, prepare: Any) -> Prepared | str:
+    """The model's input, or why there is none."""
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BadImage(str(path), f"it has more than {_MAX_BYTES >> 20} MiB")
+        prepared: Prepared = prepare(path.read_bytes())
+    except ClearsightError as error:
+        return error.problem
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    return prepared
+
+
+def _chunks(files: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:
+    for start in range(0, len(files), size):
+        yield files[start : start + size]

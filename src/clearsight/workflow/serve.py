@@ -1,0 +1,50 @@
+"""serve: an HTTP endpoint over a bundle. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from clearsight.core.bundle import Bundle, opened
+from clearsight.core.machine import cores
+from clearsight.serving.app import build_app
+from clearsight.serving.limits import Limits
+from clearsight.serving.server import background
+from clearsight.serving.server import serve as serve_app
+from clearsight.serving.service import Service
+from clearsight.workflow.session import MAX_PIXELS, open_predictor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Serving:
+    """How an endpoint is run."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    runtime: str = "onnxruntime"
+    threads: int | None = None  # of inference; None: all cores
+    max_pixels: int = MAX_PIXELS
+    limits: Limits = Limits()  # noqa: RUF009 - a frozen value
+
+
+def serve(model: str | Path, how: Serving, *, on_ready: Callable[[Bundle, str], None]) -> None:
+    """Serve the run or bundle `model` until SIGINT or SIGTERM; `on_ready` gets the bundle and the URL."""
+    with opened(Path(model)) as bundle:
+        serve_app(endpoint(bundle, how), how.host, how.port, on_ready=lambda url: on_ready(bundle, url))
+
+
+@contextmanager
+def serving(model: str | Path, how: Serving) -> Iterator[str]:
+    """Serve from a background thread for the duration; yields the URL."""
+    with opened(Path(model)) as bundle, background(endpoint(bundle, how), how.host, how.port) as url:
+        yield url
+
+
+def endpoint(bundle: Bundle, how: Serving) -> Starlette:
+    """The application: decoding and inference share the cores, with one thread of inference at least."""
+    predictor = open_predictor(bundle, runtime=how.runtime, threads=how.threads, max_pixels=how.max_pixels)
+    return build_app(Service(predictor, decoders=cores()), how.limits)

@@ -1,0 +1,76 @@
+"""A run in words: the plan, an epoch, the end. The terminal and log.txt say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from clearsight.core.run import EpochRecord, Plan, Run, RunStatus
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan, one fact a line."""
+    images = ", ".join(f"{count:,} {split}" for split, count in plan.images.items())
+    share = f"{plan.trainable:,} of {plan.parameters:,} parameters train"
+    kept = f", features of the frozen part computed once ({plan.cached})" if plan.cached else ""
+    return [
+        f"data     {images}; {plan.classes} classes, largest to smallest {plan.imbalance:.1f} : 1",
+        f"model    {plan.model}, {share}{kept}",
+        f"weights  {plan.weights}",
+        f"input    {plan.preprocess}",
+        f"device   {plan.device}, {plan.precision}, {plan.workers} reader thread{'s' if plan.workers != 1 else ''}",
+        f"work     {plan.epochs} epochs, {plan.steps:,} steps of {plan.batch_size}",
+        *(f"note     {note}" for note in plan.notes),
+    ]
+
+
+def epoch_line(record: EpochRecord) -> str:
+    """One finished epoch."""
+    width = len(str(record.epochs))
+    parts = [f"epoch {record.epoch:>{width}}/{record.epochs}", f"train {_scores(record.train)}"]
+    if record.valid:
+        parts.append(f"valid {_scores(record.valid)}")
+    parts.append(f"{record.images_per_second:,.0f} images/s")
+    parts.append(f"data wait {100 * record.data_share:.0f} %")
+    return "  ".join(parts) + ("  best" if record.best and record.valid else "")
+
+
+def end_lines(run: Run) -> list[str]:
+    """How a run ended, its scores, and the commands to type next."""
+    after = f" ({run.reason})" if run.reason else ""
+    lines = [f"{run.status.value.replace('_', ' ')}{after} after {_duration(run.seconds)}"]
+    for split in ("valid", "test"):
+        if scores := run.scores.get(split):
+            best = f", epoch {run.best_epoch}" if split == "valid" else ""
+            lines.append(f"{split:<8} {_scores(scores)}{_extra(scores)}{best}")
+    return [*lines, *next_commands(run)]
+
+
+def next_commands(run: Run) -> list[str]:
+    """What to do with a run in this state."""
+    if run.status in (RunStatus.INTERRUPTED, RunStatus.RUNNING):
+        return [f"next     clearsight train --resume {run.path}"]
+    if not run.has_bundle:
+        return []
+    return [
+        f"report   {run.path / 'report.html'}",
+        f"next     clearsight predict {run.path} PICTURE...",
+        f"         clearsight serve {run.path} --port 8080",
+        f"         clearsight export {run.path} --out model.tar.gz",
+    ]
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return f"loss {scores['loss']:.4f} accuracy {scores['accuracy']:.4f}"
+
+
+def _extra(scores: Mapping[str, float]) -> str:
+    named = {"macro_f1": "macro F1", "roc_auc": "ROC-AUC"}
+    return "".join(f" {text} {scores[name]:.4f}" for name, text in named.items() if name in scores)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

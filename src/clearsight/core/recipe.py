@@ -55,6 +55,8 @@ class DataSection(Section):
 
     format: str = knob("auto", "dataset format, or auto: look at what is there")
     label_column: str | None = knob(None, "column with the class, for tables and HDF5")
+    id_column: str | None = knob(None, "column with the pictures' keys, for HDF5 with a table")
+    split_column: str | None = knob(None, "column that says train, valid or test, for tables")
     limit: int | None = knob(None, "use a stratified sample of this many pictures", low=2)
     valid_fraction: float = knob(0.15, "share kept for validation where the data has no such split", above=0, below=1)
     test_fraction: float = knob(0.15, "share kept for the test where the data has no such split", low=0, below=1)

@@ -1,0 +1,1 @@
+"""Serving: a bundle answers over HTTP, in a process that never imports torch."""

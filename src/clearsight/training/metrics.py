@@ -148,16 +148,6 @@ def scores(logits: Floats, labels: Ints) -> dict[str, float]:
     return found if area is None else {**found, "roc_auc": area}
 
 
-def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Confidence interval of a share (95 % for z = 1.96). Source: Wilson 1927, JASA 22:209."""
-    if n == 0:
-        raise EmptyInput("interval", "no observations")
-    share, spread = successes / n, z * z / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
-
-
 def _fit(outputs: Floats, labels: Ints) -> None:
     if outputs.ndim != 2 or len(outputs) != len(labels):
         raise BadShape("outputs and labels", f"they do not fit: {outputs.shape} and {np.shape(labels)}")

@@ -15,6 +15,7 @@ from clearsight.core.bundle import Bundle, opened
 from clearsight.core.dataset import Dataset
 from clearsight.core.errors import EmptyInput
 from clearsight.core.files import write_json, write_text
+from clearsight.core.interval import wilson
 from clearsight.core.machine import cores
 from clearsight.core.recipe import DataSection, Recipe
 from clearsight.data.geometry import normalise
@@ -58,7 +59,7 @@ class Evaluation:
         each, found = metrics.per_class(table), self.scores()
         return {
             "accuracy": found["accuracy"],
-            "accuracy_interval": metrics.wilson(round(found["accuracy"] * n), n),
+            "accuracy_interval": list(wilson(round(found["accuracy"] * n), n)),
             "top5": metrics.top_k(self.logits, self.labels, 5),
             "macro_f1": found["macro_f1"],
             "roc_auc": found.get("roc_auc"),

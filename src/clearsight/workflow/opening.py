@@ -10,7 +10,7 @@ from clearsight.core.machine import cores
 from clearsight.core.recipe import DataSection
 from clearsight.data.listing import open_listing
 from clearsight.data.scan import Scan, apply, scan
-from clearsight.data.splits import assemble, assemble_whole, evaluation_split
+from clearsight.data.splits import assemble, assemble_whole, evaluation_split, has_splits
 from clearsight.workflow.places import Places
 
 Progress = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
@@ -22,7 +22,7 @@ def quiet(what: str, done: int, total: int) -> None:
 
 def listed(path: Path, how: DataSection, seed: int) -> Dataset:
     """The dataset at `path` with its splits made, before any picture was looked at."""
-    listing = open_listing(path, how.format, ReadOptions(label_column=how.label_column))
+    listing = open_listing(path, how.format, options(how))
     return assemble(listing, path=str(path), recipe=how, seed=seed)
 
 
@@ -48,10 +48,15 @@ def opened_for(
 ) -> Dataset:
     """The pictures at `path` that a model with `classes` is to be measured on: the test split, `split`, or all of a
     bare folder of classes."""
-    listing = open_listing(path, how.format, ReadOptions(label_column=how.label_column))
+    listing = open_listing(path, how.format, options(how))
     whole = assemble_whole(listing, path=str(path), recipe=how, classes=classes)
-    chosen = evaluation_split(whole, split, any(record.split for record in listing.records))
+    chosen = evaluation_split(whole, split, has_splits(listing))
     return apply(chosen, scanned(chosen, how, places, progress), how.on_bad)
+
+
+def options(how: DataSection) -> ReadOptions:
+    """What the recipe says about the columns of a table."""
+    return ReadOptions(label_column=how.label_column, id_column=how.id_column, split_column=how.split_column)
 
 
 def workers(how: DataSection) -> int:

@@ -1,0 +1,236 @@
+"""Picture files as containers: which format the bytes are, how the picture is turned, and what a decoder needs of them.
+
+A decoder is handed only what it needs to make pixels. Metadata (EXIF, text, colour profiles, further pages) is parsed
+by nobody, so it can neither fail a good picture nor make a library warn from a thread. Orientation is the one tag that
+changes the picture; it is read here, for every format in the same way.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+FORMATS = ("jpeg", "png", "webp", "bmp", "gif", "tiff")
+
+_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plain:
+    """Bytes that decode to the same pixels without their metadata.
+
+    orientation: the EXIF tag, 1 (upright) to 8.
+    canvas: pixels that opening alone would make a decoder allocate (0 where opening allocates nothing).
+    """
+
+    data: bytes
+    orientation: int = 1
+    canvas: int = 0
+
+
+def sniff(data: bytes) -> str | None:
+    """The format by magic bytes, one of FORMATS, or None; 16 bytes are enough."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "webp"
+    if data.startswith(b"BM"):
+        return "bmp"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    return "tiff" if data.startswith(_TIFF_HEADS) else None
+
+
+def plain(data: bytes, kind: str) -> Plain:
+    """`data` of format `kind` without its metadata; raises ValueError or struct.error where its structure is broken."""
+    match kind:
+        case "jpeg":
+            return _jpeg(data)
+        case "png":
+            return _png(data)
+        case "webp":
+            return _webp(data)
+        case "gif":
+            return Plain(data=data, canvas=_gif_canvas(data))
+        case "tiff":
+            return _tiff(data)
+        case _:
+            return Plain(data=data)
+
+
+def orientation(exif: bytes) -> int:
+    """The orientation in an EXIF block (a TIFF header and its first directory), 1 when it is absent or damaged."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    try:
+        for entry in _directory(exif):
+            if entry.tag == _ORIENTATION and entry.kind == 3:
+                return _turn(entry.number(exif[:1] == b"I"))
+    except (struct.error, ValueError):
+        return 1
+    return 1
+
+
+def _turn(value: int) -> int:
+    return value if 1 <= value <= 8 else 1
+
+
+def _jpeg(data: bytes) -> Plain:
+    """Drops comments and all APPn segments but APP0 (JFIF) and APP14 (Adobe: says how CMYK and RGB are stored)."""
+    kept, turned, at = [data[:2]], 1, 2
+    while at + 4 <= len(data) and data[at : at + 2] != b"\xff\xda":
+        end = _segment_end(data, at)
+        segment, marker = data[at:end], data[at + 1] if data[at] == 0xFF else 0
+        if marker == 0xE1 and turned == 1 and segment[4:10] == b"Exif\0\0":
+            turned = orientation(segment[4:])
+        if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            kept.append(segment)
+        at = end
+    return Plain(data=b"".join((*kept, data[at:])), orientation=turned)
+
+
+def _segment_end(data: bytes, at: int) -> int:
+    """Where the segment at `at` ends; junk between segments ends where the next marker may be, as in Pillow."""
+    if data[at] != 0xFF:
+        end = data.find(b"\xff", at)
+        return end if end > 0 else len(data)
+    marker = data[at + 1]
+    if marker == 0xFF:  # fill byte
+        return at + 1
+    if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:  # markers without a length
+        return at + 2
+    return at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+
+
+def _png(data: bytes) -> Plain:
+    """Keeps the chunks that make pixels; an animation falls back to its default picture."""
+    kept, turned, at = [data[:8]], 1, 8
+    while at + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if name == b"eXIf":
+            turned = orientation(data[at + 8 : end - 4])
+        if name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+            kept.append(data[at:end])
+        at = end
+    return Plain(data=b"".join(kept), orientation=turned)
+
+
+def _webp(data: bytes) -> Plain:
+    turned, canvas, at = 1, 0, 12
+    while at + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, at)
+        body = data[at + 8 : at + 8 + length]
+        if name == b"EXIF":
+            turned = orientation(body)
+        canvas = canvas or _webp_canvas(name, body)
+        at += 8 + length + length % 2
+    return Plain(data=data, orientation=turned, canvas=canvas)
+
+
+def _webp_canvas(name: bytes, body: bytes) -> int:
+    if name == b"VP8X" and len(body) >= 10:
+        return (1 + int.from_bytes(body[4:7], "little")) * (1 + int.from_bytes(body[7:10], "little"))
+    if name == b"VP8L" and len(body) >= 5:
+        bits = int.from_bytes(body[1:5], "little")
+        return (1 + (bits & 0x3FFF)) * (1 + (bits >> 14 & 0x3FFF))
+    if name == b"VP8 " and len(body) >= 10:
+        width, height = struct.unpack_from("<HH", body, 6)
+        return int(width & 0x3FFF) * int(height & 0x3FFF)
+    return 0
+
+
+def _gif_canvas(data: bytes) -> int:
+    """The logical screen or the first frame's far corner, whichever is larger: decoders grow the one to the other."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while at < len(data) and data[at] == 0x21:  # extensions before the first frame
+        at += 2
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+    if data[at : at + 1] == b",":
+        x, y, w, h = struct.unpack_from("<HHHH", data, at + 1)
+        width, height = max(width, x + w), max(height, y + h)
+    return int(width) * int(height)
+
+
+# --- TIFF: the first directory, rewritten with only the tags that make pixels -------------------------------------
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_WIDTH, _LENGTH, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 322, 323
+_ONE_VALUE = {_WIDTH, _LENGTH, 259, 262, 266, 277, 278, 284, 317, _TILE_WIDTH, _TILE_LENGTH}
+_ARRAYS = {258, 273, 279, 292, 293, 320, 324, 325, 332, 338, 339, 347, 529, 530, 531, 532}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    tag: int
+    kind: int
+    count: int
+    value: bytes  # the inline field: the values themselves, or the offset of them
+    raw: bytes
+
+    def number(self, little: bool) -> int:
+        width = min(_SIZES.get(self.kind, 0), len(self.value))
+        return int.from_bytes(self.value[:width], "little" if little else "big")
+
+    @property
+    def size(self) -> int:
+        return _SIZES.get(self.kind, 0) * self.count
+
+
+def _directory(data: bytes) -> Iterator[_Entry]:
+    """The entries of the first directory of a classic or Big TIFF."""
+    if not data.startswith(_TIFF_HEADS):
+        raise ValueError("it has no TIFF header")
+    order, big = "<" if data[:1] == b"I" else ">", 43 in data[2:4]
+    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    if at > len(data):
+        raise ValueError("its directory lies outside of the file")
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
+    at += 8 if big else 2
+    form = order + ("HHQ8s" if big else "HHI4s")
+    for _ in range(count):
+        tag, kind, values, field = struct.unpack_from(form, data, at)
+        size = struct.calcsize(form)
+        yield _Entry(tag, kind, values, field, data[at : at + size])
+        at += size
+
+
+def _tiff(data: bytes) -> Plain:
+    little, big = data[:1] == b"I", 43 in data[2:4]
+    inline, budget, turned = 8 if big else 4, len(data), 1
+    kept: dict[int, _Entry] = {}
+    for entry in _directory(data):
+        if entry.tag == _ORIENTATION and entry.kind == 3:
+            turned = _turn(entry.number(little))
+        wanted = entry.tag in _ARRAYS or (entry.tag in _ONE_VALUE and entry.count == 1)
+        if not wanted or entry.kind not in _SIZES or entry.tag in kept:
+            continue
+        if entry.size > inline:
+            budget -= entry.size
+            if budget < 0 or int.from_bytes(entry.value, "little" if little else "big") + entry.size > len(data):
+                continue
+        kept[entry.tag] = entry
+    canvas = max(_area(kept, _WIDTH, _LENGTH, little), _area(kept, _TILE_WIDTH, _TILE_LENGTH, little))
+    return Plain(data=_rewritten(data, [entry.raw for entry in kept.values()]), orientation=turned, canvas=canvas)
+
+
+def _area(entries: dict[int, _Entry], width: int, length: int, little: bool) -> int:
+    if width not in entries or length not in entries:
+        return 0
+    return entries[width].number(little) * entries[length].number(little)
+
+
+def _rewritten(data: bytes, entries: list[bytes]) -> bytes:
+    """The file with its header pointing to a new last directory made of `entries`, which has no successor."""
+    order, big = "<" if data[:1] == b"I" else ">", 43 in data[2:4]
+    padded = data + bytes(-len(data) % 16)
+    start = struct.pack(order + ("Q" if big else "I"), len(padded))
+    head = data[:8] + start if big else data[:4] + start
+    count = struct.pack(order + ("Q" if big else "H"), len(entries))
+    return head + padded[len(head) :] + count + b"".join(entries) + bytes(8 if big else 4)

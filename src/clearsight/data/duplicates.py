@@ -1,0 +1,133 @@
+"""Duplicates: the same picture twice, byte for byte or nearly; and where the two differ in split or class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.dataset import Dataset, Split
+from clearsight.core.errors import BadValue
+from clearsight.data.scan import Found, Scan
+
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+Pairs: TypeAlias = npt.NDArray[np.int64]  # (P, 2) row numbers, the smaller first
+
+MOST_PAIRS = 100_000
+_BITS = 64
+_FARTHEST = 10  # two unrelated hashes differ in 32 bits, give or take 4; beyond this the buckets grow too wide
+_LEARNING: tuple[Split, ...] = ("train", "valid", "test")  # a picture in two of these spoils the score of the later
+
+
+def exact(scan: Scan, dataset: Dataset) -> list[tuple[str, ...]]:
+    """Ids of equal content, each group and the list in the dataset's order; bad pictures left out."""
+    groups: dict[str, list[str]] = {}
+    for sample in dataset.samples:
+        found = scan.by_id[sample.id]
+        if not found.bad:
+            groups.setdefault(found.digest, []).append(sample.id)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def near(scan: Scan, dataset: Dataset, distance: int = 4, most: int = MOST_PAIRS) -> list[tuple[str, str]]:
+    """Pairs of ids that look the same: perceptual hashes that differ in at most `distance` of 64 bits.
+
+    Of exact duplicates only the first takes part; pictures too flat for a hash take none. Closest pairs first, then in
+    the dataset's order; the search stops at `most` pairs, since a dataset of video frames has millions. Raises BadValue
+    for a distance outside 0 to 10.
+    """
+    if not 0 <= distance <= _FARTHEST:
+        raise BadValue(f"distance {distance}", f"it must be between 0 and {_FARTHEST} bits")
+    first: dict[str, Found] = {}
+    for sample in dataset.samples:
+        found = scan.by_id[sample.id]
+        if found.phash and not found.bad:
+            first.setdefault(found.digest, found)
+    distinct = tuple(first.values())
+    hashes = np.array([found.phash for found in distinct], dtype=np.uint64)
+    pairs = close_pairs(hashes, distance, most)
+    apart = hamming(hashes[pairs[:, 0]], hashes[pairs[:, 1]])
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], apart))
+    return [(distinct[a].id, distinct[b].id) for a, b in pairs[order]]
+
+
+def close_pairs(hashes: Hashes, distance: int, most: int) -> Pairs:
+    """Pairs of rows of the (N,) `hashes` at most `distance` bits apart, each once; the search stops at `most`.
+
+    Cut into distance + 1 pieces, two such hashes agree in at least one whole piece (pigeonhole), so only hashes that
+    share a piece are compared: for 100,000 pictures some millions of pairs instead of five billion.
+    Source: Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing", section 2.
+    """
+    edges = np.linspace(0, _BITS, distance + 2).astype(int)
+    keys = np.zeros(0, dtype=np.int64)
+    for low, high in pairwise(edges):
+        piece = (hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        fresh, count = [keys], 0
+        for a, b in _sharing(piece):
+            close = hamming(hashes[a], hashes[b]) <= distance
+            fresh.append(np.minimum(a, b)[close] * len(hashes) + np.maximum(a, b)[close])
+            count += len(fresh[-1])
+            if count >= most:
+                break
+        keys = np.unique(np.concatenate(fresh))
+        if len(keys) >= most:
+            break
+    return np.stack(np.divmod(keys[:most], max(len(hashes), 1)), axis=1)
+
+
+def _sharing(piece: Hashes) -> Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Every pair of rows with an equal `piece`, once, as parallel arrays: neighbours in sorted order first."""
+    order = np.argsort(piece, kind="stable")
+    ordered = piece[order]
+    at, gap = np.arange(len(order)), 1
+    while True:
+        at = at[at + gap < len(order)]
+        at = at[ordered[at] == ordered[at + gap]]  # who has no partner at this gap has none at a wider one
+        if not at.size:
+            return
+        yield order[at], order[at + gap]
+        gap += 1
+
+
+def hamming(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
+    """Bits in which (N,) `a` and (N,) `b` differ, 0 to 64."""
+    bytes_ = np.ascontiguousarray(a ^ b).view(np.uint8).reshape(-1, 8)
+    apart: npt.NDArray[np.int64] = np.unpackbits(bytes_, axis=1).sum(axis=1, dtype=np.int64)
+    return apart
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leak:
+    """One picture in two splits; `paths` and `splits` run parallel, the earlier of train, valid, test first."""
+
+    paths: tuple[str, str]
+    splits: tuple[Split, Split]
+    exact: bool
+
+
+def leaks(dataset: Dataset, groups: Sequence[tuple[str, ...]], pairs: Sequence[tuple[str, str]] = ()) -> list[Leak]:
+    """What of `groups` (from `exact`) and `pairs` (from `near`) lies in different ones of train, valid and test.
+
+    A member of a group is listed once, with the group's first picture in an earlier split.
+    """
+    split = {sample.id: sample.split for sample in dataset.samples if sample.split in _LEARNING}
+    place = {key: _LEARNING.index(name) for key, name in split.items()}
+    found: list[Leak] = []
+    for members, same in (*((group, True) for group in groups), *((pair, False) for pair in pairs)):
+        inside = sorted((key for key in members if key in split), key=place.__getitem__)
+        found += (
+            Leak(paths=(inside[0], key), splits=(split[inside[0]], split[key]), exact=same)
+            for key in inside
+            if place[key] > place[inside[0]]
+        )
+    return found
+
+
+def conflicts(dataset: Dataset, groups: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The groups (or pairs) whose members are labelled with more than one class."""
+    label = {sample.id: sample.label for sample in dataset.samples if sample.label is not None}
+    return [group for group in groups if len({label[key] for key in group if key in label}) > 1]

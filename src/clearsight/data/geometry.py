@@ -1,0 +1,120 @@
+"""Preprocess, carried out: the one way in which train, evaluate, serve and explain turn a picture into numbers.
+
+numpy and Pillow only. Knows nothing about random changes (`augment`) or about where bytes come from.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from clearsight.core.dataset import Pixels
+from clearsight.core.errors import BadShape
+from clearsight.core.preprocess import Interpolation, Preprocess
+from clearsight.data.decode import MAX_PIXELS, decode
+
+Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in source pixels, fractions allowed
+
+_FILTERS: dict[Interpolation, Image.Resampling] = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_WIDEST_FILTER = 3  # lanczos looks 3 source pixels (or 3 output pixels, when reducing) to each side
+
+
+def crop(pixels: Pixels, preprocess: Preprocess) -> Pixels:
+    """(H, W, 3) uint8 to (S, S, 3) uint8: short side to `resize`, then the centre S = `size`.
+
+    Done as one antialiased resize of the centre box in source coordinates, so the cost depends on the box and a
+    2000 x 1 line never becomes 512000 x 256. The box is the one that torchvision's Resize + CenterCrop keep after
+    their rounding to whole pixels: the pictures are equal up to one or two levels of 255, from fixed-point arithmetic.
+    Raises BadShape when `pixels` is not (H, W, 3) uint8 with at least one pixel.
+    """
+    height, width = _extent(pixels)
+    if height == width == preprocess.size == preprocess.resize:
+        return np.ascontiguousarray(pixels)
+    return resample(pixels, centre_box(height, width, preprocess), preprocess.size, preprocess.interpolation)
+
+
+def centre_box(height: int, width: int, preprocess: Preprocess) -> Box:
+    """The part of a `height` x `width` picture that `crop` keeps; square but for the rounding of the long side."""
+    short = min(height, width)
+    left, right = _centre(width, preprocess.resize * width // short, preprocess.size)
+    top, bottom = _centre(height, preprocess.resize * height // short, preprocess.size)
+    return left, top, right, bottom
+
+
+def _centre(length: int, resized: int, kept: int) -> tuple[float, float]:
+    """Where the middle `kept` of `resized` pixels begin and end in the `length` pixels that they were resized from."""
+    start = round((resized - kept) / 2)
+    return start * length / resized, (start + kept) * length / resized
+
+
+def resample(pixels: Pixels, box: Box, size: int, interpolation: Interpolation) -> Pixels:
+    """The `box` of `pixels` (H, W, 3) uint8 as (size, size, 3) uint8, antialiased unless "nearest"."""
+    height, width = _extent(pixels)
+    left, right = _span(box[0], box[2], size, width)
+    top, bottom = _span(box[1], box[3], size, height)
+    # Pillow keeps boxes in float32: cutting first keeps coordinates small and exact, and copies only what is seen.
+    image = Image.fromarray(pixels[top:bottom, left:right])
+    inner = (box[0] - left, box[1] - top, min(box[2] - left, image.width), min(box[3] - top, image.height))
+    return np.asarray(image.resize((size, size), _FILTERS[interpolation], box=inner))
+
+
+def _span(start: float, stop: float, size: int, limit: int) -> tuple[int, int]:
+    """Whole source pixels that the widest filter can see from [start, stop), within [0, limit)."""
+    reach = math.ceil(_WIDEST_FILTER * max(1.0, (stop - start) / size)) + 1
+    return max(0, math.floor(start) - reach), min(limit, math.ceil(stop) + reach)
+
+
+def shrink(pixels: Pixels, short: int, interpolation: Interpolation) -> Pixels:
+    """(H, W, 3) uint8 with the short side reduced to `short`, aspect ratio kept; smaller ones come back as they are."""
+    height, width = _extent(pixels)
+    factor = short / min(height, width)
+    if factor >= 1:
+        return pixels
+    target = (max(short, round(width * factor)), max(short, round(height * factor)))
+    return np.asarray(Image.fromarray(pixels).resize(target, _FILTERS[interpolation]))
+
+
+def scale_shift(preprocess: Preprocess) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """(3,) float32 scale and (3,) float32 shift: `x * scale + shift` is what the network sees of a byte x in [0, 255].
+
+    Whoever does these two operations in this order in float32 gets the very same bits, on any device.
+    """
+    mean = np.asarray(preprocess.mean, dtype=np.float64)
+    std = np.asarray(preprocess.std, dtype=np.float64)
+    return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+
+def normalise(batch: npt.NDArray[np.uint8], preprocess: Preprocess) -> npt.NDArray[np.float32]:
+    """(N, S, S, 3) uint8 to (N, 3, S, S) float32, contiguous. Raises BadShape for anything else."""
+    if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
+        raise BadShape("batch", f"it is {batch.shape} {batch.dtype}; wanted (N, S, S, 3) uint8")
+    scale, shift = scale_shift(preprocess)
+    planes = batch.transpose(0, 3, 1, 2)
+    numbers = np.empty(planes.shape, dtype=np.float32)
+    np.multiply(planes, scale[:, None, None], out=numbers)
+    np.add(numbers, shift[:, None, None], out=numbers)
+    return numbers
+
+
+def prepare(
+    raw: bytes | Pixels, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, name: str = ""
+) -> npt.NDArray[np.float32]:
+    """One encoded or decoded picture to (3, S, S) float32, as the network sees it; raises BadImage naming `name`."""
+    pixels = crop(decode(raw, max_pixels=max_pixels, name=name), preprocess)
+    numbers: npt.NDArray[np.float32] = normalise(pixels[None], preprocess)[0]
+    return numbers
+
+
+def _extent(pixels: Pixels) -> tuple[int, int]:
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
+        raise BadShape("pixels", f"they are {pixels.shape} {pixels.dtype}; wanted (H, W, 3) uint8, not empty")
+    return pixels.shape[0], pixels.shape[1]

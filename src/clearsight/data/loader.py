@@ -1,0 +1,257 @@
+"""Loader: a dataset as batches of bytes, in an order that follows from seed and epoch alone. Knows nothing of torch."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.dataset import Dataset, Pixels, Sample
+from clearsight.core.errors import BadChoice, BadData, BadValue, ClearsightError, EmptyInput
+from clearsight.core.preprocess import Augment, Preprocess
+from clearsight.data.augment import augment, view_rng
+from clearsight.data.decode import MAX_PIXELS, decode
+from clearsight.data.geometry import crop, shrink
+from clearsight.data.memory import PixelMemory
+
+Order: TypeAlias = Literal["sequential", "shuffled", "balanced"]
+Indices: TypeAlias = npt.NDArray[np.int64]
+
+ORDERS: tuple[Order, ...] = ("sequential", "shuffled", "balanced")
+
+_ORDER_STREAM = 2  # first word of the seed; `augment.view_rng` has another
+_AHEAD = 3  # batches in the making while one is consumed
+_SPARE = 1.5  # augmented pictures keep this many times the resolution of the evaluation resize
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """How a dataset is turned into batches.
+
+    order: "sequential" as listed, "shuffled", or "balanced" (as many draws as pictures, spread evenly over the
+    classes; pictures of small classes repeat).
+    workers: threads that read, decode and crop; 0 does it in the caller's thread. Never changes what comes out.
+    memory_bytes: budget for decoded pictures kept between epochs; never changes what comes out.
+    rank, world: this process is number `rank` of `world` that share each epoch.
+    drop_last: leave out a last batch that is smaller than the others.
+    Raises BadValue or BadChoice when a value is out of its range.
+    """
+
+    batch_size: int
+    _: KW_ONLY
+    augment: Augment = field(default_factory=Augment)
+    order: Order = "sequential"
+    seed: int = 0
+    workers: int = 2
+    max_pixels: int = MAX_PIXELS
+    rank: int = 0
+    world: int = 1
+    memory_bytes: int = 0
+    drop_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise BadChoice(f"order {self.order!r}", "there is no such order", got=self.order, allowed=ORDERS)
+        for name, value, low in (("batch_size", self.batch_size, 1), ("workers", self.workers, 0)):
+            if value < low:
+                raise BadValue(f"{name} {value}", f"it must be at least {low}")
+        if not 0 <= self.rank < self.world:
+            raise BadValue(f"rank {self.rank}", f"it must be at least 0 and below world, which is {self.world}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Batch:
+    """Pictures and what is known of them; the arrays belong to the consumer.
+
+    images: (N, S, S, 3) uint8, C-contiguous.  labels: (N,) int64, -1 where there is none.
+    ids: N sample ids.  indices: (N,) int64 into the dataset's samples.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    ids: tuple[str, ...]
+    indices: Indices
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Draws:
+    """What one rank shows in one epoch: `indices` into the samples, and the `views` that seed what each looks like."""
+
+    indices: Indices
+    views: Indices
+
+    def __getitem__(self, part: slice) -> _Draws:
+        return _Draws(indices=self.indices[part], views=self.views[part])
+
+
+class Loader:
+    """Batches of one dataset (usually one split), epoch after epoch.
+
+    One loader may be used from one thread at a time. `memory` is what it keeps between epochs: the finished crop, or,
+    with augmentation, the whole picture, its short side first reduced to at most 1.5 times `preprocess.resize`
+    (whether it then fits the budget or not, so that the budget never shows in the result).
+    Raises EmptyInput for a dataset without samples, BadData for a balanced order over unlabelled ones.
+    """
+
+    def __init__(self, dataset: Dataset, preprocess: Preprocess, how: LoadPlan) -> None:
+        if not dataset.samples:
+            raise EmptyInput(dataset.path or "dataset", "there are no pictures to load")
+        if how.order == "balanced":
+            dataset.labels()  # raises for the first unlabelled one
+        self._dataset, self._preprocess, self._how = dataset, preprocess, how
+        self._labels = np.array([-1 if s.label is None else s.label for s in dataset.samples], dtype=np.int64)
+        self.memory = PixelMemory(how.memory_bytes)
+
+    @property
+    def steps(self) -> int:
+        """Batches per epoch on this rank.
+
+        The same on every rank for "shuffled" and "balanced"; for "sequential" nothing is repeated, so ranks may differ
+        by one picture and therefore by one batch.
+        """
+        how = self._how
+        length = len(range(how.rank, _padded(len(self._labels), how), how.world))
+        return length // how.batch_size if how.drop_last else math.ceil(length / how.batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Generator[Batch, None, None]:
+        """The batches of epoch `number`, from batch `start` on (those before it are skipped without being read).
+
+        A picture that cannot be read ends the iteration with BadImage or BadData that names the sample. Closing the
+        iterator, or dropping it, stops the threads.
+        """
+        draws, size = self._draws(number), self._how.batch_size
+        parts = [draws[size * step : size * (step + 1)] for step in range(start, self.steps)]
+        return self._here(parts, number) if self._how.workers == 0 else self._threaded(parts, number)
+
+    def order(self, number: int) -> Indices:
+        """Indices into the samples in the order in which epoch `number` shows them on this rank; reads none."""
+        return self._draws(number).indices
+
+    def _draws(self, number: int) -> _Draws:
+        how = self._how
+        order = epoch_order(self._labels, how.order, seed=how.seed, epoch=number)
+        order = np.resize(order, _padded(len(order), how))  # pads by starting again at the front
+        # A picture drawn twice in an epoch must not show the same view twice: the k-th repeat counts on by k * N.
+        views = order + occurrence(order) * len(self._labels)
+        return _Draws(indices=order, views=views)[how.rank :: how.world]
+
+    def _here(self, parts: Sequence[_Draws], number: int) -> Generator[Batch, None, None]:
+        for part in parts:
+            batch = self._blank(part)
+            self._fill(batch, part, number, 0, 1)
+            yield batch
+
+    def _threaded(self, parts: Sequence[_Draws], number: int) -> Generator[Batch, None, None]:
+        how = self._how
+        ahead = max(_AHEAD, math.ceil(2 * how.workers / how.batch_size))
+        pending: deque[tuple[Batch, list[Future[None]]]] = deque()
+        pool = ThreadPoolExecutor(how.workers, thread_name_prefix="clearsight-loader")
+        try:
+            for part in parts:
+                batch = self._blank(part)
+                # Two tasks per worker even out pictures of different cost, and cost less than one task per picture.
+                stride = min(len(batch), 2 * how.workers)
+                tasks = [pool.submit(self._fill, batch, part, number, first, stride) for first in range(stride)]
+                pending.append((batch, tasks))
+                if len(pending) > ahead:
+                    yield _finished(*pending.popleft())
+            while pending:
+                yield _finished(*pending.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _blank(self, part: _Draws) -> Batch:
+        side = self._preprocess.size
+        samples = self._dataset.samples
+        return Batch(
+            images=np.empty((len(part.indices), side, side, 3), dtype=np.uint8),
+            labels=self._labels[part.indices],
+            ids=tuple(samples[i].id for i in part.indices),
+            indices=part.indices.copy(),
+        )
+
+    def _fill(self, batch: Batch, part: _Draws, number: int, first: int, stride: int) -> None:
+        for row in range(first, len(batch), stride):
+            sample = self._dataset.samples[part.indices[row]]
+            try:
+                batch.images[row] = self._show(sample, int(part.views[row]), number)
+            except ClearsightError as error:
+                if sample.id in str(error):
+                    raise
+                raise BadData(sample.id, error.problem, fix=error.fix) from error
+            except OSError as error:
+                raise BadData(sample.id, f"it cannot be read ({error})") from error
+            except Exception as error:
+                error.add_note(f"while loading the picture {sample.id!r}")
+                raise
+
+    def _show(self, sample: Sample, view: int, number: int) -> Pixels:
+        how, preprocess = self._how, self._preprocess
+        if not how.augment.random:
+            return self.memory.get(sample.id, partial(self._cropped, sample))
+        pixels = self.memory.get(sample.id, partial(self._reduced, sample))
+        return augment(pixels, how.augment, preprocess, view_rng(how.seed, number, view))
+
+    def _cropped(self, sample: Sample) -> Pixels:
+        return crop(self._decoded(sample), self._preprocess)
+
+    def _reduced(self, sample: Sample) -> Pixels:
+        preprocess = self._preprocess
+        return shrink(self._decoded(sample), round(_SPARE * preprocess.resize), preprocess.interpolation)
+
+    def _decoded(self, sample: Sample) -> Pixels:
+        raw = self._dataset.source.read(sample.locator)
+        return decode(raw, max_pixels=self._how.max_pixels, name=sample.id)
+
+
+def _finished(batch: Batch, tasks: Sequence[Future[None]]) -> Batch:
+    for task in tasks:
+        task.result()
+    return batch
+
+
+def _padded(length: int, how: LoadPlan) -> int:
+    return length if how.order == "sequential" else math.ceil(length / how.world) * how.world
+
+
+def epoch_order(labels: Indices, order: Order, *, seed: int, epoch: int) -> Indices:
+    """(N,) indices into (N,) `labels` in the order in which an epoch shows them, over all ranks."""
+    rng = np.random.default_rng(np.random.SeedSequence((_ORDER_STREAM, seed, epoch)))
+    if order == "sequential":
+        return np.arange(len(labels), dtype=np.int64)
+    if order == "shuffled":
+        return rng.permutation(len(labels)).astype(np.int64)
+    return _balanced(labels, rng)
+
+
+def _balanced(labels: Indices, rng: np.random.Generator) -> Indices:
+    """N draws, every class that occurs equally often (give or take one), and every picture of a class too."""
+    classes = rng.permutation(np.unique(labels))
+    quotas = np.full(len(classes), len(labels) // len(classes))
+    quotas[: len(labels) % len(classes)] += 1
+    drawn = [
+        np.resize(rng.permutation(np.flatnonzero(labels == label)), quota)
+        for label, quota in zip(classes, quotas, strict=True)
+    ]
+    return rng.permutation(np.concatenate(drawn)).astype(np.int64)
+
+
+def occurrence(order: Indices) -> Indices:
+    """(M,) how often each entry of `order` has come before: [7, 3, 7, 7] gives [0, 0, 1, 2]."""
+    by_value = np.argsort(order, kind="stable")
+    ordered = order[by_value]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[starts, len(ordered)])
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[by_value] = np.arange(len(order)) - np.repeat(starts, lengths)
+    return rank

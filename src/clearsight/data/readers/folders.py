@@ -1,0 +1,124 @@
+"""Class folders on disk, in any of the layouts that `layout` understands."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clearsight.core.dataset import Listing, Notice, ReadOptions
+from clearsight.core.errors import BadData
+from clearsight.data.containers import sniff
+from clearsight.data.readers.files import FileSource
+from clearsight.data.readers.layout import Node, hidden, interpret, is_picture, skipped
+
+_DEEPEST = 20  # folders below the root; real data is never so deep, links that lead around are
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".lst", ".manifest")
+
+
+class FoldersReader:
+    """train|valid|test/<class>/, seg_train/seg_test/seg_pred, or <class>/ alone. Links are followed, loops are not."""
+
+    name = "folders"
+
+    def recognises(self, path: Path) -> bool:
+        """Whether `path` is a folder with a subfolder or a picture in it."""
+        if not path.is_dir():
+            return False
+        try:
+            with os.scandir(path) as entries:
+                return any(_counts(entry) for entry in entries)
+        except OSError:
+            return True  # unreadable: `read` says why
+
+    def read(self, path: Path, options: ReadOptions) -> Listing:
+        """All pictures below `path`."""
+        if not path.is_dir():
+            raise BadData(str(path), "it is not a folder")
+        walk = _Walk(path)
+        walk.enter(path, walk.root, ())
+        layout = interpret(walk.root, str(path))
+        if len({record.label for record in layout.records}) == 1 and (tables := _tables(path)):
+            hint = f"the pictures are not sorted by class; to take the classes from the table, pass {path / tables[0]}"
+            walk.notices.append(Notice(code="table-beside", text=hint, paths=tuple(tables)))
+        return Listing(
+            records=layout.records,
+            source=FileSource(path),
+            format=self.name,
+            notices=(*skipped(walk.checkpoints), *walk.notices, *layout.notices),
+        )
+
+
+def _tables(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir() if entry.suffix.lower() in _TABLES)
+
+
+@dataclass
+class _Walk:
+    """A folder tree being read into nodes."""
+
+    top: Path
+    root: Node = field(default_factory=Node)
+    checkpoints: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def enter(self, folder: Path, node: Node, above: tuple[tuple[int, int], ...]) -> None:
+        """Read `folder` into `node`; `above` are the device and inode of the folders it lies in."""
+        facts = folder.stat()
+        here = (facts.st_dev, facts.st_ino)
+        if here in above or len(above) > _DEEPEST:
+            text = f"{node.path}: left out, it leads back to a folder above, or lies over {_DEEPEST} folders deep"
+            self.notices.append(Notice(code="link-loop", text=text, paths=(node.path,)))
+            return
+        for entry in self._entries(folder, node):
+            if entry.is_dir():
+                child = node.folders.setdefault(entry.name, Node(node.join(entry.name)))
+                self.enter(Path(entry.path), child, (*above, here))
+            elif _wanted(entry):
+                node.files.append(entry.name)
+
+    def _entries(self, folder: Path, node: Node) -> list[os.DirEntry[str]]:
+        """What is visible in a folder, by name."""
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            raise BadData(str(folder), f"the folder cannot be read ({error.strerror})") from None
+        visible = []
+        for entry in found:
+            if not _encodable(entry.name):
+                text = f"{node.join(entry.name)!a}: left out, the name is not valid UTF-8; rename it"
+                self.notices.append(Notice(code="undecodable-name", text=text, paths=(ascii(entry.name),)))
+            elif not hidden(entry.name):
+                visible.append(entry)
+            elif entry.name == ".ipynb_checkpoints":
+                self.checkpoints.append(node.join(entry.name))
+        return visible
+
+
+def _counts(entry: os.DirEntry[str]) -> bool:
+    return not hidden(entry.name) and (entry.is_dir() or is_picture(entry.name) is not False)
+
+
+def _encodable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _wanted(entry: os.DirEntry[str]) -> bool:
+    """Whether a file is to be listed; a broken link named like a picture is, so that it gets reported."""
+    wanted = is_picture(entry.name)
+    if wanted is False:
+        return False
+    if not entry.is_file():
+        return bool(wanted) and entry.is_symlink() and not os.path.exists(entry.path)
+    if wanted:
+        return True
+    with open(entry.path, "rb") as stream:
+        return sniff(stream.read(16)) is not None
+
+
+READER = FoldersReader()

@@ -1,0 +1,188 @@
+"""HDF5 files of pixel arrays: (N, H, W, C) uint8 with labels (N,).
+
+Names say what belongs together: `images` + `labels`, `x_train` + `y_train`, `train/images` + `train/labels`,
+`train_set_x` + `train_set_y`. A dataset of class names (`classes`, `list_classes`, `label_names`) is used when there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clearsight.core.dataset import Listing, Pixels, ReadOptions, Record, Split
+from clearsight.core.errors import BadData, BadImage
+from clearsight.data.readers.hdf5_file import Hdf5File, hdf5_files
+from clearsight.data.readers.split_names import split_in
+
+_CLASS_NAMES = re.compile(r"class(es)?_?names?|label_?names?|classes|categories")
+
+
+@dataclass(frozen=True)
+class _Array:
+    """A dataset of pictures; `first` is the axis of the channels when it comes before the height."""
+
+    file: Hdf5File
+    key: str
+    count: int
+    first: bool
+    numbers: str
+
+
+class Hdf5ArraysSource:
+    """Pixels by array and index. Reads take turns per file (HDF5 itself allows no more)."""
+
+    def __init__(self, arrays: dict[str, _Array]) -> None:
+        self._arrays = arrays
+
+    def read(self, locator: str) -> Pixels:
+        """(H, W, 3) uint8; gray is repeated. Raises BadImage when the file is damaged there."""
+        name, _, index = locator.rpartition("/")
+        array = self._arrays.get(name)
+        if array is None or not index.isdecimal() or int(index) >= array.count:
+            raise BadImage(locator, "there is no such picture")
+        try:
+            with array.file.lock:
+                pixels = np.asarray(array.file.open()[array.key][int(index)])
+        except (OSError, KeyError, ValueError) as error:
+            raise BadImage(locator, f"{array.file.path.name} cannot be read there ({error})") from None
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None]
+        elif array.first:
+            pixels = pixels.transpose(1, 2, 0)
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+    def stamp(self, locator: str) -> str:
+        """Size and time of the file, and the place in it."""
+        array = self._arrays.get(locator.rpartition("/")[0])
+        return f"{array.file.stamp}-{locator}" if array else "missing"
+
+
+class Hdf5ArraysReader:
+    """A file of arrays, or a folder of such files (train.h5, test.h5)."""
+
+    name = "hdf5-arrays"
+
+    def recognises(self, path: Path) -> bool:
+        """Whether an HDF5 file holds an array of pictures."""
+        try:
+            found = [array for file in hdf5_files(path) for array in _pictures(Hdf5File(file))]
+        except (OSError, BadData):
+            return False
+        # A file that was named is meant; beside other things in a folder, float arrays are more likely weights.
+        return any(array.numbers == "uint8" or path.is_file() for array in found)
+
+    def read(self, path: Path, options: ReadOptions) -> Listing:
+        """Every picture of every array; an array without labels is there to be predicted."""
+        files = hdf5_files(path)
+        if not files:
+            raise BadData(str(path), "there is no HDF5 file")
+        arrays: dict[str, _Array] = {}
+        records: list[Record] = []
+        classes: tuple[str, ...] = ()
+        for name in files:
+            file = Hdf5File(name)
+            names = _names(file)
+            for array in _pictures(file):
+                _must_be_bytes(array)
+                prefix = array.key if len(files) == 1 else f"{name.name}/{array.key}"
+                arrays[prefix] = array
+                found = _labels(array, names, options)
+                split = split_in(array.key) or split_in(name.stem)
+                records.extend(_records(prefix, array.count, found, split))
+            classes = classes or names
+        if not records:
+            raise BadData(str(path), "no dataset in it is an array of pictures (N, H, W, C) uint8")
+        fixed = classes if {record.label for record in records} - {None} <= set(classes) else ()
+        return Listing(records=tuple(records), source=Hdf5ArraysSource(arrays), format=self.name, classes=fixed)
+
+
+def _records(prefix: str, count: int, labels: list[str] | None, split: Split | None) -> list[Record]:
+    if labels is None:
+        return [Record(locator=f"{prefix}/{i}", label=None, split="predict") for i in range(count)]
+    return [Record(locator=f"{prefix}/{i}", label=label, split=split) for i, label in enumerate(labels)]
+
+
+def _datasets(handle: Any, depth: int = 2) -> list[Any]:
+    import h5py
+
+    found = []
+    for key in handle:
+        item = handle[key]
+        if isinstance(item, h5py.Dataset):
+            found.append(item)
+        elif isinstance(item, h5py.Group) and depth > 1:
+            found.extend(_datasets(item, depth - 1))
+    return found
+
+
+def _key(dataset: Any) -> str:
+    return str(dataset.name).lstrip("/")
+
+
+def _must_be_bytes(array: _Array) -> None:
+    if array.numbers != "uint8":
+        problem = f"dataset {array.key} is {array.numbers}, pictures must be uint8 in 0..255"
+        raise BadData(str(array.file.path), problem, fix="Scale and store it as uint8.")
+
+
+def _pictures(file: Hdf5File) -> list[_Array]:
+    """What in a file has the shape of pictures."""
+    found = []
+    with file.lock:
+        for dataset in _datasets(file.open()):
+            shape: tuple[int, ...] = dataset.shape or ()
+            last, first = shape[3:] in ((1,), (3,)), len(shape) == 4 and shape[1] in (1, 3)
+            gray = len(shape) == 3 and dataset.dtype == np.uint8 and min(shape[1:]) >= 8
+            if not (gray or last or first) or dataset.dtype.kind not in "uif":
+                continue
+            found.append(_Array(file, _key(dataset), shape[0], first and not last, str(dataset.dtype)))
+    return found
+
+
+def _names(file: Hdf5File) -> tuple[str, ...]:
+    """The class names that the file declares, in order, or ()."""
+    with file.lock:
+        for dataset in _datasets(file.open()):
+            if _CLASS_NAMES.search(_key(dataset).lower()) and dataset.ndim == 1 and dataset.dtype.kind in "SO":
+                return tuple(_word(value) for value in dataset[()])
+    return ()
+
+
+def _word(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list[str] | None:
+    """One class name per picture, None when no dataset of labels belongs to the array."""
+    with array.file.lock:
+        handle = array.file.open()
+        fitting = [dataset for dataset in _datasets(handle) if _fits(dataset, array)]
+        if options.label_column is not None:
+            wanted = options.label_column
+            fitting = [dataset for dataset in fitting if wanted in (_key(dataset), _key(dataset).rpartition("/")[2])]
+        if len(fitting) > 1:
+            keys = ", ".join(_key(dataset) for dataset in fitting)
+            raise BadData(str(array.file.path), f"{keys} may all be the labels of {array.key}", fix="Keep one of them.")
+        if not fitting:
+            return None
+        values = np.asarray(fitting[0][()]).reshape(-1)
+    if values.dtype.kind in "SO":
+        return [_word(value) for value in values.tolist()]
+    if values.dtype.kind == "f":
+        raise BadData(str(array.file.path), f"labels of {array.key} are {values.dtype}, they must be whole numbers")
+    return [names[i] if 0 <= i < len(names) else str(i) for i in values.tolist()]
+
+
+def _fits(dataset: Any, array: _Array) -> bool:
+    """Whether a dataset has one value per picture and belongs to the same group and split."""
+    same_split = split_in(_key(dataset)) == split_in(array.key)
+    same_group = _key(dataset).rpartition("/")[0] == array.key.rpartition("/")[0]
+    shaped = dataset.shape in ((array.count,), (array.count, 1), (1, array.count))
+    return bool(same_split and same_group and shaped and not _CLASS_NAMES.search(_key(dataset).lower()))
+
+
+READER = Hdf5ArraysReader()

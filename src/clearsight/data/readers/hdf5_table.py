@@ -1,0 +1,187 @@
+"""HDF5 files of encoded pictures by key, each with a CSV of labels beside it, as in ISIC 2024.
+
+`train-image.hdf5` + `train-metadata.csv`, `val_split-image.hdf5` + `val_split.csv`; the split is in the name. A file
+without a table is there to be predicted. Listing reads keys and two columns, never pictures.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
+from clearsight.core.errors import BadChoice, BadData, BadImage
+from clearsight.data.readers.hdf5_file import Hdf5File, hdf5_files, holds_encoded
+from clearsight.data.readers.rows import Rows, open_rows
+from clearsight.data.readers.split_names import split_in
+from clearsight.data.readers.table import label_column
+
+_TABLES = ("", "-metadata", "_metadata", "-labels", "_labels", "-groundtruth", "_groundtruth")
+_HEAD = 200  # rows looked at to find the column with the keys
+
+
+class Hdf5TableSource:
+    """Encoded pictures by key, over several files. Reads take turns per file (HDF5 itself allows no more)."""
+
+    def __init__(self, places: Mapping[str, tuple[Hdf5File, str]]) -> None:
+        self._places = places
+
+    def read(self, locator: str) -> bytes:
+        """The encoded picture; raises BadImage when the file is damaged there."""
+        if locator not in self._places:
+            raise BadImage(locator, "no file has such a key")
+        file, key = self._places[locator]
+        try:
+            return file.encoded(key)
+        except (OSError, KeyError, ValueError) as error:
+            raise BadImage(locator, f"{file.path.name} cannot be read there ({error})") from None
+
+    def stamp(self, locator: str) -> str:
+        """Size and time of the file, and the key."""
+        if locator not in self._places:
+            return "missing"
+        file, key = self._places[locator]
+        return f"{file.stamp}-{key}"
+
+
+class Hdf5TableReader:
+    """A folder of such files, or one of them."""
+
+    name = "hdf5-table"
+
+    def recognises(self, path: Path) -> bool:
+        """Whether there is an HDF5 file whose first entry is an encoded picture."""
+        try:
+            return any(_holds_pictures(file) for file in hdf5_files(path))
+        except (OSError, BadData):
+            return False
+
+    def read(self, path: Path, options: ReadOptions) -> Listing:
+        """Every key that has a row, and every key of the files without a table."""
+        files = [file for file in hdf5_files(path) if _holds_pictures(file)]
+        if not files:
+            raise BadData(str(path), "there is no HDF5 file with encoded pictures by key")
+        spare = sorted(files[0].parent.glob("*.csv")) if len(files) == 1 else []
+        parts = [_part(file, options, spare) for file in files]
+        if options.label_column is not None and not any(part.labelled for part in parts):
+            names = dict.fromkeys(name for part in parts if part.rows for name in part.rows.names)
+            what = f"--label-column {options.label_column}"
+            raise BadChoice(what, "no table has such a column", got=options.label_column, allowed=names)
+        records: list[Record] = []
+        places: dict[str, tuple[Hdf5File, str]] = {}
+        for part in parts:
+            for key, label in part.entries:
+                locator = key if key not in places else f"{part.file.path.name}/{key}"
+                places[locator] = (part.file, key)
+                records.append(Record(locator=locator, label=label, split=part.split))
+        notices = tuple(itertools.chain.from_iterable(part.notices for part in parts))
+        return Listing(records=tuple(records), source=Hdf5TableSource(places), format=self.name, notices=notices)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One HDF5 file with its labels."""
+
+    file: Hdf5File
+    rows: Rows | None
+    split: Split | None
+    labelled: bool
+    entries: list[tuple[str, str | None]]
+    notices: tuple[Notice, ...] = ()
+
+
+def _holds_pictures(path: Path) -> bool:
+    file = Hdf5File(path)
+    try:
+        handle = file.open()
+    except BadData:
+        return False
+    with handle:
+        first = next(iter(handle), None)
+        return first is not None and holds_encoded(handle[first])
+
+
+def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
+    file = Hdf5File(path)
+    with file.lock:
+        keys = list(file.open())
+    base = re.sub(r"[-_]?images?$", "", path.stem, flags=re.IGNORECASE) or path.stem
+    split = split_in(base)
+    rows = _table(path, base, spare)
+    if rows is None:
+        text = f"{path.name}: no table of labels beside it (looked for {base}.csv, {base}-metadata.csv, …)"
+        notices = () if split in ("test", "predict") else (Notice(code="no-labels", text=text, paths=(path.name,)),)
+        return _Part(file, None, "predict", False, [(key, None) for key in keys], notices)
+    id_column = _id_column(rows, set(keys), options)
+    label = _label(rows, id_column, options, split)
+    if label is None:
+        return _Part(file, rows, "predict", False, [(key, None) for key in keys])
+    labels = dict(_labels(rows, id_column, label))
+    entries = [(key, labels[key]) for key in keys if key in labels]
+    return _Part(file, rows, split, True, entries, tuple(_mismatch(path, rows, labels, keys)))
+
+
+def _table(path: Path, base: str, spare: list[Path]) -> Rows | None:
+    """The table of an HDF5 file by its name, else the only one of the `spare` ones."""
+    named = [path.with_name(f"{stem}{ending}.csv") for stem in (base, path.stem) for ending in _TABLES]
+    found = [table for table in named if table.is_file()]
+    if not found and len(spare) == 1:
+        found = spare
+    return open_rows(found[0]) if found else None
+
+
+def _id_column(rows: Rows, keys: set[str], options: ReadOptions) -> str:
+    """The column whose cells are keys of the HDF5 file."""
+    if (wanted := rows.column(options.id_column, "id column")) is not None:
+        return wanted
+    head = [cells for _, cells in itertools.islice(rows.pick(*rows.names), _HEAD)]
+    hits = {name: sum(cells[place] in keys for cells in head) for place, name in enumerate(rows.names)}
+    best = max(rows.names, key=lambda name: hits[name])
+    if not hits[best]:
+        raise BadData(
+            str(rows.path),
+            f"no column holds keys of the pictures, such as {min(keys)!r}",
+            fix="The table and the HDF5 file seem to be of different data.",
+        )
+    return best
+
+
+def _label(rows: Rows, id_column: str, options: ReadOptions, split: Split | None) -> str | None:
+    """The column with the classes; None for a table that describes pictures without labels."""
+    if options.label_column is not None:
+        return options.label_column if options.label_column in rows.names else None
+    try:
+        return label_column(rows, options, (id_column,))[0]
+    except BadChoice:
+        if split in ("test", "predict"):
+            return None
+        raise
+
+
+def _labels(rows: Rows, id_column: str, label: str) -> Iterator[tuple[str, str | None]]:
+    seen: dict[str, str | None] = {}
+    for line, (key, value) in rows.pick(id_column, label):
+        if key is None:
+            raise BadData(f"{rows.path} line {line}", f"column {id_column!r} is empty")
+        if key in seen and seen[key] != value:
+            raise BadData(f"{rows.path} line {line}", f"{key} is {value!r} here and {seen[key]!r} above")
+        seen[key] = value
+        yield key, value
+
+
+def _mismatch(path: Path, rows: Rows, labels: Mapping[str, str | None], keys: list[str]) -> Iterator[Notice]:
+    known = set(keys)
+    missing = tuple(key for key in labels if key not in known)
+    if missing:
+        text = f"{rows.path.name}: {len(missing)} rows have no picture in {path.name}"
+        yield Notice(code="row-without-image", text=text, paths=missing)
+    unnamed = tuple(key for key in keys if key not in labels)
+    if unnamed:
+        text = f"{path.name}: {len(unnamed)} pictures have no row in {rows.path.name} and are left out"
+        yield Notice(code="image-without-row", text=text, paths=unnamed)
+
+
+READER = Hdf5TableReader()

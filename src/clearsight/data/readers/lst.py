@@ -1,0 +1,51 @@
+"""The list files of SageMaker and MXNet: index, class number and path, separated by tabs, without a header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clearsight.core.dataset import Listing, ReadOptions, Record
+from clearsight.core.errors import BadData
+from clearsight.data.readers.rows import text
+from clearsight.data.readers.table import PathRows, relative
+
+
+class LstReader:
+    """`index<TAB>label<TAB>path`; paths are relative to the folder of the list."""
+
+    name = "lst"
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the name ends in .lst."""
+        return path.is_file() and path.suffix.lower() == ".lst"
+
+    def read(self, path: Path, options: ReadOptions) -> Listing:
+        """Every line; class numbers become names ("3"), since the format has no others."""
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadData(str(path), f"it cannot be read ({error})") from None
+        taken = PathRows(path, path.parent)
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                taken.add(number, _record(path, number, line.split("\t")))
+        return taken.listing(self.name)
+
+
+def _record(path: Path, number: int, cells: list[str]) -> Record:
+    if len(cells) < 3:
+        raise BadData(f"{path} line {number}", "it must be index, label and path separated by tabs")
+    if len(cells) > 3:
+        raise BadData(
+            f"{path} line {number}",
+            f"it has {len(cells) - 2} labels, one class per picture is needed",
+            fix="Lists for detection or several labels per picture are not classification data.",
+        )
+    try:
+        label = text(float(cells[1]))
+    except ValueError:
+        raise BadData(f"{path} line {number}", f"label {cells[1]!r} is not a class number") from None
+    return Record(locator=relative(cells[2].strip(), path.parent), label=label, split=None)
+
+
+READER = LstReader()

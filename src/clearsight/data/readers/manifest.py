@@ -1,0 +1,101 @@
+"""SageMaker augmented manifests: JSON lines with "source-ref" and a label attribute.
+
+`{"source-ref": "s3://bucket/pets/1.jpg", "job": 0, "job-metadata": {"class-name": "cat", ...}}` as Ground Truth writes
+them, or `{"source-ref": ..., "class": "0"}`. Nothing is fetched: pictures of s3:// addresses are looked for below the
+manifest's folder, by as much of the key's end as exists there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from clearsight.core.dataset import Listing, ReadOptions, Record
+from clearsight.core.errors import BadChoice, BadData
+from clearsight.data.readers.rows import LABELS, json_objects, text
+from clearsight.data.readers.split_names import split_of
+from clearsight.data.readers.table import PathRows, relative
+
+_REFERENCE = "source-ref"
+_SUFFIXES = (".manifest", ".jsonl", ".ndjson", ".json")
+
+
+class ManifestReader:
+    """An augmented manifest, with its pictures on the local disk."""
+
+    name = "manifest"
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the first line names a "source-ref"."""
+        if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
+            return False
+        try:
+            with path.open("rb") as stream:
+                return f'"{_REFERENCE}"'.encode() in stream.read(65536).split(b"\n")[0]
+        except OSError:
+            return False
+
+    def read(self, path: Path, options: ReadOptions) -> Listing:
+        """Every line; the label attribute is the one with "-metadata", or of a usual name, or `label_column`."""
+        attribute = options.label_column
+        taken, places = PathRows(path, path.parent), _Places(path.parent)
+        for line, row in json_objects(path):
+            reference = row.get(_REFERENCE)
+            if not isinstance(reference, str) or not reference:
+                raise BadData(f"{path} line {line}", f'it has no "{_REFERENCE}"')
+            attribute = attribute or _attribute(path, line, row)
+            split = row.get(options.split_column or "split")
+            record = Record(
+                locator=places.find(reference),
+                label=_label(path, line, row, attribute),
+                split=split_of(split) if isinstance(split, str) else None,
+            )
+            taken.add(line, record)
+        return taken.listing(self.name)
+
+
+class _Places:
+    """Finds s3:// keys below a folder; a tail length that worked once is tried first."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._drop = root, 0
+
+    def find(self, reference: str) -> str:
+        """The path relative to the root; where nothing exists, the key's last part, for the error to show."""
+        if not reference.startswith("s3://"):
+            plain = unquote(urlparse(reference).path) if reference.startswith("file://") else reference
+            return relative(plain, self._root)
+        parts = [part for part in reference.removeprefix("s3://").split("/")[1:] if part not in ("", ".", "..")]
+        for drop in (self._drop, *range(len(parts))):
+            tail = "/".join(parts[drop:])
+            if tail and (self._root / tail).is_file():
+                self._drop = drop
+                return tail
+        return "/".join(parts[self._drop :]) or reference
+
+
+def _attribute(path: Path, line: int, row: dict[str, Any]) -> str:
+    described = [key for key in row if f"{key}-metadata" in row]
+    usual = [key for key in LABELS if key in row]
+    found = described or usual[:1]
+    if len(found) == 1:
+        return found[0]
+    left = [key for key in row if key != _REFERENCE and not key.endswith("-metadata")]
+    raise BadChoice(
+        f"{path} line {line}",
+        "the label attribute is not clear; choose one with --label-column",
+        allowed=described or left,
+    )
+
+
+def _label(path: Path, line: int, row: dict[str, Any], attribute: str) -> str | None:
+    facts = row.get(f"{attribute}-metadata")
+    name = facts.get("class-name") if isinstance(facts, dict) else None
+    value = row.get(attribute) if name is None else name
+    if isinstance(value, (list, dict)):
+        raise BadData(f"{path} line {line}", f"{attribute!r} holds several values, one class per picture is needed")
+    return text(value)
+
+
+READER = ManifestReader()

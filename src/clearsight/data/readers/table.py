@@ -1,0 +1,162 @@
+"""CSV, JSON lines or Parquet with a path, a label and, optionally, a split per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
+from clearsight.core.errors import BadChoice, BadData
+from clearsight.data.readers.files import FileSource
+from clearsight.data.readers.rows import LABELS, PATHS, SPLITS, Rows, is_table, open_rows
+from clearsight.data.readers.split_names import split_of
+
+
+@dataclass
+class PathRows:
+    """Rows of (path, label, split) being turned into records: one record per picture, pictures that are on the disk."""
+
+    table: Path
+    root: Path
+    records: list[Record] = field(default_factory=list)
+    _seen: dict[str, tuple[int, Record]] = field(default_factory=dict)
+    _repeated: list[str] = field(default_factory=list)
+
+    def add(self, line: int, record: Record) -> None:
+        """Take a row; raises BadData when an earlier one says something else about the same picture."""
+        first = self._seen.setdefault(record.locator, (line, record))
+        if first[0] == line:
+            self.records.append(record)
+        elif first[1] == record:
+            self._repeated.append(record.locator)
+        else:
+            raise BadData(
+                f"{self.table} line {line}",
+                f"{record.locator} is {_said(record)} here and {_said(first[1])} in line {first[0]}",
+                fix="Keep one of the two rows.",
+            )
+
+    def listing(self, format: str, *notices: Notice) -> Listing:
+        """The records; raises BadData when there are none, or none of the pictures exists."""
+        if not self.records:
+            raise BadData(str(self.table), "it has no rows")
+        if not any((self.root / record.locator).is_file() for record in self.records):
+            raise BadData(
+                str(self.table),
+                f"none of its {len(self.records)} pictures exists (first: {self.root / self.records[0].locator})",
+                fix="Paths are relative to the table's folder: move the table, or correct the paths.",
+            )
+        if self._repeated:
+            text = f"{len(self._repeated)} rows occur twice and count once"
+            notices = (*notices, Notice(code="repeated-row", text=text, paths=tuple(self._repeated)))
+        return Listing(records=tuple(self.records), source=FileSource(self.root), format=format, notices=notices)
+
+
+def _said(record: Record) -> str:
+    return f"{record.label!r}" + (f" of {record.split}" if record.split else "")
+
+
+def relative(path: str, root: Path) -> str:
+    """A path as a table writes it, as POSIX and relative to `root` where it lies below."""
+    plain = path if "/" in path else path.replace("\\", "/")
+    try:
+        return Path(plain).relative_to(root).as_posix() if Path(plain).is_absolute() else Path(plain).as_posix()
+    except ValueError:
+        return Path(plain).as_posix()
+
+
+class TableReader:
+    """A table of pictures; the paths in it are relative to its folder."""
+
+    name = "table"
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the name ends like a table's."""
+        return is_table(path)
+
+    def read(self, path: Path, options: ReadOptions) -> Listing:
+        """Every row; columns are found by their usual names unless `options` names them."""
+        if not path.is_file():
+            raise BadData(str(path), "it is not a table file")
+        rows = open_rows(path)
+        place = path_column(rows, options)
+        splits = _split_column(rows, options, taken=place)
+        label, notices = label_column(rows, options, taken=(place, splits.column))
+        taken = PathRows(path, path.parent)
+        for line, (locator, name, split) in rows.pick(place, label, splits.column):
+            if locator is None:
+                raise BadData(f"{path} line {line}", f"column {place!r} is empty", fix="Give every row a path.")
+            found = splits.read(path, line, split)
+            taken.add(line, Record(locator=relative(locator, path.parent), label=name, split=found))
+        return taken.listing(self.name, *notices, *splits.notices)
+
+
+def path_column(rows: Rows, options: ReadOptions) -> str:
+    """The column with the paths."""
+    chosen = rows.column(options.id_column, "id column") or next(iter(rows.usual(PATHS)), None)
+    if chosen is None:
+        raise BadData(
+            str(rows.path),
+            f"no column holds the paths, it has {', '.join(rows.names[:12])}",
+            fix="Name the one with the paths 'path'.",
+        )
+    return chosen
+
+
+def label_column(
+    rows: Rows, options: ReadOptions, taken: tuple[str | None, ...]
+) -> tuple[str | None, tuple[Notice, ...]]:
+    """The column with the classes, None when all columns are `taken`; raises BadChoice when it is unclear."""
+    if options.label_column is not None:
+        return rows.column(options.label_column, "--label-column"), ()
+    usual = [name for name in rows.usual(LABELS) if name not in taken]
+    if len(usual) > 1:
+        text = f"classes are read from column {usual[0]!r}; --label-column {usual[1]} would take the other"
+        return usual[0], (Notice(code="label-column", text=text),)
+    if usual:
+        return usual[0], ()
+    left = [name for name in rows.names if name not in taken]
+    if len(left) > 1:
+        raise BadChoice(
+            str(rows.path), "no column has a usual name for classes; choose one with --label-column", allowed=left
+        )
+    return (left[0] if left else None), ()
+
+
+@dataclass
+class _Splits:
+    """The column with the splits, and how its cells are read."""
+
+    column: str | None
+    notices: tuple[Notice, ...] = ()
+
+    def read(self, path: Path, line: int, cell: str | None) -> Split | None:
+        if cell is None:
+            return None
+        split = split_of(cell)
+        if split is None:
+            raise BadChoice(
+                f"{path} line {line}",
+                f"split {cell!r} is not known",
+                got=cell,
+                allowed=("train", "valid", "test", "predict"),
+            )
+        return split
+
+
+def _split_column(rows: Rows, options: ReadOptions, taken: str) -> _Splits:
+    """A column found by its name counts only when one of its cells names a split: "set" may mean many things."""
+    if options.split_column is not None:
+        return _Splits(rows.column(options.split_column, "split column"))
+    for column in rows.usual(SPLITS):
+        if column != taken and any(split_of(cell) for cell in _cells(rows, column)):
+            return _Splits(column)
+    return _Splits(None)
+
+
+def _cells(rows: Rows, column: str) -> Iterator[str]:
+    return (cell for _, (cell,) in rows.pick(column) if cell is not None)
+
+
+READER = TableReader()

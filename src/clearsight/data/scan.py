@@ -1,0 +1,255 @@
+"""Scan: every picture of a dataset decoded once, before anything is trained on it; what it found is remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from clearsight.core.dataset import SPLITS, Dataset, Notice, Pixels, Sample, Source
+from clearsight.core.errors import BadData, BadImage, ClearsightError
+from clearsight.core.files import write_text
+from clearsight.data.decode import MAX_PIXELS, decode, inspect
+
+FORMAT = 1  # of the cache; raise it whenever a picture could come out differently
+_PORTION = 16  # samples per task: enough to hide the cost of a task, few enough for a smooth progress bar
+_GRID, _KEPT = 32, 8  # phash: side of the gray picture, side of the block of frequencies
+_FLAT = 2.0  # phash: gray levels of standard deviation under which the block is noise
+_SHOWN = 3  # bad pictures named in a sentence; the notice carries all
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What the scan knows of one sample.
+
+    digest: blake2b-16 in hex of the encoded bytes, or of shape and pixels where the data holds pixels.
+    width, height: upright, before any resize; 0 when not even the header is readable.
+    format: as `decode.inspect` calls it ("jpeg"), "pixels" for decoded data, "" unknown.
+    orientation: EXIF tag, 1 is stored upright.
+    phash: 64-bit perceptual hash, 0 when the picture is too flat to have one (see `phash`).
+    bad: why it cannot be used, "" when it can.
+    """
+
+    id: str
+    digest: str
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    orientation: int = 1
+    phash: int = 0
+    bad: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What was found, in the dataset's order; `cached` when it was remembered rather than read."""
+
+    found: tuple[Found, ...]
+    cached: bool = False
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Found]:
+        """Sample id to what was found."""
+        return {found.id: found for found in self.found}
+
+    @property
+    def bad(self) -> tuple[Found, ...]:
+        """The pictures that cannot be used."""
+        return tuple(found for found in self.found if found.bad)
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def scan(
+    dataset: Dataset,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    workers: int = 2,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] = _silent,
+) -> Scan:
+    """Read and decode every sample once, in `workers` threads (0: in this one), and tell what came out.
+
+    A picture that cannot be read or decoded is a finding, not an error. At most `workers` pictures are in memory at a
+    time. With `cache`, the answer is kept in `cache`/scans/<key>.jsonl, keyed by sample ids and stamps, so that moving
+    a dataset keeps it and touching a file remakes it; a damaged cache file is remade. `progress(done, total)` is called
+    on the caller's thread.
+    """
+    kept = None if cache is None else cache / "scans" / f"{_key(dataset, max_pixels)}.jsonl"
+    if kept is not None and (remembered := _load(kept, dataset)) is not None:
+        progress(len(remembered), len(remembered))
+        return Scan(found=remembered, cached=True)
+    found: list[Found] = []
+    for portion in _examined(dataset, max_pixels, workers):
+        found += portion
+        progress(len(found), len(dataset))
+    if kept is not None:
+        write_text(kept, "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in found))
+    return Scan(found=tuple(found))
+
+
+def _examined(dataset: Dataset, max_pixels: int, workers: int) -> Iterator[list[Found]]:
+    """The findings in the dataset's order, a portion at a time, a few portions ahead of the consumer."""
+    look = partial(_examine_all, source=dataset.source, max_pixels=max_pixels)
+    portions = (dataset.samples[i : i + _PORTION] for i in range(0, len(dataset), _PORTION))
+    if workers == 0:
+        yield from map(look, portions)
+        return
+    pending: deque[Future[list[Found]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="clearsight-scan")
+    try:
+        for portion in portions:
+            pending.append(pool.submit(look, portion))
+            if len(pending) > 3 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _examine_all(samples: Sequence[Sample], *, source: Source, max_pixels: int) -> list[Found]:
+    return [examine(sample, source, max_pixels=max_pixels) for sample in samples]
+
+
+def examine(sample: Sample, source: Source, *, max_pixels: int) -> Found:
+    """Read and decode one sample."""
+    try:
+        raw = source.read(sample.locator)
+    except OSError as error:
+        return Found(id=sample.id, digest="", bad=f"it cannot be read ({error.strerror or error})")
+    except ClearsightError as error:
+        return Found(id=sample.id, digest="", bad=error.problem)
+    found = Found(id=sample.id, digest=digest(raw))
+    try:
+        if isinstance(raw, bytes):
+            header = inspect(raw, max_pixels=max_pixels, name=sample.id)
+            found = replace(
+                found,
+                width=header.width,
+                height=header.height,
+                format=header.format,
+                orientation=header.orientation,
+            )
+        else:
+            found = replace(found, format="pixels")
+        pixels = decode(raw, max_pixels=max_pixels, name=sample.id)
+    except BadImage as error:
+        return replace(found, bad=error.problem)
+    return replace(found, width=pixels.shape[1], height=pixels.shape[0], phash=phash(pixels))
+
+
+def digest(raw: bytes | Pixels) -> str:
+    """blake2b-16 in hex of encoded bytes, or of shape and values of decoded pixels."""
+    if isinstance(raw, bytes):
+        return hashlib.blake2b(raw, digest_size=16).hexdigest()
+    whole = hashlib.blake2b(repr(raw.shape).encode(), digest_size=16)
+    whole.update(raw.tobytes())
+    return whole.hexdigest()
+
+
+def phash(pixels: Pixels) -> int:
+    """The DCT perceptual hash of (H, W, 3) uint8, in [0, 2**64): alike pictures differ in few bits.
+
+    Gray, 32 x 32, DCT-II, frequencies 1 to 8 each way, a bit for each above their median. 0 means that the picture is
+    too flat (under 2 gray levels of standard deviation) for its frequencies to say anything.
+    Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", section 3.2.1; the
+    antialiased reduction stands for its mean filter.
+    """
+    gray = Image.fromarray(pixels).convert("L").resize((_GRID, _GRID), Image.Resampling.BILINEAR)
+    values = np.asarray(gray, dtype=np.float64)
+    if values.std() < _FLAT:
+        return 0
+    waves = _waves()
+    block = (waves @ values @ waves.T).ravel()
+    return int.from_bytes(np.packbits(block > np.median(block)).tobytes(), "big")
+
+
+@lru_cache
+def _waves() -> npt.NDArray[np.float64]:
+    """(8, 32) rows 1 to 8 of the DCT-II matrix, without its scale (a hash compares, it does not measure)."""
+    k, x = np.arange(1, _KEPT + 1)[:, None], np.arange(_GRID)[None]
+    waves: npt.NDArray[np.float64] = np.cos(np.pi * (2 * x + 1) * k / (2 * _GRID))
+    return waves
+
+
+def _key(dataset: Dataset, max_pixels: int) -> str:
+    whole = hashlib.blake2b(f"{FORMAT}\0{max_pixels}".encode(), digest_size=16)
+    for sample in dataset.samples:
+        whole.update(f"\n{sample.id}\0{dataset.source.stamp(sample.locator)}".encode())
+    return whole.hexdigest()
+
+
+def _load(path: Path, dataset: Dataset) -> tuple[Found, ...] | None:
+    """The findings kept at `path`; None when there are none, or none that can be trusted."""
+    kinds = {field.name: str if field.type == "str" else int for field in fields(Found)}
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        whole = all(row.keys() == kinds.keys() and all(type(row[n]) is k for n, k in kinds.items()) for row in rows)
+    except (OSError, ValueError, AttributeError):  # not there, not JSON, not objects
+        return None
+    if not whole or [row["id"] for row in rows] != [sample.id for sample in dataset.samples]:
+        return None
+    return tuple(Found(**row) for row in rows)
+
+
+def apply(dataset: Dataset, scan: Scan, on_bad: Literal["skip", "fail"]) -> Dataset:
+    """The dataset without its bad pictures, digests set on the rest, and a notice about what is gone.
+
+    With on_bad "fail", any bad picture raises BadData. So does, always, a dataset (or a training split) of which
+    nothing is left. A split or a class of a split that becomes empty is a notice.
+    """
+    bad = {sample.id: scan.by_id[sample.id].bad for sample in dataset.samples if scan.by_id[sample.id].bad}
+    if bad and on_bad == "fail":
+        raise BadData(
+            dataset.path or "dataset", _sentence(bad), fix="Repair them, or leave them out with --on-bad skip."
+        )
+    if len(bad) == len(dataset):
+        raise BadData(dataset.path or "dataset", f"none of its pictures can be used: {_reasons(bad)}")
+    good = replace(
+        dataset,
+        samples=tuple(
+            replace(sample, digest=scan.by_id[sample.id].digest) for sample in dataset.samples if sample.id not in bad
+        ),
+    )
+    if not bad:
+        return good
+    return good.noting(
+        Notice(code="bad-image", text=f"{_sentence(bad)}; left out.", paths=tuple(bad)), *_emptied(dataset, good)
+    )
+
+
+def _emptied(before: Dataset, after: Dataset) -> Iterator[Notice]:
+    was, now = before.counts(), after.counts()
+    for split in SPLITS:
+        if split in was and split not in now:
+            if split == "train":
+                raise BadData(before.path or "dataset", "none of the pictures of its training split can be used")
+            yield Notice(code="empty-split", text=f"None of the pictures of the {split} split can be used.")
+            continue
+        for name in was.get(split, {}):
+            if name and name not in now[split]:
+                text = f'None of the pictures of class "{name}" in the {split} split can be used.'
+                yield Notice(code="empty-class", text=text)
+
+
+def _sentence(bad: Mapping[str, str]) -> str:
+    return f"{len(bad)} {'picture' if len(bad) == 1 else 'pictures'} cannot be used: {_reasons(bad)}"
+
+
+def _reasons(bad: Mapping[str, str]) -> str:
+    shown = [f"{path} ({reason})" for path, reason in list(bad.items())[:_SHOWN]]
+    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return ", ".join(shown) + more

@@ -1,0 +1,284 @@
+"""From a listing to a dataset: the class map, the splits, the sample, and what looks wrong.
+
+What is random here follows from the seed and the names alone: pictures are ordered by a digest of seed, class and
+locator, so neither the disk's order nor pictures of other classes change where one goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from clearsight.core.dataset import SPLITS, ClassMap, Dataset, Listing, Notice, Record, Split, freeze
+from clearsight.core.errors import BadChoice, BadData, BadValue
+from clearsight.core.recipe import DataSection
+from clearsight.data.readers.split_names import split_of
+
+_IMBALANCE = 10  # largest class over smallest
+_TINY = 5  # training pictures
+_LEARNING: tuple[Split, ...] = ("train", "valid", "test")
+
+
+def assemble(
+    listing: Listing, *, path: str, recipe: DataSection, seed: int, classes: ClassMap | None = None
+) -> Dataset:
+    """The dataset to train on. Splits that the data does not have are made from what it has, by class and `seed`.
+
+    No split at all: train, valid and test by the recipe's fractions. Train without valid: a part of train becomes
+    valid. Whatever else there is stays as it is; pictures without a label go to "predict".
+    classes: the class map of a model that is to see this data; its classes are then the only ones allowed.
+    Raises BadData for a class outside of the map and for data with fewer than two classes, BadChoice for a class to
+    ignore that is not there.
+    """
+    records, notices = _prepared(listing, path, recipe)
+    class_map = _class_map(records, listing, path, recipe, classes)
+    if classes is None:
+        _learnable(records, listing, path)
+    records, made = _with_splits(records, recipe, seed)
+    dataset = _finish(listing, path, recipe, records, class_map).noting(*notices, *made)
+    return dataset.noting(*_missing(dataset), *(_suspicious(dataset) if classes is None else ()))
+
+
+def assemble_whole(listing: Listing, *, path: str, recipe: DataSection, classes: ClassMap | None) -> Dataset:
+    """The dataset to evaluate on: splits stay as they are, and a labelled picture without one is a test picture.
+
+    classes: the class map of the model; raises BadData for a class that it does not have.
+    """
+    records, notices = _prepared(listing, path, recipe)
+    class_map = _class_map(records, listing, path, recipe, classes)
+    records = [record if record.split else replace(record, split="test") for record in records]
+    dataset = _finish(listing, path, recipe, records, class_map).noting(*notices)
+    return dataset.noting(*_missing(dataset))
+
+
+def has_splits(listing: Listing) -> bool:
+    """Whether the data itself says which labelled pictures belong to which split."""
+    return any(record.split is not None for record in listing.records if record.label is not None)
+
+
+def evaluation_split(dataset: Dataset, wanted: str | None, splits_in_data: bool) -> Dataset:
+    """The labelled samples to evaluate on, of a dataset made by `assemble_whole`.
+
+    Data without splits is used whole. Of data with splits: the one wanted, else test, else the only labelled one.
+    Raises BadChoice for a split that is not there, BadData when nothing is labelled.
+    """
+    labelled = dataset.only(lambda sample: sample.label is not None)
+    present = [split for split in SPLITS if any(sample.split == split for sample in labelled.samples)]
+    if not present:
+        raise BadData(dataset.path or "data", "no picture has a label, so there is nothing to compare with")
+    if not splits_in_data and wanted in (None, "test"):
+        return labelled
+    if wanted is not None:
+        chosen = split_of(wanted)
+        if chosen is None or chosen not in present:
+            raise BadChoice(f"--split {wanted}", "the data has no such labelled split", got=wanted, allowed=present)
+        return labelled.split(chosen)
+    if "test" in present or len(present) == 1:
+        return labelled.split("test" if "test" in present else present[0])
+    raise BadChoice(dataset.path or "data", "it has no test split; choose one with --split", allowed=present)
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def _prepared(listing: Listing, path: str, recipe: DataSection) -> tuple[list[Record], tuple[Notice, ...]]:
+    """Records with composed class names, without ignored classes, the unlabelled ones in "predict"."""
+    if not listing.records:
+        raise BadData(path, "it holds no picture")
+    records = [replace(r, label=_composed(r.label)) if r.label else r for r in listing.records]
+    known = {record.label for record in records if record.label is not None} | {*map(_composed, listing.classes)}
+    ignored = {_composed(name) for name in recipe.ignore_class}
+    for name in sorted(ignored - known):
+        raise BadChoice(f"--ignore-class {name}", "the data has no such class", got=name, allowed=sorted(known))
+    records = [record for record in records if record.label not in ignored]
+    if ignored and all(record.label is None for record in records):
+        raise BadData(path, "every labelled picture is of a class to ignore", fix="Ignore fewer classes.")
+    notices = list(listing.notices)
+    lost = tuple(r.locator for r in records if r.label is None and r.split in _LEARNING)
+    if lost:
+        text = f"{len(lost)} pictures of train, valid or test have no label: they can be predicted, not learnt from"
+        notices.append(Notice(code="unlabelled", text=text, paths=lost))
+    return [replace(r, split="predict") if r.label is None else r for r in records], tuple(notices)
+
+
+def _composed(name: str) -> str:
+    """Some systems write accents decomposed in folder names; class names are composed (Unicode NFC) throughout."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _class_map(
+    records: Sequence[Record], listing: Listing, path: str, recipe: DataSection, classes: ClassMap | None
+) -> ClassMap:
+    """The map, with every label checked against it."""
+    if classes is not None:
+        _only_known(records, classes, path, f"the {len(classes)} classes of the model")
+        return classes
+    train = [record for record in records if record.split in ("train", None) and record.label is not None]
+    if listing.classes:
+        ignored = {_composed(name) for name in recipe.ignore_class}
+        made = ClassMap(tuple(name for name in map(_composed, listing.classes) if name not in ignored))
+        _only_known(records, made, path, f"the {len(made)} classes that the data declares")
+        return made
+    made = ClassMap.of(record.label for record in train or records if record.label is not None)
+    _only_known(records, made, path, f"the {len(made)} classes of the training split")
+    return made
+
+
+def _only_known(records: Sequence[Record], classes: ClassMap, path: str, whose: str) -> None:
+    known = set(classes)
+    unknown = sorted({(r.label, r.split or "") for r in records if r.label is not None and r.label not in known})
+    if not unknown:
+        return
+    label, split = unknown[0]
+    names = list(dict.fromkeys(name for name, _ in unknown))
+    more = f" (and {len(names) - 1} more classes)" if len(names) > 1 else ""
+    raise BadData(
+        f"{path}/{split}" if split else path,
+        f"class {label!r}{more} is not among {whose}",
+        got=label,
+        allowed=classes,
+        fix=f"Rename it, or leave it out with --ignore-class {label!r}.",
+    )
+
+
+def _learnable(records: Sequence[Record], listing: Listing, path: str) -> None:
+    """At least two classes to tell apart; data without any label is let through, to be looked at."""
+    counts = Counter(r.label for r in records if r.label is not None and r.split in ("train", None))
+    if not counts:
+        return
+    beside = [notice.text for notice in listing.notices if notice.code == "table-beside"]
+    fix = f"Note that {beside[0]}." if beside else "Add a folder of pictures of something else."
+    if sum(counts.values()) == 1:
+        raise BadData(path, "it holds one labelled picture to train on, that is not enough to learn from", fix=fix)
+    if len(counts) == 1:
+        problem = f"all {sum(counts.values())} training pictures are of class {next(iter(counts))!r}, nothing to learn"
+        raise BadData(path, problem, fix=fix)
+
+
+# --- splits -------------------------------------------------------------------------------------------------------
+
+
+def _with_splits(records: Sequence[Record], recipe: DataSection, seed: int) -> tuple[list[Record], list[Notice]]:
+    present = {record.split for record in records if record.label is not None and record.split is not None}
+    if not present:
+        if recipe.valid_fraction + recipe.test_fraction >= 1:
+            sizes = f"{recipe.valid_fraction} + {recipe.test_fraction}"
+            raise BadValue("valid_fraction + test_fraction", f"{sizes} leaves nothing to train on; must be below 1")
+        return _divide(records, {"valid": recipe.valid_fraction, "test": recipe.test_fraction}, seed), []
+    notices = []
+    unsaid = tuple(record.locator for record in records if record.split is None)
+    if unsaid:
+        text = f"{len(unsaid)} pictures have no split while others do: they were taken for training"
+        notices.append(Notice(code="split-missing", text=text, paths=unsaid))
+    whole = [record if record.split else replace(record, split="train") for record in records]
+    if "valid" not in present and (unsaid or "train" in present):
+        train = [replace(record, split=None) for record in whole if record.split == "train"]
+        rest = [record for record in whole if record.split != "train"]
+        whole = [*rest, *_divide(train, {"valid": recipe.valid_fraction}, seed)]
+        share = f"{100 * recipe.valid_fraction:.0f} %"
+        notices.append(Notice(code="valid-from-train", text=f"no validation split: {share} of train is held out"))
+    return whole, notices
+
+
+def _divide(records: Sequence[Record], shares: Mapping[Split, float], seed: int) -> list[Record]:
+    """Labelled records without a split to the splits of `shares` and, what remains, to train; class by class."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    done = []
+    for record in records:
+        if record.label is None or record.split is not None:
+            done.append(record)
+        else:
+            groups[record.label].append(record)
+    for label, group in sorted(groups.items()):
+        left = _shuffled(group, seed, label)
+        for split, share in shares.items():
+            count = _portion(len(group), share, spare=len(left) - 1)
+            done.extend(replace(record, split=split) for record in left[:count])
+            left = left[count:]
+        done.extend(replace(record, split="train") for record in left)
+    return done
+
+
+def _portion(size: int, share: float, spare: int) -> int:
+    """How many of a class of `size` go: the rounded share, one at least from three pictures on, and never the last."""
+    least = 1 if share > 0 and size >= 3 else 0
+    return max(0, min(max(math.floor(size * share + 0.5), least), spare))
+
+
+def _shuffled(records: Iterable[Record], seed: int, label: str) -> list[Record]:
+    def key(record: Record) -> bytes:
+        return hashlib.blake2b(f"{seed}\0{label}\0{record.locator}".encode(), digest_size=16).digest()
+
+    return sorted(records, key=key)
+
+
+# --- sample and notices -------------------------------------------------------------------------------------------
+
+
+def _finish(listing: Listing, path: str, recipe: DataSection, records: Sequence[Record], classes: ClassMap) -> Dataset:
+    notices: tuple[Notice, ...] = ()
+    if recipe.limit is not None and recipe.limit < len(records):
+        sample = _sample(records, recipe.limit)
+        text = f"a sample of {len(sample):,} of {len(records):,} pictures is used, drawn by split and class"
+        records, notices = sample, (Notice(code="limited", text=text),)
+    return Dataset(
+        samples=freeze(records, classes),
+        classes=classes,
+        source=listing.source,
+        path=path,
+        format=listing.format,
+        notices=notices,
+    )
+
+
+def _sample(records: Sequence[Record], limit: int) -> list[Record]:
+    """About `limit` records, each (split, class) in its share and at least once; the same ones whatever the order."""
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.split or "", record.label or ""].append(record)
+    quotas = {key: limit * len(group) / len(records) for key, group in groups.items()}
+    counts = {key: max(1, math.floor(quota)) for key, quota in quotas.items()}
+    most_short = sorted(quotas, key=lambda key: (counts[key] - quotas[key], key))
+    for key in most_short[: max(0, limit - sum(counts.values()))]:
+        counts[key] = min(counts[key] + 1, len(groups[key]))
+    for key in sorted(quotas, key=lambda key: (-quotas[key], key)):  # what the small ones got, the large ones give
+        counts[key] -= min(counts[key] - 1, max(0, sum(counts.values()) - limit), counts[key] // 10)
+    return [r for key, group in sorted(groups.items()) for r in _shuffled(group, 0, key[1])[: counts[key]]]
+
+
+def _missing(dataset: Dataset) -> Iterator[Notice]:
+    """Classes that a labelled split does not have."""
+    for split, table in dataset.counts().items():
+        absent = [name for name in dataset.classes if name not in table]
+        if split != "predict" and absent:
+            names = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+            text = f"split {split} has no picture of {len(absent)} of {len(dataset.classes)} classes: {names}"
+            yield Notice(code="class-missing-in-split", text=text, paths=tuple(absent))
+
+
+def _suspicious(dataset: Dataset) -> Iterator[Notice]:
+    """What makes training on this data doubtful."""
+    counts = dataset.counts()
+    train = counts.get("train", {})
+    labelled = sum(sum(table.values()) for split, table in counts.items() if split != "predict")
+    if labelled and len(dataset.classes) >= labelled:
+        text = f"{len(dataset.classes)} classes for {labelled} pictures: are these folders really classes?"
+        yield Notice(code="more-classes-than-images", text=text)
+    elif labelled and 2 * len(dataset.classes) >= labelled:
+        text = f"{len(dataset.classes)} classes for {labelled} pictures: at most two pictures per class on average"
+        yield Notice(code="more-classes-than-images", text=text)
+    if train and max(train.values()) >= _IMBALANCE * min(train.values()):
+        large, small = max(train, key=lambda name: train[name]), min(train, key=lambda name: train[name])
+        text = (
+            f"train has {train[large]} pictures of {large} and {train[small]} of {small}: "
+            "consider --class-weights balanced, and look at macro F1"
+        )
+        yield Notice(code="imbalance", text=text, paths=(large, small))
+    tiny = tuple(name for name, count in train.items() if count < _TINY)
+    if tiny:
+        names = ", ".join(tiny[:5]) + (f" and {len(tiny) - 5} more" if len(tiny) > 5 else "")
+        yield Notice(code="tiny-class", text=f"fewer than {_TINY} training pictures: {names}", paths=tiny)

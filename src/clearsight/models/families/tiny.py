@@ -1,0 +1,60 @@
+"""tiny: a small CNN of our own for small pictures (digits, CIFAR); any size from 8 pixels, trains fast on a CPU."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from clearsight.models.anatomy import Anatomy
+from clearsight.models.network import Stage
+
+WIDTHS = (32, 64, 128, 128)
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class Tiny(nn.Module):
+    """Four 3 x 3 convolutions with BatchNorm and ReLU, halved three times, averaged; 241 thousand parameters.
+
+    (N, 3, S, S) float32 -> (N, classes) float32, S >= 8.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem = _block(3, WIDTHS[0])
+        self.block1 = nn.Sequential(nn.MaxPool2d(2), *_block(WIDTHS[0], WIDTHS[1]))
+        self.block2 = nn.Sequential(nn.MaxPool2d(2), *_block(WIDTHS[1], WIDTHS[2]))
+        self.block3 = nn.Sequential(nn.MaxPool2d(2), *_block(WIDTHS[2], WIDTHS[3]))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(WIDTHS[3], classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.block3(self.block2(self.block1(self.stem(images))))
+        features: Tensor = self.fc(self.pool(maps).flatten(1))
+        return features
+
+
+class TinyFamily:
+    """Stages stem, block1, block2, block3."""
+
+    def recognises(self, model: nn.Module) -> bool:
+        return isinstance(model, Tiny)
+
+    def dissect(self, model: nn.Module) -> Anatomy:
+        assert isinstance(model, Tiny)
+        stages = (
+            Stage("stem", model.stem),
+            Stage("block1", model.block1),
+            Stage("block2", model.block2),
+            Stage("block3", nn.Sequential(model.block3, model.pool, nn.Flatten())),
+        )
+        return Anatomy(stages, "fc")
+
+
+FAMILY = TinyFamily()

@@ -1,0 +1,38 @@
+"""Any other model that ends in one linear classifier: one stage, `backbone`."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from clearsight.models.anatomy import Anatomy, drop_dropout, without
+from clearsight.models.network import Stage
+
+
+class WholeFamily:
+    """The last linear layer by name is the classifier (timm: what the model says); all before it is one stage."""
+
+    def recognises(self, model: nn.Module) -> bool:
+        return True
+
+    def dissect(self, model: nn.Module) -> Anatomy:
+        head = classifier_path(model)
+        parent, _, name = head.rpartition(".")
+        container = model.get_submodule(parent)
+        if isinstance(container, nn.Sequential):
+            names = [child for child, _ in container.named_children()]
+            drop_dropout(container, names[max(0, names.index(name) - 1) : names.index(name)])
+        return Anatomy((Stage("backbone", without(model, head)),), head)
+
+
+def classifier_path(model: nn.Module) -> str:
+    """Qualified name of the classifier: declared by timm models, else the last layer that has weights."""
+    declared = getattr(model, "get_classifier", None)
+    if callable(declared):
+        layer = declared()
+        found: str = next((name for name, module in model.named_modules() if module is layer), "")
+        return found
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return layers[-1] if layers else ""
+
+
+FAMILY = WholeFamily()

@@ -1,0 +1,139 @@
+"""A network cut into stages: what runs first, what runs last, and which part of it is the head.
+
+A stage never owns weights of its own: it runs modules of the zoo's model, so names, checkpoints and `model(images)`
+stay those of the zoo.
+
+Shapes: N pictures, S pixels a side, D features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from clearsight.core.errors import BadValue
+from clearsight.core.preprocess import Preprocess
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A named piece of a backbone; `run` is a module over the model's own submodules and parameters."""
+
+    name: str
+    run: nn.Module
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The model's modules that the stage consists of."""
+        return tuple(self.run.children())
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The model's parameters that belong to the stage."""
+        return self.run.parameters()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """A classifier from the zoo with its own head.
+
+    `stages` one after another and then `head` equal `model(images)`: (N, 3, S, S) float32 -> (N, D) -> (N, C).
+    model: the zoo's module with its classifier replaced by `head`, which stands in it as `head_name`.
+    weights: one sentence for the log: which weights, and where mean and std come from.
+    fixed: names of parameters that the zoo itself keeps constant (sine position tables).
+    """
+
+    name: str
+    model: nn.Module
+    stages: tuple[Stage, ...]
+    head: nn.Module
+    head_name: str
+    features: int
+    preprocess: Preprocess
+    weights: str
+    fixed: frozenset[str] = frozenset()
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Names of the stages in the order in which they run."""
+        return tuple(stage.name for stage in self.stages)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the head."""
+        return list(self.head.parameters())
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Parameters of all stages."""
+        return [parameter for stage in self.stages for parameter in stage.parameters()]
+
+    def prefix(self, cut: int) -> nn.Sequential:
+        """The first `cut` stages as one module that shares their parameters; with 0 it passes pictures through."""
+        return _chain(self.stages[:cut])
+
+    def suffix(self, cut: int) -> nn.Sequential:
+        """All but the first `cut` stages, and the head; with `len(stages)` it is the head alone, (N, D) -> (N, C)."""
+        chain = _chain(self.stages[cut:])
+        chain.add_module("head", self.head)
+        return chain
+
+    def with_preprocess(self, preprocess: Preprocess) -> Network:
+        """The same network (sharing its weights) fed in another way; raises BadValue when it cannot take that size."""
+        self.check_size(preprocess.size)
+        return replace(self, preprocess=preprocess)
+
+    def check_size(self, size: int) -> None:
+        """Raises BadValue when pictures of `size` x `size` do not pass through the network.
+
+        One picture of zeros is run through, on the device where the weights are; modes and statistics stay as they are.
+        """
+        if size == self.preprocess.size:
+            return
+        parameter = next(self.model.parameters())
+        zeros = torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
+        with evaluating(self.model), torch.inference_mode():
+            try:
+                self.model(zeros)
+            except (RuntimeError, AssertionError, ValueError) as error:
+                raise BadValue(
+                    f"--image-size {size}",
+                    f"{self.name} does not take pictures of that size ({_first_line(error)})",
+                    fix=f"Its own size is {self.preprocess.size}.",
+                ) from None
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """Within the block `module` is in eval mode; afterwards every submodule has the mode that it had before."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield module.eval()
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Optimizer groups of what can be trained in `module`: weights (two or more axes) decay, biases and norms do not.
+
+    Source: He et al. 2019, "Bag of Tricks for Image Classification", section 3.1 (no bias decay).
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _chain(stages: Sequence[Stage]) -> nn.Sequential:
+    # Module names may hold no dot; "blocks.3" is a stage name because the zoo's parameters are called so.
+    return nn.Sequential(OrderedDict((stage.name.replace(".", "_"), stage.run) for stage in stages))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

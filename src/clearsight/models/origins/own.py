@@ -1,0 +1,54 @@
+"""clearsight's own models, and one that timm can build but does not name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from torch import Tensor, nn
+
+from clearsight.core.preprocess import Channel, Preprocess
+
+_HALF: Channel = (0.5, 0.5, 0.5)
+
+
+def _tiny(classes: int) -> nn.Module:
+    from clearsight.models.families.tiny import Tiny
+
+    return Tiny(classes)
+
+
+def _mobilenetv1_025(classes: int) -> nn.Module:
+    # A quarter of the channels of MobileNet v1 (Howard et al. 2017); timm registers only the wider ones.
+    from timm.models.efficientnet import _gen_mobilenet_v1
+
+    return cast(nn.Module, _gen_mobilenet_v1("mobilenetv1_100", 0.25, num_classes=classes))
+
+
+_MODELS = {"tiny": (_tiny, 32), "mobilenetv1_025": (_mobilenetv1_025, 128)}
+
+
+class OwnOrigin:
+    """tiny (32 pixels) and mobilenetv1_025 (128 pixels); neither has weights to download."""
+
+    prefix = ""
+
+    def names(self) -> list[str]:
+        return list(_MODELS)
+
+    def construct(self, name: str, classes: int) -> nn.Module:
+        return _MODELS[name][0](classes)
+
+    def preprocess(self, name: str, file: str = "") -> Preprocess:
+        size = _MODELS[name][1]
+        resize = size if name == "tiny" else round(size / 0.875)
+        return Preprocess(size=size, resize=resize, mean=_HALF, std=_HALF, source=f"the defaults of {name}")
+
+    def adapt(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(tensors)
+
+    def download(self, name: str) -> dict[str, Tensor] | None:
+        return None
+
+
+ORIGIN = OwnOrigin()

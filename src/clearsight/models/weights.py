@@ -1,0 +1,217 @@
+"""Pretrained weights: which file or download, whether it fits, and what preprocessing belongs to it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import pickle
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clearsight.core.errors import BadValue, NotFound, WeightsUnavailable
+from clearsight.core.preprocess import Preprocess
+from clearsight.models.origins import Origin
+
+_PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+_SHOWN = 3  # keys named as examples in an error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Where a network starts. tensors: None for random. text: one sentence for the log."""
+
+    tensors: Mapping[str, Tensor] | None
+    preprocess: Preprocess
+    text: str
+    architecture: str = ""  # what the file says it is made for
+
+
+def resolve(wanted: str, origin: Origin, name: str, folders: Sequence[Path]) -> Pretrained:
+    """The weights that `--weights wanted` means for model `name` of `origin`.
+
+    wanted: "none" (random); "default" (a file for the model in one of `folders`, else the zoo's own download or its
+    cache); or the path of a .safetensors file or of a .pth, which is loaded without running any code in it.
+    Raises NotFound, BadValue (damaged or of another kind), WeightsUnavailable (nothing for "default").
+    """
+    if wanted == "none":
+        preprocess = origin.preprocess(name)
+        return Pretrained(tensors=None, preprocess=preprocess, text=_text("random weights", preprocess))
+    if wanted != "default":
+        return from_file(Path(wanted).expanduser(), origin, name)
+    for path in candidates(origin.prefix + name, folders):
+        found = from_file(path, origin, name)
+        if found.architecture in ("", name, name.partition(".")[0]):
+            return found
+    return _downloaded(origin, name, folders)
+
+
+def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
+    """Weights files for `model` in `folders`, nearest name first: <model>.safetensors, <model>_<anything>.pth.
+
+    A "/" in the name may be written as "_" or "-", or the part before it left out.
+    """
+    stems = list(dict.fromkeys((model.replace("/", "_"), model.replace("/", "-"), model.rpartition("/")[2])))
+    found = []
+    for folder in folders:
+        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+            rest = next((path.stem[len(stem) :] for stem in stems if path.stem.startswith(stem)), None)
+            if path.suffix in (".safetensors", ".pth") and rest is not None and (not rest or rest[0] in "_-."):
+                found.append((len(rest), path.suffix != ".safetensors", path))
+    return [path for *_, path in sorted(found, key=lambda entry: entry[:2])]
+
+
+def from_file(path: Path, origin: Origin, name: str) -> Pretrained:
+    """The weights in the file at `path`, with the preprocessing from its metadata or else from the zoo's entry."""
+    if not path.is_file():
+        raise NotFound(
+            f"--weights {path}", "there is no such file", fix="Pass default, none, or a .safetensors or .pth file."
+        )
+    tensors, config = read(path)
+    facts = config.get("pretrained_cfg", {})
+    preprocess = _declared(facts, path) if facts else origin.preprocess(name, path.name)
+    return Pretrained(
+        tensors=origin.adapt(name, tensors),
+        preprocess=preprocess,
+        text=_text(str(path), preprocess),
+        architecture=str(config.get("architecture", "")),
+    )
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors by name, and the "config" of a safetensors file's metadata ({} elsewhere). Nothing in it is executed."""
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in _PICKLED:
+        return _read_pickled(path), {}
+    raise BadValue(
+        f"--weights {path}", f"files of type {path.suffix or 'none'} are not read, only .safetensors and .pth"
+    )
+
+
+def load(model: nn.Module, pretrained: Pretrained, head_name: str, source: str) -> None:
+    """Copy the tensors into `model`; a classifier of other shapes than the one at `head_name` is left out.
+
+    Raises BadValue when anything else is missing, unexpected or of another shape. source: how errors call the weights.
+    """
+    tensors, own = dict(pretrained.tensors or {}), model.state_dict()
+    theirs = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{head_name}.")}
+    if {key: value.shape for key, value in theirs.items()} == {
+        key: value.shape for key, value in own.items() if key.startswith(f"{head_name}.")
+    }:
+        tensors.update(theirs)
+    missing = [
+        key
+        for key in own
+        if key not in tensors and not key.startswith(f"{head_name}.") and not key.endswith(".num_batches_tracked")
+    ]
+    unexpected = [key for key in tensors if key not in own]
+    reshaped = [key for key, value in tensors.items() if key in own and value.shape != own[key].shape]
+    if missing or unexpected or reshaped:
+        counts = ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
+        problem = ", ".join(f"{len(keys)} {what} ({_examples(keys)})" for keys, what in counts if keys)
+        made_for = f"; the file says it is for {pretrained.architecture}" if pretrained.architecture else ""
+        raise BadValue(
+            source,
+            f"its tensors do not fit the model: {problem}{made_for}",
+            fix="Pass the --model that it was made for.",
+        )
+    model.load_state_dict(tensors, strict=False)
+
+
+def _downloaded(origin: Origin, name: str, folders: Sequence[Path]) -> Pretrained:
+    reason = "no network"
+    try:
+        tensors = origin.download(name)
+        reason = "nothing to download" if tensors is None else ""
+    except _unreachable() as error:
+        reason, tensors = f"no download ({type(error).__name__})", None
+    if tensors is not None:
+        preprocess = origin.preprocess(name)
+        return Pretrained(
+            tensors=tensors, preprocess=preprocess, text=_text(f"pretrained {origin.prefix}{name}", preprocess)
+        )
+    if name == "tiny":
+        preprocess = origin.preprocess(name)
+        return Pretrained(
+            tensors=None, preprocess=preprocess, text=_text("random weights (tiny has no pretrained ones)", preprocess)
+        )
+    looked = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
+    raise WeightsUnavailable(
+        "weights",
+        f"{reason} and no file for {origin.prefix}{name}. Looked in {looked}",
+        fix="Pass --weights FILE, or --weights none to start from random.",
+    )
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """What a download can fail with: sockets and files, damaged answers, and the hub's own errors."""
+    import httpx
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # RuntimeError: torch.hub on a wrong digest, httpx on a closed client, timm on a model without weights.
+    return (OSError, RuntimeError, ValueError, EOFError, http.client.HTTPException, httpx.HTTPError, HfHubHTTPError)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as opened:
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (not a mapping)
+            metadata = opened.metadata() or {}
+        config = json.loads(metadata.get("config", "{}"))
+    except (SafetensorError, OSError) as error:
+        raise BadValue(f"--weights {path}", f"it is not a safetensors file ({_short(error)})") from None
+    except (json.JSONDecodeError, RecursionError):
+        raise BadValue(f"--weights {path}", "the config in its metadata is not JSON") from None
+    return tensors, config if isinstance(config, dict) else {}
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on unusual pickles; whether they load is what matters
+            value = torch.load(path, map_location="cpu", weights_only=True)
+    # Whatever bytes make the restricted unpickler stumble over; none of them is a fault of ours.
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError) as error:
+        raise BadValue(
+            f"--weights {path}",
+            f"it cannot be read as weights alone ({_short(error)})",
+            fix="Save it as safetensors, or as a plain state_dict.",
+        ) from None
+    for key in ("state_dict", "model"):
+        if isinstance(value, dict) and isinstance(value.get(key), dict):
+            value = value[key]
+    if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
+        raise BadValue(f"--weights {path}", "it holds no state_dict (names and tensors)")
+    return {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
+
+
+def _declared(facts: Mapping[str, Any], path: Path) -> Preprocess:
+    from clearsight.models.origins.timm import from_config
+
+    try:
+        return from_config(facts, f"the metadata of {path.name}")
+    except (ValueError, TypeError, LookupError, AttributeError, ZeroDivisionError, OverflowError) as error:
+        raise BadValue(
+            f"--weights {path}", f"the preprocessing in its metadata makes no sense ({_short(error)})"
+        ) from None
+
+
+def _text(weights: str, preprocess: Preprocess) -> str:
+    mean, std = ("/".join(f"{value:g}" for value in channel) for channel in (preprocess.mean, preprocess.std))
+    return f"{weights}; mean {mean}, std {std}, size {preprocess.size} from {preprocess.source}"
+
+
+def _examples(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

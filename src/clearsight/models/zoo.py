@@ -1,0 +1,135 @@
+"""The zoo: any model by name, cut into stages, with a head of its own and the right weights."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from clearsight.core.errors import BadChoice, BadValue
+from clearsight.models.anatomy import Anatomy, classifier_inputs, no_classifier
+from clearsight.models.families import FAMILIES
+from clearsight.models.families.whole import WholeFamily
+from clearsight.models.heads import build_head
+from clearsight.models.network import Network, evaluating
+from clearsight.models.origins import ORIGINS, Origin
+from clearsight.models.weights import load, resolve
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """What to build. head: hidden widths. weights: "default", "none" or a path. seed: decides every random weight."""
+
+    model: str
+    classes: int
+    head: tuple[int, ...] = ()
+    dropout: float = 0.0
+    weights: str = "none"
+    seed: int = 0
+
+
+def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
+    """The network that `spec` describes, in float32 on the CPU, in training mode, all of it trainable.
+
+    folders: where "default" weights are looked for before anything is downloaded.
+    The result depends on `spec` and the weights alone; the global random state is neither used nor changed.
+    Raises BadChoice for an unknown model (with the nearest name) or one without a linear classifier, BadValue for a
+    value out of range or weights that do not fit, NotFound and WeightsUnavailable for weights that are not there.
+    """
+    _check(spec)
+    origin, name = find(spec.model)
+    pretrained = resolve(spec.weights, origin, name, folders)
+    model = _construct(origin, name, spec)
+    fixed = frozenset(key for key, parameter in model.named_parameters() if not parameter.requires_grad)
+    anatomy = dissect(model)
+    features = classifier_inputs(model, spec.model, anatomy.head)
+    head = build_head(features, spec.classes, spec.head, spec.dropout, spec.seed)
+    if isinstance(model.get_submodule(anatomy.head), nn.Conv2d):  # it reads (N, D, 1, 1), and so will the head
+        head = nn.Sequential(OrderedDict(flatten=nn.Flatten(), linear=head))
+    parent, _, child = anatomy.head.rpartition(".")
+    model.get_submodule(parent).add_module(child, head)
+    if pretrained.tensors is not None:
+        load(model, pretrained, anatomy.head, f"--weights {spec.weights}")
+    network = Network(
+        name=spec.model,
+        model=model.train(),
+        stages=anatomy.stages,
+        head=head,
+        head_name=anatomy.head,
+        features=features,
+        preprocess=pretrained.preprocess,
+        weights=pretrained.text,
+        fixed=fixed,
+    )
+    if len(anatomy.stages) == 1:
+        _prove(network)
+    return network
+
+
+def names() -> list[str]:
+    """Every model name, spelled as `--model` takes it; builds nothing (it does import torchvision and timm)."""
+    return [origin.prefix + name for _, origin in ORIGINS for name in origin.names()]
+
+
+def find(model: str) -> tuple[Origin, str]:
+    """The collection that has `model`, and the name in it; raises BadChoice with the nearest name."""
+    # Asking a collection for its names imports it, which takes seconds: the one with a fitting prefix is asked first.
+    for _, origin in sorted(ORIGINS, key=lambda entry: -len(entry[1].prefix)):
+        bare = model.removeprefix(origin.prefix)
+        if model.startswith(origin.prefix) and (bare in origin.names() or _untagged(origin, bare) in origin.names()):
+            return origin, bare
+    known = names()
+    fix = f"Write timm/{model}." if f"timm/{model}" in known else ""
+    raise BadChoice(
+        f"--model {model}", "there is no model of that name", got=None if fix else model, allowed=known, fix=fix
+    )
+
+
+def dissect(model: nn.Module) -> Anatomy:
+    """How `model` is cut: by the first family that recognises it, else as one piece."""
+    family = next((family for _, family in FAMILIES if family.recognises(model)), WholeFamily())
+    return family.dissect(model)
+
+
+def _untagged(origin: Origin, name: str) -> str:
+    """timm's names may carry a tag of the pretrained weights: "resnet50.a1_in1k"."""
+    return name.partition(".")[0] if origin.prefix else name
+
+
+def _construct(origin: Origin, name: str, spec: ModelSpec) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reach the GPU's state as well
+        return origin.construct(name, spec.classes)
+
+
+def _check(spec: ModelSpec) -> None:
+    if spec.classes < 2:
+        raise BadValue(f"classes {spec.classes}", "a classifier needs at least 2 classes")
+    if not _all_positive(spec.head):
+        raise BadValue(
+            f"--head {','.join(map(str, spec.head))}", "widths must be at least 1", fix="Write --head 512,128."
+        )
+    if not 0 <= spec.dropout < 1:
+        raise BadValue(f"--dropout {spec.dropout}", "it must be at least 0 and below 1")
+
+
+def _all_positive(widths: Iterable[int]) -> bool:
+    return all(width >= 1 for width in widths)
+
+
+def _prove(network: Network) -> None:
+    """A model that no family knows is cut on the assumption that its classifier comes last: check it on one picture."""
+    size = network.preprocess.size
+    picture = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    chain = network.suffix(0)
+    with evaluating(network.model), evaluating(chain), torch.inference_mode():
+        try:
+            whole, composed = network.model(picture), chain(picture)
+        except RuntimeError as error:  # the head got something else than features
+            raise no_classifier(network.name) from error
+    if not isinstance(whole, torch.Tensor) or not torch.equal(whole, composed):
+        raise no_classifier(network.name)

@@ -1,0 +1,110 @@
+"""The section of learning curves: loss and every score over the epochs, loss and learning rate over the steps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clearsight.reports.charts import learning_curve, rate_curve, step_curve
+from clearsight.reports.facts import RunFacts
+from clearsight.reports.panel import Panel
+from clearsight.reports.section import Section
+from clearsight.reports.series import Series, by_name
+from clearsight.reports.table import Table, table
+from clearsight.reports.wording import duration, general, percent, several
+
+_SHARES = ("accuracy", "top5")
+_TITLES = {"macro_f1": "Macro F1", "roc_auc": "ROC-AUC", "lr": "Learning rate"}
+
+
+def curves(facts: RunFacts) -> Section | None:
+    """Nothing to show before the first step."""
+    panels = (*_by_epoch(facts), *_by_step(facts))
+    if not panels:
+        return None
+    epochs = _epoch_table(facts) if facts.epochs else None
+    return Section(key="curves", title="Training", template="curves.html", values={"epochs": epochs}, panels=panels)
+
+
+def _by_epoch(facts: RunFacts) -> list[Panel]:
+    names = {name: None for epoch in facts.epochs for side in ("train", "valid") for name in epoch[side]}
+    numbers = [epoch["epoch"] for epoch in facts.epochs]
+    best = facts.best
+    panels = []
+    for name in sorted(names, key=lambda name: (name != "loss", name != "accuracy")):
+        train = [epoch["train"].get(name) for epoch in facts.epochs]
+        valid = [epoch["valid"].get(name) for epoch in facts.epochs]
+        title = f"{_title(name)} by epoch"
+        rows = [(n, general(t), general(v)) for n, t, v in zip(numbers, train, valid, strict=True)]
+        panels.append(
+            Panel(
+                key=f"epoch-{name}",
+                title=title,
+                says=f"{_title(name)} on training and validation pictures over {several(len(numbers), 'epoch')}.",
+                figure=learning_curve(
+                    numbers, train, valid, best=best["epoch"] if best else None, share=name in _SHARES
+                ),
+                table=table(title, ("epoch", "training", "validation"), "rrr", rows),
+            )
+        )
+    return panels
+
+
+def _by_step(facts: RunFacts) -> list[Panel]:
+    found = by_name(facts.steps)
+    panels = []
+    loss, valid = found.get(("train", "loss")), found.get(("eval", "valid_loss"))
+    if loss is not None and len(loss):
+        broken = f"{several(loss.broken, 'step')} had a loss that is not a finite number." if loss.broken else ""
+        panels.append(
+            Panel(
+                key="step-loss",
+                title="Loss by step",
+                says=f"Training loss at each of {several(len(loss), 'step')}, with its running median.",
+                figure=step_curve(loss, valid),
+                table=_step_table("Loss by step (median of each stretch)", loss),
+                note=broken,
+            )
+        )
+    rate, unit = found.get(("train", "lr")), "step"
+    if rate is None and facts.epochs:
+        rate = Series(
+            np.array([epoch["epoch"] for epoch in facts.epochs]), np.array([epoch["lr"] for epoch in facts.epochs])
+        )
+        unit = "epoch"
+    if rate is not None and len(rate):
+        panels.append(
+            Panel(
+                key="rate",
+                title=f"Learning rate by {unit}",
+                says=f"Learning rate from {general(rate.values[0])} to {general(rate.values[-1])}.",
+                figure=rate_curve(rate, unit=unit),
+                table=_step_table("Learning rate", rate, unit),
+            )
+        )
+    return panels
+
+
+def _step_table(caption: str, series: Series, unit: str = "step") -> Table:
+    shown = series.smoothed(40)
+    rows = [(step, general(value)) for step, value in zip(shown.steps, shown.values, strict=True)]
+    return table(caption, (unit, "value"), "rr", rows)
+
+
+def _epoch_table(facts: RunFacts) -> Table:
+    columns = ("epoch", "learning rate", "time", "pictures/s", "waiting for data", "")
+    rows = [
+        (
+            epoch["epoch"],
+            general(epoch["lr"]),
+            duration(epoch["seconds"]),
+            f"{epoch['images_per_second']:,.0f}",
+            percent(epoch["data_share"]),
+            "kept" if facts.best is epoch else "",
+        )
+        for epoch in facts.epochs
+    ]
+    return table("Speed of each epoch", columns, "rrrrrl", rows)
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, name.replace("_", " ").capitalize())

@@ -1,0 +1,187 @@
+"""The page of a dataset: warnings first, then what is in it, then the pictures that the warnings are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from clearsight.reports.charts import size_histogram
+from clearsight.reports.counts import counts_panel
+from clearsight.reports.data import PATHS_LISTED, noticed
+from clearsight.reports.document import Document
+from clearsight.reports.panel import Panel
+from clearsight.reports.section import Section
+from clearsight.reports.table import Table, table
+from clearsight.reports.wording import UNKNOWN, count, several
+
+GROUPS_SHOWN = 30  # of each kind; with six thumbnails each the page stays under 8 MB
+_MEMBERS_SHOWN = 6
+
+
+class Topic(NamedTuple):
+    """What groups of pictures have in common."""
+
+    key: str
+    title: str
+    about: str
+
+
+_LEAKS = Topic("leaks", "Leaks", "The same picture is in two splits: scores on it flatter the model.")
+_CONFLICTS = Topic("conflicts", "Conflicting labels", "The same picture has two classes: at most one can be right.")
+_COPIES = Topic("duplicates", "Exact copies", "These files hold the same bytes.")
+_NEAR_COPIES = Topic("near-duplicates", "Near copies", "These pictures look the same; the files differ.")
+
+Group = tuple[str, Sequence[tuple[str, str]]]  # what is said of it, and (path, split or "") of each member
+
+
+def data_page(audit: Mapping[str, Any], thumbnails: Mapping[str, str], *, name: str = "Dataset") -> str:
+    """The page of one dataset as HTML, self-contained and offline.
+
+    audit: as JSON, {"classes", "splits": {split: {class: count}}, "imbalance", "corrupt": [{"path", "reason"}],
+        "duplicates": [[path]], "leaks": [{"paths", "splits", "exact"}], "warnings": [{"code", "text"}]} and, where they
+        are known, "near_duplicates", "conflicts", "short_sides", "common_sizes", "formats", "small", "rotated",
+        "input_size".
+    thumbnails: path -> data-URI; pictures without one are shown by path alone. See `pictures_wanted`.
+    """
+    sections = [
+        section
+        for section in (
+            _overview(audit),
+            _counts(audit),
+            _sizes(audit),
+            _corrupt(audit),
+            _pictures(_LEAKS, [_leak(leak) for leak in audit["leaks"]], thumbnails),
+            _pictures(_CONFLICTS, _plain(audit.get("conflicts", ())), thumbnails),
+            _pictures(_COPIES, _plain(audit["duplicates"]), thumbnails),
+            _pictures(_NEAR_COPIES, _plain(audit.get("near_duplicates", ())), thumbnails),
+        )
+        if section is not None
+    ]
+    return Document(title=name, kind="Data report", sections=sections).render()
+
+
+def pictures_wanted(audit: Mapping[str, Any]) -> list[str]:
+    """The paths whose thumbnails the page would show, each once: no more need be decoded."""
+    groups: list[Sequence[str]] = []
+    groups += [leak["paths"] for leak in audit["leaks"][:GROUPS_SHOWN]]
+    for kind in ("conflicts", "duplicates", "near_duplicates"):
+        groups += audit.get(kind, ())[:GROUPS_SHOWN]
+    return list(dict.fromkeys(path for group in groups for path in group[:_MEMBERS_SHOWN]))
+
+
+def _overview(audit: Mapping[str, Any]) -> Section:
+    splits = audit["splits"]
+    pictures = sum(sum(row.values()) for row in splits.values())
+    shares = ", ".join(f"{count(sum(row.values()))} {split}" for split, row in splits.items())
+    ratio = audit["imbalance"]
+    figures = [
+        ("pictures", count(pictures), shares),
+        ("classes", count(len(audit["classes"])), ""),
+        ("imbalance", UNKNOWN if ratio is None else f"{ratio:.1f}", "largest over smallest class"),
+        ("unreadable", count(len(audit["corrupt"])), "cannot be decoded"),
+        ("leaks", count(len(audit["leaks"])), "same picture in two splits"),
+    ]
+    return Section(
+        key="overview",
+        title="Overview",
+        template="audit_overview.html",
+        values={"notices": [noticed(warning) for warning in audit["warnings"]], "figures": figures},
+    )
+
+
+def _pictures(topic: Topic, groups: Sequence[Group], thumbnails: Mapping[str, str]) -> Section | None:
+    if not groups:
+        return None
+    shown = [
+        {
+            "says": says,
+            "members": [
+                {"path": path, "split": split, "thumbnail": thumbnails.get(path, "")}
+                for path, split in members[:_MEMBERS_SHOWN]
+            ],
+            "left": max(0, len(members) - _MEMBERS_SHOWN),
+        }
+        for says, members in groups[:GROUPS_SHOWN]
+    ]
+    return Section(
+        key=topic.key,
+        title=topic.title,
+        template="audit_pictures.html",
+        values={
+            "about": f"{several(len(groups), 'group')}. {topic.about}",
+            "groups": shown,
+            "left": max(0, len(groups) - GROUPS_SHOWN),
+        },
+    )
+
+
+def _leak(leak: Mapping[str, Any]) -> Group:
+    return ("same bytes" if leak["exact"] else "looks the same", list(zip(leak["paths"], leak["splits"], strict=True)))
+
+
+def _plain(groups: Iterable[Iterable[str]]) -> list[Group]:
+    return [("", [(path, "") for path in paths]) for paths in groups]
+
+
+def _corrupt(audit: Mapping[str, Any]) -> Section | None:
+    found = audit["corrupt"]
+    if not found:
+        return None
+    rows = [(one["path"], one["reason"]) for one in found[: 10 * PATHS_LISTED]]
+    return Section(
+        key="corrupt",
+        title="Unreadable",
+        template="audit_table.html",
+        values={
+            "about": f"{several(len(found), 'picture')} cannot be decoded.",
+            "table": table("Unreadable pictures", ("path", "reason"), "ll", rows),
+            "left": len(found) - len(rows),
+        },
+    )
+
+
+def _counts(audit: Mapping[str, Any]) -> Section | None:
+    if not audit["classes"]:
+        return None
+    panel = counts_panel(audit["splits"], audit["classes"])
+    return Section(key="classes", title="Classes", template="audit_counts.html", panels=(panel,))
+
+
+def _sizes(audit: Mapping[str, Any]) -> Section | None:
+    bins = [(_range(one), one["count"]) for one in audit.get("short_sides", ())]
+    if not bins:
+        return None
+    rows = [(name, count(pictures)) for name, pictures in bins]
+    panel = Panel(
+        key="sizes",
+        title="Shorter side",
+        says=f"Histogram of the shorter side of pictures, from {bins[0][0]} to {bins[-1][0]} pixels.",
+        figure=size_histogram(bins),
+        table=table("Shorter side", ("pixels", "pictures"), "lr", rows),
+    )
+    values = {"common": _common(audit), "notes": _size_notes(audit)}
+    return Section(key="size", title="Sizes", template="audit_sizes.html", values=values, panels=(panel,))
+
+
+def _common(audit: Mapping[str, Any]) -> Table:
+    rows = [(f"{one['width']} × {one['height']}", count(one["count"])) for one in audit.get("common_sizes", ())]
+    return table("Most common sizes", ("width × height", "pictures"), "lr", rows)
+
+
+def _size_notes(audit: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if audit.get("input_size") and audit.get("small"):
+        notes.append(
+            f"{several(len(audit['small']), 'picture')} smaller than the model's input of {audit['input_size']} pixels "
+            "and enlarged for it."
+        )
+    if audit.get("rotated"):
+        notes.append(f"{several(len(audit['rotated']), 'picture')} turned upright by the EXIF orientation.")
+    if audit.get("formats"):
+        named = ", ".join(f"{count(pictures)} {kind}" for kind, pictures in audit["formats"].items())
+        notes.append(f"File formats: {named}.")
+    return notes
+
+
+def _range(one: Mapping[str, Any]) -> str:
+    return f"{one['low']}+" if one["high"] is None else f"{one['low']}–{one['high'] - 1}"

@@ -1,0 +1,10 @@
+"""CSV answers: one line of probabilities per picture, columns in the order of the classes, no heading."""
+
+from __future__ import annotations
+
+from clearsight.serving.payload import Answer
+
+
+def write(answer: Answer) -> bytes:
+    """N lines of C numbers."""
+    return "".join(",".join(map(repr, row)) + "\n" for row in answer.probabilities.tolist()).encode()

@@ -1,0 +1,72 @@
+"""JSON: base64 pictures in, named probabilities out."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from clearsight.core.errors import BadValue, EmptyInput
+from clearsight.serving.payload import Answer, Payload
+
+_SHAPES = '{"image": base64}, {"images": [base64, ...]} or {"instances": [{"image": {"b64": base64}}, ...]}'
+_STANDARD = bytes.maketrans(b"-_", b"+/")  # the URL-safe alphabet to the usual one
+_MOST_VALUES = 4096  # a small JSON value takes about 30 times its text in memory; pictures are few and long
+
+
+def read(body: bytes) -> Payload:
+    """{"image": p}, {"images": [p, ...]}, {"instances": [{"image": {"b64": p}}, ...]} or just p.
+
+    p is base64 (standard or URL-safe alphabet, line breaks allowed) or a data: URL with base64.
+    Raises BadValue for anything else, EmptyInput for an empty list.
+    """
+    value = _parse(body)
+    match value:
+        case str():
+            # Clients that serialise a JSON text again send it in two pairs of quotes.
+            return Payload([_decode(value.strip().strip('"'), "the body")])
+        case {"image": picture}:
+            return Payload([_decode(picture, '"image"')])
+        case {"images": [*pictures]}:
+            return Payload(_decode_all(pictures, "images"), batch=True)
+        case {"instances": [*pictures]}:
+            return Payload(_decode_all(pictures, "instances"), batch=True)
+    raise BadValue("body", f"it is JSON, but not one of the known forms: {_SHAPES}")
+
+
+def write(answer: Answer) -> bytes:
+    """The record of the one picture, or {"predictions": [record, ...]} for a list."""
+    records = answer.records()
+    value: Any = {"predictions": records} if answer.batch else records[0]
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _parse(body: bytes) -> Any:
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+        raise BadValue("body", f"it holds more than {_MOST_VALUES} JSON values", fix=f"Send {_SHAPES}.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadValue("body", f"it is not JSON ({error})", fix=f"Send {_SHAPES}.") from None
+
+
+def _decode_all(pictures: list[Any], key: str) -> list[bytes]:
+    if not pictures:
+        raise EmptyInput(f'"{key}"', "the list is empty")
+    return [_decode(picture, f'"{key}"[{index}]') for index, picture in enumerate(pictures)]
+
+
+def _decode(value: Any, where: str) -> bytes:
+    for key in ("image", "b64"):  # {"image": p}, {"b64": p} or {"image": {"b64": p}}
+        value = value[key] if isinstance(value, dict) and key in value else value
+    if not isinstance(value, str):
+        raise BadValue(where, f"a picture is a base64 text, not {type(value).__name__}")
+    if value.startswith("data:"):
+        head, comma, value = value.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise BadValue(where, "a data: URL must look like data:image/jpeg;base64,...")
+    try:
+        plain = value.encode("ascii").translate(_STANDARD, delete=b" \t\r\n")
+        return base64.b64decode(plain, validate=True)
+    except ValueError:  # of which binascii.Error and UnicodeEncodeError are kinds
+        raise BadValue(where, "it is not base64", fix="Encode the bytes of the picture file with base64.") from None

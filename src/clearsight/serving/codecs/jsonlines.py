@@ -1,0 +1,13 @@
+"""JSON Lines answers: one record per picture and line."""
+
+from __future__ import annotations
+
+import json
+
+from clearsight.serving.payload import Answer
+
+
+def write(answer: Answer) -> bytes:
+    """N lines, each the record that a JSON answer would hold."""
+    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in answer.records())
+    return "".join(line + "\n" for line in lines).encode()

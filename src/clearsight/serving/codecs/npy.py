@@ -1,0 +1,112 @@
+"""NPY arrays (numpy.lib.format), read without numpy's loader.
+
+The header is matched by pattern and never evaluated, object arrays and records cannot be expressed, and the shape it
+claims is compared with the bytes that came before any array exists: a lie costs nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.errors import BadShape, BadValue, EmptyInput
+from clearsight.serving.payload import Answer, Payload
+
+MAGIC = b"\x93NUMPY"
+
+_LONGEST_HEADER = 4096
+_MOST_SIDES = 4
+_LARGEST = 1e6  # normalised pixels lie within about 10 of zero; far outside, float32 sums overflow inside the network
+_DTYPE = re.compile(r"'descr':\s*'([<>|=]?([a-zA-Z])\d{1,9})'")
+_ORDER = re.compile(r"'fortran_order':\s*(True|False)\b")
+_SHAPE = re.compile(r"'shape':\s*\(([\d,\sL]{0,200})\)")
+_ALLOWED = (
+    "uint8 pixels (H, W, 3) or (N, H, W, 3)",
+    "prepared floats (3, S, S) or (N, 3, S, S)",
+    "the bytes of a picture file",
+)
+
+
+def read(body: bytes) -> Payload:
+    """Pixels uint8 (H, W, 3) or (N, H, W, 3), prepared floats (3, S, S) or (N, 3, S, S), or wrapped encoded files.
+
+    An encoded file comes as a 0-d bytes array (what SageMaker's default serialiser makes of it) or as 1-d uint8;
+    a 1-d bytes array holds several. Raises BadValue for what is no such file, BadShape, EmptyInput.
+    """
+    array = parse(body)
+    if array.size == 0:
+        raise EmptyInput(f"array {array.shape}", "it holds no picture")
+    match array.dtype.kind, array.ndim:
+        case (("S" | "V"), 0):
+            return Payload([array.tobytes()])
+        case (("S" | "V"), 1):
+            return Payload([item.tobytes().rstrip(b"\0") for item in array], batch=True)
+        case "u", 1 if array.dtype == np.uint8:
+            return Payload([array.tobytes()])
+        case "u", 3 if array.dtype == np.uint8 and array.shape[-1] == 3:
+            return Payload([array])
+        case "u", 4 if array.dtype == np.uint8 and array.shape[-1] == 3:
+            return Payload(list(array), batch=True)
+        case "f", 3 if array.shape[0] == 3:
+            return Payload([_floats(array)])
+        case "f", 4 if array.shape[1] == 3:
+            return Payload(list(_floats(array)), batch=True)
+    raise BadShape(f"array of {array.dtype} {array.shape}", "the endpoint does not read it", allowed=_ALLOWED)
+
+
+def write(answer: Answer) -> bytes:
+    """The probabilities as float32 (N, C), also for a single picture."""
+    out = io.BytesIO()
+    np.save(out, answer.probabilities.astype(np.float32), allow_pickle=False)
+    return out.getvalue()
+
+
+def parse(body: bytes) -> npt.NDArray[Any]:
+    """The array in an NPY file, as a read-only view of `body`.
+
+    Raises BadValue when the file is not whole, BadShape for a type or a number of sides that no picture has.
+    """
+    header, start = _header(body)
+    kind, order, extent = _DTYPE.search(header), _ORDER.search(header), _SHAPE.search(header)
+    if not (kind and order and extent):
+        raise BadValue("NPY array", "its header is damaged, or it holds objects or records")
+    shape = tuple(int(side) for side in re.findall(r"\d+", extent[1]))
+    if kind[2] not in "SVuf" or len(shape) > _MOST_SIDES:
+        raise BadShape(f"array of {kind[1]} {shape}", "the endpoint does not read it", allowed=_ALLOWED)
+    try:
+        dtype = np.dtype(kind[1])
+    except TypeError:
+        raise BadValue("NPY array", f"its type {kind[1]!r} is unknown") from None
+    wanted, held = math.prod(shape) * dtype.itemsize, len(body) - start
+    if wanted != held:
+        raise BadValue("NPY array", f"its header promises {wanted} bytes of {dtype} {shape}, the body holds {held}")
+    if wanted == 0:
+        raise EmptyInput(f"array {shape}", "it holds no picture")
+    flat = np.frombuffer(body, dtype, offset=start)
+    return flat.reshape(shape, order="F" if order[1] == "True" else "C")
+
+
+def _header(body: bytes) -> tuple[str, int]:
+    """The header's text and the offset of the data behind it."""
+    if len(body) < 12 or not body.startswith(MAGIC):
+        raise BadValue("NPY array", "it does not begin as one", fix="Send what numpy.save writes.")
+    start, form = (10, "<H") if body[6] == 1 else (12, "<I")
+    length = struct.unpack_from(form, body, 8)[0]
+    if body[6] not in (1, 2, 3) or length > _LONGEST_HEADER:
+        raise BadValue("NPY array", "its header is damaged")
+    return body[start : start + length].decode("latin-1"), start + length
+
+
+def _floats(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float32)
+    # Written so that NaN fails it too.
+    if not (np.abs(floats) <= _LARGEST).all():
+        raise BadValue("prepared floats", f"some are not finite, or beyond {_LARGEST:g}, which no normalised pixel is")
+    return floats

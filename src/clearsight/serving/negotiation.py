@@ -1,0 +1,88 @@
+"""Content negotiation: which codec reads the body, which one writes the answer (RFC 9110, sections 8.3 and 12.5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from clearsight.core.errors import UnsupportedType
+from clearsight.serving.codecs.npy import MAGIC
+from clearsight.serving.refusals import NotAcceptable
+
+_SHOWN = 100  # characters of a header that an error repeats
+
+
+def reading(content_type: str | None, body: bytes, offered: Collection[str]) -> str:
+    """The media type to read `body` as: the declared one without its parameters, else what the first bytes look like.
+
+    Raises UnsupportedType, which lists `offered`, for a declared type that is not among them.
+    """
+    if content_type is None or not content_type.strip():
+        return sniff(body)
+    declared = media_type(content_type)
+    if declared not in offered:
+        raise UnsupportedType(
+            f"Content-Type {content_type[:_SHOWN]!r}", "the endpoint does not read it", got=declared, allowed=offered
+        )
+    return declared
+
+
+def sniff(body: bytes) -> str:
+    """The media type of a body that came without one; anything that is neither JSON nor NPY is left to the decoder."""
+    if body.startswith(MAGIC):
+        return "application/x-npy"
+    return "application/json" if body[:64].lstrip()[:1] in (b"{", b'"', b"[") else "application/octet-stream"
+
+
+def answering(accept: str | None, offered: Collection[str]) -> str:
+    """The media type to answer with: the one of `offered` with the highest q-value, ties going to the client's order.
+
+    No header, or one without a media range, means the first of `offered`. Raises NotAcceptable, which lists them.
+    """
+    ranges = list(_ranges(accept or ""))
+    if not ranges:
+        return next(iter(offered))
+    ranked = {name: _preference(name, ranges) for name in offered}
+    best = max(ranked, key=lambda name: ranked[name])
+    if ranked[best][0] <= 0:
+        raise NotAcceptable(
+            f"Accept {str(accept)[:_SHOWN]!r}", "the endpoint cannot answer so", got=ranges[0][0], allowed=offered
+        )
+    return best
+
+
+def media_type(header: str) -> str:
+    """The bare type/subtype of a header value, lower case, parameters left out."""
+    return header.partition(";")[0].strip().lower()
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+    """(media range, q) of each member; a q that is no number counts as 1, as if it were not there."""
+    for member in accept.split(","):
+        name = media_type(member)
+        if name:
+            yield name, _quality(member)
+
+
+def _quality(member: str) -> float:
+    for parameter in member.split(";")[1:]:
+        key, _, value = parameter.partition("=")
+        if key.strip().lower() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                return 1.0
+            return min(max(quality, 0.0), 1.0) if quality == quality else 1.0
+    return 1.0
+
+
+def _preference(name: str, ranges: list[tuple[str, float]]) -> tuple[float, int, int]:
+    """(q, specificity, earliness) of `name` by the most specific range that covers it, larger is better; q 0 is no."""
+    family = name.partition("/")[0]
+    covering = {name: 2, f"{family}/*": 1, "*/*": 0}
+    matches = [
+        (covering[wanted], -place, quality) for place, (wanted, quality) in enumerate(ranges) if wanted in covering
+    ]
+    if not matches:
+        return (0.0, 0, 0)
+    specificity, earliness, quality = max(matches)
+    return (quality, specificity, earliness)

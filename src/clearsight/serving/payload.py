@@ -1,0 +1,51 @@
+"""What travels through the endpoint: the pictures of a request, and the answer to them.
+
+S is the side of the model's input in pixels, C the number of classes, N the pictures of one request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.dataset import Pixels
+
+Prepared: TypeAlias = npt.NDArray[np.float32]  # (3, S, S), already cropped and normalised
+Picture: TypeAlias = bytes | Pixels | Prepared  # an encoded file, decoded RGB (H, W, 3), or the model's own input
+Probabilities: TypeAlias = npt.NDArray[np.float64]  # (N, C), rows sum to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The pictures of one request. `batch`: the client sent a list, so a list is what it gets back, even of one."""
+
+    pictures: Sequence[Picture]
+    batch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """Probabilities (N, C) with the names of their columns; `top` is how many classes a ranking lists."""
+
+    classes: tuple[str, ...]
+    probabilities: Probabilities
+    batch: bool = False
+    top: int = 5
+
+    def records(self) -> list[dict[str, Any]]:
+        """One `record` per picture, in the order of the request."""
+        return [record(row, self.classes, self.top) for row in self.probabilities]
+
+
+def record(row: Probabilities, classes: Sequence[str], top: int) -> dict[str, Any]:
+    """{"label", "probability", "probabilities": {class: p}, "top": [{"label", "probability"}]} of one row (C,).
+
+    Equal probabilities are ranked in the order of the classes.
+    """
+    ranking = np.argsort(-row, kind="stable")[:top]
+    ranked = [{"label": classes[index], "probability": float(row[index])} for index in ranking]
+    return {**ranked[0], "probabilities": dict(zip(classes, row.tolist(), strict=True)), "top": ranked}

@@ -1,0 +1,43 @@
+"""onnxruntime: the default, always installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.errors import BadBundle
+
+
+class OnnxSession:
+    """A network in onnxruntime's CPU provider."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._input = session.get_inputs()[0].name
+        self._output = session.get_outputs()[0].name
+
+    def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits (N, C) of prepared pictures (N, 3, S, S)."""
+        logits: npt.NDArray[np.float32] = self._session.run([self._output], {self._input: images})[0]
+        return logits
+
+
+def load(path: Path, threads: int) -> OnnxSession:
+    """The network in the ONNX file `path`, on `threads` cores; raises BadBundle when onnxruntime cannot read it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors: warnings about a good model help nobody who serves it
+    # Threads that spin between requests take the cores away from the decoders and from everything else here.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    try:
+        return OnnxSession(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+    except Exception as error:  # onnxruntime's own errors have no common base below Exception
+        reason = " ".join(str(error).split())[:200]
+        raise BadBundle(str(path), f"onnxruntime cannot load it ({reason})") from error

@@ -1,0 +1,157 @@
+"""Every dataset format keeps the contract, on small examples of real pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clearsight.core.dataset import ReadOptions
+from clearsight.data.decode import decode
+from clearsight.data.readers import READERS
+from clearsight.testing.readers import ReaderContract
+
+
+class Example(ReaderContract):
+    """Three classes of two pictures from the real scenes."""
+
+    @pytest.fixture(autouse=True)
+    def _pictures(self, shared: Path) -> None:
+        scenes = shared / "data" / "intel-scenes" / "seg_train"
+        self.pictures = [
+            (name, picture) for name in ("forest", "sea", "street") for picture in sorted((scenes / name).iterdir())[:2]
+        ]
+
+    def folders(self, folder: Path) -> Path:
+        for name, picture in self.pictures:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, folder / name)
+        return folder
+
+
+class TestFolders(Example):
+    reader = READERS.load("folders")
+
+    def example(self, folder: Path) -> Path:
+        return self.folders(folder / "scenes")
+
+
+class TestZip(Example):
+    reader = READERS.load("archive")
+
+    def example(self, folder: Path) -> Path:
+        source = self.folders(folder / "plain")
+        with zipfile.ZipFile(folder / "scenes.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in source.rglob("*.jpg"):
+                packed.write(file, file.relative_to(source))
+        return folder / "scenes.zip"
+
+
+class TestTar(Example):
+    reader = READERS.load("archive")
+    ending = ".tar"
+
+    def example(self, folder: Path) -> Path:
+        source = self.folders(folder / "plain")
+        target = folder / f"scenes{self.ending}"
+        with tarfile.open(target, f"w:{self.ending[5:]}") as packed:
+            packed.add(source, "scenes")
+        return target
+
+
+class TestCompressedTar(TestTar):
+    ending = ".tar.gz"
+
+
+class TestTable(Example):
+    reader = READERS.load("table")
+
+    def example(self, folder: Path) -> Path:
+        self.folders(folder / "pictures")
+        with (folder / "all.csv").open("w", newline="", encoding="utf-8") as stream:
+            table = csv.writer(stream)
+            table.writerow(["file", "label"])
+            table.writerows([f"pictures/{name}/{picture.name}", name] for name, picture in self.pictures)
+        return folder / "all.csv"
+
+
+class TestManifest(Example):
+    reader = READERS.load("manifest")
+
+    def example(self, folder: Path) -> Path:
+        self.folders(folder / "pictures")
+        lines = [
+            json.dumps({"source-ref": f"s3://bucket/a/pictures/{name}/{picture.name}", "class": name})
+            for name, picture in self.pictures
+        ]
+        (folder / "all.manifest").write_text("\n".join(lines), encoding="utf-8")
+        return folder / "all.manifest"
+
+
+class TestLst(Example):
+    reader = READERS.load("lst")
+
+    def example(self, folder: Path) -> Path:
+        self.folders(folder / "pictures")
+        numbers = {"forest": 0, "sea": 1, "street": 2}
+        lines = [
+            f"{i}\t{numbers[name]}\tpictures/{name}/{picture.name}" for i, (name, picture) in enumerate(self.pictures)
+        ]
+        (folder / "all.lst").write_text("\n".join(lines), encoding="utf-8")
+        return folder / "all.lst"
+
+
+class TestHdf5Table(Example):
+    reader = READERS.load("hdf5-table")
+    options = ReadOptions(label_column="scene")
+
+    def example(self, folder: Path) -> Path:
+        import h5py
+
+        with h5py.File(folder / "train-image.hdf5", "w") as file:
+            for name, picture in self.pictures:
+                file[f"{name}_{picture.stem}"] = np.bytes_(picture.read_bytes())
+        rows = "".join(f"{name}_{picture.stem},7,{name}\n" for name, picture in self.pictures)
+        (folder / "train-metadata.csv").write_text("id,age,scene\n" + rows)
+        return folder
+
+
+class TestHdf5Arrays(Example):
+    reader = READERS.load("hdf5-arrays")
+
+    def example(self, folder: Path) -> Path:
+        import h5py
+
+        pixels = np.stack([decode(picture.read_bytes())[:64, :64] for _, picture in self.pictures])
+        with h5py.File(folder / "scenes.h5", "w") as file:
+            file["images"] = pixels
+            file["labels"] = np.array([0, 0, 1, 1, 2, 2])
+            file["class_names"] = np.array([b"forest", b"sea", b"street"])
+        return folder / "scenes.h5"
+
+
+class TestCifar(Example):
+    reader = READERS.load("cifar")
+
+    @pytest.fixture(autouse=True)
+    def _batches(self, shared: Path) -> None:
+        self.batches = shared / "data" / "cifar-10"
+
+    def example(self, folder: Path) -> Path:
+        target = folder / "cifar-10-batches-py"
+        target.mkdir()
+        for name in ("batches.meta", "test_batch"):
+            shutil.copy(self.batches / target.name / name, target)
+        return target
+
+
+def test_every_format_is_held_to_the_contract() -> None:
+    suites = [suite for suite in globals().values() if isinstance(suite, type) and issubclass(suite, ReaderContract)]
+    held = {suite.reader.name for suite in suites if suite.__name__.startswith("Test")}
+    assert held == set(READERS.names())

@@ -1,0 +1,68 @@
+"""A bundle is whole or it is refused; packing loses nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from clearsight.core.bundle import Bundle, opened
+from clearsight.core.errors import BadBundle, NotFound
+from clearsight.core.files import read_json, write_json
+from clearsight.core.preprocess import Preprocess
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    folder = tmp_path / "model"
+    (folder / "code").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "code" / "inference.py").write_text("pass\n")
+    manifest = Bundle(model="tiny", classes=("cat", "dog"), preprocess=Preprocess(size=32, resize=32))
+    return manifest.seal(folder)
+
+
+def test_opens_from_its_folder_from_its_run_and_from_its_archive(bundle: Bundle, tmp_path: Path) -> None:
+    archive = bundle.pack(tmp_path / "model.tar.gz")
+    for path in (bundle.path, bundle.path.parent, archive):
+        with opened(path) as again:
+            assert again.model_copy(update={"path": bundle.path}) == bundle
+            assert again.weights.read_bytes() == b"weights"
+
+
+def test_equal_bundles_pack_to_equal_bytes(bundle: Bundle, tmp_path: Path) -> None:
+    first, second = bundle.pack(tmp_path / "a.tar.gz"), bundle.pack(tmp_path / "b.tar.gz")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_changed_or_missing_file_is_noticed(bundle: Bundle) -> None:
+    bundle.weights.write_bytes(b"tampered")
+    with pytest.raises(BadBundle, match=r"model\.safetensors is missing or not the file that was written"):
+        Bundle.open(bundle.path)
+
+
+def test_without_a_manifest_it_is_no_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    (bundle.path / "bundle.json").unlink()
+    with pytest.raises(BadBundle, match=r"bundle\.json is missing"):
+        Bundle.open(bundle.path)
+    with pytest.raises(NotFound):
+        Bundle.open(tmp_path / "nowhere")
+
+
+def test_a_newer_format_asks_for_an_upgrade(bundle: Bundle) -> None:
+    facts = read_json(bundle.path / "bundle.json")
+    write_json(bundle.path / "bundle.json", {**facts, "format": 99})
+    with pytest.raises(BadBundle, match="Upgrade"):
+        Bundle.open(bundle.path)
+
+
+def test_unknown_or_wrong_facts_are_refused(bundle: Bundle) -> None:
+    facts = read_json(bundle.path / "bundle.json")
+    write_json(bundle.path / "bundle.json", {**facts, "surprise": 1})
+    with pytest.raises(BadBundle, match="manifest is damaged"):
+        Bundle.open(bundle.path)
+
+
+def test_an_archive_leaves_nothing_behind(bundle: Bundle, tmp_path: Path) -> None:
+    archive = bundle.pack(tmp_path / "model.tar.gz")
+    with opened(archive) as again:
+        folder = again.path
+    assert not folder.exists()

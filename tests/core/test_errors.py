@@ -1,0 +1,40 @@
+"""An error is a sentence with a way out."""
+
+import pickle
+
+import pytest
+
+from clearsight.core.errors import BadChoice, BadValue, ClearsightError, nearest
+
+
+def test_says_what_is_allowed_and_what_was_probably_meant() -> None:
+    error = BadChoice("--freeze layer5", "no such stage", got="layer5", allowed=["layer1", "layer2", "layer4"])
+    assert str(error) == "--freeze layer5: no such stage; allowed: layer1, layer2, layer4. Did you mean layer4?"
+
+
+def test_adds_the_fix_as_a_sentence_of_its_own() -> None:
+    assert str(BadValue("lr 0", "must be above 0", fix="Pass --lr 1e-3.")) == "lr 0: must be above 0. Pass --lr 1e-3."
+
+
+def test_cuts_long_lists() -> None:
+    assert "and 88 more" in str(BadChoice("m", "no", allowed=[f"name{i}" for i in range(100)]))
+
+
+@pytest.mark.parametrize(
+    ("got", "allowed", "wanted"),
+    [
+        ("adamm", ["adamw", "adam", "sgd"], "adam"),
+        ("ADAM", ["adam"], "adam"),
+        ("xyz", ["adam"], None),
+        ("a", ["a"], None),
+    ],
+)
+def test_finds_the_nearest_spelling_or_none(got: str, allowed: list[str], wanted: str | None) -> None:
+    assert nearest(got, allowed) == wanted
+
+
+def test_crosses_process_boundaries_unchanged() -> None:
+    error = BadChoice("--x", "no", got="b", allowed=["a", "c"], fix="Do.")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.allowed) == (BadChoice, str(error), error.allowed)
+    assert isinstance(again, ClearsightError)

@@ -1,0 +1,138 @@
+"""Files are whole or absent; archives are not trusted."""
+
+import errno
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.core.errors import BadArchive, DiskFull, NotFound
+from clearsight.core.files import atomic, read_json, sha256, unpack, write_bytes, write_json
+
+
+def test_replaces_the_whole_file(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "a.bin"
+    write_bytes(target, b"old")
+    write_bytes(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    write_bytes(target, b"old")
+
+    def half() -> None:
+        with atomic(target) as part:
+            part.write_bytes(b"ha")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        half()
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    write_bytes(target, b"old")
+
+    def full() -> None:
+        with atomic(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskFull, match="no space is left"):
+        full()
+    assert target.read_bytes() == b"old"
+
+
+def test_a_really_full_device_is_reported(tmp_path: Path) -> None:
+    """/dev/full refuses every byte as a full disk does."""
+    with pytest.raises(DiskFull), atomic(tmp_path / "a"), Path("/dev/full").open("wb", buffering=0) as full:
+        full.write(b"x")
+
+
+def test_json_refuses_what_is_not_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_json_round_trip_and_missing_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"é": [1, 2.5, None]})
+    assert read_json(tmp_path / "a.json") == {"é": [1, 2.5, None]}
+    with pytest.raises(NotFound):
+        read_json(tmp_path / "b.json")
+
+
+def test_digest_is_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def make_tar(path: Path, *members: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for member in members:
+            tar.addfile(member, io.BytesIO(b"x" * member.size))
+    return path
+
+
+def member(name: str, size: int = 3, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname = size, kind, link
+    return info
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("../evil"),
+        member("/etc/evil"),
+        member("a/../../evil"),
+        member("link", 0, tarfile.SYMTYPE, "/etc/passwd"),
+        member("hard", 0, tarfile.LNKTYPE, "good"),
+        member("device", 0, tarfile.CHRTYPE),
+    ],
+    ids=lambda info: info.name,
+)
+def test_an_archive_that_reaches_out_is_refused_whole(tmp_path: Path, bad: tarfile.TarInfo) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", member("good"), bad)
+    with pytest.raises(BadArchive):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "evil").exists()
+
+
+def test_an_archive_bomb_is_counted_while_it_unpacks(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", member("zeros", 5_000_000))
+    with pytest.raises(BadArchive, match="more than 1000000 bytes"):
+        unpack(archive, tmp_path / "out", max_bytes=1_000_000)
+    with pytest.raises(BadArchive, match="more than 1 files"):
+        unpack(make_tar(tmp_path / "b.tar.gz", member("a"), member("b")), tmp_path / "out", max_files=1)
+
+
+def test_a_zip_link_is_refused_and_a_good_zip_unpacks(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "good.zip", "w") as packed:
+        packed.writestr("a/b.txt", "hello")
+    unpack(tmp_path / "good.zip", tmp_path / "out")
+    assert (tmp_path / "out/a/b.txt").read_text() == "hello"
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as packed:
+        info = zipfile.ZipInfo("link")
+        info.external_attr = 0o120777 << 16
+        packed.writestr(info, "/etc/passwd")
+    with pytest.raises(BadArchive, match="link"):
+        unpack(tmp_path / "bad.zip", tmp_path / "out2")
+
+
+@given(st.binary(max_size=600))
+def test_no_bytes_unpack_to_anything_but_an_answer(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+    folder = tmp_path_factory.mktemp("noise")
+    (folder / "a.tar").write_bytes(noise)
+    try:
+        unpack(folder / "a.tar", folder / "out", max_bytes=10_000)
+    except BadArchive:
+        assert not (folder / "out").exists()

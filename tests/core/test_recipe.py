@@ -1,0 +1,93 @@
+"""One declaration per setting: flag, YAML key, keyword and range are the same thing."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.core.recipe import Recipe, choices, fields, read_yaml
+
+
+def test_names_are_unique_over_all_sections() -> None:
+    names = [name for _, name, _ in fields()]
+    assert len(names) == len(set(names))
+
+
+def test_every_setting_has_help() -> None:
+    assert [name for _, name, info in fields() if not info.description] == []
+
+
+def test_flat_and_nested_mean_the_same() -> None:
+    assert Recipe.parse({"lr": 0.1}) == Recipe.parse({"optim": {"lr": 0.1}}) == Recipe().replace(lr=0.1)
+
+
+def test_words_are_read_as_their_type() -> None:
+    """Flags and SageMaker hyperparameters arrive as strings."""
+    recipe = Recipe.parse({"lr": "1e-4", "epochs": "3", "head": ["750", "500"], "feature_cache": "false"})
+    assert (recipe.optim.lr, recipe.train.epochs, recipe.model.head) == (1e-4, 3, (750, 500))
+    assert recipe.train.feature_cache is False
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"lr": 0}, r"lr 0: should be greater than 0"),
+        ({"lr": float("nan")}, r"lr nan: should be a finite number"),
+        ({"epochs": "many"}, r"epochs 'many': should be a valid integer"),
+        ({"dropout": 1}, r"dropout 1: should be less than 1"),
+    ],
+)
+def test_a_value_out_of_range_names_key_and_value(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BadValue, match=sentence):
+        Recipe.parse(values)
+
+
+def test_a_wrong_word_gets_the_choices_and_the_nearest() -> None:
+    with pytest.raises(BadChoice, match=r"allowed: adamw, adam, sgd\. Did you mean adam\?"):
+        Recipe.parse({"optimizer": "adamm"})
+
+
+def test_an_unknown_key_gets_the_nearest_in_its_section() -> None:
+    with pytest.raises(BadChoice, match=r"lrr: there is no such setting.*Did you mean lr\?"):
+        Recipe.parse({"lrr": 1})
+    with pytest.raises(BadChoice, match=r"optim\.epochs"):
+        Recipe.parse({"optim": {"epochs": 1}})
+
+
+def test_a_key_twice_is_refused() -> None:
+    with pytest.raises(BadValue, match="set twice"):
+        Recipe.parse({"lr": 1, "optim": {"lr": 1}})
+
+
+@given(
+    lr=st.floats(1e-8, 10, exclude_min=True),
+    epochs=st.integers(1, 1000),
+    head=st.lists(st.integers(1, 4096), max_size=3),
+    mean=st.none() | st.tuples(*[st.floats(0, 1)] * 3),
+    optimizer=st.sampled_from(["adamw", "adam", "sgd"]),
+)
+def test_yaml_round_trip_is_exact(tmp_path_factory: pytest.TempPathFactory, **values: object) -> None:
+    recipe = Recipe.parse(values)
+    path = tmp_path_factory.mktemp("yaml") / "recipe.yaml"
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    assert Recipe.load(path) == recipe
+
+
+def test_a_file_that_is_no_recipe_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        Recipe.load(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
+    with pytest.raises(BadValue, match="a recipe is a mapping"):
+        read_yaml(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    with pytest.raises(BadValue, match="it is not YAML"):
+        read_yaml(tmp_path / "broken.yaml")
+
+
+def test_choices_are_found_also_where_none_is_allowed() -> None:
+    found = {name: choices(info) for _, name, info in fields()}
+    assert found["optimizer"] == ("adamw", "adam", "sgd")
+    assert found["interpolation"] == ("nearest", "bilinear", "bicubic", "lanczos")
+    assert found["lr"] == ()

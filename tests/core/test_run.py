@@ -1,0 +1,100 @@
+"""A run folder is plain files, and what a crash cut short is left out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clearsight.core.errors import NotFound, NotResumable
+from clearsight.core.recipe import Recipe
+from clearsight.core.run import EpochRecord, MetricsWriter, Run, RunStatus, StepRecord, read_jsonl
+
+
+def step(number: int, epoch: int = 1) -> StepRecord:
+    return StepRecord(step=number, epoch=epoch, mode="train", scalars={"loss": 1 / number})
+
+
+def epoch(number: int, at: int) -> EpochRecord:
+    return EpochRecord(
+        epoch=number,
+        epochs=2,
+        step=at,
+        lr=0.1,
+        train={"loss": 0.5, "accuracy": 0.75},
+        valid={"loss": 0.6, "accuracy": 0.7, "macro_f1": 0.7},
+        images_per_second=100.0,
+        data_share=0.25,
+        seconds=2.0,
+        best=True,
+    )
+
+
+def test_opens_as_it_was_saved(tmp_path: Path) -> None:
+    run = Run.begin(tmp_path / "r", Recipe().replace(lr=0.5), data={"path": "x"}, command=["clearsight"])
+    run.scores = {"valid": {"accuracy": 0.5}, "test": None}
+    run.finish(RunStatus.STOPPED_EARLY, "patience")
+    again = Run.open(tmp_path / "r")
+    assert again == run
+    assert again.status is RunStatus.STOPPED_EARLY
+
+
+def test_never_overwrites_a_run(tmp_path: Path) -> None:
+    Run.begin(tmp_path / "r", Recipe())
+    with pytest.raises(NotResumable, match="--resume"):
+        Run.begin(tmp_path / "r", Recipe())
+
+
+def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"no run\.json"):
+        Run.open(tmp_path)
+
+
+def test_every_scalar_of_every_step_is_kept(tmp_path: Path) -> None:
+    writer = MetricsWriter(tmp_path / "metrics.jsonl")
+    for number in range(1, 101):
+        writer.on_step(step(number))
+    writer.on_end(RunStatus.COMPLETED, "")
+    values = [line["value"] for line in read_jsonl(tmp_path / "metrics.jsonl") if line["name"] == "loss"]
+    assert values == [1 / number for number in range(1, 101)]
+
+
+def test_a_step_is_in_the_file_before_the_next_one_begins(tmp_path: Path) -> None:
+    """A kill -9 after a step cannot take the step with it."""
+    writer = MetricsWriter(tmp_path / "metrics.jsonl")
+    writer.on_step(step(1))
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+    writer.on_end(RunStatus.COMPLETED, "")
+
+
+def test_resuming_drops_the_steps_after_the_checkpoint(tmp_path: Path) -> None:
+    writer = MetricsWriter(tmp_path / "metrics.jsonl")
+    for number in range(1, 11):
+        writer.on_step(step(number))
+    writer.on_end(RunStatus.INTERRUPTED, "")
+    with (tmp_path / "metrics.jsonl").open("a") as torn:
+        torn.write('{"step": 11, "epo')
+    again = MetricsWriter(tmp_path / "metrics.jsonl", last_step=6)
+    again.on_step(step(7))
+    again.on_end(RunStatus.COMPLETED, "")
+    assert [line["step"] for line in read_jsonl(tmp_path / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_epochs_are_told_from_the_metrics(tmp_path: Path) -> None:
+    run = Run.begin(tmp_path / "r", Recipe().replace(epochs=2))
+    writer = MetricsWriter(run.path / "metrics.jsonl")
+    writer.on_step(step(1))
+    writer.on_epoch(epoch(1, 1))
+    writer.on_step(step(2, 2))
+    writer.on_epoch(epoch(2, 2))
+    writer.on_end(RunStatus.COMPLETED, "")
+    assert [row["epoch"] for row in run.epochs()] == [1, 2]
+    first = run.epochs()[0]
+    assert first["valid"] == {"loss": 0.6, "accuracy": 0.7, "macro_f1": 0.7}
+    assert first["train"] == {"loss": 0.5, "accuracy": 0.75}
+    assert (first["epochs"], first["best"], first["data_share"]) == (2, True, 0.25)
+
+
+def test_damage_in_the_middle_is_not_forgiven(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a":\n{"a": 3}\n')
+    with pytest.raises(json.JSONDecodeError):
+        list(read_jsonl(tmp_path / "a.jsonl"))

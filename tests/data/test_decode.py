@@ -1,0 +1,238 @@
+"""Bytes to RGB pixels: what every kind of picture becomes, and that damage is always one kind of error."""
+
+from __future__ import annotations
+
+import csv
+import io
+import struct
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from clearsight.core.errors import BadImage
+from clearsight.data.decode import decode, inspect
+
+
+def encoded(picture: Image.Image, kind: str, **more: object) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **more)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def bad(shared: Path) -> Path:
+    return shared / "data" / "bad-inputs"
+
+
+@pytest.fixture(scope="module")
+def good(bad: Path) -> np.ndarray:
+    return decode((bad / "good.jpg").read_bytes())
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(float) - b.astype(float)).mean())
+
+
+# --- the table of bad inputs
+
+
+def test_every_bad_input_does_what_its_row_expects(bad: Path) -> None:
+    with (bad / "manifest.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        data = (bad / row["file"]).read_bytes()
+        if row["expected"] == "accept":
+            pixels = decode(data, name=row["file"])
+            info = inspect(data, name=row["file"])
+            assert pixels.shape == (info.height, info.width, 3), row["file"]
+            assert pixels.dtype == np.uint8
+            assert pixels.flags.writeable
+            assert pixels.flags.c_contiguous
+        elif row["expected"] in ("reject", "skip"):
+            with pytest.raises(BadImage) as error:
+                decode(data, name=row["file"])
+            assert str(error.value).startswith(row["file"] + ": ")
+    assert len(rows) == 42
+
+
+@pytest.mark.parametrize(
+    ("file", "tolerance"),
+    [
+        *((file, 0) for file in ("image.tiff", "multipage.tif", "png_with_wrong_extension.jpg")),
+        ("rgb16.png", 0.5),
+        *((file, 4) for file in ("good.jpg", "progressive.jpg", "exif_orientation_6.jpg", "trailing_garbage.jpg")),
+        *((file, 8) for file in ("cmyk.jpg", "image.webp", "animated.gif")),
+    ],
+)
+def test_the_same_picture_in_another_format_looks_the_same(bad: Path, file: str, tolerance: float) -> None:
+    original = decode((bad / "image.bmp").read_bytes())
+    assert difference(decode((bad / file).read_bytes()), original) <= tolerance
+
+
+@pytest.mark.parametrize("file", ["gray16.png", "float32.tif", "gray.jpg", "gray_alpha.png"])
+def test_gray_of_any_depth_has_the_brightness_of_the_picture(bad: Path, good: np.ndarray, file: str) -> None:
+    gray = decode((bad / file).read_bytes())
+    expected = np.asarray(Image.fromarray(good).convert("L"))
+    assert difference(gray, np.repeat(expected[:, :, None], 3, axis=2)) < 4
+    assert len(np.unique(gray)) > 100
+
+
+def test_transparency_is_laid_on_white(bad: Path, good: np.ndarray) -> None:
+    pixels = decode((bad / "alpha.png").read_bytes())
+    assert (pixels[:, 0] == 255).all()
+    assert difference(pixels[:, -1:], good[:, -1:]) < 3
+    colour_key = encoded(Image.new("RGB", (8, 8), (10, 20, 30)), "png", transparency=(10, 20, 30))
+    assert (decode(colour_key) == 255).all()
+
+
+# --- values
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 0.5, 1.0], [0, 128, 255]),
+        ([0.0, 10.0, 255.0], [0, 10, 255]),
+        ([0.0, 257.0, 65535.0], [0, 1, 255]),
+        ([-5.0, 0.0, 5.0], [0, 128, 255]),
+        ([0.0, float("nan"), 1.0], [0, 0, 255]),
+        ([7e6, 7e6, 7e6], [0, 0, 0]),
+    ],
+)
+def test_float_gray_is_scaled_by_the_smallest_usual_range(values: list[float], expected: list[int]) -> None:
+    picture = Image.fromarray(np.array([values], dtype=np.float32))
+    assert decode(encoded(picture, "tiff"))[0, :, 0].tolist() == expected
+
+
+def test_float_gray_without_a_number_is_refused() -> None:
+    picture = Image.fromarray(np.full((2, 2), np.nan, dtype=np.float32))
+    with pytest.raises(BadImage, match="number"):
+        decode(encoded(picture, "tiff"))
+
+
+def test_int32_gray_is_scaled() -> None:
+    picture = Image.fromarray(np.array([[-100_000, 0, 100_000]], dtype=np.int32))
+    assert decode(encoded(picture, "tiff"))[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_orientation_is_applied(kind: str, turned: int) -> None:
+    upright = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 10
+    back = {2: 0, 4: 1, 3: 3, 5: 5, 6: 2, 7: 6, 8: 4}  # the Transpose that undoes what the tag asks for
+    stored = Image.fromarray(upright)
+    if turned != 1:
+        stored = stored.transpose(Image.Transpose(back[turned]))
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    data = encoded(stored, kind, exif=exif)
+    np.testing.assert_array_equal(decode(data), upright)
+    assert (inspect(data).width, inspect(data).height, inspect(data).orientation) == (3, 2, turned)
+
+
+def test_pixels_pass_through_after_a_check(good: np.ndarray) -> None:
+    assert decode(good) is good
+    for wrong in (good[:, :, 0], good.astype(np.float32), good[:0]):
+        with pytest.raises(BadImage):
+            decode(wrong)
+    with pytest.raises(BadImage, match="limit"):
+        decode(good, max_pixels=10)
+
+
+# --- distrust
+
+
+def test_the_limit_holds_before_decoding_and_names_the_size(bad: Path) -> None:
+    data = (bad / "good.jpg").read_bytes()
+    assert decode(data, max_pixels=96 * 72).shape == (72, 96, 3)
+    for refuse in (decode, inspect):
+        with pytest.raises(BadImage, match="96 x 72"):
+            refuse(data, max_pixels=96 * 72 - 1)
+
+
+def huge_gif_frame(picture: Image.Image) -> bytes:
+    data = bytearray(encoded(picture.quantize(16), "gif"))
+    struct.pack_into("<HH", data, data.index(b",", 13 + 3 * 16) + 5, 60_000, 60_000)
+    return bytes(data)
+
+
+def huge_webp(picture: Image.Image) -> bytes:
+    data = bytearray(encoded(picture, "webp", lossless=True))
+    at = data.index(b"VP8L") + 9
+    bits = int.from_bytes(data[at : at + 4], "little") | 0xFFFFFFF
+    data[at : at + 4] = bits.to_bytes(4, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("lie", [huge_gif_frame, huge_webp])
+def test_a_size_hidden_past_the_first_header_is_found(good: np.ndarray, lie: object) -> None:
+    data = lie(Image.fromarray(good))  # type: ignore[operator]
+    with pytest.raises(BadImage, match="limit"):
+        decode(data)
+
+
+def test_damaged_metadata_neither_fails_the_picture_nor_warns(bad: Path, good: np.ndarray) -> None:
+    broken = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x0e\x01\x02\0\xff\xff\0\0\xff\0\0\0" * 3
+    jpeg = (bad / "good.jpg").read_bytes()
+    data = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(broken) + 2) + broken + jpeg[2:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(decode(data), good)
+
+
+def test_threads_decode_what_one_decodes(bad: Path) -> None:
+    files = [bad / name for name in ("good.jpg", "alpha.png", "image.tiff", "image.webp", "animated.gif")] * 10
+    alone = [decode(file.read_bytes()).tobytes() for file in files]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda file: decode(file.read_bytes()).tobytes(), files)) == alone
+
+
+FILES = ["good.jpg", "alpha.png", "palette_transparent.png", "image.tiff", "float32.tif", "image.webp", "animated.gif"]
+FILES += ["image.bmp", "gray16.png", "exif_orientation_6.jpg", "bilevel.png", "cmyk.jpg", "multipage.tif"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_mutated_files_decode_or_are_bad_images(bad: Path, file: str) -> None:
+    original = (bad / file).read_bytes()
+
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
+    @given(
+        changes=st.lists(
+            st.tuples(st.one_of(st.integers(0, 200), st.integers(0, len(original) - 1)), st.integers(0, 255)),
+            min_size=1,
+            max_size=8,
+        ),
+        keep=st.one_of(st.just(1.0), st.floats(0, 1)),
+    )
+    def check(changes: list[tuple[int, int]], keep: float) -> None:
+        data = bytearray(original)
+        for place, value in changes:
+            data[place] = value
+        data = data[: int(len(data) * keep)]
+        try:
+            pixels = decode(bytes(data), max_pixels=1_000_000)
+        except BadImage as error:
+            refusals.append(error)
+            return
+        assert pixels.dtype == np.uint8
+        assert pixels.ndim == 3
+        assert pixels.shape[2] == 3
+
+    refusals: list[BadImage] = []
+    check()
+    warned = [error for error in refusals if isinstance(error.__cause__, Warning)]
+    assert not warned, "a library's warning, an error in these tests, decided about a picture"
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(data=st.binary(max_size=300), head=st.sampled_from([b"", b"\xff\xd8\xff", b"II*\0", b"GIF89a", b"BM"]))
+def test_noise_is_a_bad_image(data: bytes, head: bytes) -> None:
+    with pytest.raises(BadImage):
+        decode(head + data)

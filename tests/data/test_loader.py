@@ -1,0 +1,305 @@
+"""Loader: batches whose content follows from seed and epoch, whatever the threads do."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.core.dataset import ClassMap, Dataset, Pixels, Sample
+from clearsight.core.errors import BadChoice, BadData, BadImage, BadValue, EmptyInput, NotFound
+from clearsight.core.preprocess import PRESETS, Augment, Preprocess
+from clearsight.data.decode import decode
+from clearsight.data.geometry import crop
+from clearsight.data.loader import Batch, Loader, LoadPlan, epoch_order, occurrence
+
+PREPROCESS = Preprocess(size=32, resize=36)
+
+
+@dataclass
+class Files:
+    root: Path
+    reads: list[str] = field(default_factory=list)
+
+    def read(self, locator: str) -> bytes | Pixels:
+        self.reads.append(locator)
+        return (self.root / locator).read_bytes()
+
+    def stamp(self, locator: str) -> str:
+        return str((self.root / locator).stat().st_size)
+
+
+def of(root: Path, labelled: list[tuple[str, int | None]], classes: int = 2) -> Dataset:
+    samples = tuple(Sample(id=name, locator=name, label=label, split="train") for name, label in labelled)
+    return Dataset(samples=samples, classes=ClassMap(tuple("abcdef"[:classes])), source=Files(root), path="scenes")
+
+
+@pytest.fixture
+def scenes(shared: Path) -> Dataset:
+    """30 real pictures in unequal classes: 20 forests, 7 seas, 3 streets."""
+    root = shared / "data/intel-scenes/seg_train"
+    names = [
+        (path.relative_to(root).as_posix(), label)
+        for label, (name, count) in enumerate([("forest", 20), ("sea", 7), ("street", 3)])
+        for path in sorted((root / name).iterdir())[:count]
+    ]
+    return of(root, names, classes=3)
+
+
+def reads(dataset: Dataset) -> list[str]:
+    assert isinstance(dataset.source, Files)
+    return dataset.source.reads
+
+
+def same(ours: list[Batch], theirs: list[Batch]) -> bool:
+    return [batch.ids for batch in ours] == [batch.ids for batch in theirs] and all(
+        np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def loader_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("clearsight-loader")]
+
+
+def test_sequential_batches_show_every_picture_once_as_evaluated(scenes: Dataset) -> None:
+    batches = list(Loader(scenes, PREPROCESS, LoadPlan(8)).epoch(1))
+    assert [len(batch) for batch in batches] == [8, 8, 8, 6]
+    assert [name for batch in batches for name in batch.ids] == [sample.id for sample in scenes.samples]
+    assert np.concatenate([batch.indices for batch in batches]).tolist() == list(range(30))
+    assert np.array_equal(np.concatenate([batch.labels for batch in batches]), scenes.labels())
+    first = batches[0]
+    assert (first.images.shape, first.images.dtype, first.labels.dtype) == ((8, 32, 32, 3), np.uint8, np.int64)
+    assert first.images.flags.c_contiguous
+    assert first.images.flags.writeable
+    for row, name in enumerate(first.ids):
+        assert np.array_equal(first.images[row], crop(decode(scenes.source.read(name)), PREPROCESS))
+
+
+@pytest.mark.parametrize("order", ["sequential", "shuffled", "balanced"])
+@pytest.mark.parametrize("preset", ["none", "standard"])
+def test_workers_and_memory_change_nothing(scenes: Dataset, order: str, preset: str) -> None:
+    def batches(workers: int, memory_bytes: int) -> list[Batch]:
+        how = LoadPlan(
+            7, augment=PRESETS[preset], order=order, seed=5, workers=workers, memory_bytes=memory_bytes  # type: ignore[arg-type]
+        )  # fmt: skip
+        loader = Loader(scenes, PREPROCESS, how)
+        list(loader.epoch(1))
+        return list(loader.epoch(2))
+
+    alone = batches(0, 0)
+    assert same(batches(1, 0), alone)
+    assert same(batches(4, 1 << 30), alone)
+    assert same(batches(2, 200_000), alone)
+
+
+def test_epochs_and_seeds_differ(scenes: Dataset) -> None:
+    def ids(seed: int, epoch: int) -> list[str]:
+        batches = Loader(scenes, PREPROCESS, LoadPlan(8, order="shuffled", seed=seed)).epoch(epoch)
+        return [name for batch in batches for name in batch.ids]
+
+    assert ids(0, 1) == ids(0, 1)
+    assert sorted(ids(0, 1)) == sorted(ids(0, 2)) == sorted(sample.id for sample in scenes.samples)
+    assert len({tuple(ids(0, 1)), tuple(ids(0, 2)), tuple(ids(1, 1))}) == 3
+
+
+def test_the_order_is_known_without_reading(scenes: Dataset) -> None:
+    loader = Loader(scenes, PREPROCESS, LoadPlan(8, order="shuffled", rank=1, world=2))
+    order = loader.order(3).tolist()
+    assert reads(scenes) == []
+    assert order == [index for batch in loader.epoch(3) for index in batch.indices.tolist()]
+
+
+def test_augmented_epochs_show_new_views(scenes: Dataset) -> None:
+    loader = Loader(scenes, PREPROCESS, LoadPlan(30, augment=PRESETS["standard"]))
+    first, second = (next(iter(loader.epoch(number))) for number in (1, 2))
+    assert first.ids == second.ids
+    assert not any(np.array_equal(a, b) for a, b in zip(first.images, second.images, strict=True))
+
+
+def test_balanced_draws_classes_evenly_and_pictures_fairly(scenes: Dataset) -> None:
+    loader = Loader(scenes, PREPROCESS, LoadPlan(8, order="balanced"))
+    batches = list(loader.epoch(1))
+    assert Counter(np.concatenate([batch.labels for batch in batches]).tolist()) == {0: 10, 1: 10, 2: 10}
+    streets = Counter(name for batch in batches for name in batch.ids if name.startswith("street"))
+    assert sorted(streets.values()) == [3, 3, 4]
+
+
+def test_a_picture_drawn_twice_shows_two_views(scenes: Dataset) -> None:
+    how = LoadPlan(30, order="balanced", augment=Augment(scale=(0.3, 1.0)))
+    batch = next(iter(Loader(scenes, PREPROCESS, how).epoch(1)))
+    streets = [i for i, name in enumerate(batch.ids) if name.startswith("street")]
+    assert len({batch.images[i].tobytes() for i in streets}) == len(streets) == 10
+
+
+def test_balanced_needs_labels(scenes: Dataset) -> None:
+    bare = of(scenes.source.root, [(scenes.samples[0].id, None)])  # type: ignore[attr-defined]
+    with pytest.raises(BadData, match="has no label"):
+        Loader(bare, PREPROCESS, LoadPlan(8, order="balanced"))
+
+
+def test_unlabelled_pictures_have_label_minus_one(scenes: Dataset) -> None:
+    bare = of(scenes.source.root, [(scenes.samples[0].id, None), (scenes.samples[1].id, 1)])  # type: ignore[attr-defined]
+    assert next(iter(Loader(bare, PREPROCESS, LoadPlan(8)).epoch(1))).labels.tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_start_skips_without_reading(scenes: Dataset, workers: int) -> None:
+    loader = Loader(scenes, PREPROCESS, LoadPlan(8, order="shuffled", workers=workers, augment=PRESETS["light"]))
+    whole = list(loader.epoch(3))
+    reads(scenes).clear()
+    assert same(list(loader.epoch(3, start=2)), whole[2:])
+    assert sorted(reads(scenes)) == sorted(whole[2].ids + whole[3].ids)
+    assert list(loader.epoch(3, start=4)) == []
+
+
+@pytest.mark.parametrize("order", ["shuffled", "balanced"])
+def test_ranks_share_an_epoch_in_equal_parts(scenes: Dataset, order: str) -> None:
+    def loader(rank: int, world: int) -> Loader:
+        return Loader(scenes, PREPROCESS, LoadPlan(3, order=order, rank=rank, world=world))  # type: ignore[arg-type]
+
+    whole = [name for batch in loader(0, 1).epoch(1) for name in batch.ids]
+    shares = [[name for batch in loader(rank, 4).epoch(1) for name in batch.ids] for rank in range(4)]
+    assert [len(share) for share in shares] == [8, 8, 8, 8]
+    assert {loader(rank, 4).steps for rank in range(4)} == {3}
+    assert [name for row in zip(*shares, strict=True) for name in row] == whole + whole[:2]
+
+
+def test_ranks_evaluate_every_picture_once(scenes: Dataset) -> None:
+    loaders = [Loader(scenes, PREPROCESS, LoadPlan(3, rank=rank, world=4)) for rank in range(4)]
+    shares = [[name for batch in loader.epoch(1) for name in batch.ids] for loader in loaders]
+    assert [len(share) for share in shares] == [8, 8, 7, 7]
+    assert sorted(name for share in shares for name in share) == sorted(sample.id for sample in scenes.samples)
+
+
+def test_more_ranks_than_pictures(scenes: Dataset) -> None:
+    two = of(scenes.source.root, [(sample.id, 0) for sample in scenes.samples[:2]])  # type: ignore[attr-defined]
+
+    def sizes(order: str) -> list[int]:
+        plans = [LoadPlan(2, order=order, rank=rank, world=5) for rank in range(5)]  # type: ignore[arg-type]
+        return [sum(len(batch) for batch in Loader(two, PREPROCESS, plan).epoch(1)) for plan in plans]
+
+    assert sizes("sequential") == [1, 1, 0, 0, 0]
+    assert sizes("shuffled") == [1, 1, 1, 1, 1]
+
+
+def test_drop_last_leaves_out_the_smaller_batch(scenes: Dataset) -> None:
+    loader = Loader(scenes, PREPROCESS, LoadPlan(8, drop_last=True))
+    assert loader.steps == 3
+    assert [len(batch) for batch in loader.epoch(1)] == [8, 8, 8]
+
+
+def test_memory_reads_each_picture_once(scenes: Dataset) -> None:
+    loader = Loader(scenes, PREPROCESS, LoadPlan(8, order="shuffled", memory_bytes=1 << 30, augment=PRESETS["light"]))
+    for epoch in (1, 2, 3):
+        list(loader.epoch(epoch))
+    assert Counter(reads(scenes)) == {sample.id: 1 for sample in scenes.samples}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_that_broke_is_named(shared: Path, workers: int) -> None:
+    names = ["good.jpg", "gray.jpg", "truncated_half.jpg", "alpha.png"]
+    dataset = of(shared / "data/bad-inputs", [(name, 0) for name in names])
+    batches = Loader(dataset, PREPROCESS, LoadPlan(2, workers=workers)).epoch(1)
+    assert next(batches).ids == ("good.jpg", "gray.jpg")
+    with pytest.raises(BadImage, match=r"truncated_half\.jpg"):
+        next(batches)
+    assert loader_threads() == []
+
+
+def test_a_picture_that_went_missing_is_named(scenes: Dataset) -> None:
+    dataset = of(scenes.source.root, [("forest/gone.jpg", 0)])  # type: ignore[attr-defined]
+    with pytest.raises(BadData, match=r"forest/gone\.jpg: it cannot be read"):
+        list(Loader(dataset, PREPROCESS, LoadPlan(2)).epoch(1))
+
+
+@dataclass
+class Failing:
+    error: Exception
+
+    def read(self, locator: str) -> bytes:
+        raise self.error
+
+    def stamp(self, locator: str) -> str:
+        return ""
+
+
+def failing(error: Exception) -> Dataset:
+    sample = Sample(id="k1", locator="k1", label=0, split="train")
+    return Dataset(samples=(sample,), classes=ClassMap(("a",)), source=Failing(error))
+
+
+def test_a_source_that_does_not_name_the_picture_is_helped() -> None:
+    with pytest.raises(BadData, match=r"k1: the archive is gone\. Mount it\."):
+        list(
+            Loader(failing(NotFound("x.zip", "the archive is gone", fix="Mount it.")), PREPROCESS, LoadPlan(2)).epoch(1)
+        )
+
+
+def test_a_bug_keeps_its_kind_and_names_the_picture() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(Loader(failing(ZeroDivisionError()), PREPROCESS, LoadPlan(2)).epoch(1))
+    assert "k1" in caught.value.__notes__[0]
+
+
+def test_closing_early_stops_the_threads_and_the_reading(scenes: Dataset) -> None:
+    many = of(scenes.source.root, [(sample.id, 0) for sample in scenes.samples] * 40)  # type: ignore[attr-defined]
+    batches = Loader(many, PREPROCESS, LoadPlan(4, workers=3)).epoch(1)
+    next(batches)
+    assert loader_threads()
+    batches.close()
+    assert loader_threads() == []
+    assert len(reads(many)) <= 4 * 5
+
+
+def test_prefetch_is_bounded(scenes: Dataset) -> None:
+    many = of(scenes.source.root, [(sample.id, 0) for sample in scenes.samples] * 40)  # type: ignore[attr-defined]
+    batches = Loader(many, PREPROCESS, LoadPlan(4, workers=2)).epoch(1)
+    for taken, _ in enumerate(islice(batches, 50), start=1):
+        assert len(reads(many)) <= 4 * (taken + 3)
+    batches.close()
+
+
+def test_large_pictures_are_reduced_before_they_are_kept(shared: Path) -> None:
+    root = shared / "data/imagenet-sample/images"
+    dataset = of(root, [(path.name, 0) for path in sorted(root.iterdir())[:6]])
+    kept = Loader(dataset, PREPROCESS, LoadPlan(6, augment=PRESETS["light"], memory_bytes=1 << 30))
+    list(kept.epoch(1))
+    assert kept.memory.used_bytes < 6 * 54 * 54 * 3 * 3
+
+
+def test_nothing_to_load(scenes: Dataset) -> None:
+    with pytest.raises(EmptyInput, match="scenes"):
+        Loader(of(Path(), []), PREPROCESS, LoadPlan(2))
+
+
+def test_a_plan_is_checked() -> None:
+    with pytest.raises(BadValue, match="batch_size 0"):
+        LoadPlan(0)
+    with pytest.raises(BadValue, match="workers -1"):
+        LoadPlan(1, workers=-1)
+    with pytest.raises(BadValue, match="rank 2"):
+        LoadPlan(1, rank=2, world=2)
+    with pytest.raises(BadChoice, match="Did you mean shuffled"):
+        LoadPlan(1, order="shufled")  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 2**32 - 1), st.integers(0, 1000))
+def test_a_balanced_order_is_even_for_any_labels(labels: list[int], seed: int, epoch: int) -> None:
+    order = epoch_order(np.array(labels, dtype=np.int64), "balanced", seed=seed, epoch=epoch)
+    assert len(order) == len(labels)
+    drawn = Counter(labels[i] for i in order)
+    expected = len(labels) / len(set(labels))
+    assert all(abs(drawn[label] - expected) < 1 for label in set(labels))
+
+
+@given(st.lists(st.integers(0, 8), max_size=40))
+def test_occurrence_counts_what_came_before(order: list[int]) -> None:
+    assert occurrence(np.array(order, dtype=np.int64)).tolist() == [order[:i].count(v) for i, v in enumerate(order)]

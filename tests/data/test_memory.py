@@ -1,0 +1,68 @@
+"""PixelMemory: pictures kept while they fit."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from clearsight.core.dataset import Pixels
+from clearsight.data.memory import PixelMemory
+
+ONE = 10 * 10 * 3  # bytes of a picture
+
+
+def picture(value: int = 0) -> Pixels:
+    return np.full((10, 10, 3), value, dtype=np.uint8)
+
+
+def fail() -> Pixels:
+    raise AssertionError("made again")
+
+
+def test_a_kept_picture_is_made_once() -> None:
+    memory = PixelMemory(ONE)
+    first = memory.get("a", lambda: picture(7))
+    assert memory.get("a", fail) is first
+    assert (first == 7).all()
+
+
+def test_the_budget_holds_and_the_first_stay() -> None:
+    memory = PixelMemory(2 * ONE + 1)
+    for name in "abc":
+        memory.get(name, picture)
+    assert len(memory) == 2
+    assert memory.used_bytes == 2 * ONE
+    memory.get("a", fail)
+    memory.get("b", fail)
+    assert (memory.get("c", lambda: picture(9)) == 9).all()
+
+
+def test_a_smaller_picture_still_fits_behind_one_that_does_not() -> None:
+    memory = PixelMemory(ONE)
+    memory.get("large", lambda: np.zeros((20, 20, 3), dtype=np.uint8))
+    memory.get("small", picture)
+    memory.get("small", fail)
+
+
+def test_no_budget_keeps_nothing() -> None:
+    memory = PixelMemory(0)
+    memory.get("a", picture)
+    assert len(memory) == 0
+
+
+def test_kept_pictures_cannot_be_changed_and_the_makers_own_array_can() -> None:
+    memory, own = PixelMemory(ONE), picture()
+    kept = memory.get("a", lambda: own)
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 1
+    own[0] = 1
+
+
+def test_threads_agree_on_one_picture() -> None:
+    memory = PixelMemory(50 * ONE)
+    with ThreadPoolExecutor(8) as pool:
+        values = list(pool.map(lambda i: int(memory.get(str(i % 50), lambda: picture(i % 50))[0, 0, 0]), range(2000)))
+    assert values == [i % 50 for i in range(2000)]
+    assert (len(memory), memory.used_bytes) == (50, 50 * ONE)

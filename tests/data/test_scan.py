@@ -1,0 +1,290 @@
+"""Scan: what is wrong with the pictures, known before anything is trained on them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from clearsight.core.dataset import ClassMap, Dataset, Pixels, Sample, Split
+from clearsight.core.errors import BadArchive, BadData
+from clearsight.data.duplicates import hamming
+from clearsight.data.scan import Found, Scan, apply, digest, phash, scan
+
+
+@dataclass
+class Files:
+    root: Path
+
+    def read(self, locator: str) -> bytes | Pixels:
+        return (self.root / locator).read_bytes()
+
+    def stamp(self, locator: str) -> str:
+        path = self.root / locator
+        return f"{path.stat().st_size}-{path.stat().st_mtime_ns}" if path.exists() else ""
+
+
+@dataclass
+class Held:
+    content: dict[str, bytes | Pixels | Exception]
+
+    def read(self, locator: str) -> bytes | Pixels:
+        value = self.content[locator]
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def stamp(self, locator: str) -> str:
+        return locator
+
+
+def of(source: object, names: list[str], split: Split = "train") -> Dataset:
+    samples = tuple(Sample(id=name, locator=name, label=0, split=split) for name in names)
+    return Dataset(samples=samples, classes=ClassMap(("a", "b")), source=source, path="pictures")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def manifest(shared: Path) -> dict[str, str]:
+    with (shared / "data/bad-inputs/manifest.csv").open(encoding="utf-8", newline="") as stream:
+        return {row["file"]: row["expected"] for row in csv.DictReader(stream)}
+
+
+@pytest.fixture(scope="module")
+def bad_inputs(shared: Path, manifest: dict[str, str]) -> Dataset:
+    return of(Files(shared / "data/bad-inputs"), sorted(manifest))
+
+
+@pytest.fixture(scope="module")
+def scanned(bad_inputs: Dataset) -> Scan:
+    return scan(bad_inputs)
+
+
+def test_every_bad_input_is_found_and_every_good_one_accepted(scanned: Scan, manifest: dict[str, str]) -> None:
+    for name, expected in manifest.items():
+        if expected == "accept":
+            assert scanned.by_id[name].bad == "", name
+        elif expected in ("reject", "skip"):
+            assert scanned.by_id[name].bad, name
+
+
+def test_a_good_picture_is_described(scanned: Scan, shared: Path) -> None:
+    found = scanned.by_id["good.jpg"]
+    assert (found.width, found.height, found.format, found.orientation) == (96, 72, "jpeg", 1)
+    assert found.digest == digest((shared / "data/bad-inputs/good.jpg").read_bytes())
+    assert len(found.digest) == 32
+    assert 0 < found.phash < 2**64
+
+
+def test_sizes_are_those_of_the_upright_picture(scanned: Scan) -> None:
+    found = scanned.by_id["exif_orientation_6.jpg"]
+    assert (found.width, found.height, found.orientation) == (96, 72, 6)
+
+
+def test_threads_change_nothing_and_end(bad_inputs: Dataset, scanned: Scan) -> None:
+    assert scan(bad_inputs, workers=0).found == scan(bad_inputs, workers=3).found == scanned.found
+    assert [found.id for found in scanned.found] == [sample.id for sample in bad_inputs.samples]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clearsight-scan")]
+
+
+def test_the_pixel_limit_makes_large_pictures_bad(bad_inputs: Dataset) -> None:
+    found = scan(bad_inputs, max_pixels=5000).by_id["good.jpg"]
+    assert "limit" in found.bad
+
+
+def test_progress_counts_up_to_the_whole(bad_inputs: Dataset) -> None:
+    seen: list[tuple[int, int]] = []
+    scan(bad_inputs, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(bad_inputs), len(bad_inputs))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_what_cannot_be_read_is_a_finding() -> None:
+    content = {"gone": FileNotFoundError(2, "No such file or directory"), "torn": BadArchive("x.zip", "it is damaged")}
+    found = scan(of(Held(dict(content)), ["gone", "torn"])).by_id
+    assert found["gone"].bad == "it cannot be read (No such file or directory)"
+    assert found["torn"].bad == "it is damaged"
+
+
+def test_decoded_pixels_are_scanned_too() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    found = scan(of(Held({"a": pixels, "b": pixels.copy(), "c": 255 - pixels}), ["a", "b", "c"])).by_id
+    assert (found["a"].width, found["a"].height, found["a"].format) == (30, 20, "pixels")
+    assert found["a"].digest == found["b"].digest != found["c"].digest
+
+
+def test_digest_of_pixels_counts_the_shape() -> None:
+    assert digest(np.zeros((2, 8, 3), dtype=np.uint8)) != digest(np.zeros((4, 4, 3), dtype=np.uint8))
+
+
+# The cache
+
+
+@pytest.fixture
+def copies(shared: Path, tmp_path: Path) -> Dataset:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("good.jpg", "alpha.png", "zero_byte.jpg"):
+        (folder / name).write_bytes((shared / "data/bad-inputs" / name).read_bytes())
+    return of(Files(folder), ["alpha.png", "good.jpg", "zero_byte.jpg"])
+
+
+def cache_file(cache: Path) -> Path:
+    (path,) = (cache / "scans").iterdir()
+    return path
+
+
+def test_a_scan_is_remembered(copies: Dataset, tmp_path: Path) -> None:
+    first = scan(copies, cache=tmp_path)
+    second = scan(copies, cache=tmp_path)
+    assert (first.cached, second.cached) == (False, True)
+    assert first.found == second.found
+
+
+def test_a_touched_file_or_another_limit_is_scanned_again(copies: Dataset, tmp_path: Path) -> None:
+    scan(copies, cache=tmp_path)
+    assert not scan(copies, cache=tmp_path, max_pixels=1000).cached
+    (copies.source.root / "good.jpg").write_bytes(b"no longer a picture")  # type: ignore[attr-defined]
+    again = scan(copies, cache=tmp_path)
+    assert not again.cached
+    assert again.by_id["good.jpg"].bad
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]\n", "null\n", '{"id": 1}\n', "\xff\xfe"])
+def test_a_damaged_cache_is_remade(copies: Dataset, tmp_path: Path, damage: str) -> None:
+    whole = scan(copies, cache=tmp_path)
+    cache_file(tmp_path).write_bytes(damage.encode("latin-1"))
+    again = scan(copies, cache=tmp_path)
+    assert (again.cached, again.found) == (False, whole.found)
+    assert scan(copies, cache=tmp_path).cached
+
+
+def test_a_cache_cut_short_or_of_other_samples_is_remade(copies: Dataset, tmp_path: Path) -> None:
+    scan(copies, cache=tmp_path)
+    path = cache_file(tmp_path)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[:2]), encoding="utf-8")
+    assert not scan(copies, cache=tmp_path).cached
+    path.write_text("".join(reversed(lines)), encoding="utf-8")
+    assert not scan(copies, cache=tmp_path).cached
+
+
+def test_the_cache_is_one_json_object_a_line(copies: Dataset, tmp_path: Path) -> None:
+    scan(copies, cache=tmp_path)
+    rows = [json.loads(line) for line in cache_file(tmp_path).read_text(encoding="utf-8").splitlines()]
+    assert [row["id"] for row in rows] == ["alpha.png", "good.jpg", "zero_byte.jpg"]
+
+
+# The perceptual hash
+
+
+def encoded(image: Image.Image, **options: object) -> Pixels:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", **options)  # type: ignore[arg-type]
+    return np.asarray(Image.open(stream))
+
+
+def bits_apart(a: Pixels, b: Pixels) -> int:
+    return int(hamming(np.array([phash(a)], dtype=np.uint64), np.array([phash(b)], dtype=np.uint64))[0])
+
+
+def test_phash_survives_compression_size_and_light_and_not_another_picture(shared: Path) -> None:
+    paths = sorted((shared / "data/imagenet-sample/images").iterdir())[:20]
+    images = [Image.open(path).convert("RGB") for path in paths]
+    for image in images:
+        whole = np.asarray(image)
+        assert bits_apart(whole, encoded(image, quality=50)) <= 4
+        assert bits_apart(whole, np.asarray(image.resize((image.width // 2, image.height // 2)))) <= 4
+    others = [bits_apart(np.asarray(a), np.asarray(b)) for a, b in pairwise(images)]
+    assert min(others) > 10
+
+
+def test_phash_sets_half_of_its_bits(shared: Path) -> None:
+    for path in sorted((shared / "data/imagenet-sample/images").iterdir())[:10]:
+        assert phash(np.asarray(Image.open(path).convert("RGB"))).bit_count() == 32
+
+
+def test_flat_pictures_have_none() -> None:
+    assert phash(np.full((50, 50, 3), 130, dtype=np.uint8)) == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
+def test_phash_takes_any_picture(pixels: Pixels) -> None:
+    assert 0 <= phash(pixels) < 2**64
+
+
+# What follows
+
+
+def found_of(dataset: Dataset, bad: dict[str, str]) -> Scan:
+    return Scan(found=tuple(Found(id=s.id, digest=f"d-{s.id}", bad=bad.get(s.id, "")) for s in dataset.samples))
+
+
+@pytest.fixture
+def mixed() -> Dataset:
+    rows: list[tuple[str, int, Split]] = [
+        *(("t1", 0, "train"), ("t2", 0, "train"), ("t3", 1, "train")),
+        *(("v1", 0, "valid"), ("e1", 0, "test"), ("e2", 1, "test")),
+    ]
+    samples = tuple(Sample(id=name, locator=name, label=label, split=split) for name, label, split in rows)
+    return Dataset(samples=samples, classes=ClassMap(("a", "b")), source=Held({}), path="pets")
+
+
+def test_good_pictures_get_their_digest_and_nothing_is_said(mixed: Dataset) -> None:
+    applied = apply(mixed, found_of(mixed, {}), "skip")
+    assert [sample.digest for sample in applied.samples] == [f"d-{sample.id}" for sample in mixed.samples]
+    assert applied.notices == ()
+
+
+def test_bad_pictures_are_left_out_with_one_notice(mixed: Dataset) -> None:
+    applied = apply(mixed, found_of(mixed, {"t2": "it is empty"}), "skip")
+    assert [sample.id for sample in applied.samples] == ["t1", "t3", "v1", "e1", "e2"]
+    (notice,) = applied.notices
+    assert (notice.code, notice.paths) == ("bad-image", ("t2",))
+    assert notice.text == "1 picture cannot be used: t2 (it is empty); left out."
+
+
+def test_a_long_list_is_cut_in_the_sentence_only(bad_inputs: Dataset, scanned: Scan) -> None:
+    applied = apply(bad_inputs, scanned, "skip")
+    (notice,) = applied.notices
+    assert len(notice.paths) == len(scanned.bad) == len(bad_inputs) - len(applied)
+    assert notice.text.endswith(f" and {len(scanned.bad) - 3} more; left out.")
+
+
+def test_fail_stops_with_the_first_reasons(mixed: Dataset) -> None:
+    with pytest.raises(BadData, match=r"pets: 1 picture cannot be used: t2 \(it is empty\)\. Repair .* --on-bad skip"):
+        apply(mixed, found_of(mixed, {"t2": "it is empty"}), "fail")
+    assert len(apply(mixed, found_of(mixed, {}), "fail")) == len(mixed)
+
+
+def test_nothing_left_is_an_error(mixed: Dataset) -> None:
+    with pytest.raises(BadData, match="none of its pictures"):
+        apply(mixed, found_of(mixed, {sample.id: "x" for sample in mixed.samples}), "skip")
+
+
+def test_an_empty_training_split_is_an_error(mixed: Dataset) -> None:
+    with pytest.raises(BadData, match="training split"):
+        apply(mixed, found_of(mixed, {"t1": "x", "t2": "x", "t3": "x"}), "skip")
+
+
+def test_an_emptied_split_and_an_emptied_class_are_said(mixed: Dataset) -> None:
+    applied = apply(mixed, found_of(mixed, {"v1": "x", "t3": "x"}), "skip")
+    assert [notice.code for notice in applied.notices] == ["bad-image", "empty-class", "empty-split"]
+    assert 'class "b" in the train split' in applied.notices[1].text
+    assert "valid" in applied.notices[2].text
+
+
+def test_a_scan_serves_a_part_of_its_dataset(mixed: Dataset) -> None:
+    whole = found_of(mixed, {"t2": "x"})
+    assert len(apply(replace(mixed, samples=mixed.samples[:2]), whole, "skip")) == 1

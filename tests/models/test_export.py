@@ -1,0 +1,107 @@
+"""ONNX: one file, any number of pictures, the same logits, and a network that is left as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from clearsight.core.errors import BadBundle
+from clearsight.models.export import OPSET, detached, onnx_session, serialise, to_onnx
+from clearsight.models.freeze import freeze
+from clearsight.models.zoo import ModelSpec, build
+
+
+def test_names_and_shapes_of_the_file(tmp_path: Path) -> None:
+    to_onnx(build(ModelSpec(model="tiny", classes=3)), tmp_path / "m.onnx", 32)
+    model = onnx.load(tmp_path / "m.onnx", load_external_data=False)
+    (images,), (logits,) = model.graph.input, model.graph.output
+    assert (images.name, logits.name) == ("images", "logits")
+    assert [dim.dim_param or dim.dim_value for dim in images.type.tensor_type.shape.dim] == ["N", 3, 32, 32]
+    assert images.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert model.opset_import[0].version == OPSET
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"], "no external data beside it"
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_any_number_of_pictures_gets_the_networks_logits(tmp_path: Path, count: int) -> None:
+    network = build(ModelSpec(model="tiny", classes=3, head=(16,), dropout=0.5))
+    to_onnx(network, tmp_path / "m.onnx", 32)
+    images = torch.randn(count, 3, 32, 32)
+    with torch.inference_mode():
+        wanted = network.model.eval()(images).numpy()
+    got = onnx_session((tmp_path / "m.onnx").read_bytes())(images.numpy())
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
+    network = build(ModelSpec(model="tiny", classes=3))
+    frozen = freeze(network, "2")
+    before = {key: value.clone() for key, value in network.model.state_dict().items()}
+    modes = [part.training for part in network.model.modules()]
+    with network.model.register_forward_hook(lambda *_: pytest.fail("a hook fired")):
+        to_onnx(network, tmp_path / "m.onnx", 32)
+    assert [part.training for part in network.model.modules()] == modes
+    assert all(torch.equal(value, before[key]) for key, value in network.model.state_dict().items())
+    assert len(frozen.parameters()) == 5
+
+
+def test_a_transformer_at_another_size(tmp_path: Path) -> None:
+    network = build(ModelSpec(model="timm/vit_tiny_patch16_224", classes=3))
+    to_onnx(network, tmp_path / "m.onnx", 96)
+    images = torch.randn(2, 3, 96, 96)
+    with torch.inference_mode():
+        wanted = network.model.eval()(images).numpy()
+    np.testing.assert_allclose(onnx_session((tmp_path / "m.onnx").read_bytes())(images.numpy()), wanted, atol=1e-5)
+
+
+def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # At 64 pixels the first exporter gives up on AlexNet's pooling and dumps its graph; the second one takes over.
+    to_onnx(build(ModelSpec(model="alexnet", classes=3)), tmp_path / "m.onnx", 64)
+    print("heard")
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("heard\n", "")
+
+
+class Shifty(nn.Module):
+    """Its ONNX file cannot agree with it: the graph is drawn once, the answer changes with every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.calls = nn.Linear(3, 2), 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.fc(images.mean((2, 3))) + self.calls
+
+
+def test_a_file_that_disagrees_is_not_kept(tmp_path: Path) -> None:
+    network = build(ModelSpec(model="tiny", classes=3))
+    shifty = type(network)(**{**network.__dict__, "model": Shifty()})
+    with pytest.raises(BadBundle, match="tiny: its ONNX file gives other logits than the network"):
+        to_onnx(shifty, tmp_path / "m.onnx", 32)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_expressed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.onnx.errors.UnsupportedOperatorError("aten::unheard_of", 17, None)
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    with pytest.raises(BadBundle, match=r"tiny: it cannot be expressed in ONNX .*unheard_of"):
+        to_onnx(build(ModelSpec(model="tiny", classes=3)), tmp_path / "m.onnx", 32)
+
+
+def test_a_detached_copy_is_free_of_hooks_modes_and_layout() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout()).to(memory_format=torch.channels_last)
+    module.register_forward_hook(lambda *_: pytest.fail("a hook fired"))
+    twin = detached(module, 8)
+    twin(torch.zeros(1, 3, 8, 8))
+    assert not any(part.training for part in twin.modules())
+    assert all(parameter.is_contiguous() for parameter in twin.parameters())
+    assert module.training
+    assert isinstance(serialise(twin, torch.zeros(2, 3, 8, 8)), bytes)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clearsight.reports.data import PATHS_LISTED, data, noticed
+from clearsight.reports.facts import RunFacts
+
+
+def test_the_splits_are_counted(facts: RunFacts) -> None:
+    section = data(facts)
+    assert section is not None
+    assert section.values["about"] == "6 classes; pictures: 612 train, 108 valid, 240 test, 60 predict."
+    assert [panel.key for panel in section.panels] == ["counts"]
+
+
+def test_imbalance_is_said_where_there_is_any(facts: RunFacts) -> None:
+    uneven = {"classes": ["a", "b"], "counts": {"train": {"a": 36, "b": 10}}}
+    section = data(replace(facts, data=uneven))
+    assert section is not None
+    assert "The largest training class has 3.6 times" in section.values["about"]
+
+
+def test_notices_keep_their_words_and_the_first_of_their_paths() -> None:
+    shown = noticed({"code": "bad-image", "text": "bad", "paths": [f"{i}.jpg" for i in range(60)]})
+    assert (shown["text"], shown["code"], shown["about"]) == ("bad", "bad-image", "60 pictures")
+    assert len(shown["paths"]) == PATHS_LISTED
+    assert shown["left"] == 10
+    assert noticed({"code": "c", "text": "no paths"})["paths"] == []
+
+
+def test_nothing_known_nothing_shown() -> None:
+    assert data(RunFacts(name="r", status="running")) is None

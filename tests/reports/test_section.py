@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from clearsight import reports
+from clearsight.reports.data_page import data_page
+from clearsight.reports.facts import RunFacts
+from clearsight.reports.page import SECTIONS
+from clearsight.reports.section import Section
+
+
+def test_a_section_needs_only_a_key_a_title_and_a_template() -> None:
+    section = Section(key="k", title="t", template="verdict.html")
+    assert (dict(section.values), section.panels) == ({}, ())
+
+
+def test_every_template_is_of_use(facts: RunFacts) -> None:
+    folder = Path(reports.__path__[0]) / "templates"
+    used = {section.template for build in SECTIONS if (section := build(facts))} | {"document.html", "macros.html"}
+    audits = {file.name for file in folder.glob("audit_*.html")}
+    assert {file.name for file in folder.glob("*.html")} == used | audits
+    source = Path(data_page.__code__.co_filename).read_text(encoding="utf-8")
+    assert all(name in source for name in audits)

@@ -1,0 +1,24 @@
+"""Encoded pictures are handed on untouched; an NPY array under an image type is unwrapped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clearsight.serving.codecs import CODECS, image
+from clearsight.testing.serving import npy_file
+
+
+def test_a_picture_file_goes_to_the_decoder_as_it_is(photo: bytes) -> None:
+    payload = image.read(photo)
+    assert payload.pictures == [photo]
+    assert not payload.batch
+
+
+def test_a_file_in_the_default_sagemaker_serialisation_is_unwrapped(photo: bytes) -> None:
+    assert image.read(npy_file(np.array(photo))).pictures == [photo]
+
+
+def test_every_image_type_is_read_alike() -> None:
+    readers = {name: reader for name, reader in CODECS if name.startswith("image/")}
+    assert {"image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif", "image/tiff"} <= readers.keys()
+    assert set(readers.values()) == {image.read}

@@ -1,0 +1,325 @@
+"""The endpoint as its clients meet it, over real sockets."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from clearsight.core.bundle import Bundle
+from clearsight.core.dataset import Pixels
+from clearsight.core.errors import BadValue
+from clearsight.serving.app import build_app
+from clearsight.serving.codecs import ACCEPTS, CODECS
+from clearsight.serving.limits import Limits
+from clearsight.serving.payload import Prepared
+from clearsight.serving.predictor import Predictor
+from clearsight.serving.service import Service
+from clearsight.testing.mean_colour import CLASSES, SIZE, expected, prepare
+from clearsight.testing.serving import npy_file, serving
+
+
+def post(client: httpx.Client, body: bytes, content_type: str = "image/jpeg", accept: str = "*/*") -> httpx.Response:
+    return client.post("/invocations", content=body, headers={"Content-Type": content_type, "Accept": accept})
+
+
+def probabilities(response: httpx.Response) -> list[float]:
+    assert response.status_code == 200, response.text
+    return list(response.json()["probabilities"].values())
+
+
+def sentence(response: httpx.Response) -> str:
+    assert response.json().keys() == {"error"}
+    text: str = response.json()["error"]
+    assert "\n" not in text
+    assert "Traceback" not in text
+    return text
+
+
+# Answers
+
+
+def test_one_picture(client: httpx.Client, photo: bytes) -> None:
+    response = post(client, photo)
+    assert response.headers["content-type"] == "application/json"
+    answer = response.json()
+    assert answer.keys() == {"label", "probability", "probabilities", "top"}
+    assert list(answer["probabilities"]) == list(CLASSES)
+    np.testing.assert_allclose(probabilities(response), expected(photo), rtol=1e-4)
+    assert answer["label"] == CLASSES[int(expected(photo).argmax())] == answer["top"][0]["label"]
+    assert answer["probability"] == max(answer["probabilities"].values())
+
+
+def test_the_same_picture_in_every_request_format(client: httpx.Client, photo: bytes) -> None:
+    pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
+    text = base64.b64encode(photo).decode()
+    bodies = [
+        *((photo, name) for name, _ in CODECS if name not in ("application/json", "application/x-npy")),
+        (photo, "IMAGE/JPEG; charset=binary"),
+        (json.dumps({"image": text}).encode(), "application/json"),
+        (json.dumps({"image": f"data:image/jpeg;base64,{text}"}).encode(), "application/json; charset=utf-8"),
+        (npy_file(pixels), "application/x-npy"),
+        (npy_file(prepare(photo)), "application/x-npy"),
+        (npy_file(np.array(photo)), "application/x-npy"),
+        (npy_file(np.array(photo)), "image/png"),
+    ]
+    for body, content_type in bodies:
+        np.testing.assert_allclose(probabilities(post(client, body, content_type)), expected(photo), rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_every_picture_format(client: httpx.Client, photo: bytes, form: str) -> None:
+    out = io.BytesIO()
+    Image.open(io.BytesIO(photo)).save(out, form)
+    answer = probabilities(post(client, out.getvalue(), f"image/{form.lower()}"))
+    np.testing.assert_allclose(answer, expected(out.getvalue()), rtol=1e-4)
+
+
+def test_without_a_content_type_the_body_is_looked_at(client: httpx.Client, photo: bytes) -> None:
+    for body in (photo, json.dumps({"image": base64.b64encode(photo).decode()}).encode(), npy_file(np.array(photo))):
+        request = client.build_request("POST", "/invocations", content=body)
+        request.headers.pop("content-type", None)
+        assert probabilities(client.send(request)) == pytest.approx(expected(photo), rel=1e-4)
+
+
+def test_several_pictures(client: httpx.Client, photos: list[bytes]) -> None:
+    wanted = [expected(photo) for photo in photos[:3]]
+    texts = [base64.b64encode(photo).decode() for photo in photos[:3]]
+    floats = np.stack([prepare(photo) for photo in photos[:3]])
+    for body, content_type in (
+        (json.dumps({"images": texts}).encode(), "application/json"),
+        (json.dumps({"instances": [{"image": {"b64": text}} for text in texts]}).encode(), "application/json"),
+        (npy_file(floats), "application/x-npy"),
+    ):
+        predictions = post(client, body, content_type).json()["predictions"]
+        got = [list(prediction["probabilities"].values()) for prediction in predictions]
+        np.testing.assert_allclose(got, wanted, rtol=1e-4)
+
+
+def test_answers_in_every_format(client: httpx.Client, photo: bytes) -> None:
+    npy_answer = post(client, photo, accept="application/x-npy")
+    assert npy_answer.headers["content-type"] == "application/x-npy"
+    array = np.load(io.BytesIO(npy_answer.content), allow_pickle=False)
+    assert array.dtype == np.float32
+    np.testing.assert_allclose(array, [expected(photo)], rtol=1e-4)
+
+    table = post(client, photo, accept="text/csv;q=0.9, image/*")
+    assert table.headers["content-type"].startswith("text/csv")
+    np.testing.assert_allclose(np.loadtxt(io.StringIO(table.text), delimiter=","), expected(photo), rtol=1e-4)
+
+    lines = post(client, photo, accept="application/jsonlines")
+    assert lines.headers["content-type"] == "application/jsonlines"
+    assert json.loads(lines.text) == post(client, photo).json()
+
+
+# Refusals
+
+
+def test_every_bad_input_is_accepted_or_refused_as_expected(client: httpx.Client, shared: Path) -> None:
+    folder = shared / "data" / "bad-inputs"
+    rows = list(csv.DictReader((folder / "manifest.csv").read_text(encoding="utf-8").splitlines()))
+    assert len(rows) > 40
+    for row in rows:
+        if not (folder / row["file"]).exists():
+            continue  # dot files do not survive every way of copying a folder
+        response = post(client, (folder / row["file"]).read_bytes(), "application/octet-stream")
+        wanted = 200 if row["expected"] in ("accept", "either") else 400
+        assert response.status_code == wanted, (row["file"], response.text)
+        if wanted == 400:
+            assert len(sentence(response)) > 20
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "reason"),
+    [
+        (b"", "image/jpeg", "it is empty"),
+        (b"{", "application/json", "it is not JSON"),
+        (b'{"image": "%%%"}', "application/json", "it is not base64"),
+        (b'{"image": ""}', "application/json", "it holds no bytes"),
+        (b"\x93NUMPY", "application/x-npy", "NPY array"),
+        (npy_file(np.zeros((3, SIZE + 1, SIZE + 1), np.float32)), "application/x-npy", "must have the shape"),
+    ],
+)
+def test_a_bad_body_is_400_with_the_reason(client: httpx.Client, body: bytes, content_type: str, reason: str) -> None:
+    response = post(client, body, content_type)
+    assert response.status_code == 400
+    assert reason in sentence(response)
+
+
+def test_a_wrong_type_is_415_with_the_allowed_ones(client: httpx.Client, photo: bytes) -> None:
+    for wrong in ("text/plain", "application/x-www-form-urlencoded", "image", "image/svg+xml"):
+        response = post(client, photo, wrong)
+        assert response.status_code == 415
+        assert all(name in sentence(response) for name, _ in CODECS)
+
+
+def test_an_answer_type_that_is_not_there_is_406_with_the_allowed_ones(client: httpx.Client, photo: bytes) -> None:
+    response = post(client, photo, accept="image/png")
+    assert response.status_code == 406
+    assert all(name in sentence(response) for name, _ in ACCEPTS)
+
+
+def test_too_many_pictures_are_413(client: httpx.Client) -> None:
+    response = post(client, npy_file(np.zeros((65, 1, 1, 3), np.uint8)), "application/x-npy")
+    assert response.status_code == 413
+    assert "65 pictures, the limit is 64" in sentence(response)
+
+
+@pytest.fixture(scope="module")
+def narrow(predictor: Predictor) -> Iterator[httpx.Client]:
+    with serving(predictor, Limits(body_bytes=10_000, body_seconds=0.2)) as client:
+        yield client
+
+
+def test_a_body_that_says_it_is_too_large_is_413(narrow: httpx.Client) -> None:
+    response = post(narrow, b"x" * 10_001)
+    assert response.status_code == 413
+    assert "limit of 10000 bytes" in sentence(response)
+
+
+def test_a_body_that_turns_out_too_large_is_413(narrow: httpx.Client) -> None:
+    response = narrow.post("/invocations", content=(b"x" * 1000 for _ in range(300)))
+    assert "content-length" not in response.request.headers
+    assert response.status_code == 413
+    assert "limit of 10000 bytes" in sentence(response)
+
+
+def test_a_body_that_does_not_come_is_408(narrow: httpx.Client) -> None:
+    address = (narrow.base_url.host, narrow.base_url.port)
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nbegun")
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))  # until the server hangs up
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"did not arrive within 0.2 s" in answer
+
+
+def test_other_paths_and_methods_are_told_where_to_go(client: httpx.Client) -> None:
+    for method, path, status in (
+        ("GET", "/nothing", 404),
+        ("GET", "/ping/", 404),
+        ("GET", "/invocations", 405),
+        ("POST", "/ping", 405),
+    ):
+        response = client.request(method, path)
+        assert response.status_code == status
+        assert "POST /invocations" in sentence(response)
+    assert client.get("/invocations").headers["allow"] == "POST"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.one_of(
+        st.binary(max_size=300),
+        st.binary(max_size=100).map(lambda data: b"\x93NUMPY\x01\x00" + data),
+        st.binary(max_size=100).map(lambda data: b"\xff\xd8\xff" + data),
+        st.text(max_size=50).map(lambda text: json.dumps({"image": text}).encode()),
+    ),
+    content_type=st.one_of(st.sampled_from([name for name, _ in CODECS]), st.text(st.characters(codec="ascii"))),
+    accept=st.one_of(st.just("*/*"), st.text(st.characters(codec="ascii"))),
+)
+def test_no_bytes_under_any_headers_are_our_fault(
+    client: httpx.Client, body: bytes, content_type: str, accept: str
+) -> None:
+    clean = str.maketrans("", "", "".join(map(chr, [*range(32), 127])))
+    response = post(client, body, content_type.translate(clean).strip(), accept.translate(clean).strip())
+    assert response.status_code in (400, 406, 415)
+    assert sentence(response)
+
+
+# Many at once
+
+
+def test_many_at_once_get_what_each_gets_alone(client: httpx.Client, photos: list[bytes]) -> None:
+    alone = [probabilities(post(client, photo)) for photo in photos]
+    with ThreadPoolExecutor(32) as pool:
+        together = list(pool.map(lambda photo: probabilities(post(client, photo)), photos))
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+def test_a_full_service_is_503_and_says_when_to_come_back(predictor: Predictor, photo: bytes) -> None:
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def held(raw: bytes | Pixels) -> Prepared:
+        entered.release()
+        assert leave.wait(20)
+        return prepare(raw)
+
+    leave.set()
+    with (
+        serving(replace(predictor, prepare=held), Limits(pictures=2), waiting=2) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        assert client.get("/ping").status_code == 200
+        assert entered.acquire(timeout=20)  # the canary
+        leave.clear()
+        waiting = [pool.submit(post, client, photo) for _ in range(2)]
+        assert all(entered.acquire(timeout=20) for _ in waiting)
+        refused = post(client, photo)
+        leave.set()
+        assert [probabilities(answer.result()) for answer in waiting]
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert "too many pictures are waiting" in sentence(refused)
+        assert post(client, photo).status_code == 200
+
+
+def test_a_service_that_could_never_hold_a_request_is_refused(predictor: Predictor) -> None:
+    with pytest.raises(BadValue, match="could never answer"):
+        build_app(Service(predictor, waiting=10), Limits(pictures=11))
+
+
+# Health
+
+
+def test_ping_is_ok_once_the_canary_has_answered(client: httpx.Client) -> None:
+    response = client.get("/ping")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "model": "mean_colour"}
+
+
+def test_ping_is_503_with_the_reason_when_the_model_is_wrong(
+    predictor: Predictor, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong: Bundle = predictor.bundle.model_copy(update={"classes": ("only", "three", "classes")})
+    with serving(replace(predictor, bundle=wrong)) as client:
+        response = client.get("/ping")
+        assert response.status_code == 503
+        assert response.json()["status"] == "unavailable"
+        assert "4 numbers for 3 classes" in response.json()["error"]
+
+
+def test_a_fault_of_ours_is_500_in_one_sentence_and_a_traceback_in_the_log(
+    predictor: Predictor, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def run(self, images: Prepared) -> Prepared:
+            raise ZeroDivisionError("secret")
+
+    with serving(replace(predictor, session=Broken())) as client:
+        response = post(client, photo)
+    assert response.status_code == 500
+    assert sentence(response) == "The endpoint failed to answer; its log says why."
+    assert "ZeroDivisionError: secret" in caplog.text
+
+
+def test_the_front_page_says_what_it_is(client: httpx.Client) -> None:
+    about = client.get("/").json()
+    assert about["classes"] == list(CLASSES)
+    assert about["image_size"] == SIZE
+    assert "image/jpeg" in about["invocations"]["accepts"]
+    assert about["invocations"]["answers"][0] == "application/json"
+    assert about["limits"]["body_bytes"] == 20 << 20

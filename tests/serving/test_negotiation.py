@@ -1,0 +1,88 @@
+"""Content-Type and Accept."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.core.errors import UnsupportedType
+from clearsight.serving.negotiation import answering, reading
+from clearsight.serving.refusals import NotAcceptable
+
+READ = ("image/jpeg", "image/png", "application/octet-stream", "application/json", "application/x-npy")
+WRITE = ("application/json", "application/x-npy", "text/csv", "application/jsonlines")
+
+
+@pytest.mark.parametrize(
+    ("header", "chosen"),
+    [
+        ("image/png", "image/png"),
+        ("IMAGE/PNG", "image/png"),
+        ("image/jpeg; charset=binary", "image/jpeg"),
+        (" application/json ;charset=UTF-8", "application/json"),
+    ],
+)
+def test_a_declared_type_is_taken_without_case_and_parameters(header: str, chosen: str) -> None:
+    assert reading(header, b"", READ) == chosen
+
+
+@pytest.mark.parametrize(
+    ("body", "chosen"),
+    [
+        (b'  {"image": ""}', "application/json"),
+        (b'"aGk="', "application/json"),
+        (b"\x93NUMPY\x01\x00", "application/x-npy"),
+        (b"\xff\xd8\xff\xe0", "application/octet-stream"),
+        (b"", "application/octet-stream"),
+    ],
+)
+@pytest.mark.parametrize("header", [None, "", "  "])
+def test_without_a_type_the_first_bytes_decide(header: str | None, body: bytes, chosen: str) -> None:
+    assert reading(header, body, READ) == chosen
+
+
+def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UnsupportedType, match=r"'text/plain': .+allowed: image/jpeg, image/png, .+application/x-npy"):
+        reading("text/plain", b"", READ)
+    with pytest.raises(UnsupportedType, match=r"Did you mean image/jpeg\?"):
+        reading("image/jpgg", b"", ("image/jpeg",))
+
+
+@pytest.mark.parametrize(
+    ("header", "chosen"),
+    [
+        (None, "application/json"),
+        ("", "application/json"),
+        (" , ,", "application/json"),
+        ("*/*", "application/json"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "application/json"),
+        ("application/x-npy", "application/x-npy"),
+        ("Application/X-NPY; version=1", "application/x-npy"),
+        ("text/*", "text/csv"),
+        ("application/*;q=0.5, text/csv", "text/csv"),
+        ("text/csv;q=0.1, application/x-npy;q=0.9", "application/x-npy"),
+        ("text/csv, application/json", "text/csv"),
+        ("application/json;q=0, */*", "application/x-npy"),
+        ("*/*;q=0.1, application/jsonlines;q=0.2", "application/jsonlines"),
+        ("text/csv;q=nonsense, application/json;q=0.9", "text/csv"),
+        ("image/png, text/csv;q=0.3", "text/csv"),
+    ],
+)
+def test_the_answer_is_what_the_client_likes_best(header: str | None, chosen: str) -> None:
+    assert answering(header, WRITE) == chosen
+
+
+@pytest.mark.parametrize("header", ["image/png", "*/*;q=0", "application/json;q=0.0", "nonsense"])
+def test_an_answer_that_cannot_be_given_is_refused_with_those_that_can(header: str) -> None:
+    with pytest.raises(NotAcceptable, match="allowed: application/json, application/x-npy, text/csv"):
+        answering(header, WRITE)
+
+
+@given(st.text())
+def test_any_accept_is_answered_or_refused(header: str) -> None:
+    try:
+        assert answering(header, WRITE) in WRITE
+    except NotAcceptable as error:
+        refused = str(error)
+        assert refused

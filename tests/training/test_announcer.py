@@ -1,0 +1,32 @@
+"""No observer fails in silence, and only a vital one takes the run with it."""
+
+import pytest
+
+from clearsight.core.run import Silent, StepRecord
+from clearsight.training.announcer import Announcer
+
+STEP = StepRecord(step=1, epoch=1, mode="train", scalars={"loss": 1.0})
+
+
+class Breaking(Silent):
+    def __init__(self, vital: bool) -> None:
+        self.vital, self.calls = vital, 0
+
+    def on_step(self, record: StepRecord) -> None:
+        self.calls += 1
+        raise OSError("disk gone")
+
+
+def test_a_vital_observer_stops_the_run() -> None:
+    with pytest.raises(OSError, match="disk gone"):
+        Announcer([Breaking(vital=True)]).step(STEP)
+
+
+def test_another_one_is_left_out_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    observer = Breaking(vital=False)
+    announcer = Announcer([observer])
+    announcer.step(STEP)
+    announcer.step(STEP)
+    assert observer.calls == 1
+    assert announcer.failures == ["Breaking failed and was left out: disk gone"]
+    assert caplog.messages == announcer.failures

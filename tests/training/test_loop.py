@@ -1,0 +1,344 @@
+"""The loop: exact resuming, honest endings, the best weights kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clearsight.core.errors import NotResumable
+from clearsight.core.recipe import Recipe
+from clearsight.core.run import EpochRecord, RunStatus, Silent, StepRecord
+from clearsight.training.batches import Batch
+from clearsight.training.checkpoint import Checkpoints
+from clearsight.training.job import Job, Outcome, Phase
+from clearsight.training.loop import train
+from clearsight.training.optim import ParameterGroup
+from clearsight.training.stop import Stop
+from clearsight.training.world import World
+
+N, SIZE = 40, 8
+GENERATOR = torch.Generator().manual_seed(0)
+LABELS = torch.arange(N) % 2
+INPUTS = torch.randn(N, 3, 6, 6, generator=GENERATOR) + LABELS.view(-1, 1, 1, 1)
+
+
+class Shuffled:
+    """Forty noisy pictures of two classes; the order is a function of the epoch."""
+
+    steps = N // SIZE
+
+    def __init__(self, inputs: torch.Tensor = INPUTS, *, order: bool = True) -> None:
+        self.inputs, self.order = inputs, order
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        order = np.random.default_rng(number).permutation(N) if self.order else np.arange(N)
+        for step in range(start, self.steps):
+            chosen = order[step * SIZE : (step + 1) * SIZE]
+            yield Batch(self.inputs[chosen], LABELS[chosen], chosen, tuple(map(str, chosen)))
+
+
+class Recording(Silent):
+    def __init__(self) -> None:
+        self.steps: list[StepRecord] = []
+        self.epochs: list[EpochRecord] = []
+
+    def on_step(self, record: StepRecord) -> None:
+        self.steps.append(record)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self.epochs.append(record)
+
+
+class StopAfter(Stop):
+    """Asks to stop after some steps, as a signal would."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+
+    @property
+    def reason(self) -> str:
+        self.left -= 1
+        return "stopped by SIGINT" if self.left <= 0 else ""
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(64, 2)]
+    return nn.Sequential(*layers)
+
+
+def groups(net: nn.Module) -> Sequence[ParameterGroup]:
+    return [{"params": list(net.parameters())}]
+
+
+def one_phase(net: nn.Module, epochs: int, valid: Any = None, batches: Any = None) -> Phase:
+    return Phase(
+        name="all",
+        epochs=epochs,
+        model=net,
+        train=batches or Shuffled(),
+        valid=Shuffled(order=False) if valid is None else valid or None,
+        enter=lambda: groups(net),
+        train_mode=net.train,
+    )
+
+
+def job(net: nn.Module, folder: Path, **settings: Any) -> Job:
+    recipe = Recipe().replace(**{"epochs": 4, "lr": 0.01, "batch_size": SIZE, **settings})
+    folder.mkdir(exist_ok=True)
+    return Job(
+        network=net,
+        phases=[one_phase(net, recipe.train.epochs)],
+        recipe=recipe,
+        checkpoints=Checkpoints(folder),
+        observers=[Recording()],
+        stop=Stop(),
+        world=World(),
+        device=torch.device("cpu"),
+    )
+
+
+def weights(net: nn.Module) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in net.state_dict().values()]
+
+
+def run(
+    folder: Path, change: Callable[[Job], Job] = lambda j: j, *, resume: bool = False, **settings: Any
+) -> tuple[nn.Module, Outcome, Recording]:
+    net = network()
+    this = change(job(net, folder, **settings))
+    outcome = train(this, resume=resume)
+    recording = this.observers[0]
+    assert isinstance(recording, Recording)
+    return net, outcome, recording
+
+
+def test_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    net, outcome, seen = run(tmp_path)
+    assert outcome.status is RunStatus.COMPLETED
+    assert seen.steps[-1].scalars["loss"] < seen.steps[0].scalars["loss"]
+    assert outcome.valid["accuracy"] == max(epoch.valid["accuracy"] for epoch in seen.epochs)
+    net.eval()
+    kept = (net(INPUTS).argmax(1) == LABELS).float().mean()
+    assert float(kept) == pytest.approx(outcome.valid["accuracy"])
+
+
+def test_every_step_is_announced_once_with_its_pictures(tmp_path: Path) -> None:
+    _, _, seen = run(tmp_path)
+    assert [record.step for record in seen.steps] == list(range(1, 21))
+    for epoch in range(1, 5):
+        ids = [name for record in seen.steps if record.epoch == epoch for name in record.ids]
+        assert sorted(ids, key=int) == [str(i) for i in range(N)]
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adamw": {},
+    "sgd": {"optimizer": "sgd"},
+    "ema": {"ema": 0.9},
+    "accumulate": {"accumulate": 2},
+    "mixup and cutmix": {"mixup": 0.2, "cutmix": 1.0},
+    "clipping": {"clip_grad": 0.1},
+    "step schedule": {"schedule": "step", "step_size": 1},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("steps", [1, 5, 7])
+def test_stopped_anywhere_and_resumed_the_weights_are_bit_equal(
+    tmp_path: Path, settings: dict[str, Any], steps: int
+) -> None:
+    """Also at the very end of an epoch, before its validation (step 5)."""
+    whole, undisturbed, seen = run(tmp_path / "whole", **settings)
+    _, first, begun = run(tmp_path / "parts", lambda j: replace(j, stop=StopAfter(steps)), **settings)
+    assert first.status is RunStatus.INTERRUPTED
+    again, outcome, gone_on = run(tmp_path / "parts", resume=True, **settings)
+    assert outcome.status is RunStatus.COMPLETED
+    assert all(map(torch.equal, weights(whole), weights(again)))
+    assert (outcome.best_epoch, outcome.valid) == (undisturbed.best_epoch, undisturbed.valid)
+    losses = [r.scalars["loss"] for r in [*begun.steps, *gone_on.steps]]
+    assert losses == [r.scalars["loss"] for r in seen.steps]
+    assert [e.train for e in [*begun.epochs, *gone_on.epochs]] == [e.train for e in seen.epochs]
+
+
+def test_checkpoints_inside_an_epoch_resume_exactly_too(tmp_path: Path) -> None:
+    whole, _, _ = run(tmp_path / "whole")
+
+    class Crash(Silent):
+        def on_step(self, record: StepRecord) -> None:
+            if record.step == 13:
+                raise KeyboardInterrupt  # nothing is saved on the way out, as with kill -9
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", lambda j: replace(j, observers=[Crash()]), checkpoint_every=1e-9)
+    assert Checkpoints(tmp_path / "parts").last_step() == 12
+    again, _, _ = run(tmp_path / "parts", resume=True)
+    assert all(map(torch.equal, weights(whole), weights(again)))
+
+
+def test_resuming_a_finished_run_trains_nothing(tmp_path: Path) -> None:
+    whole, outcome, _ = run(tmp_path)
+    again, same, seen = run(tmp_path, resume=True)
+    assert seen.steps == []
+    assert (same.status, same.best_epoch, same.valid) == (outcome.status, outcome.best_epoch, outcome.valid)
+    assert all(map(torch.equal, weights(whole), weights(again)))
+
+
+def test_two_phases_resume_in_either(tmp_path: Path) -> None:
+    def phases(this: Job) -> Job:
+        net = this.network
+        assert isinstance(net, nn.Sequential)
+
+        def only_head() -> Sequence[ParameterGroup]:
+            for parameter in net.parameters():
+                parameter.requires_grad_(False)
+            for parameter in net[5].parameters():
+                parameter.requires_grad_(True)
+            return [{"params": list(net[5].parameters())}]
+
+        def head_mode() -> None:
+            net.eval()
+            net[4:].train()
+
+        def everything() -> Sequence[ParameterGroup]:
+            for parameter in net.parameters():
+                parameter.requires_grad_(True)
+            return groups(net)
+
+        first = replace(one_phase(net, 2), name="head", enter=only_head, train_mode=head_mode)
+        return replace(this, phases=[first, replace(one_phase(net, 2), enter=everything)])
+
+    whole, _, seen = run(tmp_path / "whole", phases)
+    assert seen.epochs[2].lr != seen.epochs[1].lr
+    for steps in (4, 10, 14):
+        folder = tmp_path / str(steps)
+        run(folder, lambda j, n=steps: replace(phases(j), stop=StopAfter(n)))  # type: ignore[misc]
+        again, _, _ = run(folder, phases, resume=True)
+        assert all(map(torch.equal, weights(whole), weights(again))), steps
+
+
+def test_the_best_of_the_first_phase_survives_a_worse_second(tmp_path: Path) -> None:
+    """Its weights come back whole, the backbone that the second phase changed included."""
+
+    def phases(this: Job) -> Job:
+        broken = Shuffled(torch.randn(N, 3, 6, 6, generator=torch.Generator().manual_seed(1)) * 50)
+        return replace(this, phases=[one_phase(this.network, 3), one_phase(this.network, 3, batches=broken)])
+
+    net, outcome, _ = run(tmp_path, phases, lr=0.05)
+    assert outcome.best_epoch is not None
+    assert outcome.best_epoch <= 3
+    net.eval()
+    assert float((net(INPUTS).argmax(1) == LABELS).float().mean()) == pytest.approx(outcome.valid["accuracy"])
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_best(tmp_path: Path) -> None:
+    class Poisoned(Shuffled):
+        def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+            for step, batch in enumerate(super().epoch(number, start), start):
+                yield replace(batch, inputs=batch.inputs * float("nan")) if (number, step) == (3, 2) else batch
+
+    net, outcome, seen = run(tmp_path, lambda j: replace(j, phases=[one_phase(j.network, 4, batches=Poisoned())]))
+    assert outcome.status is RunStatus.DIVERGED
+    assert outcome.reason == "the loss became nan at step 13 (epoch 3)"
+    assert outcome.best_epoch in (1, 2)
+    assert len(seen.steps) == 12
+    stored, facts = Checkpoints.read(Checkpoints(tmp_path).best)
+    assert facts["epoch"] == outcome.best_epoch
+    assert all(torch.isfinite(tensor).all() for tensor in stored.values())
+    assert all(torch.isfinite(tensor).all() for tensor in weights(net))
+
+
+def test_patience_ends_the_run(tmp_path: Path) -> None:
+    _, outcome, seen = run(tmp_path, epochs=50, patience=2, lr=1e-9, monitor="accuracy", schedule="constant")
+    assert outcome.status is RunStatus.STOPPED_EARLY
+    assert outcome.reason == "no better accuracy in 2 epochs"
+    assert len(seen.epochs) < 50
+
+
+def test_the_time_limit_ends_the_run_and_it_can_go_on(tmp_path: Path) -> None:
+    _, outcome, seen = run(tmp_path, lambda j: replace(j, stop=Stop(1e-9)))
+    assert outcome.status is RunStatus.STOPPED_EARLY
+    assert len(seen.steps) == 1
+    whole, _, _ = run(tmp_path / "whole")
+    again, _, _ = run(tmp_path, resume=True)
+    assert all(map(torch.equal, weights(whole), weights(again)))
+
+
+def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
+    class Large(Shuffled):
+        steps = 1
+
+        def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+            if start == 0:
+                parts, join = list(Shuffled().epoch(number)), torch.cat
+                yield Batch(
+                    join([b.inputs for b in parts]),
+                    join([b.labels for b in parts]),
+                    np.concatenate([b.indices for b in parts]),
+                    sum((b.ids for b in parts), ()),
+                )
+
+    def plain(net: nn.Module) -> nn.Module:
+        net[1] = nn.Identity()  # type: ignore[operator]  # batch statistics and dropout differ by batch
+        net[4] = nn.Identity()  # type: ignore[operator]
+        return net
+
+    small, big = plain(network()), plain(network())
+    train(job(small, tmp_path / "a", accumulate=5, optimizer="sgd"))
+    this = job(big, tmp_path / "b", optimizer="sgd")
+    train(replace(this, phases=[one_phase(big, 4, batches=Large())]))
+    for one, other in zip(weights(small), weights(big), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
+    _, outcome, seen = run(tmp_path, lambda j: replace(j, phases=[one_phase(j.network, 4, valid=False)]))
+    assert outcome.best_epoch == 4
+    assert all(epoch.valid == {} for epoch in seen.epochs)
+
+
+def test_other_weights_under_the_trained_part_are_refused(tmp_path: Path) -> None:
+    def frozen_start(this: Job) -> Job:
+        net = this.network
+        assert isinstance(net, nn.Sequential)
+
+        def enter() -> Sequence[ParameterGroup]:
+            net[0].requires_grad_(False)
+            return groups(net)
+
+        return replace(this, phases=[replace(one_phase(net, 4), enter=enter)])
+
+    run(tmp_path, lambda j: replace(frozen_start(j), stop=StopAfter(3)))
+
+    def tampered(this: Job) -> Job:
+        with torch.no_grad():
+            this.network[0].weight.add_(1)  # type: ignore[index]
+        return frozen_start(this)
+
+    with pytest.raises(NotResumable, match="not those that the run began with"):
+        run(tmp_path, tampered, resume=True)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from clearsight.core.errors import DiskFull
+    from clearsight.training import checkpoint
+
+    run(tmp_path, lambda j: replace(j, stop=StopAfter(6)))
+    before = Checkpoints(tmp_path).newest.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(DiskFull, match="no space is left"):
+        run(tmp_path, resume=True)
+    assert Checkpoints(tmp_path).newest.read_bytes() == before

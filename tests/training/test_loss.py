@@ -1,0 +1,50 @@
+"""The loss is PyTorch's own where PyTorch has it, and exact over accumulated batches."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clearsight.training.loss import Target, balanced_weights, weighted_loss
+
+
+@pytest.fixture
+def logits() -> torch.Tensor:
+    return torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+
+
+LABELS = torch.tensor([0, 1, 2, 3, 0, 0, 0, 1, 1, 2, 2, 0])
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1.0, 2.0, 4.0])])
+def test_equals_torch_with_class_weights(logits: torch.Tensor, weights: torch.Tensor | None) -> None:
+    total, weight = weighted_loss(logits, Target(LABELS), weights, 0.0)
+    assert torch.allclose(total / weight, F.cross_entropy(logits, LABELS, weight=weights))
+
+
+def test_equals_torch_with_smoothing(logits: torch.Tensor) -> None:
+    total, weight = weighted_loss(logits, Target(LABELS), None, 0.1)
+    assert torch.allclose(total / weight, F.cross_entropy(logits, LABELS, label_smoothing=0.1))
+
+
+def test_sums_over_unequal_batches_give_the_loss_of_the_whole(logits: torch.Tensor) -> None:
+    weights = torch.tensor([0.5, 1.0, 2.0, 4.0])
+    parts = [weighted_loss(logits[a:b], Target(LABELS[a:b]), weights, 0.0) for a, b in ((0, 5), (5, 12))]
+    whole, weight = weighted_loss(logits, Target(LABELS), weights, 0.0)
+    assert torch.allclose((parts[0][0] + parts[1][0]) / (parts[0][1] + parts[1][1]), whole / weight)
+
+
+def test_mixed_labels_are_the_mixture_of_both(logits: torch.Tensor) -> None:
+    others, share = LABELS.flip(0), torch.full((12,), 0.3)
+    total, weight = weighted_loss(logits, Target(LABELS, others, share), None, 0.0)
+    wanted = 0.3 * F.cross_entropy(logits, LABELS) + 0.7 * F.cross_entropy(logits, others)
+    assert torch.allclose(total / weight, wanted)
+
+
+def test_balanced_weights_are_scikit_learns() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = np.array([0] * 486 + [1] * 314)
+    wanted = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
+    assert balanced_weights(labels, 2) == pytest.approx(wanted)
+    assert balanced_weights(np.array([0, 0, 2]), 3)[1] == 0.0

@@ -1,0 +1,77 @@
+"""Scores agree with scikit-learn and with what their names promise."""
+
+import numpy as np
+import pytest
+import sklearn.metrics as reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.core.errors import BadShape, EmptyInput
+from clearsight.training import metrics
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    classes, n = draw(st.integers(2, 7)), draw(st.integers(1, 60))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return rng.normal(size=(n, classes)) * 3, rng.integers(classes, size=n)
+
+
+@given(answers())
+def test_agree_with_scikit_learn(given_answers: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = given_answers
+    classes, predicted = logits.shape[1], logits.argmax(axis=1)
+    found = metrics.scores(logits, labels)
+    table = metrics.confusion(predicted, labels, classes)
+    each = metrics.per_class(table)
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert found["loss"] == pytest.approx(
+        reference.log_loss(labels, metrics.softmax(logits), labels=range(classes)), rel=1e-6
+    )
+    assert (table == reference.confusion_matrix(labels, predicted, labels=range(classes))).all()
+    wanted = reference.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
+    for mine, theirs in zip((each.precision, each.recall, each.f1, each.support), wanted, strict=True):
+        assert np.allclose(mine, theirs)
+    present = np.unique(labels)
+    assert found["macro_f1"] == pytest.approx(
+        reference.f1_score(labels, predicted, labels=present, average="macro", zero_division=0)
+    )
+    for k in (1, 2, 5):
+        in_top = (np.argsort(-logits, axis=1)[:, :k] == labels[:, None]).any(axis=1).mean()
+        assert metrics.top_k(logits, labels, k) == pytest.approx(in_top)
+
+
+def test_roc_auc_needs_both_classes() -> None:
+    assert metrics.roc_auc(np.array([0.1, 0.9]), np.array([0, 1])) == 1.0
+    assert metrics.roc_auc(np.array([0.1, 0.9]), np.array([1, 1])) is None
+    assert "roc_auc" not in metrics.scores(np.eye(2), np.array([1, 1]))
+
+
+def test_a_calibrated_model_has_no_calibration_error() -> None:
+    """Of 1,000 answers given with 0.8, 800 are right."""
+    probabilities = np.tile([0.8, 0.2], (1000, 1))
+    labels = np.array([0] * 800 + [1] * 200)
+    assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(0, abs=1e-9)
+    assert metrics.expected_calibration_error(probabilities, 1 - labels) == pytest.approx(0.6)
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.normal(size=(4000, 5)) * 2
+    labels = np.array([rng.choice(5, p=row) for row in metrics.softmax(honest)])
+    assert metrics.fit_temperature(honest * 4, labels) == pytest.approx(4, rel=0.1)
+    assert metrics.fit_temperature(honest, labels) == pytest.approx(1, rel=0.1)
+
+
+@given(answers())
+def test_temperature_never_makes_the_loss_worse(given_answers: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = given_answers
+    t = metrics.fit_temperature(logits, labels)
+    assert metrics.cross_entropy(logits / t, labels) <= metrics.cross_entropy(logits, labels)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(BadShape):
+        metrics.accuracy(np.zeros((3, 2)), np.zeros(4, dtype=int))
+    with pytest.raises(EmptyInput):
+        metrics.accuracy(np.zeros((0, 2)), np.zeros(0, dtype=int))

@@ -1,0 +1,50 @@
+"""The learning rate is a pure function of the step; the optimizer gets what is trainable and nothing else."""
+
+import pytest
+import torch
+from torch import nn
+
+from clearsight.core.errors import BadData
+from clearsight.core.recipe import OptimSection
+from clearsight.training.optim import build_optimizer, rate, set_rate
+
+
+def rates(how: OptimSection, steps: int = 100) -> list[float]:
+    return [rate(step, steps, 10, how) for step in range(steps)]
+
+
+def test_cosine_warms_up_to_the_peak_and_falls_towards_zero() -> None:
+    found = rates(OptimSection(lr=1.0, warmup=0.1))
+    assert found[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
+    assert found[10] == 1.0
+    assert found[10:] == sorted(found[10:], reverse=True)
+    assert found[-1] < 0.001
+
+
+def test_constant_and_step() -> None:
+    assert set(rates(OptimSection(lr=0.3, schedule="constant", warmup=0))) == {0.3}
+    found = rates(OptimSection(lr=1.0, schedule="step", step_size=3, gamma=0.1, warmup=0))
+    assert found[0] == found[29] == 1.0
+    assert found[30] == pytest.approx(0.1)
+    assert found[60] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
+)
+def test_takes_the_recipes_numbers(name: str, kind: type) -> None:
+    how = OptimSection.model_validate({"optimizer": name, "weight_decay": 0.2, "eps": 1e-5, "momentum": 0.7})
+    weight, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
+    optimizer = build_optimizer([{"params": [weight], "lr_factor": 0.1}, {"params": [bias], "weight_decay": 0.0}], how)
+    set_rate(optimizer, 0.5)
+    assert isinstance(optimizer, kind)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.2, 0.0]
+    assert optimizer.param_groups[0].get("eps", 1e-5) == 1e-5
+    assert optimizer.param_groups[0].get("momentum", 0.7) == 0.7
+
+
+def test_nothing_trainable_is_said() -> None:
+    frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+    with pytest.raises(BadData, match="nothing is trainable"):
+        build_optimizer([{"params": [frozen]}], OptimSection())

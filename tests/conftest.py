@@ -40,3 +40,23 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's handwritten digits as PNG class folders with train, valid and test."""
+    from clearsight.workflow.quickstart import write_digits
+
+    return write_digits(tmp_path_factory.mktemp("data") / "digits")
+
+
+@pytest.fixture(scope="session")
+def real_weights(shared: Path) -> Path:
+    """ImageNet weights of timm/mobilenetv2_100."""
+    return shared / "weights" / "mobilenetv2_100_imagenet.safetensors"
+
+
+@pytest.fixture(scope="session")
+def scenes(shared: Path) -> Path:
+    """720 training and 240 test pictures of six kinds of scene."""
+    return shared / "data" / "intel-scenes"

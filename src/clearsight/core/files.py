@@ -107,7 +107,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = 8 << 30, max_files: 
                         out.write(chunk)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise BadArchive(str(archive), f"it cannot be read ({error})") from error
+        raise BadArchive(str(archive), f"it cannot be read ({' '.join(str(error).split())})") from error
     except BadArchive:
         shutil.rmtree(folder, ignore_errors=True)
         raise

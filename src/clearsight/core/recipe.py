@@ -86,7 +86,14 @@ class OptimSection(Section):
     """How weights are changed."""
 
     optimizer: Literal["adamw", "adam", "sgd"] = knob("adamw", "update rule")
-    lr: float = knob(1e-3, "peak learning rate", above=0, high=10, log=True, flags=("--learning-rate",))
+    lr: float | None = knob(
+        None,
+        "peak learning rate [default: 0.01 for sgd, else 0.001, and up to 0.005 for a head in few steps]",
+        above=0,
+        high=10,
+        log=True,
+        flags=("--learning-rate",),
+    )
     momentum: float = knob(0.9, "sgd momentum", low=0, below=1)
     eps: float = knob(1e-8, "adam and adamw epsilon", above=0, high=1, log=True)
     weight_decay: float = knob(
@@ -100,11 +107,18 @@ class OptimSection(Section):
     accumulate: int = knob(1, "batches per optimizer step", low=1)
     backbone_lr_factor: float = knob(0.1, "second phase: backbone rate = lr x this", above=0, high=1)
 
+    @property
+    def peak(self) -> float:
+        """The learning rate that was said, else the optimizer's usual one."""
+        return self.lr if self.lr is not None else 1e-2 if self.optimizer == "sgd" else 1e-3
+
 
 class TrainSection(Section):
     """How long, on what, and what is watched."""
 
-    epochs: int = knob(10, "passes over the training split", low=1, high=100_000)
+    epochs: int | None = knob(
+        None, "passes over the training split [default: 10, or 30 of a head on cached features]", low=1, high=100_000
+    )
     head_epochs: int = knob(0, "first phase: this many of the epochs train the head alone", low=0)
     batch_size: int = knob(32, "pictures per batch", low=1, high=65_536, log=True, flags=("-b",))
     seed: int = knob(0, "everything random follows from it", low=0, high=2**32 - 1)
@@ -125,6 +139,11 @@ class TrainSection(Section):
     feature_cache: bool = knob(True, "compute what is frozen once instead of every epoch")
     views: int = knob(1, "augmented views per picture kept by the feature cache", low=1, high=1000)
     checkpoint_every: float = knob(120.0, "seconds between checkpoints inside an epoch", above=0)
+
+    @property
+    def passes(self) -> int:
+        """The epochs that were said, else 10."""
+        return 10 if self.epochs is None else self.epochs
 
 
 class Recipe(BaseModel):

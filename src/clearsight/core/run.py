@@ -76,6 +76,8 @@ class Plan:
     workers: int
     epochs: int
     steps: int
+    lr: float
+    seconds: float  # estimate; about 0 where features are cached
     cached: str  # "" or what the feature cache holds
     notes: tuple[str, ...] = ()
 
@@ -199,7 +201,7 @@ class Run:
             kind, _, name = line["name"].partition("_")
             if kind not in ("epoch", "valid"):
                 continue
-            blank = {"epoch": line["epoch"], "epochs": self.recipe.train.epochs, "step": line["step"]}
+            blank = {"epoch": line["epoch"], "epochs": self.recipe.train.passes, "step": line["step"]}
             row = table.setdefault(line["epoch"], {**blank, "train": {}, "valid": {}})
             if kind == "valid":
                 row["valid"][name] = line["value"]

@@ -117,14 +117,19 @@ def _openvino(module: nn.Module, example: Array, threads: int) -> Callable[[Arra
     }
     compiled = core.compile_model(model, "CPU", settings)
     shape = tuple(compiled.outputs[0].shape)[1:]
+    # Requests by hand: openvino.AsyncInferQueue calls back into Python, and now and then deadlocks when it is let go.
+    width = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+    requests = [compiled.create_infer_request() for _ in range(width)]
 
     def run(images: Array) -> Array:
         output = np.empty((len(images), *shape), dtype=np.float32)
-        queue = openvino.AsyncInferQueue(compiled)
-        queue.set_callback(lambda request, i: output.__setitem__(i, request.get_output_tensor(0).data[0]))
-        for i in range(len(images)):
-            queue.start_async({0: images[i : i + 1]}, i)
-        queue.wait_all()
+        for i in range(len(images) + width):
+            request = requests[i % width]
+            if 0 <= i - width < len(images):
+                request.wait()
+                output[i - width] = request.get_output_tensor(0).data[0]
+            if i < len(images):
+                request.start_async({0: images[i : i + 1]})
         return output
 
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import pickle
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Pretrained:
     tensors: Mapping[str, Tensor] | None
     preprocess: Preprocess
     text: str
+    file: str = ""
     architecture: str = ""  # what the file says it is made for
 
 
@@ -79,6 +81,7 @@ def from_file(path: Path, origin: Origin, name: str) -> Pretrained:
         tensors=origin.adapt(name, tensors),
         preprocess=preprocess,
         text=_text(str(path), preprocess),
+        file=str(path),
         architecture=str(config.get("architecture", "")),
     )
 
@@ -94,10 +97,10 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     )
 
 
-def load(model: nn.Module, pretrained: Pretrained, head_name: str, source: str) -> None:
+def load(model: nn.Module, pretrained: Pretrained, head_name: str) -> None:
     """Copy the tensors into `model`; a classifier of other shapes than the one at `head_name` is left out.
 
-    Raises BadValue when anything else is missing, unexpected or of another shape. source: how errors call the weights.
+    Raises BadValue when anything else is missing, unexpected or of another shape.
     """
     tensors, own = dict(pretrained.tensors or {}), model.state_dict()
     theirs = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{head_name}.")}
@@ -117,7 +120,7 @@ def load(model: nn.Module, pretrained: Pretrained, head_name: str, source: str) 
         problem = ", ".join(f"{len(keys)} {what} ({_examples(keys)})" for keys, what in counts if keys)
         made_for = f"; the file says it is for {pretrained.architecture}" if pretrained.architecture else ""
         raise BadValue(
-            source,
+            f"--weights {pretrained.file or 'default'}",
             f"its tensors do not fit the model: {problem}{made_for}",
             fix="Pass the --model that it was made for.",
         )
@@ -125,37 +128,34 @@ def load(model: nn.Module, pretrained: Pretrained, head_name: str, source: str) 
 
 
 def _downloaded(origin: Origin, name: str, folders: Sequence[Path]) -> Pretrained:
-    reason = "no network"
+    model = origin.prefix + name
     try:
-        tensors = origin.download(name)
-        reason = "nothing to download" if tensors is None else ""
+        tensors, reason = origin.download(name), "nothing to download"
     except _unreachable() as error:
-        reason, tensors = f"no download ({type(error).__name__})", None
+        tensors, reason = None, f"no download ({type(error).__name__})"
     if tensors is not None:
         preprocess = origin.preprocess(name)
-        return Pretrained(
-            tensors=tensors, preprocess=preprocess, text=_text(f"pretrained {origin.prefix}{name}", preprocess)
-        )
-    if name == "tiny":
+        return Pretrained(tensors=tensors, preprocess=preprocess, text=_text(f"pretrained {model}", preprocess))
+    if name == "tiny":  # made to be trained from scratch
         preprocess = origin.preprocess(name)
-        return Pretrained(
-            tensors=None, preprocess=preprocess, text=_text("random weights (tiny has no pretrained ones)", preprocess)
-        )
+        text = _text("random weights (tiny has no pretrained ones)", preprocess)
+        return Pretrained(tensors=None, preprocess=preprocess, text=text)
     looked = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
     raise WeightsUnavailable(
         "weights",
-        f"{reason} and no file for {origin.prefix}{name}. Looked in {looked}",
+        f"{reason} and no file for {model}. Looked in {looked}",
         fix="Pass --weights FILE, or --weights none to start from random.",
     )
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
     """What a download can fail with: sockets and files, damaged answers, and the hub's own errors."""
-    import httpx
     from huggingface_hub.errors import HfHubHTTPError
 
-    # RuntimeError: torch.hub on a wrong digest, httpx on a closed client, timm on a model without weights.
-    return (OSError, RuntimeError, ValueError, EOFError, http.client.HTTPException, httpx.HTTPError, HfHubHTTPError)
+    # RuntimeError: torch.hub on a wrong digest. Newer hubs speak through httpx, which is loaded if it raised anything.
+    kinds = [OSError, RuntimeError, ValueError, EOFError, http.client.HTTPException, HfHubHTTPError]
+    client = sys.modules.get("httpx")
+    return (*kinds, client.HTTPError) if client else tuple(kinds)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -53,7 +53,7 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
     parent, _, child = anatomy.head.rpartition(".")
     model.get_submodule(parent).add_module(child, head)
     if pretrained.tensors is not None:
-        load(model, pretrained, anatomy.head, f"--weights {spec.weights}")
+        load(model, pretrained, anatomy.head)
     network = Network(
         name=spec.model,
         model=model.train(),

@@ -100,9 +100,14 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> Tensors:
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_state` gave."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value.clone()  # an optimizer keeps and changes what it is given
+        param = params[int(index)]
+        # A copy, since an optimizer changes what it is given; and laid out like its parameter, because the fused
+        # kernels walk both through memory side by side without looking at strides.
+        like = torch.empty_like(param, dtype=value.dtype) if value.shape == param.shape else torch.empty_like(value)
+        state.setdefault(int(index), {})[name] = like.detach().copy_(value)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -28,10 +28,10 @@ def build_optimizer(groups: Sequence[ParameterGroup], how: OptimSection) -> torc
     if not ready:
         raise BadData("model", "nothing is trainable", fix="Freeze less with --freeze.")
     if how.optimizer == "sgd":
-        return torch.optim.SGD(ready, lr=how.lr, momentum=how.momentum)
+        return torch.optim.SGD(ready, lr=how.peak, momentum=how.momentum)
     kind = torch.optim.AdamW if how.optimizer == "adamw" else torch.optim.Adam
     # One kernel over all tensors: about a third off a small network's whole step, on a CPU as on a GPU.
-    return kind(ready, lr=how.lr, eps=how.eps, fused=True)
+    return kind(ready, lr=how.peak, eps=how.eps, fused=True)
 
 
 def rate(step: int, steps: int, steps_per_epoch: int, how: OptimSection) -> float:
@@ -41,13 +41,13 @@ def rate(step: int, steps: int, steps_per_epoch: int, how: OptimSection) -> floa
     """
     warm = round(how.warmup * steps)
     if step < warm:
-        return how.lr * (step + 1) / (warm + 1)
+        return how.peak * (step + 1) / (warm + 1)
     if how.schedule == "constant":
-        return how.lr
+        return how.peak
     if how.schedule == "step":
-        return float(how.lr * how.gamma ** (step // (how.step_size * steps_per_epoch)))
+        return float(how.peak * how.gamma ** (step // (how.step_size * steps_per_epoch)))
     done = (step - warm) / max(1, steps - warm)
-    return how.lr * 0.5 * (1 + math.cos(math.pi * done))
+    return how.peak * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

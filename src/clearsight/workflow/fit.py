@@ -37,7 +37,7 @@ def fit(
         if around.world.leads:
             Run.begin(
                 path,
-                chosen,
+                setting.recipe,
                 data=data_facts(source, setting),
                 versions=versions(),
                 hardware=hardware_facts(placement),

@@ -37,12 +37,6 @@ def scanned(dataset: Dataset, how: DataSection, places: Places, progress: Progre
     )
 
 
-def opened(path: Path, how: DataSection, seed: int, places: Places, progress: Progress = quiet) -> Dataset:
-    """The dataset at `path`, split and without its bad pictures (or refused because of them, by `how.on_bad`)."""
-    dataset = listed(path, how, seed)
-    return apply(dataset, scanned(dataset, how, places, progress), how.on_bad)
-
-
 def opened_for(
     path: Path, how: DataSection, classes: ClassMap, split: str | None, places: Places, progress: Progress = quiet
 ) -> Dataset:

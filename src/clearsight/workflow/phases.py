@@ -44,6 +44,7 @@ class Setting:
     world: World
     places: Places
     progress: Progress
+    small: int = 0  # training pictures whose shorter side is below the network's input
 
     @cached_property
     def train(self) -> Dataset:
@@ -64,13 +65,13 @@ class Setting:
 def build_phases(setting: Setting) -> list[Phase]:
     """One phase, or two when the recipe trains the head first; what is frozen is computed once where possible."""
     how = setting.recipe
-    head_epochs = min(how.train.head_epochs, how.train.epochs)
+    head_epochs = min(how.train.head_epochs, how.train.passes)
     wanted = freeze(setting.network, how.model.freeze)
     everything = wanted.cut == len(setting.network.stages)
     phases = []
     if head_epochs and not everything:
         phases.append(_phase(setting, "head", "backbone", head_epochs, 1.0))
-    rest = how.train.epochs - sum(phase.epochs for phase in phases)
+    rest = how.train.passes - sum(phase.epochs for phase in phases)
     if rest:
         name = "head" if everything else "all" if not wanted.cut else f"from {setting.network.stages[wanted.cut].name}"
         factor = how.optim.backbone_lr_factor if phases else 1.0

@@ -8,6 +8,7 @@ import numpy as np
 
 from clearsight.core.run import Plan
 from clearsight.training.job import Phase
+from clearsight.workflow.estimate import estimate
 from clearsight.workflow.opening import workers
 from clearsight.workflow.phases import Setting, uncacheable
 
@@ -15,9 +16,10 @@ from clearsight.workflow.phases import Setting, uncacheable
 def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:
     """The plan of a run whose phases are built."""
     how, data, network = setting.recipe, setting.data, setting.network
-    phases[-1].enter()
     counts = np.bincount(setting.train.labels(), minlength=len(data.classes))
     present = counts[counts > 0]
+    seconds = estimate(setting, phases)
+    phases[-1].enter()
     parameters = list(network.model.parameters())
     return Plan(
         model=network.name,
@@ -32,8 +34,10 @@ def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:
         precision=setting.placement.precision,
         batch_size=how.train.batch_size * setting.world.size,
         workers=workers(how.data),
-        epochs=how.train.epochs,
+        epochs=how.train.passes,
         steps=sum(phase.epochs * -(-phase.train.steps // how.optim.accumulate) for phase in phases),
+        lr=how.optim.peak,
+        seconds=seconds,
         cached=", ".join(phase.name for phase in phases if phase.cached),
         notes=tuple(_notes(setting)),
     )
@@ -52,6 +56,12 @@ def _notes(setting: Setting) -> list[str]:
         notes.append("The frozen part has random weights: it can only project pictures at random. Pass --weights.")
     if how.model.freeze != "none" and (reason := uncacheable(how, len(network.stages))):
         notes.append(f"The frozen part runs in every epoch: {reason}.")
+    if setting.small:
+        share = f"{setting.small:,} of {len(setting.train):,} training pictures"
+        size = f"the {network.preprocess.size} px that the network takes"
+        notes.append(
+            f"{share} are smaller than {size}: enlarging them adds no detail, so expect less than on larger ones."
+        )
     if not len(setting.valid):
         notes.append("There is no validation split: the last epoch is kept, and nothing says whether it is the best.")
     return notes

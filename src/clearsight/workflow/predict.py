@@ -87,8 +87,8 @@ def find_pictures(paths: Sequence[str | Path]) -> list[Path]:
             found.update(dict.fromkeys(sorted(_below(path))))
         elif path.exists():
             found[path] = None
-        elif matches := sorted(glob.glob(str(path), recursive=True)):
-            found.update(dict.fromkeys(Path(match) for match in matches if Path(match).is_file()))
+        elif matches := [match for match in sorted(glob.glob(str(path), recursive=True)) if Path(match).is_file()]:
+            found.update(dict.fromkeys(map(Path, matches)))
         else:
             raise NotFound(str(given), "there is no such file, folder or glob match")
     if not found:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from clearsight.core.files import write_bytes, write_json
+from clearsight.core.files import write_json
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.audit import Audited, audit
@@ -95,7 +95,9 @@ def write_digits(folder: Path) -> Path:
         for split, chosen in zip(_SHARES, np.split(members, ends), strict=True):
             for index in chosen:
                 gray = (bunch.images[index] * (255 / 16)).astype(np.uint8)
-                write_bytes(folder / split / str(digit) / f"{index:04d}.png", _png(gray))
+                target = folder / split / str(digit) / f"{index:04d}.png"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(_png(gray))  # digits.json, written last, says that all are there
     write_json(folder / "digits.json", {"source": "scikit-learn load_digits", "pictures": len(bunch.target)})
     return folder
 

@@ -17,6 +17,7 @@ from clearsight.core.errors import BadData, BadValue, DiskFull
 from clearsight.core.machine import hardware, versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import MetricsWriter, Observer, Run, RunStatus
+from clearsight.data.scan import Scan, apply
 from clearsight.models.bundle import save as save_bundle
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
@@ -27,10 +28,11 @@ from clearsight.training.metrics import fit_temperature
 from clearsight.training.scoring import outputs
 from clearsight.training.stop import Stop
 from clearsight.training.world import World, joined
+from clearsight.workflow.defaults import settled
 from clearsight.workflow.evaluate import measure
 from clearsight.workflow.log import LogWriter
 from clearsight.workflow.network import build_network
-from clearsight.workflow.opening import Progress, opened, quiet
+from clearsight.workflow.opening import Progress, listed, quiet, scanned
 from clearsight.workflow.phases import Setting, build_phases
 from clearsight.workflow.places import Places
 from clearsight.workflow.plan import make_plan
@@ -71,7 +73,9 @@ def prepare(source: Path, recipe: Recipe, placement: Placement, around: Circumst
     """Data opened and checked, network built and on its device."""
     if not around.world.leads:
         around.world.wait()  # rank 0 fills the scan cache first
-    data = opened(source, recipe.data, recipe.train.seed, around.kept, around.progress)
+    listing = listed(source, recipe.data, recipe.train.seed)
+    looked = scanned(listing, recipe.data, around.kept, around.progress)
+    data = apply(listing, looked, recipe.data.on_bad)
     if around.world.leads:
         around.world.wait()
     _check(recipe, data)
@@ -80,13 +84,21 @@ def prepare(source: Path, recipe: Recipe, placement: Placement, around: Circumst
     network.model.to(memory_format=placement.memory_format)
     return Setting(
         network=network,
-        recipe=recipe,
+        recipe=settled(recipe, network, len(data.split("train")), around.world.size),
         data=data,
         placement=placement,
         world=around.world,
         places=around.kept,
         progress=around.progress if around.world.leads else quiet,
+        small=_smaller(data, looked, network.preprocess.size),
     )
+
+
+def _smaller(data: Dataset, looked: Scan, size: int) -> int:
+    shorter = (
+        min(looked.by_id[sample.id].width, looked.by_id[sample.id].height) for sample in data.split("train").samples
+    )
+    return sum(side < size for side in shorter)
 
 
 def _check(recipe: Recipe, data: Dataset) -> None:

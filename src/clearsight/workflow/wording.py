@@ -12,13 +12,14 @@ def plan_lines(plan: Plan) -> list[str]:
     images = ", ".join(f"{count:,} {split}" for split, count in plan.images.items())
     share = f"{plan.trainable:,} of {plan.parameters:,} parameters train"
     kept = f", features of the frozen part computed once ({plan.cached})" if plan.cached else ""
+    about = f", about {_duration(plan.seconds)}" if plan.seconds >= 1 else ""
     return [
         f"data     {images}; {plan.classes} classes, largest to smallest {plan.imbalance:.1f} : 1",
         f"model    {plan.model}, {share}{kept}",
         f"weights  {plan.weights}",
         f"input    {plan.preprocess}",
         f"device   {plan.device}, {plan.precision}, {plan.workers} reader thread{'s' if plan.workers != 1 else ''}",
-        f"work     {plan.epochs} epochs, {plan.steps:,} steps of {plan.batch_size}",
+        f"work     {plan.epochs} epochs, {plan.steps:,} steps of {plan.batch_size}, learning rate {plan.lr:g}{about}",
         *(f"note     {note}" for note in plan.notes),
     ]
 

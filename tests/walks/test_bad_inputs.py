@@ -1,0 +1,136 @@
+"""Hostile files: each is accepted or refused as its manifest says, by the scan, by predict and by the endpoint."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.walks.commands import answer, complaint, run
+
+GIGABYTE = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def manifest(shared: Path) -> dict[str, str]:
+    with (shared / "data" / "bad-inputs" / "manifest.csv").open(encoding="utf-8") as rows:
+        return {row["file"]: row["expected"] for row in csv.DictReader(rows)}
+
+
+@pytest.fixture(scope="module")
+def hostile(shared: Path, manifest: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders: the hostile files as one class, good ones of another beside them."""
+    root = tmp_path_factory.mktemp("hostile")
+    (root / "odd").mkdir()
+    for name in manifest:
+        shutil.copy(shared / "data" / "bad-inputs" / name, root / "odd" / name)
+    shutil.copytree(shared / "data" / "intel-scenes" / "seg_test" / "sea", root / "sea")
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    run("train", digits, "-m", "tiny", "--weights", "none", "--limit", "300", "--epochs", "1", "--out", out)
+    return out
+
+
+def peak_bytes_of(words: list[str]) -> int:
+    """Largest resident set of `clearsight WORDS` in a process of its own."""
+    code = (
+        "import resource, sys; from clearsight.cli import main; main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    return int(done.stderr.splitlines()[-1]) * 1024
+
+
+def test_the_scan_refuses_what_it_should_and_nothing_else(hostile: Path, manifest: dict[str, str]) -> None:
+    found = answer("data", hostile)
+    corrupt = {Path(bad["path"]).name: bad["reason"] for bad in found["corrupt"]}
+    listed = sum(sum(counts.values()) for counts in found["splits"].values()) - 40
+    # Hidden files and Thumbs.db are not listed at all; everything else is, and is refused with its reason.
+    refused = {name for name, expected in manifest.items() if expected == "reject" and not name.startswith(".")}
+    assert set(corrupt) == refused
+    assert all(corrupt.values())
+    assert listed == len(manifest) - 2
+    assert "bad-image" in {warning["code"] for warning in found["warnings"]}
+
+
+def test_the_scan_stays_below_a_gigabyte(hostile: Path) -> None:
+    assert peak_bytes_of(["data", str(hostile), "--json"]) < GIGABYTE
+
+
+def test_training_leaves_them_out_or_refuses_by_policy(hostile: Path, tmp_path: Path) -> None:
+    common = ("train", hostile, "-m", "tiny", "--weights", "none", "--epochs", "1")
+    run(*common, "--out", tmp_path / "run")
+    assert "cannot be decoded" in (tmp_path / "run" / "run.json").read_text()
+    said = complaint(*common, "--on-bad", "fail", "--out", tmp_path / "none")
+    assert "--on-bad skip" in said
+    assert not (tmp_path / "none").exists()
+
+
+def test_predict_answers_for_every_file(shared: Path, model: Path, manifest: dict[str, str]) -> None:
+    files = [shared / "data" / "bad-inputs" / name for name in manifest]
+    told = {Path(row["path"]).name: row for row in answer("predict", model, *files)}
+    for name, expected in manifest.items():
+        row = told[name]
+        if expected == "accept":
+            assert row["error"] is None, (name, row["error"])
+            assert 0 <= row["probability"] <= 1
+        elif expected in ("reject", "skip"):
+            assert row["label"] is None, name
+            assert row["error"], name
+
+
+def test_predict_stays_below_a_gigabyte(shared: Path, model: Path) -> None:
+    assert peak_bytes_of(["predict", str(model), str(shared / "data" / "bad-inputs"), "--json"]) < GIGABYTE
+
+
+def post(url: str, body: bytes, media_type: str) -> int:
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    try:
+        connection.request("POST", "/invocations", body, {"Content-Type": media_type})
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    finally:
+        connection.close()
+
+
+def test_the_endpoint_refuses_with_400_and_keeps_answering(shared: Path, model: Path, manifest: dict[str, Any]) -> None:
+    from clearsight.workflow.serve import Serving, serving
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with serving(model, Serving(port=0)) as url:
+        for name, expected in manifest.items():
+            body = (shared / "data" / "bad-inputs" / name).read_bytes()
+            status = post(url, body, "application/octet-stream")
+            wanted = {"accept": {200}, "either": {200, 400}}.get(expected, {400})
+            assert status in wanted, (name, status)
+        assert post(url, b"x" * (21 << 20), "image/jpeg") == 413
+        assert post(url, b"hello", "text/plain") == 415
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < GIGABYTE
+
+
+def test_an_unreadable_file_is_reported_too(model: Path, tmp_path: Path) -> None:
+    """A dangling link, and a file without permission where permissions count."""
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert "no such file" in complaint("predict", model, tmp_path / "gone.jpg")
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(b"x")
+    secret.chmod(0)
+    if os.access(secret, os.R_OK):
+        pytest.skip("permissions do not bind this user")
+    (row,) = answer("predict", model, secret)
+    assert "Permission denied" in row["error"]

@@ -1,0 +1,97 @@
+"""A user's mistake costs one sentence with a way out, exit code 2, no traceback, and nothing on disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.walks.commands import answer, complaint, run
+
+
+def test_a_command_with_a_typo(tmp_path: Path) -> None:
+    assert "Did you mean train?" in complaint("trian", tmp_path)
+
+
+def test_an_option_with_a_typo(tmp_path: Path) -> None:
+    assert "--epochs" in complaint("train", tmp_path, "--epohcs", "3")
+
+
+def test_a_missing_folder() -> None:
+    assert "photos-of-nobody" in complaint("data", "photos-of-nobody")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--lr", "0"), "lr '0': should be greater than 0"),
+        (("--lr", "fast"), "lr 'fast'"),
+        (("--optimizer", "adamm"), "Did you mean adam?"),
+        (("--freeze", "layer5"), "has no stage of that name"),
+        (("--freeze", "99"), "99"),
+        (("--model", "resnet43", "--weights", "none"), "Did you mean"),
+        (("--model", "timm/mobilenetv2_10", "--weights", "none"), "Did you mean"),
+        (("--weights", "nowhere.safetensors"), "nowhere.safetensors"),
+        (("--head", "12,wide"), "head"),
+        (("--mean", "0.5"), "mean"),
+        (("--time-limit", "soon"), "10m"),
+        (("--device", "tpu"), "tpu"),
+        (("--precision", "fp16", "--device", "cpu"), "needs a GPU"),
+        (("--monitor", "roc_auc"), "two classes"),
+        (("--ignore-class", "sevn"), "sevn"),
+        (("--format", "folder"), "Did you mean folders?"),
+        (("--recipe", "none.yaml"), "none.yaml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_setting(digits: Path, tmp_path: Path, flags: tuple[str, ...], sentence: str) -> None:
+    base = () if "--model" in flags or "--weights" in flags else ("-m", "resnet18", "--weights", "none")
+    said = complaint("train", digits, *base, *flags, "--out", tmp_path / "run", cwd=tmp_path)
+    assert sentence in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_weights_offline_says_where_it_looked(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARSIGHT_WEIGHTS", str(tmp_path / "my-weights"))
+    said = complaint("train", digits, "-m", "timm/mobilenetv2_100", "--out", tmp_path / "run")
+    assert "my-weights" in said
+    assert "--weights none" in said
+
+
+def test_weights_of_another_network(digits: Path, real_weights: Path, tmp_path: Path) -> None:
+    said = complaint("train", digits, "-m", "resnet18", "--weights", real_weights, "--out", tmp_path / "run")
+    assert "mobilenetv2" in said
+
+
+def test_data_that_cannot_be_learned_from(digits: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    shutil.copytree(digits / "train" / "3", one / "train" / "3")
+    assert "class" in complaint("train", one, "-m", "tiny", "--weights", "none", "--out", tmp_path / "a")
+    (tmp_path / "empty").mkdir()
+    complaint("train", tmp_path / "empty", "-m", "tiny", "--weights", "none", "--out", tmp_path / "b")
+    unknown = tmp_path / "unknown"
+    shutil.copytree(digits, unknown)
+    (unknown / "test" / "7").rename(unknown / "test" / "sevn")
+    said = complaint("train", unknown, "-m", "tiny", "--weights", "none", "--out", tmp_path / "c")
+    assert "sevn" in said
+    assert "--ignore-class" in said
+
+
+def test_a_model_that_is_none(digits: Path, tmp_path: Path) -> None:
+    assert "there is no run or bundle" in complaint("evaluate", tmp_path / "none", digits)
+    assert "bundle.json is missing" in complaint("predict", tmp_path, digits)
+    (tmp_path / "broken.tar.gz").write_bytes(b"not an archive")
+    assert "cannot be read" in complaint("serve", tmp_path / "broken.tar.gz", "--port", "0")
+
+
+def test_help_of_every_command_shows_an_example() -> None:
+    from clearsight.cli import COMMANDS
+
+    for name in COMMANDS:
+        assert f"clearsight {name}" in run(name, "--help").stdout.replace("\n", " ")
+
+
+def test_doctor_speaks_json() -> None:
+    found = answer("doctor")
+    assert {"versions", "devices", "threads", "disk", "shared_memory", "extras", "weights", "advice"} <= set(found)

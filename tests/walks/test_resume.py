@@ -1,0 +1,113 @@
+"""A run survives what happens to processes: kill -9, SIGTERM, Ctrl-C. Resumed, it ends with the very same bits."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clearsight.core.run import Run, RunStatus
+from tests.walks.commands import CLEARSIGHT, answer, complaint, run
+
+SETTINGS = ("--model", "tiny", "--weights", "none", "--image-size", "16", "--limit", "400", "--epochs", "6", "-b", "16")
+DEMANDING = ("--augment", "light", "--mixup", "0.2", "--ema", "0.9", "--dropout", "0.2", "--head", "32", "--seed", "3")
+
+
+def bits(run_folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(run_folder / "model" / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = bits(one), bits(other)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "undisturbed"
+    run("train", digits, *SETTINGS, *DEMANDING, "--out", out)
+    return out
+
+
+def interrupt(words: list[str], line: str, number: signal.Signals) -> int:
+    """Start a command, send it a signal when it prints a line that begins with `line`; returns the exit code."""
+    with subprocess.Popen(
+        [*CLEARSIGHT, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        for printed in process.stdout:
+            if printed.startswith(line):
+                process.send_signal(number)
+                break
+        process.stdout.read()
+        return process.wait()
+
+
+def test_the_same_seed_gives_the_same_bits_and_the_same_figures(
+    digits: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    again = answer("train", digits, *SETTINGS, *DEMANDING, "--out", tmp_path / "again")
+    assert same(undisturbed, tmp_path / "again")
+    assert again["test"] == Run.open(undisturbed).scores["test"]
+
+
+def test_kill_9_again_and_again_and_the_weights_are_bit_equal(digits: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Before the first step, in the middle of an epoch, and after the checkpoint of another."""
+    out = tmp_path / "killed"
+    often = ["--checkpoint-every", "0.05"]
+    fresh = ["train", str(digits), *SETTINGS, *DEMANDING, "--out", str(out), *often]
+    assert interrupt(fresh, "work", signal.SIGKILL) == -signal.SIGKILL
+    assert Run.open(out).status is RunStatus.RUNNING
+    for epoch in ("1", "3", "5"):
+        assert interrupt(["train", "--resume", str(out)], f"epoch {epoch}/6", signal.SIGKILL) == -signal.SIGKILL
+    run("train", "--resume", out)
+    assert same(undisturbed, out)
+    assert Run.open(out).status is RunStatus.COMPLETED
+    steps = [line["step"] for line in Run.open(out).metrics() if line["name"] == "loss"]
+    assert steps == sorted(set(steps)), "every step once, in order"
+    wanted = [line for line in Run.open(undisturbed).metrics() if line["name"] == "loss"]
+    assert [line for line in Run.open(out).metrics() if line["name"] == "loss"] == wanted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_signal_leaves_a_resumable_run(
+    digits: Path, undisturbed: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "stopped"
+    fresh = ["train", str(digits), *SETTINGS, *DEMANDING, "--out", str(out)]
+    assert interrupt(fresh, "epoch 2/6", number) == 130
+    stopped = Run.open(out)
+    assert (stopped.status, stopped.reason) == (RunStatus.INTERRUPTED, f"stopped by {number.name}")
+    run("train", "--resume", out)
+    assert same(undisturbed, out)
+
+
+def test_a_time_limit_ends_with_a_model_and_can_go_on(digits: Path, undisturbed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "limited"
+    found = answer("train", digits, *SETTINGS, *DEMANDING, "--out", out, "--time-limit", "0.001s")
+    assert found["status"] == "stopped_early"
+    assert "time limit" in found["reason"]
+    run("train", "--resume", out)
+    assert same(undisturbed, out)
+
+
+def test_resuming_asks_for_the_same_data_and_no_other_settings(undisturbed: Path, digits: Path, tmp_path: Path) -> None:
+    assert "--lr cannot be said" in complaint("train", "--resume", undisturbed, "--lr", "1")
+    assert "no run.json" in complaint("train", "--resume", tmp_path)
+    assert "a run is there already" in complaint("train", digits, *SETTINGS, "--out", undisturbed)
+
+
+def test_data_that_changed_are_refused(digits: Path, tmp_path: Path) -> None:
+    import shutil
+
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(digits, data)
+    fresh = ["train", str(data), *SETTINGS, "--out", str(out)]
+    assert interrupt(fresh, "epoch 2/6", signal.SIGKILL) == -signal.SIGKILL
+    for victim in sorted((data / "train" / "3").iterdir())[:60]:
+        victim.unlink()
+    assert "the data have changed since the run began" in complaint("train", "--resume", out)

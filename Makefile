@@ -19,7 +19,7 @@ $(READY): pyproject.toml requirements.lock requirements-bootstrap.lock
 	@rm -f $@
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
-	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -40,7 +40,7 @@ format: $(READY)  ## rewrite the code in the house format
 	@$(BIN)/ruff format -q .
 
 bench: $(READY)  ## run every benchmark and print its result (minutes)
-	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b || exit 1; done
+	@for b in startup frozen_epochs; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 lock: $(READY)  ## resolve the newest versions again into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

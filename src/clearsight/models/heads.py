@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-_SHARE = 0.1  # standard deviation of the first logits for features of unit size
+_SHARE = 1e-3  # standard deviation of the first logits for features of unit size
 
 
 def build_head(
@@ -19,10 +19,11 @@ def build_head(
     With `dropout` and no hidden layer the features themselves are dropped. A lone layer is a plain nn.Linear, so that
     it has the names that it has in the zoo.
 
-    The last layer starts at N(0, 0.1 / sqrt(inputs)) and zero bias: the first loss is near log(classes) whatever family
-    the features come from, and yet gradients reach the backbone in the first step (with zeros they would not). Hidden
-    layers follow He et al. 2015, "Delving Deep into Rectifiers", eq. 10. All values depend on `seed` alone; the global
-    random state is neither used nor changed.
+    The last layer starts at N(0, 0.001 / sqrt(inputs)) and zero bias: the first loss is log(classes) whatever family
+    the features come from, also those in the hundreds of a random residual network in eval mode, and yet gradients
+    reach the backbone in the first step (with zeros, as in Kolesnikov et al. 2020, "Big Transfer", section 3.3, they
+    would not). Hidden layers follow He et al. 2015, "Delving Deep into Rectifiers", eq. 10. All values depend on `seed`
+    alone; the global random state is neither used nor changed.
     """
     random = torch.Generator().manual_seed(seed)
     layers: OrderedDict[str, nn.Module] = OrderedDict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import pickle
+import struct
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,11 @@ from clearsight.core.preprocess import Preprocess
 from clearsight.models.origins import Origin
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+# Whatever bytes make the restricted unpickler stumble over; none of them is a fault of ours.
+_STUMBLES = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError),
+    *(struct.error, AttributeError, ArithmeticError, MemoryError),
+)
 _SHOWN = 3  # keys named as examples in an error
 
 
@@ -178,8 +184,7 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on unusual pickles; whether they load is what matters
             value = torch.load(path, map_location="cpu", weights_only=True)
-    # Whatever bytes make the restricted unpickler stumble over; none of them is a fault of ours.
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError) as error:
+    except _STUMBLES as error:
         raise BadValue(
             f"--weights {path}",
             f"it cannot be read as weights alone ({_short(error)})",

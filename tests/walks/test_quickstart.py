@@ -1,0 +1,25 @@
+"""`clearsight quickstart` does the whole main job, and a second time as well."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from clearsight.core.run import Run, RunStatus
+from tests.walks.commands import run
+
+
+def test_the_whole_main_job(tmp_path: Path) -> None:
+    said = run("quickstart", "--out", tmp_path / "q").stdout
+    trained = Run.open(tmp_path / "q" / "runs" / "1")
+    assert trained.status is RunStatus.COMPLETED
+    assert trained.scores["test"]["accuracy"] >= 0.97
+    assert "it says 7" in said
+    assert (trained.path / "report.html").stat().st_size < 8 << 20
+    for command in re.findall(r"^  clearsight (\w+)", said, flags=re.MULTILINE):
+        from clearsight.cli import COMMANDS
+
+        assert command in COMMANDS
+    again = run("quickstart", "--out", tmp_path / "q").stdout
+    assert "runs/2" in again
+    assert Run.open(tmp_path / "q" / "runs" / "2").scores == trained.scores, "the same seed gives the same figures"

@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint format bench lock clean
+.PHONY: help setup quickstart test lint format bench docs lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,7 +40,10 @@ format: $(READY)  ## rewrite the code in the house format
 	@$(BIN)/ruff format -q .
 
 bench: $(READY)  ## run every benchmark and print its result (minutes)
-	@for b in startup frozen_epochs; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in startup real_data frozen_epochs; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+
+docs: $(READY)  ## write docs/settings.md from the recipe
+	@$(BIN)/python docs/settings.py > docs/settings.md
 
 lock: $(READY)  ## resolve the newest versions again into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -16,7 +16,10 @@ def test_adds_the_fix_as_a_sentence_of_its_own() -> None:
     assert str(BadValue("lr 0", "must be above 0", fix="Pass --lr 1e-3.")) == "lr 0: must be above 0. Pass --lr 1e-3."
 
 
-def test_cuts_long_lists() -> None:
+def test_cuts_long_lists_and_counts_very_long_ones() -> None:
+    assert "; 1,453 names are known. Did you mean name7?" in str(
+        BadChoice("m", "no", got="nam7", allowed=[f"name{i}" for i in range(1453)])
+    )
     assert "and 88 more" in str(BadChoice("m", "no", allowed=[f"name{i}" for i in range(100)]))
 
 

@@ -25,6 +25,7 @@ def test_flat_and_nested_mean_the_same() -> None:
 
 def test_words_are_read_as_their_type() -> None:
     """Flags and SageMaker hyperparameters arrive as strings."""
+    assert Recipe.parse({"freeze": 3}).model.freeze == "3"
     recipe = Recipe.parse({"lr": "1e-4", "epochs": "3", "head": ["750", "500"], "feature_cache": "false"})
     assert (recipe.optim.lr, recipe.train.epochs, recipe.model.head) == (1e-4, 3, (750, 500))
     assert recipe.train.feature_cache is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -13,6 +14,8 @@ from clearsight.core import errors
 from clearsight.core.errors import BadChoice, ClearsightError
 
 OURS, USERS, STOPPED = 1, 2, 130
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 # The rest of the kinds are things a user can put right: exit code 2.
 _NOT_THE_USERS_MISTAKE = (errors.Diverged, errors.DiskFull)
@@ -34,6 +37,10 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
         # Whoever read our output has enough of it (`| head`); nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OURS
+    except OSError as error:
+        # The world outside, not a mistake of ours: a folder that may not be written, a disk that is full.
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(f"{where}{error.strerror or error}.", OURS if error.errno in _NO_SPACE else USERS)
     except Exception:
         traceback.print_exc()
         return fail("this is a mistake in clearsight, not yours; please report it with the lines above", OURS)

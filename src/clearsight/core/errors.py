@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_LISTED = 12  # more allowed values than this are cut in the sentence: nobody reads 1,300 model names
+_LISTED = 12  # more allowed values than this are cut in the sentence
+_COUNTED = 200  # and of more than this only the number is said: twelve of 1,300 model names help nobody
 
 
 class ClearsightError(Exception):
@@ -34,7 +35,9 @@ class ClearsightError(Exception):
 
     def _sentence(self) -> str:
         parts = [f"{self.what}: {self.problem}"]
-        if self.allowed:
+        if len(self.allowed) > _COUNTED:
+            parts.append(f"; {len(self.allowed):,} names are known")
+        elif self.allowed:
             shown = ", ".join(self.allowed[:_LISTED])
             more = f" and {len(self.allowed) - _LISTED} more" if len(self.allowed) > _LISTED else ""
             parts.append(f"; allowed: {shown}{more}")

@@ -20,7 +20,7 @@ class Preprocess(BaseModel):
     costs many points of accuracy without any error.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     size: Annotated[int, Field(ge=8, le=2048)]  # pixels, height = width
     resize: Annotated[int, Field(ge=8, le=4096)]  # pixels, short side before the crop

@@ -47,7 +47,8 @@ def knob(
 class Section(BaseModel):
     """A named group of fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # YAML reads `freeze: 3` as a number; as a flag it is a word. Both mean the same.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class DataSection(Section):

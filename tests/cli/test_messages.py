@@ -1,0 +1,67 @@
+"""Whatever a command raises ends as one sentence and the right exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import types
+from collections.abc import Callable
+
+import pytest
+import typer
+
+from clearsight.cli.messages import run_command
+from clearsight.core.errors import BadValue, DiskFull, Diverged
+
+
+def command(body: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
+    """A table with one command that does `body`."""
+    app = typer.Typer(add_completion=False)
+    app.command()(lambda: body())
+    module = types.ModuleType("a_command")
+    module.app = app  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a_command", module)
+    return {"do": ("a_command", "does something")}
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def body() -> object:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (BadValue("lr 0", "must be above 0"), 2, "error: lr 0: must be above 0.\n"),
+        (Diverged("training", "the loss became nan"), 1, "the loss became nan"),
+        (DiskFull("a", "no space is left"), 1, "no space is left"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "error: /root/x: Permission denied.\n"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
+        (KeyboardInterrupt(), 130, ""),
+        (RuntimeError("oops"), 1, "this is a mistake in clearsight, not yours"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_errors(
+    error: BaseException, code: int, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("do", [], command(raising(error), monkeypatch)) == code
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert said.out == ""
+    assert ("Traceback" in said.err) == isinstance(error, RuntimeError)
+
+
+def test_the_commands_own_code_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_command("do", [], command(lambda: 3, monkeypatch)) == 3
+    assert run_command("do", [], command(lambda: None, monkeypatch)) == 0
+
+
+def test_a_typo_in_command_or_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    table = command(lambda: 0, monkeypatch)
+    assert run_command("doo", [], table) == 2
+    assert "Did you mean do?" in capsys.readouterr().err
+    assert run_command("do", ["--nothing"], table) == 2
+    assert "--nothing" in capsys.readouterr().err

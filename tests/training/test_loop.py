@@ -327,7 +327,7 @@ def test_other_weights_under_the_trained_part_are_refused(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import errno
+    from safetensors import SafetensorError
 
     from clearsight.core.errors import DiskFull
     from clearsight.training import checkpoint
@@ -336,7 +336,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path, monkeypatc
     before = Checkpoints(tmp_path).newest.read_bytes()
 
     def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        # What safetensors raises on a full disk: an error of its own, with the system's inside the text.
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(DiskFull, match="no space is left"):

@@ -37,14 +37,22 @@ def atomic(path: Path) -> Iterator[Path]:
         part.chmod(0o644)  # mkstemp makes private files; these are results to share
         part.replace(path)
         _sync(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if _says_full(error):
             raise DiskFull(
                 str(path), "no space is left on the device", fix="Free some space; what was there before is whole."
             ) from error
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _says_full(error: Exception) -> bool:
+    # Libraries written in Rust (safetensors) wrap the system's error into one of their own and keep only its text.
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in codes
+    return any(f"(os error {code})" in str(error) for code in codes)
 
 
 def _sync(path: Path) -> None:

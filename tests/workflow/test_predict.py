@@ -1,0 +1,54 @@
+"""Which files are meant by what a person types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clearsight.core.errors import EmptyInput, NotFound
+from clearsight.workflow.predict import Prediction, find_pictures
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.JPG", "a.png", "deep/c [1].jpeg", "deep/notes.txt", ".hidden/d.jpg", "deep/.e.jpg", "plain"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    return tmp_path
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name for path in paths]
+
+
+def test_a_folder_means_the_pictures_below_it(folder: Path) -> None:
+    assert names(find_pictures([folder])) == ["a.png", "b.JPG", "c [1].jpeg"]
+
+
+def test_a_named_file_is_taken_whatever_it_is_called(folder: Path) -> None:
+    assert names(find_pictures([folder / "plain", folder / "deep/notes.txt"])) == ["plain", "notes.txt"]
+
+
+def test_a_file_with_brackets_is_a_file_before_it_is_a_glob(folder: Path) -> None:
+    assert names(find_pictures([folder / "deep" / "c [1].jpeg"])) == ["c [1].jpeg"]
+
+
+def test_globs_and_repetitions(folder: Path) -> None:
+    assert names(find_pictures([str(folder / "**" / "*.jpeg"), folder, folder / "a.png"])) == [
+        *("c [1].jpeg", "a.png", "b.JPG"),
+    ]
+
+
+def test_nothing_there_is_said(folder: Path) -> None:
+    with pytest.raises(NotFound, match="no such file, folder or glob match"):
+        find_pictures([folder / "*.webp"])
+    (folder / "empty").mkdir()
+    with pytest.raises(EmptyInput, match="no picture there"):
+        find_pictures([folder / "empty"])
+
+
+def test_the_json_of_an_error_has_the_keys_of_an_answer() -> None:
+    good, bad = Prediction(path="a", top=(("cat", 0.9),)), Prediction(path="b", error="it is truncated")
+    assert good.to_json().keys() == bad.to_json().keys()
+    assert bad.to_json() == {"path": "b", "label": None, "probability": None, "top": [], "error": "it is truncated"}

@@ -13,7 +13,7 @@ from clearsight.cli.recipe_flags import seconds, with_recipe_flags
 from clearsight.core.errors import BadValue
 from clearsight.core.recipe import Recipe, fields
 
-SECTIONS = ("data", "model", "optim", "train")
+ALL = [name for _, name, _ in fields()]
 
 
 def parse(*words: str) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def parse(*words: str) -> dict[str, Any]:
         got.update(settings)
 
     app = typer.Typer(add_completion=False)
-    app.command()(with_recipe_flags(command, SECTIONS))
+    app.command()(with_recipe_flags(command, ALL))
     result = CliRunner().invoke(app, list(words))
     assert result.exit_code == 0, result.output
     return got
@@ -33,7 +33,7 @@ def parse(*words: str) -> dict[str, Any]:
 def test_every_field_has_a_flag() -> None:
     def command(*, settings: dict[str, Any]) -> None: ...
 
-    names = set(inspect.signature(with_recipe_flags(command, SECTIONS)).parameters)
+    names = set(inspect.signature(with_recipe_flags(command, ALL)).parameters)
     assert names == {name for _, name, _ in fields()}
 
 
@@ -84,7 +84,7 @@ def test_help_shows_defaults_and_choices() -> None:
 
     def command(*, settings: dict[str, Any]) -> None: ...
 
-    app.command()(with_recipe_flags(command, SECTIONS))
+    app.command()(with_recipe_flags(command, ALL))
     said = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output.split())
     assert "adamw|adam|sgd" in said
     assert "[default: the weights' own]" in said

@@ -78,6 +78,11 @@ def test_data_that_cannot_be_learned_from(digits: Path, tmp_path: Path) -> None:
     assert "--ignore-class" in said
 
 
+def test_a_setting_that_a_model_already_fixes_is_no_option_of_evaluate(digits: Path, tmp_path: Path) -> None:
+    """Silence about an ignored flag would be a lie: preprocessing is the bundle's."""
+    assert "--image-size" in complaint("evaluate", tmp_path, digits, "--image-size", "64")
+
+
 def test_a_model_that_is_none(digits: Path, tmp_path: Path) -> None:
     assert "there is no run or bundle" in complaint("evaluate", tmp_path / "none", digits)
     assert "bundle.json is missing" in complaint("predict", tmp_path, digits)

@@ -18,17 +18,23 @@ from clearsight.core.recipe import choices, fields
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def with_recipe_flags(command: Callable[..., Any], sections: Iterable[str]) -> Callable[..., Any]:
-    """The command with an option for every field of `sections`; it gets those that were given as `settings`.
+# Settings that say how data are read; the others of the data section say how a model is shown them.
+READING = (
+    *("format", "label_column", "id_column", "split_column", "limit"),
+    *("on_bad", "ignore_class", "max_pixels", "workers"),
+)
+
+
+def with_recipe_flags(command: Callable[..., Any], names: Iterable[str]) -> Callable[..., Any]:
+    """The command with an option for each named recipe field; it gets those that were given as `settings`.
 
     Values stay words here and are judged by the recipe itself, so a flag, a YAML key and a hyperparameter that arrives
     as a string are read alike.
     """
-    wanted = [(section, name, info) for section, name, info in fields() if section in set(sections)]
-    names = [name for _, name, _ in wanted]
+    wanted = [(section, name, info) for section, name, info in fields() if name in set(names)]
 
     def parsed(**given: Any) -> Any:
-        said = {name: given.pop(name) for name in names}
+        said = {name: given.pop(name) for _, name, _ in wanted}
         settings = {name: _value(name, word) for name, word in said.items() if word not in (None, [])}
         return command(**given, settings=settings)
 

@@ -79,6 +79,8 @@ def joined(world: World, device: torch.device) -> Iterator[World]:
         yield world
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # nccl gathers objects through the current device
     dist.init_process_group(backend, rank=world.rank, world_size=world.size, timeout=timedelta(minutes=30))
     try:
         yield world

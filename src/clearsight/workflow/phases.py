@@ -20,7 +20,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.data.geometry import normalise, scale_shift
 from clearsight.data.loader import Loader, LoadPlan, Order
 from clearsight.models.freeze import Frozen, freeze
-from clearsight.models.network import Network
+from clearsight.models.network import Network, parameter_groups
 from clearsight.models.runtime import Runtime, fastest
 from clearsight.training.batches import Batches, Features, Pictures
 from clearsight.training.checkpoint import frozen_digest
@@ -107,7 +107,7 @@ def _phase(setting: Setting, name: str, freezing: str, epochs: int, backbone_fac
 
     def enter() -> Sequence[ParameterGroup]:
         freeze(network, freezing)
-        return parameter_groups(network, backbone_factor)
+        return _groups(network, backbone_factor)
 
     def train_mode() -> None:
         model.train()
@@ -125,14 +125,10 @@ def _phase(setting: Setting, name: str, freezing: str, epochs: int, backbone_fac
     )
 
 
-def parameter_groups(network: Network, backbone_factor: float) -> list[ParameterGroup]:
-    """Head and backbone, each in weights that decay and biases and norms that do not."""
-    groups: list[ParameterGroup] = []
-    for params, factor in ((network.backbone_parameters(), backbone_factor), (network.head_parameters(), 1.0)):
-        several = [p for p in params if p.requires_grad]
-        groups.append({"params": [p for p in several if p.ndim > 1], "weight_decay": 1.0, "lr_factor": factor})
-        groups.append({"params": [p for p in several if p.ndim <= 1], "weight_decay": 0.0, "lr_factor": factor})
-    return groups
+def _groups(network: Network, backbone_factor: float) -> list[ParameterGroup]:
+    """Backbone and head, each in weights that decay and biases and norms that do not."""
+    parts = ((network.prefix(len(network.stages)), backbone_factor), (network.head, 1.0))
+    return [{**group, "lr_factor": factor} for part, factor in parts for group in parameter_groups(part, 1.0)]
 
 
 def pictures(setting: Setting, dataset: Dataset, mode: str) -> Batches:

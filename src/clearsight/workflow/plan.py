@@ -23,7 +23,7 @@ def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:
     parameters = list(network.model.parameters())
     return Plan(
         model=network.name,
-        weights=network.weights,
+        weights=network.weights.partition(";")[0],  # the rest, mean and std, stands in the line of the input
         parameters=sum(p.numel() for p in parameters),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         classes=len(data.classes),

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clearsight.cli.recipe_flags import with_recipe_flags
+from clearsight.cli.options import AsJson
+from clearsight.cli.recipe_flags import READING, with_recipe_flags
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -25,9 +26,7 @@ def data(
     path: Annotated[str, typer.Argument(help="folder, archive, table or HDF5 file", show_default=False)],
     html: Annotated[Path | None, typer.Option(help="write a page with thumbnails to this file")] = None,
     seed: Annotated[int, typer.Option(help="decides splits and samples that the data do not fix")] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the result as JSON, everything else to stderr")
-    ] = False,
+    as_json: AsJson = False,
     *,
     settings: dict[str, Any],
 ) -> int:
@@ -70,4 +69,4 @@ def audit_lines(found: dict[str, Any]) -> list[str]:
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(with_recipe_flags(data, ("data",)))
+app.command(epilog=EPILOG)(with_recipe_flags(data, (*READING, "image_size", "valid_fraction", "test_fraction")))

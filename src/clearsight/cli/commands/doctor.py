@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from clearsight.cli.options import AsJson
 from clearsight.cli.terminal import Terminal
 
 
 def doctor(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the result as JSON, everything else to stderr")
-    ] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Check this machine: versions, devices, threads, disk, shared memory, extras, weights; advice for each problem."""
     from clearsight.workflow.doctor import doctor as check

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clearsight.cli.recipe_flags import with_recipe_flags
+from clearsight.cli.options import AsJson, Model
+from clearsight.cli.recipe_flags import READING, with_recipe_flags
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -22,16 +23,14 @@ EPILOG = """Examples:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="run folder, bundle folder or packed bundle", show_default=False)],
+    model: Model,
     data_path: Annotated[str, typer.Argument(metavar="DATA", help="labelled pictures", show_default=False)],
     split: Annotated[
         str | None, typer.Option(help="train, valid or test \\[default: test, or all of a bare folder]")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="write predictions.csv and metrics.json into this folder")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the result as JSON, everything else to stderr")
-    ] = False,
+    as_json: AsJson = False,
     *,
     settings: dict[str, Any],
 ) -> int:
@@ -83,4 +82,4 @@ def evaluation_lines(found: dict[str, Any]) -> list[str]:
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(with_recipe_flags(evaluate, ("data",)))
+app.command(epilog=EPILOG)(with_recipe_flags(evaluate, READING))

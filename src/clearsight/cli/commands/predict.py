@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clearsight.cli.options import AsJson, Model
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -18,14 +18,12 @@ EPILOG = """Examples:
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="run folder, bundle folder or packed bundle", show_default=False)],
+    model: Model,
     paths: Annotated[list[str], typer.Argument(help="pictures, folders, globs", show_default=False)],
     top: Annotated[int, typer.Option(help="classes listed per picture", min=1)] = 5,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
     max_pixels: Annotated[int, typer.Option(help="refuse pictures with more pixels than this", min=1)] = 50_000_000,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the result as JSON, everything else to stderr")
-    ] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Classify pictures. One that cannot be read gets its reason instead of an answer; exit code 2 if all are so."""
     from clearsight.workflow.predict import predict as classify

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clearsight.cli.options import Model
 from clearsight.core.bundle import Bundle
 
 EPILOG = """Examples:
@@ -19,7 +19,7 @@ EPILOG = """Examples:
 
 
 def serve(
-    model: Annotated[Path, typer.Argument(help="run folder, bundle folder or packed bundle", show_default=False)],
+    model: Model,
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 lets other machines in")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one", min=0, max=65535)] = 8080,
     runtime: Annotated[str, typer.Option(help="onnxruntime or openvino")] = "onnxruntime",

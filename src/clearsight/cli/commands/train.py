@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from clearsight.cli.options import AsJson
 from clearsight.cli.recipe_flags import with_recipe_flags
 from clearsight.cli.terminal import Terminal, TrainingView
 from clearsight.core.errors import BadChoice, BadValue
-from clearsight.core.recipe import Recipe
+from clearsight.core.recipe import Recipe, fields
 from clearsight.core.run import Run, RunStatus
 
 EPILOG = """Examples:
@@ -37,9 +38,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="the run's own folder \\[default: runs/<data>-<n>]")] = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with settings; flags win over it")] = None,
     resume: Annotated[Path | None, typer.Option(help="go on with the run in this folder")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the result as JSON, everything else to stderr")
-    ] = False,
+    as_json: AsJson = False,
     *,
     settings: dict[str, Any],
 ) -> int:
@@ -126,4 +125,4 @@ def _free(data: str) -> Path:
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(with_recipe_flags(train, ("data", "model", "optim", "train")))
+app.command(epilog=EPILOG)(with_recipe_flags(train, [name for _, name, _ in fields()]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ def doctor(places: Places, folder: Path, environ_threads: str | None = None) -> 
         weights=[_weights(folder) for folder in places.weights],
         advice=[],
     )
-    checkup.advice.extend(_advice(checkup, environ_threads))
-    return checkup
+    gpu = Path("/dev/nvidia0").exists()
+    return replace(checkup, advice=advice(checkup, environ_threads, gpu_in_machine=gpu))
 
 
 def _existing(path: Path) -> Path:
@@ -79,7 +79,8 @@ def _weights(folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "exists": folder.is_dir(), "files": found}
 
 
-def _advice(found: Checkup, environ_threads: str | None) -> list[str]:
+def advice(found: Checkup, environ_threads: str | None, *, gpu_in_machine: bool) -> list[str]:
+    """One line for each problem; environ_threads: what $OMP_NUM_THREADS says."""
     lines = []
     if found.threads["torch"] > found.threads["cores"]:
         asked = f" (OMP_NUM_THREADS={environ_threads})" if environ_threads else ""
@@ -89,8 +90,8 @@ def _advice(found: Checkup, environ_threads: str | None) -> list[str]:
         )
     for place, free in found.disk.items():
         if free < _LITTLE_DISK:
-            what = "in this folder" if place == "here" else f"under {found.cache}"
-            lines.append(f"Only {free / 2**30:.1f} GiB of disk are free {what}: free some before long runs.")
+            what = "in this folder: free some" if place == "here" else f"under {found.cache}: set CLEARSIGHT_CACHE"
+            lines.append(f"Only {free / 2**30:.1f} GiB of disk are free {what} before long runs.")
     if found.shared_memory is not None and found.shared_memory < _LITTLE_SHARED:
         lines.append(
             f"Only {found.shared_memory / 2**20:.0f} MiB of shared memory are free: start the container with "
@@ -101,6 +102,6 @@ def _advice(found: Checkup, environ_threads: str | None) -> list[str]:
     if not any(place["files"] for place in found.weights):
         folders = " or ".join(place["folder"] for place in found.weights)
         lines.append(f"No pretrained weights on disk: offline, pass --weights FILE or put files into {folders}.")
-    if len(found.devices) == 1 and Path("/dev/nvidia0").exists():
+    if gpu_in_machine and found.devices == ["cpu"]:
         lines.append("There is an NVIDIA device but torch cannot use it: check the driver with nvidia-smi.")
     return lines

@@ -1,0 +1,62 @@
+"""The check-up gives facts, and advice only where something is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from clearsight.workflow.doctor import Checkup, advice, doctor
+from clearsight.workflow.places import Places
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Checkup:
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "resnet18.safetensors").write_bytes(b"")
+    (folder / "notes.txt").write_bytes(b"")
+    return doctor(Places(cache=folder / "not" / "there", weights=(folder, folder / "none")), folder)
+
+
+def healthy(found: Checkup) -> Checkup:
+    """The same machine with nothing to complain about."""
+    return replace(
+        found,
+        threads={"cores": 4, "torch": 4},
+        disk={"here": 1 << 40, "cache": 1 << 40},
+        shared_memory=1 << 30,
+        extras=dict.fromkeys(found.extras, "1.0"),
+    )
+
+
+def test_facts_are_plain_json(found: Checkup) -> None:
+    assert json.loads(json.dumps(found.to_json())) == found.to_json()
+    assert "cpu" in found.devices
+    assert found.weights[0]["files"] == ["resnet18.safetensors"]
+    assert found.weights[1] == {"folder": found.weights[1]["folder"], "exists": False, "files": []}
+
+
+def test_a_healthy_machine_gets_no_advice(found: Checkup) -> None:
+    assert advice(healthy(found), None, gpu_in_machine=False) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"threads": {"cores": 2, "torch": 16}}, "OMP_NUM_THREADS=2"),
+        ({"disk": {"here": 1 << 20, "cache": 1 << 40}}, "free in this folder"),
+        ({"disk": {"here": 1 << 40, "cache": 1 << 20}}, "CLEARSIGHT_CACHE"),
+        ({"shared_memory": 64 << 20}, "--shm-size"),
+        ({"extras": {"openvino": None}}, "clearsight[openvino]"),
+        ({"weights": [{"folder": "/w", "exists": True, "files": []}]}, "--weights FILE or put files into /w"),
+    ],
+)
+def test_one_line_for_each_problem(found: Checkup, change: dict[str, object], sentence: str) -> None:
+    (line,) = advice(replace(healthy(found), **change), None, gpu_in_machine=False)  # type: ignore[arg-type]
+    assert sentence in line
+
+
+def test_a_gpu_that_torch_cannot_use_is_said(found: Checkup) -> None:
+    (line,) = advice(replace(healthy(found), devices=["cpu"]), None, gpu_in_machine=True)
+    assert "nvidia-smi" in line

@@ -15,6 +15,14 @@ def network() -> Network:
     return build(ModelSpec(model="tiny", classes=3))
 
 
+def test_the_first_of_two_phases_has_a_rate_of_its_own(network: Network) -> None:
+    found = settled(Recipe().replace(head_epochs=2), network, 640)
+    assert (found.optim.lr, found.optim.head_lr) == (1e-3, 5e-3)  # 40 steps for a new head
+    assert settled(Recipe().replace(head_epochs=2, lr=1e-4), network, 640).optim.head_lr == 1e-4
+    assert settled(Recipe().replace(head_epochs=2, head_lr=0.1), network, 640).optim.head_lr == 0.1
+    assert settled(Recipe(), network, 640).optim.head_lr is None
+
+
 @pytest.mark.parametrize(
     ("said", "pictures", "epochs", "lr"),
     [

@@ -106,6 +106,9 @@ class OptimSection(Section):
     gamma: float = knob(0.1, "step schedule: factor at each drop", above=0, below=1)
     clip_grad: float | None = knob(None, "clip the gradient's L2 norm to this", above=0)
     accumulate: int = knob(1, "batches per optimizer step", low=1)
+    head_lr: float | None = knob(
+        None, "first phase: peak learning rate [default: lr, and up to 0.005 in few steps]", above=0, high=10, log=True
+    )
     backbone_lr_factor: float = knob(0.1, "second phase: backbone rate = lr x this", above=0, high=1)
 
     @property

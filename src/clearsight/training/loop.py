@@ -150,20 +150,19 @@ class Training:
 
     def _epoch(self, phase: Phase, model: nn.Module, total: int) -> str:
         began, waited, before = time.monotonic(), 0.0, self.at.samples
-        at, accumulate = self.at, self.job.recipe.optim.accumulate
+        at, how = self.at, self.job.recipe
         batches = phase.train.epoch(at.epoch, at.batch)
         while True:
             asked = time.monotonic()
-            window = list(islice(batches, accumulate))
+            window = list(islice(batches, how.optim.accumulate))
             if not window:
                 break
             data_seconds = time.monotonic() - asked
             waited += data_seconds
-            self.lr = rate(at.phase_step, total, self._steps(phase), self.job.recipe.optim)
-            self._step(model, window, data_seconds, asked)
+            self._step(model, window, rate(at.phase_step, total, self._steps(phase), how.optim), data_seconds, asked)
             ended = self._read_losses() or self._stop_reason()
             if not ended and at.batch < phase.train.steps:
-                ended = self._save_if_due(self.job.recipe.train.checkpoint_every)
+                ended = self._save_if_due(how.train.checkpoint_every)
             if ended:
                 return self._read_losses(now=True) or ended
         if ended := self._read_losses(now=True):
@@ -173,12 +172,13 @@ class Training:
         self._end_epoch(phase, began, waited / max(seconds, 1e-9), (at.samples - before) / max(seconds, 1e-9))
         return ""
 
-    def _step(self, model: nn.Module, window: list[Batch], waited: float, began: float) -> None:
+    def _step(self, model: nn.Module, window: list[Batch], lr: float, waited: float, began: float) -> None:
         job, at, optimizer = self.job, self.at, self.optimizer
         assert optimizer is not None
         how = job.recipe
         rng = _generator(how.train.seed, job.world.rank, at.step)
-        set_rate(optimizer, self.lr)
+        set_rate(optimizer, lr)
+        self.lr = optimizer.param_groups[-1]["lr"]  # that of the head, which may have a factor of its own
         optimizer.zero_grad(set_to_none=True)
         parts, right = [], torch.zeros((), device=job.device)
         for batch in window:

@@ -13,7 +13,7 @@ _HEAD_RATES = (1e-3, 5e-3)
 
 
 def settled(recipe: Recipe, network: Network, pictures: int, processes: int = 1) -> Recipe:
-    """The recipe with `epochs` and `lr` filled in where nothing was said; `pictures` is the size of the train split.
+    """The recipe with `epochs`, `lr` and `head_lr` filled in where nothing was said; pictures: of the train split.
 
     Adam moves a weight by about the rate in each step, whatever the gradient's size, so a run can carry it no further
     than rate x steps (half of that under a cosine). A new head starts near zero and has to grow: with few steps at
@@ -22,14 +22,24 @@ def settled(recipe: Recipe, network: Network, pictures: int, processes: int = 1)
     """
     head_only = freeze(network, recipe.model.freeze).cut == len(network.stages)
     changes: dict[str, object] = {}
+    batch = recipe.train.batch_size * recipe.optim.accumulate * processes
+    steps = -(-pictures // batch)  # of an epoch
     if recipe.train.epochs is None:
         cached = head_only and not uncacheable(recipe, len(network.stages))
         changes["epochs"] = _HEAD_EPOCHS if cached else recipe.train.passes
     if recipe.optim.lr is None:
         changes["lr"] = recipe.optim.peak
-        if head_only and recipe.optim.optimizer != "sgd":
-            batch = recipe.train.batch_size * recipe.optim.accumulate * processes
-            steps = recipe.replace(**changes).train.passes * -(-pictures // batch)
-            low, high = _HEAD_RATES
-            changes["lr"] = float(f"{min(high, max(low, _HEAD_REACH / steps)):.2g}")
+        if head_only:
+            changes["lr"] = _head_rate(recipe, recipe.replace(**changes).train.passes * steps)
+    if recipe.optim.head_lr is None and recipe.train.head_epochs and not head_only:
+        said = recipe.optim.lr is not None
+        changes["head_lr"] = recipe.optim.lr if said else _head_rate(recipe, recipe.train.head_epochs * steps)
     return recipe.replace(**changes) if changes else recipe
+
+
+def _head_rate(recipe: Recipe, steps: int) -> float:
+    """The peak rate for a new head that has so many steps."""
+    if recipe.optim.optimizer == "sgd":
+        return recipe.optim.peak
+    low, high = _HEAD_RATES
+    return float(f"{min(high, max(low, _HEAD_REACH / steps)):.2g}")

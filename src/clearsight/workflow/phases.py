@@ -70,12 +70,13 @@ def build_phases(setting: Setting) -> list[Phase]:
     everything = wanted.cut == len(setting.network.stages)
     phases = []
     if head_epochs and not everything:
-        phases.append(_phase(setting, "head", "backbone", head_epochs, 1.0))
+        rate = how.optim.head_lr or how.optim.peak
+        phases.append(_phase(setting, "head", "backbone", head_epochs, head_factor=rate / how.optim.peak))
     rest = how.train.passes - sum(phase.epochs for phase in phases)
     if rest:
         name = "head" if everything else "all" if not wanted.cut else f"from {setting.network.stages[wanted.cut].name}"
         factor = how.optim.backbone_lr_factor if phases else 1.0
-        phases.append(_phase(setting, name, how.model.freeze, rest, factor))
+        phases.append(_phase(setting, name, how.model.freeze, rest, backbone_factor=factor))
     return phases
 
 
@@ -92,7 +93,9 @@ def uncacheable(recipe: Recipe, cut: int) -> str:
     return ""
 
 
-def _phase(setting: Setting, name: str, freezing: str, epochs: int, backbone_factor: float) -> Phase:
+def _phase(
+    setting: Setting, name: str, freezing: str, epochs: int, *, backbone_factor: float = 1.0, head_factor: float = 1.0
+) -> Phase:
     network = setting.network
     frozen = freeze(network, freezing)
     cached = not uncacheable(setting.recipe, frozen.cut)
@@ -107,7 +110,7 @@ def _phase(setting: Setting, name: str, freezing: str, epochs: int, backbone_fac
 
     def enter() -> Sequence[ParameterGroup]:
         freeze(network, freezing)
-        return _groups(network, backbone_factor)
+        return _groups(network, backbone_factor, head_factor)
 
     def train_mode() -> None:
         model.train()
@@ -125,9 +128,9 @@ def _phase(setting: Setting, name: str, freezing: str, epochs: int, backbone_fac
     )
 
 
-def _groups(network: Network, backbone_factor: float) -> list[ParameterGroup]:
+def _groups(network: Network, backbone_factor: float, head_factor: float) -> list[ParameterGroup]:
     """Backbone and head, each in weights that decay and biases and norms that do not."""
-    parts = ((network.prefix(len(network.stages)), backbone_factor), (network.head, 1.0))
+    parts = ((network.prefix(len(network.stages)), backbone_factor), (network.head, head_factor))
     return [{**group, "lr_factor": factor} for part, factor in parts for group in parameter_groups(part, 1.0)]
 
 

@@ -24,7 +24,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "dog-breeds, frozen, balanced": ("dog-breeds", (*FROZEN, "--class-weights", "balanced")),
     "isic-2024, frozen": ("isic-2024", (*FROZEN, "--label-column", "target", "--monitor", "roc_auc")),
     "cifar-10, frozen": ("cifar-10/cifar-10-batches-py", FROZEN),
-    "intel-scenes, head then all": ("intel-scenes", ("--head-epochs", "2", "--epochs", "8")),
+    "intel-scenes, head then all": ("intel-scenes", ("--head-epochs", "2", "--epochs", "8", "--augment", "light")),
 }
 
 

@@ -28,7 +28,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def train(data: str, flags: tuple[str, ...], seed: int) -> dict[str, object]:
+def train(data: str, flags: tuple[str, ...], seed: int) -> dict[str, float]:
     """The result of one `clearsight train --json`, and how many pictures it was measured on."""
     weights = shared() / "weights" / "mobilenetv2_100_imagenet.safetensors"
     with tempfile.TemporaryDirectory() as folder:
@@ -52,13 +52,13 @@ def main() -> None:
             continue
         found = [train(data, flags, seed) for seed in range(args.repeats)]
         first = found[0]
-        low, high = wilson(round(float(first["accuracy"]) * int(first["n"])), int(first["n"]))  # type: ignore[call-overload]
-        line = f"{name}: accuracy {spread([float(one['accuracy']) for one in found], 4)}"  # type: ignore[arg-type]
+        low, high = wilson(round(first["accuracy"] * first["n"]), int(first["n"]))
+        line = f"{name}: accuracy {spread([one['accuracy'] for one in found], 4)}"
         line += f", seed 0 in {low:.3f} to {high:.3f} of {first['n']}"
         for score in ("macro_f1", "roc_auc"):
             if score in first:
-                line += f", {score} {spread([float(one[score]) for one in found], 4)}"  # type: ignore[arg-type]
-        print(f"{line}, {spread([float(one['seconds']) for one in found])} s", flush=True)  # type: ignore[arg-type]
+                line += f", {score} {spread([one[score] for one in found], 4)}"
+        print(f"{line}, {spread([one['seconds'] for one in found])} s", flush=True)
 
 
 if __name__ == "__main__":

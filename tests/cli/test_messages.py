@@ -37,7 +37,11 @@ def raising(error: BaseException) -> Callable[[], object]:
         (BadValue("lr 0", "must be above 0"), 2, "error: lr 0: must be above 0.\n"),
         (Diverged("training", "the loss became nan"), 1, "the loss became nan"),
         (DiskFull("a", "no space is left"), 1, "no space is left"),
-        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "error: /root/x: Permission denied.\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "runs/locked"),
+            2,
+            "error: runs/locked: Permission denied.\n",
+        ),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
         (KeyboardInterrupt(), 130, ""),
         (RuntimeError("oops"), 1, "this is a mistake in clearsight, not yours"),

@@ -2,13 +2,15 @@
 
 import pytest
 
-from clearsight.core.run import Silent, StepRecord
+from clearsight.core.run import RunStatus, Silent, StepRecord
 from clearsight.training.announcer import Announcer
 
 STEP = StepRecord(step=1, epoch=1, mode="train", scalars={"loss": 1.0})
 
 
 class Breaking(Silent):
+    """Fails at each step and at the end."""
+
     def __init__(self, vital: bool) -> None:
         self.vital, self.calls = vital, 0
 
@@ -16,10 +18,24 @@ class Breaking(Silent):
         self.calls += 1
         raise OSError("disk gone")
 
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        raise OSError("disk gone")
+
 
 def test_a_vital_observer_stops_the_run() -> None:
     with pytest.raises(OSError, match="disk gone"):
         Announcer([Breaking(vital=True)]).step(STEP)
+
+
+def test_the_end_is_told_to_all_and_not_even_there_a_lesser_observer_stops_the_run() -> None:
+    told = []
+
+    class Listening(Silent):
+        def on_end(self, status: RunStatus, reason: str) -> None:
+            told.append((status, reason))
+
+    Announcer([Breaking(vital=False), Listening()]).end(RunStatus.FAILED, "disk gone")
+    assert told == [(RunStatus.FAILED, "disk gone")]
 
 
 def test_another_one_is_left_out_and_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from clearsight.core.run import EpochRecord, Observer, StepRecord
+from clearsight.core.run import EpochRecord, Observer, Plan, RunStatus, StepRecord
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +17,14 @@ class Announcer:
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = list(observers)
         self.failures: list[str] = []
+
+    def plan(self, plan: Plan) -> None:
+        """Announce what is about to be done."""
+        self._tell(lambda observer: observer.on_plan(plan))
+
+    def end(self, status: RunStatus, reason: str) -> None:
+        """Announce how the run ended."""
+        self._tell(lambda observer: observer.on_end(status, reason))
 
     def step(self, record: StepRecord) -> None:
         """Announce a finished optimizer step."""

@@ -19,6 +19,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import MetricsWriter, Observer, Run, RunStatus
 from clearsight.data.scan import Scan, apply
 from clearsight.models.bundle import save as save_bundle
+from clearsight.training.announcer import Announcer
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
 from clearsight.training.job import Job, Outcome, Phase
@@ -116,11 +117,10 @@ def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
     if setting.world.leads:
         writer = MetricsWriter(run.path / "metrics.jsonl", last_step=checkpoints.last_step())
         observers = [writer, LogWriter(run.path / "log.txt"), *around.observers]
+    announcer = Announcer(observers)
     try:
         phases = build_phases(setting)
-        plan = make_plan(setting, phases)
-        for observer in observers:
-            observer.on_plan(plan)
+        announcer.plan(make_plan(setting, phases))
         with stop.listening():
             job = _job(setting, phases, checkpoints, observers, stop)
             outcome = train_loop(job, resume=checkpoints.newest.exists())
@@ -128,16 +128,17 @@ def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
     except BaseException as error:
         if setting.world.leads:
             _note_failure(run, error)
+        announcer.end(run.status, run.reason)
         raise
-    for observer in observers:
-        observer.on_end(run.status, run.reason)
+    announcer.end(run.status, run.reason)
     return run
 
 
 def _note_failure(run: Run, error: BaseException) -> None:
-    stopped = isinstance(error, KeyboardInterrupt)
+    run.status = RunStatus.INTERRUPTED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
+    run.reason = str(error) or type(error).__name__
     with suppress(DiskFull):  # the error on its way says so already
-        run.finish(RunStatus.INTERRUPTED if stopped else RunStatus.FAILED, str(error) or type(error).__name__)
+        run.save()
 
 
 def _job(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.walks.commands import answer, complaint, run
+from tests.walks.commands import CLEARSIGHT, answer, complaint, run
 
 GIGABYTE = 1 << 30
 
@@ -120,6 +120,21 @@ def test_the_endpoint_refuses_with_400_and_keeps_answering(shared: Path, model: 
             assert status in wanted, (name, status)
         assert post(url, b"x" * (21 << 20), "image/jpeg") == 413
         assert post(url, b"hello", "text/plain") == 415
+
+
+def test_the_endpoint_stays_below_a_gigabyte(shared: Path, model: Path, manifest: dict[str, str]) -> None:
+    start = [*CLEARSIGHT, "serve", str(model), "--port", "0"]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = next(word for word in server.stdout.readline().split() if word.startswith("http://"))
+            for name in manifest:
+                post(url, (shared / "data" / "bad-inputs" / name).read_bytes(), "application/octet-stream")
+            status = Path(f"/proc/{server.pid}/status").read_text().split()
+        finally:
+            server.terminate()
+            server.stdout.read()
+    assert int(status[status.index("VmHWM:") + 1]) * 1024 < GIGABYTE
 
 
 def test_an_unreadable_file_is_reported_too(model: Path, tmp_path: Path) -> None:

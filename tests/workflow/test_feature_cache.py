@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
+from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.fit import fit
 from clearsight.workflow.places import Places
-from clearsight.workflow.running import Circumstances
 
 BASE = Recipe().replace(limit=120, image_size=96, batch_size=16, epochs=2, lr=1e-3, threads=1, workers=1)
 
@@ -66,7 +66,7 @@ def test_a_second_run_reads_the_features_of_the_first(
     def never(*_: object) -> None:
         raise AssertionError("the frozen part was computed again")
 
-    monkeypatch.setattr("clearsight.workflow.phases.fastest", never)
+    monkeypatch.setattr("clearsight.workflow.feature_batches.fastest", never)
     again = trained(scenes, tmp_path / "again", **settings)
     assert losses(again) == losses(first)
     other = trained(scenes, tmp_path / "other", **settings, weight_decay=0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clearsight.core.recipe import Recipe
 from clearsight.models.freeze import freeze
 from clearsight.models.network import Network
-from clearsight.workflow.phases import uncacheable
+from clearsight.workflow.feature_batches import uncacheable
 
 _HEAD_EPOCHS = 30  # of a head on cached features, where an epoch costs milliseconds
 _HEAD_REACH = 0.6  # lr x steps

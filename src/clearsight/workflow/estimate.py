@@ -10,7 +10,7 @@ from contextlib import nullcontext
 import torch
 
 from clearsight.training.job import Phase
-from clearsight.workflow.phases import Setting
+from clearsight.workflow.setting import Setting
 
 _PROBE = 4  # pictures: enough to be past fixed costs, few enough not to be felt
 _FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice the forward pass

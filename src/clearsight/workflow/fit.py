@@ -9,8 +9,9 @@ from clearsight.core.errors import NotResumable
 from clearsight.core.machine import versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
+from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.network import weights_path
-from clearsight.workflow.running import Circumstances, carry_out, data_facts, hardware_facts, prepare, process
+from clearsight.workflow.running import carry_out, data_facts, hardware_facts, prepare, process
 
 
 def fit(

@@ -9,8 +9,9 @@ import numpy as np
 from clearsight.core.run import Plan
 from clearsight.training.job import Phase
 from clearsight.workflow.estimate import estimate
+from clearsight.workflow.feature_batches import uncacheable
 from clearsight.workflow.opening import workers
-from clearsight.workflow.phases import Setting, uncacheable
+from clearsight.workflow.setting import Setting
 
 
 def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:

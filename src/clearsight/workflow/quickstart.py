@@ -17,8 +17,8 @@ from clearsight.core.files import write_json
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.audit import Audited, audit
+from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.fit import fit
-from clearsight.workflow.running import Circumstances
 from clearsight.workflow.serve import Serving, serving
 
 BASE = Recipe().replace(

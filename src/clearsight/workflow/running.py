@@ -2,59 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from clearsight.core.bundle import Bundle
 from clearsight.core.dataset import Dataset
 from clearsight.core.errors import BadData, BadValue, DiskFull
-from clearsight.core.machine import hardware, versions
+from clearsight.core.machine import hardware
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import MetricsWriter, Observer, Run, RunStatus
 from clearsight.data.scan import Scan, apply
-from clearsight.models.bundle import save as save_bundle
 from clearsight.training.announcer import Announcer
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
-from clearsight.training.job import Job, Outcome, Phase
+from clearsight.training.job import Job, Phase
 from clearsight.training.loop import train as train_loop
 from clearsight.training.loss import balanced_weights
-from clearsight.training.metrics import fit_temperature
-from clearsight.training.scoring import outputs
 from clearsight.training.stop import Stop
 from clearsight.training.world import World, joined
+from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.defaults import settled
-from clearsight.workflow.evaluate import measure
+from clearsight.workflow.delivery import conclude
 from clearsight.workflow.log import LogWriter
 from clearsight.workflow.network import build_network
-from clearsight.workflow.opening import Progress, listed, quiet, scanned
-from clearsight.workflow.phases import Setting, build_phases
-from clearsight.workflow.places import Places
+from clearsight.workflow.opening import listed, quiet, scanned
+from clearsight.workflow.phases import build_phases
 from clearsight.workflow.plan import make_plan
-from clearsight.workflow.report import write_report
-
-
-@dataclass(frozen=True, kw_only=True)
-class Circumstances:
-    """What is not part of a recipe: who watches, where caches lie, which process of how many this is, who asked."""
-
-    observers: Sequence[Observer] = ()
-    places: Places | None = None
-    world: World = World()  # noqa: RUF009 - a frozen value
-    progress: Progress = quiet
-    command: Sequence[str] = ()
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def kept(self) -> Places:
-        """The places that were said, or the user's own."""
-        return self.places or Places.of({})
+from clearsight.workflow.setting import Setting
 
 
 @contextmanager
@@ -124,7 +101,7 @@ def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
         with stop.listening():
             job = _job(setting, phases, checkpoints, observers, stop)
             outcome = train_loop(job, resume=checkpoints.newest.exists())
-        _conclude(run, setting, phases[-1], outcome, around.began)
+        conclude(run, setting, phases[-1], outcome, around.began)
     except BaseException as error:
         if setting.world.leads:
             _note_failure(run, error)
@@ -159,55 +136,6 @@ def _job(
         precision=setting.placement.precision,
         class_weights=weights,
     )
-
-
-def _conclude(run: Run, setting: Setting, phase: Phase, outcome: Outcome, began: float) -> None:
-    """Turn the best weights into a bundle, measure it once on the test split, write the report."""
-    run.best_epoch, run.images_per_second = outcome.best_epoch, outcome.images_per_second
-    run.scores = {"valid": dict(outcome.valid) or None, "test": None}
-    ended = outcome.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
-    if ended and outcome.best_epoch is not None:
-        temperature = _temperature(setting, phase)
-        if setting.world.leads:
-            _deliver(run, setting, temperature)
-    if setting.world.leads:
-        run.seconds += time.monotonic() - began
-        run.finish(outcome.status, outcome.reason)
-        if run.has_bundle:
-            write_report(run, setting.data)
-    setting.world.wait()
-
-
-def _deliver(run: Run, setting: Setting, temperature: float) -> None:
-    manifest = Bundle(
-        model=setting.network.name,
-        head=setting.recipe.model.head,
-        dropout=setting.recipe.model.dropout,
-        classes=setting.data.classes.names,
-        preprocess=setting.network.preprocess,
-        temperature=temperature,
-        recipe=setting.recipe.model_dump(mode="json"),
-        data=run.data,
-        scores=run.scores,
-        versions=versions(),
-    )
-    bundle = save_bundle(setting.network, manifest, run.bundle)
-    test = setting.data.split("test")
-    if len(test):
-        evaluation = measure(bundle, test, device=str(setting.placement.device), progress=setting.progress)
-        evaluation.write(run.path / "evaluation")
-        run.scores["test"] = evaluation.scores()
-        bundle.model_copy(update={"scores": run.scores}).seal(run.bundle)
-
-
-def _temperature(setting: Setting, phase: Phase) -> float:
-    """Calibration of the kept weights on the validation split; 1.0 without one."""
-    if phase.valid is None:
-        return 1.0
-    setting.network.model.eval()
-    phase.model.eval()
-    logits, labels = outputs(phase.model, phase.valid, nullcontext, setting.world)
-    return fit_temperature(logits, labels)
 
 
 def data_facts(source: Path, setting: Setting) -> dict[str, Any]:

@@ -22,10 +22,10 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="folder for data, runs and the report")] = Path("quickstart"),
 ) -> int:
     """The whole main job on handwritten digits: look, tune, train, evaluate, report, serve, ask, stop."""
+    from clearsight.workflow.circumstances import Circumstances
     from clearsight.workflow.places import Places
     from clearsight.workflow.quickstart import Steps
     from clearsight.workflow.quickstart import quickstart as run_all
-    from clearsight.workflow.running import Circumstances
 
     began, terminal = time.monotonic(), Terminal(as_json=False)
     around = Circumstances(

@@ -43,10 +43,10 @@ def train(
     settings: dict[str, Any],
 ) -> int:
     """Train a classifier: look at the data, plan, train, evaluate once on the test split, write bundle and report."""
+    from clearsight.workflow.circumstances import Circumstances
     from clearsight.workflow.fit import fit
     from clearsight.workflow.fit import resume as go_on
     from clearsight.workflow.places import Places
-    from clearsight.workflow.running import Circumstances
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():

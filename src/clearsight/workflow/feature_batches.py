@@ -1,0 +1,94 @@
+"""Batches of features: what is frozen, computed once, in the order in which the pictures would have come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clearsight.core.dataset import Dataset
+from clearsight.core.preprocess import PRESETS
+from clearsight.core.recipe import Recipe
+from clearsight.data.geometry import normalise
+from clearsight.data.loader import Loader
+from clearsight.models.freeze import Frozen
+from clearsight.models.runtime import Runtime, fastest
+from clearsight.training.batches import Batches, Features
+from clearsight.training.checkpoint import frozen_digest
+from clearsight.training.features import FeatureKey, FeaturePass, cached_features
+from clearsight.workflow.picture_batches import load_plan
+from clearsight.workflow.setting import Setting
+
+
+def uncacheable(recipe: Recipe, cut: int) -> str:
+    """Why the frozen part cannot be computed once, or ""."""
+    if not recipe.train.feature_cache:
+        return "switched off"
+    if not cut:
+        return "nothing is frozen"
+    if recipe.train.mixup or recipe.train.cutmix:
+        return "mixup and cutmix change the pictures before the frozen part"
+    if PRESETS[recipe.data.augment].random and recipe.train.views == 1:
+        return "augmentation changes the pictures; --views K keeps K augmented views of each"
+    return ""
+
+
+def feature_batches(setting: Setting, frozen: Frozen) -> tuple[Batches, Batches | None]:
+    """Training and validation features behind the frozen stages, from the cache or computed now."""
+    runner = _Prefix(setting, frozen)
+    train = _features(setting, setting.train, "train", runner)
+    valid = _features(setting, setting.valid, "eval", runner) if len(setting.valid) else None
+    return train, valid
+
+
+def _features(setting: Setting, dataset: Dataset, mode: str, runner: _Prefix) -> Features:
+    how = setting.recipe
+    augmented = mode == "train" and setting.augment.random
+    views = how.train.views if augmented else 1
+    plan = load_plan(setting, mode)
+    key = FeatureKey(
+        pictures=hashlib.sha256("\n".join(s.digest or s.id for s in dataset.samples).encode()).hexdigest(),
+        weights=runner.digest,
+        preprocess=json.dumps(setting.network.preprocess.model_dump(exclude={"source"})),
+        cut=runner.cut,
+        augment=f"{how.train.seed} {setting.augment.model_dump_json()}" if augmented else "",
+        views=views,
+    )
+    whole = replace(plan, order="sequential", rank=0, world=1, memory_bytes=0, batch_size=32)
+    loader = Loader(dataset, setting.network.preprocess, whole)
+
+    def view(number: int) -> Any:
+        return (normalise(b.images, setting.network.preprocess) for b in loader.epoch(number + 1))
+
+    label = f"features of {mode if mode == 'train' else 'valid'}"
+    how_computed = FeaturePass(len(dataset), views, runner, view, partial(setting.progress, label))
+    if setting.world.leads:  # one process computes, all read
+        cached_features(setting.places.cache / "features", key, how_computed)
+    setting.world.wait()
+    stored = cached_features(setting.places.cache / "features", key, how_computed)
+    order = Loader(dataset, setting.network.preprocess, plan).order
+    device = setting.placement.device
+    tensor = torch.from_numpy(np.asarray(stored)).to(device)
+    return Features(tensor, dataset.labels(), tuple(s.id for s in dataset.samples), order, how.train.batch_size)
+
+
+class _Prefix:
+    """The frozen part in its fastest form, made when the first picture has to go through it."""
+
+    def __init__(self, setting: Setting, frozen: Frozen) -> None:
+        network = setting.network
+        self._prefix, self._threads = network.prefix(frozen.cut), setting.placement.threads
+        self._run: Runtime | None = None
+        self.cut = network.stages[frozen.cut - 1].name
+        self.digest = f"{network.name} {frozen_digest(self._prefix, {})}"
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if self._run is None:
+            self._run = fastest(self._prefix, images[:2], self._threads)
+        return self._run(images)

@@ -1,0 +1,44 @@
+"""Batches of pictures: the data room's loader, made into what the training loop takes."""
+
+from __future__ import annotations
+
+from clearsight.core.dataset import Dataset
+from clearsight.core.preprocess import Augment
+from clearsight.data.geometry import scale_shift
+from clearsight.data.loader import Loader, LoadPlan, Order
+from clearsight.training.batches import Batches, Pictures
+from clearsight.training.world import World
+from clearsight.workflow.opening import workers
+from clearsight.workflow.setting import Setting
+
+
+def pictures(setting: Setting, dataset: Dataset, mode: str) -> Batches:
+    """Batches of pictures, augmented and shuffled for training, in order for evaluation."""
+    shift = scale_shift(setting.network.preprocess)
+    loader = Loader(dataset, setting.network.preprocess, load_plan(setting, mode))
+    return Pictures(loader, shift, setting.placement.device, setting.placement.memory_format)
+
+
+def load_plan(setting: Setting, mode: str) -> LoadPlan:
+    """How pictures of a split are drawn in mode "train" or "eval"."""
+    how = setting.recipe
+    training = mode == "train"
+    shuffle: Order = "balanced" if how.data.sampling == "balanced" else "shuffled"
+    return LoadPlan(
+        batch_size=how.train.batch_size,
+        augment=setting.augment if training else Augment(),
+        order=shuffle if training else "sequential",
+        seed=how.train.seed,
+        workers=workers(how.data),
+        max_pixels=how.data.max_pixels,
+        rank=setting.world.rank,
+        world=setting.world.size,
+        memory_bytes=_memory_for_pixels(setting.world),
+    )
+
+
+def _memory_for_pixels(world: World) -> int:
+    """A quarter of the memory that is free now, over the processes of this job."""
+    import psutil
+
+    return int(psutil.virtual_memory().available // 4 // world.size)

@@ -1,0 +1,44 @@
+"""What every part of a run is given: the network, the data, the recipe, and where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from clearsight.core.dataset import Dataset
+from clearsight.core.preprocess import PRESETS, Augment
+from clearsight.core.recipe import Recipe
+from clearsight.models.network import Network
+from clearsight.training.device import Placement
+from clearsight.training.world import World
+from clearsight.workflow.opening import Progress
+from clearsight.workflow.places import Places
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every phase of a run has in common."""
+
+    network: Network
+    recipe: Recipe
+    data: Dataset
+    placement: Placement
+    world: World
+    places: Places
+    progress: Progress
+    small: int = 0  # training pictures whose shorter side is below the network's input
+
+    @cached_property
+    def train(self) -> Dataset:
+        """The training split."""
+        return self.data.split("train")
+
+    @cached_property
+    def valid(self) -> Dataset:
+        """The validation split, which may be empty."""
+        return self.data.split("valid")
+
+    @property
+    def augment(self) -> Augment:
+        """The recipe's augmentation preset."""
+        return PRESETS[self.recipe.data.augment]

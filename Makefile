@@ -42,8 +42,9 @@ format: $(READY)  ## rewrite the code in the house format
 bench: $(READY)  ## run every benchmark and print its result (minutes)
 	@for b in startup real_data frozen_epochs; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
-docs: $(READY)  ## write docs/settings.md from the recipe
+docs: $(READY)  ## write docs/settings.md and docs/rules.md from what they describe
 	@$(BIN)/python docs/settings.py > docs/settings.md
+	@$(BIN)/python docs/rules.py > docs/rules.md
 
 lock: $(READY)  ## resolve the newest versions again into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

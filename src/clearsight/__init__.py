@@ -13,20 +13,34 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from clearsight.core.bundle import Bundle as Bundle
     from clearsight.core.errors import ClearsightError as ClearsightError
+    from clearsight.core.finding import Finding as Finding
     from clearsight.core.recipe import Recipe as Recipe
+    from clearsight.core.rule import Needs as Needs
+    from clearsight.core.rule import Rule as Rule
+    from clearsight.core.rule import knob as knob
     from clearsight.core.run import Run as Run
+    from clearsight.debugger.hook import Hook as Hook
+    from clearsight.workflow.debug import debug as debug
     from clearsight.workflow.evaluate import evaluate as evaluate
     from clearsight.workflow.fit import fit as train  # noqa: F401
     from clearsight.workflow.load import load as load
+    from clearsight.workflow.open_run import open_run as open_run
     from clearsight.workflow.predict import predict as predict
 
 _PUBLIC = {
     "Bundle": "clearsight.core.bundle:Bundle",
     "ClearsightError": "clearsight.core.errors:ClearsightError",
+    "Finding": "clearsight.core.finding:Finding",
+    "Hook": "clearsight.debugger.hook:Hook",
+    "Needs": "clearsight.core.rule:Needs",
     "Recipe": "clearsight.core.recipe:Recipe",
+    "Rule": "clearsight.core.rule:Rule",
     "Run": "clearsight.core.run:Run",
+    "debug": "clearsight.workflow.debug:debug",
     "evaluate": "clearsight.workflow.evaluate:evaluate",
+    "knob": "clearsight.core.rule:knob",
     "load": "clearsight.workflow.load:load",
+    "open_run": "clearsight.workflow.open_run:open_run",
     "predict": "clearsight.workflow.predict:predict",
     "train": "clearsight.workflow.fit:fit",
 }

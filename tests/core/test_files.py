@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadArchive, DiskFull, NotFound
-from clearsight.core.files import atomic, read_json, sha256, unpack, write_bytes, write_json
+from clearsight.core.files import atomic, read_json, says_disk_full, sha256, unpack, write_bytes, write_json
 
 
 def test_replaces_the_whole_file(tmp_path: Path) -> None:
@@ -54,6 +54,22 @@ def test_a_really_full_device_is_reported(tmp_path: Path) -> None:
     """/dev/full refuses every byte as a full disk does."""
     with pytest.raises(DiskFull), atomic(tmp_path / "a"), Path("/dev/full").open("wb", buffering=0) as full:
         full.write(b"x")
+
+
+def test_without_a_sync_it_is_whole_or_absent_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwanted(handle: int) -> None:
+        raise AssertionError("a sync")
+
+    monkeypatch.setattr("os.fsync", unwanted)
+    with atomic(tmp_path / "a", sync=False) as part:
+        part.write_bytes(b"new")
+        assert not (tmp_path / "a").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_other_errors_are_no_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), says_disk_full(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_json_refuses_what_is_not_json(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ def test_settings_page_is_the_recipe() -> None:
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page, "run: make docs"
 
 
+def test_rules_page_is_the_rules() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "rules.py"))["page"]()
+    assert (ROOT / "docs" / "rules.md").read_text(encoding="utf-8") == page, "run: make docs"
+
+
 def test_every_registered_name_is_documented() -> None:
     from clearsight.data.readers import READERS
     from clearsight.serving.codecs import ACCEPTS, CODECS
@@ -40,7 +45,9 @@ def test_every_flag_that_is_named_exists() -> None:
     flags |= {f"--no-{name.replace('_', '-')}" for _, name, info in fields() if info.annotation is bool}
     source = "\n".join(path.read_text() for path in (ROOT / "src/clearsight/cli").rglob("*.py"))
     others = {"--nproc-per-node", "--data-binary", "--out", "--resume", "--recipe", "--help", "--version"}
-    others |= {f"--{name}" for name in re.findall(r"^    (\w+): Annotated", source, flags=re.MULTILINE)} | {"--json"}
+    parameters = re.findall(r"^    (\w+): Annotated", source, flags=re.MULTILINE)
+    others |= {"--" + name.replace("_", "-") for name in parameters}
+    others |= set(re.findall(r'typer\.Option\("(--[a-z-]+)"', source))
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT))
     assert sorted(named - flags - others) == []
 

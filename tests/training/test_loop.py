@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -248,7 +249,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_best(tmp_path: Pat
     assert outcome.status is RunStatus.DIVERGED
     assert outcome.reason == "the loss became nan at step 13 (epoch 3)"
     assert outcome.best_epoch in (1, 2)
-    assert len(seen.steps) == 12
+    assert len(seen.steps) == 13  # the step that died is told too
+    assert math.isnan(seen.steps[-1].scalars["loss"])
     stored, facts = Checkpoints.read(Checkpoints(tmp_path).best)
     assert facts["epoch"] == outcome.best_epoch
     assert all(torch.isfinite(tensor).all() for tensor in stored.values())

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("clearsight.cli.commands.doctor", "is this machine ready? versions, devices, disk, extras, weights"),
     "data": ("clearsight.cli.commands.data", "look at a dataset: counts, bad files, duplicates, leaks"),
     "train": ("clearsight.cli.commands.train", "train a classifier on a dataset"),
+    "debug": ("clearsight.cli.commands.debug", "what went wrong in a run, why, and what to change"),
     "evaluate": ("clearsight.cli.commands.evaluate", "measure a model on labelled pictures"),
     "predict": ("clearsight.cli.commands.predict", "classify pictures"),
     "serve": ("clearsight.cli.commands.serve", "answer over HTTP"),
@@ -24,7 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code of `clearsight ARGV`: 0 well, 1 our fault, 2 the user's, 130 stopped by Ctrl-C."""
+    """The exit code of `clearsight ARGV`: 0 well, 1 our fault, 2 the user's, 130 stopped by Ctrl-C.
+
+    3 is that of `debug --fail-on`, where something was found.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())

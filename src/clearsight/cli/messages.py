@@ -15,6 +15,9 @@ from clearsight.core.errors import BadChoice, ClearsightError
 
 OURS, USERS, STOPPED = 1, 2, 130
 
+# What a flag means that is said without the number it can take.
+_BARE = {"--repair": "3"}
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 # The rest of the kinds are things a user can put right: exit code 2.
@@ -28,7 +31,7 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
             raise BadChoice(f"clearsight {name}", "there is no such command", got=name, allowed=commands)
         _quiet_libraries()
         module = importlib.import_module(commands[name][0])
-        return _invoke(module.app, f"clearsight {name}", list(words))
+        return _invoke(module.app, f"clearsight {name}", spelled_out(words))
     except ClearsightError as error:
         return fail(str(error), OURS if isinstance(error, _NOT_THE_USERS_MISTAKE) else USERS)
     except KeyboardInterrupt:
@@ -44,6 +47,14 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
     except Exception:
         traceback.print_exc()
         return fail("this is a mistake in clearsight, not yours; please report it with the lines above", OURS)
+
+
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """The words of a command with `--repair` as `--repair 3`, where no number follows."""
+    told: list[str] = []
+    for word, following in zip(words, [*words[1:], ""], strict=False):
+        told += [word, _BARE[word]] if word in _BARE and not following.isdigit() else [word]
+    return told
 
 
 def _invoke(app: object, program: str, words: list[str]) -> int:

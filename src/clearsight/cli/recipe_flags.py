@@ -15,6 +15,8 @@ from rich.markup import escape
 from clearsight.core.errors import BadValue
 from clearsight.core.recipe import choices, fields
 
+# Flags that may be said several times, each with one value.
+_REPEATED = {"ignore_class": "NAME", "rule": "RULE", "save": "PATTERN", "on_finding": "ACTION"}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -54,7 +56,7 @@ def _option(section: str, name: str, info: FieldInfo) -> inspect.Parameter:
     kind: Any = str | None
     if info.annotation is bool:
         spellings, kind = [f"{flag}/--no-{flag[2:]}"], bool | None
-    elif name == "ignore_class":
+    elif name in _REPEATED:
         kind = list[str]
     option = typer.Option(
         *spellings,
@@ -63,7 +65,7 @@ def _option(section: str, name: str, info: FieldInfo) -> inspect.Parameter:
         rich_help_panel=f"Recipe: {section}",
         show_default=False,
     )
-    default: list[str] | None = [] if name == "ignore_class" else None
+    default: list[str] | None = [] if name in _REPEATED else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
@@ -75,8 +77,8 @@ def _help(info: FieldInfo) -> str:
 
 
 def _metavar(name: str, info: FieldInfo) -> str:
-    if name == "ignore_class":
-        return "NAME"
+    if name in _REPEATED:
+        return _REPEATED[name]
     if words := choices(info):
         return "|".join(words)
     kinds = [kind for kind in _members(info.annotation) if kind is not type(None)]

@@ -11,8 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from clearsight.core.finding import Finding
 from clearsight.core.run import EpochRecord, Plan, Silent, StepRecord
-from clearsight.workflow.wording import epoch_line, plan_lines
+from clearsight.workflow.wording import epoch_line, finding_lines, plan_lines
 
 
 class Terminal:
@@ -80,3 +81,6 @@ class TrainingView(Silent):
 
     def on_epoch(self, record: EpochRecord) -> None:
         self._terminal.say(epoch_line(record))
+
+    def on_finding(self, finding: Finding) -> None:
+        self._terminal.say(*finding_lines(finding))

@@ -22,29 +22,40 @@ _CHUNK = 1 << 20
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` to write to; on success it is synced and renamed over `path`, else removed.
 
     A reader sees the old file or the new one, never a part. Raises DiskFull when the file system has no room.
+    sync: without it the file survives a kill of the process but perhaps not a loss of power; far cheaper.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    with says_disk_full(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            if sync:
+                _sync(part)
+            part.chmod(0o644)  # mkstemp makes private files; these are results to share
+            part.replace(path)
+            if sync:
+                _sync(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def says_disk_full(path: Path) -> Iterator[None]:
+    """Within the block, an error of a file system without room becomes DiskFull on `path`."""
     try:
-        yield part
-        _sync(part)
-        part.chmod(0o644)  # mkstemp makes private files; these are results to share
-        part.replace(path)
-        _sync(path.parent)
+        yield
     except Exception as error:
         if _says_full(error):
             raise DiskFull(
                 str(path), "no space is left on the device", fix="Free some space; what was there before is whole."
             ) from error
         raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _says_full(error: Exception) -> bool:

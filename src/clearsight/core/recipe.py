@@ -150,6 +150,22 @@ class TrainSection(Section):
         return 10 if self.epochs is None else self.epochs
 
 
+class DebugSection(Section):
+    """What the debugger saves, which rules look at it, and what is done about what they find."""
+
+    debug: Literal["off", "light", "full"] = knob(
+        "light", "what is saved: scalars and sampled statistics, or full statistics of all layers every 10 steps"
+    )
+    rules: str = knob("default", "default | all | none | names of rules, separated by commas")
+    rule: tuple[str, ...] = knob((), 'a rule with parameters, "Overfit(patience=3)", or one of your own, my_rule.py')
+    save: tuple[str, ...] = knob((), "save whole tensors too: a collection such as gradients, or a pattern of names")
+    save_every: int | None = knob(None, "steps between saved statistics [default: by the plan and the rules]", low=1)
+    on_finding: tuple[str, ...] = knob(
+        (), "notify[:URL|:COMMAND] | stop | stop-trial | adjust | retry; of some findings: severe=stop, Overfit=adjust"
+    )
+    repair: int = knob(0, "let the debugger fix what it finds, at most so many times; --repair alone is 3", low=0, high=10)
+
+
 class Recipe(BaseModel):
     """One complete answer to "how was this trained?"; immutable, round-trips through YAML."""
 
@@ -159,6 +175,7 @@ class Recipe(BaseModel):
     model: ModelSection = ModelSection()
     optim: OptimSection = OptimSection()
     train: TrainSection = TrainSection()
+    debug: DebugSection = DebugSection()
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Recipe:

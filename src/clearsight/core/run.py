@@ -12,6 +12,7 @@ from typing import IO, Any, Literal, Protocol
 
 from clearsight.core.errors import NotFound, NotResumable
 from clearsight.core.files import read_json, write_json, write_text
+from clearsight.core.finding import Finding
 from clearsight.core.recipe import Recipe
 
 Mode = Literal["train", "eval"]
@@ -80,6 +81,7 @@ class Plan:
     seconds: float  # estimate; about 0 where features are cached
     cached: str  # "" or what the feature cache holds
     notes: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ()  # what the debugger will save, and which rules get how much
 
 
 class Observer(Protocol):
@@ -95,6 +97,8 @@ class Observer(Protocol):
     def on_step(self, record: StepRecord) -> None: ...
 
     def on_epoch(self, record: EpochRecord) -> None: ...
+
+    def on_finding(self, finding: Finding) -> None: ...
 
     def on_end(self, status: RunStatus, reason: str) -> None: ...
 
@@ -112,6 +116,9 @@ class Silent:
 
     def on_epoch(self, record: EpochRecord) -> None:
         """Called after each epoch."""
+
+    def on_finding(self, finding: Finding) -> None:
+        """Called when the debugger first finds something, and when it did something about it."""
 
     def on_end(self, status: RunStatus, reason: str) -> None:
         """Called once, however the run ended, unless the process was killed."""
@@ -223,7 +230,7 @@ class MetricsWriter(Silent):
         self._stream: IO[str] | None = None
 
     def on_step(self, record: StepRecord) -> None:
-        self._append(record.step, record.epoch, record.mode, record.scalars)
+        self._append(record.step, record.epoch, record.mode, scalars_of(record))
 
     def on_epoch(self, record: EpochRecord) -> None:
         self._append(record.step, record.epoch, "eval", {f"valid_{k}": v for k, v in record.valid.items()})
@@ -244,6 +251,11 @@ class MetricsWriter(Silent):
             line = {"step": step, "epoch": epoch, "mode": mode, "name": name, "value": value}
             self._stream.write(json.dumps(line) + "\n")
         self._stream.flush()  # to the system, which outlives this process: a checkpoint never knows more than the file
+
+
+def scalars_of(record: StepRecord) -> dict[str, float]:
+    """Every number of a step that is kept: its scalars and how long it took."""
+    return {**record.scalars, "step_seconds": record.step_seconds, "data_seconds": record.data_seconds}
 
 
 def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:

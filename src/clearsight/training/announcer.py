@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from clearsight.core.finding import Finding
 from clearsight.core.run import EpochRecord, Observer, Plan, RunStatus, StepRecord
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ class Announcer:
     def epoch(self, record: EpochRecord) -> None:
         """Announce a finished epoch."""
         self._tell(lambda observer: observer.on_epoch(record))
+
+    def finding(self, finding: Finding) -> None:
+        """Announce what the debugger found."""
+        self._tell(lambda observer: observer.on_finding(finding))
 
     def _tell(self, event: Callable[[Observer], None]) -> None:
         for observer in list(self._observers):

@@ -31,6 +31,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.newest, self.best = folder / "newest.safetensors", folder / "best.safetensors"
+        self._good = {self.newest: folder / "good.safetensors", self.best: folder / "good-best.safetensors"}
 
     @staticmethod
     def write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -51,6 +52,23 @@ class Checkpoints:
         except Exception as error:  # safetensors raises its own kind for any damage
             raise NotResumable(str(path), f"the checkpoint cannot be read ({error})") from error
         return tensors, state
+
+    def keep_good(self) -> None:
+        """Remember the checkpoints as they are now: nothing was wrong with them. Costs a link, not a copy."""
+        for path, good in self._good.items():
+            good.unlink(missing_ok=True)
+            if path.exists():
+                good.hardlink_to(path)  # a checkpoint is replaced, never written into
+
+    def back_to_good(self) -> bool:
+        """Make the remembered checkpoints the newest again; False when none were remembered."""
+        if not self._good[self.newest].exists():
+            return False
+        for path, good in self._good.items():
+            path.unlink(missing_ok=True)
+            if good.exists():
+                path.hardlink_to(good)
+        return True
 
     def last_step(self) -> int:
         """The optimizer step that the newest checkpoint was written after; 0 without one."""

@@ -38,12 +38,16 @@ from clearsight.training.loss import weighted_loss
 from clearsight.training.mixing import mix
 from clearsight.training.optim import build_optimizer, rate, set_rate
 from clearsight.training.scoring import outputs
-from clearsight.training.stop import TIME_LIMIT
+from clearsight.training.stop import FINDING, TIME_LIMIT
 
 _EPOCH_CHECKPOINT_SECONDS = 10.0  # epochs shorter than this share a checkpoint: writing must not outweigh training
 _GPU_READS_EVERY = 10  # steps; reading a loss off a GPU waits for it
 _DIVERGED = "the loss became"
-_ENDS = {_DIVERGED: RunStatus.DIVERGED, TIME_LIMIT: RunStatus.STOPPED_EARLY}  # how a reason begins
+_ENDS = {  # how a reason begins
+    _DIVERGED: RunStatus.DIVERGED,
+    TIME_LIMIT: RunStatus.STOPPED_EARLY,
+    FINDING: RunStatus.STOPPED_EARLY,
+}
 
 
 def train(job: Job, *, resume: bool = False) -> Outcome:
@@ -77,7 +81,7 @@ class Training:
         self.saved_at = time.monotonic()
         self.pictures, self.busy, self.lr = 0, 0.0, 0.0
         self.announce = Announcer(job.observers)
-        self.unread: list[tuple[StepRecord, Tensor]] = []
+        self.unread: list[tuple[StepRecord, Tensor, Mapping[str, float | Tensor]]] = []
 
     def resume(self) -> None:
         """Take up the newest checkpoint."""
@@ -116,7 +120,7 @@ class Training:
         elif self._out_of_patience():
             status, ended = RunStatus.STOPPED_EARLY, f"no better {self._monitor} in {self.at.stale} epochs"
         if status is not RunStatus.DIVERGED:
-            self._save()
+            self.save()
         else:
             self._save_best()
             self.job.world.wait()
@@ -140,12 +144,15 @@ class Training:
         self.moments = {}
         model = self.job.world.wrap(phase.model, self.job.device)
         total = phase.epochs * self._steps(phase)
-        while self.at.epoch <= last:
-            ended = self._epoch(phase, model, total)
-            if ended:
-                return ended
-            if self._out_of_patience():
-                self.at.epoch = last + 1
+        with self.job.watcher.watching(phase.name, phase.model, self.optimizer):
+            while self.at.epoch <= last:
+                ended = self._epoch(phase, model, total)
+                if not ended and self.at.epoch <= last:
+                    ended = self._stop_reason()  # what an observer thought of the epoch
+                if ended:
+                    return ended
+                if self._out_of_patience():
+                    self.at.epoch = last + 1
         return ""
 
     def _epoch(self, phase: Phase, model: nn.Module, total: int) -> str:
@@ -180,11 +187,13 @@ class Training:
         set_rate(optimizer, lr)
         self.lr = optimizer.param_groups[-1]["lr"]  # that of the head, which may have a factor of its own
         optimizer.zero_grad(set_to_none=True)
+        job.watcher.step(at.step + 1, at.epoch)
         parts, right = [], torch.zeros((), device=job.device)
         for batch in window:
             inputs, target = mix(batch.inputs, batch.labels, how.train.mixup, how.train.cutmix, rng)
             with self._autocast():
                 logits = model(inputs)
+            job.watcher.answered(logits.detach(), batch.labels, batch.indices)
             parts.append(weighted_loss(logits, target, self.weights, how.train.label_smoothing))
             right += (logits.detach().argmax(1) == batch.labels).sum()
         loss_sum, weight_sum = (torch.stack(part).sum() for part in zip(*parts, strict=True))
@@ -197,6 +206,7 @@ class Training:
             scalars["grad_norm"] = float(nn.utils.clip_grad_norm_(trained, how.optim.clip_grad))
         self.scaler.step(optimizer)
         self.scaler.update()
+        seen = job.watcher.stepped()
         if self.average is not None:
             self.average.update(self._live())
         at.step, at.phase_step, at.batch = at.step + 1, at.phase_step + 1, at.batch + len(window)
@@ -211,24 +221,24 @@ class Training:
             step_seconds=time.monotonic() - began,
             ids=tuple(name for batch in window for name in batch.ids),
         )
-        self.unread.append((record, job.world.average(sums) * job.world.size))
+        self.unread.append((record, job.world.average(sums) * job.world.size, seen))
 
     def _read_losses(self, *, now: bool = False) -> str:
         """Take finished steps' sums off the device, tally and announce them; returns why to end, or ""."""
         if not now and self.job.device.type == "cuda" and len(self.unread) < _GPU_READS_EVERY:
             return ""
         waiting, self.unread = self.unread, []
-        for record, sums in waiting:
+        for record, sums, seen in waiting:
             loss_sum, weight_sum, right, samples = sums.tolist()
             loss = loss_sum / weight_sum
+            extra = {name: float(value) for name, value in seen.items()}
+            scalars = {"loss": loss, "accuracy": right / samples, **extra, **record.scalars}
+            self.announce.step(replace(record, scalars=scalars, samples=int(samples)))
             if not math.isfinite(loss):
                 return f"{_DIVERGED} {loss} at step {record.step} (epoch {record.epoch})"
             self.at.loss += loss * samples
             self.at.right += right
             self.at.samples += samples
-            scalars = {"loss": loss, "accuracy": right / samples, **record.scalars}
-            done = replace(record, scalars=scalars, samples=int(samples))
-            self.announce.step(done)
         return ""
 
     def _end_epoch(self, phase: Phase, began: float, data_share: float, speed: float) -> None:
@@ -263,8 +273,10 @@ class Training:
         assert phase.valid is not None
         self.job.network.eval()
         phase.model.eval()
+        self.job.watcher.evaluating(self.at.epoch, self.at.step)
         with self.average.swapped(self._live()) if self.average is not None else nullcontext():
             logits, labels = outputs(phase.model, phase.valid, self._autocast, self.job.world)
+        self.job.watcher.answered(logits, labels, np.arange(len(labels)))
         phase.train_mode()
         return metrics.scores(logits, labels)
 
@@ -296,10 +308,10 @@ class Training:
             return ""
         ended = self._read_losses(now=True)  # a loss that is no number must not be followed by a checkpoint
         if not ended:
-            self._save()
+            self.save()
         return ended
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Write what is needed to go on. Best first: a newest checkpoint never speaks of a best that is not there."""
         if self.job.world.leads:
             self._save_best()

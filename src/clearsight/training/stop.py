@@ -1,4 +1,4 @@
-"""When to stop early for a reason from outside: Ctrl-C, SIGTERM, the time limit."""
+"""When to stop early for a reason from outside: Ctrl-C, SIGTERM, the time limit, a finding of the debugger."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 TIME_LIMIT = "the time limit"
+FINDING = "the debugger found"
 
 
 class Stop:
@@ -18,13 +19,21 @@ class Stop:
     def __init__(self, time_limit: float | None = None) -> None:
         self._deadline = None if time_limit is None else time.monotonic() + time_limit
         self._limit = time_limit
-        self._signal = ""
+        self._signal = self._asked = ""
+
+    def ask(self, reason: str) -> None:
+        """Stop after this step, for a reason that is told; the first one counts."""
+        self._asked = self._asked or reason
+
+    def go_on(self) -> None:
+        """Forget what was asked: what it was about has been changed."""
+        self._asked = ""
 
     @property
     def reason(self) -> str:
         """Why to stop now, or ""."""
-        if self._signal:
-            return self._signal
+        if self._signal or self._asked:
+            return self._signal or self._asked
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return f"{TIME_LIMIT} of {self._limit:g} s was reached"
         return ""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import NotResumable
+from clearsight.core.errors import BadValue, NotResumable
 from clearsight.core.machine import versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
 from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.network import weights_path
+from clearsight.workflow.repair import repair
 from clearsight.workflow.running import carry_out, data_facts, hardware_facts, prepare, process
+from clearsight.workflow.watching import actions
 
 
 def fit(
@@ -33,6 +35,17 @@ def fit(
     chosen = chosen.replace(weights=weights_path(chosen.model.weights))
     path, source = Path(out), Path(data).expanduser().resolve()
     Run.check_free(path)
+    attempts = chosen.debug.repair or int(any(action.verb == "retry" for action in actions(chosen.debug)))
+    if attempts and around.world.size > 1:
+        raise BadValue("--repair", "it works in one process only", fix="Start it without torchrun.")
+    run = _fit(source, path, chosen, around)
+    if not attempts:
+        return run
+    return repair(run, lambda mended: _fit(source, path, mended, around), most=attempts, monitor=chosen.train.monitor)
+
+
+def _fit(source: Path, path: Path, chosen: Recipe, around: Circumstances) -> Run:
+    """One training, from nothing to its end."""
     with process(chosen, around.world) as placement:
         setting = prepare(source, chosen, placement, around)
         if around.world.leads:

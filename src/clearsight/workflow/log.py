@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from clearsight.core.finding import Finding
 from clearsight.core.run import EpochRecord, Plan, RunStatus, Silent
-from clearsight.workflow.wording import epoch_line, plan_lines
+from clearsight.workflow.wording import epoch_line, finding_lines, plan_lines
 
 
 class LogWriter(Silent):
@@ -22,6 +23,9 @@ class LogWriter(Silent):
 
     def on_epoch(self, record: EpochRecord) -> None:
         self._write(epoch_line(record))
+
+    def on_finding(self, finding: Finding) -> None:
+        self._write(*finding_lines(finding))
 
     def on_end(self, status: RunStatus, reason: str) -> None:
         self._write(f"{status.value}{f': {reason}' if reason else ''}")

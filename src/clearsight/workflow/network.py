@@ -15,7 +15,7 @@ from clearsight.workflow.places import Places
 
 
 def build_network(recipe: Recipe, classes: int, places: Places) -> Network:
-    """The recipe's network for `classes` classes; the recipe's own size, mean, std and interpolation win."""
+    """The recipe's network for `classes` classes, with the preprocessing of its weights."""
     how = recipe.model
     spec = ModelSpec(
         model=how.model,
@@ -25,8 +25,7 @@ def build_network(recipe: Recipe, classes: int, places: Places) -> Network:
         weights=how.weights,
         seed=recipe.train.seed,
     )
-    network = build(spec, folders=places.weights)
-    return network.with_preprocess(overridden(network.preprocess, recipe.data))
+    return build(spec, folders=places.weights)
 
 
 def overridden(preprocess: Preprocess, how: DataSection) -> Preprocess:

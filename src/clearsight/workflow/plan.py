@@ -12,6 +12,7 @@ from clearsight.workflow.estimate import estimate
 from clearsight.workflow.feature_batches import uncacheable
 from clearsight.workflow.opening import workers
 from clearsight.workflow.setting import Setting
+from clearsight.workflow.watching import planned_steps, saving
 
 
 def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:
@@ -36,11 +37,12 @@ def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:
         batch_size=how.train.batch_size * setting.world.size,
         workers=workers(how.data),
         epochs=how.train.passes,
-        steps=sum(phase.epochs * -(-phase.train.steps // how.optim.accumulate) for phase in phases),
+        steps=planned_steps(setting, phases),
         lr=how.optim.peak,
         seconds=seconds,
         cached=", ".join(phase.name for phase in phases if phase.cached),
         notes=tuple(_notes(setting)),
+        saved=() if (kept := saving(setting, phases)) is None else tuple(kept.lines),
     )
 
 

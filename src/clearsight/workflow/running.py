@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,25 +14,25 @@ from clearsight.core.dataset import Dataset
 from clearsight.core.errors import BadData, BadValue, DiskFull
 from clearsight.core.machine import hardware
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import MetricsWriter, Observer, Run, RunStatus
+from clearsight.core.run import Run, RunStatus
+from clearsight.data.duplicates import exact, leaks
 from clearsight.data.scan import Scan, apply
 from clearsight.training.announcer import Announcer
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
-from clearsight.training.job import Job, Phase
-from clearsight.training.loop import train as train_loop
-from clearsight.training.loss import balanced_weights
 from clearsight.training.stop import Stop
 from clearsight.training.world import World, joined
 from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.course import Course
 from clearsight.workflow.defaults import settled
 from clearsight.workflow.delivery import conclude
 from clearsight.workflow.log import LogWriter
-from clearsight.workflow.network import build_network
+from clearsight.workflow.network import build_network, overridden
 from clearsight.workflow.opening import listed, quiet, scanned
 from clearsight.workflow.phases import build_phases
 from clearsight.workflow.plan import make_plan
 from clearsight.workflow.setting import Setting
+from clearsight.workflow.watching import build_watch, check_debugging, close
 
 
 @contextmanager
@@ -49,6 +50,7 @@ def process(recipe: Recipe, world: World) -> Iterator[Placement]:
 
 def prepare(source: Path, recipe: Recipe, placement: Placement, around: Circumstances) -> Setting:
     """Data opened and checked, network built and on its device."""
+    check_debugging(recipe.debug)
     if not around.world.leads:
         around.world.wait()  # rank 0 fills the scan cache first
     listing = listed(source, recipe.data, recipe.train.seed)
@@ -57,7 +59,8 @@ def prepare(source: Path, recipe: Recipe, placement: Placement, around: Circumst
     if around.world.leads:
         around.world.wait()
     _check(recipe, data)
-    network = build_network(recipe, len(data.classes), around.kept)
+    built = build_network(recipe, len(data.classes), around.kept)
+    network = built.with_preprocess(overridden(built.preprocess, recipe.data))
     network.model.to(placement.device)
     network.model.to(memory_format=placement.memory_format)
     return Setting(
@@ -68,7 +71,9 @@ def prepare(source: Path, recipe: Recipe, placement: Placement, around: Circumst
         world=around.world,
         places=around.kept,
         progress=around.progress if around.world.leads else quiet,
+        own_preprocess=built.preprocess,
         small=_smaller(data, looked, network.preprocess.size),
+        duplicates=Counter(late for _, late in (leak.splits for leak in leaks(data, exact(looked, data)))),
     )
 
 
@@ -90,18 +95,18 @@ def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
     """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report."""
     checkpoints = Checkpoints(run.checkpoints)
     stop = Stop(setting.recipe.train.time_limit)
-    observers: list[Observer] = []
-    if setting.world.leads:
-        writer = MetricsWriter(run.path / "metrics.jsonl", last_step=checkpoints.last_step())
-        observers = [writer, LogWriter(run.path / "log.txt"), *around.observers]
-    announcer = Announcer(observers)
+    onlookers = [LogWriter(run.path / "log.txt"), *around.observers] if setting.world.leads else []
+    announcer = Announcer(onlookers)
     try:
         phases = build_phases(setting)
+        watch = build_watch(run, setting, phases, announcer, stop, checkpoints)
         announcer.plan(make_plan(setting, phases))
         with stop.listening():
-            job = _job(setting, phases, checkpoints, observers, stop)
-            outcome = train_loop(job, resume=checkpoints.newest.exists())
-        conclude(run, setting, phases[-1], outcome, around.began)
+            course = Course(run, setting, phases, checkpoints, stop, onlookers, watch)
+            outcome = course.train()
+        if watch is not None:
+            close(watch, run)
+        conclude(run, course.setting, phases[-1], outcome, around.began)
     except BaseException as error:
         if setting.world.leads:
             _note_failure(run, error)
@@ -116,26 +121,6 @@ def _note_failure(run: Run, error: BaseException) -> None:
     run.reason = str(error) or type(error).__name__
     with suppress(DiskFull):  # the error on its way says so already
         run.save()
-
-
-def _job(
-    setting: Setting, phases: Sequence[Phase], checkpoints: Checkpoints, observers: Sequence[Observer], stop: Stop
-) -> Job:
-    weights = None
-    if setting.recipe.train.class_weights == "balanced":
-        weights = balanced_weights(setting.train.labels(), len(setting.data.classes))
-    return Job(
-        network=setting.network.model,
-        phases=phases,
-        recipe=setting.recipe,
-        checkpoints=checkpoints,
-        observers=observers,
-        stop=stop,
-        world=setting.world,
-        device=setting.placement.device,
-        precision=setting.placement.precision,
-        class_weights=weights,
-    )
 
 
 def data_facts(source: Path, setting: Setting) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from clearsight.core.dataset import Dataset
-from clearsight.core.preprocess import PRESETS, Augment
+from clearsight.core.preprocess import PRESETS, Augment, Preprocess
 from clearsight.core.recipe import Recipe
 from clearsight.models.network import Network
 from clearsight.training.device import Placement
@@ -26,7 +27,9 @@ class Setting:
     world: World
     places: Places
     progress: Progress
+    own_preprocess: Preprocess  # that of the weights, before the recipe's own settings
     small: int = 0  # training pictures whose shorter side is below the network's input
+    duplicates: Mapping[str, int] = field(default_factory=dict)  # split: its pictures that are in an earlier one too
 
     @cached_property
     def train(self) -> Dataset:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from clearsight.core.files import read_json
+from clearsight.core.finding import flags
 from clearsight.core.run import EpochRecord, Plan, Run, RunStatus
+from clearsight.debugger.judge import roots
+from clearsight.debugger.report import counts, finding_lines, read_findings
+
+__all__ = ["end_lines", "epoch_line", "finding_lines", "next_commands", "plan_lines"]
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -21,6 +28,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"device   {plan.device}, {plan.precision}, {plan.workers} reader thread{'s' if plan.workers != 1 else ''}",
         f"work     {plan.epochs} epochs, {plan.steps:,} steps of {plan.batch_size}, learning rate {plan.lr:g}{about}",
         *(f"note     {note}" for note in plan.notes),
+        *(f"debug    {line}" for line in plan.saved),
     ]
 
 
@@ -43,7 +51,32 @@ def end_lines(run: Run) -> list[str]:
         if scores := run.scores.get(split):
             best = f", epoch {run.best_epoch}" if split == "valid" else ""
             lines.append(f"{split:<8} {_scores(scores)}{_extra(scores)}{best}")
-    return [*lines, *next_commands(run)]
+    return [*lines, *_repair_lines(run), *_finding_lines(run), *next_commands(run)]
+
+
+def _finding_lines(run: Run) -> list[str]:
+    """What is wrong and what to change, root causes alone; nothing where no rule was asked."""
+    findings = read_findings(run.path / "findings.jsonl")
+    told = [line for finding in roots(findings) for line in finding_lines(finding)]
+    return [*told, counts(findings), f"         clearsight debug {run.path}"] if findings else []
+
+
+def _repair_lines(run: Run) -> list[str]:
+    """What the debugger changed from attempt to attempt, and what came of it."""
+    path = run.path / "repairs.json"
+    lines, before = [], None
+    for attempt in read_json(path) if path.is_file() else []:
+        if before is not None:
+            change = f"{before['rule']}: {flags(before['fix'])}"
+            lines.append(f"repair   {change}; {_accuracies(before)} -> {_accuracies(attempt)}")
+        before = attempt
+    return lines
+
+
+def _accuracies(attempt: Mapping[str, Any]) -> str:
+    scores = {split: attempt[split] for split in ("valid", "test") if attempt[split]}
+    told = ", ".join(f"{split} accuracy {score['accuracy']:.4f}" for split, score in scores.items())
+    return told or attempt["status"]
 
 
 def next_commands(run: Run) -> list[str]:

@@ -80,6 +80,9 @@ def _show(run: Run, terminal: Terminal) -> None:
 
 def to_json(run: Run) -> dict[str, Any]:
     """The shape of `clearsight train --json`."""
+    from clearsight.debugger.judge import roots
+    from clearsight.debugger.report import read_findings
+
     return {
         "run": str(run.path),
         "status": run.status.value,
@@ -89,6 +92,10 @@ def to_json(run: Run) -> dict[str, Any]:
         "test": run.scores.get("test"),
         "seconds": run.seconds,
         "images_per_second": run.images_per_second,
+        "findings": [
+            {"rule": f.rule, "severity": f.severity.value, "cause": f.cause, "fix": dict(f.fix), "advice": f.advice}
+            for f in roots(read_findings(run.path / "findings.jsonl"))
+        ],
     }
 
 

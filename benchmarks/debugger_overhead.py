@@ -1,0 +1,147 @@
+"""What watching costs: one training unwatched, watched light, watched in full, and with whole tensors saved by hand.
+
+    python benchmarks/debugger_overhead.py [--device cuda] [--blocks 5] [--batch 32] [--depth light full raw]
+
+resnet18 with random weights, random 224 px pictures, SGD with momentum; each arm trains a copy of its own on the same
+batches, and the arms take turns step by step, in an order that rotates. A block is 10 steps, of which one is due in
+every watched arm: the hook is told a plan of 500 steps, where light saves every 10 (in longer runs it saves more
+seldom) and full saves every 10 whatever the plan. The arm `raw` is what a loop does without a debugger: weights,
+gradients and layer outputs of every tenth step to .npy files, whole, before it goes on.
+Overhead of an arm: its time for a block over the unwatched time for the same block, in percent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from measured import machine, spread
+from torch import nn
+from torchvision.models import resnet18
+
+from clearsight.debugger.hook import Hook
+
+BLOCK = 10
+PLANNED = 500
+
+
+class Arm:
+    """One way to train: a model of its own, watched or not."""
+
+    def __init__(self, name: str, model: nn.Module, folder: Path) -> None:
+        self.name, self.model, self.folder = name, copy.deepcopy(model), folder
+        self.optimizer = torch.optim.SGD(self.model.parameters(), 0.01, momentum=0.9)
+        self.loss = nn.CrossEntropyLoss()
+        self.hook: Hook | None = None
+        if name in ("light", "full"):
+            self.hook = Hook(folder / name, save=name, steps=PLANNED, rules="none", quiet=True)
+            self.hook.watch(self.model, self.loss, self.optimizer)
+
+    def step(self, number: int, images: torch.Tensor, labels: torch.Tensor) -> float:
+        """Train one step; returns its seconds."""
+        wait(images.device)
+        began = time.perf_counter()
+        with whole_tensors(self, number) if self.name == "raw" and number % BLOCK == 0 else nothing():
+            self.optimizer.zero_grad()
+            self.loss(self.model(images), labels).backward()
+            self.optimizer.step()
+        wait(images.device)
+        return time.perf_counter() - began
+
+    def close(self) -> None:
+        if self.hook is not None:
+            self.hook.close()
+            if self.hook.failure is not None:
+                raise self.hook.failure
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def whole_tensors(arm: Arm, number: int) -> Iterator[None]:
+    """Save weights before the step, layer outputs in it and gradients after it, each to a file at once."""
+    folder = arm.folder / f"raw-{number}"
+    folder.mkdir()
+
+    def save(name: str, tensor: torch.Tensor) -> None:
+        np.save(folder / f"{name}.npy", tensor.detach().cpu().numpy())
+
+    def keeping(name: str) -> Callable[..., None]:
+        return lambda module, args, output: save(f"output-{name}", output)
+
+    leaves = [(name, module) for name, module in arm.model.named_modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(keeping(name)) for name, module in leaves]
+    for name, parameter in arm.model.named_parameters():
+        save(f"weight-{name}", parameter)
+    yield
+    for name, parameter in arm.model.named_parameters():
+        if parameter.grad is not None:
+            save(f"gradient-{name}", parameter.grad)
+    for hook in hooks:
+        hook.remove()
+    for file in folder.iterdir():  # a block leaves 1 GB: the next must not meet a full disk
+        file.unlink()
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--depth", nargs="+", default=["light", "full", "raw"], choices=("light", "full", "raw"))
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    torch.manual_seed(0)
+    print(f"{machine()}; {torch.cuda.get_device_name(device) if device.type == 'cuda' else 'no GPU used'}")
+    model = resnet18().to(device)
+    images = torch.randn(args.batch, 3, args.size, args.size, device=device)
+    labels = torch.randint(0, 1000, (args.batch,), device=device)
+    with tempfile.TemporaryDirectory() as folder:
+        arms = [Arm(name, model, Path(folder)) for name in ("unwatched", *args.depth)]
+        seconds = np.zeros((len(arms), args.blocks * BLOCK))
+        warm = [arm.step(1, images, labels) for arm in arms]  # step 1 is due, too: not counted, as it also warms up
+        for place in range(args.blocks * BLOCK):
+            for turn in range(len(arms)):
+                which = (turn + place) % len(arms)
+                seconds[which, place] = arms[which].step(place + 2, images, labels)
+            if sys.stderr.isatty():
+                print(f"\r{place + 1} of {args.blocks * BLOCK} steps", end="", file=sys.stderr)
+        for arm in arms:
+            arm.close()
+    report([arm.name for arm in arms], seconds, args)
+    print(f"(first steps, not counted: {', '.join(f'{value:.2f}' for value in warm)} s)")
+
+
+def report(names: list[str], seconds: np.ndarray, args: argparse.Namespace) -> None:
+    """seconds: (arms, steps), the first arm the unwatched one."""
+    blocks = seconds.reshape(len(names), args.blocks, BLOCK).sum(2)
+    print(f"resnet18, batch {args.batch}, {args.size} px, {torch.get_num_threads()} threads, {args.device}")
+    print(f"unwatched: {spread(list(1000 * blocks[0] / BLOCK))} ms per step, median of blocks of {BLOCK} steps")
+    due = np.arange(2, seconds.shape[1] + 2) % BLOCK == 0
+    for name, own, each in zip(names[1:], blocks[1:], seconds[1:], strict=True):
+        extra = 1000 * (each - seconds[0])
+        print(
+            f"{name}: overhead {spread(list(100 * (own / blocks[0] - 1)), 2)} %;"
+            f" a due step {np.median(extra[due]):+.1f} ms, another {np.median(extra[~due]):+.2f} ms (medians)"
+        )
+
+
+if __name__ == "__main__":
+    main()

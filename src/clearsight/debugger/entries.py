@@ -1,0 +1,213 @@
+"""Entries: records as lines of an index, with their arrays in blobs.
+
+A line is one JSON object. `{"layout": 0, "names": [...], "collections": [...]}` says once what the rows of later
+snapshots are; every other line is a record, e.g. `{"kind": "snapshot", "at": ["train", 10, 1, 10], "layout": 0,
+"blob": ["000-000007", 8192], "key": "3", "crc": 123}`: the blob's name and size in bytes, the record's key in it, and
+the CRC-32 of its arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from clearsight.core.errors import BadValue
+from clearsight.core.tensors import Event, Moment, Outcomes, RawTensor, Record, Scalars, Snapshot
+
+Arrays = dict[str, npt.NDArray[Any]]
+Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of the rows of a snapshot
+
+KINDS: dict[str, type] = {
+    "scalars": Scalars,
+    "snapshot": Snapshot,
+    "outcomes": Outcomes,
+    "raw": RawTensor,
+    "event": Event,
+}
+_FIELDS = ("labels", "predictions", "confidence", "true_probability", "indices")
+_TYPES = (np.int64, np.int64, np.float32, np.float32, np.int64)
+_STORED = frozenset("?bhilqBHILQefdF")  # numpy type codes that a safetensors file has a type for
+
+
+class Damaged(Exception):
+    """A blob that is missing or not what was written."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = path, why
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record of which the arrays may still be on disk."""
+
+    kind: type
+    at: Moment
+    line: Mapping[str, Any]
+    layout: Layout
+    folder: Path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the tensors or scalars in it."""
+        if self.kind is Snapshot:
+            return self.layout[0]
+        if self.kind is Scalars:
+            return tuple(self.line["values"])
+        return (self.line["name"],) if self.kind is RawTensor else ()
+
+    @property
+    def blob(self) -> Path | None:
+        """The file with its arrays."""
+        return self.folder / f"{self.line['blob'][0]}.safetensors" if "blob" in self.line else None
+
+    def sound(self) -> bool:
+        """Whether its blob is there in full length."""
+        blob = self.blob
+        return blob is None or (blob.is_file() and blob.stat().st_size == self.line["blob"][1])
+
+    def load(self, blobs: Blobs | None = None) -> Record:
+        """The record. Raises Damaged."""
+        line, blobs = self.line, blobs or Blobs()
+        if self.kind is Scalars:
+            return Scalars(self.at, line["values"])
+        if self.kind is Event:
+            return Event(self.at, line["event"], line["subject"], line["facts"])
+        if self.kind is Outcomes:
+            return Outcomes(self.at, *self._arrays(blobs, _FIELDS, line["rows"]))
+        key = line["key"]
+        if self.kind is RawTensor:
+            return RawTensor(self.at, line["name"], line["collection"], *self._arrays(blobs, [key]))
+        keys = [key, f"{key}.histograms"] if line["histograms"] else [key]
+        return Snapshot(self.at, *self.layout, *self._arrays(blobs, keys))
+
+    def _arrays(self, blobs: Blobs, keys: Sequence[str], rows: Sequence[int] = ()) -> list[npt.NDArray[Any]]:
+        path = self.blob
+        assert path is not None
+        arrays = blobs.read(path, keys, rows)
+        if checksum(arrays) != self.line["crc"]:
+            raise Damaged(path, "its content is not what was written")
+        return arrays
+
+
+class Blobs:
+    """Reads arrays from blobs; keeps the last one open, since records that follow each other often share it."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._file: Any = None
+        self._columns: Arrays = {}  # of the open blob, those of which rows were asked for
+
+    def read(self, path: Path, keys: Iterable[str], rows: Sequence[int] = ()) -> list[npt.NDArray[Any]]:
+        """The arrays under `keys`, or their rows from `rows[0]` to before `rows[1]`. Raises Damaged."""
+        try:
+            if path != self._path:
+                self._path, self._file, self._columns = path, safe_open(path, "np"), {}
+            if not rows:
+                return [self._file.get_tensor(key) for key in keys]
+            self._columns |= {key: self._file.get_tensor(key) for key in keys if key not in self._columns}
+            return [self._columns[key][rows[0] : rows[1]] for key in keys]
+        except (SafetensorError, OSError) as error:
+            self._path = None
+            raise Damaged(path, "it is missing or damaged") from error
+
+
+def parse(line: Mapping[str, Any], layouts: Mapping[int, Layout], folder: Path) -> Entry:
+    """The entry of an index line. Raises KeyError, ValueError or TypeError where it is none."""
+    mode, step, epoch, train_step = line["at"]
+    layout = layouts[line["layout"]] if line["kind"] == "snapshot" else ((), ())
+    return Entry(KINDS[line["kind"]], Moment(mode, step, epoch, train_step), line, layout, folder)
+
+
+def checksum(arrays: Iterable[npt.NDArray[Any]]) -> int:
+    """CRC-32 over the bytes of the arrays, one after the other."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
+    return crc
+
+
+def encode(records: Iterable[Record], layouts: dict[Layout, int]) -> tuple[list[dict[str, Any]], Arrays]:
+    """Index lines and blob arrays of records; lines with arrays have a "crc" and still lack their "blob".
+
+    layouts: those that the index has, by number; new ones are added.
+    Raises BadValue for a tensor whose type cannot be stored.
+    """
+    lines: list[dict[str, Any]] = []
+    arrays: Arrays = {}
+    outcomes: list[Outcomes] = []
+    rows = 0
+    for place, record in enumerate(records):
+        at, key = _moment(record.at), str(place)
+        match record:
+            case Scalars():
+                values = {name: float(value) for name, value in record.values.items()}
+                lines.append({"kind": "scalars", "at": at, "values": values})
+            case Event():
+                told = {"event": record.kind, "subject": record.subject, "facts": dict(record.facts)}
+                lines.append({"kind": "event", "at": at, **told})
+            case Outcomes():
+                outcomes.append(record)
+                end = rows + len(record.labels)
+                lines.append({"kind": "outcomes", "at": at, "rows": [rows, end], "crc": checksum(_columns(record))})
+                rows = end
+            case RawTensor():
+                arrays[key] = _plain(record.name, record.value)
+                told = {"name": record.name, "collection": record.collection, "key": key}
+                lines.append({"kind": "raw", "at": at, **told, "crc": checksum([arrays[key]])})
+            case Snapshot():
+                lines += _snapshot(record, key, arrays, layouts)
+    if outcomes:
+        arrays |= {
+            f: np.concatenate(c) for f, c in zip(_FIELDS, zip(*map(_columns, outcomes), strict=True), strict=True)
+        }
+    return lines, arrays
+
+
+def dump(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    """The lines as they stand in an index."""
+    return "".join(json.dumps(line, separators=(",", ":"), default=_native) + "\n" for line in lines).encode()
+
+
+def _snapshot(record: Snapshot, key: str, arrays: Arrays, layouts: dict[Layout, int]) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    layout = (tuple(record.names), tuple(record.collections))
+    if layout not in layouts:
+        layouts[layout] = len(layouts)
+        lines.append({"layout": layouts[layout], "names": layout[0], "collections": layout[1]})
+    parts = {key: np.asarray(record.table, np.float32, order="C")}
+    if record.histograms is not None:
+        parts[f"{key}.histograms"] = np.asarray(record.histograms, np.float32, order="C")
+    arrays.update(parts)
+    told = {"layout": layouts[layout], "key": key, "histograms": record.histograms is not None}
+    return [*lines, {"kind": "snapshot", "at": _moment(record.at), **told, "crc": checksum(parts.values())}]
+
+
+def _columns(record: Outcomes) -> list[npt.NDArray[Any]]:
+    return [np.asarray(getattr(record, field), kind) for field, kind in zip(_FIELDS, _TYPES, strict=True)]
+
+
+def _plain(name: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Safetensors writes an array's memory as it lies and calls it row by row: anything else must be laid out first.
+    array = np.asarray(value, order="C")
+    if array.dtype.char not in _STORED:
+        raise BadValue(f"tensor {name}", f"values of type {array.dtype} cannot be saved", fix="Save it as numbers.")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _moment(at: Moment) -> list[Any]:
+    return [str(at.mode), int(at.step), int(at.epoch), int(at.train_step)]
+
+
+def _native(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON value")

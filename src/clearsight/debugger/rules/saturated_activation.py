@@ -1,0 +1,105 @@
+"""SaturatedActivation: sigmoids and tanhs at their ends, where they have no slope."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.finding import Finding, Series
+from clearsight.core.rule import Needs, knob
+from clearsight.core.view import RunView, Table
+from clearsight.debugger.progress import slower
+from clearsight.debugger.scope import ScopedRule, module_of
+from clearsight.debugger.trained import only
+
+_QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
+_OTHERS = ("relu", "activation")
+
+Floats = npt.NDArray[np.float64]
+
+
+class SaturatedActivation(ScopedRule):
+    """Found when `threshold_layer` of a sigmoid or tanh layer's outputs lie where its slope is under 1 % of the best.
+
+    The thresholds are inputs of the functions, as in SageMaker's rule of this name; its own (-23 and 17 for a sigmoid,
+    9.5 for a tanh) are where single precision rounds to the end, long after learning has stopped. Looked at are
+    outputs: the share of them beyond the outputs of the thresholds, told from the quantiles 1, 5, 25, 50, 75, 95 and
+    99 %, so it is a lower bound. A network whose activations are others uses sigmoids as gates, which are meant to
+    close and open: there only the layers that `tensors` names are looked at. The last layer of a network is not.
+    """
+
+    explains = (
+        *("VanishingGradient", "AllZero", "UnchangedTensor", "HeadNotLearning", "LossNotDecreasing"),
+        *("UnderfitCapacity", "LearningRateTooLow", "WeightUpdateRatio", "Confusion"),
+    )
+    unused = ("threshold_inactivity",)
+
+    threshold_tanh_min: float = knob(-3.0, "input below which a tanh is saturated", below=0)
+    threshold_tanh_max: float = knob(3.0, "input above which a tanh is saturated", above=0)
+    threshold_sigmoid_min: float = knob(-6.0, "input below which a sigmoid is saturated", below=0)
+    threshold_sigmoid_max: float = knob(6.0, "input above which a sigmoid is saturated", above=0)
+    threshold_layer: float = knob(50.0, "share of a layer's outputs that are saturated", above=0, high=100, unit="%")
+    patience: int = knob(3, "saved steps in a row", low=1)
+
+    def needs(self) -> Needs:
+        return Needs(counted="snapshots", points=self.patience, collections=("activations",))
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        kinds = self._kinds(view)
+        if view.facts.layers and not kinds:
+            yield self.clear(cause="no sigmoid or tanh is the network's activation")
+            return
+        tables = {name: self.wanted(view, name, "activations") for name in _QUANTILES}
+        names = [name for name in tables["q50"].names if module_of(name) in kinds]
+        saved = len(tables["q50"])
+        if saved < self.patience or not names:
+            yield self.not_enough_data(have=min(saved, self.patience - 1) if not names else saved)
+            return
+        steps, border = tables["q50"].steps, self.threshold_layer / 100
+        shares = {name: self._share(tables, name, kinds[module_of(name)]) for name in names}
+        late = {name: float(share[-self.patience :].min()) for name, share in shares.items()}
+        found = sorted((name for name in names if late[name] >= border), key=lambda name: -late[name])
+        if found:
+            yield self._finding(view, found[0], shares[found[0]], steps, len(found), len(names))
+        else:
+            yield self.clear(value=max(late.values()), threshold=border)
+
+    def _kinds(self, view: RunView) -> dict[str, str]:
+        layers = view.facts.layers
+        if any(layer.kind in _OTHERS for layer in layers) and not self.tensors:
+            return {}
+        return {layer.name: layer.kind for layer in layers[:-1] if layer.kind in ("sigmoid", "tanh")}
+
+    def _share(self, tables: Mapping[str, Table], name: str, kind: str) -> Floats:
+        """Lower bound of the share of saturated outputs at each saved step, (S,)."""
+        if kind == "tanh":
+            low, high = math.tanh(self.threshold_tanh_min), math.tanh(self.threshold_tanh_max)
+        else:
+            low, high = (1 / (1 + math.exp(-x)) for x in (self.threshold_sigmoid_min, self.threshold_sigmoid_max))
+        values = np.stack([only(tables[quantile], [name]).values[:, 0] for quantile in _QUANTILES])
+        ranks = np.array(list(_QUANTILES.values()))[:, None]
+        below, above = values <= low, values >= high
+        share: Floats = np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0)
+        return share
+
+    def _finding(
+        self, view: RunView, name: str, share: Floats, steps: npt.NDArray[np.int64], found: int, layers: int
+    ) -> Finding:
+        over = share >= self.threshold_layer / 100
+        first = 0 if over.all() else len(over) - int(np.argmin(over[::-1]))
+        layer = module_of(name)
+        return self.found(
+            value=float(share[-1]),
+            threshold=self.threshold_layer / 100,
+            unit="of the outputs",
+            steps=(int(steps[first]), int(steps[-1])),
+            subject=layer,
+            cause=f"since step {steps[first]} at least {share[-1]:.0%} of the outputs of {layer} lie at its ends, "
+            f"where it has no slope ({found} of {layers} such layers)",
+            fix=slower(view) if first else {},
+            advice="Use ReLU or GELU, or put a norm in front of it and initialise as in Glorot and Bengio 2010.",
+            evidence=Series.of(f"saturated share of {layer}", steps, share),
+        )

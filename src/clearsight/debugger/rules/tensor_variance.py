@@ -1,0 +1,73 @@
+"""TensorVariance: tensors whose variance leaves the bounds that were given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from clearsight.core.finding import Finding, Series
+from clearsight.core.rule import Needs, knob
+from clearsight.core.view import RunView, Table
+from clearsight.debugger.scope import ScopedRule
+
+_TOLD = 5  # tensors that are named one by one
+_USUAL = ("weights", "gradients", "activations")
+
+
+class TensorVariance(ScopedRule):
+    """Found when the variance of a tensor's elements is above `max_threshold` or below `min_threshold` at a saved step.
+
+    As SageMaker's rule of this name. There are no bounds that fit every tensor, so it is asked for by name, with at
+    least one of them; without `tensors` or `collections` it looks at weights, gradients and activations.
+    """
+
+    optional = True
+
+    max_threshold: float | None = knob(None, "largest variance", low=0)
+    min_threshold: float | None = knob(None, "smallest variance", low=0)
+
+    def needs(self) -> Needs:
+        return Needs(counted="snapshots", points=1, collections=self.within(_USUAL))
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        if self.max_threshold is None and self.min_threshold is None:
+            yield self.not_enough_data(have=0, of="bounds", cause="it needs max_threshold or min_threshold")
+            return
+        tables = [self.wanted(view, "std", collection) for collection in self.within(_USUAL)]
+        if not any(table.names for table in tables):
+            yield self.not_enough_data(have=0)
+            return
+        found = [finding for table in tables for finding in self._outside(table)]
+        yield from sorted(found, key=_distance)[:_TOLD] or [self.clear()]
+
+    def _outside(self, table: Table) -> Iterator[Finding]:
+        for i, name in enumerate(table.names):
+            there = np.isfinite(table.values[:, i])
+            variance, steps = np.square(table.values[there, i]), table.steps[there]
+            for bound, outside, word in (
+                (self.max_threshold, np.max, "above"),
+                (self.min_threshold, np.min, "below"),
+            ):
+                if bound is None or not variance.size:
+                    continue
+                wrong = variance > bound if word == "above" else variance < bound
+                if not wrong.any():
+                    continue
+                yield self.found(
+                    value=float(outside(variance)),
+                    threshold=bound,
+                    steps=(int(steps[wrong][0]), int(steps[wrong][-1])),
+                    subject=name,
+                    cause=f"the variance of {name} is {outside(variance):.3g}, {word} {bound:.3g}, at {wrong.sum()} of "
+                    f"{len(wrong)} saved steps",
+                    advice="Look at the learning rate and the initialisation of this layer, or at the bound.",
+                    confidence=1.0,
+                    evidence=Series.of(f"variance of {name}", steps, variance),
+                )
+
+
+def _distance(finding: Finding) -> float:
+    """Minus how many times the variance is outside of its bound."""
+    value, bound = max(finding.value or 0.0, 1e-30), max(finding.threshold or 0.0, 1e-30)
+    return -max(value / bound, bound / value)

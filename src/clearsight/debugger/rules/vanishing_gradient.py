@@ -1,0 +1,94 @@
+"""VanishingGradient: the gradient does not reach the first layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from clearsight.core.finding import Finding, Series, Severity
+from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.view import RunView, Table
+from clearsight.debugger.progress import progress
+from clearsight.debugger.trained import between, columns, middle, moving, rms
+
+_LAYERS = 4  # fewer have no depth to vanish in
+_RISE = 3.0  # over its own first half: a gradient that grows so is on its way, as behind a head that starts at 0
+
+
+class VanishingGradient(Rule):
+    """Found when the first layers' gradient stays under `ratio` of that of the last hidden ones, or under `threshold`.
+
+    Compared are root mean squares per parameter of the weights of layers: a quarter of the trained layers at either
+    end, the head left out, since one that starts near 0 holds back the gradient of all others for some steps. Every
+    one of the last `patience` saved steps has to show it, none of it on the rise, while the loss is still high.
+    SageMaker's rule of this name fires when the mean |gradient| of any one tensor is under 1e-7: so it does on every
+    bias in front of a batch norm, whose gradient is 0 by construction, and on every run that has converged.
+    """
+
+    explains = (
+        *("LossNotDecreasing", "HeadNotLearning", "LearningRateTooLow", "UnchangedTensor", "UnderfitCapacity"),
+        *("WeightUpdateRatio", "Confusion"),
+    )
+
+    ratio: float = knob(1e-4, "gradient of the first layers over that of the last hidden layers", above=0, below=1)
+    threshold: float = knob(1e-7, "mean |gradient| of the first layers", low=0)
+    patience: int = knob(5, "saved steps in a row", low=2)
+
+    def needs(self) -> Needs:
+        return Needs(counted="snapshots", points=self.patience, collections=("gradients",))
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        names = [f"gradient/{p.name}" for p in moving(view.facts) if not p.head]
+        if view.facts.parameters and len(names) < _LAYERS:
+            yield self.clear(cause=f"{len(names)} hidden layers are trained: nothing can vanish on so short a way")
+            return
+        sizes, means = rms(view, "gradients"), view.statistic("abs_mean", "gradients")
+        names = [name for name in names if name in sizes.names]
+        state = progress(view)
+        if len(sizes) < self.patience or len(names) < _LAYERS or state is None:
+            yield self.not_enough_data(have=min(len(sizes), self.patience - 1), of="saved gradients of hidden layers")
+            return
+        end = max(1, len(names) // 4)
+        first, last = (middle(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
+        tiny = middle(columns(means, names[:end]), axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(last > 0, first / last, np.nan)
+        low = (last > 0) & ((ratio < self.ratio) | (tiny < self.threshold))  # no gradient at all is AllZero's
+        tail = int(np.argmin(low[::-1])) if not low.all() else len(low)
+        value = float(middle(ratio[-self.patience :]))
+        if tail < self.patience or state.low or _rising(ratio[-tail:]) or _rising(tiny[-tail:]):
+            yield self.clear(value=None if np.isnan(value) else value, threshold=self.ratio)
+            return
+        since = between(sizes, np.arange(len(sizes)) >= len(sizes) - tail)
+        yield self._finding(view, names[0], since, ratio[-tail:], tiny[-tail:])
+
+    def _finding(self, view: RunView, subject: str, since: Table, ratio: Any, tiny: Any) -> Finding:
+        middle_ratio, level = float(middle(ratio)), float(middle(tiny))
+        relative = middle_ratio < self.ratio
+        what = (
+            f"{middle_ratio:.2g} times that of the last hidden ones"
+            if relative
+            else f"{level:.2g} per weight on average"
+        )
+        steps = (int(since.steps[0]), int(since.steps[-1]))
+        known = np.isfinite(ratio)
+        return self.found(
+            value=middle_ratio if relative else level,
+            threshold=self.ratio if relative else self.threshold,
+            steps=steps,
+            subject=subject,
+            severity=Severity.WARNING,
+            cause=f"from step {steps[0]} on the gradient of the first layers is {what}: they do not learn",
+            fix={"weights": "default"} if view.facts.settings.get("weights") == "none" else {},
+            advice="Use a network with normalisation and shortcuts, such as a ResNet, and ReLU or GELU instead of "
+            "sigmoid or tanh.",
+            evidence=Series.of("gradient of the first layers over the last", since.steps[known], ratio[known]),
+        )
+
+
+def _rising(values: Any) -> bool:
+    half = len(values) // 2
+    early, late = middle(values[:half]), middle(values[half:])
+    return bool(late > _RISE * early)

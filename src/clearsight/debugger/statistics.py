@@ -1,0 +1,241 @@
+"""Statistics of tensors, many at a time, where they are. T tensors, K statistics, B histogram bins, S sampled elements.
+
+Two steps, since an activation must be looked at before the next layer overwrites it in place: `read` takes from one
+tensor what is needed of it, `tabulate` makes the table of all readings with few kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clearsight.core.tensors import BINS, STATISTICS
+
+SAMPLE = 2048  # elements of a tensor that quantiles and the histogram are made of
+_CHUNK = 1 << 16  # elements looked at together on a CPU: 256 kB stay in the cache from one kernel to the next
+_QUANTILES = tuple(int(name[1:]) / 100 for name in STATISTICS if name[0] == "q")
+_MOMENTS = STATISTICS.index("q01") - 1  # mean to inf: what comes after the count and before the quantiles
+
+
+class Reading(NamedTuple):
+    """What was taken of a tensor: its size, up to S of its elements, and what is exact of it.
+
+    values: (<= S,) float32, a copy.  exact: (9,) float32, mean to inf in the order of STATISTICS; where `sampled`,
+    only the last two (NaN, infinite) of it count, and the rest follows from `values`.
+    """
+
+    size: int
+    values: Tensor
+    exact: Tensor
+    sampled: bool
+
+
+class Summary(NamedTuple):
+    """table: (T, K) float32 in the order of STATISTICS.  histograms: (T, B) float32 that sum to the finite elements."""
+
+    table: Tensor
+    histograms: Tensor
+
+
+def summarize(tensors: Sequence[Tensor], sample: int | None = None) -> Summary:
+    """Statistics of tensors of one device, on that device; on CUDA nothing waits for it.
+
+    NaN and infinite elements are counted; every other statistic is of the finite ones (0 where there are none), `std`
+    that of the population.
+    sample: None looks at every element, only quantiles and histogram are estimates from 2048 evenly strided elements.
+    With a number, a tensor with more elements is looked at through that many: then all statistics are estimates, `l2`
+    scaled to the whole tensor, except `count`, `nan` and `inf`. The estimates of min and max lie inside the true range.
+    """
+    return tabulate([read(tensor, sample) for tensor in tensors])
+
+
+@torch.no_grad()
+def read(tensor: Tensor, sample: int | None = None) -> Reading:
+    """The reading of one tensor, of any floating type, memory layout and size; see `summarize` for `sample`."""
+    flat = flattened(tensor.detach())
+    values = thinned(flat, tensor.shape, sample or SAMPLE).to(torch.float32, copy=True)
+    sampled = sample is not None and len(flat) > sample
+    if flat.device.type != "cpu":
+        exact = _counted(flat) if sampled else _exact_masked(flat)
+    elif sampled:
+        exact = _counted(flat) if not _all_finite(flat) else torch.zeros(_MOMENTS)
+    else:
+        exact = _exact_cpu(flat)
+    return Reading(len(flat), values, exact, sampled)
+
+
+@torch.no_grad()
+def read_sample(values: Tensor, count: int) -> Reading:
+    """The reading of a tensor with `count` elements of which only these, of any shape, are at hand, owned by it."""
+    values = values.detach().reshape(-1).float()
+    return Reading(count, values, _counted(values), True)
+
+
+def stride(count: int, shape: Sequence[int], sample: int) -> int:
+    """Elements from one sampled to the next: prime to every dimension, or the sample would be of a few columns only."""
+    step = max(1, -(-count // sample))
+    while step > 1 and any(math.gcd(step, size) > 1 for size in shape if size > 1):
+        step += 1
+    return step
+
+
+def thinned(flat: Tensor, shape: Sequence[int], sample: int) -> Tensor:
+    """Up to `sample` evenly strided elements of a flat tensor, a view."""
+    return flat if len(flat) <= sample else flat[:: stride(len(flat), shape, sample)]
+
+
+@torch.no_grad()
+def tabulate(readings: Sequence[Reading]) -> Summary:
+    """The table of readings of one device."""
+    if not readings:
+        return Summary(torch.zeros(0, len(STATISTICS)), torch.zeros(0, BINS))
+    device = readings[0].values.device
+    sizes = torch.tensor([len(reading.values) for reading in readings])
+    width = max(1, int(sizes.max()))
+    drawn = torch.full((len(readings), width), torch.inf, device=device)
+    for row, reading in zip(drawn, readings, strict=True):
+        row[: len(reading.values)] = reading.values
+    drawn.nan_to_num_(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
+    ordered = _sorted(drawn)
+    finite = torch.isfinite(ordered)
+    known = finite.sum(1)
+    exact = torch.stack([reading.exact for reading in readings])
+    counts = torch.tensor([float(reading.size) for reading in readings]).to(device)
+    whole = (counts - exact[:, -2:].sum(1)).clamp_min(0)  # finite elements
+    estimated = torch.cat([_moments(ordered, finite, known, whole), exact[:, -2:]], 1)
+    sampled = torch.tensor([reading.sampled for reading in readings]).to(device)
+    moments = torch.where(sampled[:, None], estimated, exact)
+    table = torch.cat([counts[:, None], moments, _quantiles(ordered, known)], 1)
+    low, high = (table[:, STATISTICS.index(name)] for name in ("min", "max"))
+    return Summary(table.float(), _histograms(ordered, known, low, high) * (whole / known.clamp_min(1))[:, None])
+
+
+def flattened(tensor: Tensor) -> Tensor:
+    """All elements in one dimension, in any order, without a copy where memory has no holes."""
+    if tensor.layout is not torch.strided:
+        tensor = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.to_dense()
+    if tensor.is_contiguous():
+        return tensor.view(-1)
+    for layout, dimensions in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+        if tensor.dim() == dimensions and tensor.is_contiguous(memory_format=layout):
+            return tensor.as_strided((tensor.numel(),), (1,))
+    return tensor.reshape(-1)
+
+
+def _all_finite(flat: Tensor) -> bool:
+    # A sum meets every element at the speed of memory; it overflows without cause only where counting is due anyway.
+    return math.isfinite(flat.sum(dtype=torch.float32).item())
+
+
+def _counted(flat: Tensor) -> Tensor:
+    counts = torch.zeros(_MOMENTS, device=flat.device)
+    counts[-2], counts[-1] = torch.isnan(flat).sum(), torch.isinf(flat).sum()
+    return counts
+
+
+def _exact_cpu(flat: Tensor) -> Tensor:
+    """Mean to inf of a flat CPU tensor."""
+    counted = torch.zeros(_MOMENTS) if flat.dtype.itemsize >= 4 and _all_finite(flat) else _counted(flat)
+    if counted.any():
+        flat = flat[torch.isfinite(flat)]
+    if not len(flat):
+        return counted
+    pieces = np.array([_piece(piece) for piece in torch.split(flat, _CHUNK)])  # (P, 7)
+    sizes, sums, spreads, absolutes, zeros, lows, highs = pieces.T
+    count, mean, low, high = sizes.sum(), sums.sum() / sizes.sum(), lows.min(), highs.max()
+    within = spreads.sum() + (sizes * (sums / sizes - mean) ** 2).sum()  # Chan et al. 1983, pairwise update
+    std = 0.0 if low == high else math.sqrt(within / count)
+    l2 = math.sqrt(within + count * mean * mean)
+    counted[:-2] = torch.tensor([mean, std, low, high, absolutes.sum() / count, l2, zeros.sum() / count])
+    return counted
+
+
+def _piece(values: Tensor) -> list[float]:
+    """Of a piece without NaN: size, sum, squared distances from its mean, sum of sizes, zeros, min and max."""
+    values = values.float() if values.dtype.itemsize < 4 else values
+    low, high = (bound.item() for bound in torch.aminmax(values))
+    total = values.sum().item()
+    absolute = total if low >= 0 else -total if high <= 0 else values.abs().sum().item()
+    # count_nonzero of floats is slow in torch, and of booleans fast in numpy.
+    zeros = 0 if low > 0 or high < 0 else int(np.count_nonzero(values.eq(0).numpy()))
+    mean = total / len(values)
+    largest = max(abs(low), abs(high))
+    if largest > 1e15:  # squares and sums of such would overflow
+        wide = values.double()
+        total, mean, absolute = wide.sum().item(), wide.mean().item(), wide.abs().sum().item()
+        return [len(values), total, (wide - mean).square().sum().item(), absolute, zeros, low, high]
+    if abs(mean) > 0.5 * (high - low):  # far from 0: squares first and the mean's off later would cancel
+        values, shifted = values - mean, 0.0
+    else:
+        shifted = mean
+    squares = torch.dot(values, values).item()
+    return [len(values), total, max(0.0, squares - len(values) * shifted**2), absolute, zeros, low, high]
+
+
+def _exact_masked(flat: Tensor) -> Tensor:
+    """Mean to inf of a flat tensor, without a look at any value: nothing waits."""
+    flat = flat.float() if flat.dtype.itemsize < 4 else flat
+    counted = _counted(flat)
+    if not len(flat):
+        return counted
+    finite = torch.isfinite(flat)
+    clean = torch.where(finite, flat, 0)
+    count = finite.sum().clamp_min(1).double()
+    mean = clean.sum(dtype=torch.float64) / count
+    l2 = torch.linalg.vector_norm(clean, dtype=torch.float64)
+    centred = torch.where(finite, flat - mean.to(flat.dtype), 0)
+    counted[0] = mean
+    counted[1] = torch.linalg.vector_norm(centred, dtype=torch.float64) / count.sqrt()
+    any_finite = finite.any()
+    counted[2] = torch.where(any_finite, torch.where(finite, flat, torch.inf).min(), 0)
+    counted[3] = torch.where(any_finite, torch.where(finite, flat, -torch.inf).max(), 0)
+    counted[4] = torch.linalg.vector_norm(clean, 1, dtype=torch.float64) / count
+    counted[5] = l2
+    counted[6] = (flat == 0).sum() / count
+    return counted
+
+
+def _sorted(drawn: Tensor) -> Tensor:
+    if drawn.device.type != "cpu":
+        return drawn.sort(1).values
+    drawn.numpy().sort(axis=1)  # several times as fast as torch's on a CPU
+    return drawn
+
+
+def _moments(ordered: Tensor, finite: Tensor, known: Tensor, whole: Tensor) -> Tensor:
+    """(T, 7) mean to zero_fraction of sorted rows of which the first `known` elements count."""
+    clean = torch.where(finite, ordered, 0).double()
+    divisor = known.clamp_min(1)
+    mean = clean.sum(1) / divisor
+    centred = torch.where(finite, clean - mean[:, None], 0)
+    l2 = (clean.square().mean(1) * clean.shape[1] / divisor * whole).sqrt()
+    low = torch.where(known > 0, clean[:, 0], 0)
+    high = clean.gather(1, (known - 1).clamp_min(0)[:, None])[:, 0]
+    std = torch.where(low == high, 0, (centred.square().sum(1) / divisor).sqrt())
+    zeros = (finite & (ordered == 0)).sum(1) / divisor
+    return torch.stack([mean, std, low, high, clean.abs().sum(1) / divisor, l2, zeros], 1).float()
+
+
+def _quantiles(ordered: Tensor, known: Tensor) -> Tensor:
+    """(T, 7) by linear interpolation between the sorted elements."""
+    places = torch.tensor(_QUANTILES).to(ordered.device) * (known - 1).clamp_min(0)[:, None]
+    below = places.floor().long()
+    above = torch.minimum(below + 1, (known - 1).clamp_min(0)[:, None])
+    share = places - below
+    lower, upper = ordered.gather(1, below), ordered.gather(1, above)
+    return torch.where(known[:, None] > 0, lower * (1 - share) + upper * share, 0)
+
+
+def _histograms(ordered: Tensor, known: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """(T, B) counts of the sorted elements between the edges; a tensor of one value has them all in the first bin."""
+    steps = torch.arange(1, BINS, device=ordered.device) / BINS
+    inner = low[:, None] * (1 - steps) + high[:, None] * steps
+    below = torch.searchsorted(ordered, inner.to(ordered.dtype).contiguous(), right=False)
+    below = torch.where((low == high)[:, None], known[:, None], torch.minimum(below, known[:, None]))
+    edges = torch.cat([torch.zeros_like(known)[:, None], below, known[:, None]], 1)
+    return edges.diff(dim=1).float()

@@ -1,0 +1,84 @@
+"""Setup: one training run of the zoo, all that decides it; and Fault: what is wrong with one, with its known cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from clearsight.core.recipe import Recipe
+
+Measure = Literal["accuracy", "loss"]
+
+# What the zoo's loop does of a recipe. A fix that only names other settings changes nothing there, and counts as failed.
+HONOURED = frozenset(
+    (
+        *("optimizer", "lr", "schedule", "warmup", "step_size", "gamma", "epochs", "batch_size", "weight_decay"),
+        *("momentum", "clip_grad", "class_weights", "sampling", "label_smoothing", "augment", "freeze", "mean", "std"),
+        *("patience", "monitor", "weights", "eps"),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A run to be made. The same setup gives the same run, weight by weight.
+
+    network, data: names of `networks` and `pictures`.  side: pixels.  train_size, valid_size: pictures, evenly over the
+    classes.  plant: a fault in the code of the loop, "" for none.
+    """
+
+    network: str
+    data: str
+    seed: int
+    recipe: Recipe
+    side: int = 32
+    train_size: int = 320
+    valid_size: int = 160
+    plant: str = ""
+
+    def changed(self, **settings: Any) -> Setup:
+        """The setup with other recipe fields."""
+        return replace(self, recipe=self.recipe.replace(**settings))
+
+    def repaired(self, fix: Mapping[str, Any]) -> Setup:
+        """The setup with a finding's fix; the plant stays, as a fix cannot rewrite somebody's code."""
+        return self.changed(**fix)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something that is wrong with a run, and why.
+
+    expected: the rules that name the cause, the exact one first.  apply: a healthy setup made faulty.  networks: where
+    it makes sense, () for everywhere.  repairable: whether recipe fields can undo it.  measure: where the harm shows.
+    """
+
+    name: str
+    what: str
+    expected: tuple[str, ...]
+    apply: Callable[[Setup], Setup]
+    networks: tuple[str, ...] = ()
+    repairable: bool = False
+    measure: Measure = "accuracy"
+
+    def fits(self, setup: Setup) -> bool:
+        """Whether the fault makes sense on a healthy setup."""
+        return not self.networks or setup.network in self.networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How a run went, by its validation pictures, once an epoch.
+
+    accuracy, loss: of the weights that are kept: the last, or the best where the recipe has a patience.  honest: accuracy
+    on pictures that nobody has seen.  A loss that is no longer a number is infinite.
+    """
+
+    accuracy: float
+    loss: float
+    honest: float
+    steps: int
+    seconds: float
+    accuracies: tuple[float, ...] = field(default=())
+    losses: tuple[float, ...] = field(default=())

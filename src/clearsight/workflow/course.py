@@ -1,0 +1,84 @@
+"""The course of a run: from the first step to the last, with what the debugger adjusts on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from clearsight.core.files import write_text
+from clearsight.core.run import MetricsWriter, Observer, Run
+from clearsight.debugger.watch import Watch
+from clearsight.training.checkpoint import Checkpoints
+from clearsight.training.job import Job, Outcome, Phase
+from clearsight.training.loop import Training
+from clearsight.training.loop import train as train_loop
+from clearsight.training.loss import balanced_weights
+from clearsight.training.stop import Stop
+from clearsight.training.watcher import Unwatched
+from clearsight.workflow.setting import Setting
+
+_ADJUSTMENTS = 3  # in one run; what three changes did not mend, a fourth will not
+
+
+@dataclass
+class Course:
+    """One run under way. `setting` is that of the part which ran last."""
+
+    of: Run
+    setting: Setting
+    phases: Sequence[Phase]
+    checkpoints: Checkpoints
+    stop: Stop
+    onlookers: Sequence[Observer]
+    watch: Watch | None
+
+    def train(self) -> Outcome:
+        """Train from the newest checkpoint, or from the start, to the end or to what stops it."""
+        if self.watch is not None and any(action.verb == "adjust" for action in self.watch.actions):
+            self._remember_the_start()
+        outcome = train_loop(self._job(), resume=self.checkpoints.newest.exists())
+        for _ in range(_ADJUSTMENTS):
+            if self.watch is None or self.watch.wish is None or self.watch.wish.verb != "adjust":
+                break
+            self._adjust(self.watch)
+            outcome = train_loop(self._job(), resume=True)
+        return outcome
+
+    def _remember_the_start(self) -> None:
+        if not self.checkpoints.newest.exists():
+            Training(self._job()).save()
+        self.checkpoints.keep_good()
+
+    def _adjust(self, watch: Watch) -> None:
+        """Back to the last checkpoint at which nothing was wrong, and on from there with the changes."""
+        assert watch.wish is not None
+        self.checkpoints.back_to_good()
+        self.setting = replace(self.setting, recipe=self.setting.recipe.replace(**watch.wish.changes))
+        self.of.recipe = self.setting.recipe
+        write_text(self.of.path / "recipe.yaml", self.setting.recipe.to_yaml())
+        watch.go_back(self.checkpoints.last_step(), self.setting.recipe.flat())
+        self.stop.go_on()
+
+    def _job(self) -> Job:
+        setting, weights = self.setting, None
+        if setting.recipe.train.class_weights == "balanced":
+            weights = balanced_weights(setting.train.labels(), len(setting.data.classes))
+        return Job(
+            network=setting.network.model,
+            phases=self.phases,
+            recipe=setting.recipe,
+            checkpoints=self.checkpoints,
+            observers=self._observers(),
+            stop=self.stop,
+            world=setting.world,
+            device=setting.placement.device,
+            precision=setting.placement.precision,
+            class_weights=weights,
+            watcher=self.watch or Unwatched(),
+        )
+
+    def _observers(self) -> list[Observer]:
+        if not self.setting.world.leads:
+            return []
+        writer = MetricsWriter(self.of.path / "metrics.jsonl", last_step=self.checkpoints.last_step())
+        return [writer, *self.onlookers, *([self.watch] if self.watch is not None else [])]

@@ -1,0 +1,148 @@
+"""The debugger of a run: what it is told of the run, and where what it sees goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clearsight.core.facts import Facts
+from clearsight.core.files import write_json
+from clearsight.core.recipe import DebugSection, Recipe
+from clearsight.core.run import Run
+from clearsight.core.tensors import Record
+from clearsight.debugger.actions import Action
+from clearsight.debugger.actions import parse as parse_action
+from clearsight.debugger.probe import Probe
+from clearsight.debugger.recorder import Recorder
+from clearsight.debugger.report import write_findings
+from clearsight.debugger.rulebook import chosen
+from clearsight.debugger.saving import Saving, parse_save, plan_saving
+from clearsight.debugger.store import FileStore
+from clearsight.debugger.tape import Tape
+from clearsight.debugger.trial import Trial
+from clearsight.debugger.watch import Watch
+from clearsight.training.announcer import Announcer
+from clearsight.training.checkpoint import Checkpoints
+from clearsight.training.job import Phase
+from clearsight.training.stop import Stop
+from clearsight.workflow.setting import Setting
+
+
+def check_debugging(how: DebugSection) -> None:
+    """Raise what is wrong with the debugger's settings, before anything is begun."""
+    chosen(how.rules, how.rule)
+    parse_save(how.save)
+    for text in how.on_finding:
+        parse_action(text)
+
+
+def actions(how: DebugSection) -> list[Action]:
+    """What the recipe wants done about findings. With repairs left, a run that is lost need not be finished."""
+    told = [parse_action(text) for text in how.on_finding]
+    return [*told, Action("retry", selector="severe")] if how.repair else told
+
+
+def planned_steps(setting: Setting, phases: Sequence[Phase]) -> int:
+    """Optimizer steps of the whole run."""
+    return sum(phase.epochs * -(-phase.train.steps // setting.recipe.optim.accumulate) for phase in phases)
+
+
+def saving(setting: Setting, phases: Sequence[Phase]) -> Saving | None:
+    """What will be saved how often; None with the debugger off."""
+    how = setting.recipe.debug
+    if how.debug == "off":
+        return None
+    rules = chosen(how.rules, how.rule)
+    return plan_saving(how.debug, planned_steps(setting, phases), how.save_every, rules, parse_save(how.save))
+
+
+def build_watch(
+    run: Run, setting: Setting, phases: Sequence[Phase], announcer: Announcer, stop: Stop, checkpoints: Checkpoints
+) -> Watch | None:
+    """The debugger of a run, taken up where its newest checkpoint is; None where it is off or another rank leads."""
+    plan = saving(setting, phases)
+    if plan is None or not setting.world.leads:
+        return None
+    how = setting.recipe.debug
+    store = FileStore(run.path / "tensors")
+    facts, before = facts_of(setting, phases), []
+    if last := checkpoints.last_step():
+        store.rewind(last)
+        before = list(Trial(run.path).tape().until(last).records)
+    tape = Tape(facts, before)
+
+    def rewind(step: int) -> Recorder:
+        again = FileStore(run.path / "tensors")
+        again.rewind(step)
+        return Recorder(again)
+
+    def keep(record: Record) -> None:
+        watch.keep(record)
+
+    def failed(error: Exception) -> None:
+        watch.fail(error)
+
+    watch = Watch(
+        rules=chosen(how.rules, how.rule),
+        actions=actions(how),
+        tape=tape,
+        probe=Probe(plan.schedules, plan.depth, plan.keep, keep, planned_steps=facts.steps, failed=failed),
+        recorder=Recorder(store),
+        tell=announcer.finding,
+        stop=stop.ask,
+        good=checkpoints.keep_good,
+        keep_facts=lambda: store.write_facts(watch.tape.facts),
+        epochs=setting.recipe.train.passes,
+        rewind=rewind,
+        notice={"run": str(run.path)},
+    )
+    return watch
+
+
+def facts_of(setting: Setting, phases: Sequence[Phase]) -> Facts:
+    """What the rules may know of the run beside what is measured."""
+    how, data, network = setting.recipe, setting.data, setting.network
+    counts = np.bincount(setting.train.labels(), minlength=len(data.classes))
+    used, own = network.preprocess, setting.own_preprocess
+    return Facts(
+        steps=planned_steps(setting, phases),
+        epochs=how.train.passes,
+        steps_per_epoch=-(-phases[-1].train.steps // how.optim.accumulate),
+        batch_size=how.train.batch_size * setting.world.size,
+        classes=tuple(data.classes),
+        class_counts=tuple(int(count) for count in counts),
+        model=network.name,
+        optimizer=how.optim.optimizer,
+        lr=how.optim.peak,
+        loss="CrossEntropyLoss",
+        pretrained=how.model.weights != "none",
+        weights_mean=own.mean,
+        weights_std=own.std,
+        used_mean=used.mean,
+        used_std=used.std,
+        train_size=len(setting.train),
+        valid_size=len(setting.valid),
+        duplicates=dict(setting.duplicates),
+        cached=phases[-1].cached,
+        settings=plain_settings(how),
+    )
+
+
+def close(watch: Watch, run: Run) -> None:
+    """The rules' last word on a run that is over, and everything that was done about what they said, on disk."""
+    write_findings(run.path / "findings.jsonl", watch.conclude())
+    if watch.deeds:
+        write_json(run.path / "actions.json", [asdict(deed) for deed in watch.deeds])
+
+
+def plain_settings(recipe: Recipe) -> dict[str, Any]:
+    """A recipe's fields as JSON values."""
+    return {name: _plain(value) for name, value in recipe.flat().items()}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value

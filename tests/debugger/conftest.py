@@ -1,0 +1,52 @@
+"""Run folders as training leaves them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from clearsight.core.facts import Facts
+from clearsight.core.tensors import Record, Scalars
+from clearsight.debugger.store import FileStore
+from tests.debugger.records import at, event, outcomes, raw, scalars, snapshot
+
+LIVE: list[Record] = [
+    record
+    for step in range(1, 7)
+    for record in (
+        outcomes(step),
+        *([snapshot(step), raw(step)] if step % 2 == 0 else []),
+        scalars(step, loss=1 / step, lr=0.1),
+        *([Scalars(at(step, "eval"), {"valid_loss": 2 / step})] if step % 3 == 0 else []),
+    )
+] + [event(6)]
+
+
+def write_metrics(path: Path, records: Sequence[Record]) -> None:
+    """Append the scalars among the records to metrics.jsonl of the run folder."""
+    path.mkdir(exist_ok=True)
+    with (path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+        for record in records:
+            if isinstance(record, Scalars):
+                moment = {"step": record.at.step, "epoch": record.at.epoch, "mode": record.at.mode}
+                lines = ({**moment, "name": name, "value": value} for name, value in record.values.items())
+                stream.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def write_run(path: Path, records: Sequence[Record], *, ended: bool = True) -> None:
+    """A run folder as a Hook leaves it: scalars in metrics.jsonl, the rest in the store."""
+    write_metrics(path, records)
+    store = FileStore(path / "tensors")
+    store.write_facts(Facts(steps=6, lr=0.1))
+    store.append([record for record in records if not isinstance(record, Scalars)])
+    store.finish() if ended else store.close()
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run of six training steps with two evaluations."""
+    write_run(tmp_path / "run", LIVE)
+    return tmp_path / "run"

@@ -1,0 +1,93 @@
+"""A small network in numbers: six convolutions with a norm and a ReLU each, and a linear head of ten classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from clearsight.core.facts import Facts, LayerFact, ParameterFact
+
+CLASSES = tuple("abcdefghij")
+DEPTH = 6
+CONVS = tuple(f"conv{i}.weight" for i in range(1, DEPTH + 1))
+WEIGHTS = (*CONVS, "fc.weight")
+SHAPES = dict.fromkeys(CONVS, (32, 32, 3, 3)) | {"fc.weight": (10, 32)}
+
+
+def facts(
+    *,
+    act: str = "relu",
+    frozen: tuple[str, ...] = (),
+    unheld: tuple[str, ...] = (),
+    optimizer: str = "AdamW",
+    **more: Any,
+) -> Facts:
+    """The network's facts. frozen, unheld: parameters that take no gradient, that the optimizer lacks."""
+    layers, parameters = [], []
+    for i in range(1, DEPTH + 1):
+        layers += [LayerFact(name=f"conv{i}", kind="conv", type="Conv2d")]
+        layers += [LayerFact(name=f"norm{i}", kind="norm", type="BatchNorm2d")]
+        layers += [LayerFact(name=f"act{i}", kind=act, type={"relu": "ReLU"}.get(act, act.title()))]
+        parameters += [(f"conv{i}.weight", "weight", (32, 32, 3, 3)), (f"norm{i}.weight", "norm", (32,))]
+    layers += [LayerFact(name="fc", kind="linear", type="Linear")]
+    parameters += [("fc.weight", "weight", (10, 32)), ("fc.bias", "bias", (10,))]
+    told = {"classes": CLASSES, "lr": 1e-3, "settings": {"weights": "none", "freeze": "none", "model": "resnet18"}}
+    return Facts(
+        optimizer=optimizer,
+        layers=tuple(layers),
+        parameters=tuple(
+            ParameterFact(
+                name=name,
+                layer=name.rpartition(".")[0],
+                shape=shape,
+                kind=kind,
+                trainable=name not in frozen,
+                optimized=name not in frozen and name not in unheld,
+                head=name.startswith("fc"),
+            )
+            for name, kind, shape in parameters
+        ),
+        **{**told, **more},
+    )
+
+
+def he(name: str) -> float:
+    """Standard deviation of an ordinary initialisation of a weight of the network."""
+    return math.sqrt(2 / math.prod(SHAPES[name][1:]))
+
+
+def weights(gain: float = 1.0, **other: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Statistics of the weights, `gain` times an ordinary initialisation; `other` by layer: conv1={...}."""
+    made = {}
+    for name in WEIGHTS:
+        std, count = gain * he(name), math.prod(SHAPES[name])
+        low, high = (end * std for end in (-2.0, 2.0))
+        made[name] = spread(std, count) | {"min": low, "max": high} | dict(other.get(name.split(".")[0], {}))
+    return made
+
+
+def spread(std: float, count: int = 1000) -> dict[str, Any]:
+    """Statistics of a tensor of numbers around 0."""
+    return {"count": count, "std": std, "abs_mean": 0.8 * std, "l2": std * math.sqrt(count)}
+
+
+def constant(value: float, count: int = 1000) -> dict[str, Any]:
+    """Statistics of a tensor of equal numbers."""
+    one = {"mean": value, "std": 0.0, "min": value, "max": value, "abs_mean": abs(value)}
+    return {**one, "count": count, "l2": abs(value) * math.sqrt(count), "zero_fraction": float(value == 0)}
+
+
+def series(collection: str, std: Mapping[str, Any] | float, points: int) -> dict[str, dict[str, Any]]:
+    """Statistics over `points` snapshots of each weight's gradient or update; std: by weight, a number or a series."""
+    made = {}
+    for name in WEIGHTS:
+        level = np.broadcast_to(np.asarray(std[name] if isinstance(std, Mapping) else std, float), points)
+        statistics = {
+            key: value * level for key, value in {"std": 1.0, "abs_mean": 0.8, "max": 2.0, "min": -2.0}.items()
+        }
+        size = math.sqrt(math.prod(SHAPES[name]))
+        made[f"{collection}/{name}"] = {**statistics, "l2": size * level, "zero_fraction": (level == 0).astype(float)}
+    return made

@@ -1,0 +1,107 @@
+"""CheckInputImages: what can hardly be pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from clearsight.core.facts import Facts
+from clearsight.core.tensors import Moment, RawTensor
+from clearsight.debugger.rules.check_input_images import CheckInputImages
+from clearsight.debugger.tape import Tape
+from clearsight.testing.rules import only, verdict
+
+ORDINARY = [[0.1, 1.0, -2.1, 2.2], [-0.2, 0.9, -2.0, 2.4], [0.3, 1.1, -1.8, 2.6]]  # mean, std, min, max per channel
+
+
+def run(figures: npt.ArrayLike, *, batches: int = 9, every: int = 5, noise: float = 0.05, **facts: object) -> Tape:
+    """A run with saved channels of its inputs, around the given figures (C, 4)."""
+    told: dict[str, object] = {"batch_size": 16, "steps_per_epoch": 11, **facts}
+    made, rng = Tape(Facts(**told), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
+    for place in range(batches):
+        step = max(1, place * every)
+        value = np.asarray(figures, float) * (1 + noise * rng.standard_normal(np.shape(figures)))
+        made.add(
+            RawTensor(Moment("train", step, 1 + step // 11, step), "input_channels", "inputs", value.astype(np.float32))
+        )
+    return made
+
+
+def rule() -> CheckInputImages:
+    return CheckInputImages()
+
+
+def fault() -> Tape:
+    return run([[118.0, 60.0, 0.0, 255.0]] * 3)
+
+
+def control() -> Tape:
+    return run(ORDINARY)
+
+
+def test_found_when_far_off_centre() -> None:
+    found = only(rule(), fault())
+    assert found.found
+    assert found.value == pytest.approx(118, rel=0.1)
+    assert found.advice
+
+
+def test_clear_of_ordinary_pictures() -> None:
+    assert verdict(rule(), control()) == "clear"
+
+
+@pytest.mark.parametrize("centre", [1.1, -1.7, 2.2])
+def test_clear_of_bright_and_of_dark_pictures(centre: float) -> None:
+    assert verdict(rule(), run([[centre, 0.5, centre - 1, centre + 1]] * 3)) == "clear"
+
+
+def test_found_when_divided_by_255_twice() -> None:
+    found = only(rule(), run([[-2.1, 0.004, -2.118, -2.1]] * 3, noise=0.0001))
+    assert found.severity == "severe"
+    assert "hardly vary" in found.cause
+
+
+def test_found_when_not_finite() -> None:
+    broken = run(ORDINARY)
+    broken.add(RawTensor(Moment("train", 99, 9, 99), "input_channels", "inputs", np.full((3, 4), np.nan, np.float32)))
+    found = only(rule(), broken)
+    assert found.severity == "severe"
+    assert found.steps == (99, 99)
+
+
+def test_found_when_the_same_batch_comes_in_every_step() -> None:
+    found = only(rule(), run(ORDINARY, noise=0.0))
+    assert "the same one" in found.cause
+
+
+def test_a_data_set_of_one_batch_may_repeat_it() -> None:
+    assert verdict(rule(), run(ORDINARY, noise=0.0, steps_per_epoch=1)) == "clear"
+
+
+def test_the_same_place_of_each_epoch_may_repeat() -> None:
+    assert verdict(rule(), run(ORDINARY, noise=0.0, steps_per_epoch=5)) == "clear"
+    assert verdict(rule(), run(ORDINARY, noise=0.0, batches=6, every=11, steps_per_epoch=11)) == "clear"
+
+
+def test_one_odd_batch_changes_nothing() -> None:
+    odd = run(ORDINARY)
+    odd.add(RawTensor(Moment("train", 99, 9, 99), "input_channels", "inputs", np.full((3, 4), 50.0, dtype=np.float32)))
+    assert verdict(rule(), odd) == "clear"
+
+
+def test_features_are_no_pictures() -> None:
+    assert verdict(rule(), run([[118.0, 60.0, 0.0, 255.0]] * 3, cached=True)) == "not-enough-data"
+
+
+def test_says_how_much_is_missing() -> None:
+    points = only(rule(), run(ORDINARY, batches=2)).points
+    assert points is not None
+    assert (points.have, points.want) == (2, 3)
+
+
+def test_takes_the_parameters_of_sagemaker() -> None:
+    made = CheckInputImages.parse({"threshold_mean": "0.2", "threshold_samples": "100", "channel": "1"})
+    assert made == CheckInputImages(max_mean=0.2, pictures=100)
+    assert verdict(made, control()) == "found"
+    assert verdict(CheckInputImages.parse({"threshold_samples": "500"}), fault()) == "not-enough-data"

@@ -1,0 +1,147 @@
+"""DataLeak: the same pictures on both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clearsight.core.facts import Facts, LayerFact
+from clearsight.core.tensors import Moment, RawTensor
+from clearsight.debugger.rules.data_leak import DataLeak
+from clearsight.debugger.tape import Tape
+from clearsight.testing.rules import findings, only, verdict
+from clearsight.testing.tapes import falling, noisy, tape
+
+TRAIN, VALID, BATCH = 160, 64, 16
+CLASSES = tuple("abcdefghij")
+
+
+def run(leaked: int = 0, *, epochs: int = 3, varied: bool = False, own: bool = False) -> Tape:
+    """A run whose inputs have fingerprints.
+
+    leaked: validation pictures that are training pictures.  varied: augmentation makes each training input new.
+    own: the training split is evaluated too.
+    """
+    rng, made, step, seen = np.random.default_rng(0), Tape(Facts(), ended=True), 0, 0
+    pictures = rng.integers(0, 2**62, TRAIN + VALID)
+    training, valid = pictures[:TRAIN], pictures[TRAIN:].copy()
+    valid[:leaked] = training[:leaked]
+    valid = rng.permutation(valid)
+    for epoch in range(1, epochs + 1):
+        shown = rng.integers(0, 2**62, TRAIN) if varied else rng.permutation(training)
+        for batch in shown.reshape(-1, BATCH):
+            step += 1
+            made.add(RawTensor(Moment("train", step, epoch, step), "input_hashes", "inputs", batch))
+        for batch in [*(training.reshape(-1, BATCH) if own else []), *valid.reshape(-1, BATCH)]:
+            seen += 1
+            made.add(RawTensor(Moment("eval", seen, epoch, step), "input_hashes", "inputs", batch))
+    return made
+
+
+def curves(valid_end: float, *, facts: Facts | None = None) -> Tape:
+    """A run of 12 epochs that memorises its training pictures."""
+    loss = noisy(falling(2.3, 0.004, 120, bend=6))
+    valid = np.maximum(falling(2.2, 0.003, 12, bend=7), valid_end)
+    return tape(loss=loss, valid={"loss": valid}, facts=facts or Facts(classes=CLASSES, valid_size=300))
+
+
+def rule() -> DataLeak:
+    return DataLeak()
+
+
+def fault() -> Tape:
+    return run(leaked=32)
+
+
+def control() -> Tape:
+    return run()
+
+
+def test_found_when_the_same_inputs_come_on_both_sides() -> None:
+    found = only(rule(), fault())
+    assert found.found
+    assert found.severity == "severe"
+    assert found.value == pytest.approx(0.5)
+    assert found.cause.startswith("32 of 64 validation pictures")
+    assert found.advice
+
+
+def test_found_after_the_first_epoch() -> None:
+    assert verdict(rule(), fault().until(TRAIN // BATCH)) == "found"
+
+
+def test_clear_when_no_input_comes_on_both_sides() -> None:
+    assert verdict(rule(), control()) == "clear"
+
+
+def test_a_single_picture_is_an_accident() -> None:
+    assert verdict(rule(), run(leaked=1)) == "clear"
+
+
+def test_a_few_are_a_warning() -> None:
+    assert only(rule(), run(leaked=4)).severity == "warning"
+
+
+def test_augmentation_hides_what_is_the_same() -> None:
+    assert verdict(rule(), run(leaked=32, varied=True)) == "not-enough-data"
+
+
+def test_evaluating_the_training_split_too_is_no_leak() -> None:
+    assert verdict(rule(), run(own=True)) == "clear"
+    found = only(rule(), run(leaked=32, own=True))
+    assert found.value == pytest.approx(0.5)
+
+
+def test_the_data_set_itself_is_believed_before_the_first_step() -> None:
+    known = Tape(Facts(duplicates={"valid": 30, "test": 0}, valid_size=120, train_size=700))
+    found = only(rule(), known)
+    assert found.value == pytest.approx(0.25)
+    assert found.cause.startswith("30 of 120 pictures of the valid split")
+
+
+def test_each_split_is_told() -> None:
+    known = Tape(Facts(duplicates={"valid": 30, "test": 40}, valid_size=120))
+    assert [finding.subject for finding in findings(rule(), known)] == ["valid", "test"]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_clear_when_the_data_set_has_no_duplicates(number: int) -> None:
+    known = Tape(Facts(duplicates={"valid": number}, valid_size=60))
+    assert verdict(rule(), known) == "clear"
+
+
+def test_a_hint_when_validation_is_as_good_as_what_was_memorised() -> None:
+    found = only(rule(), curves(0.0))
+    assert found.found
+    assert found.severity == "info"
+    assert found.confidence <= 0.5
+
+
+def test_no_hint_on_easy_data_that_were_learned_well() -> None:
+    assert verdict(rule(), curves(0.03)) == "not-enough-data"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Facts(classes=CLASSES, valid_size=300, settings={"augment": "light"}),
+        Facts(classes=CLASSES, valid_size=300, settings={"mixup": 0.2}),
+        Facts(classes=CLASSES, valid_size=300, layers=(LayerFact(name="drop", kind="dropout", type="Dropout"),)),
+        Facts(classes=CLASSES, valid_size=60),
+    ],
+)
+def test_no_hint_where_another_reason_is_at_hand(facts: Facts) -> None:
+    assert verdict(rule(), curves(0.0, facts=facts)) == "not-enough-data"
+
+
+def test_no_hint_where_the_data_set_is_known_to_be_clean() -> None:
+    assert (
+        verdict(rule(), curves(0.0, facts=Facts(classes=CLASSES, valid_size=300, duplicates={"valid": 0}))) == "clear"
+    )
+
+
+def test_says_what_is_missing() -> None:
+    missing = only(rule(), Tape())
+    assert missing.points is not None
+    assert missing.points.have == 0
+    assert "neither the data set nor the inputs" in missing.cause

@@ -1,0 +1,157 @@
+"""LabelNoise: sure, and contradicted by labels of no class in particular."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from clearsight.core.facts import Facts
+from clearsight.core.tensors import Moment, Outcomes
+from clearsight.debugger.rules.label_noise import LabelNoise
+from clearsight.debugger.tape import Tape
+from clearsight.testing.rules import only, verdict
+
+PICTURES, BATCH = 480, 16
+
+
+def run(
+    *,
+    noise: float = 0.0,
+    skill: float = 0.9,
+    count: int = 6,
+    epochs: int = 6,
+    memorises: int | None = None,
+    sharpness: float = 1.0,
+    pairs: bool = False,
+    shares: npt.ArrayLike | None = None,
+    settings: dict[str, object] | None = None,
+    seed: int = 0,
+) -> Tape:
+    """A run of a model that learns what can be learnt, and is as sure as it may be.
+
+    noise: share of labels drawn at random.  skill: how much of the true class it sees in the end.  memorises: epoch
+    from which it knows all labels by heart.  sharpness: above 1 it is surer than it may be.  pairs: it cannot tell
+    classes 2k and 2k + 1 apart.
+    """
+    rng = np.random.default_rng(seed)
+    true = rng.choice(count, PICTURES, p=shares)
+    labels = np.where(rng.random(PICTURES) < noise, rng.integers(0, count, PICTURES), true)
+    ease = rng.gamma(2.0, 1.0, PICTURES)  # of a picture
+    made, step = Tape(Facts(classes=tuple("abcdefghij"[:count]), settings=settings or {}), ended=True), 0
+    for epoch in range(1, epochs + 1):
+        level = skill * min(1.0, (epoch - 0.5) / 2)
+        signal = 4 * level * ease[:, None]
+        sees = rng.normal(0, 1, (PICTURES, count))
+        sees[np.arange(PICTURES), true] += signal[:, 0]
+        if pairs:
+            sees[np.arange(PICTURES), true ^ 1] += signal[:, 0]
+        odds = signal * sees  # Bayes' rule for a signal in unit noise
+        clean = np.exp(odds - odds.max(1, keepdims=True))
+        clean /= clean.sum(1, keepdims=True)
+        given = (1 - noise) * clean + noise / count  # calibrated for labels of that kind
+        given = given**sharpness / (given**sharpness).sum(1, keepdims=True)
+        if memorises is not None and epoch >= memorises:
+            given = 0.1 / count + 0.9 * np.eye(count)[labels]
+        for places in rng.permutation(PICTURES).reshape(-1, BATCH):
+            step += 1
+            made.add(answers(given, labels, places, step, epoch))
+    return made
+
+
+def answers(
+    given: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], places: npt.NDArray[np.int64], step: int, epoch: int
+) -> Outcomes:
+    rows = given[places]
+    surest, right = rows.max(1).astype(np.float32), rows[np.arange(len(rows)), labels[places]].astype(np.float32)
+    return Outcomes(Moment("train", step, epoch, step), labels[places], rows.argmax(1), surest, right, places)
+
+
+def rule() -> LabelNoise:
+    return LabelNoise()
+
+
+def fault() -> Tape:
+    return run(noise=0.4)
+
+
+def control() -> Tape:
+    return run()
+
+
+def test_found_when_two_labels_of_five_are_random() -> None:
+    found = only(rule(), fault())
+    assert found.found
+    assert found.value is not None
+    assert 0.2 < found.value < 0.45
+    assert found.fix == {"label_smoothing": 0.1}
+    assert "Check the labels" in found.advice
+
+
+def test_names_pictures_whose_labels_are_wrong() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.choice(6, PICTURES)
+    wrong = np.where(rng.random(PICTURES) < 0.4, rng.integers(0, 6, PICTURES), true) != true
+    (odd,) = [series for series in only(rule(), fault()).evidence if series.name == "pictures most at odds"]
+    assert wrong[[int(place) for place in odd.values]].mean() > 0.95
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("skill", [0.1, 0.2, 0.4, 0.9])
+def test_clear_of_hard_data_with_good_labels(skill: float, seed: int) -> None:
+    assert verdict(rule(), run(skill=skill, seed=seed)) == "clear"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clear_of_classes_that_look_alike(seed: int) -> None:
+    assert verdict(rule(), run(pairs=True, seed=seed)) == "clear"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clear_of_uneven_classes(seed: int) -> None:
+    assert verdict(rule(), run(shares=[0.9, 0.06, 0.02, 0.01, 0.005, 0.005], skill=0.3, seed=seed)) == "clear"
+
+
+def test_found_though_labels_are_memorised_later() -> None:
+    found = only(rule(), run(noise=0.4, epochs=8, memorises=5))
+    assert found.found
+    assert found.steps is not None
+    assert found.steps[1] <= 4 * PICTURES // BATCH
+
+
+def test_found_of_two_classes_only_when_it_lasts() -> None:
+    assert verdict(rule(), run(noise=0.5, count=2)) == "found"
+    assert verdict(rule(), run(noise=0.5, count=2, epochs=3, memorises=3)) == "clear"
+
+
+def test_a_model_at_chance_says_nothing_about_labels() -> None:
+    assert verdict(rule(), run(noise=0.4, skill=0.0)) == "clear"
+
+
+def test_a_model_that_is_sure_without_reason_says_nothing_about_labels() -> None:
+    assert verdict(rule(), run(noise=0.6, sharpness=30)) == "clear"
+
+
+def test_found_within_the_third_epoch() -> None:
+    assert verdict(rule(), fault().until(3 * PICTURES // BATCH)) == "found"
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 0.2}, {"cutmix": 1.0}])
+def test_labels_that_are_mixed_on_purpose_are_not_judged(settings: dict[str, object]) -> None:
+    assert verdict(rule(), run(noise=0.4, settings=settings)) == "not-enough-data"
+
+
+def test_does_not_propose_what_is_done_already() -> None:
+    assert only(rule(), run(noise=0.4, settings={"label_smoothing": 0.1})).fix == {}
+
+
+def test_says_how_much_is_missing() -> None:
+    points = only(rule(), fault().until(10)).points
+    assert points is not None
+    assert (points.have, points.want) == (160, 400)
+
+
+def test_one_epoch_is_not_enough() -> None:
+    points = only(rule(), fault().until(PICTURES // BATCH)).points
+    assert points is not None
+    assert (points.have, points.want) == (PICTURES, PICTURES + 200)

@@ -1,0 +1,155 @@
+"""NormalisationMismatch: pictures are not what the weights expect."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from clearsight.core.facts import Facts
+from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from clearsight.core.tensors import Moment, RawTensor
+from clearsight.debugger.rules.normalisation_mismatch import NormalisationMismatch
+from clearsight.debugger.tape import Tape
+from clearsight.testing.rules import only, verdict
+
+HALF = (0.5, 0.5, 0.5)
+IMAGENET = {"weights_mean": IMAGENET_MEAN, "weights_std": IMAGENET_STD, "pretrained": True}
+
+
+def run(
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0),
+    std: tuple[float, ...] = (1.0, 1.0, 1.0),
+    *,
+    scale: float = 1.0,
+    low: float = 0.0,
+    high: float = 1.0,
+    batches: int = 9,
+    extra: float = 0.0,
+    **facts: object,
+) -> Tape:
+    """A run on pictures whose pixels, from `low` to `high`, were scaled and normalised by mean and std.
+
+    extra: how far values go beyond at either end, as with noise put on after normalising.
+    """
+    made, rng = Tape(Facts(**{"batch_size": 16, **facts}), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
+    for place in range(batches):
+        pixels = low + (high - low) * rng.beta(0.6, 0.6, (16, len(mean), 12, 12))
+        pixels[0, :, 0, 0], pixels[0, :, 0, 1] = low, high
+        made.add(
+            saved((scale * pixels - np.reshape(mean, (1, -1, 1, 1))) / np.reshape(std, (1, -1, 1, 1)), place, extra)
+        )
+    return made
+
+
+def saved(inputs: npt.NDArray[np.float64], place: int, extra: float) -> RawTensor:
+    step, over = max(1, 5 * place), (0, 2, 3)
+    value = np.stack([inputs.mean(over), inputs.std(over), inputs.min(over) - extra, inputs.max(over) + extra], axis=1)
+    return RawTensor(Moment("train", step, 1, step), "input_channels", "inputs", value.astype(np.float32))
+
+
+def rule() -> NormalisationMismatch:
+    return NormalisationMismatch()
+
+
+def fault() -> Tape:
+    return run(**IMAGENET)  # type: ignore[arg-type]
+
+
+def control() -> Tape:
+    return run(IMAGENET_MEAN, IMAGENET_STD, **IMAGENET)  # type: ignore[arg-type]
+
+
+def test_found_when_pretrained_weights_get_pictures_in_0_to_1() -> None:
+    found = only(rule(), fault())
+    assert found.found
+    assert "not normalised" in found.cause
+    assert found.fix == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+def test_clear_when_normalised_as_expected() -> None:
+    assert verdict(rule(), control()) == "clear"
+
+
+def test_found_when_pixels_come_from_0_to_255() -> None:
+    found = only(rule(), run(scale=255, **IMAGENET))  # type: ignore[arg-type]
+    assert "0 to 255" in found.cause
+
+
+def test_found_from_scratch_too_when_pixels_come_from_0_to_255() -> None:
+    found = only(rule(), run(scale=255, pretrained=False))
+    assert found.found
+    assert set(found.fix) == {"mean", "std"}
+    assert found.fix["mean"] == pytest.approx([0.5] * 3, abs=0.05)
+
+
+@pytest.mark.parametrize("pretrained", [False, None])
+@pytest.mark.parametrize("mean", [(0.0,) * 3, HALF, IMAGENET_MEAN])
+def test_weights_from_scratch_take_any_normalisation(mean: tuple[float, ...], pretrained: bool | None) -> None:
+    assert verdict(rule(), run(mean, IMAGENET_STD, pretrained=pretrained)) == "clear"
+
+
+def test_found_when_weights_that_expect_imagenet_get_minus_1_to_1() -> None:
+    found = only(rule(), run(HALF, HALF, **IMAGENET))  # type: ignore[arg-type]
+    assert "-1 to 1" in found.cause
+
+
+def test_and_the_other_way_round() -> None:
+    made = run(IMAGENET_MEAN, IMAGENET_STD, weights_mean=HALF, weights_std=HALF, pretrained=True)
+    assert "ImageNet" in only(rule(), made).cause
+
+
+def test_found_when_normalised_twice() -> None:
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    twice = run(tuple(mean + mean * std), tuple(std * std), **IMAGENET)  # type: ignore[arg-type]
+    assert "far outside" in only(rule(), twice).cause
+
+
+def test_unknown_pretrained_weights_may_expect_either() -> None:
+    assert verdict(rule(), run(HALF, HALF, pretrained=True)) == "clear"
+    assert verdict(rule(), run(IMAGENET_MEAN, IMAGENET_STD, pretrained=True)) == "clear"
+    assert verdict(rule(), run(pretrained=True)) == "found"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.3, 1.0), (0.0, 0.6), (0.35, 0.95), (0.45, 0.75)])
+def test_clear_of_pictures_without_dark_or_bright_pixels(low: float, high: float) -> None:
+    assert verdict(rule(), run(IMAGENET_MEAN, IMAGENET_STD, low=low, high=high, **IMAGENET)) == "clear"  # type: ignore[arg-type]
+
+
+def test_clear_of_noise_that_is_put_on_after_normalising() -> None:
+    assert verdict(rule(), run(IMAGENET_MEAN, IMAGENET_STD, extra=2.0, **IMAGENET)) == "clear"  # type: ignore[arg-type]
+
+
+def test_found_without_dark_pixels_when_nothing_leaves_0_to_1() -> None:
+    assert verdict(rule(), run(low=0.2, high=0.9, **IMAGENET)) == "found"  # type: ignore[arg-type]
+
+
+def test_what_the_recipe_uses_is_compared_before_the_first_step() -> None:
+    facts = Facts(**IMAGENET, used_mean=(0.0, 0.0, 0.0), used_std=(1.0, 1.0, 1.0))  # type: ignore[arg-type]
+    found = only(rule(), Tape(facts))
+    assert found.severity == "warning"
+    assert found.fix["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_a_small_difference_is_worth_knowing() -> None:
+    cifar = Facts(**IMAGENET, used_mean=(0.491, 0.482, 0.447), used_std=(0.247, 0.244, 0.262))  # type: ignore[arg-type]
+    assert only(rule(), Tape(cifar)).severity == "info"
+
+
+def test_features_are_judged_by_the_recipe_alone() -> None:
+    facts = Facts(**IMAGENET, used_mean=IMAGENET_MEAN, used_std=IMAGENET_STD, cached=True)  # type: ignore[arg-type]
+    assert verdict(rule(), Tape(facts)) == "clear"
+
+
+def test_a_recipe_that_is_right_can_still_be_done_twice() -> None:
+    made = run(used_mean=IMAGENET_MEAN, used_std=IMAGENET_STD, **IMAGENET)  # type: ignore[arg-type]
+    found = only(rule(), made)
+    assert found.found
+    assert found.fix == {}
+    assert found.advice
+
+
+def test_says_how_much_is_missing() -> None:
+    points = only(rule(), run(batches=2)).points
+    assert points is not None
+    assert (points.have, points.want) == (2, 3)

@@ -1,0 +1,100 @@
+"""VanishingGradient compares the first layers with the last ones, and leaves converged runs alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clearsight.core.finding import Finding, Verdict
+from clearsight.debugger.rules.vanishing_gradient import VanishingGradient
+from clearsight.debugger.tape import Tape
+from clearsight.testing.tapes import falling, flat, noisy, tape
+from tests.debugger.rules.nets import CONVS, facts, series
+
+
+def rule() -> VanishingGradient:
+    return VanishingGradient()
+
+
+def run(first: object, last: object = 1e-3, *, loss: float = 2.3, points: int = 12, **more: object) -> Tape:
+    """A run whose gradients lie evenly, by orders of magnitude, between those of the first and of the last layer."""
+    ends = [np.log(np.broadcast_to(np.asarray(level, float), points)) for level in (first, last)]
+    between = {name: np.exp(ends[0] + (ends[1] - ends[0]) * i / 5) for i, name in enumerate(CONVS)}
+    statistics = {"gradients": series("gradient", between | {"fc.weight": flat(1e-2, points)}, points)}
+    return tape(
+        loss=noisy(flat(loss, 5 * points)),
+        lr=flat(1e-3, 5 * points),
+        statistics=statistics,
+        every=5,
+        facts=facts(**more),
+    )
+
+
+def fault() -> Tape:
+    return run(1e-9)
+
+
+def control() -> Tape:
+    return run(3e-3)
+
+
+def only(made: Tape, **knobs: object) -> Finding:
+    [finding] = VanishingGradient.parse(knobs).check(made)
+    return finding
+
+
+def test_found_when_the_first_layers_get_next_to_nothing() -> None:
+    finding = only(fault())
+    assert finding.verdict is Verdict.FOUND
+    assert finding.subject == f"gradient/{CONVS[0]}"
+    assert finding.steps == (1, 55)
+    assert finding.fix == {"weights": "default"}
+    assert finding.advice
+
+
+def test_clear_when_gradients_are_of_one_size() -> None:
+    assert only(control()).verdict is Verdict.CLEAR
+    assert only(run(1e-4)).verdict is Verdict.CLEAR
+
+
+def test_small_gradients_everywhere_are_not_vanishing_ones() -> None:
+    assert only(run(3e-6, 1e-6)).verdict is Verdict.CLEAR
+
+
+def test_sagemakers_threshold_is_held_against_the_first_layers() -> None:
+    assert only(run(1e-8, 1e-8)).verdict is Verdict.FOUND
+    assert only(run(3e-6, 1e-6), threshold="1e-5").verdict is Verdict.FOUND
+
+
+def test_a_converged_run_is_clear() -> None:
+    assert only(run(1e-9, loss=0.01)).verdict is Verdict.CLEAR
+
+
+def test_one_odd_snapshot_changes_nothing() -> None:
+    levels = flat(1e-3, 12)
+    levels[6] = 1e-12
+    assert only(run(levels)).verdict is Verdict.CLEAR
+
+
+def test_gradients_that_come_up_behind_a_head_that_starts_at_0_are_clear() -> None:
+    rising = np.geomspace(1e-12, 1e-8, 12)
+    assert only(run(rising, 30 * rising)).verdict is Verdict.CLEAR
+
+
+def test_no_gradient_at_all_is_another_rules() -> None:
+    assert only(run(1e-300, 1e-300)).verdict is Verdict.CLEAR
+
+
+def test_a_head_alone_is_too_short() -> None:
+    assert only(run(1e-9, frozen=CONVS)).verdict is Verdict.CLEAR
+
+
+def test_nan_in_the_series_decides_nothing() -> None:
+    levels = flat(1e-3, 12)
+    levels[4:9] = np.nan
+    assert only(run(levels)).verdict is Verdict.CLEAR
+
+
+def test_says_how_much_is_missing() -> None:
+    for made in (run(1e-9, points=3), tape(loss=noisy(falling(2.3, 1.0, 40)), facts=facts()), Tape()):
+        assert only(made).verdict is Verdict.NOT_ENOUGH_DATA
+    assert only(run(1e-9, points=3)).points is not None

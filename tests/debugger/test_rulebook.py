@@ -1,0 +1,101 @@
+"""Rules by their words: names, parameters, SageMaker's spellings, files of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.debugger.rulebook import chosen, find, parse
+from clearsight.debugger.rules import RULES
+
+MINE = '''
+from clearsight.core.rule import Needs, Rule, knob
+
+class TooLoud(Rule):
+    """Found when the loss is above a level."""
+
+    level: float = knob(1.0, "highest loss that is fine", low=0)
+
+    def needs(self):
+        return Needs(points=1)
+
+    def check(self, view):
+        loss = view.scalar("loss")
+        if not len(loss):
+            yield self.not_enough_data(have=0)
+        elif loss.values.max() > self.level:
+            yield self.found(value=loss.values.max(), threshold=self.level, steps=(1, len(loss)), cause="it is loud")
+        else:
+            yield self.clear()
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A rule of the user's own in a file."""
+    path = tmp_path / "my_rule.py"
+    path.write_text(MINE)
+    return path
+
+
+def test_all_but_the_optional_ones_by_default() -> None:
+    names = {rule.name for rule in chosen()}
+    assert names == {name for name, kind in RULES if not kind.optional}
+    assert {rule.name for rule in chosen("all")} == set(RULES.names())
+    assert chosen("none") == []
+
+
+def test_some_by_name_with_parameters() -> None:
+    rules = chosen("Overfit, DeadRelu(threshold_layer=70)")
+    assert [rule.name for rule in rules] == ["Overfit", "DeadRelu"]
+
+
+def test_a_rule_with_parameters_takes_the_place_of_the_plain_one() -> None:
+    rules = {rule.name: rule for rule in chosen("default", ["Overfit(patience=7)"])}
+    assert rules["Overfit"].parameters()["patience"] == 7
+    assert len(rules) == len(chosen())
+
+
+@pytest.mark.parametrize("spelling", ["LossNotDecreasing", "loss_not_decreasing", "lossnotdecreasing"])
+def test_names_in_the_spellings_people_type(spelling: str) -> None:
+    assert find(spelling).__name__ == "LossNotDecreasing"
+
+
+def test_a_name_that_only_sagemaker_uses() -> None:
+    assert find("StalledTrainingRule").__name__ == "StalledTraining"
+
+
+def test_a_typo_gives_the_nearest() -> None:
+    with pytest.raises(BadChoice, match="Did you mean Overfit"):
+        chosen("Overfitt")
+
+
+def test_an_unknown_parameter_is_named() -> None:
+    with pytest.raises(BadChoice, match="patience"):
+        parse("Overfit(patienc=3)")
+
+
+@pytest.mark.parametrize("text", ["Overfit(", "Overfit(3)", "Overfit(patience=open('x'))", "Overfit(**x)", "(a=1)"])
+def test_what_cannot_be_read_is_said_in_a_sentence(text: str) -> None:
+    with pytest.raises((BadValue, BadChoice)):
+        parse(text)
+
+
+def test_a_file_of_ones_own(mine: Path) -> None:
+    assert [rule.name for rule in parse(str(mine))] == ["TooLoud"]
+    assert parse(f"{mine}:TooLoud(level=3)")[0].parameters() == {"level": 3.0}
+
+
+def test_a_file_without_that_rule(mine: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadChoice, match="TooLoud"):
+        parse(f"{mine}:TooLaud")
+    with pytest.raises(NotFound):
+        parse(str(tmp_path / "nowhere.py"))
+    (tmp_path / "empty.py").write_text("x = 1")
+    with pytest.raises(BadValue, match="defines no rule"):
+        parse(str(tmp_path / "empty.py"))
+    (tmp_path / "broken.py").write_text("x =")
+    with pytest.raises(BadValue, match="SyntaxError"):
+        parse(str(tmp_path / "broken.py"))

@@ -37,7 +37,7 @@ def test_a_mild_cause_of_something_severe_comes_before_a_mild_one_alone() -> Non
 
 def test_a_circle_of_causes_comes_to_an_end() -> None:
     order = grouped([found("Circle"), found("Rate")], {"Circle": ("Rate",), "Rate": ("Circle",)})
-    assert {finding.rule for finding in order} == {"Circle", "Rate"}
+    assert [(finding.rule, finding.group) for finding in order] == [("Circle", "Circle"), ("Rate", "Circle")]
 
 
 def test_several_tensors_of_a_rule_stay_together_the_surest_first() -> None:

@@ -28,8 +28,9 @@ def trained(scenes: Path, real_weights: Path, tmp_path_factory: pytest.TempPathF
 def test_train_says_what_came_out(trained: tuple[Path, dict[str, Any]]) -> None:
     out, found = trained
     assert set(found) == {
-        *("run", "status", "reason", "best_epoch", "valid", "test", "seconds", "images_per_second"),
+        *("run", "status", "reason", "best_epoch", "valid", "test", "seconds", "images_per_second", "findings"),
     }
+    assert [finding for finding in found["findings"] if finding["severity"] != "info"] == []
     assert (found["run"], found["status"]) == (str(out), "completed")
     for split in ("valid", "test"):
         assert set(found[split]) == {"loss", "accuracy", "macro_f1"}
@@ -39,8 +40,10 @@ def test_train_says_what_came_out(trained: tuple[Path, dict[str, Any]]) -> None:
 def test_the_run_folder_holds_what_it_promises(trained: tuple[Path, dict[str, Any]]) -> None:
     out, _ = trained
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    assert names == {
-        *("run.json", "recipe.yaml", "log.txt", "metrics.jsonl", "report.html"),
+    saved = {name for name in names if name.startswith("tensors/")}
+    assert {"tensors/facts.json", "tensors/index.jsonl", "tensors/000-000001.safetensors"} <= saved
+    assert names - saved == {
+        *("run.json", "recipe.yaml", "log.txt", "metrics.jsonl", "findings.jsonl", "report.html"),
         *("checkpoints/newest.safetensors", "checkpoints/best.safetensors"),
         *("model/bundle.json", "model/model.safetensors", "model/model.onnx", "model/code/inference.py"),
         *("evaluation/predictions.csv", "evaluation/metrics.json"),

@@ -240,6 +240,10 @@ class MetricsWriter(Silent):
         self._append(record.step, record.epoch, "train", named)
 
     def on_end(self, status: RunStatus, reason: str) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; a later line opens it again."""
         if self._stream:
             self._stream.close()
             self._stream = None

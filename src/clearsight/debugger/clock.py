@@ -35,6 +35,10 @@ class Clock:
         """The step is done."""
         self.done, self.open = self.done + 1, False
 
+    def abandon(self) -> None:
+        """The step that is under way, if any, will not be done; its number is used again."""
+        self.open = False
+
     def evaluated(self) -> bool:
         """An evaluation step begins; whether it is the first since the last training step."""
         first, self._evaluated = not self._evaluated, True

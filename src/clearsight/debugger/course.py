@@ -30,14 +30,9 @@ class Trend:
         return self.before - self.now
 
     @property
-    def least(self) -> float:
-        """Lower 95 % bound of the drop, one-sided."""
-        return self.drop - 1.645 * self.error
-
-    @property
     def most(self) -> float:
-        """Upper 95 % bound of the drop, one-sided."""
-        return self.drop + 1.645 * self.error
+        """Upper 99.5 % bound of the drop, one-sided: rules look many times during a run."""
+        return self.drop + 2.576 * self.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +154,9 @@ def trend(values: Floats64) -> Trend:
     """How a stretch of at least three values went, robust against single batches."""
     third = max(1, len(values) // 3)
     before, now = float(np.median(values[:third])), float(np.median(values[-third:]))
-    return Trend(before, now, _MEDIAN * noise(values) * math.sqrt(2 / third))
+    off = np.concatenate([values[:third] - before, values[-third:] - now])
+    spread = max(noise(values), float(_SPREAD * np.median(np.abs(off))))  # the larger: each is vague for few values
+    return Trend(before, now, _MEDIAN * spread * math.sqrt(2 / third))
 
 
 def rolling(values: Floats64, width: int, every: int = 1) -> Floats64:

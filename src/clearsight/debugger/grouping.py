@@ -21,7 +21,8 @@ def grouped(findings: Sequence[Finding], explains: Mapping[str, Sequence[str]]) 
     """
     names = list(dict.fromkeys(finding.rule for finding in findings))
     best = {name: min((f for f in findings if f.rule == name), key=_pressing) for name in names}
-    root = {name: _root(name, names, explains, best) for name in names}
+    climbed = {name: _root(name, names, explains, best) for name in names}
+    root = {name: _uncircled(name, climbed, best) for name in names}
     size = {name: sum(root[other] == name for other in names) for name in names}
     worst = {
         name: min(best[other].severity.rank for other in names if root[other] == name) for name in set(root.values())
@@ -48,6 +49,15 @@ def _root(name: str, names: Sequence[str], explains: Mapping[str, Sequence[str]]
             return name
         name = min(causes, key=lambda other: (_pressing(best[other]), names.index(other)))
         seen.add(name)
+
+
+def _uncircled(name: str, climbed: Mapping[str, str], best: Mapping[str, Finding]) -> str:
+    """The root of a root, until it is its own; of rules that explain each other the most pressing is the root."""
+    seen: list[str] = []
+    while name not in seen:
+        seen.append(name)
+        name = climbed[name]
+    return min(seen[seen.index(name) :], key=lambda other: (_pressing(best[other]), other))
 
 
 def _pressing(finding: Finding) -> tuple[int, float]:

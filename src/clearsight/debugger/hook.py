@@ -24,6 +24,7 @@ from clearsight.core.facts import Facts
 from clearsight.core.finding import Finding
 from clearsight.core.rule import Rule
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, Record, Scalars
+from clearsight.debugger.arguments import Losses, check_numbers, check_watched, losses_of, rules_of
 from clearsight.debugger.clock import Clock
 from clearsight.debugger.ear import Ear
 from clearsight.debugger.guard import guarded
@@ -36,7 +37,6 @@ from clearsight.debugger.saving import Saving, plan_saving, wanted
 from clearsight.debugger.store import FileStore
 from clearsight.debugger.tape import Tape
 
-Losses = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module] | None
 _ON_TAPE = 1 << 18  # elements: larger whole tensors are kept on disk alone
 
 
@@ -50,7 +50,8 @@ class Hook:
     pictures in [0, 1] to be normalised by.  pretrained: whether its weights come from elsewhere.  quiet: print nothing.
 
     Steps are optimizer steps where an optimizer is watched, else forward passes in train mode; evaluation steps are
-    forward passes in evaluation mode. Losses that are functions are told by `record`.
+    forward passes in evaluation mode. A model that is trained in evaluation mode needs `set_mode("train")`.
+    Losses that are functions are told by `record`.
     Wrong arguments raise at once. After `watch` nothing raises: an error of the debugger itself ends the debugging, is
     printed once and kept in `failure`.
     """
@@ -73,15 +74,9 @@ class Hook:
         quiet: bool = False,
     ) -> None:
         self.out = Path(out)
-        if workers not in ("one", "all"):
-            raise BadChoice(f"workers {workers!r}", "there is no such choice", got=workers, allowed=("one", "all"))
-        for name, number in (("steps", steps), ("epochs", epochs), ("batch_size", batch_size)):
-            if number < 0:
-                raise BadValue(f"{name} {number}", "it must be 0 (not known) or more")
-        if save_every is not None and save_every < 1:
-            raise BadValue(f"save_every {save_every}", "it must be 1 or more")
+        check_numbers(workers, save_every, steps=steps, epochs=epochs, batch_size=batch_size)
         depth, wishes = wanted(save)
-        self.rules = _rules(rules)
+        self.rules = rules_of(rules)
         self.saving: Saving = plan_saving(depth, steps, save_every, self.rules, wishes)
         self.tape = Tape(
             Facts(
@@ -114,11 +109,8 @@ class Hook:
 
         Raises BadValue for what is no module or optimizer, NotResumable where `out` holds a run already.
         """
-        losses = _losses(loss)
-        if not isinstance(model, nn.Module):
-            raise BadValue(f"watch({type(model).__name__})", "the model is no torch.nn.Module")
-        if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
-            raise BadValue(f"watch(optimizer={type(optimizer).__name__})", "it is no torch.optim.Optimizer")
+        check_watched(model, optimizer)
+        losses = losses_of(loss)
         if self._probe is not None:
             raise BadValue("watch", "the hook watches a model already", fix="Close it and make another.")
         rank = _rank()
@@ -187,6 +179,11 @@ class Hook:
         return self._clock.done
 
     @property
+    def replaying(self) -> bool:
+        """Whether the forward pass under way is one of the debugger's own, which no other hook need count."""
+        return self._probe is not None and self._probe.replaying
+
+    @property
     def epoch(self) -> int:
         """The epoch, from 1. Set it where it cannot be inferred: an evaluation ends an epoch otherwise."""
         return self._clock.epoch
@@ -222,7 +219,7 @@ class Hook:
 
     @guarded
     def save_tensor(self, name: str, tensor: Any, collection: str = "tensors") -> None:
-        """Keep a whole tensor of the current step at once, whatever is due. collection: one of COLLECTIONS."""
+        """Keep a whole tensor of the current step at once, whatever is due. collection: of COLLECTIONS."""
         if self._probe is None:
             return
         at = self._moment()
@@ -261,7 +258,7 @@ class Hook:
     def _enters(self, *_: Any) -> None:
         if self.failure is not None:
             self._unhook()
-        elif not torch.compiler.is_compiling() and (self._probe is None or not self._probe.replaying):
+        elif not torch.compiler.is_compiling() and not self.replaying:
             self._begin_pass()
 
     @guarded
@@ -272,7 +269,10 @@ class Hook:
         self._end_step_of_forward()
         if self._mode == "train":
             self._begin_step()
-        elif self._clock.evaluated() or self._probe.at.mode != self._mode:
+            return
+        self._clock.abandon()  # forward passes that no optimizer step followed: the rest of an accumulation, say
+        first = self._mode == "eval" and self._clock.evaluated()
+        if first or self._probe.at.mode != self._mode:
             self._probe.evaluating(self._clock.epoch, self._clock.done, self._mode)
 
     def _begin_step(self) -> None:
@@ -297,9 +297,7 @@ class Hook:
     @guarded
     def _before(self, *_: Any) -> None:
         self._updating = True
-        if not self._clock.open and (not self._heard or self._mode == "train"):
-            self._mode = "train"
-            self._begin_step()
+        self._begin_step()
 
     @guarded
     def _after(self, *_: Any) -> None:
@@ -309,7 +307,7 @@ class Hook:
 
     @guarded
     def _loss(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], out: Any) -> None:
-        if not isinstance(out, Tensor) or (self._probe is not None and self._probe.replaying):
+        if not isinstance(out, Tensor) or self.replaying:
             return
         given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         logits, labels = given if len(given) == 2 else (None, None)
@@ -382,33 +380,6 @@ class Hook:
     def _say(self, *lines: str) -> None:
         if not self._quiet:
             print(*lines, sep="\n", file=sys.stderr)
-
-
-def _rules(rules: str | Sequence[str | Rule]) -> list[Rule]:
-    from clearsight.debugger.rulebook import chosen
-
-    if isinstance(rules, str):
-        return chosen(rules)
-    named = chosen("none", [rule for rule in rules if isinstance(rule, str)])
-    return [*named, *(rule for rule in rules if isinstance(rule, Rule))]
-
-
-def _losses(loss: Losses) -> dict[str, nn.Module]:
-    if loss is None:
-        return {}
-    if isinstance(loss, Mapping):
-        named = dict(loss)
-    else:
-        listed = [loss] if isinstance(loss, nn.Module) or not isinstance(loss, Sequence) else list(loss)
-        named = {f"loss_{i}" if i else "loss": module for i, module in enumerate(listed)}
-    for module in named.values():
-        if not isinstance(module, nn.Module):
-            raise BadValue(
-                f"watch(loss={getattr(module, '__name__', module)})",
-                "a loss is watched as a torch.nn.Module",
-                fix="Tell the value of a function with hook.record(loss=..., logits=..., labels=...).",
-            )
-    return named
 
 
 def _rank() -> int:

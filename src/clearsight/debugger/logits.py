@@ -28,7 +28,7 @@ class Answers:
         """Answers, where the two are a classification: (N, C) beside (N,) whole numbers or (N, C) shares; else None."""
         if logits.dim() != 2 or logits.shape[1] < 2 or not logits.is_floating_point() or len(labels) != len(logits):
             return None
-        labels = labels.detach().to(logits.device)
+        labels = labels.detach().to(logits.device, non_blocking=True)  # a blocking copy waits for the whole device
         if labels.is_floating_point():
             if labels.shape != logits.shape:
                 return None
@@ -38,7 +38,11 @@ class Answers:
         with torch.no_grad():
             scores = logits.detach().float()
             predictions = scores.argmax(1)
-        places = torch.full_like(predictions, -1) if indices is None else as_tensor(indices).to(predictions)
+        places = (
+            torch.full_like(predictions, -1)
+            if indices is None
+            else as_tensor(indices).to(predictions, non_blocking=True)
+        )
         return cls(scores, labels.long(), predictions, places)
 
     @torch.no_grad()

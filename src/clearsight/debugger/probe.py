@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from clearsight.core.tensors import Event, Mode, Moment, RawTensor, Record, SaveSchedule
 from clearsight.debugger.calendar import Calendar
+from clearsight.debugger.changes import Changes
 from clearsight.debugger.comparison import Comparison
 from clearsight.debugger.ear import Ear
 from clearsight.debugger.guard import guarded
@@ -24,12 +25,13 @@ from clearsight.debugger.layers import Watched
 from clearsight.debugger.logits import Answers, as_tensor, outcomes, output_range
 from clearsight.debugger.nonfinite import Birth, birthplace, birthplace_seen, on_device
 from clearsight.debugger.outbox import Arrays, Outbox
-from clearsight.debugger.pictures import are_pictures, channels
+from clearsight.debugger.pictures import are_pictures, channels, fingerprints
 from clearsight.debugger.replay import Pass, all_finite, tensors_in
 from clearsight.debugger.saving import Depth, Wish
-from clearsight.debugger.statistics import SAMPLE, flattened, thinned
-from clearsight.debugger.take import Take
+from clearsight.debugger.statistics import SAMPLE
+from clearsight.debugger.take import Take, full_precision, number
 
+_FINGERPRINTED = 2  # epochs: enough to know every picture, and that it comes again unchanged
 _KEPT_PASSES = 8  # of a step with accumulated batches: the last ones are kept for a post-mortem
 
 
@@ -73,6 +75,7 @@ class Probe:
         self.replaying = False  # a forward pass of its own is going on: nobody else's hook need count it
         self._ranged = False
         self._answers: Answers | None = None
+        self._changes: Changes | None = None
         self._reset(Moment("train", 1, 1, 0))
 
     def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> AbstractContextManager[Any]:
@@ -115,7 +118,8 @@ class Probe:
             ear = Ear(partial(self._first_backward, parameter))
             self._temporary.callback(parameter.register_hook(ear).remove)  # type: ignore[no-untyped-call]
         if self.watched.optimizer is None:
-            self._see_weights()
+            self._changes = Changes(self.watched, self._take, self._sample)
+            self._changes.before()
             for name, parameter in self.watched.trainable:
                 ear = Ear(partial(self._accumulated, name))
                 hook = parameter.register_post_accumulate_grad_hook(ear)  # type: ignore[no-untyped-call]
@@ -138,10 +142,8 @@ class Probe:
         if answers is None:
             return
         self._answers = answers
-        at = self.at
-        self.outbox.send(lambda arrays: self._emit(outcomes(at, arrays)), answers.columns())
-        take = self._take
-        if take is None:
+        self.outbox.send(partial(self._outcomes, self.at), answers.columns())
+        if (take := self._take) is None:
             return
         take.keep("labels", "labels", answers.labels)
         take.keep("predictions", "predictions", answers.predictions)
@@ -178,8 +180,8 @@ class Probe:
     def _stepped(self) -> dict[str, Tensor | float]:
         scalars, take = self._scalars, self._take
         if take is not None and self.watched is not None:
-            if self.watched.optimizer is None:
-                self._see_updates()
+            if self.watched.optimizer is None and self._changes is not None:
+                self._changes.after()
             ratio = take.ratio([name for name, _ in self.watched.trained])
             scalars |= {"update_ratio": ratio} if ratio is not None else {}
             scalars |= {"stale_gradient": self._stale} if self._stale is not None else {}
@@ -187,7 +189,7 @@ class Probe:
         self._send_take()
         self._reset(self.at)
         self.outbox.deliver()
-        return {name: _number(value) for name, value in scalars.items()}
+        return {name: number(value) for name, value in scalars.items()}
 
     # A step begins
 
@@ -198,7 +200,7 @@ class Probe:
         self._answers = None
         self._scalars: dict[str, Tensor | float] = {}
         self._stale: Tensor | None = None
-        self._copies: dict[str, Tensor] = {}
+        self._changes = None
         self._calls: dict[str, int] = {}
         self._seen_pass = self._ranged = False
         self._loss_name = "loss"
@@ -232,9 +234,12 @@ class Probe:
             self._begin(Moment(mode, self._forwards[mode], self.at.epoch, self.at.train_step))
         else:
             self._passes = [*self._passes[1 - _KEPT_PASSES :], Pass.of(args, kwargs)]
+        inputs = list(tensors_in((args, kwargs)))
+        if self.at.epoch <= _FINGERPRINTED and inputs and are_pictures(inputs[0]):
+            self._raw("input_hashes", "inputs", fingerprints(inputs[0]))
         if self._take is not None and not self._seen_pass:
             self._seen_pass = True
-            self._see_inputs(args)
+            self._see_inputs(inputs)
             self._listen()
 
     def _listen(self) -> None:
@@ -254,7 +259,7 @@ class Probe:
         if self._take is None or tensor is None or self.replaying:
             return
         call = self._calls[name] = self._calls.get(name, -1) + 1
-        with _plain(tensor):
+        with full_precision(tensor):
             self._take.see("activations", f"activation/{name}:{call}" if call else f"activation/{name}", tensor)
 
     @guarded
@@ -267,10 +272,10 @@ class Probe:
                 self._take.keep("outputs", f"output:{place}" if place else "output", tensor)
 
     @torch.no_grad()
-    def _see_inputs(self, args: tuple[Any, ...]) -> None:
+    def _see_inputs(self, inputs: Sequence[Tensor]) -> None:
         take = self._take
         assert take is not None
-        for place, tensor in enumerate(tensors_in(args)):
+        for place, tensor in enumerate(inputs):
             take.keep("inputs", f"input:{place}" if place else "input", tensor)
             if not place and take.statistics and self.at.mode == "train" and are_pictures(tensor):
                 self._raw("input_channels", "inputs", channels(tensor))
@@ -295,8 +300,9 @@ class Probe:
         self._updating = True
         if self.at.mode != "train":
             return
-        if self._take is not None:
-            self._see_weights()
+        if self._take is not None and self.watched is not None:
+            self._changes = Changes(self.watched, self._take, self._sample)
+            self._changes.before()
         if not _has_closure(args, kwargs):  # a closure computes the gradients inside of the step
             self._see_gradients(optimizer)
 
@@ -304,40 +310,9 @@ class Probe:
     def _after(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if self.at.mode == "train" and _has_closure(args, kwargs):
             self._see_gradients(optimizer)
-        if self.at.mode == "train" and self._take is not None:
-            self._see_updates()
+        if self._changes is not None:
+            self._changes.after()
         self._updating = False
-
-    @torch.no_grad()
-    def _see_weights(self) -> None:
-        assert self.watched is not None
-        take = self._take
-        assert take is not None
-        for name, parameter in self.watched.parameters:
-            take.see("biases" if self.watched.is_bias(name) else "weights", name, parameter)
-        if take.wants("updates"):
-            self._copies = {name: self._copy(name, parameter) for name, parameter in self.watched.trained}
-
-    def _copy(self, name: str, parameter: Tensor) -> Tensor:
-        assert self._take is not None
-        if self._sample is None or self._take.keeps("updates", f"update/{name}"):
-            return parameter.detach().clone()
-        return thinned(flattened(parameter.detach()), parameter.shape, self._sample).clone()
-
-    @torch.no_grad()
-    def _see_updates(self) -> None:
-        assert self.watched is not None
-        take = self._take
-        assert take is not None
-        for name, parameter in self.watched.trained:
-            before = self._copies.pop(name, None)
-            if before is None:
-                continue
-            if before.shape == parameter.shape:
-                take.see("updates", f"update/{name}", before.neg_().add_(parameter.detach()))
-            elif take.statistics:
-                now = thinned(flattened(parameter.detach()), parameter.shape, self._sample or SAMPLE)
-                take.see_sample("updates", f"update/{name}", now - before, parameter.numel())
 
     @torch.no_grad()
     def _see_gradients(self, optimizer: torch.optim.Optimizer) -> None:
@@ -399,6 +374,11 @@ class Probe:
         at = self.at
         self.outbox.send(lambda arrays: self._emit(RawTensor(at, name, collection, arrays[0])), [value])
 
+    def _outcomes(self, at: Moment, columns: Arrays) -> None:
+        record = outcomes(at, columns)
+        if len(record.labels):
+            self._emit(record)
+
     def _fail(self, error: Exception) -> None:
         if self.failure is not None:
             return
@@ -413,12 +393,3 @@ def _has_closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     # The optimizer itself is the first of the arguments that its hooks are told.
     given = args[1:] if args and isinstance(args[0], torch.optim.Optimizer) else args
     return any(value is not None for value in (*given[:1], kwargs.get("closure")))
-
-
-def _number(value: Tensor | float) -> Tensor | float:
-    return value.item() if isinstance(value, Tensor) and value.device.type == "cpu" else value
-
-
-def _plain(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Statistics are not to be computed in the lower precision that the model's own layers run in."""
-    return torch.autocast(tensor.device.type, enabled=False)

@@ -15,9 +15,11 @@ Family = Literal["adaptive", "gradient", ""]
 
 _USUAL: dict[Family, float] = {"adaptive": 1e-3, "gradient": 1e-2, "": 1e-3}
 _UPDATE: dict[Family, float] = {"adaptive": 2e-2, "gradient": 3e-3, "": 3e-3}  # of the weights, at the first step
-_RANGE: dict[Family, tuple[float, float]] = {"adaptive": (1e-4, 3e-3), "gradient": (1e-3, 1e-1), "": (1e-4, 1e-2)}
+_RANGE: dict[Family, tuple[float, float]] = {"adaptive": (3e-4, 3e-3), "gradient": (1e-3, 1e-1), "": (1e-4, 1e-2)}
+_HIGHEST = 10.0  # that a recipe takes
 _HEAD_REACH, _HEAD_RANGE = 0.6, (1e-3, 5e-3)
-_KNOWN_WEIGHTS = 1e-3  # no more for weights that already know something, adaptive
+_HEAD_UPDATE = 10.0  # times as much of a head that begins near nothing, by SGD
+_KNOWN_WEIGHTS = (1e-4, 1e-3)  # adaptive, for weights that already know something
 
 
 def family(facts: Facts) -> Family:
@@ -51,8 +53,8 @@ def suitable(view: RunView, *, below: float = math.inf, above: float = 0.0) -> f
 
     Adam moves a weight by about the rate, so that a head alone needs about 0.6 / steps (the reach that a new head has
     to have); other networks by about 2 % of the weights' root mean square in a step at first, and no more than 0.001
-    where the weights are not new. SGD's update is measured: the first one should be about 0.3 % of the weights, before
-    momentum adds up. Without measurements it is the usual rate.
+    where the weights are not new. SGD's update is measured: the first one should be about 0.3 % of the weights (3 %
+    of a head's, which begin small), before momentum adds up. Without measurements it is the usual rate.
     Source: Kingma & Ba 2015, "Adam", section 2.1; You et al. 2017, "Large Batch Training of Convolutional Networks".
     """
     kind, facts = family(view.facts), view.facts
@@ -62,18 +64,23 @@ def suitable(view: RunView, *, below: float = math.inf, above: float = 0.0) -> f
     else:
         low, high = _RANGE[kind]
         if kind == "adaptive" and facts.pretrained:
-            high = _KNOWN_WEIGHTS
+            low, high = _KNOWN_WEIGHTS
         per_rate = _first_update(view)
-        rate = float(np.clip(_UPDATE[kind] / per_rate, low, high)) if per_rate else _USUAL[kind]
+        wanted = _UPDATE[kind] * (_HEAD_UPDATE if head_only(facts) else 1.0)
+        rate = float(np.clip(wanted / per_rate, low, high)) if per_rate else _USUAL[kind]
     if rate > below / 3:
         rate = below / 10
     if rate < above * 3:
         rate = above * 10
-    return min(10.0, rounded(rate))
+    return min(_HIGHEST, _rounded(rate))
 
 
-def rounded(value: float) -> float:
-    """A number with one significant digit."""
+def lowered(rate: float) -> float:
+    """A third of a rate, one significant digit."""
+    return min(_HIGHEST, _rounded(rate / 3))
+
+
+def _rounded(value: float) -> float:
     return float(f"{value:.1g}")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from clearsight.core.tensors import BINS, STATISTICS
 
 SAMPLE = 2048  # elements of a tensor that quantiles and the histogram are made of
-_CHUNK = 1 << 16  # elements looked at together on a CPU: 256 kB stay in the cache from one kernel to the next
+_CHUNK = 1 << 20  # elements looked at together on a CPU: 4 MB stay in the cache from one kernel to the next
 _QUANTILES = tuple(int(name[1:]) / 100 for name in STATISTICS if name[0] == "q")
 _MOMENTS = STATISTICS.index("q01") - 1  # mean to inf: what comes after the count and before the quantiles
 
@@ -105,10 +105,10 @@ def tabulate(readings: Sequence[Reading]) -> Summary:
     finite = torch.isfinite(ordered)
     known = finite.sum(1)
     exact = torch.stack([reading.exact for reading in readings])
-    counts = torch.tensor([float(reading.size) for reading in readings]).to(device)
+    counts = torch.tensor([float(reading.size) for reading in readings]).to(device, non_blocking=True)
     whole = (counts - exact[:, -2:].sum(1)).clamp_min(0)  # finite elements
     estimated = torch.cat([_moments(ordered, finite, known, whole), exact[:, -2:]], 1)
-    sampled = torch.tensor([reading.sampled for reading in readings]).to(device)
+    sampled = torch.tensor([reading.sampled for reading in readings]).to(device, non_blocking=True)
     moments = torch.where(sampled[:, None], estimated, exact)
     table = torch.cat([counts[:, None], moments, _quantiles(ordered, known)], 1)
     low, high = (table[:, STATISTICS.index(name)] for name in ("min", "max"))
@@ -223,7 +223,7 @@ def _moments(ordered: Tensor, finite: Tensor, known: Tensor, whole: Tensor) -> T
 
 def _quantiles(ordered: Tensor, known: Tensor) -> Tensor:
     """(T, 7) by linear interpolation between the sorted elements."""
-    places = torch.tensor(_QUANTILES).to(ordered.device) * (known - 1).clamp_min(0)[:, None]
+    places = torch.tensor(_QUANTILES).to(ordered.device, non_blocking=True) * (known - 1).clamp_min(0)[:, None]
     below = places.floor().long()
     above = torch.minimum(below + 1, (known - 1).clamp_min(0)[:, None])
     share = places - below

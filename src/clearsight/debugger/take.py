@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -110,3 +111,13 @@ def _norm(readings: Sequence[Reading]) -> Tensor:
             parts.append(reading.exact[column].to(device))
     norm: Tensor = torch.linalg.vector_norm(torch.stack(parts))
     return norm
+
+
+def number(value: Tensor | float) -> Tensor | float:
+    """A number where it costs nothing to have one; on a device it stays there."""
+    return value.item() if isinstance(value, Tensor) and value.device.type == "cpu" else value
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Statistics are not to be computed in the lower precision that the model's own layers run in."""
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -28,6 +28,7 @@ from clearsight.core.tensors import (
 )
 from clearsight.core.view import Curve, OutcomeTable, Rounds, Table
 
+_Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of a snapshot
 _VALID = "valid_"  # a run's own scores of an epoch: mode eval, named valid_loss, valid_accuracy
 
 
@@ -40,6 +41,7 @@ class Tape:
         self._last: dict[Mode, int] = dict.fromkeys(MODES, 0)
         self._scalars: dict[tuple[Mode, str], list[tuple[Moment, float]]] = defaultdict(list)
         self._snapshots: dict[Mode, list[Snapshot]] = defaultdict(list)
+        self._layouts: dict[Mode, dict[_Layout, None]] = defaultdict(dict)  # few, where snapshots are many
         self._outcomes: dict[Mode, list[Outcomes]] = defaultdict(list)
         self._raw: dict[tuple[Mode, str], list[tuple[Moment, npt.NDArray[Any]]]] = defaultdict(list)
         self._events: list[Event] = []
@@ -57,6 +59,7 @@ class Tape:
                     self._scalars[at.mode, name].append((at, float(value)))
             case Snapshot():
                 self._snapshots[at.mode].append(record)
+                self._layouts[at.mode][record.names, record.collections] = None
             case Outcomes():
                 self._outcomes[at.mode].append(record)
             case RawTensor():
@@ -109,22 +112,21 @@ class Tape:
     def names(self, collection: str, mode: Mode = "train") -> tuple[str, ...]:
         assert collection in COLLECTIONS, collection
         names: dict[str, None] = {}
-        for snapshot in self._snapshots.get(mode, []):
-            pairs = zip(snapshot.names, snapshot.collections, strict=True)
-            names |= dict.fromkeys(name for name, kind in pairs if kind == collection)
+        for layout in self._layouts.get(mode, ()):
+            names |= dict.fromkeys(name for name, kind in zip(*layout, strict=True) if kind == collection)
         return tuple(names)
 
     def statistic(self, statistic: str, collection: str, mode: Mode = "train") -> Table:
         names, column = self.names(collection, mode), STATISTICS.index(statistic)
         place = {name: i for i, name in enumerate(names)}
-        chosen = [s for s in self._snapshots.get(mode, []) if any(name in place for name in s.names)]
-        values = np.full((len(chosen), len(names)), np.nan)
-        for row, snapshot in enumerate(chosen):
-            held = [(i, place[name]) for i, name in enumerate(snapshot.names) if name in place]
-            rows, columns = (list(part) for part in zip(*held, strict=True))
+        homes = {layout: _homes(layout, place) for layout in self._layouts.get(mode, ())}
+        snapshots = self._snapshots.get(mode, [])
+        held = [(s, *homes[s.names, s.collections]) for s in snapshots if len(homes[s.names, s.collections][0])]
+        values = np.full((len(held), len(names)), np.nan)
+        for row, (snapshot, rows, columns) in enumerate(held):
             values[row, columns] = snapshot.table[rows, column]
-        steps = np.array([s.at.step for s in chosen], np.int64)
-        return Table(steps, np.array([s.at.epoch for s in chosen], np.int64), names, values)
+        steps = np.array([s.at.step for s, _, _ in held], np.int64)
+        return Table(steps, np.array([s.at.epoch for s, _, _ in held], np.int64), names, values)
 
     def histograms(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[np.float32]]]:
         """The saved histograms (B,) of a tensor, in order of time."""
@@ -181,3 +183,10 @@ class Tape:
         for at, value in points:
             by_step[at.train_step].append(value)
         return np.array([np.mean(by_step[step]) if by_step[step] else np.nan for step in steps], np.float64)
+
+
+def _homes(layout: _Layout, place: dict[str, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of a snapshot that are wanted, and the columns that they go to."""
+    held = [(row, place[name]) for row, name in enumerate(layout[0]) if name in place]
+    pairs = np.array(held, np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]

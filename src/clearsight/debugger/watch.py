@@ -58,8 +58,8 @@ class Watch(Silent):
 
     tell: receives each root finding when it first speaks.  stop: asks the loop to end, with a reason.  good: called
     whenever the rules were asked and nothing is wrong.  keep_facts: writes the tape's facts.  rewind: drops what the
-    store holds after a step, and gives a new recorder for what comes.  epochs: planned; with actions to take the rules are asked after
-    each of them.  notice: run facts that go with a notice to a URL or a command.
+    store holds after a step, and gives a new recorder for what comes.  epochs: planned; with actions to take the rules
+    are asked after each of them.  notice: run facts that go with a notice to a URL or a command.
     """
 
     rules: Sequence[Rule]

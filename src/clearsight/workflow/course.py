@@ -36,17 +36,28 @@ class Course:
         """Train from the newest checkpoint, or from the start, to the end or to what stops it."""
         if self.watch is not None and any(action.verb == "adjust" for action in self.watch.actions):
             self._remember_the_start()
-        outcome = train_loop(self._job(), resume=self.checkpoints.newest.exists())
+        outcome = self._stretch(resume=self.checkpoints.newest.exists())
         for _ in range(_ADJUSTMENTS):
             if self.watch is None or self.watch.wish is None or self.watch.wish.verb != "adjust":
                 break
             self._adjust(self.watch)
-            outcome = train_loop(self._job(), resume=True)
+            outcome = self._stretch(resume=True)
         return outcome
+
+    def _stretch(self, *, resume: bool) -> Outcome:
+        """Train until the end or until something is to be changed."""
+        if not self.setting.world.leads:
+            return train_loop(self._job([]), resume=resume)
+        writer = MetricsWriter(self.of.path / "metrics.jsonl", last_step=self.checkpoints.last_step())
+        observers: list[Observer] = [writer, *self.onlookers, *([self.watch] if self.watch is not None else [])]
+        try:
+            return train_loop(self._job(observers), resume=resume)
+        finally:
+            writer.close()
 
     def _remember_the_start(self) -> None:
         if not self.checkpoints.newest.exists():
-            Training(self._job()).save()
+            Training(self._job([])).save()
         self.checkpoints.keep_good()
 
     def _adjust(self, watch: Watch) -> None:
@@ -59,7 +70,7 @@ class Course:
         watch.go_back(self.checkpoints.last_step(), self.setting.recipe.flat())
         self.stop.go_on()
 
-    def _job(self) -> Job:
+    def _job(self, observers: Sequence[Observer]) -> Job:
         setting, weights = self.setting, None
         if setting.recipe.train.class_weights == "balanced":
             weights = balanced_weights(setting.train.labels(), len(setting.data.classes))
@@ -68,7 +79,7 @@ class Course:
             phases=self.phases,
             recipe=setting.recipe,
             checkpoints=self.checkpoints,
-            observers=self._observers(),
+            observers=observers,
             stop=self.stop,
             world=setting.world,
             device=setting.placement.device,
@@ -76,9 +87,3 @@ class Course:
             class_weights=weights,
             watcher=self.watch or Unwatched(),
         )
-
-    def _observers(self) -> list[Observer]:
-        if not self.setting.world.leads:
-            return []
-        writer = MetricsWriter(self.of.path / "metrics.jsonl", last_step=self.checkpoints.last_step())
-        return [writer, *self.onlookers, *([self.watch] if self.watch is not None else [])]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from clearsight.core.dataset import Dataset
+from clearsight.core.dataset import Dataset, Split
 from clearsight.core.errors import BadData, BadValue, DiskFull
 from clearsight.core.machine import hardware
 from clearsight.core.recipe import Recipe
@@ -73,7 +73,7 @@ def prepare(source: Path, recipe: Recipe, placement: Placement, around: Circumst
         progress=around.progress if around.world.leads else quiet,
         own_preprocess=built.preprocess,
         small=_smaller(data, looked, network.preprocess.size),
-        duplicates=Counter(late for _, late in (leak.splits for leak in leaks(data, exact(looked, data)))),
+        duplicates=_duplicates(data, looked),
     )
 
 
@@ -82,6 +82,15 @@ def _smaller(data: Dataset, looked: Scan, size: int) -> int:
         min(looked.by_id[sample.id].width, looked.by_id[sample.id].height) for sample in data.split("train").samples
     )
     return sum(side < size for side in shorter)
+
+
+_LATER: tuple[Split, ...] = ("valid", "test")
+
+
+def _duplicates(data: Dataset, looked: Scan) -> dict[str, int]:
+    """Of valid and test, how many pictures are in an earlier split too, byte for byte."""
+    again = Counter(late for _, late in (leak.splits for leak in leaks(data, exact(looked, data))))
+    return {split: again[split] for split in _LATER if len(data.split(split))}
 
 
 def _check(recipe: Recipe, data: Dataset) -> None:

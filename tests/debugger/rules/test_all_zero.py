@@ -16,12 +16,12 @@ def rule() -> AllZero:
     return AllZero()
 
 
-def run(gradients: dict[str, object], *, points: int = 8, **more: object) -> Tape:
+def run(gradients: dict[str, object], *, points: int = 8, relu: float = 0.6, **more: object) -> Tape:
     levels = {name: flat(1e-3, points) for name in WEIGHTS} | gradients
     statistics = {
         "weights": weights(**more.pop("weights", {})),
         "gradients": series("gradient", levels, points),
-        "activations": {"activation/act1": {"zero_fraction": 1.0}, "activation/norm1": {"zero_fraction": 0.0}},
+        "activations": {"activation/act1": {"zero_fraction": relu}, "activation/norm1": {"zero_fraction": 0.0}},
     }
     return tape(loss=noisy(falling(2.3, 1.0, 40)), statistics=statistics, every=5, facts=facts(**more))
 
@@ -52,6 +52,7 @@ def test_found_when_weights_stay_0() -> None:
 
 def test_clear_otherwise_and_relus_are_another_rules() -> None:
     assert first(control()).verdict is Verdict.CLEAR
+    assert first(run({}, relu=1.0)).verdict is Verdict.CLEAR
 
 
 def test_what_starts_at_0_and_moves_is_well() -> None:
@@ -71,7 +72,7 @@ def test_sagemakers_parameters_choose_what_is_looked_at() -> None:
     late = {"conv2.weight": np.r_[flat(1e-3, 3), flat(0.0, 5)]}
     assert first(run(late), tensor_regex="gradient/conv2").verdict is Verdict.FOUND
     assert first(run(late), tensor_regex="conv3").verdict is Verdict.CLEAR
-    assert first(control(), collection_names="activations", threshold="100").subject == "activation/act1"
+    assert first(run({}, relu=1.0), collection_names="activations", threshold="100").subject == "activation/act1"
 
 
 def test_nan_in_the_series_is_not_0() -> None:

@@ -118,8 +118,15 @@ def test_counts_that_were_not_known_are_taken_from_what_came() -> None:
     assert verdict(rule(), run(known=False)) == "found"
 
 
-def test_a_few_labels_do_not_make_a_ratio() -> None:
-    assert verdict(rule(), run((14, 14, 1), (0.95, 0.95, 0.0), known=False, valid=(60, 60, 8), epochs=4)) == "clear"
+def test_and_then_of_a_whole_epoch() -> None:
+    found = only(rule(), run((300, 300, 22), known=False))
+    assert found.value == pytest.approx(300 / 22)
+    assert "dog has 300 training pictures" in found.cause or "cat has 300 training pictures" in found.cause
+
+
+def test_part_of_an_epoch_does_not_make_a_ratio() -> None:
+    part = run((300, 300, 22), known=False, ended=False).until(5)
+    assert only(rule(), part).value < 10  # type: ignore[operator]
 
 
 def test_says_how_much_is_missing() -> None:

@@ -8,18 +8,31 @@ from clearsight.core.finding import Finding, Verdict
 from clearsight.debugger.rules.vanishing_gradient import VanishingGradient
 from clearsight.debugger.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
-from tests.debugger.rules.nets import CONVS, facts, series
+from tests.debugger.rules.nets import CONVS, facts, he, series, weights
 
 
 def rule() -> VanishingGradient:
     return VanishingGradient()
 
 
-def run(first: object, last: object = 1e-3, *, loss: float = 2.3, points: int = 12, **more: object) -> Tape:
-    """A run whose gradients lie evenly, by orders of magnitude, between those of the first and of the last layer."""
+def run(
+    first: object,
+    last: object = 1e-3,
+    *,
+    head: object = 1e-2,
+    gain: float = 1.0,
+    loss: float = 2.3,
+    points: int = 12,
+    **more: object,
+) -> Tape:
+    """A run whose gradients lie evenly, by orders of magnitude, between those of the first and the last hidden layer.
+
+    gain: the size of the head's weights over an ordinary one.
+    """
     ends = [np.log(np.broadcast_to(np.asarray(level, float), points)) for level in (first, last)]
     between = {name: np.exp(ends[0] + (ends[1] - ends[0]) * i / 5) for i, name in enumerate(CONVS)}
-    statistics = {"gradients": series("gradient", between | {"fc.weight": flat(1e-2, points)}, points)}
+    gradients = series("gradient", between | {"fc.weight": np.broadcast_to(np.asarray(head, float), points)}, points)
+    statistics = {"gradients": gradients, "weights": weights(fc={"std": gain * he("fc.weight")})}
     return tape(
         loss=noisy(flat(loss, 5 * points)),
         lr=flat(1e-3, 5 * points),
@@ -57,12 +70,12 @@ def test_clear_when_gradients_are_of_one_size() -> None:
 
 
 def test_small_gradients_everywhere_are_not_vanishing_ones() -> None:
-    assert only(run(3e-6, 1e-6)).verdict is Verdict.CLEAR
+    assert only(run(3e-6, 1e-6, head=1e-6)).verdict is Verdict.CLEAR
 
 
 def test_sagemakers_threshold_is_held_against_the_first_layers() -> None:
-    assert only(run(1e-8, 1e-8)).verdict is Verdict.FOUND
-    assert only(run(3e-6, 1e-6), threshold="1e-5").verdict is Verdict.FOUND
+    assert only(run(1e-8, 1e-8, head=1e-8)).verdict is Verdict.FOUND
+    assert only(run(3e-6, 1e-6, head=1e-6), threshold="1e-5").verdict is Verdict.FOUND
 
 
 def test_a_converged_run_is_clear() -> None:
@@ -80,8 +93,16 @@ def test_gradients_that_come_up_behind_a_head_that_starts_at_0_are_clear() -> No
     assert only(run(rising, 30 * rising)).verdict is Verdict.CLEAR
 
 
+def test_the_gradient_may_be_lost_behind_the_head_already() -> None:
+    assert only(run(1e-7, 1e-6)).verdict is Verdict.FOUND
+
+
+def test_a_head_near_0_holds_the_gradient_back_and_that_is_well() -> None:
+    assert only(run(1e-6, 1e-6, gain=1e-3)).verdict is Verdict.CLEAR
+
+
 def test_no_gradient_at_all_is_another_rules() -> None:
-    assert only(run(1e-300, 1e-300)).verdict is Verdict.CLEAR
+    assert only(run(1e-300, 1e-300, head=1e-300)).verdict is Verdict.CLEAR
 
 
 def test_a_head_alone_is_too_short() -> None:

@@ -77,8 +77,8 @@ class BatchNormDrift(Rule):
             value=recent.times,
             threshold=self.ratio,
             cause=(
-                "on the same batch with the same weights the loss is "
-                f"{np.median(recent.evaluating):.3g} in evaluation mode and {np.median(recent.training):.3g} in training mode"
+                f"on the same batch with the same weights the loss is {np.median(recent.evaluating):.3g} in evaluation "
+                f"mode and {np.median(recent.training):.3g} in training mode"
             ),
             **late.told(),
             **_way_out(view, batch),

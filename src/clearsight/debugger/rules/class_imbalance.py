@@ -40,11 +40,11 @@ class ClassImbalance(Rule):
 
     def check(self, view: RunView) -> Iterator[Finding]:
         table, settings = view.outcomes(), view.facts.settings
-        counts = _counts(view, table)
+        counts, exact = _counts(view, table)
         if len(table) < self.pictures or counts.max(initial=0) == 0:
             yield self.not_enough_data(have=len(table))
             return
-        ratios = _ratios(counts, exact=bool(view.facts.class_counts))
+        ratios = _ratios(counts, exact=exact)
         small = np.flatnonzero(ratios >= self.max_ratio)
         evened = settings.get("class_weights") == "balanced" or settings.get("sampling") == "balanced"
         if not len(small) or evened or _drawn_evenly(table, small, self.max_ratio):
@@ -92,10 +92,13 @@ class ClassImbalance(Rule):
         )
 
 
-def _counts(view: RunView, table: OutcomeTable) -> Ints:
-    """(C,) training pictures per class: as known, else as they came."""
+def _counts(view: RunView, table: OutcomeTable) -> tuple[Ints, bool]:
+    """(C,) training pictures per class, and whether that is all of them: as known, or as they came in an epoch."""
     known = np.asarray(view.facts.class_counts, np.int64)
-    return known if len(known) else np.bincount(table.labels)
+    if len(known):
+        return known, True
+    first = table.labels[table.epochs == table.epochs[:1]]
+    return np.bincount(first), view.ended or len(first) < len(table)
 
 
 def _ratios(counts: Ints, *, exact: bool) -> Floats64:

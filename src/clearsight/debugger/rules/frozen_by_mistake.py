@@ -127,7 +127,9 @@ class FrozenByMistake(Rule):
         )
 
     def _finding(self, view: RunView, *, value: float, subject: str, cause: str, advice: str, **more: Any) -> Finding:
-        frozen = str(view.facts.settings.get("freeze", "none")) != "none"
+        frozen, loss = str(view.facts.settings.get("freeze", "none")) != "none", view.scalar("loss")
+        numbers = np.isfinite(loss.values)
+        more.setdefault("evidence", Series.of("loss", loss.steps[numbers], loss.values[numbers]))
         return self.found(
             value=value,
             threshold=0,

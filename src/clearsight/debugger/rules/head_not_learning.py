@@ -10,7 +10,7 @@ from clearsight.core.facts import Facts
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.interval import wilson
 from clearsight.core.rule import Needs, Rule, knob
-from clearsight.core.view import RunView
+from clearsight.core.view import Floats64, RunView
 from clearsight.debugger.course import at, course, trend
 
 _PICTURES = 200  # answers that accuracy is judged by, at the least
@@ -51,7 +51,7 @@ class HeadNotLearning(Rule):
         if pictures < _PICTURES:
             yield self.not_enough_data(have=pictures, want=_PICTURES, cause="too few answers to judge by")
             return
-        right, guess, level = float(known.mean()), _guess(facts, classes), float(np.median(recent))
+        right, guess, level = _trimmed(known), _guess(facts, classes), float(np.median(recent))
         line = trend(recent)
         off = abs(level / seen.chance - 1)
         guessing = wilson(right * pictures, pictures).low <= guess and right < guess + _ABOVE
@@ -80,6 +80,12 @@ class HeadNotLearning(Rule):
                 Series.of("accuracy", warm.steps, accuracy),
             ),
         )
+
+
+def _trimmed(values: Floats64) -> float:
+    """The mean without the largest and the smallest twentieth, at least one of each."""
+    cut = max(1, len(values) // 20)
+    return float(np.sort(values)[cut:-cut].mean())
 
 
 def _guess(facts: Facts, classes: int) -> float:

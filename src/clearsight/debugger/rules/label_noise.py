@@ -18,6 +18,8 @@ _SUREST = 0.3  # of a block's pictures
 _ABOVE_CHANCE = 0.2  # accuracy beyond the largest class: the model knows something
 _SURE = 0.45  # mean confidence of the surest pictures
 _OVERCONFIDENT = 0.2  # confidence beyond accuracy: training that goes wrong, not labels
+_RISE, _MANY = 1.75, 4  # how the border of `runner_up` grows with accuracy beyond chance, and with classes beyond two
+_ALONE = 1.5  # of `runner_up`, where one block only says so
 _EARLY, _LATER = 50, 50  # blocks of a long run that are looked at
 _LISTED = 20  # pictures in the evidence
 
@@ -31,7 +33,8 @@ class LabelNoise(Rule):
     2017, "A Closer Look at Memorization in Deep Networks"; confident disagreement: Northcutt et al. 2021, "Confident
     Learning"). Compared are blocks of an epoch's training answers, given before the model is updated on them; the first
     block is left out since there even a good model is wrong and sure. Classes that are confused with each other do not
-    count: there the label is the runner-up. Of two classes there is no runner-up to tell, so that more is asked of the
+    count: there the label is the runner-up, the more clearly the more the model knows. Two blocks must show it, or one
+    beyond doubt. Of two classes there is no runner-up to tell, so that more is asked of the
     share. With mixup or cutmix labels are mixed on purpose and nothing is said.
     """
 
@@ -39,7 +42,7 @@ class LabelNoise(Rule):
 
     min_share: float = knob(0.1, "of the surest pictures, wrong by their label, at the least", above=0, below=1)
     flatness: float = knob(0.5, "share of wrong ones among the surest over that among all", above=0, high=1)
-    runner_up: float = knob(1.35, "probability of the given label over that of an average other class", above=1)
+    runner_up: float = knob(1.65, "probability of the given label over that of an average other class", above=1)
 
     def needs(self) -> Needs:
         return Needs(counted="outcomes", points=2 * _BLOCK[0])
@@ -55,7 +58,8 @@ class LabelNoise(Rule):
             return
         blocks = [_measured(block, count) for block in parts]
         noisy = [block for block in blocks if self._is_noisy(block, count)]
-        if not noisy or (count == 2 and len(noisy) < 2):
+        alone = len(noisy) == 1 and (count == 2 or noisy[0].runner_up > _ALONE)
+        if not noisy or alone:
             last = blocks[-1]
             yield self.clear(value=last.share, threshold=self.min_share, unit="of the surest pictures")
             return
@@ -68,8 +72,12 @@ class LabelNoise(Rule):
             and block.confidence - block.accuracy <= _OVERCONFIDENT
             and wilson(round(block.share * block.surest), block.surest).low >= self.min_share
             and block.flatness >= (self.flatness if count > 2 else max(self.flatness, 0.7))
-            and (count == 2 or block.runner_up <= self.runner_up)
+            and (count == 2 or block.runner_up <= self._border(block, count))
         )
+
+    def _border(self, block: _Block, count: int) -> float:
+        """Of `runner_up`. A model that knows little has no clear runner-up, and of few classes none stands out."""
+        return min(self.runner_up, 1 + _RISE * (block.accuracy - block.chance) * min(1.0, (count - 2) / _MANY))
 
     def _finding(self, view: RunView, noisy: Sequence[_Block], blocks: Sequence[_Block]) -> Finding:
         worst = max(noisy, key=lambda block: block.share)

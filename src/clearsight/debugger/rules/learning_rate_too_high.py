@@ -51,7 +51,7 @@ class LearningRateTooHigh(Rule):
     explains = (
         *("EarlyNaN", "ExplodingTensor", "LossNotDecreasing", "LossOscillating", "HeadNotLearning", "DeadRelu"),
         *("SaturatedActivation", "WeightUpdateRatio", "VanishingGradient", "AllZero", "UnchangedTensor"),
-        *("UnderfitCapacity", "Confusion", "BatchNormDrift", "ScheduleMismatch", "Overtraining", "Overfit"),
+        *("UnderfitCapacity", "Confusion", "ScheduleMismatch", "Overtraining", "Overfit"),
     )
 
     blow_up: float = knob(3.0, "loss over that of guessing, at once", above=1, unit="x the loss of guessing")

@@ -11,7 +11,7 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
 from clearsight.debugger.course import Course, at, course, trend
-from clearsight.debugger.rates import family, suitable, usual
+from clearsight.debugger.rates import family, head_only, suitable, usual
 
 _AT_WORK = 0.5  # of the peak rate: steps in warm-up and at the end of a schedule are small on purpose
 _ORDINARY = 0.2  # of the usual rate: from there on the rate is not to blame
@@ -35,16 +35,16 @@ class LearningRateTooLow(Rule):
 
     Both must hold after the warm-up: less than `max_progress` of the way from the first loss to the least possible one
     is done and, going on in a line, most of it would still be left at the planned end; and the updates are below
-    `tiny` of the weights, or would together come to less than `reach` of them if all went the same way (with Adam also:
-    learning rate x steps below 0.02, so that no weight can get anywhere). A rate within a factor of five of the
-    optimizer's usual one is never blamed, nor one that learns. The new rate follows from the optimizer and the measured
-    updates. SageMaker has no such rule.
+    `tiny` of the weights, or would together come to less than `reach` of them if all went the same way (of a head by
+    Adam also: learning rate x steps below 0.02, so that no weight can get anywhere). A rate within a factor of five of
+    the optimizer's usual one is never blamed, nor one that learns. The new rate follows from the optimizer and the
+    measured updates. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
     explains = (
-        *("LossNotDecreasing", "HeadNotLearning", "UnderfitCapacity", "UnchangedTensor", "WeightUpdateRatio"),
-        *("VanishingGradient", "Confusion", "ScheduleMismatch"),
+        *("LossNotDecreasing", "HeadNotLearning", "UnderfitCapacity", "WeightUpdateRatio"),
+        *("Confusion", "ScheduleMismatch"),
     )
 
     tiny: float = knob(1e-4, "size of a typical update", above=0, below=1, unit="of the weights")
@@ -96,7 +96,7 @@ class LearningRateTooLow(Rule):
         if size * steps < self.reach:
             words += f", all {steps} by {size * steps:.1g} at the most"
             return _Pace(size * steps, self.reach, "of the weights", words, 0.85)
-        if family(facts) == "adaptive" and peak * steps < _REACH:
+        if family(facts) == "adaptive" and head_only(facts) and peak * steps < _REACH:
             words = f"at {peak:.1g} no weight can get further than {peak * steps:.1g} in {steps} steps"
             return _Pace(peak * steps, _REACH, "rate x steps", words, 0.85)
         return None

@@ -10,14 +10,16 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
 from clearsight.debugger.course import Course, Trend, at, course, rolling, trend
-from clearsight.debugger.rates import rounded, suitable
+from clearsight.debugger.rates import lowered, suitable
 
 _LEAST = 15  # steps that are compared, whatever is asked for
+_SHARE = 0.4  # of the plan, to be seen before anything is said
 _AT_WORK = 0.1  # of the peak rate: below it a flat loss is what the schedule wants
 _STUCK = 0.7  # of the way from the least loss to that of guessing still to go
 _UNTAUGHT = 0.94  # the same: nothing was learned at all
 _BLUR = {False: 0.02, True: 0.04}  # of the loss of guessing: such a fall must be out of the question; untaught or not
 _RIGHT = 0.9  # accuracy from which nothing is stuck
+_TOLD = 1.645  # standard errors at which a fall is told from noise
 _SURE = 4.0  # standard errors of a rise
 _ADVICE = "Check the labels and that the optimizer holds what should learn, then try another learning rate."
 
@@ -25,13 +27,14 @@ _ADVICE = "Check the labels and that the optimizer holds what should learn, then
 class LossNotDecreasing(Rule):
     """Found when the training loss is high and flat: it fell by less than `min_drop` % beyond the noise of batches.
 
-    Compared are medians of the first and the last third of the last `window` steps or of a third of the plan, whichever
-    is more: one lucky batch decides nothing. Flat means that a fall cannot be told from noise and that a fall worth
-    having (4 % of the loss of guessing, 2 % where something was learned before) can be excluded. A low plateau is
-    convergence, a flat end of a schedule is meant, and both are clear. Found too is a loss that rose by more than
-    `max_rise` % of that of guessing and stays there. SageMaker's rule of this name compares two single points ten steps
-    apart: with batches of 16 that fires by chance on most runs that learn, and always on those that are done. Its
-    `num_steps`, `diff_percent` and `increase_threshold_percent` are understood.
+    Compared are medians of the first and the last third of the steps after the warm-up, of the last half where
+    something was learned before, once they are `window` or 40 % of the plan: one lucky batch decides nothing. Flat
+    means that a fall cannot be told from noise and that a fall worth having (4 % of the loss of guessing, 2 % where
+    something was learned before) can be excluded. A low plateau is convergence, a flat end of a schedule is meant, and
+    both are clear. Found too is a loss that rose by more than `max_rise` % of that of guessing and stays there.
+    SageMaker's rule of this name compares two single points ten steps apart: with batches of 16 that fires by chance on
+    most runs that learn, and on those that are done. Its `num_steps`, `diff_percent` and
+    `increase_threshold_percent` are understood.
     """
 
     explains = ("UnderfitCapacity",)
@@ -49,13 +52,13 @@ class LossNotDecreasing(Rule):
     def check(self, view: RunView) -> Iterator[Finding]:
         seen = course(view)
         warm = seen.warm() if len(seen) else seen
-        want = seen.wanted(max(self.window, _LEAST), 1 / 3)
+        want = seen.wanted(max(self.window, _LEAST), _SHARE)
         if len(warm) < want:
             yield self.not_enough_data(have=len(warm), want=want)
             return
-        recent = warm.last(max(want, len(warm) // 3))
-        if seen.height(float(np.median(recent.losses))) <= _UNTAUGHT:
-            # A loss that fell before may well rest for a while: more is asked for.
+        recent = warm  # what was never taught anything is flat all along
+        if seen.height(float(np.median(warm.losses[-want:]))) <= _UNTAUGHT:
+            # A loss that fell before may well rest for a while.
             recent = warm.last(max(seen.wanted(2 * want, 0.5), len(warm) // 2))
         line = trend(recent.losses)
         drop = 100 * line.drop / max(abs(line.before), 1e-12)
@@ -72,16 +75,19 @@ class LossNotDecreasing(Rule):
         working = not seen.known or np.nanmedian(recent.rates) >= _AT_WORK * seen.peak
         accuracy = at(view.scalar("accuracy"), recent.steps)
         right = bool(np.isfinite(accuracy).any() and np.nanmean(accuracy) > _RIGHT)
-        beyond_noise = line.drop - line.error
         height = seen.height(line.now)
         return bool(
             working
             and not right
             and height > _STUCK
             and (height > _UNTAUGHT or len(recent) >= seen.wanted(0, 0.5))
-            and beyond_noise < self.min_drop / 100 * line.before
+            and not self._falls(line)
             and line.most < _BLUR[bool(height > _UNTAUGHT)] * seen.chance
         )
+
+    def _falls(self, line: Trend) -> bool:
+        """Whether a fall can be told from noise."""
+        return line.drop - _TOLD * line.error > self.min_drop / 100 * line.before
 
     def _stuck(self, view: RunView, seen: Course, recent: Course, line: Trend, drop: float) -> Finding:
         nothing = seen.height(line.now) > _UNTAUGHT
@@ -97,7 +103,7 @@ class LossNotDecreasing(Rule):
                 f"over the last {len(recent)} steps the loss went from {line.before:.3g} to {line.now:.3g}, "
                 f"within its noise of {line.error:.2g}; {where}"
             ),
-            fix={"lr": rounded(seen.peak / 3)} if seen.known and not nothing else {},
+            fix={"lr": lowered(seen.peak)} if seen.known and not nothing else {},
             advice="" if seen.known and not nothing else _ADVICE,
             confidence=0.8,
             evidence=Series.of("loss", seen.steps, seen.losses),

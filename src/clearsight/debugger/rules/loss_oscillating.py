@@ -11,10 +11,11 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import Floats64, Ints, RunView
 from clearsight.debugger.course import course
-from clearsight.debugger.rates import rounded
+from clearsight.debugger.rates import lowered
 
 _LEAST_PICTURES = 4  # of a batch: below, its own spread says nothing
 _ALMOST_NEVER = 1e-30  # a probability that float32 still holds
+_BENDS = 2  # degree of the course: a loss that falls is bent
 _SPREAD = 1.4826
 _MOST = 5000  # steps that are looked at
 _SHRINKING = 0.7  # swings of the second half over those of the first
@@ -44,7 +45,7 @@ class LossOscillating(Rule):
     explains = ("LossNotDecreasing",)
 
     amplitude: float = knob(0.15, "standard deviation of the swings", above=0, unit="of the loss of guessing")
-    beyond: float = knob(2.0, "the same over what the draw of batches explains", above=1)
+    beyond: float = knob(2.5, "the same over what the draw of batches explains", above=1)
     window: int = knob(40, "steps that are looked at, at the least", low=20, unit="steps")
 
     def needs(self) -> Needs:
@@ -79,7 +80,7 @@ class LossOscillating(Rule):
                 f"over the last {len(steps)} steps the loss swings by {swings.spread:.2g} around its course{chance}, "
                 f"and the swings do not shrink"
             ),
-            fix={"lr": rounded(seen.peak / 3)} if seen.known else {},
+            fix={"lr": lowered(seen.peak)} if seen.known else {},
             advice="" if seen.known else "Lower the learning rate to a third, or use larger batches.",
             confidence=0.6 if blind else 0.8,
             evidence=Series.of("loss", seen.steps, seen.losses),
@@ -115,10 +116,10 @@ def _by_answers(view: RunView, wanted: Ints) -> tuple[Ints, Floats64, Floats64]:
 
 def _measured(losses: Floats64, errors: Floats64) -> _Swings:
     places = np.arange(len(losses), dtype=float)
-    slope, start = np.polyfit(places, losses, 1)
-    off, half = losses - (start + slope * places), len(losses) // 2
+    line = np.polyval(np.polyfit(places, losses, _BENDS), places)
+    off, half = losses - line, len(losses) // 2
     expected = float(np.sqrt(np.mean(errors**2)))
-    return _Swings(_spread(off), expected, _spread(off[:half]), _spread(off[half:]), -float(slope) * len(losses))
+    return _Swings(_spread(off), expected, _spread(off[:half]), _spread(off[half:]), float(line[0] - line[-1]))
 
 
 def _spread(values: Floats64) -> float:

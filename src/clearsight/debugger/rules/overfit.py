@@ -14,25 +14,28 @@ from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import Floats64, RunView
 from clearsight.debugger.validation import Followed, followed
 
-_SURE = 3.0  # standard errors
-_GAINED = 0.05  # of the loss of guessing, by which training got better since validation stopped
-_WIDE = 1.5  # times both borders: a gap that needs no further proof
+_SURE = 3.0  # standard errors, or times the change from one evaluation to the next
+_HARM = 0.05  # of the loss of guessing, by which validation got worse
+_CARRIED = 0.6  # of what was learned in training, found again in validation
 _APART = 0.05  # of the loss of guessing: the gap at which validation no longer follows
 _LEARNED = 0.9  # of the loss of guessing: above it training has learned nothing that could be memorised
 
 
 class Overfit(Rule):
-    """Found when training is better than validation by more than chance, and gets better while validation does not.
+    """Found when training is better than validation by more than chance, and validation has stopped to follow or
+    suffers.
 
-    For `patience` evaluations in a row three things must hold: the validation loss exceeds that of training by
-    `ratio_threshold` x log C; accuracy is worse by `min_accuracy` and by three standard errors of a validation set of
-    this size; and since validation last got better, training has, or both rest one and a half times as far apart.
-    `epoch` is where validation stopped following.
-    SageMaker's rule of this name asks for (validation - training) / training loss > 0.1 in one step: as the training
-    loss approaches 0 that is true of every run that learns well. Its `start_step`, `patience` and `ratio_threshold` are
-    understood, the latter as a share of log C.
+    For `patience` evaluations in a row the validation loss must exceed that of training by `ratio_threshold` x log C,
+    and accuracy must be worse by `min_accuracy` and by three standard errors of a validation set of this size. Besides,
+    validation must have ceased to get better, and either have got worse since, or show less than three fifths of what
+    was learned in training (the fall of the loss from that of guessing). A model that learns its training pictures by
+    heart at no cost to validation is clear. `epoch` is where validation stopped following. SageMaker's rule of this
+    name asks for (validation - training) / training loss > 0.1 in one step: as the training loss approaches 0 that is
+    true of nearly every run that learns well. Its `start_step`, `patience` and `ratio_threshold` are understood, the
+    latter as a share of log C.
     """
 
+    explains = ("Overtraining",)
     unused = ("tensor_regex",)
 
     patience: int = knob(2, "evaluations in a row", low=1, unit="evaluations")
@@ -52,18 +55,18 @@ class Overfit(Rule):
         apart = self._apart(seen, view.facts.valid_size, gaps)
         lasting = apart[-self.patience :].all()
         stopped = seen.stopped()
-        onward = seen.train[stopped] - np.min(seen.train[stopped:]) > _GAINED * seen.chance
-        if not lasting or stopped >= len(seen) - self.patience or not (onward or self._wide(seen, gaps)):
+        if not lasting or stopped >= len(seen) - self.patience or not self._matters(seen):
             yield self.clear(value=gaps[-1], threshold=self.ratio_threshold, unit="of the loss of guessing")
             return
         following = np.flatnonzero(gaps <= _APART)
         yield self._finding(view, seen, gaps, max(stopped, int(following[-1]) + 1 if len(following) else 0))
 
-    def _wide(self, seen: Followed, gaps: Floats64) -> bool:
-        """Whether so much was memorised that it is over: both losses rest, far apart."""
-        missing = seen.train_accuracy[-self.patience :] - seen.valid_accuracy[-self.patience :]
-        wide = gaps[-self.patience :] > _WIDE * self.ratio_threshold
-        return bool(wide.all() and not (missing < _WIDE * self.min_accuracy).any())
+    def _matters(self, seen: Followed) -> bool:
+        """Whether validation got worse, or little of what was learned in training holds there."""
+        now, train = float(np.median(seen.valid[-3:])), float(np.median(seen.train[-3:]))
+        rise = now - float(seen.smoothed().min())
+        harmed = rise > max(_HARM * seen.chance, _SURE * seen.jitter)
+        return harmed or seen.chance - now < _CARRIED * (seen.chance - train)
 
     def _apart(self, seen: Followed, pictures: int, gaps: Floats64) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """(R,) whether training is better than validation beyond chance."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.facts import ParameterFact
-from clearsight.core.finding import Finding, Severity
+from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
 from clearsight.debugger.progress import progress
@@ -111,6 +111,7 @@ class PoorWeightInitialization(Rule):
             fix=_ready_made(view),
             advice="Initialise convolutions and linear layers at random, by torch.nn.init.kaiming_normal_.",
             confidence=0.97,
+            evidence=_spread(view, first.name),
         )
 
     def _size(self, view: RunView, start: _Start, gain: float) -> Finding | None:
@@ -134,7 +135,15 @@ class PoorWeightInitialization(Rule):
             fix=_ready_made(view),
             advice="Initialise convolutions and linear layers by torch.nn.init.kaiming_normal_.",
             confidence=0.95 if harmed else 0.85,
+            evidence=_spread(view, start.hidden[worst].name),
         )
+
+
+def _spread(view: RunView, name: str) -> Series:
+    table = view.statistic("std", "weights")
+    values = columns(table, [name])[:, 0]
+    known = np.isfinite(values)
+    return Series.of(f"standard deviation of {name}", table.steps[known], values[known])
 
 
 def _sane_inputs(view: RunView) -> bool:

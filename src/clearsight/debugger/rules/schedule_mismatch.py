@@ -27,7 +27,7 @@ class ScheduleMismatch(Rule):
     end that every cosine has, are clear. SageMaker has no such rule.
     """
 
-    explains = ("LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow", "UnchangedTensor", "WeightUpdateRatio")
+    explains = ("LossNotDecreasing", "UnderfitCapacity", "WeightUpdateRatio")
 
     sunk: float = knob(0.015, "rate that teaches nothing any more", above=0, below=1, unit="of its peak")
     share: float = knob(0.45, "part of the run at such a rate", above=0, below=1, unit="of the run")
@@ -86,8 +86,8 @@ class ScheduleMismatch(Rule):
             epoch=int(view.scalar("lr").epochs[np.searchsorted(view.scalar("lr").steps, step)]),
             subject="lr",
             cause=(
-                f"the learning rate sank below {self.sunk:.1%} of its peak at step {step}, {share:.0%} of the run before its "
-                f"end, and the loss, which was still falling, has been at {level:.2f} since"
+                f"the rate sank below {self.sunk:.1%} of its peak at step {step}, {share:.0%} of the run before "
+                f"its end, and the loss, which was still falling, has been at {level:.2f} since"
             ),
             fix={"schedule": "cosine"},
             confidence=0.85,

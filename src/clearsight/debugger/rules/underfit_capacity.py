@@ -17,7 +17,7 @@ from clearsight.debugger.validation import Followed, followed
 
 _AT_WORK = 0.2  # of the peak rate: below it a flat loss is what the schedule wants
 _LEAST = 30  # steps at such a rate
-_BLUR = 0.03  # of the loss of guessing: such a fall must be out of the question
+_BLUR = 0.06  # of the loss of guessing: such a fall must be out of the question
 _LEARNED = 0.95  # of the loss of guessing: above it something else is wrong
 _MOVES = 1e-4  # size of an update in the weights: below it the rate is to blame
 _SMALL = 20_000  # parameters that learn, for a network as a whole

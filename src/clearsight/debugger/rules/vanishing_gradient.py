@@ -11,18 +11,20 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView, Table
 from clearsight.debugger.progress import progress
-from clearsight.debugger.trained import between, columns, middle, moving, rms
+from clearsight.debugger.trained import Floats, between, columns, fan_in, middle, moving, rms
 
 _LAYERS = 4  # fewer have no depth to vanish in
 _RISE = 3.0  # over its own first half: a gradient that grows so is on its way, as behind a head that starts at 0
 
 
 class VanishingGradient(Rule):
-    """Found when the first layers' gradient stays under `ratio` of that of the last hidden ones, or under `threshold`.
+    """Found when the first layers' gradient stays under `ratio` of that of the last layers, or under `threshold`.
 
-    Compared are root mean squares per parameter of the weights of layers: a quarter of the trained layers at either
-    end, the head left out, since one that starts near 0 holds back the gradient of all others for some steps. Every
-    one of the last `patience` saved steps has to show it, none of it on the rise, while the loss is still high.
+    Compared are root mean squares per parameter of the weights of layers: the first quarter of the trained hidden
+    layers, and the last quarter or the head, whichever has more. What leaves the head backwards is of the size of its
+    weights, so its gradient counts by their size over that of an ordinary initialisation: a head that starts near 0
+    holds back the gradient of all others for some steps, and that is well. Each of the last `patience` saved steps has
+    to show it, without a rise among them, while the loss is still high.
     SageMaker's rule of this name fires when the mean |gradient| of any one tensor is under 1e-7: so it does on every
     bias in front of a batch norm, whose gradient is 0 by construction, and on every run that has converged.
     """
@@ -32,7 +34,7 @@ class VanishingGradient(Rule):
         *("WeightUpdateRatio", "Confusion"),
     )
 
-    ratio: float = knob(1e-4, "gradient of the first layers over that of the last hidden layers", above=0, below=1)
+    ratio: float = knob(1e-4, "gradient of the first layers over that of the last layers", above=0, below=1)
     threshold: float = knob(1e-7, "mean |gradient| of the first layers", low=0)
     patience: int = knob(5, "saved steps in a row", low=2)
 
@@ -51,7 +53,8 @@ class VanishingGradient(Rule):
             yield self.not_enough_data(have=min(len(sizes), self.patience - 1), of="saved gradients of hidden layers")
             return
         end = max(1, len(names) // 4)
-        first, last = (middle(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
+        first, hidden = (middle(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
+        last = np.fmax(hidden, _through_head(view, sizes))
         tiny = middle(columns(means, names[:end]), axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(last > 0, first / last, np.nan)
@@ -67,11 +70,7 @@ class VanishingGradient(Rule):
     def _finding(self, view: RunView, subject: str, since: Table, ratio: Any, tiny: Any) -> Finding:
         middle_ratio, level = float(middle(ratio)), float(middle(tiny))
         relative = middle_ratio < self.ratio
-        what = (
-            f"{middle_ratio:.2g} times that of the last hidden ones"
-            if relative
-            else f"{level:.2g} per weight on average"
-        )
+        what = f"{middle_ratio:.2g} times that of the last ones" if relative else f"{level:.2g} per weight on average"
         steps = (int(since.steps[0]), int(since.steps[-1]))
         known = np.isfinite(ratio)
         return self.found(
@@ -86,6 +85,20 @@ class VanishingGradient(Rule):
             "sigmoid or tanh.",
             evidence=Series.of("gradient of the first layers over the last", since.steps[known], ratio[known]),
         )
+
+
+def _through_head(view: RunView, sizes: Table) -> Floats:
+    """Gradient of the head times the size of its weights over an ordinary one, 1 at most; (S,), NaN if not known."""
+    heads = [parameter for parameter in moving(view.facts) if parameter.head]
+    if not heads:
+        return np.full(len(sizes), np.nan)
+    weights = rms(view, "weights")
+    level = columns(weights, [heads[-1].name])[:, 0]
+    there = np.isin(weights.steps, sizes.steps)
+    gain = np.full(len(sizes), np.nan)
+    gain[np.isin(sizes.steps, weights.steps)] = np.minimum(1.0, level[there] * fan_in(heads[-1]) ** 0.5)
+    through: Floats = columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain
+    return through
 
 
 def _rising(values: Any) -> bool:

@@ -59,7 +59,7 @@ def tensors(part: Part, recipe: Recipe) -> Batch:
 
 
 def moved(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Each picture flipped by chance, and all of them shifted by the same few pixels; edges come from the other side."""
+    """Each picture flipped by chance, all of them shifted by a few pixels; what leaves comes in again opposite."""
     flip = torch.from_numpy(rng.random(len(images)) < 0.5).view(-1, 1, 1, 1)
     reach = _SHIFT * images.shape[-1] // 32
     down, right = (int(number) for number in rng.integers(-reach, reach + 1, 2))

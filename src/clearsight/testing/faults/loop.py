@@ -20,7 +20,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.testing.faults.batches import Batch, Batches, balanced_weights, tensors
 from clearsight.testing.faults.networks import head, network
 from clearsight.testing.faults.pictures import Pictures, pictures
-from clearsight.testing.faults.setup import Score, Setup
+from clearsight.testing.faults.setup import NO_NUMBER, Score, Setup
 
 _EVALUATED = 80  # pictures a batch
 _FROM = 0.5  # of the steps: from there on the learning rate explodes
@@ -137,19 +137,18 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
     return kind(trained, lr=optim.peak, eps=optim.eps, weight_decay=optim.weight_decay)
 
 
-class LogOfProbability(nn.Module):
-    """Cross entropy by hand in half precision: where the network is sure, 1 - p is 0, and 0 x log 0 is not a number."""
+class LogOfZero(nn.Module):
+    """Binary cross entropy by hand on a hard sigmoid: below -3 a probability is 0, and 0 x log 0 is not a number."""
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        p = logits.softmax(dim=1).half()
-        wanted = nn.functional.one_hot(labels, logits.shape[1]).half()
-        return -(wanted * p.log() + (1 - wanted) * (1 - p).log()).float().sum(dim=1).mean()
+        p, wanted = nn.functional.hardsigmoid(logits), nn.functional.one_hot(labels, logits.shape[1])
+        return -(wanted * p.log() + (1 - wanted) * (1 - p).log()).sum(dim=1).mean()
 
 
 def criterion(setup: Setup, data: Pictures) -> nn.Module:
     """The loss of a setup."""
     if setup.plant == "nan_from_log0":
-        return LogOfProbability()
+        return LogOfZero()
     train = setup.recipe.train
     weights = balanced_weights(data.train.labels, data.classes) if train.class_weights == "balanced" else None
     return nn.CrossEntropyLoss(weight=weights, label_smoothing=train.label_smoothing)
@@ -178,7 +177,7 @@ def honest(setup: Setup, model: nn.Module, data: Pictures, shared: Path) -> floa
 
 
 def _pieces(data: Batch) -> Iterable[Batch]:
-    return zip(data[0].split(_EVALUATED), data[1].split(_EVALUATED), strict=True)
+    return zip(torch.split(data[0], _EVALUATED), torch.split(data[1], _EVALUATED), strict=True)
 
 
 class Best:
@@ -216,4 +215,4 @@ class Best:
 
 
 def _finite(loss: float) -> float:
-    return loss if math.isfinite(loss) else math.inf
+    return loss if math.isfinite(loss) else NO_NUMBER

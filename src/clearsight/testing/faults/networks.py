@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from clearsight.core.errors import BadChoice
 from clearsight.testing.faults.setup import Setup
@@ -34,11 +34,6 @@ def network(setup: Setup, classes: int, shared: Path) -> nn.Module:
 def head(model: nn.Module) -> nn.Linear:
     """The last linear layer."""
     return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-
-
-def has_batch_norm(name: str) -> bool:
-    """Whether a network of that name normalises by the batch."""
-    return name in ("small_cnn", "mobilenetv2", "resnet18")
 
 
 # (setup, classes, shared) -> network
@@ -133,7 +128,9 @@ def _huge(model: nn.Module) -> nn.Module:
 
 def _dead(model: nn.Module) -> nn.Module:
     """Biases in front of each ReLU so low that nothing comes through."""
-    layers = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.Conv2d, nn.Linear)) and m is not head(model)]
+    layers = [
+        m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.Conv2d, nn.Linear)) and m is not head(model)
+    ]
     if any(isinstance(layer, nn.BatchNorm2d) for layer in layers):
         layers = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)]
     for layer in layers:
@@ -155,9 +152,8 @@ def _softmax(model: nn.Module) -> nn.Module:
     return nn.Sequential(model, nn.Softmax(dim=1))
 
 
-def _weights(model: nn.Module) -> list[nn.Parameter]:
-    kinds = (nn.Conv2d, nn.Linear)
-    return [module.weight for module in model.modules() if isinstance(module, kinds)]
+def _weights(model: nn.Module) -> list[Tensor]:
+    return [module.weight for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
 
 
 _PLANTS: dict[str, Callable[[nn.Module], nn.Module]] = {

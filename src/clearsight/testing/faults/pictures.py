@@ -12,7 +12,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
-from clearsight.core.files import write_bytes
 from clearsight.testing.faults.setup import Setup
 
 Pixels = npt.NDArray[np.uint8]
@@ -32,7 +31,7 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def pick(self, places: npt.ArrayLike) -> Part:
+    def pick(self, places: Labels) -> Part:
         """The pictures at the given places, in that order."""
         return Part(self.pixels[places], self.labels[places])
 
@@ -68,23 +67,10 @@ def pictures(setup: Setup, shared: Path) -> Pictures:
 
 @cache
 def whole(data: str, side: int, shared: Path) -> tuple[Part, Part]:
-    """All of a data set, (for training and validation, for the test), decoded once a machine."""
+    """All of a data set, (for training and validation, for the test), decoded once in a process."""
     if data not in _SOURCES:
         raise BadChoice(f"data {data}", "the zoo has no such pictures", got=data, allowed=_SOURCES)
     return _SOURCES[data](side, shared)
-
-
-def remember(folder: Path, data: str, side: int, shared: Path) -> None:
-    """Keep the decoded pictures of `whole` in `folder`, so that other processes only read them."""
-    target = folder / f"{data}-{side}.npz"
-    if target.is_file():
-        return
-    from io import BytesIO
-
-    pool, rest = whole(data, side, shared)
-    content = BytesIO()
-    np.savez(content, a=pool.pixels, b=pool.labels, c=rest.pixels, d=rest.labels)
-    write_bytes(target, content.getvalue())
 
 
 def _even(labels: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -173,7 +159,9 @@ def _cifar(side: int, shared: Path) -> tuple[Part, Part]:
 
     def part(split: str) -> Part:
         records = [record for record in listing.records if record.split == split]
-        pixels = [_resized(Image.fromarray(listing.source.read(record.locator)), side) for record in records]
+        pixels = [
+            _resized(Image.fromarray(np.asarray(listing.source.read(record.locator))), side) for record in records
+        ]
         labels = [listing.classes.index(str(record.label)) for record in records]
         return Part(np.stack(pixels), np.array(labels, np.int64))
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from clearsight.core.recipe import Recipe
 
-Measure = Literal["accuracy", "loss"]
+NO_NUMBER = 1e9  # what a loss that is no longer a number counts as: JSON knows no infinity
+Measure = Literal["accuracy", "loss", "honesty"]
 
-# What the zoo's loop does of a recipe. A fix that only names other settings changes nothing there, and counts as failed.
+# What the zoo's loop does of a recipe. A fix that names only other settings changes nothing there and counts as failed.
 HONOURED = frozenset(
     (
         *("optimizer", "lr", "schedule", "warmup", "step_size", "gamma", "epochs", "batch_size", "weight_decay"),
@@ -51,7 +52,8 @@ class Fault:
     """Something that is wrong with a run, and why.
 
     expected: the rules that name the cause, the exact one first.  apply: a healthy setup made faulty.  networks: where
-    it makes sense, () for everywhere.  repairable: whether recipe fields can undo it.  measure: where the harm shows.
+    it makes sense, () for everywhere.  repairable: whether recipe fields can undo it.  measure: where the harm
+    shows; honesty is how much of the validation accuracy other pictures confirm.
     """
 
     name: str
@@ -71,8 +73,8 @@ class Fault:
 class Score:
     """How a run went, by its validation pictures, once an epoch.
 
-    accuracy, loss: of the weights that are kept: the last, or the best where the recipe has a patience.  honest: accuracy
-    on pictures that nobody has seen.  A loss that is no longer a number is infinite.
+    accuracy, loss: of the weights that are kept: the last, or the best where the recipe has a patience.  honest:
+    accuracy of the last on pictures outside of the run.  A loss that is no longer a number is `NO_NUMBER`.
     """
 
     accuracy: float
@@ -80,5 +82,10 @@ class Score:
     honest: float
     steps: int
     seconds: float
-    accuracies: tuple[float, ...] = field(default=())
-    losses: tuple[float, ...] = field(default=())
+    accuracies: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Score:
+        """Out of what JSON made of `asdict`."""
+        return cls(**{**values, "accuracies": tuple(values["accuracies"]), "losses": tuple(values["losses"])})

@@ -1,0 +1,164 @@
+"""The benchmark's table: what was found of each fault, and how often a healthy run is disturbed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clearsight.core.interval import wilson
+from clearsight.testing.faults.benchmark import Result
+from clearsight.testing.faults.catalogue import FAULTS
+from clearsight.testing.faults.setup import Fault
+
+_HEAD = "| fault | harm | n | found | first | precision | step | of | repaired | regained |"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A fault over its runs. Shares are of `n`, `precision` of the root causes told, `regained` of what was lost.
+
+    harm: median of what it costs.  found: an expected rule among the first two root causes at the end.  first: it is
+    the first.  step: median of the training steps until it was found, of the runs where it was.  steps: of a whole run.
+    repaired: (how many regained at least nine tenths, how many had something to regain).
+    """
+
+    name: str
+    n: int
+    harm: float
+    found: int
+    first: int
+    right: int
+    told: int
+    step: float | None
+    steps: float
+    repaired: tuple[int, int]
+    regained: float | None
+
+
+def row(fault: Fault, results: Sequence[Result]) -> Row:
+    """The figures of a fault; `results` are its runs, at least one."""
+    steps = [step for step in (result.diagnosis.step(fault.expected) for result in results) if step is not None]
+    tried = [result for result in results if result.regained is not None]
+    return Row(
+        name=fault.name,
+        n=len(results),
+        harm=statistics.median(result.harm or 0.0 for result in results),
+        found=sum(result.diagnosis.named(fault.expected) for result in results),
+        first=sum(result.diagnosis.named(fault.expected, top=1) for result in results),
+        right=sum(rule in fault.expected for result in results for rule in result.told),
+        told=sum(len(result.told) for result in results),
+        step=statistics.median(steps) if steps else None,
+        steps=statistics.median(result.steps for result in results),
+        repaired=(sum(result.repaired for result in tried), len(tried)),
+        regained=statistics.median(result.regained or 0.0 for result in tried) if tried else None,
+    )
+
+
+def rows(results: Sequence[Result]) -> list[Row]:
+    """A row per fault that was run, in the order of the catalogue."""
+    mine = {fault.name: [result for result in results if result.name == fault.name] for fault in FAULTS}
+    return [row(fault, mine[fault.name]) for fault in FAULTS if mine[fault.name]]
+
+
+def alarms(results: Sequence[Result]) -> tuple[int, int, int]:
+    """(healthy runs with a severe or warning root cause at the end, with one at any time, healthy runs)."""
+    healthy = [result for result in results if not result.faulty]
+    ever = sum(bool(result.told) or any(told for _, told in result.looks) for result in healthy)
+    return sum(bool(result.told) for result in healthy), ever, len(healthy)
+
+
+def table(results: Sequence[Result]) -> str:
+    """The table in Markdown, the sums below it."""
+    made = rows(results)
+    lines = [_HEAD, "|" + " --- |" * (_HEAD.count("|") - 1), *map(_line, made), "", *_sums(made)]
+    bad, ever, healthy = alarms(results)
+    lines.append(
+        f"Healthy runs disturbed: {_share(bad, healthy)} at the end, {_share(ever, healthy)} at any of ten looks."
+    )
+    return "\n".join(lines)
+
+
+def disturbed(results: Sequence[Result]) -> list[str]:
+    """The healthy runs with a false alarm, a line each."""
+    return [
+        f"{result.key}: {', '.join(result.told) or 'only on the way: ' + _first(result)}"
+        for result in results
+        if not result.faulty and (result.told or any(told for _, told in result.looks))
+    ]
+
+
+def missed(results: Sequence[Result]) -> list[str]:
+    """The faulty runs whose cause was not named, a line each, with what was told in its place."""
+    known = {fault.name: fault.expected for fault in FAULTS}
+    return [
+        f"{result.key}: {', '.join(result.told) or 'nothing'} (harm {result.harm or 0:.2f})"
+        for result in results
+        if result.faulty and not result.diagnosis.named(known[result.name])
+    ]
+
+
+def accuracies(results: Sequence[Result]) -> str:
+    """Validation accuracy per network and data set, Markdown: the healthy base recipe, then the faults on it."""
+    pairs = list(dict.fromkeys(result.pair for result in results))
+    names = list(dict.fromkeys(result.name for result in results))
+    head = "| run | " + " | ".join("<br>".join(pair) for pair in pairs) + " |"
+    lines = [head, "|" + " --- |" * (len(pairs) + 1)]
+    for name in names:
+        cells = []
+        for pair in pairs:
+            values = [result.accuracy for result in results if result.name == name and result.pair == pair]
+            cells.append(f"{statistics.mean(values):.2f}" if values else "")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _first(result: Result) -> str:
+    step, told = next((step, told) for step, told in result.looks if told)
+    return f"{', '.join(told)} after {step} of {result.steps} steps"
+
+
+def _line(row: Row) -> str:
+    cells = (
+        row.name,
+        f"{row.harm:.2f}",
+        str(row.n),
+        _share(row.found, row.n),
+        f"{row.first / row.n:.0%}",
+        f"{row.right / row.told:.0%}" if row.told else "",
+        "" if row.step is None else f"{row.step:.0f}",
+        f"{row.steps:.0f}",
+        f"{row.repaired[0]} of {row.repaired[1]}" if row.repaired[1] else "",
+        "" if row.regained is None else f"{row.regained:.0%}",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _sums(made: Sequence[Row]) -> list[str]:
+    if not made:
+        return []
+    n, told = sum(row.n for row in made), sum(row.told for row in made)
+    first = sum(row.first for row in made)
+    lines = [
+        f"All faulty runs: found {_share(sum(row.found for row in made), n)}, first {_share(first, n)},"
+        f" precision {_share(sum(row.right for row in made), told)} of the root causes told."
+    ]
+    fixed, tried = (sum(row.repaired[i] for row in made) for i in (0, 1))
+    if tried:
+        lines.append(f"Repairs: {_share(fixed, tried)} of the runs with something to regain.")
+    return [line for sentence in lines for line in (sentence, "")]
+
+
+def _share(count: int, n: int) -> str:
+    """ "92 % (12 of 13, 67 to 99 %)", the interval Wilson's."""
+    if not n:
+        return "none"
+    low, high = wilson(count, n)
+    return f"{count / n:.0%} ({count} of {n}, {100 * low:.0f} to {100 * high:.0f}%)"
+
+
+def planted() -> str:
+    """The faults, what they are and which rules name them, in Markdown."""
+    lines = ["| fault | what is wrong | named by |", "| --- | --- | --- |"]
+    lines += [f"| {fault.name} | {fault.what} | {', '.join(fault.expected)} |" for fault in FAULTS]
+    return "\n".join(lines)

@@ -118,10 +118,10 @@ def test_one_lucky_batch_and_lost_values_change_nothing() -> None:
 
 
 def test_says_how_much_is_missing() -> None:
-    finding = only(rule(), run(crawling(20)))
+    finding = only(rule(), run(crawling(8)))
     assert finding.points is not None
-    assert finding.points.want == 20
-    assert finding.points.have < 20
+    assert finding.points.want >= 12
+    assert finding.points.have < finding.points.want
 
 
 def test_an_unknown_rate_is_said() -> None:

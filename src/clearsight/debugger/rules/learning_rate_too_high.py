@@ -103,7 +103,8 @@ class LearningRateTooHigh(Rule):
     def _not_a_number(self, view: RunView, seen: Course, sizes: Floats64) -> _Sign | None:
         loss = view.scalar("loss")
         gone = np.flatnonzero(~np.isfinite(loss.values))
-        if not len(gone) or any(event.facts.get("where") == "input" for event in view.events("nonfinite")):
+        elsewhere = {"input", "loss"}  # of the model: no learning rate makes a logarithm of 0
+        if not len(gone) or any(event.facts.get("where") in elsewhere for event in view.events("nonfinite")):
             return None
         step = int(loss.steps[gone[0]])
         before = seen.losses[seen.steps < step]

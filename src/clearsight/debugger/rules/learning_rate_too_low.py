@@ -50,7 +50,7 @@ class LearningRateTooLow(Rule):
     tiny: float = knob(1e-4, "size of a typical update", above=0, below=1, unit="of the weights")
     reach: float = knob(0.05, "size of all planned updates together", above=0, unit="of the weights")
     max_progress: float = knob(0.3, "share of the way that may be done", above=0, below=1)
-    window: int = knob(20, "steps after the warm-up, at the least", low=9, unit="steps")
+    window: int = knob(12, "steps after the warm-up, at the least", low=9, unit="steps")
 
     def needs(self) -> Needs:
         return Needs(points=self.window)

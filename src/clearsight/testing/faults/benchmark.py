@@ -14,7 +14,7 @@ from clearsight.testing.faults.healthy import PARTS, Pair, base, controls
 from clearsight.testing.faults.setup import Fault, Score
 from clearsight.testing.faults.trials import Case, Diagnosis, diagnose, record, repaired
 
-FAULT_SEEDS, CONTROL_SEEDS = 2, 4
+FAULT_SEEDS, CONTROL_SEEDS = 2, 5
 _REPAIRS = 2
 _HARM = 0.05  # of accuracy or of loss, below that there is nothing to regain
 _WORST_LOSS = 100.0

@@ -86,7 +86,7 @@ FAULTS: tuple[Fault, ...] = (
         repairable=True,
     ),
     _planted("leaked_validation", "the validation pictures are training pictures", "DataLeak", measure="honesty"),
-    _chosen("tiny_set_overfit", "three pictures a class, twenty times over", _tiny, "Overfit", measure="loss"),
+    _chosen("tiny_set_overfit", "three pictures a class, twenty times over", _tiny, "Overfit"),
     _chosen(
         "overtraining",
         "twelve pictures a class, twenty-five times over",

@@ -138,7 +138,7 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
 
 
 class LogOfZero(nn.Module):
-    """Binary cross entropy by hand on a hard sigmoid: below -3 a probability is 0, and 0 x log 0 is not a number."""
+    """Binary cross entropy by hand on a hard sigmoid: beyond 3 a probability is 0 or 1, and 0 x log 0 no number."""
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         p, wanted = nn.functional.hardsigmoid(logits), nn.functional.one_hot(labels, logits.shape[1])

@@ -116,6 +116,20 @@ def test_a_finding_can_end_the_run(memorised: tuple[Path, dict[str, Any]], share
     assert [(deed["rule"], deed["action"]) for deed in deeds] == [("Overtraining", "stop")]
 
 
+def test_a_run_can_be_put_right_while_it_goes_on(digits: Path, tmp_path: Path) -> None:
+    words = ("-m", "tiny", "--weights", "none", "--limit", 600, "--epochs", 6, "--optimizer", "sgd", "--warmup", 0)
+    how = ("--lr", 9, "--on-finding", "LearningRateTooHigh=adjust")
+    result = answer("train", digits, *words, *how, "--out", tmp_path / "run")
+    (deed,) = json.loads((tmp_path / "run" / "actions.json").read_text())
+    assert (deed["rule"], deed["action"], list(deed["changed"])) == ("LearningRateTooHigh", "adjust", ["lr"])
+    assert deed["outcome"] == "went on from step 0"
+    assert deed["before"] < 0.3 < 0.8 < deed["after"]
+    assert result["test"]["accuracy"] >= 0.8
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if line["name"] == "loss"]
+    assert steps == sorted(set(steps))  # what was taken back is gone
+
+
 def test_weights_are_equal_with_and_without_the_debugger(digits: Path, tmp_path: Path) -> None:
     words = ("-m", "tiny", "--weights", "none", "--limit", 300, "--epochs", 2, "--augment", "light", "--dropout", 0.2)
     bundles = []

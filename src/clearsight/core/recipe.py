@@ -163,7 +163,9 @@ class DebugSection(Section):
     on_finding: tuple[str, ...] = knob(
         (), "notify[:URL|:COMMAND] | stop | stop-trial | adjust | retry; of some findings: severe=stop, Overfit=adjust"
     )
-    repair: int = knob(0, "let the debugger fix what it finds, at most so many times; --repair alone is 3", low=0, high=10)
+    repair: int = knob(
+        0, "let the debugger fix what it finds, at most so many times; --repair alone is 3", low=0, high=10
+    )
 
 
 class Recipe(BaseModel):

@@ -43,13 +43,18 @@ class Wish:
 
 @dataclass(kw_only=True)
 class Deed:
-    """An action that was taken: when, why, what it changed, and what came of it."""
+    """An action that was taken: when, why, what it changed, and what came of it.
+
+    before, after: validation accuracy when it was taken and at the end of the run, where a setting was changed.
+    """
 
     step: int
     rule: str
     action: str
     changed: dict[str, Any] = field(default_factory=dict)
     outcome: str = ""
+    before: float | None = None
+    after: float | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -191,14 +196,21 @@ class Watch(Silent):
         if not changes or self.wish is not None:
             deed.outcome = "another change came first" if changes else "nothing that can be changed in this way"
             return
-        deed.changed, deed.outcome = changes, "asked for"
+        deed.changed, deed.outcome, deed.before = changes, "asked for", self._accuracy()
         self.wish = Wish(verb=verb, finding=finding, changes=changes)
         self.stop(f"the debugger found {finding.rule}: {finding.cause}")
 
     def _conclude(self) -> list[Finding]:
         self.tape.ended = True
+        for deed in self.deeds:
+            deed.after = self._accuracy() if deed.changed else None
         self.recorder.close()
         return judge(self.rules, self.tape)
+
+    def _accuracy(self) -> float | None:
+        """Of the last validation; None without one."""
+        values = self.tape.scalar("valid_accuracy", "eval").values
+        return float(values[-1]) if len(values) else None
 
     def _safely(self, act: Callable[[], T], instead: T) -> T:
         if self.failure:

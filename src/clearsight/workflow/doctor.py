@@ -10,7 +10,13 @@ from typing import Any
 from clearsight.core.machine import cores, hardware, installed, versions
 from clearsight.workflow.places import Places
 
-EXTRAS = {"openvino": "openvino", "parquet": "pyarrow"}
+EXTRAS = {
+    "openvino": "openvino",
+    "parquet": "pyarrow",
+    "tensorboard": "tensorboard",
+    "lightning": "lightning",
+    "huggingface": "transformers",
+}
 _PACKAGES = ("clearsight", "torch", "torchvision", "timm", "numpy", "pillow", "onnx", "onnxruntime", "scikit-learn")
 _LITTLE_DISK = 5 << 30
 _LITTLE_SHARED = 256 << 20

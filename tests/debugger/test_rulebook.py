@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.debugger.rulebook import chosen, find, parse
 from clearsight.debugger.rules import RULES
+from clearsight.debugger.trial import Trial
 
 MINE = '''
 from clearsight.core.rule import Needs, Rule, knob
@@ -81,6 +83,15 @@ def test_an_unknown_parameter_is_named() -> None:
 def test_what_cannot_be_read_is_said_in_a_sentence(text: str) -> None:
     with pytest.raises((BadValue, BadChoice)):
         parse(text)
+
+
+def test_a_rule_that_compares_gets_the_other_run(tmp_path: Path) -> None:
+    lines = [{"step": i, "epoch": 1, "mode": "train", "name": "loss", "value": 1.0 / i} for i in range(1, 30)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (rule,) = chosen("none", [f"SimilarAcrossRuns(other_trials='{tmp_path}')"])
+    assert [finding.verdict for finding in rule.check(Trial(tmp_path).tape())] == ["found"]
+    with pytest.raises(NotFound):
+        chosen("none", ["SimilarAcrossRuns(other_trials='no/such/run')"])
 
 
 def test_a_file_of_ones_own(mine: Path) -> None:

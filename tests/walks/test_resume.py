@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from clearsight.core.run import Run, RunStatus
+from clearsight.debugger.report import read_findings
 from tests.walks.commands import CLEARSIGHT, answer, complaint, run
 
 SETTINGS = ("--model", "tiny", "--weights", "none", "--image-size", "16", "--limit", "400", "--epochs", "6", "-b", "16")
@@ -31,6 +32,10 @@ def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "undisturbed"
     run("train", digits, *SETTINGS, *DEMANDING, "--out", out)
     return out
+
+
+def verdicts(run_folder: Path) -> set[tuple[str, str]]:
+    return {(finding.rule, finding.verdict.value) for finding in read_findings(run_folder / "findings.jsonl")}
 
 
 def interrupt(words: list[str], line: str, number: signal.Signals) -> int:
@@ -84,6 +89,7 @@ def test_a_polite_signal_leaves_a_resumable_run(
     assert (stopped.status, stopped.reason) == (RunStatus.INTERRUPTED, f"stopped by {number.name}")
     run("train", "--resume", out)
     assert same(undisturbed, out)
+    assert verdicts(out) == verdicts(undisturbed)
 
 
 def test_a_time_limit_ends_with_a_model_and_can_go_on(digits: Path, undisturbed: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.rule import Rule
 from clearsight.debugger.rules import RULES
+from clearsight.debugger.rules.similar_across_runs import SimilarAcrossRuns
 
 _CALL = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
 
@@ -29,7 +30,16 @@ def chosen(rules: str = "default", rule: Sequence[str] = ()) -> list[Rule]:
     book = {made.name: made for made in _named(rules)}
     for text in rule:
         book |= {made.name: made for made in parse(text)}
-    return list(book.values())
+    return [_informed(made) for made in book.values()]
+
+
+def _informed(rule: Rule) -> Rule:
+    """The rule with the run that it compares with, where it names one: rules themselves read no files."""
+    if not isinstance(rule, SimilarAcrossRuns) or not rule.other_trials:
+        return rule
+    from clearsight.debugger.trial import Trial
+
+    return rule.with_other(Trial(Path(rule.other_trials).expanduser()).tape())
 
 
 def parse(text: str) -> list[Rule]:

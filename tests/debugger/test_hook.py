@@ -465,6 +465,8 @@ if hook:
     assert hook.step == (5 if rank == 0 or workers == "all" else 0)
 assert hooks_on(model.module, optimizer) == 0
 torch.save(model.module.state_dict(), folder / f"{rank}.pt")
+torch.distributed.barrier()  # a rank that leaves while the other still talks to it takes gloo's threads down with it
+del model, optimizer
 torch.distributed.destroy_process_group()
 """
 

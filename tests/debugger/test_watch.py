@@ -15,7 +15,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.run import EpochRecord, StepRecord
 from clearsight.core.tensors import SaveSchedule
 from clearsight.core.view import RunView
-from clearsight.debugger.actions import parse
+from clearsight.debugger.actions import Action, parse
 from clearsight.debugger.probe import Probe
 from clearsight.debugger.recorder import Recorder
 from clearsight.debugger.store import FileStore
@@ -153,4 +153,27 @@ def test_nothing_stays_on_the_model(tmp_path: Path) -> None:
     )
     assert len(made.tape.outcomes()) == 6
     assert [layer.kind for layer in made.tape.facts.layers] == ["linear", "relu", "linear"]
+    made.conclude()
+
+
+class Behind(High):
+    """A finding that stands behind another one."""
+
+    severity = Severity.WARNING
+
+
+class Before(High):
+    """One that explains it."""
+
+    explains = ("Behind",)
+
+
+def test_an_action_for_a_rule_answers_it_in_whatever_group_it_stands(tmp_path: Path) -> None:
+    heard = Heard()
+    made = watch(tmp_path, heard, "warning=notify")
+    made.rules = [Before(), Behind()]
+    made.actions = [Action("stop", selector="Behind"), Action("notify")]
+    epoch(made, 1, 3.0)
+    assert heard.stops == ["the debugger found Behind: high"]
+    assert [(deed.rule, deed.action) for deed in made.deeds] == [("Behind", "stop"), ("Before", "notify")]
     made.conclude()

@@ -32,13 +32,18 @@ class Action:
     argument: str = ""
     selector: str = Severity.WARNING.value
 
+    @property
+    def by_rule(self) -> bool:
+        """Whether it is for one rule, rather than for all of a severity."""
+        return self.selector not in set(Severity)
+
     def answers(self, finding: Finding) -> bool:
         """Whether it is to be done about this finding."""
         if not finding.found:
             return False
-        if self.selector in set(Severity):
-            return finding.severity.rank <= Severity(self.selector).rank
-        return finding.rule == self.selector
+        if self.by_rule:
+            return finding.rule == self.selector
+        return finding.severity.rank <= Severity(self.selector).rank
 
 
 def parse(text: str) -> Action:

@@ -159,8 +159,9 @@ class Watch(Silent):
         self.keep_facts()
 
     def _check(self, step: int) -> None:
-        findings = roots(judge(self.rules, self.tape))
-        pressing = [finding for finding in findings if finding.severity is not Severity.INFO]
+        found = [finding for finding in judge(self.rules, self.tape) if finding.found]
+        causes = roots(found)
+        pressing = [finding for finding in causes if finding.severity is not Severity.INFO]
         if not pressing:
             self.good()
         for finding in pressing:
@@ -168,7 +169,8 @@ class Watch(Silent):
                 self._told.add(finding.rule)
                 self.tell(finding)
         for action in self.actions:
-            for finding in findings:
+            # Whoever names a rule means it, root of a group or not; a severity speaks of causes.
+            for finding in found if action.by_rule else causes:
                 if action.answers(finding) and (action, finding.rule) not in self._done:
                     self._done.add((action, finding.rule))
                     self._act(action, finding, step)

@@ -48,7 +48,7 @@ class Probe:
     NaN and infinity: on a CPU the norm of the gradient is looked at in every step; the first that is not finite is
     traced by computing the step's forward passes again. On CUDA nothing waits for the device, so that the news arrives
     some steps late, when the weights are spoilt already: then it is only told whether the inputs, the model's output or
-    a gradient came first, and a layer is named where saved activations tell it.
+    a gradient came first.
     """
 
     def __init__(

@@ -29,6 +29,8 @@ _COUNTED = {
     "snapshots": "saved steps",
     "outcomes": "answered pictures",
     "rounds": "evaluations",
+    "looks": "looks at the machine",
+    "timed": "timed steps",
 }
 _limits = runpy.run_path(str(Path(__file__).with_name("settings.py")))["limits"]
 

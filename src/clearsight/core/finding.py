@@ -116,7 +116,13 @@ class Finding:
 
 def flags(fix: Mapping[str, Any]) -> str:
     """A fix as it is typed: `--lr 0.001 --class-weights balanced`."""
-    return " ".join(f"--{name.replace('_', '-')} {_word(value)}" for name, value in fix.items())
+    return " ".join(_flag(name.replace("_", "-"), value) for name, value in fix.items())
+
+
+def _flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {_word(value)}"
 
 
 def _word(value: Any) -> str:

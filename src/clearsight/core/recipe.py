@@ -71,6 +71,7 @@ class DataSection(Section):
     ignore_class: tuple[str, ...] = knob((), "leave this class out")
     max_pixels: int = knob(50_000_000, "refuse pictures with more pixels than this", low=1)
     workers: int | None = knob(None, "threads that read and decode [default: by cores]", low=0, high=256)
+    keep_pixels: bool = knob(True, "keep decoded pictures in memory between epochs, as far as it goes")
 
 
 class ModelSection(Section):
@@ -168,6 +169,18 @@ class DebugSection(Section):
     )
 
 
+class ProfileSection(Section):
+    """What is measured of the machine while a network trains, and what is chosen by measuring first."""
+
+    profile: Literal["off", "light", "full"] = knob(
+        "light", "gauges and step times; full: a window of steps traced operator by operator too"
+    )
+    profile_every: float = knob(0.5, "seconds between looks at the machine", low=0.1, high=60)
+    auto_tune: bool = knob(
+        False, "before training, measure readers, threads, layout, precision and batch size that were not said"
+    )
+
+
 class Recipe(BaseModel):
     """One complete answer to "how was this trained?"; immutable, round-trips through YAML."""
 
@@ -178,6 +191,7 @@ class Recipe(BaseModel):
     optim: OptimSection = OptimSection()
     train: TrainSection = TrainSection()
     debug: DebugSection = DebugSection()
+    profile: ProfileSection = ProfileSection()
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Recipe:

@@ -24,6 +24,14 @@ class Registry(Generic[T]):
 
     def __init__(self, noun: str, table: Mapping[str, str], *, group: str) -> None:
         self.noun, self.group, self._table = noun, group, dict(table)
+        self._groups = [group]
+
+    def __or__(self, other: Registry[T]) -> Registry[T]:
+        """The members of both families, those of this one first."""
+        further = {name: target for name, target in other._table.items() if name not in self._table}
+        both = Registry[T](self.noun, {**self._table, **further}, group=self.group)
+        both._groups = [*self._groups, *other._groups]
+        return both
 
     def names(self) -> list[str]:
         """Every name, built-in ones first, in the order in which they were declared."""
@@ -43,4 +51,5 @@ class Registry(Generic[T]):
             yield name, self.load(name)
 
     def _foreign(self) -> dict[str, str]:
-        return {point.name: point.value for point in importlib.metadata.entry_points(group=self.group)}
+        found = [point for group in self._groups for point in importlib.metadata.entry_points(group=group)]
+        return {point.name: point.value for point in found}

@@ -15,7 +15,7 @@ from clearsight.core.finding import Finding, Points, Series, Severity, Verdict
 from clearsight.core.tensors import Mode
 from clearsight.core.view import RunView
 
-Counted = Literal["steps", "snapshots", "outcomes", "rounds"]
+Counted = Literal["steps", "snapshots", "outcomes", "rounds", "looks", "timed"]
 
 
 def knob(
@@ -39,7 +39,8 @@ class Needs:
     """What must be saved so that a rule can speak.
 
     points: how many, of `counted`: "steps" (scalars of every step), "snapshots" (saved statistics of `collections`),
-    "outcomes" (answered pictures) or "rounds" (evaluations beside training).
+    "outcomes" (answered pictures), "rounds" (evaluations beside training), "looks" (of the profiler at the machine) or
+    "timed" (training steps whose phases were timed).
     """
 
     counted: Counted = "steps"
@@ -61,6 +62,7 @@ class Rule(BaseModel):
     explains: ClassVar[tuple[str, ...]] = ()  # rules whose finding is a consequence where this one found something
     also: ClassVar[tuple[str, ...]] = ()  # other names it goes by
     unused: ClassVar[tuple[str, ...]] = ()  # SageMaker parameters that have no meaning here and are accepted in silence
+    topic: ClassVar[Literal["learning", "speed"]] = "learning"  # what is at stake: what is learned, or how fast
     optional: ClassVar[bool] = False  # left out of the default set: it needs a parameter or data of its own
 
     @property
@@ -157,6 +159,8 @@ _WORDS: dict[Counted, str] = {
     "snapshots": "saved statistics",
     "outcomes": "answered pictures",
     "rounds": "evaluations",
+    "looks": "looks at the machine",
+    "timed": "timed steps",
 }
 
 

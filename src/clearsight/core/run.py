@@ -81,6 +81,7 @@ class Plan:
     seconds: float  # estimate; about 0 where features are cached
     cached: str  # "" or what the feature cache holds
     notes: tuple[str, ...] = ()
+    measured: str = ""  # what the profiler measures
     saved: tuple[str, ...] = ()  # what the debugger will save, and which rules get how much
 
 

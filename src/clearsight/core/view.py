@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.facts import Facts
+from clearsight.core.profile import Profile
 from clearsight.core.tensors import Event, Mode, Moment
 
 Floats64 = npt.NDArray[np.float64]
@@ -85,6 +86,11 @@ class RunView(Protocol):
     @property
     def facts(self) -> Facts:
         """What is known beside what was measured."""
+        ...
+
+    @property
+    def profile(self) -> Profile:
+        """What the machine did; empty where nobody measured."""
         ...
 
     @property

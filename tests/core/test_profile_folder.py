@@ -1,0 +1,107 @@
+"""A profile on disk is plain lines, comes back as it was, and bears a torn end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.core.profile import PARTS, PHASES, Gauge, Machine, Operator, Profile, Span, StepTimes, Trace
+from clearsight.core.profile_folder import (
+    gauge_line,
+    gauges_file,
+    read_profile,
+    rewind,
+    span_line,
+    spans_file,
+    write_machine,
+    write_trace,
+)
+
+seconds = st.floats(0, 1e4).map(lambda value: round(value, 6))
+moments = st.floats(1.6e9, 2e9).map(lambda value: round(value, 6))
+timed = st.builds(
+    StepTimes,
+    step=st.integers(1, 10**6),
+    epoch=st.integers(1, 1000),
+    start=moments,
+    seconds=seconds,
+    samples=st.integers(0, 4096),
+    phases=st.dictionaries(st.sampled_from(PHASES), seconds),
+    device=st.dictionaries(st.sampled_from(PHASES), seconds),
+    load=st.dictionaries(st.sampled_from(PARTS), seconds),
+    padding=st.none() | st.floats(0, 1).map(lambda value: round(value, 6)),
+)
+spans = st.builds(Span, name=st.text(min_size=1, max_size=8), start=moments, seconds=seconds, step=st.integers(0, 99))
+
+
+def folder_with(folder: Path, *lines: str, rank: int = 0) -> Path:
+    """A profile folder whose spans are these lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    spans_file(folder, rank).write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def step(number: int) -> StepTimes:
+    """A training step."""
+    return StepTimes(step=number, epoch=1, start=1.7e9 + number, seconds=0.5, phases={"data": 0.25})
+
+
+@given(st.lists(timed | spans, max_size=5))
+def test_steps_and_spans_come_back(tmp_path_factory: pytest.TempPathFactory, told: list[StepTimes | Span]) -> None:
+    profile = read_profile(folder_with(tmp_path_factory.mktemp("p"), *map(span_line, told)))
+    assert list(profile.timed) == [one for one in told if isinstance(one, StepTimes)]
+    assert list(profile.stretches) == [one for one in told if isinstance(one, Span)]
+
+
+def test_a_line_leaves_out_what_is_empty() -> None:
+    assert json.loads(span_line(step(3))) == {
+        "step": 3,
+        "epoch": 1,
+        "start": 1.7e9 + 3,
+        "seconds": 0.5,
+        "samples": 0,
+        "phases": {"data": 0.25},
+    }
+
+
+def test_gauges_machine_and_trace_come_back(tmp_path: Path) -> None:
+    looks = [Gauge(time=1.7e9, values={"cpu": 12.5, "memory.available": 1e9}), Gauge(time=1.7e9 + 0.5, values={})]
+    trace = Trace(first=3, last=5, seconds=1.5, operators=(Operator(name="aten::mm", calls=3, cpu_seconds=0.5),))
+    gauges_file(tmp_path).write_text("".join(map(gauge_line, looks)))
+    write_machine(tmp_path, Machine(cores=2))
+    write_trace(tmp_path, trace)
+    profile = read_profile(tmp_path)
+    assert (list(profile.looks), profile.machine, profile.trace) == (looks, Machine(cores=2), trace)
+
+
+def test_every_rank_has_files_of_its_own(tmp_path: Path) -> None:
+    for rank in (0, 1):
+        folder_with(tmp_path, span_line(step(1)), rank=rank)
+    assert read_profile(tmp_path).ranks() == (0, 1)
+
+
+def test_no_folder_is_an_empty_profile(tmp_path: Path) -> None:
+    assert not read_profile(tmp_path / "none")
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    folder_with(tmp_path, span_line(step(1)), span_line(step(2))[:-9])
+    assert [one.step for one in read_profile(tmp_path).timed] == [1]
+
+
+def test_rewind_drops_later_steps_alone(tmp_path: Path) -> None:
+    span = Span(name="validation", start=1.7e9, seconds=1.0, step=3)
+    folder_with(tmp_path, *(span_line(one) for one in (step(1), step(2), span, step(3))))
+    rewind(tmp_path, 2)
+    profile = read_profile(tmp_path)
+    assert [one.step for one in profile.timed] == [1, 2]
+    assert list(profile.stretches) == [span]
+    rewind(tmp_path / "none", 2)
+
+
+def test_empty_profile_of_an_empty_folder(tmp_path: Path) -> None:
+    assert read_profile(tmp_path).machine == Profile().machine

@@ -20,6 +20,7 @@ from clearsight.data.augment import augment, view_rng
 from clearsight.data.decode import MAX_PIXELS, decode
 from clearsight.data.geometry import crop, shrink
 from clearsight.data.memory import PixelMemory
+from clearsight.data.times import LoadTimes
 
 Order: TypeAlias = Literal["sequential", "shuffled", "balanced"]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -100,10 +101,11 @@ class Loader:
     One loader may be used from one thread at a time. `memory` is what it keeps between epochs: the finished crop, or,
     with augmentation, the whole picture, its short side first reduced to at most 1.5 times `preprocess.resize`
     (whether it then fits the budget or not, so that the budget never shows in the result).
+    `times` is told what each part of the work cost.
     Raises EmptyInput for a dataset without samples, BadData for a balanced order over unlabelled ones.
     """
 
-    def __init__(self, dataset: Dataset, preprocess: Preprocess, how: LoadPlan) -> None:
+    def __init__(self, dataset: Dataset, preprocess: Preprocess, how: LoadPlan, times: LoadTimes | None = None) -> None:
         if not dataset.samples:
             raise EmptyInput(dataset.path or "dataset", "there are no pictures to load")
         if how.order == "balanced":
@@ -111,6 +113,7 @@ class Loader:
         self._dataset, self._preprocess, self._how = dataset, preprocess, how
         self._labels = np.array([-1 if s.label is None else s.label for s in dataset.samples], dtype=np.int64)
         self.memory = PixelMemory(how.memory_bytes)
+        self.times = times or LoadTimes()
 
     @property
     def steps(self) -> int:
@@ -184,7 +187,10 @@ class Loader:
         for row in range(first, len(batch), stride):
             sample = self._dataset.samples[part.indices[row]]
             try:
-                batch.images[row] = self._show(sample, int(part.views[row]), number)
+                pixels = self._show(sample, int(part.views[row]), number)
+                with self.times.part("collate"):
+                    batch.images[row] = pixels
+                self.times.add("pictures", 1)
             except ClearsightError as error:
                 if sample.id in str(error):
                     raise
@@ -200,18 +206,29 @@ class Loader:
         if not how.augment.random:
             return self.memory.get(sample.id, partial(self._cropped, sample))
         pixels = self.memory.get(sample.id, partial(self._reduced, sample))
-        return augment(pixels, how.augment, preprocess, view_rng(how.seed, number, view))
+        with self.times.part("augment"):
+            return augment(pixels, how.augment, preprocess, view_rng(how.seed, number, view))
 
     def _cropped(self, sample: Sample) -> Pixels:
-        return crop(self._decoded(sample), self._preprocess)
+        pixels = self._decoded(sample)
+        with self.times.part("decode"):  # to the size that is kept: a part of making pixels out of a file
+            return crop(pixels, self._preprocess)
 
     def _reduced(self, sample: Sample) -> Pixels:
-        preprocess = self._preprocess
-        return shrink(self._decoded(sample), round(_SPARE * preprocess.resize), preprocess.interpolation)
+        preprocess, pixels = self._preprocess, self._decoded(sample)
+        with self.times.part("decode"):
+            return shrink(pixels, round(_SPARE * preprocess.resize), preprocess.interpolation)
 
     def _decoded(self, sample: Sample) -> Pixels:
-        raw = self._dataset.source.read(sample.locator)
-        return decode(raw, max_pixels=self._how.max_pixels, name=sample.id)
+        with self.times.part("read"):
+            raw = self._dataset.source.read(sample.locator)
+        self.times.add("bytes", _size(raw))
+        with self.times.part("decode"):
+            return decode(raw, max_pixels=self._how.max_pixels, name=sample.id)
+
+
+def _size(raw: bytes | Pixels) -> int:
+    return raw.nbytes if isinstance(raw, np.ndarray) else len(raw)
 
 
 def _finished(batch: Batch, tasks: Sequence[Future[None]]) -> Batch:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clearsight.training.stopwatch import Stopwatch, Untimed
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -78,8 +80,10 @@ class Pictures:
         scale_shift: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
         device: torch.device,
         memory_format: torch.memory_format,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self._loader, self._device, self._format = loader, device, memory_format
+        self._stopwatch = stopwatch or Untimed()
         scale, shift = scale_shift
         self._scale = torch.from_numpy(scale.copy()).to(device).view(1, 3, 1, 1)
         self._shift = torch.from_numpy(shift.copy()).to(device).view(1, 3, 1, 1)
@@ -90,9 +94,12 @@ class Pictures:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         for batch in self._loader.epoch(number, start):
-            pixels = self._send(torch.from_numpy(batch.images)).permute(0, 3, 1, 2)  # NHWC in memory: channels_last
-            images = (pixels.float() * self._scale + self._shift).contiguous(memory_format=self._format)
-            yield Batch(images, self._send(torch.from_numpy(batch.labels)), batch.indices, batch.ids)
+            self._stopwatch.pictures(batch.images)
+            with self._stopwatch.phase("transfer"):
+                pixels = self._send(torch.from_numpy(batch.images)).permute(0, 3, 1, 2)  # NHWC: channels_last
+                images = (pixels.float() * self._scale + self._shift).contiguous(memory_format=self._format)
+                sent = Batch(images, self._send(torch.from_numpy(batch.labels)), batch.indices, batch.ids)
+            yield sent
 
     def _send(self, tensor: Tensor) -> Tensor:
         if self._device.type == "cuda":

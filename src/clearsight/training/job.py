@@ -16,6 +16,7 @@ from clearsight.training.batches import Batches
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.optim import ParameterGroup
 from clearsight.training.stop import Stop
+from clearsight.training.stopwatch import Stopwatch, Untimed
 from clearsight.training.watcher import Unwatched, Watcher
 from clearsight.training.world import World
 
@@ -53,6 +54,7 @@ class Job:
     precision: str = "fp32"  # fp32 | bf16 | fp16
     class_weights: npt.NDArray[np.float32] | None = None
     watcher: Watcher = field(default_factory=Unwatched)
+    stopwatch: Stopwatch = field(default_factory=Untimed)
 
 
 @dataclass

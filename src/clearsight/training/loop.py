@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -23,7 +24,7 @@ from clearsight.core.errors import NotResumable
 from clearsight.core.run import EpochRecord, RunStatus, StepRecord
 from clearsight.training import metrics
 from clearsight.training.announcer import Announcer
-from clearsight.training.batches import Batch
+from clearsight.training.batches import Batch, Batches
 from clearsight.training.checkpoint import (
     Checkpoints,
     frozen_digest,
@@ -71,7 +72,6 @@ class Training:
     def __init__(self, job: Job) -> None:
         self.job, self.at = job, Position()
         self.changing = _names_that_change(job)
-        self.base = frozen_digest(job.network, dict.fromkeys(self.changing, torch.empty(0)))
         self.optimizer: torch.optim.Optimizer | None = None
         self.average = AveragedWeights(self._live(), job.recipe.train.ema) if job.recipe.train.ema else None
         self.weights = None if job.class_weights is None else torch.from_numpy(job.class_weights).to(job.device)
@@ -82,6 +82,11 @@ class Training:
         self.pictures, self.busy, self.lr = 0, 0.0, 0.0
         self.announce = Announcer(job.observers)
         self.unread: list[tuple[StepRecord, Tensor, Mapping[str, float | Tensor]]] = []
+
+    @cached_property
+    def base(self) -> str:
+        """A digest of what does not change: a checkpoint fits no other weights under the trained part."""
+        return frozen_digest(self.job.network, dict.fromkeys(self.changing, torch.empty(0)))
 
     def resume(self) -> None:
         """Take up the newest checkpoint."""
@@ -161,12 +166,14 @@ class Training:
         batches = phase.train.epoch(at.epoch, at.batch)
         while True:
             asked = time.monotonic()
-            window = list(islice(batches, how.optim.accumulate))
+            with self.job.stopwatch.phase("data"):
+                window = list(islice(batches, how.optim.accumulate))
             if not window:
+                self.job.stopwatch.cut()
                 break
             data_seconds = time.monotonic() - asked
             waited += data_seconds
-            self._step(model, window, rate(at.phase_step, total, self._steps(phase), how.optim), data_seconds, asked)
+            self.step(model, window, rate(at.phase_step, total, self._steps(phase), how.optim), data_seconds, asked)
             ended = self._read_losses() or self._stop_reason()
             if not ended and at.batch < phase.train.steps:
                 ended = self._save_if_due(how.train.checkpoint_every)
@@ -179,36 +186,38 @@ class Training:
         self._end_epoch(phase, began, waited / max(seconds, 1e-9), (at.samples - before) / max(seconds, 1e-9))
         return ""
 
-    def _step(self, model: nn.Module, window: list[Batch], lr: float, waited: float, began: float) -> None:
-        job, at, optimizer = self.job, self.at, self.optimizer
+    def step(self, model: nn.Module, window: list[Batch], lr: float, waited: float, began: float) -> None:
+        """One optimizer step on the batches of `window`, which took `waited` seconds to come since `began`."""
+        job, at, optimizer, phase = self.job, self.at, self.optimizer, self.job.stopwatch.phase
         assert optimizer is not None
         how = job.recipe
         rng = _generator(how.train.seed, job.world.rank, at.step)
         set_rate(optimizer, lr)
         self.lr = optimizer.param_groups[-1]["lr"]  # that of the head, which may have a factor of its own
         optimizer.zero_grad(set_to_none=True)
-        job.watcher.step(at.step + 1, at.epoch)
+        with phase("hook"):
+            job.watcher.step(at.step + 1, at.epoch)
         parts, right = [], torch.zeros((), device=job.device)
         for batch in window:
-            inputs, target = mix(batch.inputs, batch.labels, how.train.mixup, how.train.cutmix, rng)
-            with self._autocast():
-                logits = model(inputs)
-            job.watcher.answered(logits.detach(), batch.labels, batch.indices)
-            parts.append(weighted_loss(logits, target, self.weights, how.train.label_smoothing))
-            right += (logits.detach().argmax(1) == batch.labels).sum()
-        loss_sum, weight_sum = (torch.stack(part).sum() for part in zip(*parts, strict=True))
-        denominator = job.world.average(weight_sum.detach().clone())
-        self.scaler.scale(loss_sum / denominator).backward()  # type: ignore[no-untyped-call]
+            with phase("forward"):
+                inputs, target = mix(batch.inputs, batch.labels, how.train.mixup, how.train.cutmix, rng)
+                with self._autocast():
+                    logits = model(inputs)
+            with phase("hook"):
+                job.watcher.answered(logits.detach(), batch.labels, batch.indices)
+            with phase("loss"):
+                parts.append(weighted_loss(logits, target, self.weights, how.train.label_smoothing))
+                right += (logits.detach().argmax(1) == batch.labels).sum()
+        with phase("loss"):
+            loss_sum, weight_sum = (torch.stack(part).sum() for part in zip(*parts, strict=True))
+            denominator = job.world.average(weight_sum.detach().clone())
+        with phase("backward"):
+            self.scaler.scale(loss_sum / denominator).backward()  # type: ignore[no-untyped-call]
         scalars = {"lr": self.lr}
-        if how.optim.clip_grad is not None:
-            self.scaler.unscale_(optimizer)
-            trained = [p for group in optimizer.param_groups for p in group["params"]]
-            scalars["grad_norm"] = float(nn.utils.clip_grad_norm_(trained, how.optim.clip_grad))
-        self.scaler.step(optimizer)
-        self.scaler.update()
-        seen = job.watcher.stepped()
-        if self.average is not None:
-            self.average.update(self._live())
+        with phase("optimizer"):
+            scalars |= self._update(optimizer)
+        with phase("hook"):
+            seen = job.watcher.stepped()
         at.step, at.phase_step, at.batch = at.step + 1, at.phase_step + 1, at.batch + len(window)
         samples = sum(len(batch.labels) for batch in window)
         sums = torch.stack([loss_sum.detach(), weight_sum.detach(), right, right.new_tensor(float(samples))])
@@ -222,6 +231,20 @@ class Training:
             ids=tuple(name for batch in window for name in batch.ids),
         )
         self.unread.append((record, job.world.average(sums) * job.world.size, seen))
+        job.stopwatch.step(at.step, at.epoch, samples)
+
+    def _update(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """Change the weights; returns the gradient's norm where it is clipped."""
+        scalars, clip = {}, self.job.recipe.optim.clip_grad
+        if clip is not None:
+            self.scaler.unscale_(optimizer)
+            trained = [p for group in optimizer.param_groups for p in group["params"]]
+            scalars["grad_norm"] = float(nn.utils.clip_grad_norm_(trained, clip))
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self._live())
+        return scalars
 
     def _read_losses(self, *, now: bool = False) -> str:
         """Take finished steps' sums off the device, tally and announce them; returns why to end, or ""."""
@@ -271,11 +294,15 @@ class Training:
 
     def _validate(self, phase: Phase) -> dict[str, float]:
         assert phase.valid is not None
+        with self.job.stopwatch.stretch("validation", self.at.step, self.at.epoch):
+            return self._evaluated(phase, phase.valid)
+
+    def _evaluated(self, phase: Phase, valid: Batches) -> dict[str, float]:
         self.job.network.eval()
         phase.model.eval()
         self.job.watcher.evaluating(self.at.epoch, self.at.step)
         with self.average.swapped(self._live()) if self.average is not None else nullcontext():
-            logits, labels = outputs(phase.model, phase.valid, self._autocast, self.job.world)
+            logits, labels = outputs(phase.model, valid, self._autocast, self.job.world)
         self.job.watcher.answered(logits, labels, np.arange(len(labels)))
         phase.train_mode()
         return metrics.scores(logits, labels)
@@ -313,6 +340,10 @@ class Training:
 
     def save(self) -> None:
         """Write what is needed to go on. Best first: a newest checkpoint never speaks of a best that is not there."""
+        with self.job.stopwatch.stretch("checkpoint", self.at.step, self.at.epoch):
+            self._save()
+
+    def _save(self) -> None:
         if self.job.world.leads:
             self._save_best()
             tensors = {f"model/{name}": tensor for name, tensor in self._live().items()}

@@ -1,0 +1,40 @@
+"""Gauges: looks at the machine, off the training thread, one source of numbers per file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from clearsight.profiler.gauges.cpu import Cpu
+from clearsight.profiler.gauges.disk import Disk
+from clearsight.profiler.gauges.gpu import Gpus
+from clearsight.profiler.gauges.memory import Memory
+from clearsight.profiler.gauges.network import Network
+from clearsight.profiler.gauges.source import Source
+from clearsight.profiler.gauges.tree import Tree
+
+_log = logging.getLogger(__name__)
+
+
+def sources(pid: int | None = None, visible: Sequence[str] | None = None) -> list[Source]:
+    """Every source that this machine has; the others are left out.
+
+    pid: the process that trains, None for this one.  visible: the entries of CUDA_VISIBLE_DEVICES, None where not set.
+    """
+    makers: tuple[Callable[[], Source], ...] = (
+        lambda: Cpu(pid),
+        lambda: Tree(pid),
+        lambda: Memory(pid),
+        Disk,
+        Network,
+        lambda: Gpus(visible),
+    )
+    return [source for make in makers if (source := _made(make)) is not None]
+
+
+def _made(make: Callable[[], Source]) -> Source | None:
+    try:
+        return make()
+    except Exception as error:  # a machine without it is no fault of the user's
+        _log.debug("left out of the gauges: %s", error)
+        return None

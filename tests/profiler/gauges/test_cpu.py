@@ -1,0 +1,95 @@
+"""Cpu: shares of the time since the look before, of the cores that may be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clearsight.profiler.gauges.cpu import CoreTimes, Cpu, core_times
+
+CORES = sorted(os.sched_getaffinity(0))
+
+
+def stat(path: Path, busy: int, idle: int, iowait: int = 0) -> None:
+    """A /proc/stat in which every core did the same, and one more that this process may not use did all it could."""
+    line = f"{busy} 0 0 {idle} {iowait} 0 0 0 0 0"
+    lines = [
+        f"cpu  {line}",
+        *(f"cpu{number} {line}" for number in CORES),
+        f"cpu{CORES[-1] + 1} {busy + idle} 0 0 0 0 0 0",
+    ]
+    (path / "stat").write_text("\n".join([*lines, "intr 1 2 3", "ctxt 99", ""]), encoding="ascii")
+
+
+def test_shares_since_the_look_before(tmp_path: Path) -> None:
+    stat(tmp_path, busy=1000, idle=1000)
+    cpu = Cpu(proc=tmp_path, sys=tmp_path)
+    cpu.read()
+    stat(tmp_path, busy=1030, idle=1060, iowait=10)
+    told = cpu.read()
+    assert told["cpu"] == pytest.approx(30)
+    assert told["cpu.iowait"] == pytest.approx(10)
+    assert told[f"cpu{CORES[0]}"] == pytest.approx(30)
+    assert f"cpu{CORES[-1] + 1}" not in told
+
+
+def test_the_first_look_has_no_share(tmp_path: Path) -> None:
+    stat(tmp_path, busy=10, idle=10)
+    assert "cpu" not in Cpu(proc=tmp_path, sys=tmp_path).read()
+
+
+def test_a_look_too_soon_tells_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    stat(tmp_path, busy=0, idle=0)
+    cpu = Cpu(proc=tmp_path, sys=tmp_path)
+    cpu.read()
+    stat(tmp_path, busy=1, idle=0)
+    assert "cpu" not in cpu.read()
+    stat(tmp_path, busy=1, idle=9)
+    assert cpu.read()["cpu"] == pytest.approx(10)
+
+
+def test_a_core_whose_idle_time_was_corrected_is_no_more_than_busy(tmp_path: Path) -> None:
+    stat(tmp_path, busy=0, idle=100)
+    cpu = Cpu(proc=tmp_path, sys=tmp_path)
+    cpu.read()
+    stat(tmp_path, busy=50, idle=90)
+    assert cpu.read()["cpu"] == pytest.approx(100)
+
+
+def test_clock_of_the_driver_goes_before_that_of_the_listing(tmp_path: Path) -> None:
+    stat(tmp_path, busy=0, idle=0)
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\ncpu MHz\t\t: 2000.5\n\ncpu MHz\t\t: 1000.5\n")
+    assert Cpu(proc=tmp_path, sys=tmp_path).read()["cpu.clock"] == pytest.approx(1500.5)
+    for number in CORES:
+        folder = tmp_path / f"devices/system/cpu/cpu{number}/cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_cur_freq").write_text("3100000\n")
+    assert Cpu(proc=tmp_path, sys=tmp_path).read()["cpu.clock"] == pytest.approx(3100)
+
+
+def test_no_clock_is_no_value(tmp_path: Path) -> None:
+    stat(tmp_path, busy=0, idle=0)
+    assert "cpu.clock" not in Cpu(proc=tmp_path, sys=tmp_path).read()
+
+
+def test_no_core_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("intr 1\n")
+    with pytest.raises(LookupError):
+        Cpu(proc=tmp_path, sys=tmp_path)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(st.dictionaries(st.integers(0, 300), st.lists(st.integers(0, 10**12), min_size=8, max_size=10), max_size=8))
+def test_listing_comes_back(cores: dict[int, list[int]]) -> None:
+    text = "cpu  1 2 3 4 5 6 7 8\n" + "".join(f"cpu{n} {' '.join(map(str, ticks))}\n" for n, ticks in cores.items())
+    assert core_times(text) == {n: CoreTimes(sum(t[:8]), t[3], t[4]) for n, t in cores.items()}
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(st.text(max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    assert all(times.total >= times.idle + times.iowait >= 0 for times in core_times(text).values())

@@ -1,0 +1,66 @@
+"""Gauges: this machine has some, and what it does not have is not there."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from clearsight.profiler.gauges import sources
+from clearsight.profiler.gauges.source import Source
+
+
+def kinds(found: list[Source]) -> set[str]:
+    return {type(source).__name__ for source in found}
+
+
+def close(found: list[Source]) -> None:
+    for source in found:
+        source.close()
+
+
+def test_every_linux_machine_has_these() -> None:
+    found = sources()
+    assert {"Cpu", "Tree", "Memory"} <= kinds(found)
+    close(found)
+
+
+def test_without_a_visible_gpu_there_is_no_gpu() -> None:
+    found = sources(visible=[])
+    assert "Gpus" not in kinds(found)
+    assert not [name for source in found for name in source.read() if name.startswith("gpu")]
+    close(found)
+
+
+def test_a_process_that_is_not_there_has_no_tree() -> None:
+    child = subprocess.Popen(["/bin/true"])
+    child.wait()
+    found = sources(child.pid)
+    assert "Tree" not in kinds(found)
+    close(found)
+
+
+def test_values_are_numbers_within_their_range() -> None:
+    found = sources()
+    looks = []
+    for _ in range(2):
+        looks.append({name: value for source in found for name, value in source.read().items()})
+        until = time.perf_counter() + 0.12
+        while time.perf_counter() < until:
+            sum(range(1000))
+    looks.append({name: value for source in found for name, value in source.read().items()})
+    close(found)
+    first, last = looks[0], looks[-1]
+    assert not first.keys() & {"cpu", "tree.cpu", "disk.read", "net.sent"}, "a rate needs two looks"
+    assert {
+        "cpu",
+        "cpu.iowait",
+        "memory",
+        "memory.available",
+        "tree.cpu",
+        "tree.memory",
+        "tree.switches",
+    } <= last.keys()
+    shares = [last[name] for name in last if name in ("cpu", "cpu.iowait", "memory", "swap", "shm", "tree.cpu")]
+    assert all(0 <= share <= 100 for share in shares)
+    assert all(value >= 0 for value in last.values())
+    assert last["tree.cpu"] > 0, "this test kept a core busy"

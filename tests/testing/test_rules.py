@@ -1,4 +1,4 @@
-"""The contract of rules lets good rules through and stops the others."""
+"""The contracts of rules let good rules through and stop the others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
 from clearsight.debugger.tape import Tape
-from clearsight.testing.rules import RuleContract, findings, only, replayed, verdict
+from clearsight.testing.profiles import healthy_gpu, profile, profiled
+from clearsight.testing.rules import (
+    ProfilerRuleContract,
+    ReporterContract,
+    RuleContract,
+    findings,
+    gappy,
+    kept_profile,
+    only,
+    replayed,
+    verdict,
+    with_profile,
+)
 from clearsight.testing.tapes import flat, tape
 
 
@@ -144,3 +157,149 @@ def test_what_is_read_back_is_what_was_written(tmp_path: Path) -> None:
     back = replayed(made, tmp_path)
     assert back.records == made.records
     assert (back.facts, back.ended) == (made.facts, made.ended)
+
+
+class TooSlow(Rule):
+    """Found when the median step takes longer than `most`."""
+
+    topic = "speed"
+
+    most: float = knob(1.0, "longest median step", above=0, unit="s")
+
+    def needs(self) -> Needs:
+        return Needs(counted="timed", points=3)
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        table = view.profile.steps()
+        if len(table) < 3:
+            yield self.not_enough_data(have=len(table))
+        elif (median := float(np.median(table.seconds))) > self.most:
+            yield self._slow(view, median)
+        else:
+            yield self.clear(value=median, threshold=self.most)
+
+    def _slow(self, view: RunView, median: float) -> Finding:
+        table = view.profile.steps()
+        return self.found(
+            value=median,
+            threshold=self.most,
+            steps=(table.steps[0], table.steps[-1]),
+            cause=f"a step takes {median:.3g} s",
+            fix={"batch_size": 8},
+            evidence=Series.of("step, seconds", table.steps, table.seconds),
+        )
+
+
+class TestAGoodRuleAboutSpeed(ProfilerRuleContract):
+    rule = TooSlow()
+
+    def fault(self) -> Tape:
+        return profiled(profile(steps=20, seconds=2.0, gauges={"cpu": 50}, noise=0.1))
+
+    def control(self) -> Tape:
+        return profiled(profile(steps=20, seconds=0.5, gauges={"cpu": 50}, noise=0.1))
+
+
+class ForgetsItsTopic(TooSlow):
+    """One that would be asked where nobody measures."""
+
+    topic = "learning"
+
+
+class CountsTheMicroseconds(TooSlow):
+    """One that keeps what it saw before."""
+
+    def _slow(self, view: RunView, median: float) -> Finding:
+        _CALLS.append(1)
+        return super()._slow(view, median + len(_CALLS))
+
+
+class WantsEveryGauge(TooSlow):
+    """One that fails where a look has a gap."""
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        assert len(view.profile.gauge("cpu")) == len(view.profile.looks)
+        yield from super().check(view)
+
+
+class WantsSteps(TooSlow):
+    """One that takes it for granted that steps were timed."""
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        yield self._slow(view, float(view.profile.steps().seconds[0]))
+
+
+class HangsByAThread(TooSlow):
+    """One whose threshold lies so close that rounding to microseconds turns the verdict."""
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        table = view.profile.steps()
+        exact = any(seconds != round(float(seconds), 6) for seconds in table.seconds)
+        yield self._slow(view, 2.0) if exact else self.clear()
+
+
+def speed_contract(kind: type[Rule]) -> TestAGoodRuleAboutSpeed:
+    made = TestAGoodRuleAboutSpeed()
+    made.rule = kind()  # type: ignore[assignment]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "test", "arguments"),
+    [
+        (ForgetsItsTopic, "test_is_about_speed", ()),
+        (CountsTheMicroseconds, "test_is_pure", ()),
+        (WantsEveryGauge, "test_bears_gaps", ("fault",)),
+        (WantsSteps, "test_bears_what_was_never_measured", ("steps",)),
+        (WantsSteps, "test_is_silent_on_its_control", ()),
+    ],
+)
+def test_stops_a_rule_about_speed_that(kind: type[Rule], test: str, arguments: tuple[str, ...]) -> None:
+    with pytest.raises((AssertionError, IndexError)):
+        getattr(speed_contract(kind), test)(*arguments)
+
+
+def test_stops_a_rule_that_hangs_by_a_thread(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        speed_contract(HangsByAThread).test_rounding_on_disk_changes_no_verdict("fault", tmp_path)
+
+
+def test_stops_a_rule_that_sees_more_live_than_in_replay(tmp_path: Path) -> None:
+    class Peeks(TooSlow):
+        """One that looks at the profile itself."""
+
+        def check(self, view: RunView) -> Iterator[Finding]:
+            yield self.clear(value=float(id(view.profile)))
+
+    with pytest.raises(AssertionError):
+        speed_contract(Peeks).test_live_equals_replay("fault", tmp_path)
+
+
+def test_stops_a_reporter_that_finds_something() -> None:
+    class Reports(ReporterContract):
+        rule = TooSlow()
+
+        def control(self) -> Tape:
+            return TestAGoodRuleAboutSpeed().fault()
+
+    with pytest.raises(AssertionError):
+        Reports().test_finds_its_fault()
+
+
+def test_a_profile_is_read_back_but_for_rounding(tmp_path: Path) -> None:
+    made = healthy_gpu(steps=40)
+    back = kept_profile(made, tmp_path)
+    assert back.machine == made.machine
+    assert len(back.looks) == len(made.looks)
+    assert back.steps().seconds == pytest.approx(made.steps().seconds, abs=1e-6)
+    again = kept_profile(back, tmp_path / "again")
+    assert (list(again.looks), list(again.timed)) == (list(back.looks), list(back.timed))
+
+
+def test_gaps_are_in_each_third_look_and_step() -> None:
+    made = gappy(profile(steps=9, phases={"data": 0.01}, gauges={"cpu": 5}), 3)
+    assert [bool(step.phases) for step in made.timed] == [True, True, False] * 3
+    assert [bool(look.values) for look in made.looks][:3] == [True, True, False]
+    tape = TestAGoodRuleAboutSpeed().fault()
+    assert with_profile(tape, made).profile is made
+    assert with_profile(tape, made).facts is tape.facts

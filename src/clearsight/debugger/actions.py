@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.finding import Finding, Severity
-from clearsight.debugger.rulebook import find
+from clearsight.debugger.rulebook import Book, find
+from clearsight.debugger.rules import RULES
 
 Verb = Literal["notify", "stop", "stop-trial", "adjust", "retry"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
@@ -46,7 +47,7 @@ class Action:
         return finding.severity.rank <= Severity(self.selector).rank
 
 
-def parse(text: str) -> Action:
+def parse(text: str, book: Book = RULES) -> Action:
     """An action out of its words; raises BadChoice for an unknown verb, severity or rule, with the nearest."""
     selector, equals, rest = text.partition("=")
     if not equals or ":" in selector:  # a URL may hold an equals sign
@@ -57,14 +58,14 @@ def parse(text: str) -> Action:
         raise BadChoice(f"--on-finding {text}", "there is no such action", got=word.strip(), allowed=VERBS)
     if argument and verb != "notify":
         raise BadValue(f"--on-finding {text}", f"{verb} takes no argument")
-    return Action(verb, argument.strip(), _selector(selector.strip()))
+    return Action(verb, argument.strip(), _selector(selector.strip(), book))
 
 
-def _selector(word: str) -> str:
+def _selector(word: str, book: Book) -> str:
     if not word or word in set(Severity):
         return word or Severity.WARNING.value
     try:
-        return find(word).__name__
+        return find(word, book).__name__
     except BadChoice as error:
         severities = [severity.value for severity in Severity]
         allowed = [*severities, *error.allowed]

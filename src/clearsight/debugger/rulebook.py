@@ -15,22 +15,26 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.core.registry import Registry
 from clearsight.core.rule import Rule
 from clearsight.debugger.rules import RULES
 from clearsight.debugger.rules.similar_across_runs import SimilarAcrossRuns
 
+Book = Registry[type[Rule]]
+
 _CALL = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
 
 
-def chosen(rules: str = "default", rule: Sequence[str] = ()) -> list[Rule]:
+def chosen(rules: str = "default", rule: Sequence[str] = (), book: Book = RULES) -> list[Rule]:
     """The rules that `rules` (default | all | none | names) and each of `rule` (with parameters, or from a file) name.
 
-    A rule of `rule` takes the place of one of the same name. Raises BadChoice for an unknown name, with the nearest.
+    A rule of `rule` takes the place of one of the same name.  book: the rules that there are.
+    Raises BadChoice for an unknown name, with the nearest.
     """
-    book = {made.name: made for made in _named(rules)}
+    asked = {made.name: made for made in _named(rules, book)}
     for text in rule:
-        book |= {made.name: made for made in parse(text)}
-    return [_informed(made) for made in book.values()]
+        asked |= {made.name: made for made in parse(text, book)}
+    return [_informed(made) for made in asked.values()]
 
 
 def _informed(rule: Rule) -> Rule:
@@ -42,11 +46,11 @@ def _informed(rule: Rule) -> Rule:
     return rule.with_other(Trial(Path(rule.other_trials).expanduser()).tape())
 
 
-def parse(text: str) -> list[Rule]:
+def parse(text: str, book: Book = RULES) -> list[Rule]:
     """The rule that one text describes; a file without a name gives every rule in it."""
     where, name, arguments = _parts(text)
     if not where:
-        return [find(name).parse(arguments)]
+        return [find(name, book).parse(arguments)]
     own = _from_file(Path(where).expanduser())
     if not name:
         return [kind.parse(arguments) for kind in own.values()]
@@ -55,25 +59,25 @@ def parse(text: str) -> list[Rule]:
     return [own[name].parse(arguments)]
 
 
-def find(name: str) -> type[Rule]:
+def find(name: str, book: Book = RULES) -> type[Rule]:
     """A rule's class by its name, its SageMaker name, or either in snake_case."""
     wanted = _plain(name)
-    for known in RULES.names():
+    for known in book.names():
         if _plain(known) == wanted:
-            return RULES.load(known)
-    for _, kind in RULES:
+            return book.load(known)
+    for _, kind in book:
         if wanted in {_plain(other) for other in kind.also}:
             return kind
-    return RULES.load(name)
+    return book.load(name)
 
 
-def _named(rules: str) -> list[Rule]:
+def _named(rules: str, book: Book) -> list[Rule]:
     words = [word.strip() for word in _split(rules) if word.strip()]
     if len(words) == 1 and words[0] in ("default", "all", "none"):
         if words[0] == "none":
             return []
-        return [kind() for _, kind in RULES if words[0] == "all" or not kind.optional]
-    return [made for word in words for made in parse(word)]
+        return [kind() for _, kind in book if words[0] == "all" or not kind.optional]
+    return [made for word in words for made in parse(word, book)]
 
 
 def _split(rules: str) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.facts import Facts
+from clearsight.core.profile import Profile
 from clearsight.core.tensors import (
     COLLECTIONS,
     MODES,
@@ -35,8 +36,15 @@ _VALID = "valid_"  # a run's own scores of an epoch: mode eval, named valid_loss
 class Tape:
     """Records as they came. `ended` is set when the run is over."""
 
-    def __init__(self, facts: Facts | None = None, records: Iterable[Record] = (), *, ended: bool = False) -> None:
-        self.facts, self.ended = facts or Facts(), ended
+    def __init__(
+        self,
+        facts: Facts | None = None,
+        records: Iterable[Record] = (),
+        *,
+        ended: bool = False,
+        profile: Profile | None = None,
+    ) -> None:
+        self.facts, self.ended, self.profile = facts or Facts(), ended, profile or Profile()
         self._records: list[Record] = []
         self._last: dict[Mode, int] = dict.fromkeys(MODES, 0)
         self._scalars: dict[tuple[Mode, str], list[tuple[Moment, float]]] = defaultdict(list)
@@ -69,7 +77,8 @@ class Tape:
 
     def until(self, train_step: int) -> Tape:
         """The tape as it was when `train_step` training steps were done and what followed them was evaluated."""
-        return Tape(self.facts, [record for record in self._records if record.at.train_step <= train_step])
+        kept = [record for record in self._records if record.at.train_step <= train_step]
+        return Tape(self.facts, kept, profile=self.profile.until(train_step))
 
     @property
     def records(self) -> Sequence[Record]:

@@ -14,6 +14,8 @@ from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.facts import Facts
 from clearsight.core.files import read_json
 from clearsight.core.finding import Finding
+from clearsight.core.profile import Profile
+from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunStatus
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, Record, Scalars, Snapshot
 from clearsight.debugger.entries import Entry, Layout
@@ -42,8 +44,8 @@ class Trial:
         self.path = Path(path)
         self.store = FileStore(self.path / "tensors", rank)
         self._metrics = self.path / (f"metrics.{rank}.jsonl" if rank else "metrics.jsonl")
-        if not any((self.path / name).exists() for name in ("run.json", "tensors", "metrics.jsonl")):
-            raise NotFound(str(path), "there is no run in this folder (no run.json, tensors or metrics.jsonl)")
+        if not any((self.path / name).exists() for name in ("run.json", "tensors", "metrics.jsonl", "profile")):
+            raise NotFound(str(path), "there is no run in this folder (no run.json, tensors, metrics.jsonl or profile)")
         self._stamp: Stamp = ()
         self._kept = _Contents(self._metrics, self.store)
 
@@ -111,7 +113,11 @@ class Trial:
     def tape(self) -> Tape:
         """The whole run as the rules see it: equal to what they saw while it trained."""
         ended = self.ended
-        return Tape(self.facts, self.records(), ended=ended)
+        return Tape(self.facts, self.records(), ended=ended, profile=self.profile())
+
+    def profile(self) -> Profile:
+        """What the machine did; empty where nobody measured."""
+        return read_profile(self.path / "profile")
 
     def records(self) -> Iterator[Record]:
         """Every record, by training step: scalars of metrics.jsonl and what is in the store."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from clearsight.core.finding import Finding, Severity
+from clearsight.core.profile import Profile
 from clearsight.core.rule import Rule
 from clearsight.core.run import EpochRecord, Silent, StepRecord, scalars_of
 from clearsight.core.tensors import Event, Moment, Record, Scalars
@@ -65,6 +66,7 @@ class Watch(Silent):
     whenever the rules were asked and nothing is wrong.  keep_facts: writes the tape's facts.  rewind: drops what the
     store holds after a step, and gives a new recorder for what comes.  epochs: planned; with actions to take the rules
     are asked after each of them.  notice: run facts that go with a notice to a URL or a command.
+    profile: what the machine did so far, for the rules about speed.
     """
 
     rules: Sequence[Rule]
@@ -79,6 +81,7 @@ class Watch(Silent):
     rewind: Callable[[int], Recorder]
     epochs: int
     notice: Mapping[str, Any] = field(default_factory=dict)
+    profile: Callable[[], Profile] = Profile
     wish: Wish | None = None
     deeds: list[Deed] = field(default_factory=list)
     failure: str = ""
@@ -159,6 +162,7 @@ class Watch(Silent):
         self.keep_facts()
 
     def _check(self, step: int) -> None:
+        self.tape.profile = self.profile()
         found = [finding for finding in judge(self.rules, self.tape) if finding.found]
         causes = roots(found)
         pressing = [finding for finding in causes if finding.severity is not Severity.INFO]
@@ -203,7 +207,7 @@ class Watch(Silent):
         self.stop(f"the debugger found {finding.rule}: {finding.cause}")
 
     def _conclude(self) -> list[Finding]:
-        self.tape.ended = True
+        self.tape.ended, self.tape.profile = True, self.profile()
         for deed in self.deeds:
             deed.after = self._accuracy() if deed.changed else None
         self.recorder.close()

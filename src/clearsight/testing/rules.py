@@ -1,4 +1,5 @@
-"""What every rule must keep to. A third party subclasses `RuleContract` in its own tests:
+"""What every rule must keep to. A third party subclasses `RuleContract` in its own tests, or `ProfilerRuleContract` for
+a rule that looks at a run's profile:
 
 class TestMine(RuleContract):
     rule = Mine()
@@ -18,8 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clearsight.core import profile_folder
 from clearsight.core.errors import BadChoice
 from clearsight.core.finding import Finding, Verdict, flags
+from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe, fields
 from clearsight.core.rule import Rule, aliases
 from clearsight.core.tensors import Outcomes, RawTensor, Record, Scalars, Snapshot
@@ -27,6 +30,7 @@ from clearsight.core.view import RunView
 from clearsight.debugger.rules import RULES
 from clearsight.debugger.store import FileStore
 from clearsight.debugger.tape import Tape
+from clearsight.profiler.rules import PROFILER_RULES
 
 _POINTS = (0.25, 0.5, 0.75, 1.0)  # of a run at which it is judged
 
@@ -150,22 +154,130 @@ class RuleContract:
     def test_explains_rules_that_exist(self) -> None:
         assert self.rule.name not in self.rule.explains
         assert len(set(self.rule.explains)) == len(self.rule.explains)
-        assert set(self.rule.explains) <= set(RULES.names())
+        assert set(self.rule.explains) <= {*RULES.names(), *PROFILER_RULES.names()}
+
+
+class ProfilerRuleContract(RuleContract):
+    """The same for rules about speed: their data is the profile on the tape, and its files on disk."""
+
+    def test_is_about_speed(self) -> None:
+        assert self.rule.topic == "speed"
+        assert self.rule.needs().counted in ("looks", "timed")
+
+    def test_is_pure(self) -> None:
+        tape = self.fault()
+        before = _measured(tape.profile)
+        assert _said(self.rule, tape) == _said(self.rule, tape)
+        assert _measured(tape.profile) == before
+
+    @pytest.mark.parametrize("which", ["fault", "control"])
+    def test_live_equals_replay(self, which: str, tmp_path: Path) -> None:
+        whole: Tape = getattr(self, which)()
+        measured = kept_profile(whole.profile, tmp_path / "whole")
+        live = Tape(whole.facts, whole.records, profile=measured)
+        steps = measured.steps().steps
+        for share in _POINTS:
+            heard = live.until(int(share * steps[-1]) if len(steps) else 0)
+            replay = replayed(heard, tmp_path / f"{share}")
+            for heard.ended in replay.ended, not replay.ended:
+                replay.ended = heard.ended
+                assert _said(self.rule, replay) == _said(self.rule, heard)
+
+    @pytest.mark.parametrize("which", ["fault", "control"])
+    def test_rounding_on_disk_changes_no_verdict(self, which: str, tmp_path: Path) -> None:
+        made: Tape = getattr(self, which)()
+        kept = Tape(made.facts, made.records, ended=made.ended, profile=kept_profile(made.profile, tmp_path))
+        assert [f.verdict for f in findings(self.rule, kept)] == [f.verdict for f in findings(self.rule, made)]
+
+    @pytest.mark.parametrize("which", ["fault", "control"])
+    def test_bears_gaps(self, which: str) -> None:
+        whole: Tape = getattr(self, which)()
+        for every in (1, 3):
+            for finding in findings(self.rule, with_profile(whole, gappy(whole.profile, every))):
+                numbers = [x for x in (finding.value, finding.threshold) if x is not None]
+                assert np.isfinite(numbers).all(), finding
+                assert "nan" not in finding.cause.split()
+
+    @pytest.mark.parametrize("what", ["looks", "steps", "machine"])
+    def test_bears_what_was_never_measured(self, what: str) -> None:
+        whole = self.fault()
+        measured = whole.profile
+        without = Profile(
+            None if what == "machine" else measured.machine,
+            () if what == "looks" else measured.looks,
+            () if what == "steps" else measured.timed,
+            () if what == "steps" else measured.stretches,
+            measured.trace,
+        )
+        assert findings(self.rule, with_profile(whole, without))
+
+
+class ReporterContract(ProfilerRuleContract):
+    """For rules that report numbers and never find anything; write `control` alone."""
+
+    def fault(self) -> Tape:
+        return self.control()
+
+    def test_finds_its_fault(self) -> None:
+        (finding,) = findings(self.rule, self.control())
+        assert finding.verdict is Verdict.CLEAR
+
+    def test_says_why_and_what_to_do(self) -> None:
+        (finding,) = findings(self.rule, self.control())
+        assert finding.evidence
+        assert all(len(series.steps) == len(series.values) > 0 for series in finding.evidence)
+        assert not finding.cause
 
 
 def replayed(tape: Tape, folder: Path) -> Tape:
-    """What is read back of a run whose records went to disk, a few at a time."""
+    """What is read back of a run whose records, a few at a time, and profile went to disk."""
     store = FileStore(folder)
     store.write_facts(tape.facts)
     for start in range(0, len(tape.records), 7):
         store.append(tape.records[start : start + 7])
     store.close()
-    return Tape(store.read_facts(), store.records(), ended=tape.ended)
+    measured = kept_profile(tape.profile, folder / "profile")
+    return Tape(store.read_facts(), store.records(), ended=tape.ended, profile=measured)
+
+
+def kept_profile(profile: Profile, folder: Path) -> Profile:
+    """What is read back of a profile that went to the files of a run's `profile` folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    profile_folder.write_machine(folder, profile.machine)
+    for rank in {0, *profile.ranks()}:
+        looks = [profile_folder.gauge_line(look) for look in profile.looks if look.rank == rank]
+        spans = [profile_folder.span_line(span) for span in profile.stretches if span.rank == rank]
+        spans += [profile_folder.span_line(step) for step in profile.timed if step.rank == rank]
+        profile_folder.gauges_file(folder, rank).write_text("".join(looks), encoding="utf-8")
+        profile_folder.spans_file(folder, rank).write_text("".join(spans), encoding="utf-8")
+    if profile.trace is not None:
+        profile_folder.write_trace(folder, profile.trace)
+    return profile_folder.read_profile(folder)
+
+
+def gappy(profile: Profile, every: int) -> Profile:
+    """The profile without the gauges of each `every`-th look and what was timed of each `every`-th step."""
+    looks = [replace(g, values={}) if i % every == every - 1 else g for i, g in enumerate(profile.looks)]
+    steps = [
+        replace(step, phases={}, device={}, load={}, padding=None) if i % every == every - 1 else step
+        for i, step in enumerate(profile.timed)
+    ]
+    return Profile(profile.machine, looks, steps, profile.stretches, profile.trace)
+
+
+def with_profile(tape: Tape, profile: Profile) -> Tape:
+    """The same run with another profile."""
+    return Tape(tape.facts, tape.records, ended=tape.ended, profile=profile)
 
 
 def _said(rule: Rule, view: RunView) -> str:
     """Findings as text: a NaN in the evidence equals itself there."""
     return json.dumps([finding.to_json() for finding in rule.check(view)])
+
+
+def _measured(profile: Profile) -> str:
+    """A profile with all its numbers."""
+    return repr((profile.machine, profile.looks, profile.timed, profile.stretches, profile.trace))
 
 
 def _plain(record: Record) -> str:

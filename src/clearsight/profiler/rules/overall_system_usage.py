@@ -1,0 +1,57 @@
+"""OverallSystemUsage: how much of the machine was used, in percentiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from clearsight.core.finding import Finding, Series
+from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.view import RunView
+from clearsight.profiler.window import gpus
+
+Percentile = Annotated[int, Field(ge=0, le=100)]
+
+_LEAST = 2  # looks
+_GAUGES = (
+    "cpu", "cpu.iowait", "tree.cpu", "memory", "tree.memory", "swap", "shm", "disk.read", "disk.write", "net.received",
+    "net.sent",
+)  # fmt: skip
+_OF_A_GPU = ("", ".memory", ".power")
+
+
+class OverallSystemUsage(Rule):
+    """Never finds anything: it reports what the machine did, as SageMaker's rule of this name does.
+
+    The evidence is one series per gauge, whose values stand at the percentiles instead of steps: smallest (0), 50th,
+    95th, 99th and largest (100). Its value is the median use of the device. Only the time from the first training step
+    to the last counts, validation included; SageMaker counts the start of the job too.
+    """
+
+    topic = "speed"
+
+    percentiles: tuple[Percentile, ...] = knob((0, 50, 95, 99, 100), "percentiles that are reported")
+
+    def needs(self) -> Needs:
+        return Needs(counted="looks", points=_LEAST)
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        profile = view.profile
+        wanted = [*_GAUGES, *(f"{gpu}{of}" for gpu in gpus(profile) for of in _OF_A_GPU)]
+        read = {name: profile.within(profile.gauge(name)).values for name in wanted}
+        there = {name: values for name, values in read.items() if len(values) >= _LEAST}
+        if not there:
+            yield self.not_enough_data(have=max((len(values) for values in read.values()), default=0))
+            return
+        device = next((there[name] for name in profile.devices() if name in there), None)
+        yield self.clear(
+            value=None if device is None else float(np.median(device)),
+            unit="% of the device, median",
+            evidence=tuple(
+                Series(name, self.percentiles, tuple(float(v) for v in np.percentile(values, self.percentiles)))
+                for name, values in there.items()
+            ),
+        )

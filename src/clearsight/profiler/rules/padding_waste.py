@@ -1,0 +1,69 @@
+"""PaddingWaste: much of the input is a border of one colour, which costs as much to compute as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from clearsight.core.finding import Finding, Series
+from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.view import RunView
+from clearsight.profiler.timed_steps import timed_steps
+
+_LOOKS = 3
+
+
+class PaddingWaste(Rule):
+    """Found when more than `share` of the input pixels are a border of one colour, by the median of the steps whose
+    pictures were looked at.
+
+    A convolution costs the same for a border as for a picture, so its share of the pixels is its share of the work;
+    and what the picture shows is so much smaller. Letterboxes, scanned margins and white backgrounds all count.
+    SageMaker has no such rule.
+    """
+
+    topic = "speed"
+
+    share: float = knob(15.0, "border of one colour, of the input pixels", above=0, below=100, unit="%")
+
+    def needs(self) -> Needs:
+        return Needs(counted="timed", points=_LOOKS)
+
+    def check(self, view: RunView) -> Iterator[Finding]:
+        steps = timed_steps(view.profile)
+        padding = steps.table.padding
+        seen = np.isfinite(padding)
+        if missing := steps.shortfall():
+            yield self.not_enough_data(**missing)
+            return
+        if seen.sum() < _LOOKS:
+            yield self.not_enough_data(have=int(seen.sum()), want=_LOOKS, of="steps whose pictures were looked at")
+            return
+        numbers, shares = steps.table.steps[seen], 100 * padding[seen]
+        value = float(np.median(shares))
+        if value <= self.share:
+            yield self.clear(value=value, threshold=self.share, unit="% of the pixels")
+            return
+        yield self.found(
+            value=value,
+            threshold=self.share,
+            unit="% of the pixels",
+            steps=(int(numbers[0]), int(numbers[-1])),
+            subject="inputs",
+            cause=(
+                f"{value:.0f} % of the input pixels are a border of one colour, and so is about that share of the "
+                f"{1e3 * float(np.median(steps.seconds)):.3g} ms that a step takes"
+            ),
+            advice=_advice(view, value / 100),
+            evidence=Series.of("border (% of the pixels)", numbers, shares),
+        )
+
+
+def _advice(view: RunView, share: float) -> str:
+    """Crop; and how much smaller the input may then be for what it shows to stay as large."""
+    crop = "Crop the pictures to their content before training"
+    size = view.facts.settings.get("image_size")
+    if isinstance(size, int) and (smaller := max(32, 32 * round(size * (1 - share) ** 0.5 / 32))) < size:
+        return f"{crop}; with --image-size {smaller} instead of {size} they then show as much detail as now."
+    return f"{crop}: at the same input size they then show more detail, or at a smaller one the same."

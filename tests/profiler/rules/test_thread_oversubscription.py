@@ -1,0 +1,73 @@
+"""ThreadOversubscription compares threads with cores, and believes it when the cores say so too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from clearsight.core.facts import Facts
+from clearsight.core.finding import Finding, Verdict
+from clearsight.core.profile import Profile
+from clearsight.profiler.rules.thread_oversubscription import ThreadOversubscription
+from clearsight.testing.profiles import CPU_MACHINE, GPU_MACHINE, healthy_gpu, profile, profiled
+from clearsight.testing.rules import only
+from tests.profiler.rules.faults_e import CONTROLS, FAULTS, crowded
+
+
+def judged(measured: Profile) -> Finding:
+    return only(ThreadOversubscription(), profiled(measured))
+
+
+def test_found_with_twice_as_many_threads_as_cores() -> None:
+    finding = only(ThreadOversubscription(), FAULTS["ThreadOversubscription"]())
+    assert finding.verdict is Verdict.FOUND
+    assert finding.value == pytest.approx(2.0)
+    assert finding.fix == {"threads": 8}
+    assert "16 threads compute on 8 cores" in finding.cause
+    assert {series.name for series in finding.evidence} == {"context switches a second and core", "seconds of a step"}
+
+
+def test_clear_with_a_thread_for_each_core() -> None:
+    assert only(ThreadOversubscription(), CONTROLS["ThreadOversubscription"]()).verdict is Verdict.CLEAR
+    assert judged(healthy_gpu()).verdict is Verdict.CLEAR
+
+
+def test_beside_a_gpu_only_threads_that_disturb_each_other_count() -> None:
+    beside = replace(GPU_MACHINE, threads=16)
+    assert judged(crowded(machine=beside)).found
+    assert judged(crowded(machine=beside, switches=8 * 20.0)).verdict is Verdict.CLEAR
+    assert judged(crowded(machine=beside, switches=float("nan"))).verdict is Verdict.NOT_ENOUGH_DATA
+
+
+@pytest.mark.parametrize("switches", [float("nan"), 8 * 20.0])
+def test_on_a_cpu_threads_alone_decide(switches: float) -> None:
+    finding = judged(crowded(switches=switches))
+    assert finding.found
+    assert finding.confidence < 0.9
+
+
+def test_busy_readers_count_too() -> None:
+    machine = replace(CPU_MACHINE, workers=16)
+    busy = {"decode": 6.0, "pictures": 32}  # of the 0.5 s of a step: twelve readers at work
+
+    def run(load: dict[str, float]) -> Profile:
+        gauges = {"tree.switches": 8 * 900.0}
+        return profile(seconds=0.5, phases={"data": 0.2, "forward": 0.2}, load=load, gauges=gauges, machine=machine)
+
+    finding = judged(run(busy))
+    assert finding.found
+    assert "beside 12.0 busy readers" in finding.cause
+    assert finding.fix == {"workers": 4}
+    assert judged(run({"decode": 1.0})).verdict is Verdict.CLEAR
+
+
+def test_a_loop_of_ones_own_is_told_what_to_call() -> None:
+    finding = only(ThreadOversubscription(), profiled(crowded(), facts=Facts()))
+    assert finding.fix == {}
+    assert "torch.set_num_threads(8)" in finding.advice
+    assert "OMP_WAIT_POLICY=passive" in finding.advice
+
+
+def test_unknown_threads_are_not_guessed() -> None:
+    assert judged(crowded(threads=0)).verdict is Verdict.NOT_ENOUGH_DATA

@@ -15,6 +15,7 @@ from PIL import Image
 from clearsight.core.recipe import Recipe
 from clearsight.reports.facts import RunFacts
 from clearsight.reports.thumbnail import thumbnail
+from tests.reports import watched as hand
 
 SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SCENES_CONFUSED = (
@@ -111,8 +112,8 @@ class Opened:
     asked: list[str] = field(default_factory=list)
 
 
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Opened]]:
     """Opens HTML in Chromium: `opened(html, color_scheme="dark")`."""
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -122,14 +123,15 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
 
         def load(html: str, **look: Any) -> Opened:
-            file = tmp_path / "page.html"
+            file = tmp_path_factory.mktemp("page") / "page.html"
             file.write_text(html, encoding="utf-8")
             seen = Opened(browser.new_context(viewport={"width": 1280, "height": 900}, **look).new_page())
             seen.page.on("console", lambda message: seen.said.append(message.text))
             seen.page.on("pageerror", lambda error: seen.said.append(str(error)))
             seen.page.on("dialog", lambda dialog: (seen.said.append(dialog.message), dialog.dismiss()))
             seen.page.on("request", lambda request: seen.asked.append(request.url))
-            seen.page.goto(file.as_uri(), wait_until="networkidle")
+            seen.page.goto(file.as_uri(), wait_until="load")  # not earlier: the network is idle before scripts end
+            seen.page.wait_for_load_state("networkidle")
             seen.asked = [url for url in seen.asked if url != file.as_uri() and not url.startswith("data:")]
             return seen
 
@@ -199,19 +201,46 @@ def facts(scenes: list[tuple[str, str]]) -> RunFacts:
 
 
 @pytest.fixture(scope="session")
-def hostile(facts: RunFacts) -> RunFacts:
-    """The same run on data whose every name tries to get out of its place."""
-    names = (
-        "<script>alert(1)</script>",
-        '"><img src=x onerror=alert(2)>',
-        "</script><b>",
-        "{{ 7*7 }}",
-        "%{x}",
-        "a&lt;b",
-    )
-    names = HOSTILE
+def watched(facts: RunFacts, scenes: list[tuple[str, str]]) -> RunFacts:
+    """The same run, watched by debugger and profiler, with everything that a page can tell of it."""
     return replace(
         facts,
+        steps=[*facts.steps, *hand.grad_norms(facts.steps)],
+        typical=[{**one, "predicted": one["true"]} for one in facts.mistakes],
+        samples=[{"id": path, "label": path.split("/")[1], "thumbnail": uri} for path, uri in scenes],
+        findings=hand.findings(),
+        rules=hand.rules(),
+        actions=hand.ACTIONS,
+        profile=hand.slow_profile(),
+        what_if=hand.WHAT_IF,
+        tuning=hand.TUNING,
+        hotlines=hand.HOTLINES,
+    )
+
+
+@pytest.fixture(scope="session")
+def foreign() -> RunFacts:
+    """Somebody's own loop: a profile, findings, a command, and nothing else."""
+    return RunFacts(
+        name="train.py",
+        status="completed",
+        command=["clearsight", "profile", "--", "python", "train.py"],
+        seconds=61.0,
+        profile=hand.busy_gpus(),
+        findings=[one for one in hand.findings() if one.rule in ("DataWait", "BatchSize")],
+    )
+
+
+@pytest.fixture(scope="session")
+def hostile(watched: RunFacts) -> RunFacts:
+    """The same run on data whose every name tries to get out of its place."""
+    names = HOSTILE
+    pictures = [
+        {"id": "'onerror='x", "true": names[0], "predicted": names[1], "probability": 0.9, "thumbnail": uri}
+        for uri in ("https://example.com/x.png", "javascript:alert(7)", 'data:image/png;base64,"onerror="alert(8)')
+    ]
+    return replace(
+        watched,
         name="<script>alert(3)</script>",
         reason="<i>",
         command=["clearsight", "train", "</pre><script>alert(4)</script>"],
@@ -222,10 +251,16 @@ def hostile(facts: RunFacts) -> RunFacts:
             "counts": {"<u>": dict.fromkeys(names, 9)},
         },
         evaluation=evaluated(names, SCENES_CONFUSED),
-        mistakes=[
-            {"id": "'onerror='x", "true": names[0], "predicted": names[1], "probability": 0.9, "thumbnail": uri}
-            for uri in ("https://example.com/x.png", "javascript:alert(7)", 'data:image/png;base64,"onerror="alert(8)')
-        ],
+        mistakes=pictures,
+        typical=pictures[:1],
+        samples=[{"id": names[0], "label": names[2], "thumbnail": "javascript:alert(9)"}],
+        findings=hand.hostile_findings(names),
+        rules=[{"name": names[0], "parameters": {names[2]: names[1]}, "topic": names[3]}],
+        actions=[{"step": 3, "rule": names[0], "action": names[1], "changed": {"lr": names[2]}, "outcome": names[4]}],
+        profile=hand.hostile_profile(names),
+        hotlines=[{"where": names[0], "share": 0.5}],
+        what_if=[{"name": names[1], "change": names[2], "basis": names[0]}],
+        tuning={"chosen": {"workers": names[0]}, "rows": [{"settings": {"workers": names[0]}}], "why": names[1]},
         notices=[{"code": "<b>", "text": names[0], "paths": [names[1]]}],
     )
 

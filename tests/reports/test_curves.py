@@ -56,3 +56,27 @@ def test_the_speed_of_each_epoch_and_which_was_kept(facts: RunFacts) -> None:
     rows = drawn(facts).values["epochs"].rows
     assert [row[-1] for row in rows] == [""] * 6 + ["kept", ""]
     assert rows[0][2:5] == ("3.4 s", "185", "4.0%")
+
+
+def test_the_gradient_norm_has_a_chart_of_its_own(watched: RunFacts) -> None:
+    gradient = next(panel for panel in drawn(watched).panels if panel.key == "step-gradient")
+    assert len(gradient.figure.data[0].x) == 160
+    assert gradient.figure.layout.yaxis.type is None
+
+
+def test_a_gradient_that_spans_decades_is_drawn_on_a_logarithmic_axis(facts: RunFacts) -> None:
+    norms = [{"step": i, "epoch": 1, "mode": "train", "name": "grad_norm", "value": 10.0 ** (i % 5)} for i in range(50)]
+    gradient = next(panel for panel in drawn(replace(facts, steps=norms)).panels if panel.key == "step-gradient")
+    assert gradient.figure.layout.yaxis.type == "log"
+
+
+def test_curves_over_steps_are_marked_and_the_marks_are_listed(watched: RunFacts) -> None:
+    section = drawn(watched)
+    assert [mark.label for mark in section.values["marks"]] == ["1", "2", "▲3", "4", "▲5"]
+    for key in ("step-loss", "step-gradient", "rate"):
+        panel = next(panel for panel in section.panels if panel.key == key)
+        assert [note.text for note in panel.figure.layout.annotations] == ["1", "2", "▲3", "4", "▲5"]
+
+
+def test_without_steps_no_mark_is_listed(watched: RunFacts) -> None:
+    assert drawn(replace(watched, steps=[])).values["marks"] == ()

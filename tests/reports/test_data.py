@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clearsight.reports.data import PATHS_LISTED, data, noticed
+from clearsight.reports.data import PATHS_LISTED, SAMPLES_SHOWN, data, noticed
 from clearsight.reports.facts import RunFacts
 
 
@@ -30,3 +30,16 @@ def test_notices_keep_their_words_and_the_first_of_their_paths() -> None:
 
 def test_nothing_known_nothing_shown() -> None:
     assert data(RunFacts(name="r", status="running")) is None
+
+
+def test_pictures_as_the_model_sees_them_are_shown(watched: RunFacts) -> None:
+    section = data(replace(watched, samples=list(watched.samples) * 10))
+    assert section is not None
+    assert len(section.values["samples"]) == SAMPLES_SHOWN
+    assert section.values["samples"][0] == watched.samples[0]
+
+
+def test_pictures_alone_are_worth_a_section() -> None:
+    section = data(RunFacts(name="r", status="running", samples=[{"id": 3, "label": "cat"}]))
+    assert section is not None
+    assert section.values["samples"] == [{"id": "3", "label": "cat", "thumbnail": ""}]

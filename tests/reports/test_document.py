@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from clearsight.reports.document import Document
 from clearsight.reports.section import Section
 from tests.reports.outline import Outline
@@ -42,3 +44,10 @@ def test_text_is_never_markup() -> None:
 def test_the_same_values_give_the_same_bytes() -> None:
     document = Document(title="T", kind="Report", sections=[notices("a", "b")])
     assert document.render() == document.render()
+
+
+def test_scripts_of_sections_run_once_each() -> None:
+    parts = [replace(notices(), key=key, scripts=("copy.js", "fold.js")) for key in ("a", "b")]
+    page = Document(title="T", kind="Report", sections=parts).render()
+    assert len(Outline(page).all("script")) == 2
+    assert "plotly" not in page

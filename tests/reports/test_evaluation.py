@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clearsight.reports.evaluation import MISTAKES_SHOWN, evaluation, worst_classes
+from clearsight.reports.evaluation import MISTAKES_SHOWN, TYPICAL_SHOWN, evaluation, worst_classes
 from clearsight.reports.facts import RunFacts
 from clearsight.reports.section import Section
 from tests.reports.conftest import evaluated
@@ -99,3 +99,13 @@ def test_the_gallery_is_capped(facts: RunFacts) -> None:
     many = replace(facts, mistakes=list(facts.mistakes) * 10)
     assert len(shown(many).values["mistakes"]) == MISTAKES_SHOWN
     assert shown(many).values["mistakes_left"] == len(many.mistakes) - MISTAKES_SHOWN
+
+
+def test_typical_right_ones_stand_behind_the_mistakes(watched: RunFacts) -> None:
+    typical = shown(replace(watched, typical=list(watched.typical) * 10)).values["typical"]
+    assert len(typical) == TYPICAL_SHOWN
+    assert all(one["true"] == one["predicted"] for one in typical)
+
+
+def test_scores_and_classes_are_tables_of_the_section(facts: RunFacts) -> None:
+    assert [one.caption for one in shown(facts).tables] == ["Scores", "Every class, lowest F1 first"]

@@ -37,3 +37,10 @@ def test_the_best_epoch_is_the_one_named_else_the_one_marked_else_the_last(facts
 def test_pictures_of_a_split(facts: RunFacts) -> None:
     assert facts.pictures("train") == 612
     assert facts.pictures("nowhere") == 0
+
+
+def test_only_a_name_and_a_status_must_be_known() -> None:
+    bare = RunFacts(name="r", status="running")
+    assert (bare.profile, bare.tuning) == (None, None)
+    told = (bare.findings, bare.rules, bare.actions, bare.what_if, bare.hotlines, bare.typical, bare.samples)
+    assert set(told) == {()}

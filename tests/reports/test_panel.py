@@ -17,3 +17,8 @@ def test_the_figure_cannot_end_the_script_that_holds_it() -> None:
 def test_the_height_is_known_before_drawing() -> None:
     figure = size_histogram([("1", 3)])
     assert Panel(key="p", title="t", says="s", figure=figure, table=table("t", (), "", [])).height == 280
+
+
+def test_a_table_stands_open_only_where_people_come_for_it() -> None:
+    figure = size_histogram([("1", 3)])
+    assert not Panel(key="p", title="t", says="s", figure=figure, table=table("t", (), "", [])).unfolded

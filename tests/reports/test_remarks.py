@@ -9,6 +9,7 @@ import pytest
 from clearsight.reports.facts import RunFacts
 from clearsight.reports.remarks import CHECKS, remarks
 from tests.reports.conftest import SCENES, evaluated
+from tests.reports.watched import clear, found
 
 
 @pytest.fixture
@@ -99,3 +100,15 @@ def test_many_lost_classes_are_not_all_named() -> None:
     matrix[:, 0] = 50
     found = remarks(RunFacts(name="r", status="completed", evaluation=evaluated(names, matrix))).found
     assert "It never recognises 11 of 12 classes: c1, c2, c3, c4, c5 and 6 more." in found
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [(guessing, "HeadNotLearning"), (leaking, "DataLeak"), (overfit, "Overfit"), (confusing, "Confusion")],
+)
+def test_what_a_rule_has_found_is_not_said_twice(
+    clean: RunFacts, spoil: Callable[[RunFacts], RunFacts], rule: str
+) -> None:
+    spoilt = spoil(clean)
+    assert len(remarks(replace(spoilt, findings=[found(rule)])).found) == len(remarks(spoilt).found) - 1
+    assert remarks(replace(spoilt, findings=[clear(rule)])) == remarks(spoilt)

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from clearsight.core.finding import Severity
 from clearsight.reports.facts import RunFacts
 from clearsight.reports.verdict import good, trained, verdict
+from tests.reports.watched import clear, found
 
 
 def test_three_sentences_what_how_good_and_what_stands_out(facts: RunFacts) -> None:
@@ -75,3 +77,57 @@ def test_the_first_figures_are_the_ones_people_look_for(facts: RunFacts) -> None
 def test_two_classes_show_their_roc_auc(facts: RunFacts) -> None:
     two = replace(facts, evaluation={**(facts.evaluation or {}), "roc_auc": 0.837})
     assert ("ROC-AUC", "0.837", "0.5 is a coin, 1 is perfect") in verdict(two).values["figures"]
+
+
+def test_the_third_sentence_is_the_first_root_cause_and_its_fix_can_be_typed(watched: RunFacts) -> None:
+    section = verdict(watched)
+    assert section.values["sentences"][2] == (
+        "What to look at first is LearningRateTooHigh: from step 40 on the loss jumps by 41% from one step to the next "
+        "and ends higher than it began."
+    )
+    assert section.values["fix"] == "--lr 0.0001 --warmup 0.1"
+    assert section.values["more"] == (
+        "Found as well: DataWait, DeadRelu.",
+        "Its most common confusion is glacier taken for mountain: 7 of 40 pictures (17.5%).",
+    )
+
+
+def test_without_a_fix_the_advice_is_said(facts: RunFacts) -> None:
+    told = verdict(replace(facts, findings=[found("DeadRelu", cause="half of it is dead.", advice="use another")]))
+    assert told.values["sentences"][2] == "What to look at first is DeadRelu: half of it is dead. Use another."
+    assert told.values["fix"] == ""
+
+
+def test_what_is_only_worth_knowing_leaves_the_word_to_the_remarks(facts: RunFacts) -> None:
+    told = verdict(replace(facts, findings=[found("LoadBalancing", severity=Severity.INFO)]))
+    assert told.values["sentences"][2].startswith("Its most common confusion is")
+    assert told.values["more"] == ("Found as well: LoadBalancing.",)
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_a_lost_run_says_why_or_that_nobody_knows(status: str) -> None:
+    lost = RunFacts(name="r", status=status, reason="the loss is nan at step 7")
+    first, _, third = verdict(lost).values["sentences"]
+    assert "(the loss is nan at step 7)" in first
+    assert third == "No rule found out why; log.txt of the run has its last words."
+    known = replace(lost, findings=[found("EarlyNaN", severity=Severity.SEVERE, cause="layer1 overflows")])
+    assert verdict(known).values["sentences"][2] == "What to look at first is EarlyNaN: layer1 overflows."
+
+
+def test_rules_that_are_clear_are_part_of_what_was_looked_at() -> None:
+    quiet = RunFacts(name="r", status="completed", findings=[clear("A"), clear("B")])
+    assert verdict(quiet).values["sentences"][2] == "Nothing stands out; looked at: 2 rules."
+
+
+def test_a_loop_of_somebodys_own_is_told_by_its_speed(foreign: RunFacts) -> None:
+    assert verdict(foreign).values["sentences"] == (
+        "train.py ran to its end after 1 min 01 s, with 300 timed training steps.",
+        "A step takes 200 ms (median), which makes 640 pictures per second; 1.5% of it is waiting for data.",
+        "What to look at first is DataWait: the training thread waits for batches 62% of its time.",
+    )
+    failed = replace(foreign, status="failed", reason="exit code 1", seconds=0.0)
+    assert trained(failed) == "train.py failed (exit code 1), with 300 timed training steps."
+
+
+def test_waiting_for_data_is_a_figure_where_it_was_timed(watched: RunFacts) -> None:
+    assert ("waiting for data", "64.9%", "of the training steps' time") in verdict(watched).values["figures"]

@@ -37,7 +37,7 @@ def learning_curve(
 
     None leaves a gap; a side that is all None is left out. share: the score is in [0, 1] and written as per cent.
     """
-    figure = _figure(height=300)
+    figure = blank(height=300)
     written = ".1%" if share else ".4f"
     for name, values, colour, dash, symbol in (
         ("training", train, BLUE, "solid", "circle"),
@@ -56,7 +56,9 @@ def learning_curve(
         )
     if best is not None:
         figure.add_vline(x=best, line={"width": 1, "dash": "dot", "color": "#808080"})
-        figure.add_annotation(x=best, y=1, yref="paper", text="kept", showarrow=False, yanchor="bottom")
+        figure.add_annotation(
+            x=best, y=1, yref="paper", text="kept", showarrow=False, yanchor="top", xanchor="left", xshift=3
+        )
     figure.update_xaxes(title_text="epoch", dtick=1 if len(epochs) <= 12 else None, tickformat="d")
     figure.update_yaxes(tickformat=".0%" if share else None, nticks=7)
     return figure.update_layout(hovermode="x unified")
@@ -64,7 +66,7 @@ def learning_curve(
 
 def step_curve(train: Series, valid: Series | None = None) -> go.Figure:
     """A scalar at every optimizer step (faint), its running median (bold), and validation at the end of each epoch."""
-    figure = _figure(height=300)
+    figure = blank(height=300)
     raw, middle = train.thinned(), train.smoothed(least=8)
     figure.add_scatter(
         x=raw.steps.tolist(),
@@ -101,7 +103,7 @@ def step_curve(train: Series, valid: Series | None = None) -> go.Figure:
 
 def rate_curve(rate: Series, *, unit: str = "step") -> go.Figure:
     """The learning rate over the steps (or epochs)."""
-    figure, shown = _figure(height=300), rate.thinned()
+    figure, shown = blank(height=300), rate.thinned()
     figure.add_scatter(
         x=shown.steps.tolist(),
         y=shown.values.tolist(),
@@ -124,7 +126,7 @@ def confusion_matrix(labels: Sequence[str], matrix: npt.ArrayLike, totals: Seque
     shares = counts / np.maximum(rows, 1)[:, None]
     names = [escaped(name) for name in labels]
     place, few = list(range(len(labels))), len(labels) <= 12
-    figure = _figure(height=max(340, 130 + len(labels) * (40 if few else 24)))
+    figure = blank(height=max(340, 130 + len(labels) * (40 if few else 24)))
     figure.add_heatmap(
         x=place,
         y=place,
@@ -150,13 +152,13 @@ def confusion_matrix(labels: Sequence[str], matrix: npt.ArrayLike, totals: Seque
             font={"size": 13 if few else 10},
         )
     figure.update_xaxes(
-        title_text="predicted", side="top", tickangle=-35 if few else -90, showgrid=False, **_ticks(labels)
+        title_text="predicted", side="top", tickangle=-35 if few else -90, showgrid=False, **named_ticks(labels)
     )
     downwards = {"range": [len(labels) - 0.5, -0.5]}
-    figure.update_yaxes(title_text="true", showgrid=False, **(_ticks(labels) | downwards))
+    figure.update_yaxes(title_text="true", showgrid=False, **(named_ticks(labels) | downwards))
     if few:  # room for the last of the slanted labels, which Plotly hides where they leave the figure
         figure.update_layout(margin_r=min(6 * max(len(clipped(name)) for name in labels), 100))
-    return _still(figure)
+    return still(figure)
 
 
 def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
@@ -166,7 +168,7 @@ def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """
     names = sorted(scores, key=lambda name: scores[name]["f1"])
     place = list(range(len(names)))
-    figure = _figure(height=90 + _ROW * max(len(names), 4))
+    figure = blank(height=90 + _ROW * max(len(names), 4))
     figure.add_bar(
         x=[scores[name]["f1"] for name in names],
         y=place,
@@ -185,8 +187,8 @@ def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
             hovertemplate="%{x:.3f}",
         )
     figure.update_xaxes(range=[0, 1.02], dtick=0.2)
-    figure.update_yaxes(showgrid=False, **_ticks(names))
-    return _still(figure.update_layout(hovermode="y unified", bargap=0.35))
+    figure.update_yaxes(showgrid=False, **named_ticks(names))
+    return still(figure.update_layout(hovermode="y unified", bargap=0.35))
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> go.Figure:
@@ -196,7 +198,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> go.Figure:
     """
     filled = [one for one in bins if one["count"]]
     spans = [wilson(one["accuracy"] * one["count"], int(one["count"])) for one in filled]
-    figure = _figure(height=340)
+    figure = blank(height=340)
     figure.add_scatter(
         x=[0, 1],
         y=[0, 1],
@@ -224,7 +226,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> go.Figure:
     )
     figure.update_xaxes(title_text="how sure the model is", range=[0, 1.02], tickformat=".0%", dtick=0.2)
     figure.update_yaxes(title_text="how often it is right", range=[0, 1.02], tickformat=".0%", dtick=0.2)
-    return _still(figure)
+    return still(figure)
 
 
 def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]) -> go.Figure:
@@ -234,7 +236,7 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]
     """
     totals = {name: sum(split.get(name, 0) for split in counts.values()) for name in classes}
     names = sorted(classes, key=lambda name: totals[name])
-    figure = _figure(height=100 + _ROW * max(len(names), 4))
+    figure = blank(height=100 + _ROW * max(len(names), 4))
     looks = ((BLUE, ""), (VERMILLION, "/"), (GREEN, "."), (PURPLE, "x"))
     for (split, row), (colour, hatch) in zip(counts.items(), looks, strict=False):
         figure.add_bar(
@@ -246,22 +248,22 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]
             hovertemplate="%{x}",
         )
     figure.update_xaxes(title_text="pictures")
-    figure.update_yaxes(showgrid=False, **_ticks(names))
-    return _still(figure.update_layout(barmode="stack", hovermode="y unified", bargap=0.35))
+    figure.update_yaxes(showgrid=False, **named_ticks(names))
+    return still(figure.update_layout(barmode="stack", hovermode="y unified", bargap=0.35))
 
 
 def size_histogram(bins: Sequence[tuple[str, int]]) -> go.Figure:
     """How many pictures have a shorter side of so many pixels; bins: (range in words, pictures), ascending."""
-    figure = _figure(height=280)
+    figure = blank(height=280)
     figure.add_bar(
         x=list(range(len(bins))),
         y=[count for _, count in bins],
         marker={"color": BLUE, "opacity": 0.8},
         hovertemplate="%{y} pictures<extra></extra>",
     )
-    figure.update_xaxes(title_text="shorter side in pixels", showgrid=False, **_ticks([name for name, _ in bins]))
+    figure.update_xaxes(title_text="shorter side in pixels", showgrid=False, **named_ticks([name for name, _ in bins]))
     figure.update_yaxes(title_text="pictures")
-    return _still(figure.update_layout(bargap=0.08))
+    return still(figure.update_layout(bargap=0.08))
 
 
 def escaped(name: str) -> str:
@@ -269,7 +271,8 @@ def escaped(name: str) -> str:
     return html.escape(name, quote=False)
 
 
-def _figure(*, height: int) -> go.Figure:
+def blank(*, height: int) -> go.Figure:
+    """A figure without a look of its own, `height` pixels high."""
     layout: dict[str, Any] = {
         "template": "none",
         "height": height,
@@ -283,7 +286,8 @@ def _figure(*, height: int) -> go.Figure:
     return go.Figure(layout=layout)
 
 
-def _ticks(names: Sequence[str]) -> dict[str, Any]:
+def named_ticks(names: Sequence[str]) -> dict[str, Any]:
+    """An axis on which each name stands at its place, 0 for the first."""
     return {
         "tickmode": "array",
         "tickvals": list(range(len(names))),
@@ -292,7 +296,7 @@ def _ticks(names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _still(figure: go.Figure) -> go.Figure:
+def still(figure: go.Figure) -> go.Figure:
     """The figure with axes that do not zoom: dragging over it scrolls the page."""
     figure.update_xaxes(fixedrange=True)
     figure.update_yaxes(fixedrange=True)

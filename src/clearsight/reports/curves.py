@@ -1,11 +1,14 @@
-"""The section of learning curves: loss and every score over the epochs, loss and learning rate over the steps."""
+"""The section of learning curves: loss and every score by epoch; loss, gradient and learning rate by step."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from clearsight.reports.charts import learning_curve, rate_curve, step_curve
 from clearsight.reports.facts import RunFacts
+from clearsight.reports.marks import Mark, mark, marks
 from clearsight.reports.panel import Panel
 from clearsight.reports.section import Section
 from clearsight.reports.series import Series, by_name
@@ -13,16 +16,26 @@ from clearsight.reports.table import Table, table
 from clearsight.reports.wording import duration, general, percent, several
 
 _SHARES = ("accuracy", "top5")
+_WIDE = 100  # from this ratio of high to low on, only a logarithmic axis shows both
 _TITLES = {"macro_f1": "Macro F1", "roc_auc": "ROC-AUC", "lr": "Learning rate"}
 
 
 def curves(facts: RunFacts) -> Section | None:
     """Nothing to show before the first step."""
-    panels = (*_by_epoch(facts), *_by_step(facts))
+    shown = marks(facts) if facts.steps else ()
+    by_step = _by_step(facts, shown)
+    panels = (*_by_epoch(facts), *by_step)
     if not panels:
         return None
     epochs = _epoch_table(facts) if facts.epochs else None
-    return Section(key="curves", title="Training", template="curves.html", values={"epochs": epochs}, panels=panels)
+    return Section(
+        key="curves",
+        title="Training",
+        template="curves.html",
+        values={"epochs": epochs, "marks": shown if by_step else ()},
+        panels=panels,
+        tables=(epochs,) if epochs else (),
+    )
 
 
 def _by_epoch(facts: RunFacts) -> list[Panel]:
@@ -49,7 +62,7 @@ def _by_epoch(facts: RunFacts) -> list[Panel]:
     return panels
 
 
-def _by_step(facts: RunFacts) -> list[Panel]:
+def _by_step(facts: RunFacts, shown: Sequence[Mark]) -> list[Panel]:
     found = by_name(facts.steps)
     panels = []
     loss, valid = found.get(("train", "loss")), found.get(("eval", "valid_loss"))
@@ -60,11 +73,14 @@ def _by_step(facts: RunFacts) -> list[Panel]:
                 key="step-loss",
                 title="Loss by step",
                 says=f"Training loss at each of {several(len(loss), 'step')}, with its running median.",
-                figure=step_curve(loss, valid),
+                figure=mark(step_curve(loss, valid), shown),
                 table=_step_table("Loss by step (median of each stretch)", loss),
                 note=broken,
             )
         )
+    gradient = found.get(("train", "grad_norm"))
+    if gradient is not None and len(gradient):
+        panels.append(_gradient(gradient, shown))
     rate, unit = found.get(("train", "lr")), "step"
     if rate is None and facts.epochs:
         rate = Series(
@@ -77,11 +93,27 @@ def _by_step(facts: RunFacts) -> list[Panel]:
                 key="rate",
                 title=f"Learning rate by {unit}",
                 says=f"Learning rate from {general(rate.values[0])} to {general(rate.values[-1])}.",
-                figure=rate_curve(rate, unit=unit),
+                figure=mark(rate_curve(rate, unit=unit), shown if unit == "step" else ()),
                 table=_step_table("Learning rate", rate, unit),
             )
         )
     return panels
+
+
+def _gradient(gradient: Series, shown: Sequence[Mark]) -> Panel:
+    figure = step_curve(gradient)
+    low, high = np.percentile(gradient.values, (1, 99))
+    if low > 0 and high > _WIDE * low:
+        figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+    broken = f"{several(gradient.broken, 'step')} had a gradient that is not a finite number." * bool(gradient.broken)
+    return Panel(
+        key="step-gradient",
+        title="Gradient norm by step",
+        says=f"Norm of the gradient of all trained parameters, median {general(float(np.median(gradient.values)))}.",
+        figure=mark(figure, shown),
+        table=_step_table("Gradient norm by step (median of each stretch)", gradient),
+        note=broken,
+    )
 
 
 def _step_table(caption: str, series: Series, unit: str = "step") -> Table:

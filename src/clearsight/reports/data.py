@@ -11,13 +11,14 @@ from clearsight.reports.section import Section
 from clearsight.reports.wording import count, several
 
 PATHS_LISTED = 50
+SAMPLES_SHOWN = 24
 _EVEN = 1.05  # under this ratio classes count as equally large
 
 
 def data(facts: RunFacts) -> Section | None:
     """None when nothing is known about the data."""
     counts, classes = facts.data.get("counts") or {}, facts.data.get("classes") or ()
-    if not counts and not facts.notices:
+    if not counts and not facts.notices and not facts.samples:
         return None
     return Section(
         key="data",
@@ -26,6 +27,10 @@ def data(facts: RunFacts) -> Section | None:
         values={
             "about": _about(facts),
             "notices": [noticed(notice) for notice in facts.notices],
+            "samples": [
+                {"id": str(one["id"]), "label": str(one["label"]), "thumbnail": str(one.get("thumbnail") or "")}
+                for one in facts.samples[:SAMPLES_SHOWN]
+            ],
         },
         panels=(counts_panel(counts, classes),) if counts and classes else (),
     )

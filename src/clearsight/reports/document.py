@@ -34,9 +34,13 @@ class Document:
             document=self,
             parts=parts,
             style=_asset("style.css"),
-            script=_asset("figures.js") if charts else "",
+            scripts=[_asset(name) for name in self._scripts(charts)],
             plotly=_plotly() if charts else "",
         )
+
+    def _scripts(self, charts: bool) -> list[str]:
+        wanted = [name for section in self.sections for name in section.scripts]
+        return list(dict.fromkeys([*(["figures.js"] if charts else []), *wanted]))
 
 
 @cache

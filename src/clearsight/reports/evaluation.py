@@ -1,4 +1,4 @@
-"""The section of evaluation: scores with intervals, confusion, classes, calibration, and the surest mistakes."""
+"""The section of evaluation: scores with intervals, confusion, classes, calibration, and galleries of answers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from clearsight.reports.wording import UNKNOWN, count, percent, percent_span, sc
 
 CLASSES_DRAWN = 30  # more classes than these are unreadable in a chart; tables hold them all
 MISTAKES_SHOWN = 24
+TYPICAL_SHOWN = 12
 _CLASSES_BESIDE = 8  # a matrix of more classes needs the page's whole width
 _CONFUSIONS_LISTED = 40
 
@@ -27,18 +28,21 @@ def evaluation(facts: RunFacts) -> Section | None:
     """None when nothing was evaluated."""
     if facts.evaluation is None:
         return None
+    scores, classes = _scores(facts.evaluation), _class_table(facts.evaluation)
     return Section(
         key="evaluation",
         title="Evaluation",
         template="evaluation.html",
         values={
             "about": f"On {several(facts.evaluation['n'], 'picture')} of the {facts.split} split.",
-            "scores": _scores(facts.evaluation),
-            "classes": _class_table(facts.evaluation),
-            "mistakes": [_mistake(one) for one in facts.mistakes[:MISTAKES_SHOWN]],
+            "scores": scores,
+            "classes": classes,
+            "mistakes": [_answer(one) for one in facts.mistakes[:MISTAKES_SHOWN]],
             "mistakes_left": max(0, len(facts.mistakes) - MISTAKES_SHOWN),
+            "typical": [_answer(one) for one in facts.typical[:TYPICAL_SHOWN]],
         },
         panels=tuple(_panels(facts, facts.evaluation)),
+        tables=(scores, classes),
     )
 
 
@@ -160,7 +164,7 @@ def _reliability(facts: RunFacts) -> Panel:
     )
 
 
-def _mistake(one: Mapping[str, Any]) -> dict[str, str]:
+def _answer(one: Mapping[str, Any]) -> dict[str, str]:
     return {
         "id": str(one["id"]),
         "true": str(one["true"]),

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 from clearsight.core.errors import BadValue
+from clearsight.core.finding import Finding
+from clearsight.core.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +28,14 @@ class RunFacts:
     reliability: bins {"confidence", "accuracy", "count"}.
     mistakes: {"id", "true", "predicted", "probability", "thumbnail": data-URI}, most confident first.
     notices: {"code", "text", "paths"} about the data; `paths` may be missing.
+    typical: as mistakes, pictures that it got right.  samples: {"id", "label", "thumbnail"} of training pictures as the
+        model sees them, augmented.
+    findings: every verdict of every rule, in the order in which they should be read.
+    rules: {"name", "parameters": {name: value}, "topic": "learning" | "speed"} of every rule that was asked.
+    actions: {"step", "rule", "action", "changed": {field: value}, "outcome"}, what was done about findings.
+    profile: what the machine did.  hotlines: {"where", "share"} of lines of code by their share of the time, in [0, 1].
+    what_if: {"name", "change", "images_per_second_now", "images_per_second_then", "basis"}.
+    tuning: {"chosen": {field: value}, "rows": [{"settings", "images_per_second", "spread", "note"}], "why"}.
     """
 
     name: str
@@ -47,6 +57,15 @@ class RunFacts:
     reliability: Sequence[Mapping[str, Any]] = ()
     mistakes: Sequence[Mapping[str, Any]] = ()
     notices: Sequence[Mapping[str, Any]] = ()
+    typical: Sequence[Mapping[str, Any]] = ()
+    samples: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[Finding] = ()
+    rules: Sequence[Mapping[str, Any]] = ()
+    actions: Sequence[Mapping[str, Any]] = ()
+    profile: Profile | None = None
+    hotlines: Sequence[Mapping[str, Any]] = ()
+    what_if: Sequence[Mapping[str, Any]] = ()
+    tuning: Mapping[str, Any] | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

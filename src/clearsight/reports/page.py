@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from clearsight.reports.curves import curves
 from clearsight.reports.data import data
 from clearsight.reports.document import Document
 from clearsight.reports.evaluation import evaluation
 from clearsight.reports.facts import RunFacts
+from clearsight.reports.findings import findings
 from clearsight.reports.provenance import provenance
+from clearsight.reports.rules import rules
 from clearsight.reports.section import Section
+from clearsight.reports.system import system
 from clearsight.reports.verdict import verdict
 
 # In the order of the page. A section that has nothing to say returns None and is left out.
 SECTIONS: tuple[Callable[[RunFacts], Section | None], ...] = (
     verdict,
+    findings,
     curves,
     evaluation,
     data,
+    system,
+    rules,
     provenance,
 )
 
@@ -28,7 +34,16 @@ def run_page(facts: RunFacts) -> str:
 
     Raises BadValue when the recipe is not a YAML mapping.
     """
-    sections = [section for build in SECTIONS if (section := build(facts)) is not None]
+    return page_of(facts, sections_of(facts))
+
+
+def sections_of(facts: RunFacts) -> list[Section]:
+    """The sections that have something to say, in order; page and figures are both made of them."""
+    return [section for build in SECTIONS if (section := build(facts)) is not None]
+
+
+def page_of(facts: RunFacts, sections: Sequence[Section]) -> str:
+    """The page of one run made of its sections."""
     return Document(
         title=facts.name, kind="Run report", badge=facts.status.replace("_", " "), sections=sections
     ).render()

@@ -12,7 +12,10 @@ from clearsight.reports.table import Table
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """key: unique on the page.  says: one sentence for who cannot see the figure.  wide: takes a row of its own."""
+    """key: unique on the page.  says: one sentence for who cannot see the figure.  wide: takes a row of its own.
+
+    unfolded: the table stands open under the figure, because people come for its numbers.
+    """
 
     key: str
     title: str
@@ -21,6 +24,7 @@ class Panel:
     table: Table
     note: str = ""
     wide: bool = False
+    unfolded: bool = False
 
     @property
     def height(self) -> int:

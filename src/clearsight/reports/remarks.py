@@ -29,8 +29,9 @@ class Remarks:
 
 
 def remarks(facts: RunFacts) -> Remarks:
-    """Every check on one run."""
-    answers = [(name, check(facts)) for name, check in CHECKS]
+    """Every check on one run, but for what a rule has already found on it."""
+    found = {finding.rule for finding in facts.findings if finding.found}
+    answers = [(name, check(facts)) for name, check in CHECKS if not found & _SAID_BY.get(name, set())]
     return Remarks(tuple(text for _, text in answers if text), tuple(name for name, text in answers if text == ""))
 
 
@@ -117,3 +118,9 @@ CHECKS: tuple[tuple[str, Callable[[RunFacts], str | None]], ...] = (
     ("pairs of classes often confused", _confused_pair),
     ("calibration", _badly_calibrated),
 )
+_SAID_BY = {
+    "better than guessing": {"HeadNotLearning"},
+    "leaks between splits": {"DataLeak"},
+    "overfitting": {"Overfit", "Overtraining"},
+    "pairs of classes often confused": {"Confusion"},
+}

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+import numpy as np
+
+from clearsight.core.finding import Finding, Verdict, flags
 from clearsight.core.interval import wilson
 from clearsight.reports.facts import RunFacts
+from clearsight.reports.findings import sentence
 from clearsight.reports.interval import accuracy_interval
-from clearsight.reports.remarks import remarks
+from clearsight.reports.remarks import Remarks, remarks
+from clearsight.reports.root_causes import pressing, root_causes, verdicts
 from clearsight.reports.section import Section
+from clearsight.reports.step_times import StepPhases
 from clearsight.reports.wording import duration, percent, percent_span, score, several
 
 _ENDS = {
@@ -21,25 +27,39 @@ _ENDS = {
 }
 
 
+# A loop of somebody's own has no recipe and no epochs to speak of.
+_FOREIGN_ENDS = {
+    "running": "is still running",
+    "completed": "ran to its end",
+    "stopped_early": "stopped early",
+    "interrupted": "was interrupted",
+}
+_LOST = ("failed", "diverged")
+
+
 def verdict(facts: RunFacts) -> Section:
-    """What was trained on what, how good it is, what stands out first; then the rest that stands out."""
-    noticed = remarks(facts)
-    first = noticed.found[0] if noticed.found else _nothing(noticed.clear)
+    """What was trained on what, how good it is, what is wrong and what to do first; then the rest that stands out."""
+    noticed, root = remarks(facts), pressing(facts.findings, _about_speed(facts))
+    rest = noticed.found if root is not None else noticed.found[1:]
     return Section(
         key="verdict",
         title="Verdict",
         template="verdict.html",
         values={
-            "sentences": (trained(facts), good(facts), first),
-            "more": noticed.found[1:],
+            "sentences": (trained(facts), good(facts), wrong(facts, root, noticed)),
+            "fix": flags(root.fix) if root is not None else "",
+            "more": (*_other_causes(facts, root), *rest),
             "figures": _figures(facts),
         },
+        scripts=("copy.js",) if root is not None and root.fix else (),
     )
 
 
 def trained(facts: RunFacts) -> str:
     """What was trained on what, and how it ended."""
     settings, data = facts.settings, facts.data
+    if _foreign(facts):
+        return _ran(facts)
     asked = facts.epochs[-1]["epochs"] if facts.epochs else settings.get("epochs", 0)
     how = _ENDS.get(facts.status, f"ended as {facts.status} after {{done}}")
     done = several(len(facts.epochs), "epoch")
@@ -53,6 +73,10 @@ def trained(facts: RunFacts) -> str:
     return f"{sentence}."
 
 
+def _about_speed(facts: RunFacts) -> set[str]:
+    return {rule["name"] for rule in facts.rules if rule.get("topic") == "speed"}
+
+
 def good(facts: RunFacts) -> str:
     """How good it is, with its interval; says so when only the validation split can tell, or nothing can."""
     if facts.evaluation is not None:
@@ -63,6 +87,8 @@ def good(facts: RunFacts) -> str:
             f"Of {pictures} it gets {percent(found['accuracy'])} right (95% interval {span}), "
             f"macro F1 {score(found['macro_f1'])}."
         )
+    if _foreign(facts):
+        return _fast(facts)
     best, seen = facts.best, facts.pictures("valid")
     if best is None or "accuracy" not in best["valid"] or not seen:
         return "It has not been evaluated."
@@ -83,10 +109,54 @@ def _start(settings: dict[str, object]) -> str:
     return f" ({start}{held})"
 
 
-def _nothing(clear: tuple[str, ...]) -> str:
-    if not clear:
+def wrong(facts: RunFacts, root: Finding | None, noticed: Remarks) -> str:
+    """What to act on first: a rule's finding, else a remark; of a lost run without either, that nobody knows why."""
+    if root is not None:
+        advice = "" if root.fix else f" {sentence(root.advice)}".rstrip()
+        return f"What to look at first is {root.rule}: {root.cause.rstrip('.')}.{advice}"
+    if noticed.found:
+        return noticed.found[0]
+    if facts.status in _LOST:
+        return "No rule found out why; log.txt of the run has its last words."
+    return _nothing(facts, noticed.clear)
+
+
+def _nothing(facts: RunFacts, clear: tuple[str, ...]) -> str:
+    rules = sum(verdict is Verdict.CLEAR for verdict in verdicts(facts.findings).values())
+    looked = [*clear, *([several(rules, "rule")] if rules else [])]
+    if not looked:
         return "There is not enough yet to say what stands out."
-    return f"Nothing stands out; looked at: {', '.join(clear)}."
+    return f"Nothing stands out; looked at: {', '.join(looked)}."
+
+
+def _other_causes(facts: RunFacts, root: Finding | None) -> list[str]:
+    """The roots of the other causes by name, as one sentence; the section of findings tells them."""
+    names = dict.fromkeys(cause.root.rule for cause in root_causes(facts.findings) if cause.root is not root)
+    return [f"Found as well: {', '.join(names)}."] if names else []
+
+
+def _foreign(facts: RunFacts) -> bool:
+    return bool(facts.profile) and not facts.epochs and not facts.recipe and not facts.data
+
+
+def _ran(facts: RunFacts) -> str:
+    steps = facts.profile.steps() if facts.profile is not None else None
+    told = f"{facts.name} {_FOREIGN_ENDS.get(facts.status, facts.status.replace('_', ' '))}"
+    told += f" ({facts.reason.rstrip('.')})" if facts.reason and facts.status != "completed" else ""
+    told += f" after {duration(facts.seconds)}" if facts.seconds else ""
+    if steps is not None and len(steps):
+        told += f", with {several(len(steps), 'timed training step')}"
+    return f"{told}."
+
+
+def _fast(facts: RunFacts) -> str:
+    timed = StepPhases.of(facts.profile) if facts.profile is not None else None
+    if timed is None or not len(timed.steps):
+        return "How good its model is, nobody told."
+    told = f"A step takes {1000 * float(np.median(timed.steps.seconds)):,.0f} ms (median)"
+    told += f", which makes {timed.rate:,.0f} pictures per second" if timed.rate else ""
+    told += f"; {percent(timed.waiting)} of it is waiting for data" if timed.waiting is not None else ""
+    return f"{told}."
 
 
 def _figures(facts: RunFacts) -> list[tuple[str, str, str]]:
@@ -106,4 +176,7 @@ def _figures(facts: RunFacts) -> list[tuple[str, str, str]]:
     if facts.seconds:
         rate = f"{facts.images_per_second:,.0f} pictures/s" if facts.images_per_second else "in all"
         shown.append(("training time", duration(facts.seconds), rate))
+    waiting = StepPhases.of(facts.profile).waiting if facts.profile else None
+    if waiting is not None:
+        shown.append(("waiting for data", percent(waiting), "of the training steps' time"))
     return shown

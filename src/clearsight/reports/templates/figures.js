@@ -20,8 +20,9 @@
       layout[axis] = { ...layout[axis], gridcolor: ink("--line"), linecolor: ink("--line"), tickcolor: ink("--line") };
     }
     for (const note of layout.annotations ?? []) {
-      const colour = { "on-colour": ink("--on-accent"), "on-paper": ink("--ink") }[note.name] ?? ink("--muted");
+      const colour = { "on-colour": ink("--on-accent"), "on-paper": ink("--ink"), mark: ink("--ink") }[note.name] ?? ink("--muted");
       note.font = { ...note.font, color: colour };
+      if (note.name === "mark") Object.assign(note, { bgcolor: ink("--paper"), bordercolor: ink("--muted") });
     }
     return figure;
   };

@@ -1,0 +1,29 @@
+"""Run folders with a hand-written profile and with what the rules say of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clearsight.core.profile import Profile
+from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine, write_trace
+from clearsight.core.rule import Rule
+from clearsight.debugger.judge import judge
+from clearsight.debugger.report import write_findings
+from clearsight.profiler.rules import PROFILER_RULES
+from clearsight.testing.profiles import profiled
+from clearsight_sagemaker.measured import RULES
+
+
+def run_folder(path: Path, measured: Profile, *rules: Rule) -> Path:
+    """A run folder of a watched script. rules: in the place of the default ones of their name."""
+    folder = path / "profile"
+    folder.mkdir(parents=True)
+    write_machine(folder, measured.machine)
+    gauges_file(folder).write_text("".join(gauge_line(look) for look in measured.looks), encoding="utf-8")
+    lines = [span_line(one) for one in (*measured.stretches, *measured.timed)]
+    spans_file(folder).write_text("".join(lines), encoding="utf-8")
+    if measured.trace:
+        write_trace(folder, measured.trace)
+    asked = {name: PROFILER_RULES.load(name)() for name in RULES} | {rule.name: rule for rule in rules}
+    write_findings(path / "findings.jsonl", judge([*asked.values()], profiled(measured)))
+    return path

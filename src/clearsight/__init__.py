@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from clearsight.workflow.load import load as load
     from clearsight.workflow.open_run import open_run as open_run
     from clearsight.workflow.predict import predict as predict
+    from clearsight.workflow.profile import profile as profile
 
 _PUBLIC = {
     "Bundle": "clearsight.core.bundle:Bundle",
@@ -42,6 +43,7 @@ _PUBLIC = {
     "load": "clearsight.workflow.load:load",
     "open_run": "clearsight.workflow.open_run:open_run",
     "predict": "clearsight.workflow.predict:predict",
+    "profile": "clearsight.workflow.profile:profile",
     "train": "clearsight.workflow.fit:fit",
 }
 

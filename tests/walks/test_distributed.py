@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from clearsight.core.run import Run, RunStatus
+from clearsight.workflow.open_run import open_run
 from tests.walks.commands import run
 
 SETTINGS = (
@@ -75,3 +76,10 @@ def test_two_processes_must_be_told_the_folder(digits: Path) -> None:
     done = torchrun("train", digits, *SETTINGS)
     assert done.returncode != 0
     assert "Pass --out" in done.stderr
+
+
+def test_each_process_measures_itself(frozen: tuple[Path, Path]) -> None:
+    profile = open_run(frozen[1]).profile()
+    assert profile.ranks() == (0, 1)
+    assert profile.steps(0).steps.tolist() == profile.steps(1).steps.tolist()
+    assert "tree.cpu" in profile.gauges(1)

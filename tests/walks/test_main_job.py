@@ -43,7 +43,8 @@ def test_the_run_folder_holds_what_it_promises(trained: tuple[Path, dict[str, An
     saved = {name for name in names if name.startswith("tensors/")}
     assert {"tensors/facts.json", "tensors/index.jsonl", "tensors/000-000001.safetensors"} <= saved
     assert names - saved == {
-        *("run.json", "recipe.yaml", "log.txt", "metrics.jsonl", "findings.jsonl", "report.html"),
+        *("run.json", "recipe.yaml", "log.txt", "metrics.jsonl", "findings.jsonl", "report.html", "report.json"),
+        *("profile/machine.json", "profile/gauges.jsonl", "profile/spans.jsonl"),
         *("checkpoints/newest.safetensors", "checkpoints/best.safetensors"),
         *("model/bundle.json", "model/model.safetensors", "model/model.onnx", "model/code/inference.py"),
         *("evaluation/predictions.csv", "evaluation/metrics.json"),

@@ -51,10 +51,11 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
 
 def spelled_out(words: Sequence[str]) -> list[str]:
     """The words of a command with `--repair` as `--repair 3`, where no number follows."""
+    own = list(words).index("--") if "--" in words else len(words)  # what comes after it is somebody else's
     told: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=False):
+    for word, following in zip(words[:own], [*words[1:own], ""], strict=False):
         told += [word, _BARE[word]] if word in _BARE and not following.isdigit() else [word]
-    return told
+    return [*told, *words[own:]]
 
 
 def _invoke(app: object, program: str, words: list[str]) -> int:
@@ -82,6 +83,9 @@ def fail(sentence: str, code: int) -> int:
 def _quiet_libraries() -> None:
     # Spinning OpenMP threads cost a factor of ten when anything else runs on the cores; read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # The tracer tells stderr of GPUs that are not there.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for noisy in ("torch.onnx", "onnxscript", "httpx", "timm"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -161,14 +161,16 @@ class Hook:
 
     def _judge(self, store: FileStore, status: str) -> None:
         from clearsight.debugger.judge import judge
-        from clearsight.debugger.report import lines, write_findings
+        from clearsight.debugger.report import lines, read_findings, write_findings
 
         self.tape.ended = True
         store.write_facts(self.tape.facts)
         store.finish(status)
         if store.rank == 0:
             self.findings = judge(self.rules, self.tape)
-            write_findings(self.out / "findings.jsonl", self.findings)
+            own = {rule.name for rule in self.rules}  # the profiler's findings may lie there already
+            kept = [finding for finding in read_findings(self.out / "findings.jsonl") if finding.rule not in own]
+            write_findings(self.out / "findings.jsonl", [*self.findings, *kept])
             self._say(*lines(self.findings))
 
     # What the loop may tell

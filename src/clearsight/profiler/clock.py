@@ -66,7 +66,7 @@ class StepClock:
         self.annotate: Callable[[str], AbstractContextManager[object]] | None = None  # shows phases in a trace
         self._file = None if path is None else LineFile(path)
         self._rank, self._keep, self._done = rank, keep, done
-        self._lines: list[str] = []
+        self._lines: list[StepTimes | Span] = []  # put into words together: one by one costs several times as much
         self._lost: set[str] = set()  # what is measured no more
         self._phases: dict[str, _Phase] = {}
         # The step under way: its open phases, outermost first, and since when the innermost runs.
@@ -268,13 +268,13 @@ class StepClock:
         self._attempt("file", self._line, what, time.perf_counter() if now is None else now)
 
     def _line(self, what: StepTimes | Span, now: float) -> None:
-        self._lines.append(span_line(what))
+        self._lines.append(what)
         if now - self._written >= _WRITE_EVERY or len(self._lines) >= _WRITE_LINES:
             self._write(now)
 
     def _write(self, now: float) -> None:
         if self._file is not None and self._lines:
-            lines, self._lines, self._written = "".join(self._lines), [], now
+            lines, self._lines, self._written = "".join(map(span_line, self._lines)), [], now
             self._file.write(lines)
 
     def _attempt(self, what: str, work: Callable[..., _T], *args: object) -> _T | None:

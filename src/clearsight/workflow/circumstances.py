@@ -14,13 +14,17 @@ from clearsight.workflow.places import Places
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What is not part of a recipe: who watches, where caches lie, which process of how many this is, who asked."""
+    """What is not part of a recipe: who watches, where caches lie, which process of how many this is, who asked.
+
+    visible: the GPUs that this process may use, as CUDA_VISIBLE_DEVICES says them; None for all.
+    """
 
     observers: Sequence[Observer] = ()
     places: Places | None = None
     world: World = World()  # noqa: RUF009 - a frozen value
     progress: Progress = quiet
     command: Sequence[str] = ()
+    visible: Sequence[str] | None = None
     began: float = field(default_factory=time.monotonic)
 
     @property

@@ -86,4 +86,5 @@ class Course:
             precision=setting.placement.precision,
             class_weights=weights,
             watcher=self.watch or Unwatched(),
+            stopwatch=setting.stopwatch,
         )

@@ -12,6 +12,7 @@ from clearsight.core.tensors import Mode
 from clearsight.debugger.judge import judge
 from clearsight.debugger.rulebook import chosen
 from clearsight.debugger.trial import Trial
+from clearsight.workflow.rulebook import BOOK
 
 _TOLD = (
     *("rule", "verdict", "severity", "value", "threshold", "unit", "steps", "epoch", "subject", "cause", "fix"),
@@ -45,8 +46,11 @@ def debug(path: str | Path, *, rules: str = "default", rule: Sequence[str] = ())
     rules: default | all | none | names, separated by commas.  rule: rules with parameters, or files with one's own.
     Raises NotFound when there is no run, BadChoice for a rule that there is not.
     """
-    asked, trial = chosen(rules, rule), Trial(Path(path))
-    return Diagnosis(findings=judge(asked, trial.tape()), points=trial.points())
+    asked, trial = chosen(rules, rule, BOOK), Trial(Path(path))
+    tape = trial.tape()
+    if rules == "default" and not tape.profile:  # nobody measured, so nobody wanted to know
+        asked = [one for one in asked if one.topic == "learning" or any(text.startswith(one.name) for text in rule)]
+    return Diagnosis(findings=judge(asked, tape), points=trial.points())
 
 
 def _finite(value: Any) -> Any:

@@ -29,8 +29,7 @@ def conclude(run: Run, setting: Setting, phase: Phase, outcome: Outcome, began: 
     if setting.world.leads:
         run.seconds += time.monotonic() - began
         run.finish(outcome.status, outcome.reason)
-        if run.has_bundle:
-            write_report(run, setting.data)
+        write_report(run, setting.data, setting.network.preprocess)
     setting.world.wait()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from clearsight.workflow.places import Places
 from clearsight.workflow.session import open_predictor
 
 _MISTAKES = 50
+_TYPICAL = 12
 _BATCH = 32
 
 
@@ -88,6 +90,23 @@ class Evaluation:
         predicted = served.argmax(axis=1)
         wrong = np.flatnonzero(predicted != self.labels)
         order = wrong[np.argsort(-served[wrong, predicted[wrong]], kind="stable")][:most]
+        return self._answers(order, served)
+
+    def typical(self, most: int = _TYPICAL) -> list[dict[str, Any]]:
+        """Right answers of middling confidence for their class, class by class in turn; as in `mistakes`."""
+        served = self.probabilities
+        right = np.flatnonzero(served.argmax(axis=1) == self.labels)
+        queues = []
+        for label in np.unique(self.labels[right]):
+            own = right[self.labels[right] == label]
+            sure = served[own, label]
+            queues.append(own[np.argsort(np.abs(sure - np.median(sure)), kind="stable")])
+        turns = range(max(map(len, queues), default=0))
+        order = [int(queue[turn]) for turn in turns for queue in queues if turn < len(queue)]
+        return self._answers(order[:most], served)
+
+    def _answers(self, order: Iterable[int], served: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+        predicted = served.argmax(axis=1)
         return [
             {
                 "path": self.ids[i],
@@ -112,7 +131,8 @@ class Evaluation:
             shares = (f"{p:.6g}" for p in row)
             rows.writerow([name, self.classes[label], self.classes[best], f"{row[best]:.6g}", *shares])
         write_text(folder / "predictions.csv", text.getvalue())
-        write_json(folder / "metrics.json", {**self.to_json(), "reliability": self.reliability()})
+        more = {"reliability": self.reliability(), "typical": self.typical()}
+        write_json(folder / "metrics.json", {**self.to_json(), **more})
 
 
 def evaluate(

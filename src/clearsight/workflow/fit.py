@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue, NotResumable
+from clearsight.core.files import write_json
 from clearsight.core.machine import versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
+from clearsight.workflow.auto_tune import tuned
 from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.network import weights_path
 from clearsight.workflow.repair import repair
@@ -32,22 +36,38 @@ def fit(
     around = around or Circumstances()
     base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
     chosen = base.replace(**settings) if settings else base
+    unsaid = _unsaid(base, settings)
     chosen = chosen.replace(weights=weights_path(chosen.model.weights))
     path, source = Path(out), Path(data).expanduser().resolve()
     Run.check_free(path)
     attempts = chosen.debug.repair or int(any(action.verb == "retry" for action in actions(chosen.debug)))
+    if chosen.profile.auto_tune and around.world.size > 1:
+        raise BadValue("--auto-tune", "it works in one process only", fix="Start it without torchrun.")
     if attempts and around.world.size > 1:
         raise BadValue("--repair", "it works in one process only", fix="Start it without torchrun.")
-    run = _fit(source, path, chosen, around)
+    run = _fit(source, path, chosen, around, unsaid)
     if not attempts:
         return run
-    return repair(run, lambda mended: _fit(source, path, mended, around), most=attempts, monitor=chosen.train.monitor)
+    return repair(run, partial(_again, source, path, around), most=attempts, monitor=chosen.train.monitor)
 
 
-def _fit(source: Path, path: Path, chosen: Recipe, around: Circumstances) -> Run:
-    """One training, from nothing to its end."""
+def _again(source: Path, path: Path, around: Circumstances, mended: Recipe) -> Run:
+    return _fit(source, path, mended, around, ())
+
+
+def _unsaid(base: Recipe, settings: Mapping[str, Any]) -> frozenset[str]:
+    """Fields that nobody decided: not among the settings, and in the recipe as they are by default."""
+    usual = Recipe().flat()
+    return frozenset(name for name, value in base.flat().items() if name not in settings and value == usual[name])
+
+
+def _fit(source: Path, path: Path, chosen: Recipe, around: Circumstances, unsaid: Collection[str]) -> Run:
+    """One training, from nothing to its end. unsaid: fields that tuning may decide."""
     with process(chosen, around.world) as placement:
         setting = prepare(source, chosen, placement, around)
+        tuning = None
+        if chosen.profile.auto_tune:
+            setting, tuning = tuned(setting, unsaid)
         if around.world.leads:
             Run.begin(
                 path,
@@ -57,6 +77,8 @@ def _fit(source: Path, path: Path, chosen: Recipe, around: Circumstances) -> Run
                 hardware=hardware_facts(placement),
                 command=list(around.command),
             )
+        if tuning is not None:
+            write_json(path / "auto_tune.json", tuning.to_json())
         around.world.wait()
         return carry_out(Run.open(path), setting, around)
 

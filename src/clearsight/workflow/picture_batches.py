@@ -14,9 +14,12 @@ from clearsight.workflow.setting import Setting
 
 def pictures(setting: Setting, dataset: Dataset, mode: str) -> Batches:
     """Batches of pictures, augmented and shuffled for training, in order for evaluation."""
+    training = mode == "train"  # what validation costs is told as a whole
     shift = scale_shift(setting.network.preprocess)
-    loader = Loader(dataset, setting.network.preprocess, load_plan(setting, mode))
-    return Pictures(loader, shift, setting.placement.device, setting.placement.memory_format)
+    times = setting.load_times if training else None
+    loader = Loader(dataset, setting.network.preprocess, load_plan(setting, mode), times)
+    watch = setting.stopwatch if training else None
+    return Pictures(loader, shift, setting.placement.device, setting.placement.memory_format, watch)
 
 
 def load_plan(setting: Setting, mode: str) -> LoadPlan:
@@ -33,11 +36,11 @@ def load_plan(setting: Setting, mode: str) -> LoadPlan:
         max_pixels=how.data.max_pixels,
         rank=setting.world.rank,
         world=setting.world.size,
-        memory_bytes=_memory_for_pixels(setting.world),
+        memory_bytes=memory_for_pixels(setting.world) if how.data.keep_pixels else 0,
     )
 
 
-def _memory_for_pixels(world: World) -> int:
+def memory_for_pixels(world: World) -> int:
     """A quarter of the memory that is free now, over the processes of this job."""
     import psutil
 

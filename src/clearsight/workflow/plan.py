@@ -11,12 +11,13 @@ from clearsight.training.job import Phase
 from clearsight.workflow.estimate import estimate
 from clearsight.workflow.feature_batches import uncacheable
 from clearsight.workflow.opening import workers
+from clearsight.workflow.profiling import measured_line
 from clearsight.workflow.setting import Setting
 from clearsight.workflow.watching import planned_steps, saving
 
 
-def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:
-    """The plan of a run whose phases are built."""
+def make_plan(setting: Setting, phases: Sequence[Phase], notes: Sequence[str] = ()) -> Plan:
+    """The plan of a run whose phases are built. notes: told beside those of the data."""
     how, data, network = setting.recipe, setting.data, setting.network
     counts = np.bincount(setting.train.labels(), minlength=len(data.classes))
     present = counts[counts > 0]
@@ -41,7 +42,8 @@ def make_plan(setting: Setting, phases: Sequence[Phase]) -> Plan:
         lr=how.optim.peak,
         seconds=seconds,
         cached=", ".join(phase.name for phase in phases if phase.cached),
-        notes=tuple(_notes(setting)),
+        notes=(*_notes(setting), *notes),
+        measured=measured_line(setting),
         saved=() if (kept := saving(setting, phases)) is None else tuple(kept.lines),
     )
 

@@ -17,6 +17,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
 from clearsight.debugger.judge import roots
 from clearsight.debugger.report import read_findings
+from clearsight.profiler.rules import PROFILER_RULES
 
 _SHELF = "attempts"
 
@@ -67,9 +68,13 @@ def repair(first: Run, again: Again, *, most: int, monitor: str) -> Run:
 
 
 def _mendable(run: Run, tried: list[dict[str, Any]]) -> Finding | None:
-    """The most pressing root finding whose fix a recipe can make and that was not made before."""
+    """The most pressing root finding whose fix a recipe can make and that was not made before.
+
+    What only costs time is no reason to train again.
+    """
+    slow = PROFILER_RULES.names()
     for finding in roots(read_findings(run.path / "findings.jsonl")):
-        if finding.severity is Severity.INFO or not finding.fix or dict(finding.fix) in tried:
+        if finding.rule in slow or finding.severity is Severity.INFO or not finding.fix or dict(finding.fix) in tried:
             continue
         try:
             changed = run.recipe.replace(**finding.fix)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from clearsight.core.dataset import Dataset, Split
 from clearsight.core.errors import BadData, BadValue, DiskFull
 from clearsight.core.machine import hardware
+from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
 from clearsight.data.duplicates import exact, leaks
@@ -22,6 +24,7 @@ from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
 from clearsight.training.stop import Stop
 from clearsight.training.world import World, joined
+from clearsight.workflow.auto_tune import tuning_notes
 from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.course import Course
 from clearsight.workflow.defaults import settled
@@ -31,8 +34,10 @@ from clearsight.workflow.network import build_network, overridden
 from clearsight.workflow.opening import listed, quiet, scanned
 from clearsight.workflow.phases import build_phases
 from clearsight.workflow.plan import make_plan
+from clearsight.workflow.profiling import build_recording
+from clearsight.workflow.report import write_report
 from clearsight.workflow.setting import Setting
-from clearsight.workflow.watching import build_watch, check_debugging, close
+from clearsight.workflow.watching import build_watch, check_debugging, close, facts_of
 
 
 @contextmanager
@@ -107,29 +112,36 @@ def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
     onlookers = [LogWriter(run.path / "log.txt"), *around.observers] if setting.world.leads else []
     announcer = Announcer(onlookers)
     try:
-        phases = build_phases(setting)
-        watch = build_watch(run, setting, phases, announcer, stop, checkpoints)
-        announcer.plan(make_plan(setting, phases))
-        with stop.listening():
-            course = Course(run, setting, phases, checkpoints, stop, onlookers, watch)
-            outcome = course.train()
-        if watch is not None:
-            close(watch, run)
+        recording = build_recording(run, setting, around, checkpoints)
+        with recording or nullcontext():
+            if recording is not None:
+                setting = replace(setting, stopwatch=recording)
+            phases = build_phases(setting)
+            profile = recording.profile if recording is not None else Profile
+            watch = build_watch(run, setting, phases, announcer, stop, checkpoints, profile)
+            announcer.plan(make_plan(setting, phases, tuning_notes(run.path)))
+            with stop.listening():
+                course = Course(run, setting, phases, checkpoints, stop, onlookers, watch)
+                outcome = course.train()
+        if setting.world.leads:
+            close(watch, run, facts_of(setting, phases))
         conclude(run, course.setting, phases[-1], outcome, around.began)
     except BaseException as error:
         if setting.world.leads:
-            _note_failure(run, error)
+            _note_failure(run, error, setting)
         announcer.end(run.status, run.reason)
         raise
     announcer.end(run.status, run.reason)
     return run
 
 
-def _note_failure(run: Run, error: BaseException) -> None:
+def _note_failure(run: Run, error: BaseException, setting: Setting) -> None:
     run.status = RunStatus.INTERRUPTED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
     run.reason = str(error) or type(error).__name__
     with suppress(DiskFull):  # the error on its way says so already
         run.save()
+        if isinstance(error, Exception):
+            write_report(run, setting.data, setting.network.preprocess)
 
 
 def data_facts(source: Path, setting: Setting) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from functools import cached_property
 from clearsight.core.dataset import Dataset
 from clearsight.core.preprocess import PRESETS, Augment, Preprocess
 from clearsight.core.recipe import Recipe
+from clearsight.data.times import LoadTimes
 from clearsight.models.network import Network
 from clearsight.training.device import Placement
+from clearsight.training.stopwatch import Stopwatch, Untimed
 from clearsight.training.world import World
 from clearsight.workflow.opening import Progress
 from clearsight.workflow.places import Places
@@ -29,6 +31,8 @@ class Setting:
     progress: Progress
     own_preprocess: Preprocess  # that of the weights, before the recipe's own settings
     small: int = 0  # training pictures whose shorter side is below the network's input
+    stopwatch: Stopwatch = field(default_factory=Untimed)
+    load_times: LoadTimes = field(default_factory=LoadTimes)  # of the training pictures
     duplicates: Mapping[str, int] = field(default_factory=dict)  # split: its pictures that are in an earlier one too
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ import numpy as np
 
 from clearsight.core.facts import Facts
 from clearsight.core.files import write_json
+from clearsight.core.profile import Profile
+from clearsight.core.profile_folder import read_profile
 from clearsight.core.recipe import DebugSection, Recipe
 from clearsight.core.run import Run
 from clearsight.core.tensors import Record
 from clearsight.debugger.actions import Action
 from clearsight.debugger.actions import parse as parse_action
+from clearsight.debugger.judge import judge
 from clearsight.debugger.probe import Probe
 from clearsight.debugger.recorder import Recorder
 from clearsight.debugger.report import write_findings
@@ -29,20 +32,21 @@ from clearsight.training.announcer import Announcer
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Phase
 from clearsight.training.stop import Stop
+from clearsight.workflow.rulebook import BOOK, about, rules_of
 from clearsight.workflow.setting import Setting
 
 
 def check_debugging(how: DebugSection) -> None:
     """Raise what is wrong with the debugger's settings, before anything is begun."""
-    chosen(how.rules, how.rule)
+    chosen(how.rules, how.rule, BOOK)
     parse_save(how.save)
     for text in how.on_finding:
-        parse_action(text)
+        parse_action(text, BOOK)
 
 
 def actions(how: DebugSection) -> list[Action]:
     """What the recipe wants done about findings. With repairs left, a run that is lost need not be finished."""
-    told = [parse_action(text) for text in how.on_finding]
+    told = [parse_action(text, BOOK) for text in how.on_finding]
     return [*told, Action("retry", selector="severe")] if how.repair else told
 
 
@@ -56,14 +60,23 @@ def saving(setting: Setting, phases: Sequence[Phase]) -> Saving | None:
     how = setting.recipe.debug
     if how.debug == "off":
         return None
-    rules = chosen(how.rules, how.rule)
+    rules = about("learning", rules_of(setting.recipe))
     return plan_saving(how.debug, planned_steps(setting, phases), how.save_every, rules, parse_save(how.save))
 
 
 def build_watch(
-    run: Run, setting: Setting, phases: Sequence[Phase], announcer: Announcer, stop: Stop, checkpoints: Checkpoints
+    run: Run,
+    setting: Setting,
+    phases: Sequence[Phase],
+    announcer: Announcer,
+    stop: Stop,
+    checkpoints: Checkpoints,
+    profile: Callable[[], Profile],
 ) -> Watch | None:
-    """The debugger of a run, taken up where its newest checkpoint is; None where it is off or another rank leads."""
+    """The debugger of a run, taken up where its newest checkpoint is; None where it is off or another rank leads.
+
+    profile: what the machine did so far.
+    """
     plan = saving(setting, phases)
     if plan is None or not setting.world.leads:
         return None
@@ -87,7 +100,7 @@ def build_watch(
         watch.fail(error)
 
     watch = Watch(
-        rules=chosen(how.rules, how.rule),
+        rules=rules_of(setting.recipe),
         actions=actions(how),
         tape=tape,
         probe=Probe(plan.schedules, plan.depth, plan.keep, keep, planned_steps=facts.steps, failed=failed),
@@ -99,6 +112,7 @@ def build_watch(
         epochs=setting.recipe.train.passes,
         rewind=rewind,
         notice={"run": str(run.path)},
+        profile=profile,
     )
     return watch
 
@@ -132,8 +146,18 @@ def facts_of(setting: Setting, phases: Sequence[Phase]) -> Facts:
     )
 
 
-def close(watch: Watch, run: Run) -> None:
-    """The rules' last word on a run that is over, and everything that was done about what they said, on disk."""
+def close(watch: Watch | None, run: Run, facts: Facts) -> None:
+    """The rules' last word on a run that is over, and everything that was done about what they said, on disk.
+
+    Without a debugger the rules about speed speak, as far as there is a profile.
+    """
+    profile = read_profile(run.path / "profile")
+    if watch is None:
+        rules = rules_of(run.recipe)
+        if rules:
+            write_findings(run.path / "findings.jsonl", judge(rules, Tape(facts, ended=True, profile=profile)))
+        return
+    watch.profile = lambda: profile  # as it lies on disk: who asks later is told the same
     write_findings(run.path / "findings.jsonl", watch.conclude())
     if watch.deeds:
         write_json(run.path / "actions.json", [asdict(deed) for deed in watch.deeds])

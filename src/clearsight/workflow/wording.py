@@ -29,6 +29,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"work     {plan.epochs} epochs, {plan.steps:,} steps of {plan.batch_size}, learning rate {plan.lr:g}{about}",
         *(f"note     {note}" for note in plan.notes),
         *(f"debug    {line}" for line in plan.saved),
+        *([f"profile  {plan.measured}"] if plan.measured else []),
     ]
 
 

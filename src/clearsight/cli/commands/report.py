@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clearsight.cli.options import AsJson
+from clearsight.cli.page_format import Browser, Format, PageFormat
+from clearsight.cli.terminal import Terminal
 
-def report(run: Annotated[Path, typer.Argument(help="run folder", show_default=False)]) -> int:
-    """Write report.html of a run again: one self-contained page, readable offline."""
+EPILOG = """Examples:
+
+  clearsight report runs/first
+
+  clearsight report runs/first --format pdf --out first.pdf
+"""
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="run folder", show_default=False)],
+    page_format: Format = PageFormat.HTML,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="where the page goes \\[default: into the run folder]")
+    ] = None,
+    browser: Browser = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write the report of a run again: one self-contained page, readable offline, and its numbers as report.json."""
     from clearsight.core.run import Run
+    from clearsight.workflow.pdf import find_browser, print_pdf
     from clearsight.workflow.report import rewrite_report
 
-    print(rewrite_report(Run.open(run)))
+    terminal = Terminal(as_json=as_json)
+    if page_format is PageFormat.PDF:
+        find_browser(browser)  # before the work, not after it
+    written = page = rewrite_report(Run.open(run))
+    if page_format is PageFormat.PDF:
+        written = print_pdf(page, out or page.with_suffix(".pdf"), browser=browser)
+    elif out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        written = Path(shutil.copyfile(page, out))
+    numbers = page.with_suffix(".json")
+    if as_json:
+        terminal.result({"format": page_format.value, "page": str(written), "figures": str(numbers)})
+    else:
+        terminal.say(str(written))  # alone on standard output, for scripts
+        print(f"numbers  {numbers}", file=sys.stderr)
     return 0
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog="Example:\n\n  clearsight report runs/first")(report)
+app.command(epilog=EPILOG)(report)

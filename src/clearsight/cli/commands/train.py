@@ -56,6 +56,7 @@ def train(
             world=_world(),
             progress=terminal.progress,
             command=["clearsight", *sys.argv[1:]],
+            visible=_visible(os.environ.get("CUDA_VISIBLE_DEVICES")),
         )
         if resume is not None:
             _only_resume(data, out, recipe, settings)
@@ -64,7 +65,7 @@ def train(
             raise BadValue("clearsight train", "say what to train on", fix="For example: clearsight train photos/.")
         else:
             chosen = Recipe.load(recipe) if recipe else Recipe()
-            run = fit(data, out=out or _free(data), recipe=chosen.replace(**settings), around=around)
+            run = fit(data, out=out or _free(data), recipe=chosen, around=around, **settings)
     if around.world.leads:
         _show(run, terminal)
     return _EXIT.get(run.status, 0)
@@ -118,6 +119,11 @@ def _world() -> Any:
     if "WORLD_SIZE" not in env or "RANK" not in env:
         return World()
     return World(rank=int(env["RANK"]), size=int(env["WORLD_SIZE"]), local_rank=int(env.get("LOCAL_RANK", "0")))
+
+
+def _visible(said: str | None) -> list[str] | None:
+    """The GPUs of CUDA_VISIBLE_DEVICES; None where it is not set."""
+    return None if said is None else [word.strip() for word in said.split(",") if word.strip()]
 
 
 def _free(data: str) -> Path:

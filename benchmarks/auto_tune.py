@@ -1,0 +1,78 @@
+"""What measuring first finds, against trying everything by hand: --auto-tune beside a grid of readers and threads.
+
+    python benchmarks/auto_tune.py [--models resnet18 timm/mobilenetv2_100] [--data DIR] [--rounds 4] [--steps 6]
+
+Whole networks train on intel-scenes at their own input size. First the tuner runs as `clearsight train --auto-tune`
+does. Then its choice and every pair of the grid take turns in blocks of steps, round by round, so that what else goes
+on on the machine meets all of them. The figure: images/s of the choice over those of the best pair, median of rounds.
+The choice may use more than the grid does: memory layout, precision, batch size; `--only workers threads` holds it to
+the same two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from measured import machine, shared, spread
+
+from clearsight.core.recipe import Recipe
+from clearsight.workflow.auto_tune import TUNABLE, allowed, auto_tune
+from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.estimate import estimate
+from clearsight.workflow.phases import build_phases
+from clearsight.workflow.places import Places
+from clearsight.workflow.rehearsing import Candidate, Rehearsals
+from clearsight.workflow.running import prepare, process
+
+READERS, THREADS = (0, 1, 2, 4), (1, 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["resnet18", "timm/mobilenetv2_100"])
+    parser.add_argument("--data", type=Path, default=shared() / "data" / "intel-scenes")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--only", nargs="+", default=list(TUNABLE), choices=TUNABLE)
+    args = parser.parse_args()
+    print(machine())
+    for model in args.models:
+        compare(model, args)
+
+
+def compare(model: str, args: argparse.Namespace) -> None:
+    """Tune, then measure the choice beside the grid."""
+    recipe = Recipe().replace(model=model, weights="none", epochs=10)
+    with tempfile.TemporaryDirectory() as cache, process(recipe, Circumstances().world) as placement:
+        around = Circumstances(places=Places.of({"CLEARSIGHT_CACHE": cache}))
+        setting = prepare(args.data, recipe, placement, around)
+        budget = allowed(estimate(setting, build_phases(setting)))
+        tuning = auto_tune(setting, args.only, budget=budget)
+        print(f"\n{model}: tuned in {tuning.seconds:.0f} s: {tuning.chosen}")
+        print("  " + "\n  ".join(tuning.reasons))
+        pairs = [{"workers": readers, "threads": threads} for readers in READERS for threads in THREADS]
+        field = [Candidate(settings=one) for one in (tuning.chosen, *pairs)]
+        stage = Rehearsals(setting, largest=128)
+        for _ in range(args.rounds):
+            stage.round(field, args.steps)
+    rates = np.array([[block.images_per_second for block in one.blocks] for one in field])  # (candidates, rounds)
+    for one, blocks in zip(field, rates, strict=True):
+        print(f"  {spread(list(blocks)):32} images/s  {dict(one.settings)}")
+    best = 1 + int(np.median(rates[1:], axis=1).argmax())
+    print(f"  choice over best pair {dict(field[best].settings)}: {spread(list(rates[0] / rates[best]), 3)}")
+    plain = rates[1 + pairs.index(usual(setting))]
+    print(f"  choice over the pair of settings that nobody chose: {spread(list(rates[0] / plain), 3)}")
+
+
+def usual(setting: object) -> dict[str, int]:
+    """The pair that a run has when nothing is said."""
+    from clearsight.workflow.opening import workers
+
+    return {"workers": workers(setting.recipe.data), "threads": setting.placement.threads}  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""One screen for a run: it fits every terminal, and what matters most stays."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from clearsight.cli.watch_view import Screen, screen
+from clearsight.core.run import Run, RunStatus
+from clearsight.workflow.live_run import LiveRun
+from tests.workflow.made_runs import made_run, profiled, train
+
+LOG = (
+    "2026-01-01T00:00:00+00:00 warning  Overfit, loss, steps 1 to 20: the validation loss rises while the training "
+    "loss goes on falling, as it does where a network learns its pictures by heart\n"
+    "2026-01-01T00:00:00+00:00 fix      --weight-decay 0.05\n"
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = made_run(tmp_path / "first", epochs=6, done=3, status=RunStatus.RUNNING)
+    train(run, [4], steps=9, whole=False)
+    gauges = {"cpu": 90.0, "tree.cpu": 80.0, "memory": 40.0, "tree.memory": 2.0 * 2**30}
+    profiled(run, gauges=gauges | {"gpu0": 55.0, "gpu0.memory": 30.0, "gpu1": 5.0})
+    (run.path / "log.txt").write_text(LOG)
+    return run
+
+
+def shown(run: Run, width: int = 80, height: int = 24, *, unicode: bool = True) -> list[str]:
+    live = LiveRun(run.path)
+    live.look()
+    return [line.text for line in screen(live, width, height, unicode=unicode)]
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 4), (32, 10), (40, 24), (60, 30), (80, 24), (132, 43), (250, 80)])
+@pytest.mark.parametrize("unicode", [True, False])
+def test_it_fits_the_terminal(run: Run, width: int, height: int, unicode: bool) -> None:
+    lines = shown(run, width, height, unicode=unicode)
+    assert len(lines) <= height
+    assert max(map(cell_len, lines)) <= width
+    assert unicode or "".join(lines).isascii()
+    assert lines[0].startswith("first  running")
+    assert lines[1].startswith("epoch 4/6  step 69")
+
+
+def test_everything_is_there_on_an_ordinary_terminal(run: Run) -> None:
+    lines = shown(run)
+    text = "\n".join(lines)
+    assert "step 69/120" in text
+    assert "57%" in text
+    assert "6.4 s left" in text
+    assert "train    loss 0.4888  accuracy 80.0%  learning rate 0.00025" in lines
+    assert "valid    loss 0.4333  accuracy 74.7%  epoch 3" in lines
+    assert "speed    160 images/s  data wait 10%" in lines
+    assert "step     100.0 ms  data 20%  forward 30%  backward 40%  other 10%" in lines
+    assert "machine  cpu 90% (80% this run)  memory 40% (2.0 GiB this run)" in lines
+    assert "         gpu0 55%, memory 30%  gpu1 5%" in lines
+    assert any("training loss by step" in line and "validation accuracy by epoch" in line for line in lines)
+    assert any(line.startswith("warning  Overfit") for line in lines)
+    assert lines[-1] == "fix      --weight-decay 0.05"
+
+
+def test_curves_stand_below_each_other_where_there_is_no_room_beside(run: Run) -> None:
+    lines = shown(run, 60, 40)
+    assert lines.index("training loss by step") < lines.index("validation accuracy by epoch")
+    assert "training loss by step" not in shown(run, 60, 10)
+
+
+def test_long_findings_give_way_to_the_state(run: Run) -> None:
+    (run.path / "log.txt").write_text("".join(LOG.replace("Overfit", f"Rule{i}") for i in range(50)))
+    lines = shown(run)
+    assert lines[-1] == "…"
+    assert len(lines) <= 24
+    assert any("training loss by step" in line for line in lines)
+
+
+def test_what_is_not_measured_is_not_shown(tmp_path: Path) -> None:
+    lines = shown(made_run(tmp_path / "new", done=0, status=RunStatus.RUNNING))
+    assert [line.split()[0] for line in lines] == ["new", "epoch"]
+    assert "step 0/60" in lines[1]
+
+
+def test_the_end_is_told_with_its_reason(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "r", done=1, status=RunStatus.RUNNING)
+    run.finish(RunStatus.DIVERGED, "the loss is not a number")
+    lines = shown(run)
+    assert lines[0].startswith("r  diverged (the loss is not a number)")
+    assert "left" not in lines[1]
+
+
+def test_rich_draws_exactly_those_lines(run: Run) -> None:
+    live = LiveRun(run.path)
+    live.look()
+    out = io.StringIO()
+    console = Console(
+        file=out, width=80, height=24, force_terminal=True, color_system="truecolor", legacy_windows=False
+    )
+    console.print(Screen(live, unicode=True))
+    assert "\x1b[1;36mfirst  running" in out.getvalue()
+    assert "\x1b[33mwarning  Overfit" in out.getvalue()
+    plain = io.StringIO()
+    Console(file=plain, width=80, height=24).print(Screen(live, unicode=True))
+    assert plain.getvalue().splitlines() == [line.text for line in screen(live, 80, 24)]

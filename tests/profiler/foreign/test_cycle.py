@@ -1,0 +1,45 @@
+"""Cycle: one training step per cycle of optimizers, however many there are."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.profiler.foreign.cycle import After, Cycle
+
+
+def test_one_optimizer_ends_each_step() -> None:
+    cycle = Cycle()
+    for _ in range(3):
+        assert cycle.updated() is After.ENDED
+        assert not cycle.over()
+
+
+def test_the_second_of_two_is_late_once() -> None:
+    cycle = Cycle()
+    assert [cycle.updated(), cycle.updated(), cycle.over()] == [After.ENDED, After.LATE, False]
+    assert [cycle.updated(), cycle.updated(), cycle.over()] == [After.WAITS, After.ENDED, False]
+
+
+def test_one_that_does_not_come_ends_the_step_late() -> None:
+    cycle = Cycle()
+    assert [cycle.updated(), cycle.updated(), cycle.over()] == [After.ENDED, After.LATE, False]
+    assert [cycle.updated(), cycle.over()] == [After.WAITS, True]
+    assert cycle.updated() is After.ENDED
+
+
+def test_passes_without_an_update_say_nothing() -> None:
+    cycle = Cycle()
+    assert not cycle.over()
+    cycle.updated()
+    cycle.restart()
+    assert not cycle.over()
+    assert cycle.updated() is After.ENDED
+
+
+@given(st.lists(st.integers(0, 4), max_size=30))
+def test_every_cycle_with_an_update_ends_exactly_one_step(sizes: list[int]) -> None:
+    cycle = Cycle()
+    for size in sizes:
+        ended = sum(cycle.updated() is After.ENDED for _ in range(size)) + cycle.over()
+        assert ended == (1 if size else 0)

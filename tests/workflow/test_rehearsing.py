@@ -1,0 +1,74 @@
+"""Candidates take turns on a copy of the network, each with its own settings, and the machine is left as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from clearsight.core.recipe import Recipe
+from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.rehearsing import Candidate, Rehearsals, settings_applied
+from clearsight.workflow.running import prepare, process
+from clearsight.workflow.setting import Setting
+
+
+@pytest.fixture(scope="module")
+def setting(digits: Path) -> Setting:
+    """A run on the digits, ready to begin."""
+    recipe = Recipe().replace(model="tiny", weights="none", batch_size=16, threads=1)
+    with process(recipe, Circumstances().world) as placement:
+        return prepare(digits, recipe, placement, Circumstances())
+
+
+def test_every_candidate_gets_a_block_a_round(setting: Setting) -> None:
+    field = [Candidate(settings=one) for one in ({}, {"workers": 0}, {"channels_last": "off"}, {"batch_size": 32})]
+    stage = Rehearsals(setting, largest=32)
+    for _ in range(2):
+        stage.round(field, 2)
+    assert [len(one.blocks) for one in field] == [2, 2, 2, 2]
+    assert [block.pictures for block in field[0].blocks] == [32, 32]
+    assert [block.pictures for block in field[3].blocks] == [64, 64]
+    assert all(one.images_per_second > 0 and 0 <= one.waiting <= 1 for one in field)
+
+
+def test_the_run_itself_is_untouched(setting: Setting) -> None:
+    before = [p.clone() for p in setting.network.model.parameters()]
+    threads, sums = torch.get_num_threads(), setting.load_times.sums()
+    Rehearsals(setting, largest=16).round([Candidate(settings={"threads": 2, "precision": "bf16"})], 1)
+    assert all(torch.equal(now, then) for now, then in zip(setting.network.model.parameters(), before, strict=True))
+    assert torch.get_num_threads() == threads
+    assert setting.load_times.sums() == sums
+
+
+def test_settings_decide_where_and_how(setting: Setting) -> None:
+    changed = settings_applied(setting, {"channels_last": "off", "precision": "bf16", "threads": 2})
+    assert changed.placement.memory_format == torch.contiguous_format
+    assert (changed.placement.precision, changed.placement.threads) == ("bf16", 2)
+    assert setting.placement.precision == "fp32"
+
+
+def test_what_does_not_fit_is_left_out(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("clearsight.workflow.rehearsing.Rehearsal.steps", full)
+    large = Candidate(settings={"batch_size": 64})
+    stage = Rehearsals(setting, largest=64)
+    for _ in range(2):
+        stage.round([large], 1)
+    assert large.blocks == []
+    assert "memory" in large.note
+    assert large.to_json()["images_per_second"] is None
+
+
+def test_spread_and_median() -> None:
+    from clearsight.training.rehearsal import Timed
+
+    candidate = Candidate(
+        settings={}, blocks=[Timed(1, 100, 1.0, 0.1), Timed(1, 120, 1.0, 0.1), Timed(1, 110, 1.0, 0.4)]
+    )
+    assert candidate.images_per_second == 110
+    assert candidate.spread == pytest.approx(10 / 110)
+    assert candidate.waiting == pytest.approx(0.2)

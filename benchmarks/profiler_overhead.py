@@ -2,8 +2,8 @@
 
     python benchmarks/profiler_overhead.py [--models resnet18 tiny] [--device cuda] [--blocks 30] [--every 0.5]
 
-Accounted: the processor's seconds that the training thread spends inside the step clock's calls, files included, and those
-that the gauges' thread works, each over the seconds of the steps. Other work on the machine hardly disturbs it.
+Accounted: processor seconds of the training thread inside the step clock's calls, files included, and of the thread
+that reads gauges, each over the seconds of the steps. Other work on the machine hardly disturbs it.
 Compared: blocks of steps with the profiler and without take turns in one training; the median step of each block over
 that of the block before it. It includes everything, and all the noise there is: the interval is a bootstrap over pairs
 of blocks (95 %, 2,000 draws).

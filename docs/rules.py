@@ -10,16 +10,17 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from clearsight.core.rule import Needs, Rule, aliases
-from clearsight.debugger.rules import RULES
+from clearsight.workflow.rulebook import BOOK
 
-HEAD = """# Rules of the debugger
+HEAD = """# Rules of the debugger and of the profiler
 
 A rule looks at what was saved of a run and answers with one of three verdicts: *found*, *clear*, or *not enough data*,
 which says how much there is and how much it needs. While a run trains and long after, the answers are the same.
 `--rules` names those to ask (`default`, `all`, `none`, or names), and `--rule "Overfit(patience=3)"` one with
 parameters; those of Amazon SageMaker Debugger are accepted by their old names. Severity is what a finding usually has:
 *severe* means that the result is worthless or lost, *warning* that it costs accuracy or time, *info* that it is worth
-knowing. Where one finding is a consequence of another, it is told below it. Written by `make docs`.
+knowing. Where one finding is a consequence of another, it is told below it. From `BatchSize` on the rules are about
+speed: they look at what the [profiler](profile.md) measured. Written by `make docs`.
 
 | rule | speaks when | severity |
 |---|---|---|
@@ -37,7 +38,7 @@ _limits = runpy.run_path(str(Path(__file__).with_name("settings.py")))["limits"]
 
 def page() -> str:
     """The whole page."""
-    rules = dict(RULES)
+    rules = dict(BOOK)
     rows = [
         f"| [{name}](#{name.lower()}) | {summary(kind)} | {kind.severity.value}{', on request' * kind.optional} |"
         for name, kind in rules.items()

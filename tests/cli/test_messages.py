@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import typer
 
-from clearsight.cli.messages import run_command
+from clearsight.cli.messages import run_command, spelled_out
 from clearsight.core.errors import BadValue, DiskFull, Diverged
 
 
@@ -69,3 +69,16 @@ def test_a_typo_in_command_or_option(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "Did you mean do?" in capsys.readouterr().err
     assert run_command("do", ["--nothing"], table) == 2
     assert "--nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["data", "--repair"], ["data", "--repair", "3"]),
+        (["data", "--repair", "5"], ["data", "--repair", "5"]),
+        (["--repair", "--lr", "1"], ["--repair", "3", "--lr", "1"]),
+        (["--repair", "--", "make", "--repair", "all"], ["--repair", "3", "--", "make", "--repair", "all"]),
+    ],
+)
+def test_a_bare_repair_is_three_attempts_of_ours_alone(words: list[str], told: list[str]) -> None:
+    assert spelled_out(words) == told

@@ -141,6 +141,7 @@ class TrainSection(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = knob("auto", "auto: bf16 on a GPU that has it, else fp32")
     channels_last: Literal["auto", "on", "off"] = knob("auto", "memory layout of pictures; auto: on")
     threads: int | None = knob(None, "torch threads [default: by cores]", low=1, high=1024)
+    keep_memory: bool = knob(True, "on a CPU keep what a step frees for the next one, instead of handing it back")
     feature_cache: bool = knob(True, "compute what is frozen once instead of every epoch")
     views: int = knob(1, "augmented views per picture kept by the feature cache", low=1, high=1000)
     checkpoint_every: float = knob(120.0, "seconds between checkpoints inside an epoch", above=0)

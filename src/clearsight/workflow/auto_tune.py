@@ -26,7 +26,7 @@ from clearsight.workflow.setting import Setting
 
 TUNABLE = ("workers", "threads", "channels_last", "precision", "batch_size")
 _SHARE = 0.15  # of the training to come, that measuring may take; within
-_BUDGET = (30.0, 180.0)  # seconds
+_BUDGET = (60.0, 180.0)  # seconds
 _BLOCK = 1.5  # seconds that a block lasts at least
 _TURNS = 3  # of the last two
 _CLEAR = 0.15  # a difference that needs no second look
@@ -145,9 +145,9 @@ class _Search:
             return False
         won = statistics.median(ratios) > 1 + gain
         winner, loser = (other, usual) if won else (usual, other)
-        changed = {name for name in winner.settings if name not in self.best}
         self.best |= winner.settings
-        told = ", ".join(f"{name} {winner.settings[name]}" for name in winner.settings if name in changed or won)
+        differing = [name for name, value in winner.settings.items() if loser.settings.get(name) != value]
+        told = ", ".join(f"{name} {winner.settings[name]}" for name in differing)
         beside = f", against {loser.images_per_second:,.1f}" if loser.blocks else ""
         self._say(f"{what[0].upper()}{what[1:]}: {told} at {winner.images_per_second:,.1f} images/s{beside}.")
         return won

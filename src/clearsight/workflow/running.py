@@ -19,6 +19,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
 from clearsight.data.duplicates import exact, leaks
 from clearsight.data.scan import Scan, apply
+from clearsight.training.allocator import kept_memory
 from clearsight.training.announcer import Announcer
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
@@ -42,12 +43,13 @@ from clearsight.workflow.watching import build_watch, check_debugging, close, fa
 
 @contextmanager
 def process(recipe: Recipe, world: World) -> Iterator[Placement]:
-    """Device, threads and process group for the duration of a run."""
+    """Device, threads, memory and process group for the duration of a run."""
     placement = place(recipe.train, world)
     before = torch.get_num_threads()
     torch.set_num_threads(placement.threads)
+    keeping = recipe.train.keep_memory and placement.device.type == "cpu"
     try:
-        with joined(world, placement.device):
+        with joined(world, placement.device), kept_memory() if keeping else nullcontext():
             yield placement
     finally:
         torch.set_num_threads(before)

@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 
 from clearsight.cli import main
-from clearsight.cli.commands.profile import breakdown_lines
+from clearsight.cli.commands.profile import breakdown_lines, tried_lines
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.profile import Gauge, Machine, Profile, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
+from clearsight.training.rehearsal import Timed
 from clearsight.workflow.profile import Breakdown
+from clearsight.workflow.rehearsing import Candidate
+from clearsight.workflow.trying import Tried
 
 STEPS = [
     StepTimes(step=i + 1, epoch=1, start=100.0 + i, seconds=1.0, samples=8, phases={"data": 0.75, "forward": 0.25})
@@ -148,3 +151,37 @@ def test_the_json_of_a_command_follows_its_output(asked: dict[str, Any], capsys:
 def test_mistakes_end_as_a_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", *words]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def tried(*rates: tuple[dict[str, Any], float]) -> Tried:
+    """Settings with their images per second, in two equal blocks each."""
+    rows = [Candidate(settings=one, blocks=[Timed(4, 100, 100 / rate, 0.1)] * 2) for one, rate in rates]
+    return Tried(rows=rows, estimates=[None, 150.0, *[None] * (len(rows) - 2)])
+
+
+def test_settings_that_were_tried_stand_beside_the_runs_own() -> None:
+    lines = tried_lines(tried(({}, 100.0), ({"workers": 4}, 140.0), ({"keep_pixels": False}, 70.0)))
+    assert lines[1].split() == ["as", "the", "run", "was", "100.0", "±", "0", "%", "10", "%"]
+    assert lines[2].split() == ["--workers", "4", "140.0", "±", "0", "%", "+40", "%", "150.0", "14", "%"]
+    assert lines[3].startswith("--no-keep-pixels")
+    assert lines[-1] == "next     clearsight train ... --workers 4"
+
+
+def test_nothing_is_advised_that_noise_explains() -> None:
+    slower = tried(({}, 100.0), ({"workers": 4}, 99.0))
+    assert "nothing is faster" in tried_lines(slower)[-1]
+
+
+def test_what_could_not_be_tried_says_why() -> None:
+    large = Candidate(settings={"batch_size": 4096}, note="it does not fit into the GPU's memory")
+    own = Candidate(settings={}, blocks=[Timed(4, 100, 1.0, 0.1)])
+    lines = tried_lines(Tried(rows=[own, large], estimates=[None, None]))
+    assert "does not fit" in lines[2]
+    assert "nothing is faster" in lines[-1]
+
+
+def test_try_takes_a_run_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", str(run), "--try", str(run)]) == 2
+    assert "Name the run alone" in capsys.readouterr().err
+    assert main(["profile", "--try", str(run)]) == 2
+    assert "no run in this folder" in capsys.readouterr().err

@@ -106,6 +106,7 @@ def test_overfitting_is_seen_where_it_begins(memorised: tuple[Path, dict[str, An
     assert findings["Overfit"]["epoch"] <= best + 15
 
 
+@pytest.mark.slow
 def test_a_finding_can_end_the_run(memorised: tuple[Path, dict[str, Any]], shared: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     result = answer("train", shared / "data" / "cifar-10", *FEW, "--on-finding", "Overtraining=stop", "--out", out)
@@ -132,6 +133,7 @@ def test_a_run_can_be_put_right_while_it_goes_on(digits: Path, tmp_path: Path) -
     assert steps == sorted(set(steps))  # what was taken back is gone
 
 
+@pytest.mark.slow
 def test_weights_are_equal_with_and_without_the_debugger(digits: Path, tmp_path: Path) -> None:
     words = ("-m", "tiny", "--weights", "none", "--limit", 300, "--epochs", 2, "--augment", "light", "--dropout", 0.2)
     bundles = []

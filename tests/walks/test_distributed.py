@@ -62,6 +62,7 @@ def test_metrics_are_over_all_pictures_and_written_once(frozen: tuple[Path, Path
     assert one.scores["test"]["accuracy"] == pytest.approx(two.scores["test"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_the_whole_network_trains_in_two_processes(digits: Path, tmp_path: Path) -> None:
     done = torchrun("train", digits, *SETTINGS, "-b", "16", "--out", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr

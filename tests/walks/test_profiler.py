@@ -64,6 +64,7 @@ def test_the_command_line_tells_the_same(slow: Run) -> None:
     assert {"DataWait"} <= {finding["rule"] for finding in done["findings"] if finding["verdict"] == "found"}
 
 
+@pytest.mark.slow
 def test_too_many_threads_are_found(scenes: Path, tmp_path: Path) -> None:
     many = 4 * cores()
     done = fit(scenes, out=tmp_path / "run", epochs=6, limit=400, threads=many, **SMALL)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from clearsight.core.run import Run, RunStatus
 from tests.walks.commands import run
 
 
+@pytest.mark.slow
 def test_the_whole_main_job(tmp_path: Path) -> None:
     said = run("quickstart", "--out", tmp_path / "q").stdout
     trained = Run.open(tmp_path / "q" / "runs" / "1")

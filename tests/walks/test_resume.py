@@ -60,6 +60,7 @@ def test_the_same_seed_gives_the_same_bits_and_the_same_figures(
     assert again["test"] == Run.open(undisturbed).scores["test"]
 
 
+@pytest.mark.slow
 def test_kill_9_again_and_again_and_the_weights_are_bit_equal(digits: Path, undisturbed: Path, tmp_path: Path) -> None:
     """Before the first step, in the middle of an epoch, and after the checkpoint of another."""
     out = tmp_path / "killed"
@@ -92,6 +93,7 @@ def test_a_polite_signal_leaves_a_resumable_run(
     assert verdicts(out) == verdicts(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_with_a_model_and_can_go_on(digits: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "limited"
     found = answer("train", digits, *SETTINGS, *DEMANDING, "--out", out, "--time-limit", "0.001s")

@@ -123,3 +123,10 @@ def test_parameters_of_sagemaker_are_honoured() -> None:
 def test_says_how_much_is_missing() -> None:
     assert only(StepOutlier(), run(lasting([], steps=9))).points == Points(9, 23, "timed steps")
     assert [verdict(StepOutlier(), whole) for whole in (cpu(), gpu())] == ["clear", "clear"]
+
+
+def test_what_nobody_feels_is_no_outlier() -> None:
+    quick = np.full(300, 0.002)
+    quick[50::20] = 0.01  # a tenth of a second in all
+    assert verdict(StepOutlier(), profiled(profile(steps=300, seconds=quick))) == "clear"
+    assert verdict(StepOutlier(n_outliers=3), profiled(profile(steps=300, seconds=quick))) == "found"

@@ -16,6 +16,7 @@ from clearsight.core.view import RunView
 from clearsight.profiler.window import LEAST, WARM_UP, others
 
 _NORMAL = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
+_FELT = 1.0  # seconds that all outliers together cost
 _FEWEST = 3
 _SHARE = 0.01  # of the steps
 _LONGER = 1.5  # times the median: what is shorter costs nothing
@@ -52,7 +53,8 @@ class StepOutlier(Rule):
     median, since a step that is a hundredth longer costs nothing; and where over a fifth of the steps do, there are two
     kinds of step. The first three steps of a run, in which it warms up, do not count. It says what the long steps have
     in common: waiting for a batch, a phase, a checkpoint or validation, or the start of an epoch.
-    Where no number is said, at least 3 and more than 1 % of the steps must be outliers; SageMaker's is 10 in any run.
+    Where no number is said, at least 3 and more than 1 % of the steps must be outliers, and cost a second together;
+    SageMaker's is 10 in any run.
     """
 
     topic = "speed"
@@ -73,7 +75,8 @@ class StepOutlier(Rule):
             return
         borne = max(_FEWEST - 1, int(_SHARE * len(table))) if self.n_outliers is None else self.n_outliers
         seen = self._outliers(table)
-        if len(seen) <= borne or len(seen) > _TWO_KINDS * len(table):
+        unfelt = self.n_outliers is None and seen.cost * float(table.seconds[WARM_UP:].sum()) < _FELT
+        if len(seen) <= borne or len(seen) > _TWO_KINDS * len(table) or unfelt:
             yield self.clear(value=len(seen), threshold=borne, unit="steps")
             return
         yield self._long(view, seen, borne)

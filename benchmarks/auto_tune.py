@@ -22,10 +22,12 @@ from clearsight.core.recipe import Recipe
 from clearsight.workflow.auto_tune import TUNABLE, allowed, auto_tune
 from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.estimate import estimate
+from clearsight.workflow.opening import workers
 from clearsight.workflow.phases import build_phases
 from clearsight.workflow.places import Places
 from clearsight.workflow.rehearsing import Candidate, Rehearsals
 from clearsight.workflow.running import prepare, process
+from clearsight.workflow.setting import Setting
 
 READERS, THREADS = (0, 1, 2, 4), (1, 2)
 
@@ -67,11 +69,9 @@ def compare(model: str, args: argparse.Namespace) -> None:
     print(f"  choice over the pair of settings that nobody chose: {spread(list(rates[0] / plain), 3)}")
 
 
-def usual(setting: object) -> dict[str, int]:
+def usual(setting: Setting) -> dict[str, int]:
     """The pair that a run has when nothing is said."""
-    from clearsight.workflow.opening import workers
-
-    return {"workers": workers(setting.recipe.data), "threads": setting.placement.threads}  # type: ignore[attr-defined]
+    return {"workers": workers(setting.recipe.data), "threads": setting.placement.threads}
 
 
 if __name__ == "__main__":

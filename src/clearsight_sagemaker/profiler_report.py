@@ -15,7 +15,7 @@ def write_profiler_output(run: Path, out: Path) -> Path:
 
     run: a run folder with profile/ and findings.jsonl, of clearsight's training or of a script that it watched.
     profiler-report.html is the page, profiler-reports/{rule}.json each of the eleven rules. What was there is replaced.
-    Raises NotFound where there is no run in the folder, BadValue where it is damaged, DiskFull without room.
+    Raises NotFound where there is no run in the folder, BadData or BadValue where it is damaged, DiskFull without room.
     """
     found = measured(run)
     reports = rule_reports(found)

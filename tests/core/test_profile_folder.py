@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearsight.core.errors import BadData
 from clearsight.core.profile import PARTS, PHASES, Gauge, Machine, Operator, Profile, Span, StepTimes, Trace
 from clearsight.core.profile_folder import (
     gauge_line,
@@ -105,3 +106,16 @@ def test_rewind_drops_later_steps_alone(tmp_path: Path) -> None:
 
 def test_empty_profile_of_an_empty_folder(tmp_path: Path) -> None:
     assert read_profile(tmp_path).machine == Profile().machine
+
+
+@pytest.mark.parametrize("line", ['{"cut', '{"step": 1}', "[1, 2]", '{"name": "validation"}'])
+def test_damage_in_the_middle_is_said_with_its_place(tmp_path: Path, line: str) -> None:
+    folder_with(tmp_path, line + "\n", span_line(step(2)))
+    with pytest.raises(BadData, match="Remove"):
+        read_profile(tmp_path)
+
+
+def test_a_damaged_description_of_the_machine_is_said(tmp_path: Path) -> None:
+    (tmp_path / "machine.json").write_text('{"cor')
+    with pytest.raises(BadData, match="it is damaged"):
+        read_profile(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.core.errors import NotFound, NotResumable
+from clearsight.core.errors import BadData, NotFound, NotResumable
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import EpochRecord, MetricsWriter, Run, RunStatus, StepRecord, read_jsonl
 
@@ -98,5 +98,5 @@ def test_epochs_are_told_from_the_metrics(tmp_path: Path) -> None:
 
 def test_damage_in_the_middle_is_not_forgiven(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a":\n{"a": 3}\n')
-    with pytest.raises(json.JSONDecodeError):
+    with pytest.raises(BadData, match="line 2 is damaged"):
         list(read_jsonl(tmp_path / "a.jsonl"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.core.errors import BadValue, NotFound
+from clearsight.core.errors import BadData, NotFound
 from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe
 from clearsight.testing.profiles import START, healthy_gpu, profile
@@ -59,5 +59,5 @@ def test_no_folder_and_no_run(tmp_path: Path) -> None:
 def test_a_damaged_file(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", healthy_gpu(steps=30))
     (run / "findings.jsonl").write_text('{"rule": \n{}\n', encoding="utf-8")
-    with pytest.raises(BadValue, match="damaged"):
+    with pytest.raises(BadData, match="damaged"):
         measured(run)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from clearsight.core.errors import BadArchive, DiskFull, NotFound
+from clearsight.core.errors import BadArchive, BadData, DiskFull, NotFound
 
 _CHUNK = 1 << 20
 
@@ -91,10 +91,13 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in the file at `path`; raises NotFound when there is no such file."""
+    """The JSON value in the file at `path`; raises NotFound when there is no such file, BadData for a damaged one."""
     if not path.is_file():
         raise NotFound(str(path), "there is no such file")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise BadData(str(path), "it is damaged: not JSON", fix="Restore it, or do without it and remove it.") from None
 
 
 def sha256(path: Path) -> str:

@@ -15,6 +15,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from clearsight.core.errors import BadData
 from clearsight.core.files import read_json, write_json
 from clearsight.core.profile import Gauge, Machine, Operator, Profile, Span, StepTimes, Trace
 from clearsight.core.run import read_jsonl
@@ -59,8 +60,16 @@ def write_trace(folder: Path, trace: Trace) -> None:
 def read_profile(folder: Path) -> Profile:
     """What lies in a run's `profile` folder, of every rank; an empty profile where there is none.
 
-    A last line that a crash cut short is left out.
+    A last line that a crash cut short is left out. Raises BadData for what is damaged in the middle.
     """
+    try:
+        return _read(folder)
+    except (KeyError, TypeError, AttributeError) as error:
+        what = f"it holds something that is no profile ({type(error).__name__}: {error})"
+        raise BadData(str(folder), what, fix="Remove it to read the rest of the run.") from error
+
+
+def _read(folder: Path) -> Profile:
     machine = folder / "machine.json"
     gauges = [
         Gauge(time=line["time"], values=line["values"], rank=rank)

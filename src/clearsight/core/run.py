@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
-from clearsight.core.errors import NotFound, NotResumable
+from clearsight.core.errors import BadData, NotFound, NotResumable
 from clearsight.core.files import read_json, write_json, write_text
 from clearsight.core.finding import Finding
 from clearsight.core.recipe import Recipe
@@ -264,16 +264,29 @@ def scalars_of(record: StepRecord) -> dict[str, float]:
 
 
 def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
-    """The objects of a JSON-lines file; a last line that a crash cut short is left out, nothing else is forgiven."""
+    """The objects of a JSON-lines file; a last line that a crash cut short is left out, nothing else is forgiven.
+
+    Raises BadData with the number of a line that is damaged.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     whole, tail = lines[:-1], lines[-1]
-    rows = [json.loads(line) for line in whole if line]
+    rows = [_parsed(path, number, line) for number, line in enumerate(whole, 1) if line]
     try:
         return [*rows, json.loads(tail)] if tail else rows
     except json.JSONDecodeError:
         return rows
+
+
+def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise BadData(str(path), f"line {number} is damaged", fix="Remove that line to read the rest.")
+    return value
 
 
 def as_dict(record: StepRecord | EpochRecord | Plan) -> dict[str, Any]:

@@ -97,7 +97,8 @@ class Measured:
 def measured(run: Path) -> Measured:
     """What lies in the run folder `run`, of clearsight's own training or of a script that it watched.
 
-    Raises NotFound where there is no such folder, or nothing of a run in it, BadData or BadValue where its files are damaged.
+    Raises NotFound where there is no such folder, or nothing of a run in it, BadData or BadValue where its files are
+    damaged.
     """
     if not run.is_dir():
         raise NotFound(str(run), "there is no such folder")

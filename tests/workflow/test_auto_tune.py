@@ -112,6 +112,7 @@ def test_the_rate_goes_with_the_batch(setting: Setting, machine: Any, optimizer:
     assert changed.recipe.train.batch_size == 32
     assert changed.recipe.optim.lr == pytest.approx(0.01 * factor, rel=1e-2)
     assert "learning rate" in told.reasons[-1]
+    assert "Decoded pictures are kept in memory" in told.reasons[-2]
     assert tuned(mine, {"batch_size"})[0].recipe.optim.lr == 0.01
 
 

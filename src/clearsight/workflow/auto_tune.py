@@ -21,6 +21,8 @@ from clearsight.core.machine import cores
 from clearsight.workflow.estimate import estimate
 from clearsight.workflow.opening import workers
 from clearsight.workflow.phases import build_phases
+from clearsight.workflow.picture_batches import memory_for_pixels
+from clearsight.workflow.profiling import decoded_bytes
 from clearsight.workflow.rehearsing import Candidate, Rehearsals, settings_applied
 from clearsight.workflow.setting import Setting
 
@@ -191,6 +193,15 @@ def _pairs(setting: Setting, names: Sequence[str]) -> list[dict[str, int]]:
     return [{name: {"workers": pair[0], "threads": pair[1]}[name] for name in told} for pair in grid if told]
 
 
+def _cache(setting: Setting) -> str:
+    """Whether decoded pictures stay in memory, in words: that needs no measuring, only room."""
+    need, room = decoded_bytes(setting) / 1e6, memory_for_pixels(setting.world) / 1e6
+    if not setting.recipe.data.keep_pixels:
+        return "Decoded pictures are not kept, as was said."
+    kept = "are kept in memory between epochs" if need <= room else "are kept as far as memory goes"
+    return f"Decoded pictures {kept} ({need:,.0f} MB of {room:,.0f})."
+
+
 def allowed(training: float) -> float:
     """Seconds of measuring that are worth it before so many seconds of training."""
     low, high = _BUDGET
@@ -210,6 +221,7 @@ def tuned(setting: Setting, unsaid: Collection[str]) -> tuple[Setting, Tuning]:
         tuning = Tuning(reasons=[_CACHED])
     else:
         tuning = auto_tune(setting, unsaid, budget=allowed(estimate(setting, phases)))
+        tuning.reasons.append(_cache(setting))
     changes = dict(tuning.chosen)
     factor = changes.get("batch_size", how.train.batch_size) / how.train.batch_size
     if factor > 1 and "lr" in unsaid:

@@ -55,7 +55,7 @@ def machine_of(setting: Setting, visible: Sequence[str] | None = None) -> Machin
         name=torch.cuda.get_device_name(placement.device) if cuda else "",
         precision=placement.precision,
         channels_last=placement.memory_format == torch.channels_last,
-        pixels_kept=how.data.keep_pixels and _decoded_bytes(setting) <= memory_for_pixels(setting.world),
+        pixels_kept=how.data.keep_pixels and decoded_bytes(setting) <= memory_for_pixels(setting.world),
         batch_size=batch,
         batch_bytes=batch * side * side * 3,
         interval=how.profile.profile_every,
@@ -63,7 +63,7 @@ def machine_of(setting: Setting, visible: Sequence[str] | None = None) -> Machin
     )
 
 
-def _decoded_bytes(setting: Setting) -> float:
+def decoded_bytes(setting: Setting) -> float:
     """About what all training pictures of this rank take in memory as they are kept."""
     preprocess = setting.network.preprocess
     kept = preprocess.resize**2 * _AUGMENTED if setting.augment.random else preprocess.size**2

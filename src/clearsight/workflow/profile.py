@@ -103,7 +103,7 @@ def profile_of(path: str | Path) -> Breakdown:
         raise NotFound(
             str(folder),
             "this run was not profiled (its folder profile is empty or not there)",
-            fix="Train with --profile on, or profile a script with: clearsight profile -- python train.py.",
+            fix="Train without --profile off, or profile a script: clearsight profile -- python train.py.",
         )
     return Breakdown(profile=tape.profile, findings=judge(chosen(book=PROFILER_RULES), tape))
 

@@ -122,13 +122,15 @@ def measure(setting: Setting, folder: Path, blocks: int) -> tuple[np.ndarray, fl
     steps = max(5, round(SECONDS / (rehearsal.steps(10).seconds / 10)))
     seconds = np.zeros((blocks, steps))
     for block in range(blocks):
-        recording = None
+        recording, counted = None, switch.seconds
         if block % 2:
             where, every = folder / f"profile-{block}", setting.recipe.profile.profile_every
             recording = Recording(where, machine_of(setting), every=every, cuda=cuda, loads=setting.load_times.sums)
             recording.start()
             assert isinstance(recording.clock, StepClock)
             switch.to, switch.on = recording, True
+        rehearsal.steps(2, seconds=0.5)  # a run starts its profiler once, a block here again and again
+        switch.seconds = counted
         before = thread_seconds()
         for place in range(steps):
             seconds[block, place] = rehearsal.steps(1).seconds

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from clearsight.core.errors import BadData
 from clearsight.core.profile import Machine, Profile
 from clearsight.core.profile_folder import gauges_file, read_profile, rewind, spans_file, write_machine
 from clearsight.core.run import read_jsonl
@@ -139,9 +140,10 @@ class Recording:
         try:
             rewind(self.folder, self._last_step, self._rank)
             found = read_profile(self.folder)
-        except ValueError as error:
+        except BadData as error:
             self._set_aside()
-            raise ValueError(f"what was measured before is damaged ({error}); it was set aside as *.damaged") from error
+            what = f"what was measured before is damaged ({error}); it was set aside as *.damaged"
+            raise BadData(str(self.folder), what) from error
         mine = self._rank
         self._earlier = Profile(
             found.machine,
@@ -156,7 +158,7 @@ class Recording:
         for path in (gauges_file(self.folder, self._rank), spans_file(self.folder, self._rank)):
             try:
                 read_jsonl(path)
-            except ValueError:
+            except BadData:
                 path.rename(path.with_name(f"{path.name}.damaged"))
 
     def _open_window(self) -> None:

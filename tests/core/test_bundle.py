@@ -61,6 +61,12 @@ def test_unknown_or_wrong_facts_are_refused(bundle: Bundle) -> None:
         Bundle.open(bundle.path)
 
 
+def test_a_manifest_that_is_no_json_is_refused(bundle: Bundle) -> None:
+    (bundle.path / "bundle.json").write_text('{"model": ')
+    with pytest.raises(BadBundle, match="it is damaged"):
+        Bundle.open(bundle.path)
+
+
 def test_an_archive_leaves_nothing_behind(bundle: Bundle, tmp_path: Path) -> None:
     archive = bundle.pack(tmp_path / "model.tar.gz")
     with opened(archive) as again:

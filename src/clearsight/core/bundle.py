@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clearsight.core.dataset import ClassMap
-from clearsight.core.errors import BadBundle, NotFound
+from clearsight.core.errors import BadBundle, BadData, NotFound
 from clearsight.core.files import atomic, read_json, sha256, unpack, write_json
 from clearsight.core.preprocess import Preprocess
 
@@ -90,7 +90,10 @@ class Bundle(BaseModel):
             folder = inner
         if not (folder / MANIFEST).is_file():
             raise BadBundle(str(folder), f"it is not a bundle or a finished run: {MANIFEST} is missing")
-        facts = read_json(folder / MANIFEST)
+        try:
+            facts = read_json(folder / MANIFEST)
+        except BadData as error:
+            raise BadBundle(str(folder / MANIFEST), error.problem, fix="Export or train the model again.") from error
         if facts.get("format", 0) > FORMAT:
             raise BadBundle(
                 str(folder), f"it has format {facts['format']}, this clearsight reads {FORMAT}", fix="Upgrade."

@@ -49,7 +49,7 @@ docs: $(READY)  ## write docs/settings.md and docs/rules.md from what they descr
 lock: $(READY)  ## resolve the newest versions again into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' --extra openvino --extra parquet --extra tensorboard --extra lightning --extra huggingface \
-		--extra dev pyproject.toml -o requirements.lock
+		--extra dashboard --extra ray --extra dev pyproject.toml -o requirements.lock
 	@echo 'uv' | $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' - -o requirements-bootstrap.lock
 

@@ -121,6 +121,10 @@ class NotResumable(ClearsightError):
     """A run that cannot be gone on with."""
 
 
+class StudyUnavailable(ClearsightError):
+    """A study that somebody else works on, or whose storage is locked or does not answer."""
+
+
 class Diverged(ClearsightError):
     """Training reached NaN or infinity; the best weights before it are whole."""
 

@@ -27,11 +27,13 @@ def knob(
     high: float | None = None,
     below: float | None = None,
     log: bool = False,
+    search: str = "",
     flags: tuple[str, ...] = (),
 ) -> Any:
     """A recipe field: default, help, range (`low` <= x, `above` < x, x <= `high`, x < `below`), further flag spellings.
 
-    log: whether a search over the field goes by orders of magnitude.
+    log: whether a search over the field goes by orders of magnitude.  search: the values that a study tries where only
+    the field is named, written as for --space; a choice of words needs none.
     """
     return Field(
         default,
@@ -40,7 +42,7 @@ def knob(
         gt=above,
         le=high,
         lt=below,
-        json_schema_extra={"log": log, "flags": [*flags]},
+        json_schema_extra={"log": log, "search": search, "flags": [*flags]},
     )
 
 
@@ -80,8 +82,8 @@ class ModelSection(Section):
     model: str = knob("timm/mobilenetv2_100", "torchvision name, timm/<name>, or tiny", flags=("-m",))
     weights: str = knob("default", "default | none | a .safetensors or .pth file")
     head: tuple[int, ...] = knob((), "hidden widths of the head, e.g. 750,500,250 [default: one linear layer]")
-    dropout: float = knob(0.0, "dropout in the head", low=0, below=1)
-    freeze: str = knob("none", "backbone | none | number of stages | stage name: not trained")
+    dropout: float = knob(0.0, "dropout in the head", low=0, below=1, search="float(0,0.5)")
+    freeze: str = knob("none", "backbone | none | number of stages | stage name: not trained", search="[backbone,none]")
 
 
 class OptimSection(Section):
@@ -95,22 +97,37 @@ class OptimSection(Section):
         high=10,
         log=True,
         flags=("--learning-rate",),
+        search="log(1e-5,1e-1)",
     )
-    momentum: float = knob(0.9, "sgd momentum", low=0, below=1)
-    eps: float = knob(1e-8, "adam and adamw epsilon", above=0, high=1, log=True)
+    momentum: float = knob(0.9, "sgd momentum", low=0, below=1, search="float(0.5,0.99)")
+    eps: float = knob(1e-8, "adam and adamw epsilon", above=0, high=1, log=True, search="log(1e-10,1e-4)")
     weight_decay: float = knob(
-        0.01, "decoupled for adamw, L2 otherwise; not on biases and norms", low=0, high=1, log=True
+        0.01,
+        "decoupled for adamw, L2 otherwise; not on biases and norms",
+        low=0,
+        high=1,
+        log=True,
+        search="log(1e-6,1e-1)",
     )
     schedule: Literal["cosine", "step", "constant"] = knob("cosine", "learning rate over the run")
-    warmup: float = knob(0.05, "share of the steps in which the rate rises from 0", low=0, below=1)
-    step_size: int = knob(10, "step schedule: epochs between drops", low=1)
-    gamma: float = knob(0.1, "step schedule: factor at each drop", above=0, below=1)
-    clip_grad: float | None = knob(None, "clip the gradient's L2 norm to this", above=0)
-    accumulate: int = knob(1, "batches per optimizer step", low=1)
-    head_lr: float | None = knob(
-        None, "first phase: peak learning rate [default: lr, and up to 0.005 in few steps]", above=0, high=10, log=True
+    warmup: float = knob(
+        0.05, "share of the steps in which the rate rises from 0", low=0, below=1, search="float(0,0.3)"
     )
-    backbone_lr_factor: float = knob(0.1, "second phase: backbone rate = lr x this", above=0, high=1)
+    step_size: int = knob(10, "step schedule: epochs between drops", low=1, search="int(1,20)")
+    gamma: float = knob(0.1, "step schedule: factor at each drop", above=0, below=1, search="float(0.05,0.9)")
+    clip_grad: float | None = knob(None, "clip the gradient's L2 norm to this", above=0, search="log(0.1,10)")
+    accumulate: int = knob(1, "batches per optimizer step", low=1, search="[1,2,4]")
+    head_lr: float | None = knob(
+        None,
+        "first phase: peak learning rate [default: lr, and up to 0.005 in few steps]",
+        above=0,
+        high=10,
+        log=True,
+        search="log(1e-5,1e-1)",
+    )
+    backbone_lr_factor: float = knob(
+        0.1, "second phase: backbone rate = lr x this", above=0, high=1, search="log(1e-3,1)"
+    )
 
     @property
     def peak(self) -> float:
@@ -122,16 +139,30 @@ class TrainSection(Section):
     """How long, on what, and what is watched."""
 
     epochs: int | None = knob(
-        None, "passes over the training split [default: 10, or 30 of a head on cached features]", low=1, high=100_000
+        None,
+        "passes over the training split [default: 10, or 30 of a head on cached features]",
+        low=1,
+        high=100_000,
+        search="int(5,40)",
     )
-    head_epochs: int = knob(0, "first phase: this many of the epochs train the head alone", low=0)
-    batch_size: int = knob(32, "pictures per batch", low=1, high=65_536, log=True, flags=("-b",))
+    head_epochs: int = knob(0, "first phase: this many of the epochs train the head alone", low=0, search="int(0,5)")
+    batch_size: int = knob(
+        32, "pictures per batch", low=1, high=65_536, log=True, flags=("-b",), search="[32,64,128,256,512]"
+    )
     seed: int = knob(0, "everything random follows from it", low=0, high=2**32 - 1)
-    label_smoothing: float = knob(0.0, "share of the target spread over all classes", low=0, below=1)
-    mixup: float = knob(0.0, "mixup alpha; 0 is off", low=0)
-    cutmix: float = knob(0.0, "cutmix alpha; 0 is off", low=0)
+    label_smoothing: float = knob(
+        0.0, "share of the target spread over all classes", low=0, below=1, search="float(0,0.2)"
+    )
+    mixup: float = knob(0.0, "mixup alpha; 0 is off", low=0, search="float(0,0.4)")
+    cutmix: float = knob(0.0, "cutmix alpha; 0 is off", low=0, search="float(0,1)")
     class_weights: Literal["none", "balanced"] = knob("none", "weigh the loss by inverse class frequency")
-    ema: float = knob(0.0, "decay of a running average of the weights, evaluated and kept; 0 is off", low=0, below=1)
+    ema: float = knob(
+        0.0,
+        "decay of a running average of the weights, evaluated and kept; 0 is off",
+        low=0,
+        below=1,
+        search="[0,0.9,0.99,0.999]",
+    )
     monitor: Literal["accuracy", "loss", "macro_f1", "roc_auc"] = knob(
         "accuracy", "validation score that picks the best epoch"
     )

@@ -1,0 +1,29 @@
+"""CMAES: evolution of a normal distribution; for many trials over numbers that act together."""
+
+from __future__ import annotations
+
+from optuna.samplers import BaseSampler, CmaEsSampler
+
+from clearsight.core.space import Space
+from clearsight.tuning.draws import seed_of
+from clearsight.tuning.searchers.random import Random
+
+
+class CMAES:
+    """Covariance matrix adaptation. Choices, and fields that apply only sometimes, are drawn at random.
+
+    Optuna keeps its state pickled beside the trials. Such state is neither written to a storage nor read from one, so
+    a study that is resumed adapts anew. Source: Hansen 2016, "The CMA Evolution Strategy: A Tutorial".
+    """
+
+    pruner = "median"
+
+    def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
+        return CmaEsSampler(
+            seed=seed_of(seed, number),
+            independent_sampler=Random().sampler(space, seed, number),
+            warn_independent_sampling=False,
+        )
+
+    def size(self, space: Space) -> int | None:
+        return None

@@ -1,0 +1,20 @@
+"""Random: every point drawn for itself, evenly in its range."""
+
+from __future__ import annotations
+
+from optuna.samplers import BaseSampler, RandomSampler
+
+from clearsight.core.space import Space
+from clearsight.tuning.draws import seed_of
+
+
+class Random:
+    """Random search. Source: Bergstra and Bengio 2012, "Random Search for Hyper-Parameter Optimization"."""
+
+    pruner = "median"
+
+    def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
+        return RandomSampler(seed=seed_of(seed, number))
+
+    def size(self, space: Space) -> int | None:
+        return None

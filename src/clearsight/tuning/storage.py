@@ -1,0 +1,116 @@
+"""Opening a storage: the study's own SQLite file, or any that Optuna has a URL for."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+
+from clearsight.core.errors import BadValue, StudyUnavailable, missing_extra
+
+_PATIENCE = 20.0  # seconds to wait for whoever has a SQLite file locked
+_DRIVERS = {"postgresql": "psycopg2", "mysql": "pymysql"}
+
+
+def open_storage(url: str) -> BaseStorage:
+    """The storage behind a URL, its tables made where they are missing.
+
+    SQLite is put into WAL mode, so that others read while one writes. Raises BadValue for what is no URL of a storage,
+    MissingExtra where a driver is not installed, StudyUnavailable where nobody answers.
+    """
+    with said_as_ours(url), quiet_optuna():
+        if not url.startswith("sqlite"):
+            return optuna.storages.get_storage(url)
+        return _sqlite(url)
+
+
+def file_url(path: Path) -> str:
+    """The URL of a SQLite file."""
+    return f"sqlite:///{path.resolve()}"
+
+
+@contextmanager
+def said_as_ours(url: str) -> Iterator[None]:
+    """Within the block what a storage raises becomes one sentence."""
+    from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+    shown = _without_password(url)
+    try:
+        yield
+    except (ArgumentError, NoSuchModuleError):
+        fix = "For example sqlite:///study.db or postgresql://user@host/database."
+        raise BadValue(f"--storage {shown}", "it is not the URL of a storage", fix=fix) from None
+    except ModuleNotFoundError as error:
+        raise _no_driver(shown, error) from None
+    except DBAPIError as error:
+        raise _unavailable(shown, str(error.orig)) from error
+    except SQLAlchemyError as error:
+        raise _unavailable(shown, str(error)) from error
+    except optuna.exceptions.StorageInternalError as error:
+        raise _unavailable(shown, str(error.__cause__ or error)) from error
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Within the block Optuna says warnings alone, not each trial."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    alembic = logging.getLogger("alembic")
+    level = alembic.level
+    alembic.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+        alembic.setLevel(level)
+
+
+def _sqlite(url: str) -> RDBStorage:
+    from sqlalchemy import event
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.pool import NullPool
+
+    path = make_url(url).database
+    if path and not Path(path).parent.is_dir():
+        raise StudyUnavailable(
+            f"--storage {url}", "its folder does not exist", fix="Make it, or name a file in a folder that is there."
+        )
+    # A pool would keep connections of threads that are gone; opening a file costs nothing.
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}, "poolclass": NullPool})
+
+    @event.listens_for(storage.engine, "connect")
+    def _tune(connection: Any, record: Any) -> None:
+        # In WAL mode "normal" loses no more than the last moments with the power, and nothing with the process.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return storage
+
+
+def _no_driver(shown: str, error: ModuleNotFoundError) -> Exception:
+    scheme = shown.partition(":")[0].partition("+")[0]
+    driver = error.name or _DRIVERS.get(scheme, "")
+    if scheme == "redis" or importlib.util.find_spec("optuna") is None:
+        return missing_extra(driver, "dashboard", f"--storage {shown}")
+    return BadValue(f"--storage {shown}", f"needs the package {driver}", fix=f"Install it with: pip install {driver}.")
+
+
+def _unavailable(shown: str, why: str) -> StudyUnavailable:
+    first = " ".join(why.split())[:200]
+    locked = "locked" in first
+    problem = "somebody else has it locked" if locked else f"it does not answer ({first})"
+    fix = "End what is writing to it, then go on with --resume." if locked else "Look whether it is there and may be read."
+    return StudyUnavailable(f"--storage {shown}", problem, fix=fix)
+
+
+def _without_password(url: str) -> str:
+    """The URL as it may stand in a message."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, user = head.partition("://")
+    return f"{scheme}{slashes}{user.partition(':')[0]}@{tail}" if at and slashes else url

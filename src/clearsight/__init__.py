@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from clearsight.workflow.fit import fit as train  # noqa: F401
     from clearsight.workflow.load import load as load
     from clearsight.workflow.open_run import open_run as open_run
+    from clearsight.workflow.open_study import open_study as open_study
     from clearsight.workflow.predict import predict as predict
     from clearsight.workflow.profile import profile as profile
+    from clearsight.workflow.tune import tune as tune
 
 _PUBLIC = {
     "Bundle": "clearsight.core.bundle:Bundle",
@@ -42,9 +44,11 @@ _PUBLIC = {
     "knob": "clearsight.core.rule:knob",
     "load": "clearsight.workflow.load:load",
     "open_run": "clearsight.workflow.open_run:open_run",
+    "open_study": "clearsight.workflow.open_study:open_study",
     "predict": "clearsight.workflow.predict:predict",
     "profile": "clearsight.workflow.profile:profile",
     "train": "clearsight.workflow.fit:fit",
+    "tune": "clearsight.workflow.tune:tune",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

@@ -19,7 +19,8 @@ def test_every_template_is_of_use(watched: RunFacts) -> None:
     used = {section.template for section in sections_of(watched)} | {"document.html", "macros.html"}
     audits = {file.name for file in folder.glob("audit_*.html")}
     compares = {file.name for file in folder.glob("compare_*.html")}
-    assert {file.name for file in folder.glob("*.html")} == used | audits | compares
+    studies = {file.name for file in folder.glob("study_*.html")}
+    assert {file.name for file in folder.glob("*.html")} == used | audits | compares | studies
     scripts = {name for section in sections_of(watched) for name in section.scripts}
     assert {file.name for file in folder.glob("*.js")} == scripts | {"figures.js"}
     source = Path(data_page.__code__.co_filename).read_text(encoding="utf-8")

@@ -9,8 +9,9 @@ import pytest
 from clearsight.core.errors import BadValue
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import Recipe
-from clearsight.workflow.network import build_network, overridden, weights_path
+from clearsight.workflow.network import build_network, overridden
 from clearsight.workflow.places import Places
+from clearsight.workflow.weights_path import weights_path
 
 OWN = Preprocess(size=224, resize=256, mean=(0.5,) * 3, std=(0.5,) * 3, source="the weights")
 

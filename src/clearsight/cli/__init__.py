@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("clearsight.cli.commands.doctor", "is this machine ready? versions, devices, disk, extras, weights"),
     "data": ("clearsight.cli.commands.data", "look at a dataset: counts, bad files, duplicates, leaks"),
     "train": ("clearsight.cli.commands.train", "train a classifier on a dataset"),
+    "tune": ("clearsight.cli.commands.tune", "search the settings: many trials, nothing computed twice"),
     "debug": ("clearsight.cli.commands.debug", "what went wrong in a run, why, and what to change"),
     "profile": ("clearsight.cli.commands.profile", "where the time goes: of a run, of any command, of other settings"),
     "watch": ("clearsight.cli.commands.watch", "a run in the terminal while it goes on"),

@@ -24,7 +24,8 @@ class Assignment:
     """What one worker is given at once: one trial, or several that are trained together.
 
     key: tells assignments apart.  metrics: of the objectives, in their order.  told: whether every epoch is answered,
-    since a pruner may want to stop the trial there.
+    since a pruner may want to stop the trial there.  deliver: the trials are over; what they trained becomes a model
+    that is measured on the test split, and nothing else is done.
     """
 
     key: int
@@ -32,6 +33,7 @@ class Assignment:
     data: str
     metrics: tuple[str, ...]
     told: bool = False
+    deliver: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values that `from_json` reads."""

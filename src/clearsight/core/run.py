@@ -144,6 +144,7 @@ class Run:
     best_epoch: int | None = None
     scores: dict[str, Any] = field(default_factory=dict)  # {"valid": {...}, "test": {...} | None}
     images_per_second: float | None = None
+    spared_seconds: float = 0.0  # of forward passes that the feature cache answered
 
     @classmethod
     def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:

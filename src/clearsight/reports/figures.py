@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from clearsight.reports.facts import RunFacts
 from clearsight.reports.page import sections_of
@@ -19,6 +19,20 @@ def run_figures(facts: RunFacts) -> dict[str, Any]:
     return figures_of(facts, sections_of(facts))
 
 
+class Named(Protocol):
+    """Whoever has a page: a run, a study."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+
+
+def study_figures(facts: Named, sections: Sequence[Section]) -> dict[str, Any]:
+    """What stands on the page of a study, in the shape of a run's figures without its findings."""
+    return {"name": facts.name, "status": facts.status, "sections": told(sections)}
+
+
 def figures_of(facts: RunFacts, sections: Sequence[Section]) -> dict[str, Any]:
     """Strict JSON values, None for what is no finite number.
 
@@ -28,36 +42,42 @@ def figures_of(facts: RunFacts, sections: Sequence[Section]) -> dict[str, Any]:
     return {
         "name": facts.name,
         "status": facts.status,
-        "sections": {
-            section.key: {
-                "title": section.title,
-                "panels": {panel.key: _panel(panel) for panel in section.panels},
-                "tables": {one.caption: _table(one) for one in section.tables},
-            }
-            for section in sections
-        },
-        "findings": [_strict(finding.to_json()) for finding in facts.findings],
+        "sections": told(sections),
+        "findings": [strict(finding.to_json()) for finding in facts.findings],
     }
+
+
+def told(sections: Sequence[Section]) -> dict[str, Any]:
+    """Panels and tables of each section, as `figures_of` gives them."""
+    return {
+        section.key: {
+            "title": section.title,
+            "panels": {panel.key: _panel(panel) for panel in section.panels},
+            "tables": {one.caption: _table(one) for one in section.tables},
+        }
+        for section in sections
+    }
+
+
+def strict(value: Any) -> Any:
+    """JSON values in which what is no finite number is None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): strict(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(inner) for inner in value]
+    return value
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
     return {
         "title": panel.title,
         "says": panel.says,
-        "figure": _strict(json.loads(panel.json)),
+        "figure": strict(json.loads(panel.json)),
         "table": _table(panel.table),
     }
 
 
 def _table(shown: Table) -> dict[str, Any]:
     return {"columns": list(shown.columns), "rows": [list(row) for row in shown.rows]}
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _strict(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(inner) for inner in value]
-    return value

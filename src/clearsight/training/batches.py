@@ -113,23 +113,33 @@ Order = Callable[[int], npt.NDArray[np.int64]]  # epoch -> indices of this rank,
 class Features:
     """Batches of precomputed features, in the very order in which the pictures would have come.
 
-    views: (V, N, ...) features; epoch e uses view (e - 1) mod V.  labels: (N,).
+    views: (V, N, ...) features; epoch e uses view (e - 1) mod V.  labels: (N,).  cost: seconds of one pass over the
+    pictures through what is frozen.  paid: of those, what was spent for this run.
     """
 
     def __init__(
-        self, views: Tensor, labels: npt.NDArray[np.int64], ids: tuple[str, ...], order: Order, batch_size: int
+        self,
+        views: Tensor,
+        labels: npt.NDArray[np.int64],
+        ids: tuple[str, ...],
+        order: Order,
+        batch_size: int,
+        *,
+        cost: float = 0.0,
+        paid: float = 0.0,
     ) -> None:
-        self._views, self._labels, self._ids, self._order, self._size = views, labels, ids, order, batch_size
+        self.views, self.labels, self._ids, self._order, self._size = views, labels, ids, order, batch_size
+        self.cost, self.paid = cost, paid
 
     @property
     def steps(self) -> int:
         return -(-len(self._order(1)) // self._size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        features = self._views[(number - 1) % len(self._views)]
+        features = self.views[(number - 1) % len(self.views)]
         order = self._order(number)
         for step in range(start, self.steps):
             chosen = order[step * self._size : (step + 1) * self._size]
             index = torch.from_numpy(chosen).to(features.device)
-            labels = torch.from_numpy(self._labels[chosen]).to(features.device)
+            labels = torch.from_numpy(self.labels[chosen]).to(features.device)
             yield Batch(features[index].float(), labels, chosen, tuple(self._ids[i] for i in chosen))

@@ -2,18 +2,21 @@
 
 A frozen prefix gives the same output for the same picture in every epoch, every run and every trial. The cache is
 keyed by all that the output depends on: the pictures' content, the prefix's weights, the preprocessing, the view.
-Entries are folders written manifest-last; a half-written one is not there. Several runs may fill the same entry at
-once: each writes its own and the first to finish wins.
+Entries are folders written manifest-last; a half-written one is not there. Of several processes that want the same
+entry at once, one computes it and the others wait; the kernel frees the lock of one that is killed.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,15 +61,29 @@ class FeaturePass:
     progress: Progress
 
 
-def cached_features(folder: Path, key: FeatureKey, how: FeaturePass) -> npt.NDArray[Any]:
-    """(V, N, ...) features, memory-mapped copy-on-write from the cache `folder`; computed first where missing."""
-    entry = folder / key.name()
+@dataclass(frozen=True, slots=True)
+class CachedFeatures:
+    """values: (V, N, ...), memory-mapped copy-on-write.  pass_seconds: what one pass over the N pictures took when they
+    were computed.  computed: whether that was just now."""
+
+    values: npt.NDArray[Any]
+    pass_seconds: float
+    computed: bool
+
+
+def cached_features(folder: Path, key: FeatureKey, how: FeaturePass) -> CachedFeatures:
+    """Features from the cache `folder`; computed first where they are missing."""
+    entry, computed = folder / key.name(), False
     if not (entry / "manifest.json").is_file():
-        _fill(entry, key, how)
+        with _alone(entry):
+            if not (entry / "manifest.json").is_file():  # nobody made them while we waited
+                _fill(entry, key, how)
+                computed = True
     manifest = read_json(entry / "manifest.json")
     os.utime(entry / "manifest.json")  # marks the entry as used, for whoever prunes the cache
     shape = tuple(manifest["shape"])
-    return np.memmap(entry / "features.bin", dtype=manifest["dtype"], mode="c", shape=shape)
+    values = np.memmap(entry / "features.bin", dtype=manifest["dtype"], mode="c", shape=shape)
+    return CachedFeatures(values, manifest.get("seconds", 0.0) / how.views, computed)
 
 
 def has_features(folder: Path, key: FeatureKey) -> bool:
@@ -74,8 +91,16 @@ def has_features(folder: Path, key: FeatureKey) -> bool:
     return (folder / key.name() / "manifest.json").is_file()
 
 
-def _fill(entry: Path, key: FeatureKey, how: FeaturePass) -> None:
+@contextmanager
+def _alone(entry: Path) -> Iterator[None]:
+    """Within the block no other process computes the entry."""
     entry.parent.mkdir(parents=True, exist_ok=True)
+    with (entry.parent / f".{entry.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fill(entry: Path, key: FeatureKey, how: FeaturePass) -> None:
     part = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
     try:
         facts = _compute(part / "features.bin", how)
@@ -83,7 +108,7 @@ def _fill(entry: Path, key: FeatureKey, how: FeaturePass) -> None:
         try:
             part.rename(entry)
         except OSError:
-            # Somebody else finished the same entry first, or a damaged one lies there without its manifest.
+            # Somebody on another machine finished the same entry first, or a damaged one lies there without manifest.
             if not (entry / "manifest.json").is_file():
                 shutil.rmtree(entry)
                 part.rename(entry)
@@ -92,7 +117,7 @@ def _fill(entry: Path, key: FeatureKey, how: FeaturePass) -> None:
 
 
 def _compute(path: Path, how: FeaturePass) -> dict[str, Any]:
-    done = 0
+    began, done = time.monotonic(), 0
     shape: tuple[int, ...] = ()
     dtype: np.dtype[Any] = np.dtype(np.float32)
     with path.open("wb") as out:
@@ -106,4 +131,4 @@ def _compute(path: Path, how: FeaturePass) -> dict[str, Any]:
                 how.progress(done, how.count * how.views)
         out.flush()
         os.fsync(out.fileno())
-    return {"shape": [how.views, how.count, *shape], "dtype": dtype.name}
+    return {"shape": [how.views, how.count, *shape], "dtype": dtype.name, "seconds": time.monotonic() - began}

@@ -191,7 +191,7 @@ class Training:
         job, at, optimizer, phase = self.job, self.at, self.optimizer, self.job.stopwatch.phase
         assert optimizer is not None
         how = job.recipe
-        rng = _generator(how.train.seed, job.world.rank, at.step)
+        rng = step_generator(how.train.seed, job.world.rank, at.step)
         set_rate(optimizer, lr)
         self.lr = optimizer.param_groups[-1]["lr"]  # that of the head, which may have a factor of its own
         optimizer.zero_grad(set_to_none=True)
@@ -379,7 +379,7 @@ class Training:
         return self.job.recipe.train.monitor
 
 
-def _generator(seed: int, rank: int, step: int) -> np.random.Generator:
+def step_generator(seed: int, rank: int, step: int) -> np.random.Generator:
     """Seed torch for one step (dropout), and give the step's own generator for everything else that is random."""
     draws = np.random.SeedSequence([seed, rank, step]).generate_state(3)
     torch.manual_seed(int(draws[0]))

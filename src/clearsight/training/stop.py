@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,10 +13,18 @@ TIME_LIMIT = "the time limit"
 FINDING = "the debugger found"
 
 
-class Stop:
-    """Asked between steps whether to stop; `reason` says why. The second signal is no longer caught."""
+def _nobody() -> str:
+    return ""
 
-    def __init__(self, time_limit: float | None = None) -> None:
+
+class Stop:
+    """Asked between steps whether to stop; `reason` says why. The second signal is no longer caught.
+
+    also: somebody else who is asked too; gives a reason or "".
+    """
+
+    def __init__(self, time_limit: float | None = None, also: Callable[[], str] = _nobody) -> None:
+        self._also = also
         self._deadline = None if time_limit is None else time.monotonic() + time_limit
         self._limit = time_limit
         self._signal = self._asked = ""
@@ -36,7 +44,7 @@ class Stop:
             return self._signal or self._asked
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return f"{TIME_LIMIT} of {self._limit:g} s was reached"
-        return ""
+        return self._also()
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -76,6 +76,20 @@ def nested(values: Mapping[str, Any]) -> Space:
     return Space(tuple(_nested(values, {})))
 
 
+def spelled(dimension: Dimension) -> str:
+    """A dimension as it is typed behind --space."""
+    own = dimension.domain
+    if isinstance(own, Choice):
+        words = [f'"{value}"' if "," in str(value) else str(value) for value in own.values]
+        body = f"[{','.join(words)}]"
+    else:
+        kind = "log" if own.log else "int" if isinstance(own, Whole) else "float"
+        step = f",{own.step:g}" if own.step is not None and not own.log and own.step != 1 else ""
+        body = f"{kind}({own.low:g},{own.high:g}{step})"
+    conditions = [f"{name}={'|'.join(map(str, values))}" for name, values in dimension.when.items()]
+    return f"{dimension.name}={body}" + (f" when {' and '.join(conditions)}" if conditions else "")
+
+
 def joined(*spaces: Space) -> Space:
     """One space of several; what is said later about a field takes the place of what was said before."""
     last: dict[str, int] = {name: place for place, space in enumerate(spaces) for name in space.names}

@@ -58,9 +58,9 @@ def said_as_ours(url: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Within the block Optuna says warnings alone, not each trial."""
+    """Within the block Optuna says errors alone: neither each trial nor which of its parts drew which value."""
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     alembic = logging.getLogger("alembic")
     level = alembic.level
     alembic.setLevel(logging.ERROR)
@@ -105,7 +105,7 @@ def _unavailable(shown: str, why: str) -> StudyUnavailable:
     first = " ".join(why.split())[:200]
     locked = "locked" in first
     problem = "somebody else has it locked" if locked else f"it does not answer ({first})"
-    fix = "End what is writing to it, then go on with --resume." if locked else "Look whether it is there and may be read."
+    fix = "End what writes to it, then go on with --resume." if locked else "Look whether it is there and may be read."
     return StudyUnavailable(f"--storage {shown}", problem, fix=fix)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from clearsight.core.run import Observer
 from clearsight.training.world import World
@@ -12,11 +13,18 @@ from clearsight.workflow.opening import Progress, quiet
 from clearsight.workflow.places import Places
 
 
+def _go_on() -> str:
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
     """What is not part of a recipe: who watches, where caches lie, which process of how many this is, who asked.
 
     visible: the GPUs that this process may use, as CUDA_VISIBLE_DEVICES says them; None for all.
+    halt: asked between steps why to stop now; "" to go on.
+    ending: what becomes of a training that is over: a model with scores and a report, or, in a study, the weights and
+    validation scores alone until it turns out to be the best.
     """
 
     observers: Sequence[Observer] = ()
@@ -25,6 +33,8 @@ class Circumstances:
     progress: Progress = quiet
     command: Sequence[str] = ()
     visible: Sequence[str] | None = None
+    halt: Callable[[], str] = _go_on
+    ending: Literal["deliver", "put by"] = "deliver"
     began: float = field(default_factory=time.monotonic)
 
     @property

@@ -47,17 +47,17 @@ class Course:
     def _stretch(self, *, resume: bool) -> Outcome:
         """Train until the end or until something is to be changed."""
         if not self.setting.world.leads:
-            return train_loop(self._job([]), resume=resume)
+            return train_loop(self.job([]), resume=resume)
         writer = MetricsWriter(self.of.path / "metrics.jsonl", last_step=self.checkpoints.last_step())
         observers: list[Observer] = [writer, *self.onlookers, *([self.watch] if self.watch is not None else [])]
         try:
-            return train_loop(self._job(observers), resume=resume)
+            return train_loop(self.job(observers), resume=resume)
         finally:
             writer.close()
 
     def _remember_the_start(self) -> None:
         if not self.checkpoints.newest.exists():
-            Training(self._job([])).save()
+            Training(self.job([])).save()
         self.checkpoints.keep_good()
 
     def _adjust(self, watch: Watch) -> None:
@@ -70,7 +70,8 @@ class Course:
         watch.go_back(self.checkpoints.last_step(), self.setting.recipe.flat())
         self.stop.go_on()
 
-    def _job(self, observers: Sequence[Observer]) -> Job:
+    def job(self, observers: Sequence[Observer]) -> Job:
+        """What the loop is given, with these observers."""
         setting, weights = self.setting, None
         if setting.recipe.train.class_weights == "balanced":
             weights = balanced_weights(setting.train.labels(), len(setting.data.classes))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from clearsight.core.recipe import Recipe
 from clearsight.models.freeze import freeze
 from clearsight.models.network import Network
-from clearsight.workflow.feature_batches import uncacheable
+from clearsight.workflow.cacheable import HEAD_EPOCHS, uncacheable
 
-_HEAD_EPOCHS = 30  # of a head on cached features, where an epoch costs milliseconds
 _HEAD_REACH = 0.6  # lr x steps
 _HEAD_RATES = (1e-3, 5e-3)
 
@@ -26,7 +25,7 @@ def settled(recipe: Recipe, network: Network, pictures: int, processes: int = 1)
     steps = -(-pictures // batch)  # of an epoch
     if recipe.train.epochs is None:
         cached = head_only and not uncacheable(recipe, len(network.stages))
-        changes["epochs"] = _HEAD_EPOCHS if cached else recipe.train.passes
+        changes["epochs"] = HEAD_EPOCHS if cached else recipe.train.passes
     if recipe.optim.lr is None:
         changes["lr"] = recipe.optim.peak
         if head_only:

@@ -33,6 +33,16 @@ def conclude(run: Run, setting: Setting, phase: Phase, outcome: Outcome, began: 
     setting.world.wait()
 
 
+def put_by(run: Run, setting: Setting, outcome: Outcome, began: float) -> None:
+    """Record how a training ended and what it scored on validation pictures; `resume` makes the model of it later."""
+    run.best_epoch, run.images_per_second = outcome.best_epoch, outcome.images_per_second
+    run.scores = {"valid": dict(outcome.valid) or None, "test": None}
+    if setting.world.leads:
+        run.seconds += time.monotonic() - began
+        run.finish(outcome.status, outcome.reason)
+    setting.world.wait()
+
+
 def _deliver(run: Run, setting: Setting, temperature: float) -> None:
     manifest = Bundle(
         model=setting.network.name,

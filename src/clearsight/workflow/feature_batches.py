@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,8 +14,6 @@ import numpy.typing as npt
 import torch
 
 from clearsight.core.dataset import Dataset
-from clearsight.core.preprocess import PRESETS
-from clearsight.core.recipe import Recipe
 from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader
 from clearsight.models.freeze import Frozen
@@ -22,21 +21,9 @@ from clearsight.models.runtime import Runtime, fastest
 from clearsight.training.batches import Batches, Features
 from clearsight.training.checkpoint import frozen_digest
 from clearsight.training.features import FeatureKey, FeaturePass, cached_features
+from clearsight.training.job import Phase
 from clearsight.workflow.picture_batches import load_plan
 from clearsight.workflow.setting import Setting
-
-
-def uncacheable(recipe: Recipe, cut: int) -> str:
-    """Why the frozen part cannot be computed once, or ""."""
-    if not recipe.train.feature_cache:
-        return "switched off"
-    if not cut:
-        return "nothing is frozen"
-    if recipe.train.mixup or recipe.train.cutmix:
-        return "mixup and cutmix change the pictures before the frozen part"
-    if PRESETS[recipe.data.augment].random and recipe.train.views == 1:
-        return "augmentation changes the pictures; --views K keeps K augmented views of each"
-    return ""
 
 
 def feature_batches(setting: Setting, frozen: Frozen) -> tuple[Batches, Batches | None]:
@@ -68,14 +55,29 @@ def _features(setting: Setting, dataset: Dataset, mode: str, runner: _Prefix) ->
 
     label = f"features of {mode if mode == 'train' else 'valid'}"
     how_computed = FeaturePass(len(dataset), views, runner, view, partial(setting.progress, label))
+    computed = False
     if setting.world.leads:  # one process computes, all read
-        cached_features(setting.places.cache / "features", key, how_computed)
+        computed = cached_features(setting.places.cache / "features", key, how_computed).computed
     setting.world.wait()
     stored = cached_features(setting.places.cache / "features", key, how_computed)
     order = Loader(dataset, setting.network.preprocess, plan).order
     device = setting.placement.device
-    tensor = torch.from_numpy(np.asarray(stored)).to(device)
-    return Features(tensor, dataset.labels(), tuple(s.id for s in dataset.samples), order, how.train.batch_size)
+    tensor = torch.from_numpy(np.asarray(stored.values)).to(device)
+    ids = tuple(s.id for s in dataset.samples)
+    cost, paid = stored.pass_seconds, stored.pass_seconds * views if computed else 0.0
+    return Features(tensor, dataset.labels(), ids, order, how.train.batch_size, cost=cost, paid=paid)
+
+
+def spared_seconds(phases: Iterable[Phase], epochs: int) -> float:
+    """Seconds of forward passes that so many epochs did not make, because the features were there already."""
+    spared = 0.0
+    for phase in phases:
+        done = min(epochs, phase.epochs)
+        epochs -= done
+        if phase.cached and done:
+            parts = [part for part in (phase.train, phase.valid) if isinstance(part, Features)]
+            spared += sum(part.cost * done - part.paid for part in parts)
+    return max(spared, 0.0)
 
 
 class _Prefix:

@@ -14,10 +14,10 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
 from clearsight.workflow.auto_tune import tuned
 from clearsight.workflow.circumstances import Circumstances
-from clearsight.workflow.network import weights_path
 from clearsight.workflow.repair import repair
 from clearsight.workflow.running import carry_out, data_facts, hardware_facts, prepare, process
 from clearsight.workflow.watching import actions
+from clearsight.workflow.weights_path import weights_path
 
 
 def fit(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import ValidationError
 
 from clearsight.core.errors import BadValue
@@ -44,8 +42,3 @@ def overridden(preprocess: Preprocess, how: DataSection) -> Preprocess:
         return Preprocess.model_validate({**preprocess.model_dump(), **changes, "source": source})
     except ValidationError as error:
         raise BadValue("preprocessing", error.errors()[0]["msg"].removeprefix("Value error, ")) from None
-
-
-def weights_path(text: str) -> str:
-    """A weights setting as it should be kept in a recipe: a file by its absolute path, a word as it is."""
-    return text if text in ("default", "none") else str(Path(text).expanduser().resolve())

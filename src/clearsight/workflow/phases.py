@@ -10,7 +10,8 @@ from clearsight.models.freeze import freeze
 from clearsight.models.network import Network, parameter_groups
 from clearsight.training.job import Phase
 from clearsight.training.optim import ParameterGroup
-from clearsight.workflow.feature_batches import feature_batches, uncacheable
+from clearsight.workflow.cacheable import uncacheable
+from clearsight.workflow.feature_batches import feature_batches
 from clearsight.workflow.picture_batches import pictures
 from clearsight.workflow.setting import Setting
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from clearsight.core.run import Plan
 from clearsight.training.job import Phase
+from clearsight.workflow.cacheable import uncacheable
 from clearsight.workflow.estimate import estimate
-from clearsight.workflow.feature_batches import uncacheable
 from clearsight.workflow.opening import workers
 from clearsight.workflow.profiling import measured_line
 from clearsight.workflow.setting import Setting

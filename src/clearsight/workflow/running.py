@@ -29,7 +29,8 @@ from clearsight.workflow.auto_tune import tuning_notes
 from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.course import Course
 from clearsight.workflow.defaults import settled
-from clearsight.workflow.delivery import conclude
+from clearsight.workflow.delivery import conclude, put_by
+from clearsight.workflow.feature_batches import spared_seconds
 from clearsight.workflow.log import LogWriter
 from clearsight.workflow.network import build_network, overridden
 from clearsight.workflow.opening import listed, quiet, scanned
@@ -110,7 +111,7 @@ def _check(recipe: Recipe, data: Dataset) -> None:
 def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
     """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report."""
     checkpoints = Checkpoints(run.checkpoints)
-    stop = Stop(setting.recipe.train.time_limit)
+    stop = Stop(setting.recipe.train.time_limit, around.halt)
     onlookers = [LogWriter(run.path / "log.txt"), *around.observers] if setting.world.leads else []
     announcer = Announcer(onlookers)
     try:
@@ -127,7 +128,11 @@ def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
                 outcome = course.train()
         if setting.world.leads:
             close(watch, run, facts_of(setting, phases))
-        conclude(run, course.setting, phases[-1], outcome, around.began)
+        run.spared_seconds = spared_seconds(phases, len(run.epochs()))
+        if around.ending == "deliver":
+            conclude(run, course.setting, phases[-1], outcome, around.began)
+        else:
+            put_by(run, course.setting, outcome, around.began)
     except BaseException as error:
         if setting.world.leads:
             _note_failure(run, error, setting)

@@ -22,6 +22,7 @@
     for (const note of layout.annotations ?? []) {
       const colour = { "on-colour": ink("--on-accent"), "on-paper": ink("--ink"), mark: ink("--ink") }[note.name] ?? ink("--muted");
       note.font = { ...note.font, color: colour };
+      if (note.name === "tick") note.bgcolor = ink("--paper");
       if (note.name === "mark") Object.assign(note, { bgcolor: ink("--paper"), bordercolor: ink("--muted") });
     }
     return figure;

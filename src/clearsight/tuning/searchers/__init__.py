@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from clearsight.core.registry import Registry
 from clearsight.core.study import Searcher
 
-SEARCHERS = Registry[Searcher](
+SEARCHERS = Registry[Callable[[], Searcher]](
     "searcher",
     {
         "tpe": "clearsight.tuning.searchers.tpe:TPE",

@@ -22,7 +22,6 @@ class CMAES:
         return CmaEsSampler(
             seed=seed_of(seed, number),
             independent_sampler=Random().sampler(space, seed, number),
-            warn_independent_sampling=False,
         )
 
     def size(self, space: Space) -> int | None:

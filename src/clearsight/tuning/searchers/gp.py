@@ -22,7 +22,6 @@ class GaussianProcess:
         return GPSampler(
             seed=seed_of(seed, number),
             independent_sampler=TPE().sampler(space, seed, number),
-            warn_independent_sampling=False,
         )
 
     def size(self, space: Space) -> int | None:

@@ -49,5 +49,5 @@ def _at(domain: Domain, share: float) -> Value:
     if domain.step is not None:
         return domain.low + domain.step * int(share * (int((domain.high - domain.low) / domain.step + 1e-9) + 1))
     if domain.log:
-        return domain.low * (domain.high / domain.low) ** share
+        return float(domain.low * (domain.high / domain.low) ** share)
     return domain.low + share * (domain.high - domain.low)

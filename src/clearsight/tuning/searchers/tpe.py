@@ -23,7 +23,6 @@ class TPE:
             multivariate=True,
             group=True,  # fields that apply only sometimes are modelled among themselves
             constant_liar=True,
-            warn_independent_sampling=False,
         )
 
     def size(self, space: Space) -> int | None:

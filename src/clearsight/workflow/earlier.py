@@ -1,0 +1,33 @@
+"""Earlier studies that a new one learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clearsight.core.errors import BadValue
+from clearsight.core.study import Study
+from clearsight.core.trial import Trial
+from clearsight.tuning.ledger import Ledger, read_trials, stored_trials
+
+
+def bring_earlier(study: Study, ledger: Ledger) -> None:
+    """Enter the trials of the studies named by --warm-start that lie in this one's space, once.
+
+    Raises NotFound for a study that is not there, BadValue for one that aimed at something else.
+    """
+    there = {trial.source for trial in ledger.trials()}
+    for source in study.plan.warm_start:
+        if source not in there:
+            ledger.bring(earlier_trials(source, study), source)
+
+
+def earlier_trials(source: str, study: Study) -> list[Trial]:
+    """The trials of an earlier study: a study's folder, or a storage's URL with "#name" behind it."""
+    if "://" in source:
+        url, _, name = source.partition("#")
+        return stored_trials(url, name)
+    earlier = Study.open(Path(source))
+    if earlier.plan.objectives != study.plan.objectives:
+        told = ", ".join(f"{one.metric} ({one.direction}d)" for one in earlier.plan.objectives)
+        raise BadValue(f"--warm-start {source}", f"that study aimed at {told}", fix="Say the same with --metric.")
+    return read_trials(earlier)

@@ -1,0 +1,114 @@
+"""open_study: what a study found, to be asked while it goes on or after."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from clearsight.core.run import Run
+from clearsight.core.study import Study
+from clearsight.core.trial import Trial, TrialState, best_of, front_of
+from clearsight.tuning.importance import importances
+from clearsight.tuning.ledger import read_trials
+from clearsight.workflow.best import best_run
+
+Columns = Literal["own", "sagemaker"]
+
+_STATUS = {  # as the analytics of SageMaker's tuning jobs call it
+    TrialState.RUNNING: "InProgress",
+    TrialState.COMPLETE: "Completed",
+    TrialState.PRUNED: "Stopped",
+    TrialState.FAILED: "Failed",
+}
+
+
+class FoundStudy:
+    """A study folder, and the trials as they were when it was opened."""
+
+    def __init__(self, study: Study, trials: list[Trial]) -> None:
+        self.study, self.trials = study, trials
+
+    @property
+    def best(self) -> Trial | None:
+        """The best complete trial by the first objective; None where none is complete."""
+        return best_of(self.trials, self.study.aim)
+
+    @property
+    def front(self) -> list[Trial]:
+        """The Pareto front of several objectives."""
+        return front_of(self.trials, self.study.plan.objectives)
+
+    @property
+    def best_run(self) -> Run | None:
+        """The run of the best trial, with its model; None where there is none yet."""
+        return best_run(self.study)
+
+    def importances(self) -> dict[str, dict[str, float]]:
+        """How much of the objective each field explains, by method; {} where the trials are too few."""
+        return importances(self.trials, self.study.plan.space, self.study.aim)
+
+    def to_frame(self, columns: Columns = "own") -> Any:
+        """A row per trial of this study: a pandas DataFrame where pandas is installed, else a list of dicts.
+
+        columns: "own" (number, state, value, values, a column per varied field, epochs, seconds, reason, ...), or
+        "sagemaker": those of its HyperparameterTuningJobAnalytics, a column per field first (numbers as float, words in
+        double quotes), then TrainingJobName, TrainingJobStatus, FinalObjectiveValue, TrainingStartTime,
+        TrainingEndTime, TrainingElapsedTimeSeconds.
+        """
+        make = self._analytics if columns == "sagemaker" else self._row
+        rows = [make(trial) for trial in self.trials if trial.own]
+        if importlib.util.find_spec("pandas") is None:
+            return rows
+        return importlib.import_module("pandas").DataFrame(rows)
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        return {
+            "number": trial.number,
+            "state": trial.state.value,
+            **{one.metric: value for one, value in zip(self.study.plan.objectives, _values(self, trial), strict=True)},
+            **{name: trial.params.get(name) for name in self.study.plan.space.names},
+            "best_epoch": trial.best_epoch,
+            "epochs": trial.epochs,
+            "started": _time(trial.started),
+            "seconds": trial.seconds,
+            "worker": trial.worker,
+            "reason": trial.reason,
+            "same_as": trial.same_as,
+        }
+
+    def _analytics(self, trial: Trial) -> dict[str, Any]:
+        over = trial.state is not TrialState.RUNNING
+        value = trial.values[0] if trial.values else list(trial.curve.values())[-1] if over and trial.curve else None
+        return {
+            **{name: _as_sent(trial.params.get(name)) for name in self.study.plan.space.names},
+            "TrainingJobName": f"{self.study.name}-{trial.number + 1:03d}",
+            "TrainingJobStatus": _STATUS[trial.state],
+            "FinalObjectiveValue": value,
+            "TrainingStartTime": _time(trial.started),
+            "TrainingEndTime": _time(trial.started + trial.seconds) if over and trial.started else None,
+            "TrainingElapsedTimeSeconds": trial.seconds if over else None,
+        }
+
+
+def open_study(path: str | Path) -> FoundStudy:
+    """The study in the folder `path`, which may still be growing. Raises NotFound where no study is in it."""
+    study = Study.open(Path(path))
+    return FoundStudy(study, read_trials(study))
+
+
+def _values(found: FoundStudy, trial: Trial) -> list[float | None]:
+    return list(trial.values) or [None] * len(found.study.plan.objectives)
+
+
+def _as_sent(value: Any) -> Any:
+    """A value as it comes back from a service to which all of them were words."""
+    if isinstance(value, bool) or value is None:
+        return value
+    return float(value) if isinstance(value, int | float) else f'"{value}"'
+
+
+def _time(stamp: float) -> datetime | None:
+    return datetime.fromtimestamp(stamp, UTC) if stamp else None

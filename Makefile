@@ -40,7 +40,7 @@ format: $(READY)  ## rewrite the code in the house format
 	@$(BIN)/ruff format -q .
 
 bench: $(READY)  ## run every benchmark and print its result (minutes)
-	@for b in startup real_data frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in startup real_data frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 docs: $(READY)  ## write docs/settings.md and docs/rules.md from what they describe
 	@$(BIN)/python docs/settings.py > docs/settings.md

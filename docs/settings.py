@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic.fields import FieldInfo
+
 from clearsight.core.recipe import choices, fields
 
 HEAD = """# Settings of a recipe
@@ -17,12 +19,20 @@ def page() -> str:
     for section, name, info in fields():
         if section != current:
             current = section
-            lines += [f"\n## {section}\n", "| setting | default | range | what |", "|---|---|---|---|"]
+            lines += [f"\n## {section}\n", "| setting | default | range | usual search | what |", "|---|---|---|---|---|"]
         bounds = [f"{sign} {bound}" for mark in info.metadata for sign, bound in limits(mark)]
         extent = " or ".join(choices(info)) or ", ".join(bounds)
         default = "" if info.default in (None, ()) else str(info.default)
-        lines.append(f"| `{name}` | {default} | {extent} | {(info.description or '').replace('|', chr(92) + '|')} |")
+        what = (info.description or "").replace("|", chr(92) + "|")
+        lines.append(f"| `{name}` | {default} | {extent} | {searched(info)} | {what} |")
     return "\n".join(lines) + "\n"
+
+
+def searched(info: FieldInfo) -> str:
+    """What `clearsight tune --tune NAME` tries of a field; "" where values must be said."""
+    extra = info.json_schema_extra
+    said = str(extra.get("search", "")) if isinstance(extra, dict) else ""
+    return f"`{said}`" if said else "all" if choices(info) else ""
 
 
 def limits(mark: object) -> list[tuple[str, object]]:

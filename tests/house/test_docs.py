@@ -36,6 +36,14 @@ def test_every_registered_name_is_documented() -> None:
     from clearsight.serving.codecs import ACCEPTS, CODECS
     from clearsight.serving.runtimes import RUNTIMES
 
+    from clearsight.tuning.executors import EXECUTORS
+    from clearsight.tuning.pruners import PRUNERS
+    from clearsight.tuning.searchers import SEARCHERS
+
+    tuning = {f"`{name}`" for name in (*SEARCHERS.names(), *PRUNERS)} | {
+        f"--on {n}" for n in EXECUTORS.names() if n != "local"
+    }
+    assert sorted(name for name in tuning if name not in TEXT) == []
     names = [*READERS.names(), *RUNTIMES.names(), *ACCEPTS.names(), *(n for n in CODECS.names() if n != "image/jpg")]
     assert [name for name in names if name not in TEXT] == []
 

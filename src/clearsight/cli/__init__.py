@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("clearsight.cli.commands.evaluate", "measure a model on labelled pictures"),
     "predict": ("clearsight.cli.commands.predict", "classify pictures"),
     "serve": ("clearsight.cli.commands.serve", "answer over HTTP"),
-    "report": ("clearsight.cli.commands.report", "write the page of a run again"),
+    "report": ("clearsight.cli.commands.report", "write the page of a run or a study again"),
     "export": ("clearsight.cli.commands.export", "pack a model into one file"),
 }
 

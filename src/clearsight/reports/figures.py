@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from clearsight.reports.facts import RunFacts
 from clearsight.reports.page import sections_of
@@ -17,20 +17,6 @@ from clearsight.reports.table import Table
 def run_figures(facts: RunFacts) -> dict[str, Any]:
     """What stands on the page of a run, as `figures_of` gives it."""
     return figures_of(facts, sections_of(facts))
-
-
-class Named(Protocol):
-    """Whoever has a page: a run, a study."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-
-
-def study_figures(facts: Named, sections: Sequence[Section]) -> dict[str, Any]:
-    """What stands on the page of a study, in the shape of a run's figures without its findings."""
-    return {"name": facts.name, "status": facts.status, "sections": told(sections)}
 
 
 def figures_of(facts: RunFacts, sections: Sequence[Section]) -> dict[str, Any]:

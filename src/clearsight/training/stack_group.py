@@ -32,18 +32,19 @@ class Group:
         how, device = recipes[0].train, data.views.device
         self._size, self._seed = how.batch_size, how.seed
         self._order = data.order(how.seed)
-        self._labels = torch.from_numpy(data.labels).to(device)
+        self._labels = torch.tensor(data.labels, device=device)  # a copy: the array may be read-only
         self._network = StackedNetwork(modules, device)
         self._optimizer = stacked_optimizer([recipe.optim for recipe in recipes], self._network.values)
         self._loss = StackedLoss([recipe.train for recipe in recipes], data.labels, data.classes, device)
-        self._batch = torch.empty(how.batch_size, data.views.shape[2], dtype=data.views.dtype, device=device)
+        rows = min(how.batch_size, len(self._order(1)))
+        self._batch = torch.empty(rows, data.views.shape[2], dtype=data.views.dtype, device=device)
 
     @torch.no_grad()
     def epoch(self, number: int, on_epoch: OnEpoch | None) -> None:
         """Train, validate and judge epoch `number`; those for whom it was the last leave."""
         began = time.monotonic()
-        order = torch.from_numpy(self._order(number))
-        batches: Sequence[Tensor] = torch.split(order.to(self._labels.device), self._size)
+        order = torch.tensor(self._order(number), device=self._labels.device)
+        batches: Sequence[Tensor] = torch.split(order, self._size)
         rates = epoch_rates([course.recipe for course in self.courses], number, len(batches))
         losses, right = self._train(number, batches, rates)
         samples = np.array([len(batch) for batch in batches], dtype=np.float64)

@@ -39,7 +39,7 @@ class HeadFile:
         steps = {"loss": result.loss, "accuracy": result.accuracy, "lr": result.lr}
         return cls(
             weights=result.best_state,
-            steps={name: torch.as_tensor(values, dtype=torch.float32) for name, values in steps.items()},
+            steps={name: torch.as_tensor(values, dtype=torch.float64) for name, values in steps.items()},
             epochs=tuple(result.epochs),
             best_epoch=result.best_epoch or 0,
             best_score=result.best_score,

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 def write_study_report(study: Study, trials: Sequence[Trial]) -> Path:
     """Write report.html and report.json of a study, however it stands; returns the page."""
-    from clearsight.reports.figures import study_figures
+    from clearsight.reports.study.figures import figures_of
     from clearsight.reports.study.page import page_of, sections_of
 
     told = study_facts(study, trials)
     page, sections = study.path / "report.html", sections_of(told)
     write_text(page, page_of(told, sections))
-    write_text(study.path / "report.json", json.dumps(study_figures(told, sections), allow_nan=False) + "\n")
+    write_text(study.path / "report.json", json.dumps(figures_of(told, sections), allow_nan=False) + "\n")
     return page
 
 

@@ -1,0 +1,197 @@
+"""Tuning a frozen backbone on skin lesions: clearsight tune against the script most people write, and against Optuna.
+
+    python benchmarks/frozen_tuning.py [--repeats 3]
+
+1. mobilenetv2_100 with real weights, 200 pictures of isic-2024 (160 to train on, 40 to compare by), 8 trials of 5
+   epochs over learning rate, batch size and weight decay. Both arms run in full, as whole processes that begin with
+   nothing: imports and an empty cache included. clearsight also looks at every picture, makes a model of the best
+   trial and writes the report. The plain arm is benchmarks/plain_tuning.py.
+2. The real size: all 800 and 200 pictures, 20 trials, epochs from 5 to 40 as well, with mobilenetv2_100 and with
+   resnet50 (random weights: timing only). clearsight runs in full; the plain arm is extrapolated from what one picture
+   costs it, measured in an epoch of 200, times the pictures that clearsight's own trials come to.
+3. The tuning alone: clearsight from its first epoch to its last result, proposals and storage included, against
+   Optuna over the same features in memory, one head after another (plain_tuning.py --features).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from measured import machine, shared, spread, timed
+
+HERE = Path(__file__).parent
+REAL = "mobilenetv2_100_imagenet.safetensors"
+SPACE = ("lr=log(1e-5,1e-1)", "batch_size=[32,64,128,256,512]", "weight_decay=log(1e-6,1e-1)")
+EPOCHS = "epochs=int(5,40)"
+
+
+@dataclass
+class Tuned:
+    """A study of ours: seconds of the whole process, of the tuning alone, and what --json said."""
+
+    seconds: float
+    tuning: float
+    told: dict[str, Any]
+
+    @property
+    def epochs(self) -> int:
+        return sum(trial["epochs"] for trial in self.told["trials"])
+
+
+def folders(target: Path, train: int, valid: int) -> Path:
+    """Pictures of isic-2024 as class folders, for the plain script: evenly of both classes."""
+    source = shared() / "data" / "isic-2024"
+    for split, name, count in (("train", "train_split", train), ("valid", "val_split", valid)):
+        rows = (source / f"{name}.csv").read_text().splitlines()[1:]
+        chosen = {"0": [], "1": []}
+        for row in rows:
+            key, label = row.split(",")[:2]
+            chosen[label.strip()].append(key)
+        with h5py.File(source / f"{name}-image.hdf5") as images:
+            for label, keys in chosen.items():
+                folder = target / split / label
+                folder.mkdir(parents=True)
+                for key in keys[: count // 2]:
+                    (folder / f"{key}.jpg").write_bytes(images[key][()])
+    return target
+
+
+def ours(
+    data: Path, model: str, weights: str, trials: int, space: tuple[str, ...], more: list[str], cache: Path
+) -> Tuned:
+    """`clearsight tune` in full."""
+    with tempfile.TemporaryDirectory() as fresh:
+        name = f"timm/{model}" if weights else model
+        words = [sys.executable, "-m", "clearsight", "tune", data, "-m", name, "--weights", weights or "none"]
+        words += [
+            "--freeze",
+            "backbone",
+            "--metric",
+            "roc_auc",
+            "--trials",
+            trials,
+            "--out",
+            f"{fresh}/study",
+            "--json",
+        ]
+        words += [word for one in space for word in ("--space", one)] + more
+        environ = {**os.environ, "CLEARSIGHT_CACHE": str(cache)}
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+        )
+        assert process.stderr is not None
+        assert process.stdout is not None
+        first = last = 0.0
+        for line in process.stderr:
+            if '"event": "epoch"' in line and not first:
+                first = time.perf_counter()
+            if '"event": "result"' in line:
+                last = time.perf_counter()
+        told = json.loads(process.stdout.read())
+        process.wait()
+        return Tuned(time.perf_counter() - began, last - first, told)
+
+
+def plain(data: Path, model: str, weights: str, *more: object) -> tuple[float, dict[str, Any]]:
+    """The plain script; seconds of the whole process, and what it printed."""
+    words = [sys.executable, HERE / "plain_tuning.py", data, "--model", model, "--weights", weights, *more]
+    done = timed(words)
+    return done.seconds, json.loads(done.output)
+
+
+def small(repeats: int, weights: str) -> None:
+    """Both arms in full."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = folders(Path(folder) / "isic", 160, 40)
+        mine, theirs, best = [], [], [[], []]
+        for seed in range(repeats):
+            with tempfile.TemporaryDirectory() as cache:
+                one = ours(
+                    data, "mobilenetv2_100", weights, 8, SPACE, ["--epochs", "5", "--seed", str(seed)], Path(cache)
+                )
+            seconds, told = plain(data, "mobilenetv2_100", weights, "--trials", 8, "--epochs", 5, "--seed", seed)
+            mine.append(one.seconds)
+            theirs.append(seconds)
+            best[0].append(one.told["best"]["value"])
+            best[1].append(told["best"])
+    ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
+    print(f"200 pictures, 8 trials of 5 epochs: plain {spread(theirs)} s, clearsight {spread(mine)} s")
+    print(f"  times faster: {spread(ratios)}")
+    print(f"  best ROC-AUC: plain {spread(best[1], 3)}, clearsight {spread(best[0], 3)}")
+
+
+def real_size(repeats: int, model: str, weights: str) -> None:
+    """Ours in full; the plain arm from what a picture costs it."""
+    source = shared() / "data" / "isic-2024"
+    with tempfile.TemporaryDirectory() as folder:
+        sample = folders(Path(folder) / "isic", 160, 40)
+        one_seconds, one = plain(sample, model, weights, "--trials", 1, "--epochs", 1)
+        _, three = plain(sample, model, weights, "--trials", 1, "--epochs", 3)
+        each = (three["seconds"] - one["seconds"]) / 2 / 200
+        start = one_seconds - one["seconds"]
+    mine, whole, tuning = [], [], []
+    for seed in range(repeats):
+        with tempfile.TemporaryDirectory() as cache:
+            found = ours(source, model, weights, 20, (*SPACE, EPOCHS), ["--seed", str(seed)], Path(cache))
+            warm = ours(source, model, weights, 20, (*SPACE, EPOCHS), ["--seed", str(seed)], Path(cache))
+            alone = plain_over_features(Path(cache), seed)
+        mine.append(found.seconds)
+        whole.append((start + found.epochs * 1000 * each) / found.seconds)
+        tuning.append((warm.tuning, alone["seconds"], warm.epochs, alone["epochs"]))
+    print(f"{model}, 800 + 200 pictures, 20 trials of 5 to 40 epochs: clearsight {spread(mine)} s")
+    print(f"  plain, extrapolated from {1000 * each:.0f} ms a picture: times slower {spread(whole, 0)}")
+    ratios = [theirs / own for own, theirs, _, _ in tuning]
+    per_epoch = [(theirs / more) / (own / fewer) for own, theirs, fewer, more in tuning]
+    print(
+        f"  the tuning alone: clearsight {spread([row[0] for row in tuning], 2)} s, "
+        f"Optuna over the same features {spread([row[1] for row in tuning], 2)} s"
+    )
+    print(f"    times faster {spread(ratios)}; by epoch of a head {spread(per_epoch)}")
+
+
+def plain_over_features(cache: Path, seed: int) -> dict[str, Any]:
+    """Optuna over the features that clearsight has kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder)
+        for entry in (cache / "features").glob("*/manifest.json"):
+            facts = json.loads(entry.read_text())
+            values = np.fromfile(entry.parent / "features.bin", dtype=facts["dtype"]).reshape(facts["shape"])[0]
+            split = "train" if len(values) == 800 else "valid"
+            np.save(target / f"{split}.npy", values.astype(np.float32))
+        for split, name in (("train", "train_split"), ("valid", "val_split")):
+            rows = (shared() / "data" / "isic-2024" / f"{name}.csv").read_text().splitlines()[1:]
+            labels = np.array([int(row.split(",")[1]) for row in rows])
+            np.save(target / f"{split}_labels.npy", labels)
+        _, told = plain(target, "none", "", "--features", target, "--trials", 20, "--seed", seed)
+    return told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=("small", "mobilenetv2", "resnet50"))
+    args = parser.parse_args()
+    weights = str(shared() / "weights" / REAL)
+    print(machine())
+    if args.only in (None, "small"):
+        small(args.repeats, weights)
+    if args.only in (None, "mobilenetv2"):
+        real_size(args.repeats, "mobilenetv2_100", weights)
+    if args.only in (None, "resnet50"):
+        real_size(args.repeats, "resnet50", "")
+
+
+if __name__ == "__main__":
+    main()

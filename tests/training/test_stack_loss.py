@@ -1,0 +1,76 @@
+"""The loss of a stack and its slope are those of `training.loss` for each head."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from clearsight.core.recipe import Recipe, TrainSection
+from clearsight.training.loss import Target, balanced_weights, weighted_loss
+from clearsight.training.stack_loss import StackedLoss
+
+CLASSES = 4
+LABELS = np.array([0] * 10 + [1] * 5 + [3] * 2)  # nobody is a 2
+BATCH = torch.tensor([0, 0, 1, 3, 1, 0, 3])
+
+
+def section(**settings: Any) -> TrainSection:
+    return Recipe().replace(**settings).train
+
+
+def stacked(*recipes: TrainSection) -> StackedLoss:
+    return StackedLoss(recipes, LABELS, CLASSES, torch.device("cpu"))
+
+
+def alone(how: TrainSection, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean loss of logits (B, C), and its slope."""
+    logits = logits.clone().requires_grad_()
+    weights = torch.from_numpy(balanced_weights(LABELS, CLASSES)) if how.class_weights == "balanced" else None
+    total, weight = weighted_loss(logits, Target(BATCH), weights, how.label_smoothing)
+    mean = total / weight
+    (slope,) = torch.autograd.grad(mean, logits)
+    return mean.detach(), slope
+
+
+RECIPES = (
+    section(),
+    section(label_smoothing=0.2),
+    section(class_weights="balanced"),
+    section(class_weights="balanced", label_smoothing=0.1),
+)
+
+
+@pytest.mark.parametrize("chosen", [(0,), (1,), (2,), (3,), (0, 1), (0, 2), (0, 1, 2, 3)], ids=str)
+def test_loss_and_slope_are_those_of_each_head(chosen: tuple[int, ...]) -> None:
+    logits = torch.randn(len(BATCH), len(chosen), CLASSES, generator=torch.Generator().manual_seed(0)) * 3
+    recipes = [RECIPES[index] for index in chosen]
+    losses, slopes = stacked(*recipes)(logits.clone(), BATCH)
+    for index, how in enumerate(recipes):
+        loss, slope = alone(how, logits[:, index])
+        assert float(losses[index]) == pytest.approx(float(loss), rel=1e-6)
+        assert torch.allclose(slopes[:, index], slope, atol=1e-7)
+
+
+def test_who_stays_keeps_weights_and_smoothing() -> None:
+    logits = torch.randn(len(BATCH), 2, CLASSES, generator=torch.Generator().manual_seed(0))
+    loss = stacked(*RECIPES)
+    loss.only([3, 1])
+    losses, slopes = loss(logits.clone(), BATCH)
+    for index, how in enumerate((RECIPES[3], RECIPES[1])):
+        mean, slope = alone(how, logits[:, index])
+        assert float(losses[index]) == pytest.approx(float(mean), rel=1e-6)
+        assert torch.allclose(slopes[:, index], slope, atol=1e-7)
+
+
+def test_an_impossible_class_matters_only_where_it_is_a_target() -> None:
+    """0 times the logarithm of 0 would be no number, and the head would end a step too early."""
+    logits = torch.zeros(len(BATCH), 4, CLASSES)
+    logits[:, :2, 2] = -math.inf  # nobody's class
+    logits[:, 2:, 0] = -math.inf
+    losses, _ = stacked(RECIPES[0], RECIPES[1], RECIPES[2], RECIPES[3])(logits, BATCH)
+    assert losses.tolist() == [pytest.approx(math.log(3)), math.inf, math.inf, math.inf]

@@ -15,6 +15,7 @@ from clearsight.tuning.messages import line
 
 _TAIL = 12  # lines of its log that are told of a worker that died
 _CHUNK = 1 << 16
+_PATIENCE = 2.0  # seconds for a worker to end by itself
 
 
 class WorkerProcess:
@@ -72,13 +73,13 @@ class WorkerProcess:
         *whole, self._rest = b"".join(parts).split(b"\n")
         return [json.loads(one) for one in whole]
 
-    def end(self, patience: float = 2.0) -> None:
+    def end(self) -> None:
         """End it, whatever it does, and let go of its pipes."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is gone already
             self.process.stdin.close()
         try:
-            self.process.wait(patience)
+            self.process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -86,7 +87,10 @@ class WorkerProcess:
 
     def why_gone(self) -> str:
         """How it ended, in words."""
-        code = self.process.wait()
+        try:
+            code = self.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            return "its worker went silent"
         if code < 0:
             return f"its worker was ended by {signal.Signals(-code).name}"
         return f"its worker ended with exit code {code}"

@@ -35,7 +35,6 @@ def test_every_registered_name_is_documented() -> None:
     from clearsight.data.readers import READERS
     from clearsight.serving.codecs import ACCEPTS, CODECS
     from clearsight.serving.runtimes import RUNTIMES
-
     from clearsight.tuning.executors import EXECUTORS
     from clearsight.tuning.pruners import PRUNERS
     from clearsight.tuning.searchers import SEARCHERS

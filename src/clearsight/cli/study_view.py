@@ -52,7 +52,8 @@ class Told:
     @property
     def over(self) -> list[Trial]:
         """Trials of this study that came to an end."""
-        return [t for t in self.trials.values() if t.own and t.state is not TrialState.RUNNING]
+        trials = list(self.trials.values())  # at once: a table is drawn by a thread of its own
+        return [t for t in trials if t.own and t.state is not TrialState.RUNNING]
 
     @property
     def seconds_left(self) -> float | None:
@@ -141,7 +142,7 @@ class StudyTable:
         for name, justify in (("trial", "right"), ("state", "left"), (self._metric, "right"), ("", "left")):
             table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
         table.add_column("params", no_wrap=True, overflow="ellipsis")
-        running = [t for t in self._told.trials.values() if t.state is TrialState.RUNNING]
+        running = [t for t in list(self._told.trials.values()) if t.state is TrialState.RUNNING]
         recent = [t for t in self._told.over if t not in running][-max(1, _SHOWN - len(running)) :]
         for trial in [*recent, *running[:_SHOWN]]:
             table.add_row(*self._row(trial))

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any, TypeAlias, get_args, get_origin
 
 from clearsight.core.errors import BadChoice, BadValue, EmptyInput
@@ -27,8 +28,9 @@ class Real:
     def points(self, most: int) -> tuple[Value, ...]:
         """Values that stand for the range in a grid: those of its steps, else `most` of equal distance."""
         if self.step is not None:
-            count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-            return tuple(self.low + self.step * place for place in range(count))
+            # In decimals as they were written: three steps of 0.1 are 0.3, and not a little more.
+            low, high, step = (Decimal(str(float(number))) for number in (self.low, self.high, self.step))
+            return tuple(float(low + step * place) for place in range(int((high - low) // step) + 1))
         return tuple(_between(self.low, self.high, place, most, log=self.log) for place in range(most))
 
 
@@ -93,23 +95,25 @@ class Space:
         """Raise what is wrong with the space, given the recipe that it varies.
 
         EmptyInput for a space or a choice of nothing, BadChoice for an unknown field, BadValue for an empty range, a
-        logarithm of zero, a value that the field does not take, or a condition on a field that is not varied before.
+        logarithm of zero, a value that the field does not take, a condition on a field that is not varied before, or a
+        field that is varied twice in different ways.
         """
         if not self.dimensions:
             raise EmptyInput(
                 "--space", "nothing is varied", fix='Say --tune lr,batch_size or --space "lr=log(1e-5,1e-1)".'
             )
         known = [name for _, name, _ in fields()]
-        before: dict[str, Domain] = {}
+        before: dict[str, list[Domain]] = {}
         for dimension in self.dimensions:
             if dimension.name not in known:
                 what = f"--space {dimension.name}"
                 raise BadChoice(what, "there is no such setting", got=dimension.name, allowed=known)
             _check_domain(dimension.name, dimension.domain)
             _check_condition(dimension, before)
+            _check_twice(dimension, before.get(dimension.name, []))
             for value in _edges(dimension.domain):
                 base.replace(**settings_of({dimension.name: value}))
-            before.setdefault(dimension.name, dimension.domain)
+            before.setdefault(dimension.name, []).append(dimension.domain)
 
     def grid(self, most: int = 5) -> Iterator[dict[str, Value]]:
         """Every combination, conditions honoured; a range without steps gives `most` values. The last varies first."""
@@ -181,7 +185,10 @@ def _within(domain: Domain, value: Value) -> bool:
         return value in domain.values
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return domain.low <= value <= domain.high and not (isinstance(domain, Whole) and value != int(value))
+    if not domain.low <= value <= domain.high:
+        return False
+    places = (value - domain.low) / domain.step if domain.step is not None else 0.0
+    return abs(places - round(places)) < 1e-8
 
 
 def _check_domain(name: str, domain: Domain) -> None:
@@ -208,12 +215,24 @@ def _check_domain(name: str, domain: Domain) -> None:
         raise BadValue(what, "a range by orders of magnitude has no even steps", fix="Leave the step out.")
 
 
-def _check_condition(dimension: Dimension, before: Mapping[str, Domain]) -> None:
+def _check_twice(dimension: Dimension, before: Sequence[Domain]) -> None:
+    """A field may have other ends under another condition, but it stays one kind of quantity."""
+    for other in before:
+        one = dimension.domain
+        alike = type(one) is type(other) and (
+            one == other if isinstance(one, Choice) or isinstance(other, Choice) else one.log == other.log
+        )
+        if not alike:
+            fix = "Vary it over the same values everywhere, or over ranges of one kind."
+            raise BadValue(f"--space {dimension.name}", "it is varied in two ways that do not go together", fix=fix)
+
+
+def _check_condition(dimension: Dimension, before: Mapping[str, Sequence[Domain]]) -> None:
     for other, values in dimension.when.items():
         what = f"--space {dimension.name}"
         if other not in before:
             raise BadValue(what, f"it waits for {other}, which is not varied before it", fix=f"Vary {other} first.")
-        lost = [value for value in values if not _within(before[other], value)]
+        lost = [value for value in values if not any(_within(one, value) for one in before[other])]
         if lost:
             raise BadValue(what, f"it waits for {other} = {lost[0]}, which {other} never is")
 

@@ -126,7 +126,7 @@ class Study:
         try:
             facts["status"], facts["plan"] = StudyStatus(facts["status"]), StudyPlan.from_json(facts["plan"])
             return cls(path=path, recipe=Recipe.load(path / "recipe.yaml"), **facts)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BadData(str(path / "study.json"), f"it is damaged ({error})", fix="Restore it.") from None
 
     def save(self) -> None:

@@ -106,13 +106,15 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values that `from_json` reads; numbers that are none are null."""
         curve = {str(epoch): _plain(scores) for epoch, scores in self.curve.items()}
-        return {**asdict(self), "curve": curve, "scores": _plain(self.scores)}
+        values = [value if math.isfinite(value) else None for value in self.values]
+        return {**asdict(self), "values": values, "curve": curve, "scores": _plain(self.scores)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Outcome:
         """The outcome that `to_json` gave."""
         told = dict(values)
-        told["state"], told["values"] = TrialState(told["state"]), tuple(told["values"])
+        told["state"] = TrialState(told["state"])
+        told["values"] = tuple(math.nan if value is None else float(value) for value in told["values"])
         told["curve"] = {int(epoch): _numbers(scores) for epoch, scores in told["curve"].items()}
         told["scores"] = _numbers(told["scores"])
         return cls(**told)
@@ -127,7 +129,7 @@ def best_of(trials: Sequence[Trial], aim: Objective) -> Trial | None:
     """The complete trial with the best first value, the earliest of equals; None where none is complete."""
     best: Trial | None = None
     for trial in complete(trials):
-        if best is None or aim.better(trial.values[0], best.values[0]):
+        if math.isfinite(trial.values[0]) and (best is None or aim.better(trial.values[0], best.values[0])):
             best = trial
     return best
 

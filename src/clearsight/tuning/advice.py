@@ -14,6 +14,7 @@ from clearsight.core.space import Choice, Dimension, Real, Value, Whole, setting
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState
 from clearsight.tuning.importance import predicted, telling
+from clearsight.tuning.notation import spelled
 
 ENOUGH = 10  # complete trials; fewer say nothing of fields
 _EDGE = 0.05  # of a range
@@ -94,7 +95,7 @@ def _edges(plan: StudyPlan, ranked: Sequence[Trial], shares: Mapping[str, float]
         sentences.append(
             f"The best {name}, {_number(best.params[name])}, lies at the {'upper' if upper else 'lower'} end of its "
             f"range ({domain.low:g} to {domain.high:g}), and {len(near)} of the best {len(top)} trials lie in that "
-            f'quarter: widen it, --space "{_written(wider)}".'
+            f'quarter: widen it, --space "{spelled(wider)}".'
         )
     return sentences
 
@@ -243,17 +244,6 @@ def _taken(name: str, value: Value) -> bool:
     except ClearsightError:
         return False
     return True
-
-
-def _written(dimension: Dimension) -> str:
-    """A range as it is typed behind --space."""
-    domain = dimension.domain
-    assert not isinstance(domain, Choice)
-    kind = "log" if domain.log else "int" if isinstance(domain, Whole) else "float"
-    step = f",{domain.step:g}" if domain.step is not None and not domain.log and domain.step != 1 else ""
-    conditions = [f"{name}={'|'.join(map(str, values))}" for name, values in dimension.when.items()]
-    when = f" when {' and '.join(conditions)}" if conditions else ""
-    return f"{dimension.name}={kind}({domain.low:g},{domain.high:g}{step}){when}"
 
 
 def _kind(reason: str) -> str:

@@ -74,10 +74,9 @@ class Conductor:
             if reason := all_failed_alike(self.ledger.trials()):
                 self._leave_off()
                 return StudyStatus.FAILED, f"every trial failed: {reason}"
-            self._fill()
-            if not self._under_way and not self._waiting:
+            if not self._fill():
                 return StudyStatus.COMPLETED, ""
-            for event in self.executor.events(_LOOK):
+            for event in self.executor.events(_LOOK) if self._under_way else ():
                 self._hear(event)
 
     def carry_out(self, assignment_of: Callable[[int], Assignment]) -> str:
@@ -111,13 +110,15 @@ class Conductor:
             return  # it could be made once; what has changed since concerns new trials alone
         self._first.setdefault(made.digest, trial.number)
 
-    def _fill(self) -> None:
-        """Give free workers something to do."""
+    def _fill(self) -> bool:
+        """Give free workers something to do; False where there is nothing left."""
         while len(self._under_way) < self.executor.slots:
             if not self._waiting and not self._propose():
-                return
-            if self._waiting:
-                self._start(self._waiting.popleft())
+                return bool(self._under_way)
+            if not self._waiting:
+                return True  # what was proposed failed or was answered at once: perhaps that is enough
+            self._start(self._waiting.popleft())
+        return True
 
     def _propose(self) -> bool:
         """Ask for further trials; False where there are none to be had."""
@@ -206,12 +207,13 @@ class Conductor:
             if outcome is not None:
                 self._conclude(outcome)  # it was through, and only the word did not reach us
                 continue
-            attempts = self._attempts[task.number] = self._attempts[task.number] + 1
-            self.ledger.folder(task.number).propose(self.ledger.trial(task.number).params, attempts)
-            if attempts > 1 + _RETRIES:
-                reason = f"{event.why}, {attempts - 1} times" + (f"; it last said: {event.log}" if event.log else "")
+            attempts = self._attempts[task.number]
+            if attempts > _RETRIES:
+                reason = f"{event.why}, {attempts} times" + (f"; it last said: {event.log}" if event.log else "")
                 self._conclude(Outcome(number=task.number, state=TrialState.FAILED, reason=reason))
             else:
+                self._attempts[task.number] = attempts + 1
+                self.ledger.folder(task.number).propose(self.ledger.trial(task.number).params, attempts + 1)
                 self._waiting.appendleft((task,))
                 self._trouble(f"trial {task.number}: {event.why}; it is tried again")
 
@@ -262,7 +264,8 @@ class Conductor:
         self._leave_off()
         if not reason.startswith("the time limit"):
             for trial in self.ledger.trials():
-                if trial.state is TrialState.RUNNING and trial.number in self._made:
+                still = self.ledger.trial(trial.number).state is TrialState.RUNNING  # one may have answered for another
+                if still and trial.number in self._made:
                     cut = Outcome(
                         number=trial.number, state=TrialState.PRUNED, reason=f"the study ended first: {reason}"
                     )

@@ -35,6 +35,8 @@ _KEPT = (
     "spared_seconds",
 )
 
+_FROM_ZERO = ("worker", "same_as", "seconds")  # a zero says something of these
+
 
 def state_of(state: TrialState) -> OptunaState:
     """Optuna's word for a state."""
@@ -44,7 +46,8 @@ def state_of(state: TrialState) -> OptunaState:
 def trial_of(frozen: FrozenTrial) -> Trial:
     """Optuna's trial as ours; one that clearsight did not make has the values and times that Optuna knows."""
     said = {name: frozen.user_attrs[name] for name in _KEPT if name in frozen.user_attrs}
-    told: dict[str, Any] = {"started": _stamp(frozen.datetime_start), "seconds": _duration(frozen), **said}
+    began = _stamp(frozen.datetime_start) if frozen.state.is_finished() else 0.0  # Optuna's is when it was proposed
+    told: dict[str, Any] = {"started": began, "seconds": _duration(frozen), **said}
     told["scores"] = {name: math.nan if v is None else float(v) for name, v in told.get("scores", {}).items()}
     state = _STATES[frozen.state]
     return Trial(
@@ -61,7 +64,8 @@ def attributes(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The user attributes that keep some fields of a Trial: JSON values, and none for what says nothing."""
     unknown = set(facts) - set(_KEPT)
     assert not unknown, f"not kept of a trial: {sorted(unknown)}"
-    kept = {name: value for name, value in facts.items() if value not in (None, "", 0.0) and value != {}}
+    empty: tuple[Any, ...] = (None, "", {})
+    kept = {name: value for name, value in facts.items() if value not in empty and (value != 0 or name in _FROM_ZERO)}
     if "scores" in kept:
         kept["scores"] = {name: v if math.isfinite(v) else None for name, v in kept["scores"].items()}
     return kept

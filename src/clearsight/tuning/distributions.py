@@ -12,5 +12,8 @@ def distribution_of(domain: Domain) -> BaseDistribution:
     if isinstance(domain, Choice):
         return CategoricalDistribution(domain.values)
     if isinstance(domain, Whole):
-        return IntDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
-    return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+        high = domain.high - (domain.high - domain.low) % domain.step  # Optuna warns of an end that no step reaches
+        return IntDistribution(domain.low, high, log=domain.log, step=domain.step)
+    last = domain.points(1)[-1] if domain.step is not None else domain.high
+    assert isinstance(last, int | float)
+    return FloatDistribution(domain.low, last, log=domain.log, step=domain.step)

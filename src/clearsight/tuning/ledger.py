@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState as OptunaState
 
@@ -28,8 +29,9 @@ from clearsight.core.trial import Outcome, Trial, TrialState
 from clearsight.tuning.conversion import attributes, state_of, trial_of
 from clearsight.tuning.distributions import distribution_of
 from clearsight.tuning.mirror import Mirror, portable
+from clearsight.tuning.numbered import Numbered
 from clearsight.tuning.pruners import build_pruner
-from clearsight.tuning.storage import file_url, open_storage, quiet_optuna, said_as_ours
+from clearsight.tuning.storage import file_url, open_storage, quiet_optuna, said_as_ours, without_password
 from clearsight.tuning.trial_folder import TrialFolder, numbers
 
 _IN_MEMORY = "study"  # Hyperband's brackets follow from the name, and must not follow from a folder's
@@ -72,12 +74,13 @@ class Ledger:
 
     def propose(self) -> Trial | None:
         """A new trial at the next point; None where every point was proposed."""
-        number = len(self._optuna.get_trials(deepcopy=False))
-        size = self._searcher.size(self.study.plan.space)
-        if size is not None and number >= size:
-            return None
         with said_as_ours(self._url), _no_warnings():
-            self._optuna.sampler = self._searcher.sampler(self.study.plan.space, self.study.plan.seed, number)
+            before = self._optuna.get_trials(deepcopy=False)
+            brought = sum("source" in one.user_attrs for one in before)  # they take numbers, but no points
+            size = self._searcher.size(self.study.plan.space)
+            if size is not None and len(before) - brought >= size:
+                return None
+            self._optuna.sampler = Numbered(lambda number: self._sampler(number - brought))
             asked = self._optuna.ask()
             params: dict[str, Any] = {}
             for dimension in self.study.plan.space.dimensions:
@@ -91,11 +94,13 @@ class Ledger:
     def epoch(self, number: int, epoch: int, value: float) -> str:
         """Enter an epoch's first objective; returns why the trial is not worth going on with, or ""."""
         with said_as_ours(self._url):
-            if not self._enter(number, {epoch: value}) or not self._prunes or not math.isfinite(value):
+            if not self._enter(number, {epoch: value}):
                 return ""
-            self._touch(number)
-            frozen = self._frozen(number)
-            if not self._optuna.pruner.prune(self._optuna, frozen):
+            behind = (
+                self._prunes and math.isfinite(value) and self._optuna.pruner.prune(self._optuna, self._frozen(number))
+            )
+            self._touch(number)  # also what the pruner has noted
+            if not behind:
                 return ""
         return f"{self.study.aim.metric} {value:.4g} after epoch {epoch} is behind the others"
 
@@ -158,6 +163,7 @@ class Ledger:
             kept = {"source": source, "seconds": trial.seconds, "scores": trial.scores, "reason": trial.reason}
             self._add(trial.params, state_of(trial.state), trial.values, trial.curve, attributes(kept))
             brought += 1
+        self.flush()  # numbers go on behind them: no trial of our own may be known to a storage that lacks these
         return brought
 
     def folder(self, number: int) -> TrialFolder:
@@ -179,6 +185,10 @@ class Ledger:
             self._mirror.flush()
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _sampler(self, place: int) -> BaseSampler:
+        made: BaseSampler = self._searcher.sampler(self.study.plan.space, self.study.plan.seed, place)
+        return made
 
     @property
     def _storing(self) -> BaseStorage:
@@ -267,7 +277,8 @@ def stored_trials(url: str, name: str) -> list[Trial]:
         if not name and len(there) == 1:
             name = there[0]
         if name not in there:
-            raise NotFound(f"{url} {name}".strip(), f"there is no such study; there are {', '.join(there) or 'none'}")
+            what = f"{without_password(url)} {name}".strip()
+            raise NotFound(what, f"there is no such study; there are {', '.join(there) or 'none'}")
         return [trial_of(one) for one in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)]
 
 

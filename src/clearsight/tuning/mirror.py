@@ -7,6 +7,7 @@ does not know when everything is killed lies in the trials' folders, and is told
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,8 @@ class Mirror:
         self._dirty: dict[int, None] = {}
         self._changed = threading.Condition()
         self._busy, self._closing = False, False
-        self._error: BaseException | None = None
+        self._error: BaseException | None = None  # nothing is written any more once there is one
+        self._told = False
         self._thread = threading.Thread(target=self._work, name="study mirror", daemon=True)
         self._thread.start()
 
@@ -59,12 +61,13 @@ class Mirror:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
-        self._raise()
+        if not self._told:
+            self._raise()
 
     def _raise(self) -> None:
         if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+            self._told = True
+            raise self._error
 
     def _work(self) -> None:
         while True:
@@ -96,8 +99,9 @@ class Mirror:
         self._written[now.number] = now
 
     def _create(self, now: FrozenTrial) -> None:
-        now.system_attrs = portable(now.system_attrs)
-        made = self._storage.create_new_trial(self._study, template_trial=now)
+        template = copy.copy(now)  # `now` is the very trial that is in memory, and its sampler's state stays there
+        template.system_attrs = portable(now.system_attrs)
+        made = self._storage.create_new_trial(self._study, template_trial=template)
         number = self._storage.get_trial_number_from_id(made)
         if number != now.number:
             raise StudyUnavailable(
@@ -114,6 +118,9 @@ class Mirror:
         for step, value in now.intermediate_values.items():
             if step not in before.intermediate_values:
                 storage.set_trial_intermediate_value(made, step, value)
+        for key, value in portable(now.system_attrs).items():  # such as the rungs that a pruner has entered
+            if before.system_attrs.get(key) != value:
+                storage.set_trial_system_attr(made, key, value)
         for key, value in now.user_attrs.items():
             if before.user_attrs.get(key) != value:
                 storage.set_trial_user_attr(made, key, value)

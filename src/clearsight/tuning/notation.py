@@ -13,6 +13,7 @@ fields of their own is a mapping: {"optimizer": {"sgd": {"momentum": "float(0.5,
 from __future__ import annotations
 
 import csv
+import math
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,14 +81,25 @@ def spelled(dimension: Dimension) -> str:
     """A dimension as it is typed behind --space."""
     own = dimension.domain
     if isinstance(own, Choice):
-        words = [f'"{value}"' if "," in str(value) else str(value) for value in own.values]
-        body = f"[{','.join(words)}]"
+        body = f"[{','.join(_quoted(str(value)) for value in own.values)}]"
     else:
         kind = "log" if own.log else "int" if isinstance(own, Whole) else "float"
-        step = f",{own.step:g}" if own.step is not None and not own.log and own.step != 1 else ""
-        body = f"{kind}({own.low:g},{own.high:g}{step})"
+        stepped = own.step is not None and not own.log and not (isinstance(own, Whole) and own.step == 1)
+        numbers = (own.low, own.high, own.step) if stepped else (own.low, own.high)
+        body = f"{kind}({','.join(map(_number, numbers))})"
     conditions = [f"{name}={'|'.join(map(str, values))}" for name, values in dimension.when.items()]
     return f"{dimension.name}={body}" + (f" when {' and '.join(conditions)}" if conditions else "")
+
+
+def _quoted(word: str) -> str:
+    bare = word and word == word.strip() and not set(word) & set(',"')
+    return word if bare else '"' + word.replace('"', '""') + '"'
+
+
+def _number(value: float | None) -> str:
+    """The shortest spelling that is read as the same number."""
+    short = f"{value:g}"
+    return short if float(short) == value else str(value)
 
 
 def joined(*spaces: Space) -> Space:
@@ -117,6 +129,8 @@ def _range(name: str, text: str, kind: str, inside: str) -> Domain:
         numbers = [float(part) for part in inside.split(",")]
     except ValueError:
         raise BadValue(what, "its ends are no numbers", fix=f"Write {_EXAMPLES}.") from None
+    if not all(map(math.isfinite, numbers)):
+        raise BadValue(what, "a range must end somewhere", fix=f"Write {_EXAMPLES}.")
     if len(numbers) not in ((2,) if log else (2, 3)):
         raise BadValue(what, f"a range has two ends{'' if log else ', and perhaps a step'}", fix=f"Write {_EXAMPLES}.")
     low, high, *step = numbers
@@ -124,7 +138,7 @@ def _range(name: str, text: str, kind: str, inside: str) -> Domain:
     if kind == "float" and whole:
         raise BadValue(what, f"{name} takes whole numbers", fix=f"Write int({low:g},{high:g}).")
     if kind == "int" or whole:
-        if any(number != int(number) for number in numbers if abs(number) < 1e15):
+        if any(number != int(number) for number in numbers):
             raise BadValue(what, "its ends are not whole numbers")
         return Whole(low=int(low), high=int(high), log=log, step=int(step[0]) if step else 1)
     return Real(low=low, high=high, log=log, step=step[0] if step else None)
@@ -179,6 +193,9 @@ def _nested(values: Mapping[str, Any], when: When) -> Iterable[Dimension]:
         if isinstance(said, Mapping):
             yield Dimension(name=name, domain=_choice(name, list(said)), when=when)
             for word, inner in said.items():
+                if not isinstance(inner, Mapping | None):
+                    fix = 'For example {"sgd": {"momentum": "float(0.5,0.99)"}}.'
+                    raise BadValue(f"--space {name}", f"what {word} brings is no mapping of settings", fix=fix)
                 yield from _nested(inner or {}, {**when, name: (_value(name, word),)})
         elif isinstance(said, list | tuple):
             yield Dimension(name=name, domain=_choice(name, said), when=when)

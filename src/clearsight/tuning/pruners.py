@@ -28,7 +28,8 @@ def _median(epochs: int) -> BasePruner:
 
     Source: Golovin et al. 2017, "Google Vizier", section 3.2.2.
     """
-    return MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=max(1, epochs // 10))
+    spared = max(1, epochs // 10)
+    return MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=spared + 1)  # Optuna counts steps from 0, we from 1
 
 
 def _asha(epochs: int) -> BasePruner:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,22 +12,29 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 
-from clearsight.core.errors import BadValue, StudyUnavailable, missing_extra
+from clearsight.core.errors import BadValue, StudyUnavailable
 
 _PATIENCE = 20.0  # seconds to wait for whoever has a SQLite file locked
-_DRIVERS = {"postgresql": "psycopg2", "mysql": "pymysql"}
+_PACKAGES = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+}  # where the module has another name
 
 
 def open_storage(url: str) -> BaseStorage:
     """The storage behind a URL, its tables made where they are missing.
 
-    SQLite is put into WAL mode, so that others read while one writes. Raises BadValue for what is no URL of a storage,
-    MissingExtra where a driver is not installed, StudyUnavailable where nobody answers.
+    SQLite is put into WAL mode, so that others read while one writes. Raises BadValue for what is no URL of a storage
+    and where its driver is not installed, StudyUnavailable where nobody answers.
     """
-    with said_as_ours(url), quiet_optuna():
-        if not url.startswith("sqlite"):
-            return optuna.storages.get_storage(url)
-        return _sqlite(url)
+    try:
+        with said_as_ours(url), quiet_optuna():
+            return _sqlite(url) if url.startswith("sqlite") else optuna.storages.get_storage(url)
+    except ImportError as error:
+        raise _no_driver(without_password(url), error) from None
+    except ValueError:  # a port that is no number, a kind of storage that Optuna has given up
+        raise _no_url(without_password(url)) from None
 
 
 def file_url(path: Path) -> str:
@@ -40,14 +47,11 @@ def said_as_ours(url: str) -> Iterator[None]:
     """Within the block what a storage raises becomes one sentence."""
     from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-    shown = _without_password(url)
+    shown = without_password(url)
     try:
         yield
     except (ArgumentError, NoSuchModuleError):
-        fix = "For example sqlite:///study.db or postgresql://user@host/database."
-        raise BadValue(f"--storage {shown}", "it is not the URL of a storage", fix=fix) from None
-    except ModuleNotFoundError as error:
-        raise _no_driver(shown, error) from None
+        raise _no_url(shown) from None
     except DBAPIError as error:
         raise _unavailable(shown, str(error.orig)) from error
     except SQLAlchemyError as error:
@@ -77,7 +81,10 @@ def _sqlite(url: str) -> RDBStorage:
     from sqlalchemy.pool import NullPool
 
     path = make_url(url).database
-    if path and not Path(path).parent.is_dir():
+    if not path or path == ":memory:":
+        fix = "Leave --storage out, or name a file: sqlite:///study.db."
+        raise BadValue(f"--storage {url}", "it names no file, and nothing would be kept", fix=fix)
+    if not Path(path).parent.is_dir():
         raise StudyUnavailable(
             f"--storage {url}", "its folder does not exist", fix="Make it, or name a file in a folder that is there."
         )
@@ -93,12 +100,18 @@ def _sqlite(url: str) -> RDBStorage:
     return storage
 
 
-def _no_driver(shown: str, error: ModuleNotFoundError) -> Exception:
-    scheme = shown.partition(":")[0].partition("+")[0]
-    driver = error.name or _DRIVERS.get(scheme, "")
-    if scheme == "redis" or importlib.util.find_spec("optuna") is None:
-        return missing_extra(driver, "dashboard", f"--storage {shown}")
-    return BadValue(f"--storage {shown}", f"needs the package {driver}", fix=f"Install it with: pip install {driver}.")
+def _no_url(shown: str) -> BadValue:
+    fix = "For example sqlite:///study.db or postgresql://user@host/database."
+    return BadValue(f"--storage {shown}", "it is not the URL of a storage", fix=fix)
+
+
+def _no_driver(shown: str, error: ImportError) -> BadValue:
+    missing = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+    driver = missing.name or "of its driver"
+    package = _PACKAGES.get(driver, driver)
+    return BadValue(
+        f"--storage {shown}", f"it needs the package {package}", fix=f"Install it: pip install '{package}'."
+    )
 
 
 def _unavailable(shown: str, why: str) -> StudyUnavailable:
@@ -109,8 +122,9 @@ def _unavailable(shown: str, why: str) -> StudyUnavailable:
     return StudyUnavailable(f"--storage {shown}", problem, fix=fix)
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     """The URL as it may stand in a message."""
+    url = re.sub(r"([?&]password=)[^&#]*", r"\1...", url)
     head, at, tail = url.rpartition("@")
     scheme, slashes, user = head.partition("://")
     return f"{scheme}{slashes}{user.partition(':')[0]}@{tail}" if at and slashes else url

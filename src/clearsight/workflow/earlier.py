@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clearsight.core.errors import BadValue
-from clearsight.core.study import Study
+from clearsight.core.study import Study, StudyPlan
 from clearsight.core.trial import Trial
 from clearsight.tuning.ledger import Ledger, read_trials, stored_trials
 
@@ -18,16 +18,22 @@ def bring_earlier(study: Study, ledger: Ledger) -> None:
     there = {trial.source for trial in ledger.trials()}
     for source in study.plan.warm_start:
         if source not in there:
-            ledger.bring(earlier_trials(source, study), source)
+            ledger.bring(earlier_trials(source, study.plan), source)
 
 
-def earlier_trials(source: str, study: Study) -> list[Trial]:
+def check_earlier(plan: StudyPlan) -> None:
+    """Raise what `bring_earlier` would, before anything is begun."""
+    for source in plan.warm_start:
+        earlier_trials(source, plan)
+
+
+def earlier_trials(source: str, plan: StudyPlan) -> list[Trial]:
     """The trials of an earlier study: a study's folder, or a storage's URL with "#name" behind it."""
     if "://" in source:
         url, _, name = source.partition("#")
         return stored_trials(url, name)
     earlier = Study.open(Path(source))
-    if earlier.plan.objectives != study.plan.objectives:
+    if earlier.plan.objectives != plan.objectives:
         told = ", ".join(f"{one.metric} ({one.direction}d)" for one in earlier.plan.objectives)
         raise BadValue(f"--warm-start {source}", f"that study aimed at {told}", fix="Say the same with --metric.")
     return read_trials(earlier)

@@ -53,8 +53,8 @@ class FoundStudy:
     def to_frame(self, columns: Columns = "own") -> Any:
         """A row per trial of this study: a pandas DataFrame where pandas is installed, else a list of dicts.
 
-        columns: "own" (number, state, value, values, a column per varied field, epochs, seconds, reason, ...), or
-        "sagemaker": those of its HyperparameterTuningJobAnalytics, a column per field first (numbers as float, words in
+        columns: "own" (number, state, a column per objective and per varied field, best_epoch, trained_epochs, started,
+        duration, worker, reason, same_as: no name of an objective or a field is among the last), or "sagemaker": those of its HyperparameterTuningJobAnalytics, a column per field first (numbers as float, words in
         double quotes), then TrainingJobName, TrainingJobStatus, FinalObjectiveValue, TrainingStartTime,
         TrainingEndTime, TrainingElapsedTimeSeconds.
         """
@@ -71,9 +71,9 @@ class FoundStudy:
             **{one.metric: value for one, value in zip(self.study.plan.objectives, _values(self, trial), strict=True)},
             **{name: trial.params.get(name) for name in self.study.plan.space.names},
             "best_epoch": trial.best_epoch,
-            "epochs": trial.epochs,
+            "trained_epochs": trial.epochs,
             "started": _time(trial.started),
-            "seconds": trial.seconds,
+            "duration": trial.seconds,
             "worker": trial.worker,
             "reason": trial.reason,
             "same_as": trial.same_as,

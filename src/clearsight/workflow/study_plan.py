@@ -65,6 +65,9 @@ def check_plan(plan: StudyPlan) -> None:
     for flag, value in (("--stop-after", plan.stop_after), ("--epoch-budget", plan.epoch_budget)):
         if value is not None:
             _positive(flag, value)
+    for flag, share, least in (("--cpus-per-trial", plan.cpus_per_trial, 1), ("--gpus-per-trial", plan.gpus_per_trial, 0)):
+        if share is not None and not share >= least:
+            raise BadValue(f"{flag} {share:g}", f"it must be {least} or more")
     if plan.parallel > plan.trials:
         raise BadValue(
             f"--parallel {plan.parallel}",

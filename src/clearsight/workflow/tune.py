@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from clearsight.tuning.ledger import Ledger, alone
 from clearsight.tuning.storage import open_storage
 from clearsight.workflow.best import deliver_best
 from clearsight.workflow.crew import build_executor
-from clearsight.workflow.earlier import bring_earlier
+from clearsight.workflow.earlier import bring_earlier, check_earlier
 from clearsight.workflow.opening import Progress, listed, quiet, scanned
 from clearsight.workflow.places import Places
 from clearsight.workflow.study_plan import (
@@ -71,7 +71,7 @@ def tune(
     data: str | Path,
     *,
     space: SpaceWords = None,
-    vary: Sequence[str] = (),
+    vary: str | Sequence[str] = (),
     metric: str | Sequence[str] = (),
     out: str | Path | None = None,
     name: str = "",
@@ -91,13 +91,14 @@ def tune(
     base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
     base = base.replace(**{key: value for key, value in settings.items() if key not in _PLANNED})
     base = base.replace(weights=weights_path(base.model.weights), auto_tune=False, repair=0)
-    plan = _planned(data, settings, space_of(vary, space, base), [metric] if isinstance(metric, str) else metric, base)
+    plan = _planned(data, settings, space_of(_several(vary), space, base), _several(metric), base)
     base = _monitoring(base, plan)
     path = Path(out) if out is not None else free_folder(data)
     Study.check_free(path)
     facts = {"command": list(around.command), "versions": _versions(), "hardware": hardware()}
     with _no_trace(path), _workers(plan, base, around, path) as executor:
         _check_data(plan, base, around)
+        check_earlier(plan)
         if plan.storage:
             open_storage(plan.storage)
         return _led(Study.begin(path, plan, base, name=name, **facts), executor, around)
@@ -144,6 +145,7 @@ def _planned(
     """The plan that the settings of `tune` come to, checked."""
     said = {key: value for key, value in settings.items() if key in _PLANNED and value is not None}
     given = said.pop("trials", None)
+    said["warm_start"] = tuple(map(str, _several(said.get("warm_start", ()))))
     plan = StudyPlan(
         data=str(Path(data).expanduser().resolve()),
         space=space,
@@ -156,6 +158,11 @@ def _planned(
         plan = replace(plan, trials=size)
     check_plan(plan)
     return _sized(plan)
+
+
+def _several(said: Any) -> Sequence[Any]:
+    """Some things where one of them may stand alone."""
+    return [said] if isinstance(said, str | Path) else said
 
 
 def _sized(plan: StudyPlan) -> StudyPlan:
@@ -206,12 +213,15 @@ def _opened(study: Study) -> Iterator[Ledger]:
 @contextmanager
 def _no_trace(path: Path) -> Iterator[None]:
     """Where the block fails before a study was begun, nothing of it stays on disk."""
-    there = path.exists()
+    new = [one for one in (path / "workers", path, *path.parents) if not one.exists()]
     try:
         yield
     finally:
-        if not there and not Study.is_one(path):
-            shutil.rmtree(path, ignore_errors=True)
+        if new and not Study.is_one(path):
+            shutil.rmtree(new[0], ignore_errors=True)  # the rest goes where nobody else has put anything there since
+            for folder in new[1:]:
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _versions() -> dict[str, str]:

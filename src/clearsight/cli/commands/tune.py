@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +38,10 @@ Examples:
   clearsight tune --resume studies/photos-1 --trials 80
 """
 
+_RESUMED = (
+    *("--trials", "--parallel", "--time-limit", "--target", "--stop-after", "--epoch-budget", "--prune", "--stack"),
+    *("--keep", "--on", "--cpus-per-trial", "--gpus-per-trial"),
+)
 _OWN = ("time_limit",)  # recipe fields that mean the study here
 
 TimeLimit = Annotated[str | None, typer.Option(metavar="TIME", help="end after so many seconds (also 90s, 10m, 2h)")]
@@ -117,7 +121,9 @@ def tune(
     terminal = Terminal(as_json=as_json)
     with watched(terminal) as around:
         if resume is not None:
-            _only_resume(data, out, recipe, tune, space, space_file, settings)
+            kept = {"--metric": metric, "--search": search, "--warm-start": warm_start, "--storage": storage}
+            own = {"--out": out, "--recipe": recipe, "--tune": tune, "--space": space, "--space-file": space_file}
+            _only_resume({"DATA": data, **own, **kept, "--name": name}, settings)
             study = resume_study(resume, around=around, **said)
         elif data is None:
             raise BadValue("DATA", "say what to train on", fix="For example: clearsight tune photos/.")
@@ -138,9 +144,10 @@ def tune(
                 **settings,
             )
     trials_now = read_trials(study)
-    _show(study, terminal, trials_now)
     if as_json:
         terminal.result(study_json(study, trials_now))
+    else:
+        _show(study, terminal, trials_now)
     return _exit(study)
 
 
@@ -192,22 +199,15 @@ def _exit(study: Study) -> int:
     return {StudyStatus.INTERRUPTED: 130, StudyStatus.FAILED: 2}.get(study.status, 0)
 
 
-def _only_resume(data: Any, out: Any, recipe: Any, tune: Any, space: Any, space_file: Any, settings: Any) -> None:
-    said = {
-        "DATA": data,
-        "--out": out,
-        "--recipe": recipe,
-        "--tune": tune,
-        "--space": space,
-        "--space-file": space_file,
-    }
+def _only_resume(said: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise BadChoice for what was said and belongs to the beginning of a study."""
     further = [flag for flag, value in said.items() if value]
     further += ["--" + name.replace("_", "-") for name in settings]
     if further:
         raise BadChoice(
             "--resume",
-            f"a study goes on with its own recipe and space, so {', '.join(further)} cannot be said",
-            allowed=["--trials", "--parallel", "--time-limit", "--target", "--stop-after", "--epoch-budget", "--on"],
+            f"a study goes on with its own recipe, space and search, so {', '.join(further)} cannot be said",
+            allowed=_RESUMED,
         )
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from clearsight.core.space import Choice, Domain, Space, Value, Whole
+from clearsight.core.space import Choice, Domain, Real, Space, Value, Whole
 from clearsight.tuning.given import Given
 
 
@@ -46,8 +46,9 @@ def _at(domain: Domain, share: float) -> Value:
         # Half a step more at both ends, so that the first and the last number are as likely as their size says.
         low, high = math.log(domain.low - 0.5), math.log(domain.high + 0.5)
         return min(domain.high, max(domain.low, round(math.exp(low + share * (high - low)))))
-    if domain.step is not None:
-        return domain.low + domain.step * int(share * (int((domain.high - domain.low) / domain.step + 1e-9) + 1))
+    if isinstance(domain, Real) and domain.step is not None:
+        steps = domain.points(1)
+        return steps[int(share * len(steps))]
     if domain.log:
-        return float(domain.low * (domain.high / domain.low) ** share)
+        return min(float(domain.high), float(domain.low * (domain.high / domain.low) ** share))
     return domain.low + share * (domain.high - domain.low)

@@ -1,0 +1,207 @@
+"""A space says which settings vary and over what, and is checked before anything is trained."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.core.errors import BadChoice, BadValue, ClearsightError, EmptyInput
+from clearsight.core.recipe import Recipe
+from clearsight.core.space import Choice, Dimension, Domain, Real, Space, Value, Whole, settings_of
+
+LR = Dimension(name="lr", domain=Real(low=1e-5, high=1e-1, log=True))
+OPTIMIZER = Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd")))
+MOMENTUM = Dimension(name="momentum", domain=Real(low=0.5, high=0.9), when={"optimizer": ("sgd",)})
+
+
+def varied(name: str, domain: Domain, **when: tuple[Value, ...]) -> Dimension:
+    return Dimension(name=name, domain=domain, when=when)
+
+
+def space(*dimensions: Dimension) -> Space:
+    return Space(dimensions)
+
+
+def test_a_space_that_can_be_searched_passes() -> None:
+    space(LR, OPTIMIZER, MOMENTUM).check(Recipe())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "sentence"),
+    [
+        (space(), EmptyInput, r"--space: nothing is varied\. Say --tune lr,batch_size or --space"),
+        (
+            space(varied("learn_rate", Real(low=0.1, high=1))),
+            BadChoice,
+            r"--space learn_rate: there is no such setting.*",
+        ),
+        (space(varied("optimiser", Choice(values=("sgd",)))), BadChoice, r"Did you mean optimizer\?"),
+        (
+            space(varied("lr", Real(low=1, high=0.1))),
+            BadValue,
+            r"--space lr: the range 1 to 0\.1 is empty\. Say the sm",
+        ),
+        (space(varied("lr", Real(low=0.1, high=0.1))), BadValue, r"is empty\. Leave it out of the space and set it\."),
+        (space(varied("lr", Real(low=0, high=1, log=True))), BadValue, r"--space lr: 0 has no logarithm\. Begin above"),
+        (
+            space(varied("lr", Real(low=0.1, high=math.inf))),
+            BadValue,
+            r"a range must end somewhere, this one goes from",
+        ),
+        (space(varied("lr", Real(low=math.nan, high=1))), BadValue, r"a range must end somewhere"),
+        (space(varied("lr", Real(low=0.1, high=1, step=2))), BadValue, r"a step of 2 does not fit into 0\.1 to 1"),
+        (space(varied("epochs", Whole(low=1, high=9, step=0))), BadValue, r"a step of 0 does not fit into 1 to 9"),
+        (
+            space(varied("lr", Real(low=0.1, high=1, log=True, step=0.1))),
+            BadValue,
+            r"no even steps\. Leave the step out",
+        ),
+        (
+            space(varied("batch_size", Choice(values=()))),
+            EmptyInput,
+            r"nothing to choose from.*batch_size=\[16,32,64\]",
+        ),
+        (space(varied("batch_size", Choice(values=(16, 32, 16)))), BadValue, r"a value stands twice in \[16, 32, 16\]"),
+        (space(varied("lr", Real(low=0, high=1))), BadValue, r"lr 0: should be greater than 0"),
+        (space(varied("dropout", Real(low=0.5, high=1))), BadValue, r"dropout 1: should be less than 1"),
+        (
+            space(varied("batch_size", Choice(values=(16, 0)))),
+            BadValue,
+            r"batch_size 0: should be greater than or equal",
+        ),
+        (space(varied("optimizer", Choice(values=("sgd", "adamm")))), BadChoice, r"Did you mean adam\?"),
+        (
+            space(MOMENTUM),
+            BadValue,
+            r"--space momentum: it waits for optimizer, which is not varied before it\. Vary op",
+        ),
+        (space(MOMENTUM, OPTIMIZER), BadValue, r"not varied before it"),
+        (
+            space(OPTIMIZER, varied("momentum", Real(low=0.5, high=0.9), optimizer=("adam",))),
+            BadValue,
+            r"--space momentum: it waits for optimizer = adam, which optimizer never is",
+        ),
+        (
+            space(
+                OPTIMIZER,
+                varied("batch_size", Choice(values=(16, 32)), optimizer=("sgd",)),
+                varied("batch_size", Choice(values=(64,)), optimizer=("adamw",)),
+            ),
+            BadValue,
+            r"--space batch_size: it is varied in two ways that do not go together\. Vary it over the same values",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(wrong: Space, kind: type[ClearsightError], sentence: str) -> None:
+    with pytest.raises(kind, match=sentence) as raised:
+        wrong.check(Recipe())
+    assert "\n" not in str(raised.value)
+
+
+def test_a_field_may_have_other_ends_under_another_condition() -> None:
+    twice = space(
+        OPTIMIZER,
+        varied("epochs", Whole(low=5, high=10), optimizer=("sgd",)),
+        varied("epochs", Whole(low=20, high=40), optimizer=("adamw",)),
+        varied("dropout", Real(low=0, high=0.5), epochs=(30,)),
+    )
+    twice.check(Recipe())
+    assert twice.names == ["optimizer", "epochs", "dropout"]
+    assert twice.holds({"optimizer": "sgd", "epochs": 7})
+    assert not twice.holds({"optimizer": "sgd", "epochs": 30, "dropout": 0.1})
+    assert twice.holds({"optimizer": "adamw", "epochs": 30, "dropout": 0.1})
+
+
+def test_the_grid_honours_conditions_and_the_last_varies_first() -> None:
+    steps = varied("momentum", Real(low=0.5, high=0.9, step=0.2), optimizer=("sgd",))
+    sizes = varied("batch_size", Choice(values=(16, 32)))
+    points = [tuple(point.values()) for point in space(OPTIMIZER, steps, sizes).grid()]
+    assert points == [
+        *[("adamw", size) for size in (16, 32)],
+        *[("sgd", momentum, size) for momentum in (0.5, 0.7, 0.9) for size in (16, 32)],
+    ]
+
+
+def test_a_range_stands_in_the_grid_by_its_ends_and_what_is_between() -> None:
+    assert Real(low=0, high=1).points(5) == (0, 0.25, 0.5, 0.75, 1)
+    assert Real(low=1e-4, high=1, log=True).points(5) == pytest.approx((1e-4, 1e-3, 1e-2, 1e-1, 1))
+    assert Whole(low=1, high=3).points(5) == (1, 2, 3)
+    assert Whole(low=1, high=100).points(3) == (1, 50, 100)
+    assert Whole(low=1, high=1000, log=True).points(4) == (1, 10, 100, 1000)
+    assert Real(low=0, high=0.3, step=0.1).points(2) == (0, 0.1, 0.2, 0.3)
+    assert Real(low=0.05, high=0.9, step=0.4).points(2) == (0.05, 0.45, 0.85)
+
+
+@pytest.mark.parametrize(
+    ("point", "held"),
+    [
+        ({"lr": 0.01, "optimizer": "sgd", "momentum": 0.7}, True),
+        ({"lr": 0.01, "optimizer": "adamw"}, True),
+        ({"lr": 0.01, "optimizer": "sgd"}, False),  # its momentum is missing
+        ({"lr": 0.01, "optimizer": "adamw", "momentum": 0.7}, False),  # it has none
+        ({"lr": 0.2, "optimizer": "adamw"}, False),
+        ({"lr": 0.01, "optimizer": "adam"}, False),
+        ({"lr": "0.01", "optimizer": "adamw"}, False),
+        ({"lr": True, "optimizer": "adamw"}, False),
+        ({"lr": 0.01, "optimizer": "adamw", "epochs": 3}, False),
+        ({}, False),
+    ],
+)
+def test_a_point_lies_in_it_or_not(point: dict[str, Any], held: bool) -> None:
+    assert space(LR, OPTIMIZER, MOMENTUM).holds(point) is held
+
+
+def test_between_two_steps_is_outside() -> None:
+    stepped = space(varied("dropout", Real(low=0, high=0.5, step=0.1)), varied("epochs", Whole(low=5, high=20, step=5)))
+    assert stepped.holds({"dropout": 0.1 * 3, "epochs": 15})
+    assert not stepped.holds({"dropout": 0.35, "epochs": 15})
+    assert not stepped.holds({"dropout": 0.3, "epochs": 16})
+    assert not space(varied("epochs", Whole(low=1, high=9))).holds({"epochs": 2.5})
+
+
+def test_a_head_is_written_as_its_widths() -> None:
+    assert settings_of({"head": "512,256", "lr": 0.1}) == {"head": ["512", "256"], "lr": 0.1}
+    assert settings_of({"head": "512"}) == {"head": ["512"]}
+    assert settings_of({"head": ""}) == {"head": []}
+    assert settings_of({"model": "a,b", "epochs": None}) == {"model": "a,b", "epochs": None}
+    assert Recipe().replace(**settings_of({"head": "512,256"})).model.head == (512, 256)
+
+
+_numbers = st.floats(-1e6, 1e6)
+_values = st.none() | st.booleans() | st.integers(-1000, 1000) | _numbers | st.text(max_size=5)
+_domains = st.one_of(
+    st.builds(Real, low=_numbers, high=_numbers, log=st.booleans(), step=st.none() | _numbers),
+    st.builds(Whole, low=st.integers(), high=st.integers(), log=st.booleans(), step=st.integers(1, 9)),
+    st.builds(Choice, values=st.lists(_values, max_size=4).map(tuple)),
+)
+_dimensions = st.builds(
+    Dimension,
+    name=st.text(max_size=5),
+    domain=_domains,
+    when=st.dictionaries(st.text(max_size=5), st.lists(_values, max_size=3).map(tuple), max_size=2),
+)
+
+
+@given(st.lists(_dimensions, max_size=4))
+def test_json_round_trip_is_exact(dimensions: list[Dimension]) -> None:
+    told = Space(tuple(dimensions))
+    assert Space.from_json(json.loads(json.dumps(told.to_json()))) == told
+
+
+@given(
+    low=st.floats(1e-6, 10),
+    width=st.floats(1e-3, 10),
+    parts=st.integers(1, 12),
+    log=st.booleans(),
+    most=st.integers(1, 9),
+)
+def test_every_point_of_a_grid_lies_in_the_space(low: float, width: float, parts: int, log: bool, most: int) -> None:
+    stepped = Real(low=low, high=low + width, step=width / parts)
+    smooth = Real(low=low, high=low + width, log=log)
+    for one in (space(varied("lr", domain)) for domain in (stepped, smooth)):
+        assert all(one.holds(point) for point in one.grid(most))

@@ -1,7 +1,7 @@
 """The tuning script most people write for a frozen backbone: the arm that frozen_tuning.py compares against.
 
-Optuna's default study, and in each trial everything anew: PIL and torchvision's classic transforms, a DataLoader without
-workers, the backbone's forward pass for every picture in every epoch, the best epoch by validation ROC-AUC.
+Optuna's default study, and in each trial everything anew: PIL and torchvision's classic transforms, a DataLoader
+without workers, the backbone's forward pass for every picture in every epoch, the best epoch by validation ROC-AUC.
 
     python benchmarks/plain_tuning.py DATA --model mobilenetv2_100 --weights FILE --trials 8 --epochs 5
 

@@ -19,7 +19,11 @@ def page() -> str:
     for section, name, info in fields():
         if section != current:
             current = section
-            lines += [f"\n## {section}\n", "| setting | default | range | usual search | what |", "|---|---|---|---|---|"]
+            lines += [
+                f"\n## {section}\n",
+                "| setting | default | range | usual search | what |",
+                "|---|---|---|---|---|",
+            ]
         bounds = [f"{sign} {bound}" for mark in info.metadata for sign, bound in limits(mark)]
         extent = " or ".join(choices(info)) or ", ".join(bounds)
         default = "" if info.default in (None, ()) else str(info.default)

@@ -57,6 +57,7 @@ class Conductor:
     _first: dict[str, int] = field(default_factory=dict)  # digest -> the trial that does the work
     _followers: dict[int, list[int]] = field(default_factory=dict)
     _attempts: dict[int, int] = field(default_factory=dict)
+    _over: set[int] = field(default_factory=set)  # trials that had failed before
     _exhausted: bool = False
     _keys: int = 0
 
@@ -71,7 +72,7 @@ class Conductor:
                 return StudyStatus.INTERRUPTED, reason
             if reason := enough(self.study.plan, self.ledger.trials(), self._seconds()):
                 return self._end_early(reason)
-            if reason := all_failed_alike(self.ledger.trials()):
+            if reason := all_failed_alike([one for one in self.ledger.trials() if one.number not in self._over]):
                 self._leave_off()
                 return StudyStatus.FAILED, f"every trial failed: {reason}"
             if not self._fill():
@@ -96,6 +97,8 @@ class Conductor:
     def _take_up(self) -> None:
         """Begin with what an earlier process left under way."""
         running = self.ledger.take_up()
+        # Why trials failed then may have been put right since: what is judged are those of this process.
+        self._over = {trial.number for trial in self.ledger.trials() if trial.state is TrialState.FAILED}
         for trial in self.ledger.trials():
             if trial.own and trial.state is TrialState.COMPLETE and trial.same_as is None:
                 self._remember(trial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from clearsight.core.errors import ClearsightError
 from clearsight.core.executor import Assignment, Task
 from clearsight.core.recipe import Recipe
 from clearsight.core.trial import Outcome, TrialState
+from clearsight.training.checkpoint import Checkpoints
 from clearsight.tuning.trial_folder import TrialFolder
 from clearsight.workflow.circumstances import Circumstances
 from clearsight.workflow.fit import fit, resume
@@ -80,10 +82,11 @@ class Bench:
 
         def deliver() -> list[Outcome]:
             folder, around = Path(task.folder), Circumstances(places=self._post.places)
-            if (folder / "run" / "run.json").is_file():
-                resume(folder / "run", around=around)
-            elif (folder / "head.safetensors").is_file():
+            if (folder / "head.safetensors").is_file() and not _has_checkpoint(folder / "run"):
+                shutil.rmtree(folder / "run", ignore_errors=True)  # of somebody who was killed while writing it
                 self._heads.deliver(folder, self._recipe(task), Path(assignment.data))
+            elif (folder / "run" / "run.json").is_file():
+                resume(folder / "run", around=around)
             else:  # its weights went with a better trial that is gone too: the same recipe gives them again
                 fit(assignment.data, out=folder / "run", recipe=self._recipe(task), around=around)
             return []
@@ -101,6 +104,10 @@ class Bench:
         if recipe.data.workers is None:
             changes["workers"] = self._post.threads
         return recipe.replace(**changes)
+
+
+def _has_checkpoint(run: Path) -> bool:
+    return (run / "run.json").is_file() and Checkpoints(run / "checkpoints").newest.exists()
 
 
 def _safely(tasks: Sequence[Task], act: Callable[[], list[Outcome] | None]) -> list[Outcome] | None:

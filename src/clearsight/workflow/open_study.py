@@ -54,9 +54,10 @@ class FoundStudy:
         """A row per trial of this study: a pandas DataFrame where pandas is installed, else a list of dicts.
 
         columns: "own" (number, state, a column per objective and per varied field, best_epoch, trained_epochs, started,
-        duration, worker, reason, same_as: no name of an objective or a field is among the last), or "sagemaker": those of its HyperparameterTuningJobAnalytics, a column per field first (numbers as float, words in
-        double quotes), then TrainingJobName, TrainingJobStatus, FinalObjectiveValue, TrainingStartTime,
-        TrainingEndTime, TrainingElapsedTimeSeconds.
+        duration, worker, reason, same_as; no objective and no field has the name of one of these), or "sagemaker":
+        those of its HyperparameterTuningJobAnalytics, a column per field first (numbers as float, words in double
+        quotes), then TrainingJobName, TrainingJobStatus, FinalObjectiveValue, TrainingStartTime, TrainingEndTime,
+        TrainingElapsedTimeSeconds.
         """
         make = self._analytics if columns == "sagemaker" else self._row
         rows = [make(trial) for trial in self.trials if trial.own]

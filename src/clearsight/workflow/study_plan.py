@@ -65,9 +65,10 @@ def check_plan(plan: StudyPlan) -> None:
     for flag, value in (("--stop-after", plan.stop_after), ("--epoch-budget", plan.epoch_budget)):
         if value is not None:
             _positive(flag, value)
-    for flag, share, least in (("--cpus-per-trial", plan.cpus_per_trial, 1), ("--gpus-per-trial", plan.gpus_per_trial, 0)):
-        if share is not None and not share >= least:
-            raise BadValue(f"{flag} {share:g}", f"it must be {least} or more")
+    if plan.cpus_per_trial is not None and not plan.cpus_per_trial > 0:
+        raise BadValue(f"--cpus-per-trial {plan.cpus_per_trial:g}", "it must be more than 0")
+    if plan.gpus_per_trial is not None and not plan.gpus_per_trial >= 0:
+        raise BadValue(f"--gpus-per-trial {plan.gpus_per_trial:g}", "it must be 0 or more")
     if plan.parallel > plan.trials:
         raise BadValue(
             f"--parallel {plan.parallel}",

@@ -1,0 +1,25 @@
+"""A post travels to its worker as plain JSON values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clearsight.workflow.places import Places
+from clearsight.workflow.talk import Post
+
+PLACES = Places(cache=Path("/cache"), weights=(Path("/w1"), Path("/w2")))
+
+
+@pytest.mark.parametrize(
+    "post",
+    [Post(places=PLACES), Post(places=PLACES, device="cuda:1", threads=3)],
+)
+def test_comes_back_as_it_was(post: Post) -> None:
+    assert Post.from_json(json.loads(json.dumps(post.to_json()))) == post
+
+
+def test_leaves_open_what_nobody_said() -> None:
+    assert (Post(places=PLACES).device, Post(places=PLACES).threads) == ("auto", None)

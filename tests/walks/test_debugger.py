@@ -94,6 +94,7 @@ def memorised(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 FEW = ("-m", "tiny", "--weights", "none", "--valid-fraction", 0.75, "--epochs", 70, "-b", 20, "--schedule", "constant")
 
 
+@pytest.mark.slow
 def test_overfitting_is_seen_where_it_begins(memorised: tuple[Path, dict[str, Any]]) -> None:
     out, _ = memorised
     findings = {f["rule"]: f for f in answer("debug", out)["findings"] if f["verdict"] == "found"}

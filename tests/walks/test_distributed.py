@@ -14,6 +14,8 @@ from clearsight.core.run import Run, RunStatus
 from clearsight.workflow.open_run import open_run
 from tests.walks.commands import run
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = (
     "--model",
     "tiny",

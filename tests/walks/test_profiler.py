@@ -20,6 +20,8 @@ from clearsight.debugger.report import read_findings
 from clearsight.workflow.fit import fit
 from tests.walks.commands import run
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"model": "tiny", "weights": "none", "image_size": 32, "batch_size": 8}
 
 

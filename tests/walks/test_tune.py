@@ -14,6 +14,8 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from tests.walks.commands import answer, complaint, run
 
+pytestmark = pytest.mark.slow
+
 TRIALS = 6
 
 

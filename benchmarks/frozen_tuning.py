@@ -130,6 +130,14 @@ def small(repeats: int, weights: str) -> None:
     print(f"200 pictures, 8 trials of 5 epochs: plain {spread(theirs)} s, clearsight {spread(mine)} s")
     print(f"  times faster: {spread(ratios)}")
     print(f"  best ROC-AUC: plain {spread(best[1], 3)}, clearsight {spread(best[0], 3)}")
+    print(f"    standard error of one such score on 20 and 20 pictures: {standard_error(np.mean(best), 20, 20):.3f}")
+
+
+def standard_error(area: float, ones: int, zeros: int) -> float:
+    """Of an area under the ROC curve. Source: Hanley & McNeil 1982, "The Meaning and Use of the Area...", eq. 1."""
+    above, twice = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (ones - 1) * (above - area**2) + (zeros - 1) * (twice - area**2)
+    return float(np.sqrt(variance / (ones * zeros)))
 
 
 def real_size(repeats: int, model: str, weights: str) -> None:
@@ -141,7 +149,7 @@ def real_size(repeats: int, model: str, weights: str) -> None:
         _, three = plain(sample, model, weights, "--trials", 1, "--epochs", 3)
         each = (three["seconds"] - one["seconds"]) / 2 / 200
         start = one_seconds - one["seconds"]
-    mine, whole, tuning = [], [], []
+    mine, whole, tuning, best = [], [], [], []
     for seed in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
             found = ours(source, model, weights, 20, (*SPACE, EPOCHS), ["--seed", str(seed)], Path(cache))
@@ -150,6 +158,7 @@ def real_size(repeats: int, model: str, weights: str) -> None:
         mine.append(found.seconds)
         whole.append((start + found.epochs * 1000 * each) / found.seconds)
         tuning.append((warm.tuning, alone["seconds"], warm.epochs, alone["epochs"]))
+        best.append((warm.told["best"]["value"], alone["best"]))
     print(f"{model}, 800 + 200 pictures, 20 trials of 5 to 40 epochs: clearsight {spread(mine)} s")
     print(f"  plain, extrapolated from {1000 * each:.0f} ms a picture: times slower {spread(whole, 0)}")
     ratios = [theirs / own for own, theirs, _, _ in tuning]
@@ -159,6 +168,7 @@ def real_size(repeats: int, model: str, weights: str) -> None:
         f"Optuna over the same features {spread([row[1] for row in tuning], 2)} s"
     )
     print(f"    times faster {spread(ratios)}; by epoch of a head {spread(per_epoch)}")
+    print(f"    best ROC-AUC: Optuna {spread([b for _, b in best], 3)}, clearsight {spread([a for a, _ in best], 3)}")
 
 
 def plain_over_features(cache: Path, seed: int) -> dict[str, Any]:
@@ -172,7 +182,7 @@ def plain_over_features(cache: Path, seed: int) -> dict[str, Any]:
             np.save(target / f"{split}.npy", values.astype(np.float32))
         for split, name in (("train", "train_split"), ("valid", "val_split")):
             rows = (shared() / "data" / "isic-2024" / f"{name}.csv").read_text().splitlines()[1:]
-            labels = np.array([int(row.split(",")[1]) for row in rows])
+            labels = np.array([int(row.split(",")[1]) for row in sorted(rows)])  # clearsight sorts pictures by name
             np.save(target / f"{split}_labels.npy", labels)
         _, told = plain(target, "none", "", "--features", target, "--trials", 20, "--seed", seed)
     return told

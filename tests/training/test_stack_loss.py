@@ -27,6 +27,13 @@ def stacked(*recipes: TrainSection) -> StackedLoss:
     return StackedLoss(recipes, LABELS, CLASSES, torch.device("cpu"))
 
 
+def of(loss: StackedLoss, logits: Tensor) -> tuple[list[float], Tensor]:
+    """Mean loss of each head on the batch, and the slopes, from logits (B, K, C)."""
+    each = torch.empty(logits.shape[:2])
+    slopes = loss.slopes(logits, BATCH, each)
+    return list(loss.means(each, BATCH, [0])[0]), slopes
+
+
 def alone(how: TrainSection, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Mean loss of logits (B, C), and its slope."""
     logits = logits.clone().requires_grad_()
@@ -49,21 +56,32 @@ RECIPES = (
 def test_loss_and_slope_are_those_of_each_head(chosen: tuple[int, ...]) -> None:
     logits = torch.randn(len(BATCH), len(chosen), CLASSES, generator=torch.Generator().manual_seed(0)) * 3
     recipes = [RECIPES[index] for index in chosen]
-    losses, slopes = stacked(*recipes)(logits.clone(), BATCH)
+    losses, slopes = of(stacked(*recipes), logits)
     for index, how in enumerate(recipes):
         loss, slope = alone(how, logits[:, index])
-        assert float(losses[index]) == pytest.approx(float(loss), rel=1e-6)
+        assert losses[index] == pytest.approx(float(loss), rel=1e-6)
         assert torch.allclose(slopes[:, index], slope, atol=1e-7)
+
+
+def test_an_epoch_is_summed_up_by_its_batches() -> None:
+    losses = torch.rand(len(BATCH), len(RECIPES), generator=torch.Generator().manual_seed(0))
+    means = stacked(*RECIPES).means(losses, BATCH, [0, 3, 6])
+    assert means.shape == (3, len(RECIPES))
+    for head, how in enumerate(RECIPES):
+        weights = balanced_weights(LABELS, CLASSES) if how.class_weights == "balanced" else np.ones(CLASSES)
+        for row, part in enumerate((slice(0, 3), slice(3, 6), slice(6, 7))):
+            expected = np.average(losses[part, head].numpy(), weights=weights[BATCH[part].numpy()])
+            assert means[row, head] == pytest.approx(expected, rel=1e-6)
 
 
 def test_who_stays_keeps_weights_and_smoothing() -> None:
     logits = torch.randn(len(BATCH), 2, CLASSES, generator=torch.Generator().manual_seed(0))
     loss = stacked(*RECIPES)
     loss.only([3, 1])
-    losses, slopes = loss(logits.clone(), BATCH)
+    losses, slopes = of(loss, logits)
     for index, how in enumerate((RECIPES[3], RECIPES[1])):
         mean, slope = alone(how, logits[:, index])
-        assert float(losses[index]) == pytest.approx(float(mean), rel=1e-6)
+        assert losses[index] == pytest.approx(float(mean), rel=1e-6)
         assert torch.allclose(slopes[:, index], slope, atol=1e-7)
 
 
@@ -72,5 +90,5 @@ def test_an_impossible_class_matters_only_where_it_is_a_target() -> None:
     logits = torch.zeros(len(BATCH), 4, CLASSES)
     logits[:, :2, 2] = -math.inf  # nobody's class
     logits[:, 2:, 0] = -math.inf
-    losses, _ = stacked(RECIPES[0], RECIPES[1], RECIPES[2], RECIPES[3])(logits, BATCH)
-    assert losses.tolist() == [pytest.approx(math.log(3)), math.inf, math.inf, math.inf]
+    losses, _ = of(stacked(*RECIPES), logits)
+    assert losses == [pytest.approx(math.log(3)), math.inf, math.inf, math.inf]

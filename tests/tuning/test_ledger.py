@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
 
-from clearsight.core.errors import NotFound, StudyUnavailable
+from clearsight.core.errors import BadValue, NotFound, StudyUnavailable
+from clearsight.core.space import Choice, Dimension, Real, Space
 from clearsight.core.study import Study
 from clearsight.core.trial import Objective, Outcome, Trial, TrialState
 from clearsight.testing.searchers import ACCURACY, MIXED, NUMBERS, lived, proposed, record, reopened
 from clearsight.tuning import storage
-from clearsight.tuning.ledger import Ledger, alone, read_trials, stored_trials
+from clearsight.tuning.ledger import Ledger, alone, check_storage, read_trials, stored_trials
 from clearsight.tuning.searchers.grid import Grid
 from clearsight.tuning.searchers.qmc import QuasiRandom
 from clearsight.tuning.searchers.random import Random
@@ -212,7 +215,12 @@ def test_a_study_that_has_no_record_yet_has_no_trials(tmp_path: Path) -> None:
 
 def killed(before: Path, after: Path) -> None:
     """What lies on disk of a study at this moment, as a kill would leave it."""
-    shutil.copytree(before, after)
+
+    def copy(one: str, to: str) -> None:
+        with suppress(FileNotFoundError):  # SQLite takes its side files away when a connection closes
+            shutil.copy2(one, to)
+
+    shutil.copytree(before, after, copy_function=copy)
 
 
 def test_an_outcome_on_disk_that_nobody_was_told_is_entered(tmp_path: Path) -> None:
@@ -375,6 +383,24 @@ def test_two_propose_into_one_storage_without_clashing(tmp_path: Path) -> None:
         assert [proposed(alone_).params for _ in range(12)] == [points[number] for number in range(12)]
 
 
+def test_a_shared_study_is_joined_with_its_own_aims_and_choices(tmp_path: Path) -> None:
+    url = file_url(tmp_path / "shared.db")
+    with record(tmp_path / "a", Random(), MIXED, storage=url) as ledger:
+        proposed(ledger)
+        plan = ledger.study.plan
+    check_storage(plan, "a")
+    check_storage(replace(plan, objectives=(Objective("loss", "minimize"),)), "another name")
+    with pytest.raises(BadValue, match=r"shared\.db a: that study aims at accuracy \(maximized\)\. Say the same, or"):
+        check_storage(replace(plan, objectives=(Objective("macro_f1", "maximize"),)), "a")
+    with pytest.raises(BadValue, match="that study aims at accuracy"):
+        check_storage(replace(plan, objectives=(*plan.objectives, Objective("loss", "minimize"))), "a")
+    more = Space((Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd", "adam"))),))
+    with pytest.raises(BadValue, match="that study has optimizer as CategoricalDistribution"):
+        check_storage(replace(plan, space=more), "a")
+    wider = Space((Dimension(name="lr", domain=Real(low=1e-6, high=1.0, log=True)),))
+    check_storage(replace(plan, space=wider), "a")
+
+
 def test_each_takes_up_its_own_trials_in_a_shared_storage(tmp_path: Path) -> None:
     url = file_url(tmp_path / "all.db")
     with record(tmp_path / "a", Random(), NUMBERS, storage=url) as one:
@@ -443,6 +469,17 @@ def test_brought_trials_are_in_the_storage_before_any_point_is_proposed(tmp_path
     with record(tmp_path / "s", Random(), NUMBERS) as ledger:
         ledger.bring(earlier, "earlier")
         assert len(read_trials(ledger.study)) == 3
+
+
+def test_what_a_kill_left_out_of_an_earlier_study_is_brought(tmp_path: Path) -> None:
+    with record(tmp_path / "earlier", Random(), NUMBERS) as ledger:
+        earlier = lived(ledger, 5)
+    fitting = [trial for trial in earlier if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    with record(tmp_path / "s", Random(), NUMBERS) as ledger:
+        assert ledger.bring(fitting[:2], "earlier") == 2  # and then it was killed
+    with reopened(tmp_path / "s", Random()) as ledger:
+        assert ledger.bring(earlier, "earlier") == len(fitting) - 2
+        assert [trial.params for trial in ledger.trials()] == [trial.params for trial in fitting]
 
 
 def test_a_grid_ends(tmp_path: Path) -> None:

@@ -61,10 +61,23 @@ def test_the_median_leaves_the_first_tenth_alone() -> None:
     assert stopped_at("median", BAD, [GOOD] * 6, epochs=9) == 2
 
 
-def test_asha_looks_at_a_ninth_and_a_third() -> None:
-    late = [0.6, 0.65, 0.1, *[0.1] * 6]  # best at the first look, worst at the second
-    assert stopped_at("asha", BAD, [GOOD] * 6, epochs=9) == 1
-    assert stopped_at("asha", late, [GOOD] * 6, epochs=9) == 3
+def test_asha_looks_at_an_eighth_a_quarter_and_half() -> None:
+    good = [0.5] * 40
+    for looks in (5, 10, 20):
+        late = [0.6] * (looks - 1) + [0.1] * (41 - looks)  # best until this look, worst from it on
+        assert stopped_at("asha", late, [good] * 6, epochs=40) == looks
+
+
+def test_asha_gives_each_trial_three_epochs() -> None:
+    slow = [0.1, 0.2, 0.95, *[0.95] * 6]  # worst in its first two epochs, best from the third on
+    assert stopped_at("asha", slow, [GOOD] * 6, epochs=9) is None
+    assert stopped_at("asha", BAD, [GOOD] * 6, epochs=9) == 3
+
+
+def test_asha_lets_the_better_half_go_on() -> None:
+    earlier = [[value] * 9 for value in (0.2, 0.8, 0.3)]
+    assert stopped_at("asha", [0.6] * 9, earlier, epochs=9) == 6  # second of four at the third epoch, of two later
+    assert stopped_at("asha", [0.1] * 9, earlier, epochs=9) == 3
 
 
 def test_hyperband_stops_some_of_its_brackets() -> None:

@@ -12,7 +12,14 @@ from clearsight.workflow.hopeless import hopeless
 GUESSING = math.log(10)
 
 
-def after(epoch: int, epochs: int = 12, *, loss: float | None = GUESSING, accuracy: float | None = 0.1) -> EpochRecord:
+def after(
+    epoch: int,
+    epochs: int = 12,
+    *,
+    loss: float | None = GUESSING,
+    accuracy: float | None = 0.1,
+    roc_auc: float | None = None,
+) -> EpochRecord:
     train = {name: value for name, value in (("loss", loss), ("accuracy", accuracy)) if value is not None}
     return EpochRecord(
         epoch=epoch,
@@ -20,7 +27,7 @@ def after(epoch: int, epochs: int = 12, *, loss: float | None = GUESSING, accura
         step=epoch,
         lr=0.1,
         train=train,
-        valid={},
+        valid={} if roc_auc is None else {"roc_auc": roc_auc},
         images_per_second=1.0,
         data_share=0.0,
         seconds=1.0,
@@ -33,8 +40,11 @@ def test_the_loss_and_the_accuracy_of_guessing() -> None:
     assert told == ("after 4 of 12 epochs it guesses: training loss 2.303, accuracy 0.110, where log 10 is 2.303")
 
 
-def test_a_worse_loss_than_guessing_is_no_better() -> None:
-    assert hopeless(after(4, loss=50.0), 10)
+def test_a_loss_far_above_that_of_guessing_is_no_guess() -> None:
+    """A high rate makes it so, and whoever waits for the rate to fall may find the best trial of all."""
+    assert hopeless(after(4, loss=1.01 * GUESSING), 10) != ""
+    assert hopeless(after(4, loss=1.05 * GUESSING), 10) == ""
+    assert hopeless(after(4, loss=50.0), 10) == ""
 
 
 def test_accuracy_above_chance_is_hope_whatever_the_loss() -> None:
@@ -44,6 +54,12 @@ def test_accuracy_above_chance_is_hope_whatever_the_loss() -> None:
 
 def test_a_loss_below_that_of_guessing_is_hope_whatever_the_accuracy() -> None:
     assert hopeless(after(4, loss=0.97 * GUESSING), 10) == ""
+
+
+def test_pictures_in_a_good_order_are_hope_whatever_they_are_called() -> None:
+    guess = {"loss": math.log(2), "accuracy": 0.5}
+    assert hopeless(after(4, **guess, roc_auc=0.8), 2) == ""
+    assert hopeless(after(4, **guess, roc_auc=0.55), 2) != ""
 
 
 @pytest.mark.parametrize(("epochs", "first"), [(4, 3), (9, 3), (12, 4), (13, 5), (30, 10)])

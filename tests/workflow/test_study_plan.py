@@ -154,6 +154,14 @@ def test_a_plan_that_can_be_carried_out_is_not_complained_of() -> None:
         ({"epoch_budget": -1}, "--epoch-budget -1: it must be 1 or more."),
         ({"cpus_per_trial": 0.0}, "--cpus-per-trial 0: it must be more than 0."),
         ({"gpus_per_trial": -1}, "--gpus-per-trial -1: it must be 0 or more."),
+        (
+            {"cpus_per_trial": 2.0},
+            "--cpus-per-trial: it is for a cluster. Say --on ray too, or share this machine by --parallel.",
+        ),
+        (
+            {"gpus_per_trial": 0.5},
+            "--gpus-per-trial: it is for a cluster. Say --on ray too, or share this machine by --parallel.",
+        ),
         ({"parallel": 11}, "--parallel 11: there are only 10 trials. Say --parallel 10 or fewer, or more --trials."),
         ({"target": math.nan}, "--target nan: it is no number that can be reached."),
         ({"time_limit": 0.0}, "--time-limit 0: a study needs some time. Say 90s, 10m or 2h."),

@@ -32,7 +32,7 @@ class StudyPlan:
     objectives: tuple[Objective, ...]
     trials: int
     parallel: int = 1
-    stack: int = 8
+    stack: int = 10  # as many as TPE draws at random before it has seen anything
     searcher: str = "tpe"
     pruner: str = "auto"
     seed: int = 0

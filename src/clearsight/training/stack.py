@@ -21,6 +21,7 @@ from clearsight.training.stack_course import Course
 from clearsight.training.stack_group import Group, finish
 from clearsight.training.stack_job import OnEpoch, StackedData, StackedHead, StackResult
 from clearsight.training.stack_network import layers_of
+from clearsight.training.stack_rows import Rows
 
 BuildHead = Callable[[Recipe], nn.Module]
 
@@ -48,7 +49,7 @@ def train_stack(
         raise BadShape("features", f"a stack takes (views, pictures, features), not {tuple(data.views.shape)}")
     courses = [Course(head) for head in heads]
     groups = _groups(courses, data, build_head)
-    reason = ""
+    rows, reason = Rows(data), ""
     with _one_thread():
         # All groups by the epoch, not one after the other: a pruner compares heads that have come equally far.
         for epoch in count(1):
@@ -56,7 +57,7 @@ def train_stack(
             if not groups or (reason := interrupted()):
                 break
             for group in groups:
-                group.epoch(epoch, on_epoch)
+                group.epoch(epoch, rows, on_epoch)
     return finish(courses, reason)
 
 
@@ -86,7 +87,8 @@ def _groups(courses: Sequence[Course], data: StackedData, build_head: BuildHead)
         theirs, modules = members.setdefault(key, ([], []))
         theirs.append(course)
         modules.append(module)
-    return [Group(theirs, modules, data) for theirs, modules in members.values()]
+    by_seed = sorted(members.values(), key=lambda member: member[0][0].recipe.train.seed)  # they share their rows
+    return [Group(theirs, modules, data) for theirs, modules in by_seed]
 
 
 def _check(recipe: Recipe) -> None:

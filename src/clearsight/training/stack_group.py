@@ -11,14 +11,15 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from clearsight.core.run import RunStatus
 from clearsight.training.stack_course import Course, EpochSeen
 from clearsight.training.stack_job import Floats, OnEpoch, StackedData, StackResult
-from clearsight.training.stack_loss import StackedLoss
+from clearsight.training.stack_loss import StackedLoss, batch_sums
 from clearsight.training.stack_network import StackedNetwork
 from clearsight.training.stack_optim import epoch_rates, stacked_optimizer
+from clearsight.training.stack_rows import EpochRows, Rows
 from clearsight.training.stacked_scores import stacked_scores
 
 
@@ -27,28 +28,24 @@ class Group:
 
     @torch.no_grad()
     def __init__(self, courses: Sequence[Course], modules: Sequence[nn.Module], data: StackedData) -> None:
-        self.courses, self._data = list(courses), data
+        self.courses = list(courses)
         recipes = [course.recipe for course in courses]
         how, device = recipes[0].train, data.views.device
         self._size, self._seed = how.batch_size, how.seed
-        self._order = data.order(how.seed)
-        self._labels = torch.tensor(data.labels, device=device)  # a copy: the array may be read-only
         self._network = StackedNetwork(modules, device)
         self._optimizer = stacked_optimizer([recipe.optim for recipe in recipes], self._network.values)
         self._loss = StackedLoss([recipe.train for recipe in recipes], data.labels, data.classes, device)
-        rows = min(how.batch_size, len(self._order(1)))
-        self._batch = torch.empty(rows, data.views.shape[2], dtype=data.views.dtype, device=device)
 
     @torch.no_grad()
-    def epoch(self, number: int, on_epoch: OnEpoch | None) -> None:
+    def epoch(self, number: int, rows: Rows, on_epoch: OnEpoch | None) -> None:
         """Train, validate and judge epoch `number`; those for whom it was the last leave."""
         began = time.monotonic()
-        order = torch.tensor(self._order(number), device=self._labels.device)
-        batches: Sequence[Tensor] = torch.split(order, self._size)
-        rates = epoch_rates([course.recipe for course in self.courses], number, len(batches))
-        losses, right = self._train(number, batches, rates)
-        samples = np.array([len(batch) for batch in batches], dtype=np.float64)
-        valid = self._validate()
+        pictures = rows.of(number, self._seed)
+        bounds = pictures.bounds(self._size)
+        rates = epoch_rates([course.recipe for course in self.courses], number, len(bounds) - 1)
+        losses, right = self._train(number, pictures, rates)
+        samples = np.diff(bounds).astype(np.float64)
+        valid = self._validate(rows)
         share = (time.monotonic() - began) / len(self.courses)
         for head, course in enumerate(self.courses):
             seen = EpochSeen(
@@ -62,30 +59,29 @@ class Group:
             course.take(seen, partial(self._network.state, head), on_epoch)
         self._part_with_those_over()
 
-    def _train(self, epoch: int, batches: Sequence[Tensor], rates: Floats) -> tuple[Floats, Floats]:
+    def _train(self, epoch: int, rows: EpochRows, rates: Floats) -> tuple[Floats, Floats]:
         """The steps of an epoch; returns (S, K) the losses and how many pictures were right."""
-        features = self._data.views[(epoch - 1) % len(self._data.views)]
-        first = (epoch - 1) * len(batches)
-        losses = torch.empty(len(batches), len(self.courses), device=self._labels.device)
-        right = torch.empty_like(losses)
+        begins = rows.bounds(self._size)[:-1]
+        first = (epoch - 1) * len(begins)
+        # Of each picture, to be summed up once an epoch: less to do in a step, and no step for which a GPU must wait.
+        losses = torch.empty(len(rows.labels), len(self.courses), device=rows.labels.device)
+        predicted = torch.empty_like(losses, dtype=torch.int64)
         self._optimizer.begin(rates, first)
-        for step, chosen in enumerate(batches):
-            inputs = torch.index_select(features, 0, chosen, out=self._batch[: len(chosen)]).float()
-            labels = self._labels.index_select(0, chosen)
-            masks = self._network.masks(len(chosen), self._seed, first + step)
+        for step, (place, inputs, labels) in enumerate(rows.batches(self._size)):
+            masks = self._network.masks(len(labels), self._seed, first + step)
             logits = self._network.forward(inputs, masks)
-            losses[step], slopes = self._loss(logits, labels)
-            right[step] = (logits.argmax(2) == labels.unsqueeze(1)).sum(0)
+            torch.argmax(logits, 2, out=predicted[place])
+            slopes = self._loss.slopes(logits, labels, losses[place])
             self._network.backward(slopes, masks)
             self._optimizer.step(step, self._network.gradients)
-        # One transfer an epoch: reading each step's loss would make a GPU wait at each step.
-        return losses.double().cpu().numpy(), right.double().cpu().numpy()
+        right = batch_sums(predicted == rows.labels.unsqueeze(1), begins)
+        return self._loss.means(losses, rows.labels, begins), right
 
-    def _validate(self) -> list[Mapping[str, float]]:
+    def _validate(self, rows: Rows) -> list[Mapping[str, float]]:
         """Each head's scores on the validation split."""
-        if self._data.valid is None:
+        if rows.valid is None:
             return [{} for _ in self.courses]
-        features, labels = self._data.valid
+        features, labels = rows.valid
         logits = self._network.forward(features.float()).transpose(0, 1)
         return list(stacked_scores(logits.cpu().numpy(), labels))
 

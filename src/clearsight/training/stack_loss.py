@@ -1,4 +1,4 @@
-"""The training loss of K heads on one batch, and its slope in closed form. B pictures, C classes."""
+"""The training loss of K heads and its slope in closed form. B pictures of a batch, M of an epoch, C classes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clearsight.core.recipe import TrainSection
 from clearsight.training.loss import balanced_weights
+from clearsight.training.stack_job import Floats
 
 
 class StackedLoss:
@@ -39,26 +40,34 @@ class StackedLoss:
         self._weights = None if self._weights is None else self._weights[:, heads].contiguous()
         self._smoothing = self._smoothing[heads]
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean losses (K,) of logits (B, K, C), and their slopes at the logits (B, K, C)."""
+    def slopes(self, logits: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
+        """The slope of each head's mean loss at its logits, both (B, K, C); each picture's goes into `losses` (B, K)."""
         shares = logits.log_softmax(2)
-        each = self._each(shares, labels)
+        true = labels.view(-1, 1, 1).expand(-1, shares.shape[1], 1)
+        torch.gather(shares, 2, true, out=losses.unsqueeze(2))
+        losses.neg_()
+        if self._smooths:
+            spread = torch.where(self._smoothing > 0, shares.mean(2).mul_(self._smoothing), 0.0)
+            losses.mul_(1 - self._smoothing).sub_(spread)
         slopes = shares.exp_()
         targets = self._targets.index_select(0, labels)
         if self._weights is None:
-            return each.mean(0), slopes.sub_(targets).div_(len(labels))
+            return slopes.sub_(targets).div_(len(labels))
         weights = self._weights.index_select(0, labels)  # (B, K)
-        total = weights.sum(0)
-        slopes.mul_(weights.unsqueeze(2)).sub_(targets).div_(total.unsqueeze(1))
-        return each.mul_(weights).sum(0).div_(total), slopes
+        return slopes.mul_(weights.unsqueeze(2)).sub_(targets).div_(weights.sum(0).unsqueeze(1))
 
-    def _each(self, shares: Tensor, labels: Tensor) -> Tensor:
-        """Losses (B, K) from logarithms of probabilities (B, K, C)."""
-        true = shares.gather(2, labels.view(-1, 1, 1).expand(-1, shares.shape[1], 1)).squeeze(2).neg_()
-        if not self._smooths:
-            return true
-        spread = torch.where(self._smoothing > 0, shares.mean(2).mul_(self._smoothing), 0.0)
-        return true.mul_(1 - self._smoothing).sub_(spread)
+    def means(self, losses: Tensor, labels: Tensor, begins: Sequence[int]) -> Floats:
+        """(S, K) mean loss of each batch, from those of all pictures (M, K); batch s begins at row `begins[s]`."""
+        weights = torch.ones_like(losses) if self._weights is None else self._weights.index_select(0, labels)
+        return batch_sums(losses * weights, begins) / batch_sums(weights, begins)
+
+
+def batch_sums(rows: Tensor, begins: Sequence[int]) -> Floats:
+    """(S, K) sums of rows (M, K) over batches that begin at these rows; what float32 cannot hold is inf, as in a loop
+    that sums up in it."""
+    with np.errstate(over="ignore"):
+        sums = np.add.reduceat(rows.cpu().numpy().astype(np.float64), begins, axis=0).astype(np.float32)
+    return sums.astype(np.float64)
 
 
 def _class_weights(how: TrainSection, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:

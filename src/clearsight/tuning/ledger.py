@@ -19,13 +19,15 @@ from dataclasses import replace
 from typing import IO, Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 
-from clearsight.core.errors import NotFound, StudyUnavailable
-from clearsight.core.study import Searcher, Study
-from clearsight.core.trial import Outcome, Trial, TrialState
+from clearsight.core.errors import BadValue, NotFound, StudyUnavailable
+from clearsight.core.study import Searcher, Study, StudyPlan
+from clearsight.core.trial import Direction, Objective, Outcome, Trial, TrialState
 from clearsight.tuning.conversion import attributes, state_of, trial_of
 from clearsight.tuning.distributions import distribution_of
 from clearsight.tuning.mirror import Mirror, portable
@@ -151,20 +153,15 @@ class Ledger:
         return [replace(trial, attempts=kept[1]) for trial in running if (kept := self.folder(trial.number).proposed())]
 
     def bring(self, trials: Sequence[Trial], source: str) -> int:
-        """Enter the finished trials of an earlier study that lie in the space; returns how many there are."""
-        brought = 0
-        for trial in trials:
-            if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or trial.source:
-                continue
-            if not self.study.plan.space.holds(trial.params):
-                continue
-            if trial.state is TrialState.COMPLETE and len(trial.values) != len(self.study.plan.objectives):
-                continue
+        """Enter the finished trials of an earlier study that lie in the space, but for those that were entered before
+        a kill; returns how many are entered."""
+        before = sum(trial.source == source for trial in self.trials())
+        fitting = [trial for trial in trials if self._can_bring(trial)][before:]
+        for trial in fitting:
             kept = {"source": source, "seconds": trial.seconds, "scores": trial.scores, "reason": trial.reason}
             self._add(trial.params, state_of(trial.state), trial.values, trial.curve, attributes(kept))
-            brought += 1
         self.flush()  # numbers go on behind them: no trial of our own may be known to a storage that lacks these
-        return brought
+        return len(fitting)
 
     def folder(self, number: int) -> TrialFolder:
         """What lies on disk of a trial."""
@@ -212,6 +209,14 @@ class Ledger:
         for epoch, value in new.items():
             self._storing.set_trial_intermediate_value(made, epoch, value)
         return bool(new)
+
+    def _can_bring(self, trial: Trial) -> bool:
+        """Whether an earlier study's trial says something here."""
+        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or trial.source:
+            return False
+        if trial.state is TrialState.COMPLETE and len(trial.values) != len(self.study.plan.objectives):
+            return False
+        return self.study.plan.space.holds(trial.params)
 
     def _adopt(self, params: Mapping[str, Any]) -> Trial:
         number = self._add(params, OptunaState.RUNNING, (), {}, {})
@@ -282,13 +287,55 @@ def stored_trials(url: str, name: str) -> list[Trial]:
         return [trial_of(one) for one in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)]
 
 
+def check_storage(plan: StudyPlan, name: str) -> None:
+    """Raise StudyUnavailable where the plan's storage does not answer, BadValue where the study of that name in it aims
+    at something else or has other choices."""
+    with said_as_ours(plan.storage), quiet_optuna():
+        storage = open_storage(plan.storage)
+        if name in (one.study_name for one in storage.get_all_studies()):
+            _check_same(optuna.load_study(study_name=name, storage=storage), plan)
+
+
+def _check_same(kept: optuna.Study, plan: StudyPlan) -> None:
+    what, fix = f"{without_password(plan.storage)} {kept.study_name}", "Say the same, or begin another study by --name."
+    names = kept.metric_names or [""] * len(kept.directions)  # a study of somebody else's need not name them
+    there = [Objective(name, _direction(way)) for name, way in zip(names, kept.directions, strict=True)]
+    wanted = [Objective(one.metric if kept.metric_names else "", one.direction) for one in plan.objectives]
+    if there != wanted:
+        aims = ", ".join(f"{one.metric or 'an objective'} ({one.direction}d)" for one in there)
+        raise BadValue(what, f"that study aims at {aims}", fix=fix)
+    domains = {one.name: distribution_of(one.domain) for one in plan.space.dimensions}
+    for trial in kept.get_trials(deepcopy=False):
+        for name in domains.keys() & trial.distributions.keys():
+            if not _compatible(before := trial.distributions[name], domains[name]):
+                raise BadValue(what, f"that study has {name} as {before}", fix=fix)
+
+
+def _direction(way: StudyDirection) -> Direction:
+    return "minimize" if way is StudyDirection.MINIMIZE else "maximize"
+
+
+def _compatible(before: BaseDistribution, now: BaseDistribution) -> bool:
+    """Whether both can stand in one study: ranges may differ, choices may not."""
+    try:
+        optuna.distributions.check_distribution_compatibility(before, now)
+    except ValueError:
+        return False
+    return True
+
+
 def _opened(storage: BaseStorage, study: Study) -> optuna.Study:
-    return optuna.create_study(
-        storage=storage,
-        study_name=study.name,
-        directions=[objective.direction for objective in study.plan.objectives],
-        load_if_exists=True,
-    )
+    with _no_warnings():
+        there = study.name in (one.study_name for one in storage.get_all_studies())
+        kept = optuna.create_study(
+            storage=storage,
+            study_name=study.name,
+            directions=[objective.direction for objective in study.plan.objectives],
+            load_if_exists=True,
+        )
+        if not there:
+            kept.set_metric_names([objective.metric for objective in study.plan.objectives])
+    return kept
 
 
 def _in_memory(kept: optuna.Study) -> optuna.Study:

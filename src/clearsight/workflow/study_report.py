@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,14 +69,14 @@ def study_facts(study: Study, trials: Sequence[Trial]) -> StudyFacts:
 def next_commands(study: Study) -> list[str]:
     """What to do with a study in this state."""
     if study.status in (StudyStatus.INTERRUPTED, StudyStatus.RUNNING):
-        return [f"clearsight tune --resume {study.path}"]
+        return [shlex.join(["clearsight", "tune", "--resume", str(study.path)])]
     if not study.best:
         return []
     run = best_run(study)
-    commands = [f"clearsight train {study.plan.data} --recipe {study.path / 'best.yaml'}"]
+    commands = [["train", study.plan.data, "--recipe", str(study.path / "best.yaml")]]
     if run is not None and run.has_bundle:
-        commands += [f"clearsight predict {run.path} PICTURE...", f"clearsight serve {run.path} --port 8080"]
-    return commands
+        commands += [["predict", str(run.path), "PICTURE..."], ["serve", str(run.path), "--port", "8080"]]
+    return [shlex.join(["clearsight", *words]) for words in commands]
 
 
 def study_json(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:

@@ -20,8 +20,7 @@ from clearsight.core.study_observer import StudyObserver
 from clearsight.data.scan import apply
 from clearsight.training.stop import Stop
 from clearsight.tuning.executors.local import LocalExecutor
-from clearsight.tuning.ledger import Ledger, alone
-from clearsight.tuning.storage import open_storage
+from clearsight.tuning.ledger import Ledger, alone, check_storage
 from clearsight.workflow.best import deliver_best
 from clearsight.workflow.crew import build_executor
 from clearsight.workflow.earlier import bring_earlier, check_earlier
@@ -100,13 +99,15 @@ def tune(
         _check_data(plan, base, around)
         check_earlier(plan)
         if plan.storage:
-            open_storage(plan.storage)
+            check_storage(plan, name or path.name)
         return _led(Study.begin(path, plan, base, name=name, **facts), executor, around)
 
 
 def resume_study(path: str | Path, *, around: StudyCircumstances | None = None, **changes: Any) -> Study:
     """Go on with a study, also one that has ended, with some of its plan changed (`trials=40`, `time_limit=None`)."""
     around, study = around or StudyCircumstances(), Study.open(Path(path))
+    if changes.get("on") == "local":  # shares of a cluster are none of this machine
+        changes = {"cpus_per_trial": None, "gpus_per_trial": None, **changes}
     study.plan = _sized(replace(study.plan, **changes))
     check_plan(study.plan)
     with alone(study):

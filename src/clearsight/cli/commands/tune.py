@@ -76,7 +76,7 @@ def tune(
     epoch_budget: Annotated[
         int | None, typer.Option(metavar="N", help="end after N epochs over all trials; pruned ones are not charged")
     ] = None,
-    stack: Annotated[int | None, typer.Option(help="heads trained together at most \\[default: 8]")] = None,
+    stack: Annotated[int | None, typer.Option(help="heads trained together at most \\[default: 10]")] = None,
     keep: Annotated[int | None, typer.Option(help="best trials whose weights stay on disk \\[default: 1]")] = None,
     warm_start: Annotated[
         list[str] | None, typer.Option(metavar="STUDY", help="learn from an earlier study: folder, or URL#NAME")

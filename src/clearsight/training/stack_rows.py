@@ -1,0 +1,76 @@
+"""The pictures of an epoch in the order in which they are seen, for all groups of a stack that see them so.
+
+V views, N pictures, D features, M places in the order of an epoch (N, but for orders that draw pictures again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clearsight.training.batches import Order
+from clearsight.training.stack_job import StackedData
+
+_WHOLE = 1 << 28  # bytes of an epoch's features; more is gathered batch by batch, to spare the memory of a second copy
+
+
+class EpochRows:
+    """One epoch in one order. labels: (M,).  Batches of any size are cut from it."""
+
+    def __init__(self, features: Tensor, labels: Tensor, order: Tensor, *, whole: bool) -> None:
+        self.labels = labels.index_select(0, order)
+        self._features, self._order = features, order
+        self._gathered = features.index_select(0, order).float() if whole else None
+
+    def bounds(self, size: int) -> list[int]:
+        """Where batches of this size begin, and last of all the end: S + 1 places."""
+        return [*range(0, len(self._order), size), len(self._order)]
+
+    def batches(self, size: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Of each batch its place in the order, its features (B, D) float32 and its labels (B,)."""
+        for begin, end in pairwise(self.bounds(size)):
+            yield slice(begin, end), self._inputs(begin, end), self.labels[begin:end]
+
+    def _inputs(self, begin: int, end: int) -> Tensor:
+        if self._gathered is not None:
+            return self._gathered[begin:end]
+        return self._features.index_select(0, self._order[begin:end]).float()
+
+
+class Rows:
+    """Gives the rows of an epoch, and keeps the latest: groups that ask one after another share them.
+
+    valid: features (Nv, D), as float32 where that costs little, and labels (Nv,) of the validation split, if any.
+    """
+
+    def __init__(self, data: StackedData) -> None:
+        self._data = data
+        self._labels = torch.tensor(data.labels, device=data.views.device)  # a copy: the array may be read-only
+        self.valid = data.valid
+        if data.valid is not None and _is_small(data.valid[0]):
+            self.valid = data.valid[0].float(), data.valid[1]
+        self._orders: dict[int, Order] = {}
+        self._latest: tuple[tuple[int, int], EpochRows] | None = None
+
+    def of(self, epoch: int, seed: int) -> EpochRows:
+        """The rows of an epoch (from 1) in the order of a seed."""
+        if self._latest is None or self._latest[0] != (epoch, seed):
+            self._latest = (epoch, seed), self._gather(epoch, seed)
+        return self._latest[1]
+
+    def _gather(self, epoch: int, seed: int) -> EpochRows:
+        if seed not in self._orders:
+            self._orders[seed] = self._data.order(seed)
+        order = torch.tensor(np.asarray(self._orders[seed](epoch)), device=self._labels.device)
+        views = self._data.views
+        features = views[(epoch - 1) % len(views)]
+        return EpochRows(features, self._labels, order, whole=_is_small(features[:1].expand(len(order), -1)))
+
+
+def _is_small(features: Tensor) -> bool:
+    """Whether a copy of features (N, D) as float32 is worth its memory."""
+    return features.numel() * torch.float32.itemsize <= _WHOLE

@@ -1,0 +1,68 @@
+"""What a group of heads sees in an epoch is the pictures in its order, however they are gathered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from clearsight.training import stack_rows
+from clearsight.training.batches import Order
+from clearsight.training.stack_job import StackedData
+from clearsight.training.stack_rows import Rows
+
+PICTURES, WIDTH, VIEWS = 11, 3, 2
+
+
+def shuffled(seed: int) -> Order:
+    return lambda epoch: np.random.default_rng([seed, epoch]).permutation(PICTURES)
+
+
+def drawn(seed: int) -> Order:
+    """Some pictures twice, others not at all."""
+    return lambda epoch: np.random.default_rng([seed, epoch]).integers(PICTURES, size=PICTURES + 4)
+
+
+def data(dtype: torch.dtype = torch.float32, order: object = shuffled) -> StackedData:
+    views = torch.arange(VIEWS * PICTURES * WIDTH, dtype=dtype).view(VIEWS, PICTURES, WIDTH)
+    labels = np.arange(PICTURES) % 4
+    return StackedData(views=views, labels=labels, order=order, classes=4, valid=(views[0], labels))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("order", [shuffled, drawn])
+@pytest.mark.parametrize("limit", [1 << 28, 0], ids=["at once", "batch by batch"])
+@pytest.mark.parametrize("size", [1, 4, 11, 64])
+def test_batches_are_the_pictures_in_order(
+    dtype: torch.dtype, order: object, limit: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_rows, "_WHOLE", limit)
+    made = data(dtype, order)
+    rows = Rows(made)
+    for epoch in (1, 2, 3):
+        seen = rows.of(epoch, seed=5)
+        expected = torch.from_numpy(made.order(5)(epoch))
+        view = made.views[(epoch - 1) % VIEWS].float()
+        bounds = seen.bounds(size)
+        assert bounds == [*range(0, len(expected), size), len(expected)]
+        batches = list(seen.batches(size))
+        assert [(place.start, place.stop) for place, _, _ in batches] == list(zip(bounds, bounds[1:], strict=False))
+        assert all(inputs.dtype == torch.float32 for _, inputs, _ in batches)
+        assert torch.equal(torch.cat([inputs for _, inputs, _ in batches]), view[expected])
+        assert torch.equal(torch.cat([labels for _, _, labels in batches]), expected % 4)
+
+
+def test_groups_of_one_seed_share_an_epoch() -> None:
+    rows = Rows(data())
+    first = rows.of(1, seed=0)
+    assert rows.of(1, seed=0) is first
+    assert rows.of(2, seed=0) is not first
+    assert rows.of(2, seed=1).labels.tolist() != rows.of(2, seed=0).labels.tolist()
+
+
+def test_validation_is_made_ready_once() -> None:
+    made = data(torch.float16)
+    rows = Rows(made)
+    assert rows.valid is not None
+    assert rows.valid[0].dtype == torch.float32
+    assert torch.equal(rows.valid[0], made.views[0].float())

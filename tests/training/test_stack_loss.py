@@ -13,6 +13,7 @@ from torch import Tensor
 from clearsight.core.recipe import Recipe, TrainSection
 from clearsight.training.loss import Target, balanced_weights, weighted_loss
 from clearsight.training.stack_loss import StackedLoss
+from clearsight.training.stack_pace import Pace
 
 CLASSES = 4
 LABELS = np.array([0] * 10 + [1] * 5 + [3] * 2)  # nobody is a 2
@@ -29,9 +30,10 @@ def stacked(*recipes: TrainSection) -> StackedLoss:
 
 def of(loss: StackedLoss, logits: Tensor) -> tuple[list[float], Tensor]:
     """Mean loss of each head on the batch, and the slopes, from logits (B, K, C)."""
-    each = torch.empty(logits.shape[:2])
-    slopes = loss.slopes(logits, BATCH, each)
-    return list(loss.means(each, BATCH, [0])[0]), slopes
+    heads, every = logits.shape[1], slice(0, logits.shape[1])
+    (totals,) = loss.totals(BATCH, Pace([64] * heads, len(BATCH)))
+    slopes = loss.slopes(logits, BATCH, totals)
+    return list(loss.means(loss.each(logits, BATCH), BATCH, every, [0])[0]), slopes
 
 
 def alone(how: TrainSection, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,13 +67,27 @@ def test_loss_and_slope_are_those_of_each_head(chosen: tuple[int, ...]) -> None:
 
 def test_an_epoch_is_summed_up_by_its_batches() -> None:
     losses = torch.rand(len(BATCH), len(RECIPES), generator=torch.Generator().manual_seed(0))
-    means = stacked(*RECIPES).means(losses, BATCH, [0, 3, 6])
+    means = stacked(*RECIPES).means(losses, BATCH, slice(0, len(RECIPES)), [0, 3, 6])
     assert means.shape == (3, len(RECIPES))
     for head, how in enumerate(RECIPES):
         weights = balanced_weights(LABELS, CLASSES) if how.class_weights == "balanced" else np.ones(CLASSES)
         for row, part in enumerate((slice(0, 3), slice(3, 6), slice(6, 7))):
             expected = np.average(losses[part, head].numpy(), weights=weights[BATCH[part].numpy()])
             assert means[row, head] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_batch_in_pieces_has_the_weights_of_all_of_it() -> None:
+    """Slopes of its pieces, each over the total of the batch, are the slopes of the batch."""
+    logits = torch.randn(len(BATCH), 2, CLASSES, generator=torch.Generator().manual_seed(0))
+    loss = stacked(RECIPES[3], RECIPES[3])
+    pace = Pace([2, 8], len(BATCH))
+    totals = loss.totals(BATCH, pace)
+    parts = [
+        loss.slopes(logits[a:b], BATCH[a:b], total)
+        for a, b, total in zip(pace.bounds, pace.bounds[1:], totals, strict=False)
+    ]
+    _, slope = alone(RECIPES[3], logits[:, 1])
+    assert torch.allclose(torch.cat(parts)[:, 1], slope, atol=1e-7)
 
 
 def test_who_stays_keeps_weights_and_smoothing() -> None:

@@ -98,12 +98,32 @@ def test_answers_and_gradients_are_those_of_autograd(make: object, step: int) ->
     inputs, slope = torch.randn(7, 8, generator=cpu), torch.randn(7, 3, 3, generator=cpu)
     masks = network.masks(7, 5, step)
     logits = network.forward(inputs, masks)
-    network.backward(slope, masks)
+    network.gradients.flat.fill_(torch.nan)  # of a batch before, in which something went wrong
+    network.backward(slope, masks, fresh=3)
     for index, head in enumerate(heads):
         step_generator(5, 0, step)
         alone = head.train()(inputs)
         assert torch.allclose(logits[:, index], alone, atol=1e-6)
         alone.backward(slope[:, index])
+        for name, parameter in head.named_parameters():
+            assert parameter.grad is not None
+            assert torch.allclose(network.gradients.blocks[name][index], parameter.grad, atol=1e-5), name
+
+
+@pytest.mark.parametrize("make", [MAKERS["linear"], MAKERS["two hidden"]], ids=["linear", "two hidden"])
+def test_gradients_are_gathered_where_a_batch_goes_on(make: object) -> None:
+    """Two of three heads begin a batch with the second piece."""
+    assert callable(make)
+    heads = [fresh(make(), seed) for seed in range(3)]
+    network, cpu = StackedNetwork(heads, torch.device("cpu")), torch.Generator().manual_seed(0)
+    inputs, slope = torch.randn(2, 7, 8, generator=cpu), torch.randn(2, 7, 3, 3, generator=cpu)
+    for piece, begin in enumerate((3, 2)):
+        masks = network.masks(7, 5, piece)
+        network.forward(inputs[piece], masks)
+        network.backward(slope[piece], masks, fresh=begin)
+    for index, head in enumerate(heads):
+        for piece in (1,) if index < 2 else (0, 1):
+            head(inputs[piece]).backward(slope[piece, :, index])
         for name, parameter in head.named_parameters():
             assert parameter.grad is not None
             assert torch.allclose(network.gradients.blocks[name][index], parameter.grad, atol=1e-5), name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -31,9 +33,9 @@ def data(dtype: torch.dtype = torch.float32, order: object = shuffled) -> Stacke
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("order", [shuffled, drawn])
-@pytest.mark.parametrize("limit", [1 << 28, 0], ids=["at once", "batch by batch"])
+@pytest.mark.parametrize("limit", [1 << 28, 0], ids=["at once", "piece by piece"])
 @pytest.mark.parametrize("size", [1, 4, 11, 64])
-def test_batches_are_the_pictures_in_order(
+def test_pieces_are_the_pictures_in_order(
     dtype: torch.dtype, order: object, limit: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack_rows, "_WHOLE", limit)
@@ -43,13 +45,12 @@ def test_batches_are_the_pictures_in_order(
         seen = rows.of(epoch, seed=5)
         expected = torch.from_numpy(made.order(5)(epoch))
         view = made.views[(epoch - 1) % VIEWS].float()
-        bounds = seen.bounds(size)
-        assert bounds == [*range(0, len(expected), size), len(expected)]
-        batches = list(seen.batches(size))
-        assert [(place.start, place.stop) for place, _, _ in batches] == list(zip(bounds, bounds[1:], strict=False))
-        assert all(inputs.dtype == torch.float32 for _, inputs, _ in batches)
-        assert torch.equal(torch.cat([inputs for _, inputs, _ in batches]), view[expected])
-        assert torch.equal(torch.cat([labels for _, _, labels in batches]), expected % 4)
+        bounds = [*range(0, len(expected), size), len(expected)]
+        pieces = list(seen.pieces(bounds))
+        assert [len(inputs) for inputs, _ in pieces] == [end - begin for begin, end in pairwise(bounds)]
+        assert all(inputs.dtype == torch.float32 for inputs, _ in pieces)
+        assert torch.equal(torch.cat([inputs for inputs, _ in pieces]), view[expected])
+        assert torch.equal(torch.cat([labels for _, labels in pieces]), expected % 4)
 
 
 def test_groups_of_one_seed_share_an_epoch() -> None:

@@ -139,8 +139,10 @@ class StudyTable:
 
     def __rich__(self) -> RenderableType:
         table = Table(box=None, pad_edge=False)
-        for name, justify in (("trial", "right"), ("state", "left"), (self._metric, "right"), ("", "left")):
-            table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        table.add_column("trial", justify="right", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        table.add_column(self._metric, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
         table.add_column("params", no_wrap=True, overflow="ellipsis")
         running = [t for t in list(self._told.trials.values()) if t.state is TrialState.RUNNING]
         recent = [t for t in self._told.over if t not in running][-max(1, _SHOWN - len(running)) :]

@@ -20,8 +20,11 @@ from clearsight.core.recipe import Recipe
 from clearsight.training.stack_course import Course
 from clearsight.training.stack_group import Group, finish
 from clearsight.training.stack_job import OnEpoch, StackedData, StackedHead, StackResult
-from clearsight.training.stack_network import layers_of
+from clearsight.training.stack_network import Layer, layers_of
+from clearsight.training.stack_pace import odd_part
 from clearsight.training.stack_rows import Rows
+
+_SMALL = 1 << 15  # parameters of a head
 
 BuildHead = Callable[[Recipe], nn.Module]
 
@@ -83,12 +86,25 @@ def _groups(courses: Sequence[Course], data: StackedData, build_head: BuildHead)
         if not layers:
             raise BadValue("head", f"a stack takes linear layers with ReLU and dropout between, not {module}")
         shape = tuple(layer.shape for layer in layers)
-        key = (recipe.train.batch_size, recipe.train.seed, recipe.optim.optimizer, shape)
+        key = (_pace(recipe.train.batch_size, layers), recipe.train.seed, recipe.optim.optimizer, shape)
         theirs, modules = members.setdefault(key, ([], []))
         theirs.append(course)
         modules.append(module)
     by_seed = sorted(members.values(), key=lambda member: member[0][0].recipe.train.seed)  # they share their rows
     return [Group(theirs, modules, data) for theirs, modules in by_seed]
+
+
+def _pace(batch_size: int, layers: Sequence[Layer]) -> int:
+    """Equal for batch sizes whose heads can go through an epoch together, with profit.
+
+    Small heads cost calls, and all sizes that are powers of two apart need no more of them than the smallest. Large
+    ones cost numbers: a piece of the smallest batch would drag the weights of all of them through the cache. And what
+    dropout draws for a batch it does not draw for two halves of it.
+    """
+    parameters = sum((layer.inputs + 1) * layer.outputs for layer in layers)
+    if parameters > _SMALL or any(layer.rate for layer in layers):
+        return batch_size
+    return odd_part(batch_size)
 
 
 def _check(recipe: Recipe) -> None:

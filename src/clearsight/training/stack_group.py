@@ -1,6 +1,6 @@
-"""Heads that take the same steps: same batches in the same order, same shape, same update rule. One of everything.
+"""Heads that go through the same pictures in the same order: same shape, same update rule. One of everything.
 
-K heads still training, B pictures in a batch, N in the split, S steps in an epoch, C classes.
+K heads still training, M pictures in an epoch, S steps of a head in it, C classes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from clearsight.training.stack_job import Floats, OnEpoch, StackedData, StackRes
 from clearsight.training.stack_loss import StackedLoss, batch_sums
 from clearsight.training.stack_network import StackedNetwork
 from clearsight.training.stack_optim import epoch_rates, stacked_optimizer
+from clearsight.training.stack_pace import Pace
 from clearsight.training.stack_rows import EpochRows, Rows
+from clearsight.training.stack_tape import Tape
 from clearsight.training.stacked_scores import stacked_scores
 
 
@@ -28,11 +30,11 @@ class Group:
 
     @torch.no_grad()
     def __init__(self, courses: Sequence[Course], modules: Sequence[nn.Module], data: StackedData) -> None:
-        self.courses = list(courses)
-        recipes = [course.recipe for course in courses]
-        how, device = recipes[0].train, data.views.device
-        self._size, self._seed = how.batch_size, how.seed
-        self._network = StackedNetwork(modules, device)
+        inward = sorted(range(len(courses)), key=lambda head: courses[head].recipe.train.batch_size)  # as a Pace is
+        self.courses = [courses[head] for head in inward]
+        recipes, device = [course.recipe for course in self.courses], data.views.device
+        self._seed, self._classes = recipes[0].train.seed, data.classes
+        self._network = StackedNetwork([modules[head] for head in inward], device)
         self._optimizer = stacked_optimizer([recipe.optim for recipe in recipes], self._network.values)
         self._loss = StackedLoss([recipe.train for recipe in recipes], data.labels, data.classes, device)
 
@@ -41,41 +43,42 @@ class Group:
         """Train, validate and judge epoch `number`; those for whom it was the last leave."""
         began = time.monotonic()
         pictures = rows.of(number, self._seed)
-        bounds = pictures.bounds(self._size)
-        rates = epoch_rates([course.recipe for course in self.courses], number, len(bounds) - 1)
-        losses, right = self._train(number, pictures, rates)
-        samples = np.diff(bounds).astype(np.float64)
+        count = len(pictures.labels)
+        pace = Pace([course.recipe.train.batch_size for course in self.courses], count)
+        rates = [epoch_rates(course.recipe, number, of) for course, of in zip(self.courses, pace.steps, strict=True)]
+        tape = self._train(number, pictures, pace, rates)
         valid = self._validate(rows)
         share = (time.monotonic() - began) / len(self.courses)
-        for head, course in enumerate(self.courses):
-            seen = EpochSeen(
-                loss=losses[:, head],
-                accuracy=right[:, head] / samples,
-                lr=rates[:, head],
-                samples=samples,
-                valid=valid[head],
-                seconds=share,
-            )
-            course.take(seen, partial(self._network.state, head), on_epoch)
+        for heads, begins in pace.runs():
+            samples = np.diff([*begins, count]).astype(np.float64)
+            means = self._loss.means(tape.losses, pictures.labels, heads, begins)
+            shares = batch_sums(tape.right[:, heads], begins) / samples[:, None]
+            for place, head in enumerate(range(heads.start, heads.stop)):
+                seen = EpochSeen(
+                    loss=means[:, place],
+                    accuracy=shares[:, place],
+                    lr=rates[head],
+                    samples=samples,
+                    valid=valid[head],
+                    seconds=share,
+                )
+                self.courses[head].take(seen, partial(self._network.state, head), on_epoch)
         self._part_with_those_over()
 
-    def _train(self, epoch: int, rows: EpochRows, rates: Floats) -> tuple[Floats, Floats]:
-        """The steps of an epoch; returns (S, K) the losses and how many pictures were right."""
-        begins = rows.bounds(self._size)[:-1]
-        first = (epoch - 1) * len(begins)
-        # Of each picture, to be summed up once an epoch: less to do in a step, and no step for which a GPU must wait.
-        losses = torch.empty(len(rows.labels), len(self.courses), device=rows.labels.device)
-        predicted = torch.empty_like(losses, dtype=torch.int64)
-        self._optimizer.begin(rates, first)
-        for step, (place, inputs, labels) in enumerate(rows.batches(self._size)):
-            masks = self._network.masks(len(labels), self._seed, first + step)
+    def _train(self, epoch: int, rows: EpochRows, pace: Pace, rates: Sequence[Floats]) -> Tape:
+        """The steps of an epoch; returns how each picture fared in them."""
+        tape = Tape(self._loss, rows.labels, len(self.courses), self._classes, pace.size)
+        totals = self._loss.totals(rows.labels, pace)
+        self._optimizer.begin(epoch, pace, rates)
+        for piece, (inputs, labels) in enumerate(rows.pieces(pace.bounds)):
+            step = (epoch - 1) * pace.steps[0] + piece  # of dropout alone, for which all have the same batches
+            masks = self._network.masks(len(labels), self._seed, step)
             logits = self._network.forward(inputs, masks)
-            torch.argmax(logits, 2, out=predicted[place])
-            slopes = self._loss.slopes(logits, labels, losses[place])
-            self._network.backward(slopes, masks)
-            self._optimizer.step(step, self._network.gradients)
-        right = batch_sums(predicted == rows.labels.unsqueeze(1), begins)
-        return self._loss.means(losses, rows.labels, begins), right
+            tape.add(logits)
+            self._network.backward(self._loss.slopes(logits, labels, totals[piece]), masks, pace.fresh[piece])
+            self._optimizer.step(piece, self._network.gradients)
+        tape.judge()
+        return tape
 
     def _validate(self, rows: Rows) -> list[Mapping[str, float]]:
         """Each head's scores on the validation split."""

@@ -1,4 +1,4 @@
-"""The training loss of K heads and its slope in closed form. B pictures of a batch, M of an epoch, C classes."""
+"""The training loss of K heads and its slope in closed form. B pictures of a piece, M of an epoch, C classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from clearsight.core.recipe import TrainSection
 from clearsight.training.loss import balanced_weights
 from clearsight.training.stack_job import Floats
+from clearsight.training.stack_pace import Pace
 
 
 class StackedLoss:
@@ -29,37 +30,54 @@ class StackedLoss:
         weights = np.stack([_class_weights(how, labels, classes) for how in recipes], axis=1)  # (C, K)
         spread = (1 - smoothing) * np.eye(classes) + smoothing / classes  # (K, C, C): of a label, the target
         table = spread.transpose(1, 0, 2) * weights[:, :, None]
-        self._targets = torch.from_numpy(table.astype(np.float32)).to(device)  # (C, K, C), times the label's weight
         self._weights = torch.from_numpy(weights.astype(np.float32)).to(device) if (weights != 1).any() else None
         self._smoothing = torch.from_numpy(smoothing[:, 0, 0].astype(np.float32)).to(device)  # (K,)
         self._smooths = bool(smoothing.any())
+        self._alike = self._weights is None and not self._smooths  # then one head's table serves all
+        # (C, K, C), or (C, 1, C): the target of a label, times its weight
+        self._targets = torch.from_numpy((table[:, :1] if self._alike else table).astype(np.float32)).to(device)
 
     def only(self, heads: list[int]) -> None:
         """Leave out all but the heads of these indices."""
-        self._targets = self._targets[:, heads].contiguous()
+        if not self._alike:
+            self._targets = self._targets[:, heads].contiguous()
         self._weights = None if self._weights is None else self._weights[:, heads].contiguous()
         self._smoothing = self._smoothing[heads]
 
-    def slopes(self, logits: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
-        """The slope of each head's mean loss at its logits, both (B, K, C); each picture's goes into `losses` (B, K)."""
-        shares = logits.log_softmax(2)
-        true = labels.view(-1, 1, 1).expand(-1, shares.shape[1], 1)
-        torch.gather(shares, 2, true, out=losses.unsqueeze(2))
-        losses.neg_()
-        if self._smooths:
-            spread = torch.where(self._smoothing > 0, shares.mean(2).mul_(self._smoothing), 0.0)
-            losses.mul_(1 - self._smoothing).sub_(spread)
-        slopes = shares.exp_()
-        targets = self._targets.index_select(0, labels)
-        if self._weights is None:
-            return slopes.sub_(targets).div_(len(labels))
-        weights = self._weights.index_select(0, labels)  # (B, K)
-        return slopes.mul_(weights.unsqueeze(2)).sub_(targets).div_(weights.sum(0).unsqueeze(1))
+    def slopes(self, logits: Tensor, labels: Tensor, totals: Tensor) -> Tensor:
+        """The slope of each head's mean loss at its logits, both (B, K, C).
 
-    def means(self, losses: Tensor, labels: Tensor, begins: Sequence[int]) -> Floats:
-        """(S, K) mean loss of each batch, from those of all pictures (M, K); batch s begins at row `begins[s]`."""
-        weights = torch.ones_like(losses) if self._weights is None else self._weights.index_select(0, labels)
-        return batch_sums(losses * weights, begins) / batch_sums(weights, begins)
+        totals: (K, 1) what weights in the head's batch add up to, of which these pictures may be a part.
+        """
+        slopes = logits.softmax(2)
+        if self._weights is not None:
+            slopes.mul_(self._weights.index_select(0, labels).unsqueeze(2))
+        return slopes.sub_(self._targets.index_select(0, labels)).div_(totals)
+
+    def each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Losses (B, K) of single pictures, without their weights, from logits (B, K, C)."""
+        shares = logits.log_softmax(2)
+        true = shares.gather(2, labels.view(-1, 1, 1).expand(-1, shares.shape[1], 1)).squeeze(2).neg_()
+        if not self._smooths:
+            return true
+        spread = torch.where(self._smoothing > 0, shares.mean(2).mul_(self._smoothing), 0.0)
+        return true.mul_(1 - self._smoothing).sub_(spread)
+
+    def totals(self, labels: Tensor, pace: Pace) -> Sequence[Tensor]:
+        """Of each piece (K, 1) what the weights in each head's batch add up to; labels: (M,)."""
+        totals = pace.lengths.astype(np.float64)
+        if self._weights is not None:
+            for heads, begins in pace.runs():
+                sums = batch_sums(self._weights[:, heads].index_select(0, labels), begins)
+                totals[:, heads] = np.take_along_axis(sums, pace.number[:, heads], axis=0)
+        return torch.from_numpy(totals.astype(np.float32)).to(labels.device).unsqueeze(2).unbind()
+
+    def means(self, losses: Tensor, labels: Tensor, heads: slice, begins: Sequence[int]) -> Floats:
+        """(S, H) mean loss of each batch of these heads, from those of all pictures (M, K); batch s begins at row
+        `begins[s]`."""
+        own = losses[:, heads]
+        weights = torch.ones_like(own) if self._weights is None else self._weights[:, heads].index_select(0, labels)
+        return batch_sums(own * weights, begins) / batch_sums(weights, begins)
 
 
 def batch_sums(rows: Tensor, begins: Sequence[int]) -> Floats:

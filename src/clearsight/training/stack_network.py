@@ -63,20 +63,39 @@ def stackable(head: nn.Module) -> bool:
     return bool(layers_of(head))
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What belongs to some heads, as views. pieces: all of it in as few tensors as there can be.  rows: (H, size), a
+    tensor for each parameter.  decays: for each row whether weight decay applies."""
+
+    pieces: Sequence[Tensor]
+    rows: Sequence[Tensor]
+    decays: Sequence[bool]
+
+
 class Parameters:
     """The parameters of K heads, or one number for each of them, in one buffer: what all heads have in common is one
-    call on `flat`; what differs is one call per tensor on `rows`.
+    call on it; what differs is one call per parameter.
 
-    flat: (P,).  blocks: parameter name -> (K, *shape), a view of flat.  rows: the blocks as (K, size).
-    decays: for each block whether weight decay applies, as `models.network.parameter_groups` has it.
+    flat: all of them.  blocks: parameter name -> (K, *shape), a view of flat.  heads: K.
     """
 
     def __init__(self, blocks: Mapping[str, Tensor]) -> None:
         self.flat = torch.cat([block.reshape(-1) for block in blocks.values()])
         parts: Sequence[Tensor] = torch.split(self.flat, [block.numel() for block in blocks.values()])
         self.blocks = {name: part.view(blocks[name].shape) for name, part in zip(blocks, parts, strict=True)}
-        self.rows = [block.view(len(block), -1) for block in self.blocks.values()]
-        self.decays = [block.ndim > 2 for block in self.blocks.values()]
+        self.heads = len(next(iter(self.blocks.values())))
+        rows = [block.view(self.heads, -1) for block in self.blocks.values()]
+        # As `models.network.parameter_groups` has it: neither biases nor norms decay.
+        self._all = Part((self.flat,), rows, [block.ndim > 2 for block in self.blocks.values()])
+        self._parts = {self.heads: self._all}
+
+    def first(self, heads: int) -> Part:
+        """What belongs to the first heads; of all it is one piece."""
+        if heads not in self._parts:  # a step has no time for cutting anew
+            rows = [row[:heads] for row in self._all.rows]
+            self._parts[heads] = Part(rows, rows, self._all.decays)
+        return self._parts[heads]
 
     def zeros(self) -> Parameters:
         """A buffer of zeros of the same layout: for gradients, moments, work."""
@@ -135,12 +154,19 @@ class StackedNetwork:
             value = self._linear(layer, value)
         return value.transpose(0, 1)
 
-    def backward(self, slope: Tensor, masks: Masks) -> None:
-        """From the slope of the loss at the logits (B, K, C) to that at each parameter, in `gradients`."""
+    def backward(self, slope: Tensor, masks: Masks, fresh: int) -> None:
+        """From the slope of the loss at the logits (B, K, C) to that at each parameter, in `gradients`.
+
+        fresh: of so many heads, the first ones, a batch begins; those of the others are added to what is there.
+        """
         slope = slope.transpose(0, 1)
+        anew = fresh == len(self.rates)
+        if not anew:
+            for row in self.gradients.first(fresh).rows:
+                row.zero_()
         for number in reversed(range(len(self.layers))):
             layer, fed, mask = self.layers[number], self._fed[number], masks[number]
-            self._collect(layer, slope, fed)
+            self._collect(layer, slope, fed, anew=anew)
             if number == 0:
                 break
             slope = torch.bmm(slope, self.values.blocks[f"{layer.name}weight"])
@@ -158,12 +184,16 @@ class StackedNetwork:
             return flat.view(-1, layer.outputs, len(value)).transpose(1, 2)
         return torch.baddbmm(bias.unsqueeze(1), value, weight.transpose(1, 2))
 
-    def _collect(self, layer: Layer, slope: Tensor, fed: Tensor) -> None:
-        """Gradients of one layer from the slope at its outputs (K, B, O)."""
+    def _collect(self, layer: Layer, slope: Tensor, fed: Tensor, *, anew: bool) -> None:
+        """Gradients of one layer from the slope at its outputs (K, B, O), in place of what is there or added to it."""
         weight, bias = self.gradients.blocks[f"{layer.name}weight"], self.gradients.blocks[f"{layer.name}bias"]
-        torch.sum(slope, 1, out=bias)
+        kept = 0.0 if anew else 1.0  # with 0 not even a NaN that is there counts
+        if anew:
+            torch.sum(slope, 1, out=bias)
+        else:
+            bias.add_(slope.sum(1))
         if fed.ndim == 2:
             columns = slope.transpose(0, 1).reshape(len(fed), -1)  # (B, K * O)
-            torch.mm(columns.T, fed, out=weight.view(-1, layer.inputs))
+            weight.view(-1, layer.inputs).addmm_(columns.T, fed, beta=kept)
         else:
-            torch.bmm(slope.transpose(1, 2), fed, out=weight)
+            weight.baddbmm_(slope.transpose(1, 2), fed, beta=kept)

@@ -1,7 +1,7 @@
 """The update rules of `training.optim` over K heads at once, in closed form.
 
-What differs between heads (rate, decay, epsilon, momentum) is a column (K, 1). The columns of a whole epoch of S steps
-are made at its begin: in a step they are only looked up.
+What differs between heads (rate, decay, epsilon, momentum) is a column. The columns of a whole epoch of P pieces are
+made at its begin: in a step they are only looked up. A step is of the first H of K heads (`stack_pace.Pace`).
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ from torch import Tensor
 from clearsight.core.recipe import OptimSection, Recipe
 from clearsight.training.optim import rate
 from clearsight.training.stack_job import Floats
-from clearsight.training.stack_network import Parameters
+from clearsight.training.stack_network import Parameters, Part
+from clearsight.training.stack_pace import Ints, Pace
 
 _BETA1, _BETA2 = 0.9, 0.999  # torch's own, which no recipe changes
 
 
-def epoch_rates(recipes: Sequence[Recipe], epoch: int, steps: int) -> Floats:
-    """(S, K) learning rate of each step of an epoch for each head."""
-    first = (epoch - 1) * steps
-    rows = [
-        [rate(step, how.train.passes * steps, steps, how.optim) for step in range(first, first + steps)]
-        for how in recipes
-    ]
-    return np.array(rows).T
+def epoch_rates(recipe: Recipe, epoch: int, steps: int) -> Floats:
+    """(S,) learning rate of each step of an epoch."""
+    first, planned = (epoch - 1) * steps, recipe.train.passes * steps
+    return np.array([rate(step, planned, steps, recipe.optim) for step in range(first, first + steps)])
 
 
 class StackedOptimizer(ABC):
@@ -38,6 +35,7 @@ class StackedOptimizer(ABC):
         self._recipes = list(recipes)
         self._values = values
         self._work = values.zeros()
+        self._due: list[int] = []
 
     def only(self, heads: list[int], values: Parameters) -> None:
         """Leave out all but the heads of these indices, whose parameters are now `values`."""
@@ -45,13 +43,19 @@ class StackedOptimizer(ABC):
         self._values, self._work = values, values.zeros()
         self._keep(torch.tensor(heads, device=values.flat.device))
 
-    @abstractmethod
-    def begin(self, rates: Floats, first: int) -> None:
-        """Make ready for the steps `first`, ... of an epoch (counted from 0 over the run) with these rates (S, K)."""
+    def begin(self, epoch: int, pace: Pace, rates: Sequence[Floats]) -> None:
+        """Make ready for the steps of an epoch (from 1); rates: of each head (S,) those of its steps."""
+        self._due = pace.due
+        table = np.stack([own[pace.number[:, head]] for head, own in enumerate(rates)], axis=1)  # (P, K)
+        self._begin(table, (epoch - 1) * np.array(pace.steps) + pace.number + 1)
 
     @abstractmethod
-    def step(self, number: int, gradients: Parameters) -> None:
-        """Step `number` (from 0) of the epoch; the gradients may be changed."""
+    def step(self, piece: int, gradients: Parameters) -> None:
+        """The step of those heads whose batch ends with this piece (from 0); the gradients may be changed."""
+
+    @abstractmethod
+    def _begin(self, rates: Floats, age: Ints) -> None:
+        """Make columns for each piece: rates (P, K), and age (P, K) the steps with the one that it belongs to."""
 
     @abstractmethod
     def _keep(self, heads: Tensor) -> None:
@@ -61,20 +65,21 @@ class StackedOptimizer(ABC):
         """(K,) one setting of all heads."""
         return np.array([getattr(how, name) for how in self._recipes], dtype=np.float64)
 
-    def _columns(self, values: Floats) -> tuple[Tensor, ...]:
-        """(S, K) -> for each step a column (K, 1)."""
-        return torch.from_numpy(values.astype(np.float32)).to(self._values.flat.device).unsqueeze(2).unbind()
+    def _columns(self, values: Floats) -> list[Tensor]:
+        """(P, K) -> for each piece a column (H, 1) of the H heads that take a step."""
+        table = torch.from_numpy(values.astype(np.float32)).to(self._values.flat.device).unsqueeze(2).unbind()
+        return [column[:due] for column, due in zip(table, self._due, strict=True)]
 
-    def _add_decay(self, gradients: Parameters, decay: Tensor) -> None:
-        """L2: decay (K, 1) times the weight joins the gradient."""
-        for gradient, value, decays in zip(gradients.rows, self._values.rows, gradients.decays, strict=True):
+    def _add_decay(self, gradients: Part, values: Part, decay: Tensor) -> None:
+        """L2: decay (H, 1) times the weight joins the gradient."""
+        for gradient, value, decays in zip(gradients.rows, values.rows, values.decays, strict=True):
             if decays:
                 gradient.addcmul_(value, decay)
 
-    def _descend(self, scale: Tensor) -> None:
-        """value -= scale * work, with a scale (K, 1)."""
-        for value, work in zip(self._values.rows, self._work.rows, strict=True):
-            value.addcmul_(work, scale, value=-1.0)
+    def _descend(self, values: Part, work: Part, scale: Tensor) -> None:
+        """value -= scale * work, with a scale (H, 1)."""
+        for value, change in zip(values.rows, work.rows, strict=True):
+            value.addcmul_(change, scale, value=-1.0)
 
 
 class StackedAdam(StackedOptimizer):
@@ -89,28 +94,32 @@ class StackedAdam(StackedOptimizer):
         self._decoupled = decoupled
         self._first, self._second = values.zeros(), values.zeros()
 
-    def begin(self, rates: Floats, first: int) -> None:
-        age = np.arange(first + 1, first + 1 + len(rates), dtype=np.float64)[:, None]
-        root = np.sqrt(1 - _BETA2**age)  # (S, 1)
+    def _begin(self, rates: Floats, age: Ints) -> None:
+        root = np.sqrt(1 - _BETA2**age)
         decay = np.broadcast_to(self._setting("weight_decay"), rates.shape)
         self._scale = self._columns(rates * root / (1 - _BETA1**age))
         self._eps = self._columns(self._setting("eps") * root)
         self._decay = self._columns(1 - rates * decay if self._decoupled else decay.copy())
 
-    def step(self, number: int, gradients: Parameters) -> None:
+    def step(self, piece: int, gradients: Parameters) -> None:
+        due = self._due[piece]
+        values, work, slopes = self._values.first(due), self._work.first(due), gradients.first(due)
+        first, second = self._first.first(due), self._second.first(due)
         if self._decoupled:
-            for value, decays in zip(self._values.rows, self._values.decays, strict=True):
+            for value, decays in zip(values.rows, values.decays, strict=True):
                 if decays:
-                    value.mul_(self._decay[number])
+                    value.mul_(self._decay[piece])
         else:
-            self._add_decay(gradients, self._decay[number])
-        self._first.flat.lerp_(gradients.flat, 1 - _BETA1)
-        self._second.flat.mul_(_BETA2).addcmul_(gradients.flat, gradients.flat, value=1 - _BETA2)
-        torch.sqrt(self._second.flat, out=self._work.flat)
-        for work in self._work.rows:
-            work.add_(self._eps[number])
-        torch.div(self._first.flat, self._work.flat, out=self._work.flat)
-        self._descend(self._scale[number])
+            self._add_decay(slopes, values, self._decay[piece])
+        for one, two, slope, root in zip(first.pieces, second.pieces, slopes.pieces, work.pieces, strict=True):
+            one.lerp_(slope, 1 - _BETA1)
+            two.mul_(_BETA2).addcmul_(slope, slope, value=1 - _BETA2)
+            torch.sqrt(two, out=root)
+        for root in work.rows:
+            root.add_(self._eps[piece])
+        for one, root in zip(first.pieces, work.pieces, strict=True):
+            torch.div(one, root, out=root)
+        self._descend(values, work, self._scale[piece])
 
     def _keep(self, heads: Tensor) -> None:
         self._first, self._second = self._first.only(heads), self._second.only(heads)
@@ -124,17 +133,20 @@ class StackedSGD(StackedOptimizer):
         super().only(heads, values)
         self._work = velocity.only(torch.tensor(heads, device=values.flat.device))
 
-    def begin(self, rates: Floats, first: int) -> None:
+    def _begin(self, rates: Floats, age: Ints) -> None:
         self._scale = self._columns(rates)
-        self._momentum = self._columns(self._setting("momentum")[None])[0]
-        self._decay = self._columns(self._setting("weight_decay")[None])[0]
+        self._momentum = self._columns(np.broadcast_to(self._setting("momentum"), rates.shape))
+        self._decay = self._columns(np.broadcast_to(self._setting("weight_decay"), rates.shape))
 
-    def step(self, number: int, gradients: Parameters) -> None:
-        self._add_decay(gradients, self._decay)
-        for work in self._work.rows:
-            work.mul_(self._momentum)
-        self._work.flat.add_(gradients.flat)
-        self._descend(self._scale[number])
+    def step(self, piece: int, gradients: Parameters) -> None:
+        due = self._due[piece]
+        values, work, slopes = self._values.first(due), self._work.first(due), gradients.first(due)
+        self._add_decay(slopes, values, self._decay[piece])
+        for velocity in work.rows:
+            velocity.mul_(self._momentum[piece])
+        for velocity, slope in zip(work.pieces, slopes.pieces, strict=True):
+            velocity.add_(slope)
+        self._descend(values, work, self._scale[piece])
 
     def _keep(self, heads: Tensor) -> None:
         """Nothing beside the velocity."""

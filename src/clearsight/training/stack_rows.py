@@ -5,7 +5,7 @@ V views, N pictures, D features, M places in the order of an epoch (N, but for o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,25 +15,22 @@ from torch import Tensor
 from clearsight.training.batches import Order
 from clearsight.training.stack_job import StackedData
 
-_WHOLE = 1 << 28  # bytes of an epoch's features; more is gathered batch by batch, to spare the memory of a second copy
+_WHOLE = 1 << 28  # bytes of an epoch's features; more is gathered piece by piece, to spare the memory of a second copy
 
 
 class EpochRows:
-    """One epoch in one order. labels: (M,).  Batches of any size are cut from it."""
+    """One epoch in one order. labels: (M,).  Pieces of any size are cut from it."""
 
-    def __init__(self, features: Tensor, labels: Tensor, order: Tensor, *, whole: bool) -> None:
+    def __init__(self, features: Tensor, labels: Tensor, order: Tensor, gathered: Tensor | None) -> None:
+        """features: (N, D).  order: (M,).  gathered: (M, D) float32, the features in that order, where they are made
+        ready."""
         self.labels = labels.index_select(0, order)
-        self._features, self._order = features, order
-        self._gathered = features.index_select(0, order).float() if whole else None
+        self._features, self._order, self._gathered = features, order, gathered
 
-    def bounds(self, size: int) -> list[int]:
-        """Where batches of this size begin, and last of all the end: S + 1 places."""
-        return [*range(0, len(self._order), size), len(self._order)]
-
-    def batches(self, size: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Of each batch its place in the order, its features (B, D) float32 and its labels (B,)."""
-        for begin, end in pairwise(self.bounds(size)):
-            yield slice(begin, end), self._inputs(begin, end), self.labels[begin:end]
+    def pieces(self, bounds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each piece between two bounds its features (B, D) float32 and its labels (B,)."""
+        for begin, end in pairwise(bounds):
+            yield self._inputs(begin, end), self.labels[begin:end]
 
     def _inputs(self, begin: int, end: int) -> Tensor:
         if self._gathered is not None:
@@ -42,7 +39,8 @@ class EpochRows:
 
 
 class Rows:
-    """Gives the rows of an epoch, and keeps the latest: groups that ask one after another share them.
+    """Gives the rows of an epoch, and keeps the latest: groups that ask one after another share them, and those of an
+    epoch before are good no longer.
 
     valid: features (Nv, D), as float32 where that costs little, and labels (Nv,) of the validation split, if any.
     """
@@ -53,6 +51,7 @@ class Rows:
         self.valid = data.valid
         if data.valid is not None and _is_small(data.valid[0]):
             self.valid = data.valid[0].float(), data.valid[1]
+        self._buffer = torch.empty(0)
         self._orders: dict[int, Order] = {}
         self._latest: tuple[tuple[int, int], EpochRows] | None = None
 
@@ -66,9 +65,18 @@ class Rows:
         if seed not in self._orders:
             self._orders[seed] = self._data.order(seed)
         order = torch.tensor(np.asarray(self._orders[seed](epoch)), device=self._labels.device)
-        views = self._data.views
-        features = views[(epoch - 1) % len(views)]
-        return EpochRows(features, self._labels, order, whole=_is_small(features[:1].expand(len(order), -1)))
+        features = self._data.views[(epoch - 1) % len(self._data.views)]
+        return EpochRows(features, self._labels, order, self._ordered(features, order))
+
+    def _ordered(self, features: Tensor, order: Tensor) -> Tensor | None:
+        """The features in order, in the memory of the epoch before: fresh pages cost more than what is put there."""
+        if not _is_small(features[:1].expand(len(order), -1)):
+            return None
+        if len(self._buffer) != len(order):
+            self._buffer = features.new_empty((len(order), features.shape[1]), dtype=torch.float32)
+        if features.dtype == torch.float32:
+            return torch.index_select(features, 0, order, out=self._buffer)
+        return self._buffer.copy_(features.index_select(0, order))
 
 
 def _is_small(features: Tensor) -> bool:

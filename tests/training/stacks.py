@@ -1,0 +1,185 @@
+"""Heads on handwritten digits: trained alone by the loop, and together in a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from clearsight.core.recipe import Recipe
+from clearsight.core.run import EpochRecord, Silent, StepRecord
+from clearsight.models.heads import build_head
+from clearsight.models.network import parameter_groups
+from clearsight.training.batches import Features, Order
+from clearsight.training.checkpoint import Checkpoints
+from clearsight.training.job import Job, Outcome, Phase
+from clearsight.training.loop import train
+from clearsight.training.loss import balanced_weights
+from clearsight.training.stack import train_stack
+from clearsight.training.stack_job import StackedData, StackedHead, StackResult
+from clearsight.training.stop import Stop
+from clearsight.training.world import World
+
+TRAIN, VALID = 200, 100
+BASE: dict[str, Any] = {"epochs": 3, "lr": 0.01, "batch_size": 32}  # six whole batches and one of eight
+
+
+def shuffled(seed: int) -> Order:
+    return lambda epoch: np.random.default_rng([seed, epoch]).permutation(TRAIN)
+
+
+def drawn_again(seed: int) -> Order:
+    """As balanced sampling does: some pictures twice, others not at all."""
+    return lambda epoch: np.random.default_rng([seed, epoch]).integers(TRAIN, size=TRAIN + 30)
+
+
+@cache
+def digits(classes: int = 10, views: int = 1) -> StackedData:
+    """Handwritten digits of 64 pixels, as if they were features; further views are noisier."""
+    pixels, labels = load_digits(return_X_y=True)
+    chosen = np.flatnonzero(labels < classes)[: TRAIN + VALID]
+    features = torch.from_numpy(pixels[chosen] / 16).float()
+    noise = torch.randn(views, TRAIN, 64, generator=torch.Generator().manual_seed(0))
+    noise *= torch.arange(views).view(-1, 1, 1) * 0.1
+    return StackedData(
+        views=features[:TRAIN] + noise,
+        labels=labels[chosen][:TRAIN],
+        order=shuffled,
+        classes=classes,
+        valid=(features[TRAIN:], labels[chosen][TRAIN:]),
+    )
+
+
+def similar(classes: int = 2) -> StackedData:
+    """Two classes that are hard to tell apart: noise with a little difference."""
+    labels = np.arange(TRAIN + VALID) % classes
+    noise = torch.randn(TRAIN + VALID, 64, generator=torch.Generator().manual_seed(1))
+    features = noise + 0.2 * torch.from_numpy(labels).float()[:, None]
+    return StackedData(
+        views=features[None, :TRAIN],
+        labels=labels[:TRAIN],
+        order=shuffled,
+        classes=classes,
+        valid=(features[TRAIN:], labels[TRAIN:]),
+    )
+
+
+class Recording(Silent):
+    def __init__(self) -> None:
+        self.steps: list[StepRecord] = []
+        self.epochs: list[EpochRecord] = []
+
+    def on_step(self, record: StepRecord) -> None:
+        self.steps.append(record)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self.epochs.append(record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """What the loop made of one head."""
+
+    outcome: Outcome
+    steps: Sequence[StepRecord]
+    epochs: Sequence[EpochRecord]
+    position: Mapping[str, Any]  # {} after a loss that is no number: the loop then leaves no newest checkpoint
+    weights: Mapping[str, Tensor]
+
+
+Building = Callable[[Recipe], nn.Module]
+
+
+def head_for(data: StackedData) -> Building:
+    def build(recipe: Recipe) -> nn.Module:
+        how = recipe.model
+        return build_head(data.views.shape[2], data.classes, how.head, how.dropout, recipe.train.seed)
+
+    return build
+
+
+def alone(recipe: Recipe, data: StackedData, folder: Path, build: Building | None = None) -> Alone:
+    """Train one head as `fit` does, on the same features."""
+    folder.mkdir(parents=True, exist_ok=True)
+    head = nn.Sequential()
+    head.add_module("head", (build or head_for(data))(recipe))  # a phase's model is never the bare head
+    size, ids = recipe.train.batch_size, tuple(map(str, range(TRAIN)))
+    valid = None
+    if data.valid is not None:
+        features, labels = data.valid
+        valid = Features(features[None], labels, ids, lambda _: np.arange(len(labels)), size)
+    phase = Phase(
+        name="head",
+        epochs=recipe.train.passes,
+        model=head,
+        train=Features(data.views, data.labels, ids, data.order(recipe.train.seed), size),
+        valid=valid,
+        enter=lambda: [{**group, "lr_factor": 1.0} for group in parameter_groups(head, 1.0)],
+        train_mode=head.train,
+    )
+    seen, checkpoints = Recording(), Checkpoints(folder)
+    balanced = recipe.train.class_weights == "balanced"
+    job = Job(
+        network=head,
+        phases=[phase],
+        recipe=recipe,
+        checkpoints=checkpoints,
+        observers=[seen],
+        stop=Stop(),
+        world=World(),
+        device=torch.device("cpu"),
+        class_weights=balanced_weights(data.labels, data.classes) if balanced else None,
+    )
+    outcome = train(job)
+    position = checkpoints.read(checkpoints.newest)[1]["position"] if checkpoints.newest.exists() else {}
+    weights = {name.removeprefix("head."): tensor for name, tensor in head.state_dict().items()}
+    return Alone(outcome=outcome, steps=seen.steps, epochs=seen.epochs, position=position, weights=weights)
+
+
+def together(
+    recipes: Sequence[Recipe], data: StackedData, build: Building | None = None, **how: Any
+) -> list[StackResult]:
+    heads = [StackedHead(number=number, recipe=recipe) for number, recipe in enumerate(recipes)]
+    return train_stack(heads, data, build or head_for(data), **how)
+
+
+def recipe(**settings: Any) -> Recipe:
+    return Recipe().replace(**{**BASE, **settings})
+
+
+def near(value: Any) -> Any:
+    return pytest.approx(value, rel=1e-4, abs=1e-5)
+
+
+def assert_same(result: StackResult, single: Alone) -> None:
+    """All that the two tell of one head agrees."""
+    assert (result.status, result.reason) == (single.outcome.status, single.outcome.reason)
+    assert result.loss.tolist() == near([step.scalars["loss"] for step in single.steps])
+    assert result.accuracy.tolist() == near([step.scalars["accuracy"] for step in single.steps])
+    assert result.lr.tolist() == pytest.approx([step.scalars["lr"] for step in single.steps])
+    assert len(result.epochs) == len(single.epochs)
+    for mine, theirs in zip(result.epochs, single.epochs, strict=True):
+        assert (mine.epoch, mine.epochs, mine.step, mine.best) == (
+            theirs.epoch,
+            theirs.epochs,
+            theirs.step,
+            theirs.best,
+        )
+        assert mine.lr == pytest.approx(theirs.lr)
+        assert mine.train == near(theirs.train)
+        assert mine.valid == near(theirs.valid)
+    assert result.best_epoch == single.outcome.best_epoch
+    assert result.best_valid == near(single.outcome.valid)
+    score = single.position["best_score"]
+    assert result.best_score == (None if score is None else near(tuple(score)))
+    assert list(result.best_state) == list(single.weights)
+    for name, tensor in single.weights.items():
+        assert torch.allclose(result.best_state[name], tensor, rtol=1e-4, atol=1e-5), name

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, Silent, StepRecord
+from clearsight.core.run import EpochRecord, StepRecord
 from clearsight.models.heads import build_head
 from clearsight.models.network import parameter_groups
 from clearsight.training.batches import Features, Order
@@ -27,6 +27,7 @@ from clearsight.training.stack import train_stack
 from clearsight.training.stack_job import StackedData, StackedHead, StackResult
 from clearsight.training.stop import Stop
 from clearsight.training.world import World
+from tests.training.recording import Recording
 
 TRAIN, VALID = 200, 100
 BASE: dict[str, Any] = {"epochs": 3, "lr": 0.01, "batch_size": 32}  # six whole batches and one of eight
@@ -70,18 +71,6 @@ def similar(classes: int = 2) -> StackedData:
         classes=classes,
         valid=(features[TRAIN:], labels[TRAIN:]),
     )
-
-
-class Recording(Silent):
-    def __init__(self) -> None:
-        self.steps: list[StepRecord] = []
-        self.epochs: list[EpochRecord] = []
-
-    def on_step(self, record: StepRecord) -> None:
-        self.steps.append(record)
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        self.epochs.append(record)
 
 
 @dataclass(frozen=True, kw_only=True)

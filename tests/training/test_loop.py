@@ -15,7 +15,7 @@ from torch import nn
 
 from clearsight.core.errors import NotResumable
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, RunStatus, Silent, StepRecord
+from clearsight.core.run import RunStatus, Silent, StepRecord
 from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Job, Outcome, Phase
@@ -23,6 +23,7 @@ from clearsight.training.loop import train
 from clearsight.training.optim import ParameterGroup
 from clearsight.training.stop import Stop
 from clearsight.training.world import World
+from tests.training.recording import Recording
 
 N, SIZE = 40, 8
 GENERATOR = torch.Generator().manual_seed(0)
@@ -43,18 +44,6 @@ class Shuffled:
         for step in range(start, self.steps):
             chosen = order[step * SIZE : (step + 1) * SIZE]
             yield Batch(self.inputs[chosen], LABELS[chosen], chosen, tuple(map(str, chosen)))
-
-
-class Recording(Silent):
-    def __init__(self) -> None:
-        self.steps: list[StepRecord] = []
-        self.epochs: list[EpochRecord] = []
-
-    def on_step(self, record: StepRecord) -> None:
-        self.steps.append(record)
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        self.epochs.append(record)
 
 
 class StopAfter(Stop):

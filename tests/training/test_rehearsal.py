@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from clearsight.training.rehearsal import Rehearsal, Timed
-from tests.training.test_loop import SIZE, Recording, job, network
+from tests.training.recording import Recording
+from tests.training.test_loop import SIZE, job, network
 
 
 def rehearsal(folder: Path, **settings: object) -> tuple[Rehearsal, torch.nn.Module]:

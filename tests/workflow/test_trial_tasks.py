@@ -77,7 +77,7 @@ def test_heads_over_one_network_are_given_out_together_and_others_alone(tmp_path
 @pytest.mark.parametrize(
     ("words", "base", "ahead"),
     [
-        (["lr=log(1e-3,1)"], BASE, 8),
+        (["lr=log(1e-3,1)"], BASE, 10),
         (["lr=log(1e-3,1)"], BASE.replace(freeze="none"), 1),
         (["image_size=[16]"], BASE, 1),
     ],

@@ -30,11 +30,11 @@ class Group:
 
     @torch.no_grad()
     def __init__(self, courses: Sequence[Course], modules: Sequence[nn.Module], data: StackedData) -> None:
-        inward = sorted(range(len(courses)), key=lambda head: courses[head].recipe.train.batch_size)  # as a Pace is
-        self.courses = [courses[head] for head in inward]
+        order = sorted(range(len(courses)), key=lambda head: courses[head].recipe.train.batch_size)  # as a Pace is
+        self.courses = [courses[head] for head in order]
         recipes, device = [course.recipe for course in self.courses], data.views.device
         self._seed, self._classes = recipes[0].train.seed, data.classes
-        self._network = StackedNetwork([modules[head] for head in inward], device)
+        self._network = StackedNetwork([modules[head] for head in order], device)
         self._optimizer = stacked_optimizer([recipe.optim for recipe in recipes], self._network.values)
         self._loss = StackedLoss([recipe.train for recipe in recipes], data.labels, data.classes, device)
 

@@ -53,6 +53,26 @@ def test_one_that_listens_and_says_nothing_is_given_up(monkeypatch: pytest.Monke
             connect(said)
 
 
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_server_that_could_not_begin_is_asked_once_more(failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def init(url: str, **_: object) -> None:
+        asked.append(url)
+        if len(asked) <= failures:
+            raise ConnectionAbortedError("Initialization failure from server:\nTraceback")
+
+    monkeypatch.setattr(ray, "init", init)
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        said = f"ray://127.0.0.1:{there.getsockname()[1]}"
+        if failures == 1:
+            connect(said).close()
+        else:
+            with pytest.raises(StudyUnavailable, match=r"Ray cannot connect \(Initialization failure from server"):
+                connect(said)
+    assert asked == [said, said]
+
+
 @pytest.mark.parametrize("address", ["ray://", "127.0.0.1", "ray://host:port"])
 def test_an_address_without_host_or_port_is_refused(address: str) -> None:
     with pytest.raises(BadValue, match="it names no cluster"):

@@ -141,7 +141,17 @@ def _join_as_client(address: str) -> None:
     url = urlsplit(address)
     full = address if url.port else f"{address.rstrip('/')}:{_CLIENT_PORT}"
     with _said(address, "connect", _FIX):
-        _within(_PATIENCE, lambda: ray.init(full, log_to_driver=False, configure_logging=False))
+        _within(_PATIENCE, lambda: _init_client(full))
+
+
+def _init_client(url: str) -> None:
+    """Connect, and once more where the server could not begin: the cluster forks one for each client out of a process
+    with threads, and now and then the child dies of it before it has said a word."""
+    try:
+        ray.init(url, log_to_driver=False, configure_logging=False)
+    except ConnectionAbortedError:
+        ray.shutdown()
+        ray.init(url, log_to_driver=False, configure_logging=False)
 
 
 def _knock(address: str, port: int | None) -> None:

@@ -1,0 +1,19 @@
+"""An observer that keeps what a training tells."""
+
+from __future__ import annotations
+
+from clearsight.core.run import EpochRecord, Silent, StepRecord
+
+
+class Recording(Silent):
+    """Steps and epochs in order."""
+
+    def __init__(self) -> None:
+        self.steps: list[StepRecord] = []
+        self.epochs: list[EpochRecord] = []
+
+    def on_step(self, record: StepRecord) -> None:
+        self.steps.append(record)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self.epochs.append(record)

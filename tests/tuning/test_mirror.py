@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import BaseStorage
 
 from clearsight.core.errors import StudyUnavailable
-from clearsight.tuning import storage
+from clearsight.tuning import mirror, storage
 from clearsight.tuning.mirror import Mirror, portable
 from clearsight.tuning.storage import file_url, open_storage, quiet_optuna
 
@@ -77,6 +78,39 @@ def test_changes_that_come_together_come_over_together(both: Both) -> None:
     assert [trial.number for trial in stored] == list(range(20))
     assert [trial.value for trial in stored] == [float(number) for number in range(20)]
     assert [trial.params for trial in stored] == [trial.params for trial in both.memory.trials]
+
+
+def test_a_trial_that_ends_within_a_moment_is_one_transaction(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each epoch by itself would cost as much as a small head takes to train it."""
+    calls = []
+    for name in ("create_new_trial", "set_trial_intermediate_value", "set_trial_user_attr", "set_trial_state_values"):
+        monkeypatch.setattr(both.storage, name, _noted(getattr(both.storage, name), calls))
+    asked = both.ask()
+    for epoch in range(1, 6):
+        asked.report(epoch / 10, epoch)
+        both.mirror.touch(0)
+    asked.set_user_attr("worker", 0)
+    both.memory.tell(asked, 0.5)
+    both.mirror.touch(0)
+    (stored,) = both.stored()
+    assert calls == ["create_new_trial"]
+    assert (stored.value, len(stored.intermediate_values), stored.user_attrs) == (0.5, 5, {"worker": 0})
+
+
+def _noted(method: Callable[..., Any], calls: list[str]) -> Callable[..., Any]:
+    def call(*args: Any, **settings: Any) -> Any:
+        calls.append(method.__name__)
+        return method(*args, **settings)
+
+    return call
+
+
+def test_nobody_has_to_ask_for_it(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "_LAG", 0.05)
+    both.ask()
+    with both.mirror._changed:
+        assert both.mirror._changed.wait_for(lambda: not both.mirror._dirty and not both.mirror._busy, timeout=20)
+    assert len(both.storage.get_all_trials(both.study_id)) == 1
 
 
 def test_what_a_pruner_notes_comes_over(both: Both) -> None:

@@ -1,14 +1,16 @@
 """Mirror: a study in memory, written into a storage behind the scenes.
 
 A proposal from a SQLite file costs 20 ms and a finished trial 30 ms, more than a small head takes to train. So the
-study is worked on in memory, and a thread of its own copies what has changed. The storage may lag by a moment: what it
-does not know when everything is killed lies in the trials' folders, and is told again (`ledger.Ledger.take_up`).
+study is worked on in memory, and a thread of its own copies what has changed, a second later: by then a small head has
+ended, and is one transaction instead of one for each of its epochs. What the storage does not know when everything is
+killed lies in the trials' folders, and is told again (`ledger.Ledger.take_up`).
 """
 
 from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +20,7 @@ from optuna.trial import FrozenTrial
 from clearsight.core.errors import StudyUnavailable
 from clearsight.tuning.storage import said_as_ours
 
+_LAG = 1.0  # seconds from a change until it is copied
 _ATTRIBUTE = 2_000  # characters; more is not portable between Optuna's databases
 
 
@@ -34,9 +37,9 @@ class Mirror:
         self._ids = {
             trial.number: storage.get_trial_id_from_study_id_trial_number(study_id, trial.number) for trial in before
         }
-        self._dirty: dict[int, None] = {}
+        self._dirty: dict[int, float] = {}  # trial -> when it had changed, the earliest first
         self._changed = threading.Condition()
-        self._busy, self._closing = False, False
+        self._busy, self._closing, self._hurried = False, False, False
         self._error: BaseException | None = None  # nothing is written any more once there is one
         self._told = False
         self._thread = threading.Thread(target=self._work, name="study mirror", daemon=True)
@@ -46,13 +49,17 @@ class Mirror:
         """A trial has changed."""
         with self._changed:
             self._raise()
-            self._dirty[number] = None
-            self._changed.notify_all()
+            if not self._dirty:  # else the thread knows when to look
+                self._changed.notify_all()
+            self._dirty.setdefault(number, time.monotonic())
 
     def flush(self) -> None:
         """Return once the storage knows everything."""
         with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._error is not None or not (self._dirty or self._busy))
+            self._hurried = False
             self._raise()
 
     def close(self) -> None:
@@ -70,14 +77,7 @@ class Mirror:
             raise self._error
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._dirty or self._closing)
-                if not self._dirty:
-                    return
-                number = min(self._dirty)  # numbers are given out in order, so trials are created in order
-                del self._dirty[number]
-                self._busy = True
+        while (number := self._next()) is not None:
             try:
                 with said_as_ours(self._url):
                     self._copy(self._read(number))
@@ -89,6 +89,29 @@ class Mirror:
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
+
+    def _next(self) -> int | None:
+        """The trial that is to be copied, once it is time; None at the end.
+
+        Trials are first touched in the order of their numbers, and so they are created in it.
+        """
+        with self._changed:
+            while (wait := self._wait()) is None or wait > 0:
+                if self._closing:
+                    return None
+                self._changed.wait(wait)
+            number = next(iter(self._dirty))
+            del self._dirty[number]
+            self._busy = True
+            return number
+
+    def _wait(self) -> float | None:
+        """Seconds until the earliest change is due; None where there is none."""
+        if not self._dirty:
+            return None
+        if self._closing or self._hurried:
+            return 0.0
+        return next(iter(self._dirty.values())) + _LAG - time.monotonic()
 
     def _copy(self, now: FrozenTrial) -> None:
         before = self._written.get(now.number)

@@ -1,6 +1,7 @@
 # Every target sets up what it needs; `make` alone lists them.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+WORKERS ?= 2
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
@@ -26,8 +27,9 @@ $(READY): pyproject.toml requirements.lock requirements-bootstrap.lock
 quickstart: $(READY)  ## the whole main job on embedded data, in about a minute
 	@$(BIN)/clearsight quickstart
 
-test: $(READY)  ## run the test suite
-	@$(BIN)/python -m pytest $(ARGS)
+# A file's tests stay together, so that what they share is made once.
+test: $(READY)  ## run the test suite, WORKERS=2 files at a time
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(READY)  ## ruff, mypy, import contracts
 	@$(BIN)/ruff check .

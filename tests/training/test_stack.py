@@ -118,9 +118,19 @@ def test_batches_of_several_sizes_go_through_an_epoch_together(
 
 def test_large_heads_keep_to_those_of_their_own_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     recipes = [recipe(batch_size=size, epochs=2) for size in (16, 32, 16)]
+    sizes: list[list[int]] = []
+
+    class Counted(stack.Group):
+        def __init__(self, *told: Any) -> None:
+            super().__init__(*told)
+            sizes.append([course.recipe.train.batch_size for course in self.courses])
+
+    monkeypatch.setattr(stack, "Group", Counted)
     small = together(recipes, digits())
     monkeypatch.setattr(stack, "_SMALL", 0)
-    for one, other in zip(together(recipes, digits()), small, strict=True):
+    large = together(recipes, digits())
+    assert sizes == [[16, 16, 32], [16, 16], [32]]
+    for one, other in zip(large, small, strict=True):
         assert one.loss.tolist() == near(other.loss)
 
 

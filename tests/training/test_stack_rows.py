@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -25,10 +26,10 @@ def drawn(seed: int) -> Order:
     return lambda epoch: np.random.default_rng([seed, epoch]).integers(PICTURES, size=PICTURES + 4)
 
 
-def data(dtype: torch.dtype = torch.float32, order: object = shuffled) -> StackedData:
+def data(dtype: torch.dtype = torch.float32, order: Callable[[int], Order] = shuffled) -> StackedData:
     views = torch.arange(VIEWS * PICTURES * WIDTH, dtype=dtype).view(VIEWS, PICTURES, WIDTH)
     labels = np.arange(PICTURES) % 4
-    return StackedData(views=views, labels=labels, order=order, classes=4, valid=(views[0], labels))  # type: ignore[arg-type]
+    return StackedData(views=views, labels=labels, order=order, classes=4, valid=(views[0], labels))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -36,7 +37,7 @@ def data(dtype: torch.dtype = torch.float32, order: object = shuffled) -> Stacke
 @pytest.mark.parametrize("limit", [1 << 28, 0], ids=["at once", "piece by piece"])
 @pytest.mark.parametrize("size", [1, 4, 11, 64])
 def test_pieces_are_the_pictures_in_order(
-    dtype: torch.dtype, order: object, limit: int, size: int, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, order: Callable[[int], Order], limit: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stack_rows, "_WHOLE", limit)
     made = data(dtype, order)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clearsight.core.errors import BadValue, StudyUnavailable
-from clearsight.core.space import Choice, Dimension, Real, Space
+from clearsight.core.errors import StudyUnavailable
 from clearsight.core.study import Study
-from clearsight.core.trial import Objective, Outcome, TrialState
-from clearsight.testing.searchers import MIXED, NUMBERS, proposed, record
+from clearsight.core.trial import Outcome, TrialState
+from clearsight.testing.searchers import NUMBERS, proposed, record
 from clearsight.tuning import storage
-from clearsight.tuning.ledger import Ledger, alone, check_storage, read_trials
+from clearsight.tuning.ledger import Ledger, alone, read_trials
 from clearsight.tuning.searchers.qmc import QuasiRandom
 from clearsight.tuning.searchers.random import Random
 from clearsight.tuning.storage import file_url
@@ -63,24 +61,6 @@ def test_two_propose_into_one_storage_without_clashing(tmp_path: Path) -> None:
         assert sorted([*halves[0], *halves[1]]) == list(range(12))
     with record(tmp_path / "c", QuasiRandom(), NUMBERS) as alone_:
         assert [proposed(alone_).params for _ in range(12)] == [points[number] for number in range(12)]
-
-
-def test_a_shared_study_is_joined_with_its_own_aims_and_choices(tmp_path: Path) -> None:
-    url = file_url(tmp_path / "shared.db")
-    with record(tmp_path / "a", Random(), MIXED, storage=url) as ledger:
-        proposed(ledger)
-        plan = ledger.study.plan
-    check_storage(plan, "a")
-    check_storage(replace(plan, objectives=(Objective("loss", "minimize"),)), "another name")
-    with pytest.raises(BadValue, match=r"shared\.db a: that study aims at accuracy \(maximized\)\. Say the same, or"):
-        check_storage(replace(plan, objectives=(Objective("macro_f1", "maximize"),)), "a")
-    with pytest.raises(BadValue, match="that study aims at accuracy"):
-        check_storage(replace(plan, objectives=(*plan.objectives, Objective("loss", "minimize"))), "a")
-    more = Space((Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd", "adam"))),))
-    with pytest.raises(BadValue, match="that study has optimizer as CategoricalDistribution"):
-        check_storage(replace(plan, space=more), "a")
-    wider = Space((Dimension(name="lr", domain=Real(low=1e-6, high=1.0, log=True)),))
-    check_storage(replace(plan, space=wider), "a")
 
 
 def test_each_takes_up_its_own_trials_in_a_shared_storage(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from clearsight.core.executor import Assignment
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study
 from clearsight.core.trial import Outcome, TrialState
+from clearsight.testing.searchers import proposed
 from clearsight.tuning.ledger import read_trials
 from clearsight.workflow.best import best_run, deliver_best
 from clearsight.workflow.trial_tasks import TrialTasks
@@ -65,7 +66,7 @@ def test_an_answered_trial_has_the_model_of_the_one_that_answered(tmp_path: Path
     study, carrier = made_study(tmp_path / "photos", [CUT]), Carrier()
     ledger = ledger_of(study)
     for same in (None, 1):
-        number = ledger.propose().number  # type: ignore[union-attr]
+        number = proposed(ledger).number
         told = {**{name: getattr(BETTER, name) for name in BETTER.__slots__}, "number": number}
         ledger.finish(Outcome(**told), same_as=same)
     ledger.close()

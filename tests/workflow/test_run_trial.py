@@ -64,7 +64,8 @@ def test_a_whole_training(tried: Any, tmp_path: Path) -> None:
     assert (outcome.number, outcome.state, outcome.reason) == (4, TrialState.COMPLETE, "")
     assert outcome.curve == study.told == {epoch["epoch"]: epoch["valid"] for epoch in run.epochs()}
     best = outcome.scores
-    assert best == run.scores["valid"] == outcome.curve[outcome.best_epoch]  # type: ignore[index]
+    assert outcome.best_epoch is not None
+    assert best == run.scores["valid"] == outcome.curve[outcome.best_epoch]
     accuracy, loss, parameters, seconds, speed, roc_auc = outcome.values
     assert (accuracy, loss) == (best["accuracy"], best["loss"])
     assert parameters > 1000

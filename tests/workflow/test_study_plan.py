@@ -156,11 +156,11 @@ def test_a_plan_that_can_be_carried_out_is_not_complained_of() -> None:
         ({"gpus_per_trial": -1}, "--gpus-per-trial -1: it must be 0 or more."),
         (
             {"cpus_per_trial": 2.0},
-            "--cpus-per-trial: it is for a cluster. Say --on ray too, or share this machine by --parallel.",
+            "--cpus-per-trial 2: it is for a cluster. Say --on ray too, or share this machine by --parallel.",
         ),
         (
             {"gpus_per_trial": 0.5},
-            "--gpus-per-trial: it is for a cluster. Say --on ray too, or share this machine by --parallel.",
+            "--gpus-per-trial 0.5: it is for a cluster. Say --on ray too, or share this machine by --parallel.",
         ),
         ({"parallel": 11}, "--parallel 11: there are only 10 trials. Say --parallel 10 or fewer, or more --trials."),
         ({"target": math.nan}, "--target nan: it is no number that can be reached."),

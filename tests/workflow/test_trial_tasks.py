@@ -86,7 +86,8 @@ def test_as_many_are_proposed_ahead_as_train_at_once(
     tmp_path: Path, words: list[str], base: Recipe, ahead: int
 ) -> None:
     made = tasks(tmp_path, words, base)
-    conductor = made.conductor(None, None, (), lambda: "")  # type: ignore[arg-type] - neither is asked
+    unasked: Any = None  # a ledger and an executor
+    conductor = made.conductor(unasked, unasked, (), lambda: "")
     assert conductor.ahead == ahead
 
 

@@ -19,15 +19,13 @@ from dataclasses import replace
 from typing import IO, Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 
-from clearsight.core.errors import BadValue, NotFound, StudyUnavailable
-from clearsight.core.study import Searcher, Study, StudyPlan
-from clearsight.core.trial import Direction, Objective, Outcome, Trial, TrialState
+from clearsight.core.errors import NotFound, StudyUnavailable
+from clearsight.core.study import Searcher, Study
+from clearsight.core.trial import Outcome, Trial, TrialState
 from clearsight.tuning.conversion import attributes, state_of, trial_of
 from clearsight.tuning.distributions import distribution_of
 from clearsight.tuning.mirror import Mirror, portable
@@ -285,43 +283,6 @@ def stored_trials(url: str, name: str) -> list[Trial]:
             what = f"{without_password(url)} {name}".strip()
             raise NotFound(what, f"there is no such study; there are {', '.join(there) or 'none'}")
         return [trial_of(one) for one in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)]
-
-
-def check_storage(plan: StudyPlan, name: str) -> None:
-    """Raise StudyUnavailable where the plan's storage does not answer, BadValue where the study of that name in it aims
-    at something else or has other choices."""
-    with said_as_ours(plan.storage), quiet_optuna():
-        storage = open_storage(plan.storage)
-        if name in (one.study_name for one in storage.get_all_studies()):
-            _check_same(optuna.load_study(study_name=name, storage=storage), plan)
-
-
-def _check_same(kept: optuna.Study, plan: StudyPlan) -> None:
-    what, fix = f"{without_password(plan.storage)} {kept.study_name}", "Say the same, or begin another study by --name."
-    names = kept.metric_names or [""] * len(kept.directions)  # a study of somebody else's need not name them
-    there = [Objective(name, _direction(way)) for name, way in zip(names, kept.directions, strict=True)]
-    wanted = [Objective(one.metric if kept.metric_names else "", one.direction) for one in plan.objectives]
-    if there != wanted:
-        aims = ", ".join(f"{one.metric or 'an objective'} ({one.direction}d)" for one in there)
-        raise BadValue(what, f"that study aims at {aims}", fix=fix)
-    domains = {one.name: distribution_of(one.domain) for one in plan.space.dimensions}
-    for trial in kept.get_trials(deepcopy=False):
-        for name in domains.keys() & trial.distributions.keys():
-            if not _compatible(before := trial.distributions[name], domains[name]):
-                raise BadValue(what, f"that study has {name} as {before}", fix=fix)
-
-
-def _direction(way: StudyDirection) -> Direction:
-    return "minimize" if way is StudyDirection.MINIMIZE else "maximize"
-
-
-def _compatible(before: BaseDistribution, now: BaseDistribution) -> bool:
-    """Whether both can stand in one study: ranges may differ, choices may not."""
-    try:
-        optuna.distributions.check_distribution_compatibility(before, now)
-    except ValueError:
-        return False
-    return True
 
 
 def _opened(storage: BaseStorage, study: Study) -> optuna.Study:

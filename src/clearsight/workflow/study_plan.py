@@ -69,9 +69,10 @@ def check_plan(plan: StudyPlan) -> None:
         raise BadValue(f"--cpus-per-trial {plan.cpus_per_trial:g}", "it must be more than 0")
     if plan.gpus_per_trial is not None and not plan.gpus_per_trial >= 0:
         raise BadValue(f"--gpus-per-trial {plan.gpus_per_trial:g}", "it must be 0 or more")
-    if plan.on == "local" and (plan.cpus_per_trial is not None or plan.gpus_per_trial is not None):
-        flag = "--cpus-per-trial" if plan.cpus_per_trial is not None else "--gpus-per-trial"
-        raise BadValue(flag, "it is for a cluster", fix="Say --on ray too, or share this machine by --parallel.")
+    for flag, share in (("--cpus-per-trial", plan.cpus_per_trial), ("--gpus-per-trial", plan.gpus_per_trial)):
+        if share is not None and plan.on == "local":
+            fix = "Say --on ray too, or share this machine by --parallel."
+            raise BadValue(f"{flag} {share:g}", "it is for a cluster", fix=fix)
     if plan.parallel > plan.trials:
         raise BadValue(
             f"--parallel {plan.parallel}",

@@ -20,7 +20,8 @@ from clearsight.core.study_observer import StudyObserver
 from clearsight.data.scan import apply
 from clearsight.training.stop import Stop
 from clearsight.tuning.executors.local import LocalExecutor
-from clearsight.tuning.ledger import Ledger, alone, check_storage
+from clearsight.tuning.ledger import Ledger, alone
+from clearsight.tuning.shared_study import check_storage
 from clearsight.workflow.best import deliver_best
 from clearsight.workflow.crew import build_executor
 from clearsight.workflow.earlier import bring_earlier, check_earlier

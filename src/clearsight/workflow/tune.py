@@ -97,11 +97,11 @@ def tune(
     Study.check_free(path)
     facts = {"command": list(around.command), "versions": _versions(), "hardware": hardware()}
     with _no_trace(path), _workers(plan, base, around, path) as executor:
-        _check_data(plan, base, around)
+        notes = _check_data(plan, base, around)
         check_earlier(plan)
         if plan.storage:
             check_storage(plan, name or path.name)
-        return _led(Study.begin(path, plan, base, name=name, **facts), executor, around)
+        return _led(Study.begin(path, plan, base, name=name, **facts), executor, around, notes)
 
 
 def resume_study(path: str | Path, *, around: StudyCircumstances | None = None, **changes: Any) -> Study:
@@ -114,12 +114,14 @@ def resume_study(path: str | Path, *, around: StudyCircumstances | None = None, 
     with alone(study):
         pass  # said before workers are started in vain
     with _workers(study.plan, study.recipe, around, study.path) as executor:
-        _check_data(study.plan, study.recipe, around)
-        return _led(study, executor, around)
+        return _led(study, executor, around, _check_data(study.plan, study.recipe, around))
 
 
-def _led(study: Study, executor: Executor, around: StudyCircumstances) -> Study:
-    """Lead a study to an end, make the model of its best trial, and write what was learned."""
+def _led(study: Study, executor: Executor, around: StudyCircumstances, notes: Sequence[str]) -> Study:
+    """Lead a study to an end, make the model of its best trial, and write what was learned.
+
+    notes: what is to be said of the data once the study has begun.
+    """
     began, before, stop = time.monotonic(), study.seconds, Stop()
     with alone(study), _opened(study) as ledger, stop.listening():
         study.status, study.reason = StudyStatus.RUNNING, ""
@@ -129,6 +131,8 @@ def _led(study: Study, executor: Executor, around: StudyCircumstances) -> Study:
         conductor = tasks.conductor(ledger, executor, around.observers, lambda: stop.reason)
         for observer in around.observers:
             observer.on_begin(study, ledger.trials())
+            for note in notes:
+                observer.on_trouble(note)
         status, reason = conductor.run()
         if status is not StudyStatus.INTERRUPTED:
             reason = deliver_best(study, ledger.trials(), conductor, tasks) or reason
@@ -180,8 +184,11 @@ def _monitoring(base: Recipe, plan: StudyPlan) -> Recipe:
     return base if "monitor" in plan.space.names else base.replace(monitor=plan.objectives[0].metric)
 
 
-def _check_data(plan: StudyPlan, base: Recipe, around: StudyCircumstances) -> None:
-    """Raise BadData or BadValue for data on which trials cannot be compared. Pictures are looked at once, here."""
+def _check_data(plan: StudyPlan, base: Recipe, around: StudyCircumstances) -> list[str]:
+    """Raise BadData or BadValue for data on which trials cannot be compared. Pictures are looked at once, here.
+
+    Returns what is to be said of those that no trial will see.
+    """
     listing = listed(Path(plan.data), base.data, base.train.seed)
     data = apply(listing, scanned(listing, base.data, around.kept, around.progress), base.data.on_bad)
     if not len(data.split("train")):
@@ -190,6 +197,7 @@ def _check_data(plan: StudyPlan, base: Recipe, around: StudyCircumstances) -> No
         raise BadData(data.path, "it has no validation pictures to compare trials by", fix="Raise --valid-fraction.")
     if any(one.metric == "roc_auc" for one in plan.objectives) and len(data.classes) != 2:
         raise BadValue("--metric roc_auc", f"it is for two classes, these data have {len(data.classes)}")
+    return [notice.text for notice in data.notices if notice.code == "bad-image"]
 
 
 @contextmanager

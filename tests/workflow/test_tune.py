@@ -333,13 +333,13 @@ def test_a_picture_that_cannot_be_read_is_named_once_and_left_out(digits: Path, 
     shutil.copytree(digits, odd)
     (odd / "train" / "3" / "cut.png").write_bytes(next((odd / "train" / "3").glob("*.png")).read_bytes()[:40])
     heard = Heard()
-    found = tuned(odd, tmp_path / "study", space=LR, trials=2, around=around(tmp_path, heard))
+    found = tuned(odd, tmp_path / "study", space=LR, trials=1, limit=None, around=around(tmp_path, heard))
     assert found.status is StudyStatus.COMPLETED
     (said,) = [event[1] for event in heard.events if event[0] == "trouble"]
     assert "cut.png" in said
     assert said.endswith("left out.")
     with pytest.raises(BadData, match=r"cut\.png .*--on-bad skip"):
-        tuned(odd, tmp_path / "strict", space=LR, on_bad="fail")
+        tuned(odd, tmp_path / "strict", space=LR, limit=None, on_bad="fail")
 
 
 def test_a_folder_that_has_a_study_is_not_written_over(digits: Path, study: Study) -> None:

@@ -19,15 +19,15 @@ import numpy as np
 from measured import machine, shared, spread
 
 from clearsight.core.recipe import Recipe
-from clearsight.workflow.auto_tune import TUNABLE, allowed, auto_tune
-from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.auto_tune import TUNABLE, worthwhile_seconds, auto_tune
+from clearsight.workflow.circumstances import LaunchContext
 from clearsight.workflow.estimate import estimate
-from clearsight.workflow.opening import workers
+from clearsight.workflow.opening import loader_workers
 from clearsight.workflow.phases import build_phases
-from clearsight.workflow.places import Places
-from clearsight.workflow.rehearsing import Candidate, Rehearsals
-from clearsight.workflow.running import prepare, process
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.places import Paths
+from clearsight.workflow.rehearsing import Candidate, ThroughputComparison
+from clearsight.workflow.running import make_setup, run_process
+from clearsight.workflow.setting import RunSetup
 
 READERS, THREADS = (0, 1, 2, 4), (1, 2)
 
@@ -48,16 +48,16 @@ def main() -> None:
 def compare(model: str, args: argparse.Namespace) -> None:
     """Tune, then measure the choice beside the grid."""
     recipe = Recipe().replace(model=model, weights="none", epochs=10)
-    with tempfile.TemporaryDirectory() as cache, process(recipe, Circumstances().world) as placement:
-        around = Circumstances(places=Places.of({"CLEARSIGHT_CACHE": cache}))
-        setting = prepare(args.data, recipe, placement, around)
-        budget = allowed(estimate(setting, build_phases(setting)))
+    with tempfile.TemporaryDirectory() as cache, run_process(recipe, LaunchContext().world) as placement:
+        around = LaunchContext(places=Paths.of({"CLEARSIGHT_CACHE": cache}))
+        setting = make_setup(args.data, recipe, placement, around)
+        budget = worthwhile_seconds(estimate(setting, build_phases(setting)))
         tuning = auto_tune(setting, args.only, budget=budget)
         print(f"\n{model}: tuned in {tuning.seconds:.0f} s: {tuning.chosen}")
         print("  " + "\n  ".join(tuning.reasons))
         pairs = [{"workers": readers, "threads": threads} for readers in READERS for threads in THREADS]
         field = [Candidate(settings=one) for one in (tuning.chosen, *pairs)]
-        stage = Rehearsals(setting, largest=128)
+        stage = ThroughputComparison(setting, largest=128)
         for _ in range(args.rounds):
             stage.round(field, args.steps)
     rates = np.array([[block.images_per_second for block in one.blocks] for one in field])  # (candidates, rounds)
@@ -69,9 +69,9 @@ def compare(model: str, args: argparse.Namespace) -> None:
     print(f"  choice over the pair of settings that nobody chose: {spread(list(rates[0] / plain), 3)}")
 
 
-def usual(setting: Setting) -> dict[str, int]:
+def usual(setting: RunSetup) -> dict[str, int]:
     """The pair that a run has when nothing is said."""
-    return {"workers": workers(setting.recipe.data), "threads": setting.placement.threads}
+    return {"workers": loader_workers(setting.recipe.data), "threads": setting.placement.threads}
 
 
 if __name__ == "__main__":

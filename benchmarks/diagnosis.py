@@ -37,10 +37,10 @@ def work(planned: Planned, folder: Path) -> Result:
     """One case, in a process of its own."""
     import torch
 
-    from clearsight.debugger.rulebook import chosen
+    from clearsight.debugger.rulebook import select_rules
 
     torch.set_num_threads(1)
-    return examine(planned, folder, shared(), chosen("default"))
+    return examine(planned, folder, shared(), select_rules("default"))
 
 
 def done(file: Path) -> dict[str, Result]:

@@ -17,10 +17,10 @@ from measured import machine, shared, spread
 
 from clearsight.core.recipe import Recipe
 from clearsight.training.allocator import kept_memory
-from clearsight.workflow.circumstances import Circumstances
-from clearsight.workflow.places import Places
-from clearsight.workflow.rehearsing import Candidate, Rehearsals
-from clearsight.workflow.running import prepare, process
+from clearsight.workflow.circumstances import LaunchContext
+from clearsight.workflow.places import Paths
+from clearsight.workflow.rehearsing import Candidate, ThroughputComparison
+from clearsight.workflow.running import make_setup, run_process
 
 
 def main() -> None:
@@ -37,10 +37,10 @@ def main() -> None:
 def compare(model: str, rounds: int, steps: int) -> None:
     """Blocks in turns, the order swapped each round."""
     recipe = Recipe().replace(model=model, weights="none", keep_memory=False)
-    with tempfile.TemporaryDirectory() as cache, process(recipe, Circumstances().world) as placement:
-        around = Circumstances(places=Places.of({"CLEARSIGHT_CACHE": cache}))
-        setting = prepare(shared() / "data" / "intel-scenes", recipe, placement, around)
-        stage = Rehearsals(setting, largest=32)
+    with tempfile.TemporaryDirectory() as cache, run_process(recipe, LaunchContext().world) as placement:
+        around = LaunchContext(places=Paths.of({"CLEARSIGHT_CACHE": cache}))
+        setting = make_setup(shared() / "data" / "intel-scenes", recipe, placement, around)
+        stage = ThroughputComparison(setting, largest=32)
         stage.round([Candidate(settings={})], 2)  # kernels and pictures are ready
         arms = {kept: Candidate(settings={}) for kept in (False, True)}
         faults: dict[bool, list[float]] = {False: [], True: []}

@@ -43,7 +43,7 @@ def build(args: argparse.Namespace) -> tuple[nn.Module, nn.Linear]:
     return model, head
 
 
-def pictures(args: argparse.Namespace) -> dict[str, Dataset]:
+def image_sets(args: argparse.Namespace) -> dict[str, Dataset]:
     normal = ((0.5,) * 3, (0.5,) * 3) if args.weights else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(*normal)]
     return {split: ImageFolder(f"{args.data}/{split}", transforms.Compose(steps)) for split in ("train", "valid")}
@@ -62,7 +62,7 @@ def area(model: nn.Module, batches: DataLoader) -> float:
 def on_pictures(args: argparse.Namespace, point: dict[str, float]) -> float:
     """One trial of the usual script."""
     torch.manual_seed(args.seed)
-    sets = pictures(args)
+    sets = image_sets(args)
     size = int(point["batch_size"])
     train, valid = DataLoader(sets["train"], size, shuffle=True), DataLoader(sets["valid"], 32)
     model, head = build(args)

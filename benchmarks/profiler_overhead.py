@@ -23,19 +23,19 @@ import numpy as np
 from measured import machine, shared
 
 from clearsight.core.recipe import Recipe
-from clearsight.profiler.clock import StepClock
+from clearsight.profiler.clock import StepTimer
 from clearsight.profiler.recording import Recording
 from clearsight.training.checkpoint import Checkpoints
-from clearsight.training.job import Job
-from clearsight.training.rehearsal import Rehearsal
-from clearsight.training.stop import Stop
-from clearsight.training.stopwatch import Untimed
-from clearsight.workflow.circumstances import Circumstances
+from clearsight.training.job import TrainingJob
+from clearsight.training.rehearsal import ThroughputTrial
+from clearsight.training.stop import StopSignal
+from clearsight.training.stopwatch import NullStopwatch
+from clearsight.workflow.circumstances import LaunchContext
 from clearsight.workflow.phases import build_phases
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 from clearsight.workflow.profiling import machine_of
-from clearsight.workflow.running import prepare, process
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.running import make_setup, run_process
+from clearsight.workflow.setting import RunSetup
 
 SECONDS = 3.0  # about, of a block
 
@@ -44,7 +44,7 @@ class Switch:
     """A stopwatch that measures while it is on, and adds up what that takes."""
 
     def __init__(self) -> None:
-        self.to: Any = Untimed()
+        self.to: Any = NullStopwatch()
         self.on = False
         self.seconds = 0.0
 
@@ -54,8 +54,8 @@ class Switch:
     def stretch(self, name: str, step: int, epoch: int) -> Any:
         return self.to.stretch(name, step, epoch)
 
-    def pictures(self, images: Any) -> None:
-        self._timed(lambda: self.to.pictures(images))
+    def note_images(self, images: Any) -> None:
+        self._timed(lambda: self.to.note_images(images))
 
     def step(self, step: int, epoch: int, samples: int) -> None:
         self._timed(lambda: self.to.step(step, epoch, samples))
@@ -95,29 +95,29 @@ def main() -> None:
     print(machine())
     for model in args.models:
         recipe = Recipe().replace(model=model, weights="none", device=args.device, profile_every=args.every)
-        with tempfile.TemporaryDirectory() as folder, process(recipe, Circumstances().world) as placement:
-            around = Circumstances(places=Places.of({"CLEARSIGHT_CACHE": f"{folder}/cache"}))
-            setting = prepare(shared() / "data" / "intel-scenes", recipe, placement, around)
+        with tempfile.TemporaryDirectory() as folder, run_process(recipe, LaunchContext().world) as placement:
+            around = LaunchContext(places=Paths.of({"CLEARSIGHT_CACHE": f"{folder}/cache"}))
+            setting = make_setup(shared() / "data" / "intel-scenes", recipe, placement, around)
             report(model, *measure(setting, Path(folder), args.blocks), args)
 
 
-def measure(setting: Setting, folder: Path, blocks: int) -> tuple[np.ndarray, float, float]:
+def measure(setting: RunSetup, folder: Path, blocks: int) -> tuple[np.ndarray, float, float]:
     """Seconds of each step (blocks, steps), every second block measured; those inside the clock; those of gauges."""
     cuda = setting.placement.device.type == "cuda"
     switch, phase = Switch(), build_phases(setting)[-1]
-    job = Job(
+    job = TrainingJob(
         network=setting.network.model,
         phases=[phase],
         recipe=setting.recipe,
         checkpoints=Checkpoints(folder),
         observers=[],
-        stop=Stop(),
+        stop=StopSignal(),
         world=setting.world,
         device=setting.placement.device,
         precision=setting.placement.precision,
         stopwatch=switch,
     )
-    rehearsal, gauges = Rehearsal(job, phase), 0.0
+    rehearsal, gauges = ThroughputTrial(job, phase), 0.0
     rehearsal.load()
     steps = max(5, round(SECONDS / (rehearsal.steps(10).seconds / 10)))
     seconds = np.zeros((blocks, steps))
@@ -127,7 +127,7 @@ def measure(setting: Setting, folder: Path, blocks: int) -> tuple[np.ndarray, fl
             where, every = folder / f"profile-{block}", setting.recipe.profile.profile_every
             recording = Recording(where, machine_of(setting), every=every, cuda=cuda, loads=setting.load_times.sums)
             recording.start()
-            assert isinstance(recording.clock, StepClock)
+            assert isinstance(recording.clock, StepTimer)
             switch.to, switch.on = recording, True
         rehearsal.steps(2, seconds=0.5)  # a run starts its profiler once, a block here again and again
         switch.seconds = counted
@@ -135,7 +135,7 @@ def measure(setting: Setting, folder: Path, blocks: int) -> tuple[np.ndarray, fl
         for place in range(steps):
             seconds[block, place] = rehearsal.steps(1).seconds
         gauges += thread_seconds() - before if recording is not None else 0.0
-        switch.to, switch.on = Untimed(), False
+        switch.to, switch.on = NullStopwatch(), False
         if recording is not None:
             recording.close()
             if recording.failure:

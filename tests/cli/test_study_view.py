@@ -19,7 +19,7 @@ from clearsight.cli.study_view import (
     StudyEvents,
     StudyLines,
     StudyTable,
-    Told,
+    StudyProgress,
     bars,
     end_lines,
     head_line,
@@ -30,7 +30,7 @@ from clearsight.cli.terminal import Terminal
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyPlan, StudyStatus
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.tuning.notation import written
+from clearsight.tuning.notation import parse_space
 
 ACCURACY = Objective("accuracy", "maximize")
 NOTHING = {
@@ -43,7 +43,7 @@ NOTHING = {
 
 
 def study(**plan: Any) -> Study:
-    space = written(["lr=log(1e-4,1e-1)", "batch_size=[16,32]"])
+    space = parse_space(["lr=log(1e-4,1e-1)", "batch_size=[16,32]"])
     told = {"data": "/d", "space": space, "objectives": (ACCURACY,), "trials": 12, **plan}
     return Study(path=Path("studies/photos-1"), name="photos-1", plan=StudyPlan(**told), recipe=Recipe())
 
@@ -54,8 +54,8 @@ def trial(number: int, value: float | None = None, state: TrialState | None = No
     return Trial(number=number, state=came_to, values=() if value is None else (value,), **told)
 
 
-def told(*trials: Trial, **plan: Any) -> Told:
-    found = Told()
+def told(*trials: Trial, **plan: Any) -> StudyProgress:
+    found = StudyProgress()
     found.begin(study(**plan), [])
     for one in trials:
         found.take(one)
@@ -237,7 +237,7 @@ def test_the_head_says_no_more_than_is_known() -> None:
 
 def test_the_time_left_follows_from_the_trials_of_this_process() -> None:
     before = [trial(number, 0.5) for number in range(4)]
-    found = Told()
+    found = StudyProgress()
     found.begin(study(), before)
     assert found.seconds_left is None
     found.take(trial(4, 0.5))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.profile import Machine, Profile
 from clearsight.core.rule import Rule
 from clearsight.debugger.tape import Tape
@@ -121,7 +121,7 @@ def test_no_rule_fails_on_any_profile(
     default_rules: list[Rule],
 ) -> None:
     measured = profile(steps=steps, seconds=seconds, gauges=gauges, phases=phases, load=load, machine=machine)
-    view = profiled(measured, facts=None if known else Facts(), ended=ended)
+    view = profiled(measured, facts=None if known else RunContext(), ended=ended)
     for rule in default_rules:
         for finding in findings(rule, view):
             assert json.loads(json.dumps(finding.to_json(), allow_nan=False))["rule"] == rule.name

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.errors import BadValue
-from clearsight.core.space import Real, Whole
+from clearsight.core.space import FloatRange, IntRange
 from clearsight.testing.searchers import MIXED, NUMBERS, SearcherContract, lived, proposed, record, reopened
-from clearsight.tuning.notation import written
+from clearsight.tuning.notation import parse_space
 from clearsight.tuning.searchers import SEARCHERS
 from clearsight.tuning.searchers.cmaes import CMAES
 from clearsight.tuning.searchers.grid import Grid
@@ -66,7 +66,7 @@ def test_cmaes_keeps_its_state_while_it_lives(tmp_path: Path) -> None:
 
 
 def test_the_grid_is_every_combination_once_in_order(tmp_path: Path) -> None:
-    space = written(["optimizer=[sgd,adamw]", "momentum=float(0.5,0.9,0.2) when optimizer=sgd", "batch_size=[16,32]"])
+    space = parse_space(["optimizer=[sgd,adamw]", "momentum=float(0.5,0.9,0.2) when optimizer=sgd", "batch_size=[16,32]"])
     assert Grid().size(space) == 8
     with record(tmp_path / "s", Grid(), space) as ledger:
         points = [proposed(ledger).params for _ in range(8)]
@@ -76,9 +76,9 @@ def test_the_grid_is_every_combination_once_in_order(tmp_path: Path) -> None:
 
 
 def test_a_grid_without_end_is_refused() -> None:
-    space = written([f"{name}=int(1,1000,1)" for name in ("epochs", "batch_size", "step_size")])
+    space = parse_space([f"{name}=int(1,1000,1)" for name in ("epochs", "batch_size", "step_size")])
     assert Grid().size(space) == 125  # a range without steps gives five values
-    space = written([f"{name}=int(1,1000,2)" for name in ("epochs", "batch_size")])
+    space = parse_space([f"{name}=int(1,1000,2)" for name in ("epochs", "batch_size")])
     with pytest.raises(BadValue, match=r"more than 100,000 combinations\. Use tpe or random\."):
         Grid().size(space)
 
@@ -89,7 +89,7 @@ def test_only_the_grid_has_an_end() -> None:
 
 def test_quasi_random_points_fill_the_space_more_evenly(tmp_path: Path) -> None:
     """Of sixteen points of one sequence one falls into each sixteenth of every field's range."""
-    space = written(["dropout=float(0,0.5)", "momentum=float(0,0.5)"])
+    space = parse_space(["dropout=float(0,0.5)", "momentum=float(0,0.5)"])
     with record(tmp_path / "s", QuasiRandom(), space) as ledger:
         points = [proposed(ledger).params for _ in range(16)]
     for name in space.names:
@@ -106,16 +106,16 @@ def test_both_ends_are_reached_and_nothing_beyond(tmp_path: Path, name: str) -> 
         "optimizer=[adam,sgd]": {"adam", "sgd"},
         "feature_cache=[true,false]": {True, False},
     }
-    with record(tmp_path / "s", SEARCHERS.load(name)(), written(ends)) as ledger:
+    with record(tmp_path / "s", SEARCHERS.load(name)(), parse_space(ends)) as ledger:
         points = [proposed(ledger).params for _ in range(40)]
     assert {text: {point[text.partition("=")[0]] for point in points} for text in ends} == ends
 
 
 def test_what_was_proposed_can_be_opened_again(tmp_path: Path) -> None:
     """Three steps of 0.1 are 0.3, which is in the range, and not 0.30000000000000004, which is not."""
-    space = written(["dropout=float(0,0.3,0.1)"])
-    assert Real(low=0.0, high=0.3, step=0.1).points(5) == (0.0, 0.1, 0.2, 0.3)
-    assert Whole(low=1, high=10, step=4).points(5) == (1, 5, 9)
+    space = parse_space(["dropout=float(0,0.3,0.1)"])
+    assert FloatRange(low=0.0, high=0.3, step=0.1).points(5) == (0.0, 0.1, 0.2, 0.3)
+    assert IntRange(low=1, high=10, step=4).points(5) == (1, 5, 9)
     with record(tmp_path / "s", Grid(), space) as ledger:
         values = [proposed(ledger).params["dropout"] for _ in range(4)]
     with reopened(tmp_path / "s", Grid()) as ledger:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.core.bundle import Bundle, opened
+from clearsight.core.bundle import Bundle, open_bundle
 from clearsight.core.errors import BadBundle, NotFound
 from clearsight.core.files import read_json, write_json
 from clearsight.core.preprocess import Preprocess
@@ -23,7 +23,7 @@ def bundle(tmp_path: Path) -> Bundle:
 def test_opens_from_its_folder_from_its_run_and_from_its_archive(bundle: Bundle, tmp_path: Path) -> None:
     archive = bundle.pack(tmp_path / "model.tar.gz")
     for path in (bundle.path, bundle.path.parent, archive):
-        with opened(path) as again:
+        with open_bundle(path) as again:
             assert again.model_copy(update={"path": bundle.path}) == bundle
             assert again.weights.read_bytes() == b"weights"
 
@@ -69,6 +69,6 @@ def test_a_manifest_that_is_no_json_is_refused(bundle: Bundle) -> None:
 
 def test_an_archive_leaves_nothing_behind(bundle: Bundle, tmp_path: Path) -> None:
     archive = bundle.pack(tmp_path / "model.tar.gz")
-    with opened(archive) as again:
+    with open_bundle(archive) as again:
         folder = again.path
     assert not folder.exists()

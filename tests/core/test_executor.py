@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearsight.core.executor import Assignment, Event, Task, closing
+from clearsight.core.executor import Assignment, ExecutorEvent, TrialTask, closing
 from clearsight.core.recipe import Recipe
 
 _settings = st.dictionaries(
     st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(max_size=5)
 )
-_tasks = st.builds(Task, number=st.integers(0, 999), folder=st.text(max_size=9), recipe=_settings)
+_tasks = st.builds(TrialTask, number=st.integers(0, 999), folder=st.text(max_size=9), recipe=_settings)
 
 
 @given(
@@ -33,7 +33,7 @@ def test_an_assignment_comes_back_as_it_was_sent(**facts: Any) -> None:
 
 def test_a_recipe_travels_in_a_task() -> None:
     recipe = Recipe().replace(lr=0.1 + 0.2, head=[512, 256], mean=(0.1, 0.2, 0.3))
-    sent = Assignment(key=1, tasks=(Task(number=0, folder="/t", recipe=recipe.flat()),), data="/d", metrics=())
+    sent = Assignment(key=1, tasks=(TrialTask(number=0, folder="/t", recipe=recipe.flat()),), data="/d", metrics=())
     (task,) = Assignment.from_json(json.loads(json.dumps(sent.to_json()))).tasks
     assert Recipe.parse(task.recipe) == recipe
 
@@ -49,7 +49,7 @@ class Closed:
 
     def interrupt(self) -> None: ...
 
-    def events(self, seconds: float) -> list[Event]:
+    def events(self, seconds: float) -> list[ExecutorEvent]:
         return []
 
     def close(self) -> None:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import json
 
-from clearsight.core.facts import Facts, LayerFact, ParameterFact
+from clearsight.core.facts import RunContext, LayerInfo, ParameterInfo
 
-FACTS = Facts(
+FACTS = RunContext(
     steps=49,
     classes=("a", "b"),
     class_counts=(3, 4),
     pretrained=True,
     weights_mean=(0.5, 0.5, 0.5),
     duplicates={"valid": 2},
-    layers=(LayerFact(name="conv", kind="conv", type="Conv2d"),),
+    layers=(LayerInfo(name="conv", kind="conv", type="Conv2d"),),
     parameters=(
-        ParameterFact(name="conv.weight", layer="conv", shape=(8, 3), kind="weight", trainable=True, optimized=False),
+        ParameterInfo(name="conv.weight", layer="conv", shape=(8, 3), kind="weight", trainable=True, optimized=False),
     ),
     settings={"lr": 0.1, "rule": ["Overfit"]},
 )
 
 
 def test_they_come_back_equal() -> None:
-    assert Facts.from_json(json.loads(json.dumps(FACTS.to_json()))) == FACTS
+    assert RunContext.from_json(json.loads(json.dumps(FACTS.to_json()))) == FACTS
 
 
 def test_what_a_newer_version_wrote_is_left_out() -> None:
-    assert Facts.from_json({**FACTS.to_json(), "weather": "fine"}) == FACTS
+    assert RunContext.from_json({**FACTS.to_json(), "weather": "fine"}) == FACTS
 
 
 def test_nothing_known_is_a_valid_answer() -> None:
-    assert Facts.from_json({}) == Facts()
+    assert RunContext.from_json({}) == RunContext()

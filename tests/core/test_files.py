@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadArchive, DiskFull, NotFound
-from clearsight.core.files import atomic, read_json, says_disk_full, sha256, unpack, write_bytes, write_json
+from clearsight.core.files import atomic, read_json, disk_full_as_error, sha256, unpack, write_bytes, write_json
 
 
 def test_replaces_the_whole_file(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_without_a_sync_it_is_whole_or_absent_all_the_same(tmp_path: Path, monke
 
 
 def test_other_errors_are_no_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), says_disk_full(tmp_path):
+    with pytest.raises(PermissionError), disk_full_as_error(tmp_path):
         raise PermissionError(errno.EACCES, "Permission denied")
 
 

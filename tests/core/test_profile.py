@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.profile import Gauge, Machine, Profile, Span, StepTimes, Trace
+from clearsight.core.profile import GaugeSample, Machine, Profile, Span, StepTimes, Trace
 
 BEGAN = 1_700_000_000.0
 
@@ -27,9 +27,9 @@ def steps(count: int, *, rank: int = 0) -> list[StepTimes]:
     ]
 
 
-def looks(*names: str, count: int = 5) -> list[Gauge]:
+def looks(*names: str, count: int = 5) -> list[GaugeSample]:
     """One look every 0.2 s from the first step on."""
-    return [Gauge(time=BEGAN + i / 5, values=dict.fromkeys(names, 10.0 * i)) for i in range(count)]
+    return [GaugeSample(time=BEGAN + i / 5, values=dict.fromkeys(names, 10.0 * i)) for i in range(count)]
 
 
 def test_empty_profile_answers_everything() -> None:
@@ -73,7 +73,7 @@ def test_phases_come_in_the_order_of_a_step() -> None:
 
 
 def test_gauges_leave_out_what_was_not_there() -> None:
-    broken = Gauge(time=BEGAN + 9, values={"cpu": float("nan"), "swap": 1.0})
+    broken = GaugeSample(time=BEGAN + 9, values={"cpu": float("nan"), "swap": 1.0})
     profile = Profile(gauges=[*looks("cpu"), broken])
     assert profile.gauge("cpu").values.tolist() == [0, 10, 20, 30, 40]
     assert profile.gauge("swap").values.tolist() == [1.0]
@@ -96,7 +96,7 @@ def test_the_device_is_the_gpu_else_what_the_job_uses_of_the_cores(
 
 
 def test_within_is_between_the_first_and_the_last_step() -> None:
-    before, after = Gauge(time=BEGAN - 1, values={"cpu": 1.0}), Gauge(time=BEGAN + 5, values={"cpu": 2.0})
+    before, after = GaugeSample(time=BEGAN - 1, values={"cpu": 1.0}), GaugeSample(time=BEGAN + 5, values={"cpu": 2.0})
     profile = Profile(gauges=[before, *looks("cpu"), after], steps=steps(10))
     assert profile.within(profile.gauge("cpu")).values.tolist() == [0, 10, 20, 30, 40]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadData
-from clearsight.core.profile import PARTS, PHASES, Gauge, Machine, Operator, Profile, Span, StepTimes, Trace
+from clearsight.core.profile import LOAD_PARTS, PHASES, GaugeSample, Machine, Operator, Profile, Span, StepTimes, Trace
 from clearsight.core.profile_folder import (
     gauge_line,
     gauges_file,
@@ -33,7 +33,7 @@ timed = st.builds(
     samples=st.integers(0, 4096),
     phases=st.dictionaries(st.sampled_from(PHASES), seconds),
     device=st.dictionaries(st.sampled_from(PHASES), seconds),
-    load=st.dictionaries(st.sampled_from(PARTS), seconds),
+    load=st.dictionaries(st.sampled_from(LOAD_PARTS), seconds),
     padding=st.none() | st.floats(0, 1).map(lambda value: round(value, 6)),
 )
 spans = st.builds(Span, name=st.text(min_size=1, max_size=8), start=moments, seconds=seconds, step=st.integers(0, 99))
@@ -70,7 +70,7 @@ def test_a_line_leaves_out_what_is_empty() -> None:
 
 
 def test_gauges_machine_and_trace_come_back(tmp_path: Path) -> None:
-    looks = [Gauge(time=1.7e9, values={"cpu": 12.5, "memory.available": 1e9}), Gauge(time=1.7e9 + 0.5, values={})]
+    looks = [GaugeSample(time=1.7e9, values={"cpu": 12.5, "memory.available": 1e9}), GaugeSample(time=1.7e9 + 0.5, values={})]
     trace = Trace(first=3, last=5, seconds=1.5, operators=(Operator(name="aten::mm", calls=3, cpu_seconds=0.5),))
     gauges_file(tmp_path).write_text("".join(map(gauge_line, looks)))
     write_machine(tmp_path, Machine(cores=2))

@@ -7,7 +7,7 @@ import pytest
 
 from clearsight.core.errors import BadData, NotFound, NotResumable
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, MetricsWriter, Run, RunStatus, StepRecord, read_jsonl
+from clearsight.core.run import EpochRecord, MetricsLog, Run, RunStatus, StepRecord, read_jsonl
 
 
 def step(number: int, epoch: int = 1) -> StepRecord:
@@ -50,7 +50,7 @@ def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
 
 
 def test_every_scalar_of_every_step_is_kept(tmp_path: Path) -> None:
-    writer = MetricsWriter(tmp_path / "metrics.jsonl")
+    writer = MetricsLog(tmp_path / "metrics.jsonl")
     for number in range(1, 101):
         writer.on_step(step(number))
     writer.on_end(RunStatus.COMPLETED, "")
@@ -60,7 +60,7 @@ def test_every_scalar_of_every_step_is_kept(tmp_path: Path) -> None:
 
 def test_a_step_is_in_the_file_before_the_next_one_begins(tmp_path: Path) -> None:
     """A kill -9 after a step cannot take the step with it."""
-    writer = MetricsWriter(tmp_path / "metrics.jsonl")
+    writer = MetricsLog(tmp_path / "metrics.jsonl")
     writer.on_step(step(1))
     names = [json.loads(line)["name"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert names == ["loss", "step_seconds", "data_seconds"]
@@ -68,13 +68,13 @@ def test_a_step_is_in_the_file_before_the_next_one_begins(tmp_path: Path) -> Non
 
 
 def test_resuming_drops_the_steps_after_the_checkpoint(tmp_path: Path) -> None:
-    writer = MetricsWriter(tmp_path / "metrics.jsonl")
+    writer = MetricsLog(tmp_path / "metrics.jsonl")
     for number in range(1, 11):
         writer.on_step(step(number))
     writer.on_end(RunStatus.INTERRUPTED, "")
     with (tmp_path / "metrics.jsonl").open("a") as torn:
         torn.write('{"step": 11, "epo')
-    again = MetricsWriter(tmp_path / "metrics.jsonl", last_step=6)
+    again = MetricsLog(tmp_path / "metrics.jsonl", last_step=6)
     again.on_step(step(7))
     again.on_end(RunStatus.COMPLETED, "")
     losses = [line for line in read_jsonl(tmp_path / "metrics.jsonl") if line["name"] == "loss"]
@@ -83,7 +83,7 @@ def test_resuming_drops_the_steps_after_the_checkpoint(tmp_path: Path) -> None:
 
 def test_epochs_are_told_from_the_metrics(tmp_path: Path) -> None:
     run = Run.begin(tmp_path / "r", Recipe().replace(epochs=2))
-    writer = MetricsWriter(run.path / "metrics.jsonl")
+    writer = MetricsLog(run.path / "metrics.jsonl")
     writer.on_step(step(1))
     writer.on_epoch(epoch(1, 1))
     writer.on_step(step(2, 2))

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import BadChoice, BadValue, ClearsightError, EmptyInput
 from clearsight.core.recipe import Recipe
-from clearsight.core.space import Choice, Dimension, Domain, Real, Space, Value, Whole, settings_of
+from clearsight.core.space import Choice, Dimension, Domain, FloatRange, Space, Value, IntRange, settings_of
 
-LR = Dimension(name="lr", domain=Real(low=1e-5, high=1e-1, log=True))
+LR = Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True))
 OPTIMIZER = Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd")))
-MOMENTUM = Dimension(name="momentum", domain=Real(low=0.5, high=0.9), when={"optimizer": ("sgd",)})
+MOMENTUM = Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.9), when={"optimizer": ("sgd",)})
 
 
 def varied(name: str, domain: Domain, **when: tuple[Value, ...]) -> Dimension:
@@ -36,28 +36,28 @@ def test_a_space_that_can_be_searched_passes() -> None:
     [
         (space(), EmptyInput, r"--space: nothing is varied\. Say --tune lr,batch_size or --space"),
         (
-            space(varied("learn_rate", Real(low=0.1, high=1))),
+            space(varied("learn_rate", FloatRange(low=0.1, high=1))),
             BadChoice,
             r"--space learn_rate: there is no such setting.*",
         ),
         (space(varied("optimiser", Choice(values=("sgd",)))), BadChoice, r"Did you mean optimizer\?"),
         (
-            space(varied("lr", Real(low=1, high=0.1))),
+            space(varied("lr", FloatRange(low=1, high=0.1))),
             BadValue,
             r"--space lr: the range 1 to 0\.1 is empty\. Say the sm",
         ),
-        (space(varied("lr", Real(low=0.1, high=0.1))), BadValue, r"is empty\. Leave it out of the space and set it\."),
-        (space(varied("lr", Real(low=0, high=1, log=True))), BadValue, r"--space lr: 0 has no logarithm\. Begin above"),
+        (space(varied("lr", FloatRange(low=0.1, high=0.1))), BadValue, r"is empty\. Leave it out of the space and set it\."),
+        (space(varied("lr", FloatRange(low=0, high=1, log=True))), BadValue, r"--space lr: 0 has no logarithm\. Begin above"),
         (
-            space(varied("lr", Real(low=0.1, high=math.inf))),
+            space(varied("lr", FloatRange(low=0.1, high=math.inf))),
             BadValue,
             r"a range must end somewhere, this one goes from",
         ),
-        (space(varied("lr", Real(low=math.nan, high=1))), BadValue, r"a range must end somewhere"),
-        (space(varied("lr", Real(low=0.1, high=1, step=2))), BadValue, r"a step of 2 does not fit into 0\.1 to 1"),
-        (space(varied("epochs", Whole(low=1, high=9, step=0))), BadValue, r"a step of 0 does not fit into 1 to 9"),
+        (space(varied("lr", FloatRange(low=math.nan, high=1))), BadValue, r"a range must end somewhere"),
+        (space(varied("lr", FloatRange(low=0.1, high=1, step=2))), BadValue, r"a step of 2 does not fit into 0\.1 to 1"),
+        (space(varied("epochs", IntRange(low=1, high=9, step=0))), BadValue, r"a step of 0 does not fit into 1 to 9"),
         (
-            space(varied("lr", Real(low=0.1, high=1, log=True, step=0.1))),
+            space(varied("lr", FloatRange(low=0.1, high=1, log=True, step=0.1))),
             BadValue,
             r"no even steps\. Leave the step out",
         ),
@@ -67,8 +67,8 @@ def test_a_space_that_can_be_searched_passes() -> None:
             r"nothing to choose from.*batch_size=\[16,32,64\]",
         ),
         (space(varied("batch_size", Choice(values=(16, 32, 16)))), BadValue, r"a value stands twice in \[16, 32, 16\]"),
-        (space(varied("lr", Real(low=0, high=1))), BadValue, r"lr 0: should be greater than 0"),
-        (space(varied("dropout", Real(low=0.5, high=1))), BadValue, r"dropout 1: should be less than 1"),
+        (space(varied("lr", FloatRange(low=0, high=1))), BadValue, r"lr 0: should be greater than 0"),
+        (space(varied("dropout", FloatRange(low=0.5, high=1))), BadValue, r"dropout 1: should be less than 1"),
         (
             space(varied("batch_size", Choice(values=(16, 0)))),
             BadValue,
@@ -82,7 +82,7 @@ def test_a_space_that_can_be_searched_passes() -> None:
         ),
         (space(MOMENTUM, OPTIMIZER), BadValue, r"not varied before it"),
         (
-            space(OPTIMIZER, varied("momentum", Real(low=0.5, high=0.9), optimizer=("adam",))),
+            space(OPTIMIZER, varied("momentum", FloatRange(low=0.5, high=0.9), optimizer=("adam",))),
             BadValue,
             r"--space momentum: it waits for optimizer = adam, which optimizer never is",
         ),
@@ -106,9 +106,9 @@ def test_what_is_wrong_is_one_sentence(wrong: Space, kind: type[ClearsightError]
 def test_a_field_may_have_other_ends_under_another_condition() -> None:
     twice = space(
         OPTIMIZER,
-        varied("epochs", Whole(low=5, high=10), optimizer=("sgd",)),
-        varied("epochs", Whole(low=20, high=40), optimizer=("adamw",)),
-        varied("dropout", Real(low=0, high=0.5), epochs=(30,)),
+        varied("epochs", IntRange(low=5, high=10), optimizer=("sgd",)),
+        varied("epochs", IntRange(low=20, high=40), optimizer=("adamw",)),
+        varied("dropout", FloatRange(low=0, high=0.5), epochs=(30,)),
     )
     twice.check(Recipe())
     assert twice.names == ["optimizer", "epochs", "dropout"]
@@ -118,7 +118,7 @@ def test_a_field_may_have_other_ends_under_another_condition() -> None:
 
 
 def test_the_grid_honours_conditions_and_the_last_varies_first() -> None:
-    steps = varied("momentum", Real(low=0.5, high=0.9, step=0.2), optimizer=("sgd",))
+    steps = varied("momentum", FloatRange(low=0.5, high=0.9, step=0.2), optimizer=("sgd",))
     sizes = varied("batch_size", Choice(values=(16, 32)))
     points = [tuple(point.values()) for point in space(OPTIMIZER, steps, sizes).grid()]
     assert points == [
@@ -128,13 +128,13 @@ def test_the_grid_honours_conditions_and_the_last_varies_first() -> None:
 
 
 def test_a_range_stands_in_the_grid_by_its_ends_and_what_is_between() -> None:
-    assert Real(low=0, high=1).points(5) == (0, 0.25, 0.5, 0.75, 1)
-    assert Real(low=1e-4, high=1, log=True).points(5) == pytest.approx((1e-4, 1e-3, 1e-2, 1e-1, 1))
-    assert Whole(low=1, high=3).points(5) == (1, 2, 3)
-    assert Whole(low=1, high=100).points(3) == (1, 50, 100)
-    assert Whole(low=1, high=1000, log=True).points(4) == (1, 10, 100, 1000)
-    assert Real(low=0, high=0.3, step=0.1).points(2) == (0, 0.1, 0.2, 0.3)
-    assert Real(low=0.05, high=0.9, step=0.4).points(2) == (0.05, 0.45, 0.85)
+    assert FloatRange(low=0, high=1).points(5) == (0, 0.25, 0.5, 0.75, 1)
+    assert FloatRange(low=1e-4, high=1, log=True).points(5) == pytest.approx((1e-4, 1e-3, 1e-2, 1e-1, 1))
+    assert IntRange(low=1, high=3).points(5) == (1, 2, 3)
+    assert IntRange(low=1, high=100).points(3) == (1, 50, 100)
+    assert IntRange(low=1, high=1000, log=True).points(4) == (1, 10, 100, 1000)
+    assert FloatRange(low=0, high=0.3, step=0.1).points(2) == (0, 0.1, 0.2, 0.3)
+    assert FloatRange(low=0.05, high=0.9, step=0.4).points(2) == (0.05, 0.45, 0.85)
 
 
 @pytest.mark.parametrize(
@@ -157,11 +157,11 @@ def test_a_point_lies_in_it_or_not(point: dict[str, Any], held: bool) -> None:
 
 
 def test_between_two_steps_is_outside() -> None:
-    stepped = space(varied("dropout", Real(low=0, high=0.5, step=0.1)), varied("epochs", Whole(low=5, high=20, step=5)))
+    stepped = space(varied("dropout", FloatRange(low=0, high=0.5, step=0.1)), varied("epochs", IntRange(low=5, high=20, step=5)))
     assert stepped.holds({"dropout": 0.1 * 3, "epochs": 15})
     assert not stepped.holds({"dropout": 0.35, "epochs": 15})
     assert not stepped.holds({"dropout": 0.3, "epochs": 16})
-    assert not space(varied("epochs", Whole(low=1, high=9))).holds({"epochs": 2.5})
+    assert not space(varied("epochs", IntRange(low=1, high=9))).holds({"epochs": 2.5})
 
 
 def test_a_head_is_written_as_its_widths() -> None:
@@ -175,8 +175,8 @@ def test_a_head_is_written_as_its_widths() -> None:
 _numbers = st.floats(-1e6, 1e6)
 _values = st.none() | st.booleans() | st.integers(-1000, 1000) | _numbers | st.text(max_size=5)
 _domains = st.one_of(
-    st.builds(Real, low=_numbers, high=_numbers, log=st.booleans(), step=st.none() | _numbers),
-    st.builds(Whole, low=st.integers(), high=st.integers(), log=st.booleans(), step=st.integers(1, 9)),
+    st.builds(FloatRange, low=_numbers, high=_numbers, log=st.booleans(), step=st.none() | _numbers),
+    st.builds(IntRange, low=st.integers(), high=st.integers(), log=st.booleans(), step=st.integers(1, 9)),
     st.builds(Choice, values=st.lists(_values, max_size=4).map(tuple)),
 )
 _dimensions = st.builds(
@@ -201,7 +201,7 @@ def test_json_round_trip_is_exact(dimensions: list[Dimension]) -> None:
     most=st.integers(1, 9),
 )
 def test_every_point_of_a_grid_lies_in_the_space(low: float, width: float, parts: int, log: bool, most: int) -> None:
-    stepped = Real(low=low, high=low + width, step=width / parts)
-    smooth = Real(low=low, high=low + width, log=log)
+    stepped = FloatRange(low=low, high=low + width, step=width / parts)
+    smooth = FloatRange(low=low, high=low + width, log=log)
     for one in (space(varied("lr", domain)) for domain in (stepped, smooth)):
         assert all(one.holds(point) for point in one.grid(most))

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import BadData, NotFound, NotResumable
 from clearsight.core.recipe import Recipe
-from clearsight.core.space import Choice, Dimension, Real, Space
+from clearsight.core.space import Choice, Dimension, FloatRange, Space
 from clearsight.core.study import Study, StudyPlan, StudyStatus
 from clearsight.core.trial import Objective
 
 SPACE = Space(
     (
         Dimension(name="optimizer", domain=Choice(values=("sgd", "adamw"))),
-        Dimension(name="momentum", domain=Real(low=0.5, high=0.9), when={"optimizer": ("sgd",)}),
+        Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.9), when={"optimizer": ("sgd",)}),
     )
 )
 

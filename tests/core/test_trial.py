@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearsight.core.trial import METRICS, SCORES, Objective, Outcome, Trial, TrialState, best_of, complete, front_of
+from clearsight.core.trial import METRICS, SCORES, Objective, TrialResult, Trial, TrialState, best_trial, complete_trials, pareto_front
 
 UP, DOWN = Objective("accuracy", "maximize"), Objective("loss", "minimize")
 
@@ -38,41 +38,41 @@ def test_better_is_strictly_better() -> None:
 
 def test_the_best_is_the_first_of_equals() -> None:
     trials = [trial(0, 0.8), trial(1, 0.9), trial(2, 0.9)]
-    best = best_of(trials, UP)
+    best = best_trial(trials, UP)
     assert best is trials[1]
-    assert best_of(trials, DOWN) is trials[0]
+    assert best_trial(trials, DOWN) is trials[0]
 
 
 def test_none_is_best_where_none_is_complete() -> None:
-    assert best_of([], UP) is None
-    assert best_of([trial(0, state=TrialState.PRUNED), trial(1, state=TrialState.RUNNING)], UP) is None
+    assert best_trial([], UP) is None
+    assert best_trial([trial(0, state=TrialState.PRUNED), trial(1, state=TrialState.RUNNING)], UP) is None
 
 
 def test_what_is_no_number_is_never_best() -> None:
     trials = [trial(0, math.nan), trial(1, math.inf), trial(2, 0.1)]
-    best = best_of(trials, UP)
+    best = best_trial(trials, UP)
     assert best is trials[2]
 
 
 def test_trials_of_an_earlier_study_are_not_of_this_one() -> None:
     trials = [trial(0, 0.99, source="earlier"), trial(1, 0.5)]
-    assert numbers(complete(trials)) == [1]
+    assert numbers(complete_trials(trials)) == [1]
     assert not trials[0].own
-    assert numbers(front_of(trials, [UP])) == [1]
+    assert numbers(pareto_front(trials, [UP])) == [1]
 
 
 def test_the_front_is_what_nothing_beats_in_all() -> None:
     trials = [trial(0, 0.9, 0.5), trial(1, 0.8, 0.2), trial(2, 0.8, 0.4), trial(3, 0.7, 0.3)]
-    assert numbers(front_of(trials, [UP, DOWN])) == [0, 1]
+    assert numbers(pareto_front(trials, [UP, DOWN])) == [0, 1]
 
 
 def test_equals_are_on_the_front_together() -> None:
     trials = [trial(0, 0.9, 0.5), trial(1, 0.9, 0.5), trial(2, 0.9, 0.6)]
-    assert numbers(front_of(trials, [UP, DOWN])) == [0, 1]
+    assert numbers(pareto_front(trials, [UP, DOWN])) == [0, 1]
 
 
 def test_the_front_of_one_objective_is_the_best() -> None:
-    assert numbers(front_of([trial(0, 0.1), trial(1, 0.3), trial(2, 0.3)], [UP])) == [1, 2]
+    assert numbers(pareto_front([trial(0, 0.1), trial(1, 0.3), trial(2, 0.3)], [UP])) == [1, 2]
 
 
 def test_an_answered_trial_trained_nothing() -> None:
@@ -96,6 +96,6 @@ _scores = st.dictionaries(st.sampled_from(SCORES), _reals, max_size=3)
     seconds=st.floats(0, 1e6),
 )
 def test_an_outcome_comes_back_as_it_was_kept(**facts: Any) -> None:
-    outcome = Outcome(**facts)
+    outcome = TrialResult(**facts)
     text = json.dumps(outcome.to_json(), allow_nan=False)  # strict JSON, for others to read
-    assert repr(Outcome.from_json(json.loads(text))) == repr(outcome)  # NaN is not equal to itself, but reads alike
+    assert repr(TrialResult.from_json(json.loads(text))) == repr(outcome)  # NaN is not equal to itself, but reads alike

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from clearsight.core.dataset import ClassMap, Dataset, Notice, Sample, Split
-from clearsight.data.audit import Audit, Corrupt, audit
-from clearsight.data.scan import scan
+from clearsight.data.audit import Audit, CorruptImage, audit
+from clearsight.data.scan import scan_images
 
 
 @dataclass
@@ -34,7 +34,7 @@ def of(source: Files, rows: list[tuple[str, int | None, Split]]) -> Dataset:
 
 
 def audited(dataset: Dataset, input_size: int | None = None) -> Audit:
-    return audit(dataset, scan(dataset), input_size)
+    return audit(dataset, scan_images(dataset), input_size)
 
 
 def codes(found: Audit) -> list[str]:
@@ -150,7 +150,7 @@ def test_json_of_leaks_and_corrupt_pictures(scenes: Dataset) -> None:
     found = audited(of(Files(scenes.source.root, made), rows))
     facts = found.to_json()
     assert facts["leaks"] == [{"paths": [first, "copy.jpg"], "splits": ["train", "valid"], "exact": True}]
-    assert found.corrupt == (Corrupt(path="empty.jpg", reason=facts["corrupt"][0]["reason"]),)
+    assert found.corrupt == (CorruptImage(path="empty.jpg", reason=facts["corrupt"][0]["reason"]),)
     assert facts["duplicates"] == [[first, "copy.jpg"]]
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from clearsight.core.dataset import ClassMap, Dataset, Sample, Split
 from clearsight.core.errors import BadValue
-from clearsight.data.duplicates import Leak, close_pairs, conflicts, exact, hamming, leaks, near
-from clearsight.data.scan import Found, Scan
+from clearsight.data.duplicates import Leak, close_pairs, conflicts, exact_duplicates, hamming, leaks, near_duplicates
+from clearsight.data.scan import ScannedImage, Scan
 
 BASE = 0x0F0F_0F0F_0F0F_0F0F
 
@@ -28,7 +28,7 @@ class Nowhere:
 def case(*rows: tuple[str, Split, int | None, str, int]) -> tuple[Scan, Dataset]:
     """Rows of (id, split, label, digest, perceptual hash)."""
     samples = tuple(Sample(id=name, locator=name, label=label, split=split) for name, split, label, _, _ in rows)
-    found = tuple(Found(id=name, digest=digest, phash=phash) for name, _, _, digest, phash in rows)
+    found = tuple(ScannedImage(id=name, digest=digest, phash=phash) for name, _, _, digest, phash in rows)
     return Scan(found=found), Dataset(samples=samples, classes=ClassMap(("cat", "dog")), source=Nowhere())
 
 
@@ -36,14 +36,14 @@ def test_equal_bytes_form_a_group() -> None:
     scan, dataset = case(
         ("a", "train", 0, "x", 1), ("b", "train", 0, "y", 2), ("c", "test", 0, "x", 1), ("d", "test", 0, "x", 1)
     )
-    assert exact(scan, dataset) == [("a", "c", "d")]
+    assert exact_duplicates(scan, dataset) == [("a", "c", "d")]
 
 
 def test_bad_pictures_are_nobodys_duplicate() -> None:
     _, dataset = case(("a", "train", 0, "x", 0), ("b", "train", 0, "x", 0))
-    scan = Scan(found=(Found(id="a", digest="x", bad="empty"), Found(id="b", digest="x", bad="empty")))
-    assert exact(scan, dataset) == []
-    assert near(scan, dataset) == []
+    scan = Scan(found=(ScannedImage(id="a", digest="x", bad="empty"), ScannedImage(id="b", digest="x", bad="empty")))
+    assert exact_duplicates(scan, dataset) == []
+    assert near_duplicates(scan, dataset) == []
 
 
 def test_hashes_a_few_bits_apart_look_the_same_closest_first() -> None:
@@ -53,9 +53,9 @@ def test_hashes_a_few_bits_apart_look_the_same_closest_first() -> None:
         ("c", "train", 0, "3", BASE ^ (1 << 63)),
         ("d", "train", 0, "4", BASE ^ (0b11111 << 20)),
     )
-    assert near(scan, dataset) == [("a", "c"), ("a", "b")]
-    assert near(scan, dataset, distance=0) == []
-    assert ("a", "d") in near(scan, dataset, distance=5)
+    assert near_duplicates(scan, dataset) == [("a", "c"), ("a", "b")]
+    assert near_duplicates(scan, dataset, distance=0) == []
+    assert ("a", "d") in near_duplicates(scan, dataset, distance=5)
 
 
 def test_exact_duplicates_are_no_near_duplicates_and_are_compared_once() -> None:
@@ -63,25 +63,25 @@ def test_exact_duplicates_are_no_near_duplicates_and_are_compared_once() -> None
         (name, "train", 0, content, BASE) for name, content in zip("abcd", "1122", strict=True)
     ]
     scan, dataset = case(*rows)
-    assert near(scan, dataset) == [("a", "c")]
+    assert near_duplicates(scan, dataset) == [("a", "c")]
 
 
 def test_flat_pictures_do_not_look_the_same() -> None:
     scan, dataset = case(("a", "train", 0, "1", 0), ("b", "train", 0, "2", 0))
-    assert near(scan, dataset) == []
+    assert near_duplicates(scan, dataset) == []
 
 
 def test_nothing_has_no_duplicates() -> None:
     scan, dataset = case()
-    assert exact(scan, dataset) == []
-    assert near(scan, dataset) == []
+    assert exact_duplicates(scan, dataset) == []
+    assert near_duplicates(scan, dataset) == []
 
 
 @pytest.mark.parametrize("distance", [-1, 11])
 def test_the_distance_has_a_range(distance: int) -> None:
     scan, dataset = case()
     with pytest.raises(BadValue, match="between 0 and 10"):
-        near(scan, dataset, distance=distance)
+        near_duplicates(scan, dataset, distance=distance)
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=20))
@@ -130,7 +130,7 @@ def test_a_picture_in_two_splits_is_a_leak_listed_once() -> None:
         ("e", "test", 0, "y", BASE ^ 1),
         ("p", "predict", None, "x", BASE),
     )
-    assert leaks(dataset, exact(scan, dataset), near(scan, dataset)) == [
+    assert leaks(dataset, exact_duplicates(scan, dataset), near_duplicates(scan, dataset)) == [
         Leak(paths=("t1", "v"), splits=("train", "valid"), exact=True),
         Leak(paths=("t1", "e"), splits=("train", "test"), exact=False),
     ]

@@ -18,7 +18,7 @@ from clearsight.core.errors import BadChoice, BadData, BadImage, BadValue, Empty
 from clearsight.core.preprocess import PRESETS, Augment, Preprocess
 from clearsight.data.decode import decode
 from clearsight.data.geometry import crop
-from clearsight.data.loader import Batch, Loader, LoadPlan, epoch_order, occurrence
+from clearsight.data.loader import LoadedBatch, Loader, LoadPlan, epoch_order, occurrence
 
 PREPROCESS = Preprocess(size=32, resize=36)
 
@@ -58,7 +58,7 @@ def reads(dataset: Dataset) -> list[str]:
     return dataset.source.reads
 
 
-def same(ours: list[Batch], theirs: list[Batch]) -> bool:
+def same(ours: list[LoadedBatch], theirs: list[LoadedBatch]) -> bool:
     return [batch.ids for batch in ours] == [batch.ids for batch in theirs] and all(
         np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
         for a, b in zip(ours, theirs, strict=True)
@@ -86,7 +86,7 @@ def test_sequential_batches_show_every_picture_once_as_evaluated(scenes: Dataset
 @pytest.mark.parametrize("order", ["sequential", "shuffled", "balanced"])
 @pytest.mark.parametrize("preset", ["none", "standard"])
 def test_workers_and_memory_change_nothing(scenes: Dataset, order: str, preset: str) -> None:
-    def batches(workers: int, memory_bytes: int) -> list[Batch]:
+    def batches(workers: int, memory_bytes: int) -> list[LoadedBatch]:
         how = LoadPlan(
             7, augment=PRESETS[preset], order=order, seed=5, workers=workers, memory_bytes=memory_bytes  # type: ignore[arg-type]
         )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.dataset import Pixels
-from clearsight.data.memory import PixelMemory
+from clearsight.data.memory import PixelCache
 
 ONE = 10 * 10 * 3  # bytes of a picture
 
@@ -22,14 +22,14 @@ def fail() -> Pixels:
 
 
 def test_a_kept_picture_is_made_once() -> None:
-    memory = PixelMemory(ONE)
+    memory = PixelCache(ONE)
     first = memory.get("a", lambda: picture(7))
     assert memory.get("a", fail) is first
     assert (first == 7).all()
 
 
 def test_the_budget_holds_and_the_first_stay() -> None:
-    memory = PixelMemory(2 * ONE + 1)
+    memory = PixelCache(2 * ONE + 1)
     for name in "abc":
         memory.get(name, picture)
     assert len(memory) == 2
@@ -40,20 +40,20 @@ def test_the_budget_holds_and_the_first_stay() -> None:
 
 
 def test_a_smaller_picture_still_fits_behind_one_that_does_not() -> None:
-    memory = PixelMemory(ONE)
+    memory = PixelCache(ONE)
     memory.get("large", lambda: np.zeros((20, 20, 3), dtype=np.uint8))
     memory.get("small", picture)
     memory.get("small", fail)
 
 
 def test_no_budget_keeps_nothing() -> None:
-    memory = PixelMemory(0)
+    memory = PixelCache(0)
     memory.get("a", picture)
     assert len(memory) == 0
 
 
 def test_kept_pictures_cannot_be_changed_and_the_makers_own_array_can() -> None:
-    memory, own = PixelMemory(ONE), picture()
+    memory, own = PixelCache(ONE), picture()
     kept = memory.get("a", lambda: own)
     with pytest.raises(ValueError, match="read-only"):
         kept[0] = 1
@@ -61,7 +61,7 @@ def test_kept_pictures_cannot_be_changed_and_the_makers_own_array_can() -> None:
 
 
 def test_threads_agree_on_one_picture() -> None:
-    memory = PixelMemory(50 * ONE)
+    memory = PixelCache(50 * ONE)
     with ThreadPoolExecutor(8) as pool:
         values = list(pool.map(lambda i: int(memory.get(str(i % 50), lambda: picture(i % 50))[0, 0, 0]), range(2000)))
     assert values == [i % 50 for i in range(2000)]

@@ -20,7 +20,7 @@ from PIL import Image
 from clearsight.core.dataset import ClassMap, Dataset, Pixels, Sample, Split
 from clearsight.core.errors import BadArchive, BadData
 from clearsight.data.duplicates import hamming
-from clearsight.data.scan import Found, Scan, apply, digest, phash, scan
+from clearsight.data.scan import ScannedImage, Scan, drop_bad_images, digest, phash, scan_images
 
 
 @dataclass
@@ -67,7 +67,7 @@ def bad_inputs(shared: Path, manifest: dict[str, str]) -> Dataset:
 
 @pytest.fixture(scope="module")
 def scanned(bad_inputs: Dataset) -> Scan:
-    return scan(bad_inputs)
+    return scan_images(bad_inputs)
 
 
 def test_every_bad_input_is_found_and_every_good_one_accepted(scanned: Scan, manifest: dict[str, str]) -> None:
@@ -92,33 +92,33 @@ def test_sizes_are_those_of_the_upright_picture(scanned: Scan) -> None:
 
 
 def test_threads_change_nothing_and_end(bad_inputs: Dataset, scanned: Scan) -> None:
-    assert scan(bad_inputs, workers=0).found == scan(bad_inputs, workers=3).found == scanned.found
+    assert scan_images(bad_inputs, workers=0).found == scan_images(bad_inputs, workers=3).found == scanned.found
     assert [found.id for found in scanned.found] == [sample.id for sample in bad_inputs.samples]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clearsight-scan")]
 
 
 def test_the_pixel_limit_makes_large_pictures_bad(bad_inputs: Dataset) -> None:
-    found = scan(bad_inputs, max_pixels=5000).by_id["good.jpg"]
+    found = scan_images(bad_inputs, max_pixels=5000).by_id["good.jpg"]
     assert "limit" in found.bad
 
 
 def test_progress_counts_up_to_the_whole(bad_inputs: Dataset) -> None:
     seen: list[tuple[int, int]] = []
-    scan(bad_inputs, progress=lambda done, total: seen.append((done, total)))
+    scan_images(bad_inputs, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(bad_inputs), len(bad_inputs))
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
 
 
 def test_what_cannot_be_read_is_a_finding() -> None:
     content = {"gone": FileNotFoundError(2, "No such file or directory"), "torn": BadArchive("x.zip", "it is damaged")}
-    found = scan(of(Held(dict(content)), ["gone", "torn"])).by_id
+    found = scan_images(of(Held(dict(content)), ["gone", "torn"])).by_id
     assert found["gone"].bad == "it cannot be read (No such file or directory)"
     assert found["torn"].bad == "it is damaged"
 
 
 def test_decoded_pixels_are_scanned_too() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    found = scan(of(Held({"a": pixels, "b": pixels.copy(), "c": 255 - pixels}), ["a", "b", "c"])).by_id
+    found = scan_images(of(Held({"a": pixels, "b": pixels.copy(), "c": 255 - pixels}), ["a", "b", "c"])).by_id
     assert (found["a"].width, found["a"].height, found["a"].format) == (30, 20, "pixels")
     assert found["a"].digest == found["b"].digest != found["c"].digest
 
@@ -145,42 +145,42 @@ def cache_file(cache: Path) -> Path:
 
 
 def test_a_scan_is_remembered(copies: Dataset, tmp_path: Path) -> None:
-    first = scan(copies, cache=tmp_path)
-    second = scan(copies, cache=tmp_path)
+    first = scan_images(copies, cache=tmp_path)
+    second = scan_images(copies, cache=tmp_path)
     assert (first.cached, second.cached) == (False, True)
     assert first.found == second.found
 
 
 def test_a_touched_file_or_another_limit_is_scanned_again(copies: Dataset, tmp_path: Path) -> None:
-    scan(copies, cache=tmp_path)
-    assert not scan(copies, cache=tmp_path, max_pixels=1000).cached
+    scan_images(copies, cache=tmp_path)
+    assert not scan_images(copies, cache=tmp_path, max_pixels=1000).cached
     (copies.source.root / "good.jpg").write_bytes(b"no longer a picture")  # type: ignore[attr-defined]
-    again = scan(copies, cache=tmp_path)
+    again = scan_images(copies, cache=tmp_path)
     assert not again.cached
     assert again.by_id["good.jpg"].bad
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]\n", "null\n", '{"id": 1}\n', "\xff\xfe"])
 def test_a_damaged_cache_is_remade(copies: Dataset, tmp_path: Path, damage: str) -> None:
-    whole = scan(copies, cache=tmp_path)
+    whole = scan_images(copies, cache=tmp_path)
     cache_file(tmp_path).write_bytes(damage.encode("latin-1"))
-    again = scan(copies, cache=tmp_path)
+    again = scan_images(copies, cache=tmp_path)
     assert (again.cached, again.found) == (False, whole.found)
-    assert scan(copies, cache=tmp_path).cached
+    assert scan_images(copies, cache=tmp_path).cached
 
 
 def test_a_cache_cut_short_or_of_other_samples_is_remade(copies: Dataset, tmp_path: Path) -> None:
-    scan(copies, cache=tmp_path)
+    scan_images(copies, cache=tmp_path)
     path = cache_file(tmp_path)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:2]), encoding="utf-8")
-    assert not scan(copies, cache=tmp_path).cached
+    assert not scan_images(copies, cache=tmp_path).cached
     path.write_text("".join(reversed(lines)), encoding="utf-8")
-    assert not scan(copies, cache=tmp_path).cached
+    assert not scan_images(copies, cache=tmp_path).cached
 
 
 def test_the_cache_is_one_json_object_a_line(copies: Dataset, tmp_path: Path) -> None:
-    scan(copies, cache=tmp_path)
+    scan_images(copies, cache=tmp_path)
     rows = [json.loads(line) for line in cache_file(tmp_path).read_text(encoding="utf-8").splitlines()]
     assert [row["id"] for row in rows] == ["alpha.png", "good.jpg", "zero_byte.jpg"]
 
@@ -228,7 +228,7 @@ def test_phash_takes_any_picture(pixels: Pixels) -> None:
 
 
 def found_of(dataset: Dataset, bad: dict[str, str]) -> Scan:
-    return Scan(found=tuple(Found(id=s.id, digest=f"d-{s.id}", bad=bad.get(s.id, "")) for s in dataset.samples))
+    return Scan(found=tuple(ScannedImage(id=s.id, digest=f"d-{s.id}", bad=bad.get(s.id, "")) for s in dataset.samples))
 
 
 @pytest.fixture
@@ -242,13 +242,13 @@ def mixed() -> Dataset:
 
 
 def test_good_pictures_get_their_digest_and_nothing_is_said(mixed: Dataset) -> None:
-    applied = apply(mixed, found_of(mixed, {}), "skip")
+    applied = drop_bad_images(mixed, found_of(mixed, {}), "skip")
     assert [sample.digest for sample in applied.samples] == [f"d-{sample.id}" for sample in mixed.samples]
     assert applied.notices == ()
 
 
 def test_bad_pictures_are_left_out_with_one_notice(mixed: Dataset) -> None:
-    applied = apply(mixed, found_of(mixed, {"t2": "it is empty"}), "skip")
+    applied = drop_bad_images(mixed, found_of(mixed, {"t2": "it is empty"}), "skip")
     assert [sample.id for sample in applied.samples] == ["t1", "t3", "v1", "e1", "e2"]
     (notice,) = applied.notices
     assert (notice.code, notice.paths) == ("bad-image", ("t2",))
@@ -256,7 +256,7 @@ def test_bad_pictures_are_left_out_with_one_notice(mixed: Dataset) -> None:
 
 
 def test_a_long_list_is_cut_in_the_sentence_only(bad_inputs: Dataset, scanned: Scan) -> None:
-    applied = apply(bad_inputs, scanned, "skip")
+    applied = drop_bad_images(bad_inputs, scanned, "skip")
     (notice,) = applied.notices
     assert len(notice.paths) == len(scanned.bad) == len(bad_inputs) - len(applied)
     assert notice.text.endswith(f" and {len(scanned.bad) - 3} more; left out.")
@@ -264,22 +264,22 @@ def test_a_long_list_is_cut_in_the_sentence_only(bad_inputs: Dataset, scanned: S
 
 def test_fail_stops_with_the_first_reasons(mixed: Dataset) -> None:
     with pytest.raises(BadData, match=r"pets: 1 picture cannot be used: t2 \(it is empty\)\. Repair .* --on-bad skip"):
-        apply(mixed, found_of(mixed, {"t2": "it is empty"}), "fail")
-    assert len(apply(mixed, found_of(mixed, {}), "fail")) == len(mixed)
+        drop_bad_images(mixed, found_of(mixed, {"t2": "it is empty"}), "fail")
+    assert len(drop_bad_images(mixed, found_of(mixed, {}), "fail")) == len(mixed)
 
 
 def test_nothing_left_is_an_error(mixed: Dataset) -> None:
     with pytest.raises(BadData, match="none of its pictures"):
-        apply(mixed, found_of(mixed, {sample.id: "x" for sample in mixed.samples}), "skip")
+        drop_bad_images(mixed, found_of(mixed, {sample.id: "x" for sample in mixed.samples}), "skip")
 
 
 def test_an_empty_training_split_is_an_error(mixed: Dataset) -> None:
     with pytest.raises(BadData, match="training split"):
-        apply(mixed, found_of(mixed, {"t1": "x", "t2": "x", "t3": "x"}), "skip")
+        drop_bad_images(mixed, found_of(mixed, {"t1": "x", "t2": "x", "t3": "x"}), "skip")
 
 
 def test_an_emptied_split_and_an_emptied_class_are_said(mixed: Dataset) -> None:
-    applied = apply(mixed, found_of(mixed, {"v1": "x", "t3": "x"}), "skip")
+    applied = drop_bad_images(mixed, found_of(mixed, {"v1": "x", "t3": "x"}), "skip")
     assert [notice.code for notice in applied.notices] == ["bad-image", "empty-class", "empty-split"]
     assert 'class "b" in the train split' in applied.notices[1].text
     assert "valid" in applied.notices[2].text
@@ -287,4 +287,4 @@ def test_an_emptied_split_and_an_emptied_class_are_said(mixed: Dataset) -> None:
 
 def test_a_scan_serves_a_part_of_its_dataset(mixed: Dataset) -> None:
     whole = found_of(mixed, {"t2": "x"})
-    assert len(apply(replace(mixed, samples=mixed.samples[:2]), whole, "skip")) == 1
+    assert len(drop_bad_images(replace(mixed, samples=mixed.samples[:2]), whole, "skip")) == 1

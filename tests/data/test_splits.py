@@ -16,7 +16,7 @@ from clearsight.core.dataset import ClassMap, Dataset, Listing, Notice, Record, 
 from clearsight.core.errors import BadChoice, BadData, BadValue
 from clearsight.core.recipe import DataSection
 from clearsight.data.listing import open_listing
-from clearsight.data.splits import assemble, assemble_whole, evaluation_split, has_splits
+from clearsight.data.splits import make_splits, make_evaluation_splits, evaluation_split, has_splits
 
 
 class Nothing:
@@ -36,11 +36,11 @@ def listing(*groups: Sequence[Record], **more: Any) -> Listing:
 
 
 def made(found: Listing, *, seed: int = 0, classes: ClassMap | None = None, **recipe: Any) -> Dataset:
-    return assemble(found, path="pets", recipe=DataSection(**recipe), seed=seed, classes=classes)
+    return make_splits(found, path="pets", recipe=DataSection(**recipe), seed=seed, classes=classes)
 
 
 def whole(found: Listing, classes: ClassMap | None = None) -> Dataset:
-    return assemble_whole(found, path="pets", recipe=DataSection(), classes=classes)
+    return make_evaluation_splits(found, path="pets", recipe=DataSection(), classes=classes)
 
 
 def codes(dataset: Dataset) -> list[str]:
@@ -247,7 +247,7 @@ def test_a_limit_over_the_size_changes_nothing() -> None:
 @given(sizes=st.lists(st.integers(1, 60), min_size=2, max_size=8), limit=st.integers(2, 100))
 def test_a_sample_is_near_its_limit(sizes: list[int], limit: int) -> None:
     found = listing(*(records(f"class {i}", size, "test") for i, size in enumerate(sizes)))
-    dataset = assemble_whole(found, path="pets", recipe=DataSection(limit=limit), classes=None)
+    dataset = make_evaluation_splits(found, path="pets", recipe=DataSection(limit=limit), classes=None)
     assert len(dataset.counts()["test"]) == len(sizes)
     assert min(limit, sum(sizes)) <= len(dataset) <= max(limit + len(sizes), len(sizes))
 

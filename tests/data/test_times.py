@@ -13,13 +13,13 @@ from clearsight.core.recipe import DataSection
 from clearsight.data import loader as loading
 from clearsight.data.listing import open_listing
 from clearsight.data.loader import Loader, LoadPlan
-from clearsight.data.splits import assemble
+from clearsight.data.splits import make_splits
 from clearsight.data.times import LoadTimes
 
 
 def loader(digits: Path, **plan: object) -> Loader:
     """A loader of the first two hundred digits or so."""
-    dataset = assemble(open_listing(digits, "auto", ReadOptions()), path=str(digits), recipe=DataSection(), seed=0)
+    dataset = make_splits(open_listing(digits, "auto", ReadOptions()), path=str(digits), recipe=DataSection(), seed=0)
     return Loader(dataset.split("valid"), Preprocess(size=32, resize=36), LoadPlan(32, **plan))  # type: ignore[arg-type]
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.core.facts import Facts
-from clearsight.core.tensors import Record, Scalars
-from clearsight.debugger.store import FileStore
+from clearsight.core.facts import RunContext
+from clearsight.core.tensors import SavedRecord, Scalars
+from clearsight.debugger.store import FileTensorStore
 from tests.debugger.records import at, event, outcomes, raw, scalars, snapshot
 
-LIVE: list[Record] = [
+LIVE: list[SavedRecord] = [
     record
     for step in range(1, 7)
     for record in (
@@ -25,7 +25,7 @@ LIVE: list[Record] = [
 ] + [event(6)]
 
 
-def write_metrics(path: Path, records: Sequence[Record]) -> None:
+def write_metrics(path: Path, records: Sequence[SavedRecord]) -> None:
     """Append the scalars among the records to metrics.jsonl of the run folder."""
     path.mkdir(exist_ok=True)
     with (path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
@@ -36,11 +36,11 @@ def write_metrics(path: Path, records: Sequence[Record]) -> None:
                 stream.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def write_run(path: Path, records: Sequence[Record], *, ended: bool = True) -> None:
+def write_run(path: Path, records: Sequence[SavedRecord], *, ended: bool = True) -> None:
     """A run folder as a Hook leaves it: scalars in metrics.jsonl, the rest in the store."""
     write_metrics(path, records)
-    store = FileStore(path / "tensors")
-    store.write_facts(Facts(steps=6, lr=0.1))
+    store = FileTensorStore(path / "tensors")
+    store.write_facts(RunContext(steps=6, lr=0.1))
     store.append([record for record in records if not isinstance(record, Scalars)])
     store.finish() if ended else store.close()
 

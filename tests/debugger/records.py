@@ -17,9 +17,9 @@ from clearsight.core.tensors import (
     Event,
     Mode,
     Moment,
-    Outcomes,
+    PredictionRecord,
     RawTensor,
-    Record,
+    SavedRecord,
     Scalars,
     Snapshot,
 )
@@ -43,12 +43,12 @@ def snapshot(step: int, names: tuple[str, ...] = ("a.weight", "b.weight"), mode:
     return Snapshot(at(step, mode), names, ("weights",) * len(names), table, counts)
 
 
-def outcomes(step: int, mode: Mode = "train", size: int = 3) -> Outcomes:
+def outcomes(step: int, mode: Mode = "train", size: int = 3) -> PredictionRecord:
     """Answers to a batch."""
     draw = np.random.default_rng(step)
     labels, predictions = draw.integers(0, 9, size), draw.integers(0, 9, size)
     sure = draw.random((2, size), dtype=np.float32)
-    return Outcomes(at(step, mode), labels, predictions, sure[0], sure[1], np.arange(size))
+    return PredictionRecord(at(step, mode), labels, predictions, sure[0], sure[1], np.arange(size))
 
 
 def raw(step: int, name: str = "input_channels", mode: Mode = "train") -> RawTensor:
@@ -62,7 +62,7 @@ def event(step: int) -> Event:
     return Event(at(step), "nonfinite", "fc", {"where": "layer"})
 
 
-def some(step: int) -> list[Record]:
+def some(step: int) -> list[SavedRecord]:
     """One of each kind."""
     return [scalars(step), snapshot(step), outcomes(step), raw(step), event(step)]
 
@@ -71,7 +71,7 @@ def plain(value: Any) -> Any:
     """A record as values that compare by what is in them: arrays by type, shape and bytes."""
     if isinstance(value, np.ndarray):
         return (str(value.dtype), value.shape, value.tobytes())
-    if isinstance(value, (Scalars, Snapshot, Outcomes, RawTensor, Event)):
+    if isinstance(value, (Scalars, Snapshot, PredictionRecord, RawTensor, Event)):
         return (type(value).__name__, *(plain(getattr(value, field.name)) for field in fields(value)))
     if isinstance(value, dict):
         return [(key, plain(inner)) for key, inner in value.items()]
@@ -105,10 +105,10 @@ def _snapshots(draw: st.DrawFn) -> Snapshot:
 
 
 @st.composite
-def _outcomes(draw: st.DrawFn) -> Outcomes:
+def _outcomes(draw: st.DrawFn) -> PredictionRecord:
     size = draw(st.integers(0, 3))
     whole, parts = _array(np.int64, size), _array(np.float32, size)
-    return Outcomes(draw(_moments), draw(whole), draw(whole), draw(parts), draw(parts), draw(whole))
+    return PredictionRecord(draw(_moments), draw(whole), draw(whole), draw(parts), draw(parts), draw(whole))
 
 
 _kinds = st.sampled_from([np.float16, np.float32, np.float64, np.int8, np.int64, np.uint8, np.uint64, np.bool_])
@@ -120,7 +120,7 @@ _raws = st.builds(
     _array(_kinds, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)),
 )
 
-any_record: st.SearchStrategy[Record] = st.one_of(
+any_record: st.SearchStrategy[SavedRecord] = st.one_of(
     st.builds(Scalars, _moments, _numbers),
     _snapshots(),
     _outcomes(),

@@ -13,7 +13,7 @@ import pytest
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.finding import Finding, Severity, Verdict
-from clearsight.debugger.actions import Action, adjustment, notify, parse
+from clearsight.debugger.actions import Action, adjustment, notify, parse_action
 
 
 def found(rule: str = "Overfit", severity: Severity = Severity.WARNING, **more: Any) -> Finding:
@@ -21,7 +21,7 @@ def found(rule: str = "Overfit", severity: Severity = Severity.WARNING, **more: 
 
 
 def test_a_bare_verb_answers_warnings_and_worse() -> None:
-    stop = parse("stop")
+    stop = parse_action("stop")
     assert stop == Action("stop")
     assert stop.answers(found())
     assert stop.answers(found(severity=Severity.SEVERE))
@@ -30,26 +30,26 @@ def test_a_bare_verb_answers_warnings_and_worse() -> None:
 
 
 def test_a_severity_and_a_rule_select() -> None:
-    assert not parse("severe=stop").answers(found())
-    assert parse("info=stop").answers(found(severity=Severity.INFO))
-    assert parse("overfit=adjust") == Action("adjust", selector="Overfit")
-    assert not parse("DeadRelu=stop").answers(found())
+    assert not parse_action("severe=stop").answers(found())
+    assert parse_action("info=stop").answers(found(severity=Severity.INFO))
+    assert parse_action("overfit=adjust") == Action("adjust", selector="Overfit")
+    assert not parse_action("DeadRelu=stop").answers(found())
 
 
 def test_a_notice_takes_a_target_which_may_hold_an_equals_sign() -> None:
-    assert parse("notify:https://host/path?a=b") == Action("notify", "https://host/path?a=b")
-    assert parse("severe=notify:mail me").argument == "mail me"
+    assert parse_action("notify:https://host/path?a=b") == Action("notify", "https://host/path?a=b")
+    assert parse_action("severe=notify:mail me").argument == "mail me"
 
 
 @pytest.mark.parametrize("text", ["stopp", "sever=stop", "Overfitt=stop", ""])
 def test_a_typo_gives_the_nearest(text: str) -> None:
     with pytest.raises(BadChoice, match=r"Did you mean|allowed"):
-        parse(text)
+        parse_action(text)
 
 
 def test_only_a_notice_takes_an_argument() -> None:
     with pytest.raises(BadValue):
-        parse("stop:now")
+        parse_action("stop:now")
 
 
 def test_a_command_gets_the_finding_on_its_stdin(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from clearsight.core.facts import Facts
-from clearsight.core.view import OutcomeTable
-from clearsight.debugger.answers import class_name, classes, confusion, evaluations, last_step, one_of, pick, training
+from clearsight.core.facts import RunContext
+from clearsight.core.view import PredictionTable
+from clearsight.debugger.answers import class_name, classes, confusion, validation_predictions, last_step, join_names, pick, training_steps
 from clearsight.debugger.tape import Tape
 from clearsight.testing.tapes import flat, outcomes, tape
 
@@ -22,13 +22,13 @@ def answered() -> Tape:
 
 
 def test_the_last_evaluations_come_in_order_of_time() -> None:
-    assert [set(one.epochs.tolist()) for one in evaluations(answered(), 2)] == [{1}, {2}]
-    assert [set(one.epochs.tolist()) for one in evaluations(answered(), 1)] == [{2}]
-    assert evaluations(Tape(), 3) == []
+    assert [set(one.epochs.tolist()) for one in validation_predictions(answered(), 2)] == [{1}, {2}]
+    assert [set(one.epochs.tolist()) for one in validation_predictions(answered(), 1)] == [{2}]
+    assert validation_predictions(Tape(), 3) == []
 
 
 def test_each_picture_counts_by_its_last_answer() -> None:
-    (last,) = evaluations(answered(), 1)
+    (last,) = validation_predictions(answered(), 1)
     assert dict(zip(last.indices.tolist(), last.predictions.tolist(), strict=True)) == {0: 2, 1: 1, 2: 2}
 
 
@@ -36,7 +36,7 @@ def test_pictures_of_unknown_place_all_count() -> None:
     made = Tape()
     for step in (1, 2):
         made.add(outcomes([0, 1], [0, 0], step=step, mode="eval"))
-    (last,) = evaluations(made, 1)
+    (last,) = validation_predictions(made, 1)
     assert len(last) == 4
 
 
@@ -48,15 +48,15 @@ def test_confusion_counts_labels_in_rows() -> None:
 
 def test_classes_are_as_many_as_are_named_and_no_fewer_than_were_seen() -> None:
     table = answered().outcomes("eval")
-    assert classes(Facts(), table) == 3
-    assert classes(Facts(classes=tuple("abcde")), table) == 5
-    assert classes(Facts(class_counts=(3, 3))) == 2
-    assert classes(Facts()) == 0
+    assert classes(RunContext(), table) == 3
+    assert classes(RunContext(classes=tuple("abcde")), table) == 5
+    assert classes(RunContext(class_counts=(3, 3))) == 2
+    assert classes(RunContext()) == 0
 
 
 def test_a_class_without_a_name_has_its_number() -> None:
-    assert class_name(Facts(classes=("cat",)), 0) == "cat"
-    assert class_name(Facts(classes=("cat",)), 3) == "class 3"
+    assert class_name(RunContext(classes=("cat",)), 0) == "cat"
+    assert class_name(RunContext(classes=("cat",)), 3) == "class 3"
 
 
 def test_an_epoch_ends_with_its_last_step() -> None:
@@ -68,17 +68,17 @@ def test_an_epoch_ends_with_its_last_step() -> None:
 def test_without_a_loss_the_answers_tell_the_steps() -> None:
     made = Tape()
     made.add(outcomes([0], [0], step=7, epoch=2))
-    steps, epochs = training(made)
+    steps, epochs = training_steps(made)
     assert (steps.tolist(), epochs.tolist()) == ([7], [2])
 
 
 def test_rows_can_be_picked() -> None:
     table = answered().outcomes("eval")
     picked = pick(table, table.labels == 1)
-    assert isinstance(picked, OutcomeTable)
+    assert isinstance(picked, PredictionTable)
     assert picked.labels.tolist() == [1] * 3
     assert len(pick(table, np.array([], int))) == 0
 
 
 def test_names_in_a_row() -> None:
-    assert [one_of(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+    assert [join_names(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]

@@ -7,24 +7,24 @@ import pytest
 import torch
 from torch import nn
 
-from clearsight.core.tensors import STATISTICS, Moment, Record, Snapshot
-from clearsight.debugger.changes import Changes
-from clearsight.debugger.layers import Watched
-from clearsight.debugger.outbox import Outbox
-from clearsight.debugger.take import Take
+from clearsight.core.tensors import STATISTICS, Moment, SavedRecord, Snapshot
+from clearsight.debugger.changes import ParameterUpdates
+from clearsight.debugger.layers import InspectedModel
+from clearsight.debugger.outbox import TransferQueue
+from clearsight.debugger.take import SnapshotBuilder
 
 
 @pytest.mark.parametrize("sample", [None, 128])
 def test_an_update_is_the_difference_even_where_only_a_sample_is_copied(sample: int | None) -> None:
     model = nn.Linear(100, 50)
-    take = Take(Moment("train", 1, 1, 1), statistics=True, sample=sample, wishes=())
-    changes = Changes(Watched.of(model), take, sample)
+    take = SnapshotBuilder(Moment("train", 1, 1, 1), statistics=True, sample=sample, wishes=())
+    changes = ParameterUpdates(InspectedModel.of(model), take, sample)
     changes.before()
     with torch.no_grad():
         model.weight += 0.25
     changes.after()
-    records: list[Record] = []
-    take.send(Outbox(), records.append)
+    records: list[SavedRecord] = []
+    take.send(TransferQueue(), records.append)
     (snapshot,) = records
     assert isinstance(snapshot, Snapshot)
     rows = dict(zip(snapshot.names, snapshot.table, strict=True))

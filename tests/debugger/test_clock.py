@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from clearsight.debugger.clock import Clock
+from clearsight.debugger.clock import StepCounter
 
 
-def train(clock: Clock, steps: int) -> list[int]:
+def train(clock: StepCounter, steps: int) -> list[int]:
     epochs = []
     for _ in range(steps):
         clock.begin()
@@ -15,7 +15,7 @@ def train(clock: Clock, steps: int) -> list[int]:
 
 
 def test_steps_count_from_one() -> None:
-    clock = Clock()
+    clock = StepCounter()
     assert clock.begin() == 1
     assert clock.open
     clock.end()
@@ -23,33 +23,33 @@ def test_steps_count_from_one() -> None:
 
 
 def test_an_evaluation_ends_an_epoch_once() -> None:
-    clock = Clock()
+    clock = StepCounter()
     assert train(clock, 2) == [1, 1]
     assert [clock.evaluated(), clock.evaluated()] == [True, False]
     assert train(clock, 2) == [2, 2]
 
 
 def test_an_evaluation_before_the_first_step_ends_nothing() -> None:
-    clock = Clock()
+    clock = StepCounter()
     clock.evaluated()
     assert train(clock, 1) == [1]
 
 
 def test_the_plan_goes_before_the_evaluations() -> None:
-    clock = Clock(per_epoch=2)
+    clock = StepCounter(per_epoch=2)
     assert train(clock, 1) == [1]
     clock.evaluated()
     assert train(clock, 3) == [1, 2, 2]
 
 
 def test_what_is_told_goes_before_all() -> None:
-    clock = Clock(per_epoch=1)
+    clock = StepCounter(per_epoch=1)
     clock.tell(7)
     assert train(clock, 2) == [7, 7]
 
 
 def test_an_abandoned_step_gives_its_number_back() -> None:
-    clock = Clock()
+    clock = StepCounter()
     train(clock, 2)
     assert clock.begin() == 3
     clock.abandon()

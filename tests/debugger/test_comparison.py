@@ -7,16 +7,16 @@ from itertools import pairwise
 import pytest
 import torch
 
-from clearsight.debugger.comparison import Comparison
-from clearsight.debugger.layers import Watched
-from clearsight.debugger.logits import Answers
-from clearsight.debugger.replay import Pass
+from clearsight.debugger.comparison import ModeComparison
+from clearsight.debugger.layers import InspectedModel
+from clearsight.debugger.logits import BatchPredictions
+from clearsight.debugger.replay import ForwardPass
 from tests.debugger.networks import batches, network
 
 
 def compared(planned: int, every: int, steps: int) -> list[int]:
-    comparison, watched, (inputs, labels) = Comparison(planned), Watched.of(network()), next(batches(1))
-    made, answers = Pass.of((inputs,), {}), Answers.of(network()(inputs).detach(), labels)
+    comparison, watched, (inputs, labels) = ModeComparison(planned), InspectedModel.of(network()), next(batches(1))
+    made, answers = ForwardPass.of((inputs,), {}), BatchPredictions.of(network()(inputs).detach(), labels)
     assert answers is not None
     due = [step for step in range(1, steps + 1) if step == 1 or step % every == 0]
     return [s for s in due if comparison.due(s) and comparison.losses(s, watched, made, answers)]
@@ -40,8 +40,8 @@ def test_without_a_plan_it_becomes_ever_rarer() -> None:
 def test_there_is_nothing_to_compare_without_a_norm_in_train_mode() -> None:
     model, (inputs, labels) = network(), next(batches(1))
     model[1].eval()
-    answers = Answers.of(model(inputs).detach(), labels)
+    answers = BatchPredictions.of(model(inputs).detach(), labels)
     assert answers is not None
-    assert Comparison(10).losses(1, Watched.of(model), Pass.of((inputs,), {}), answers) == {}
+    assert ModeComparison(10).losses(1, InspectedModel.of(model), ForwardPass.of((inputs,), {}), answers) == {}
     compiled = torch.compile(network(), backend="eager")
-    assert Comparison(10).losses(1, Watched.of(compiled), Pass.of((inputs,), {}), answers) == {}
+    assert ModeComparison(10).losses(1, InspectedModel.of(compiled), ForwardPass.of((inputs,), {}), answers) == {}

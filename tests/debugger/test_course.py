@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.view import Curve
-from clearsight.debugger.course import at, course, least_loss, noise, rolling, trend
+from clearsight.debugger.course import value_at, loss_curve, least_loss, noise_std, rolling, trend
 from clearsight.testing.tapes import flat, tape
 
 
 def test_it_keeps_the_finite_steps_and_counts_the_others() -> None:
-    seen = course(tape(loss=[2.0, np.nan, 1.0, np.inf], lr=[0.1, 0.2, 0.3, 0.4]))
+    seen = loss_curve(tape(loss=[2.0, np.nan, 1.0, np.inf], lr=[0.1, 0.2, 0.3, 0.4]))
     assert seen.steps.tolist() == [1, 3]
     assert seen.rates.tolist() == [0.1, 0.3]
     assert seen.lost == 2
@@ -22,34 +22,34 @@ def test_it_keeps_the_finite_steps_and_counts_the_others() -> None:
 
 
 def test_guessing_costs_the_logarithm_of_the_classes_or_what_the_first_steps_cost() -> None:
-    assert course(tape(loss=[5.0], facts=Facts(classes=("a", "b")))).chance == pytest.approx(math.log(2))
-    assert course(tape(loss=[5.0, 4.0, 4.5, 1.0])).chance == 4.5
-    assert course(tape(loss=[5.0], facts=Facts(classes=("a", "b")))).base == 5.0
+    assert loss_curve(tape(loss=[5.0], facts=RunContext(classes=("a", "b")))).chance == pytest.approx(math.log(2))
+    assert loss_curve(tape(loss=[5.0, 4.0, 4.5, 1.0])).chance == 4.5
+    assert loss_curve(tape(loss=[5.0], facts=RunContext(classes=("a", "b")))).base == 5.0
 
 
 def test_smoothed_labels_cannot_be_known_for_free() -> None:
-    assert least_loss(Facts(), 10) == 0
-    smoothed = least_loss(Facts(settings={"label_smoothing": 0.1}), 10)
+    assert least_loss(RunContext(), 10) == 0
+    smoothed = least_loss(RunContext(settings={"label_smoothing": 0.1}), 10)
     assert smoothed == pytest.approx(-0.91 * math.log(0.91) - 9 * 0.01 * math.log(0.01))
-    seen = course(tape(loss=[2.0], facts=Facts(classes=tuple("abcdefghij"), settings={"label_smoothing": 0.1})))
+    seen = loss_curve(tape(loss=[2.0], facts=RunContext(classes=tuple("abcdefghij"), settings={"label_smoothing": 0.1})))
     assert seen.height(smoothed) == pytest.approx(0)
     assert seen.height(seen.chance) == pytest.approx(1)
 
 
 def test_the_warm_up_ends_at_half_the_highest_rate() -> None:
     rates = [0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.4, 0.3]
-    assert course(tape(loss=flat(1, 8), lr=rates)).warm().steps.tolist() == [3, 4, 5, 6, 7, 8]
-    assert len(course(tape(loss=flat(1, 4), lr=rates[:4])).warm()) == 0
-    assert len(course(tape(loss=flat(1, 8))).warm()) == 8
+    assert loss_curve(tape(loss=flat(1, 8), lr=rates)).warm().steps.tolist() == [3, 4, 5, 6, 7, 8]
+    assert len(loss_curve(tape(loss=flat(1, 4), lr=rates[:4])).warm()) == 0
+    assert len(loss_curve(tape(loss=flat(1, 8))).warm()) == 8
 
 
 def test_steps_at_a_working_rate_are_told_apart() -> None:
-    assert course(tape(loss=flat(1, 4), lr=[1.0, 0.5, 0.2, 0.0])).powered(0.5).steps.tolist() == [1, 2]
+    assert loss_curve(tape(loss=flat(1, 4), lr=[1.0, 0.5, 0.2, 0.0])).powered(0.5).steps.tolist() == [1, 2]
 
 
 def test_a_verdict_waits_for_a_share_of_the_plan_but_not_for_ever() -> None:
     def wanted(planned: int) -> int:
-        return course(tape(loss=[1.0], facts=Facts(steps=planned))).wanted(40, 0.2)
+        return loss_curve(tape(loss=[1.0], facts=RunContext(steps=planned))).wanted(40, 0.2)
 
     assert (wanted(100), wanted(1000), wanted(1_000_000), wanted(0)) == (40, 200, 5000, 80)
 
@@ -70,8 +70,8 @@ def test_the_error_of_a_trend_is_that_of_its_medians() -> None:
 
 def test_noise_is_that_around_a_course() -> None:
     draw = np.random.default_rng(0).standard_normal(2000)
-    assert noise(np.linspace(50, 0, 2000) + 0.5 * draw) == pytest.approx(0.5, rel=0.1)
-    assert noise(np.array([1.0, 2.0])) == 0
+    assert noise_std(np.linspace(50, 0, 2000) + 0.5 * draw) == pytest.approx(0.5, rel=0.1)
+    assert noise_std(np.array([1.0, 2.0])) == 0
 
 
 def test_rolling_medians() -> None:
@@ -82,13 +82,13 @@ def test_rolling_medians() -> None:
 
 def test_a_curve_is_read_at_its_latest_value() -> None:
     curve = Curve(np.array([2, 4]), np.array([1, 1]), np.array([0.2, 0.4]))
-    read = at(curve, np.array([1, 2, 3, 9]))
+    read = value_at(curve, np.array([1, 2, 3, 9]))
     assert np.isnan(read[0])
     assert read[1:].tolist() == [0.2, 0.2, 0.4]
-    assert np.isnan(at(Curve(np.array([], int), np.array([], int), np.array([])), np.array([1]))).all()
+    assert np.isnan(value_at(Curve(np.array([], int), np.array([], int), np.array([])), np.array([1]))).all()
 
 
 def test_an_empty_run_has_an_empty_course() -> None:
-    seen = course(tape())
+    seen = loss_curve(tape())
     assert len(seen) == 0
     assert not seen.known

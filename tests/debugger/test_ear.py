@@ -8,7 +8,7 @@ import pickle
 import torch
 from torch import nn
 
-from clearsight.debugger.ear import Ear, deaf
+from clearsight.debugger.ear import SafeHook, do_nothing
 
 
 def test_it_hears_and_its_answer_is_dropped() -> None:
@@ -19,14 +19,14 @@ def test_it_hears_and_its_answer_is_dropped() -> None:
         return "another output"
 
     model = nn.Linear(2, 2)
-    handle = model.register_forward_hook(Ear(listen))
+    handle = model.register_forward_hook(SafeHook(listen))
     assert isinstance(model(torch.ones(1, 2)), torch.Tensor)
     assert len(heard) == 1
     handle.remove()
 
 
 def test_copies_are_deaf() -> None:
-    ear = Ear(lambda *args: 1 / 0)
-    assert copy.deepcopy(ear) is deaf
-    assert pickle.loads(pickle.dumps(ear)) is deaf
-    assert deaf(1, two=2) is None  # type: ignore[func-returns-value]
+    ear = SafeHook(lambda *args: 1 / 0)
+    assert copy.deepcopy(ear) is do_nothing
+    assert pickle.loads(pickle.dumps(ear)) is do_nothing
+    assert do_nothing(1, two=2) is None  # type: ignore[func-returns-value]

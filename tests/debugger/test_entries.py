@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clearsight.core.tensors import Event, Outcomes, RawTensor, Scalars, Snapshot
-from clearsight.debugger.entries import Blobs, Damaged, checksum, dump, encode, parse
-from clearsight.debugger.store import FileStore
+from clearsight.core.tensors import Event, PredictionRecord, RawTensor, Scalars, Snapshot
+from clearsight.debugger.entries import BlobReader, DamagedBlob, checksum, dump, encode, parse
+from clearsight.debugger.store import FileTensorStore
 from tests.debugger.records import at, event, outcomes, plain, raw, snapshot, some
 
 
 def test_entries_know_their_names_without_reading_arrays(tmp_path: Path) -> None:
-    FileStore(tmp_path).append(some(1))
-    entries = FileStore(tmp_path).entries()
+    FileTensorStore(tmp_path).append(some(1))
+    entries = FileTensorStore(tmp_path).entries()
     assert [(entry.kind, entry.names) for entry in entries] == [
         (Scalars, ("loss",)),
         (Snapshot, ("a.weight", "b.weight")),
-        (Outcomes, ()),
+        (PredictionRecord, ()),
         (RawTensor, ("input_channels",)),
         (Event, ()),
     ]
@@ -29,13 +29,13 @@ def test_entries_know_their_names_without_reading_arrays(tmp_path: Path) -> None
 
 
 def test_an_entry_is_sound_while_its_blob_is_whole(tmp_path: Path) -> None:
-    FileStore(tmp_path).append(some(1))
-    _, of_arrays, *_ = entries = FileStore(tmp_path).entries()
+    FileTensorStore(tmp_path).append(some(1))
+    _, of_arrays, *_ = entries = FileTensorStore(tmp_path).entries()
     assert all(entry.sound() for entry in entries)
     assert of_arrays.blob is not None
     of_arrays.blob.unlink()
     assert [entry.sound() for entry in entries] == [True, False, False, False, True]
-    with pytest.raises(Damaged, match="missing or damaged"):
+    with pytest.raises(DamagedBlob, match="missing or damaged"):
         of_arrays.load()
 
 
@@ -80,9 +80,9 @@ def test_what_is_no_entry_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_blob_stays_open_for_its_neighbours(tmp_path: Path) -> None:
-    FileStore(tmp_path).append([raw(1, "a"), raw(2, "b")])
-    first, second = FileStore(tmp_path).entries()
-    blobs = Blobs()
+    FileTensorStore(tmp_path).append([raw(1, "a"), raw(2, "b")])
+    first, second = FileTensorStore(tmp_path).entries()
+    blobs = BlobReader()
     first.load(blobs)
     assert first.blob is not None
     first.blob.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clearsight.core.finding import Finding, Severity, Verdict
-from clearsight.debugger.grouping import grouped
+from clearsight.debugger.grouping import group_by_cause
 
 EXPLAINS = {"Dead": ("Vanishing", "Stuck"), "Vanishing": ("Stuck",), "Rate": ("Exploding", "Dead"), "Circle": ("Rate",)}
 
@@ -13,7 +13,7 @@ def found(rule: str, severity: Severity = Severity.WARNING, confidence: float = 
 
 
 def told(*findings: Finding) -> list[tuple[str, str]]:
-    return [(finding.rule, finding.group) for finding in grouped(findings, EXPLAINS)]
+    return [(finding.rule, finding.group) for finding in group_by_cause(findings, EXPLAINS)]
 
 
 def test_a_dead_layer_explains_the_vanishing_gradient_behind_it() -> None:
@@ -36,14 +36,14 @@ def test_a_mild_cause_of_something_severe_comes_before_a_mild_one_alone() -> Non
 
 
 def test_a_circle_of_causes_comes_to_an_end() -> None:
-    order = grouped([found("Circle"), found("Rate")], {"Circle": ("Rate",), "Rate": ("Circle",)})
+    order = group_by_cause([found("Circle"), found("Rate")], {"Circle": ("Rate",), "Rate": ("Circle",)})
     assert [(finding.rule, finding.group) for finding in order] == [("Circle", "Circle"), ("Rate", "Circle")]
 
 
 def test_several_tensors_of_a_rule_stay_together_the_surest_first() -> None:
-    order = grouped([found("Dead", confidence=0.5, subject="a"), found("Dead", subject="b")], EXPLAINS)
+    order = group_by_cause([found("Dead", confidence=0.5, subject="a"), found("Dead", subject="b")], EXPLAINS)
     assert [finding.subject for finding in order] == ["b", "a"]
 
 
 def test_nothing_found_is_nothing_to_group() -> None:
-    assert grouped([], EXPLAINS) == []
+    assert group_by_cause([], EXPLAINS) == []

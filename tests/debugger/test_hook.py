@@ -21,7 +21,7 @@ from clearsight.core.tensors import Event, RawTensor, Scalars, Snapshot
 from clearsight.core.view import RunView
 from clearsight.debugger.hook import Hook
 from clearsight.debugger.report import read_findings
-from clearsight.debugger.trial import Trial
+from clearsight.debugger.trial import SavedRun
 from tests.debugger.networks import adamw, batches, hooks_on, network, same_state, sgd
 
 STEPS, EPOCHS = 6, 2
@@ -85,7 +85,7 @@ def test_two_lines_in_a_loop_save_what_happens(hooked: Callable[..., Hook], tmp_
     assert np.isfinite(tape.rounds().valid_accuracy).all()
     assert len(tape.outcomes()) == 12 * 8
     assert tape.statistic("l2", "gradients").steps.tolist() == [1, 5, 10]
-    trial = Trial(tmp_path / "run")
+    trial = SavedRun(tmp_path / "run")
     assert trial.ended
     assert trial.steps("eval") == [1, 2, 3, 4, 5, 6]
 
@@ -103,7 +103,7 @@ def test_what_is_on_disk_is_what_was_on_the_tape(hooked: Callable[..., Hook], tm
     assert [(line["mode"], line["step"], line["name"], line["value"]) for line in lines] == scalars
     assert all("train_step" in line for line in lines if line["mode"] == "eval")
     rest = [record for record in hook.tape.records if not isinstance(record, Scalars)]
-    stored = list(Trial(tmp_path / "run").store.records())
+    stored = list(SavedRun(tmp_path / "run").store.records())
     assert [(type(r), r.at) for r in stored] == [(type(r), r.at) for r in rest]
 
 
@@ -129,7 +129,7 @@ def test_facts_are_read_off_the_model(hooked: Callable[..., Hook]) -> None:
     assert (facts.batch_size, facts.steps_per_epoch, facts.weights_mean) == (8, 6, (0.5, 0.5, 0.5))
     assert len(facts.layers) == 7
     assert facts.parameters[-1].head
-    assert Trial(hook.out).facts == facts
+    assert SavedRun(hook.out).facts == facts
 
 
 # Which step, which epoch
@@ -318,7 +318,7 @@ def test_large_tensors_go_to_disk_and_not_to_memory(hooked: Callable[..., Hook])
     with hooked().watch(network()) as hook:
         hook.save_tensor("large", torch.zeros(600, 600))
     assert hook.tape.raw("large") == []
-    stored = [r for r in Trial(hook.out).store.records() if isinstance(r, RawTensor)]
+    stored = [r for r in SavedRun(hook.out).store.records() if isinstance(r, RawTensor)]
     assert stored[0].value.shape == (600, 600)
 
 
@@ -354,7 +354,7 @@ def test_an_exception_of_the_loop_passes_and_what_was_seen_is_kept(hooked: Calla
     with pytest.raises(KeyError):
         broken()
     assert hooks_on(model, optimizer) == 0
-    assert Trial(hook.out).steps() == list(range(1, 13))
+    assert SavedRun(hook.out).steps() == list(range(1, 13))
     assert json.loads((hook.out / "tensors" / "end.json").read_text())["status"] == "failed"
 
 
@@ -487,7 +487,7 @@ def test_of_several_processes_the_first_records_and_all_train_the_same(tmp_path:
     alone, watched = on_two_ranks(tmp_path / "no", "no"), on_two_ranks(tmp_path / "one", "one")
     assert all(torch.equal(alone[name], watched[name]) for name in alone)
     assert {path.name for path in (tmp_path / "one" / "run").glob("metrics*")} == {"metrics.jsonl"}
-    names = Trial(tmp_path / "one" / "run").tensor_names(collection="activations")
+    names = SavedRun(tmp_path / "one" / "run").tensor_names(collection="activations")
     assert "activation/6" in names  # by the names of the model, without DistributedDataParallel's
 
 
@@ -503,4 +503,4 @@ def test_where_all_processes_record_their_files_carry_the_rank(
     hook = hooked(workers="all")
     watched_loop(hook)
     assert {path.name for path in hook.out.iterdir()} == {"metrics.1.jsonl", "tensors"}
-    assert Trial(hook.out, rank=1).tensor_names(collection="weights")
+    assert SavedRun(hook.out, rank=1).tensor_names(collection="weights")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.view import RunView
-from clearsight.debugger.judge import judge, roots
+from clearsight.debugger.judge import judge, root_findings
 from clearsight.debugger.tape import Tape
 
 
@@ -40,7 +40,7 @@ class Mute(Cause):
 def test_the_root_stands_first_and_for_its_group() -> None:
     findings = judge([Consequence(), Cause()], Tape())
     assert [(finding.rule, finding.group) for finding in findings] == [("Cause", "Cause"), ("Consequence", "Cause")]
-    assert [finding.rule for finding in roots(findings)] == ["Cause"]
+    assert [finding.rule for finding in root_findings(findings)] == ["Cause"]
 
 
 def test_a_broken_rule_is_an_answer_that_says_so() -> None:

@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import nn
 
-from clearsight.debugger.layers import Watched, kind, layer_facts, leaves, parameter_facts, unwrapped
+from clearsight.debugger.layers import InspectedModel, kind, layer_facts, leaves, parameter_facts, unwrapped
 
 
 def net() -> nn.Sequential:
@@ -63,14 +63,14 @@ def test_wrappers_are_looked_through() -> None:
     compiled = torch.compile(model, backend="eager")
     assert unwrapped(nn.DataParallel(model)) == (model, model, False)
     assert unwrapped(compiled) == (model, compiled, True)
-    watched = Watched.of(compiled)
+    watched = InspectedModel.of(compiled)
     assert (watched.compiled, watched.layers, watched.entry) == (True, (), compiled)
 
 
 def test_what_is_compiled_inside_is_not_heard() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
     model[1].compile(backend="eager")
-    assert [name for name, _ in Watched.of(model).layers] == ["0"]
-    assert Watched.of(model).compiled
+    assert [name for name, _ in InspectedModel.of(model).layers] == ["0"]
+    assert InspectedModel.of(model).compiled
     model.compile(backend="eager")
-    assert Watched.of(model).entry is None
+    assert InspectedModel.of(model).entry is None

@@ -8,15 +8,15 @@ import torch
 from torch.nn import functional
 
 from clearsight.core.tensors import Moment
-from clearsight.debugger.logits import Answers, outcomes, output_range, same_batch_losses
+from clearsight.debugger.logits import BatchPredictions, prediction_record, output_range, same_batch_losses
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 
 def test_answers_have_a_prediction_a_confidence_and_the_probability_of_the_label() -> None:
-    answers = Answers.of(LOGITS, torch.tensor([1, 1]), [4, 5])
+    answers = BatchPredictions.of(LOGITS, torch.tensor([1, 1]), [4, 5])
     assert answers is not None
-    record = outcomes(Moment("train", 1, 1, 1), [column.numpy() for column in answers.columns()])
+    record = prediction_record(Moment("train", 1, 1, 1), [column.numpy() for column in answers.columns()])
     shares = LOGITS.softmax(1).numpy()
     assert record.predictions.tolist() == [0, 1]
     np.testing.assert_allclose(record.confidence, shares.max(1))
@@ -27,7 +27,7 @@ def test_answers_have_a_prediction_a_confidence_and_the_probability_of_the_label
 
 
 def test_labels_may_be_shares_of_classes() -> None:
-    answers = Answers.of(LOGITS, torch.tensor([[0.2, 0.8, 0.0], [0.9, 0.1, 0.0]]))
+    answers = BatchPredictions.of(LOGITS, torch.tensor([[0.2, 0.8, 0.0], [0.9, 0.1, 0.0]]))
     assert answers is not None
     assert answers.labels.tolist() == [1, 0]
     assert answers.indices.tolist() == [-1, -1]
@@ -44,7 +44,7 @@ def test_labels_may_be_shares_of_classes() -> None:
     ],
 )
 def test_what_is_no_classification_is_none(logits: torch.Tensor, labels: torch.Tensor) -> None:
-    assert Answers.of(logits, labels) is None
+    assert BatchPredictions.of(logits, labels) is None
 
 
 def test_the_range_tells_probabilities_from_logits() -> None:
@@ -54,7 +54,7 @@ def test_the_range_tells_probabilities_from_logits() -> None:
 
 
 def test_losses_of_two_modes_are_of_the_same_rows() -> None:
-    answers = Answers.of(LOGITS, torch.tensor([0, 1]))
+    answers = BatchPredictions.of(LOGITS, torch.tensor([0, 1]))
     assert answers is not None
     losses = same_batch_losses(answers, {"logits": LOGITS[:1] * 2}, 1)
     assert losses["train_mode_loss"] == functional.cross_entropy(LOGITS[:1], torch.tensor([0]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clearsight.debugger.layers import Watched
-from clearsight.debugger.logits import Answers
+from clearsight.debugger.layers import InspectedModel
+from clearsight.debugger.logits import BatchPredictions
 from clearsight.debugger.nonfinite import birthplace, birthplace_seen, on_device
-from clearsight.debugger.replay import Pass
+from clearsight.debugger.replay import ForwardPass
 from tests.debugger.networks import batches, network
 
 NAMES = ["0.weight", "6.weight"]
@@ -16,13 +16,13 @@ NAMES = ["0.weight", "6.weight"]
 
 def test_the_first_cause_wins() -> None:
     model, (inputs, labels) = network(), next(batches(1))
-    watched, answers = Watched.of(model), Answers.of(model(inputs).detach(), labels)
-    assert birthplace(watched, [Pass.of((inputs,), {})], answers, "loss", False) == ("loss", "loss")
-    assert birthplace(watched, [Pass.of((inputs,), {})], answers, "loss", None) == ("gradient", "gradient")
+    watched, answers = InspectedModel.of(model), BatchPredictions.of(model(inputs).detach(), labels)
+    assert birthplace(watched, [ForwardPass.of((inputs,), {})], answers, "loss", False) == ("loss", "loss")
+    assert birthplace(watched, [ForwardPass.of((inputs,), {})], answers, "loss", None) == ("gradient", "gradient")
     model[6].weight.data[0, 0] = torch.nan
-    assert birthplace(watched, [Pass.of((inputs,), {})], answers, "loss", False) == ("layer", "6")
+    assert birthplace(watched, [ForwardPass.of((inputs,), {})], answers, "loss", False) == ("layer", "6")
     inputs[0, 0, 0, 0] = torch.inf
-    assert birthplace(watched, [Pass.of((inputs,), {})], answers, "loss", False) == ("input", "input")
+    assert birthplace(watched, [ForwardPass.of((inputs,), {})], answers, "loss", False) == ("input", "input")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,6 @@ def test_the_first_cause_wins() -> None:
 def test_sums_and_norms_tell_it_too(
     inputs: float, logits: float, norms: list[float], expected: tuple[str, str] | None
 ) -> None:
-    answers = Answers.of(torch.full((2, 3), logits), torch.zeros(2, dtype=torch.long))
-    told = on_device([Pass.of((torch.full((2, 2), inputs),), {})], answers, torch.tensor(norms))
+    answers = BatchPredictions.of(torch.full((2, 3), logits), torch.zeros(2, dtype=torch.long))
+    told = on_device([ForwardPass.of((torch.full((2, 2), inputs),), {})], answers, torch.tensor(norms))
     assert birthplace_seen(NAMES, [tensor.numpy() for tensor in told]) == expected

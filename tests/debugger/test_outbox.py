@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from clearsight.debugger.outbox import Outbox
+from clearsight.debugger.outbox import TransferQueue
 
 
 def test_from_a_cpu_things_are_handed_over_at_once_as_copies() -> None:
     got: list[np.ndarray] = []
     tensor = torch.ones(3)
-    Outbox().send(lambda arrays: got.extend(arrays), [tensor])
+    TransferQueue().send(lambda arrays: got.extend(arrays), [tensor])
     tensor.zero_()
     assert got[0].tolist() == [1, 1, 1]
 
 
 def test_numpy_does_not_know_bfloat16_and_gets_float32() -> None:
     got: list[np.ndarray] = []
-    Outbox().send(lambda arrays: got.extend(arrays), [torch.ones(2, dtype=torch.bfloat16)])
+    TransferQueue().send(lambda arrays: got.extend(arrays), [torch.ones(2, dtype=torch.bfloat16)])
     assert got[0].dtype == np.float32
 
 
@@ -33,7 +33,7 @@ def test_what_is_sent_behind_something_on_its_way_waits_its_turn(monkeypatch: py
         def synchronize(self) -> None:
             self.done = True
 
-    outbox, order, event = Outbox(), [], Event()
+    outbox, order, event = TransferQueue(), [], Event()
     outbox._waiting.append((lambda arrays: order.append("first"), [], event))  # type: ignore[arg-type]
     outbox.send(lambda arrays: order.append("second"))
     outbox.deliver()
@@ -51,7 +51,7 @@ def test_in_the_end_everything_is_waited_for() -> None:
         def synchronize(self) -> None:
             """Waited."""
 
-    outbox, order = Outbox(), []
+    outbox, order = TransferQueue(), []
     outbox._waiting.append((lambda arrays: order.append("late"), [], Event()))  # type: ignore[arg-type]
     outbox.deliver(wait=True)
     assert order == ["late"]
@@ -59,7 +59,7 @@ def test_in_the_end_everything_is_waited_for() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_from_cuda_records_arrive_in_order() -> None:
-    outbox, got = Outbox(), []
+    outbox, got = TransferQueue(), []
     for i in range(5):
         outbox.send(lambda arrays: got.append(float(arrays[0])), [torch.full((), float(i), device="cuda")])
     outbox.deliver(wait=True)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clearsight.core.tensors import STATISTICS, Event, Outcomes, RawTensor, Record, SaveSchedule, Snapshot
+from clearsight.core.tensors import STATISTICS, Event, PredictionRecord, RawTensor, SavedRecord, SaveSchedule, Snapshot
 from clearsight.debugger.probe import Probe
 from clearsight.debugger.saving import parse_save
 from tests.debugger.networks import adamw, batches, hooks_on, network, same_state, sgd
@@ -22,7 +22,7 @@ Scalars = dict[str, Tensor | float]
 
 
 def probe_of(
-    records: list[Record], depth: str = "full", every: int = 5, keep: Sequence[str] = (), **more: int
+    records: list[SavedRecord], depth: str = "full", every: int = 5, keep: Sequence[str] = (), **more: int
 ) -> Probe:
     return Probe({"train": SaveSchedule(every=every)}, depth, parse_save(keep), records.append, **more)  # type: ignore[arg-type]
 
@@ -64,7 +64,7 @@ def train(
     return seen
 
 
-def of(records: list[Record], kind: type) -> list[Record]:
+def of(records: list[SavedRecord], kind: type) -> list[SavedRecord]:
     return [record for record in records if isinstance(record, kind)]
 
 
@@ -184,7 +184,7 @@ def test_afterwards_the_model_pickles_copies_and_exports_as_before() -> None:
 
 def test_a_copy_made_while_it_is_watched_is_not_watched() -> None:
     """Loops keep the best model with copy.deepcopy, in the middle of training."""
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     optimizer = sgd(model)
     probe = probe_of(records, every=1)
@@ -200,7 +200,7 @@ def test_a_copy_made_while_it_is_watched_is_not_watched() -> None:
 def test_an_error_of_its_own_ends_the_watching_and_not_the_training() -> None:
     failed: list[Exception] = []
 
-    def full(record: Record) -> None:
+    def full(record: SavedRecord) -> None:
         if isinstance(record, Snapshot):
             raise OSError("no space")
 
@@ -247,7 +247,7 @@ def test_an_error_inside_the_optimizers_hooks_does_not_stop_the_optimizer(monkey
 
 
 def test_a_snapshot_has_every_tensor_in_the_order_of_the_model() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     optimizer = sgd(model)
     probe = probe_of(records, every=5)
@@ -266,7 +266,7 @@ def test_a_snapshot_has_every_tensor_in_the_order_of_the_model() -> None:
 
 
 def test_weights_are_those_before_the_step_and_updates_what_the_optimizer_made() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), 0.5)
@@ -282,7 +282,7 @@ def test_weights_are_those_before_the_step_and_updates_what_the_optimizer_made()
 
 
 def test_an_activation_is_seen_before_the_next_layer_overwrites_it() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     optimizer = sgd(model)
     probe = probe_of(records)
@@ -303,7 +303,7 @@ def test_a_layer_called_twice_is_seen_twice() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.act(self.fc(self.act(self.fc(x))))
 
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = Twice()
     optimizer = sgd(model)
     probe = probe_of(records, every=1)
@@ -317,7 +317,7 @@ def test_a_layer_called_twice_is_seen_twice() -> None:
 
 
 def test_frozen_parameters_have_no_gradients_and_no_updates() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     model[0].requires_grad_(False)
     optimizer = sgd(model)
@@ -330,13 +330,13 @@ def test_frozen_parameters_have_no_gradients_and_no_updates() -> None:
 
 
 def test_of_accumulated_batches_the_first_is_looked_at_and_all_are_answered() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     optimizer = sgd(model)
     probe = probe_of(records)
     with probe.attach(model, optimizer):
         train(model, optimizer, probe, steps=2, micro=3)
-    assert len(of(records, Outcomes)) == 6
+    assert len(of(records, PredictionRecord)) == 6
     assert not [name for name in of(records, Snapshot)[0].names if ":1" in name]
 
 
@@ -397,7 +397,7 @@ def test_modes_are_compared_on_the_same_pictures() -> None:
 
 
 def test_inputs_and_outputs_are_told_as_small_tables() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     optimizer = sgd(model)
     probe = probe_of(records)
@@ -412,12 +412,12 @@ def test_inputs_and_outputs_are_told_as_small_tables() -> None:
 
 
 def test_outcomes_say_what_was_predicted_and_how_surely() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     probe = probe_of(records)
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0]])
     probe.step(1, 1)
     probe.answered(logits, torch.tensor([0, 0, -100]), [7, 8, 9])
-    (outcome,) = of(records, Outcomes)
+    (outcome,) = of(records, PredictionRecord)
     assert outcome.labels.tolist() == [0, 0]  # a negative label means: leave it out
     assert outcome.predictions.tolist() == [0, 1]
     assert outcome.indices.tolist() == [7, 8]
@@ -425,18 +425,18 @@ def test_outcomes_say_what_was_predicted_and_how_surely() -> None:
 
 
 def test_arrays_are_answers_too_and_what_is_no_classification_is_ignored() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     probe = probe_of(records)
     probe.evaluating(2, 40)
     probe.answered(np.eye(3, dtype=np.float32), np.arange(3), np.arange(3))
     probe.answered(torch.zeros(3, 5, 8, 8), torch.zeros(3, 8, 8))
-    (outcome,) = of(records, Outcomes)
+    (outcome,) = of(records, PredictionRecord)
     assert (outcome.at.mode, outcome.at.epoch, outcome.at.train_step) == ("eval", 2, 40)
     assert probe.failure is None
 
 
 def test_whole_tensors_are_kept_on_their_own_schedule() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     optimizer = sgd(model)
     keep = ["gradients@every=50,start=3,end=4", "6.bias$@steps=2", "labels@epoch", "outputs@steps=4", "inputs@steps=4"]
@@ -452,7 +452,7 @@ def test_whole_tensors_are_kept_on_their_own_schedule() -> None:
 
 
 def test_evaluation_activations_can_be_kept() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network().eval()
     probe = probe_of(records, keep=["activations@steps=2,mode=eval"])
     with probe.attach(model):
@@ -465,7 +465,7 @@ def test_evaluation_activations_can_be_kept() -> None:
 
 
 def test_without_an_optimizer_gradients_are_seen_as_they_arise() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     probe = probe_of(records, every=1)
     with probe.attach(model):
@@ -483,7 +483,7 @@ def test_without_an_optimizer_gradients_are_seen_as_they_arise() -> None:
 
 
 def test_an_optimizer_step_that_computes_the_loss_itself_is_seen() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
     probe = probe_of(records, every=1)
@@ -507,7 +507,7 @@ def test_an_optimizer_step_that_computes_the_loss_itself_is_seen() -> None:
 
 
 def born(spoil: Callable[[int, Tensor, nn.Module], None], model: nn.Module | None = None) -> Event:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = model or network()
     optimizer = sgd(model)
     probe = probe_of(records, every=100)
@@ -567,7 +567,7 @@ def test_a_gradient_is_named_where_the_outputs_are_finite() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_named_before_its_backward() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     model = network()
     probe = probe_of(records)
     with probe.attach(model, sgd(model)):
@@ -590,7 +590,7 @@ def test_weights_that_were_infinite_already_name_their_layer() -> None:
 
 
 def test_a_compiled_model_is_watched_from_outside() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     states = []
     for probe in (None, probe_of(records, every=2)):
         model = network()
@@ -609,7 +609,7 @@ def test_a_compiled_model_is_watched_from_outside() -> None:
 
 
 def test_another_phase_may_attach_another_model() -> None:
-    records: list[Record] = []
+    records: list[SavedRecord] = []
     probe = probe_of(records, every=1)
     one, two = network(), nn.Sequential(nn.Flatten(), nn.Linear(300, 4))
     for model in (one, two):

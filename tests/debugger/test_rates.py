@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.facts import Facts
-from clearsight.debugger.rates import family, head_only, lowered, suitable, usual
+from clearsight.core.facts import RunContext
+from clearsight.debugger.rates import optimizer_family, head_only, lowered_rate, suitable_rate, usual_rate
 from clearsight.testing.tapes import flat, tape
 from tests.debugger.rules.runs import CONV, FROZEN, HEAD, facts
 
@@ -16,19 +16,19 @@ def rate(ratio: float | None, lr: float, **more: Any) -> float:
     """The rate for a run whose first update at `lr` was `ratio` of the weights."""
     measured: dict[str, Any] = {} if ratio is None else {"update_ratio": flat(ratio, 3)}
     made = tape(loss=flat(2.3, 3), lr=flat(lr, 3), facts=facts(**more), **measured)
-    return suitable(made, below=lr) if lr > 1e-2 else suitable(made, above=lr)
+    return suitable_rate(made, below=lr) if lr > 1e-2 else suitable_rate(made, above=lr)
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("adamw", "adaptive"), ("RMSprop", "adaptive"), ("SGD", "gradient"), ("Rprop", ""), ("", "")]
 )
 def test_optimizers_are_of_two_kinds(name: str, kind: str) -> None:
-    assert family(Facts(optimizer=name)) == kind
+    assert optimizer_family(RunContext(optimizer=name)) == kind
 
 
 def test_usual_rates() -> None:
-    assert usual(Facts(optimizer="adam")) == 1e-3
-    assert usual(Facts(optimizer="sgd")) == 1e-2
+    assert usual_rate(RunContext(optimizer="adam")) == 1e-3
+    assert usual_rate(RunContext(optimizer="sgd")) == 1e-2
 
 
 def test_a_head_is_alone_where_nothing_else_learns() -> None:
@@ -36,7 +36,7 @@ def test_a_head_is_alone_where_nothing_else_learns() -> None:
     assert head_only(facts(cached=True, parameters=(HEAD,)))
     assert not head_only(facts(parameters=(CONV, HEAD)))
     assert not head_only(facts(parameters=(HEAD,)))
-    assert not head_only(Facts())
+    assert not head_only(RunContext())
 
 
 @pytest.mark.parametrize(("steps", "wanted"), [(60, 5e-3), (300, 2e-3), (10_000, 1e-3)])
@@ -64,11 +64,11 @@ def test_sgd_goes_by_its_own_update() -> None:
 
 def test_the_new_rate_really_is_another_one() -> None:
     made = tape(loss=flat(2.3, 3), lr=flat(1e-3, 3), facts=facts())
-    assert suitable(made, below=1e-3) == 1e-4
-    assert suitable(made, above=1e-3) == 1e-2
-    assert suitable(made, above=5.0) == 10.0
+    assert suitable_rate(made, below=1e-3) == 1e-4
+    assert suitable_rate(made, above=1e-3) == 1e-2
+    assert suitable_rate(made, above=5.0) == 10.0
 
 
 def test_a_rate_is_lowered_to_a_third_that_a_recipe_takes() -> None:
-    assert lowered(3e-3) == 1e-3
-    assert lowered(50.0) == 10.0
+    assert lowered_rate(3e-3) == 1e-3
+    assert lowered_rate(50.0) == 10.0

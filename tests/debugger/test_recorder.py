@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from clearsight.core.errors import ClearsightError, DiskFull
-from clearsight.core.tensors import Event, Moment, RawTensor, Record, Scalars
-from clearsight.debugger.metrics_file import MetricsFile
+from clearsight.core.tensors import Event, Moment, RawTensor, SavedRecord, Scalars
+from clearsight.debugger.metrics_file import MetricsReader
 from clearsight.debugger.recorder import Recorder
-from clearsight.debugger.store import FileStore
-from clearsight.debugger.trial import Trial
+from clearsight.debugger.store import FileTensorStore
+from clearsight.debugger.trial import SavedRun
 
 
 def scalars(step: int, mode: str = "train") -> Scalars:
@@ -29,12 +29,12 @@ class Shelf:
     """A store in memory that can be slow or broken."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.kept: list[Record] = []
+        self.kept: list[SavedRecord] = []
         self.error, self.closed = error, False
         self.gate = threading.Event()
         self.gate.set()
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[SavedRecord]) -> None:
         self.gate.wait(10)
         if self.error is not None:
             raise self.error
@@ -53,7 +53,7 @@ def test_scalars_go_to_the_metrics_and_the_rest_to_the_store(tmp_path: Path) -> 
     recorder.close()
     assert shelf.kept == [event]
     assert shelf.closed
-    assert MetricsFile(tmp_path / "metrics.jsonl").scalars() == [scalars(1), scalars(2)]
+    assert MetricsReader(tmp_path / "metrics.jsonl").scalars() == [scalars(1), scalars(2)]
 
 
 def test_lines_outside_of_training_say_how_far_the_training_was(tmp_path: Path) -> None:
@@ -163,9 +163,9 @@ def test_a_killed_run_opens_and_lacks_at_most_its_last_second(tmp_path: Path) ->
                 break
     end = told[-1][1]
     due = max(step for step, seconds in told if seconds < end - 1.0)
-    trial = Trial(tmp_path)
+    trial = SavedRun(tmp_path)
     assert max(trial.steps()) >= due
-    kept = [record for record in FileStore(tmp_path / "tensors").records() if isinstance(record, RawTensor)]
+    kept = [record for record in FileTensorStore(tmp_path / "tensors").records() if isinstance(record, RawTensor)]
     assert [record.at.step for record in kept] == list(range(1, len(kept) + 1))
     assert len(kept) >= due
     np.testing.assert_array_equal(kept[-1].value, np.full(10, len(kept)))

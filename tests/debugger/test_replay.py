@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clearsight.debugger.replay import Pass, first_nonfinite_layer, tensors_in, traceless
+from clearsight.debugger.replay import ForwardPass, first_nonfinite_layer, tensors_in, traceless
 from tests.debugger.networks import batches, network, same_state
 
 
@@ -16,7 +16,7 @@ def test_afterwards_buffers_random_state_and_modes_are_what_they_were() -> None:
     buffers = {name: (id(b), b._version, b.clone()) for name, b in model.named_buffers()}
     for training in (None, True, False):
         with traceless(model, training=training):
-            Pass.of((inputs,), {}).again(model)
+            ForwardPass.of((inputs,), {}).again(model)
     assert [m.training for m in model.modules()] == modes
     assert torch.equal(state, torch.get_rng_state())
     for name, buffer in model.named_buffers():
@@ -32,7 +32,7 @@ def test_between_forward_and_backward_it_does_not_disturb_the_graph() -> None:
         loss = nn.functional.cross_entropy(each(inputs), labels)
         if each is model:
             with traceless(model):
-                Pass.of((inputs,), {}).again(model)
+                ForwardPass.of((inputs,), {}).again(model)
         loss.backward()
     assert same_state(alone, model)
     pairs = zip(alone.parameters(), model.parameters(), strict=True)
@@ -53,25 +53,25 @@ def test_everything_is_put_back_after_an_exception() -> None:
 def test_the_pass_runs_under_the_autocast_that_it_ran_under() -> None:
     model, inputs = nn.Linear(4, 4), torch.ones(2, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        made = Pass.of((inputs,), {})
+        made = ForwardPass.of((inputs,), {})
     assert made.again(model).dtype is torch.bfloat16
-    assert Pass.of((inputs,), {}).again(model).dtype is torch.float32
+    assert ForwardPass.of((inputs,), {}).again(model).dtype is torch.float32
 
 
 def test_rows_are_taken_of_every_argument() -> None:
     def model(x: Tensor, *, other: dict[str, Tensor], flag: bool) -> tuple[int, int, bool]:
         return len(x), len(other["mask"]), flag
 
-    made = Pass.of((torch.ones(8, 2),), {"other": {"mask": torch.ones(8)}, "flag": True})
+    made = ForwardPass.of((torch.ones(8, 2),), {"other": {"mask": torch.ones(8)}, "flag": True})
     assert made.again(model, rows=3) == (3, 3, True)  # type: ignore[arg-type]
 
 
 def test_the_first_layer_that_makes_infinity_is_named() -> None:
     model, (inputs, _) = network(), next(batches(1))
-    assert first_nonfinite_layer(model, [Pass.of((inputs,), {})]) is None
+    assert first_nonfinite_layer(model, [ForwardPass.of((inputs,), {})]) is None
     model[1].weight.data[0] = torch.inf
     model[6].bias.data[0] = torch.nan
-    assert first_nonfinite_layer(model, [Pass.of((inputs,), {})]) == "1"
+    assert first_nonfinite_layer(model, [ForwardPass.of((inputs,), {})]) == "1"
 
 
 def test_tensors_are_found_inside_of_anything_usual() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clearsight.core.finding import Finding, Points, Series, Severity, Verdict
-from clearsight.debugger.report import finding_lines, lines, read_findings, write_findings
+from clearsight.debugger.report import finding_lines, findings_lines, read_findings, write_findings
 
 FOUND = Finding(
     rule="LearningRateTooHigh",
@@ -42,4 +42,4 @@ def test_a_finding_reads_as_what_where_why_and_what_to_type() -> None:
 
 
 def test_the_counts_tell_what_could_not_be_judged() -> None:
-    assert lines([FOUND, LACKING])[-1] == "rules    1 found, 1 not enough data"
+    assert findings_lines([FOUND, LACKING])[-1] == "rules    1 found, 1 not enough data"

@@ -11,7 +11,7 @@ from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.tensors import SaveSchedule
 from clearsight.core.view import RunView
-from clearsight.debugger.saving import parse_save, plan_saving, wanted
+from clearsight.debugger.saving import parse_save, make_save_plan, parse_save_setting
 
 
 class VanishingGradient(Rule):
@@ -30,7 +30,7 @@ class LossNotDecreasing(VanishingGradient):
 
 
 def every(*args: object, **more: object) -> int:
-    return plan_saving(*args, **more).schedules["train"].every  # type: ignore[arg-type]
+    return make_save_plan(*args, **more).schedules["train"].every  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -51,16 +51,16 @@ def test_the_interval_follows_from_the_plan(depth: str, steps: int, expected: in
 
 
 def test_light_saves_at_most_a_hundred_points() -> None:
-    assert max(plan_saving("light", n).schedules["train"].points(n) for n in range(1, 5000, 7)) <= 100
+    assert max(make_save_plan("light", n).schedules["train"].points(n) for n in range(1, 5000, 7)) <= 100
 
 
 def test_says_how_many_points_there_will_be() -> None:
-    saving = plan_saving("light", 100)
+    saving = make_save_plan("light", 100)
     assert saving.lines == ("100 steps planned, sampled statistics every 5 steps: 21 points",)
 
 
 def test_a_rule_that_would_get_too_little_lowers_the_interval() -> None:
-    saving = plan_saving("light", 49, 500, [VanishingGradient(points=6)])
+    saving = make_save_plan("light", 49, 500, [VanishingGradient(points=6)])
     schedule = saving.schedules["train"]
     assert schedule.points(49) >= 6
     assert SaveSchedule(every=schedule.every + 1).points(49) < 6
@@ -68,7 +68,7 @@ def test_a_rule_that_would_get_too_little_lowers_the_interval() -> None:
 
 
 def test_what_no_interval_can_give_is_said_and_changes_nothing() -> None:
-    saving = plan_saving("light", 50, None, [LossNotDecreasing(points=100), VanishingGradient(points=80)])
+    saving = make_save_plan("light", 50, None, [LossNotDecreasing(points=100), VanishingGradient(points=80)])
     assert saving.schedules["train"].every == 5
     assert "LossNotDecreasing gets 50 of the 100 steps that it needs" in saving.lines
     assert "VanishingGradient gets 11 of the 80 points that it needs" in saving.lines
@@ -79,16 +79,16 @@ def test_an_explicit_interval_that_is_enough_stays() -> None:
 
 
 def test_without_a_plan_it_says_that_points_cannot_be_foretold() -> None:
-    assert "cannot be foretold" in plan_saving("light", 0, None, [VanishingGradient()]).lines[0]
+    assert "cannot be foretold" in make_save_plan("light", 0, None, [VanishingGradient()]).lines[0]
 
 
 def test_an_unknown_depth_names_the_nearest() -> None:
     with pytest.raises(BadChoice, match="Did you mean light"):
-        wanted("ligth")
+        parse_save_setting("ligth")
 
 
 def test_a_list_mixes_depth_and_wishes() -> None:
-    depth, wishes = wanted(["full", "gradients"])
+    depth, wishes = parse_save_setting(["full", "gradients"])
     assert depth == "full"
     assert [wish.collection for wish in wishes] == ["gradients"]
 
@@ -132,7 +132,7 @@ def test_a_misspelt_wish_is_refused(word: str, problem: str) -> None:
 
 
 def test_wishes_are_said() -> None:
-    lines = plan_saving(
+    lines = make_save_plan(
         "light", 100, keep=parse_save(["gradients@every=50,end=100", "fc@steps=1,5", "weights@epoch"])
     ).lines
     assert lines[1:] == (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from clearsight.core.errors import BadValue
-from clearsight.core.facts import Facts, LayerFact
+from clearsight.core.facts import RunContext, LayerInfo
 from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs
 from clearsight.core.view import RunView
@@ -25,8 +25,8 @@ class Any(ScopedRule):
         yield self.clear()
 
 
-FACTS = Facts(
-    layers=(LayerFact(name="layer1.0.relu", kind="relu", type="ReLU"), LayerFact(name="2", kind="relu", type="ReLU"))
+FACTS = RunContext(
+    layers=(LayerInfo(name="layer1.0.relu", kind="relu", type="ReLU"), LayerInfo(name="2", kind="relu", type="ReLU"))
 )
 
 

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadData, BadValue, DiskFull
-from clearsight.core.facts import Facts, LayerFact, ParameterFact
-from clearsight.core.tensors import Moment, RawTensor, Record, Scalars, Snapshot
-from clearsight.debugger.store import FileStore, Position
+from clearsight.core.facts import RunContext, LayerInfo, ParameterInfo
+from clearsight.core.tensors import Moment, RawTensor, SavedRecord, Scalars, Snapshot
+from clearsight.debugger.store import FileTensorStore, IndexPosition
 from tests.debugger.records import any_record, at, outcomes, plain, plains, raw, scalars, snapshot, some
 
 ROOT = Path(__file__).parents[2]
@@ -28,12 +28,12 @@ ROOT = Path(__file__).parents[2]
 
 def read(folder: Path) -> list[Any]:
     """What a reader that comes anew finds."""
-    return plains(FileStore(folder).records())
+    return plains(FileTensorStore(folder).records())
 
 
-def wrote(folder: Path, *batches: list[Record], rank: int = 0) -> list[Record]:
+def wrote(folder: Path, *batches: list[SavedRecord], rank: int = 0) -> list[SavedRecord]:
     """Append the batches and close; all of it."""
-    store = FileStore(folder, rank)
+    store = FileTensorStore(folder, rank)
     for batch in batches:
         store.append(batch)
     store.close()
@@ -45,7 +45,7 @@ def wrote(folder: Path, *batches: list[Record], rank: int = 0) -> list[Record]:
 
 @given(batches=st.lists(st.lists(any_record, max_size=4), max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_any_records_come_back_equal_to_the_last_bit(batches: list[list[Record]]) -> None:
+def test_any_records_come_back_equal_to_the_last_bit(batches: list[list[SavedRecord]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         records = wrote(Path(folder), *batches)
         assert read(Path(folder)) == plains(records)
@@ -57,13 +57,13 @@ def test_rewind_keeps_exactly_what_came_until_a_training_step(steps: list[int], 
     with tempfile.TemporaryDirectory() as folder:
         batches = [[snapshot(step + 1), raw(step + 1)] for step in steps]
         records = wrote(Path(folder), *batches)
-        FileStore(Path(folder)).rewind(cut)
+        FileTensorStore(Path(folder)).rewind(cut)
         assert read(Path(folder)) == plains(record for record in records if record.at.train_step <= cut)
 
 
 def test_kinds_are_chosen_in_order(tmp_path: Path) -> None:
     wrote(tmp_path, some(1), some(2))
-    chosen = list(FileStore(tmp_path).records((Scalars, Snapshot)))
+    chosen = list(FileTensorStore(tmp_path).records((Scalars, Snapshot)))
     assert [type(record) for record in chosen] == [Scalars, Snapshot] * 2
 
 
@@ -81,13 +81,13 @@ def test_kinds_are_chosen_in_order(tmp_path: Path) -> None:
 )
 def test_arrays_come_back_however_they_lay_in_memory(tmp_path: Path, value: np.ndarray[Any, Any]) -> None:
     wrote(tmp_path, [RawTensor(at(1), "x", "tensors", value)])
-    (back,) = FileStore(tmp_path).records()
+    (back,) = FileTensorStore(tmp_path).records()
     assert isinstance(back, RawTensor)
     np.testing.assert_array_equal(back.value, value, strict=value.dtype.isnative)
 
 
 def test_a_tensor_of_words_is_refused_and_nothing_of_its_batch_is_kept(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
+    store = FileTensorStore(tmp_path)
     store.append(some(1))
     with pytest.raises(BadValue, match="tensor names: values of type <U3 cannot be saved"):
         store.append([snapshot(2), RawTensor(at(2), "names", "tensors", np.array(["cat", "dog"]))])
@@ -109,34 +109,34 @@ def test_a_batch_is_one_blob(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
-    store = FileStore(tmp_path / "none")
+    store = FileTensorStore(tmp_path / "none")
     assert list(store.records()) == []
-    assert store.follow() == ([], Position())
-    assert store.read_facts() == Facts()
+    assert store.follow() == ([], IndexPosition())
+    assert store.read_facts() == RunContext()
     store.rewind(3)
     assert not (tmp_path / "none").exists()
 
 
 def test_facts_come_back_equal(tmp_path: Path) -> None:
-    facts = Facts(
+    facts = RunContext(
         steps=9,
         classes=("a", "b"),
         pretrained=True,
-        layers=(LayerFact(name="fc", kind="linear", type="Linear"),),
+        layers=(LayerInfo(name="fc", kind="linear", type="Linear"),),
         parameters=(
-            ParameterFact(name="fc.weight", layer="fc", shape=(2, 3), kind="weight", trainable=True, optimized=True),
+            ParameterInfo(name="fc.weight", layer="fc", shape=(2, 3), kind="weight", trainable=True, optimized=True),
         ),
         settings={"lr": 0.1},
     )
-    FileStore(tmp_path).write_facts(facts)
-    assert FileStore(tmp_path).read_facts() == facts
+    FileTensorStore(tmp_path).write_facts(facts)
+    assert FileTensorStore(tmp_path).read_facts() == facts
 
 
 def test_ranks_share_a_folder_and_nothing_else(tmp_path: Path) -> None:
     first, second = wrote(tmp_path, some(1)), wrote(tmp_path, some(2), some(3), rank=1)
-    FileStore(tmp_path, 1).rewind(2)
+    FileTensorStore(tmp_path, 1).rewind(2)
     assert read(tmp_path) == plains(first)
-    assert plains(FileStore(tmp_path, 1).records()) == plains(second[:5])
+    assert plains(FileTensorStore(tmp_path, 1).records()) == plains(second[:5])
     assert (tmp_path / "index.1.jsonl").is_file()
 
 
@@ -172,8 +172,8 @@ def test_a_damaged_blob_before_others_is_named(tmp_path: Path, harm: str) -> Non
     wrote(tmp_path, [snapshot(1)], some(2))
     _harm(tmp_path / "000-000001.safetensors", harm)
     with pytest.raises(BadData, match=r"000-000001\.safetensors: it"):
-        list(FileStore(tmp_path).records())
-    assert plains(FileStore(tmp_path).records([Scalars])) == [plain(scalars(2))]
+        list(FileTensorStore(tmp_path).records())
+    assert plains(FileTensorStore(tmp_path).records([Scalars])) == [plain(scalars(2))]
 
 
 def test_a_damaged_line_before_others_is_named(tmp_path: Path) -> None:
@@ -181,13 +181,13 @@ def test_a_damaged_line_before_others_is_named(tmp_path: Path) -> None:
     index = tmp_path / "index.jsonl"
     index.write_bytes(index.read_bytes().replace(b'{"kind"', b'{"kin"', 1))
     with pytest.raises(BadData, match=r"index\.jsonl: line 2 is damaged"):
-        list(FileStore(tmp_path).records())
+        list(FileTensorStore(tmp_path).records())
 
 
 def test_an_index_of_a_later_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "index.jsonl").write_text(json.dumps({"clearsight": "tensors", "format": 2, "rewinds": []}) + "\n")
     with pytest.raises(BadData, match="newer version"):
-        list(FileStore(tmp_path).records())
+        list(FileTensorStore(tmp_path).records())
 
 
 def test_blobs_without_lines_do_no_harm(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_blobs_without_lines_do_no_harm(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported_and_what_was_there_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    store = FileStore(tmp_path)
+    store = FileTensorStore(tmp_path)
     store.append(some(1))
     write = os.write
 
@@ -230,7 +230,7 @@ def test_a_full_disk_is_reported_and_what_was_there_stays(
 
 
 def test_a_follower_gets_every_record_once(tmp_path: Path) -> None:
-    store, reader, position = FileStore(tmp_path), FileStore(tmp_path), Position()
+    store, reader, position = FileTensorStore(tmp_path), FileTensorStore(tmp_path), IndexPosition()
     got: list[Any] = []
     for step in range(1, 6):
         store.append([snapshot(step, names=("a", str(step // 3))), raw(step)])
@@ -245,18 +245,18 @@ def test_a_follower_waits_for_a_line_to_be_whole(tmp_path: Path) -> None:
     index = tmp_path / "index.jsonl"
     whole = index.read_bytes()
     index.write_bytes(whole[:-5])
-    came, position = FileStore(tmp_path).follow()
+    came, position = FileTensorStore(tmp_path).follow()
     assert plains(came) == [plain(scalars(1))]
     index.write_bytes(whole)
-    assert plains(FileStore(tmp_path).follow(position)[0]) == [plain(scalars(2))]
+    assert plains(FileTensorStore(tmp_path).follow(position)[0]) == [plain(scalars(2))]
 
 
 def test_after_a_rewind_a_follower_gets_what_comes_again(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
+    store = FileTensorStore(tmp_path)
     for step in (1, 2, 3):
         store.append([snapshot(step)])
     _, position = store.follow()
-    _, early = FileStore(tmp_path).follow()[0], Position()
+    _, early = FileTensorStore(tmp_path).follow()[0], IndexPosition()
     store.rewind(2)
     came, position = store.follow(position)
     assert came == []
@@ -267,7 +267,7 @@ def test_after_a_rewind_a_follower_gets_what_comes_again(tmp_path: Path) -> None
 
 
 def test_two_rewinds_between_two_looks(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
+    store = FileTensorStore(tmp_path)
     for step in range(1, 6):
         store.append([snapshot(step)])
     _, position = store.follow()
@@ -279,7 +279,7 @@ def test_two_rewinds_between_two_looks(tmp_path: Path) -> None:
 
 
 def test_a_rewind_leaves_no_litter_and_uses_no_name_twice(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
+    store = FileTensorStore(tmp_path)
     for step in (1, 2, 3):
         store.append([snapshot(step)])
     store.rewind(1)
@@ -291,13 +291,13 @@ def test_a_rewind_leaves_no_litter_and_uses_no_name_twice(tmp_path: Path) -> Non
 
 
 def test_finished_until_something_is_written_again(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
+    store = FileTensorStore(tmp_path)
     store.append(some(1))
-    assert not FileStore(tmp_path).finished
+    assert not FileTensorStore(tmp_path).finished
     store.finish()
-    assert FileStore(tmp_path).finished
+    assert FileTensorStore(tmp_path).finished
     store.append(some(2))
-    assert not FileStore(tmp_path).finished
+    assert not FileTensorStore(tmp_path).finished
 
 
 _WRITER = """
@@ -333,7 +333,7 @@ def test_a_killed_writer_loses_nothing_that_was_appended(tmp_path: Path) -> None
 
 def test_a_reader_sees_growing_prefixes_of_another_process(tmp_path: Path) -> None:
     expected = plains(record for step in range(1, 41) for record in some(step))
-    lengths, followed, position = [], [], Position()
+    lengths, followed, position = [], [], IndexPosition()
     with writing(tmp_path, 40) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -341,7 +341,7 @@ def test_a_reader_sees_growing_prefixes_of_another_process(tmp_path: Path) -> No
             assert found == expected[: len(found)]
             assert len(found) >= 5 * int(line)
             lengths.append(len(found))
-            came, position = FileStore(tmp_path).follow(position)
+            came, position = FileTensorStore(tmp_path).follow(position)
             followed += plains(came)
     assert lengths == sorted(lengths)
     assert read(tmp_path) == followed == expected
@@ -350,7 +350,7 @@ def test_a_reader_sees_growing_prefixes_of_another_process(tmp_path: Path) -> No
 def test_moments_are_kept_as_plain_numbers(tmp_path: Path) -> None:
     moment = Moment("eval", int(np.int64(3)), 1, 0)
     wrote(tmp_path, [Scalars(Moment("eval", np.int64(3), np.int32(1), 0), {"loss": np.float32(0.5)})])  # type: ignore[arg-type]
-    assert list(FileStore(tmp_path).records()) == [Scalars(moment, {"loss": 0.5})]
+    assert list(FileTensorStore(tmp_path).records()) == [Scalars(moment, {"loss": 0.5})]
 
 
 def _harm(blob: Path, harm: str) -> None:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clearsight.core.tensors import STATISTICS, Moment, RawTensor, Record, Snapshot
-from clearsight.debugger.outbox import Outbox
+from clearsight.core.tensors import STATISTICS, Moment, RawTensor, SavedRecord, Snapshot
+from clearsight.debugger.outbox import TransferQueue
 from clearsight.debugger.saving import parse_save
-from clearsight.debugger.take import Take
+from clearsight.debugger.take import SnapshotBuilder
 
 AT = Moment("train", 3, 1, 3)
 
 
-def sent(take: Take) -> list[Record]:
-    records: list[Record] = []
-    take.send(Outbox(), records.append)
+def sent(take: SnapshotBuilder) -> list[SavedRecord]:
+    records: list[SavedRecord] = []
+    take.send(TransferQueue(), records.append)
     return records
 
 
 def test_rows_come_by_collection_and_then_as_they_were_seen() -> None:
-    take = Take(AT, statistics=True, sample=None, wishes=())
+    take = SnapshotBuilder(AT, statistics=True, sample=None, wishes=())
     take.see("activations", "activation/a", torch.ones(2))
     take.see("weights", "b", torch.ones(3))
     take.see("weights", "a", torch.ones(4))
@@ -31,7 +31,7 @@ def test_rows_come_by_collection_and_then_as_they_were_seen() -> None:
 
 
 def test_a_tensor_is_seen_as_it_was() -> None:
-    take = Take(AT, statistics=True, sample=None, wishes=parse_save(["w"]))
+    take = SnapshotBuilder(AT, statistics=True, sample=None, wishes=parse_save(["w"]))
     tensor = torch.ones(5)
     take.see("weights", "w", tensor)
     tensor.zero_()
@@ -43,7 +43,7 @@ def test_a_tensor_is_seen_as_it_was() -> None:
 
 
 def test_nothing_is_sent_twice_and_nothing_of_nothing() -> None:
-    take = Take(AT, statistics=True, sample=None, wishes=())
+    take = SnapshotBuilder(AT, statistics=True, sample=None, wishes=())
     assert sent(take) == []
     take.see("weights", "w", torch.ones(5))
     assert len(sent(take)) == 1
@@ -51,13 +51,13 @@ def test_nothing_is_sent_twice_and_nothing_of_nothing() -> None:
 
 
 def test_whole_numbers_have_no_statistics() -> None:
-    take = Take(AT, statistics=True, sample=None, wishes=())
+    take = SnapshotBuilder(AT, statistics=True, sample=None, wishes=())
     take.see("activations", "activation/indices", torch.ones(5, dtype=torch.long))
     assert sent(take) == []
 
 
 def test_the_ratio_is_that_of_the_norms_of_everything_trained() -> None:
-    take = Take(AT, statistics=True, sample=16, wishes=())
+    take = SnapshotBuilder(AT, statistics=True, sample=16, wishes=())
     assert take.ratio(["a"]) is None
     take.see("weights", "a", torch.full((1000,), 2.0))
     take.see("weights", "frozen", torch.full((1000,), 50.0))

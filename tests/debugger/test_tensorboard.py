@@ -11,7 +11,7 @@ import pytest
 
 from clearsight.core.errors import BadValue, MissingExtra
 from clearsight.core.tensors import STATISTICS
-from clearsight.debugger.trial import Trial
+from clearsight.debugger.trial import SavedRun
 from tests.debugger.records import snapshot
 
 installed = pytest.mark.skipif(
@@ -34,13 +34,13 @@ def test_without_the_package_the_extra_is_named(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"clearsight\[tensorboard\]"):
-        Trial(run_folder).to_tensorboard(tmp_path / "logs")
+        SavedRun(run_folder).to_tensorboard(tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
 
 
 @installed
 def test_scalars_statistics_and_histograms_are_written_per_mode(run_folder: Path, tmp_path: Path) -> None:
-    folders = Trial(run_folder).to_tensorboard(tmp_path)
+    folders = SavedRun(run_folder).to_tensorboard(tmp_path)
     assert folders == [tmp_path / "train", tmp_path / "eval"]
     train = events(tmp_path / "train")
     assert [(e.step, e.value) for e in train.Scalars("loss")] == [(s, pytest.approx(1 / s)) for s in range(1, 7)]
@@ -54,6 +54,6 @@ def test_scalars_statistics_and_histograms_are_written_per_mode(run_folder: Path
 
 @installed
 def test_event_files_that_are_there_are_not_mixed_with_others(run_folder: Path, tmp_path: Path) -> None:
-    Trial(run_folder).to_tensorboard(tmp_path)
+    SavedRun(run_folder).to_tensorboard(tmp_path)
     with pytest.raises(BadValue, match="event files are there already"):
-        Trial(run_folder).to_tensorboard(tmp_path)
+        SavedRun(run_folder).to_tensorboard(tmp_path)

@@ -15,12 +15,12 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.run import EpochRecord, StepRecord
 from clearsight.core.tensors import SaveSchedule
 from clearsight.core.view import RunView
-from clearsight.debugger.actions import Action, parse
+from clearsight.debugger.actions import Action, parse_action
 from clearsight.debugger.probe import Probe
 from clearsight.debugger.recorder import Recorder
-from clearsight.debugger.store import FileStore
+from clearsight.debugger.store import FileTensorStore
 from clearsight.debugger.tape import Tape
-from clearsight.debugger.watch import Watch
+from clearsight.debugger.watch import LiveDebugger
 
 
 class High(Rule):
@@ -48,24 +48,24 @@ class Heard:
         self.good = 0
 
 
-def watch(folder: Path, heard: Heard, *actions: str) -> Watch:
+def watch(folder: Path, heard: Heard, *actions: str) -> LiveDebugger:
     def keep(record: Any) -> None:
         made.keep(record)
 
     def rewind(step: int) -> Recorder:
-        store = FileStore(folder)
+        store = FileTensorStore(folder)
         store.rewind(step)
         return Recorder(store)
 
     def fine() -> None:
         heard.good += 1
 
-    made = Watch(
+    made = LiveDebugger(
         rules=[High()],
-        actions=[parse(action) for action in actions],
+        actions=[parse_action(action) for action in actions],
         tape=Tape(),
         probe=Probe({"train": SaveSchedule(every=2)}, emit=keep),
-        recorder=Recorder(FileStore(folder)),
+        recorder=Recorder(FileTensorStore(folder)),
         tell=lambda finding: heard.findings.append(finding.rule),
         stop=heard.stops.append,
         good=fine,
@@ -76,7 +76,7 @@ def watch(folder: Path, heard: Heard, *actions: str) -> Watch:
     return made
 
 
-def epoch(made: Watch, number: int, loss: float) -> None:
+def epoch(made: LiveDebugger, number: int, loss: float) -> None:
     step = StepRecord(step=number, epoch=number, mode="train", scalars={"loss": loss})
     made.on_step(step)
     more = {"train": {}, "valid": {"loss": loss}, "images_per_second": 1.0, "data_share": 0.0, "seconds": 1.0}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from clearsight.core.errors import BadChoice
-from clearsight.models.anatomy import Anatomy, Family, classifier_inputs, drop_dropout, without
+from clearsight.models.anatomy import Dissection, Family, classifier_inputs, drop_dropout, without
 from clearsight.models.families import FAMILIES
 
 
@@ -60,4 +60,4 @@ def test_every_family_keeps_the_protocol_and_refuses_strangers() -> None:
     for name, family in FAMILIES:
         assert isinstance(family, Family), name
         assert not family.recognises(nn.Linear(1, 1)), name
-    assert Anatomy((), "fc").head == "fc"
+    assert Dissection((), "fc").head == "fc"

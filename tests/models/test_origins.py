@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from clearsight.core.preprocess import IMAGENET_MEAN
-from clearsight.models.origins import ORIGINS, Origin
+from clearsight.models.origins import PROVIDERS, ModelProvider
 from clearsight.models.origins.timm import from_config
 
-TORCHVISION: Origin = ORIGINS.load("torchvision")
+TORCHVISION: ModelProvider = PROVIDERS.load("torchvision")
 
 
 def test_every_collection_keeps_the_protocol() -> None:
-    for name, origin in ORIGINS:
-        assert isinstance(origin, Origin), name
+    for name, origin in PROVIDERS:
+        assert isinstance(origin, ModelProvider), name
         assert origin.names(), name
 
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from clearsight.models import runtime
 from clearsight.models.freeze import freeze
-from clearsight.models.runtime import fastest
+from clearsight.models.runtime import fastest_runtime
 from clearsight.models.zoo import ModelSpec, build
 
 
-def pictures(count: int, size: int = 64) -> np.ndarray:
+def random_images(count: int, size: int = 64) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((count, 3, size, size)).astype(np.float32)
 
 
@@ -31,37 +31,37 @@ def plain(prefix: nn.Module, images: np.ndarray) -> np.ndarray:
 def test_whatever_runs_it_the_features_are_torchs(model: str) -> None:
     network = build(ModelSpec(model=model, classes=3))
     prefix = network.prefix(len(network.stages))
-    run = fastest(prefix, pictures(1), threads=1)
-    wanted = plain(prefix, pictures(5))
+    run = fastest_runtime(prefix, random_images(1), threads=1)
+    wanted = plain(prefix, random_images(5))
     assert run.name in ("openvino", "torch-folded", "torch")
-    np.testing.assert_allclose(run(pictures(5)), wanted, atol=1e-3 * np.abs(wanted).max())
+    np.testing.assert_allclose(run(random_images(5)), wanted, atol=1e-3 * np.abs(wanted).max())
 
 
 def test_maps_of_a_partial_prefix_keep_their_shape() -> None:
     network = build(ModelSpec(model="resnet18", classes=3))
-    assert fastest(network.prefix(4), pictures(1), threads=1)(pictures(3)).shape == (3, 256, 4, 4)
+    assert fastest_runtime(network.prefix(4), random_images(1), threads=1)(random_images(3)).shape == (3, 256, 4, 4)
 
 
 def test_a_result_does_not_depend_on_its_neighbours() -> None:
     pytest.importorskip("openvino")
     network = build(ModelSpec(model="resnet18", classes=3))
-    run = fastest(network.prefix(5), pictures(1), threads=2)
+    run = fastest_runtime(network.prefix(5), random_images(1), threads=2)
     assert run.name == "openvino"
-    together = run(pictures(9))
-    np.testing.assert_array_equal(np.concatenate([run(pictures(9)[i : i + 1]) for i in range(9)]), together)
+    together = run(random_images(9))
+    np.testing.assert_array_equal(np.concatenate([run(random_images(9)[i : i + 1]) for i in range(9)]), together)
 
 
 def test_without_openvino_torch_is_folded(no_openvino: None) -> None:
     network = build(ModelSpec(model="resnet18", classes=3))
-    run = fastest(network.prefix(5), pictures(2), threads=1)
+    run = fastest_runtime(network.prefix(5), random_images(2), threads=1)
     assert (run.name, run.note) == ("torch-folded", "")
-    wanted = plain(network.prefix(5), pictures(4))
-    np.testing.assert_allclose(run(pictures(4)), wanted, atol=1e-3 * np.abs(wanted).max())
+    wanted = plain(network.prefix(5), random_images(4))
+    np.testing.assert_allclose(run(random_images(4)), wanted, atol=1e-3 * np.abs(wanted).max())
 
 
 def test_what_cannot_be_traced_runs_in_torch(no_openvino: None) -> None:
     network = build(ModelSpec(model="timm/vit_tiny_patch16_224", classes=3))
-    run = fastest(network.prefix(13), pictures(1), threads=1)
+    run = fastest_runtime(network.prefix(13), random_images(1), threads=1)
     assert run.name == "torch"
     assert run.note.startswith("torch-folded cannot run it (")
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_traced_runs_in_torch(no_openvino: None) -> None:
 def test_a_runtime_that_disagrees_is_not_taken(no_openvino: None, monkeypatch: pytest.MonkeyPatch) -> None:
     network = build(ModelSpec(model="tiny", classes=3))
     monkeypatch.setattr(runtime, "_folded", lambda twin, *_: lambda images: plain(twin, images) * 1.01)
-    run = fastest(network.prefix(2), pictures(1), threads=1)
+    run = fastest_runtime(network.prefix(2), random_images(1), threads=1)
     assert (run.name, run.note) == ("torch", "torch-folded disagrees by 0.01 of the largest output")
 
 
@@ -78,14 +78,14 @@ def test_training_mode_hooks_and_later_changes_do_not_reach_it() -> None:
     frozen = freeze(network, "backbone")
     prefix = network.prefix(frozen.cut)
     with network.model.get_submodule("stem").register_forward_hook(lambda *_: pytest.fail("a hook fired")):
-        run = fastest(prefix, pictures(1), threads=1)
-        before = run(pictures(2))
+        run = fastest_runtime(prefix, random_images(1), threads=1)
+        before = run(random_images(2))
     with torch.no_grad():
         for parameter in prefix.parameters():
             parameter.zero_()
-    np.testing.assert_array_equal(run(pictures(2)), before)
+    np.testing.assert_array_equal(run(random_images(2)), before)
 
 
 def test_no_pictures_give_no_features() -> None:
     network = build(ModelSpec(model="tiny", classes=3))
-    assert fastest(network.prefix(4), pictures(1), threads=1)(pictures(0)).shape == (0, 128)
+    assert fastest_runtime(network.prefix(4), random_images(1), threads=1)(random_images(0)).shape == (0, 128)

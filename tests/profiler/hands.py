@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clearsight.profiler.clock import StepClock
+from clearsight.profiler.clock import StepTimer
 
 START = 1_700_000_000.0
 TICK = 1 / 1024  # sums of ticks are exact
@@ -38,7 +38,7 @@ def hands() -> Iterator[Hands]:
         yield clock
 
 
-def work(clock: StepClock, at: Hands, **ticks: float) -> None:
+def work(clock: StepTimer, at: Hands, **ticks: float) -> None:
     """Phases one after the other."""
     for name, amount in ticks.items():
         with clock.phase(name):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearsight.core.profile import PHASES, StepTimes
-from clearsight.profiler.clock import StepClock
+from clearsight.profiler.clock import StepTimer
 from tests.profiler.hands import START, TICK, Hands, hands, ticks, work
 
 
@@ -27,7 +27,7 @@ def at() -> Iterator[Hands]:
 
 
 def test_a_step_goes_from_its_first_phase_to_its_end(at: Hands) -> None:
-    clock = StepClock(None, rank=3)
+    clock = StepTimer(None, rank=3)
     at.wait(7)
     work(clock, at, data=2, forward=3)
     at.wait(4)
@@ -46,7 +46,7 @@ def test_a_step_goes_from_its_first_phase_to_its_end(at: Hands) -> None:
 
 
 def test_time_between_two_steps_is_in_neither(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     work(clock, at, data=2)
     clock.step(1, 1, 1)
     at.wait(50)
@@ -57,7 +57,7 @@ def test_time_between_two_steps_is_in_neither(at: Hands) -> None:
 
 
 def test_a_phase_inside_another_has_its_own_time(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     with clock.phase("data"):
         at.wait(1)
         with clock.phase("transfer"):
@@ -68,7 +68,7 @@ def test_a_phase_inside_another_has_its_own_time(at: Hands) -> None:
 
 
 def test_a_phase_that_comes_twice_is_one_sum(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     work(clock, at, forward=1)
     work(clock, at, forward=2)
     clock.step(1, 1, 1)
@@ -87,7 +87,7 @@ trees = st.lists(
 )
 
 
-def walk(clock: StepClock, at: Hands, tree: Tree, sums: dict[str, float]) -> None:
+def walk(clock: StepTimer, at: Hands, tree: Tree, sums: dict[str, float]) -> None:
     """Do what the tree says and add up who took what."""
     name, before, inner, after = tree
     with clock.phase(name):
@@ -102,7 +102,7 @@ def walk(clock: StepClock, at: Hands, tree: Tree, sums: dict[str, float]) -> Non
 @settings(max_examples=60, deadline=None)
 def test_phases_nested_anyhow_share_the_step_among_them(steps: list[list[Tree]], rest: int) -> None:
     with hands() as at:
-        clock, expected = StepClock(None), []
+        clock, expected = StepTimer(None), []
         for number, phases in enumerate(steps, 1):
             sums: dict[str, float] = {}
             for tree in phases:
@@ -119,7 +119,7 @@ def test_phases_nested_anyhow_share_the_step_among_them(steps: list[list[Tree]],
 @settings(max_examples=60, deadline=None)
 def test_whatever_the_order_of_calls_no_time_is_invented(does: list[str]) -> None:
     with hands() as at:
-        clock, opened, number = StepClock(None), [], 0
+        clock, opened, number = StepTimer(None), [], 0
         for what in does:
             if what == "in":
                 opened.append(clock.phase(PHASES[len(opened) % 3]))
@@ -144,7 +144,7 @@ def test_whatever_the_order_of_calls_no_time_is_invented(does: list[str]) -> Non
 
 
 def test_a_phase_that_fails_ends_all_the_same(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
 
     def fail() -> None:
         with clock.phase("forward"):
@@ -159,7 +159,7 @@ def test_a_phase_that_fails_ends_all_the_same(at: Hands) -> None:
 
 
 def test_a_step_that_ends_inside_a_phase_gives_the_rest_to_nobody(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     with clock.phase("optimizer"):
         at.wait(2)
         clock.step(1, 1, 1)
@@ -171,7 +171,7 @@ def test_a_step_that_ends_inside_a_phase_gives_the_rest_to_nobody(at: Hands) -> 
 
 
 def test_steps_without_phases_reach_back_to_the_one_before(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     for number in (1, 2, 3):
         at.wait(5)
         clock.step(number, 1, 1)
@@ -182,7 +182,7 @@ def test_steps_without_phases_reach_back_to_the_one_before(at: Hands) -> None:
 
 
 def test_a_cut_lets_nothing_reach_back(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     clock.step(1, 1, 1)
     work(clock, at, data=4)  # a wait for a batch that never came
     clock.cut()
@@ -193,7 +193,7 @@ def test_a_cut_lets_nothing_reach_back(at: Hands) -> None:
 
 
 def test_times_never_jump_with_the_time_of_day(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     at.time = lambda: 0.0  # type: ignore[method-assign] # somebody sets the machine's clock
     work(clock, at, data=1)
     clock.step(1, 1, 1)
@@ -204,7 +204,7 @@ def test_times_never_jump_with_the_time_of_day(at: Hands) -> None:
 
 
 def test_a_stretch_is_a_span_and_phases_in_it_count_nowhere(at: Hands) -> None:
-    clock = StepClock(None, rank=1)
+    clock = StepTimer(None, rank=1)
     work(clock, at, data=1)
     clock.step(4, 2, 1)
     with clock.stretch("validation", 4, 2):
@@ -220,7 +220,7 @@ def test_a_stretch_is_a_span_and_phases_in_it_count_nowhere(at: Hands) -> None:
 
 
 def test_initialisation_lasts_from_the_launch_to_the_first_phase_and_comes_once(at: Hands) -> None:
-    clock = StepClock(None, launched=START - 5, done=40)
+    clock = StepTimer(None, launched=START - 5, done=40)
     with clock.stretch("checkpoint", 0, 0):
         work(clock, at, transfer=1024)
     at.wait(1024)
@@ -236,7 +236,7 @@ def test_initialisation_lasts_from_the_launch_to_the_first_phase_and_comes_once(
 
 def test_load_is_what_readers_spent_since_the_step_before(at: Hands) -> None:
     sums = {"decode": 5.0, "read": 0.0, "pictures": 8.0}
-    clock = StepClock(None, loads=lambda: sums)
+    clock = StepTimer(None, loads=lambda: sums)
     sums.update(decode=5.5, pictures=16.0)
     work(clock, at, data=1)
     clock.step(1, 1, 1)
@@ -252,14 +252,14 @@ def test_load_is_what_readers_spent_since_the_step_before(at: Hands) -> None:
 
 
 def test_borders_are_looked_at_in_the_first_and_every_50th_batch_after(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     images = np.random.default_rng(0).integers(1, 255, (16, 8, 8, 3), np.uint8)
     images[:, :2] = 0
     with clock.stretch("validation", 0, 0):
-        clock.pictures(images)
+        clock.note_images(images)
     for number in range(1, 102):
         with clock.phase("data"):
-            clock.pictures(images)
+            clock.note_images(images)
         clock.step(number, 1, 16)
     assert {times.step: times.padding for times in clock.steps if times.padding is not None} == {
         1: 0.25,
@@ -274,10 +274,10 @@ def test_looking_at_pictures_is_not_taken_for_waiting(at: Hands, monkeypatch: py
         return 0.0
 
     monkeypatch.setattr("clearsight.profiler.clock.border_share", slow)
-    clock = StepClock(None)
+    clock = StepTimer(None)
     with clock.phase("data"):
         at.wait(1)
-        clock.pictures(np.zeros((2, 4, 4, 3), np.uint8))
+        clock.note_images(np.zeros((2, 4, 4, 3), np.uint8))
     clock.step(1, 1, 2)
     assert ticks(clock.steps[0].phases) == {"data": 1, "hook": 6}
 
@@ -291,7 +291,7 @@ def test_phases_show_in_a_trace_while_there_is_one(at: Hands) -> None:
         yield
         said.append(f"{name} ends")
 
-    clock = StepClock(None)
+    clock = StepTimer(None)
     work(clock, at, data=1)
     clock.annotate = shown
     with clock.phase("data"):

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from clearsight.core.profile_folder import read_profile
-from clearsight.profiler.clock import StepClock
-from clearsight.profiler.device_clock import DeviceClock
+from clearsight.profiler.clock import StepTimer
+from clearsight.profiler.device_clock import GpuTimer
 from tests.profiler.hands import TICK, Hands, hands, ticks, work
 from tests.profiler.test_device_clock import Gpu
 
@@ -31,7 +31,7 @@ def at() -> Iterator[Hands]:
 
 def test_steps_are_handed_on_in_order_when_the_gpu_has_done_them(at: Hands, tmp_path: Path) -> None:
     gpu = Gpu()
-    clock = StepClock(tmp_path / "spans.jsonl", device=DeviceClock(gpu.event))
+    clock = StepTimer(tmp_path / "spans.jsonl", device=GpuTimer(gpu.event))
     for number in (1, 2, 3):
         with clock.phase("data"):
             gpu.busy(1)
@@ -55,7 +55,7 @@ def test_steps_are_handed_on_in_order_when_the_gpu_has_done_them(at: Hands, tmp_
 
 def test_what_is_cut_leaves_no_marks_behind(at: Hands) -> None:
     gpu = Gpu()
-    clock = StepClock(None, device=DeviceClock(gpu.event))
+    clock = StepTimer(None, device=GpuTimer(gpu.event))
     for _ in range(20):
         work(clock, at, data=1, forward=1)
         with clock.stretch("validation", 0, 0):
@@ -65,7 +65,7 @@ def test_what_is_cut_leaves_no_marks_behind(at: Hands) -> None:
 
 def test_a_gpu_that_fails_costs_its_own_times_alone(at: Hands) -> None:
     gpu = Gpu()
-    clock = StepClock(None, device=DeviceClock(gpu.event))
+    clock = StepTimer(None, device=GpuTimer(gpu.event))
     work(clock, at, forward=3)
     clock.step(1, 1, 1)
 
@@ -88,8 +88,8 @@ def test_a_gpu_that_fails_costs_its_own_times_alone(at: Hands) -> None:
 # The file
 
 
-def steps_into(path: Path | None, count: int, *, first: int = 1, keep: int = 100_000) -> StepClock:
-    clock = StepClock(path, keep=keep)
+def steps_into(path: Path | None, count: int, *, first: int = 1, keep: int = 100_000) -> StepTimer:
+    clock = StepTimer(path, keep=keep)
     for number in range(first, first + count):
         with clock.phase("forward"):
             pass
@@ -110,7 +110,7 @@ def test_the_file_tells_what_memory_tells(tmp_path: Path) -> None:
 
 
 def test_lines_are_written_after_a_second(at: Hands, tmp_path: Path) -> None:
-    clock = StepClock(tmp_path / "spans.jsonl")
+    clock = StepTimer(tmp_path / "spans.jsonl")
     work(clock, at, data=100)
     clock.step(1, 1, 1)
     assert not (tmp_path / "spans.jsonl").exists()
@@ -178,7 +178,7 @@ def test_sums_that_fail_are_told_no_more(at: Hands, caplog: pytest.LogCaptureFix
     def broken() -> dict[str, float]:
         raise KeyError("decode")
 
-    clock = StepClock(None, loads=broken)
+    clock = StepTimer(None, loads=broken)
     for number in (1, 2):
         work(clock, at, data=1)
         clock.step(number, 1, 1)
@@ -191,10 +191,10 @@ def test_pictures_that_are_none_and_a_trace_that_fails_leave_the_steps_alone(at:
     def broken(name: str) -> Any:
         raise RuntimeError(name)
 
-    clock = StepClock(None)
+    clock = StepTimer(None)
     clock.annotate = broken
     work(clock, at, data=1)
-    clock.pictures(np.zeros((4, 4), np.uint8))
+    clock.note_images(np.zeros((4, 4), np.uint8))
     work(clock, at, forward=2)
     clock.step(1, 1, 1)
     assert clock.steps[0].seconds == 3 * TICK
@@ -204,7 +204,7 @@ def test_pictures_that_are_none_and_a_trace_that_fails_leave_the_steps_alone(at:
 
 
 def test_a_clock_that_is_told_nonsense_measures_no_more_and_does_not_raise(at: Hands) -> None:
-    clock = StepClock(None)
+    clock = StepTimer(None)
     work(clock, at, data=1)
     clock.step("one", 1, 1)  # type: ignore[arg-type]
     work(clock, at, data=1)

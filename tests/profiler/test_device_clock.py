@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from clearsight.profiler.device_clock import DeviceClock
+from clearsight.profiler.device_clock import GpuTimer
 
 
 class Gpu:
@@ -49,7 +49,7 @@ class Event:
         return float(later.at - self.at)
 
 
-def step(gpu: Gpu, clock: DeviceClock) -> None:
+def step(gpu: Gpu, clock: GpuTimer) -> None:
     """data 2 ms with a transfer of 3 ms inside, 5 ms in no phase, forward 7 ms."""
     clock.mark("")
     gpu.busy(2)
@@ -65,7 +65,7 @@ def step(gpu: Gpu, clock: DeviceClock) -> None:
 
 def test_phases_have_what_lies_between_their_marks() -> None:
     gpu = Gpu()
-    clock = DeviceClock(gpu.event)
+    clock = GpuTimer(gpu.event)
     step(gpu, clock)
     gpu.catch_up()
     assert clock.seconds(clock.take()) == pytest.approx({"data": 0.002, "transfer": 0.003, "forward": 0.007})
@@ -73,7 +73,7 @@ def test_phases_have_what_lies_between_their_marks() -> None:
 
 def test_nothing_is_told_before_the_gpu_is_there_and_nobody_waits() -> None:
     gpu = Gpu()
-    clock = DeviceClock(gpu.event)
+    clock = GpuTimer(gpu.event)
     step(gpu, clock)
     marks = clock.take()
     gpu.now = 8.0  # in the midst of the step
@@ -85,7 +85,7 @@ def test_nothing_is_told_before_the_gpu_is_there_and_nobody_waits() -> None:
 
 def test_marks_are_used_again() -> None:
     gpu = Gpu()
-    clock = DeviceClock(gpu.event)
+    clock = GpuTimer(gpu.event)
     for _ in range(5):
         step(gpu, clock)
         gpu.catch_up()
@@ -96,4 +96,4 @@ def test_marks_are_used_again() -> None:
 
 
 def test_a_step_without_marks_took_nothing() -> None:
-    assert DeviceClock(Gpu().event).seconds([]) == {}
+    assert GpuTimer(Gpu().event).seconds([]) == {}

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from clearsight.core.profile import Machine
-from clearsight.profiler.readers import idle_cores, more_readers, readers
+from clearsight.profiler.readers import idle_cores, more_loader_workers, loader_cost
 from clearsight.profiler.timed_steps import timed_steps
 from clearsight.testing.profiles import CPU_MACHINE, profile
 
 
 def test_parts_add_up_over_the_steps() -> None:
-    made = readers(timed_steps(profile(steps=13, load={"read": 0.02, "decode": 0.06, "pictures": 32, "bytes": 1e6})))
+    made = loader_cost(timed_steps(profile(steps=13, load={"read": 0.02, "decode": 0.06, "pictures": 32, "bytes": 1e6})))
     assert made.parts == pytest.approx({"read": 0.2, "decode": 0.6})
     assert (made.pictures, made.bytes) == (320, 1e7)
     assert made.busy == pytest.approx(0.8)
@@ -24,7 +24,7 @@ def test_parts_add_up_over_the_steps() -> None:
 
 
 def test_unknown_readers_are_unknown() -> None:
-    made = readers(timed_steps(profile(steps=13)))
+    made = loader_cost(timed_steps(profile(steps=13)))
     assert made.parts == {}
     assert made.dearest == ""
     assert np.isnan([made.busy, made.pictures, made.bytes]).all()
@@ -51,4 +51,4 @@ def test_idle_cores_are_those_of_the_median_look() -> None:
     ],
 )
 def test_more_readers_where_a_core_is_left(machine: Machine, idle: float, more: int | None) -> None:
-    assert more_readers(machine, idle) == more
+    assert more_loader_workers(machine, idle) == more

@@ -11,13 +11,13 @@ import psutil
 import pytest
 
 from clearsight.core.errors import NotFound
-from clearsight.profiler.surroundings import surroundings
+from clearsight.profiler.surroundings import machine_info
 from tests.profiler.gauges.test_gpu import two
 from tests.profiler.gauges.test_memory import GIB, machine
 
 
 def test_of_this_process() -> None:
-    told = surroundings(visible=[])
+    told = machine_info(visible=[])
     assert told.cores == len(os.sched_getaffinity(0))
     assert 0 < told.memory_bytes <= psutil.virtual_memory().total
     assert told.launched == psutil.Process().create_time() <= time.time()
@@ -26,19 +26,19 @@ def test_of_this_process() -> None:
 
 def test_in_a_container(tmp_path: Path) -> None:
     """A group with a limit, and no /dev/shm at all."""
-    told = surroundings(visible=[], root=machine(tmp_path, available=12 * GIB, group=(8 * GIB, 0)))
+    told = machine_info(visible=[], root=machine(tmp_path, available=12 * GIB, group=(8 * GIB, 0)))
     assert (told.memory_bytes, told.shm_bytes) == (8 * GIB, 0)
 
 
 def test_with_gpus() -> None:
     library = two()
-    told = surroundings(visible=["1"], nvml=library)
+    told = machine_info(visible=["1"], nvml=library)
     assert (told.device, told.gpus, told.name) == ("cuda", 1, "Card 1")
     assert library.open == 0
 
 
 def test_what_only_the_training_knows_is_left_open() -> None:
-    told = surroundings(visible=[])
+    told = machine_info(visible=[])
     assert (told.threads, told.workers, told.precision, told.channels_last) == (0, None, "", None)
 
 
@@ -46,4 +46,4 @@ def test_a_process_that_is_not_there() -> None:
     child = subprocess.Popen(["/bin/true"])
     child.wait()
     with pytest.raises(NotFound, match=f"process {child.pid}"):
-        surroundings(child.pid)
+        machine_info(child.pid)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.profile import Profile, StepTimes
-from clearsight.profiler.timed_steps import progress, timed_steps
+from clearsight.profiler.timed_steps import steps_done, timed_steps
 from clearsight.testing.profiles import GPU_MACHINE, START, profile
 
 
@@ -63,5 +63,5 @@ def test_waits_are_never_longer_than_the_step_and_unknown_where_not_timed() -> N
 
 def test_progress_counts_steps_and_parts_of_them() -> None:
     measured = profile(steps=10, seconds=1.0)
-    assert progress(measured, START + np.array([1.0, 2.5, 99.0])) == pytest.approx([1.0, 2.5, 10.0])
-    assert np.isnan(progress(Profile(), np.array([1.0]))).all()
+    assert steps_done(measured, START + np.array([1.0, 2.5, 99.0])) == pytest.approx([1.0, 2.5, 10.0])
+    assert np.isnan(steps_done(Profile(), np.array([1.0]))).all()

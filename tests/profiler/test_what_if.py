@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.profile import Machine, Profile
 from clearsight.core.recipe import Recipe
 from clearsight.profiler.what_if import WhatIf, what_if
@@ -18,11 +18,11 @@ from clearsight.testing.profiles import CPU_MACHINE, GIB, GPU_MACHINE, healthy_c
 PLAIN = replace(CPU_MACHINE, workers=8)
 
 
-def named(measured: Profile, name: str, facts: Facts | None = None) -> WhatIf | None:
+def named(measured: Profile, name: str, facts: RunContext | None = None) -> WhatIf | None:
     return next((one for one in what_if(measured, facts) if one.name == name), None)
 
 
-def sure(measured: Profile, name: str, facts: Facts | None = None) -> WhatIf:
+def sure(measured: Profile, name: str, facts: RunContext | None = None) -> WhatIf:
     found = named(measured, name, facts)
     assert found is not None
     return found
@@ -70,7 +70,7 @@ def test_waiting_is_taken_away_but_for_what_readers_need() -> None:
 
 def test_kept_pictures_need_no_decoding() -> None:
     decoding = run(replace(PLAIN, workers=2, pixels_kept=False), load={"decode": 0.4, "augment": 0.3})
-    off = Facts(settings={"keep_pixels": False})
+    off = RunContext(settings={"keep_pixels": False})
     assert sure(decoding, "decoded pictures kept in memory", off).seconds_then == pytest.approx(0.15, rel=0.02)
     assert named(decoding, "decoded pictures kept in memory") is None
 

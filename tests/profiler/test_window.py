@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
-from clearsight.core.profile import Gauge, Profile
+from clearsight.core.facts import RunContext
+from clearsight.core.profile import GaugeSample, Profile
 from clearsight.profiler.window import gpus, in_use, others, waited, waiting, window
 from clearsight.testing.profiles import healthy_gpu, profile, profiled
 
@@ -24,7 +24,7 @@ def test_looks_before_between_and_behind_steps_are_left_out() -> None:
 
 def test_the_time_between_a_run_and_its_continuation_is_left_out() -> None:
     first, second = profile(steps=50, gauges={"cpu": 50}), profile(steps=50, start=1_700_000_600.0)
-    idle = [Gauge(time=1_700_000_100.0 + i, values={"cpu": 0.0}) for i in range(300)]
+    idle = [GaugeSample(time=1_700_000_100.0 + i, values={"cpu": 0.0}) for i in range(300)]
     whole = Profile(first.machine, [*first.looks, *idle], [*first.timed, *second.timed], first.stretches)
     looks = window(profiled(whole), ("cpu",))
     assert looks.values["cpu"].min() == 50
@@ -53,9 +53,9 @@ def test_a_window_is_the_newest_looks_and_remembers_how_many_there_were() -> Non
 def test_it_waits_for_a_fifth_of_the_planned_run() -> None:
     measured = profile(steps=200, gauges={"cpu": 5})  # some 41 looks
     assert window(profiled(measured), ("cpu",)).wanted == 20
-    assert window(profiled(measured, facts=Facts(steps=2000), ended=False), ("cpu",)).wanted == pytest.approx(81, abs=3)
-    assert window(profiled(measured, facts=Facts(steps=2000), ended=True), ("cpu",)).wanted == 20
-    assert window(profiled(measured, facts=Facts(steps=10**6), ended=False), ("cpu",)).wanted == 1000
+    assert window(profiled(measured, facts=RunContext(steps=2000), ended=False), ("cpu",)).wanted == pytest.approx(81, abs=3)
+    assert window(profiled(measured, facts=RunContext(steps=2000), ended=True), ("cpu",)).wanted == 20
+    assert window(profiled(measured, facts=RunContext(steps=10**6), ended=False), ("cpu",)).wanted == 1000
     assert window(profiled(measured), ("cpu",), patience=300).wanted == 300
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from clearsight.core.recipe import Recipe
 from clearsight.reports.compared_run import ComparedRun
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from tests.reports.conftest import trained
 
 
@@ -35,7 +35,7 @@ def compared(
     epochs, steps = trained(epochs=2, steps=5)
     if valid is not None:
         epochs = [epoch | {"valid": {"accuracy": valid, "loss": 1 - valid}} for epoch in epochs]
-    facts = RunFacts(
+    facts = RunReportData(
         name=label,
         status=status,
         recipe=Recipe().replace(**settings).to_yaml(),

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from clearsight.core.recipe import Recipe
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.thumbnail import thumbnail
 from tests.reports import watched as hand
 
@@ -148,12 +148,12 @@ def scenes(shared: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def facts(scenes: list[tuple[str, str]]) -> RunFacts:
+def facts(scenes: list[tuple[str, str]]) -> RunReportData:
     """A finished run on intel-scenes."""
     epochs, steps = trained()
     recipe = Recipe().replace(model="timm/mobilenetv2_100", freeze="backbone", epochs=8, augment="standard")
     bins = ((0.45, 0.5, 6), (0.55, 0.45, 11), (0.65, 0.6, 15), (0.75, 0.78, 23), (0.86, 0.83, 41), (0.97, 0.97, 144))
-    return RunFacts(
+    return RunReportData(
         name="scenes-frozen",
         status="completed",
         recipe=recipe.to_yaml(),
@@ -201,7 +201,7 @@ def facts(scenes: list[tuple[str, str]]) -> RunFacts:
 
 
 @pytest.fixture(scope="session")
-def watched(facts: RunFacts, scenes: list[tuple[str, str]]) -> RunFacts:
+def watched(facts: RunReportData, scenes: list[tuple[str, str]]) -> RunReportData:
     """The same run, watched by debugger and profiler, with everything that a page can tell of it."""
     return replace(
         facts,
@@ -219,9 +219,9 @@ def watched(facts: RunFacts, scenes: list[tuple[str, str]]) -> RunFacts:
 
 
 @pytest.fixture(scope="session")
-def foreign() -> RunFacts:
+def foreign() -> RunReportData:
     """Somebody's own loop: a profile, findings, a command, and nothing else."""
-    return RunFacts(
+    return RunReportData(
         name="train.py",
         status="completed",
         command=["clearsight", "profile", "--", "python", "train.py"],
@@ -232,7 +232,7 @@ def foreign() -> RunFacts:
 
 
 @pytest.fixture(scope="session")
-def hostile(watched: RunFacts) -> RunFacts:
+def hostile(watched: RunReportData) -> RunReportData:
     """The same run on data whose every name tries to get out of its place."""
     names = HOSTILE
     pictures = [

@@ -5,11 +5,11 @@ import plotly.graph_objects as go
 import pytest
 
 from clearsight.reports import charts
-from clearsight.reports.series import Series
+from clearsight.reports.series import ScalarSeries
 
 
-def series(length: int) -> Series:
-    return Series(np.arange(1, length + 1), np.linspace(2, 1, length))
+def series(length: int) -> ScalarSeries:
+    return ScalarSeries(np.arange(1, length + 1), np.linspace(2, 1, length))
 
 
 def test_training_stands_beside_validation_and_both_differ_without_colour() -> None:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from clearsight.reports.compare_curves import curves
 from clearsight.reports.compared_run import ComparedRun
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from tests.reports.compared import compared
 from tests.reports.conftest import trained
 
 
 def long_run(label: str, steps: int) -> ComparedRun:
     epochs, rows = trained(epochs=3, steps=steps)
-    return ComparedRun(label=label, path="", facts=RunFacts(name=label, status="completed", epochs=epochs, steps=rows))
+    return ComparedRun(label=label, path="", facts=RunReportData(name=label, status="completed", epochs=epochs, steps=rows))
 
 
 def test_loss_by_step_and_scores_by_epoch_of_every_run() -> None:

@@ -3,17 +3,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clearsight.reports.data import PATHS_LISTED, SAMPLES_SHOWN, data, noticed
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 
 
-def test_the_splits_are_counted(facts: RunFacts) -> None:
+def test_the_splits_are_counted(facts: RunReportData) -> None:
     section = data(facts)
     assert section is not None
     assert section.values["about"] == "6 classes; pictures: 612 train, 108 valid, 240 test, 60 predict."
     assert [panel.key for panel in section.panels] == ["counts"]
 
 
-def test_imbalance_is_said_where_there_is_any(facts: RunFacts) -> None:
+def test_imbalance_is_said_where_there_is_any(facts: RunReportData) -> None:
     uneven = {"classes": ["a", "b"], "counts": {"train": {"a": 36, "b": 10}}}
     section = data(replace(facts, data=uneven))
     assert section is not None
@@ -29,10 +29,10 @@ def test_notices_keep_their_words_and_the_first_of_their_paths() -> None:
 
 
 def test_nothing_known_nothing_shown() -> None:
-    assert data(RunFacts(name="r", status="running")) is None
+    assert data(RunReportData(name="r", status="running")) is None
 
 
-def test_pictures_as_the_model_sees_them_are_shown(watched: RunFacts) -> None:
+def test_pictures_as_the_model_sees_them_are_shown(watched: RunReportData) -> None:
     section = data(replace(watched, samples=list(watched.samples) * 10))
     assert section is not None
     assert len(section.values["samples"]) == SAMPLES_SHOWN
@@ -40,6 +40,6 @@ def test_pictures_as_the_model_sees_them_are_shown(watched: RunFacts) -> None:
 
 
 def test_pictures_alone_are_worth_a_section() -> None:
-    section = data(RunFacts(name="r", status="running", samples=[{"id": 3, "label": "cat"}]))
+    section = data(RunReportData(name="r", status="running", samples=[{"id": 3, "label": "cat"}]))
     assert section is not None
     assert section.values["samples"] == [{"id": "3", "label": "cat", "thumbnail": ""}]

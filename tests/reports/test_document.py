@@ -3,13 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clearsight.reports.document import Document
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from tests.reports.outline import Outline
 
 
-def notices(*texts: str) -> Section:
+def notices(*texts: str) -> PageSection:
     found = [{"code": "c", "text": text, "paths": [], "about": "", "left": 0} for text in texts]
-    return Section(key="s", title="Part", template="audit_overview.html", values={"notices": found, "figures": []})
+    return PageSection(key="s", title="Part", template="audit_overview.html", values={"notices": found, "figures": []})
 
 
 def test_a_page_without_charts_carries_no_script() -> None:

@@ -1,22 +1,22 @@
 from __future__ import annotations
 
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.findings import findings, measured, quantity, sentence
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from tests.reports.watched import clear, curve, found
 
 
-def shown(facts: RunFacts) -> Section:
+def shown(facts: RunReportData) -> PageSection:
     section = findings(facts)
     assert section is not None
     return section
 
 
 def test_no_rule_asked_nothing_shown() -> None:
-    assert findings(RunFacts(name="r", status="completed")) is None
+    assert findings(RunReportData(name="r", status="completed")) is None
 
 
-def test_root_causes_come_with_all_that_is_known_of_them(watched: RunFacts) -> None:
+def test_root_causes_come_with_all_that_is_known_of_them(watched: RunReportData) -> None:
     first = shown(watched).values["causes"][0]
     assert first["root"]["fix"] == "--lr 0.0001 --warmup 0.1"
     assert first["root"]["topic"] == "learning"
@@ -32,20 +32,20 @@ def test_root_causes_come_with_all_that_is_known_of_them(watched: RunFacts) -> N
 
 def test_other_places_of_the_same_rule_are_named_and_then_counted() -> None:
     many = [found("DeadRelu", subject=f"layer{i}", unit="%", value=60 + i, threshold=50) for i in range(20)]
-    (cause,) = shown(RunFacts(name="r", status="completed", findings=many)).values["causes"]
+    (cause,) = shown(RunReportData(name="r", status="completed", findings=many)).values["causes"]
     assert cause["also"][0] == "layer1; 61%, held against 50%; steps 40 to 160"
     assert (len(cause["also"]), cause["left"]) == (8, 11)
 
 
 def test_where_nothing_was_found_that_is_said() -> None:
-    section = shown(RunFacts(name="r", status="completed", findings=[clear("A"), clear("B")]))
+    section = shown(RunReportData(name="r", status="completed", findings=[clear("A"), clear("B")]))
     assert (section.values["causes"], section.values["counts"]) == ([], "2 clear")
     assert section.scripts == ()
 
 
 def test_evidence_that_is_empty_is_not_drawn() -> None:
     bare = found("A", evidence=(curve("loss", points=0), curve("loss")))
-    (cause,) = shown(RunFacts(name="r", status="completed", findings=[bare])).values["causes"]
+    (cause,) = shown(RunReportData(name="r", status="completed", findings=[bare])).values["causes"]
     assert len(cause["root"]["lines"]) == 1
 
 

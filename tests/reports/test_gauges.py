@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from clearsight.reports.gauges import GIB, cores, meter, reading
+from clearsight.reports.gauges import GIB, cores, gauge_label, reading
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,12 @@ from clearsight.reports.gauges import GIB, cores, meter, reading
     ],
 )
 def test_a_gauge_has_a_name_and_a_unit(gauge: str, called: str, unit: str) -> None:
-    assert meter(gauge)[:2] == (called, unit)
+    assert gauge_label(gauge)[:2] == (called, unit)
 
 
 @pytest.mark.parametrize("gauge", ["gpu0.unheard_of", "cpux", "<b>", ""])
 def test_one_that_nobody_knows_goes_by_its_own_name(gauge: str) -> None:
-    assert meter(gauge) == (gauge, "", 1.0)
+    assert gauge_label(gauge) == (gauge, "", 1.0)
 
 
 def test_cores_are_in_order_of_number() -> None:
@@ -35,4 +35,4 @@ def test_readings_have_few_digits() -> None:
     assert reading(7.0, "") == "7"
     assert reading(0.0, "%") == "0%"
     assert reading(None, "%") == "–"
-    assert meter("tree.memory").scale == GIB
+    assert gauge_label("tree.memory").scale == GIB

@@ -4,17 +4,17 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from clearsight.core.profile import PARTS, PHASES, STRETCHES
+from clearsight.core.profile import LOAD_PARTS, PHASES, SPAN_NAMES
 from clearsight.reports import machine_charts as charts
-from clearsight.reports.series import Series
-from clearsight.reports.timeline import Line
+from clearsight.reports.series import ScalarSeries
+from clearsight.reports.timeline import TimeSeries
 
 
-def lines(count: int) -> list[Line]:
-    return [Line(f"<b>{i}", np.arange(3.0), np.full(3, float(i))) for i in range(count)]
+def lines(count: int) -> list[TimeSeries]:
+    return [TimeSeries(f"<b>{i}", np.arange(3.0), np.full(3, float(i))) for i in range(count)]
 
 
-@pytest.mark.parametrize("family", [(*PHASES, "rest"), PARTS, (*STRETCHES, "training", "rest")])
+@pytest.mark.parametrize("family", [(*PHASES, "rest"), LOAD_PARTS, (*SPAN_NAMES, "training", "rest")])
 def test_parts_of_one_bar_differ_by_hatching_where_they_share_a_colour(family: tuple[str, ...]) -> None:
     figure = charts.stacked_bars({"bar": dict.fromkeys(family, 1.0)}, unit="ms")
     looks = {(trace.marker.color, trace.marker.pattern.shape) for trace in figure.data}
@@ -70,11 +70,11 @@ def test_the_histogram_marks_only_what_is_inside() -> None:
 
 
 def test_steps_that_stand_out_are_marked() -> None:
-    steps = Series(np.arange(1, 5001), np.ones(5000))
-    figure = charts.step_durations(steps, Series(np.array([7]), np.array([99.0])))
+    steps = ScalarSeries(np.arange(1, 5001), np.ones(5000))
+    figure = charts.step_durations(steps, ScalarSeries(np.array([7]), np.array([99.0])))
     assert len(figure.data[0].x) <= 600
     assert list(figure.data[1].x) == [7]
-    assert len(charts.step_durations(steps, Series(np.array([], int), np.array([]))).data) == 1
+    assert len(charts.step_durations(steps, ScalarSeries(np.array([], int), np.array([]))).data) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 from clearsight.core.interval import Interval
-from clearsight.reports.overlay import MOST, Curve, look, overlay, spans
+from clearsight.reports.overlay import MOST, OverlayCurve, look, overlay, spans
 
 
 def test_no_two_runs_look_alike_without_colour() -> None:
@@ -13,7 +13,7 @@ def test_no_two_runs_look_alike_without_colour() -> None:
 
 
 def test_curves_keep_the_look_of_their_run() -> None:
-    figure = overlay([Curve("a", 0, [1, 2], [1.0, None]), Curve("c", 2, [1], [2.0])], unit="step")
+    figure = overlay([OverlayCurve("a", 0, [1, 2], [1.0, None]), OverlayCurve("c", 2, [1], [2.0])], unit="step")
     first, third = figure.data
     assert (first.name, third.name) == ("a", "c")
     assert (third.line.color, third.line.dash, third.marker.symbol) == look(2)
@@ -22,7 +22,7 @@ def test_curves_keep_the_look_of_their_run() -> None:
 
 
 def test_names_are_data() -> None:
-    assert overlay([Curve("<b>x", 0, [1], [1.0])], unit="step").data[0].name == "&lt;b&gt;x"
+    assert overlay([OverlayCurve("<b>x", 0, [1], [1.0])], unit="step").data[0].name == "&lt;b&gt;x"
     assert spans([("<b>x", 0, 0.5, None)]).layout.yaxis.ticktext == ("&lt;b&gt;x",)
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clearsight.reports.evaluation import evaluation
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.page import SECTIONS, page_of, run_page, sections_of
 from tests.reports.conftest import HOSTILE, Opened, evaluated, trained
 from tests.reports.outline import Outline
@@ -20,12 +20,12 @@ MB = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def page(watched: RunFacts) -> str:
+def page(watched: RunReportData) -> str:
     return run_page(watched)
 
 
 @pytest.fixture(scope="module")
-def charts(watched: RunFacts) -> int:
+def charts(watched: RunReportData) -> int:
     return sum(len(section.panels) for section in sections_of(watched))
 
 
@@ -68,24 +68,24 @@ def test_it_loads_nothing_from_anywhere(page: str) -> None:
     assert "url(" not in page.split("</style>")[0]
 
 
-def test_the_same_run_gives_the_same_bytes(watched: RunFacts, page: str) -> None:
+def test_the_same_run_gives_the_same_bytes(watched: RunReportData, page: str) -> None:
     assert run_page(watched) == page
 
 
 def test_a_run_that_knows_nothing_has_a_page() -> None:
-    seen = Outline(run_page(RunFacts(name="r", status="running")))
+    seen = Outline(run_page(RunReportData(name="r", status="running")))
     assert [text for level, text in seen.headings if level == 2] == ["Verdict", "System"]
     assert "--profile off" in seen.text
 
 
-def test_a_loop_of_somebodys_own_has_a_page(foreign: RunFacts) -> None:
+def test_a_loop_of_somebodys_own_has_a_page(foreign: RunReportData) -> None:
     seen = Outline(run_page(foreign))
     titles = [text for level, text in seen.headings if level == 2]
     assert titles == ["Verdict", "Findings", "System", "Rules", "Provenance"]
     assert "clearsight profile -- python train.py" in seen.text
 
 
-def test_names_are_text_wherever_they_stand(hostile: RunFacts, page: str) -> None:
+def test_names_are_text_wherever_they_stand(hostile: RunReportData, page: str) -> None:
     seen, usual = Outline(run_page(hostile)), Outline(page)
     assert {name for name, _ in seen.tags} <= {name for name, _ in usual.tags} | {"span"}
     charts = sum(len(section.panels) for section in sections_of(hostile))
@@ -95,12 +95,12 @@ def test_names_are_text_wherever_they_stand(hostile: RunFacts, page: str) -> Non
     assert "<svg onload=alert(6)>" in seen.text
 
 
-def test_only_pictures_inside_the_page_are_shown(hostile: RunFacts) -> None:
+def test_only_pictures_inside_the_page_are_shown(hostile: RunReportData) -> None:
     (image,) = Outline(run_page(hostile)).all("img")
     assert image == {"src": 'data:image/png;base64,"onerror="alert(8)', "alt": "Picture 'onerror='x"}
 
 
-def test_large_runs_stay_small(watched: RunFacts) -> None:
+def test_large_runs_stay_small(watched: RunReportData) -> None:
     names = tuple(f"class {i}" for i in range(1000))
     matrix = np.random.default_rng(0).multinomial(50, [0.9] + [0.1 / 999] * 999, size=1000)
     matrix = np.array([np.roll(row, i) for i, row in enumerate(matrix)])
@@ -195,7 +195,7 @@ def test_charts_follow_the_theme_while_the_page_is_open(light: Opened) -> None:
 
 @pytest.mark.parametrize("classes", [12, 30])
 def test_every_class_of_a_full_matrix_keeps_its_name(
-    facts: RunFacts, opened: Callable[..., Opened], classes: int
+    facts: RunReportData, opened: Callable[..., Opened], classes: int
 ) -> None:
     names = tuple(f"{i:03}.a breed of dog" for i in range(classes))
     wide = replace(facts, evaluation=evaluated(names, np.eye(classes, dtype=int) * 6), mistakes=())
@@ -208,7 +208,7 @@ def test_every_class_of_a_full_matrix_keeps_its_name(
     assert shown == list(names)
 
 
-def test_hostile_names_do_nothing_in_a_browser(hostile: RunFacts, opened: Callable[..., Opened]) -> None:
+def test_hostile_names_do_nothing_in_a_browser(hostile: RunReportData, opened: Callable[..., Opened]) -> None:
     seen = opened(run_page(hostile))
     assert seen.asked == []
     assert not [said for said in seen.said if "alert" in said]

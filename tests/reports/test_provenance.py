@@ -6,28 +6,28 @@ from dataclasses import replace
 import yaml
 
 from clearsight.core.recipe import Recipe
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.provenance import provenance
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 
 
-def section(facts: RunFacts) -> Section:
+def section(facts: RunReportData) -> PageSection:
     made = provenance(facts)
     assert made is not None
     return made
 
 
-def test_the_command_can_be_pasted_into_a_shell(facts: RunFacts) -> None:
+def test_the_command_can_be_pasted_into_a_shell(facts: RunReportData) -> None:
     words = ["clearsight", "train", "my pictures; rm -rf /", "--lr", "0.1"]
     assert shlex.split(section(replace(facts, command=words)).values["command"]) == words
 
 
-def test_the_recipe_is_the_one_that_was_trained(facts: RunFacts) -> None:
+def test_the_recipe_is_the_one_that_was_trained(facts: RunReportData) -> None:
     shown = section(facts).values["recipe"]
     assert Recipe.parse(yaml.safe_load(shown)) == Recipe.parse(yaml.safe_load(facts.recipe))
 
 
-def test_data_seed_versions_and_hardware_are_listed(facts: RunFacts) -> None:
+def test_data_seed_versions_and_hardware_are_listed(facts: RunReportData) -> None:
     data, versions, hardware = section(facts).values["tables"]
     assert dict(data.rows)["seed"] == "0"
     assert dict(data.rows)["fingerprint (SHA-256)"] == facts.data["fingerprint"]
@@ -36,9 +36,9 @@ def test_data_seed_versions_and_hardware_are_listed(facts: RunFacts) -> None:
 
 
 def test_nested_hardware_is_flattened() -> None:
-    facts = RunFacts(name="r", status="running", hardware={"gpu": {"name": "H200", "memory_gib": 139}, "mps": None})
+    facts = RunReportData(name="r", status="running", hardware={"gpu": {"name": "H200", "memory_gib": 139}, "mps": None})
     assert dict(section(facts).values["tables"][0].rows) == {"gpu name": "H200", "gpu memory gib": "139", "mps": "–"}
 
 
 def test_nothing_known_nothing_shown() -> None:
-    assert provenance(RunFacts(name="r", status="running")) is None
+    assert provenance(RunReportData(name="r", status="running")) is None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from clearsight.core.finding import Severity, Verdict
-from clearsight.reports.root_causes import counted, pressing, root_causes, verdicts
+from clearsight.reports.root_causes import counted, most_urgent, root_causes, verdicts
 from tests.reports.watched import clear, findings, found, unsure
 
 
@@ -24,15 +24,15 @@ def test_a_root_that_found_nothing_leaves_the_first_of_its_group_in_its_place() 
 
 def test_what_is_pressing_is_more_than_worth_knowing() -> None:
     info = found("A", severity=Severity.INFO)
-    assert pressing([info, clear("B")]) is None
-    assert pressing([]) is None
+    assert most_urgent([info, clear("B")]) is None
+    assert most_urgent([]) is None
     warning = found("B")
-    assert pressing([info, warning]) is warning
+    assert most_urgent([info, warning]) is warning
 
 
 def test_a_root_is_as_pressing_as_the_worst_that_comes_of_it() -> None:
     root = found("A", severity=Severity.INFO)
-    assert pressing([root, found("B", group="A")]) is root
+    assert most_urgent([root, found("B", group="A")]) is root
 
 
 def test_rules_are_counted_once_and_found_wins() -> None:
@@ -45,6 +45,6 @@ def test_rules_are_counted_once_and_found_wins() -> None:
 
 def test_what_is_wrong_with_the_result_comes_before_what_is_slow() -> None:
     slow, wrong = found("StepOutlier"), found("Overfit")
-    assert pressing([slow, wrong]) == slow
-    assert pressing([slow, wrong], speed={"StepOutlier"}) == wrong
-    assert pressing([slow], speed={"StepOutlier"}) == slow
+    assert most_urgent([slow, wrong]) == slow
+    assert most_urgent([slow, wrong], speed={"StepOutlier"}) == wrong
+    assert most_urgent([slow], speed={"StepOutlier"}) == slow

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.rules import rules, rules_table
 from tests.reports import watched as hand
 from tests.reports.watched import clear
 
 
-def test_every_rule_that_was_asked_has_a_row_the_worst_first(watched: RunFacts) -> None:
+def test_every_rule_that_was_asked_has_a_row_the_worst_first(watched: RunReportData) -> None:
     section = rules(watched)
     assert section is not None
     assert [row[0] for row in section.values["summary"].rows] == [
@@ -35,10 +35,10 @@ def test_a_verdict_of_a_rule_that_nobody_listed_is_shown_too() -> None:
 
 
 def test_rules_that_have_not_answered_yet() -> None:
-    section = rules(RunFacts(name="r", status="running", rules=hand.rules()))
+    section = rules(RunReportData(name="r", status="running", rules=hand.rules()))
     assert section is not None
     assert section.values["about"] == "8 rules asked; none has answered yet."
 
 
 def test_no_rule_asked_nothing_shown() -> None:
-    assert rules(RunFacts(name="r", status="completed")) is None
+    assert rules(RunReportData(name="r", status="completed")) is None

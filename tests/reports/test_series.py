@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clearsight.reports.series import Series, by_name
+from clearsight.reports.series import ScalarSeries, by_name
 
 
 def test_rows_are_grouped_by_mode_and_name_in_order() -> None:
@@ -29,7 +29,7 @@ def test_values_that_are_not_finite_are_left_out_and_counted() -> None:
 def test_thinning_a_million_points_keeps_the_single_spike() -> None:
     values = np.zeros(1_000_000)
     values[123_456], values[777_777] = 50.0, -3.0
-    thin = Series(np.arange(1_000_000), values).thinned(600)
+    thin = ScalarSeries(np.arange(1_000_000), values).thinned(600)
     assert len(thin) <= 600
     assert thin.values.max() == 50.0
     assert thin.values.min() == -3.0
@@ -39,13 +39,13 @@ def test_thinning_a_million_points_keeps_the_single_spike() -> None:
 def test_smoothing_is_a_median_so_one_spike_changes_nothing() -> None:
     values = np.full(1000, 2.0)
     values[500] = 1e6
-    smooth = Series(np.arange(1000), values).smoothed(50)
+    smooth = ScalarSeries(np.arange(1000), values).smoothed(50)
     assert len(smooth) == 50
     assert set(smooth.values) == {2.0}
 
 
 def test_short_series_stay_as_they_are() -> None:
-    series = Series(np.arange(5), np.arange(5.0))
+    series = ScalarSeries(np.arange(5), np.arange(5.0))
     assert series.thinned(600) is series
     assert series.smoothed(60) is series
     assert series.smoothed(60, least=8) is series

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.profile import Gauge, Profile, Span, StepTimes
-from clearsight.reports.timeline import Clock, averaged, extent, line, line_table, percentiles, shades
+from clearsight.core.profile import GaugeSample, Profile, Span, StepTimes
+from clearsight.reports.timeline import TimeAxis, averaged, extent, line, line_table, percentiles, shades
 
 
-def looks(values: list[float], *, name: str = "cpu", every: float = 1.0) -> list[Gauge]:
-    return [Gauge(time=100 + i * every, values={name: value}) for i, value in enumerate(values)]
+def looks(values: list[float], *, name: str = "cpu", every: float = 1.0) -> list[GaugeSample]:
+    return [GaugeSample(time=100 + i * every, values={name: value}) for i, value in enumerate(values)]
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ def looks(values: list[float], *, name: str = "cpu", every: float = 1.0) -> list
 )
 def test_the_clock_fits_the_length_of_the_job(every: float, called: str) -> None:
     profile = Profile(gauges=looks([1.0] * 10, every=every))
-    assert Clock.of(profile).called == called
-    assert line(profile, "cpu", Clock.of(profile)).times.tolist() == list(range(10))
+    assert TimeAxis.of(profile).called == called
+    assert line(profile, "cpu", TimeAxis.of(profile)).times.tolist() == list(range(10))
 
 
 def test_a_job_lasts_from_the_first_to_the_last_thing_that_was_measured() -> None:
@@ -42,7 +42,7 @@ def test_no_reading_is_lost_when_stretches_are_uneven() -> None:
 
 def test_readings_are_in_the_unit_of_their_gauge() -> None:
     profile = Profile(gauges=looks([2.0**31, 2.0**32], name="tree.memory"))
-    assert line(profile, "tree.memory", Clock.of(profile)).values.tolist() == [2.0, 4.0]
+    assert line(profile, "tree.memory", TimeAxis.of(profile)).values.tolist() == [2.0, 4.0]
 
 
 def test_percentiles_count_only_what_was_read_while_training_ran() -> None:
@@ -59,13 +59,13 @@ def test_without_training_steps_every_reading_counts() -> None:
 def test_stretches_outside_of_training_are_shaded_unless_they_are_too_many() -> None:
     spans = [Span(name="validation", start=102, seconds=3)]
     profile = Profile(gauges=looks([1.0] * 9), spans=spans)
-    assert shades(profile, Clock.of(profile)) == [(2.0, 5.0)]
-    assert shades(Profile(gauges=looks([1.0] * 9), spans=spans * 100), Clock.of(profile)) == []
+    assert shades(profile, TimeAxis.of(profile)) == [(2.0, 5.0)]
+    assert shades(Profile(gauges=looks([1.0] * 9), spans=spans * 100), TimeAxis.of(profile)) == []
 
 
 def test_the_table_behind_lines_has_few_rows() -> None:
-    profile = Profile(gauges=[*looks([1.0] * 500), Gauge(time=600, values={"cpu": 1.0, "cpu.iowait": 9.0})])
-    clock = Clock.of(profile)
+    profile = Profile(gauges=[*looks([1.0] * 500), GaugeSample(time=600, values={"cpu": 1.0, "cpu.iowait": 9.0})])
+    clock = TimeAxis.of(profile)
     made = line_table("t", [line(profile, name, clock) for name in ("cpu", "cpu.iowait")], "%", clock)
     assert len(made.rows) == 24
     assert made.columns == ("minutes", "cores (all programs)", "cores waiting for reading or writing")

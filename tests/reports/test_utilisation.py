@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from clearsight.core.profile import Gauge, Profile, StepTimes
+from clearsight.core.profile import GaugeSample, Profile, StepTimes
 from clearsight.reports.utilisation import ranks_table, readings_table, utilisation_panels
 from tests.reports.watched import busy_gpus, slow_profile
 
@@ -31,7 +31,7 @@ def test_without_a_gpu_the_cores_are_the_device() -> None:
 def test_few_cores_are_lines_and_a_single_one_is_not_told_twice() -> None:
     def machine(cores: int) -> Profile:
         values = {"cpu": 50.0, **{f"cpu{core}": 50.0 for core in range(cores)}}
-        return Profile(gauges=[Gauge(time=float(i), values=values) for i in range(5)])
+        return Profile(gauges=[GaugeSample(time=float(i), values=values) for i in range(5)])
 
     assert [panel.figure.data[0].type for panel in utilisation_panels(machine(2))] == ["scatter", "scatter"]
     assert keys(machine(1)) == ["utilisation"]
@@ -45,7 +45,7 @@ def test_few_gpus_are_lines_and_many_have_a_map_too() -> None:
 
 def test_gauges_that_never_read_a_number_are_not_drawn() -> None:
     absent = {"cpu": math.nan, "tree.memory": math.nan, **{f"cpu{core}": math.nan for core in range(8)}}
-    assert utilisation_panels(Profile(gauges=[Gauge(time=1.0, values=absent)])) == []
+    assert utilisation_panels(Profile(gauges=[GaugeSample(time=1.0, values=absent)])) == []
 
 
 def test_a_map_of_many_cores_stays_light() -> None:
@@ -66,7 +66,7 @@ def test_processes_of_a_distributed_run_stand_beside_each_other() -> None:
         for rank in (0, 1)
         for i in range(1, 5)
     ]
-    looks = [Gauge(time=2.0, values={"gpu0": 80.0 - 40 * rank}, rank=rank) for rank in (0, 1)]
+    looks = [GaugeSample(time=2.0, values={"gpu0": 80.0 - 40 * rank}, rank=rank) for rank in (0, 1)]
     assert ranks_table(Profile(gauges=looks, steps=steps)).rows == (
         ("0", "4", "100.0", "50.0%", "80%"),
         ("1", "4", "200.0", "25.0%", "40%"),

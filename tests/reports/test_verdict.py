@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from clearsight.core.finding import Severity
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.verdict import good, trained, verdict
 from tests.reports.watched import clear, found
 
 
-def test_three_sentences_what_how_good_and_what_stands_out(facts: RunFacts) -> None:
+def test_three_sentences_what_how_good_and_what_stands_out(facts: RunReportData) -> None:
     assert verdict(facts).values["sentences"] == (
         "timm/mobilenetv2_100 (pretrained, backbone frozen) was trained for 8 epochs, on 612 pictures of 6 classes "
         "from intel-scenes.",
@@ -30,7 +30,7 @@ def test_three_sentences_what_how_good_and_what_stands_out(facts: RunFacts) -> N
         ("melted", "", "ended as melted after 8 epochs"),
     ],
 )
-def test_how_it_ended_is_said(facts: RunFacts, status: str, reason: str, said: str) -> None:
+def test_how_it_ended_is_said(facts: RunReportData, status: str, reason: str, said: str) -> None:
     assert f"backbone frozen) {said}, on" in trained(replace(facts, status=status, reason=reason))
 
 
@@ -43,18 +43,18 @@ def test_how_it_ended_is_said(facts: RunFacts, status: str, reason: str, said: s
         ("", "scenes-frozen was"),
     ],
 )
-def test_where_it_started_is_said(facts: RunFacts, recipe: str, said: str) -> None:
+def test_where_it_started_is_said(facts: RunReportData, recipe: str, said: str) -> None:
     assert trained(replace(facts, recipe=recipe)).startswith(said)
 
 
-def test_without_a_test_split_validation_speaks_and_says_that_it_flatters(facts: RunFacts) -> None:
+def test_without_a_test_split_validation_speaks_and_says_that_it_flatters(facts: RunReportData) -> None:
     said = good(replace(facts, evaluation=None))
     assert said.startswith("Of 108 validation pictures it gets 86.")
     assert "flattering" in said
 
 
 def test_a_run_that_knows_nothing_says_so() -> None:
-    bare = RunFacts(name="r", status="running")
+    bare = RunReportData(name="r", status="running")
     assert verdict(bare).values["sentences"] == (
         "r is still in training (0 epochs so far).",
         "It has not been evaluated.",
@@ -63,7 +63,7 @@ def test_a_run_that_knows_nothing_says_so() -> None:
     assert verdict(bare).values["figures"] == []
 
 
-def test_the_first_figures_are_the_ones_people_look_for(facts: RunFacts) -> None:
+def test_the_first_figures_are_the_ones_people_look_for(facts: RunReportData) -> None:
     figures = {name: value for name, value, _ in verdict(facts).values["figures"]}
     assert figures == {
         "test accuracy": "89.2%",
@@ -74,12 +74,12 @@ def test_the_first_figures_are_the_ones_people_look_for(facts: RunFacts) -> None
     }
 
 
-def test_two_classes_show_their_roc_auc(facts: RunFacts) -> None:
+def test_two_classes_show_their_roc_auc(facts: RunReportData) -> None:
     two = replace(facts, evaluation={**(facts.evaluation or {}), "roc_auc": 0.837})
     assert ("ROC-AUC", "0.837", "0.5 is a coin, 1 is perfect") in verdict(two).values["figures"]
 
 
-def test_the_third_sentence_is_the_first_root_cause_and_its_fix_can_be_typed(watched: RunFacts) -> None:
+def test_the_third_sentence_is_the_first_root_cause_and_its_fix_can_be_typed(watched: RunReportData) -> None:
     section = verdict(watched)
     assert section.values["sentences"][2] == (
         "What to look at first is LearningRateTooHigh: from step 40 on the loss jumps by 41% from one step to the next "
@@ -92,13 +92,13 @@ def test_the_third_sentence_is_the_first_root_cause_and_its_fix_can_be_typed(wat
     )
 
 
-def test_without_a_fix_the_advice_is_said(facts: RunFacts) -> None:
+def test_without_a_fix_the_advice_is_said(facts: RunReportData) -> None:
     told = verdict(replace(facts, findings=[found("DeadRelu", cause="half of it is dead.", advice="use another")]))
     assert told.values["sentences"][2] == "What to look at first is DeadRelu: half of it is dead. Use another."
     assert told.values["fix"] == ""
 
 
-def test_what_is_only_worth_knowing_leaves_the_word_to_the_remarks(facts: RunFacts) -> None:
+def test_what_is_only_worth_knowing_leaves_the_word_to_the_remarks(facts: RunReportData) -> None:
     told = verdict(replace(facts, findings=[found("LoadBalancing", severity=Severity.INFO)]))
     assert told.values["sentences"][2].startswith("Its most common confusion is")
     assert told.values["more"] == ("Found as well: LoadBalancing.",)
@@ -106,7 +106,7 @@ def test_what_is_only_worth_knowing_leaves_the_word_to_the_remarks(facts: RunFac
 
 @pytest.mark.parametrize("status", ["failed", "diverged"])
 def test_a_lost_run_says_why_or_that_nobody_knows(status: str) -> None:
-    lost = RunFacts(name="r", status=status, reason="the loss is nan at step 7")
+    lost = RunReportData(name="r", status=status, reason="the loss is nan at step 7")
     first, _, third = verdict(lost).values["sentences"]
     assert "(the loss is nan at step 7)" in first
     assert third == "No rule found out why; log.txt of the run has its last words."
@@ -115,11 +115,11 @@ def test_a_lost_run_says_why_or_that_nobody_knows(status: str) -> None:
 
 
 def test_rules_that_are_clear_are_part_of_what_was_looked_at() -> None:
-    quiet = RunFacts(name="r", status="completed", findings=[clear("A"), clear("B")])
+    quiet = RunReportData(name="r", status="completed", findings=[clear("A"), clear("B")])
     assert verdict(quiet).values["sentences"][2] == "Nothing stands out; looked at: 2 rules."
 
 
-def test_a_loop_of_somebodys_own_is_told_by_its_speed(foreign: RunFacts) -> None:
+def test_a_loop_of_somebodys_own_is_told_by_its_speed(foreign: RunReportData) -> None:
     assert verdict(foreign).values["sentences"] == (
         "train.py ran to its end after 1 min 01 s, with 300 timed training steps.",
         "A step takes 200 ms (median), which makes 640 pictures per second; 1.5% of it is waiting for data.",
@@ -129,5 +129,5 @@ def test_a_loop_of_somebodys_own_is_told_by_its_speed(foreign: RunFacts) -> None
     assert trained(failed) == "train.py failed (exit code 1), with 300 timed training steps."
 
 
-def test_waiting_for_data_is_a_figure_where_it_was_timed(watched: RunFacts) -> None:
+def test_waiting_for_data_is_a_figure_where_it_was_timed(watched: RunReportData) -> None:
     assert ("waiting for data", "64.9%", "of the training steps' time") in verdict(watched).values["figures"]

@@ -42,21 +42,21 @@ def thread() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def pictures(*marks: int) -> Prepared:
+def marked_images(*marks: int) -> Prepared:
     return np.stack([np.full((3, 2, 2), mark, dtype=np.float32) for mark in marks])
 
 
 async def occupied(model: Model, batcher: Batcher) -> asyncio.Task[Probabilities]:
     """A request that keeps the model busy until `model.free` is set."""
     model.free.clear()
-    first = asyncio.create_task(batcher.submit(pictures(0)))
+    first = asyncio.create_task(batcher.submit(marked_images(0)))
     while not model.batches:
         await asyncio.sleep(0)
     return first
 
 
 def test_a_lone_picture_runs_at_once_and_alone(model: Model, thread: ThreadPoolExecutor) -> None:
-    rows = asyncio.run(Batcher(model, thread).submit(pictures(7)))
+    rows = asyncio.run(Batcher(model, thread).submit(marked_images(7)))
     assert rows.tolist() == [[7]]
     assert model.batches == [1]
 
@@ -65,7 +65,7 @@ def test_what_piles_up_runs_together_and_keeps_its_order(model: Model, thread: T
     async def story() -> list[Probabilities]:
         batcher = Batcher(model, thread, max_batch=4)
         first = await occupied(model, batcher)
-        rest = [asyncio.create_task(batcher.submit(pictures(mark))) for mark in range(1, 7)]
+        rest = [asyncio.create_task(batcher.submit(marked_images(mark))) for mark in range(1, 7)]
         await asyncio.sleep(0)
         model.free.set()
         return await asyncio.gather(first, *rest)
@@ -75,7 +75,7 @@ def test_what_piles_up_runs_together_and_keeps_its_order(model: Model, thread: T
 
 
 def test_a_request_larger_than_a_batch_is_answered_whole(model: Model, thread: ThreadPoolExecutor) -> None:
-    rows = asyncio.run(Batcher(model, thread, max_batch=2).submit(pictures(*range(5))))
+    rows = asyncio.run(Batcher(model, thread, max_batch=2).submit(marked_images(*range(5))))
     assert rows.tolist() == [[0], [1], [2], [3], [4]]
     assert model.batches == [2, 2, 1]
 
@@ -84,11 +84,11 @@ def test_a_full_queue_refuses_and_queues_nothing(model: Model, thread: ThreadPoo
     async def story() -> list[Probabilities]:
         batcher = Batcher(model, thread, waiting=2)
         first = await occupied(model, batcher)
-        second = asyncio.create_task(batcher.submit(pictures(1)))
+        second = asyncio.create_task(batcher.submit(marked_images(1)))
         await asyncio.sleep(0)
         with pytest.raises(Busy, match="too many pictures are waiting"):
-            await batcher.submit(pictures(2, 3))
-        third = asyncio.create_task(batcher.submit(pictures(4)))
+            await batcher.submit(marked_images(2, 3))
+        third = asyncio.create_task(batcher.submit(marked_images(4)))
         await asyncio.sleep(0)
         model.free.set()
         return await asyncio.gather(first, second, third)
@@ -100,23 +100,23 @@ def test_a_failure_reaches_those_who_wait_for_it_and_no_one_else(model: Model, t
     async def story() -> None:
         batcher = Batcher(model, thread)
         with pytest.raises(ZeroDivisionError):
-            await batcher.submit(pictures(999, 1))
-        assert (await batcher.submit(pictures(5))).tolist() == [[5]]
+            await batcher.submit(marked_images(999, 1))
+        assert (await batcher.submit(marked_images(5))).tolist() == [[5]]
 
     asyncio.run(story())
 
 
 def test_a_model_that_loses_rows_is_a_failure_and_not_a_hang(thread: ThreadPoolExecutor) -> None:
     with pytest.raises(ValueError, match="shorter"):
-        asyncio.run(Batcher(lambda images: np.zeros((1, 2)), thread).submit(pictures(1, 2)))
+        asyncio.run(Batcher(lambda images: np.zeros((1, 2)), thread).submit(marked_images(1, 2)))
 
 
 def test_a_client_that_left_is_not_computed_for(model: Model, thread: ThreadPoolExecutor) -> None:
     async def story() -> None:
         batcher = Batcher(model, thread)
         first = await occupied(model, batcher)
-        gone = asyncio.create_task(batcher.submit(pictures(1, 2)))
-        stays = asyncio.create_task(batcher.submit(pictures(3)))
+        gone = asyncio.create_task(batcher.submit(marked_images(1, 2)))
+        stays = asyncio.create_task(batcher.submit(marked_images(3)))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)

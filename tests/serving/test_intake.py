@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from clearsight.core.errors import ClearsightError, EmptyInput, TooLarge, UnsupportedType
-from clearsight.serving.intake import Intake
+from clearsight.serving.intake import RequestBodyReader
 from clearsight.serving.limits import Limits
 from clearsight.serving.refusals import Busy, SlowBody
 
@@ -39,18 +39,18 @@ class Sender:
         return Request(scope, self.receive)
 
 
-async def take(intake: Intake, sender: Sender) -> bytes:
+async def take(intake: RequestBodyReader, sender: Sender) -> bytes:
     async with intake.body(sender.request) as body:
         return body
 
 
 def refused(sender: Sender, kind: type[ClearsightError], sentence: str) -> None:
     with pytest.raises(kind, match=sentence):
-        asyncio.run(take(Intake(LIMITS), sender))
+        asyncio.run(take(RequestBodyReader(LIMITS), sender))
 
 
 def test_a_body_within_the_limit_is_whole() -> None:
-    assert asyncio.run(take(Intake(LIMITS), Sender(b"01234", b"56789"))) == b"0123456789"
+    assert asyncio.run(take(RequestBodyReader(LIMITS), Sender(b"01234", b"56789"))) == b"0123456789"
 
 
 def test_an_empty_body_is_refused() -> None:
@@ -88,7 +88,7 @@ def test_a_body_that_does_not_arrive_is_refused() -> None:
 
 def test_a_client_that_hangs_up_is_no_error_of_its_own() -> None:
     with pytest.raises(ClientDisconnect):
-        asyncio.run(take(Intake(LIMITS), Sender(b"x", then="gone")))
+        asyncio.run(take(RequestBodyReader(LIMITS), Sender(b"x", then="gone")))
 
 
 def test_a_compressed_body_is_refused() -> None:
@@ -97,7 +97,7 @@ def test_a_compressed_body_is_refused() -> None:
 
 def test_all_bodies_together_are_bounded_and_given_back() -> None:
     async def story() -> None:
-        intake = Intake(LIMITS)
+        intake = RequestBodyReader(LIMITS)
         async with intake.body(Sender(b"x" * 8).request):
             with pytest.raises(Busy):
                 await take(intake, Sender(b"x" * 4, b"x" * 4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clearsight.serving.payload import Answer, record
+from clearsight.serving.payload import PredictionResponse, record
 
 
 def test_a_record_ranks_the_classes() -> None:
@@ -23,5 +23,5 @@ def test_equal_probabilities_keep_the_order_of_the_classes() -> None:
 
 
 def test_a_ranking_is_never_longer_than_the_classes() -> None:
-    answer = Answer(classes=("a", "b"), probabilities=np.array([[0.5, 0.5], [0.1, 0.9]]), top=5)
+    answer = PredictionResponse(classes=("a", "b"), probabilities=np.array([[0.5, 0.5], [0.1, 0.9]]), top=5)
     assert [len(one["top"]) for one in answer.records()] == [2, 2]

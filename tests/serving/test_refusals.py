@@ -8,12 +8,12 @@ import logging
 import pytest
 
 from clearsight.core.errors import BadBundle, BadImage, TooLarge
-from clearsight.serving.refusals import OUR_FAULT, STATUSES, busy, refusal
+from clearsight.serving.refusals import OUR_FAULT, STATUSES, busy, error_response
 
 
 @pytest.mark.parametrize(("kind", "status"), STATUSES.items())
 def test_a_fault_of_the_client_is_told_in_its_own_sentence(kind: type[Exception], status: int) -> None:
-    response = refusal(kind("thing", "it is wrong", fix="Mend it."))
+    response = error_response(kind("thing", "it is wrong", fix="Mend it."))
     assert response.status_code == status
     assert json.loads(response.body) == {"error": "thing: it is wrong. Mend it."}
 
@@ -22,13 +22,13 @@ def test_a_more_special_kind_has_the_status_of_its_base() -> None:
     class Cropped(BadImage):
         pass
 
-    assert refusal(Cropped("picture", "it is cut off")).status_code == 400
+    assert error_response(Cropped("picture", "it is cut off")).status_code == 400
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("secret 42"), BadBundle("/secret/path", "it is damaged")])
 def test_a_fault_of_ours_is_logged_and_not_shown(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "clearsight.serving"):
-        response = refusal(error)
+        response = error_response(error)
     assert response.status_code == 500
     assert json.loads(response.body) == {"error": OUR_FAULT}
     assert caplog.records[0].exc_info is not None
@@ -36,5 +36,5 @@ def test_a_fault_of_ours_is_logged_and_not_shown(error: Exception, caplog: pytes
 
 
 def test_a_client_learns_when_to_come_back_and_when_to_hang_up() -> None:
-    assert refusal(busy()).headers["retry-after"] == "1"
-    assert refusal(TooLarge("body", "it is too large")).headers["connection"] == "close"
+    assert error_response(busy()).headers["retry-after"] == "1"
+    assert error_response(TooLarge("body", "it is too large")).headers["connection"] == "close"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.errors import BadImage, TooLarge
-from clearsight.serving.payload import Answer, Payload, Prepared
+from clearsight.serving.payload import PredictionResponse, Payload, Prepared
 from clearsight.serving.predictor import Predictor
 from clearsight.serving.refusals import Busy
 from clearsight.serving.service import Service
@@ -36,7 +36,7 @@ def broken() -> float:
 
 
 def test_answers_for_a_list_in_its_order(predictor: Predictor, photos: list[bytes]) -> None:
-    async def story() -> Answer:
+    async def story() -> PredictionResponse:
         return await Service(predictor).answer(lambda body: Payload(photos, batch=True), b"", most=32)
 
     answer = asyncio.run(story())

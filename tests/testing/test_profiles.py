@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.profile import Machine, Span
 from clearsight.testing.profiles import CPU_MACHINE, START, healthy_cpu, healthy_gpu, profile, profiled, told
 
@@ -88,7 +88,7 @@ def test_a_tape_knows_what_the_profile_tells() -> None:
     assert tape.facts == told(measured)
     assert (tape.facts.steps, tape.facts.epochs, tape.facts.steps_per_epoch, tape.facts.train_size) == (100, 3, 40, 640)
     assert tape.facts.settings["workers"] == CPU_MACHINE.workers
-    assert profiled(measured, facts=Facts(lr=0.1)).facts == Facts(lr=0.1)
+    assert profiled(measured, facts=RunContext(lr=0.1)).facts == RunContext(lr=0.1)
 
 
 def test_a_run_without_steps_is_possible() -> None:

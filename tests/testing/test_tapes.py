@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.testing.tapes import falling, flat, noisy, outcomes, tape
 
 
@@ -39,7 +39,7 @@ def test_statistics_are_saved_at_the_first_step_and_each_interval() -> None:
 
 
 def test_facts_and_the_end_are_kept() -> None:
-    made = tape(facts=Facts(lr=0.1), ended=False)
+    made = tape(facts=RunContext(lr=0.1), ended=False)
     assert (made.facts.lr, made.ended) == (0.1, False)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from clearsight.core.run import EpochRecord, Silent, StepRecord
+from clearsight.core.run import EpochRecord, NullObserver, StepRecord
 
 
-class Recording(Silent):
+class Recording(NullObserver):
     """Steps and epochs in order."""
 
     def __init__(self) -> None:

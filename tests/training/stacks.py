@@ -18,14 +18,14 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import EpochRecord, StepRecord
 from clearsight.models.heads import build_head
 from clearsight.models.network import parameter_groups
-from clearsight.training.batches import Features, Order
+from clearsight.training.batches import FeatureBatches, Order
 from clearsight.training.checkpoint import Checkpoints
-from clearsight.training.job import Job, Outcome, Phase
+from clearsight.training.job import TrainingJob, TrainingResult, Phase
 from clearsight.training.loop import train
 from clearsight.training.loss import balanced_weights
-from clearsight.training.stack import train_stack
-from clearsight.training.stack_job import StackedData, StackedHead, StackResult
-from clearsight.training.stop import Stop
+from clearsight.training.stack import train_heads
+from clearsight.training.stack_job import HeadData, StackedHead, HeadResult
+from clearsight.training.stop import StopSignal
 from clearsight.training.world import World
 from tests.training.recording import Recording
 
@@ -43,14 +43,14 @@ def drawn_again(seed: int) -> Order:
 
 
 @cache
-def digits(classes: int = 10, views: int = 1) -> StackedData:
+def digits(classes: int = 10, views: int = 1) -> HeadData:
     """Handwritten digits of 64 pixels, as if they were features; further views are noisier."""
     pixels, labels = load_digits(return_X_y=True)
     chosen = np.flatnonzero(labels < classes)[: TRAIN + VALID]
     features = torch.from_numpy(pixels[chosen] / 16).float()
     noise = torch.randn(views, TRAIN, 64, generator=torch.Generator().manual_seed(0))
     noise *= torch.arange(views).view(-1, 1, 1) * 0.1
-    return StackedData(
+    return HeadData(
         views=features[:TRAIN] + noise,
         labels=labels[chosen][:TRAIN],
         order=shuffled,
@@ -59,12 +59,12 @@ def digits(classes: int = 10, views: int = 1) -> StackedData:
     )
 
 
-def similar(classes: int = 2) -> StackedData:
+def similar(classes: int = 2) -> HeadData:
     """Two classes that are hard to tell apart: noise with a little difference."""
     labels = np.arange(TRAIN + VALID) % classes
     noise = torch.randn(TRAIN + VALID, 64, generator=torch.Generator().manual_seed(1))
     features = noise + 0.2 * torch.from_numpy(labels).float()[:, None]
-    return StackedData(
+    return HeadData(
         views=features[None, :TRAIN],
         labels=labels[:TRAIN],
         order=shuffled,
@@ -77,7 +77,7 @@ def similar(classes: int = 2) -> StackedData:
 class Alone:
     """What the loop made of one head."""
 
-    outcome: Outcome
+    outcome: TrainingResult
     steps: Sequence[StepRecord]
     epochs: Sequence[EpochRecord]
     position: Mapping[str, Any]  # {} after a loss that is no number: the loop then leaves no newest checkpoint
@@ -87,7 +87,7 @@ class Alone:
 Building = Callable[[Recipe], nn.Module]
 
 
-def head_for(data: StackedData) -> Building:
+def head_for(data: HeadData) -> Building:
     def build(recipe: Recipe) -> nn.Module:
         how = recipe.model
         return build_head(data.views.shape[2], data.classes, how.head, how.dropout, recipe.train.seed)
@@ -95,7 +95,7 @@ def head_for(data: StackedData) -> Building:
     return build
 
 
-def alone(recipe: Recipe, data: StackedData, folder: Path, build: Building | None = None) -> Alone:
+def alone(recipe: Recipe, data: HeadData, folder: Path, build: Building | None = None) -> Alone:
     """Train one head as `fit` does, on the same features."""
     folder.mkdir(parents=True, exist_ok=True)
     head = nn.Sequential()
@@ -104,25 +104,25 @@ def alone(recipe: Recipe, data: StackedData, folder: Path, build: Building | Non
     valid = None
     if data.valid is not None:
         features, labels = data.valid
-        valid = Features(features[None], labels, ids, lambda _: np.arange(len(labels)), size)
+        valid = FeatureBatches(features[None], labels, ids, lambda _: np.arange(len(labels)), size)
     phase = Phase(
         name="head",
         epochs=recipe.train.passes,
         model=head,
-        train=Features(data.views, data.labels, ids, data.order(recipe.train.seed), size),
+        train=FeatureBatches(data.views, data.labels, ids, data.order(recipe.train.seed), size),
         valid=valid,
         enter=lambda: [{**group, "lr_factor": 1.0} for group in parameter_groups(head, 1.0)],
         train_mode=head.train,
     )
     seen, checkpoints = Recording(), Checkpoints(folder)
     balanced = recipe.train.class_weights == "balanced"
-    job = Job(
+    job = TrainingJob(
         network=head,
         phases=[phase],
         recipe=recipe,
         checkpoints=checkpoints,
         observers=[seen],
-        stop=Stop(),
+        stop=StopSignal(),
         world=World(),
         device=torch.device("cpu"),
         class_weights=balanced_weights(data.labels, data.classes) if balanced else None,
@@ -134,10 +134,10 @@ def alone(recipe: Recipe, data: StackedData, folder: Path, build: Building | Non
 
 
 def together(
-    recipes: Sequence[Recipe], data: StackedData, build: Building | None = None, **how: Any
-) -> list[StackResult]:
+    recipes: Sequence[Recipe], data: HeadData, build: Building | None = None, **how: Any
+) -> list[HeadResult]:
     heads = [StackedHead(number=number, recipe=recipe) for number, recipe in enumerate(recipes)]
-    return train_stack(heads, data, build or head_for(data), **how)
+    return train_heads(heads, data, build or head_for(data), **how)
 
 
 def recipe(**settings: Any) -> Recipe:
@@ -148,7 +148,7 @@ def near(value: Any) -> Any:
     return pytest.approx(value, rel=1e-4, abs=1e-5)
 
 
-def assert_same(result: StackResult, single: Alone) -> None:
+def assert_same(result: HeadResult, single: Alone) -> None:
     """All that the two tell of one head agrees."""
     assert (result.status, result.reason) == (single.outcome.status, single.outcome.reason)
     assert result.loss.tolist() == near([step.scalars["loss"] for step in single.steps])

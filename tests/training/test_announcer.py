@@ -2,13 +2,13 @@
 
 import pytest
 
-from clearsight.core.run import RunStatus, Silent, StepRecord
-from clearsight.training.announcer import Announcer
+from clearsight.core.run import RunStatus, NullObserver, StepRecord
+from clearsight.training.announcer import ObserverList
 
 STEP = StepRecord(step=1, epoch=1, mode="train", scalars={"loss": 1.0})
 
 
-class Breaking(Silent):
+class Breaking(NullObserver):
     """Fails at each step and at the end."""
 
     def __init__(self, vital: bool) -> None:
@@ -24,23 +24,23 @@ class Breaking(Silent):
 
 def test_a_vital_observer_stops_the_run() -> None:
     with pytest.raises(OSError, match="disk gone"):
-        Announcer([Breaking(vital=True)]).step(STEP)
+        ObserverList([Breaking(vital=True)]).step(STEP)
 
 
 def test_the_end_is_told_to_all_and_not_even_there_a_lesser_observer_stops_the_run() -> None:
     told = []
 
-    class Listening(Silent):
+    class Listening(NullObserver):
         def on_end(self, status: RunStatus, reason: str) -> None:
             told.append((status, reason))
 
-    Announcer([Breaking(vital=False), Listening()]).end(RunStatus.FAILED, "disk gone")
+    ObserverList([Breaking(vital=False), Listening()]).end(RunStatus.FAILED, "disk gone")
     assert told == [(RunStatus.FAILED, "disk gone")]
 
 
 def test_another_one_is_left_out_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     observer = Breaking(vital=False)
-    announcer = Announcer([observer])
+    announcer = ObserverList([observer])
     announcer.step(STEP)
     announcer.step(STEP)
     assert observer.calls == 1

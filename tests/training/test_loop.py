@@ -15,13 +15,13 @@ from torch import nn
 
 from clearsight.core.errors import NotResumable
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import RunStatus, Silent, StepRecord
+from clearsight.core.run import RunStatus, NullObserver, StepRecord
 from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import Checkpoints
-from clearsight.training.job import Job, Outcome, Phase
+from clearsight.training.job import TrainingJob, TrainingResult, Phase
 from clearsight.training.loop import train
 from clearsight.training.optim import ParameterGroup
-from clearsight.training.stop import Stop
+from clearsight.training.stop import StopSignal
 from clearsight.training.world import World
 from tests.training.recording import Recording
 
@@ -46,7 +46,7 @@ class Shuffled:
             yield Batch(self.inputs[chosen], LABELS[chosen], chosen, tuple(map(str, chosen)))
 
 
-class StopAfter(Stop):
+class StopAfter(StopSignal):
     """Asks to stop after some steps, as a signal would."""
 
     def __init__(self, steps: int) -> None:
@@ -81,16 +81,16 @@ def one_phase(net: nn.Module, epochs: int, valid: Any = None, batches: Any = Non
     )
 
 
-def job(net: nn.Module, folder: Path, **settings: Any) -> Job:
+def job(net: nn.Module, folder: Path, **settings: Any) -> TrainingJob:
     recipe = Recipe().replace(**{"epochs": 4, "lr": 0.01, "batch_size": SIZE, **settings})
     folder.mkdir(exist_ok=True)
-    return Job(
+    return TrainingJob(
         network=net,
         phases=[one_phase(net, recipe.train.epochs)],
         recipe=recipe,
         checkpoints=Checkpoints(folder),
         observers=[Recording()],
-        stop=Stop(),
+        stop=StopSignal(),
         world=World(),
         device=torch.device("cpu"),
     )
@@ -101,8 +101,8 @@ def weights(net: nn.Module) -> list[torch.Tensor]:
 
 
 def run(
-    folder: Path, change: Callable[[Job], Job] = lambda j: j, *, resume: bool = False, **settings: Any
-) -> tuple[nn.Module, Outcome, Recording]:
+    folder: Path, change: Callable[[TrainingJob], TrainingJob] = lambda j: j, *, resume: bool = False, **settings: Any
+) -> tuple[nn.Module, TrainingResult, Recording]:
     net = network()
     this = change(job(net, folder, **settings))
     outcome = train(this, resume=resume)
@@ -161,7 +161,7 @@ def test_stopped_anywhere_and_resumed_the_weights_are_bit_equal(
 def test_checkpoints_inside_an_epoch_resume_exactly_too(tmp_path: Path) -> None:
     whole, _, _ = run(tmp_path / "whole")
 
-    class Crash(Silent):
+    class Crash(NullObserver):
         def on_step(self, record: StepRecord) -> None:
             if record.step == 13:
                 raise KeyboardInterrupt  # nothing is saved on the way out, as with kill -9
@@ -182,7 +182,7 @@ def test_resuming_a_finished_run_trains_nothing(tmp_path: Path) -> None:
 
 
 def test_two_phases_resume_in_either(tmp_path: Path) -> None:
-    def phases(this: Job) -> Job:
+    def phases(this: TrainingJob) -> TrainingJob:
         net = this.network
         assert isinstance(net, nn.Sequential)
 
@@ -217,7 +217,7 @@ def test_two_phases_resume_in_either(tmp_path: Path) -> None:
 def test_the_best_of_the_first_phase_survives_a_worse_second(tmp_path: Path) -> None:
     """Its weights come back whole, the backbone that the second phase changed included."""
 
-    def phases(this: Job) -> Job:
+    def phases(this: TrainingJob) -> TrainingJob:
         broken = Shuffled(torch.randn(N, 3, 6, 6, generator=torch.Generator().manual_seed(1)) * 50)
         return replace(this, phases=[one_phase(this.network, 3), one_phase(this.network, 3, batches=broken)])
 
@@ -254,7 +254,7 @@ def test_patience_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_the_time_limit_ends_the_run_and_it_can_go_on(tmp_path: Path) -> None:
-    _, outcome, seen = run(tmp_path, lambda j: replace(j, stop=Stop(1e-9)))
+    _, outcome, seen = run(tmp_path, lambda j: replace(j, stop=StopSignal(1e-9)))
     assert outcome.status is RunStatus.STOPPED_EARLY
     assert len(seen.steps) == 1
     whole, _, _ = run(tmp_path / "whole")
@@ -296,7 +296,7 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
 
 
 def test_other_weights_under_the_trained_part_are_refused(tmp_path: Path) -> None:
-    def frozen_start(this: Job) -> Job:
+    def frozen_start(this: TrainingJob) -> TrainingJob:
         net = this.network
         assert isinstance(net, nn.Sequential)
 
@@ -308,7 +308,7 @@ def test_other_weights_under_the_trained_part_are_refused(tmp_path: Path) -> Non
 
     run(tmp_path, lambda j: replace(frozen_start(j), stop=StopAfter(3)))
 
-    def tampered(this: Job) -> Job:
+    def tampered(this: TrainingJob) -> TrainingJob:
         with torch.no_grad():
             this.network[0].weight.add_(1)  # type: ignore[index]
         return frozen_start(this)

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from clearsight.training.rehearsal import Rehearsal, Timed
+from clearsight.training.rehearsal import ThroughputTrial, ThroughputSample
 from tests.training.recording import Recording
 from tests.training.test_loop import SIZE, job, network
 
 
-def rehearsal(folder: Path, **settings: object) -> tuple[Rehearsal, torch.nn.Module]:
+def rehearsal(folder: Path, **settings: object) -> tuple[ThroughputTrial, torch.nn.Module]:
     """A rehearsal of a small network's only phase."""
     net = network()
     made = job(net, folder, **settings)
-    return Rehearsal(made, made.phases[0]), net
+    return ThroughputTrial(made, made.phases[0]), net
 
 
 def test_makes_as_many_steps_as_asked_over_epochs(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_steps_are_those_of_training(tmp_path: Path) -> None:
 def test_writes_and_tells_nothing(tmp_path: Path) -> None:
     net, seen = network(), Recording()
     made = replace(job(net, tmp_path / "run"), observers=[seen])
-    Rehearsal(made, made.phases[0]).steps(3)
+    ThroughputTrial(made, made.phases[0]).steps(3)
     assert seen.steps == []
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -65,4 +65,4 @@ def test_a_closed_one_makes_no_step(tmp_path: Path) -> None:
 
 
 def test_images_per_second() -> None:
-    assert Timed(10, 320, 2.0, 0.5).images_per_second == 160
+    assert ThroughputSample(10, 320, 2.0, 0.5).images_per_second == 160

@@ -20,7 +20,7 @@ from clearsight.core.errors import BadShape, BadValue
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import EpochRecord, RunStatus
 from clearsight.training import stack
-from clearsight.training.stack_job import StackedData
+from clearsight.training.stack_job import HeadData
 from tests.training.stacks import (
     TRAIN,
     Alone,
@@ -134,7 +134,7 @@ def test_large_heads_keep_to_those_of_their_own_batch_size(monkeypatch: pytest.M
         assert one.loss.tolist() == near(other.loss)
 
 
-DATA: dict[str, Callable[[], StackedData]] = {
+DATA: dict[str, Callable[[], HeadData]] = {
     "several views": lambda: digits(views=3),
     "half precision": lambda: replace(digits(), views=digits().views.half()),
     "pictures drawn again": lambda: replace(digits(), order=drawn_again),
@@ -146,7 +146,7 @@ DATA: dict[str, Callable[[], StackedData]] = {
 
 
 @pytest.mark.parametrize("make", DATA.values(), ids=DATA)
-def test_whatever_the_data(make: Callable[[], StackedData], tmp_path: Path) -> None:
+def test_whatever_the_data(make: Callable[[], HeadData], tmp_path: Path) -> None:
     data = make()
     recipes = [
         recipe(epochs=5, monitor="roc_auc"),

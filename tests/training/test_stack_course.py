@@ -11,7 +11,7 @@ import pytest
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import RunStatus
-from clearsight.training.stack_course import Course, EpochSeen
+from clearsight.training.stack_course import HeadProgress, HeadEpoch
 from clearsight.training.stack_job import StackedHead
 
 WORST: dict[str, float] = {"loss": math.nan, "accuracy": math.nan, "macro_f1": math.nan}
@@ -21,9 +21,9 @@ def scored(accuracy: float, loss: float, **more: float) -> dict[str, float]:
     return {"loss": loss, "accuracy": accuracy, "macro_f1": accuracy / 2, **more}
 
 
-def seen(valid: Mapping[str, float], *losses: float) -> EpochSeen:
+def seen(valid: Mapping[str, float], *losses: float) -> HeadEpoch:
     steps = np.array(losses or (1.0, 0.5))
-    return EpochSeen(
+    return HeadEpoch(
         loss=steps,
         accuracy=np.full(len(steps), 0.5),
         lr=np.full(len(steps), 0.1),
@@ -33,10 +33,10 @@ def seen(valid: Mapping[str, float], *losses: float) -> EpochSeen:
     )
 
 
-def course(*valid: Mapping[str, float], **settings: Any) -> Course:
+def course(*valid: Mapping[str, float], **settings: Any) -> HeadProgress:
     """A head that scored this epoch by epoch."""
     recipe = Recipe().replace(**{"epochs": len(valid), **settings})
-    made = Course(StackedHead(number=3, recipe=recipe))
+    made = HeadProgress(StackedHead(number=3, recipe=recipe))
     for scores in valid:
         made.take(seen(scores), dict, None)
     return made
@@ -82,14 +82,14 @@ def test_what_came_after_the_loss_was_no_number_is_not_told(value: float) -> Non
 
 
 def test_a_reason_of_the_listener_goes_before_lost_patience() -> None:
-    made = Course(StackedHead(number=3, recipe=Recipe().replace(epochs=5, patience=1)))
+    made = HeadProgress(StackedHead(number=3, recipe=Recipe().replace(epochs=5, patience=1)))
     made.take(seen(scored(0.5, 1.0)), dict, lambda *_: "")
     made.take(seen(scored(0.4, 1.0)), dict, lambda *_: "hopeless")
     assert (made.status, made.reason, made.stopped) == (RunStatus.STOPPED_EARLY, "hopeless", "hopeless")
 
 
 def test_weights_are_asked_for_only_where_they_are_the_best() -> None:
-    made, asked = Course(StackedHead(number=3, recipe=Recipe().replace(epochs=3))), []
+    made, asked = HeadProgress(StackedHead(number=3, recipe=Recipe().replace(epochs=3))), []
     for accuracy in (0.5, 0.4, 0.6):
         made.take(seen(scored(accuracy, 1.0)), lambda value=accuracy: asked.append(value) or {}, None)  # type: ignore[misc]
     assert asked == [0.5, 0.6]

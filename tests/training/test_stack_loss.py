@@ -13,7 +13,7 @@ from torch import Tensor
 from clearsight.core.recipe import Recipe, TrainSection
 from clearsight.training.loss import Target, balanced_weights, weighted_loss
 from clearsight.training.stack_loss import StackedLoss
-from clearsight.training.stack_pace import Pace
+from clearsight.training.stack_pace import BatchSchedule
 
 CLASSES = 4
 LABELS = np.array([0] * 10 + [1] * 5 + [3] * 2)  # nobody is a 2
@@ -31,7 +31,7 @@ def stacked(*recipes: TrainSection) -> StackedLoss:
 def of(loss: StackedLoss, logits: Tensor) -> tuple[list[float], Tensor]:
     """Mean loss of each head on the batch, and the slopes, from logits (B, K, C)."""
     heads, every = logits.shape[1], slice(0, logits.shape[1])
-    (totals,) = loss.totals(BATCH, Pace([64] * heads, len(BATCH)))
+    (totals,) = loss.totals(BATCH, BatchSchedule([64] * heads, len(BATCH)))
     slopes = loss.slopes(logits, BATCH, totals)
     return list(loss.means(loss.each(logits, BATCH), BATCH, every, [0])[0]), slopes
 
@@ -80,7 +80,7 @@ def test_a_batch_in_pieces_has_the_weights_of_all_of_it() -> None:
     """Slopes of its pieces, each over the total of the batch, are the slopes of the batch."""
     logits = torch.randn(len(BATCH), 2, CLASSES, generator=torch.Generator().manual_seed(0))
     loss = stacked(RECIPES[3], RECIPES[3])
-    pace = Pace([2, 8], len(BATCH))
+    pace = BatchSchedule([2, 8], len(BATCH))
     totals = loss.totals(BATCH, pace)
     parts = [
         loss.slopes(logits[a:b], BATCH[a:b], total)

@@ -10,7 +10,7 @@ from torch import nn
 
 from clearsight.models.heads import build_head
 from clearsight.training.loop import step_generator
-from clearsight.training.stack_network import Layer, StackedNetwork, layers_of, stackable
+from clearsight.training.stack_network import HeadLayer, StackedNetwork, layers_of, stackable
 
 RELU, LINEAR = nn.ReLU(), nn.Linear(4, 4)
 
@@ -57,10 +57,10 @@ def test_anything_else_is_not(head: nn.Module) -> None:
 
 def test_a_layer_says_what_stands_before_it() -> None:
     assert layers_of(build_head(8, 3, (6,), 0.3)) == (
-        Layer("hidden1.", 8, 6, relu=False, rate=0.0),
-        Layer("logits.", 6, 3, relu=True, rate=0.3),
+        HeadLayer("hidden1.", 8, 6, relu=False, rate=0.0),
+        HeadLayer("logits.", 6, 3, relu=True, rate=0.3),
     )
-    assert layers_of(build_head(8, 3)) == (Layer("", 8, 3, relu=False, rate=0.0),)
+    assert layers_of(build_head(8, 3)) == (HeadLayer("", 8, 3, relu=False, rate=0.0),)
 
 
 def fresh(head: nn.Module, seed: int) -> nn.Module:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearsight.training.stack_pace import Pace, odd_part
+from clearsight.training.stack_pace import BatchSchedule, odd_part
 
 SIZES = st.tuples(st.integers(1, 15), st.lists(st.integers(0, 6), min_size=1, max_size=6)).map(
     lambda drawn: sorted(drawn[0] * 2**power for power in drawn[1])
@@ -22,7 +22,7 @@ def test_sizes_that_are_powers_of_two_apart_have_one_odd_part(size: int, odd: in
 
 
 def test_an_epoch_of_three_sizes() -> None:
-    pace = Pace([2, 4, 4, 16], 11)
+    pace = BatchSchedule([2, 4, 4, 16], 11)
     assert pace.bounds == [0, 2, 4, 6, 8, 10, 11]
     assert pace.due == [1, 3, 1, 3, 1, 4]  # the last piece ends a batch of each
     assert pace.fresh == [4, 1, 3, 1, 3, 1]
@@ -38,7 +38,7 @@ def test_an_epoch_of_three_sizes() -> None:
 
 @given(sizes=SIZES, count=st.integers(1, 200))
 def test_each_head_has_the_batches_that_it_has_alone(sizes: list[int], count: int) -> None:
-    pace, edges = Pace(sizes, count), []
+    pace, edges = BatchSchedule(sizes, count), []
     for head, size in enumerate(sizes):
         ends = [end for end, due in zip(pace.bounds[1:], pace.due, strict=True) if head < due]
         begins = [begin for begin, fresh in zip(pace.bounds, pace.fresh, strict=False) if head < fresh]

@@ -11,8 +11,8 @@ import torch
 
 from clearsight.training import stack_rows
 from clearsight.training.batches import Order
-from clearsight.training.stack_job import StackedData
-from clearsight.training.stack_rows import Rows
+from clearsight.training.stack_job import HeadData
+from clearsight.training.stack_rows import RowCache
 
 PICTURES, WIDTH, VIEWS = 11, 3, 2
 
@@ -26,10 +26,10 @@ def drawn(seed: int) -> Order:
     return lambda epoch: np.random.default_rng([seed, epoch]).integers(PICTURES, size=PICTURES + 4)
 
 
-def data(dtype: torch.dtype = torch.float32, order: Callable[[int], Order] = shuffled) -> StackedData:
+def data(dtype: torch.dtype = torch.float32, order: Callable[[int], Order] = shuffled) -> HeadData:
     views = torch.arange(VIEWS * PICTURES * WIDTH, dtype=dtype).view(VIEWS, PICTURES, WIDTH)
     labels = np.arange(PICTURES) % 4
-    return StackedData(views=views, labels=labels, order=order, classes=4, valid=(views[0], labels))
+    return HeadData(views=views, labels=labels, order=order, classes=4, valid=(views[0], labels))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -41,7 +41,7 @@ def test_pieces_are_the_pictures_in_order(
 ) -> None:
     monkeypatch.setattr(stack_rows, "_WHOLE", limit)
     made = data(dtype, order)
-    rows = Rows(made)
+    rows = RowCache(made)
     for epoch in (1, 2, 3):
         seen = rows.of(epoch, seed=5)
         expected = torch.from_numpy(made.order(5)(epoch))
@@ -55,7 +55,7 @@ def test_pieces_are_the_pictures_in_order(
 
 
 def test_groups_of_one_seed_share_an_epoch() -> None:
-    rows = Rows(data())
+    rows = RowCache(data())
     first = rows.of(1, seed=0)
     assert rows.of(1, seed=0) is first
     assert rows.of(2, seed=0) is not first
@@ -64,7 +64,7 @@ def test_groups_of_one_seed_share_an_epoch() -> None:
 
 def test_validation_is_made_ready_once() -> None:
     made = data(torch.float16)
-    rows = Rows(made)
+    rows = RowCache(made)
     assert rows.valid is not None
     assert rows.valid[0].dtype == torch.float32
     assert torch.equal(rows.valid[0], made.views[0].float())

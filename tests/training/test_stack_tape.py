@@ -8,7 +8,7 @@ import torch
 from clearsight.core.recipe import Recipe
 from clearsight.training import stack_tape
 from clearsight.training.stack_loss import StackedLoss
-from clearsight.training.stack_tape import Tape
+from clearsight.training.stack_tape import LogitsBuffer
 
 PICTURES, HEADS, CLASSES = 23, 3, 4
 LABELS = torch.arange(PICTURES) % CLASSES
@@ -20,7 +20,7 @@ def test_losses_and_right_answers_in_order(size: int, room: int, monkeypatch: py
     monkeypatch.setattr(stack_tape, "_ROOM", room)
     loss = StackedLoss([Recipe().train] * HEADS, LABELS.numpy(), CLASSES, torch.device("cpu"))
     logits = torch.randn(PICTURES, HEADS, CLASSES, generator=torch.Generator().manual_seed(0))
-    tape = Tape(loss, LABELS, HEADS, CLASSES, size)
+    tape = LogitsBuffer(loss, LABELS, HEADS, CLASSES, size)
     for piece in logits.split(size):
         tape.add(piece)
         piece.zero_()  # the next step writes over it

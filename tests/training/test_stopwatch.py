@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clearsight.core.profile import PHASES, STRETCHES
+from clearsight.core.profile import PHASES, SPAN_NAMES
 from clearsight.training.loop import train
-from clearsight.training.stopwatch import Stopwatch, Untimed
+from clearsight.training.stopwatch import Stopwatch, NullStopwatch
 from tests.training.test_loop import job, network
 
 
@@ -35,12 +35,12 @@ class Told:
 
     @contextmanager
     def stretch(self, name: str, step: int, epoch: int) -> Iterator[None]:
-        assert name in STRETCHES
+        assert name in SPAN_NAMES
         assert not self.inside
         self.events.append(("stretch", name, str(step), str(epoch)))
         yield
 
-    def pictures(self, images: npt.NDArray[np.uint8]) -> None:
+    def note_images(self, images: npt.NDArray[np.uint8]) -> None:
         self.events.append(("pictures",))
 
     def step(self, step: int, epoch: int, samples: int) -> None:
@@ -80,11 +80,11 @@ def test_every_step_epoch_and_checkpoint_is_told(tmp_path: Path) -> None:
 
 
 def test_weights_are_the_same_with_and_without(tmp_path: Path) -> None:
-    assert torch.equal(trained(tmp_path / "with", Told(), 2), trained(tmp_path / "without", Untimed(), 2))
+    assert torch.equal(trained(tmp_path / "with", Told(), 2), trained(tmp_path / "without", NullStopwatch(), 2))
 
 
 def test_untimed_is_a_stopwatch_that_does_nothing() -> None:
-    untimed = Untimed()
+    untimed = NullStopwatch()
     with untimed.phase("data"), untimed.stretch("validation", 1, 1):
         untimed.step(1, 1, 8)
         untimed.cut()

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue
-from clearsight.core.executor import Assignment, Begun, Done, EpochDone, Event, Lost, Task
+from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, ExecutorEvent, WorkerLost, TrialTask
 from clearsight.core.recipe import Recipe
 from clearsight.core.space import Space
 from clearsight.core.study import Searcher, Study, StudyPlan, StudyStatus
-from clearsight.core.trial import Outcome, Trial, TrialState
+from clearsight.core.trial import TrialResult, Trial, TrialState
 from clearsight.testing.searchers import ACCURACY
-from clearsight.tuning.conductor import Conductor, Made
-from clearsight.tuning.ledger import Ledger
-from clearsight.tuning.notation import written
+from clearsight.tuning.conductor import StudyRunner, PreparedTrial
+from clearsight.tuning.ledger import TrialStore
+from clearsight.tuning.notation import parse_space
 from clearsight.tuning.searchers.random import Random
 from clearsight.tuning.trial_folder import TrialFolder
 
-SPACE = written(["lr=log(1e-5,1e-1)"])
+SPACE = parse_space(["lr=log(1e-5,1e-1)"])
 ENDED = (StudyStatus.COMPLETED, "")
 
 
@@ -43,7 +43,7 @@ class Hands:
     given: list[Assignment] = field(default_factory=list)
     answers: dict[tuple[int, int], str] = field(default_factory=dict)
     interrupted: bool = False
-    _busy: dict[int, Iterator[Event]] = field(default_factory=dict)
+    _busy: dict[int, Iterator[ExecutorEvent]] = field(default_factory=dict)
     _turn: int = 0
 
     def start(self, assignment: Assignment) -> None:
@@ -57,26 +57,26 @@ class Hands:
     def interrupt(self) -> None:
         self.interrupted = True
 
-    def events(self, seconds: float) -> list[Event]:
+    def events(self, seconds: float) -> list[ExecutorEvent]:
         assert self._busy, "the study waits for nobody"
         workers = sorted(self._busy)
         worker = workers[self._turn % len(workers)]
         self._turn += 1
         event = next(self._busy[worker], None)
-        if isinstance(event, Done | Lost):
+        if isinstance(event, AssignmentDone | WorkerLost):
             del self._busy[worker]
         return [event] if event is not None else []
 
     def close(self) -> None:
         self._busy.clear()
 
-    def _course(self, assignment: Assignment, worker: int) -> Iterator[Event]:
-        yield Begun(worker=worker, key=assignment.key)
-        outcomes: list[Outcome] = []
+    def _course(self, assignment: Assignment, worker: int) -> Iterator[ExecutorEvent]:
+        yield AssignmentStarted(worker=worker, key=assignment.key)
+        outcomes: list[TrialResult] = []
         for task in assignment.tasks:
             if self.lost.get(task.number, 0):
                 self.lost[task.number] -= 1
-                yield Lost(
+                yield WorkerLost(
                     worker=worker, key=assignment.key, why="its worker was ended by SIGKILL", log="out of memory"
                 )
                 return
@@ -86,14 +86,14 @@ class Hands:
             TrialFolder(Path(task.folder)).conclude(outcome)
             outcomes.append(outcome)
         if self.tells:
-            yield Done(worker=worker, key=assignment.key, outcomes=tuple(outcomes))
+            yield AssignmentDone(worker=worker, key=assignment.key, outcomes=tuple(outcomes))
         else:
-            yield Lost(worker=worker, key=assignment.key, why="its worker was ended by SIGKILL")
+            yield WorkerLost(worker=worker, key=assignment.key, why="its worker was ended by SIGKILL")
 
-    def _tried(self, task: Task, worker: int, told: bool) -> Any:
+    def _tried(self, task: TrialTask, worker: int, told: bool) -> Any:
         number, curve = task.number, dict[int, dict[str, float]]()
         if number in self.fails:
-            return Outcome(number=number, state=TrialState.FAILED, reason=self.fails[number])
+            return TrialResult(number=number, state=TrialState.FAILED, reason=self.fails[number])
         for epoch, value in enumerate(self.curve(number), start=1):
             curve[epoch] = {"accuracy": value}
             yield EpochDone(worker=worker, number=number, epoch=epoch, scores=curve[epoch])
@@ -102,8 +102,8 @@ class Hands:
             if self.interrupted:
                 return None
             if told and (stop := self.answers.pop((number, epoch))):
-                return Outcome(number=number, state=TrialState.PRUNED, reason=stop, curve=curve)
-        return Outcome(number=number, state=TrialState.COMPLETE, values=(value,), curve=curve, seconds=2.0)
+                return TrialResult(number=number, state=TrialState.PRUNED, reason=stop, curve=curve)
+        return TrialResult(number=number, state=TrialState.COMPLETE, values=(value,), curve=curve, seconds=2.0)
 
 
 @dataclass
@@ -144,10 +144,10 @@ class Led:
         wrong: Callable[[Trial], bool] = lambda trial: False,
         halt: Callable[[], str] = lambda: "",
     ) -> None:
-        self.ledger = Ledger(study, searcher, pruner, 10)
+        self.ledger = TrialStore(study, searcher, pruner, 10)
         self.study, self.hands, self.notes = study, hands, Notes()
         self._digest, self._wrong, self._stack = digest, wrong, stack
-        self.conductor = Conductor(
+        self.conductor = StudyRunner(
             study=study,
             ledger=self.ledger,
             executor=hands,
@@ -171,13 +171,13 @@ class Led:
         """The numbers of the trials in each assignment, in order."""
         return [[task.number for task in one.tasks] for one in self.hands.given]
 
-    def _make(self, trial: Trial) -> Made:
+    def _make(self, trial: Trial) -> PreparedTrial:
         if self._wrong(trial):
             raise BadValue("--freeze layer9", "there is no such stage")
-        task = Task(number=trial.number, folder=str(self.study.folder(trial.number)), recipe=dict(trial.params))
-        return Made(task=task, epochs=3, digest=self._digest(trial))
+        task = TrialTask(number=trial.number, folder=str(self.study.folder(trial.number)), recipe=dict(trial.params))
+        return PreparedTrial(task=task, epochs=3, digest=self._digest(trial))
 
-    def _together(self, tasks: Sequence[Task]) -> list[tuple[Task, ...]]:
+    def _together(self, tasks: Sequence[TrialTask]) -> list[tuple[TrialTask, ...]]:
         return [tuple(tasks[at : at + self._stack]) for at in range(0, len(tasks), self._stack)]
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clearsight.core.space import Choice, Dimension, Real, Space, Whole
+from clearsight.core.space import Choice, Dimension, FloatRange, Space, IntRange
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial
 from clearsight.tuning.advice import advice
 from clearsight.tuning.importance import importances
-from clearsight.tuning.notation import written
+from clearsight.tuning.notation import parse_space
 from tests.reports.study.studied import ACCURACY, SPACE, accuracy, broken, done, plan, point, searched, stopped
 
 
@@ -50,7 +50,7 @@ def test_a_best_value_at_the_edge_is_a_reason_to_widen() -> None:
 def test_what_it_says_to_type_can_be_typed() -> None:
     sentence = said(advised(at_best_lr(3e-6, 80)), "widen")
     typed = sentence.split('--space "')[1].split('"')[0]
-    assert written([typed]).dimensions == (Dimension(name="lr", domain=Real(low=1e-6, high=1e-1, log=True)),)
+    assert parse_space([typed]).dimensions == (Dimension(name="lr", domain=FloatRange(low=1e-6, high=1e-1, log=True)),)
 
 
 def test_an_edge_is_no_news_in_the_middle_of_a_range() -> None:
@@ -59,7 +59,7 @@ def test_an_edge_is_no_news_in_the_middle_of_a_range() -> None:
 
 def test_a_range_is_not_widened_beyond_what_the_field_takes() -> None:
     """Dropout begins at 0: that the best has none is not the range's doing."""
-    space = Space((Dimension(name="dropout", domain=Real(low=0.0, high=0.5)),))
+    space = Space((Dimension(name="dropout", domain=FloatRange(low=0.0, high=0.5)),))
     points = [point(i, space) for i in range(80)]
     falling = [done(i, params=where, value=0.9 - float(str(where["dropout"]))) for i, where in enumerate(points)]
     rising = [done(i, params=where, value=0.4 + float(str(where["dropout"]))) for i, where in enumerate(points)]
@@ -71,7 +71,7 @@ def test_whole_numbers_are_widened_on_their_steps_and_with_their_condition() -> 
     space = Space(
         (
             Dimension(name="optimizer", domain=Choice(values=("sgd",))),
-            Dimension(name="epochs", domain=Whole(low=5, high=20, step=5), when={"optimizer": ("sgd",)}),
+            Dimension(name="epochs", domain=IntRange(low=5, high=20, step=5), when={"optimizer": ("sgd",)}),
         )
     )
     points = [{"optimizer": "sgd", "epochs": 5 + 5 * (i % 4)} for i in range(20)]

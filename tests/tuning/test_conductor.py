@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.executor import Assignment, Task
+from clearsight.core.executor import Assignment, TrialTask
 from clearsight.core.study import StudyPlan, StudyStatus
 from clearsight.core.trial import Trial, TrialState
-from clearsight.tuning.notation import written
+from clearsight.tuning.notation import parse_space
 from clearsight.tuning.searchers.grid import Grid
 from tests.tuning.leading import ENDED, Hands, led
 
@@ -87,7 +87,7 @@ def test_heads_are_proposed_and_trained_together(tmp_path: Path) -> None:
 
 
 def test_a_grid_ends_when_it_is_done(tmp_path: Path) -> None:
-    space = written(["batch_size=[16,32,64]"])
+    space = parse_space(["batch_size=[16,32,64]"])
     with led(tmp_path / "s", space=space, searcher=Grid(), stack=2, plan={"trials": 9}) as study:
         assert study.run() == ENDED
         assert [trial.params["batch_size"] for trial in study.trials()] == [16, 32, 64]
@@ -325,7 +325,7 @@ def test_one_more_assignment_is_tried_as_often(tmp_path: Path, losses: int) -> N
         study.run()
         before = len(study.hands.given)
         study.hands.lost[0] = losses
-        task = Task(number=0, folder=str(tmp_path / "delivery"), recipe={})
+        task = TrialTask(number=0, folder=str(tmp_path / "delivery"), recipe={})
         why = study.conductor.carry_out(
             lambda key: Assignment(key=key, tasks=(task,), data="/d", metrics=(), deliver=True)
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clearsight.core.space import Choice, Dimension, Real, Space
+from clearsight.core.space import Choice, Dimension, FloatRange, Space
 from clearsight.core.trial import Objective, Trial
 from clearsight.tuning.importance import importances, predicted, telling
 from tests.reports.study.studied import ACCURACY, SPACE, broken, done, point, stopped
@@ -54,8 +54,8 @@ def test_orders_of_magnitude_count_alike() -> None:
     """All happens between 1e-5 and 1e-3, which is a hundredth of the range and half of its decades."""
     space = Space(
         (
-            Dimension(name="lr", domain=Real(low=1e-5, high=1e-1, log=True)),
-            Dimension(name="dropout", domain=Real(low=0.0, high=0.6)),
+            Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True)),
+            Dimension(name="dropout", domain=FloatRange(low=0.0, high=0.6)),
         )
     )
     trials = []
@@ -123,8 +123,8 @@ def test_a_field_of_two_ranges_is_judged_by_each() -> None:
     space = Space(
         (
             Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd"))),
-            Dimension(name="lr", domain=Real(low=1e-5, high=1e-2, log=True), when={"optimizer": ("adamw",)}),
-            Dimension(name="lr", domain=Real(low=1e-3, high=1.0, log=True), when={"optimizer": ("sgd",)}),
+            Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-2, log=True), when={"optimizer": ("adamw",)}),
+            Dimension(name="lr", domain=FloatRange(low=1e-3, high=1.0, log=True), when={"optimizer": ("sgd",)}),
         )
     )
     trials = [done(i, params=point(i, space), value=0.5 + 0.01 * i) for i in range(30)]

@@ -14,10 +14,10 @@ from optuna.trial import TrialState as OptunaState
 
 from clearsight.core.errors import NotFound
 from clearsight.core.study import Study
-from clearsight.core.trial import Objective, Outcome, Trial, TrialState
+from clearsight.core.trial import Objective, TrialResult, Trial, TrialState
 from clearsight.testing.searchers import ACCURACY, MIXED, NUMBERS, lived, proposed, record, reopened
 from clearsight.tuning import storage
-from clearsight.tuning.ledger import Ledger, read_trials, stored_trials
+from clearsight.tuning.ledger import TrialStore, read_trials, stored_trials
 from clearsight.tuning.searchers.grid import Grid
 from clearsight.tuning.searchers.qmc import QuasiRandom
 from clearsight.tuning.searchers.random import Random
@@ -26,26 +26,26 @@ from clearsight.tuning.storage import file_url
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path) -> Iterator[TrialStore]:
     with record(tmp_path / "s", Random(), NUMBERS) as opened:
         yield opened
 
 
-def completed(number: int, value: float = 0.5, **facts: Any) -> Outcome:
-    return Outcome(number=number, state=TrialState.COMPLETE, values=(value,), **facts)
+def completed(number: int, value: float = 0.5, **facts: Any) -> TrialResult:
+    return TrialResult(number=number, state=TrialState.COMPLETE, values=(value,), **facts)
 
 
 # --- what is entered ----------------------------------------------------------------------------------------------
 
 
-def test_a_proposed_trial_is_on_disk_before_anybody_hears_of_it(ledger: Ledger) -> None:
+def test_a_proposed_trial_is_on_disk_before_anybody_hears_of_it(ledger: TrialStore) -> None:
     trial = proposed(ledger)
     assert (trial.number, trial.state) == (0, TrialState.RUNNING)
     assert NUMBERS.holds(trial.params)
     assert ledger.folder(0).proposed() == (dict(trial.params), 1)
 
 
-def test_an_outcome_is_entered_whole(ledger: Ledger) -> None:
+def test_an_outcome_is_entered_whole(ledger: TrialStore) -> None:
     proposed(ledger)
     ledger.note(0, worker=0, planned=5, started=10.0)
     outcome = completed(
@@ -78,22 +78,22 @@ def test_an_outcome_is_entered_whole(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_an_objective_that_is_no_number_is_a_failure_with_a_reason(ledger: Ledger, value: float) -> None:
+def test_an_objective_that_is_no_number_is_a_failure_with_a_reason(ledger: TrialStore, value: float) -> None:
     proposed(ledger)
     trial = ledger.finish(completed(0, value))
     assert (trial.state, trial.values) == (TrialState.FAILED, ())
     assert trial.reason == f"an objective is no number ({value})"
 
 
-def test_pruned_and_failed_ones_have_a_reason_and_no_value(ledger: Ledger) -> None:
+def test_pruned_and_failed_ones_have_a_reason_and_no_value(ledger: TrialStore) -> None:
     for number, state in enumerate((TrialState.PRUNED, TrialState.FAILED)):
         ledger.epoch(proposed(ledger).number, 1, 0.25)
-        trial = ledger.finish(Outcome(number=number, state=state, reason="it was not to be"))
+        trial = ledger.finish(TrialResult(number=number, state=state, reason="it was not to be"))
         assert (trial.state, trial.values, trial.reason) == (state, (), "it was not to be")
         assert trial.curve == {1: 0.25}
 
 
-def test_epochs_are_entered_once(ledger: Ledger) -> None:
+def test_epochs_are_entered_once(ledger: TrialStore) -> None:
     """A trial that is tried again tells its first epochs again."""
     proposed(ledger)
     for value in (0.5, 0.9):
@@ -127,7 +127,7 @@ def test_with_several_objectives_nothing_says_who_is_behind(tmp_path: Path) -> N
         assert not ledger.prunes
         proposed(ledger)
         assert ledger.epoch(0, 1, 0.5) == ""
-        assert ledger.finish(Outcome(number=0, state=TrialState.COMPLETE, values=(0.5, 2.0))).values == (0.5, 2.0)
+        assert ledger.finish(TrialResult(number=0, state=TrialState.COMPLETE, values=(0.5, 2.0))).values == (0.5, 2.0)
 
 
 # --- what others see ----------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_trials_of_an_earlier_study_are_there_and_not_its_own(tmp_path: Path) ->
     assert read_trials(Study.open(tmp_path / "s")) == before
 
 
-def test_what_does_not_fit_is_not_brought(ledger: Ledger) -> None:
+def test_what_does_not_fit_is_not_brought(ledger: TrialStore) -> None:
     def trial(values: tuple[float, ...] = (0.5,), source: str = "", **params: Any) -> Trial:
         point = {"lr": 0.01, "weight_decay": 0.01, **params}
         return Trial(number=0, state=TrialState.COMPLETE, params=point, values=values, source=source)

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.study import Study
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.testing.searchers import NUMBERS, proposed, record, reopened
 from clearsight.tuning.ledger import read_trials
 from clearsight.tuning.searchers.random import Random
 from clearsight.tuning.trial_folder import numbers
 
 
-def completed(number: int, value: float = 0.5, **facts: Any) -> Outcome:
-    return Outcome(number=number, state=TrialState.COMPLETE, values=(value,), **facts)
+def completed(number: int, value: float = 0.5, **facts: Any) -> TrialResult:
+    return TrialResult(number=number, state=TrialState.COMPLETE, values=(value,), **facts)
 
 
 def killed(before: Path, after: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from clearsight.core.errors import StudyUnavailable
 from clearsight.core.study import Study
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.testing.searchers import NUMBERS, proposed, record
 from clearsight.tuning import storage
-from clearsight.tuning.ledger import Ledger, alone, read_trials
+from clearsight.tuning.ledger import TrialStore, lock_study, read_trials
 from clearsight.tuning.searchers.qmc import QuasiRandom
 from clearsight.tuning.searchers.random import Random
 from clearsight.tuning.storage import file_url
@@ -22,7 +22,7 @@ from clearsight.tuning.trial_folder import numbers
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
+def ledger(tmp_path: Path) -> Iterator[TrialStore]:
     with record(tmp_path / "s", Random(), NUMBERS) as opened:
         yield opened
 
@@ -34,17 +34,17 @@ def test_two_propose_into_one_storage_without_clashing(tmp_path: Path) -> None:
         record(tmp_path / "b", QuasiRandom(), NUMBERS, storage=url) as unnamed,
     ):
         unnamed.study.name = one.study.name
-        other = Ledger(unnamed.study, QuasiRandom(), "none", 10)
+        other = TrialStore(unnamed.study, QuasiRandom(), "none", 10)
         together = threading.Barrier(2)
 
-        def work(ledger: Ledger) -> None:
+        def work(ledger: TrialStore) -> None:
             try:
                 together.wait()
                 for _ in range(6):
                     trial = proposed(ledger)
                     assert trial.number not in points
                     points[trial.number] = trial.params
-                    ledger.finish(Outcome(number=trial.number, state=TrialState.COMPLETE, values=(0.5,)))
+                    ledger.finish(TrialResult(number=trial.number, state=TrialState.COMPLETE, values=(0.5,)))
             except BaseException as error:
                 trouble.append(error)
 
@@ -74,12 +74,12 @@ def test_each_takes_up_its_own_trials_in_a_shared_storage(tmp_path: Path) -> Non
         assert [trial.number for trial in one.take_up()] == [0]
 
 
-def test_alone_is_alone(ledger: Ledger) -> None:
-    with alone(ledger.study):
+def test_alone_is_alone(ledger: TrialStore) -> None:
+    with lock_study(ledger.study):
         with pytest.raises(StudyUnavailable, match=r"another process works on this study\. Wait for it, or end it fir"):
-            alone(ledger.study).__enter__()
+            lock_study(ledger.study).__enter__()
         assert read_trials(ledger.study) == []  # to look is always allowed
-    with alone(ledger.study):
+    with lock_study(ledger.study):
         pass
 
 
@@ -93,6 +93,6 @@ def test_a_locked_study_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     other.execute("BEGIN EXCLUSIVE")
     try:
         with pytest.raises(StudyUnavailable, match=r"study\.db: somebody else has it locked"):
-            Ledger(Study.open(tmp_path / "s"), Random(), "none", 10)
+            TrialStore(Study.open(tmp_path / "s"), Random(), "none", 10)
     finally:
         other.close()

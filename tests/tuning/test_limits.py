@@ -9,7 +9,7 @@ import pytest
 from clearsight.core.space import Space
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.tuning.limits import all_failed_alike, enough, saved
+from clearsight.tuning.limits import all_failed_alike, study_stop_reason, study_savings
 
 UP, DOWN = Objective("accuracy", "maximize"), Objective("loss", "minimize")
 
@@ -24,12 +24,12 @@ def trial(number: int, value: float | None = None, state: TrialState | None = No
 
 
 def test_without_limits_it_goes_on() -> None:
-    assert enough(plan(), [trial(number, 1.0) for number in range(50)], 1e9) == ""
+    assert study_stop_reason(plan(), [trial(number, 1.0) for number in range(50)], 1e9) == ""
 
 
 def test_time() -> None:
-    assert enough(plan(time_limit=60.0), [], 59.9) == ""
-    assert enough(plan(time_limit=60.0), [], 60.0) == "the time limit of 60 s was reached"
+    assert study_stop_reason(plan(time_limit=60.0), [], 59.9) == ""
+    assert study_stop_reason(plan(time_limit=60.0), [], 60.0) == "the time limit of 60 s was reached"
 
 
 def test_epochs_of_all_trials_together() -> None:
@@ -40,31 +40,31 @@ def test_epochs_of_all_trials_together() -> None:
         trial(2, 0.5, curve={1: 0.4, 2: 0.5}, same_as=0),
         trial(3, 0.9, curve={9: 0.9}, source="earlier"),
     ]
-    assert enough(plan(epoch_budget=4), trials, 0) == ""
-    assert enough(plan(epoch_budget=3), trials, 0) == "the budget of 3 epochs is spent (3 were trained)"
+    assert study_stop_reason(plan(epoch_budget=4), trials, 0) == ""
+    assert study_stop_reason(plan(epoch_budget=3), trials, 0) == "the budget of 3 epochs is spent (3 were trained)"
 
 
 @pytest.mark.parametrize(("aim", "short", "there"), [(UP, 0.89, 0.9), (DOWN, 0.91, 0.9)])
 def test_a_target_either_way(aim: Objective, short: float, there: float) -> None:
-    assert enough(plan(aim, target=0.9), [trial(0, short)], 0) == ""
-    told = enough(plan(aim, target=0.9), [trial(0, short), trial(1, there)], 0)
+    assert study_stop_reason(plan(aim, target=0.9), [trial(0, short)], 0) == ""
+    told = study_stop_reason(plan(aim, target=0.9), [trial(0, short), trial(1, there)], 0)
     assert told == "the target of 0.9 was reached by trial 1 (0.9)"
 
 
 def test_a_target_that_an_earlier_study_reached_is_not_reached() -> None:
-    assert enough(plan(target=0.9), [trial(0, 0.95, source="earlier")], 0) == ""
+    assert study_stop_reason(plan(target=0.9), [trial(0, 0.95, source="earlier")], 0) == ""
 
 
 def test_nothing_better_for_so_long() -> None:
     trials = [trial(0, 0.5), trial(1, 0.9), trial(2, 0.9), trial(3, state=TrialState.PRUNED), trial(4)]
-    assert enough(plan(stop_after=3), trials, 0) == ""  # the fifth is not over yet
+    assert study_stop_reason(plan(stop_after=3), trials, 0) == ""  # the fifth is not over yet
     over = [*trials[:4], trial(4, state=TrialState.FAILED)]
-    assert enough(plan(stop_after=3), over, 0) == "3 trials in a row brought nothing better than trial 1"
+    assert study_stop_reason(plan(stop_after=3), over, 0) == "3 trials in a row brought nothing better than trial 1"
 
 
 def test_where_nothing_is_best_nothing_can_be_better() -> None:
     trials = [trial(number, state=TrialState.FAILED) for number in range(9)]
-    assert enough(plan(stop_after=3, target=0.5), trials, 0) == ""
+    assert study_stop_reason(plan(stop_after=3, target=0.5), trials, 0) == ""
 
 
 def test_what_was_spared() -> None:
@@ -75,7 +75,7 @@ def test_what_was_spared() -> None:
         trial(3, 0.5, same_as=0),
         trial(4, 0.9, source="earlier", spared_seconds=100.0),
     ]
-    assert saved(trials) == {
+    assert study_savings(trials) == {
         "features_seconds": 8.0,
         "pruned_trials": 2,
         "pruned_epochs": 18,

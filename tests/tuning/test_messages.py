@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 
-from clearsight.core.executor import Assignment, Begun, Done, EpochDone, Event
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, ExecutorEvent
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.tuning import messages
 
 ASSIGNMENT = Assignment(key=9, tasks=(), data="/d", metrics=("accuracy",))
 
 
-def over_the_line(message: dict[str, object]) -> Event:
+def over_the_line(message: dict[str, object]) -> ExecutorEvent:
     sent = messages.line(message)
     assert sent.endswith(b"\n")
     assert sent.count(b"\n") == 1
@@ -20,7 +20,7 @@ def over_the_line(message: dict[str, object]) -> Event:
 
 
 def test_begun() -> None:
-    assert over_the_line(messages.begun(ASSIGNMENT)) == Begun(worker=2, key=9)
+    assert over_the_line(messages.begun(ASSIGNMENT)) == AssignmentStarted(worker=2, key=9)
 
 
 def test_an_epoch_with_its_scores() -> None:
@@ -37,7 +37,7 @@ def test_a_score_that_is_no_number_stays_none() -> None:
 
 def test_done_with_outcomes() -> None:
     outcomes = [
-        Outcome(number=4, state=TrialState.COMPLETE, values=(0.5, 2.0), curve={1: {"accuracy": 0.5}}, best_epoch=1),
-        Outcome(number=5, state=TrialState.FAILED, reason='it said "no"\nand stopped'),
+        TrialResult(number=4, state=TrialState.COMPLETE, values=(0.5, 2.0), curve={1: {"accuracy": 0.5}}, best_epoch=1),
+        TrialResult(number=5, state=TrialState.FAILED, reason='it said "no"\nand stopped'),
     ]
-    assert over_the_line(messages.done(ASSIGNMENT, outcomes)) == Done(worker=2, key=9, outcomes=tuple(outcomes))
+    assert over_the_line(messages.done(ASSIGNMENT, outcomes)) == AssignmentDone(worker=2, key=9, outcomes=tuple(outcomes))

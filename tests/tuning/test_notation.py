@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import BadChoice, BadValue, ClearsightError, EmptyInput
 from clearsight.core.recipe import Recipe, choices, fields
-from clearsight.core.space import Choice, Dimension, Domain, Real, Space, Whole
-from clearsight.tuning.notation import domain, joined, nested, spelled, usual, written
+from clearsight.core.space import Choice, Dimension, Domain, FloatRange, Space, IntRange
+from clearsight.tuning.notation import domain, merge_spaces, space_from_mapping, format_dimension, usual_space, parse_space
 
 SEARCHED = {
     name: info.json_schema_extra["search"]
@@ -24,14 +24,14 @@ WORDED = [name for _, name, info in fields() if choices(info)]
 @pytest.mark.parametrize(
     ("name", "text", "meant"),
     [
-        ("lr", "log(1e-5,1e-1)", Real(low=1e-5, high=0.1, log=True)),
-        ("lr", " log( 1e-5 , 0.1 ) ", Real(low=1e-5, high=0.1, log=True)),
-        ("batch_size", "log(8,512)", Whole(low=8, high=512, log=True)),
-        ("momentum", "float(0.5,0.99)", Real(low=0.5, high=0.99)),
-        ("dropout", "float(0,0.5,0.1)", Real(low=0, high=0.5, step=0.1)),
-        ("epochs", "int(5,40)", Whole(low=5, high=40)),
-        ("epochs", "int(5,40,5)", Whole(low=5, high=40, step=5)),
-        ("lr", "int(1,3)", Whole(low=1, high=3)),
+        ("lr", "log(1e-5,1e-1)", FloatRange(low=1e-5, high=0.1, log=True)),
+        ("lr", " log( 1e-5 , 0.1 ) ", FloatRange(low=1e-5, high=0.1, log=True)),
+        ("batch_size", "log(8,512)", IntRange(low=8, high=512, log=True)),
+        ("momentum", "float(0.5,0.99)", FloatRange(low=0.5, high=0.99)),
+        ("dropout", "float(0,0.5,0.1)", FloatRange(low=0, high=0.5, step=0.1)),
+        ("epochs", "int(5,40)", IntRange(low=5, high=40)),
+        ("epochs", "int(5,40,5)", IntRange(low=5, high=40, step=5)),
+        ("lr", "int(1,3)", IntRange(low=1, high=3)),
         ("batch_size", "[16,32,64]", Choice(values=(16, 32, 64))),
         ("lr", "[1e-3, 1]", Choice(values=(0.001, 1.0))),
         ("optimizer", "[sgd, adamw]", Choice(values=("sgd", "adamw"))),
@@ -50,9 +50,9 @@ def test_a_domain_is_read_as_it_is_meant(name: str, text: str, meant: Domain) ->
 
 
 def test_one_word_is_one_dimension() -> None:
-    assert written(["lr=log(1e-5,1e-1)", "batch-size=[16,32]"]) == Space(
+    assert parse_space(["lr=log(1e-5,1e-1)", "batch-size=[16,32]"]) == Space(
         (
-            Dimension(name="lr", domain=Real(low=1e-5, high=0.1, log=True)),
+            Dimension(name="lr", domain=FloatRange(low=1e-5, high=0.1, log=True)),
             Dimension(name="batch_size", domain=Choice(values=(16, 32))),
         )
     )
@@ -70,12 +70,12 @@ def test_one_word_is_one_dimension() -> None:
     ],
 )
 def test_a_condition_stands_behind_it(condition: str, when: dict[str, tuple[object, ...]]) -> None:
-    (dimension,) = written([f"momentum=float(0.5,0.99) {condition}"]).dimensions
-    assert dimension == Dimension(name="momentum", domain=Real(low=0.5, high=0.99), when=when)
+    (dimension,) = parse_space([f"momentum=float(0.5,0.99) {condition}"]).dimensions
+    assert dimension == Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), when=when)
 
 
 def test_in_yaml_lists_are_lists_and_choices_bring_fields_of_their_own() -> None:
-    space = nested(
+    space = space_from_mapping(
         {
             "lr": "log(1e-5,1e-1)",
             "batch-size": [16, 32],
@@ -84,7 +84,7 @@ def test_in_yaml_lists_are_lists_and_choices_bring_fields_of_their_own() -> None
                 "sgd": {"momentum": "float(0.5,0.99)", "schedule": {"step": {"gamma": [0.1, 0.5]}}},
                 "adamw": None,
             },
-            "warmup": Real(low=0, high=0.3),
+            "warmup": FloatRange(low=0, high=0.3),
             "eps": "log(1e-10,1e-4) when optimizer=adamw",
         }
     )
@@ -101,25 +101,25 @@ def test_in_yaml_lists_are_lists_and_choices_bring_fields_of_their_own() -> None
         ("eps", {"optimizer": ("adamw",)}),
     ]
     assert space.dimensions[2].domain == Choice(values=("512", "512,256", ""))
-    assert space.dimensions[4].domain == Real(low=0.5, high=0.99)
+    assert space.dimensions[4].domain == FloatRange(low=0.5, high=0.99)
     space.check(Recipe())
 
 
 def test_what_is_said_later_takes_the_place_of_what_was_said() -> None:
-    first, later = written(["lr=log(1e-5,1e-1)", "epochs=int(5,40)"]), written(["lr=[0.1,0.2]"])
-    space = joined(first, later)
-    assert [spelled(one) for one in space.dimensions] == ["epochs=int(5,40)", "lr=[0.1,0.2]"]
+    first, later = parse_space(["lr=log(1e-5,1e-1)", "epochs=int(5,40)"]), parse_space(["lr=[0.1,0.2]"])
+    space = merge_spaces(first, later)
+    assert [format_dimension(one) for one in space.dimensions] == ["epochs=int(5,40)", "lr=[0.1,0.2]"]
 
 
 def test_joined_spaces_are_in_the_order_of_their_conditions() -> None:
-    first = written(["optimizer=[sgd,adamw]", "momentum=float(0.5,0.99) when optimizer=sgd", "epochs=int(5,40)"])
-    space = joined(first, written(["optimizer=[sgd,adam]"]))
+    first = parse_space(["optimizer=[sgd,adamw]", "momentum=float(0.5,0.99) when optimizer=sgd", "epochs=int(5,40)"])
+    space = merge_spaces(first, parse_space(["optimizer=[sgd,adam]"]))
     assert space.names == ["epochs", "optimizer", "momentum"]
     space.check(Recipe())
 
 
 def test_a_condition_that_nothing_can_meet_is_left_to_the_check() -> None:
-    space = joined(written(["momentum=float(0.5,0.99) when optimizer=sgd"]))
+    space = merge_spaces(parse_space(["momentum=float(0.5,0.99) when optimizer=sgd"]))
     with pytest.raises(BadValue, match="it waits for optimizer, which is not varied before it"):
         space.check(Recipe())
 
@@ -151,7 +151,7 @@ def test_a_condition_that_nothing_can_meet_is_left_to_the_check() -> None:
 )
 def test_what_cannot_be_read_is_one_sentence(text: str, kind: type[ClearsightError], sentence: str) -> None:
     with pytest.raises(kind, match=sentence) as raised:
-        written([text])
+        parse_space([text])
     assert "\n" not in str(raised.value)
 
 
@@ -167,13 +167,13 @@ def test_what_cannot_be_read_is_one_sentence(text: str, kind: type[ClearsightErr
 )
 def test_a_mapping_that_is_no_space_is_one_sentence(values: Any, kind: type[ClearsightError], sentence: str) -> None:
     with pytest.raises(kind, match=sentence):
-        nested(values)
+        space_from_mapping(values)
 
 
 @pytest.mark.parametrize("name", [*SEARCHED, *WORDED])
 def test_every_usual_range_can_be_searched(name: str) -> None:
     """Written in the recipe once, read as any other space, and within what the field takes."""
-    space = usual([name])
+    space = usual_space([name])
     assert space.names == [name]
     space.check(Recipe())
     if name in SEARCHED:
@@ -181,20 +181,20 @@ def test_every_usual_range_can_be_searched(name: str) -> None:
 
 
 def test_a_choice_of_words_needs_no_range() -> None:
-    assert usual(["optimizer"]).dimensions[0].domain == Choice(values=("adamw", "adam", "sgd"))
+    assert usual_space(["optimizer"]).dimensions[0].domain == Choice(values=("adamw", "adam", "sgd"))
 
 
 def test_all_usual_ranges_together_are_a_space() -> None:
-    usual([*SEARCHED, *WORDED]).check(Recipe())
+    usual_space([*SEARCHED, *WORDED]).check(Recipe())
 
 
 def test_a_field_without_a_usual_range_is_said() -> None:
     with pytest.raises(BadChoice, match=r"--tune lrr: there is no such setting.*Did you mean lr\?"):
-        usual(["lrr"])
+        usual_space(["lrr"])
     with pytest.raises(
         BadChoice, match=r'--tune seed: it has no usual range.*Say its values: --space "seed=\[A,B,C\]"'
     ):
-        usual(["seed"])
+        usual_space(["seed"])
 
 
 _reals = st.floats(-1e9, 1e9) | st.sampled_from([1e-5, 0.1, 1234567.0, 1 / 3])
@@ -210,13 +210,13 @@ def _dimension(name: str, own: st.SearchStrategy[Any]) -> st.SearchStrategy[Dime
 
 @given(
     st.one_of(
-        _dimension("lr", st.builds(Real, low=_reals, high=_reals, step=st.none() | _reals)),
-        _dimension("lr", st.builds(Real, low=_reals, high=_reals, log=st.just(True))),
+        _dimension("lr", st.builds(FloatRange, low=_reals, high=_reals, step=st.none() | _reals)),
+        _dimension("lr", st.builds(FloatRange, low=_reals, high=_reals, log=st.just(True))),
         _dimension(
             "epochs",
-            st.builds(Whole, low=st.integers(-(2**50), 2**50), high=st.integers(0, 9**9), step=st.integers(1, 99)),
+            st.builds(IntRange, low=st.integers(-(2**50), 2**50), high=st.integers(0, 9**9), step=st.integers(1, 99)),
         ),
-        _dimension("epochs", st.builds(Whole, low=st.integers(0, 99), high=st.integers(0, 9**9), log=st.just(True))),
+        _dimension("epochs", st.builds(IntRange, low=st.integers(0, 99), high=st.integers(0, 9**9), log=st.just(True))),
         _dimension("batch_size", st.builds(Choice, values=st.lists(st.integers() | st.none()).map(tuple))),
         _dimension("lr", st.builds(Choice, values=st.lists(_reals | st.none()).map(tuple))),
         _dimension("feature_cache", st.builds(Choice, values=st.lists(st.booleans()).map(tuple))),
@@ -226,7 +226,7 @@ def _dimension(name: str, own: st.SearchStrategy[Any]) -> st.SearchStrategy[Dime
 )
 def test_what_is_spelled_is_read_as_the_same(dimension: Dimension) -> None:
     """The advice of a report can be pasted behind --space."""
-    assert written([spelled(dimension)]).dimensions == (dimension,)
+    assert parse_space([format_dimension(dimension)]).dimensions == (dimension,)
 
 
 @pytest.mark.parametrize(
@@ -241,4 +241,4 @@ def test_what_is_spelled_is_read_as_the_same(dimension: Dimension) -> None:
     ],
 )
 def test_is_spelled_as_a_person_would(text: str) -> None:
-    assert spelled(written([text]).dimensions[0]) == text
+    assert format_dimension(parse_space([text]).dimensions[0]) == text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.errors import BadValue
-from clearsight.core.space import Choice, Dimension, Real, Space
+from clearsight.core.space import Choice, Dimension, FloatRange, Space
 from clearsight.core.trial import Objective
 from clearsight.testing.searchers import MIXED, proposed, record
 from clearsight.tuning.searchers.random import Random
@@ -30,5 +30,5 @@ def test_a_shared_study_is_joined_with_its_own_aims_and_choices(tmp_path: Path) 
     more = Space((Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd", "adam"))),))
     with pytest.raises(BadValue, match="that study has optimizer as CategoricalDistribution"):
         check_storage(replace(plan, space=more), "a")
-    wider = Space((Dimension(name="lr", domain=Real(low=1e-6, high=1.0, log=True)),))
+    wider = Space((Dimension(name="lr", domain=FloatRange(low=1e-6, high=1.0, log=True)),))
     check_storage(replace(plan, space=wider), "a")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.tuning.trial_folder import TrialFolder, numbers
 
 POINT = {"lr": 0.1 + 0.2, "optimizer": "sgd", "epochs": 5, "feature_cache": True, "image_size": None}
@@ -29,13 +29,13 @@ def test_a_point_comes_back_as_it_was_proposed(folder: TrialFolder) -> None:
 
 def test_an_outcome_comes_back_as_it_was_kept(folder: TrialFolder) -> None:
     assert folder.outcome() is None
-    outcome = Outcome(number=3, state=TrialState.COMPLETE, values=(0.5,), curve={2: {"accuracy": 0.5}}, seconds=2.5)
+    outcome = TrialResult(number=3, state=TrialState.COMPLETE, values=(0.5,), curve={2: {"accuracy": 0.5}}, seconds=2.5)
     folder.conclude(outcome)
     assert folder.outcome() == outcome
 
 
 def test_an_objective_that_is_no_number_can_be_kept(folder: TrialFolder) -> None:
-    folder.conclude(Outcome(number=3, state=TrialState.COMPLETE, values=(math.nan,), scores={"loss": math.inf}))
+    folder.conclude(TrialResult(number=3, state=TrialState.COMPLETE, values=(math.nan,), scores={"loss": math.inf}))
     kept = folder.outcome()
     assert kept is not None
     assert math.isnan(kept.values[0])

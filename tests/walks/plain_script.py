@@ -16,8 +16,8 @@ torch.manual_seed(0)
 torch.set_num_threads(1)
 rows = list(csv.DictReader((data / "train_split.csv").open()))[:320]
 with h5py.File(data / "train_split-image.hdf5") as file:
-    pictures = [Image.open(io.BytesIO(file[row["isic_id"]][()])).convert("RGB").resize((32, 32)) for row in rows]
-images = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2).float() / 255
+    photos = [Image.open(io.BytesIO(file[row["isic_id"]][()])).convert("RGB").resize((32, 32)) for row in rows]
+images = torch.from_numpy(np.stack([np.asarray(photo) for photo in photos])).permute(0, 3, 1, 2).float() / 255
 labels = torch.tensor([int(row["target"]) for row in rows])
 model = nn.Sequential(
     *(nn.Conv2d(3, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU()),

@@ -110,9 +110,9 @@ def post(url: str, body: bytes, media_type: str) -> int:
 
 
 def test_the_endpoint_refuses_with_400_and_keeps_answering(shared: Path, model: Path, manifest: dict[str, Any]) -> None:
-    from clearsight.workflow.serve import Serving, serving
+    from clearsight.workflow.serve import ServeOptions, serving
 
-    with serving(model, Serving(port=0)) as url:
+    with serving(model, ServeOptions(port=0)) as url:
         for name, expected in manifest.items():
             body = (shared / "data" / "bad-inputs" / name).read_bytes()
             status = post(url, body, "application/octet-stream")

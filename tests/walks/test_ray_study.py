@@ -11,9 +11,9 @@ import pytest
 
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState
-from clearsight.tuning.ledger import Ledger
+from clearsight.tuning.ledger import TrialStore
 from clearsight.workflow.study_plan import most_epochs, pruner_of, searcher_of
-from clearsight.workflow.tune import StudyCircumstances, tune
+from clearsight.workflow.tune import StudyContext, tune
 from tests.tuning.executors.ray_bench import surroundings
 
 pytest.importorskip("ray", reason="the extra clearsight[ray] is not installed")
@@ -84,7 +84,7 @@ def _study(digits: Path, out: Path, on: str, observers: Sequence[Any] = ()) -> S
         digits,
         space=["lr=log(1e-4,1e-2)"],
         out=out,
-        around=StudyCircumstances(observers=observers),
+        around=StudyContext(observers=observers),
         model="tiny",
         weights="none",
         epochs=2,
@@ -97,7 +97,7 @@ def _study(digits: Path, out: Path, on: str, observers: Sequence[Any] = ()) -> S
 
 
 def _trials(study: Study) -> list[Trial]:
-    ledger = Ledger(
+    ledger = TrialStore(
         study,
         searcher_of(study.plan.searcher),
         pruner_of(study.plan, study.recipe),

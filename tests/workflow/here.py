@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from clearsight.core.executor import Assignment, Begun, Done, EpochDone, Event
+from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, ExecutorEvent
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial
-from clearsight.workflow.bench import Bench
-from clearsight.workflow.places import Places
-from clearsight.workflow.talk import Post
-from clearsight.workflow.tune import StudyCircumstances, tune
+from clearsight.workflow.bench import JobRunner
+from clearsight.workflow.places import Paths
+from clearsight.workflow.talk import WorkerResources
+from clearsight.workflow.tune import StudyContext, tune
 
 TINY: dict[str, Any] = {
     "model": "tiny",
@@ -40,10 +40,10 @@ class Here:
 
     slots = 1
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Paths) -> None:
         self.given: list[Assignment] = []
-        self._bench = Bench(Post(places=places, threads=2))
-        self._events: queue.Queue[Event] = queue.Queue()
+        self._bench = JobRunner(WorkerResources(places=places, threads=2))
+        self._events: queue.Queue[ExecutorEvent] = queue.Queue()
         self._answers: queue.Queue[str] = queue.Queue()
         self._interrupted, self._told = "", False
         self._thread = threading.Thread()
@@ -61,7 +61,7 @@ class Here:
         self._interrupted = "the study was interrupted"
         self._answers.put("")
 
-    def events(self, seconds: float) -> list[Event]:
+    def events(self, seconds: float) -> list[ExecutorEvent]:
         try:
             return [self._events.get(timeout=seconds)]
         except queue.Empty:
@@ -82,9 +82,9 @@ class Here:
         return self._interrupted
 
     def _carry_out(self, assignment: Assignment) -> None:
-        self._events.put(Begun(worker=0, key=assignment.key))
+        self._events.put(AssignmentStarted(worker=0, key=assignment.key))
         outcomes = self._bench.carry_out(assignment, self)
-        self._events.put(Done(worker=0, key=assignment.key, outcomes=tuple(outcomes)))
+        self._events.put(AssignmentDone(worker=0, key=assignment.key, outcomes=tuple(outcomes)))
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def working_here() -> Iterator[list[Here]]:
     """Within the block studies are carried out in this process; gives the executors that were made."""
     made: list[Here] = []
 
-    def build(plan: Any, base: Any, places: Places, logs: Path, gpus: int) -> Here:
+    def build(plan: Any, base: Any, places: Paths, logs: Path, gpus: int) -> Here:
         made.append(Here(places))
         return made[-1]
 
@@ -107,9 +107,9 @@ def tuned(data: Path, out: Path, **settings: Any) -> Study:
         return tune(data, out=out, **given)
 
 
-def around(folder: Path, *observers: Any, **more: Any) -> StudyCircumstances:
+def around(folder: Path, *observers: Any, **more: Any) -> StudyContext:
     """Circumstances with a cache of their own."""
-    return StudyCircumstances(places=Places(cache=folder / "cache", weights=()), observers=observers, **more)
+    return StudyContext(places=Paths(cache=folder / "cache", weights=()), observers=observers, **more)
 
 
 class Heard:

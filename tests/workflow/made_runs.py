@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.finding import Finding, Severity, Verdict
-from clearsight.core.profile import Gauge, Machine, Span, StepTimes
+from clearsight.core.profile import GaugeSample, Machine, Span, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, MetricsWriter, Run, RunStatus, StepRecord
+from clearsight.core.run import EpochRecord, MetricsLog, Run, RunStatus, StepRecord
 from clearsight.debugger.report import write_findings
 from clearsight.workflow.evaluate import Evaluation
 
@@ -53,7 +53,7 @@ def made_run(
 
 def train(run: Run, epochs: Sequence[int], *, level: float = 0.8, steps: int = STEPS, whole: bool = True) -> None:
     """Append to metrics.jsonl what a training writes of some epochs; not `whole`: the last one is still under way."""
-    writer = MetricsWriter(run.path / "metrics.jsonl", last_step=10**9)
+    writer = MetricsLog(run.path / "metrics.jsonl", last_step=10**9)
     planned = run.recipe.train.passes
     for epoch in epochs:
         for place in range(1, steps + 1):
@@ -123,7 +123,7 @@ def profiled(run: Run, *, steps: int = 40, looks: int = 30, gauges: Mapping[str,
     write_machine(folder, Machine(cores=2, device="cpu", interval=0.5, batch_size=BATCH))
     values = gauges or {"cpu": 90.0, "tree.cpu": 80.0, "memory": 40.0, "tree.memory": 2.0 * 2**30}
     with gauges_file(folder).open("a", encoding="utf-8") as lines:
-        lines.writelines(gauge_line(Gauge(time=START + i / 2, values=values)) for i in range(looks))
+        lines.writelines(gauge_line(GaugeSample(time=START + i / 2, values=values)) for i in range(looks))
     phases = {"data": 0.02, "forward": 0.03, "backward": 0.04}
     with spans_file(folder).open("a", encoding="utf-8") as lines:
         lines.write(span_line(Span(name="initialisation", start=START, seconds=3.0)))

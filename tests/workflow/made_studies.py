@@ -8,9 +8,9 @@ from typing import Any
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyPlan
-from clearsight.core.trial import Objective, Outcome, Trial, TrialState
-from clearsight.tuning.ledger import Ledger
-from clearsight.tuning.notation import written
+from clearsight.core.trial import Objective, TrialResult, Trial, TrialState
+from clearsight.tuning.ledger import TrialStore
+from clearsight.tuning.notation import parse_space
 from clearsight.workflow.study_plan import searcher_of
 
 ACCURACY = Objective("accuracy", "maximize")
@@ -23,20 +23,20 @@ def begun_study(folder: Path, *, space: Sequence[str] = SPACE, **plan: Any) -> S
     """A study that was begun and has no trial yet."""
     told: dict[str, Any] = {"data": "/data/photos", "objectives": (ACCURACY,), "trials": 12, "searcher": "grid", **plan}
     recipe = Recipe().replace(model="tiny", weights="none")
-    return Study.begin(folder, StudyPlan(space=written(space), **told), recipe)
+    return Study.begin(folder, StudyPlan(space=parse_space(space), **told), recipe)
 
 
-def ledger_of(study: Study) -> Ledger:
-    return Ledger(study, searcher_of(study.plan.searcher), "none", 2)
+def ledger_of(study: Study) -> TrialStore:
+    return TrialStore(study, searcher_of(study.plan.searcher), "none", 2)
 
 
-def came_to(state: TrialState, *values: float, reason: str = "", epochs: int = 2) -> Outcome:
+def came_to(state: TrialState, *values: float, reason: str = "", epochs: int = 2) -> TrialResult:
     """An outcome for whichever trial is proposed next."""
     scores = {"accuracy": values[0], "loss": 1 - values[0], "macro_f1": values[0]} if values else {}
     curve = {epoch: {"accuracy": 0.1 * epoch, "loss": 1.0} for epoch in range(1, epochs)}
     if scores:
         curve[epochs] = scores
-    return Outcome(
+    return TrialResult(
         number=-1,
         state=state,
         values=values,
@@ -49,14 +49,14 @@ def came_to(state: TrialState, *values: float, reason: str = "", epochs: int = 2
     )
 
 
-def made_study(folder: Path, outcomes: Sequence[Outcome], *, under_way: int = 0, **plan: Any) -> Study:
+def made_study(folder: Path, outcomes: Sequence[TrialResult], *, under_way: int = 0, **plan: Any) -> Study:
     """A study whose trials, in the order of a grid, came to these outcomes, with some under way behind them."""
     study = begun_study(folder, **plan)
     ledger = ledger_of(study)
     for outcome in outcomes:
         trial = proposed(ledger)
         ledger.note(trial.number, worker=0, planned=2, started=outcome.started)
-        kept = Outcome(**{**{name: getattr(outcome, name) for name in outcome.__slots__}, "number": trial.number})
+        kept = TrialResult(**{**{name: getattr(outcome, name) for name in outcome.__slots__}, "number": trial.number})
         ledger.folder(trial.number).conclude(kept)
         ledger.finish(kept)
     for _ in range(under_way):
@@ -65,7 +65,7 @@ def made_study(folder: Path, outcomes: Sequence[Outcome], *, under_way: int = 0,
     return study
 
 
-def proposed(ledger: Ledger) -> Trial:
+def proposed(ledger: TrialStore) -> Trial:
     trial = ledger.propose()
     assert trial is not None
     return trial

@@ -11,24 +11,24 @@ import torch
 
 from clearsight.core.files import read_json
 from clearsight.core.recipe import Recipe
-from clearsight.training.rehearsal import Timed
+from clearsight.training.rehearsal import ThroughputSample
 from clearsight.workflow import auto_tune as tuning
-from clearsight.workflow.auto_tune import TUNABLE, auto_tune, tuned
-from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.auto_tune import TUNABLE, auto_tune, apply_auto_tune
+from clearsight.workflow.circumstances import LaunchContext
 from clearsight.workflow.fit import fit
 from clearsight.workflow.rehearsing import Candidate
-from clearsight.workflow.running import prepare, process
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.running import make_setup, run_process
+from clearsight.workflow.setting import RunSetup
 
 Speed = Callable[[Mapping[str, Any]], float]
 
 
 @pytest.fixture(scope="module")
-def setting(digits: Path) -> Setting:
+def setting(digits: Path) -> RunSetup:
     """A run on the digits, ready to begin, of 1,257 pictures."""
     recipe = Recipe().replace(model="tiny", weights="none", batch_size=16)
-    with process(recipe, Circumstances().world) as placement:
-        return prepare(digits, recipe, placement, Circumstances())
+    with run_process(recipe, LaunchContext().world) as placement:
+        return make_setup(digits, recipe, placement, LaunchContext())
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Speed], list[Mapping[s
         asked: list[Mapping[str, Any]] = []
 
         class Stage:
-            def __init__(self, setting: Setting, *, largest: int) -> None:
+            def __init__(self, setting: RunSetup, *, largest: int) -> None:
                 assert largest >= setting.recipe.train.batch_size
 
             def round(self, candidates: Sequence[Candidate], steps: int, seconds: float = 0.0) -> None:
                 for candidate in candidates:
                     asked.append(candidate.settings)
-                    candidate.blocks.append(Timed(steps, 1000, 1000 / speed(candidate.settings), waited * 1000))
+                    candidate.blocks.append(ThroughputSample(steps, 1000, 1000 / speed(candidate.settings), waited * 1000))
 
         monkeypatch.setattr(tuning, "Rehearsals", Stage)
         monkeypatch.setattr(tuning, "cores", lambda: 4)
@@ -54,7 +54,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Speed], list[Mapping[s
     return install
 
 
-def test_finds_the_best_pair_of_readers_and_threads(setting: Setting, machine: Any) -> None:
+def test_finds_the_best_pair_of_readers_and_threads(setting: RunSetup, machine: Any) -> None:
     asked = machine(lambda how: 100 + 10 * (how.get("workers") == 1) + 20 * (how.get("threads") == 2))
     found = auto_tune(setting, ["workers", "threads"], budget=60)
     assert found.chosen == {"workers": 1, "threads": 2}
@@ -62,7 +62,7 @@ def test_finds_the_best_pair_of_readers_and_threads(setting: Setting, machine: A
     assert "workers 1" in found.reasons[0]
 
 
-def test_readers_that_are_never_waited_for_are_left_alone(setting: Setting, machine: Any) -> None:
+def test_readers_that_are_never_waited_for_are_left_alone(setting: RunSetup, machine: Any) -> None:
     asked = machine(lambda how: 100 + 20 * (how.get("threads") == 2), waited=0.0)
     found = auto_tune(setting, ["workers", "threads"], budget=60)
     assert found.chosen == {"workers": tuning.workers(setting.recipe.data), "threads": 2}
@@ -70,7 +70,7 @@ def test_readers_that_are_never_waited_for_are_left_alone(setting: Setting, mach
     assert "readers stay" in found.reasons[0]
 
 
-def test_a_difference_within_noise_changes_nothing(setting: Setting, machine: Any) -> None:
+def test_a_difference_within_noise_changes_nothing(setting: RunSetup, machine: Any) -> None:
     machine(lambda how: 100 + (how.get("workers") == 1) + (how.get("channels_last") == "off"))
     found = auto_tune(setting, ["workers", "channels_last"], budget=60)
     assert found.chosen["workers"] == tuning.workers(setting.recipe.data)
@@ -78,25 +78,25 @@ def test_a_difference_within_noise_changes_nothing(setting: Setting, machine: An
 
 
 @pytest.mark.parametrize(("gain", "chosen"), [(1.03, "fp32"), (1.3, "bf16")])
-def test_other_arithmetic_has_to_pay(setting: Setting, machine: Any, gain: float, chosen: str) -> None:
+def test_other_arithmetic_has_to_pay(setting: RunSetup, machine: Any, gain: float, chosen: str) -> None:
     machine(lambda how: 100 * (gain if how["precision"] == "bf16" else 1))
     assert auto_tune(setting, ["precision"], budget=60).chosen == {"precision": chosen}
 
 
-def test_a_batch_grows_while_it_pays_and_steps_are_left(setting: Setting, machine: Any) -> None:
+def test_a_batch_grows_while_it_pays_and_steps_are_left(setting: RunSetup, machine: Any) -> None:
     machine(lambda how: 100 * how["batch_size"])
     found = auto_tune(setting, ["batch_size"], budget=60)
     assert found.chosen == {"batch_size": 32}  # of 64 an epoch would have 19 steps
     assert "fewer than 20 steps" in " ".join(found.reasons)
 
 
-def test_what_was_said_is_never_tried(setting: Setting, machine: Any) -> None:
+def test_what_was_said_is_never_tried(setting: RunSetup, machine: Any) -> None:
     asked = machine(lambda how: 1 + len(how))
     assert set(auto_tune(setting, ["threads"], budget=60).chosen) == {"threads"}
     assert all(set(settings) == {"threads"} for settings in asked)
 
 
-def test_measuring_ends_in_time(setting: Setting, machine: Any) -> None:
+def test_measuring_ends_in_time(setting: RunSetup, machine: Any) -> None:
     asked = machine(lambda how: 100.0)
     found = auto_tune(setting, TUNABLE, budget=0.0)
     assert asked == []
@@ -105,22 +105,22 @@ def test_measuring_ends_in_time(setting: Setting, machine: Any) -> None:
 
 
 @pytest.mark.parametrize(("optimizer", "factor"), [("adamw", 2**0.5), ("sgd", 2.0)])
-def test_the_rate_goes_with_the_batch(setting: Setting, machine: Any, optimizer: str, factor: float) -> None:
+def test_the_rate_goes_with_the_batch(setting: RunSetup, machine: Any, optimizer: str, factor: float) -> None:
     machine(lambda how: 100 * how.get("batch_size", 16))
     mine = tuning.settings_applied(setting, {"optimizer": optimizer, "lr": 0.01})
-    changed, told = tuned(mine, {"batch_size", "lr"})
+    changed, told = apply_auto_tune(mine, {"batch_size", "lr"})
     assert changed.recipe.train.batch_size == 32
     assert changed.recipe.optim.lr == pytest.approx(0.01 * factor, rel=1e-2)
     assert "learning rate" in told.reasons[-1]
     assert "Decoded pictures are kept in memory" in told.reasons[-2]
-    assert tuned(mine, {"batch_size"})[0].recipe.optim.lr == 0.01
+    assert apply_auto_tune(mine, {"batch_size"})[0].recipe.optim.lr == 0.01
 
 
 def test_cached_features_leave_nothing_to_tune(digits: Path, machine: Any) -> None:
     asked = machine(lambda how: 1.0)
     recipe = Recipe().replace(model="tiny", weights="none", freeze="backbone")
-    with process(recipe, Circumstances().world) as placement:
-        _, told = tuned(prepare(digits, recipe, placement, Circumstances()), set(TUNABLE))
+    with run_process(recipe, LaunchContext().world) as placement:
+        _, told = apply_auto_tune(make_setup(digits, recipe, placement, LaunchContext()), set(TUNABLE))
     assert asked == []
     assert "nothing to tune" in told.reasons[0]
 

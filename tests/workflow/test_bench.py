@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.executor import Assignment, Task
+from clearsight.core.executor import Assignment, TrialTask
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.tuning.trial_folder import TrialFolder
-from clearsight.workflow.bench import Bench
-from clearsight.workflow.places import Places
-from clearsight.workflow.talk import Post
+from clearsight.workflow.bench import JobRunner
+from clearsight.workflow.places import Paths
+from clearsight.workflow.talk import WorkerResources
 from tests.workflow.here import TINY
 
 RECIPE = Recipe().replace(**{**TINY, "epochs": 1, "limit": 60})
@@ -34,14 +34,14 @@ class Silence:
 
 
 @pytest.fixture(scope="module")
-def post(tmp_path_factory: pytest.TempPathFactory) -> Post:
-    return Post(places=Places(cache=tmp_path_factory.mktemp("home") / "cache", weights=()), threads=1)
+def post(tmp_path_factory: pytest.TempPathFactory) -> WorkerResources:
+    return WorkerResources(places=Paths(cache=tmp_path_factory.mktemp("home") / "cache", weights=()), threads=1)
 
 
 @pytest.fixture
-def carried_out(digits: Path, tmp_path: Path, post: Post) -> Any:
-    def act(*changes: dict[str, Any], data: Path = digits, deliver: bool = False) -> list[Outcome]:
-        return Bench.at(post.to_json()).carry_out(assignment(tmp_path, data, changes, deliver=deliver), Silence())
+def carried_out(digits: Path, tmp_path: Path, post: WorkerResources) -> Any:
+    def act(*changes: dict[str, Any], data: Path = digits, deliver: bool = False) -> list[TrialResult]:
+        return JobRunner.at(post.to_json()).carry_out(assignment(tmp_path, data, changes, deliver=deliver), Silence())
 
     return act
 
@@ -51,7 +51,7 @@ def assignment(folder: Path, data: Path, changes: Sequence[dict[str, Any]], *, d
     for number, change in enumerate(changes):
         kept = RECIPE.replace(**change).model_dump(mode="json")
         flat = {name: value for section in kept.values() for name, value in section.items()}
-        tasks.append(Task(number=number, folder=str(folder / f"{number:04d}"), recipe=flat))
+        tasks.append(TrialTask(number=number, folder=str(folder / f"{number:04d}"), recipe=flat))
     return Assignment(key=1, tasks=tuple(tasks), data=str(data), metrics=("accuracy",), deliver=deliver)
 
 
@@ -122,7 +122,7 @@ def test_a_model_that_cannot_be_made_says_why(carried_out: Any) -> None:
 
 
 def test_two_workers_never_have_one_trial(
-    digits: Path, tmp_path: Path, post: Post, monkeypatch: pytest.MonkeyPatch
+    digits: Path, tmp_path: Path, post: WorkerResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker of a study that was killed may take a moment to end; until then the next one waits."""
     asked, begun = threading.Event(), threading.Event()
@@ -138,7 +138,7 @@ def test_two_workers_never_have_one_trial(
     with (tmp_path / "0000" / ".lock").open("w") as other:
         flock(other, fcntl.LOCK_EX)
         work = assignment(tmp_path, digits, [{}])
-        waiting = threading.Thread(target=Bench(post).carry_out, args=(work, Silence()))
+        waiting = threading.Thread(target=JobRunner(post).carry_out, args=(work, Silence()))
         waiting.start()
         assert asked.wait(30)
         assert not begun.is_set()

@@ -12,7 +12,7 @@ import pytest
 from clearsight.core.executor import Assignment
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.testing.searchers import proposed
 from clearsight.tuning.ledger import read_trials
 from clearsight.workflow.best import best_run, deliver_best
@@ -68,7 +68,7 @@ def test_an_answered_trial_has_the_model_of_the_one_that_answered(tmp_path: Path
     for same in (None, 1):
         number = proposed(ledger).number
         told = {**{name: getattr(BETTER, name) for name in BETTER.__slots__}, "number": number}
-        ledger.finish(Outcome(**told), same_as=same)
+        ledger.finish(TrialResult(**told), same_as=same)
     ledger.close()
     assert delivered(study, carrier) == ""
     assert study.best["trial"] == 1

@@ -12,20 +12,20 @@ from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective
-from clearsight.tuning.executors.crew import Crew
+from clearsight.tuning.executors.crew import ExecutorSpec
 from clearsight.tuning.executors.local import LocalExecutor
-from clearsight.tuning.notation import written
+from clearsight.tuning.notation import parse_space
 from clearsight.workflow.crew import build_executor
-from clearsight.workflow.places import Places
-from clearsight.workflow.talk import Post
+from clearsight.workflow.places import Paths
+from clearsight.workflow.talk import WorkerResources
 
-PLACES = Places(cache=Path("/cache"), weights=())
+PLACES = Paths(cache=Path("/cache"), weights=())
 WHOLE = Recipe().replace(model="tiny", weights="none")
 HEADS = WHOLE.replace(freeze="backbone")
 
 
 def plan(**facts: Any) -> StudyPlan:
-    space = written(["lr=log(1e-5,1e-1)"])
+    space = parse_space(["lr=log(1e-5,1e-1)"])
     return StudyPlan(data="/d", space=space, objectives=(Objective("accuracy", "maximize"),), trials=8, **facts)
 
 
@@ -33,8 +33,8 @@ def plan(**facts: Any) -> StudyPlan:
 def crew(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The crew that an executor would be made of."""
 
-    def made(plan: StudyPlan, base: Recipe, gpus: int = 0) -> Crew:
-        taken: list[Crew] = []
+    def made(plan: StudyPlan, base: Recipe, gpus: int = 0) -> ExecutorSpec:
+        taken: list[ExecutorSpec] = []
         monkeypatch.setattr("clearsight.workflow.crew.EXECUTORS.load", lambda kind: taken.append)
         build_executor(plan, base, PLACES, Path("/logs"), gpus)
         return taken[0]
@@ -42,14 +42,14 @@ def crew(monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
-def posts(crew: Crew) -> list[Post]:
-    return [Post.from_json(crew.post(slot)) for slot in range(crew.slots)]
+def posts(crew: ExecutorSpec) -> list[WorkerResources]:
+    return [WorkerResources.from_json(crew.post(slot)) for slot in range(crew.slots)]
 
 
 def test_a_worker_for_each_trial_at_a_time_with_its_share_of_the_cores(crew: Any) -> None:
     made = crew(plan(parallel=2), WHOLE)
     assert made.slots == 2
-    assert posts(made) == [Post(places=PLACES, threads=max(1, cores() // 2))] * 2
+    assert posts(made) == [WorkerResources(places=PLACES, threads=max(1, cores() // 2))] * 2
     assert (made.logs, made.command[-2:]) == (Path("/logs"), ("-m", "clearsight.workflow.worker"))
 
 
@@ -59,7 +59,7 @@ def test_more_workers_than_cores_have_a_thread_each(crew: Any) -> None:
 
 def test_heads_that_train_together_have_one_worker_with_all_of_it(crew: Any) -> None:
     made = crew(plan(parallel=4), HEADS)
-    assert posts(made) == [Post(places=PLACES, threads=cores())]
+    assert posts(made) == [WorkerResources(places=PLACES, threads=cores())]
 
 
 def test_gpus_are_shared_in_turns(crew: Any) -> None:
@@ -70,8 +70,8 @@ def test_gpus_are_shared_in_turns(crew: Any) -> None:
 def test_on_a_cluster_the_machine_is_another_one(crew: Any) -> None:
     made = crew(plan(parallel=2, on="ray://host:1", cpus_per_trial=3, gpus_per_trial=0.5), WHOLE, gpus=2)
     assert (made.address, made.cpus, made.gpus) == ("ray://host:1", 3, 0.5)
-    assert posts(made) == [Post(places=PLACES, threads=3)] * 2
-    assert posts(crew(plan(on="ray"), WHOLE)) == [Post(places=PLACES, threads=1)]
+    assert posts(made) == [WorkerResources(places=PLACES, threads=3)] * 2
+    assert posts(crew(plan(on="ray"), WHOLE)) == [WorkerResources(places=PLACES, threads=1)]
     assert crew(plan(on="ray"), WHOLE).address == ""
 
 

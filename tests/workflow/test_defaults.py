@@ -7,7 +7,7 @@ import pytest
 from clearsight.core.recipe import Recipe
 from clearsight.models.network import Network
 from clearsight.models.zoo import ModelSpec, build
-from clearsight.workflow.defaults import settled
+from clearsight.workflow.defaults import resolve_defaults
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +16,11 @@ def network() -> Network:
 
 
 def test_the_first_of_two_phases_has_a_rate_of_its_own(network: Network) -> None:
-    found = settled(Recipe().replace(head_epochs=2), network, 640)
+    found = resolve_defaults(Recipe().replace(head_epochs=2), network, 640)
     assert (found.optim.lr, found.optim.head_lr) == (1e-3, 5e-3)  # 40 steps for a new head
-    assert settled(Recipe().replace(head_epochs=2, lr=1e-4), network, 640).optim.head_lr == 1e-4
-    assert settled(Recipe().replace(head_epochs=2, head_lr=0.1), network, 640).optim.head_lr == 0.1
-    assert settled(Recipe(), network, 640).optim.head_lr is None
+    assert resolve_defaults(Recipe().replace(head_epochs=2, lr=1e-4), network, 640).optim.head_lr == 1e-4
+    assert resolve_defaults(Recipe().replace(head_epochs=2, head_lr=0.1), network, 640).optim.head_lr == 0.1
+    assert resolve_defaults(Recipe(), network, 640).optim.head_lr is None
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,6 @@ def test_the_first_of_two_phases_has_a_rate_of_its_own(network: Network) -> None
     ],
 )
 def test_settled(network: Network, said: dict[str, object], pictures: int, epochs: int, lr: float) -> None:
-    found = settled(Recipe().replace(**said), network, pictures)
+    found = resolve_defaults(Recipe().replace(**said), network, pictures)
     assert (found.train.epochs, found.optim.lr) == (epochs, lr)
-    assert settled(found, network, pictures) == found
+    assert resolve_defaults(found, network, pictures) == found

@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.workflow.doctor import Checkup, advice, doctor
-from clearsight.workflow.places import Places
+from clearsight.workflow.doctor import DoctorReport, advice, doctor
+from clearsight.workflow.places import Paths
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Checkup:
+def found(tmp_path_factory: pytest.TempPathFactory) -> DoctorReport:
     folder = tmp_path_factory.mktemp("weights")
     (folder / "resnet18.safetensors").write_bytes(b"")
     (folder / "notes.txt").write_bytes(b"")
-    return doctor(Places(cache=folder / "not" / "there", weights=(folder, folder / "none")), folder)
+    return doctor(Paths(cache=folder / "not" / "there", weights=(folder, folder / "none")), folder)
 
 
-def healthy(found: Checkup) -> Checkup:
+def healthy(found: DoctorReport) -> DoctorReport:
     """The same machine with nothing to complain about."""
     return replace(
         found,
@@ -30,14 +30,14 @@ def healthy(found: Checkup) -> Checkup:
     )
 
 
-def test_facts_are_plain_json(found: Checkup) -> None:
+def test_facts_are_plain_json(found: DoctorReport) -> None:
     assert json.loads(json.dumps(found.to_json())) == found.to_json()
     assert "cpu" in found.devices
     assert found.weights[0]["files"] == ["resnet18.safetensors"]
     assert found.weights[1] == {"folder": found.weights[1]["folder"], "exists": False, "files": []}
 
 
-def test_a_healthy_machine_gets_no_advice(found: Checkup) -> None:
+def test_a_healthy_machine_gets_no_advice(found: DoctorReport) -> None:
     assert advice(healthy(found), None, gpu_in_machine=False) == []
 
 
@@ -52,11 +52,11 @@ def test_a_healthy_machine_gets_no_advice(found: Checkup) -> None:
         ({"weights": [{"folder": "/w", "exists": True, "files": []}]}, "--weights FILE or put files into /w"),
     ],
 )
-def test_one_line_for_each_problem(found: Checkup, change: dict[str, object], sentence: str) -> None:
+def test_one_line_for_each_problem(found: DoctorReport, change: dict[str, object], sentence: str) -> None:
     (line,) = advice(replace(healthy(found), **change), None, gpu_in_machine=False)  # type: ignore[arg-type]
     assert sentence in line
 
 
-def test_a_gpu_that_torch_cannot_use_is_said(found: Checkup) -> None:
+def test_a_gpu_that_torch_cannot_use_is_said(found: DoctorReport) -> None:
     (line,) = advice(replace(healthy(found), devices=["cpu"]), None, gpu_in_machine=True)
     assert "nvidia-smi" in line

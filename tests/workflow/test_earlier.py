@@ -9,9 +9,9 @@ import pytest
 
 from clearsight.core.errors import BadValue, NotFound
 from clearsight.core.study import Study
-from clearsight.core.trial import Objective, Trial, best_of
+from clearsight.core.trial import Objective, Trial, best_trial
 from clearsight.tuning.storage import file_url
-from clearsight.workflow.earlier import bring_earlier, check_earlier, earlier_trials
+from clearsight.workflow.earlier import import_earlier_trials, check_warm_start, earlier_trials
 from tests.workflow.made_studies import BETTER, BROKEN, CUT, GOOD, begun_study, ledger_of, made_study
 
 
@@ -24,7 +24,7 @@ def brought(study: Study, times: int = 1) -> list[Trial]:
     ledger = ledger_of(study)
     try:
         for _ in range(times):
-            bring_earlier(study, ledger)
+            import_earlier_trials(study, ledger)
         return ledger.trials()
     finally:
         ledger.close()
@@ -36,7 +36,7 @@ def test_what_ended_is_brought_and_the_rest_is_not(earlier: Study, tmp_path: Pat
     assert [trial.state.value for trial in trials] == ["complete", "complete", "pruned"]
     assert {trial.source for trial in trials} == {str(earlier.path)}
     assert [trial.values for trial in trials] == [(0.7,), (0.9,), ()]
-    assert best_of(trials, later.aim) is None
+    assert best_trial(trials, later.aim) is None
 
 
 def test_it_is_brought_once(earlier: Study, tmp_path: Path) -> None:
@@ -63,14 +63,14 @@ def test_a_storage_is_named_by_its_url(earlier: Study, tmp_path: Path) -> None:
 
 def test_a_study_that_is_not_there_is_said_before_anything_is_begun(earlier: Study, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no study in this folder"):
-        check_earlier(replace(earlier.plan, warm_start=(str(tmp_path / "never"),)))
-    check_earlier(replace(earlier.plan, warm_start=(str(earlier.path),)))
+        check_warm_start(replace(earlier.plan, warm_start=(str(tmp_path / "never"),)))
+    check_warm_start(replace(earlier.plan, warm_start=(str(earlier.path),)))
 
 
 def test_a_study_that_aimed_at_something_else_tells_nothing(earlier: Study) -> None:
     other = replace(earlier.plan, objectives=(Objective("loss", "minimize"),), warm_start=(str(earlier.path),))
     with pytest.raises(BadValue) as caught:
-        check_earlier(other)
+        check_warm_start(other)
     assert str(caught.value) == (
         f"--warm-start {earlier.path}: that study aimed at accuracy (maximized). Say the same with --metric."
     )

@@ -11,16 +11,16 @@ from safetensors.numpy import load_file
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
-from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.circumstances import LaunchContext
 from clearsight.workflow.fit import fit
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 
 BASE = Recipe().replace(limit=120, image_size=96, batch_size=16, epochs=2, lr=1e-3, threads=1, workers=1)
 
 
 def trained(data: Path, out: Path, **settings: Any) -> Run:
-    places = Places(cache=out.parent / "cache", weights=())
-    return fit(data, out=out, recipe=BASE, around=Circumstances(places=places), **settings)
+    places = Paths(cache=out.parent / "cache", weights=())
+    return fit(data, out=out, recipe=BASE, around=LaunchContext(places=places), **settings)
 
 
 def losses(run: Run) -> list[float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.workflow.following import Following
+from clearsight.workflow.following import LineFollower
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def append(file: Path, text: str) -> None:
 
 
 def test_each_line_comes_once(file: Path) -> None:
-    following = Following(file)
+    following = LineFollower(file)
     assert following.lines() == []  # not there yet
     append(file, "a\nb\n")
     assert following.lines() == ["a", "b"]
@@ -32,7 +32,7 @@ def test_each_line_comes_once(file: Path) -> None:
 
 
 def test_a_torn_last_line_waits_for_its_end(file: Path) -> None:
-    following = Following(file)
+    following = LineFollower(file)
     append(file, 'a\n{"step": 1')
     assert following.lines() == ["a"]
     append(file, "2}")
@@ -42,7 +42,7 @@ def test_a_torn_last_line_waits_for_its_end(file: Path) -> None:
 
 
 def test_a_letter_torn_in_the_middle_is_whole_in_the_end(file: Path) -> None:
-    following = Following(file)
+    following = LineFollower(file)
     file.write_bytes("é".encode()[:1])
     assert following.lines() == []
     file.write_bytes("é\n".encode())
@@ -50,7 +50,7 @@ def test_a_letter_torn_in_the_middle_is_whole_in_the_end(file: Path) -> None:
 
 
 def test_a_file_cut_short_is_read_again(file: Path) -> None:
-    following = Following(file)
+    following = LineFollower(file)
     append(file, "a\nb\nc\n")
     following.lines()
     file.write_text("a\n")
@@ -61,7 +61,7 @@ def test_a_file_cut_short_is_read_again(file: Path) -> None:
 
 
 def test_a_file_written_anew_and_already_longer_is_read_again(file: Path) -> None:
-    following = Following(file)
+    following = LineFollower(file)
     append(file, "a\nb\n")
     following.lines()
     file.write_text("a\nother\nlines\n")
@@ -70,7 +70,7 @@ def test_a_file_written_anew_and_already_longer_is_read_again(file: Path) -> Non
 
 
 def test_a_file_replaced_by_the_same_text_and_more_goes_on(file: Path) -> None:
-    following = Following(file)
+    following = LineFollower(file)
     append(file, "a\nb\n")
     following.lines()
     new = file.with_suffix(".part")
@@ -81,7 +81,7 @@ def test_a_file_replaced_by_the_same_text_and_more_goes_on(file: Path) -> None:
 
 
 def test_a_file_that_goes_away_starts_again(file: Path) -> None:
-    following = Following(file)
+    following = LineFollower(file)
     append(file, "a\n")
     following.lines()
     file.unlink()
@@ -93,7 +93,7 @@ def test_a_file_that_goes_away_starts_again(file: Path) -> None:
 
 def test_of_a_long_file_the_tail_is_enough(file: Path) -> None:
     append(file, "".join(f"line {i:03}\n" for i in range(100)))
-    following = Following(file, tail=25)
+    following = LineFollower(file, tail=25)
     assert following.lines() == ["line 098", "line 099"]
     append(file, "line 100\n")
     assert following.lines() == ["line 100"]
@@ -102,7 +102,7 @@ def test_of_a_long_file_the_tail_is_enough(file: Path) -> None:
 
 def test_a_line_that_the_tail_cut_is_left_out_even_when_its_end_comes_later(file: Path) -> None:
     append(file, "a" * 100)
-    following = Following(file, tail=10)
+    following = LineFollower(file, tail=10)
     assert following.lines() == []
     append(file, "\nb\n")
     assert following.lines() == ["b"]
@@ -110,19 +110,19 @@ def test_a_line_that_the_tail_cut_is_left_out_even_when_its_end_comes_later(file
 
 def test_a_file_shorter_than_the_tail_is_read_whole(file: Path) -> None:
     append(file, "a\nb\n")
-    assert Following(file, tail=100).lines() == ["a", "b"]
+    assert LineFollower(file, tail=100).lines() == ["a", "b"]
 
 
 def test_lines_that_are_no_objects_are_counted_and_left_out(file: Path) -> None:
     append(file, '{"step": 1}\n{"st\n\n3\n{"step": 2}\n')
-    following = Following(file)
+    following = LineFollower(file)
     assert following.rows() == [{"step": 1}, {"step": 2}]
     assert following.broken == 2
 
 
 def test_nothing_is_read_twice(file: Path) -> None:
     """A thousand looks at a long file cost what one costs: only what is new is parsed."""
-    following, seen = Following(file), []
+    following, seen = LineFollower(file), []
     for step in range(1000):
         append(file, json.dumps({"step": step}) + "\n")
         seen += following.rows()

@@ -12,8 +12,8 @@ import torch
 
 from clearsight.core.errors import NotResumable
 from clearsight.core.run import EpochRecord, RunStatus, StepRecord
-from clearsight.training.job import Position
-from clearsight.training.stack_job import StackResult
+from clearsight.training.job import TrainingPosition
+from clearsight.training.stack_job import HeadResult
 from clearsight.workflow.head_file import HeadFile
 from tests.training.test_stack import alone, recipe, similar, together
 
@@ -35,7 +35,7 @@ def epoch(number: int, accuracy: float, *, best: bool) -> EpochRecord:
     )
 
 
-RESULT = StackResult(
+RESULT = HeadResult(
     number=7,
     status=RunStatus.STOPPED_EARLY,
     reason="no better accuracy in 1 epochs",
@@ -53,7 +53,7 @@ RESULT = StackResult(
 )
 
 
-def written(folder: Path, result: StackResult = RESULT) -> HeadFile:
+def written(folder: Path, result: HeadResult = RESULT) -> HeadFile:
     HeadFile.of(result).write(folder / "head.safetensors")
     return HeadFile.read(folder / "head.safetensors")
 
@@ -98,7 +98,7 @@ def test_steps_and_epochs_are_told_in_the_order_of_a_run(tmp_path: Path) -> None
 
 def test_the_position_is_that_of_a_run_that_is_over(tmp_path: Path) -> None:
     """Also when it ended before its time: a run that has lost its patience has no epoch to come."""
-    assert written(tmp_path).position(5) == Position(
+    assert written(tmp_path).position(5) == TrainingPosition(
         epoch=6,
         step=9,
         phase_step=9,

@@ -14,15 +14,15 @@ from clearsight.core.bundle import Bundle
 from clearsight.core.executor import Assignment
 from clearsight.core.run import Run, RunStatus
 from clearsight.core.study import Study, StudyStatus
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.tuning.ledger import read_trials
 from clearsight.tuning.trial_folder import TrialFolder
-from clearsight.workflow.bench import Bench
-from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.bench import JobRunner
+from clearsight.workflow.circumstances import LaunchContext
 from clearsight.workflow.evaluate import evaluate
 from clearsight.workflow.fit import fit
-from clearsight.workflow.places import Places
-from clearsight.workflow.talk import Post
+from clearsight.workflow.places import Paths
+from clearsight.workflow.talk import WorkerResources
 from clearsight.workflow.trial_tasks import TrialTasks
 from clearsight.workflow.tune import resume_study, tune
 from tests.workflow.here import Here, around, tuned, working_here
@@ -58,7 +58,7 @@ def settings(digits: Path, home: Path) -> dict[str, Any]:
         "batch_size": 16,
         "lr": 1e-2,
     }
-    around = Circumstances(places=Places(cache=home / "cache", weights=()))
+    around = LaunchContext(places=Paths(cache=home / "cache", weights=()))
     seen = fit(digits, out=home / "seen", around=around, **how)
     return {**SETTINGS, "weights": str(seen.bundle / "model.safetensors")}
 
@@ -73,7 +73,7 @@ def best(study: Study) -> Run:
     return Run.open(Path(study.best["run"]))
 
 
-def outcome(study: Study, number: int) -> Outcome:
+def outcome(study: Study, number: int) -> TrialResult:
     found = TrialFolder(study.folder(number)).outcome()
     assert found is not None
     return found
@@ -90,10 +90,10 @@ def entries(cache: Path) -> dict[str, int]:
 def test_each_head_comes_to_what_it_comes_to_alone(
     study: Study, digits: Path, settings: dict[str, Any], home: Path, tmp_path: Path
 ) -> None:
-    places, tasks = Places(cache=home / "cache", weights=()), TrialTasks(study)
+    places, tasks = Paths(cache=home / "cache", weights=()), TrialTasks(study)
     for trial in read_trials(study)[:3]:
         recipe = tasks.recipe(trial)
-        alone = fit(digits, out=tmp_path / str(trial.number), recipe=recipe, around=Circumstances(places=places))
+        alone = fit(digits, out=tmp_path / str(trial.number), recipe=recipe, around=LaunchContext(places=places))
         scores = outcome(study, trial.number).scores
         assert trial.values[0] == alone.scores["valid"]["accuracy"]
         assert scores["loss"] == pytest.approx(alone.scores["valid"]["loss"], abs=1e-3)
@@ -167,7 +167,7 @@ def test_its_scores_are_those_of_the_trial(study: Study, best: Run) -> None:
 
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_its_model_measures_what_is_said_of_it(study: Study, best: Run, digits: Path, home: Path, split: str) -> None:
-    around = Places(cache=home / "cache", weights=())
+    around = Paths(cache=home / "cache", weights=())
     measured = evaluate(best.path, digits, split=split, places=around, limit=best.recipe.data.limit)
     assert Bundle.open(best.bundle).scores == best.scores
     assert len(measured.labels) == sum(best.data["counts"][split].values())
@@ -180,7 +180,7 @@ def test_going_on_with_that_run_trains_nothing_more(best: Run, home: Path, tmp_p
 
     shutil.copytree(best.path, tmp_path / "run")
     steps = best.metrics()
-    again = resume(tmp_path / "run", around=Circumstances(places=Places(cache=home / "cache", weights=())))
+    again = resume(tmp_path / "run", around=LaunchContext(places=Paths(cache=home / "cache", weights=())))
     assert again.metrics() == steps
     assert again.scores == best.scores
 
@@ -213,11 +213,11 @@ def assignment(study: Study, folder: Path, numbers: Sequence[int], **facts: Any)
 
 
 @pytest.fixture
-def bench(home: Path) -> Bench:
-    return Bench(Post(places=Places(cache=home / "cache", weights=()), threads=2))
+def bench(home: Path) -> JobRunner:
+    return JobRunner(WorkerResources(places=Paths(cache=home / "cache", weights=()), threads=2))
 
 
-def test_a_head_that_is_told_to_stop_stops_alone(study: Study, bench: Bench, tmp_path: Path) -> None:
+def test_a_head_that_is_told_to_stop_stops_alone(study: Study, bench: JobRunner, tmp_path: Path) -> None:
     outcomes = bench.carry_out(assignment(study, tmp_path, (0, 1)), Speaking(stop=1))
     found = {one.number: one for one in outcomes}
     assert (found[0].state, found[1].state) == (TrialState.COMPLETE, TrialState.PRUNED)
@@ -229,14 +229,14 @@ def test_a_head_that_is_told_to_stop_stops_alone(study: Study, bench: Bench, tmp
         assert (tmp_path / f"{number:04d}" / "head.safetensors").is_file()
 
 
-def test_heads_that_are_interrupted_have_no_outcome_and_begin_anew(study: Study, bench: Bench, tmp_path: Path) -> None:
+def test_heads_that_are_interrupted_have_no_outcome_and_begin_anew(study: Study, bench: JobRunner, tmp_path: Path) -> None:
     assert bench.carry_out(assignment(study, tmp_path, (0, 1)), Speaking(after=2)) == []
     assert TrialFolder(tmp_path / "0000").outcome() is None
     again = bench.carry_out(assignment(study, tmp_path, (0, 1)), Speaking())
     assert [one.values[0] for one in again] == [outcome(study, number).values[0] for number in (0, 1)]
 
 
-def test_a_run_that_was_half_written_is_written_again(study: Study, bench: Bench, best: Run, tmp_path: Path) -> None:
+def test_a_run_that_was_half_written_is_written_again(study: Study, bench: JobRunner, best: Run, tmp_path: Path) -> None:
     """Whoever made the model of the best head may be killed between run.json and the checkpoint."""
     number = study.best["trial"]
     shutil.copytree(study.folder(number), tmp_path / f"{number:04d}")

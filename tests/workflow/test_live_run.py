@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.errors import NotFound
-from clearsight.core.run import MetricsWriter, RunStatus
+from clearsight.core.run import MetricsLog, RunStatus
 from clearsight.workflow.live_run import LiveRun
 from tests.workflow.made_runs import STEPS, found, made_run, profiled, train
 
@@ -68,7 +68,7 @@ def test_several_processes_and_accumulated_batches_count(tmp_path: Path) -> None
 def test_going_back_to_a_checkpoint_forgets_what_came_after(tmp_path: Path) -> None:
     run = made_run(tmp_path / "r", done=2, status=RunStatus.RUNNING)
     live = looked(run.path)
-    MetricsWriter(run.path / "metrics.jsonl", last_step=STEPS).close()
+    MetricsLog(run.path / "metrics.jsonl", last_step=STEPS).close()
     live.look()
     assert (live.rewinds, live.step, len(live.epochs), len(live.losses)) == (1, STEPS, 1, STEPS)
 

@@ -10,7 +10,7 @@ from clearsight.core.errors import BadValue
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import Recipe
 from clearsight.workflow.network import build_network, overridden
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 from clearsight.workflow.weights_path import weights_path
 
 OWN = Preprocess(size=224, resize=256, mean=(0.5,) * 3, std=(0.5,) * 3, source="the weights")
@@ -39,7 +39,7 @@ def test_what_cannot_be_is_one_sentence() -> None:
 def test_real_weights_bring_their_own_mean(real_weights: Path) -> None:
     """The usual ImageNet mean would cost these weights 17 points without a word."""
     recipe = Recipe().replace(model="timm/mobilenetv2_100", weights=str(real_weights))
-    network = build_network(recipe, 6, Places(cache=Path("unused"), weights=()))
+    network = build_network(recipe, 6, Paths(cache=Path("unused"), weights=()))
     assert network.preprocess.mean == network.preprocess.std == (0.5, 0.5, 0.5)
     assert "metadata" in network.weights
 

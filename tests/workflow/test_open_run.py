@@ -8,12 +8,12 @@ import pytest
 
 import clearsight
 from clearsight.core.errors import NotFound
-from clearsight.debugger.store import FileStore
+from clearsight.debugger.store import FileTensorStore
 from tests.debugger.records import raw, scalars
 
 
 def test_a_run_folder_opens_by_its_name(tmp_path: Path) -> None:
-    FileStore(tmp_path / "tensors").append([scalars(1), raw(1)])
+    FileTensorStore(tmp_path / "tensors").append([scalars(1), raw(1)])
     assert clearsight.open_run(str(tmp_path)).tensor_names() == ["loss", "input_channels"]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from clearsight.core.errors import NotFound
 from clearsight.core.trial import TrialState
-from clearsight.workflow.open_study import FoundStudy, open_study
+from clearsight.workflow.open_study import SavedStudy, open_study
 from tests.workflow.made_studies import (
     ACCURACY,
     BETTER,
@@ -29,7 +29,7 @@ from tests.workflow.made_studies import (
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> FoundStudy:
+def found(tmp_path_factory: pytest.TempPathFactory) -> SavedStudy:
     folder = tmp_path_factory.mktemp("studies") / "photos"
     return open_study(made_study(folder, [GOOD, BETTER, CUT, BROKEN], under_way=1).path)
 
@@ -39,7 +39,7 @@ def _without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
 
-def test_the_best_and_the_trials(found: FoundStudy) -> None:
+def test_the_best_and_the_trials(found: SavedStudy) -> None:
     assert found.best is not None
     assert (found.best.number, found.best.values) == (1, (0.9,))
     assert [trial.state.value for trial in found.trials] == ["complete", "complete", "pruned", "failed", "running"]
@@ -80,7 +80,7 @@ def test_importances_name_every_field(tmp_path: Path) -> None:
 # --- as a table -------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_per_trial(found: FoundStudy) -> None:
+def test_a_row_per_trial(found: SavedStudy) -> None:
     rows = found.to_frame()
     first = rows[0]
     assert list(first) == [
@@ -93,17 +93,17 @@ def test_a_row_per_trial(found: FoundStudy) -> None:
     assert [row["state"] for row in rows] == ["complete", "complete", "pruned", "failed", "running"]
 
 
-def test_a_field_that_does_not_apply_is_none(found: FoundStudy) -> None:
+def test_a_field_that_does_not_apply_is_none(found: SavedStudy) -> None:
     for row in found.to_frame():
         assert (row["momentum"] is None) is (row["optimizer"] == "adamw")
 
 
-def test_the_epochs_that_are_varied_are_not_those_that_were_trained(found: FoundStudy) -> None:
+def test_the_epochs_that_are_varied_are_not_those_that_were_trained(found: SavedStudy) -> None:
     cut = found.to_frame()[2]
     assert (cut["epochs"], cut["trained_epochs"]) == (2, 1)
 
 
-def test_the_columns_of_sagemaker(found: FoundStudy) -> None:
+def test_the_columns_of_sagemaker(found: SavedStudy) -> None:
     rows = found.to_frame("sagemaker")
     first = rows[0]
     assert list(first) == [
@@ -125,7 +125,7 @@ def test_the_columns_of_sagemaker(found: FoundStudy) -> None:
     assert (rows[4]["TrainingEndTime"], rows[4]["TrainingElapsedTimeSeconds"]) == (None, None)
 
 
-def test_where_pandas_is_installed_it_is_a_frame(found: FoundStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_pandas_is_installed_it_is_a_frame(found: SavedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     pandas: Any = ModuleType("pandas")
     pandas.DataFrame = lambda rows: ("frame", len(rows))
     monkeypatch.setitem(sys.modules, "pandas", pandas)

@@ -12,7 +12,7 @@ import torch
 
 from clearsight.core.errors import BadValue, NotFound, NotResumable
 from clearsight.core.finding import Finding, Verdict
-from clearsight.core.profile import Gauge, Profile, StepTimes
+from clearsight.core.profile import GaugeSample, Profile, StepTimes
 from clearsight.core.profile_folder import read_profile
 from clearsight.debugger.hook import Hook
 from clearsight.debugger.report import read_findings
@@ -115,7 +115,7 @@ STEPS = [
     StepTimes(step=i + 1, epoch=1, start=100.0 + i, seconds=1.0, samples=8, phases={"data": 0.25, "forward": 0.5})
     for i in range(4)
 ]
-GAUGES = [Gauge(time=100.0 + i, values={"cpu": 10.0 * i}) for i in range(-5, 4)]
+GAUGES = [GaugeSample(time=100.0 + i, values={"cpu": 10.0 * i}) for i in range(-5, 4)]
 
 
 def test_the_breakdown_of_a_run() -> None:

@@ -14,12 +14,12 @@ import pytest
 import clearsight.cli
 from clearsight.core.errors import BadValue, EmptyInput, NotFound, NotResumable
 from clearsight.core.profile_folder import read_profile
-from clearsight.workflow.profile_command import Profiled, profile_command
+from clearsight.workflow.profile_command import ProfiledCommand, profile_command
 
 INJECTED = Path(clearsight.cli.__file__).parent / "injected"
 
 
-def profiled(*command: str, out: Path | None, **environment: str) -> Profiled:
+def profiled(*command: str, out: Path | None, **environment: str) -> ProfiledCommand:
     return profile_command(command, out, environment={**os.environ, **environment}, injected=INJECTED, every=0.1)
 
 

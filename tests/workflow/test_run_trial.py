@@ -11,9 +11,9 @@ import pytest
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.workflow.fit import fit
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 from clearsight.workflow.run_trial import carry_out_run
 from tests.workflow.here import TINY
 
@@ -43,8 +43,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tried(digits: Path, tmp_path: Path, home: Path) -> Any:
-    def act(study: Study, *metrics: str, **settings: Any) -> Outcome | None:
-        places = Places(cache=home / "cache", weights=())
+    def act(study: Study, *metrics: str, **settings: Any) -> TrialResult | None:
+        places = Paths(cache=home / "cache", weights=())
         return carry_out_run(
             tmp_path / "0004", RECIPE.replace(**settings), digits, metrics or ("accuracy",), places, study
         )
@@ -52,7 +52,7 @@ def tried(digits: Path, tmp_path: Path, home: Path) -> Any:
     return act
 
 
-def the(outcome: Outcome | None) -> Outcome:
+def the(outcome: TrialResult | None) -> TrialResult:
     assert outcome is not None
     return outcome
 
@@ -86,9 +86,9 @@ def test_it_is_put_by_without_a_model(tried: Any, tmp_path: Path) -> None:
 
 
 def test_it_scores_what_it_would_score_outside_of_a_study(tried: Any, digits: Path, home: Path, tmp_path: Path) -> None:
-    from clearsight.workflow.circumstances import Circumstances
+    from clearsight.workflow.circumstances import LaunchContext
 
-    around = Circumstances(places=Places(cache=home / "cache", weights=()))
+    around = LaunchContext(places=Paths(cache=home / "cache", weights=()))
     alone = fit(digits, out=tmp_path / "alone", recipe=RECIPE, around=around)
     assert the(tried(Study())).scores == alone.scores["valid"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from clearsight.core.errors import BadChoice, ClearsightError
 from clearsight.core.recipe import Recipe
-from clearsight.core.space import Choice, Dimension, Real, Space, Whole
+from clearsight.core.space import Choice, Dimension, FloatRange, Space, IntRange
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective
 from clearsight.workflow.study_plan import (
@@ -26,7 +26,7 @@ from clearsight.workflow.study_plan import (
 
 BASE = Recipe().replace(model="tiny", weights="none")
 HEADS = BASE.replace(freeze="backbone")
-LR = Real(low=1e-5, high=1e-1, log=True)
+LR = FloatRange(low=1e-5, high=1e-1, log=True)
 ACCURACY, LOSS = Objective("accuracy", "maximize"), Objective("loss", "minimize")
 
 
@@ -253,4 +253,4 @@ def test_the_first_free_folder_is_named_after_the_data(tmp_path: Path, monkeypat
 
 
 def test_a_whole_number_stays_one() -> None:
-    assert space_of([], ["epochs=int(5,40)"], BASE).dimensions[0].domain == Whole(low=5, high=40)
+    assert space_of([], ["epochs=int(5,40)"], BASE).dimensions[0].domain == IntRange(low=5, high=40)

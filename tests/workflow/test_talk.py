@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.workflow.places import Places
-from clearsight.workflow.talk import Post
+from clearsight.workflow.places import Paths
+from clearsight.workflow.talk import WorkerResources
 
-PLACES = Places(cache=Path("/cache"), weights=(Path("/w1"), Path("/w2")))
+PLACES = Paths(cache=Path("/cache"), weights=(Path("/w1"), Path("/w2")))
 
 
 @pytest.mark.parametrize(
     "post",
-    [Post(places=PLACES), Post(places=PLACES, device="cuda:1", threads=3)],
+    [WorkerResources(places=PLACES), WorkerResources(places=PLACES, device="cuda:1", threads=3)],
 )
-def test_comes_back_as_it_was(post: Post) -> None:
-    assert Post.from_json(json.loads(json.dumps(post.to_json()))) == post
+def test_comes_back_as_it_was(post: WorkerResources) -> None:
+    assert WorkerResources.from_json(json.loads(json.dumps(post.to_json()))) == post
 
 
 def test_leaves_open_what_nobody_said() -> None:
-    assert (Post(places=PLACES).device, Post(places=PLACES).threads) == ("auto", None)
+    assert (WorkerResources(places=PLACES).device, WorkerResources(places=PLACES).threads) == ("auto", None)

@@ -12,7 +12,7 @@ from clearsight.core.executor import Assignment
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.tuning.notation import written
+from clearsight.tuning.notation import parse_space
 from clearsight.workflow.trial_tasks import TrialTasks
 
 BASE = Recipe().replace(model="tiny", weights="none", freeze="backbone", auto_tune=False)
@@ -20,7 +20,7 @@ BASE = Recipe().replace(model="tiny", weights="none", freeze="backbone", auto_tu
 
 def tasks(folder: Path, words: list[str], base: Recipe = BASE, **plan: Any) -> TrialTasks:
     told = {"data": "/data", "objectives": (Objective("accuracy", "maximize"),), "trials": 4, **plan}
-    return TrialTasks(Study(path=folder, name="s", plan=StudyPlan(space=written(words), **told), recipe=base))
+    return TrialTasks(Study(path=folder, name="s", plan=StudyPlan(space=parse_space(words), **told), recipe=base))
 
 
 def trial(number: int, **params: Any) -> Trial:

@@ -45,12 +45,12 @@ def test_every_change_is_measured_beside_the_runs_own_settings(run: Run) -> None
 
 def test_each_candidate_changes_one_setting(digits: Path) -> None:
     from clearsight.core.recipe import Recipe
-    from clearsight.workflow.circumstances import Circumstances
-    from clearsight.workflow.running import prepare, process
+    from clearsight.workflow.circumstances import LaunchContext
+    from clearsight.workflow.running import make_setup, run_process
 
     recipe = Recipe().replace(model="tiny", weights="none", workers=0, channels_last="off")
-    with process(recipe, Circumstances().world) as placement:
-        wanted = changes(prepare(digits, recipe, placement, Circumstances()))
+    with run_process(recipe, LaunchContext().world) as placement:
+        wanted = changes(make_setup(digits, recipe, placement, LaunchContext()))
     assert wanted[0] == {}
     assert all(len(one) == 1 for one in wanted[1:])
     assert {"workers": 0} not in wanted

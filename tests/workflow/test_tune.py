@@ -17,7 +17,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState
-from clearsight.tuning.ledger import alone, read_trials
+from clearsight.tuning.ledger import lock_study, read_trials
 from clearsight.workflow.open_study import open_study
 from clearsight.workflow.tune import resume_study, tune
 from tests.workflow.here import Heard, around, tuned, working_here
@@ -348,7 +348,7 @@ def test_a_folder_that_has_a_study_is_not_written_over(digits: Path, study: Stud
 
 
 def test_two_processes_do_not_work_on_one_study(study: Study) -> None:
-    with alone(study), pytest.raises(ClearsightError, match="another process works on this study"):
+    with lock_study(study), pytest.raises(ClearsightError, match="another process works on this study"):
         resume_study(study.path)
 
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.executor import Assignment, Task
-from clearsight.workflow.places import Places
-from clearsight.workflow.talk import Post
-from clearsight.workflow.worker import Line
+from clearsight.core.executor import Assignment, TrialTask
+from clearsight.workflow.places import Paths
+from clearsight.workflow.talk import WorkerResources
+from clearsight.workflow.worker import PipeReporter
 
 WORK = Assignment(
-    key=5, tasks=(Task(number=3, folder="/f", recipe={"lr": 0.5}),), data="/d", metrics=("loss",), told=True
+    key=5, tasks=(TrialTask(number=3, folder="/f", recipe={"lr": 0.5}),), data="/d", metrics=("loss",), told=True
 )
 
 
@@ -34,28 +34,28 @@ def pipe() -> Iterator[tuple[Any, int]]:
 
 
 @pytest.fixture
-def line(pipe: tuple[Any, int], monkeypatch: pytest.MonkeyPatch) -> Line:
+def line(pipe: tuple[Any, int], monkeypatch: pytest.MonkeyPatch) -> PipeReporter:
     """A line that ends quietly, where a worker would end itself."""
     monkeypatch.setattr("clearsight.workflow.worker.os._exit", lambda code: None)
-    return Line(io.BytesIO(), pipe[1])
+    return PipeReporter(io.BytesIO(), pipe[1])
 
 
-def tell(line: Line, *messages: dict[str, Any]) -> None:
+def tell(line: PipeReporter, *messages: dict[str, Any]) -> None:
     line._told = io.BytesIO(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
     line.listen()
 
 
-def test_work_is_put_into_the_queue(line: Line) -> None:
+def test_work_is_put_into_the_queue(line: PipeReporter) -> None:
     tell(line, {"do": "work", "assignment": WORK.to_json()})
     assert line.work.get_nowait() == WORK
 
 
-def test_an_epoch_is_told_and_nobody_waits_where_there_is_no_answer(line: Line, pipe: tuple[Any, int]) -> None:
+def test_an_epoch_is_told_and_nobody_waits_where_there_is_no_answer(line: PipeReporter, pipe: tuple[Any, int]) -> None:
     assert line.epoch(3, 1, {"loss": 0.5}) == ""
     assert json.loads(pipe[0].readline()) == {"epoch": 1, "trial": 3, "scores": {"loss": 0.5}}
 
 
-def test_an_epoch_waits_for_its_own_answer(line: Line) -> None:
+def test_an_epoch_waits_for_its_own_answer(line: PipeReporter) -> None:
     line.answered = True
     tell(line, {"do": "answer", "trial": 4, "epoch": 1, "stop": "another"})
     tell(line, {"do": "answer", "trial": 3, "epoch": 1, "stop": "it is behind"})
@@ -68,7 +68,7 @@ def test_an_epoch_waits_for_its_own_answer(line: Line) -> None:
     assert answers == [""]
 
 
-def test_an_interrupt_ends_the_waiting_until_there_is_new_work(line: Line) -> None:
+def test_an_interrupt_ends_the_waiting_until_there_is_new_work(line: PipeReporter) -> None:
     line.answered = True
     assert line.interrupted() == ""
     tell(line, {"do": "interrupt"})
@@ -78,7 +78,7 @@ def test_an_interrupt_ends_the_waiting_until_there_is_new_work(line: Line) -> No
     assert line.interrupted() == ""
 
 
-def test_a_long_message_arrives_whole(line: Line, pipe: tuple[Any, int]) -> None:
+def test_a_long_message_arrives_whole(line: PipeReporter, pipe: tuple[Any, int]) -> None:
     """A pipe takes 64 KiB at a time."""
     told: list[str] = []
     reader = threading.Thread(target=lambda: told.append(pipe[0].readline()))
@@ -92,7 +92,7 @@ def test_it_ends_with_its_standard_input(tmp_path: Path) -> None:
     """However far it has come: it may still be importing torch."""
     ours, theirs = os.pipe()
     command = [sys.executable, "-m", "clearsight.workflow.worker", str(theirs)]
-    hello = Post(places=Places(cache=tmp_path, weights=())).to_json()
+    hello = WorkerResources(places=Paths(cache=tmp_path, weights=())).to_json()
     with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs]) as worker:
         os.close(theirs)
         assert worker.stdin is not None
@@ -106,9 +106,9 @@ def test_a_worker_answers_an_assignment_with_its_outcome(tmp_path: Path) -> None
     """Here a mistake, which costs no training."""
     ours, theirs = os.pipe()
     command = [sys.executable, "-m", "clearsight.workflow.worker", str(theirs)]
-    task = Task(number=0, folder=str(tmp_path / "0000"), recipe={"model": "tiny", "weights": "none"})
+    task = TrialTask(number=0, folder=str(tmp_path / "0000"), recipe={"model": "tiny", "weights": "none"})
     work = Assignment(key=1, tasks=(task,), data=str(tmp_path / "nowhere"), metrics=("accuracy",))
-    hello = Post(places=Places(cache=tmp_path, weights=())).to_json()
+    hello = WorkerResources(places=Paths(cache=tmp_path, weights=())).to_json()
     with (
         os.fdopen(ours) as heard,
         subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs]) as worker,

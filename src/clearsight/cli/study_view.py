@@ -17,9 +17,9 @@ from rich.text import Text
 from clearsight.cli.terminal import Terminal
 from clearsight.core.finding import flags
 from clearsight.core.study import Study, StudyStatus
-from clearsight.core.trial import Trial, TrialState, best_of
+from clearsight.core.trial import Trial, TrialState, best_trial
 from clearsight.reports.wording import duration
-from clearsight.tuning.notation import spelled
+from clearsight.tuning.notation import format_dimension
 
 _SHOWN = 8  # trials under way and ended that the live table has room for
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -28,7 +28,7 @@ _MARKS = {TrialState.COMPLETE: "", TrialState.PRUNED: "pruned", TrialState.FAILE
 _COLOURS = {TrialState.COMPLETE: "green", TrialState.PRUNED: "yellow", TrialState.FAILED: "red"}
 
 
-class Told:
+class StudyProgress:
     """What was heard of a study so far: the one place where views look."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Told:
     def best(self) -> Trial | None:
         """The best so far."""
         assert self.study is not None
-        return best_of(list(self.trials.values()), self.study.aim)
+        return best_trial(list(self.trials.values()), self.study.aim)
 
     @property
     def over(self) -> list[Trial]:
@@ -76,7 +76,7 @@ class StudyLines:
     """A study as plain lines: one for each trial that came to an end, and for what went wrong."""
 
     def __init__(self, terminal: Terminal) -> None:
-        self._terminal, self._told = terminal, Told()
+        self._terminal, self._told = terminal, StudyProgress()
 
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
         self._told.begin(study, trials)
@@ -105,7 +105,7 @@ class StudyTable:
     """A study as a table that is drawn anew while it goes on, for a terminal."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._told = console, Told()
+        self._console, self._told = console, StudyProgress()
         self._live: Live | None = None
         self._notes: list[str] = []
 
@@ -176,7 +176,7 @@ class StudyEvents:
     """A study as JSON lines on standard error, for programs that look on."""
 
     def __init__(self) -> None:
-        self._told = Told()
+        self._told = StudyProgress()
 
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
         self._told.begin(study, trials)
@@ -211,7 +211,7 @@ class StudyEvents:
         print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)
 
 
-def begin_lines(study: Study, told: Told) -> list[str]:
+def begin_lines(study: Study, told: StudyProgress) -> list[str]:
     """What a study is about to do."""
     plan = study.plan
     aims = ", ".join(f"{one.direction} {one.metric}" for one in plan.objectives)
@@ -221,12 +221,12 @@ def begin_lines(study: Study, told: Told) -> list[str]:
         f"study    {study.path}",
         f"aim      {aims}, by the validation pictures",
         f"search   {plan.searcher}, {plan.trials} trials{before}",
-        *(f"space    {spelled(one)}" for one in plan.space.dimensions),
+        *(f"space    {format_dimension(one)}" for one in plan.space.dimensions),
         *([f"earlier  {brought} trials of {', '.join(plan.warm_start)}"] if brought else []),
     ]
 
 
-def trial_line(trial: Trial, told: Told, *, best: bool) -> str:
+def trial_line(trial: Trial, told: StudyProgress, *, best: bool) -> str:
     """One trial that came to an end."""
     assert told.study is not None
     width = len(str(told.study.plan.trials))
@@ -248,7 +248,7 @@ def bars(values: Sequence[float]) -> str:
     return "".join(_BLOCKS[min(7, int(8 * (finite[place] - low) / span))] for place in places)
 
 
-def head_line(told: Told) -> str:
+def head_line(told: StudyProgress) -> str:
     """Where a study is: trials, best so far, time left."""
     assert told.study is not None
     best, left = told.best, told.seconds_left

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clearsight.core.finding import Finding
-from clearsight.core.run import EpochRecord, Plan, Silent, StepRecord
+from clearsight.core.run import EpochRecord, RunPlan, NullObserver, StepRecord
 from clearsight.workflow.wording import epoch_line, finding_lines, plan_lines
 
 
@@ -65,14 +65,14 @@ class Terminal:
             self._bar.remove_task(self._tasks.pop(what))
 
 
-class TrainingView(Silent):
+class TrainingView(NullObserver):
     """Shows a run as it goes: the plan, a bar for the steps, a line per epoch."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self._steps = 0
 
-    def on_plan(self, plan: Plan) -> None:
+    def on_plan(self, plan: RunPlan) -> None:
         self._steps = plan.steps
         self._terminal.say(*plan_lines(plan))
 

@@ -35,7 +35,7 @@ _SEVERITIES = {"severe": "red", "warning": "yellow", "info": "cyan"}
 
 
 @dataclass(frozen=True)
-class Line:
+class ScreenLine:
     """A line of the screen and its style, in Rich's words."""
 
     text: str
@@ -54,7 +54,7 @@ class Screen:
             yield Text(line.text, style=line.style, no_wrap=True, overflow="crop", end="\n")
 
 
-def screen(live: LiveRun, width: int, height: int, *, unicode: bool = True) -> list[Line]:
+def screen(live: LiveRun, width: int, height: int, *, unicode: bool = True) -> list[ScreenLine]:
     """A run in at most `height` lines of at most `width` columns; what matters less is left out first.
 
     width: at least 20.  height: at least 4.  unicode: whether the terminal shows more than ASCII.
@@ -65,10 +65,10 @@ def screen(live: LiveRun, width: int, height: int, *, unicode: bool = True) -> l
     said = _said(live, width)
     kept = said[: max(0, room // 3)] if len(said) > room // 3 else said
     if len(kept) < len(said) and kept:
-        kept[-1] = Line("..." if not unicode else "…", "dim")
+        kept[-1] = ScreenLine("..." if not unicode else "…", "dim")
     curves = _curves(live, width, room - len(kept), unicode)
     lines = [*head, *curves, *kept, *foot]
-    return [Line(_cropped(line.text, width), line.style) for line in lines[:height]]
+    return [ScreenLine(_cropped(line.text, width), line.style) for line in lines[:height]]
 
 
 def state_lines(live: LiveRun) -> list[str]:
@@ -85,16 +85,16 @@ def speaks_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
-def _title(live: LiveRun) -> list[Line]:
+def _title(live: LiveRun) -> list[ScreenLine]:
     run = live.run
     status = run.status.value.replace("_", " ")
     reason = f" ({run.reason})" if run.reason else ""
     device = run.hardware.get("device", "")
     parts = [run.name, f"{status}{reason}", run.recipe.model.model, *([str(device)] if device else [])]
-    return [Line("  ".join(parts), _STATUS[run.status])]
+    return [ScreenLine("  ".join(parts), _STATUS[run.status])]
 
 
-def _facts(live: LiveRun, width: int, unicode: bool) -> list[Line]:
+def _facts(live: LiveRun, width: int, unicode: bool) -> list[ScreenLine]:
     lines = [_progress(live, width, unicode)]
     for label, parts in (
         ("train", _train(live)),
@@ -104,24 +104,24 @@ def _facts(live: LiveRun, width: int, unicode: bool) -> list[Line]:
         ("machine", _machine(live)),
     ):
         if parts:
-            lines += [Line(text) for text in _wrapped(label, parts, width)]
+            lines += [ScreenLine(text) for text in _wrapped(label, parts, width)]
     return lines
 
 
-def _progress(live: LiveRun, width: int, unicode: bool) -> Line:
+def _progress(live: LiveRun, width: int, unicode: bool) -> ScreenLine:
     done, planned = live.step, live.planned
     told = f"epoch {live.epoch}/{live.run.recipe.train.passes}  step {done:,}"
     if not planned:
-        return Line(told)
+        return ScreenLine(told)
     share = min(done / planned, 1.0)
     left = "" if live.ended or live.seconds_left is None else f"  {duration(live.seconds_left)} left"
     told, tail = f"{told}/{planned:,}", f"{share:.0%}{left}"
     room = width - len(told) - len(tail) - 4
     if room < 8:
-        return Line(f"{told}  {tail}")
+        return ScreenLine(f"{told}  {tail}")
     full, empty = ("━", "╌") if unicode else ("#", "-")
     filled = round(share * min(room, 40))
-    return Line(f"{told}  {full * filled}{empty * (min(room, 40) - filled)}  {tail}")
+    return ScreenLine(f"{told}  {full * filled}{empty * (min(room, 40) - filled)}  {tail}")
 
 
 def _train(live: LiveRun) -> list[str]:
@@ -183,7 +183,7 @@ def _machine(live: LiveRun) -> list[str]:
     return parts
 
 
-def _curves(live: LiveRun, width: int, room: int, unicode: bool) -> list[Line]:
+def _curves(live: LiveRun, width: int, room: int, unicode: bool) -> list[ScreenLine]:
     """Loss by step and validation accuracy by epoch: beside each other, or as many as there is room for."""
     drawn = []
     if len(live.losses) > 1:
@@ -201,8 +201,8 @@ def _curves(live: LiveRun, width: int, room: int, unicode: bool) -> list[Line]:
     blocks = [_curve(title, points, across, height, unicode) for title, points in drawn]
     if beside:
         pairs = zip_longest(*blocks, fillvalue="")
-        return [Line(f"{_cropped(left, across):<{across}}  {right}") for left, right in pairs]
-    return [Line(text) for block in blocks[:rows] for text in block]
+        return [ScreenLine(f"{_cropped(left, across):<{across}}  {right}") for left, right in pairs]
+    return [ScreenLine(text) for block in blocks[:rows] for text in block]
 
 
 def _curve(title: str, points: Sequence[tuple[int, float]], width: int, height: int, unicode: bool) -> list[str]:
@@ -210,18 +210,18 @@ def _curve(title: str, points: Sequence[tuple[int, float]], width: int, height: 
     return [title, *plot(steps, values, width, height, unicode=unicode)]
 
 
-def _said(live: LiveRun, width: int) -> list[Line]:
+def _said(live: LiveRun, width: int) -> list[ScreenLine]:
     lines = []
     for told in live.finding_lines():
         style = _SEVERITIES.get(told.split(maxsplit=1)[0], "dim")
-        lines += [Line(text, style) for text in textwrap.wrap(told, width, subsequent_indent=" " * _LABEL)]
+        lines += [ScreenLine(text, style) for text in textwrap.wrap(told, width, subsequent_indent=" " * _LABEL)]
     return lines
 
 
-def _notice(live: LiveRun) -> list[Line]:
+def _notice(live: LiveRun) -> list[ScreenLine]:
     if live.ended or live.silent < _QUIET:
         return []
-    return [Line(f"nothing new for {duration(live.silent)}; the process may be gone", "bold yellow")]
+    return [ScreenLine(f"nothing new for {duration(live.silent)}; the process may be gone", "bold yellow")]
 
 
 def _wrapped(label: str, parts: Sequence[str], width: int) -> list[str]:

@@ -126,7 +126,7 @@ class Bundle(BaseModel):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Bundle]:
+def open_bundle(path: Path) -> Iterator[Bundle]:
     """The bundle at `path`: a run folder, a bundle folder, or a packed one (unpacked for the duration)."""
     if not path.is_file():
         yield Bundle.open(path)

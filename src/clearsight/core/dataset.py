@@ -42,7 +42,7 @@ class Record:
 
 
 @runtime_checkable
-class Source(Protocol):
+class ImageSource(Protocol):
     """Opened data. `read` may be called from several threads at once."""
 
     def read(self, locator: str) -> bytes | Pixels:
@@ -59,7 +59,7 @@ class Listing:
     """A reader's answer. `classes` fixes the class order where the format declares one, else names are sorted."""
 
     records: tuple[Record, ...]
-    source: Source
+    source: ImageSource
     format: str
     classes: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
@@ -141,7 +141,7 @@ class Dataset:
 
     samples: tuple[Sample, ...]
     classes: ClassMap
-    source: Source = field(repr=False)
+    source: ImageSource = field(repr=False)
     path: str = ""
     format: str = ""
     notices: tuple[Notice, ...] = ()

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, TypeAlias
 
-from clearsight.core.trial import Outcome
+from clearsight.core.trial import TrialResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class TrialTask:
     """A trial to be carried out: its recipe (flat, as JSON values) and the folder that is its own."""
 
     number: int
@@ -29,7 +29,7 @@ class Assignment:
     """
 
     key: int
-    tasks: tuple[Task, ...]
+    tasks: tuple[TrialTask, ...]
     data: str
     metrics: tuple[str, ...]
     told: bool = False
@@ -42,7 +42,7 @@ class Assignment:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Assignment:
         """The assignment that `to_json` gave."""
-        tasks = tuple(Task(**task) for task in values["tasks"])
+        tasks = tuple(TrialTask(**task) for task in values["tasks"])
         return cls(**{**values, "tasks": tasks, "metrics": tuple(values["metrics"])})
 
 
@@ -57,7 +57,7 @@ class EpochDone:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Begun:
+class AssignmentStarted:
     """A worker took up an assignment."""
 
     worker: int
@@ -65,16 +65,16 @@ class Begun:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Done:
+class AssignmentDone:
     """An assignment is over; the outcomes of those of its trials that came to an end (others were interrupted)."""
 
     worker: int
     key: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[TrialResult, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lost:
+class WorkerLost:
     """A worker is gone with an assignment under way. why: one sentence.  log: the end of what it had said."""
 
     worker: int
@@ -83,7 +83,7 @@ class Lost:
     log: str = ""
 
 
-Event: TypeAlias = EpochDone | Begun | Done | Lost
+ExecutorEvent: TypeAlias = EpochDone | AssignmentStarted | AssignmentDone | WorkerLost
 
 
 class Executor(Protocol):
@@ -106,7 +106,7 @@ class Executor(Protocol):
         """Ask every worker to leave its trials resumable and come to an end; Done follows for each assignment."""
         ...
 
-    def events(self, seconds: float) -> list[Event]:
+    def events(self, seconds: float) -> list[ExecutorEvent]:
         """What has happened, waiting at most so long for the first."""
         ...
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LayerFact:
+class LayerInfo:
     """A leaf module, in the order of the model.
 
     kind: conv | linear | norm | relu | sigmoid | tanh | activation | dropout | pool | embedding | attention | other.
@@ -22,7 +22,7 @@ class LayerFact:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParameterFact:
+class ParameterInfo:
     """A parameter: `trainable` says that it takes gradients, `optimized` that the optimizer holds it.
 
     head: whether it belongs to the last layer with parameters.  kind: weight | bias | norm.
@@ -38,7 +38,7 @@ class ParameterFact:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
+class RunContext:
     """What a rule may know of a run. None and 0 mean: not known.
 
     steps, epochs: planned.  settings: recipe fields by name, for fixes that build on them; {} in a foreign loop.
@@ -68,8 +68,8 @@ class Facts:
     duplicates: Mapping[str, int] = field(default_factory=dict)
     cached: bool = False
     compiled: bool = False
-    layers: tuple[LayerFact, ...] = ()
-    parameters: tuple[ParameterFact, ...] = ()
+    layers: tuple[LayerInfo, ...] = ()
+    parameters: tuple[ParameterInfo, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -77,12 +77,12 @@ class Facts:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Facts:
+    def from_json(cls, values: Mapping[str, Any]) -> RunContext:
         """Facts out of `to_json`; keys that a newer version wrote are left out."""
         known = {f.name: _tupled(values[f.name]) for f in fields(cls) if f.name in values}
-        known["layers"] = tuple(LayerFact(**layer) for layer in values.get("layers", ()))
+        known["layers"] = tuple(LayerInfo(**layer) for layer in values.get("layers", ()))
         known["parameters"] = tuple(
-            ParameterFact(**{**parameter, "shape": tuple(parameter["shape"])})
+            ParameterInfo(**{**parameter, "shape": tuple(parameter["shape"])})
             for parameter in values.get("parameters", ())
         )
         return cls(**known)

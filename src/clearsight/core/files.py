@@ -29,7 +29,7 @@ def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
     sync: without it the file survives a kill of the process but perhaps not a loss of power; far cheaper.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with says_disk_full(path):
+    with disk_full_as_error(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
         part = Path(name)
@@ -46,7 +46,7 @@ def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def says_disk_full(path: Path) -> Iterator[None]:
+def disk_full_as_error(path: Path) -> Iterator[None]:
     """Within the block, an error of a file system without room becomes DiskFull on `path`."""
     try:
         yield

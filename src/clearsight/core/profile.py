@@ -21,13 +21,13 @@ Ints = npt.NDArray[np.int64]
 # in another (the transfer of a batch in the wait for it) the inner one's time is its own alone.
 PHASES = ("data", "transfer", "forward", "loss", "backward", "optimizer", "hook")
 # Parts of making a batch, wherever that is done: on reader threads, in worker processes, or in the training thread.
-PARTS = ("read", "decode", "augment", "collate")
+LOAD_PARTS = ("read", "decode", "augment", "collate")
 # Stretches outside of training steps. "initialisation" lasts from the start of the process to the first step.
-STRETCHES = ("initialisation", "validation", "checkpoint", "finalisation")
+SPAN_NAMES = ("initialisation", "validation", "checkpoint", "finalisation")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gauge:
+class GaugeSample:
     """One look at the machine; `values` by name, in per cent [0, 100], bytes, or what the name says.
 
     cpu: mean over the cores this job may use, and cpu0, cpu1, ... each of them.  cpu.iowait: share of their time spent
@@ -151,7 +151,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class GaugeSeries:
     """One gauge over time, where it was there: times (T,) and values (T,), all finite."""
 
     times: Floats
@@ -185,7 +185,7 @@ class Profile:
     def __init__(
         self,
         machine: Machine | None = None,
-        gauges: Sequence[Gauge] = (),
+        gauges: Sequence[GaugeSample] = (),
         steps: Sequence[StepTimes] = (),
         spans: Sequence[Span] = (),
         trace: Trace | None = None,
@@ -197,7 +197,7 @@ class Profile:
         return bool(self._gauges or self._steps or self._spans)
 
     @property
-    def looks(self) -> Sequence[Gauge]:
+    def looks(self) -> Sequence[GaugeSample]:
         """Every look at the machine, of all ranks, in order of time."""
         return self._gauges
 
@@ -219,12 +219,12 @@ class Profile:
         """Names of the gauges that were read at least once, in the order in which they first came."""
         return tuple(dict.fromkeys(name for look in self._gauges if look.rank == rank for name in look.values))
 
-    def gauge(self, name: str, rank: int = 0) -> Readings:
+    def gauge(self, name: str, rank: int = 0) -> GaugeSeries:
         """One gauge over time."""
         points = [(g.time, g.values[name]) for g in self._gauges if g.rank == rank and name in g.values]
         table = np.array(points, np.float64).reshape(-1, 2)
         table = table[np.isfinite(table).all(axis=1)]
-        return Readings(table[:, 0], table[:, 1])
+        return GaugeSeries(table[:, 0], table[:, 1])
 
     def devices(self, rank: int = 0) -> tuple[str, ...]:
         """Gauges of the devices that compute: gpu0, gpu1, ... where there are any, else tree.cpu, else cpu."""
@@ -263,14 +263,14 @@ class Profile:
         """The stretches of a name."""
         return [span for span in self._spans if span.name == name and span.rank == rank]
 
-    def within(self, readings: Readings, rank: int = 0) -> Readings:
+    def within(self, readings: GaugeSeries, rank: int = 0) -> GaugeSeries:
         """Of a gauge, what was read while training steps ran (from the first one's start to the last one's end)."""
         table = self.steps(rank)
         if not len(table):
-            return Readings(np.empty(0), np.empty(0))
+            return GaugeSeries(np.empty(0), np.empty(0))
         first, last = table.starts[0], table.starts[-1] + table.seconds[-1]
         inside = (readings.times >= first) & (readings.times <= last)
-        return Readings(readings.times[inside], readings.values[inside])
+        return GaugeSeries(readings.times[inside], readings.values[inside])
 
     def step_at(self, time: float, rank: int = 0) -> int:
         """The training step that ran, or was last begun, at a time; 0 before the first."""

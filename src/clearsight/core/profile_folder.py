@@ -17,7 +17,7 @@ from typing import Any
 
 from clearsight.core.errors import BadData
 from clearsight.core.files import read_json, write_json
-from clearsight.core.profile import Gauge, Machine, Operator, Profile, Span, StepTimes, Trace
+from clearsight.core.profile import GaugeSample, Machine, Operator, Profile, Span, StepTimes, Trace
 from clearsight.core.run import read_jsonl
 
 _DIGITS = 6  # of a second: what a clock of this kind can tell
@@ -35,7 +35,7 @@ def spans_file(folder: Path, rank: int = 0) -> Path:
     return folder / (f"spans.{rank}.jsonl" if rank else "spans.jsonl")
 
 
-def gauge_line(gauge: Gauge) -> str:
+def gauge_line(gauge: GaugeSample) -> str:
     """A look as one line, newline included."""
     values = {name: float(f"{value:.6g}") for name, value in gauge.values.items()}
     return json.dumps({"time": round(gauge.time, 3), "values": values}) + "\n"
@@ -72,7 +72,7 @@ def read_profile(folder: Path) -> Profile:
 def _read(folder: Path) -> Profile:
     machine = folder / "machine.json"
     gauges = [
-        Gauge(time=line["time"], values=line["values"], rank=rank)
+        GaugeSample(time=line["time"], values=line["values"], rank=rank)
         for rank, path in _ranks(folder, "gauges")
         for line in read_jsonl(path)
     ]

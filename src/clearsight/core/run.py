@@ -60,7 +60,7 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class RunPlan:
     """What a run is about to do, shown before the first step."""
 
     model: str
@@ -93,7 +93,7 @@ class Observer(Protocol):
 
     vital: bool
 
-    def on_plan(self, plan: Plan) -> None: ...
+    def on_plan(self, plan: RunPlan) -> None: ...
 
     def on_step(self, record: StepRecord) -> None: ...
 
@@ -104,12 +104,12 @@ class Observer(Protocol):
     def on_end(self, status: RunStatus, reason: str) -> None: ...
 
 
-class Silent:
+class NullObserver:
     """The observer that does nothing; a base for those that care about one event."""
 
     vital = True
 
-    def on_plan(self, plan: Plan) -> None:
+    def on_plan(self, plan: RunPlan) -> None:
         """Called once, before the first step."""
 
     def on_step(self, record: StepRecord) -> None:
@@ -221,7 +221,7 @@ class Run:
         return list(table.values())
 
 
-class MetricsWriter(Silent):
+class MetricsLog(NullObserver):
     """Appends every scalar of every step to metrics.jsonl. On resume, lines after `last_step` are dropped first."""
 
     def __init__(self, path: Path, *, last_step: int = 0) -> None:
@@ -290,6 +290,6 @@ def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
     return value
 
 
-def as_dict(record: StepRecord | EpochRecord | Plan) -> dict[str, Any]:
+def as_dict(record: StepRecord | EpochRecord | RunPlan) -> dict[str, Any]:
     """A record as plain JSON values."""
     return asdict(record)

@@ -17,7 +17,7 @@ Params: TypeAlias = Mapping[str, Value]  # one point of a space: field name -> v
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Real:
+class FloatRange:
     """Numbers in [low, high], drawn evenly or, with `log`, by orders of magnitude; with `step` only low + k step."""
 
     low: float
@@ -35,7 +35,7 @@ class Real:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Whole:
+class IntRange:
     """Whole numbers in [low, high], evenly or by orders of magnitude; with `step` only low + k step."""
 
     low: int
@@ -63,8 +63,8 @@ class Choice:
         return self.values
 
 
-Domain: TypeAlias = Real | Whole | Choice
-_KINDS: dict[str, type[Real] | type[Whole] | type[Choice]] = {"real": Real, "whole": Whole, "choice": Choice}
+Domain: TypeAlias = FloatRange | IntRange | Choice
+_KINDS: dict[str, type[FloatRange] | type[IntRange] | type[Choice]] = {"real": FloatRange, "whole": IntRange, "choice": Choice}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,7 +73,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
+class PredictionRecord:
     """What the model said of each picture of a batch and what was right, all (N,).
 
     labels: int64.  predictions: int64, the largest logit.  confidence: float32, its softmax probability.
@@ -112,7 +112,7 @@ class Event:
     facts: Mapping[str, Any]
 
 
-Record = Scalars | Snapshot | Outcomes | RawTensor | Event
+SavedRecord = Scalars | Snapshot | PredictionRecord | RawTensor | Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +158,6 @@ class TensorStore(Protocol):
     a kill of the process; a torn tail is left out when reading, nothing else is forgiven.
     """
 
-    def append(self, records: Sequence[Record]) -> None: ...
+    def append(self, records: Sequence[SavedRecord]) -> None: ...
 
-    def records(self, kinds: Iterable[type] = ()) -> Iterator[Record]: ...
+    def records(self, kinds: Iterable[type] = ()) -> Iterator[SavedRecord]: ...

@@ -86,7 +86,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class TrialResult:
     """What came of a trial; lies as outcome.json in its folder before anybody is told.
 
     state: never running; "interrupted" trials have no outcome.  curve: epoch -> scores of the validation split.
@@ -110,7 +110,7 @@ class Outcome:
         return {**asdict(self), "values": values, "curve": curve, "scores": _plain(self.scores)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Outcome:
+    def from_json(cls, values: Mapping[str, Any]) -> TrialResult:
         """The outcome that `to_json` gave."""
         told = dict(values)
         told["state"] = TrialState(told["state"])
@@ -120,28 +120,28 @@ class Outcome:
         return cls(**told)
 
 
-def complete(trials: Sequence[Trial]) -> list[Trial]:
+def complete_trials(trials: Sequence[Trial]) -> list[Trial]:
     """Trials of this study that ended well, in order."""
     return [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.own]
 
 
-def best_of(trials: Sequence[Trial], aim: Objective) -> Trial | None:
+def best_trial(trials: Sequence[Trial], aim: Objective) -> Trial | None:
     """The complete trial with the best first value, the earliest of equals; None where none is complete."""
     best: Trial | None = None
-    for trial in complete(trials):
+    for trial in complete_trials(trials):
         if math.isfinite(trial.values[0]) and (best is None or aim.better(trial.values[0], best.values[0])):
             best = trial
     return best
 
 
-def front_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
+def pareto_front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
     """The complete trials that no other beats in one objective without losing in another (the Pareto front)."""
 
     def dominates(one: Trial, other: Trial) -> bool:
         pairs = list(zip(objectives, one.values, other.values, strict=True))
         return any(o.better(a, b) for o, a, b in pairs) and not any(o.better(b, a) for o, a, b in pairs)
 
-    done = complete(trials)
+    done = complete_trials(trials)
     return [trial for trial in done if not any(dominates(other, trial) for other in done)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.profile import Profile
 from clearsight.core.tensors import Event, Mode, Moment
 
@@ -29,7 +29,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class StatisticTable:
     """One statistic of the tensors of a collection. steps, epochs: (S,); names: L, in the order of the model;
     values: (S, L) float64, NaN where a tensor was not there."""
 
@@ -43,7 +43,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
+class EvaluationTable:
     """Evaluations during training, each beside the training since the one before; all (R,), NaN where not known.
 
     steps: training steps done at the time.  epochs: of the training.
@@ -61,7 +61,7 @@ class Rounds:
 
 
 @dataclass(frozen=True, slots=True)
-class OutcomeTable:
+class PredictionTable:
     """Every picture that was answered in a mode, in order of time, all (M,); fields as in `tensors.Outcomes`.
 
     steps, epochs: of the batch.  batches: which batch, from 0, so that a batch's pictures share a number.
@@ -84,7 +84,7 @@ class RunView(Protocol):
     """What was saved of a run up to some step. Asking for what is not there gives empty arrays, never an error."""
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> RunContext:
         """What is known beside what was measured."""
         ...
 
@@ -113,7 +113,7 @@ class RunView(Protocol):
         """Names of the scalars of a mode."""
         ...
 
-    def rounds(self) -> Rounds:
+    def rounds(self) -> EvaluationTable:
         """Training beside validation, per evaluation."""
         ...
 
@@ -121,11 +121,11 @@ class RunView(Protocol):
         """Tensors of a collection that have statistics, in the order of the model."""
         ...
 
-    def statistic(self, statistic: str, collection: str, mode: Mode = "train") -> Table:
+    def statistic(self, statistic: str, collection: str, mode: Mode = "train") -> StatisticTable:
         """A statistic (one of STATISTICS) of every tensor of a collection, over the saved steps."""
         ...
 
-    def outcomes(self, mode: Mode = "train") -> OutcomeTable:
+    def outcomes(self, mode: Mode = "train") -> PredictionTable:
         """What the model said of each picture, beside what was right."""
         ...
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clearsight.core.dataset import Dataset, Notice, Split
-from clearsight.data.duplicates import MOST_PAIRS, Leak, conflicts, exact, leaks, near
-from clearsight.data.scan import Found, Scan
+from clearsight.data.duplicates import MOST_PAIRS, Leak, conflicts, exact_duplicates, leaks, near_duplicates
+from clearsight.data.scan import ScannedImage, Scan
 
 SIZE_BINS = (1, 32, 64, 96, 128, 160, 192, 224, 256, 384, 512, 768, 1024, 2048)  # lower edges, pixels
 _COMMONEST = 5
@@ -27,7 +27,7 @@ class SizeBin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Corrupt:
+class CorruptImage:
     """A picture that cannot be used, and why."""
 
     path: str
@@ -54,7 +54,7 @@ class Audit:
     formats: Mapping[str, int]
     small: tuple[str, ...]
     rotated: tuple[str, ...]
-    corrupt: tuple[Corrupt, ...]
+    corrupt: tuple[CorruptImage, ...]
     duplicates: tuple[tuple[str, ...], ...]
     near_duplicates: tuple[tuple[str, str], ...]
     leaks: tuple[Leak, ...]
@@ -91,7 +91,7 @@ def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
     """
     found = [scan.by_id[sample.id] for sample in dataset.samples]
     good = [each for each in found if not each.bad]
-    groups, pairs = exact(scan, dataset), near(scan, dataset)
+    groups, pairs = exact_duplicates(scan, dataset), near_duplicates(scan, dataset)
     splits = dataset.counts()
     facts: dict[str, Any] = {
         "classes": dataset.classes.names,
@@ -99,7 +99,7 @@ def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
         "imbalance": _imbalance(splits),
         "input_size": input_size,
         "small": tuple(each.id for each in good if input_size and min(each.width, each.height) < input_size),
-        "corrupt": tuple(Corrupt(path=each.id, reason=each.bad) for each in found if each.bad),
+        "corrupt": tuple(CorruptImage(path=each.id, reason=each.bad) for each in found if each.bad),
         "duplicates": tuple(groups),
         "near_duplicates": tuple(pairs),
         "leaks": tuple(leaks(dataset, groups, pairs)),
@@ -130,7 +130,7 @@ def _learnt(splits: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def _short_sides(good: Sequence[Found]) -> tuple[SizeBin, ...]:
+def _short_sides(good: Sequence[ScannedImage]) -> tuple[SizeBin, ...]:
     sides = [min(each.width, each.height) for each in good]
     edges: list[int | None] = [*SIZE_BINS, None]
     bins = (
@@ -140,7 +140,7 @@ def _short_sides(good: Sequence[Found]) -> tuple[SizeBin, ...]:
     return tuple(each for each in bins if each.count)
 
 
-def _common_sizes(good: Sequence[Found]) -> tuple[tuple[int, int, int], ...]:
+def _common_sizes(good: Sequence[ScannedImage]) -> tuple[tuple[int, int, int], ...]:
     sizes = Counter((each.width, each.height) for each in good)
     return tuple((width, height, count) for (width, height), count in sizes.most_common(_COMMONEST))
 

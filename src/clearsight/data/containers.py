@@ -18,7 +18,7 @@ _ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plain:
+class StrippedImage:
     """Bytes that decode to the same pixels without their metadata.
 
     orientation: the EXIF tag, 1 (upright) to 8.
@@ -45,7 +45,7 @@ def sniff(data: bytes) -> str | None:
     return "tiff" if data.startswith(_TIFF_HEADS) else None
 
 
-def plain(data: bytes, kind: str) -> Plain:
+def strip_metadata(data: bytes, kind: str) -> StrippedImage:
     """`data` of format `kind` without its metadata; raises ValueError or struct.error where its structure is broken."""
     match kind:
         case "jpeg":
@@ -55,11 +55,11 @@ def plain(data: bytes, kind: str) -> Plain:
         case "webp":
             return _webp(data)
         case "gif":
-            return Plain(data=data, canvas=_gif_canvas(data))
+            return StrippedImage(data=data, canvas=_gif_canvas(data))
         case "tiff":
             return _tiff(data)
         case _:
-            return Plain(data=data)
+            return StrippedImage(data=data)
 
 
 def orientation(exif: bytes) -> int:
@@ -78,7 +78,7 @@ def _turn(value: int) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _jpeg(data: bytes) -> Plain:
+def _jpeg(data: bytes) -> StrippedImage:
     """Drops comments and all APPn segments but APP0 (JFIF) and APP14 (Adobe: says how CMYK and RGB are stored)."""
     kept, turned, at = [data[:2]], 1, 2
     while at + 4 <= len(data) and data[at : at + 2] != b"\xff\xda":
@@ -89,7 +89,7 @@ def _jpeg(data: bytes) -> Plain:
         if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
             kept.append(segment)
         at = end
-    return Plain(data=b"".join((*kept, data[at:])), orientation=turned)
+    return StrippedImage(data=b"".join((*kept, data[at:])), orientation=turned)
 
 
 def _segment_end(data: bytes, at: int) -> int:
@@ -105,7 +105,7 @@ def _segment_end(data: bytes, at: int) -> int:
     return at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
 
 
-def _png(data: bytes) -> Plain:
+def _png(data: bytes) -> StrippedImage:
     """Keeps the chunks that make pixels; an animation falls back to its default picture."""
     kept, turned, at = [data[:8]], 1, 8
     while at + 8 <= len(data):
@@ -116,10 +116,10 @@ def _png(data: bytes) -> Plain:
         if name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
             kept.append(data[at:end])
         at = end
-    return Plain(data=b"".join(kept), orientation=turned)
+    return StrippedImage(data=b"".join(kept), orientation=turned)
 
 
-def _webp(data: bytes) -> Plain:
+def _webp(data: bytes) -> StrippedImage:
     turned, canvas, at = 1, 0, 12
     while at + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, at)
@@ -128,7 +128,7 @@ def _webp(data: bytes) -> Plain:
             turned = orientation(body)
         canvas = canvas or _webp_canvas(name, body)
         at += 8 + length + length % 2
-    return Plain(data=data, orientation=turned, canvas=canvas)
+    return StrippedImage(data=data, orientation=turned, canvas=canvas)
 
 
 def _webp_canvas(name: bytes, body: bytes) -> int:
@@ -201,7 +201,7 @@ def _directory(data: bytes) -> Iterator[_Entry]:
         at += size
 
 
-def _tiff(data: bytes) -> Plain:
+def _tiff(data: bytes) -> StrippedImage:
     little, big = data[:1] == b"I", 43 in data[2:4]
     inline, budget, turned = 8 if big else 4, len(data), 1
     kept: dict[int, _Entry] = {}
@@ -217,7 +217,7 @@ def _tiff(data: bytes) -> Plain:
                 continue
         kept[entry.tag] = entry
     canvas = max(_area(kept, _WIDTH, _LENGTH, little), _area(kept, _TILE_WIDTH, _TILE_LENGTH, little))
-    return Plain(data=_rewritten(data, [entry.raw for entry in kept.values()]), orientation=turned, canvas=canvas)
+    return StrippedImage(data=_rewritten(data, [entry.raw for entry in kept.values()]), orientation=turned, canvas=canvas)
 
 
 def _area(entries: dict[int, _Entry], width: int, length: int, little: bool) -> int:

@@ -24,7 +24,7 @@ from PIL import (
 
 from clearsight.core.dataset import Pixels
 from clearsight.core.errors import BadImage
-from clearsight.data.containers import FORMATS, plain
+from clearsight.data.containers import FORMATS, strip_metadata
 from clearsight.data.containers import sniff as sniff
 
 MAX_PIXELS = 50_000_000
@@ -41,7 +41,7 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Info:
+class ImageInfo:
     """What the header says. width, height: pixels of the upright picture, as `decode` returns it.
 
     format: one of jpeg, png, webp, bmp, gif, tiff. orientation: EXIF tag, 1 (stored upright) to 8. mode: Pillow's word.
@@ -74,17 +74,17 @@ def decode(data: bytes | Pixels, *, max_pixels: int = MAX_PIXELS, name: str = ""
     return _upright(pixels, info.orientation)
 
 
-def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Info:
+def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "") -> ImageInfo:
     """What the header says, without decoding pixels; raises BadImage as `decode` does for what a header can show."""
     return _open(data, max_pixels, name)[1]
 
 
-def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile.ImageFile, Info]:
+def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile.ImageFile, ImageInfo]:
     kind = sniff(data)
     if kind is None:
         raise BadImage(name or "image", f"{_foreign(data)}", fix=f"Known formats are {', '.join(FORMATS)}.")
     try:
-        container = plain(data, kind)
+        container = strip_metadata(data, kind)
         _limit(container.canvas, f"{container.canvas:,}", max_pixels, name)
         image = _PLUGINS[kind](io.BytesIO(container.data))
     except BadImage:
@@ -95,7 +95,7 @@ def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile.ImageFile,
     _limit(width * height, f"{width} x {height}", max_pixels, name)
     if container.orientation > 4:
         width, height = height, width
-    info = Info(width=width, height=height, format=kind, orientation=container.orientation, mode=image.mode)
+    info = ImageInfo(width=width, height=height, format=kind, orientation=container.orientation, mode=image.mode)
     return image, info
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from clearsight.core.dataset import Dataset, Split
 from clearsight.core.errors import BadValue
-from clearsight.data.scan import Found, Scan
+from clearsight.data.scan import ScannedImage, Scan
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Pairs: TypeAlias = npt.NDArray[np.int64]  # (P, 2) row numbers, the smaller first
@@ -23,7 +23,7 @@ _FARTHEST = 10  # two unrelated hashes differ in 32 bits, give or take 4; beyond
 _LEARNING: tuple[Split, ...] = ("train", "valid", "test")  # a picture in two of these spoils the score of the later
 
 
-def exact(scan: Scan, dataset: Dataset) -> list[tuple[str, ...]]:
+def exact_duplicates(scan: Scan, dataset: Dataset) -> list[tuple[str, ...]]:
     """Ids of equal content, each group and the list in the dataset's order; bad pictures left out."""
     groups: dict[str, list[str]] = {}
     for sample in dataset.samples:
@@ -33,7 +33,7 @@ def exact(scan: Scan, dataset: Dataset) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def near(scan: Scan, dataset: Dataset, distance: int = 4, most: int = MOST_PAIRS) -> list[tuple[str, str]]:
+def near_duplicates(scan: Scan, dataset: Dataset, distance: int = 4, most: int = MOST_PAIRS) -> list[tuple[str, str]]:
     """Pairs of ids that look the same: perceptual hashes that differ in at most `distance` of 64 bits.
 
     Of exact duplicates only the first takes part; pictures too flat for a hash take none. Closest pairs first, then in
@@ -42,7 +42,7 @@ def near(scan: Scan, dataset: Dataset, distance: int = 4, most: int = MOST_PAIRS
     """
     if not 0 <= distance <= _FARTHEST:
         raise BadValue(f"distance {distance}", f"it must be between 0 and {_FARTHEST} bits")
-    first: dict[str, Found] = {}
+    first: dict[str, ScannedImage] = {}
     for sample in dataset.samples:
         found = scan.by_id[sample.id]
         if found.phash and not found.bad:

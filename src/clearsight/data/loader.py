@@ -19,7 +19,7 @@ from clearsight.core.preprocess import Augment, Preprocess
 from clearsight.data.augment import augment, view_rng
 from clearsight.data.decode import MAX_PIXELS, decode
 from clearsight.data.geometry import crop, shrink
-from clearsight.data.memory import PixelMemory
+from clearsight.data.memory import PixelCache
 from clearsight.data.times import LoadTimes
 
 Order: TypeAlias = Literal["sequential", "shuffled", "balanced"]
@@ -68,7 +68,7 @@ class LoadPlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Batch:
+class LoadedBatch:
     """Pictures and what is known of them; the arrays belong to the consumer.
 
     images: (N, S, S, 3) uint8, C-contiguous.  labels: (N,) int64, -1 where there is none.
@@ -112,7 +112,7 @@ class Loader:
             dataset.labels()  # raises for the first unlabelled one
         self._dataset, self._preprocess, self._how = dataset, preprocess, how
         self._labels = np.array([-1 if s.label is None else s.label for s in dataset.samples], dtype=np.int64)
-        self.memory = PixelMemory(how.memory_bytes)
+        self.memory = PixelCache(how.memory_bytes)
         self.times = times or LoadTimes()
 
     @property
@@ -126,7 +126,7 @@ class Loader:
         length = len(range(how.rank, _padded(len(self._labels), how), how.world))
         return length // how.batch_size if how.drop_last else math.ceil(length / how.batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Generator[Batch, None, None]:
+    def epoch(self, number: int, start: int = 0) -> Generator[LoadedBatch, None, None]:
         """The batches of epoch `number`, from batch `start` on (those before it are skipped without being read).
 
         A picture that cannot be read ends the iteration with BadImage or BadData that names the sample. Closing the
@@ -148,16 +148,16 @@ class Loader:
         views = order + occurrence(order) * len(self._labels)
         return _Draws(indices=order, views=views)[how.rank :: how.world]
 
-    def _here(self, parts: Sequence[_Draws], number: int) -> Generator[Batch, None, None]:
+    def _here(self, parts: Sequence[_Draws], number: int) -> Generator[LoadedBatch, None, None]:
         for part in parts:
             batch = self._blank(part)
             self._fill(batch, part, number, 0, 1)
             yield batch
 
-    def _threaded(self, parts: Sequence[_Draws], number: int) -> Generator[Batch, None, None]:
+    def _threaded(self, parts: Sequence[_Draws], number: int) -> Generator[LoadedBatch, None, None]:
         how = self._how
         ahead = max(_AHEAD, math.ceil(2 * how.workers / how.batch_size))
-        pending: deque[tuple[Batch, list[Future[None]]]] = deque()
+        pending: deque[tuple[LoadedBatch, list[Future[None]]]] = deque()
         pool = ThreadPoolExecutor(how.workers, thread_name_prefix="clearsight-loader")
         try:
             for part in parts:
@@ -173,17 +173,17 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _blank(self, part: _Draws) -> Batch:
+    def _blank(self, part: _Draws) -> LoadedBatch:
         side = self._preprocess.size
         samples = self._dataset.samples
-        return Batch(
+        return LoadedBatch(
             images=np.empty((len(part.indices), side, side, 3), dtype=np.uint8),
             labels=self._labels[part.indices],
             ids=tuple(samples[i].id for i in part.indices),
             indices=part.indices.copy(),
         )
 
-    def _fill(self, batch: Batch, part: _Draws, number: int, first: int, stride: int) -> None:
+    def _fill(self, batch: LoadedBatch, part: _Draws, number: int, first: int, stride: int) -> None:
         for row in range(first, len(batch), stride):
             sample = self._dataset.samples[part.indices[row]]
             try:
@@ -231,7 +231,7 @@ def _size(raw: bytes | Pixels) -> int:
     return raw.nbytes if isinstance(raw, np.ndarray) else len(raw)
 
 
-def _finished(batch: Batch, tasks: Sequence[Future[None]]) -> Batch:
+def _finished(batch: LoadedBatch, tasks: Sequence[Future[None]]) -> LoadedBatch:
     for task in tasks:
         task.result()
     return batch

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from clearsight.core.dataset import Pixels
 
 
-class PixelMemory:
+class PixelCache:
     """Keeps the first pictures that fit `budget_bytes`, by id; what does not fit is made anew each time.
 
     Nothing is ever evicted: epochs visit every picture once, and least-recently-used would then drop each picture just

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from clearsight.core.dataset import SPLITS, Dataset, Notice, Pixels, Sample, Source
+from clearsight.core.dataset import SPLITS, Dataset, Notice, Pixels, Sample, ImageSource
 from clearsight.core.errors import BadData, BadImage, ClearsightError
 from clearsight.core.files import write_text
 from clearsight.data.decode import MAX_PIXELS, decode, inspect
@@ -29,7 +29,7 @@ _SHOWN = 3  # bad pictures named in a sentence; the notice carries all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class ScannedImage:
     """What the scan knows of one sample.
 
     digest: blake2b-16 in hex of the encoded bytes, or of shape and pixels where the data holds pixels.
@@ -54,16 +54,16 @@ class Found:
 class Scan:
     """What was found, in the dataset's order; `cached` when it was remembered rather than read."""
 
-    found: tuple[Found, ...]
+    found: tuple[ScannedImage, ...]
     cached: bool = False
 
     @cached_property
-    def by_id(self) -> Mapping[str, Found]:
+    def by_id(self) -> Mapping[str, ScannedImage]:
         """Sample id to what was found."""
         return {found.id: found for found in self.found}
 
     @property
-    def bad(self) -> tuple[Found, ...]:
+    def bad(self) -> tuple[ScannedImage, ...]:
         """The pictures that cannot be used."""
         return tuple(found for found in self.found if found.bad)
 
@@ -72,7 +72,7 @@ def _silent(done: int, total: int) -> None:
     pass
 
 
-def scan(
+def scan_images(
     dataset: Dataset,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -91,7 +91,7 @@ def scan(
     if kept is not None and (remembered := _load(kept, dataset)) is not None:
         progress(len(remembered), len(remembered))
         return Scan(found=remembered, cached=True)
-    found: list[Found] = []
+    found: list[ScannedImage] = []
     for portion in _examined(dataset, max_pixels, workers):
         found += portion
         progress(len(found), len(dataset))
@@ -100,14 +100,14 @@ def scan(
     return Scan(found=tuple(found))
 
 
-def _examined(dataset: Dataset, max_pixels: int, workers: int) -> Iterator[list[Found]]:
+def _examined(dataset: Dataset, max_pixels: int, workers: int) -> Iterator[list[ScannedImage]]:
     """The findings in the dataset's order, a portion at a time, a few portions ahead of the consumer."""
     look = partial(_examine_all, source=dataset.source, max_pixels=max_pixels)
     portions = (dataset.samples[i : i + _PORTION] for i in range(0, len(dataset), _PORTION))
     if workers == 0:
         yield from map(look, portions)
         return
-    pending: deque[Future[list[Found]]] = deque()
+    pending: deque[Future[list[ScannedImage]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="clearsight-scan")
     try:
         for portion in portions:
@@ -120,19 +120,19 @@ def _examined(dataset: Dataset, max_pixels: int, workers: int) -> Iterator[list[
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _examine_all(samples: Sequence[Sample], *, source: Source, max_pixels: int) -> list[Found]:
+def _examine_all(samples: Sequence[Sample], *, source: ImageSource, max_pixels: int) -> list[ScannedImage]:
     return [examine(sample, source, max_pixels=max_pixels) for sample in samples]
 
 
-def examine(sample: Sample, source: Source, *, max_pixels: int) -> Found:
+def examine(sample: Sample, source: ImageSource, *, max_pixels: int) -> ScannedImage:
     """Read and decode one sample."""
     try:
         raw = source.read(sample.locator)
     except OSError as error:
-        return Found(id=sample.id, digest="", bad=f"it cannot be read ({error.strerror or error})")
+        return ScannedImage(id=sample.id, digest="", bad=f"it cannot be read ({error.strerror or error})")
     except ClearsightError as error:
-        return Found(id=sample.id, digest="", bad=error.problem)
-    found = Found(id=sample.id, digest=digest(raw))
+        return ScannedImage(id=sample.id, digest="", bad=error.problem)
+    found = ScannedImage(id=sample.id, digest=digest(raw))
     try:
         if isinstance(raw, bytes):
             header = inspect(raw, max_pixels=max_pixels, name=sample.id)
@@ -192,9 +192,9 @@ def _key(dataset: Dataset, max_pixels: int) -> str:
     return whole.hexdigest()
 
 
-def _load(path: Path, dataset: Dataset) -> tuple[Found, ...] | None:
+def _load(path: Path, dataset: Dataset) -> tuple[ScannedImage, ...] | None:
     """The findings kept at `path`; None when there are none, or none that can be trusted."""
-    kinds = {field.name: str if field.type == "str" else int for field in fields(Found)}
+    kinds = {field.name: str if field.type == "str" else int for field in fields(ScannedImage)}
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         whole = all(row.keys() == kinds.keys() and all(type(row[n]) is k for n, k in kinds.items()) for row in rows)
@@ -202,10 +202,10 @@ def _load(path: Path, dataset: Dataset) -> tuple[Found, ...] | None:
         return None
     if not whole or [row["id"] for row in rows] != [sample.id for sample in dataset.samples]:
         return None
-    return tuple(Found(**row) for row in rows)
+    return tuple(ScannedImage(**row) for row in rows)
 
 
-def apply(dataset: Dataset, scan: Scan, on_bad: Literal["skip", "fail"]) -> Dataset:
+def drop_bad_images(dataset: Dataset, scan: Scan, on_bad: Literal["skip", "fail"]) -> Dataset:
     """The dataset without its bad pictures, digests set on the rest, and a notice about what is gone.
 
     With on_bad "fail", any bad picture raises BadData. So does, always, a dataset (or a training split) of which

@@ -23,7 +23,7 @@ _TINY = 5  # training pictures
 _LEARNING: tuple[Split, ...] = ("train", "valid", "test")
 
 
-def assemble(
+def make_splits(
     listing: Listing, *, path: str, recipe: DataSection, seed: int, classes: ClassMap | None = None
 ) -> Dataset:
     """The dataset to train on. Splits that the data does not have are made from what it has, by class and `seed`.
@@ -43,7 +43,7 @@ def assemble(
     return dataset.noting(*_missing(dataset), *(_suspicious(dataset) if classes is None else ()))
 
 
-def assemble_whole(listing: Listing, *, path: str, recipe: DataSection, classes: ClassMap | None) -> Dataset:
+def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, classes: ClassMap | None) -> Dataset:
     """The dataset to evaluate on: splits stay as they are, and a labelled picture without one is a test picture.
 
     classes: the class map of the model; raises BadData for a class that it does not have.

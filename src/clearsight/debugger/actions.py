@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.finding import Finding, Severity
-from clearsight.debugger.rulebook import Book, find
+from clearsight.debugger.rulebook import Book, find_rule
 from clearsight.debugger.rules import RULES
 
 Verb = Literal["notify", "stop", "stop-trial", "adjust", "retry"]
@@ -47,7 +47,7 @@ class Action:
         return finding.severity.rank <= Severity(self.selector).rank
 
 
-def parse(text: str, book: Book = RULES) -> Action:
+def parse_action(text: str, book: Book = RULES) -> Action:
     """An action out of its words; raises BadChoice for an unknown verb, severity or rule, with the nearest."""
     selector, equals, rest = text.partition("=")
     if not equals or ":" in selector:  # a URL may hold an equals sign
@@ -65,7 +65,7 @@ def _selector(word: str, book: Book) -> str:
     if not word or word in set(Severity):
         return word or Severity.WARNING.value
     try:
-        return find(word, book).__name__
+        return find_rule(word, book).__name__
     except BadChoice as error:
         severities = [severity.value for severity in Severity]
         allowed = [*severities, *error.allowed]

@@ -26,11 +26,11 @@ def check_numbers(workers: str, save_every: int | None, **planned: int) -> None:
 
 def rules_of(rules: str | Sequence[str | Rule]) -> list[Rule]:
     """Rules by name, or as they are."""
-    from clearsight.debugger.rulebook import chosen
+    from clearsight.debugger.rulebook import select_rules
 
     if isinstance(rules, str):
-        return chosen(rules)
-    named = chosen("none", [rule for rule in rules if isinstance(rule, str)])
+        return select_rules(rules)
+    named = select_rules("none", [rule for rule in rules if isinstance(rule, str)])
     return [*named, *(rule for rule in rules if isinstance(rule, Rule))]
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from clearsight.core.finding import Series
 from clearsight.core.view import Curve, RunView
-from clearsight.debugger.trained import fan_in, rms, weights
+from clearsight.debugger.trained import fan_in, rms, layer_weights
 
 FACTOR = 100.0  # growth over the early level that no healthy tensor shows above its floor
 _CLIMB = 10.0  # over the early level: where a growth that ends above FACTOR is said to have begun
@@ -65,7 +65,7 @@ class NonFinite:
     passed: bool = False
 
 
-def grown(view: RunView, keep: Keep = everything, factor: float = FACTOR) -> list[Growth]:
+def growing_tensors(view: RunView, keep: Keep = everything, factor: float = FACTOR) -> list[Growth]:
     """Tensors that grew to more than `factor` times their early level and stayed there, the largest growth first.
 
     Measured are the gradient's norm at every step and, where saved, the root mean square of weights, biases and
@@ -83,7 +83,7 @@ def grown(view: RunView, keep: Keep = everything, factor: float = FACTOR) -> lis
 
 
 def _tables(view: RunView, keep: Keep) -> Iterator[tuple[Curve, str, float]]:
-    floors = {parameter.name: fan_in(parameter) ** -0.5 for parameter in weights(view.facts)}
+    floors = {parameter.name: fan_in(parameter) ** -0.5 for parameter in layer_weights(view.facts)}
     sizes = {name: partial(rms, view, name) for name in ("weights", "biases", "activations")}
     for collection, read in {**sizes, _GRADIENTS: partial(view.statistic, "l2", _GRADIENTS)}.items():
         table = read()
@@ -135,7 +135,7 @@ def _breaks(curve: Curve) -> bool:
     return bool(len(curve)) and not np.isfinite(curve.values).all()
 
 
-def nonfinite(view: RunView, keep: Keep = everything, *, only_nan: bool = False) -> NonFinite | None:
+def first_nonfinite(view: RunView, keep: Keep = everything, *, only_nan: bool = False) -> NonFinite | None:
     """The first value that was no number, and where; None where all were.
 
     A gradient that is infinite while the losses after it are finite is left out: automatic scaling of half precision

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clearsight.core.tensors import Mode, Moment, SaveSchedule
-from clearsight.debugger.saving import Wish
-from clearsight.debugger.take import Take
+from clearsight.debugger.saving import SaveRequest
+from clearsight.debugger.take import SnapshotBuilder
 
 
-class Calendar:
+class CaptureSchedule:
     """schedule: of statistics, by mode.  keep: whole tensors.  sample: as in `summarize`."""
 
-    def __init__(self, schedule: Mapping[Mode, SaveSchedule], keep: Sequence[Wish], sample: int | None) -> None:
+    def __init__(self, schedule: Mapping[Mode, SaveSchedule], keep: Sequence[SaveRequest], sample: int | None) -> None:
         self._schedule, self._keep, self._sample = dict(schedule), tuple(keep), sample
         self._epochs: dict[Mode, int] = {}  # the last one met
 
-    def take(self, at: Moment) -> Take | None:
+    def take(self, at: Moment) -> SnapshotBuilder | None:
         """An empty take, or None where nothing is due. To be asked once for each step."""
         schedule = self._schedule.get(at.mode)
         statistics = schedule is not None and schedule.due(at.step)
@@ -25,10 +25,10 @@ class Calendar:
         wishes = [wish for wish in self._keep if at.mode in wish.modes and _is_due(wish, at, schedule, new_epoch)]
         if not statistics and not wishes:
             return None
-        return Take(at, statistics=statistics, sample=self._sample, wishes=wishes)
+        return SnapshotBuilder(at, statistics=statistics, sample=self._sample, wishes=wishes)
 
 
-def _is_due(wish: Wish, at: Moment, schedule: SaveSchedule | None, new_epoch: bool) -> bool:
+def _is_due(wish: SaveRequest, at: Moment, schedule: SaveSchedule | None, new_epoch: bool) -> bool:
     if wish.per_epoch:
         return new_epoch
     chosen = wish.schedule or schedule or SaveSchedule()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from clearsight.debugger.layers import Watched
+from clearsight.debugger.layers import InspectedModel
 from clearsight.debugger.statistics import SAMPLE, flattened, thinned
-from clearsight.debugger.take import Take
+from clearsight.debugger.take import SnapshotBuilder
 
 
-class Changes:
+class ParameterUpdates:
     """Shows a take the parameters of a model as they are before an update, and then what the update made of them.
 
     sample: as in `summarize`; with it only the sampled elements are copied.
     """
 
-    def __init__(self, watched: Watched, take: Take, sample: int | None) -> None:
+    def __init__(self, watched: InspectedModel, take: SnapshotBuilder, sample: int | None) -> None:
         self._watched, self._take, self._sample = watched, take, sample
         self._copies: dict[str, Tensor] = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Clock:
+class StepCounter:
     """done: training steps finished.  open: whether one is under way.  per_epoch: steps of an epoch, 0 for not known.
 
     The epoch is what was told; else it follows from `per_epoch`; else an evaluation ends one.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from clearsight.debugger.layers import Watched
-from clearsight.debugger.logits import Answers, same_batch_losses
-from clearsight.debugger.replay import Pass, traceless
+from clearsight.debugger.layers import InspectedModel
+from clearsight.debugger.logits import BatchPredictions, same_batch_losses
+from clearsight.debugger.replay import ForwardPass, traceless
 
 _ROWS = 32  # pictures of the batch that are compared
 _LEAST, _MOST, _STEPS = 3, 10, 50  # comparisons a run: one per 50 steps, within these bounds
 
 
-class Comparison:
+class ModeComparison:
     """Where a BatchNorm in train mode and one in evaluation mode disagree, the two losses do.
 
     planned: steps of the run; 0, not known, makes the comparisons ever rarer.
@@ -27,7 +27,7 @@ class Comparison:
         gap = self._planned // total if self._planned else self._last
         return self._made < total and (not self._last or abs(step - self._last) >= max(1, gap))
 
-    def losses(self, step: int, watched: Watched, made: Pass, answers: Answers) -> dict[str, Tensor | float]:
+    def losses(self, step: int, watched: InspectedModel, made: ForwardPass, answers: BatchPredictions) -> dict[str, Tensor | float]:
         """train_mode_loss and eval_mode_loss; {} where the model cannot be compared. The model is left as it was."""
         if watched.compiled or not watched.normed:
             return {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.view import Curve, Floats64, Ints, RunView
 
 _MEDIAN = 1.2533  # standard error of a median over that of a mean, normal noise
@@ -36,7 +36,7 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class LossCurve:
     """The training loss, one value per step. steps: (S,) int64; losses, rates: (S,) float64, rates NaN if not known.
 
     chance: the loss of guessing evenly, log C, or the first loss where the classes are not known.  floor: the least
@@ -83,7 +83,7 @@ class Course:
         twice `least` without a plan."""
         return max(least, min(_PATIENCE, math.ceil(share * self.planned))) if self.planned else 2 * least
 
-    def warm(self) -> Course:
+    def warm(self) -> LossCurve:
         """The part after the warm-up: from half the highest rate on, empty while the rate still rises."""
         if not self.known:
             return self
@@ -93,36 +93,36 @@ class Course:
             return self.part(np.zeros(len(self), bool))
         return self.part(np.arange(len(self)) >= int(np.argmax(rates >= 0.5 * rates.max())))
 
-    def powered(self, share: float) -> Course:
+    def powered(self, share: float) -> LossCurve:
         """The part with a learning rate of at least a share of its peak; all of it where the rate is not known."""
         return self.part(np.nan_to_num(self.rates) >= share * self.peak) if self.known else self
 
-    def last(self, steps: int) -> Course:
+    def last(self, steps: int) -> LossCurve:
         """The last so many steps."""
         return self.part(np.arange(len(self)) >= len(self) - steps)
 
-    def part(self, chosen: npt.NDArray[np.bool_]) -> Course:
+    def part(self, chosen: npt.NDArray[np.bool_]) -> LossCurve:
         """Some of the steps; chosen: (S,)."""
         rest = (self.chance, self.floor, self.planned, self.lost)
-        return Course(self.steps[chosen], self.losses[chosen], self.rates[chosen], *rest)
+        return LossCurve(self.steps[chosen], self.losses[chosen], self.rates[chosen], *rest)
 
     def span(self) -> tuple[int, int]:
         """First and last step."""
         return int(self.steps[0]), int(self.steps[-1])
 
 
-def course(view: RunView) -> Course:
+def loss_curve(view: RunView) -> LossCurve:
     """The course of a run's training loss so far."""
     loss, facts = view.scalar("loss"), view.facts
     fine = np.isfinite(loss.values)
     steps, losses = loss.steps[fine], loss.values[fine]
     count = max(len(facts.classes), len(facts.class_counts))
     chance = math.log(count) if count > 1 else float(np.median(losses[:3])) if len(losses) else math.nan
-    rates = at(view.scalar("lr"), steps)
-    return Course(steps, losses, rates, chance, least_loss(facts, count), facts.steps, int((~fine).sum()))
+    rates = value_at(view.scalar("lr"), steps)
+    return LossCurve(steps, losses, rates, chance, least_loss(facts, count), facts.steps, int((~fine).sum()))
 
 
-def least_loss(facts: Facts, classes: int) -> float:
+def least_loss(facts: RunContext, classes: int) -> float:
     """The loss of a model that knows everything: 0, or the entropy of smoothed labels.
 
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7.
@@ -135,7 +135,7 @@ def least_loss(facts: Facts, classes: int) -> float:
     return -right * math.log(right) - (classes - 1) * other * math.log(other)
 
 
-def at(curve: Curve, steps: Ints) -> Floats64:
+def value_at(curve: Curve, steps: Ints) -> Floats64:
     """A curve's latest value at each of `steps` (S,), NaN before its first."""
     if not len(curve):
         return np.full(len(steps), math.nan)
@@ -143,7 +143,7 @@ def at(curve: Curve, steps: Ints) -> Floats64:
     return np.where(places >= 0, curve.values[np.maximum(places, 0)], math.nan)
 
 
-def noise(values: Floats64) -> float:
+def noise_std(values: Floats64) -> float:
     """Standard deviation of a series around its course, from the differences of neighbours, so that a trend and
     single outliers do not count; 0 for fewer than three values."""
     steps = np.diff(values)
@@ -155,7 +155,7 @@ def trend(values: Floats64) -> Trend:
     third = max(1, len(values) // 3)
     before, now = float(np.median(values[:third])), float(np.median(values[-third:]))
     off = np.concatenate([values[:third] - before, values[-third:] - now])
-    spread = max(noise(values), float(_SPREAD * np.median(np.abs(off))))  # the larger: each is vague for few values
+    spread = max(noise_std(values), float(_SPREAD * np.median(np.abs(off))))  # the larger: each is vague for few values
     return Trend(before, now, _MEDIAN * spread * math.sqrt(2 / third))
 
 

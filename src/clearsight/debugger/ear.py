@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-def deaf(*args: Any, **kwargs: Any) -> None:
+def do_nothing(*args: Any, **kwargs: Any) -> None:
     """Hears nothing: what an Ear becomes in a copy."""
 
 
-class Ear:
+class SafeHook:
     """Calls `listen`, whose answer is dropped: a listener changes neither inputs nor outputs.
 
     Training scripts copy and pickle models in the middle of training, to keep the best one. The listener holds files
@@ -24,11 +24,11 @@ class Ear:
         self._listen(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return deaf
+        return do_nothing
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         return (_deaf, ())
 
 
 def _deaf() -> Callable[..., None]:
-    return deaf
+    return do_nothing

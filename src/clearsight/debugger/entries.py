@@ -20,7 +20,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from clearsight.core.errors import BadValue
-from clearsight.core.tensors import Event, Moment, Outcomes, RawTensor, Record, Scalars, Snapshot
+from clearsight.core.tensors import Event, Moment, PredictionRecord, RawTensor, SavedRecord, Scalars, Snapshot
 
 Arrays = dict[str, npt.NDArray[Any]]
 Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of the rows of a snapshot
@@ -28,7 +28,7 @@ Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of the
 KINDS: dict[str, type] = {
     "scalars": Scalars,
     "snapshot": Snapshot,
-    "outcomes": Outcomes,
+    "outcomes": PredictionRecord,
     "raw": RawTensor,
     "event": Event,
 }
@@ -37,7 +37,7 @@ _TYPES = (np.int64, np.int64, np.float32, np.float32, np.int64)
 _STORED = frozenset("?bhilqBHILQefdF")  # numpy type codes that a safetensors file has a type for
 
 
-class Damaged(Exception):
+class DamagedBlob(Exception):
     """A blob that is missing or not what was written."""
 
     def __init__(self, path: Path, why: str) -> None:
@@ -46,7 +46,7 @@ class Damaged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class IndexEntry:
     """A record of which the arrays may still be on disk."""
 
     kind: type
@@ -74,31 +74,31 @@ class Entry:
         blob = self.blob
         return blob is None or (blob.is_file() and blob.stat().st_size == self.line["blob"][1])
 
-    def load(self, blobs: Blobs | None = None) -> Record:
+    def load(self, blobs: BlobReader | None = None) -> SavedRecord:
         """The record. Raises Damaged."""
-        line, blobs = self.line, blobs or Blobs()
+        line, blobs = self.line, blobs or BlobReader()
         if self.kind is Scalars:
             return Scalars(self.at, line["values"])
         if self.kind is Event:
             return Event(self.at, line["event"], line["subject"], line["facts"])
-        if self.kind is Outcomes:
-            return Outcomes(self.at, *self._arrays(blobs, _FIELDS, line["rows"]))
+        if self.kind is PredictionRecord:
+            return PredictionRecord(self.at, *self._arrays(blobs, _FIELDS, line["rows"]))
         key = line["key"]
         if self.kind is RawTensor:
             return RawTensor(self.at, line["name"], line["collection"], *self._arrays(blobs, [key]))
         keys = [key, f"{key}.histograms"] if line["histograms"] else [key]
         return Snapshot(self.at, *self.layout, *self._arrays(blobs, keys))
 
-    def _arrays(self, blobs: Blobs, keys: Sequence[str], rows: Sequence[int] = ()) -> list[npt.NDArray[Any]]:
+    def _arrays(self, blobs: BlobReader, keys: Sequence[str], rows: Sequence[int] = ()) -> list[npt.NDArray[Any]]:
         path = self.blob
         assert path is not None
         arrays = blobs.read(path, keys, rows)
         if checksum(arrays) != self.line["crc"]:
-            raise Damaged(path, "its content is not what was written")
+            raise DamagedBlob(path, "its content is not what was written")
         return arrays
 
 
-class Blobs:
+class BlobReader:
     """Reads arrays from blobs; keeps the last one open, since records that follow each other often share it."""
 
     def __init__(self) -> None:
@@ -117,14 +117,14 @@ class Blobs:
             return [self._columns[key][rows[0] : rows[1]] for key in keys]
         except (SafetensorError, OSError) as error:
             self._path = None
-            raise Damaged(path, "it is missing or damaged") from error
+            raise DamagedBlob(path, "it is missing or damaged") from error
 
 
-def parse(line: Mapping[str, Any], layouts: Mapping[int, Layout], folder: Path) -> Entry:
+def parse(line: Mapping[str, Any], layouts: Mapping[int, Layout], folder: Path) -> IndexEntry:
     """The entry of an index line. Raises KeyError, ValueError or TypeError where it is none."""
     mode, step, epoch, train_step = line["at"]
     layout = layouts[line["layout"]] if line["kind"] == "snapshot" else ((), ())
-    return Entry(KINDS[line["kind"]], Moment(mode, step, epoch, train_step), line, layout, folder)
+    return IndexEntry(KINDS[line["kind"]], Moment(mode, step, epoch, train_step), line, layout, folder)
 
 
 def checksum(arrays: Iterable[npt.NDArray[Any]]) -> int:
@@ -135,7 +135,7 @@ def checksum(arrays: Iterable[npt.NDArray[Any]]) -> int:
     return crc
 
 
-def encode(records: Iterable[Record], layouts: dict[Layout, int]) -> tuple[list[dict[str, Any]], Arrays]:
+def encode(records: Iterable[SavedRecord], layouts: dict[Layout, int]) -> tuple[list[dict[str, Any]], Arrays]:
     """Index lines and blob arrays of records; lines with arrays have a "crc" and still lack their "blob".
 
     layouts: those that the index has, by number; new ones are added.
@@ -143,7 +143,7 @@ def encode(records: Iterable[Record], layouts: dict[Layout, int]) -> tuple[list[
     """
     lines: list[dict[str, Any]] = []
     arrays: Arrays = {}
-    outcomes: list[Outcomes] = []
+    outcomes: list[PredictionRecord] = []
     rows = 0
     for place, record in enumerate(records):
         at, key = _moment(record.at), str(place)
@@ -154,7 +154,7 @@ def encode(records: Iterable[Record], layouts: dict[Layout, int]) -> tuple[list[
             case Event():
                 told = {"event": record.kind, "subject": record.subject, "facts": dict(record.facts)}
                 lines.append({"kind": "event", "at": at, **told})
-            case Outcomes():
+            case PredictionRecord():
                 outcomes.append(record)
                 end = rows + len(record.labels)
                 lines.append({"kind": "outcomes", "at": at, "rows": [rows, end], "crc": checksum(_columns(record))})
@@ -191,7 +191,7 @@ def _snapshot(record: Snapshot, key: str, arrays: Arrays, layouts: dict[Layout, 
     return [*lines, {"kind": "snapshot", "at": _moment(record.at), **told, "crc": checksum(parts.values())}]
 
 
-def _columns(record: Outcomes) -> list[npt.NDArray[Any]]:
+def _columns(record: PredictionRecord) -> list[npt.NDArray[Any]]:
     return [np.asarray(getattr(record, field), kind) for field, kind in zip(_FIELDS, _TYPES, strict=True)]
 
 

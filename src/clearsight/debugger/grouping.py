@@ -13,7 +13,7 @@ from dataclasses import replace
 from clearsight.core.finding import Finding
 
 
-def grouped(findings: Sequence[Finding], explains: Mapping[str, Sequence[str]]) -> list[Finding]:
+def group_by_cause(findings: Sequence[Finding], explains: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Found findings with their `group` filled in, in the order in which they should be read.
 
     explains: rule name to the names of the rules that it explains. Groups come by severity, then by how much the root

@@ -20,21 +20,21 @@ import torch
 from torch import Tensor, nn
 
 from clearsight.core.errors import BadChoice, BadValue, NotResumable
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding
 from clearsight.core.rule import Rule
-from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, Record, Scalars
+from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, SavedRecord, Scalars
 from clearsight.debugger.arguments import Losses, check_numbers, check_watched, losses_of, rules_of
-from clearsight.debugger.clock import Clock
-from clearsight.debugger.ear import Ear
+from clearsight.debugger.clock import StepCounter
+from clearsight.debugger.ear import SafeHook
 from clearsight.debugger.guard import guarded
-from clearsight.debugger.layers import Watched, described
-from clearsight.debugger.logits import Answers, as_tensor
+from clearsight.debugger.layers import InspectedModel, describe_model
+from clearsight.debugger.logits import BatchPredictions, as_tensor
 from clearsight.debugger.outbox import Arrays
 from clearsight.debugger.probe import Probe
 from clearsight.debugger.recorder import Recorder
-from clearsight.debugger.saving import Saving, plan_saving, wanted
-from clearsight.debugger.store import FileStore
+from clearsight.debugger.saving import SavePlan, make_save_plan, parse_save_setting
+from clearsight.debugger.store import FileTensorStore
 from clearsight.debugger.tape import Tape
 
 _ON_TAPE = 1 << 18  # elements: larger whole tensors are kept on disk alone
@@ -75,11 +75,11 @@ class Hook:
     ) -> None:
         self.out = Path(out)
         check_numbers(workers, save_every, steps=steps, epochs=epochs, batch_size=batch_size)
-        depth, wishes = wanted(save)
+        depth, wishes = parse_save_setting(save)
         self.rules = rules_of(rules)
-        self.saving: Saving = plan_saving(depth, steps, save_every, self.rules, wishes)
+        self.saving: SavePlan = make_save_plan(depth, steps, save_every, self.rules, wishes)
         self.tape = Tape(
-            Facts(
+            RunContext(
                 steps=steps,
                 epochs=epochs,
                 steps_per_epoch=steps // epochs if epochs else 0,
@@ -95,11 +95,11 @@ class Hook:
         self._all, self._quiet = workers == "all", quiet
         self._probe: Probe | None = None
         self._recorder: Recorder | None = None
-        self._store: FileStore | None = None
+        self._store: FileTensorStore | None = None
         self._hooks = ExitStack()
         self._mode: Mode = "train"
         self._forced: Mode | None = None
-        self._clock = Clock(self.tape.facts.steps_per_epoch)
+        self._clock = StepCounter(self.tape.facts.steps_per_epoch)
         self._updating = self._answered = self._closed = False
 
     # Before and after
@@ -118,7 +118,7 @@ class Hook:
             self._closed = True
             return self
         self._claim(rank)
-        self._store = FileStore(self.out / "tensors", rank)
+        self._store = FileTensorStore(self.out / "tensors", rank)
         self._recorder = Recorder(self._store, self.out / (f"metrics.{rank}.jsonl" if rank else "metrics.jsonl"))
         self._probe = Probe(
             self.saving.schedules,
@@ -159,9 +159,9 @@ class Hook:
         except Exception as error:
             self._fail(error)
 
-    def _judge(self, store: FileStore, status: str) -> None:
+    def _judge(self, store: FileTensorStore, status: str) -> None:
         from clearsight.debugger.judge import judge
-        from clearsight.debugger.report import lines, read_findings, write_findings
+        from clearsight.debugger.report import findings_lines, read_findings, write_findings
 
         self.tape.ended = True
         store.write_facts(self.tape.facts)
@@ -171,7 +171,7 @@ class Hook:
             own = {rule.name for rule in self.rules}  # the profiler's findings may lie there already
             kept = [finding for finding in read_findings(self.out / "findings.jsonl") if finding.rule not in own]
             write_findings(self.out / "findings.jsonl", [*self.findings, *kept])
-            self._say(*lines(self.findings))
+            self._say(*findings_lines(self.findings))
 
     # What the loop may tell
 
@@ -242,20 +242,20 @@ class Hook:
     ) -> None:
         assert self._probe is not None
         assert self._store is not None
-        watched = Watched.of(model, optimizer)
+        watched = InspectedModel.of(model, optimizer)
         self._model, self._optimizer, self._heard = watched.model, optimizer, watched.entry is not None
-        self.tape.facts = described(self.tape.facts, watched, list(losses.values()))
+        self.tape.facts = describe_model(self.tape.facts, watched, list(losses.values()))
         self._store.write_facts(self.tape.facts)
         own = self._hooks
         if watched.entry is not None:
-            own.callback(watched.entry.register_forward_pre_hook(Ear(self._enters)).remove)
+            own.callback(watched.entry.register_forward_pre_hook(SafeHook(self._enters)).remove)
         if optimizer is not None:
-            own.callback(optimizer.register_step_pre_hook(Ear(self._before)).remove)
+            own.callback(optimizer.register_step_pre_hook(SafeHook(self._before)).remove)
         self._probe.attach(model, optimizer)
         if optimizer is not None:
-            own.callback(optimizer.register_step_post_hook(Ear(self._after)).remove)
+            own.callback(optimizer.register_step_post_hook(SafeHook(self._after)).remove)
         for name, module in losses.items():
-            own.callback(module.register_forward_hook(Ear(partial(self._loss, name)), with_kwargs=True).remove)
+            own.callback(module.register_forward_hook(SafeHook(partial(self._loss, name)), with_kwargs=True).remove)
 
     def _enters(self, *_: Any) -> None:
         if self.failure is not None:
@@ -326,7 +326,7 @@ class Hook:
             scalars[name] = loss.float().mean()
         answers = None
         if logits is not None and labels is not None and not self._answered:
-            answers = Answers.of(as_tensor(logits), as_tensor(labels))
+            answers = BatchPredictions.of(as_tensor(logits), as_tensor(labels))
         if answers is not None:
             self._answered = True
             scalars["accuracy"] = answers.accuracy()
@@ -358,7 +358,7 @@ class Hook:
 
         self._probe.outbox.send(made, values)
 
-    def _emit(self, record: Record) -> None:
+    def _emit(self, record: SavedRecord) -> None:
         if not isinstance(record, RawTensor) or record.value.size <= _ON_TAPE:
             self.tape.add(record)
         if self._recorder is not None:

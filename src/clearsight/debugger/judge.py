@@ -9,7 +9,7 @@ from dataclasses import replace
 from clearsight.core.finding import Finding, Verdict
 from clearsight.core.rule import Rule
 from clearsight.core.view import RunView
-from clearsight.debugger.grouping import grouped
+from clearsight.debugger.grouping import group_by_cause
 
 log = logging.getLogger(__name__)
 
@@ -18,10 +18,10 @@ def judge(rules: Sequence[Rule], view: RunView) -> list[Finding]:
     """The findings of all rules on a view: those that found something first, grouped by root cause, then the rest."""
     findings = [finding for rule in rules for finding in _answers(rule, view)]
     told = [finding for finding in findings if finding.found]
-    return [*grouped(told, {rule.name: rule.explains for rule in rules}), *(f for f in findings if not f.found)]
+    return [*group_by_cause(told, {rule.name: rule.explains for rule in rules}), *(f for f in findings if not f.found)]
 
 
-def roots(findings: Sequence[Finding]) -> list[Finding]:
+def root_findings(findings: Sequence[Finding]) -> list[Finding]:
     """Of judged findings the root causes, most pressing first, one of each rule."""
     first: dict[str, Finding] = {}
     for finding in findings:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from clearsight.core.facts import Facts, LayerFact, ParameterFact
+from clearsight.core.facts import RunContext, LayerInfo, ParameterInfo
 
 _KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
     ("conv", (nn.modules.conv._ConvNd,)),
@@ -61,15 +61,15 @@ def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def layer_facts(model: nn.Module) -> tuple[LayerFact, ...]:
+def layer_facts(model: nn.Module) -> tuple[LayerInfo, ...]:
     """A fact per leaf module; frozen are those in evaluation mode of which nothing is trained."""
     return tuple(
-        LayerFact(name=name, kind=kind(module), type=type(module).__name__, frozen=_frozen(module))
+        LayerInfo(name=name, kind=kind(module), type=type(module).__name__, frozen=_frozen(module))
         for name, module in leaves(model)
     )
 
 
-def parameter_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[ParameterFact, ...]:
+def parameter_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[ParameterInfo, ...]:
     """A fact per parameter, shared ones once, by the first name."""
     held = {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
     modules = dict(model.named_modules())
@@ -78,7 +78,7 @@ def parameter_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -
     for name, parameter in model.named_parameters():
         layer, _, own = name.rpartition(".")
         facts.append(
-            ParameterFact(
+            ParameterInfo(
                 name=name,
                 layer=layer,
                 shape=tuple(parameter.shape),
@@ -108,7 +108,7 @@ def _frozen(module: nn.Module) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class InspectedModel:
     """A model under watch, with its wrappers taken off.
 
     model: the module itself.  entry: where its forward pass can be heard; None where that is compiled in place.
@@ -130,7 +130,7 @@ class Watched:
     replayable: bool
 
     @classmethod
-    def of(cls, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> Watched:
+    def of(cls, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> InspectedModel:
         """What there is to watch of a model: DistributedDataParallel and torch.compile are looked through."""
         inner, entry, wrapped = unwrapped(model)
         hidden = _compiled_parts(inner)
@@ -200,7 +200,7 @@ def _synchronised(model: nn.Module) -> bool:
     return any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
 
 
-def described(known: Facts, watched: Watched, losses: Sequence[nn.Module] = ()) -> Facts:
+def describe_model(known: RunContext, watched: InspectedModel, losses: Sequence[nn.Module] = ()) -> RunContext:
     """Facts with what can be told from the model, its optimizer and the loss modules filled in."""
     optimizer = watched.optimizer
     of_weights = getattr(watched.model, "pretrained_cfg", None)  # timm says what its weights expect

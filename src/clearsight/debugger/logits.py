@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clearsight.core.tensors import Moment, Outcomes
+from clearsight.core.tensors import Moment, PredictionRecord
 from clearsight.debugger.outbox import Arrays
 from clearsight.debugger.replay import tensors_in
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class BatchPredictions:
     """logits: (N, C) float32.  labels, predictions, indices: (N,) int64.  All on the logits' device."""
 
     logits: Tensor
@@ -24,7 +24,7 @@ class Answers:
     indices: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, indices: Any = None) -> Answers | None:
+    def of(cls, logits: Tensor, labels: Tensor, indices: Any = None) -> BatchPredictions | None:
         """Answers, where the two are a classification: (N, C) beside (N,) whole numbers or (N, C) shares; else None."""
         if logits.dim() != 2 or logits.shape[1] < 2 or not logits.is_floating_point() or len(labels) != len(logits):
             return None
@@ -78,7 +78,7 @@ def output_range(logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def same_batch_losses(answers: Answers, output: Any, rows: int) -> dict[str, Tensor | float]:
+def same_batch_losses(answers: BatchPredictions, output: Any, rows: int) -> dict[str, Tensor | float]:
     """Cross entropy of the first rows of a batch as answered in train mode, and with another output for them."""
     other = next(tensors_in(output), None)
     if other is None or other.shape != answers.logits[:rows].shape:
@@ -90,8 +90,8 @@ def same_batch_losses(answers: Answers, output: Any, rows: int) -> dict[str, Ten
     }
 
 
-def outcomes(at: Moment, columns: Arrays) -> Outcomes:
+def prediction_record(at: Moment, columns: Arrays) -> PredictionRecord:
     """`columns` as a record; pictures with a negative label, which means "leave it out", are left out."""
     real = columns[0] >= 0
     labels, predictions, confidence, true, indices = (column[real] for column in columns)
-    return Outcomes(at, labels, predictions, confidence, true, indices)
+    return PredictionRecord(at, labels, predictions, confidence, true, indices)

@@ -16,7 +16,7 @@ from clearsight.core.tensors import Moment, Scalars
 _SUMMARY = "epoch_"  # sums over an epoch, for people: the steps they are made of are in the file too
 
 
-class MetricsFile:
+class MetricsReader:
     """Lines `{"step", "epoch", "mode", "name", "value"}`, in evaluation perhaps with "train_step" (else it is "step").
 
     Lines that belong to one moment and follow each other become one Scalars; a name that comes again begins another.

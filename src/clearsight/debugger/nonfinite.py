@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from clearsight.debugger.layers import Watched
-from clearsight.debugger.logits import Answers
+from clearsight.debugger.layers import InspectedModel
+from clearsight.debugger.logits import BatchPredictions
 from clearsight.debugger.outbox import Arrays
-from clearsight.debugger.replay import Pass, all_finite, first_nonfinite_layer
+from clearsight.debugger.replay import ForwardPass, all_finite, first_nonfinite_layer
 
 Birth = tuple[str, str]  # where (input | layer | loss | gradient) and the name of the layer or tensor
 
 
 def birthplace(
-    watched: Watched, passes: Sequence[Pass], answers: Answers | None, loss: str, loss_finite: bool | None
+    watched: InspectedModel, passes: Sequence[ForwardPass], answers: BatchPredictions | None, loss: str, loss_finite: bool | None
 ) -> Birth:
     """Computes the passes again, on a CPU, before anything was updated. loss: its name; loss_finite: where known."""
     if any(not all_finite(list(made.tensors())) for made in passes):
@@ -34,7 +34,7 @@ def birthplace(
     return "gradient", f"gradient/{bad[-1]}" if bad else "gradient"
 
 
-def on_device(passes: Sequence[Pass], answers: Answers | None, norms: Tensor) -> list[Tensor]:
+def on_device(passes: Sequence[ForwardPass], answers: BatchPredictions | None, norms: Tensor) -> list[Tensor]:
     """What `birthplace_seen` needs, computed without waiting: a sum of the inputs, one of the logits, and the norms."""
     groups = [[t for made in passes for t in made.tensors()], [] if answers is None else [answers.logits]]
     with torch.no_grad():

@@ -15,7 +15,7 @@ Arrays = Sequence[npt.NDArray[Any]]
 _WAITING = 256  # more than this on their way and the oldest is waited for: memory stays bounded
 
 
-class Outbox:
+class TransferQueue:
     """Calls what was sent with its tensors as arrays, in the order of sending.
 
     From a CPU at once. From CUDA the copy goes on beside the training, and what has arrived is handed over at the next

@@ -15,21 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clearsight.core.tensors import Event, Mode, Moment, RawTensor, Record, SaveSchedule
-from clearsight.debugger.calendar import Calendar
-from clearsight.debugger.changes import Changes
-from clearsight.debugger.comparison import Comparison
-from clearsight.debugger.ear import Ear
+from clearsight.core.tensors import Event, Mode, Moment, RawTensor, SavedRecord, SaveSchedule
+from clearsight.debugger.calendar import CaptureSchedule
+from clearsight.debugger.changes import ParameterUpdates
+from clearsight.debugger.comparison import ModeComparison
+from clearsight.debugger.ear import SafeHook
 from clearsight.debugger.guard import guarded
-from clearsight.debugger.layers import Watched
-from clearsight.debugger.logits import Answers, as_tensor, outcomes, output_range
+from clearsight.debugger.layers import InspectedModel
+from clearsight.debugger.logits import BatchPredictions, as_tensor, prediction_record, output_range
 from clearsight.debugger.nonfinite import Birth, birthplace, birthplace_seen, on_device
-from clearsight.debugger.outbox import Arrays, Outbox
+from clearsight.debugger.outbox import Arrays, TransferQueue
 from clearsight.debugger.pictures import are_pictures, channels, fingerprints
-from clearsight.debugger.replay import Pass, all_finite, tensors_in
-from clearsight.debugger.saving import Depth, Wish
+from clearsight.debugger.replay import ForwardPass, all_finite, tensors_in
+from clearsight.debugger.saving import Depth, SaveRequest
 from clearsight.debugger.statistics import SAMPLE
-from clearsight.debugger.take import Take, full_precision, number
+from clearsight.debugger.take import SnapshotBuilder, full_precision, number
 
 _FINGERPRINTED = 2  # epochs: enough to know every picture, and that it comes again unchanged
 _KEPT_PASSES = 8  # of a step with accumulated batches: the last ones are kept for a post-mortem
@@ -55,40 +55,40 @@ class Probe:
         self,
         schedule: Mapping[Mode, SaveSchedule],
         depth: Depth = "light",
-        keep: Sequence[Wish] = (),
-        emit: Callable[[Record], None] = lambda record: None,
+        keep: Sequence[SaveRequest] = (),
+        emit: Callable[[SavedRecord], None] = lambda record: None,
         *,
         planned_steps: int = 0,
         failed: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         self._sample = SAMPLE if depth == "light" else None
-        self._calendar = Calendar(schedule, keep, self._sample)
+        self._calendar = CaptureSchedule(schedule, keep, self._sample)
         self._emit, self._failed = emit, failed
         self.failure: Exception | None = None
-        self.outbox = Outbox()
-        self.watched: Watched | None = None
+        self.outbox = TransferQueue()
+        self.watched: InspectedModel | None = None
         self._examined = False  # the first NaN or infinity is traced once
         self._forwards: dict[Mode, int] = {"train": 0, "eval": 0, "predict": 0}
-        self._comparison = Comparison(planned_steps)
+        self._comparison = ModeComparison(planned_steps)
         self._permanent, self._temporary = ExitStack(), ExitStack()
         self._updating = False  # inside of the optimizer's step
         self.replaying = False  # a forward pass of its own is going on: nobody else's hook need count it
         self._ranged = False
-        self._answers: Answers | None = None
-        self._changes: Changes | None = None
+        self._answers: BatchPredictions | None = None
+        self._changes: ParameterUpdates | None = None
         self._reset(Moment("train", 1, 1, 0))
 
     def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> AbstractContextManager[Any]:
         """Listen to this model from now on; the returned block detaches at its end. What was there before is left."""
         self.detach()
         self.failure, self._examined = None, False
-        self.watched = watched = Watched.of(model, optimizer)
+        self.watched = watched = InspectedModel.of(model, optimizer)
         hooks = self._permanent
         if watched.entry is not None:
-            hooks.callback(watched.entry.register_forward_pre_hook(Ear(self._enters), with_kwargs=True).remove)
+            hooks.callback(watched.entry.register_forward_pre_hook(SafeHook(self._enters), with_kwargs=True).remove)
         if optimizer is not None:
-            hooks.callback(optimizer.register_step_pre_hook(Ear(self._before)).remove)
-            hooks.callback(optimizer.register_step_post_hook(Ear(self._after)).remove)
+            hooks.callback(optimizer.register_step_pre_hook(SafeHook(self._before)).remove)
+            hooks.callback(optimizer.register_step_post_hook(SafeHook(self._after)).remove)
         left = ExitStack()
         left.callback(self.detach)
         return left
@@ -115,13 +115,13 @@ class Probe:
             return
         if self._take.statistics and self.watched.last is not None:
             parameter = self.watched.last
-            ear = Ear(partial(self._first_backward, parameter))
+            ear = SafeHook(partial(self._first_backward, parameter))
             self._temporary.callback(parameter.register_hook(ear).remove)  # type: ignore[no-untyped-call]
         if self.watched.optimizer is None:
-            self._changes = Changes(self.watched, self._take, self._sample)
+            self._changes = ParameterUpdates(self.watched, self._take, self._sample)
             self._changes.before()
             for name, parameter in self.watched.trainable:
-                ear = Ear(partial(self._accumulated, name))
+                ear = SafeHook(partial(self._accumulated, name))
                 hook = parameter.register_post_accumulate_grad_hook(ear)  # type: ignore[no-untyped-call]
                 self._temporary.callback(hook.remove)
 
@@ -138,7 +138,7 @@ class Probe:
         Tensors on any device, or arrays.
         """
         logits, labels = as_tensor(logits), as_tensor(labels)
-        answers = Answers.of(logits, labels, indices)
+        answers = BatchPredictions.of(logits, labels, indices)
         if answers is None:
             return
         self._answers = answers
@@ -195,8 +195,8 @@ class Probe:
 
     def _reset(self, at: Moment) -> None:
         self.at = at
-        self._take: Take | None = None
-        self._passes: list[Pass] = []
+        self._take: SnapshotBuilder | None = None
+        self._passes: list[ForwardPass] = []
         self._answers = None
         self._scalars: dict[str, Tensor | float] = {}
         self._stale: Tensor | None = None
@@ -233,7 +233,7 @@ class Probe:
         if mode != "train":
             self._begin(Moment(mode, self._forwards[mode], self.at.epoch, self.at.train_step))
         else:
-            self._passes = [*self._passes[1 - _KEPT_PASSES :], Pass.of(args, kwargs)]
+            self._passes = [*self._passes[1 - _KEPT_PASSES :], ForwardPass.of(args, kwargs)]
         inputs = list(tensors_in((args, kwargs)))
         if self.at.epoch <= _FINGERPRINTED and inputs and are_pictures(inputs[0]):
             self._raw("input_hashes", "inputs", fingerprints(inputs[0]))
@@ -249,9 +249,9 @@ class Probe:
         assert take is not None
         if take.wants("activations"):
             for name, layer in self.watched.layers:
-                hooks.callback(layer.register_forward_hook(Ear(partial(self._layer, name))).remove)
+                hooks.callback(layer.register_forward_hook(SafeHook(partial(self._layer, name))).remove)
         if self.watched.entry is not None:
-            hooks.callback(self.watched.entry.register_forward_hook(Ear(partial(self._leaves, hooks))).remove)
+            hooks.callback(self.watched.entry.register_forward_hook(SafeHook(partial(self._leaves, hooks))).remove)
 
     @guarded
     def _layer(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
@@ -301,7 +301,7 @@ class Probe:
         if self.at.mode != "train":
             return
         if self._take is not None and self.watched is not None:
-            self._changes = Changes(self.watched, self._take, self._sample)
+            self._changes = ParameterUpdates(self.watched, self._take, self._sample)
             self._changes.before()
         if not _has_closure(args, kwargs):  # a closure computes the gradients inside of the step
             self._see_gradients(optimizer)
@@ -375,7 +375,7 @@ class Probe:
         self.outbox.send(lambda arrays: self._emit(RawTensor(at, name, collection, arrays[0])), [value])
 
     def _outcomes(self, at: Moment, columns: Arrays) -> None:
-        record = outcomes(at, columns)
+        record = prediction_record(at, columns)
         if len(record.labels):
             self._emit(record)
 

@@ -17,7 +17,7 @@ _AWAKE = 0.1  # of the peak learning rate: below it little happens and little is
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class LossProgress:
     """start, recent: median training loss of the first and of the last values. chance: the loss of guessing among
     the classes, log C; NaN where they are not known."""
 
@@ -36,7 +36,7 @@ class Progress:
         return self.recent < _LOW * self.reference
 
 
-def progress(view: RunView) -> Progress | None:
+def loss_progress(view: RunView) -> LossProgress | None:
     """How far the loss has come; None where no finite loss was saved."""
     loss = view.scalar("loss").values
     loss = loss[np.isfinite(loss)]
@@ -45,17 +45,17 @@ def progress(view: RunView) -> Progress | None:
     ends = max(_ENDS, loss.size // 20)
     classes = len(view.facts.classes)
     chance = math.log(classes) if classes > 1 else math.nan
-    return Progress(float(np.median(loss[:_ENDS])), float(np.median(loss[-ends:])), chance)
+    return LossProgress(float(np.median(loss[:_ENDS])), float(np.median(loss[-ends:])), chance)
 
 
-def peak_rate(view: RunView) -> float:
+def peak_learning_rate(view: RunView) -> float:
     """The highest learning rate so far, or the planned one where none was saved; 0 where neither is known."""
     rates = view.scalar("lr").values
     rates = rates[np.isfinite(rates)]
     return float(rates.max()) if rates.size and rates.max() > 0 else float(view.facts.lr)
 
 
-def awake(view: RunView, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def above_low_rate(view: RunView, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which of the saved `steps` (S,) ran at a tenth of the peak learning rate at least; all where none was saved.
 
     Warm-up and the end of a cosine leave weights where they are, as they should.
@@ -64,11 +64,11 @@ def awake(view: RunView, steps: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     if not len(curve):
         return np.ones(len(steps), bool)
     at = np.clip(np.searchsorted(curve.steps, steps, side="right") - 1, 0, len(curve) - 1)
-    rates, peak = curve.values[at], peak_rate(view)
+    rates, peak = curve.values[at], peak_learning_rate(view)
     return np.isfinite(rates) & (rates > 0) & (rates >= _AWAKE * peak)
 
 
-def slower(view: RunView, factor: float = 10.0) -> dict[str, Any]:
+def lower_rate_fix(view: RunView, factor: float = 10.0) -> dict[str, Any]:
     """The fix of a learning rate divided by `factor`, to two digits; {} where the rate is not known."""
-    peak = float(view.facts.lr) or peak_rate(view)
+    peak = float(view.facts.lr) or peak_learning_rate(view)
     return {"lr": float(f"{peak / factor:.1e}")} if peak > 0 else {}

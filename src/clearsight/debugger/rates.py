@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.view import RunView
-from clearsight.debugger.course import at
+from clearsight.debugger.course import value_at
 
 Family = Literal["adaptive", "gradient", ""]
 
@@ -22,7 +22,7 @@ _HEAD_UPDATE = 10.0  # times as much of a head that begins near nothing, by SGD
 _KNOWN_WEIGHTS = (1e-4, 1e-3)  # adaptive, for weights that already know something
 
 
-def family(facts: Facts) -> Family:
+def optimizer_family(facts: RunContext) -> Family:
     """adaptive: the size of an update is the rate's, whatever the gradient's (Adam and its kin).  gradient: it is the
     rate times the gradient (SGD).  "": not known."""
     name = facts.optimizer.lower()
@@ -31,24 +31,24 @@ def family(facts: Facts) -> Family:
     return "gradient" if "sgd" in name else ""
 
 
-def usual(facts: Facts) -> float:
+def usual_rate(facts: RunContext) -> float:
     """The rate that people start from with this optimizer."""
-    return _USUAL[family(facts)]
+    return _USUAL[optimizer_family(facts)]
 
 
-def highest_usual(facts: Facts) -> float:
+def highest_usual_rate(facts: RunContext) -> float:
     """The highest rate that goes well with some network or other."""
-    return {"adaptive": 1e-2, "gradient": 0.3, "": math.inf}[family(facts)]
+    return {"adaptive": 1e-2, "gradient": 0.3, "": math.inf}[optimizer_family(facts)]
 
 
-def head_only(facts: Facts) -> bool:
+def head_only(facts: RunContext) -> bool:
     """Whether only the last layers learn: the tail behind cached features, or a head behind a frozen backbone."""
     moving = [parameter for parameter in facts.parameters if parameter.trainable and parameter.optimized]
     alone = bool(moving) and all(parameter.head for parameter in moving) and len(moving) < len(facts.parameters)
     return facts.cached or alone
 
 
-def suitable(view: RunView, *, below: float = math.inf, above: float = 0.0) -> float:
+def suitable_rate(view: RunView, *, below: float = math.inf, above: float = 0.0) -> float:
     """A rate that fits the run, one significant digit, below or above the one that does not.
 
     Adam moves a weight by about the rate, so that a head alone needs about 0.6 / steps (the reach that a new head has
@@ -57,7 +57,7 @@ def suitable(view: RunView, *, below: float = math.inf, above: float = 0.0) -> f
     of a head's, which begin small), before momentum adds up. Without measurements it is the usual rate.
     Source: Kingma & Ba 2015, "Adam", section 2.1; You et al. 2017, "Large Batch Training of Convolutional Networks".
     """
-    kind, facts = family(view.facts), view.facts
+    kind, facts = optimizer_family(view.facts), view.facts
     if kind == "adaptive" and head_only(facts):
         steps = facts.steps or view.done()
         rate = float(np.clip(_HEAD_REACH / max(steps, 1), *_HEAD_RANGE))
@@ -75,7 +75,7 @@ def suitable(view: RunView, *, below: float = math.inf, above: float = 0.0) -> f
     return min(_HIGHEST, _rounded(rate))
 
 
-def lowered(rate: float) -> float:
+def lowered_rate(rate: float) -> float:
     """A third of a rate, one significant digit."""
     return min(_HIGHEST, _rounded(rate / 3))
 
@@ -87,6 +87,6 @@ def _rounded(value: float) -> float:
 def _first_update(view: RunView) -> float:
     """Size of the first measured update over that of the weights, per unit of the learning rate; 0 if not known."""
     ratio = view.scalar("update_ratio")
-    rates = at(view.scalar("lr"), ratio.steps)
+    rates = value_at(view.scalar("lr"), ratio.steps)
     fine = np.isfinite(ratio.values) & (ratio.values > 0) & (rates > 0)
     return float(ratio.values[fine][0] / rates[fine][0]) if fine.any() else 0.0

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from clearsight.core.errors import ClearsightError
-from clearsight.core.files import says_disk_full
-from clearsight.core.tensors import Record, Scalars
+from clearsight.core.files import disk_full_as_error
+from clearsight.core.tensors import SavedRecord, Scalars
 
 _WAITING = 256  # records; where the disk is slower than training for so long, training waits
 _SECONDS = 0.5  # at most, from a record's arrival until it is handed to the system
 _TOGETHER = 256  # records written in one piece
 
 
-class Store(Protocol):
+class RecordSink(Protocol):
     """What a recorder needs of a store."""
 
-    def append(self, records: Sequence[Record]) -> None: ...
+    def append(self, records: Sequence[SavedRecord]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -35,16 +35,16 @@ class Recorder:
     by `close` (DiskFull where there is no room), and what comes after it is not written.
     """
 
-    def __init__(self, store: Store, metrics: Path | None = None) -> None:
+    def __init__(self, store: RecordSink, metrics: Path | None = None) -> None:
         self._store, self._metrics = store, metrics
         self._stream: IO[str] | None = None
-        self._queue: queue.Queue[Record | None] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[SavedRecord | None] = queue.Queue(_WAITING)
         self._error: BaseException | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="clearsight-recorder", daemon=True)
         self._thread.start()
 
-    def add(self, record: Record) -> None:
+    def add(self, record: SavedRecord) -> None:
         """Hand over a record."""
         self._raise()
         if self._closed:
@@ -78,10 +78,10 @@ class Recorder:
 
     _failed = False
 
-    def _batch(self) -> tuple[list[Record], bool]:
+    def _batch(self) -> tuple[list[SavedRecord], bool]:
         """What comes within half a second of the first, and whether more may follow."""
         record = self._queue.get()
-        batch: list[Record] = []
+        batch: list[SavedRecord] = []
         until = time.monotonic() + _SECONDS
         while record is not None:
             batch.append(record)
@@ -94,11 +94,11 @@ class Recorder:
                 return batch, True
         return batch, False
 
-    def _write(self, batch: Sequence[Record]) -> None:
+    def _write(self, batch: Sequence[SavedRecord]) -> None:
         scalars = [record for record in batch if isinstance(record, Scalars)]
         others = [record for record in batch if not isinstance(record, Scalars)]
         if scalars and self._metrics is not None:
-            with says_disk_full(self._metrics):
+            with disk_full_as_error(self._metrics):
                 self._append(self._metrics, scalars)
         if others:
             self._store.append(others)

@@ -14,7 +14,7 @@ from clearsight.debugger.layers import leaves
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class ForwardPass:
     """What a forward pass was called with: arguments by reference, and the autocast it ran under."""
 
     args: tuple[Any, ...]
@@ -24,7 +24,7 @@ class Pass:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Pass:
+    def of(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ForwardPass:
         """The pass that begins now with these arguments."""
         first = next(tensors_in((args, kwargs)), None)
         device = first.device.type if first is not None else "cpu"
@@ -68,7 +68,7 @@ def traceless(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
                 here.update(held)
 
 
-def first_nonfinite_layer(model: nn.Module, passes: Sequence[Pass]) -> str | None:
+def first_nonfinite_layer(model: nn.Module, passes: Sequence[ForwardPass]) -> str | None:
     """Name of the first layer, in the order of computing, that makes NaN or infinity out of finite inputs.
 
     The passes are computed again; None where every output is finite.

@@ -22,13 +22,13 @@ def read_findings(path: Path) -> list[Finding]:
     return [Finding.from_json(line) for line in read_jsonl(path)]
 
 
-def lines(findings: Sequence[Finding]) -> list[str]:
+def findings_lines(findings: Sequence[Finding]) -> list[str]:
     """What was found, root causes first, and how many rules were clear or lacked data."""
     told = [line for finding in findings if finding.found for line in finding_lines(finding)]
-    return [*told, counts(findings)]
+    return [*told, verdict_counts(findings)]
 
 
-def counts(findings: Sequence[Finding]) -> str:
+def verdict_counts(findings: Sequence[Finding]) -> str:
     """How many rules found something, were clear, or lacked data."""
     rules = {finding.rule: finding.verdict for finding in reversed(findings)}
     number = Counter(rules.values())

@@ -25,7 +25,7 @@ Book = Registry[type[Rule]]
 _CALL = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
 
 
-def chosen(rules: str = "default", rule: Sequence[str] = (), book: Book = RULES) -> list[Rule]:
+def select_rules(rules: str = "default", rule: Sequence[str] = (), book: Book = RULES) -> list[Rule]:
     """The rules that `rules` (default | all | none | names) and each of `rule` (with parameters, or from a file) name.
 
     A rule of `rule` takes the place of one of the same name.  book: the rules that there are.
@@ -33,7 +33,7 @@ def chosen(rules: str = "default", rule: Sequence[str] = (), book: Book = RULES)
     """
     asked = {made.name: made for made in _named(rules, book)}
     for text in rule:
-        asked |= {made.name: made for made in parse(text, book)}
+        asked |= {made.name: made for made in parse_rule(text, book)}
     return [_informed(made) for made in asked.values()]
 
 
@@ -41,16 +41,16 @@ def _informed(rule: Rule) -> Rule:
     """The rule with the run that it compares with, where it names one: rules themselves read no files."""
     if not isinstance(rule, SimilarAcrossRuns) or not rule.other_trials:
         return rule
-    from clearsight.debugger.trial import Trial
+    from clearsight.debugger.trial import SavedRun
 
-    return rule.with_other(Trial(Path(rule.other_trials).expanduser()).tape())
+    return rule.with_other(SavedRun(Path(rule.other_trials).expanduser()).tape())
 
 
-def parse(text: str, book: Book = RULES) -> list[Rule]:
+def parse_rule(text: str, book: Book = RULES) -> list[Rule]:
     """The rule that one text describes; a file without a name gives every rule in it."""
     where, name, arguments = _parts(text)
     if not where:
-        return [find(name, book).parse(arguments)]
+        return [find_rule(name, book).parse(arguments)]
     own = _from_file(Path(where).expanduser())
     if not name:
         return [kind.parse(arguments) for kind in own.values()]
@@ -59,7 +59,7 @@ def parse(text: str, book: Book = RULES) -> list[Rule]:
     return [own[name].parse(arguments)]
 
 
-def find(name: str, book: Book = RULES) -> type[Rule]:
+def find_rule(name: str, book: Book = RULES) -> type[Rule]:
     """A rule's class by its name, its SageMaker name, or either in snake_case."""
     wanted = _plain(name)
     for known in book.names():
@@ -77,7 +77,7 @@ def _named(rules: str, book: Book) -> list[Rule]:
         if words[0] == "none":
             return []
         return [kind() for _, kind in book if words[0] == "all" or not kind.optional]
-    return [made for word in words for made in parse(word, book)]
+    return [made for word in words for made in parse_rule(word, book)]
 
 
 def _split(rules: str) -> list[str]:

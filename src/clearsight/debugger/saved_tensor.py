@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.tensors import BINS, STATISTICS, Mode, Moment, RawTensor, Snapshot
-from clearsight.debugger.entries import Blobs, Entry
-from clearsight.debugger.store import FileStore
+from clearsight.debugger.entries import BlobReader, IndexEntry
+from clearsight.debugger.store import FileTensorStore
 
 Value = float | npt.NDArray[Any]
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -30,10 +30,10 @@ class SavedTensor:
 
     name: str
     collection: str
-    store: FileStore
+    store: FileTensorStore
     scalars: Mapping[Mode, Sequence[tuple[Moment, float]]] = field(default_factory=dict)
-    snapshots: Mapping[Mode, Sequence[Entry]] = field(default_factory=dict)
-    raws: Mapping[Mode, Sequence[Entry]] = field(default_factory=dict)
+    snapshots: Mapping[Mode, Sequence[IndexEntry]] = field(default_factory=dict)
+    raws: Mapping[Mode, Sequence[IndexEntry]] = field(default_factory=dict)
 
     def modes(self) -> list[Mode]:
         """The modes in which it was saved."""
@@ -138,7 +138,7 @@ class SavedTensor:
     def _rows(self, mode: Mode, steps: Sequence[int] | None = None) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Steps and their rows of statistics (K,), ascending; computed where they were not stored."""
         stored = {entry.at.step: entry for entry in self.snapshots.get(mode, ())}
-        blobs = Blobs()
+        blobs = BlobReader()
         for step in self.steps(mode) if steps is None else steps:
             snapshot = self.store.load(stored[step], blobs) if step in stored else None
             if isinstance(snapshot, Snapshot):

@@ -21,7 +21,7 @@ _KEYS = ("every", "start", "end", "steps", "mode", "epoch")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SaveRequest:
     """Whole tensors to keep: a collection, or those whose names a pattern is found in.
 
     schedule: None for the steps at which statistics are saved.  modes: in which.  per_epoch: at an epoch's first step.
@@ -39,22 +39,22 @@ class Wish:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Saving:
+class SavePlan:
     """schedules: of statistics, by mode.  keep: whole tensors.  lines: what is saved, in words."""
 
     depth: Depth = "light"
     schedules: Mapping[Mode, SaveSchedule] = field(default_factory=dict)
-    keep: tuple[Wish, ...] = ()
+    keep: tuple[SaveRequest, ...] = ()
     lines: tuple[str, ...] = ()
 
 
-def plan_saving(
+def make_save_plan(
     depth: Depth = "light",
     planned_steps: int = 0,
     save_every: int | None = None,
     rules: Sequence[Rule] = (),
-    keep: Sequence[Wish] = (),
-) -> Saving:
+    keep: Sequence[SaveRequest] = (),
+) -> SavePlan:
     """Schedules for a run of `planned_steps` optimizer steps (0: not known).
 
     light: statistics about 50 times a run, never closer than every 5 steps.  full: every 10 steps at most.
@@ -76,7 +76,7 @@ def plan_saving(
     else:
         head = f"steps not planned, {kind} every {_steps(every)}: how many points the rules get cannot be foretold"
     kept = [f"whole tensors of {_said(wish)}" for wish in keep]
-    return Saving(
+    return SavePlan(
         depth=depth,
         schedules={"train": schedule},
         keep=tuple(keep),
@@ -84,7 +84,7 @@ def plan_saving(
     )
 
 
-def parse_save(words: Sequence[str]) -> tuple[Wish, ...]:
+def parse_save(words: Sequence[str]) -> tuple[SaveRequest, ...]:
     """Wishes out of words: `gradients`, `layer4.*weight`, `gradients@every=50,start=1,end=100`, `fc@steps=1,5,9`,
     `activations@mode=eval`, `weights@epoch`.
 
@@ -93,7 +93,7 @@ def parse_save(words: Sequence[str]) -> tuple[Wish, ...]:
     return tuple(_wish(word.strip()) for word in words)
 
 
-def wanted(save: str | Sequence[str]) -> tuple[Depth, tuple[Wish, ...]]:
+def parse_save_setting(save: str | Sequence[str]) -> tuple[Depth, tuple[SaveRequest, ...]]:
     """Depth and wishes out of "light", "full" or a list of these and of `parse_save` words; raises BadChoice."""
     words = (save,) if isinstance(save, str) else tuple(save)
     if isinstance(save, str) and save not in DEPTHS:
@@ -151,7 +151,7 @@ def _of_snapshots(needs: Needs) -> bool:
     return needs.counted == "snapshots" and needs.mode == "train"
 
 
-def _wish(word: str) -> Wish:
+def _wish(word: str) -> SaveRequest:
     what, at, suffix = word.partition("@")
     if not what:
         raise BadValue(f"save {word!r}", "it names neither a collection nor a pattern")
@@ -167,7 +167,7 @@ def _wish(word: str) -> Wish:
     if not modes:
         raise BadChoice(f"save {word!r}", "there is no such mode", got=mode, allowed=MODES)
     collection, pattern = _meant(word, what)
-    return Wish(collection, pattern, schedule, modes, "epoch" in told)
+    return SaveRequest(collection, pattern, schedule, modes, "epoch" in told)
 
 
 def _suffix(word: str, suffix: str) -> dict[str, str]:
@@ -203,7 +203,7 @@ def _meant(word: str, what: str) -> tuple[str, re.Pattern[str] | None]:
         raise BadValue(f"save {word!r}", f"the pattern cannot be read ({error})") from None
 
 
-def _said(wish: Wish) -> str:
+def _said(wish: SaveRequest) -> str:
     what = wish.collection or f"names with {wish.pattern.pattern if wish.pattern else ''}"
     if wish.per_epoch:
         when = "once per epoch"

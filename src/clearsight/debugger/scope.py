@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 from pydantic import field_validator
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.rule import Rule, knob
 from clearsight.core.tensors import COLLECTIONS
-from clearsight.core.view import RunView, Table
+from clearsight.core.view import RunView, StatisticTable
 
 _ACTIVATION = "activation/"
 
@@ -52,11 +52,11 @@ class ScopedRule(Rule):
         """The collections to look at: those it was told, else the usual ones."""
         return tuple(self.collections.split(",")) if self.collections else tuple(usual)
 
-    def wants(self, name: str, facts: Facts) -> bool:
+    def wants(self, name: str, facts: RunContext) -> bool:
         """Whether the pattern, where there is one, matches a spelling of the tensor's name."""
         return not self.tensors or any(re.search(self.tensors, spelling) for spelling in spellings(name, facts))
 
-    def wanted(self, view: RunView, statistic: str, collection: str) -> Table:
+    def wanted(self, view: RunView, statistic: str, collection: str) -> StatisticTable:
         """A statistic of the collection's tensors that are in scope."""
         table = view.statistic(statistic, collection)
         if not self.tensors:
@@ -71,7 +71,7 @@ def module_of(name: str) -> str:
     return name.removeprefix(_ACTIVATION).rsplit(":", 1)[0]
 
 
-def spellings(name: str, facts: Facts) -> tuple[str, ...]:
+def spellings(name: str, facts: RunContext) -> tuple[str, ...]:
     """A tensor's name and, for an activation, those that SageMaker's Debugger gives it: `layer1.0.relu_output_0`.
 
     Its patterns (`.*relu_output`, `.*tanh_input`) go by the attribute's name and miss the members of a sequence, which

@@ -22,16 +22,16 @@ from typing import Any
 from safetensors.numpy import save_file
 
 from clearsight.core.errors import BadData
-from clearsight.core.facts import Facts
-from clearsight.core.files import atomic, read_json, says_disk_full, write_bytes, write_json
-from clearsight.core.tensors import Record
-from clearsight.debugger.entries import Arrays, Blobs, Damaged, Entry, Layout, dump, encode, parse
+from clearsight.core.facts import RunContext
+from clearsight.core.files import atomic, read_json, disk_full_as_error, write_bytes, write_json
+from clearsight.core.tensors import SavedRecord
+from clearsight.debugger.entries import Arrays, BlobReader, DamagedBlob, IndexEntry, Layout, dump, encode, parse
 
 _HEAD: dict[str, Any] = {"clearsight": "tensors", "format": 1, "rewinds": []}
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class IndexPosition:
     """How far a reader has come in an index; `Position()` is the start."""
 
     rewinds: int = 0
@@ -44,12 +44,12 @@ class Position:
 class _Line:
     """A line of an index below the first, and where it ends."""
 
-    entry: Entry | None  # None: a layout
+    entry: IndexEntry | None  # None: a layout
     values: Mapping[str, Any]
-    after: Position
+    after: IndexPosition
 
 
-class FileStore:
+class FileTensorStore:
     """The TensorStore in the folder `folder` (of a run: `tensors/`).
 
     One writer and any number of readers, in other processes too; the folder is made by the first write.  rank: of the
@@ -65,7 +65,7 @@ class FileStore:
         self._layouts: dict[Layout, int] = {}
         self._rewinds, self._number = 0, 0
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[SavedRecord]) -> None:
         """Put records at the end: one blob, one piece of index, no sync.
 
         Raises DiskFull, and BadValue for a tensor whose type cannot be saved; nothing of `records` is kept then.
@@ -81,39 +81,39 @@ class FileStore:
         self._write(handle, dump(lines))
         self._layouts = layouts
 
-    def records(self, kinds: Iterable[type] = ()) -> Iterator[Record]:
+    def records(self, kinds: Iterable[type] = ()) -> Iterator[SavedRecord]:
         """The records of the given kinds (none given: of all), in the order in which they came.
 
         Raises BadData where something other than the tail is damaged.
         """
         yield from self._loaded(self.entries(kinds))
 
-    def entries(self, kinds: Iterable[type] = ()) -> list[Entry]:
+    def entries(self, kinds: Iterable[type] = ()) -> list[IndexEntry]:
         """What `records` would give, with the arrays still on disk."""
         wanted, (_, lines) = tuple(kinds), self._lines()
         return [line.entry for line in lines if line.entry and (not wanted or line.entry.kind in wanted)]
 
-    def entries_since(self, position: Position) -> tuple[list[Entry], Position]:
+    def entries_since(self, position: IndexPosition) -> tuple[list[IndexEntry], IndexPosition]:
         """What `follow` would give, with the arrays still on disk."""
         lines, position = self._since(position)
         return [line.entry for line in lines if line.entry], lines[-1].after if lines else position
 
-    def load(self, entry: Entry, blobs: Blobs | None = None) -> Record:
+    def load(self, entry: IndexEntry, blobs: BlobReader | None = None) -> SavedRecord:
         """The record of an entry. Raises BadData where its blob is damaged.
 
         blobs: shared by those who load many.
         """
         try:
             return entry.load(blobs)
-        except Damaged as damage:
+        except DamagedBlob as damage:
             raise BadData(str(damage.path), damage.why) from damage
 
-    def follow(self, position: Position | None = None) -> tuple[list[Record], Position]:
+    def follow(self, position: IndexPosition | None = None) -> tuple[list[SavedRecord], IndexPosition]:
         """What has come since `position`, and the new position; never waits.
 
         After a rewind it goes on where the index was cut, so that what comes again there is given again.
         """
-        position = position or Position()
+        position = position or IndexPosition()
         try:
             return self._follow(position)
         except BadData:
@@ -137,14 +137,14 @@ class FileStore:
             if blob not in named:
                 blob.unlink()
 
-    def write_facts(self, facts: Facts) -> None:
+    def write_facts(self, facts: RunContext) -> None:
         """Write or replace what is known of the run."""
         write_json(self.folder / "facts.json", facts.to_json())
 
-    def read_facts(self) -> Facts:
+    def read_facts(self) -> RunContext:
         """What is known of the run; where nothing was written, that nothing is known."""
         path = self.folder / "facts.json"
-        return Facts.from_json(read_json(path)) if path.is_file() else Facts()
+        return RunContext.from_json(read_json(path)) if path.is_file() else RunContext()
 
     def finish(self, status: str = "completed") -> None:
         """Say that the run is over; `append` and `rewind` take it back."""
@@ -194,7 +194,7 @@ class FileStore:
 
     def _write(self, handle: int, data: bytes) -> None:
         try:
-            with says_disk_full(self.index):
+            with disk_full_as_error(self.index):
                 while data:
                     data = data[os.write(handle, data) :]
         except BaseException:
@@ -217,7 +217,7 @@ class FileStore:
         return head, lines[: bad[0]]
 
     @staticmethod
-    def _firsts(entries: Iterable[Entry]) -> Iterator[Entry]:
+    def _firsts(entries: Iterable[IndexEntry]) -> Iterator[IndexEntry]:
         """The first entry of each blob."""
         before = ""
         for entry in entries:
@@ -227,48 +227,48 @@ class FileStore:
 
     # Reading
 
-    def _follow(self, position: Position) -> tuple[list[Record], Position]:
+    def _follow(self, position: IndexPosition) -> tuple[list[SavedRecord], IndexPosition]:
         lines, position = self._since(position)
         came = [line for line in lines if line.entry]
         records = list(self._loaded([line.entry for line in came if line.entry]))
         return records, came[len(records) - 1].after if records else position
 
-    def _since(self, position: Position) -> tuple[list[_Line], Position]:
+    def _since(self, position: IndexPosition) -> tuple[list[_Line], IndexPosition]:
         """The lines after a position, and where they begin: after a rewind further up."""
         head, lines = self._lines(position)
         if len(head["rewinds"]) == position.rewinds:
             return lines, position
         stays = min([position.lines, *head["rewinds"][position.rewinds :]])
-        return lines[stays:], lines[stays - 1].after if stays else Position(len(head["rewinds"]))
+        return lines[stays:], lines[stays - 1].after if stays else IndexPosition(len(head["rewinds"]))
 
-    def _loaded(self, entries: Sequence[Entry]) -> Iterator[Record]:
-        blobs = Blobs()
+    def _loaded(self, entries: Sequence[IndexEntry]) -> Iterator[SavedRecord]:
+        blobs = BlobReader()
         for place, entry in enumerate(entries):
             try:
                 record = entry.load(blobs)
-            except Damaged as damage:
+            except DamagedBlob as damage:
                 self._check_tail(entries[place:], damage)
                 return
             yield record
 
-    def _check_tail(self, entries: Sequence[Entry], damage: Damaged | None = None) -> None:
+    def _check_tail(self, entries: Sequence[IndexEntry], damage: DamagedBlob | None = None) -> None:
         """Raise BadData if a sound blob follows the damaged one of the first entry."""
         bad = entries[0].blob
         if any(entry.blob != bad and entry.sound() for entry in self._firsts(entries)):
             raise BadData(str(bad), damage.why if damage else "it is missing or damaged") from damage
 
-    def _lines(self, start: Position | None = None) -> tuple[dict[str, Any], list[_Line]]:
+    def _lines(self, start: IndexPosition | None = None) -> tuple[dict[str, Any], list[_Line]]:
         """The head, and the whole lines after `start`; where a rewind came after `start`, all lines.
 
         Raises BadData for what is no line of an index, unless it is the last.
         """
-        start, head = start or Position(), dict(_HEAD)
+        start, head = start or IndexPosition(), dict(_HEAD)
         if not self._head_length():
             return head, []
         with self.index.open("rb") as stream:  # one file throughout: a rewind puts another one in its place
             head |= self._parse_head(stream.readline())
             if len(head["rewinds"]) != start.rewinds or not start.offset:
-                start = Position(len(head["rewinds"]), stream.tell())
+                start = IndexPosition(len(head["rewinds"]), stream.tell())
             stream.seek(start.offset)
             texts = stream.read().split(b"\n")[:-1]  # behind the last newline is what is still being written
         lines: list[_Line] = []
@@ -282,14 +282,14 @@ class FileStore:
                 raise BadData(str(self.index), f"line {number} is damaged") from error
         return head, lines
 
-    def _parse(self, text: bytes, before: Position) -> _Line:
+    def _parse(self, text: bytes, before: IndexPosition) -> _Line:
         values = json.loads(text)
         layouts, entry = before.layouts, None
         if "kind" in values:
             entry = parse(values, layouts, self.folder)
         else:
             layouts = {**layouts, values["layout"]: (tuple(values["names"]), tuple(values["collections"]))}
-        return _Line(entry, values, Position(before.rewinds, before.offset + len(text) + 1, before.lines + 1, layouts))
+        return _Line(entry, values, IndexPosition(before.rewinds, before.offset + len(text) + 1, before.lines + 1, layouts))
 
     def _parse_head(self, text: bytes) -> dict[str, Any]:
         try:
@@ -313,9 +313,9 @@ class FileStore:
         return sorted(self.folder.glob(f"{self._prefix}[0-9][0-9][0-9]-*.safetensors"))
 
 
-def _loads(entry: Entry) -> bool:
+def _loads(entry: IndexEntry) -> bool:
     try:
         entry.load()
-    except Damaged:
+    except DamagedBlob:
         return False
     return True

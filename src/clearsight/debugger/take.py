@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clearsight.core.tensors import COLLECTIONS, STATISTICS, Moment, RawTensor, Record, Snapshot
-from clearsight.debugger.outbox import Arrays, Outbox
-from clearsight.debugger.saving import Wish
+from clearsight.core.tensors import COLLECTIONS, STATISTICS, Moment, RawTensor, SavedRecord, Snapshot
+from clearsight.debugger.outbox import Arrays, TransferQueue
+from clearsight.debugger.saving import SaveRequest
 from clearsight.debugger.statistics import Reading, read, read_sample, tabulate
 
 _IN_TABLE = frozenset(("weights", "biases", "gradients", "updates", "activations"))
@@ -26,13 +26,13 @@ class _Row(NamedTuple):
     reading: Reading
 
 
-class Take:
+class SnapshotBuilder:
     """Tensors are shown to it as they come up; nothing waits for the device.
 
     statistics: whether a Snapshot is made.  sample: as in `summarize`.  wishes: the whole tensors due at this step.
     """
 
-    def __init__(self, at: Moment, *, statistics: bool, sample: int | None, wishes: Sequence[Wish]) -> None:
+    def __init__(self, at: Moment, *, statistics: bool, sample: int | None, wishes: Sequence[SaveRequest]) -> None:
         self.at, self.statistics, self.sample, self._wishes = at, statistics, sample, wishes
         self._rows: list[_Row] = []
         self._raw: list[tuple[str, str, Tensor]] = []
@@ -61,7 +61,7 @@ class Take:
         if self.keeps(collection, name):
             self._raw.append((collection, name, tensor.detach().clone()))
 
-    def send(self, outbox: Outbox, emit: Callable[[Record], None]) -> None:
+    def send(self, outbox: TransferQueue, emit: Callable[[SavedRecord], None]) -> None:
         """Send the records off. May be called again after more was seen."""
         for collection, name, tensor in self._raw:
             outbox.send(self._raw_record(collection, name, emit), [tensor])
@@ -79,7 +79,7 @@ class Take:
             return None
         return _norm(updates) / _norm(weights).clamp_min(1e-30)
 
-    def _send_snapshot(self, outbox: Outbox, emit: Callable[[Record], None]) -> None:
+    def _send_snapshot(self, outbox: TransferQueue, emit: Callable[[SavedRecord], None]) -> None:
         rows = sorted(self._rows, key=lambda row: COLLECTIONS.index(row.collection))
         by_device: dict[torch.device, list[int]] = {}
         for place, row in enumerate(rows):
@@ -94,7 +94,7 @@ class Take:
 
         outbox.send(made, [tensor for part in parts for tensor in part])
 
-    def _raw_record(self, collection: str, name: str, emit: Callable[[Record], None]) -> Callable[[Arrays], None]:
+    def _raw_record(self, collection: str, name: str, emit: Callable[[SavedRecord], None]) -> Callable[[Arrays], None]:
         return lambda arrays: emit(RawTensor(self.at, name, collection, arrays[0]))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.profile import Profile
 from clearsight.core.tensors import (
     COLLECTIONS,
@@ -21,13 +21,13 @@ from clearsight.core.tensors import (
     Event,
     Mode,
     Moment,
-    Outcomes,
+    PredictionRecord,
     RawTensor,
-    Record,
+    SavedRecord,
     Scalars,
     Snapshot,
 )
-from clearsight.core.view import Curve, OutcomeTable, Rounds, Table
+from clearsight.core.view import Curve, PredictionTable, EvaluationTable, StatisticTable
 
 _Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of a snapshot
 _VALID = "valid_"  # a run's own scores of an epoch: mode eval, named valid_loss, valid_accuracy
@@ -38,25 +38,25 @@ class Tape:
 
     def __init__(
         self,
-        facts: Facts | None = None,
-        records: Iterable[Record] = (),
+        facts: RunContext | None = None,
+        records: Iterable[SavedRecord] = (),
         *,
         ended: bool = False,
         profile: Profile | None = None,
     ) -> None:
-        self.facts, self.ended, self.profile = facts or Facts(), ended, profile or Profile()
-        self._records: list[Record] = []
+        self.facts, self.ended, self.profile = facts or RunContext(), ended, profile or Profile()
+        self._records: list[SavedRecord] = []
         self._last: dict[Mode, int] = dict.fromkeys(MODES, 0)
         self._scalars: dict[tuple[Mode, str], list[tuple[Moment, float]]] = defaultdict(list)
         self._snapshots: dict[Mode, list[Snapshot]] = defaultdict(list)
         self._layouts: dict[Mode, dict[_Layout, None]] = defaultdict(dict)  # few, where snapshots are many
-        self._outcomes: dict[Mode, list[Outcomes]] = defaultdict(list)
+        self._outcomes: dict[Mode, list[PredictionRecord]] = defaultdict(list)
         self._raw: dict[tuple[Mode, str], list[tuple[Moment, npt.NDArray[Any]]]] = defaultdict(list)
         self._events: list[Event] = []
         for record in records:
             self.add(record)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: SavedRecord) -> None:
         """Put a record at the end."""
         self._records.append(record)
         at = record.at
@@ -68,7 +68,7 @@ class Tape:
             case Snapshot():
                 self._snapshots[at.mode].append(record)
                 self._layouts[at.mode][record.names, record.collections] = None
-            case Outcomes():
+            case PredictionRecord():
                 self._outcomes[at.mode].append(record)
             case RawTensor():
                 self._raw[at.mode, record.name].append((at, record.value))
@@ -81,7 +81,7 @@ class Tape:
         return Tape(self.facts, kept, profile=self.profile.until(train_step))
 
     @property
-    def records(self) -> Sequence[Record]:
+    def records(self) -> Sequence[SavedRecord]:
         """Every record, in order."""
         return self._records
 
@@ -103,13 +103,13 @@ class Tape:
     def scalars(self, mode: Mode = "train") -> tuple[str, ...]:
         return tuple(name for kind, name in self._scalars if kind == mode)
 
-    def rounds(self) -> Rounds:
+    def rounds(self) -> EvaluationTable:
         wanted = ("loss", "accuracy")
         own = {f"{_VALID}{name}" for name in wanted if ("eval", f"{_VALID}{name}") in self._scalars} or set(wanted)
         steps = sorted({at.train_step for name in own for at, _ in self._scalars.get(("eval", name), [])} - {0})
         train_loss, epochs = self._between("loss", steps)
         train_accuracy, _ = self._between("accuracy", steps)
-        return Rounds(
+        return EvaluationTable(
             np.array(steps, np.int64),
             epochs,
             train_loss,
@@ -125,7 +125,7 @@ class Tape:
             names |= dict.fromkeys(name for name, kind in zip(*layout, strict=True) if kind == collection)
         return tuple(names)
 
-    def statistic(self, statistic: str, collection: str, mode: Mode = "train") -> Table:
+    def statistic(self, statistic: str, collection: str, mode: Mode = "train") -> StatisticTable:
         names, column = self.names(collection, mode), STATISTICS.index(statistic)
         place = {name: i for i, name in enumerate(names)}
         homes = {layout: _homes(layout, place) for layout in self._layouts.get(mode, ())}
@@ -135,7 +135,7 @@ class Tape:
         for row, (snapshot, rows, columns) in enumerate(held):
             values[row, columns] = snapshot.table[rows, column]
         steps = np.array([s.at.step for s, _, _ in held], np.int64)
-        return Table(steps, np.array([s.at.epoch for s, _, _ in held], np.int64), names, values)
+        return StatisticTable(steps, np.array([s.at.epoch for s, _, _ in held], np.int64), names, values)
 
     def histograms(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[np.float32]]]:
         """The saved histograms (B,) of a tensor, in order of time."""
@@ -145,7 +145,7 @@ class Tape:
             if s.histograms is not None and name in s.names
         ]
 
-    def outcomes(self, mode: Mode = "train") -> OutcomeTable:
+    def outcomes(self, mode: Mode = "train") -> PredictionTable:
         batches = self._outcomes.get(mode, [])
         sizes = [len(batch.labels) for batch in batches]
 
@@ -155,7 +155,7 @@ class Tape:
         def joined(field: str, kind: Any) -> npt.NDArray[Any]:
             return np.concatenate([getattr(b, field) for b in batches]).astype(kind) if batches else np.empty(0, kind)
 
-        return OutcomeTable(
+        return PredictionTable(
             repeated([b.at.step for b in batches]),
             repeated([b.at.epoch for b in batches]),
             repeated(list(range(len(batches)))),

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadValue, missing_extra
-from clearsight.core.tensors import MODES, STATISTICS, Mode, RawTensor, Record, Scalars, Snapshot
+from clearsight.core.tensors import MODES, STATISTICS, Mode, RawTensor, SavedRecord, Scalars, Snapshot
 from clearsight.debugger.saved_tensor import edges, histogram_of, statistics_of
 
 _SHOWN = ("mean", "std", "min", "max", "l2", "zero_fraction", "nan")  # the rest is in the histogram
 
 
-def export_tensorboard(records: Iterable[Record], folder: Path) -> list[Path]:
+def export_tensorboard(records: Iterable[SavedRecord], folder: Path) -> list[Path]:
     """Write a run's scalars, statistics and histograms into event files, a folder per mode; those folders.
 
     Tags: the name of a scalar; `<collection>/<tensor>` for a histogram and `<collection>/<tensor>/<statistic>` for
@@ -42,7 +42,7 @@ def export_tensorboard(records: Iterable[Record], folder: Path) -> list[Path]:
     return [folder / mode for mode in writers]
 
 
-def _write(record: Record, writer: Any) -> None:
+def _write(record: SavedRecord, writer: Any) -> None:
     step = record.at.step
     if isinstance(record, Scalars):
         for name, value in record.values.items():
@@ -55,7 +55,7 @@ def _write(record: Record, writer: Any) -> None:
             _write_histogram(writer.add_histogram_raw, tag, row, histogram, step)
 
 
-def _rows(record: Record) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[Any] | None]]:
+def _rows(record: SavedRecord) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[Any] | None]]:
     """Tag, statistics (K,) and histogram (B,) of each tensor of a record."""
     if isinstance(record, Snapshot):
         for place, (name, collection) in enumerate(zip(record.names, record.collections, strict=True)):

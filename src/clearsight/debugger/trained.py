@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import Facts, ParameterFact
-from clearsight.core.view import RunView, Table
+from clearsight.core.facts import RunContext, ParameterInfo
+from clearsight.core.view import RunView, StatisticTable
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,7 +27,7 @@ _PROJECTIONS = (
 )  # of an attention that has children
 
 
-def weights(facts: Facts) -> tuple[ParameterFact, ...]:
+def layer_weights(facts: RunContext) -> tuple[ParameterInfo, ...]:
     """The weights of layers, frozen ones too, in the order of the model."""
     kinds = {layer.name: layer.kind for layer in facts.layers}
     return tuple(
@@ -38,39 +38,39 @@ def weights(facts: Facts) -> tuple[ParameterFact, ...]:
     )
 
 
-def moving(facts: Facts) -> tuple[ParameterFact, ...]:
+def trained_weights(facts: RunContext) -> tuple[ParameterInfo, ...]:
     """Those weights that training is meant to change."""
-    return tuple(parameter for parameter in weights(facts) if is_moving(parameter, facts))
+    return tuple(parameter for parameter in layer_weights(facts) if is_trained(parameter, facts))
 
 
-def is_moving(parameter: ParameterFact, facts: Facts) -> bool:
+def is_trained(parameter: ParameterInfo, facts: RunContext) -> bool:
     """Whether the parameter takes gradients and the optimizer, where one is watched, holds it."""
     return parameter.trainable and (parameter.optimized or not facts.optimizer)
 
 
-def fan_in(parameter: ParameterFact) -> int:
+def fan_in(parameter: ParameterInfo) -> int:
     """Inputs of one output: the product of the sizes behind the first. He et al. 2015, section 2.2."""
     return math.prod(parameter.shape[1:])
 
 
-def he_std(parameter: ParameterFact) -> float:
+def he_std(parameter: ParameterInfo) -> float:
     """Standard deviation that keeps the variance of activations from layer to layer. He et al. 2015, eq. 10."""
     return math.sqrt(2 / max(fan_in(parameter), 1))
 
 
-def only(table: Table, names: Collection[str]) -> Table:
+def select_tensors(table: StatisticTable, names: Collection[str]) -> StatisticTable:
     """The table's columns of these tensors, in the table's order."""
     wanted = set(names)
     keep = [i for i, name in enumerate(table.names) if name in wanted]
     return replace(table, names=tuple(table.names[i] for i in keep), values=table.values[:, keep])
 
 
-def between(table: Table, steps: npt.NDArray[np.bool_]) -> Table:
+def select_steps(table: StatisticTable, steps: npt.NDArray[np.bool_]) -> StatisticTable:
     """The table's rows where `steps` (S,) says so."""
-    return Table(table.steps[steps], table.epochs[steps], table.names, table.values[steps])
+    return StatisticTable(table.steps[steps], table.epochs[steps], table.names, table.values[steps])
 
 
-def rms(view: RunView, collection: str) -> Table:
+def rms(view: RunView, collection: str) -> StatisticTable:
     """Root mean square of the elements of each tensor, (S, L): of one scale whatever the tensor's size.
 
     From mean and standard deviation, so that it is the same for a tensor that was looked at through a sample.
@@ -80,7 +80,7 @@ def rms(view: RunView, collection: str) -> Table:
         return replace(std, values=np.sqrt(np.square(mean.values) + np.square(std.values)))
 
 
-def columns(table: Table, names: Collection[str]) -> Floats:
+def columns(table: StatisticTable, names: Collection[str]) -> Floats:
     """Values (S, len(names)) in the order of `names`; NaN where the table has no such tensor."""
     place = {name: i for i, name in enumerate(table.names)}
     values = np.full((len(table), len(names)), np.nan)
@@ -90,7 +90,7 @@ def columns(table: Table, names: Collection[str]) -> Floats:
     return values
 
 
-def middle(values: Floats, axis: int | None = None) -> Floats:
+def finite_median(values: Floats, axis: int | None = None) -> Floats:
     """Median of the values that are finite; NaN, without a warning, where none is."""
     finite = np.where(np.isfinite(values), values, np.nan)
     empty = np.all(np.isnan(finite), axis=axis)

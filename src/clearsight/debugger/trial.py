@@ -11,18 +11,18 @@ from heapq import merge
 from pathlib import Path
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.files import read_json
 from clearsight.core.finding import Finding
 from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunStatus
-from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, Record, Scalars, Snapshot
-from clearsight.debugger.entries import Entry, Layout
-from clearsight.debugger.metrics_file import MetricsFile
+from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, SavedRecord, Scalars, Snapshot
+from clearsight.debugger.entries import IndexEntry, Layout
+from clearsight.debugger.metrics_file import MetricsReader
 from clearsight.debugger.report import read_findings
 from clearsight.debugger.saved_tensor import SavedTensor
-from clearsight.debugger.store import FileStore, Position
+from clearsight.debugger.store import FileTensorStore, IndexPosition
 from clearsight.debugger.tape import Tape
 
 _POLL = 0.2  # seconds between two looks at the sizes of the files of a run that goes on
@@ -32,7 +32,7 @@ _Numbers = dict[Mode, list[tuple[Moment, float]]]
 Stamp = tuple[tuple[int, int, int], ...]  # inode, size and time of each file
 
 
-class Trial:
+class SavedRun:
     """A run folder that is asked. Every answer is of what is on disk at the moment of asking.
 
     Scalars are tensors too. Names are those of metrics.jsonl and of the store; scalars of which the name contains
@@ -42,7 +42,7 @@ class Trial:
 
     def __init__(self, path: Path, rank: int = 0) -> None:
         self.path = Path(path)
-        self.store = FileStore(self.path / "tensors", rank)
+        self.store = FileTensorStore(self.path / "tensors", rank)
         self._metrics = self.path / (f"metrics.{rank}.jsonl" if rank else "metrics.jsonl")
         if not any((self.path / name).exists() for name in ("run.json", "tensors", "metrics.jsonl", "profile")):
             raise NotFound(str(path), "there is no run in this folder (no run.json, tensors, metrics.jsonl or profile)")
@@ -58,7 +58,7 @@ class Trial:
         return told.is_file() and read_json(told).get("status") != RunStatus.RUNNING
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> RunContext:
         """What is known of the run beside what was measured."""
         return self.store.read_facts()
 
@@ -119,20 +119,20 @@ class Trial:
         """What the machine did; empty where nobody measured."""
         return read_profile(self.path / "profile")
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[SavedRecord]:
         """Every record, by training step: scalars of metrics.jsonl and what is in the store."""
-        scalars = MetricsFile(self._metrics).scalars()
+        scalars = MetricsReader(self._metrics).scalars()
         own = _OwnScalars(scalars)
         stored = (record for record in map(own.rest, self.store.records()) if record is not None)
         return merge(scalars, stored, key=lambda record: record.at.train_step)
 
-    def tail(self, patience: float | None = None) -> Iterator[Record]:
+    def tail(self, patience: float | None = None) -> Iterator[SavedRecord]:
         """Records as they come, from the first; ends when the run has ended and all was given.
 
         It looks at the files five times a second. patience: seconds without anything new after which it ends too, for
         a run whose process may have died without a word. After a resume, what came after its checkpoint comes again.
         """
-        metrics, position, own = MetricsFile(self._metrics), Position(), _OwnScalars(())
+        metrics, position, own = MetricsReader(self._metrics), IndexPosition(), _OwnScalars(())
         quiet, last = threading.Event(), time.monotonic()
         while True:
             ended = self.ended  # asked before reading: what was written before the end is seen
@@ -183,7 +183,7 @@ class _OwnScalars:
     def add(self, scalars: Sequence[Scalars]) -> None:
         self._names.update((record.at.mode, name) for record in scalars for name in record.values)
 
-    def rest(self, record: Record) -> Record | None:
+    def rest(self, record: SavedRecord) -> SavedRecord | None:
         """The record without them; None where nothing is left."""
         if not isinstance(record, Scalars):
             return record
@@ -194,12 +194,12 @@ class _OwnScalars:
 class _Contents:
     """What a run has, by name and mode, with the arrays left on disk. `read_on` adds what has come."""
 
-    def __init__(self, metrics: Path, store: FileStore) -> None:
-        self._metrics, self._store, self._position = MetricsFile(metrics), store, Position()
+    def __init__(self, metrics: Path, store: FileTensorStore) -> None:
+        self._metrics, self._store, self._position = MetricsReader(metrics), store, IndexPosition()
         self._told: dict[str, _Numbers] = defaultdict(lambda: defaultdict(list))  # in metrics.jsonl
         self._stored: dict[str, _Numbers] = defaultdict(lambda: defaultdict(list))  # in the store
-        self._snapshots: dict[Mode, dict[int, tuple[Layout, list[Entry]]]] = defaultdict(dict)
-        self._raws: dict[str, dict[Mode, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+        self._snapshots: dict[Mode, dict[int, tuple[Layout, list[IndexEntry]]]] = defaultdict(dict)
+        self._raws: dict[str, dict[Mode, list[IndexEntry]]] = defaultdict(lambda: defaultdict(list))
         self.collections: dict[str, str] = {}
         self.steps: dict[Mode, set[int]] = defaultdict(set)
         self.points: dict[str, dict[Mode, int]] = {}
@@ -226,7 +226,7 @@ class _Contents:
 
     def tensor(self, name: str) -> SavedTensor:
         """What there is of one name."""
-        having: dict[Mode, list[Entry]] = {}
+        having: dict[Mode, list[IndexEntry]] = {}
         for mode, groups in self._snapshots.items():
             held = [entry for layout, entries in groups.values() if name in layout[0] for entry in entries]
             if held:
@@ -243,7 +243,7 @@ class _Contents:
             to[name][at.mode].append((at, float(value)))
             self.collections.setdefault(name, "losses" if "loss" in name.lower() else _SCALARS)
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: IndexEntry) -> None:
         self.steps[entry.at.mode].add(entry.at.step)
         if entry.kind is Scalars:
             self._add_scalars(entry.at, entry.line["values"], self._stored)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.view import Floats64, Ints, RunView
-from clearsight.debugger.course import course, noise
+from clearsight.debugger.course import loss_curve, noise_std
 
 _TOLERANCE = 0.02  # of the loss of guessing: a validation loss within that of the lowest one is no worse
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class TrainValidCurves:
     """Losses and accuracies of training and validation, all (R,); accuracies NaN where not known.
 
     steps: training steps done.  chance: the loss of guessing, 1 where nothing is known of it.
@@ -34,7 +34,7 @@ class Followed:
     @property
     def jitter(self) -> float:
         """By how much the validation loss changes from one evaluation to the next without getting anywhere."""
-        return noise(self.valid)
+        return noise_std(self.valid)
 
     def smoothed(self) -> Floats64:
         """(R,) the validation loss, each the median of itself and its neighbours."""
@@ -51,11 +51,11 @@ class Followed:
         return int(np.argmax(smooth <= smooth.min() + max(_TOLERANCE * self.chance, self.jitter / 2)))
 
 
-def followed(view: RunView) -> Followed:
+def train_valid_curves(view: RunView) -> TrainValidCurves:
     """Training beside validation. The training loss of an evaluation is the mean since the one before."""
-    rounds, seen = view.rounds(), course(view)
+    rounds, seen = view.rounds(), loss_curve(view)
     fine = np.isfinite(rounds.train_loss) & np.isfinite(rounds.valid_loss)
-    return Followed(
+    return TrainValidCurves(
         rounds.steps[fine],
         rounds.epochs[fine],
         rounds.train_loss[fine],

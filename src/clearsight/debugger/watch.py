@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.profile import Profile
 from clearsight.core.rule import Rule
-from clearsight.core.run import EpochRecord, Silent, StepRecord, scalars_of
-from clearsight.core.tensors import Event, Moment, Record, Scalars
+from clearsight.core.run import EpochRecord, NullObserver, StepRecord, scalars_of
+from clearsight.core.tensors import Event, Moment, SavedRecord, Scalars
 from clearsight.debugger.actions import Action, adjustment, notify
-from clearsight.debugger.judge import judge, roots
+from clearsight.debugger.judge import judge, root_findings
 from clearsight.debugger.layers import layer_facts, parameter_facts
 from clearsight.debugger.probe import Probe
 from clearsight.debugger.recorder import Recorder
@@ -34,7 +34,7 @@ _CHECKS = 20  # times in a run that the rules are asked, where nobody acts on th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class RequestedChange:
     """What the debugger wants done once the loop has stopped: "adjust" or "retry" with changes to the recipe."""
 
     verb: str
@@ -43,7 +43,7 @@ class Wish:
 
 
 @dataclass(kw_only=True)
-class Deed:
+class TakenAction:
     """An action that was taken: when, why, what it changed, and what came of it.
 
     before, after: validation accuracy when it was taken and at the end of the run, where a setting was changed.
@@ -59,7 +59,7 @@ class Deed:
 
 
 @dataclass(kw_only=True, eq=False)
-class Watch(Silent):
+class LiveDebugger(NullObserver):
     """The debugger of one run.
 
     tell: receives each root finding when it first speaks.  stop: asks the loop to end, with a reason.  good: called
@@ -82,14 +82,14 @@ class Watch(Silent):
     epochs: int
     notice: Mapping[str, Any] = field(default_factory=dict)
     profile: Callable[[], Profile] = Profile
-    wish: Wish | None = None
-    deeds: list[Deed] = field(default_factory=list)
+    wish: RequestedChange | None = None
+    deeds: list[TakenAction] = field(default_factory=list)
     failure: str = ""
     vital = False
     _told: set[str] = field(default_factory=set)
     _done: set[tuple[Action, str]] = field(default_factory=set)
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: SavedRecord) -> None:
         """Put what the probe saw on the tape and on the way to disk."""
         self.tape.add(record)
         self.recorder.add(record)
@@ -164,7 +164,7 @@ class Watch(Silent):
     def _check(self, step: int) -> None:
         self.tape.profile = self.profile()
         found = [finding for finding in judge(self.rules, self.tape) if finding.found]
-        causes = roots(found)
+        causes = root_findings(found)
         pressing = [finding for finding in causes if finding.severity is not Severity.INFO]
         if not pressing:
             self.good()
@@ -180,7 +180,7 @@ class Watch(Silent):
                     self._act(action, finding, step)
 
     def _act(self, action: Action, finding: Finding, step: int) -> None:
-        deed = Deed(step=step, rule=finding.rule, action=action.verb)
+        deed = TakenAction(step=step, rule=finding.rule, action=action.verb)
         match action.verb:
             case "notify":
                 deed.outcome = notify(action.argument, finding, self.notice) if action.argument else "told"
@@ -194,7 +194,7 @@ class Watch(Silent):
         self.keep(Event(Moment("train", step, 0, step), "action", finding.rule, facts))
         log.info("%s at step %d: %s %s", deed.rule, step, deed.action, deed.outcome)
 
-    def _ask_for(self, verb: str, finding: Finding, deed: Deed) -> None:
+    def _ask_for(self, verb: str, finding: Finding, deed: TakenAction) -> None:
         changes = dict(finding.fix)
         if verb == "adjust":
             part = adjustment([finding])
@@ -203,7 +203,7 @@ class Watch(Silent):
             deed.outcome = "another change came first" if changes else "nothing that can be changed in this way"
             return
         deed.changed, deed.outcome, deed.before = changes, "asked for", self._accuracy()
-        self.wish = Wish(verb=verb, finding=finding, changes=changes)
+        self.wish = RequestedChange(verb=verb, finding=finding, changes=changes)
         self.stop(f"the debugger found {finding.rule}: {finding.cause}")
 
     def _conclude(self) -> list[Finding]:

@@ -13,7 +13,7 @@ from clearsight.models.network import Stage
 
 
 @dataclass(frozen=True, eq=False)
-class Anatomy:
+class Dissection:
     """`stages` give the features (N, D); `head` is the qualified name of the linear layer that reads them."""
 
     stages: tuple[Stage, ...]
@@ -30,7 +30,7 @@ class Family(Protocol):
 
     def recognises(self, model: nn.Module) -> bool: ...
 
-    def dissect(self, model: nn.Module) -> Anatomy: ...
+    def dissect(self, model: nn.Module) -> Dissection: ...
 
 
 def without(model: nn.Module, *names: str) -> nn.Module:

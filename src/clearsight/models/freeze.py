@@ -11,7 +11,7 @@ from clearsight.models.network import Network, Stage
 
 
 @dataclass(frozen=True, eq=False)
-class Frozen:
+class FrozenStages:
     """`network` with its first `cut` stages frozen: no gradients, BatchNorm statistics still, dropout off."""
 
     network: Network
@@ -46,13 +46,13 @@ class Frozen:
             stage.run.eval()
 
 
-def freeze(network: Network, how: str) -> Frozen:
+def freeze(network: Network, how: str) -> FrozenStages:
     """Freeze part of `network`, and thaw the rest.
 
     how: "none"; "backbone" (all stages); a count n (the stem, where the family has one, and the first n blocks); or
     the name of a stage (up to and including it). Raises BadValue for a count out of range, BadChoice for another word.
     """
-    frozen = Frozen(network, _cut(network, how))
+    frozen = FrozenStages(network, _cut(network, how))
     unfreeze(network)
     for stage in frozen.stages:
         for parameter in stage.parameters():
@@ -62,11 +62,11 @@ def freeze(network: Network, how: str) -> Frozen:
     return frozen
 
 
-def unfreeze(network: Network) -> Frozen:
+def unfreeze(network: Network) -> FrozenStages:
     """Let all of `network` train again (but for what its family keeps constant), as in a second phase."""
     for name, parameter in network.model.named_parameters():
         parameter.requires_grad_(name not in network.fixed)
-    frozen = Frozen(network, 0)
+    frozen = FrozenStages(network, 0)
     frozen.train_mode()
     return frozen
 

@@ -35,7 +35,7 @@ _CANNOT = (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedEr
 
 
 @dataclass(frozen=True)
-class Runtime:
+class PrefixRuntime:
     """A function (N, 3, S, S) float32 -> (N, ...) float32; called from one thread at a time.
 
     name: "openvino", "torch-folded" or "torch". note: why a quicker one was not taken, "" when nothing is to be said.
@@ -49,7 +49,7 @@ class Runtime:
         return self.run(images)
 
 
-def fastest(prefix: nn.Module, example: Array, threads: int) -> Runtime:
+def fastest_runtime(prefix: nn.Module, example: Array, threads: int) -> PrefixRuntime:
     """The quickest way to run `prefix` in eval mode on pictures like `example` (N, 3, S, S) float32, N at least 1.
 
     On a CUDA device that is torch itself; on the CPU OpenVINO in float32 where it is installed, else torch with folded
@@ -59,7 +59,7 @@ def fastest(prefix: nn.Module, example: Array, threads: int) -> Runtime:
     """
     device = next((parameter.device for parameter in prefix.parameters()), torch.device("cpu"))
     if device.type != "cpu":
-        return Runtime("torch", _torch(copy.deepcopy(prefix).eval()))
+        return PrefixRuntime("torch", _torch(copy.deepcopy(prefix).eval()))
     twin = detached(prefix, example.shape[-1])
     wanted = _torch(twin)(example)
     notes = []
@@ -73,9 +73,9 @@ def fastest(prefix: nn.Module, example: Array, threads: int) -> Runtime:
             notes.append(f"{name} cannot run it ({_short(error)})")
             continue
         if worst <= _TOLERANCE:
-            return Runtime(name, run, "; ".join(notes))
+            return PrefixRuntime(name, run, "; ".join(notes))
         notes.append(f"{name} disagrees by {worst:.2g} of the largest output")
-    return Runtime("torch", _torch(twin), "; ".join(notes))
+    return PrefixRuntime("torch", _torch(twin), "; ".join(notes))
 
 
 def _torch(module: nn.Module) -> Callable[[Array], Array]:

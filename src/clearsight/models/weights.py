@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from clearsight.core.errors import BadValue, NotFound, WeightsUnavailable
 from clearsight.core.preprocess import Preprocess
-from clearsight.models.origins import Origin
+from clearsight.models.origins import ModelProvider
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 # Whatever bytes make the restricted unpickler stumble over; none of them is a fault of ours.
@@ -30,7 +30,7 @@ _SHOWN = 3  # keys named as examples in an error
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrained:
+class PretrainedWeights:
     """Where a network starts. tensors: None for random. text: one sentence for the log."""
 
     tensors: Mapping[str, Tensor] | None
@@ -40,7 +40,7 @@ class Pretrained:
     architecture: str = ""  # what the file says it is made for
 
 
-def resolve(wanted: str, origin: Origin, name: str, folders: Sequence[Path]) -> Pretrained:
+def resolve(wanted: str, origin: ModelProvider, name: str, folders: Sequence[Path]) -> PretrainedWeights:
     """The weights that `--weights wanted` means for model `name` of `origin`.
 
     wanted: "none" (random); "default" (a file for the model in one of `folders`, else the zoo's own download or its
@@ -49,7 +49,7 @@ def resolve(wanted: str, origin: Origin, name: str, folders: Sequence[Path]) -> 
     """
     if wanted == "none":
         preprocess = origin.preprocess(name)
-        return Pretrained(tensors=None, preprocess=preprocess, text=_text("random weights", preprocess))
+        return PretrainedWeights(tensors=None, preprocess=preprocess, text=_text("random weights", preprocess))
     if wanted != "default":
         return from_file(Path(wanted).expanduser(), origin, name)
     for path in candidates(origin.prefix + name, folders):
@@ -74,7 +74,7 @@ def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
     return [path for *_, path in sorted(found, key=lambda entry: entry[:2])]
 
 
-def from_file(path: Path, origin: Origin, name: str) -> Pretrained:
+def from_file(path: Path, origin: ModelProvider, name: str) -> PretrainedWeights:
     """The weights in the file at `path`, with the preprocessing from its metadata or else from the zoo's entry."""
     if not path.is_file():
         raise NotFound(
@@ -83,7 +83,7 @@ def from_file(path: Path, origin: Origin, name: str) -> Pretrained:
     tensors, config = read(path)
     facts = config.get("pretrained_cfg", {})
     preprocess = _declared(facts, path) if facts else origin.preprocess(name, path.name)
-    return Pretrained(
+    return PretrainedWeights(
         tensors=origin.adapt(name, tensors),
         preprocess=preprocess,
         text=_text(str(path), preprocess),
@@ -103,7 +103,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     )
 
 
-def load(model: nn.Module, pretrained: Pretrained, head_name: str) -> None:
+def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> None:
     """Copy the tensors into `model`; a classifier of other shapes than the one at `head_name` is left out.
 
     Raises BadValue when anything else is missing, unexpected or of another shape.
@@ -133,7 +133,7 @@ def load(model: nn.Module, pretrained: Pretrained, head_name: str) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def _downloaded(origin: Origin, name: str, folders: Sequence[Path]) -> Pretrained:
+def _downloaded(origin: ModelProvider, name: str, folders: Sequence[Path]) -> PretrainedWeights:
     model = origin.prefix + name
     try:
         tensors, reason = origin.download(name), "nothing to download"
@@ -141,11 +141,11 @@ def _downloaded(origin: Origin, name: str, folders: Sequence[Path]) -> Pretraine
         tensors, reason = None, f"no download ({type(error).__name__})"
     if tensors is not None:
         preprocess = origin.preprocess(name)
-        return Pretrained(tensors=tensors, preprocess=preprocess, text=_text(f"pretrained {model}", preprocess))
+        return PretrainedWeights(tensors=tensors, preprocess=preprocess, text=_text(f"pretrained {model}", preprocess))
     if name == "tiny":  # made to be trained from scratch
         preprocess = origin.preprocess(name)
         text = _text("random weights (tiny has no pretrained ones)", preprocess)
-        return Pretrained(tensors=None, preprocess=preprocess, text=text)
+        return PretrainedWeights(tensors=None, preprocess=preprocess, text=text)
     looked = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
     raise WeightsUnavailable(
         "weights",

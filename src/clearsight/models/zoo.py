@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from clearsight.core.errors import BadChoice, BadValue
-from clearsight.models.anatomy import Anatomy, classifier_inputs, no_classifier
+from clearsight.models.anatomy import Dissection, classifier_inputs, no_classifier
 from clearsight.models.families import FAMILIES
 from clearsight.models.families.whole import WholeFamily
 from clearsight.models.heads import build_head
 from clearsight.models.network import Network, evaluating
-from clearsight.models.origins import ORIGINS, Origin
+from clearsight.models.origins import PROVIDERS, ModelProvider
 from clearsight.models.weights import load, resolve
 
 
@@ -72,13 +72,13 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
 
 def names() -> list[str]:
     """Every model name, spelled as `--model` takes it; builds nothing (it does import torchvision and timm)."""
-    return [origin.prefix + name for _, origin in ORIGINS for name in origin.names()]
+    return [origin.prefix + name for _, origin in PROVIDERS for name in origin.names()]
 
 
-def find(model: str) -> tuple[Origin, str]:
+def find(model: str) -> tuple[ModelProvider, str]:
     """The collection that has `model`, and the name in it; raises BadChoice with the nearest name."""
     # Asking a collection for its names imports it, which takes seconds: the one with a fitting prefix is asked first.
-    for _, origin in sorted(ORIGINS, key=lambda entry: -len(entry[1].prefix)):
+    for _, origin in sorted(PROVIDERS, key=lambda entry: -len(entry[1].prefix)):
         bare = model.removeprefix(origin.prefix)
         if model.startswith(origin.prefix) and (bare in origin.names() or _untagged(origin, bare) in origin.names()):
             return origin, bare
@@ -89,18 +89,18 @@ def find(model: str) -> tuple[Origin, str]:
     )
 
 
-def dissect(model: nn.Module) -> Anatomy:
+def dissect(model: nn.Module) -> Dissection:
     """How `model` is cut: by the first family that recognises it, else as one piece."""
     family = next((family for _, family in FAMILIES if family.recognises(model)), WholeFamily())
     return family.dissect(model)
 
 
-def _untagged(origin: Origin, name: str) -> str:
+def _untagged(origin: ModelProvider, name: str) -> str:
     """timm's names may carry a tag of the pretrained weights: "resnet50.a1_in1k"."""
     return name.partition(".")[0] if origin.prefix else name
 
 
-def _construct(origin: Origin, name: str, spec: ModelSpec) -> nn.Module:
+def _construct(origin: ModelProvider, name: str, spec: ModelSpec) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reach the GPU's state as well
         return origin.construct(name, spec.classes)

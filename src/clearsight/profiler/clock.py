@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from clearsight.core.profile import Span, StepTimes
 from clearsight.core.profile_folder import span_line
-from clearsight.profiler.device_clock import DeviceClock, Marks
+from clearsight.profiler.device_clock import GpuTimer, Marks
 from clearsight.profiler.line_file import LineFile
 from clearsight.profiler.padding import border_share
 
@@ -37,7 +37,7 @@ _STRIDES = tuple(10**power for power in range(1, 10))
 _UNSETTLED = 1000  # steps that may wait for the GPU's times; a queue this long is not one that is being worked off
 
 
-class StepClock:
+class StepTimer:
     """The stopwatch of a training loop (`training.stopwatch.Stopwatch`), used from one thread.
 
     path: of the spans file, None for none; lines are appended at most every second or 200 lines, and on `close`.
@@ -58,7 +58,7 @@ class StepClock:
         launched: float | None = None,
         done: int = 0,
         keep: int = 100_000,
-        device: DeviceClock | None = None,
+        device: GpuTimer | None = None,
     ) -> None:
         self.steps: list[StepTimes] = []
         self.spans: list[Span] = []
@@ -82,7 +82,7 @@ class StepClock:
         self._padding: float | None = None
         self._batches = 0
         self._loads, self._loaded = loads, dict(self._attempt("load", loads) or {}) if loads else {}
-        self._device = (device or DeviceClock()) if cuda or device else None
+        self._device = (device or GpuTimer()) if cuda or device else None
         self._unsettled: deque[tuple[StepTimes, Marks]] = deque()
 
     def phase(self, name: str) -> AbstractContextManager[object]:
@@ -96,7 +96,7 @@ class StepClock:
         """Within the block something outside of training steps is done; phases in it count nowhere."""
         return _Stretch(self, name, step, epoch)
 
-    def pictures(self, images: npt.NDArray[Any]) -> None:
+    def note_images(self, images: npt.NDArray[Any]) -> None:
         """The pictures (N, H, W, 3) or (N, 3, H, W) of the step under way; a few of every 50th batch are looked at."""
         if self._aside:
             return
@@ -296,7 +296,7 @@ class _Phase:
 
     __slots__ = ("_clock", "_name")
 
-    def __init__(self, clock: StepClock, name: str) -> None:
+    def __init__(self, clock: StepTimer, name: str) -> None:
         self._clock, self._name = clock, name
 
     def __enter__(self) -> None:
@@ -311,7 +311,7 @@ class _Stretch:
 
     __slots__ = ("_began", "_clock", "_epoch", "_name", "_step")
 
-    def __init__(self, clock: StepClock, name: str, step: int, epoch: int) -> None:
+    def __init__(self, clock: StepTimer, name: str, step: int, epoch: int) -> None:
         self._clock, self._name, self._step, self._epoch = clock, name, step, epoch
         self._began = 0.0
 

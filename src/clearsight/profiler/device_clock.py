@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 
-class Mark(Protocol):
+class CudaEvent(Protocol):
     """What is used of torch.cuda.Event."""
 
     def record(self) -> None:
@@ -32,18 +32,18 @@ class Mark(Protocol):
         ...
 
 
-Marks = list[tuple[str, Mark]]  # in order, each with the phase that ended there; "" where there was none
+Marks = list[tuple[str, CudaEvent]]  # in order, each with the phase that ended there; "" where there was none
 
 
-class DeviceClock:
+class GpuTimer:
     """Marks of the step under way, and what marks of earlier steps say.
 
     new: makes a mark; by default a CUDA event that takes the time. Marks are used again.
     """
 
-    def __init__(self, new: Callable[[], Mark] | None = None) -> None:
+    def __init__(self, new: Callable[[], CudaEvent] | None = None) -> None:
         self._new = new or _cuda_event
-        self._free: list[Mark] = []
+        self._free: list[CudaEvent] = []
         self._marks: Marks = []
 
     def mark(self, phase: str) -> None:
@@ -80,7 +80,7 @@ class DeviceClock:
         return spent
 
 
-def _cuda_event() -> Mark:
+def _cuda_event() -> CudaEvent:
     import torch  # here: whoever measures without a GPU need not have it loaded
 
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -24,8 +24,8 @@ def border_share(images: npt.NDArray[Any]) -> float:
         raise BadShape("images", f"have the shape {images.shape}", fix="Pass (N, 3, H, W) or (N, H, W, 3).")
     if not images.size:
         raise EmptyInput("images", "there are no pixels to look at")
-    pictures = images if images.shape[3] == 3 else images.transpose(0, 2, 3, 1)
-    return float(np.mean([_border(picture) for picture in pictures]))
+    channels_last = images if images.shape[3] == 3 else images.transpose(0, 2, 3, 1)
+    return float(np.mean([_border(picture) for picture in channels_last]))
 
 
 def _border(picture: npt.NDArray[Any]) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clearsight.core.profile import PARTS, Machine, Profile
+from clearsight.core.profile import LOAD_PARTS, Machine, Profile
 from clearsight.profiler.timed_steps import TimedSteps
 
 _IDLE_CORES = 0.5  # that another reader needs at the least
@@ -15,7 +15,7 @@ _IDLE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Readers:
+class LoaderCost:
     """What all readers together did for some steps.
 
     parts: seconds by name, of PARTS, {} where that is not known.  pictures, bytes: made and read, NaN where not known.
@@ -42,13 +42,13 @@ class Readers:
         return self.parts.get(part, 0.0) / self.seconds if self.seconds > 0 else 0.0
 
 
-def readers(steps: TimedSteps) -> Readers:
+def loader_cost(steps: TimedSteps) -> LoaderCost:
     """What the readers did for these steps."""
-    columns = {part: steps.load(part) for part in PARTS}
+    columns = {part: steps.load(part) for part in LOAD_PARTS}
     parts = {part: float(np.nansum(column)) for part, column in columns.items() if np.isfinite(column).any()}
     known = np.isfinite(np.stack(list(columns.values()))).any(axis=0)
     wall = float(steps.seconds[known].sum())
-    return Readers(
+    return LoaderCost(
         parts=parts,
         pictures=_sum(steps, "pictures"),
         bytes=_sum(steps, "bytes"),
@@ -64,7 +64,7 @@ def idle_cores(profile: Profile) -> float:
     return profile.machine.cores * (1 - min(100.0, max(0.0, float(np.median(looks.values)))) / 100)
 
 
-def more_readers(machine: Machine, idle: float) -> int | None:
+def more_loader_workers(machine: Machine, idle: float) -> int | None:
     """How many readers are worth a try, None where more would find no core.
 
     One per core where the training thread reads itself, else twice as many as now, never more than cores. idle: cores

@@ -16,7 +16,7 @@ from clearsight.core.errors import BadData
 from clearsight.core.profile import Machine, Profile
 from clearsight.core.profile_folder import gauges_file, read_profile, rewind, spans_file, write_machine
 from clearsight.core.run import read_jsonl
-from clearsight.profiler.clock import StepClock
+from clearsight.profiler.clock import StepTimer
 from clearsight.profiler.gauges import sources
 from clearsight.profiler.sampler import Sampler
 
@@ -61,7 +61,7 @@ class Recording:
         self._window: TraceWindow | None = None
         found = None if visible is None else sources(pid, visible)
         self.sampler = Sampler(self.folder, every=every, rank=rank, pid=pid, sources=found)
-        self.clock = StepClock(
+        self.clock = StepTimer(
             spans_file(self.folder, rank),
             rank=rank,
             cuda=cuda,
@@ -71,7 +71,7 @@ class Recording:
         )
         # Bound once: the loop calls the clock's own methods, without a detour.
         self.phase, self.stretch, self.cut = self.clock.phase, self.clock.stretch, self.clock.cut
-        self.pictures = self.clock.pictures
+        self.note_images = self.clock.note_images
         self.step = self._step_in_window if self._traced else self.clock.step
 
     def __enter__(self) -> Recording:

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 
 from clearsight.core.errors import BadValue
-from clearsight.core.profile import Gauge
+from clearsight.core.profile import GaugeSample
 from clearsight.core.profile_folder import gauge_line, gauges_file
 from clearsight.profiler.gauges import sources as sources_here
-from clearsight.profiler.gauges.source import Source
+from clearsight.profiler.gauges.source import GaugeSource
 
 _log = logging.getLogger(__name__)
 
@@ -45,19 +45,19 @@ class Sampler:
         every: float = 0.5,
         rank: int = 0,
         pid: int | None = None,
-        sources: Sequence[Source] | None = None,
+        sources: Sequence[GaugeSource] | None = None,
     ) -> None:
         self._every = _checked(every)
         self._path, self._rank, self._pid = path, rank, pid
-        self._given, self._sources = sources, list[Source]()
-        self._looks: list[Gauge] = []
+        self._given, self._sources = sources, list[GaugeSource]()
+        self._looks: list[GaugeSample] = []
         self._failures: list[str] = []
         self._file: int | None = None
         self._wake, self._stopping = threading.Event(), False
         self._thread: threading.Thread | None = None
 
     @property
-    def looks(self) -> list[Gauge]:
+    def looks(self) -> list[GaugeSample]:
         """The looks so far. Over 20,000 every second one of the older half is dropped, again and again."""
         return list(self._looks)
 
@@ -136,14 +136,14 @@ class Sampler:
         values: dict[str, float] = {}
         for source in list(self._sources):
             values |= self._read(source)
-        gauge = Gauge(time=at, values=values, rank=self._rank)
+        gauge = GaugeSample(time=at, values=values, rank=self._rank)
         if len(self._looks) >= _KEPT:
             half = len(self._looks) // 2  # a new list: who reads the old one meanwhile is not disturbed
             self._looks = [*self._looks[:half:2], *self._looks[half:]]
         self._looks.append(gauge)
         self._write(gauge)
 
-    def _read(self, source: Source) -> dict[str, float]:
+    def _read(self, source: GaugeSource) -> dict[str, float]:
         try:
             return {name: value for name, value in source.read().items() if math.isfinite(value)}
         except Exception as error:
@@ -152,7 +152,7 @@ class Sampler:
             self._let_go(source)
             return {}
 
-    def _write(self, gauge: Gauge) -> None:
+    def _write(self, gauge: GaugeSample) -> None:
         if self._file is None:
             return
         line = gauge_line(gauge).encode("ascii")
@@ -182,7 +182,7 @@ class Sampler:
             self._let_go(source)
         self._end_file()
 
-    def _let_go(self, source: Source) -> None:
+    def _let_go(self, source: GaugeSource) -> None:
         try:
             source.close()
         except Exception as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.profile import Floats, Profile
-from clearsight.profiler.readers import readers
+from clearsight.profiler.readers import loader_cost
 from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, timed_steps
 
 _SLOWEST = 0.01  # of the steps, left out
@@ -63,7 +63,7 @@ def step_model(profile: Profile, batch_size: int = 0) -> StepModel | None:
     if full <= 0 or not len(recent):
         return None
     kept = recent.chosen(_without_slowest(recent.seconds))
-    made = readers(kept)
+    made = loader_cost(kept)
     rest = kept.seconds - np.nan_to_num(kept.on_device("data"))
     fixed, sizes = _fixed(every, full)
     return StepModel(

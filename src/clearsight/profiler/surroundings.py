@@ -12,12 +12,12 @@ import psutil
 from clearsight.core.errors import NotFound
 from clearsight.core.profile import Machine
 from clearsight.profiler.gauges.cores import allowed_cores
-from clearsight.profiler.gauges.gpu import Gpus
+from clearsight.profiler.gauges.gpu import GpuGauges
 from clearsight.profiler.gauges.memory import meminfo, tighter
 from clearsight.profiler.gauges.memory_limit import memory_limit
 
 
-def surroundings(
+def machine_info(
     pid: int | None = None, visible: Sequence[str] | None = None, *, root: Path = Path("/"), nvml: Any = None
 ) -> Machine:
     """Cores, memory, shared memory, GPUs and the start of a process (None: this one); the rest is left as not known.
@@ -53,7 +53,7 @@ def _size(folder: Path) -> int:
 
 def _models(visible: Sequence[str] | None, nvml: Any) -> list[str]:
     try:
-        gpus = Gpus(visible, nvml=nvml)
+        gpus = GpuGauges(visible, nvml=nvml)
     except Exception:  # whatever the reason, without the library nothing is known of GPUs
         return []
     try:

@@ -135,7 +135,7 @@ def timed_steps(profile: Profile) -> TimedSteps:
         return TimedSteps(profile, table, rows[(rows >= WARM_UP) & np.isfinite(table.seconds) & (table.seconds > 0)])
 
 
-def progress(profile: Profile, times: Floats) -> Floats:
+def steps_done(profile: Profile, times: Floats) -> Floats:
     """How many training steps were done at some times (T,), with fractions; NaN where no step was timed."""
     table = profile.steps()
     ends = table.starts + table.seconds

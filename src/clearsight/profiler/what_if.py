@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.profile import Machine, Profile
-from clearsight.profiler.readers import idle_cores, more_readers
+from clearsight.profiler.readers import idle_cores, more_loader_workers
 from clearsight.profiler.step_model import StepModel, step_model
 
 _LEAST_GAIN = 0.01
@@ -42,12 +42,12 @@ class WhatIf:
         return self.images_per_second_then / self.images_per_second_now - 1
 
 
-def what_if(profile: Profile, facts: Facts | None = None) -> list[WhatIf]:
+def what_if(profile: Profile, facts: RunContext | None = None) -> list[WhatIf]:
     """Changes that are worth at least 1 %, the most first. [] of fewer than 20 timed steps.
 
     Gains do not add up: each is estimated on its own. facts: batch size and settings, as far as they are known.
     """
-    known, machine = facts or Facts(), profile.machine
+    known, machine = facts or RunContext(), profile.machine
     step = step_model(profile, known.batch_size or machine.batch_size)
     if step is None or not step.seconds > 0:
         return []
@@ -93,7 +93,7 @@ def _readers(step: StepModel, profile: Profile) -> Iterator[WhatIf]:
         return
     here = machine.workers == 0 or machine.reading == "here"
     making = step.making or (step.data if here else None)
-    more = more_readers(machine, idle_cores(profile))
+    more = more_loader_workers(machine, idle_cores(profile))
     if more and making is not None:
         basis = (
             f"{more} readers make a batch in {_ms(making / more)}, while the last one is trained on; every reader is "
@@ -108,7 +108,7 @@ def _readers(step: StepModel, profile: Profile) -> Iterator[WhatIf]:
     yield _estimate(step, "no waiting for pictures", {}, max(step.work, least), basis, bound=True)
 
 
-def _kept(step: StepModel, machine: Machine, known: Facts) -> Iterator[WhatIf]:
+def _kept(step: StepModel, machine: Machine, known: RunContext) -> Iterator[WhatIf]:
     if known.settings.get("keep_pixels") is not False or not step.data or machine.pixels_kept or step.making is None:
         return
     after = step.dressing / max(1, machine.workers or 1)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from clearsight.core.interval import wilson
-from clearsight.reports.series import Series
+from clearsight.reports.series import ScalarSeries
 from clearsight.reports.wording import clipped
 
 # Each has at least 3:1 against white; the page swaps BLUE for the palette's sky blue on a dark ground.
@@ -64,7 +64,7 @@ def learning_curve(
     return figure.update_layout(hovermode="x unified")
 
 
-def step_curve(train: Series, valid: Series | None = None) -> go.Figure:
+def step_curve(train: ScalarSeries, valid: ScalarSeries | None = None) -> go.Figure:
     """A scalar at every optimizer step (faint), its running median (bold), and validation at the end of each epoch."""
     figure = blank(height=300)
     raw, middle = train.thinned(), train.smoothed(least=8)
@@ -101,7 +101,7 @@ def step_curve(train: Series, valid: Series | None = None) -> go.Figure:
     return figure
 
 
-def rate_curve(rate: Series, *, unit: str = "step") -> go.Figure:
+def rate_curve(rate: ScalarSeries, *, unit: str = "step") -> go.Figure:
     """The learning rate over the steps (or epochs)."""
     figure, shown = blank(height=300), rate.thinned()
     figure.add_scatter(

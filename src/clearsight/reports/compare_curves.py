@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clearsight.reports.compared_run import ComparedRun
-from clearsight.reports.overlay import Curve, overlay
+from clearsight.reports.overlay import OverlayCurve, overlay
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.series import Series, by_name
+from clearsight.reports.section import PageSection
+from clearsight.reports.series import ScalarSeries, by_name
 from clearsight.reports.table import table
 from clearsight.reports.wording import general, percent, several
 
@@ -16,13 +16,13 @@ _POINTS = 120  # of a curve by step
 _LISTED = 20  # of the same in its table
 
 
-def curves(runs: Sequence[ComparedRun]) -> Section | None:
+def curves(runs: Sequence[ComparedRun]) -> PageSection | None:
     """Loss by step and scores by epoch of all runs over each other; None before the first step of any."""
     panels = [_step_loss(runs), _by_epoch(runs, "loss"), _by_epoch(runs, "accuracy")]
     drawn = tuple(panel for panel in panels if panel is not None)
     if not drawn:
         return None
-    return Section(key="curves", title="Training", template="compare_curves.html", panels=drawn)
+    return PageSection(key="curves", title="Training", template="compare_curves.html", panels=drawn)
 
 
 def _step_loss(runs: Sequence[ComparedRun]) -> Panel | None:
@@ -37,7 +37,7 @@ def _step_loss(runs: Sequence[ComparedRun]) -> Panel | None:
         (label, place, series.smoothed(_POINTS, least=4 if len(series) > _POINTS else 1))
         for label, place, series in known
     ]
-    drawn = [Curve(label, place, one.steps.tolist(), one.values.tolist()) for label, place, one in smooth]
+    drawn = [OverlayCurve(label, place, one.steps.tolist(), one.values.tolist()) for label, place, one in smooth]
     rows = [
         (label, step, general(value)) for label, _, series in known for step, value in _points(series.smoothed(_LISTED))
     ]
@@ -74,7 +74,7 @@ def _by_epoch(runs: Sequence[ComparedRun], name: str) -> Panel | None:
         title=title,
         says=f"Validation {name} of {several(len(known), 'run')} after each epoch.",
         figure=overlay(
-            [Curve(label, place, list(values), list(values.values())) for label, place, values in known],
+            [OverlayCurve(label, place, list(values), list(values.values())) for label, place, values in known],
             unit="epoch",
             share=share,
         ),
@@ -83,5 +83,5 @@ def _by_epoch(runs: Sequence[ComparedRun], name: str) -> Panel | None:
     )
 
 
-def _points(series: Series) -> list[tuple[int, float]]:
+def _points(series: ScalarSeries) -> list[tuple[int, float]]:
     return list(zip(series.steps.tolist(), series.values.tolist(), strict=True))

@@ -12,8 +12,8 @@ from clearsight.reports.compared_run import SPLITS, ComparedRun, differences
 from clearsight.reports.document import Document
 from clearsight.reports.overlay import MOST, spans
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.standing import Standing, p_value, standing
+from clearsight.reports.section import PageSection
+from clearsight.reports.standing import Ranking, p_value, rank_runs
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import (
     UNKNOWN,
@@ -33,7 +33,7 @@ _SPLIT_NAMES = {"test": "test", "valid": "validation"}
 def compare_page(runs: Sequence[ComparedRun]) -> str:
     """The page of 2 to 12 runs as HTML; the same runs give the same bytes. Raises BadValue for fewer or more."""
     check_number(len(runs))
-    judged = standing(runs)
+    judged = rank_runs(runs)
     sections = [verdict(runs, judged), results(runs), curves(runs), findings(runs), sources(runs)]
     return Document(
         title=f"{len(runs)} runs compared", kind="Comparison", sections=[one for one in sections if one is not None]
@@ -48,10 +48,10 @@ def check_number(runs: int) -> None:
         )
 
 
-def verdict(runs: Sequence[ComparedRun], judged: Standing) -> Section:
+def verdict(runs: Sequence[ComparedRun], judged: Ranking) -> PageSection:
     """Which run is best, whether by more than chance, and what makes the comparison lame."""
     panels = [_accuracies(runs, judged.split)] if judged.split else []
-    return Section(
+    return PageSection(
         key="verdict",
         title="Verdict",
         template="compare_verdict.html",
@@ -60,14 +60,14 @@ def verdict(runs: Sequence[ComparedRun], judged: Standing) -> Section:
     )
 
 
-def results(runs: Sequence[ComparedRun]) -> Section:
+def results(runs: Sequence[ComparedRun]) -> PageSection:
     """The settings in which the runs differ, and what came of them, a column per run."""
     rows = comparison_rows(runs)
     changed = len(differences(runs))
     about = f"The recipes differ in {several(changed, 'setting')}." if changed else "The recipes are the same."
     columns = ("", *(run.label for run in runs))
     shown = table("Settings that differ, and results", columns, "l" + "r" * len(runs), rows)
-    return Section(
+    return PageSection(
         key="results",
         title="Recipes and results",
         template="compare_table.html",
@@ -81,17 +81,17 @@ def comparison_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
     return [*rows, *(row for row in _result_rows(runs) if set(row[1:]) != {UNKNOWN})]
 
 
-def findings(runs: Sequence[ComparedRun]) -> Section | None:
+def findings(runs: Sequence[ComparedRun]) -> PageSection | None:
     """What the rules found in each run; None where no rule was asked of any."""
     if not any(run.facts.findings for run in runs):
         return None
     told = [
         {"label": run.label, "said": _counted(run), "found": [_finding(one) for one in run.problems]} for run in runs
     ]
-    return Section(key="findings", title="Findings", template="compare_findings.html", values={"runs": told})
+    return PageSection(key="findings", title="Findings", template="compare_findings.html", values={"runs": told})
 
 
-def sources(runs: Sequence[ComparedRun]) -> Section:
+def sources(runs: Sequence[ComparedRun]) -> PageSection:
     """Where each run lies, what it was trained on, and by which command."""
     rows = [
         (
@@ -104,7 +104,7 @@ def sources(runs: Sequence[ComparedRun]) -> Section:
     ]
     columns = ("run", "folder", "data (fingerprint)", "command")
     shown = table("The runs", columns, "llll", rows)
-    return Section(key="runs", title="Runs", template="compare_table.html", values={"about": "", "table": shown})
+    return PageSection(key="runs", title="Runs", template="compare_table.html", values={"about": "", "table": shown})
 
 
 def _accuracies(runs: Sequence[ComparedRun], split: str) -> Panel:
@@ -121,7 +121,7 @@ def _accuracies(runs: Sequence[ComparedRun], split: str) -> Panel:
     )
 
 
-def _contest_table(judged: Standing) -> Table | None:
+def _contest_table(judged: Ranking) -> Table | None:
     paired = [contest for contest in judged.contests if contest.p is not None]
     if not paired:
         return None

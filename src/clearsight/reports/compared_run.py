@@ -8,13 +8,13 @@ from typing import Any
 
 from clearsight.core.finding import Finding
 from clearsight.core.interval import Interval, wilson
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 
 SPLITS = ("test", "valid")  # what tells most comes first: the validation split chose the epoch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class RunScore:
     """An accuracy in [0, 1] on `pictures` pictures, with its 95 % interval; None for what is not known."""
 
     accuracy: float
@@ -34,7 +34,7 @@ class ComparedRun:
 
     label: str
     path: str
-    facts: RunFacts
+    facts: RunReportData
     parameters: int | None = None
     answers: Mapping[str, tuple[str, str]] | None = None
 
@@ -52,7 +52,7 @@ class ComparedRun:
                 first.setdefault(finding.rule, finding)
         return list(first.values())
 
-    def score(self, split: str) -> Score | None:
+    def score(self, split: str) -> RunScore | None:
         """How good it is on a split: as evaluated, or for the validation split in the epoch that was kept."""
         found = self.facts.evaluation
         if found is not None and self.facts.split == split:
@@ -71,10 +71,10 @@ def differences(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
     return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 
 
-def _score(found: Mapping[str, Any], pictures: int) -> Score:
+def _score(found: Mapping[str, Any], pictures: int) -> RunScore:
     share = found["accuracy"]
     interval = wilson(min(share * pictures, pictures), pictures) if pictures else None
-    return Score(
+    return RunScore(
         accuracy=share,
         pictures=pictures,
         interval=interval,

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from clearsight.reports.charts import learning_curve, rate_curve, step_curve
-from clearsight.reports.facts import RunFacts
-from clearsight.reports.marks import Mark, mark, marks
+from clearsight.reports.facts import RunReportData
+from clearsight.reports.marks import CurveMark, mark, marks
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.series import Series, by_name
+from clearsight.reports.section import PageSection
+from clearsight.reports.series import ScalarSeries, by_name
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import duration, general, percent, several
 
@@ -20,7 +20,7 @@ _WIDE = 100  # from this ratio of high to low on, only a logarithmic axis shows 
 _TITLES = {"macro_f1": "Macro F1", "roc_auc": "ROC-AUC", "lr": "Learning rate"}
 
 
-def curves(facts: RunFacts) -> Section | None:
+def curves(facts: RunReportData) -> PageSection | None:
     """Nothing to show before the first step."""
     shown = marks(facts) if facts.steps else ()
     by_step = _by_step(facts, shown)
@@ -28,7 +28,7 @@ def curves(facts: RunFacts) -> Section | None:
     if not panels:
         return None
     epochs = _epoch_table(facts) if facts.epochs else None
-    return Section(
+    return PageSection(
         key="curves",
         title="Training",
         template="curves.html",
@@ -38,7 +38,7 @@ def curves(facts: RunFacts) -> Section | None:
     )
 
 
-def _by_epoch(facts: RunFacts) -> list[Panel]:
+def _by_epoch(facts: RunReportData) -> list[Panel]:
     names = {name: None for epoch in facts.epochs for side in ("train", "valid") for name in epoch[side]}
     numbers = [epoch["epoch"] for epoch in facts.epochs]
     best = facts.best
@@ -62,7 +62,7 @@ def _by_epoch(facts: RunFacts) -> list[Panel]:
     return panels
 
 
-def _by_step(facts: RunFacts, shown: Sequence[Mark]) -> list[Panel]:
+def _by_step(facts: RunReportData, shown: Sequence[CurveMark]) -> list[Panel]:
     found = by_name(facts.steps)
     panels = []
     loss, valid = found.get(("train", "loss")), found.get(("eval", "valid_loss"))
@@ -83,7 +83,7 @@ def _by_step(facts: RunFacts, shown: Sequence[Mark]) -> list[Panel]:
         panels.append(_gradient(gradient, shown))
     rate, unit = found.get(("train", "lr")), "step"
     if rate is None and facts.epochs:
-        rate = Series(
+        rate = ScalarSeries(
             np.array([epoch["epoch"] for epoch in facts.epochs]), np.array([epoch["lr"] for epoch in facts.epochs])
         )
         unit = "epoch"
@@ -100,7 +100,7 @@ def _by_step(facts: RunFacts, shown: Sequence[Mark]) -> list[Panel]:
     return panels
 
 
-def _gradient(gradient: Series, shown: Sequence[Mark]) -> Panel:
+def _gradient(gradient: ScalarSeries, shown: Sequence[CurveMark]) -> Panel:
     figure = step_curve(gradient)
     low, high = np.percentile(gradient.values, (1, 99))
     if low > 0 and high > _WIDE * low:
@@ -116,13 +116,13 @@ def _gradient(gradient: Series, shown: Sequence[Mark]) -> Panel:
     )
 
 
-def _step_table(caption: str, series: Series, unit: str = "step") -> Table:
+def _step_table(caption: str, series: ScalarSeries, unit: str = "step") -> Table:
     shown = series.smoothed(40)
     rows = [(step, general(value)) for step, value in zip(shown.steps, shown.values, strict=True)]
     return table(caption, (unit, "value"), "rr", rows)
 
 
-def _epoch_table(facts: RunFacts) -> Table:
+def _epoch_table(facts: RunReportData) -> Table:
     columns = ("epoch", "learning rate", "time", "pictures/s", "waiting for data", "")
     rows = [
         (

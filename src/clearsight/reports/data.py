@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from clearsight.reports.counts import counts_panel, imbalance
-from clearsight.reports.facts import RunFacts
-from clearsight.reports.section import Section
+from clearsight.reports.facts import RunReportData
+from clearsight.reports.section import PageSection
 from clearsight.reports.wording import count, several
 
 PATHS_LISTED = 50
@@ -15,12 +15,12 @@ SAMPLES_SHOWN = 24
 _EVEN = 1.05  # under this ratio classes count as equally large
 
 
-def data(facts: RunFacts) -> Section | None:
+def data(facts: RunReportData) -> PageSection | None:
     """None when nothing is known about the data."""
     counts, classes = facts.data.get("counts") or {}, facts.data.get("classes") or ()
     if not counts and not facts.notices and not facts.samples:
         return None
-    return Section(
+    return PageSection(
         key="data",
         title="Data",
         template="data.html",
@@ -48,7 +48,7 @@ def noticed(notice: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _about(facts: RunFacts) -> str:
+def _about(facts: RunReportData) -> str:
     counts, classes = facts.data.get("counts") or {}, facts.data.get("classes") or ()
     split = ", ".join(f"{count(sum(row.values()))} {name}" for name, row in counts.items())
     sentence = f"{several(len(classes), 'class')}; pictures: {split or 'none'}."

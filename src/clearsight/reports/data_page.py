@@ -10,7 +10,7 @@ from clearsight.reports.counts import counts_panel
 from clearsight.reports.data import PATHS_LISTED, noticed
 from clearsight.reports.document import Document
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import UNKNOWN, count, several
 
@@ -69,7 +69,7 @@ def pictures_wanted(audit: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(path for group in groups for path in group[:_MEMBERS_SHOWN]))
 
 
-def _overview(audit: Mapping[str, Any]) -> Section:
+def _overview(audit: Mapping[str, Any]) -> PageSection:
     splits = audit["splits"]
     pictures = sum(sum(row.values()) for row in splits.values())
     shares = ", ".join(f"{count(sum(row.values()))} {split}" for split, row in splits.items())
@@ -81,7 +81,7 @@ def _overview(audit: Mapping[str, Any]) -> Section:
         ("unreadable", count(len(audit["corrupt"])), "cannot be decoded"),
         ("leaks", count(len(audit["leaks"])), "same picture in two splits"),
     ]
-    return Section(
+    return PageSection(
         key="overview",
         title="Overview",
         template="audit_overview.html",
@@ -89,7 +89,7 @@ def _overview(audit: Mapping[str, Any]) -> Section:
     )
 
 
-def _pictures(topic: Topic, groups: Sequence[Group], thumbnails: Mapping[str, str]) -> Section | None:
+def _pictures(topic: Topic, groups: Sequence[Group], thumbnails: Mapping[str, str]) -> PageSection | None:
     if not groups:
         return None
     shown = [
@@ -103,7 +103,7 @@ def _pictures(topic: Topic, groups: Sequence[Group], thumbnails: Mapping[str, st
         }
         for says, members in groups[:GROUPS_SHOWN]
     ]
-    return Section(
+    return PageSection(
         key=topic.key,
         title=topic.title,
         template="audit_pictures.html",
@@ -123,12 +123,12 @@ def _plain(groups: Iterable[Iterable[str]]) -> list[Group]:
     return [("", [(path, "") for path in paths]) for paths in groups]
 
 
-def _corrupt(audit: Mapping[str, Any]) -> Section | None:
+def _corrupt(audit: Mapping[str, Any]) -> PageSection | None:
     found = audit["corrupt"]
     if not found:
         return None
     rows = [(one["path"], one["reason"]) for one in found[: 10 * PATHS_LISTED]]
-    return Section(
+    return PageSection(
         key="corrupt",
         title="Unreadable",
         template="audit_table.html",
@@ -140,14 +140,14 @@ def _corrupt(audit: Mapping[str, Any]) -> Section | None:
     )
 
 
-def _counts(audit: Mapping[str, Any]) -> Section | None:
+def _counts(audit: Mapping[str, Any]) -> PageSection | None:
     if not audit["classes"]:
         return None
     panel = counts_panel(audit["splits"], audit["classes"])
-    return Section(key="classes", title="Classes", template="audit_counts.html", panels=(panel,))
+    return PageSection(key="classes", title="Classes", template="audit_counts.html", panels=(panel,))
 
 
-def _sizes(audit: Mapping[str, Any]) -> Section | None:
+def _sizes(audit: Mapping[str, Any]) -> PageSection | None:
     bins = [(_range(one), one["count"]) for one in audit.get("short_sides", ())]
     if not bins:
         return None
@@ -160,7 +160,7 @@ def _sizes(audit: Mapping[str, Any]) -> Section | None:
         table=table("Shorter side", ("pixels", "pictures"), "lr", rows),
     )
     values = {"common": _common(audit), "notes": _size_notes(audit)}
-    return Section(key="size", title="Sizes", template="audit_sizes.html", values=values, panels=(panel,))
+    return PageSection(key="size", title="Sizes", template="audit_sizes.html", values=values, panels=(panel,))
 
 
 def _common(audit: Mapping[str, Any]) -> Table:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Document:
 
     title: str
     kind: str
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
     badge: str = ""
 
     def render(self) -> str:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from clearsight.core.interval import Interval, wilson
 from clearsight.reports.charts import confusion_matrix, per_class_bars, reliability_diagram
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.interval import accuracy_interval, macro_f1_interval, roc_auc_interval
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import UNKNOWN, count, percent, percent_span, score, score_span, several
 
@@ -24,12 +24,12 @@ _CLASSES_BESIDE = 8  # a matrix of more classes needs the page's whole width
 _CONFUSIONS_LISTED = 40
 
 
-def evaluation(facts: RunFacts) -> Section | None:
+def evaluation(facts: RunReportData) -> PageSection | None:
     """None when nothing was evaluated."""
     if facts.evaluation is None:
         return None
     scores, classes = _scores(facts.evaluation), _class_table(facts.evaluation)
-    return Section(
+    return PageSection(
         key="evaluation",
         title="Evaluation",
         template="evaluation.html",
@@ -53,7 +53,7 @@ def worst_classes(matrix: npt.NDArray[np.int64], most: int = CLASSES_DRAWN) -> l
     return sorted(int(index) for index in order[:most])
 
 
-def _panels(facts: RunFacts, found: Mapping[str, Any]) -> list[Panel]:
+def _panels(facts: RunReportData, found: Mapping[str, Any]) -> list[Panel]:
     """Few classes: confusion and calibration share a row; many: the matrix has its own and the classes stand beside."""
     calibrated = [_reliability(facts)] if any(one["count"] for one in facts.reliability) else []
     if len(found["per_class"]) <= _CLASSES_BESIDE:
@@ -148,7 +148,7 @@ def _recall_interval(right: np.int64, support: np.int64) -> Interval | None:
     return wilson(int(right), int(support)) if support else None
 
 
-def _reliability(facts: RunFacts) -> Panel:
+def _reliability(facts: RunReportData) -> Panel:
     rows = [
         (percent(one["confidence"]), percent(one["accuracy"]), count(int(one["count"])))
         for one in facts.reliability

@@ -14,7 +14,7 @@ from clearsight.core.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunFacts:
+class RunReportData:
     """One run, told in plain values (what JSON can hold); only `name` and `status` must be known.
 
     status: a value of core.run.RunStatus; reason: why it ended so.

@@ -7,19 +7,19 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.page import sections_of
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.table import Table
 
 
-def run_figures(facts: RunFacts) -> dict[str, Any]:
+def run_figures(facts: RunReportData) -> dict[str, Any]:
     """What stands on the page of a run, as `figures_of` gives it."""
     return figures_of(facts, sections_of(facts))
 
 
-def figures_of(facts: RunFacts, sections: Sequence[Section]) -> dict[str, Any]:
+def figures_of(facts: RunReportData, sections: Sequence[PageSection]) -> dict[str, Any]:
     """Strict JSON values, None for what is no finite number.
 
     {"name", "status", "sections": {key: {"title", "panels": {key: {"title", "says", "figure": of Plotly, "table":
@@ -33,7 +33,7 @@ def figures_of(facts: RunFacts, sections: Sequence[Section]) -> dict[str, Any]:
     }
 
 
-def told(sections: Sequence[Section]) -> dict[str, Any]:
+def told(sections: Sequence[PageSection]) -> dict[str, Any]:
     """Panels and tables of each section, as `figures_of` gives them."""
     return {
         section.key: {

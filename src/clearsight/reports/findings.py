@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from clearsight.core.finding import Finding, flags
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.root_causes import RootCause, counted, root_causes
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.sparkline import HEIGHT, WIDTH, sparkline
 from clearsight.reports.wording import general, percent
 
@@ -16,13 +16,13 @@ _ALSO = 8  # more places of one rule than these are counted, not listed
 _LINES = 3
 
 
-def findings(facts: RunFacts) -> Section | None:
+def findings(facts: RunReportData) -> PageSection | None:
     """None when no rule was asked."""
     if not facts.findings:
         return None
     causes = root_causes(facts.findings)
     topics = {str(rule["name"]): str(rule.get("topic", "")) for rule in facts.rules}
-    return Section(
+    return PageSection(
         key="findings",
         title="Findings",
         template="findings.html",

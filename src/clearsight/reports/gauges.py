@@ -10,7 +10,7 @@ from clearsight.reports.wording import UNKNOWN
 GIB, MIB = 2**30, 2**20
 
 
-class Meter(NamedTuple):
+class GaugeLabel(NamedTuple):
     """What a gauge is called, and the unit that its readings have after division by `scale`."""
 
     called: str
@@ -19,49 +19,49 @@ class Meter(NamedTuple):
 
 
 _HOST = {
-    "cpu": Meter("cores (all programs)", "%"),
-    "cpu.iowait": Meter("cores waiting for reading or writing", "%"),
-    "cpu.clock": Meter("clock of the cores", "MHz"),
-    "cpu.temperature": Meter("temperature of the processor", "°C"),
-    "tree.cpu": Meter("cores (this job)", "%"),
-    "tree.memory": Meter("memory of this job", "GiB", GIB),
-    "tree.processes": Meter("processes of this job", ""),
-    "tree.threads": Meter("threads of this job", ""),
-    "tree.switches": Meter("threads pushed off their core", "/s"),
-    "tree.read": Meter("read by this job", "MiB/s", MIB),
-    "memory": Meter("memory in use", "%"),
-    "memory.available": Meter("memory still available", "GiB", GIB),
-    "swap": Meter("swap in use", "%"),
-    "shm": Meter("shared memory in use", "%"),
-    "disk.read": Meter("read from disks", "MiB/s", MIB),
-    "disk.write": Meter("written to disks", "MiB/s", MIB),
-    "disk.reads": Meter("reads from disks", "/s"),
-    "disk.writes": Meter("writes to disks", "/s"),
-    "net.received": Meter("received from the network", "MiB/s", MIB),
-    "net.sent": Meter("sent to the network", "MiB/s", MIB),
+    "cpu": GaugeLabel("cores (all programs)", "%"),
+    "cpu.iowait": GaugeLabel("cores waiting for reading or writing", "%"),
+    "cpu.clock": GaugeLabel("clock of the cores", "MHz"),
+    "cpu.temperature": GaugeLabel("temperature of the processor", "°C"),
+    "tree.cpu": GaugeLabel("cores (this job)", "%"),
+    "tree.memory": GaugeLabel("memory of this job", "GiB", GIB),
+    "tree.processes": GaugeLabel("processes of this job", ""),
+    "tree.threads": GaugeLabel("threads of this job", ""),
+    "tree.switches": GaugeLabel("threads pushed off their core", "/s"),
+    "tree.read": GaugeLabel("read by this job", "MiB/s", MIB),
+    "memory": GaugeLabel("memory in use", "%"),
+    "memory.available": GaugeLabel("memory still available", "GiB", GIB),
+    "swap": GaugeLabel("swap in use", "%"),
+    "shm": GaugeLabel("shared memory in use", "%"),
+    "disk.read": GaugeLabel("read from disks", "MiB/s", MIB),
+    "disk.write": GaugeLabel("written to disks", "MiB/s", MIB),
+    "disk.reads": GaugeLabel("reads from disks", "/s"),
+    "disk.writes": GaugeLabel("writes to disks", "/s"),
+    "net.received": GaugeLabel("received from the network", "MiB/s", MIB),
+    "net.sent": GaugeLabel("sent to the network", "MiB/s", MIB),
 }
 _GPU = {
-    "": Meter("", "%"),
-    ".memory": Meter("memory in use", "%"),
-    ".memory_bytes": Meter("memory in use", "GiB", GIB),
-    ".power": Meter("power", "W"),
-    ".clock": Meter("clock", "MHz"),
-    ".temperature": Meter("temperature", "°C"),
-    ".pcie_received": Meter("received over PCIe", "MiB/s", MIB),
-    ".pcie_sent": Meter("sent over PCIe", "MiB/s", MIB),
+    "": GaugeLabel("", "%"),
+    ".memory": GaugeLabel("memory in use", "%"),
+    ".memory_bytes": GaugeLabel("memory in use", "GiB", GIB),
+    ".power": GaugeLabel("power", "W"),
+    ".clock": GaugeLabel("clock", "MHz"),
+    ".temperature": GaugeLabel("temperature", "°C"),
+    ".pcie_received": GaugeLabel("received over PCIe", "MiB/s", MIB),
+    ".pcie_sent": GaugeLabel("sent over PCIe", "MiB/s", MIB),
 }
 
 
-def meter(name: str) -> Meter:
+def gauge_label(name: str) -> GaugeLabel:
     """What is known of a gauge; one that nobody knows goes by its own name."""
     if known := _HOST.get(name):
         return known
     if match := re.fullmatch(r"cpu(\d+)", name):
-        return Meter(f"core {match[1]}", "%")
+        return GaugeLabel(f"core {match[1]}", "%")
     if (match := re.fullmatch(r"gpu(\d+)(\..+)?", name)) and (match[2] or "") in _GPU:
         known = _GPU[match[2] or ""]
         return known._replace(called=f"GPU {match[1]} {known.called}".rstrip())
-    return Meter(name, "")
+    return GaugeLabel(name, "")
 
 
 def cores(names: tuple[str, ...]) -> list[str]:

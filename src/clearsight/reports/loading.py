@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clearsight.core.profile import PARTS, Profile
-from clearsight.reports.gauges import GIB, MIB, meter, reading
+from clearsight.core.profile import LOAD_PARTS, Profile
+from clearsight.reports.gauges import GIB, MIB, gauge_label, reading
 from clearsight.reports.machine_charts import stacked_bars
 from clearsight.reports.panel import Panel
 from clearsight.reports.step_times import StepPhases
@@ -18,7 +18,7 @@ def parts_of_a_picture(profile: Profile, rank: int = 0) -> dict[str, float]:
     pictures = float(np.nansum(profile.load("pictures", rank)))
     if not pictures:
         return {}
-    spent = {part: 1000 * float(np.nansum(profile.load(part, rank))) / pictures for part in PARTS}
+    spent = {part: 1000 * float(np.nansum(profile.load(part, rank))) / pictures for part in LOAD_PARTS}
     return {part: ms for part, ms in spent.items() if ms > 0}
 
 
@@ -104,7 +104,7 @@ def _batch_size(profile: Profile, timed: StepPhases) -> int:
 
 
 def _device(name: str) -> str:
-    return {"tree.cpu": "this job kept its cores", "cpu": "the cores were"}.get(name, f"{meter(name).called} was")
+    return {"tree.cpu": "this job kept its cores", "cpu": "the cores were"}.get(name, f"{gauge_label(name).called} was")
 
 
 def _memory(profile: Profile, name: str, rank: int) -> str:

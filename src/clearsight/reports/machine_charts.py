@@ -14,8 +14,8 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from clearsight.reports.charts import BLUE, GREEN, PURPLE, VERMILLION, blank, escaped, named_ticks, still
-from clearsight.reports.series import Series
-from clearsight.reports.timeline import Line
+from clearsight.reports.series import ScalarSeries
+from clearsight.reports.timeline import TimeSeries
 
 AMBER, GREY = "#B47B00", "#808080"
 _CLEAR_TO_BLUE = [[0, "rgba(0,114,178,0.04)"], [1, "rgba(0,114,178,1)"]]
@@ -113,7 +113,7 @@ def stacked_columns(places: Sequence[str], parts: Mapping[str, Sequence[float]],
 
 
 def time_lines(
-    lines: Sequence[Line],
+    lines: Sequence[TimeSeries],
     *,
     unit: str,
     clock: str,
@@ -201,7 +201,7 @@ def duration_histogram(edges: Sequence[float], counts: Sequence[int], marks: Map
     return still(figure.update_layout(bargap=0.05))
 
 
-def step_durations(steps: Series, outliers: Series) -> go.Figure:
+def step_durations(steps: ScalarSeries, outliers: ScalarSeries) -> go.Figure:
     """Milliseconds of each step over the steps; those that stand out are marked."""
     figure, shown = blank(height=300), steps.thinned()
     figure.add_scatter(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from clearsight.core.finding import flags
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.findings import sentence
 
 _MARKS = 20
@@ -17,7 +17,7 @@ _LEVELS = 4
 
 
 @dataclass(frozen=True)
-class Mark:
+class CurveMark:
     """label: a number, behind a triangle where something was done.  text: what happened, for the list below."""
 
     label: str
@@ -26,7 +26,7 @@ class Mark:
     done: bool = False
 
 
-def marks(facts: RunFacts) -> tuple[Mark, ...]:
+def marks(facts: RunReportData) -> tuple[CurveMark, ...]:
     """The first finding of each rule about learning, and every action, numbered by step.
 
     Findings about speed speak of the run as a whole; on a curve of the loss they would mark nothing.
@@ -49,11 +49,11 @@ def marks(facts: RunFacts) -> tuple[Mark, ...]:
         )
     ordered = sorted(told, key=lambda one: (one[0], one[2]))[:_MARKS]
     return tuple(
-        Mark(f"▲{i}" if done else str(i), step, text, done) for i, (step, text, done) in enumerate(ordered, start=1)
+        CurveMark(f"▲{i}" if done else str(i), step, text, done) for i, (step, text, done) in enumerate(ordered, start=1)
     )
 
 
-def mark(figure: go.Figure, shown: Sequence[Mark]) -> go.Figure:
+def mark(figure: go.Figure, shown: Sequence[CurveMark]) -> go.Figure:
     """Draw marks on a figure whose x axis counts steps; those near each other stand one below the other."""
     if not shown:
         return figure
@@ -80,8 +80,8 @@ def mark(figure: go.Figure, shown: Sequence[Mark]) -> go.Figure:
     return figure
 
 
-def _by_step(shown: Sequence[Mark]) -> list[tuple[int, list[Mark]]]:
-    steps: dict[int, list[Mark]] = {}
+def _by_step(shown: Sequence[CurveMark]) -> list[tuple[int, list[CurveMark]]]:
+    steps: dict[int, list[CurveMark]] = {}
     for one in shown:
         steps.setdefault(one.step, []).append(one)
     return sorted(steps.items())

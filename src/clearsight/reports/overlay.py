@@ -21,7 +21,7 @@ MOST = len(_COLOURS) * 2
 
 
 @dataclass(frozen=True)
-class Curve:
+class OverlayCurve:
     """A run's values; None leaves a gap.  place: which run it is, 0 to 11, so that it looks alike in every chart."""
 
     name: str
@@ -30,7 +30,7 @@ class Curve:
     values: Sequence[float | None]
 
 
-def overlay(curves: Sequence[Curve], *, unit: str, share: bool = False) -> go.Figure:
+def overlay(curves: Sequence[OverlayCurve], *, unit: str, share: bool = False) -> go.Figure:
     """The curves over their steps or epochs. share: values in [0, 1], written as per cent."""
     figure = blank(height=330 + 14 * len(curves))
     written = ".1%" if share else ".4g"

@@ -8,16 +8,16 @@ from clearsight.reports.curves import curves
 from clearsight.reports.data import data
 from clearsight.reports.document import Document
 from clearsight.reports.evaluation import evaluation
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.findings import findings
 from clearsight.reports.provenance import provenance
 from clearsight.reports.rules import rules
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.system import system
 from clearsight.reports.verdict import verdict
 
 # In the order of the page. A section that has nothing to say returns None and is left out.
-SECTIONS: tuple[Callable[[RunFacts], Section | None], ...] = (
+SECTIONS: tuple[Callable[[RunReportData], PageSection | None], ...] = (
     verdict,
     findings,
     curves,
@@ -29,7 +29,7 @@ SECTIONS: tuple[Callable[[RunFacts], Section | None], ...] = (
 )
 
 
-def run_page(facts: RunFacts) -> str:
+def run_page(facts: RunReportData) -> str:
     """The page of one run as HTML, under 8 MB whatever the run; the same facts give the same bytes.
 
     Raises BadValue when the recipe is not a YAML mapping.
@@ -37,12 +37,12 @@ def run_page(facts: RunFacts) -> str:
     return page_of(facts, sections_of(facts))
 
 
-def sections_of(facts: RunFacts) -> list[Section]:
+def sections_of(facts: RunReportData) -> list[PageSection]:
     """The sections that have something to say, in order; page and figures are both made of them."""
     return [section for build in SECTIONS if (section := build(facts)) is not None]
 
 
-def page_of(facts: RunFacts, sections: Sequence[Section]) -> str:
+def page_of(facts: RunReportData, sections: Sequence[PageSection]) -> str:
     """The page of one run made of its sections."""
     return Document(
         title=facts.name, kind="Run report", badge=facts.status.replace("_", " "), sections=sections

@@ -6,18 +6,18 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from clearsight.reports.facts import RunFacts
-from clearsight.reports.section import Section
+from clearsight.reports.facts import RunReportData
+from clearsight.reports.section import PageSection
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import UNKNOWN
 
 
-def provenance(facts: RunFacts) -> Section | None:
+def provenance(facts: RunReportData) -> PageSection | None:
     """Command, recipe, seed, data fingerprint, versions and hardware; None when nothing of it is known."""
     tables = [shown for shown in (_data(facts), _versions(facts), _hardware(facts)) if shown.rows]
     if not (facts.command or facts.recipe or tables):
         return None
-    return Section(
+    return PageSection(
         key="provenance",
         title="Provenance",
         template="provenance.html",
@@ -29,7 +29,7 @@ def provenance(facts: RunFacts) -> Section | None:
     )
 
 
-def _data(facts: RunFacts) -> Table:
+def _data(facts: RunReportData) -> Table:
     known = {"path": "path", "format": "format", "fingerprint": "fingerprint (SHA-256)"}
     rows = [(title, facts.data[key]) for key, title in known.items() if facts.data.get(key)]
     if facts.seed is not None:
@@ -37,11 +37,11 @@ def _data(facts: RunFacts) -> Table:
     return table("Data and seed", ("what", "value"), "ll", rows)
 
 
-def _versions(facts: RunFacts) -> Table:
+def _versions(facts: RunReportData) -> Table:
     return table("Versions", ("package", "version"), "ll", facts.versions.items())
 
 
-def _hardware(facts: RunFacts) -> Table:
+def _hardware(facts: RunReportData) -> Table:
     rows = ((key.replace("_", " "), _said(value)) for key, value in _flat(facts.hardware))
     return table("Hardware", ("what", "value"), "ll", rows)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.interval import wilson
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.interval import accuracy_interval
 from clearsight.reports.wording import count, percent, several
 
@@ -28,14 +28,14 @@ class Remarks:
     clear: tuple[str, ...]
 
 
-def remarks(facts: RunFacts) -> Remarks:
+def remarks(facts: RunReportData) -> Remarks:
     """Every check on one run, but for what a rule has already found on it."""
     found = {finding.rule for finding in facts.findings if finding.found}
     answers = [(name, check(facts)) for name, check in CHECKS if not found & _SAID_BY.get(name, set())]
     return Remarks(tuple(text for _, text in answers if text), tuple(name for name, text in answers if text == ""))
 
 
-def _no_better_than_guessing(facts: RunFacts) -> str | None:
+def _no_better_than_guessing(facts: RunReportData) -> str | None:
     if facts.evaluation is None:
         return None
     support = {name: int(row["support"]) for name, row in facts.evaluation["per_class"].items()}
@@ -49,14 +49,14 @@ def _no_better_than_guessing(facts: RunFacts) -> str | None:
     )
 
 
-def _leaks(facts: RunFacts) -> str | None:
+def _leaks(facts: RunReportData) -> str | None:
     if not facts.data:
         return None
     leak = next((notice for notice in facts.notices if "leak" in notice["code"]), None)
     return "" if leak is None else str(leak["text"])
 
 
-def _class_never_found(facts: RunFacts) -> str | None:
+def _class_never_found(facts: RunReportData) -> str | None:
     if facts.evaluation is None:
         return None
     lost = [name for name, row in facts.evaluation["per_class"].items() if row["support"] and not row["recall"]]
@@ -67,7 +67,7 @@ def _class_never_found(facts: RunFacts) -> str | None:
     return f"It never recognises {count(len(lost))} of {classes}: {named}."
 
 
-def _overfit(facts: RunFacts) -> str | None:
+def _overfit(facts: RunReportData) -> str | None:
     best = facts.best
     if best is None or "accuracy" not in best["train"] or "accuracy" not in best["valid"]:
         return None
@@ -82,7 +82,7 @@ def _overfit(facts: RunFacts) -> str | None:
     )
 
 
-def _confused_pair(facts: RunFacts) -> str | None:
+def _confused_pair(facts: RunReportData) -> str | None:
     if facts.evaluation is None:
         return None
     labels = facts.evaluation["confusion"]["labels"]
@@ -100,7 +100,7 @@ def _confused_pair(facts: RunFacts) -> str | None:
     )
 
 
-def _badly_calibrated(facts: RunFacts) -> str | None:
+def _badly_calibrated(facts: RunReportData) -> str | None:
     if facts.evaluation is None or facts.evaluation.get("ece") is None or not facts.reliability:
         return None
     if facts.evaluation["ece"] <= _MISCALIBRATION:
@@ -110,7 +110,7 @@ def _badly_calibrated(facts: RunFacts) -> str | None:
     return f"It is {much}: confidence and accuracy differ by {100 * facts.evaluation['ece']:.1f} points on average."
 
 
-CHECKS: tuple[tuple[str, Callable[[RunFacts], str | None]], ...] = (
+CHECKS: tuple[tuple[str, Callable[[RunReportData], str | None]], ...] = (
     ("better than guessing", _no_better_than_guessing),
     ("leaks between splits", _leaks),
     ("classes never recognised", _class_never_found),

@@ -27,7 +27,7 @@ def root_causes(findings: Sequence[Finding]) -> list[RootCause]:
     return [_cause(name, of_it) for name, of_it in members.items()]
 
 
-def pressing(findings: Sequence[Finding], speed: Collection[str] = ()) -> Finding | None:
+def most_urgent(findings: Sequence[Finding], speed: Collection[str] = ()) -> Finding | None:
     """The root to act on first: that of the first cause which is, or leads to, more than worth knowing.
 
     speed: rules about how fast a run is; what is wrong with the result comes before them.

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clearsight.core.finding import Finding, Verdict
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.root_causes import counted, verdicts
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import UNKNOWN, count, general, several
 
@@ -25,14 +25,14 @@ _COLUMNS = (
 )
 
 
-def rules(facts: RunFacts) -> Section | None:
+def rules(facts: RunReportData) -> PageSection | None:
     """None when no rule was asked."""
     if not (facts.rules or facts.findings):
         return None
     summary = rules_table(facts.rules, facts.findings)
     asked = several(len(summary.rows), "rule")
     counts = counted(facts.findings)
-    return Section(
+    return PageSection(
         key="rules",
         title="Rules",
         template="rules.html",

@@ -11,7 +11,7 @@ from clearsight.reports.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class PageSection:
     """key: anchor on the page.  template: file under templates/.  values: what the template may name.
 
     panels: the charts in it; the template gets them as `panels`.  tables: those in it that stand without a chart, as

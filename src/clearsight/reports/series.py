@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Series:
+class ScalarSeries:
     """steps: (S,) int64, in the order of the run.  values: (S,) float64, all finite.  broken: values that were not."""
 
     steps: npt.NDArray[np.int64]
@@ -21,7 +21,7 @@ class Series:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def thinned(self, points: int = 600) -> Series:
+    def thinned(self, points: int = 600) -> ScalarSeries:
         """At most `points` points that keep every peak: the lowest and the highest value of each of equal stretches."""
         if len(self) <= points:
             return self
@@ -30,19 +30,19 @@ class Series:
             values = self.values[stretch]
             kept |= {int(stretch[values.argmin()]), int(stretch[values.argmax()])}
         index = np.array(sorted(kept))
-        return Series(self.steps[index], self.values[index], self.broken)
+        return ScalarSeries(self.steps[index], self.values[index], self.broken)
 
-    def smoothed(self, points: int = 60, least: int = 1) -> Series:
+    def smoothed(self, points: int = 60, least: int = 1) -> ScalarSeries:
         """The median of each of at most `points` equal stretches of `least` or more, at the middle step of each."""
         points = min(points, len(self) // least)
         if points == 0 or points == len(self):
             return self
         stretches = np.array_split(np.arange(len(self)), points)
         steps = np.array([self.steps[stretch[len(stretch) // 2]] for stretch in stretches])
-        return Series(steps, np.array([np.median(self.values[stretch]) for stretch in stretches]), self.broken)
+        return ScalarSeries(steps, np.array([np.median(self.values[stretch]) for stretch in stretches]), self.broken)
 
 
-def by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Series]:
+def by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], ScalarSeries]:
     """(mode, name) -> its series, from rows {"step", "mode", "name", "value"} in the order of the run."""
     found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
     for row in rows:
@@ -52,7 +52,7 @@ def by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Series]:
     return {key: _series(steps, values) for key, (steps, values) in found.items()}
 
 
-def _series(steps: list[int], values: list[float]) -> Series:
+def _series(steps: list[int], values: list[float]) -> ScalarSeries:
     numbers = np.array(values, dtype=np.float64)
     finite = np.isfinite(numbers)
-    return Series(np.array(steps, dtype=np.int64)[finite], numbers[finite], int((~finite).sum()))
+    return ScalarSeries(np.array(steps, dtype=np.int64)[finite], numbers[finite], int((~finite).sum()))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from clearsight.reports.compared_run import SPLITS, ComparedRun, Score
+from clearsight.reports.compared_run import SPLITS, ComparedRun, RunScore
 from clearsight.reports.paired import holm, mcnemar
 from clearsight.reports.wording import percent, percent_span, several
 
@@ -21,7 +21,7 @@ _LEVEL = 0.05  # of the adjusted p-values, as the intervals are of 95 %
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class PairedComparison:
     """The best run against another one.
 
     p: McNemar's on the same pictures, adjusted by Holm for the number of contests; None where the pictures are not the
@@ -42,7 +42,7 @@ class Contest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class Ranking:
     """split: what the runs were measured on, "" where fewer than two were.  best: labels of the best, several in a tie.
 
     sentences: the same in words.  warnings: what makes the comparison lame.
@@ -50,29 +50,29 @@ class Standing:
 
     split: str
     best: tuple[str, ...]
-    contests: tuple[Contest, ...]
+    contests: tuple[PairedComparison, ...]
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def standing(runs: Sequence[ComparedRun]) -> Standing:
+def rank_runs(runs: Sequence[ComparedRun]) -> Ranking:
     """Judge runs by accuracy on the test split where at least two were measured on it, else on the validation split."""
     split, scores = _judged(runs)
     warnings = tuple(_warnings(runs, split, scores))
     if not scores:
         said = "Fewer than two of these runs have an accuracy, so that none can be called the best."
-        return Standing(split="", best=(), contests=(), sentences=(said,), warnings=warnings)
+        return Ranking(split="", best=(), contests=(), sentences=(said,), warnings=warnings)
     highest = max(score.accuracy for score in scores.values())
     best = [run for run in runs if run.label in scores and scores[run.label].accuracy == highest]
     others = [run for run in runs if run.label in scores and run not in best]
     contests = _contests(best[0], others, split, scores)
     sentences = (_who(best, scores, split), *_how_sure(best, contests, split))
-    return Standing(
+    return Ranking(
         split=split, best=tuple(run.label for run in best), contests=contests, sentences=sentences, warnings=warnings
     )
 
 
-def _judged(runs: Sequence[ComparedRun]) -> tuple[str, dict[str, Score]]:
+def _judged(runs: Sequence[ComparedRun]) -> tuple[str, dict[str, RunScore]]:
     for split in SPLITS:
         scores = {run.label: score for run in runs if (score := run.score(split)) is not None}
         if len(scores) >= 2:
@@ -81,13 +81,13 @@ def _judged(runs: Sequence[ComparedRun]) -> tuple[str, dict[str, Score]]:
 
 
 def _contests(
-    best: ComparedRun, others: Sequence[ComparedRun], split: str, scores: dict[str, Score]
-) -> tuple[Contest, ...]:
+    best: ComparedRun, others: Sequence[ComparedRun], split: str, scores: dict[str, RunScore]
+) -> tuple[PairedComparison, ...]:
     """Paired where both answered for the same pictures, by intervals otherwise."""
     paired = [(other, counted) for other in others if (counted := _paired(best, other, split)) is not None]
     adjusted = holm([mcnemar(alone, other_alone) for _, (alone, other_alone, _) in paired])
     found = {
-        other.label: Contest(
+        other.label: PairedComparison(
             against=other.label,
             beyond=p < _LEVEL,
             p=p,
@@ -113,12 +113,12 @@ def _paired(best: ComparedRun, other: ComparedRun, split: str) -> tuple[int, int
     return right.count((True, False)), right.count((False, True)), len(right)
 
 
-def _by_intervals(label: str, best: Score, other: Score) -> Contest:
+def _by_intervals(label: str, best: RunScore, other: RunScore) -> PairedComparison:
     apart = best.interval is not None and other.interval is not None and best.interval.low > other.interval.high
-    return Contest(against=label, beyond=apart)
+    return PairedComparison(against=label, beyond=apart)
 
 
-def _who(best: Sequence[ComparedRun], scores: dict[str, Score], split: str) -> str:
+def _who(best: Sequence[ComparedRun], scores: dict[str, RunScore], split: str) -> str:
     named, score = _listed([run.label for run in best]), scores[best[0].label]
     name = {"test": "test", "valid": "validation"}[split]
     of = f" of {several(score.pictures, f'{name} picture')}" if score.pictures else f" on the {name} split"
@@ -128,7 +128,7 @@ def _who(best: Sequence[ComparedRun], scores: dict[str, Score], split: str) -> s
     return f"{named} is best: it gets {percent(score.accuracy)}{of} right{span}."
 
 
-def _how_sure(best: Sequence[ComparedRun], contests: Sequence[Contest], split: str) -> list[str]:
+def _how_sure(best: Sequence[ComparedRun], contests: Sequence[PairedComparison], split: str) -> list[str]:
     """What is more than chance, and what is not: first by the same pictures, then by intervals."""
     told, whose = [], "Its" if len(best) == 1 else "Their"
     for by_pictures, beyond in ((True, True), (True, False), (False, True), (False, False)):
@@ -147,7 +147,7 @@ _BY_INTERVALS = {
 }
 
 
-def _by_pictures(chosen: Sequence[Contest], beyond: bool) -> str:
+def _by_pictures(chosen: Sequence[PairedComparison], beyond: bool) -> str:
     word = "is more than chance" if beyond else "may well be chance"
     values = [contest.p for contest in chosen if contest.p is not None]
     same = f"the same {several(chosen[0].pictures, 'picture')}"
@@ -158,7 +158,7 @@ def _by_pictures(chosen: Sequence[Contest], beyond: bool) -> str:
     return f"{word}, judged on {same} (McNemar's p, adjusted by Holm: {edge})"
 
 
-def _others(chosen: Sequence[Contest], contests: Sequence[Contest]) -> str:
+def _others(chosen: Sequence[PairedComparison], contests: Sequence[PairedComparison]) -> str:
     """By name where that can be read, else by number; the table has the names."""
     if len(chosen) <= _NAMED:
         return _listed([contest.against for contest in chosen])
@@ -167,7 +167,7 @@ def _others(chosen: Sequence[Contest], contests: Sequence[Contest]) -> str:
     return f"{len(chosen)} of the {len(contests)} other runs"
 
 
-def _warnings(runs: Sequence[ComparedRun], split: str, scores: dict[str, Score]) -> list[str]:
+def _warnings(runs: Sequence[ComparedRun], split: str, scores: dict[str, RunScore]) -> list[str]:
     told = []
     if len({run.fingerprint for run in runs}) > 1:
         groups: dict[str, list[str]] = {}

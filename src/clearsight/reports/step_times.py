@@ -11,7 +11,7 @@ import numpy.typing as npt
 from clearsight.core.profile import Profile, StepTable
 from clearsight.reports.machine_charts import duration_histogram, stacked_bars, stacked_columns, step_durations
 from clearsight.reports.panel import Panel
-from clearsight.reports.series import Series
+from clearsight.reports.series import ScalarSeries
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import UNKNOWN, count, percent, several
 
@@ -181,9 +181,9 @@ def _histogram(steps: StepTable) -> Panel:
 
 
 def _over_steps(steps: StepTable, slow: npt.NDArray[np.int64]) -> Panel:
-    series = Series(steps.steps, 1000 * steps.seconds)
+    series = ScalarSeries(steps.steps, 1000 * steps.seconds)
     shown = slow[np.argsort(-steps.seconds[slow], kind="stable")][:200]
-    outliers = Series(steps.steps[np.sort(shown)], 1000 * steps.seconds[np.sort(shown)])
+    outliers = ScalarSeries(steps.steps[np.sort(shown)], 1000 * steps.seconds[np.sort(shown)])
     middle = series.smoothed(24)
     rows = [(int(step), f"{value:.1f}") for step, value in zip(middle.steps, middle.values, strict=True)]
     told = f"{count(len(slow))} of {several(len(steps), 'step')}"

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clearsight.core.finding import flags
-from clearsight.core.profile import STRETCHES, Profile
-from clearsight.reports.facts import RunFacts
+from clearsight.core.profile import SPAN_NAMES, Profile
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.loading import batch_sentences, loading_panels, loading_sentences
 from clearsight.reports.machine_charts import stacked_bars
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.step_times import StepPhases, outlier_table, step_panels
 from clearsight.reports.table import Table, table
 from clearsight.reports.timeline import extent
@@ -26,7 +26,7 @@ _HOW = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Subsection:
     """A piece of the section under a heading of its own: sentences, then charts, then tables."""
 
     title: str
@@ -38,10 +38,10 @@ class Part:
         return bool(self.says or self.panels or self.tables)
 
 
-def system(facts: RunFacts) -> Section:
+def system(facts: RunReportData) -> PageSection:
     """A run without a profile says in one line how to get one."""
     parts = [part for part in (*_measured(facts.profile or Profile()), *_told(facts)) if part]
-    return Section(
+    return PageSection(
         key="system",
         title="System",
         template="system.html",
@@ -55,7 +55,7 @@ def job_parts(profile: Profile, rank: int = 0) -> dict[str, float]:
     """Seconds of a job by what it did: initialisation, training steps, the other stretches, and the rest."""
     start, end = extent(profile)
     spans = [span for span in profile.stretches if span.rank == rank]
-    names = [*STRETCHES, *dict.fromkeys(span.name for span in spans if span.name not in STRETCHES)]
+    names = [*SPAN_NAMES, *dict.fromkeys(span.name for span in spans if span.name not in SPAN_NAMES)]
     spent = {name: sum(span.seconds for span in spans if span.name == name) for name in names}
     training = float(profile.steps(rank).seconds.sum())
     ordered = {"initialisation": spent.pop("initialisation"), "training": training, **spent}
@@ -65,7 +65,7 @@ def job_parts(profile: Profile, rank: int = 0) -> dict[str, float]:
     return {name: seconds for name, seconds in ordered.items() if seconds > 0}
 
 
-def _measured(profile: Profile) -> list[Part]:
+def _measured(profile: Profile) -> list[Subsection]:
     if not profile:
         return []
     rank = profile.ranks()[0] if profile.ranks() else 0
@@ -73,25 +73,25 @@ def _measured(profile: Profile) -> list[Part]:
     outliers, readings = outlier_table(timed, profile, rank), readings_table(profile, rank)
     several_ranks = [ranks_table(profile)] if len(profile.ranks()) > 1 else []
     return [
-        Part(title="Where the time went", panels=_job(profile, rank)),
-        Part(title="Training steps", panels=step_panels(timed), tables=[outliers] if outliers.rows else []),
-        Part(
+        Subsection(title="Where the time went", panels=_job(profile, rank)),
+        Subsection(title="Training steps", panels=step_panels(timed), tables=[outliers] if outliers.rows else []),
+        Subsection(
             title="What the machine did",
             says=_machine(profile),
             panels=utilisation_panels(profile, rank),
             tables=[*([readings] if readings.rows else []), *several_ranks],
         ),
-        Part(
+        Subsection(
             title="Loading of data",
             says=loading_sentences(profile, timed, rank),
             panels=loading_panels(profile, rank),
         ),
-        Part(title="Batch size", says=batch_sentences(profile, timed, rank)),
+        Subsection(title="Batch size", says=batch_sentences(profile, timed, rank)),
         *_operators(profile),
     ]
 
 
-def _told(facts: RunFacts) -> list[Part]:
+def _told(facts: RunReportData) -> list[Subsection]:
     """What others worked out from the profile and handed in."""
     return [
         *_hotlines(facts.hotlines),
@@ -141,7 +141,7 @@ def _machine(profile: Profile) -> list[str]:
     )
 
 
-def _operators(profile: Profile) -> list[Part]:
+def _operators(profile: Profile) -> list[Subsection]:
     trace = profile.trace
     if trace is None or not trace.operators:
         return []
@@ -171,7 +171,7 @@ def _operators(profile: Profile) -> list[Part]:
     if left > 0:
         says.append(f"The {_OPERATORS} most costly of {several(len(trace.operators), 'operator')} are listed.")
     return [
-        Part(
+        Subsection(
             title="Operators",
             says=says,
             tables=[table("Operators, most costly first", columns, "l" + "r" * (len(columns) - 1), rows)],
@@ -179,17 +179,17 @@ def _operators(profile: Profile) -> list[Part]:
     ]
 
 
-def _hotlines(rows: Sequence[Mapping[str, object]]) -> list[Part]:
+def _hotlines(rows: Sequence[Mapping[str, object]]) -> list[Subsection]:
     if not rows:
         return []
     listed = table(
         "Hot lines", ("line", "share"), "lr", [(row["where"], percent(_number(row["share"]))) for row in rows]
     )
     says = ["Where the job's own Python code was, by the share of its time."]
-    return [Part(title="Hot lines", says=says, tables=[listed])]
+    return [Subsection(title="Hot lines", says=says, tables=[listed])]
 
 
-def _what_if(rows: Sequence[Mapping[str, object]]) -> list[Part]:
+def _what_if(rows: Sequence[Mapping[str, object]]) -> list[Subsection]:
     if not rows:
         return []
     told = []
@@ -200,10 +200,10 @@ def _what_if(rows: Sequence[Mapping[str, object]]) -> list[Part]:
     columns = ("if", "change", "pictures/s now", "pictures/s then", "gain", "worked out from")
     title = "What would make it faster"
     says = ["Estimates from what was measured, one change at a time."]
-    return [Part(title=title, says=says, tables=[table(title, columns, "llrrrl", told)])]
+    return [Subsection(title=title, says=says, tables=[table(title, columns, "llrrrl", told)])]
 
 
-def _tuning(tuning: Mapping[str, object] | None) -> list[Part]:
+def _tuning(tuning: Mapping[str, object] | None) -> list[Subsection]:
     if not tuning:
         return []
     chosen = _change(tuning.get("chosen"))
@@ -221,7 +221,7 @@ def _tuning(tuning: Mapping[str, object] | None) -> list[Part]:
     columns = ("settings", "pictures/s", "spread", "", "note")
     title = "Settings that were tried"
     tables = [table(title, columns, "lrrll", rows)] if rows else []
-    return [Part(title=title, says=[word for word in says if word], tables=tables)]
+    return [Subsection(title=title, says=[word for word in says if word], tables=tables)]
 
 
 def _rows(rows: object) -> Sequence[Mapping[str, object]]:

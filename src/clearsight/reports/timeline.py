@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.profile import Profile
-from clearsight.reports.gauges import meter, reading
+from clearsight.reports.gauges import gauge_label, reading
 from clearsight.reports.table import Table, table
 
 Floats = npt.NDArray[np.float64]
@@ -17,7 +17,7 @@ POINTS = 600
 _SHADES = 60
 
 
-class Line(NamedTuple):
+class TimeSeries(NamedTuple):
     """A named reading over time, (T,) each; times in the units of a Clock."""
 
     name: str
@@ -25,7 +25,7 @@ class Line(NamedTuple):
     values: Floats
 
 
-class Clock(NamedTuple):
+class TimeAxis(NamedTuple):
     """How a page counts the time of a job: from `start` (UNIX seconds) in units of `unit` seconds, called `called`."""
 
     start: float
@@ -33,7 +33,7 @@ class Clock(NamedTuple):
     called: str
 
     @classmethod
-    def of(cls, profile: Profile) -> Clock:
+    def of(cls, profile: Profile) -> TimeAxis:
         """Seconds, minutes or hours, by how long the job was."""
         start, end = extent(profile)
         for unit, called in ((3600.0, "hours"), (60.0, "minutes")):
@@ -64,14 +64,14 @@ def averaged(times: Floats, values: Floats, points: int = POINTS) -> tuple[Float
     return np.add.reduceat(times, first[:-1]) / sizes, np.add.reduceat(values, first[:-1]) / sizes
 
 
-def line(profile: Profile, name: str, clock: Clock, rank: int = 0, points: int = POINTS) -> Line:
+def line(profile: Profile, name: str, clock: TimeAxis, rank: int = 0, points: int = POINTS) -> TimeSeries:
     """A gauge as a line, in the unit of its meter."""
-    found, known = profile.gauge(name, rank), meter(name)
+    found, known = profile.gauge(name, rank), gauge_label(name)
     times, values = averaged(clock.read(found.times), found.values / known.scale, points)
-    return Line(known.called, times, values)
+    return TimeSeries(known.called, times, values)
 
 
-def shades(profile: Profile, clock: Clock, rank: int = 0) -> list[tuple[float, float]]:
+def shades(profile: Profile, clock: TimeAxis, rank: int = 0) -> list[tuple[float, float]]:
     """The stretches outside of training, on a clock; none where there are so many that a chart would be all grey."""
     spans = [span for span in profile.stretches if span.rank == rank]
     if len(spans) > _SHADES:
@@ -89,21 +89,21 @@ def percentiles(profile: Profile, names: Iterable[str], rank: int = 0) -> Table:
         values = (inside if len(inside) else found).values
         if not len(values):
             continue
-        known = meter(name)
+        known = gauge_label(name)
         shown = np.percentile(values, (0, 50, 95, 99, 100)) / known.scale
         rows.append((known.called, name, *(reading(float(value), known.unit) for value in shown)))
     columns = ("what", "gauge", "min", "p50", "p95", "p99", "max")
     return table("Readings while training ran", columns, "llrrrrr", rows)
 
 
-def line_table(caption: str, lines: Sequence[Line], unit: str, clock: Clock) -> Table:
+def line_table(caption: str, lines: Sequence[TimeSeries], unit: str, clock: TimeAxis) -> Table:
     """The lines of a chart in at most 24 rows, each the mean of a stretch."""
-    shown = [Line(one.name, *averaged(one.times, one.values, 24)) for one in lines]
+    shown = [TimeSeries(one.name, *averaged(one.times, one.values, 24)) for one in lines]
     longest = max(shown, key=lambda one: len(one.times))
     rows = [(f"{time:.4g}", *(_at(one, float(time), unit) for one in shown)) for time in longest.times]
     columns = (clock.called.split()[0], *(one.name for one in shown))
     return table(caption, columns, "r" * len(columns), rows)
 
 
-def _at(one: Line, time: float, unit: str) -> str:
+def _at(one: TimeSeries, time: float, unit: str) -> str:
     return reading(float(one.values[int(np.abs(one.times - time).argmin())]) if len(one.times) else None, unit)

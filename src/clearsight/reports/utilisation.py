@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from clearsight.core.profile import Profile
-from clearsight.reports.gauges import cores, meter
+from clearsight.reports.gauges import cores, gauge_label
 from clearsight.reports.machine_charts import time_lines, time_map
 from clearsight.reports.panel import Panel
 from clearsight.reports.table import Table, table
-from clearsight.reports.timeline import Clock, line, line_table, percentiles, shades
+from clearsight.reports.timeline import TimeAxis, line, line_table, percentiles, shades
 from clearsight.reports.wording import UNKNOWN, several
 
 _LINES = 4  # more lines than these are told apart better as rows of a map
@@ -24,7 +24,7 @@ def utilisation_panels(profile: Profile, rank: int = 0) -> list[Panel]:
     """The charts of the gauges that were read; none where nobody looked."""
     if not profile.gauges(rank):
         return []
-    clock, names = Clock.of(profile), profile.gauges(rank)
+    clock, names = TimeAxis.of(profile), profile.gauges(rank)
     gpus = [name for name in profile.devices(rank) if name.startswith("gpu")]
     single = cores(names)
     busy = [*gpus[:_LINES], *(name for name in ("tree.cpu", "cpu") if name in names)]
@@ -67,7 +67,7 @@ def ranks_table(profile: Profile) -> Table:
 
 
 def _drawn(
-    profile: Profile, key: str, title: str, names: Sequence[str], clock: Clock, rank: int, also: Sequence[str] = ()
+    profile: Profile, key: str, title: str, names: Sequence[str], clock: TimeAxis, rank: int, also: Sequence[str] = ()
 ) -> list[Panel]:
     """also: gauges that are drawn only where they ever showed something."""
     loud = [name for name in also if name in profile.gauges(rank) and _loud(profile, name, rank)]
@@ -75,7 +75,7 @@ def _drawn(
     lines = [one for name in wanted if len((one := line(profile, name, clock, rank)).times)]
     if not lines:
         return []
-    unit = meter(wanted[0]).unit
+    unit = gauge_label(wanted[0]).unit
     grey = shades(profile, clock, rank)
     means = ", ".join(f"{one.name} {one.values.mean():.3g}" for one in lines)
     return [
@@ -91,7 +91,7 @@ def _drawn(
     ]
 
 
-def _each_core(profile: Profile, single: Sequence[str], clock: Clock, rank: int) -> list[Panel]:
+def _each_core(profile: Profile, single: Sequence[str], clock: TimeAxis, rank: int) -> list[Panel]:
     if len(single) < 2:
         return []
     if len(single) <= _LINES:
@@ -99,7 +99,7 @@ def _each_core(profile: Profile, single: Sequence[str], clock: Clock, rank: int)
     return _mapped(profile, "cores", "Each core", single, clock, rank)
 
 
-def _mapped(profile: Profile, key: str, title: str, names: Sequence[str], clock: Clock, rank: int) -> list[Panel]:
+def _mapped(profile: Profile, key: str, title: str, names: Sequence[str], clock: TimeAxis, rank: int) -> list[Panel]:
     points = max(20, min(600, _CELLS // len(names)))
     lines = [one for name in names if len((one := line(profile, name, clock, rank, points)).times)]
     if not lines:
@@ -130,5 +130,5 @@ def _spread(rows: Sequence[tuple[str, np.ndarray]]) -> tuple[tuple[str, ...], st
 
 
 def _loud(profile: Profile, name: str, rank: int) -> bool:
-    known, values = meter(name), profile.gauge(name, rank).values
+    known, values = gauge_label(name), profile.gauge(name, rank).values
     return bool(len(values)) and float(values.max()) / known.scale >= _QUIET.get(known.unit, 0.0)

@@ -8,12 +8,12 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Verdict, flags
 from clearsight.core.interval import wilson
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.findings import sentence
 from clearsight.reports.interval import accuracy_interval
 from clearsight.reports.remarks import Remarks, remarks
-from clearsight.reports.root_causes import pressing, root_causes, verdicts
-from clearsight.reports.section import Section
+from clearsight.reports.root_causes import most_urgent, root_causes, verdicts
+from clearsight.reports.section import PageSection
 from clearsight.reports.step_times import StepPhases
 from clearsight.reports.wording import duration, percent, percent_span, score, several
 
@@ -37,11 +37,11 @@ _FOREIGN_ENDS = {
 _LOST = ("failed", "diverged")
 
 
-def verdict(facts: RunFacts) -> Section:
+def verdict(facts: RunReportData) -> PageSection:
     """What was trained on what, how good it is, what is wrong and what to do first; then the rest that stands out."""
-    noticed, root = remarks(facts), pressing(facts.findings, _about_speed(facts))
+    noticed, root = remarks(facts), most_urgent(facts.findings, _about_speed(facts))
     rest = noticed.found if root is not None else noticed.found[1:]
-    return Section(
+    return PageSection(
         key="verdict",
         title="Verdict",
         template="verdict.html",
@@ -55,7 +55,7 @@ def verdict(facts: RunFacts) -> Section:
     )
 
 
-def trained(facts: RunFacts) -> str:
+def trained(facts: RunReportData) -> str:
     """What was trained on what, and how it ended."""
     settings, data = facts.settings, facts.data
     if _foreign(facts):
@@ -73,11 +73,11 @@ def trained(facts: RunFacts) -> str:
     return f"{sentence}."
 
 
-def _about_speed(facts: RunFacts) -> set[str]:
+def _about_speed(facts: RunReportData) -> set[str]:
     return {rule["name"] for rule in facts.rules if rule.get("topic") == "speed"}
 
 
-def good(facts: RunFacts) -> str:
+def good(facts: RunReportData) -> str:
     """How good it is, with its interval; says so when only the validation split can tell, or nothing can."""
     if facts.evaluation is not None:
         found = facts.evaluation
@@ -109,7 +109,7 @@ def _start(settings: dict[str, object]) -> str:
     return f" ({start}{held})"
 
 
-def wrong(facts: RunFacts, root: Finding | None, noticed: Remarks) -> str:
+def wrong(facts: RunReportData, root: Finding | None, noticed: Remarks) -> str:
     """What to act on first: a rule's finding, else a remark; of a lost run without either, that nobody knows why."""
     if root is not None:
         advice = "" if root.fix else f" {sentence(root.advice)}".rstrip()
@@ -121,7 +121,7 @@ def wrong(facts: RunFacts, root: Finding | None, noticed: Remarks) -> str:
     return _nothing(facts, noticed.clear)
 
 
-def _nothing(facts: RunFacts, clear: tuple[str, ...]) -> str:
+def _nothing(facts: RunReportData, clear: tuple[str, ...]) -> str:
     rules = sum(verdict is Verdict.CLEAR for verdict in verdicts(facts.findings).values())
     looked = [*clear, *([several(rules, "rule")] if rules else [])]
     if not looked:
@@ -129,17 +129,17 @@ def _nothing(facts: RunFacts, clear: tuple[str, ...]) -> str:
     return f"Nothing stands out; looked at: {', '.join(looked)}."
 
 
-def _other_causes(facts: RunFacts, root: Finding | None) -> list[str]:
+def _other_causes(facts: RunReportData, root: Finding | None) -> list[str]:
     """The roots of the other causes by name, as one sentence; the section of findings tells them."""
     names = dict.fromkeys(cause.root.rule for cause in root_causes(facts.findings) if cause.root is not root)
     return [f"Found as well: {', '.join(names)}."] if names else []
 
 
-def _foreign(facts: RunFacts) -> bool:
+def _foreign(facts: RunReportData) -> bool:
     return bool(facts.profile) and not facts.epochs and not facts.recipe and not facts.data
 
 
-def _ran(facts: RunFacts) -> str:
+def _ran(facts: RunReportData) -> str:
     steps = facts.profile.steps() if facts.profile is not None else None
     told = f"{facts.name} {_FOREIGN_ENDS.get(facts.status, facts.status.replace('_', ' '))}"
     told += f" ({facts.reason.rstrip('.')})" if facts.reason and facts.status != "completed" else ""
@@ -149,7 +149,7 @@ def _ran(facts: RunFacts) -> str:
     return f"{told}."
 
 
-def _fast(facts: RunFacts) -> str:
+def _fast(facts: RunReportData) -> str:
     timed = StepPhases.of(facts.profile) if facts.profile is not None else None
     if timed is None or not len(timed.steps):
         return "How good its model is, nobody told."
@@ -159,7 +159,7 @@ def _fast(facts: RunFacts) -> str:
     return f"{told}."
 
 
-def _figures(facts: RunFacts) -> list[tuple[str, str, str]]:
+def _figures(facts: RunReportData) -> list[tuple[str, str, str]]:
     """(name, value, beneath) of the few numbers that people look for first."""
     shown: list[tuple[str, str, str]] = []
     if facts.evaluation is not None:

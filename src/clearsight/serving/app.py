@@ -15,11 +15,11 @@ from starlette.routing import Route
 
 from clearsight.core.errors import BadValue
 from clearsight.serving.codecs import ACCEPTS, CODECS
-from clearsight.serving.intake import Intake
-from clearsight.serving.journal import Journal
+from clearsight.serving.intake import RequestBodyReader
+from clearsight.serving.journal import AccessLog
 from clearsight.serving.limits import Limits
 from clearsight.serving.negotiation import answering, reading
-from clearsight.serving.refusals import refusal
+from clearsight.serving.refusals import error_response
 from clearsight.serving.service import Service
 
 _GONE = 499  # nginx's number for a client that left; only the log sees it
@@ -35,7 +35,7 @@ class Endpoint:
                 f"the service lets only {service.waiting} wait, so it could never answer",
             )
         self._service, self._limits = service, limits
-        self._intake = Intake(limits)
+        self._intake = RequestBodyReader(limits)
         self._readers, self._writers = dict(iter(CODECS)), dict(iter(ACCEPTS))
 
     async def ping(self, request: Request) -> Response:
@@ -59,7 +59,7 @@ class Endpoint:
         except ClientDisconnect:
             return Response(status_code=_GONE)
         except Exception as error:  # told apart, logged and worded in one place
-            return refusal(error)
+            return error_response(error)
 
     async def about(self, request: Request) -> Response:
         """What the endpoint is and takes."""
@@ -98,7 +98,7 @@ def build_app(service: Service, limits: Limits | None = None) -> Starlette:
             Route("/ping", endpoint.ping, methods=["GET"]),
             Route("/invocations", endpoint.invocations, methods=["POST"]),
         ],
-        middleware=[Middleware(Journal)],
+        middleware=[Middleware(AccessLog)],
         exception_handlers={HTTPException: _no_route, Exception: _our_fault},
         lifespan=lifespan,
     )
@@ -114,4 +114,4 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
-    return refusal(error)
+    return error_response(error)

@@ -16,7 +16,7 @@ _LINGER_BYTES = 64 << 20
 _LINGER_SECONDS = 2.0
 
 
-class Intake:
+class RequestBodyReader:
     """Reads bodies for one event loop, and knows how many bytes of them are held at the moment."""
 
     def __init__(self, limits: Limits) -> None:

@@ -13,7 +13,7 @@ LOG = logging.getLogger("clearsight.serving.requests")
 _LONGEST_PATH = 100
 
 
-class Journal:
+class AccessLog:
     """ASGI middleware around `app`."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -28,7 +28,7 @@ class Payload:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class PredictionResponse:
     """Probabilities (N, C) with the names of their columns; `top` is how many classes a ranking lists."""
 
     classes: tuple[str, ...]

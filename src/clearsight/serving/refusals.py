@@ -57,7 +57,7 @@ def busy() -> Busy:
     return Busy("endpoint", "too many pictures are waiting", fix="Try again in a second.")
 
 
-def refusal(error: Exception) -> JSONResponse:
+def error_response(error: Exception) -> JSONResponse:
     """The response to a request that failed with `error`; the traceback of a failure of ours goes to the log alone."""
     status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
     if status == 500:

@@ -11,7 +11,7 @@ import numpy as np
 
 from clearsight.core.errors import ClearsightError, TooLarge
 from clearsight.serving.batcher import Batcher
-from clearsight.serving.payload import Answer, Payload, Prepared
+from clearsight.serving.payload import PredictionResponse, Payload, Prepared
 from clearsight.serving.predictor import Predictor
 from clearsight.serving.refusals import busy
 
@@ -38,7 +38,7 @@ class Service:
         self._healthy = False
         self._check: asyncio.Task[str] | None = None
 
-    async def answer(self, read: Callable[[bytes], Payload], body: bytes, *, most: int) -> Answer:
+    async def answer(self, read: Callable[[bytes], Payload], body: bytes, *, most: int) -> PredictionResponse:
         """The answer to the at most `most` pictures that `read` finds in `body`.
 
         Raises what `read` and the predictor raise for a bad body or picture, TooLarge for too many pictures, Busy.
@@ -60,7 +60,7 @@ class Service:
         if not np.isfinite(probabilities).all():
             self._healthy = False
             raise FloatingPointError("the model answered with numbers that are not finite")
-        return Answer(classes=self.predictor.bundle.classes, probabilities=probabilities, batch=batch, top=self._top)
+        return PredictionResponse(classes=self.predictor.bundle.classes, probabilities=probabilities, batch=batch, top=self._top)
 
     async def trouble(self) -> str:
         """Why the service cannot answer, or "" when the canary has answered (and nothing has failed since)."""

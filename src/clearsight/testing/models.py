@@ -34,7 +34,7 @@ CLASSES = 6
 _NEAR = 0.35  # the first loss may be off by this share of log C
 
 
-def pictures(count: int, size: int, seed: int = 0) -> Tensor:
+def random_images(count: int, size: int, seed: int = 0) -> Tensor:
     """(count, 3, size, size) float32, normal."""
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
@@ -51,7 +51,7 @@ class FamilyContract:
     def test_stages_then_head_are_the_model(self, network: Network, size: int) -> None:
         own = copy.deepcopy(network)
         freeze(own, "none").eval_mode()
-        images = pictures(2, size)
+        images = random_images(2, size)
         with torch.inference_mode():
             features = images
             for stage in own.stages:
@@ -62,7 +62,7 @@ class FamilyContract:
     def test_every_cut_gives_the_same_logits(self, network: Network, size: int) -> None:
         own = copy.deepcopy(network)
         freeze(own, "none").eval_mode()
-        images = pictures(1, size)
+        images = random_images(1, size)
         with torch.inference_mode():
             logits = own.model(images)
             for cut in {0, 1, len(own.stages) // 2, len(own.stages)}:
@@ -76,7 +76,7 @@ class FamilyContract:
     def test_first_loss_is_near_log_c(self, network: Network, size: int) -> None:
         own = copy.deepcopy(network)
         freeze(own, "none")
-        loss = first_loss(own, pictures(6, size), torch.arange(6))
+        loss = first_loss(own, random_images(6, size), torch.arange(6))
         assert abs(loss - math.log(CLASSES)) < _NEAR * math.log(CLASSES)
 
     def test_a_step_moves_only_what_is_not_frozen(self, network: Network, size: int) -> None:
@@ -113,7 +113,7 @@ class FamilyContract:
         own.model.eval()
         twin = pickle.loads(pickle.dumps(own.model)).eval()
         with torch.inference_mode():
-            assert torch.equal(twin(pictures(1, size)), own.model(pictures(1, size)))
+            assert torch.equal(twin(random_images(1, size)), own.model(random_images(1, size)))
 
     def test_a_bundle_gives_the_same_logits_back(self, network: Network, size: int, tmp_path: Path) -> None:
         own = copy.deepcopy(network)
@@ -127,7 +127,7 @@ class FamilyContract:
         again = load(Bundle.open(tmp_path))
         own.model.eval()
         with torch.inference_mode():
-            assert torch.equal(again.model(pictures(3, size)), own.model(pictures(3, size)))
+            assert torch.equal(again.model(random_images(3, size)), own.model(random_images(3, size)))
         assert (tmp_path / "model.onnx").is_file()
 
 
@@ -135,6 +135,6 @@ def _step(network: Network, size: int) -> None:
     """One optimizer step on four pictures, in the mode in which the network stands."""
     # Adam moves a weight by lr however small its gradient is; the tiny eps keeps that true of ConvNeXt's scaled layers.
     optimizer = torch.optim.Adam(parameter_groups(network.model, 0.0), lr=1e-2, eps=1e-20)
-    loss = F.cross_entropy(network.model(pictures(4, size)), torch.tensor([0, 1, 2, 3]))
+    loss = F.cross_entropy(network.model(random_images(4, size)), torch.tensor([0, 1, 2, 3]))
     torch.autograd.backward(loss)
     optimizer.step()

@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import Facts
-from clearsight.core.profile import Gauge, Machine, Profile, Span, StepTimes, Trace
+from clearsight.core.facts import RunContext
+from clearsight.core.profile import GaugeSample, Machine, Profile, Span, StepTimes, Trace
 from clearsight.debugger.tape import Tape
 
 Values = float | Sequence[float] | npt.NDArray[np.float64]
@@ -104,7 +104,7 @@ def profile(
     return Profile(on, looks, made, sorted(between, key=lambda span: span.start), trace)
 
 
-def profiled(measured: Profile, *, facts: Facts | None = None, ended: bool = True) -> Tape:
+def profiled(measured: Profile, *, facts: RunContext | None = None, ended: bool = True) -> Tape:
     """The view of a run with that profile.
 
     facts: where left out, what the profile itself tells: steps, steps of an epoch, epochs and batch size, with these
@@ -113,7 +113,7 @@ def profiled(measured: Profile, *, facts: Facts | None = None, ended: bool = Tru
     return Tape(facts or told(measured), ended=ended, profile=measured)
 
 
-def told(measured: Profile) -> Facts:
+def told(measured: Profile) -> RunContext:
     """What a profile tells of its run."""
     table, on = measured.steps(), measured.machine
     epochs = int(table.epochs[-1]) if len(table) else 0
@@ -129,7 +129,7 @@ def told(measured: Profile) -> Facts:
         "augment": "light",
         "feature_cache": True,
     }
-    return Facts(
+    return RunContext(
         steps=len(table),
         epochs=epochs,
         steps_per_epoch=int(first.sum()),
@@ -227,7 +227,7 @@ def _looks(
     every: float,
     rng: np.random.Generator,
     noise: float,
-) -> list[Gauge]:
+) -> list[GaugeSample]:
     if not gauges:
         return []
     times = launch + every * np.arange(int(np.ceil((end - launch) / every)) + 1)
@@ -239,7 +239,7 @@ def _looks(
         whole = np.concatenate([np.full(before, inside[0]), inside]) * wobble
         columns[name] = np.clip(whole, 0, 100) if _in_per_cent(name) else whole
     return [
-        Gauge(time=float(time), values={name: float(c[i]) for name, c in columns.items() if not np.isnan(c[i])})
+        GaugeSample(time=float(time), values={name: float(c[i]) for name, c in columns.items() if not np.isnan(c[i])})
         for i, time in enumerate(times)
     ]
 

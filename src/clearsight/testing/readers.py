@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clearsight.core.dataset import SPLITS, Listing, Reader, ReadOptions, Source
+from clearsight.core.dataset import SPLITS, Listing, Reader, ReadOptions, ImageSource
 from clearsight.core.errors import BadImage, ClearsightError
 from clearsight.data.decode import decode
 
@@ -43,7 +43,7 @@ class ReaderContract:
 
     def test_keeps_the_protocol(self, listing: Listing) -> None:
         assert isinstance(self.reader, Reader)
-        assert isinstance(listing.source, Source)
+        assert isinstance(listing.source, ImageSource)
         assert listing.format == self.reader.name
 
     def test_recognises_its_example(self, path: Path) -> None:
@@ -100,7 +100,7 @@ class ReaderContract:
         assert isinstance(listing.source.stamp("no/such picture"), str)
 
 
-def _digest(source: Source, locator: str) -> str:
+def _digest(source: ImageSource, locator: str) -> str:
     raw = source.read(locator)
     return hashlib.sha256(raw if isinstance(raw, bytes) else raw.tobytes()).hexdigest()
 

@@ -25,10 +25,10 @@ from clearsight.core.finding import Finding, Verdict, flags
 from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe, fields
 from clearsight.core.rule import Rule, aliases
-from clearsight.core.tensors import Outcomes, RawTensor, Record, Scalars, Snapshot
+from clearsight.core.tensors import PredictionRecord, RawTensor, SavedRecord, Scalars, Snapshot
 from clearsight.core.view import RunView
 from clearsight.debugger.rules import RULES
-from clearsight.debugger.store import FileStore
+from clearsight.debugger.store import FileTensorStore
 from clearsight.debugger.tape import Tape
 from clearsight.profiler.rules import PROFILER_RULES
 
@@ -231,7 +231,7 @@ class ReporterContract(ProfilerRuleContract):
 
 def replayed(tape: Tape, folder: Path) -> Tape:
     """What is read back of a run whose records, a few at a time, and profile went to disk."""
-    store = FileStore(folder)
+    store = FileTensorStore(folder)
     store.write_facts(tape.facts)
     for start in range(0, len(tape.records), 7):
         store.append(tape.records[start : start + 7])
@@ -280,24 +280,24 @@ def _measured(profile: Profile) -> str:
     return repr((profile.machine, profile.looks, profile.timed, profile.stretches, profile.trace))
 
 
-def _plain(record: Record) -> str:
+def _plain(record: SavedRecord) -> str:
     """A record with all its numbers."""
     held = {name: getattr(record, name) for name in record.__slots__}
     return repr({name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in held.items()})
 
 
-def _with_gaps(records: Iterable[Record], every: int) -> list[Record]:
+def _with_gaps(records: Iterable[SavedRecord], every: int) -> list[SavedRecord]:
     """The records with each `every`-th turned into NaN."""
     return [_gap(record) if place % every == every - 1 else record for place, record in enumerate(records)]
 
 
-def _gap(record: Record) -> Record:
+def _gap(record: SavedRecord) -> SavedRecord:
     match record:
         case Scalars():
             return replace(record, values=dict.fromkeys(record.values, float("nan")))
         case Snapshot():
             return replace(record, table=np.full_like(record.table, np.nan))
-        case Outcomes():
+        case PredictionRecord():
             gap: Any = np.full_like(record.confidence, np.nan)
             return replace(record, confidence=gap, true_probability=gap)
         case RawTensor() if np.issubdtype(record.value.dtype, np.floating):

@@ -13,27 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.recipe import Recipe
-from clearsight.core.space import Choice, Dimension, Params, Real, Space, Whole
+from clearsight.core.space import Choice, Dimension, Params, FloatRange, Space, IntRange
 from clearsight.core.study import Searcher, Study, StudyPlan
-from clearsight.core.trial import Objective, Outcome, Trial, TrialState
-from clearsight.tuning.ledger import Ledger
+from clearsight.core.trial import Objective, TrialResult, Trial, TrialState
+from clearsight.tuning.ledger import TrialStore
 
 ACCURACY = Objective("accuracy", "maximize")
 
 # A range by orders of magnitude, a choice, a field that applies only sometimes, whole numbers, and steps.
 MIXED = Space(
     (
-        Dimension(name="lr", domain=Real(low=1e-5, high=1e-1, log=True)),
+        Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True)),
         Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd"))),
-        Dimension(name="momentum", domain=Real(low=0.5, high=0.99), when={"optimizer": ("sgd",)}),
-        Dimension(name="epochs", domain=Whole(low=5, high=40)),
-        Dimension(name="dropout", domain=Real(low=0.0, high=0.3, step=0.1)),
+        Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), when={"optimizer": ("sgd",)}),
+        Dimension(name="epochs", domain=IntRange(low=5, high=40)),
+        Dimension(name="dropout", domain=FloatRange(low=0.0, high=0.3, step=0.1)),
     )
 )
 NUMBERS = Space(
     (
-        Dimension(name="lr", domain=Real(low=1e-5, high=1e-1, log=True)),
-        Dimension(name="weight_decay", domain=Real(low=1e-6, high=1e-1, log=True)),
+        Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True)),
+        Dimension(name="weight_decay", domain=FloatRange(low=1e-6, high=1e-1, log=True)),
     )
 )
 
@@ -105,10 +105,10 @@ def record(
     objectives: tuple[Objective, ...] = (ACCURACY,),
     pruner: str = "none",
     **plan: Any,
-) -> Iterator[Ledger]:
+) -> Iterator[TrialStore]:
     """The record of a new study."""
     planned = StudyPlan(data="/no/data", space=space, objectives=objectives, **{"trials": 1000, **plan})
-    ledger = Ledger(Study.begin(path, planned, Recipe()), searcher, pruner, 10)
+    ledger = TrialStore(Study.begin(path, planned, Recipe()), searcher, pruner, 10)
     try:
         yield ledger
     finally:
@@ -116,28 +116,28 @@ def record(
 
 
 @contextmanager
-def reopened(path: Path, searcher: Searcher, *, pruner: str = "none") -> Iterator[Ledger]:
+def reopened(path: Path, searcher: Searcher, *, pruner: str = "none") -> Iterator[TrialStore]:
     """The record of a study that is there, as another process would open it. It has the name that it began with."""
-    ledger = Ledger(Study.open(path), searcher, pruner, 10)
+    ledger = TrialStore(Study.open(path), searcher, pruner, 10)
     try:
         yield ledger
     finally:
         ledger.close()
 
 
-def proposed(ledger: Ledger) -> Trial:
+def proposed(ledger: TrialStore) -> Trial:
     """The next trial; there is one."""
     trial = ledger.propose()
     assert trial is not None
     return trial
 
 
-def lived(ledger: Ledger, count: int) -> list[Trial]:
+def lived(ledger: TrialStore, count: int) -> list[Trial]:
     """Trials of every end: of seven one is pruned, one has failed and one is under way still."""
     return [_ended(ledger, proposed(ledger)) for _ in range(count)]
 
 
-def _ended(ledger: Ledger, trial: Trial) -> Trial:
+def _ended(ledger: TrialStore, trial: Trial) -> Trial:
     value, several = worth(trial.params), len(ledger.study.plan.objectives)
     ledger.epoch(trial.number, 1, value / 2)
     if trial.number % 7 == 3:
@@ -145,7 +145,7 @@ def _ended(ledger: Ledger, trial: Trial) -> Trial:
     state = {4: TrialState.PRUNED, 5: TrialState.FAILED}.get(trial.number % 7, TrialState.COMPLETE)
     values = (value, 1.0 + trial.number % 3)[:several] if state is TrialState.COMPLETE else ()
     reason = "" if values else "it was not to be"
-    return ledger.finish(Outcome(number=trial.number, state=state, values=values, reason=reason, seconds=1.0))
+    return ledger.finish(TrialResult(number=trial.number, state=state, values=values, reason=reason, seconds=1.0))
 
 
 def worth(params: Params) -> float:

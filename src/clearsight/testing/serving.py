@@ -20,7 +20,7 @@ from clearsight.core.errors import BadBundle, ClearsightError
 from clearsight.serving.app import build_app
 from clearsight.serving.codecs import Read, Write
 from clearsight.serving.limits import Limits
-from clearsight.serving.payload import Answer
+from clearsight.serving.payload import PredictionResponse
 from clearsight.serving.predictor import Predictor
 from clearsight.serving.runtimes import Load
 from clearsight.serving.server import background
@@ -106,7 +106,7 @@ class AnswerContract:
     @pytest.mark.parametrize(("count", "batch"), [(1, False), (1, True), (3, True)])
     def test_a_client_reads_the_same_probabilities(self, count: int, batch: bool) -> None:
         rows = np.random.default_rng(0).dirichlet(np.ones(4), size=count)
-        answer = Answer(classes=("a,b", 'c"d', "é", ""), probabilities=rows, batch=batch)
+        answer = PredictionResponse(classes=("a,b", 'c"d', "é", ""), probabilities=rows, batch=batch)
         np.testing.assert_allclose(type(self).parse(type(self).write(answer)), rows, rtol=1e-6)
 
 

@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.executor import Assignment, Task
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.executor import Assignment, TrialTask
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.tuning import messages
-from clearsight.workflow.talk import Talk
-from clearsight.workflow.worker import Line
+from clearsight.workflow.talk import TrialReporter
+from clearsight.workflow.worker import PipeReporter
 
 
 class StandIn:
@@ -33,9 +33,9 @@ class StandIn:
     def __init__(self, post: Mapping[str, Any]) -> None:
         self.post = post
 
-    def carry_out(self, assignment: Assignment, talk: Talk) -> list[Outcome]:
+    def carry_out(self, assignment: Assignment, talk: TrialReporter) -> list[TrialResult]:
         """The outcomes of the trials that came to an end."""
-        outcomes: list[Outcome] = []
+        outcomes: list[TrialResult] = []
         for task in assignment.tasks:
             outcome = self._tried(task, talk)
             if outcome is None:
@@ -43,14 +43,14 @@ class StandIn:
             outcomes.append(outcome)
         return outcomes
 
-    def _tried(self, task: Task, talk: Talk) -> Outcome | None:
+    def _tried(self, task: TrialTask, talk: TrialReporter) -> TrialResult | None:
         """What came of a trial; None where it was interrupted."""
         folder = Path(task.folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "seen.json").write_text(json.dumps({"pid": os.getpid(), "post": dict(self.post)}))
         print(f"trial {task.number} begins", flush=True)
         if reason := task.recipe.get("fails", ""):
-            return Outcome(number=task.number, state=TrialState.FAILED, reason=reason)
+            return TrialResult(number=task.number, state=TrialState.FAILED, reason=reason)
         curve: dict[int, dict[str, float]] = {}
         for epoch in range(1, task.recipe.get("epochs", 1) + 1):
             self._end(task, epoch)
@@ -63,8 +63,8 @@ class StandIn:
             if talk.interrupted():
                 return None
             if stop:
-                return Outcome(number=task.number, state=TrialState.PRUNED, reason=stop, curve=curve)
-        return Outcome(
+                return TrialResult(number=task.number, state=TrialState.PRUNED, reason=stop, curve=curve)
+        return TrialResult(
             number=task.number,
             state=TrialState.COMPLETE,
             values=(value,),
@@ -73,7 +73,7 @@ class StandIn:
             seconds=1.5,
         )
 
-    def _end(self, task: Task, epoch: int) -> None:
+    def _end(self, task: TrialTask, epoch: int) -> None:
         if epoch == task.recipe.get("die_at"):
             print("these are my last words", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -85,7 +85,7 @@ class StandIn:
 def main(pipe: int) -> None:
     """Work until standard input ends."""
     told = sys.stdin.buffer
-    bench, line = StandIn(json.loads(told.readline())), Line(told, pipe)
+    bench, line = StandIn(json.loads(told.readline())), PipeReporter(told, pipe)
     threading.Thread(target=line.listen, daemon=True).start()
     while True:
         assignment = line.work.get()

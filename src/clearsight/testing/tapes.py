@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import Facts
-from clearsight.core.tensors import STATISTICS, Mode, Moment, Outcomes, Scalars, Snapshot
+from clearsight.core.facts import RunContext
+from clearsight.core.tensors import STATISTICS, Mode, Moment, PredictionRecord, Scalars, Snapshot
 from clearsight.debugger.tape import Tape
 
 Values = Sequence[float] | npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def tape(
     valid: Mapping[str, Values] | None = None,
     statistics: Statistics | None = None,
     every: int = 1,
-    facts: Facts | None = None,
+    facts: RunContext | None = None,
     ended: bool = True,
     **scalars: Values,
 ) -> Tape:
@@ -48,7 +48,7 @@ def tape(
     epoch of `per_epoch` steps.  statistics: per collection and tensor, values over snapshots at the steps 1
     and then each `every`-th (a number stands for all of them).
     """
-    made = Tape(facts or Facts(), ended=ended)
+    made = Tape(facts or RunContext(), ended=ended)
     steps = max((len(values) for values in scalars.values()), default=0)
     for i in range(steps):
         at = _moment(i + 1, per_epoch)
@@ -73,14 +73,14 @@ def outcomes(
     step: int = 1,
     epoch: int = 1,
     mode: Mode = "train",
-) -> Outcomes:
+) -> PredictionRecord:
     """What a model said of one batch. true_probability: confidence where it was right, else a tenth of the rest."""
     right, said = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
     sure = np.broadcast_to(np.asarray(confidence, np.float32), right.shape)
     true = np.where(right == said, sure, (1 - sure) / 10) if true_probability is None else np.asarray(true_probability)
     places = np.full(len(right), -1) if indices is None else np.asarray(indices)
     at = Moment(mode, step, epoch, step)
-    return Outcomes(at, right, said, sure.copy(), true.astype(np.float32), places.astype(np.int64))
+    return PredictionRecord(at, right, said, sure.copy(), true.astype(np.float32), places.astype(np.int64))
 
 
 def _snapshots(statistics: Statistics, every: int, per_epoch: int) -> list[Snapshot]:

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 
 from clearsight.core.finding import Finding
-from clearsight.core.run import EpochRecord, Observer, Plan, RunStatus, StepRecord
+from clearsight.core.run import EpochRecord, Observer, RunPlan, RunStatus, StepRecord
 
 log = logging.getLogger(__name__)
 
 
-class Announcer:
+class ObserverList:
     """Passes each event to every observer in order. A vital observer's error stops the run; another one is left out
     from then on, and the log and `failures` say so."""
 
@@ -19,7 +19,7 @@ class Announcer:
         self._observers = list(observers)
         self.failures: list[str] = []
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: RunPlan) -> None:
         """Announce what is about to be done."""
         self._tell(lambda observer: observer.on_plan(plan))
 

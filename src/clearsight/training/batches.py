@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clearsight.training.stopwatch import Stopwatch, Untimed
+from clearsight.training.stopwatch import Stopwatch, NullStopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class PixelLoader(Protocol):
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
 
 
-class Pictures:
+class ImageBatches:
     """Batches of normalised pictures from a loader of uint8 pixels.
 
     Pixels travel to the device as bytes, a quarter of the traffic, and become numbers there: the same multiplication
@@ -83,7 +83,7 @@ class Pictures:
         stopwatch: Stopwatch | None = None,
     ) -> None:
         self._loader, self._device, self._format = loader, device, memory_format
-        self._stopwatch = stopwatch or Untimed()
+        self._stopwatch = stopwatch or NullStopwatch()
         scale, shift = scale_shift
         self._scale = torch.from_numpy(scale.copy()).to(device).view(1, 3, 1, 1)
         self._shift = torch.from_numpy(shift.copy()).to(device).view(1, 3, 1, 1)
@@ -94,7 +94,7 @@ class Pictures:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         for batch in self._loader.epoch(number, start):
-            self._stopwatch.pictures(batch.images)
+            self._stopwatch.note_images(batch.images)
             with self._stopwatch.phase("transfer"):
                 pixels = self._send(torch.from_numpy(batch.images)).permute(0, 3, 1, 2)  # NHWC: channels_last
                 images = (pixels.float() * self._scale + self._shift).contiguous(memory_format=self._format)
@@ -110,7 +110,7 @@ class Pictures:
 Order = Callable[[int], npt.NDArray[np.int64]]  # epoch -> indices of this rank, in order
 
 
-class Features:
+class FeatureBatches:
     """Batches of precomputed features, in the very order in which the pictures would have come.
 
     views: (V, N, ...) features; epoch e uses view (e - 1) mod V.  labels: (N,).  cost: seconds of one pass over the

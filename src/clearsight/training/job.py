@@ -15,9 +15,9 @@ from clearsight.core.run import Observer, RunStatus
 from clearsight.training.batches import Batches
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.optim import ParameterGroup
-from clearsight.training.stop import Stop
-from clearsight.training.stopwatch import Stopwatch, Untimed
-from clearsight.training.watcher import Unwatched, Watcher
+from clearsight.training.stop import StopSignal
+from clearsight.training.stopwatch import Stopwatch, NullStopwatch
+from clearsight.training.watcher import NullModelWatcher, ModelWatcher
 from clearsight.training.world import World
 
 
@@ -40,7 +40,7 @@ class Phase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingJob:
     """All a training run needs. `network` is the whole model, of which checkpoints store what changes."""
 
     network: nn.Module
@@ -48,17 +48,17 @@ class Job:
     recipe: Recipe
     checkpoints: Checkpoints
     observers: Sequence[Observer]
-    stop: Stop
+    stop: StopSignal
     world: World
     device: torch.device
     precision: str = "fp32"  # fp32 | bf16 | fp16
     class_weights: npt.NDArray[np.float32] | None = None
-    watcher: Watcher = field(default_factory=Unwatched)
-    stopwatch: Stopwatch = field(default_factory=Untimed)
+    watcher: ModelWatcher = field(default_factory=NullModelWatcher)
+    stopwatch: Stopwatch = field(default_factory=NullStopwatch)
 
 
 @dataclass
-class Position:
+class TrainingPosition:
     """Where a run stands. `batch` counts within the epoch, `phase_step` optimizer steps within the phase."""
 
     epoch: int = 1
@@ -75,7 +75,7 @@ class Position:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TrainingResult:
     """How training ended. images_per_second counts pictures trained on over the time spent in training epochs."""
 
     status: RunStatus

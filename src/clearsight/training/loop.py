@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from clearsight.core.errors import NotResumable
 from clearsight.core.run import EpochRecord, RunStatus, StepRecord
 from clearsight.training import metrics
-from clearsight.training.announcer import Announcer
+from clearsight.training.announcer import ObserverList
 from clearsight.training.batches import Batch, Batches
 from clearsight.training.checkpoint import (
     Checkpoints,
@@ -34,7 +34,7 @@ from clearsight.training.checkpoint import (
     trainable_state,
 )
 from clearsight.training.ema import AveragedWeights
-from clearsight.training.job import Job, Outcome, Phase, Position
+from clearsight.training.job import TrainingJob, TrainingResult, Phase, TrainingPosition
 from clearsight.training.loss import weighted_loss
 from clearsight.training.mixing import mix
 from clearsight.training.optim import build_optimizer, rate, set_rate
@@ -51,7 +51,7 @@ _ENDS = {  # how a reason begins
 }
 
 
-def train(job: Job, *, resume: bool = False) -> Outcome:
+def train(job: TrainingJob, *, resume: bool = False) -> TrainingResult:
     """Run the job to its end, from its newest checkpoint when `resume`.
 
     The network then holds the weights of the best epoch (of the last one without a validation split), unless no epoch
@@ -69,8 +69,8 @@ def train(job: Job, *, resume: bool = False) -> Outcome:
 class Training:
     """The state of one run between two steps."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.at = job, Position()
+    def __init__(self, job: TrainingJob) -> None:
+        self.job, self.at = job, TrainingPosition()
         self.changing = _names_that_change(job)
         self.optimizer: torch.optim.Optimizer | None = None
         self.average = AveragedWeights(self._live(), job.recipe.train.ema) if job.recipe.train.ema else None
@@ -80,7 +80,7 @@ class Training:
         self.best: dict[str, Tensor] | None = None  # of the best epoch, while it is not on disk
         self.saved_at = time.monotonic()
         self.pictures, self.busy, self.lr = 0, 0.0, 0.0
-        self.announce = Announcer(job.observers)
+        self.announce = ObserverList(job.observers)
         self.unread: list[tuple[StepRecord, Tensor, Mapping[str, float | Tensor]]] = []
 
     @cached_property
@@ -97,7 +97,7 @@ class Training:
                 "the weights under the trained part are not those that the run began with",
                 fix="Put the original weights file back, or start a new run.",
             )
-        self.at = Position(**state["position"])
+        self.at = TrainingPosition(**state["position"])
         if self.at.best_score is not None:
             value, tie = self.at.best_score  # a list, as JSON has no tuples
             self.at.best_score = (value, tie)
@@ -110,7 +110,7 @@ class Training:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
 
-    def run(self) -> Outcome:
+    def run(self) -> TrainingResult:
         """Train to the end, to a stop, or to a loss that is no number."""
         last, ended = 0, ""
         for phase in self.job.phases:
@@ -129,7 +129,7 @@ class Training:
         else:
             self._save_best()
             self.job.world.wait()
-        return Outcome(
+        return TrainingResult(
             status=status,
             reason=ended,
             best_epoch=self.at.best_epoch or None,
@@ -386,7 +386,7 @@ def step_generator(seed: int, rank: int, step: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(int(draws[1]) << 32 | int(draws[2])))
 
 
-def _names_that_change(job: Job) -> list[str]:
+def _names_that_change(job: TrainingJob) -> list[str]:
     """Names of the tensors that some phase trains: a checkpoint of any phase holds them all."""
     names: dict[str, None] = {}
     for phase in job.phases:

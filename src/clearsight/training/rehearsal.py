@@ -11,13 +11,13 @@ from itertools import count, islice
 import torch
 
 from clearsight.training.batches import Batch
-from clearsight.training.job import Job, Phase
+from clearsight.training.job import TrainingJob, Phase
 from clearsight.training.loop import Training
 from clearsight.training.optim import build_optimizer, rate
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
+class ThroughputSample:
     """Some optimizer steps: how many, on how many pictures, in how many seconds, of which `waited` for batches."""
 
     steps: int
@@ -31,13 +31,13 @@ class Timed:
         return self.pictures / self.seconds
 
 
-class Rehearsal:
+class ThroughputTrial:
     """Steps of one phase of a job, the very ones that training would make; weights move, nothing is written or told.
 
     The batches go round and round from epoch 1, so that what is kept of them between epochs is kept here too.
     """
 
-    def __init__(self, job: Job, phase: Phase) -> None:
+    def __init__(self, job: TrainingJob, phase: Phase) -> None:
         self._training, self._job, self._phase = Training(job), job, phase
         groups = phase.enter()
         phase.train_mode()
@@ -45,15 +45,15 @@ class Rehearsal:
         self._model = job.world.wrap(phase.model, job.device)
         self._batches: Generator[Batch, None, None] | None = self._endless()
 
-    def load(self) -> Timed:
+    def load(self) -> ThroughputSample:
         """One epoch of batches without training on them: reading alone, and it fills what keeps pictures."""
         began, pictures = time.perf_counter(), 0
         for batch in self._phase.train.epoch(1):
             pictures += len(batch.labels)
         seconds = time.perf_counter() - began
-        return Timed(0, pictures, seconds, seconds)
+        return ThroughputSample(0, pictures, seconds, seconds)
 
-    def steps(self, least: int, seconds: float = 0.0) -> Timed:
+    def steps(self, least: int, seconds: float = 0.0) -> ThroughputSample:
         """At least so many steps, and more until `seconds` have passed; raises what the model raises."""
         if self._batches is None:
             raise ValueError("the rehearsal is closed")
@@ -68,7 +68,7 @@ class Rehearsal:
             done += 1
         if self._job.device.type == "cuda":
             torch.cuda.synchronize(self._job.device)
-        return Timed(done, pictures, time.perf_counter() - began, waited)
+        return ThroughputSample(done, pictures, time.perf_counter() - began, waited)
 
     def close(self) -> None:
         """Stop what reads ahead."""

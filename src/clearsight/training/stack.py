@@ -17,12 +17,12 @@ from torch import nn
 
 from clearsight.core.errors import BadShape, BadValue
 from clearsight.core.recipe import Recipe
-from clearsight.training.stack_course import Course
+from clearsight.training.stack_course import HeadProgress
 from clearsight.training.stack_group import Group, finish
-from clearsight.training.stack_job import OnEpoch, StackedData, StackedHead, StackResult
-from clearsight.training.stack_network import Layer, layers_of
+from clearsight.training.stack_job import OnEpoch, HeadData, StackedHead, HeadResult
+from clearsight.training.stack_network import HeadLayer, layers_of
 from clearsight.training.stack_pace import odd_part
-from clearsight.training.stack_rows import Rows
+from clearsight.training.stack_rows import RowCache
 
 _SMALL = 1 << 15  # parameters of a head
 
@@ -33,14 +33,14 @@ def _nobody() -> str:
     return ""
 
 
-def train_stack(
+def train_heads(
     heads: Sequence[StackedHead],
-    data: StackedData,
+    data: HeadData,
     build_head: BuildHead,
     *,
     on_epoch: OnEpoch | None = None,
     interrupted: Callable[[], str] = _nobody,
-) -> list[StackResult]:
+) -> list[HeadResult]:
     """Train all heads on `data`; returns their results in the order of `heads`.
 
     build_head: the untrained head of a recipe, on the CPU.  on_epoch: told of each epoch of
@@ -50,9 +50,9 @@ def train_stack(
     """
     if data.views.ndim != 3:
         raise BadShape("features", f"a stack takes (views, pictures, features), not {tuple(data.views.shape)}")
-    courses = [Course(head) for head in heads]
+    courses = [HeadProgress(head) for head in heads]
     groups = _groups(courses, data, build_head)
-    rows, reason = Rows(data), ""
+    rows, reason = RowCache(data), ""
     with _one_thread():
         # All groups by the epoch, not one after the other: a pruner compares heads that have come equally far.
         for epoch in count(1):
@@ -75,9 +75,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _groups(courses: Sequence[Course], data: StackedData, build_head: BuildHead) -> list[Group]:
+def _groups(courses: Sequence[HeadProgress], data: HeadData, build_head: BuildHead) -> list[Group]:
     """Courses by what heads must have in common to take their steps together."""
-    members: dict[Hashable, tuple[list[Course], list[nn.Module]]] = {}
+    members: dict[Hashable, tuple[list[HeadProgress], list[nn.Module]]] = {}
     for course in courses:
         recipe = course.recipe
         _check(recipe)
@@ -94,7 +94,7 @@ def _groups(courses: Sequence[Course], data: StackedData, build_head: BuildHead)
     return [Group(theirs, modules, data) for theirs, modules in by_seed]
 
 
-def _pace(batch_size: int, layers: Sequence[Layer]) -> int:
+def _pace(batch_size: int, layers: Sequence[HeadLayer]) -> int:
     """Equal for batch sizes whose heads can go through an epoch together, with profit.
 
     Small heads cost calls, and all sizes that are powers of two apart need no more of them than the smallest. Large

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import EpochRecord, RunStatus
-from clearsight.training.stack_job import Floats, OnEpoch, StackedHead, StackResult
+from clearsight.training.stack_job import Floats, OnEpoch, StackedHead, HeadResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EpochSeen:
+class HeadEpoch:
     """What one head did in one epoch of S steps. loss, accuracy, lr: (S,).  samples: (S,) pictures in each step.
 
     valid: its scores on the validation split, {} without one.  seconds: its share of the epoch's time.
@@ -30,14 +30,14 @@ class EpochSeen:
 
 
 @dataclass
-class Course:
+class HeadProgress:
     """Where one head stands between two epochs; `status` is RUNNING until it is over."""
 
     head: StackedHead
     status: RunStatus = RunStatus.RUNNING
     reason: str = ""
     stopped: str = ""
-    seen: list[EpochSeen] = field(default_factory=list)
+    seen: list[HeadEpoch] = field(default_factory=list)
     epochs: list[EpochRecord] = field(default_factory=list)
     best_score: tuple[float, float] | None = None
     best_epoch: int | None = None
@@ -60,7 +60,7 @@ class Course:
         """Note how it ended."""
         self.status, self.reason = status, reason
 
-    def take(self, seen: EpochSeen, state: Callable[[], Mapping[str, Tensor]], on_epoch: OnEpoch | None) -> None:
+    def take(self, seen: HeadEpoch, state: Callable[[], Mapping[str, Tensor]], on_epoch: OnEpoch | None) -> None:
         """Add an epoch. `state` gives the weights after it, and is asked only where they are the best so far."""
         self.seconds += seen.seconds
         wrong = np.flatnonzero(~np.isfinite(seen.loss))
@@ -77,9 +77,9 @@ class Course:
         answer = on_epoch(self.head.number, record) if on_epoch else ""
         self._go_on_or_end(answer)
 
-    def result(self) -> StackResult:
+    def result(self) -> HeadResult:
         """All of it, once it is over."""
-        return StackResult(
+        return HeadResult(
             number=self.head.number,
             status=self.status,
             reason=self.reason,
@@ -96,10 +96,10 @@ class Course:
             best_state=self.best_state,
         )
 
-    def _diverge(self, seen: EpochSeen, at: int) -> None:
+    def _diverge(self, seen: HeadEpoch, at: int) -> None:
         """End at the step whose loss is no number; it is told, what the stack went on to do after it is not."""
         cut = slice(at + 1)
-        made = EpochSeen(
+        made = HeadEpoch(
             loss=seen.loss[cut],
             accuracy=seen.accuracy[cut],
             lr=seen.lr[cut],
@@ -112,7 +112,7 @@ class Course:
         step = len(self.epochs) * len(seen.samples) + at + 1
         self.end(RunStatus.DIVERGED, f"the loss became {float(seen.loss[at])} at step {step} (epoch {epoch})")
 
-    def _record(self, seen: EpochSeen, better: bool) -> EpochRecord:
+    def _record(self, seen: HeadEpoch, better: bool) -> EpochRecord:
         epoch, samples = len(self.epochs) + 1, float(seen.samples.sum())
         return EpochRecord(
             epoch=epoch,

@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from clearsight.core.run import RunStatus
-from clearsight.training.stack_course import Course, EpochSeen
-from clearsight.training.stack_job import Floats, OnEpoch, StackedData, StackResult
+from clearsight.training.stack_course import HeadProgress, HeadEpoch
+from clearsight.training.stack_job import Floats, OnEpoch, HeadData, HeadResult
 from clearsight.training.stack_loss import StackedLoss, batch_sums
 from clearsight.training.stack_network import StackedNetwork
 from clearsight.training.stack_optim import epoch_rates, stacked_optimizer
-from clearsight.training.stack_pace import Pace
-from clearsight.training.stack_rows import EpochRows, Rows
-from clearsight.training.stack_tape import Tape
+from clearsight.training.stack_pace import BatchSchedule
+from clearsight.training.stack_rows import EpochRows, RowCache
+from clearsight.training.stack_tape import LogitsBuffer
 from clearsight.training.stacked_scores import stacked_scores
 
 
@@ -29,7 +29,7 @@ class Group:
     """Trains its heads together, an epoch at a call. `courses` are those still training; heads leave when over."""
 
     @torch.no_grad()
-    def __init__(self, courses: Sequence[Course], modules: Sequence[nn.Module], data: StackedData) -> None:
+    def __init__(self, courses: Sequence[HeadProgress], modules: Sequence[nn.Module], data: HeadData) -> None:
         order = sorted(range(len(courses)), key=lambda head: courses[head].recipe.train.batch_size)  # as a Pace is
         self.courses = [courses[head] for head in order]
         recipes, device = [course.recipe for course in self.courses], data.views.device
@@ -39,12 +39,12 @@ class Group:
         self._loss = StackedLoss([recipe.train for recipe in recipes], data.labels, data.classes, device)
 
     @torch.no_grad()
-    def epoch(self, number: int, rows: Rows, on_epoch: OnEpoch | None) -> None:
+    def epoch(self, number: int, rows: RowCache, on_epoch: OnEpoch | None) -> None:
         """Train, validate and judge epoch `number`; those for whom it was the last leave."""
         began = time.monotonic()
         pictures = rows.of(number, self._seed)
         count = len(pictures.labels)
-        pace = Pace([course.recipe.train.batch_size for course in self.courses], count)
+        pace = BatchSchedule([course.recipe.train.batch_size for course in self.courses], count)
         rates = [epoch_rates(course.recipe, number, of) for course, of in zip(self.courses, pace.steps, strict=True)]
         tape = self._train(number, pictures, pace, rates)
         valid = self._validate(rows)
@@ -54,7 +54,7 @@ class Group:
             means = self._loss.means(tape.losses, pictures.labels, heads, begins)
             shares = batch_sums(tape.right[:, heads], begins) / samples[:, None]
             for place, head in enumerate(range(heads.start, heads.stop)):
-                seen = EpochSeen(
+                seen = HeadEpoch(
                     loss=means[:, place],
                     accuracy=shares[:, place],
                     lr=rates[head],
@@ -65,9 +65,9 @@ class Group:
                 self.courses[head].take(seen, partial(self._network.state, head), on_epoch)
         self._part_with_those_over()
 
-    def _train(self, epoch: int, rows: EpochRows, pace: Pace, rates: Sequence[Floats]) -> Tape:
+    def _train(self, epoch: int, rows: EpochRows, pace: BatchSchedule, rates: Sequence[Floats]) -> LogitsBuffer:
         """The steps of an epoch; returns how each picture fared in them."""
-        tape = Tape(self._loss, rows.labels, len(self.courses), self._classes, pace.size)
+        tape = LogitsBuffer(self._loss, rows.labels, len(self.courses), self._classes, pace.size)
         totals = self._loss.totals(rows.labels, pace)
         self._optimizer.begin(epoch, pace, rates)
         for piece, (inputs, labels) in enumerate(rows.pieces(pace.bounds)):
@@ -80,7 +80,7 @@ class Group:
         tape.judge()
         return tape
 
-    def _validate(self, rows: Rows) -> list[Mapping[str, float]]:
+    def _validate(self, rows: RowCache) -> list[Mapping[str, float]]:
         """Each head's scores on the validation split."""
         if rows.valid is None:
             return [{} for _ in self.courses]
@@ -99,7 +99,7 @@ class Group:
             self._loss.only(staying)
 
 
-def finish(courses: Sequence[Course], interrupted: str) -> list[StackResult]:
+def finish(courses: Sequence[HeadProgress], interrupted: str) -> list[HeadResult]:
     """The results of all heads; those that were still training were interrupted for this reason."""
     for course in courses:
         if course.running:

@@ -29,7 +29,7 @@ class StackedHead:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackedData:
+class HeadData:
     """The features on which all heads of a stack train, on the device where they train.
 
     views: (V, N, D) float; epoch e uses view (e - 1) mod V.  labels: (N,).  order: a seed to the order of its epochs.
@@ -44,7 +44,7 @@ class StackedData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackResult:
+class HeadResult:
     """How one head's training went, as `training.loop` would have told it.
 
     loss, accuracy, lr: (S,) of each step that was made; step s (from 0) is of epoch s // steps_per_epoch + 1.

@@ -12,7 +12,7 @@ from torch import Tensor
 from clearsight.core.recipe import TrainSection
 from clearsight.training.loss import balanced_weights
 from clearsight.training.stack_job import Floats
-from clearsight.training.stack_pace import Pace
+from clearsight.training.stack_pace import BatchSchedule
 
 
 class StackedLoss:
@@ -63,7 +63,7 @@ class StackedLoss:
         spread = torch.where(self._smoothing > 0, shares.mean(2).mul_(self._smoothing), 0.0)
         return true.mul_(1 - self._smoothing).sub_(spread)
 
-    def totals(self, labels: Tensor, pace: Pace) -> Sequence[Tensor]:
+    def totals(self, labels: Tensor, pace: BatchSchedule) -> Sequence[Tensor]:
         """Of each piece (K, 1) what the weights in each head's batch add up to; labels: (M,)."""
         totals = pace.lengths.astype(np.float64)
         if self._weights is not None:

@@ -21,7 +21,7 @@ _BEFORE = ((), (nn.ReLU,), (nn.Dropout,), (nn.ReLU, nn.Dropout))  # what may sta
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class HeadLayer:
     """A linear layer and what its inputs went through: a ReLU or not, then a dropout with `rate` or not (0)."""
 
     name: str  # what its parameters' names begin with
@@ -31,17 +31,17 @@ class Layer:
     rate: float
 
     @property
-    def shape(self) -> Layer:
+    def shape(self) -> HeadLayer:
         """What two heads must have in common to be stacked: all but the rate, if there is one."""
         return replace(self, rate=float(self.rate > 0))
 
 
-def layers_of(head: nn.Module) -> tuple[Layer, ...]:
+def layers_of(head: nn.Module) -> tuple[HeadLayer, ...]:
     """The linear layers of a head in order; () when it is anything else than a plain chain of them."""
     chain = [("", head)]
     if type(head) is nn.Sequential:
         chain = list(head._modules.items())  # named_children would leave out a ReLU that stands in it twice
-    found: list[Layer] = []
+    found: list[HeadLayer] = []
     before: list[nn.Module] = []
     for name, part in chain:
         if type(part) is not nn.Linear:
@@ -52,7 +52,7 @@ def layers_of(head: nn.Module) -> tuple[Layer, ...]:
         if not fits or not all(p.requires_grad and p.dtype == torch.float32 for p in part.parameters()):
             return ()
         rate = sum(module.p for module in before if isinstance(module, nn.Dropout))
-        found.append(Layer(f"{name}." if name else "", part.in_features, part.out_features, relu, rate))
+        found.append(HeadLayer(f"{name}." if name else "", part.in_features, part.out_features, relu, rate))
         before = []
     shared = len({id(p) for p in head.parameters()}) < 2 * len(found)
     return () if before or shared else tuple(found)
@@ -64,7 +64,7 @@ def stackable(head: nn.Module) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HeadSlice:
     """What belongs to some heads, as views. pieces: all of it in as few tensors as there can be.  rows: (H, size), a
     tensor for each parameter.  decays: for each row whether weight decay applies."""
 
@@ -87,14 +87,14 @@ class Parameters:
         self.heads = len(next(iter(self.blocks.values())))
         rows = [block.view(self.heads, -1) for block in self.blocks.values()]
         # As `models.network.parameter_groups` has it: neither biases nor norms decay.
-        self._all = Part((self.flat,), rows, [block.ndim > 2 for block in self.blocks.values()])
+        self._all = HeadSlice((self.flat,), rows, [block.ndim > 2 for block in self.blocks.values()])
         self._parts = {self.heads: self._all}
 
-    def first(self, heads: int) -> Part:
+    def first(self, heads: int) -> HeadSlice:
         """What belongs to the first heads; of all it is one piece."""
         if heads not in self._parts:  # a step has no time for cutting anew
             rows = [row[:heads] for row in self._all.rows]
-            self._parts[heads] = Part(rows, rows, self._all.decays)
+            self._parts[heads] = HeadSlice(rows, rows, self._all.decays)
         return self._parts[heads]
 
     def zeros(self) -> Parameters:
@@ -175,7 +175,7 @@ class StackedNetwork:
             if layer.relu:
                 slope.mul_(fed > 0)  # what was dropped is 0 too, and has no slope already
 
-    def _linear(self, layer: Layer, value: Tensor) -> Tensor:
+    def _linear(self, layer: HeadLayer, value: Tensor) -> Tensor:
         """(B, I) or (K, B, I) -> (K, B, O)."""
         weight, bias = self.values.blocks[f"{layer.name}weight"], self.values.blocks[f"{layer.name}bias"]
         if value.ndim == 2:  # all heads see the same: one product of all their rows
@@ -184,7 +184,7 @@ class StackedNetwork:
             return flat.view(-1, layer.outputs, len(value)).transpose(1, 2)
         return torch.baddbmm(bias.unsqueeze(1), value, weight.transpose(1, 2))
 
-    def _collect(self, layer: Layer, slope: Tensor, fed: Tensor, *, anew: bool) -> None:
+    def _collect(self, layer: HeadLayer, slope: Tensor, fed: Tensor, *, anew: bool) -> None:
         """Gradients of one layer from the slope at its outputs (K, B, O), in place of what is there or added to it."""
         weight, bias = self.gradients.blocks[f"{layer.name}weight"], self.gradients.blocks[f"{layer.name}bias"]
         kept = 0.0 if anew else 1.0  # with 0 not even a NaN that is there counts

@@ -16,8 +16,8 @@ from torch import Tensor
 from clearsight.core.recipe import OptimSection, Recipe
 from clearsight.training.optim import rate
 from clearsight.training.stack_job import Floats
-from clearsight.training.stack_network import Parameters, Part
-from clearsight.training.stack_pace import Ints, Pace
+from clearsight.training.stack_network import Parameters, HeadSlice
+from clearsight.training.stack_pace import Ints, BatchSchedule
 
 _BETA1, _BETA2 = 0.9, 0.999  # torch's own, which no recipe changes
 
@@ -43,7 +43,7 @@ class StackedOptimizer(ABC):
         self._values, self._work = values, values.zeros()
         self._keep(torch.tensor(heads, device=values.flat.device))
 
-    def begin(self, epoch: int, pace: Pace, rates: Sequence[Floats]) -> None:
+    def begin(self, epoch: int, pace: BatchSchedule, rates: Sequence[Floats]) -> None:
         """Make ready for the steps of an epoch (from 1); rates: of each head (S,) those of its steps."""
         self._due = pace.due
         table = np.stack([own[pace.number[:, head]] for head, own in enumerate(rates)], axis=1)  # (P, K)
@@ -70,13 +70,13 @@ class StackedOptimizer(ABC):
         table = torch.from_numpy(values.astype(np.float32)).to(self._values.flat.device).unsqueeze(2).unbind()
         return [column[:due] for column, due in zip(table, self._due, strict=True)]
 
-    def _add_decay(self, gradients: Part, values: Part, decay: Tensor) -> None:
+    def _add_decay(self, gradients: HeadSlice, values: HeadSlice, decay: Tensor) -> None:
         """L2: decay (H, 1) times the weight joins the gradient."""
         for gradient, value, decays in zip(gradients.rows, values.rows, values.decays, strict=True):
             if decays:
                 gradient.addcmul_(value, decay)
 
-    def _descend(self, values: Part, work: Part, scale: Tensor) -> None:
+    def _descend(self, values: HeadSlice, work: HeadSlice, scale: Tensor) -> None:
         """value -= scale * work, with a scale (H, 1)."""
         for value, change in zip(values.rows, work.rows, strict=True):
             value.addcmul_(change, scale, value=-1.0)

@@ -19,7 +19,7 @@ def odd_part(size: int) -> int:
     return size // (size & -size)
 
 
-class Pace:
+class BatchSchedule:
     """An epoch in pieces of the smallest batch; between its steps a head gathers gradients over several of them.
 
     Sizes are sorted, and each is the one before times a power of two. So the heads whose batch ends with a piece are

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clearsight.training.batches import Order
-from clearsight.training.stack_job import StackedData
+from clearsight.training.stack_job import HeadData
 
 _WHOLE = 1 << 28  # bytes of an epoch's features; more is gathered piece by piece, to spare the memory of a second copy
 
@@ -38,14 +38,14 @@ class EpochRows:
         return self._features.index_select(0, self._order[begin:end]).float()
 
 
-class Rows:
+class RowCache:
     """Gives the rows of an epoch, and keeps the latest: groups that ask one after another share them, and those of an
     epoch before are good no longer.
 
     valid: features (Nv, D), as float32 where that costs little, and labels (Nv,) of the validation split, if any.
     """
 
-    def __init__(self, data: StackedData) -> None:
+    def __init__(self, data: HeadData) -> None:
         self._data = data
         self._labels = torch.tensor(data.labels, device=data.views.device)  # a copy: the array may be read-only
         self.valid = data.valid

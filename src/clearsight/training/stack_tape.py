@@ -10,7 +10,7 @@ from clearsight.training.stack_loss import StackedLoss
 _ROOM = 1 << 26  # bytes of logits that are kept before they are judged
 
 
-class Tape:
+class LogitsBuffer:
     """Losses and right answers of M pictures under K heads. losses: (M, K) float32.  right: (M, K) bool."""
 
     def __init__(self, loss: StackedLoss, labels: Tensor, heads: int, classes: int, largest: int) -> None:

@@ -17,7 +17,7 @@ def _nobody() -> str:
     return ""
 
 
-class Stop:
+class StopSignal:
     """Asked between steps whether to stop; `reason` says why. The second signal is no longer caught.
 
     also: somebody else who is asked too; gives a reason or "".

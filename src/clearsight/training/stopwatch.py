@@ -23,7 +23,7 @@ class Stopwatch(Protocol):
         """Within the block something outside of training steps is done, one of `core.profile.STRETCHES`."""
         ...
 
-    def pictures(self, images: npt.NDArray[np.uint8]) -> None:
+    def note_images(self, images: npt.NDArray[np.uint8]) -> None:
         """The pictures (N, S, S, 3) of the step under way."""
         ...
 
@@ -36,7 +36,7 @@ class Stopwatch(Protocol):
         ...
 
 
-class Untimed:
+class NullStopwatch:
     """The stopwatch that measures nothing."""
 
     def phase(self, name: str) -> AbstractContextManager[object]:
@@ -45,7 +45,7 @@ class Untimed:
     def stretch(self, name: str, step: int, epoch: int) -> AbstractContextManager[object]:
         return _NOTHING
 
-    def pictures(self, images: npt.NDArray[np.uint8]) -> None:
+    def note_images(self, images: npt.NDArray[np.uint8]) -> None:
         """Nothing to see."""
 
     def step(self, step: int, epoch: int, samples: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Watcher(Protocol):
+class ModelWatcher(Protocol):
     """Told by the loop where it is. It must not change what is computed: weights are equal with and without it.
 
     No method raises: a watcher that fails leaves the run alone and says so itself.
@@ -40,7 +40,7 @@ class Watcher(Protocol):
         ...
 
 
-class Unwatched:
+class NullModelWatcher:
     """The watcher that sees nothing."""
 
     def watching(self, phase: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> AbstractContextManager[None]:

@@ -73,7 +73,7 @@ class World:
 
 
 @contextmanager
-def joined(world: World, device: torch.device) -> Iterator[World]:
+def join_process_group(world: World, device: torch.device) -> Iterator[World]:
     """The process group for the duration: nccl on GPUs, gloo on CPUs; addresses come from torchrun's environment."""
     if world.size == 1:
         yield world

@@ -10,11 +10,11 @@ from collections.abc import Container, Mapping, Sequence
 from clearsight.core.errors import ClearsightError
 from clearsight.core.finding import flags
 from clearsight.core.recipe import Recipe
-from clearsight.core.space import Choice, Dimension, Real, Value, Whole, settings_of
+from clearsight.core.space import Choice, Dimension, FloatRange, Value, IntRange, settings_of
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState
 from clearsight.tuning.importance import predicted, telling
-from clearsight.tuning.notation import spelled
+from clearsight.tuning.notation import format_dimension
 
 ENOUGH = 10  # complete trials; fewer say nothing of fields
 _EDGE = 0.05  # of a range
@@ -95,7 +95,7 @@ def _edges(plan: StudyPlan, ranked: Sequence[Trial], shares: Mapping[str, float]
         sentences.append(
             f"The best {name}, {_number(best.params[name])}, lies at the {'upper' if upper else 'lower'} end of its "
             f"range ({domain.low:g} to {domain.high:g}), and {len(near)} of the best {len(top)} trials lie in that "
-            f'quarter: widen it, --space "{spelled(wider)}".'
+            f'quarter: widen it, --space "{format_dimension(wider)}".'
         )
     return sentences
 
@@ -195,7 +195,7 @@ def _course(plan: StudyPlan, trials: Sequence[Trial], told: Sequence[Trial], aim
     return ""
 
 
-def _place(domain: Real | Whole, value: Value) -> float:
+def _place(domain: FloatRange | IntRange, value: Value) -> float:
     """Where a value lies in its range, 0 to 1; by orders of magnitude where it is drawn so."""
     assert isinstance(value, int | float)
     if domain.log:
@@ -223,19 +223,19 @@ def _widened(dimension: Dimension, *, upper: bool) -> Dimension | None:
     return None
 
 
-def _moved(domain: Real | Whole, end: float, *, upper: bool) -> Real | Whole | None:
+def _moved(domain: FloatRange | IntRange, end: float, *, upper: bool) -> FloatRange | IntRange | None:
     """The domain with one end at `end`, on its steps; None where that is where it was."""
     edge = domain.high if upper else domain.low
     if domain.step is not None and not domain.log:
         end = edge + math.copysign(max(round(abs(end - edge) / domain.step), 1) * domain.step, end - edge)
-    if isinstance(domain, Whole):
+    if isinstance(domain, IntRange):
         whole = round(end)
         low, high = (domain.low, whole) if upper else (whole, domain.high)
         possible = whole != edge and (low > 0 or not domain.log)
-        return Whole(low=low, high=high, log=domain.log, step=domain.step) if possible else None
+        return IntRange(low=low, high=high, log=domain.log, step=domain.step) if possible else None
     end = float(f"{end:.3g}")
     low_end, high_end = (domain.low, end) if upper else (end, domain.high)
-    return Real(low=low_end, high=high_end, log=domain.log, step=domain.step) if end != edge else None
+    return FloatRange(low=low_end, high=high_end, log=domain.log, step=domain.step) if end != edge else None
 
 
 def _taken(name: str, value: Value) -> bool:

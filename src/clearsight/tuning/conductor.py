@@ -13,30 +13,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from clearsight.core.errors import ClearsightError
-from clearsight.core.executor import Assignment, Begun, Done, EpochDone, Event, Executor, Lost, Task
+from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, ExecutorEvent, Executor, WorkerLost, TrialTask
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.study_observer import StudyObserver
-from clearsight.core.trial import Outcome, Trial, TrialState
-from clearsight.tuning.ledger import Ledger
-from clearsight.tuning.limits import all_failed_alike, enough
-from clearsight.tuning.shelf import Shelf
+from clearsight.core.trial import TrialResult, Trial, TrialState
+from clearsight.tuning.ledger import TrialStore
+from clearsight.tuning.limits import all_failed_alike, study_stop_reason
+from clearsight.tuning.shelf import WeightRetention
 
 _RETRIES = 2  # of a trial whose worker died
 _LOOK = 0.5  # seconds between looks at the clock and at Ctrl-C
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
+class PreparedTrial:
     """What a point comes to: the task of its trial, the epochs that it asks for, and a digest of all that decides the
     result; equal digests are the same work."""
 
-    task: Task
+    task: TrialTask
     epochs: int
     digest: str
 
 
 @dataclass(kw_only=True, eq=False)
-class Conductor:
+class StudyRunner:
     """One study under way.
 
     make: the task of a trial; raises ClearsightError where its recipe cannot be.  together: sorts tasks into those that
@@ -44,16 +44,16 @@ class Conductor:
     """
 
     study: Study
-    ledger: Ledger
+    ledger: TrialStore
     executor: Executor
-    make: Callable[[Trial], Made]
-    together: Callable[[Sequence[Task]], list[tuple[Task, ...]]]
+    make: Callable[[Trial], PreparedTrial]
+    together: Callable[[Sequence[TrialTask]], list[tuple[TrialTask, ...]]]
     ahead: int
     observers: Sequence[StudyObserver]
     halt: Callable[[], str]
-    _waiting: deque[tuple[Task, ...]] = field(default_factory=deque)
+    _waiting: deque[tuple[TrialTask, ...]] = field(default_factory=deque)
     _under_way: dict[int, Assignment] = field(default_factory=dict)
-    _made: dict[int, Made] = field(default_factory=dict)
+    _made: dict[int, PreparedTrial] = field(default_factory=dict)
     _first: dict[str, int] = field(default_factory=dict)  # digest -> the trial that does the work
     _followers: dict[int, list[int]] = field(default_factory=dict)
     _attempts: dict[int, int] = field(default_factory=dict)
@@ -64,13 +64,13 @@ class Conductor:
     def run(self) -> tuple[StudyStatus, str]:
         """Lead the study to its end, or to what stops it; returns how it ended and why."""
         self._clock = time.monotonic()
-        self._shelf = Shelf(self.study, self.ledger)
+        self._shelf = WeightRetention(self.study, self.ledger)
         self._take_up()
         while True:
             if reason := self.halt():
                 self._leave_off()
                 return StudyStatus.INTERRUPTED, reason
-            if reason := enough(self.study.plan, self.ledger.trials(), self._seconds()):
+            if reason := study_stop_reason(self.study.plan, self.ledger.trials(), self._seconds()):
                 return self._end_early(reason)
             if reason := all_failed_alike([one for one in self.ledger.trials() if one.number not in self._over]):
                 self._leave_off()
@@ -87,7 +87,7 @@ class Conductor:
             self._keys += 1
             self.executor.start(assignment_of(self._keys))
             end = self._end_of(self._keys)
-            if isinstance(end, Done):
+            if isinstance(end, AssignmentDone):
                 return end.outcomes[0].reason if end.outcomes else ""
             why = f"{end.why}; it last said: {end.log}"
         return why
@@ -142,12 +142,12 @@ class Conductor:
 
     def _accept(self, trials: Sequence[Trial]) -> None:
         """Put trials where they belong: into the queue, behind one that does the same, or among the failed."""
-        tasks: list[Task] = []
+        tasks: list[TrialTask] = []
         for trial in trials:
             try:
                 made = self.make(trial)
             except ClearsightError as error:
-                self._conclude(Outcome(number=trial.number, state=TrialState.FAILED, reason=str(error)))
+                self._conclude(TrialResult(number=trial.number, state=TrialState.FAILED, reason=str(error)))
                 continue
             self._made[trial.number], self._attempts[trial.number] = made, trial.attempts
             first = self._first.setdefault(made.digest, trial.number)
@@ -159,7 +159,7 @@ class Conductor:
                 self._answer_from(trial.number, self.ledger.trial(first))
         self._waiting.extend(self.together(tasks))
 
-    def _start(self, tasks: tuple[Task, ...]) -> None:
+    def _start(self, tasks: tuple[TrialTask, ...]) -> None:
         self._keys += 1
         assignment = Assignment(
             key=self._keys,
@@ -173,21 +173,21 @@ class Conductor:
 
     # --- what is heard ------------------------------------------------------------------------------------------------
 
-    def _hear(self, event: Event) -> None:
+    def _hear(self, event: ExecutorEvent) -> None:
         match event:
-            case Begun():
+            case AssignmentStarted():
                 for task in self._under_way[event.key].tasks:
                     self._begun(task.number, event.worker)
             case EpochDone():
                 self._epoch(event)
-            case Done():
+            case AssignmentDone():
                 assignment = self._under_way.pop(event.key)
                 for outcome in event.outcomes:
                     self._conclude(outcome)
                 over = {outcome.number for outcome in event.outcomes}
                 if (left := tuple(task for task in assignment.tasks if task.number not in over)) and not self.halt():
                     self._waiting.appendleft(left)
-            case Lost():
+            case WorkerLost():
                 self._lost(event, self._under_way.pop(event.key))
 
     def _begun(self, number: int, worker: int) -> None:
@@ -203,7 +203,7 @@ class Conductor:
         for observer in self.observers:
             observer.on_epoch(self.ledger.trial(event.number), event.epoch, value)
 
-    def _lost(self, event: Lost, assignment: Assignment) -> None:
+    def _lost(self, event: WorkerLost, assignment: Assignment) -> None:
         """A worker died. What it had is tried again, alone, since nobody knows which of several it was."""
         for task in reversed(assignment.tasks):
             outcome = self.ledger.folder(task.number).outcome()
@@ -213,14 +213,14 @@ class Conductor:
             attempts = self._attempts[task.number]
             if attempts > _RETRIES:
                 reason = f"{event.why}, {attempts} times" + (f"; it last said: {event.log}" if event.log else "")
-                self._conclude(Outcome(number=task.number, state=TrialState.FAILED, reason=reason))
+                self._conclude(TrialResult(number=task.number, state=TrialState.FAILED, reason=reason))
             else:
                 self._attempts[task.number] = attempts + 1
                 self.ledger.folder(task.number).propose(self.ledger.trial(task.number).params, attempts + 1)
                 self._waiting.appendleft((task,))
                 self._trouble(f"trial {task.number}: {event.why}; it is tried again")
 
-    def _conclude(self, outcome: Outcome) -> None:
+    def _conclude(self, outcome: TrialResult) -> None:
         number = outcome.number
         facts = {"attempts": a} if (a := self._attempts.get(number, 1)) > 1 else {}
         trial = self.ledger.finish(outcome, **facts)
@@ -234,7 +234,7 @@ class Conductor:
         """A trial asks what another has answered."""
         kept = self.ledger.folder(first.number).outcome()
         if kept is None:
-            kept = Outcome(number=first.number, state=first.state, values=first.values, reason=first.reason)
+            kept = TrialResult(number=first.number, state=first.state, values=first.values, reason=first.reason)
         self.ledger.folder(number).conclude(answer := replace(kept, number=number, seconds=0.0, spared_seconds=0.0))
         self.ledger.note(number, planned=self._made[number].epochs)
         trial = self.ledger.finish(answer, same_as=first.number)
@@ -256,7 +256,7 @@ class Conductor:
             self.executor.interrupt()
         while self._under_way:
             for event in self.executor.events(_LOOK):
-                if isinstance(event, Lost):
+                if isinstance(event, WorkerLost):
                     self._under_way.pop(event.key)
                 else:
                     self._hear(event)
@@ -269,15 +269,15 @@ class Conductor:
             for trial in self.ledger.trials():
                 still = self.ledger.trial(trial.number).state is TrialState.RUNNING  # one may have answered for another
                 if still and trial.number in self._made:
-                    cut = Outcome(
+                    cut = TrialResult(
                         number=trial.number, state=TrialState.PRUNED, reason=f"the study ended first: {reason}"
                     )
                     self.ledger.folder(trial.number).conclude(cut)
                     self._conclude(replace(cut, started=trial.started))
         return StudyStatus.STOPPED_EARLY, reason
 
-    def _end_of(self, key: int) -> Done | Lost:
+    def _end_of(self, key: int) -> AssignmentDone | WorkerLost:
         while True:
             for event in self.executor.events(_LOOK):
-                if isinstance(event, Done | Lost) and event.key == key:
+                if isinstance(event, AssignmentDone | WorkerLost) and event.key == key:
                     return event

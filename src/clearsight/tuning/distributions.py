@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from clearsight.core.space import Choice, Domain, Whole
+from clearsight.core.space import Choice, Domain, IntRange
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:
     """The distribution that draws from a domain."""
     if isinstance(domain, Choice):
         return CategoricalDistribution(domain.values)
-    if isinstance(domain, Whole):
+    if isinstance(domain, IntRange):
         high = domain.high - (domain.high - domain.low) % domain.step  # Optuna warns of an end that no step reaches
         return IntDistribution(domain.low, high, log=domain.log, step=domain.step)
     last = domain.points(1)[-1] if domain.step is not None else domain.high

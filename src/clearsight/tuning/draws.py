@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def seed_of(seed: int, number: int) -> int:
+def trial_seed(seed: int, number: int) -> int:
     """A seed in [0, 2**32) for proposal `number` of a study; different ones are independent of each other.
 
     Source: numpy.random.SeedSequence, which hashes its entropy so that neighbouring numbers give unlike streams.

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from clearsight.core.space import Params
 
 
-class Given(BaseSampler):
+class FixedSampler(BaseSampler):
     """Proposes `point`, whatever was tried before."""
 
     def __init__(self, point: Params) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadShape
-from clearsight.core.trial import Objective, Trial, complete
+from clearsight.core.trial import Objective, Trial, complete_trials
 
 Floats = npt.NDArray[np.float64]
 _MARGIN = 0.1  # of the spread, beyond the worst value: else the ends of a front would count for nothing
@@ -36,7 +36,7 @@ def hypervolume_history(trials: Sequence[Trial], objectives: Sequence[Objective]
     The box reaches from the best value that any trial has in each objective to the worst, and a tenth beyond; so
     accuracy and seconds weigh the same, and 1 would be a trial that is best in everything.
     """
-    done = [one for one in complete(trials) if len(one.values) == len(objectives) and np.isfinite(one.values).all()]
+    done = [one for one in complete_trials(trials) if len(one.values) == len(objectives) and np.isfinite(one.values).all()]
     if len(objectives) < 2 or not done:
         return []
     signs = np.array([-1.0 if one.direction == "maximize" else 1.0 for one in objectives])

@@ -15,7 +15,7 @@ from optuna.study import Study
 from optuna.trial import create_trial
 
 from clearsight.core.space import Choice, Dimension, Params, Space, Value
-from clearsight.core.trial import Objective, Trial, complete
+from clearsight.core.trial import Objective, Trial, complete_trials
 from clearsight.tuning.distributions import distribution_of
 from clearsight.tuning.storage import quiet_optuna
 
@@ -76,7 +76,7 @@ def telling(trials: Sequence[Trial], space: Space) -> list[Trial]:
     """The trials that say something of the space: complete, of this study, in it, trained themselves, with a number."""
     return [
         trial
-        for trial in complete(trials)
+        for trial in complete_trials(trials)
         if trial.same_as is None and trial.values and math.isfinite(trial.values[0]) and space.holds(trial.params)
     ]
 

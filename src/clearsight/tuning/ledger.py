@@ -25,19 +25,19 @@ from optuna.trial import TrialState as OptunaState
 
 from clearsight.core.errors import NotFound, StudyUnavailable
 from clearsight.core.study import Searcher, Study
-from clearsight.core.trial import Outcome, Trial, TrialState
+from clearsight.core.trial import TrialResult, Trial, TrialState
 from clearsight.tuning.conversion import attributes, state_of, trial_of
 from clearsight.tuning.distributions import distribution_of
 from clearsight.tuning.mirror import Mirror, portable
-from clearsight.tuning.numbered import Numbered
+from clearsight.tuning.numbered import PerTrialSampler
 from clearsight.tuning.pruners import build_pruner
-from clearsight.tuning.storage import file_url, open_storage, quiet_optuna, said_as_ours, without_password
+from clearsight.tuning.storage import file_url, open_storage, quiet_optuna, storage_errors_as_ours, without_password
 from clearsight.tuning.trial_folder import TrialFolder, numbers
 
 _IN_MEMORY = "study"  # Hyperband's brackets follow from the name, and must not follow from a folder's
 
 
-class Ledger:
+class TrialStore:
     """The record of one study that is worked on."""
 
     def __init__(self, study: Study, searcher: Searcher, pruner: str, epochs: int) -> None:
@@ -49,7 +49,7 @@ class Ledger:
         self._shared = bool(study.plan.storage)
         self._url = study.plan.storage or file_url(study.path / "study.db")
         self._mirror: Mirror | None = None
-        with said_as_ours(self._url), quiet_optuna():
+        with storage_errors_as_ours(self._url), quiet_optuna():
             self._storage = open_storage(self._url)
             kept = _opened(self._storage, study)
             self._optuna = kept if self._shared else _in_memory(kept)
@@ -65,7 +65,7 @@ class Ledger:
 
     def trials(self) -> list[Trial]:
         """All trials there are, in order."""
-        with said_as_ours(self._url):
+        with storage_errors_as_ours(self._url):
             return [trial_of(one) for one in self._optuna.get_trials(deepcopy=False)]
 
     def trial(self, number: int) -> Trial:
@@ -74,13 +74,13 @@ class Ledger:
 
     def propose(self) -> Trial | None:
         """A new trial at the next point; None where every point was proposed."""
-        with said_as_ours(self._url), _no_warnings():
+        with storage_errors_as_ours(self._url), _no_warnings():
             before = self._optuna.get_trials(deepcopy=False)
             brought = sum("source" in one.user_attrs for one in before)  # they take numbers, but no points
             size = self._searcher.size(self.study.plan.space)
             if size is not None and len(before) - brought >= size:
                 return None
-            self._optuna.sampler = Numbered(lambda number: self._sampler(number - brought))
+            self._optuna.sampler = PerTrialSampler(lambda number: self._sampler(number - brought))
             asked = self._optuna.ask()
             params: dict[str, Any] = {}
             for dimension in self.study.plan.space.dimensions:
@@ -93,7 +93,7 @@ class Ledger:
 
     def epoch(self, number: int, epoch: int, value: float) -> str:
         """Enter an epoch's first objective; returns why the trial is not worth going on with, or ""."""
-        with said_as_ours(self._url):
+        with storage_errors_as_ours(self._url):
             if not self._enter(number, {epoch: value}):
                 return ""
             behind = (
@@ -106,12 +106,12 @@ class Ledger:
 
     def note(self, number: int, **facts: Any) -> None:
         """Keep facts of a trial that is under way, by their names in Trial."""
-        with said_as_ours(self._url):
+        with storage_errors_as_ours(self._url):
             for name, value in attributes(facts).items():
                 self._storing.set_trial_user_attr(self._id(number), name, value)
         self._touch(number)
 
-    def finish(self, outcome: Outcome, **facts: Any) -> Trial:
+    def finish(self, outcome: TrialResult, **facts: Any) -> Trial:
         """Enter what came of a trial; returns it as it stands now."""
         metric = self.study.aim.metric
         state, values, reason = outcome.state, outcome.values, outcome.reason
@@ -128,7 +128,7 @@ class Ledger:
         if metric in ("accuracy", "macro_f1", "roc_auc", "loss"):
             self._enter(outcome.number, {e: s[metric] for e, s in outcome.curve.items() if metric in s})
         self.note(outcome.number, **{**kept, **facts})
-        with said_as_ours(self._url), _no_warnings():
+        with storage_errors_as_ours(self._url), _no_warnings():
             told = values if state is TrialState.COMPLETE else None
             self._optuna.tell(outcome.number, told, state=state_of(state))
         self._touch(outcome.number)
@@ -243,14 +243,14 @@ class Ledger:
             intermediate_values=dict(curve),
             user_attrs=dict(facts),
         )
-        with said_as_ours(self._url):
+        with storage_errors_as_ours(self._url):
             self._optuna.add_trial(made)
         self._touch(number)
         return number
 
 
 @contextmanager
-def alone(study: Study) -> Iterator[None]:
+def lock_study(study: Study) -> Iterator[None]:
     """Within the block nobody else works on the study's folder; raises StudyUnavailable where somebody does."""
     lock: IO[str] = (study.path / "study.lock").open("a+")
     with lock:
@@ -268,13 +268,13 @@ def read_trials(study: Study) -> list[Trial]:
     url = study.plan.storage or file_url(study.path / "study.db")
     if not study.plan.storage and not (study.path / "study.db").is_file():
         return []
-    with said_as_ours(url), quiet_optuna():
+    with storage_errors_as_ours(url), quiet_optuna():
         return [trial_of(one) for one in _opened(open_storage(url), study).get_trials(deepcopy=False)]
 
 
 def stored_trials(url: str, name: str) -> list[Trial]:
     """The trials of the study `name` in any storage; "" for the only one there. Raises NotFound."""
-    with said_as_ours(url), quiet_optuna():
+    with storage_errors_as_ours(url), quiet_optuna():
         storage = open_storage(url)
         there = [one.study_name for one in storage.get_all_studies()]
         if not name and len(there) == 1:

@@ -6,16 +6,16 @@ import math
 from collections.abc import Sequence
 
 from clearsight.core.study import StudyPlan
-from clearsight.core.trial import Trial, TrialState, best_of, complete
+from clearsight.core.trial import Trial, TrialState, best_trial, complete_trials
 
 
-def enough(plan: StudyPlan, trials: Sequence[Trial], seconds: float) -> str:
+def study_stop_reason(plan: StudyPlan, trials: Sequence[Trial], seconds: float) -> str:
     """Why no further trial is worth beginning, though some were planned; "" to go on.
 
     seconds: of work so far. Trials from earlier studies count for nothing here.
     """
     own = [trial for trial in trials if trial.own]
-    best = best_of(own, plan.objectives[0])
+    best = best_trial(own, plan.objectives[0])
     if plan.time_limit is not None and seconds >= plan.time_limit:
         return f"the time limit of {plan.time_limit:g} s was reached"
     if plan.epoch_budget is not None and (spent := sum(trial.epochs for trial in own)) >= plan.epoch_budget:
@@ -29,7 +29,7 @@ def enough(plan: StudyPlan, trials: Sequence[Trial], seconds: float) -> str:
     return ""
 
 
-def saved(trials: Sequence[Trial]) -> dict[str, float]:
+def study_savings(trials: Sequence[Trial]) -> dict[str, float]:
     """What was not computed, over the trials of a study.
 
     features_seconds: forward passes through frozen parts that the cache answered.  pruned_epochs and pruned_seconds:
@@ -52,5 +52,5 @@ def all_failed_alike(trials: Sequence[Trial], least: int = 3) -> str:
     """The one reason for which every trial so far has failed, where there are at least `least`; else ""."""
     own = [trial for trial in trials if trial.own and trial.state is not TrialState.RUNNING]
     reasons = {trial.reason for trial in own if trial.state is TrialState.FAILED}
-    alike = len(own) >= least and not complete(own) and len(reasons) == 1
+    alike = len(own) >= least and not complete_trials(own) and len(reasons) == 1
     return reasons.pop() if alike and all(trial.state is TrialState.FAILED for trial in own) else ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from clearsight.core.executor import Assignment, Begun, Done, EpochDone, Event
-from clearsight.core.trial import Outcome
+from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, ExecutorEvent
+from clearsight.core.trial import TrialResult
 
 
 def line(value: Any) -> bytes:
@@ -24,16 +24,16 @@ def epoch_done(number: int, epoch: int, scores: dict[str, float]) -> dict[str, A
     return {"epoch": epoch, "trial": number, "scores": scores}
 
 
-def done(assignment: Assignment, outcomes: list[Outcome]) -> dict[str, Any]:
+def done(assignment: Assignment, outcomes: list[TrialResult]) -> dict[str, Any]:
     """An assignment is over."""
     return {"done": assignment.key, "outcomes": [outcome.to_json() for outcome in outcomes]}
 
 
-def event_of(worker: int, message: dict[str, Any]) -> Event:
+def event_of(worker: int, message: dict[str, Any]) -> ExecutorEvent:
     """A worker's message as an event."""
     if "begun" in message:
-        return Begun(worker=worker, key=message["begun"])
+        return AssignmentStarted(worker=worker, key=message["begun"])
     if "epoch" in message:
         return EpochDone(worker=worker, number=message["trial"], epoch=message["epoch"], scores=message["scores"])
-    outcomes = tuple(Outcome.from_json(one) for one in message["outcomes"])
-    return Done(worker=worker, key=message["done"], outcomes=outcomes)
+    outcomes = tuple(TrialResult.from_json(one) for one in message["outcomes"])
+    return AssignmentDone(worker=worker, key=message["done"], outcomes=outcomes)

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from clearsight.core.errors import StudyUnavailable
-from clearsight.tuning.storage import said_as_ours
+from clearsight.tuning.storage import storage_errors_as_ours
 
 _LAG = 1.0  # seconds from a change until it is copied
 _ATTRIBUTE = 2_000  # characters; more is not portable between Optuna's databases
@@ -79,7 +79,7 @@ class Mirror:
     def _work(self) -> None:
         while (number := self._next()) is not None:
             try:
-                with said_as_ours(self._url):
+                with storage_errors_as_ours(self._url):
                     self._copy(self._read(number))
             except BaseException as error:  # it belongs to whoever calls next
                 with self._changed:

@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from clearsight.core.errors import BadChoice, BadValue, EmptyInput
 from clearsight.core.recipe import choices, fields
-from clearsight.core.space import Choice, Dimension, Domain, Real, Space, Value, Whole
+from clearsight.core.space import Choice, Dimension, Domain, FloatRange, Space, Value, IntRange
 
 _RANGE = re.compile(r"(?P<kind>[a-z]+)\s*\((?P<inside>[^()]*)\)")
 _KINDS = ("log", "float", "int")
@@ -32,7 +32,7 @@ _EXAMPLES = '"lr=log(1e-5,1e-1)", "epochs=int(5,40)" or "batch_size=[16,32,64]"'
 When = Mapping[str, tuple[Value, ...]]
 
 
-def usual(names: Iterable[str]) -> Space:
+def usual_space(names: Iterable[str]) -> Space:
     """The space of the fields' own ranges, as the recipe declares them (`--tune lr,batch_size`).
 
     Raises BadChoice for an unknown field and for one without a usual range.
@@ -56,7 +56,7 @@ def _usual(info: FieldInfo) -> str:
     return said or (f"[{','.join(words)}]" if (words := choices(info)) else "")
 
 
-def written(texts: Iterable[str]) -> Space:
+def parse_space(texts: Iterable[str]) -> Space:
     """The space of `--space` words, one dimension each."""
     dimensions = []
     for text in texts:
@@ -70,21 +70,21 @@ def written(texts: Iterable[str]) -> Space:
     return Space(tuple(dimensions))
 
 
-def nested(values: Mapping[str, Any]) -> Space:
+def space_from_mapping(values: Mapping[str, Any]) -> Space:
     """The space of a mapping, from YAML or Python. Raises BadValue for what is no domain."""
     if not isinstance(values, Mapping):
         raise BadValue("--space", "a space is a mapping of settings", fix=f"Such as {_EXAMPLES}.")
     return Space(tuple(_nested(values, {})))
 
 
-def spelled(dimension: Dimension) -> str:
+def format_dimension(dimension: Dimension) -> str:
     """A dimension as it is typed behind --space."""
     own = dimension.domain
     if isinstance(own, Choice):
         body = f"[{','.join(_quoted(str(value)) for value in own.values)}]"
     else:
-        kind = "log" if own.log else "int" if isinstance(own, Whole) else "float"
-        stepped = own.step is not None and not own.log and not (isinstance(own, Whole) and own.step == 1)
+        kind = "log" if own.log else "int" if isinstance(own, IntRange) else "float"
+        stepped = own.step is not None and not own.log and not (isinstance(own, IntRange) and own.step == 1)
         numbers = (own.low, own.high, own.step) if stepped else (own.low, own.high)
         body = f"{kind}({','.join(map(_number, numbers))})"
     conditions = [f"{name}={'|'.join(map(str, values))}" for name, values in dimension.when.items()]
@@ -102,7 +102,7 @@ def _number(value: float | None) -> str:
     return short if float(short) == value else str(value)
 
 
-def joined(*spaces: Space) -> Space:
+def merge_spaces(*spaces: Space) -> Space:
     """One space of several; what is said later about a field takes the place of what was said before."""
     last: dict[str, int] = {name: place for place, space in enumerate(spaces) for name in space.names}
     kept = [one for place, space in enumerate(spaces) for one in space.dimensions if last[one.name] == place]
@@ -140,8 +140,8 @@ def _range(name: str, text: str, kind: str, inside: str) -> Domain:
     if kind == "int" or whole:
         if any(number != int(number) for number in numbers):
             raise BadValue(what, "its ends are not whole numbers")
-        return Whole(low=int(low), high=int(high), log=log, step=int(step[0]) if step else 1)
-    return Real(low=low, high=high, log=log, step=step[0] if step else None)
+        return IntRange(low=int(low), high=int(high), log=log, step=int(step[0]) if step else 1)
+    return FloatRange(low=low, high=high, log=log, step=step[0] if step else None)
 
 
 def _choice(name: str, words: Sequence[Any]) -> Choice:
@@ -199,7 +199,7 @@ def _nested(values: Mapping[str, Any], when: When) -> Iterable[Dimension]:
                 yield from _nested(inner or {}, {**when, name: (_value(name, word),)})
         elif isinstance(said, list | tuple):
             yield Dimension(name=name, domain=_choice(name, said), when=when)
-        elif isinstance(said, Real | Whole | Choice):
+        elif isinstance(said, FloatRange | IntRange | Choice):
             yield Dimension(name=name, domain=said, when=when)
         elif isinstance(said, str):
             body, _, condition = re.sub(r"\s+(when|if)\s+", "\0", said, count=1).partition("\0")

@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 
-class Numbered(BaseSampler):
+class PerTrialSampler(BaseSampler):
     """Proposes what the sampler of the trial's own number does.
 
     Several may propose into one storage at the same moment: how many trials are there does not say which number the

@@ -10,13 +10,13 @@ from clearsight.core.errors import BadValue
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Direction, Objective
 from clearsight.tuning.distributions import distribution_of
-from clearsight.tuning.storage import open_storage, quiet_optuna, said_as_ours, without_password
+from clearsight.tuning.storage import open_storage, quiet_optuna, storage_errors_as_ours, without_password
 
 
 def check_storage(plan: StudyPlan, name: str) -> None:
     """Raise StudyUnavailable where the plan's storage does not answer, BadValue where the study of that name in it aims
     at something else or has other choices."""
-    with said_as_ours(plan.storage), quiet_optuna():
+    with storage_errors_as_ours(plan.storage), quiet_optuna():
         storage = open_storage(plan.storage)
         if name in (one.study_name for one in storage.get_all_studies()):
             _check_same(optuna.load_study(study_name=name, storage=storage), plan)

@@ -29,7 +29,7 @@ def open_storage(url: str) -> BaseStorage:
     and where its driver is not installed, StudyUnavailable where nobody answers.
     """
     try:
-        with said_as_ours(url), quiet_optuna():
+        with storage_errors_as_ours(url), quiet_optuna():
             return _sqlite(url) if url.startswith("sqlite") else optuna.storages.get_storage(url)
     except ImportError as error:
         raise _no_driver(without_password(url), error) from None
@@ -43,7 +43,7 @@ def file_url(path: Path) -> str:
 
 
 @contextmanager
-def said_as_ours(url: str) -> Iterator[None]:
+def storage_errors_as_ours(url: str) -> Iterator[None]:
     """Within the block what a storage raises becomes one sentence."""
     from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from clearsight.core.files import atomic, read_json
 from clearsight.core.space import Params
-from clearsight.core.trial import Outcome
+from clearsight.core.trial import TrialResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ class TrialFolder:
         kept = read_json(file)
         return dict(kept["params"]), int(kept["attempts"])
 
-    def conclude(self, outcome: Outcome) -> None:
+    def conclude(self, outcome: TrialResult) -> None:
         """Keep what came of it."""
         _write(self.path / "outcome.json", outcome.to_json())
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> TrialResult | None:
         """What came of it; None while that is open."""
         file = self.path / "outcome.json"
-        return Outcome.from_json(read_json(file)) if file.is_file() else None
+        return TrialResult.from_json(read_json(file)) if file.is_file() else None
 
     def clear(self) -> None:
         """Forget everything: the point was another one's."""

@@ -13,14 +13,14 @@ from clearsight.core.recipe import Recipe
 from clearsight.data.audit import Audit
 from clearsight.data.audit import audit as audit_scan
 from clearsight.data.decode import decode
-from clearsight.workflow.opening import Progress, listed, quiet, scanned
-from clearsight.workflow.places import Places
+from clearsight.workflow.opening import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.places import Paths
 
 _INPUT_SIZE = 224  # what most pretrained networks see
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audited:
+class AuditResult:
     """A dataset and what was found in it."""
 
     dataset: Dataset
@@ -54,13 +54,13 @@ def audit(
     data: str | Path,
     *,
     recipe: Recipe | None = None,
-    places: Places | None = None,
+    places: Paths | None = None,
     progress: Progress = quiet,
     **settings: Any,
-) -> Audited:
+) -> AuditResult:
     """Read every picture at `data` once and say what is there and what is wrong; settings as in `fit`."""
     how = (recipe or Recipe()).replace(**settings)
-    path, kept = Path(data).expanduser().resolve(), places or Places.of({})
-    dataset = listed(path, how.data, how.train.seed)
-    found = audit_scan(dataset, scanned(dataset, how.data, kept, progress), how.data.image_size or _INPUT_SIZE)
-    return Audited(dataset=dataset, found=found, max_pixels=how.data.max_pixels)
+    path, kept = Path(data).expanduser().resolve(), places or Paths.of({})
+    dataset = list_dataset(path, how.data, how.train.seed)
+    found = audit_scan(dataset, scan_dataset(dataset, how.data, kept, progress), how.data.image_size or _INPUT_SIZE)
+    return AuditResult(dataset=dataset, found=found, max_pixels=how.data.max_pixels)

@@ -19,12 +19,12 @@ import torch
 from clearsight.core.files import read_json
 from clearsight.core.machine import cores
 from clearsight.workflow.estimate import estimate
-from clearsight.workflow.opening import workers
+from clearsight.workflow.opening import loader_workers
 from clearsight.workflow.phases import build_phases
 from clearsight.workflow.picture_batches import memory_for_pixels
 from clearsight.workflow.profiling import decoded_bytes
-from clearsight.workflow.rehearsing import Candidate, Rehearsals, settings_applied
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.rehearsing import Candidate, ThroughputComparison, settings_applied
+from clearsight.workflow.setting import RunSetup
 
 TUNABLE = ("workers", "threads", "channels_last", "precision", "batch_size")
 _SHARE = 0.15  # of the training to come, that measuring may take; within
@@ -42,7 +42,7 @@ _CACHED = "What is frozen is computed once and its features are kept, so that th
 
 
 @dataclass(kw_only=True)
-class Tuning:
+class AutoTuneResult:
     """What was chosen and why. candidates: everything that was measured, in order."""
 
     chosen: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Tuning:
         }
 
 
-def auto_tune(setting: Setting, unsaid: Collection[str], *, budget: float) -> Tuning:
+def auto_tune(setting: RunSetup, unsaid: Collection[str], *, budget: float) -> AutoTuneResult:
     """Measure those of TUNABLE that nobody decided, for a run that is ready to begin. budget: seconds, about."""
     search = _Search(setting, [name for name in TUNABLE if name in unsaid], budget)
     began = time.perf_counter()
@@ -76,11 +76,11 @@ def auto_tune(setting: Setting, unsaid: Collection[str], *, budget: float) -> Tu
 class _Search:
     """One setting after the other, each kept at its best before the next is tried."""
 
-    def __init__(self, setting: Setting, names: Sequence[str], budget: float) -> None:
-        self.setting, self.names, self.tuning = setting, names, Tuning()
+    def __init__(self, setting: RunSetup, names: Sequence[str], budget: float) -> None:
+        self.setting, self.names, self.tuning = setting, names, AutoTuneResult()
         self.best: dict[str, Any] = {}
         self._ends = time.perf_counter() + budget
-        self._stage = Rehearsals(setting, largest=setting.recipe.train.batch_size * 2**_DOUBLINGS)
+        self._stage = ThroughputComparison(setting, largest=setting.recipe.train.batch_size * 2**_DOUBLINGS)
 
     def readers_and_threads(self) -> None:
         """All pairs by successive halving (Jamieson & Talwalkar 2016): after each round the slower half leaves.
@@ -179,9 +179,9 @@ def _last(candidate: Candidate) -> float:
     return candidate.blocks[-1].images_per_second if candidate.blocks else 0.0
 
 
-def _pairs(setting: Setting, names: Sequence[str]) -> list[dict[str, int]]:
+def _pairs(setting: RunSetup, names: Sequence[str]) -> list[dict[str, int]]:
     """Readers and threads to try together, the usual ones first: they share the cores."""
-    have, usual_readers, usual_threads = cores(), workers(setting.recipe.data), setting.placement.threads
+    have, usual_readers, usual_threads = cores(), loader_workers(setting.recipe.data), setting.placement.threads
     # On a GPU the host's thread only launches kernels: how many there are of them decides nothing.
     on_host = setting.placement.device.type == "cpu"
     threads = {usual_threads, have, max(1, have // 2)} if "threads" in names and on_host else {usual_threads}
@@ -193,7 +193,7 @@ def _pairs(setting: Setting, names: Sequence[str]) -> list[dict[str, int]]:
     return [{name: {"workers": pair[0], "threads": pair[1]}[name] for name in told} for pair in grid if told]
 
 
-def _cache(setting: Setting) -> str:
+def _cache(setting: RunSetup) -> str:
     """Whether decoded pictures stay in memory, in words: that needs no measuring, only room."""
     need, room = decoded_bytes(setting) / 1e6, memory_for_pixels(setting.world) / 1e6
     if not setting.recipe.data.keep_pixels:
@@ -202,13 +202,13 @@ def _cache(setting: Setting) -> str:
     return f"Decoded pictures {kept} ({need:,.0f} MB of {room:,.0f})."
 
 
-def allowed(training: float) -> float:
+def worthwhile_seconds(training: float) -> float:
     """Seconds of measuring that are worth it before so many seconds of training."""
     low, high = _BUDGET
     return min(high, max(low, _SHARE * training))
 
 
-def tuned(setting: Setting, unsaid: Collection[str]) -> tuple[Setting, Tuning]:
+def apply_auto_tune(setting: RunSetup, unsaid: Collection[str]) -> tuple[RunSetup, AutoTuneResult]:
     """The setting of a run with what measuring chose, and what was measured. unsaid: fields that may be decided.
 
     The learning rate goes with the batch where nobody said it: by the square root of the factor for Adam (Malladi et
@@ -218,9 +218,9 @@ def tuned(setting: Setting, unsaid: Collection[str]) -> tuple[Setting, Tuning]:
     how = setting.recipe
     phases = build_phases(setting)
     if phases[-1].cached:
-        tuning = Tuning(reasons=[_CACHED])
+        tuning = AutoTuneResult(reasons=[_CACHED])
     else:
-        tuning = auto_tune(setting, unsaid, budget=allowed(estimate(setting, phases)))
+        tuning = auto_tune(setting, unsaid, budget=worthwhile_seconds(estimate(setting, phases)))
         tuning.reasons.append(_cache(setting))
     changes = dict(tuning.chosen)
     factor = changes.get("batch_size", how.train.batch_size) / how.train.batch_size

@@ -8,17 +8,17 @@ from pathlib import Path
 from clearsight.core.files import write_text
 from clearsight.core.run import Run
 from clearsight.core.study import Study
-from clearsight.core.trial import Trial, best_of
-from clearsight.tuning.conductor import Conductor
+from clearsight.core.trial import Trial, best_trial
+from clearsight.tuning.conductor import StudyRunner
 from clearsight.workflow.trial_tasks import TrialTasks
 
 
-def deliver_best(study: Study, trials: Sequence[Trial], conductor: Conductor, tasks: TrialTasks) -> str:
+def deliver_best(study: Study, trials: Sequence[Trial], conductor: StudyRunner, tasks: TrialTasks) -> str:
     """Make and measure the model of the best trial, and note it in the study with its recipe in best.yaml.
 
     Returns why that failed, or ""; nothing is done where no trial is complete or the model is there already.
     """
-    best = best_of(trials, study.aim)
+    best = best_trial(trials, study.aim)
     if best is None:
         study.best = {}
         return ""

@@ -10,7 +10,7 @@ from typing import Literal
 from clearsight.core.run import Observer
 from clearsight.training.world import World
 from clearsight.workflow.opening import Progress, quiet
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 
 
 def _go_on() -> str:
@@ -18,7 +18,7 @@ def _go_on() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Circumstances:
+class LaunchContext:
     """What is not part of a recipe: who watches, where caches lie, which process of how many this is, who asked.
 
     visible: the GPUs that this process may use, as CUDA_VISIBLE_DEVICES says them; None for all.
@@ -28,7 +28,7 @@ class Circumstances:
     """
 
     observers: Sequence[Observer] = ()
-    places: Places | None = None
+    places: Paths | None = None
     world: World = World()  # noqa: RUF009 - a frozen value
     progress: Progress = quiet
     command: Sequence[str] = ()
@@ -38,6 +38,6 @@ class Circumstances:
     began: float = field(default_factory=time.monotonic)
 
     @property
-    def kept(self) -> Places:
+    def kept(self) -> Paths:
         """The places that were said, or the user's own."""
-        return self.places or Places.of({})
+        return self.places or Paths.of({})

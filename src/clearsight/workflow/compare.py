@@ -15,8 +15,8 @@ from clearsight.core.run import Run
 from clearsight.debugger.report import read_findings
 from clearsight.reports.compare_page import check_number, compare_page, comparison_rows
 from clearsight.reports.compared_run import SPLITS, ComparedRun, differences
-from clearsight.reports.facts import RunFacts
-from clearsight.reports.standing import Standing, standing
+from clearsight.reports.facts import RunReportData
+from clearsight.reports.standing import Ranking, rank_runs
 
 # What a network keeps beside its parameters: statistics of batch normalisation.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -27,7 +27,7 @@ class Comparison:
     """Runs beside each other, in the order in which they were named, and how they stand."""
 
     runs: Sequence[ComparedRun]
-    standing: Standing
+    standing: Ranking
 
     def rows(self) -> list[tuple[str, ...]]:
         """For people: (setting or result, its value in each run ...), settings that differ first."""
@@ -68,7 +68,7 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
     if twice := [str(folder) for folder, place in zip(folders, resolved, strict=True) if resolved.count(place) > 1]:
         raise BadValue(twice[0], "it is named more than once", fix="Name each run once.")
     runs = [_gathered(folder, label) for folder, label in zip(folders, _labels(resolved), strict=True)]
-    return Comparison(runs=runs, standing=standing(runs))
+    return Comparison(runs=runs, standing=rank_runs(runs))
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:
@@ -84,7 +84,7 @@ def _gathered(folder: Path, label: str) -> ComparedRun:
     run = Run.open(folder)
     measured = folder / "evaluation" / "metrics.json"
     evaluation = read_json(measured) if measured.is_file() else None
-    facts = RunFacts(
+    facts = RunReportData(
         name=label,
         status=run.status.value,
         reason=run.reason,

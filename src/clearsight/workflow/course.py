@@ -6,33 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clearsight.core.files import write_text
-from clearsight.core.run import MetricsWriter, Observer, Run
-from clearsight.debugger.watch import Watch
+from clearsight.core.run import MetricsLog, Observer, Run
+from clearsight.debugger.watch import LiveDebugger
 from clearsight.training.checkpoint import Checkpoints
-from clearsight.training.job import Job, Outcome, Phase
+from clearsight.training.job import TrainingJob, TrainingResult, Phase
 from clearsight.training.loop import Training
 from clearsight.training.loop import train as train_loop
 from clearsight.training.loss import balanced_weights
-from clearsight.training.stop import Stop
-from clearsight.training.watcher import Unwatched
-from clearsight.workflow.setting import Setting
+from clearsight.training.stop import StopSignal
+from clearsight.training.watcher import NullModelWatcher
+from clearsight.workflow.setting import RunSetup
 
 _ADJUSTMENTS = 3  # in one run; what three changes did not mend, a fourth will not
 
 
 @dataclass
-class Course:
+class AdjustedTraining:
     """One run under way. `setting` is that of the part which ran last."""
 
     of: Run
-    setting: Setting
+    setting: RunSetup
     phases: Sequence[Phase]
     checkpoints: Checkpoints
-    stop: Stop
+    stop: StopSignal
     onlookers: Sequence[Observer]
-    watch: Watch | None
+    watch: LiveDebugger | None
 
-    def train(self) -> Outcome:
+    def train(self) -> TrainingResult:
         """Train from the newest checkpoint, or from the start, to the end or to what stops it."""
         if self.watch is not None and any(action.verb == "adjust" for action in self.watch.actions):
             self._remember_the_start()
@@ -44,11 +44,11 @@ class Course:
             outcome = self._stretch(resume=True)
         return outcome
 
-    def _stretch(self, *, resume: bool) -> Outcome:
+    def _stretch(self, *, resume: bool) -> TrainingResult:
         """Train until the end or until something is to be changed."""
         if not self.setting.world.leads:
             return train_loop(self.job([]), resume=resume)
-        writer = MetricsWriter(self.of.path / "metrics.jsonl", last_step=self.checkpoints.last_step())
+        writer = MetricsLog(self.of.path / "metrics.jsonl", last_step=self.checkpoints.last_step())
         observers: list[Observer] = [writer, *self.onlookers, *([self.watch] if self.watch is not None else [])]
         try:
             return train_loop(self.job(observers), resume=resume)
@@ -60,7 +60,7 @@ class Course:
             Training(self.job([])).save()
         self.checkpoints.keep_good()
 
-    def _adjust(self, watch: Watch) -> None:
+    def _adjust(self, watch: LiveDebugger) -> None:
         """Back to the last checkpoint at which nothing was wrong, and on from there with the changes."""
         assert watch.wish is not None
         self.checkpoints.back_to_good()
@@ -70,12 +70,12 @@ class Course:
         watch.go_back(self.checkpoints.last_step(), self.setting.recipe.flat())
         self.stop.go_on()
 
-    def job(self, observers: Sequence[Observer]) -> Job:
+    def job(self, observers: Sequence[Observer]) -> TrainingJob:
         """What the loop is given, with these observers."""
         setting, weights = self.setting, None
         if setting.recipe.train.class_weights == "balanced":
             weights = balanced_weights(setting.train.labels(), len(setting.data.classes))
-        return Job(
+        return TrainingJob(
             network=setting.network.model,
             phases=self.phases,
             recipe=setting.recipe,
@@ -86,6 +86,6 @@ class Course:
             device=setting.placement.device,
             precision=setting.placement.precision,
             class_weights=weights,
-            watcher=self.watch or Unwatched(),
+            watcher=self.watch or NullModelWatcher(),
             stopwatch=setting.stopwatch,
         )

@@ -13,16 +13,16 @@ from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import StudyPlan
 from clearsight.tuning.executors import EXECUTORS
-from clearsight.tuning.executors.crew import Crew
-from clearsight.workflow.places import Places
+from clearsight.tuning.executors.crew import ExecutorSpec
+from clearsight.workflow.places import Paths
 from clearsight.workflow.study_plan import stacks
-from clearsight.workflow.talk import Post
+from clearsight.workflow.talk import WorkerResources
 
 _WORKER = (sys.executable, "-m", "clearsight.workflow.worker")
-_BENCH = "clearsight.workflow.bench:Bench.at"
+_BENCH = "clearsight.workflow.bench:JobRunner.at"
 
 
-def build_executor(plan: StudyPlan, base: Recipe, places: Places, logs: Path, gpus: int) -> Executor:
+def build_executor(plan: StudyPlan, base: Recipe, places: Paths, logs: Path, gpus: int) -> Executor:
     """The executor of a study: one worker with the whole machine where heads are trained together, else `parallel`
     workers that share its cores and its GPUs.
 
@@ -36,9 +36,9 @@ def build_executor(plan: StudyPlan, base: Recipe, places: Places, logs: Path, gp
 
     def post(slot: int) -> Mapping[str, Any]:
         device = f"cuda:{slot % gpus}" if local and gpus else "auto"
-        return Post(places=places, device=device, threads=threads).to_json()
+        return WorkerResources(places=places, device=device, threads=threads).to_json()
 
-    crew = Crew(
+    crew = ExecutorSpec(
         slots=slots,
         command=_WORKER,
         bench=_BENCH,

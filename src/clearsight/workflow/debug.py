@@ -10,8 +10,8 @@ from typing import Any
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.tensors import Mode
 from clearsight.debugger.judge import judge
-from clearsight.debugger.rulebook import chosen
-from clearsight.debugger.trial import Trial
+from clearsight.debugger.rulebook import select_rules
+from clearsight.debugger.trial import SavedRun
 from clearsight.workflow.rulebook import BOOK
 
 _TOLD = (
@@ -46,7 +46,7 @@ def debug(path: str | Path, *, rules: str = "default", rule: Sequence[str] = ())
     rules: default | all | none | names, separated by commas.  rule: rules with parameters, or files with one's own.
     Raises NotFound when there is no run, BadChoice for a rule that there is not.
     """
-    asked, trial = chosen(rules, rule, BOOK), Trial(Path(path))
+    asked, trial = select_rules(rules, rule, BOOK), SavedRun(Path(path))
     tape = trial.tape()
     if rules == "default" and not tape.profile:  # nobody measured, so nobody wanted to know
         asked = [one for one in asked if one.topic == "learning" or any(text.startswith(one.name) for text in rule)]

@@ -11,7 +11,7 @@ _HEAD_REACH = 0.6  # lr x steps
 _HEAD_RATES = (1e-3, 5e-3)
 
 
-def settled(recipe: Recipe, network: Network, pictures: int, processes: int = 1) -> Recipe:
+def resolve_defaults(recipe: Recipe, network: Network, pictures: int, processes: int = 1) -> Recipe:
     """The recipe with `epochs`, `lr` and `head_lr` filled in where nothing was said; pictures: of the train split.
 
     Adam moves a weight by about the rate in each step, whatever the gradient's size, so a run can carry it no further

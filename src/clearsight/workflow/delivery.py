@@ -9,15 +9,15 @@ from clearsight.core.bundle import Bundle
 from clearsight.core.machine import versions
 from clearsight.core.run import Run, RunStatus
 from clearsight.models.bundle import save as save_bundle
-from clearsight.training.job import Outcome, Phase
+from clearsight.training.job import TrainingResult, Phase
 from clearsight.training.metrics import fit_temperature
 from clearsight.training.scoring import outputs
 from clearsight.workflow.evaluate import measure
 from clearsight.workflow.report import write_report
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.setting import RunSetup
 
 
-def conclude(run: Run, setting: Setting, phase: Phase, outcome: Outcome, began: float) -> None:
+def deliver(run: Run, setting: RunSetup, phase: Phase, outcome: TrainingResult, began: float) -> None:
     """Turn the best weights into a bundle, measure it once on the test split, write the report."""
     run.best_epoch, run.images_per_second = outcome.best_epoch, outcome.images_per_second
     run.scores = {"valid": dict(outcome.valid) or None, "test": None}
@@ -33,7 +33,7 @@ def conclude(run: Run, setting: Setting, phase: Phase, outcome: Outcome, began: 
     setting.world.wait()
 
 
-def put_by(run: Run, setting: Setting, outcome: Outcome, began: float) -> None:
+def record_result(run: Run, setting: RunSetup, outcome: TrainingResult, began: float) -> None:
     """Record how a training ended and what it scored on validation pictures; `resume` makes the model of it later."""
     run.best_epoch, run.images_per_second = outcome.best_epoch, outcome.images_per_second
     run.scores = {"valid": dict(outcome.valid) or None, "test": None}
@@ -43,7 +43,7 @@ def put_by(run: Run, setting: Setting, outcome: Outcome, began: float) -> None:
     setting.world.wait()
 
 
-def _deliver(run: Run, setting: Setting, temperature: float) -> None:
+def _deliver(run: Run, setting: RunSetup, temperature: float) -> None:
     manifest = Bundle(
         model=setting.network.name,
         head=setting.recipe.model.head,
@@ -65,7 +65,7 @@ def _deliver(run: Run, setting: Setting, temperature: float) -> None:
         bundle.model_copy(update={"scores": run.scores}).seal(run.bundle)
 
 
-def _temperature(setting: Setting, phase: Phase) -> float:
+def _temperature(setting: RunSetup, phase: Phase) -> float:
     """Calibration of the kept weights on the validation split; 1.0 without one."""
     if phase.valid is None:
         return 1.0

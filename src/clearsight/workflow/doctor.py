@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.machine import cores, hardware, installed, versions
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 
 EXTRAS = {
     "openvino": "openvino",
@@ -23,7 +23,7 @@ _LITTLE_SHARED = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkup:
+class DoctorReport:
     """What was found. bytes where an amount of memory or disk is given."""
 
     versions: dict[str, str]
@@ -43,7 +43,7 @@ class Checkup:
         return asdict(self)
 
 
-def doctor(places: Places, folder: Path, environ_threads: str | None = None) -> Checkup:
+def doctor(places: Paths, folder: Path, environ_threads: str | None = None) -> DoctorReport:
     """Look at the machine, at the disk under `folder` and at `places`; environ_threads: $OMP_NUM_THREADS."""
     import psutil
     import torch
@@ -53,7 +53,7 @@ def doctor(places: Places, folder: Path, environ_threads: str | None = None) -> 
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )
     shared = Path("/dev/shm")
-    checkup = Checkup(
+    checkup = DoctorReport(
         versions=versions(_PACKAGES),
         hardware=hardware(),
         memory={"total": memory.total, "available": memory.available},
@@ -85,7 +85,7 @@ def _weights(folder: Path) -> dict[str, Any]:
     return {"folder": str(folder), "exists": folder.is_dir(), "files": found}
 
 
-def advice(found: Checkup, environ_threads: str | None, *, gpu_in_machine: bool) -> list[str]:
+def advice(found: DoctorReport, environ_threads: str | None, *, gpu_in_machine: bool) -> list[str]:
     """One line for each problem; environ_threads: what $OMP_NUM_THREADS says."""
     lines = []
     if found.threads["torch"] > found.threads["cores"]:

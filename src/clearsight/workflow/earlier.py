@@ -7,10 +7,10 @@ from pathlib import Path
 from clearsight.core.errors import BadValue
 from clearsight.core.study import Study, StudyPlan
 from clearsight.core.trial import Trial
-from clearsight.tuning.ledger import Ledger, read_trials, stored_trials
+from clearsight.tuning.ledger import TrialStore, read_trials, stored_trials
 
 
-def bring_earlier(study: Study, ledger: Ledger) -> None:
+def import_earlier_trials(study: Study, ledger: TrialStore) -> None:
     """Enter the trials of the studies named by --warm-start that lie in this one's space, once.
 
     Raises NotFound for a study that is not there, BadValue for one that aimed at something else.
@@ -21,7 +21,7 @@ def bring_earlier(study: Study, ledger: Ledger) -> None:
         ledger.bring(earlier_trials(source, study.plan), source)
 
 
-def check_earlier(plan: StudyPlan) -> None:
+def check_warm_start(plan: StudyPlan) -> None:
     """Raise what `bring_earlier` would, before anything is begun."""
     for source in plan.warm_start:
         earlier_trials(source, plan)

@@ -10,13 +10,13 @@ from contextlib import nullcontext
 import torch
 
 from clearsight.training.job import Phase
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.setting import RunSetup
 
 _PROBE = 4  # pictures: enough to be past fixed costs, few enough not to be felt
 _FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice the forward pass
 
 
-def estimate(setting: Setting, phases: Sequence[Phase]) -> float:
+def estimate(setting: RunSetup, phases: Sequence[Phase]) -> float:
     """Seconds of training and validation to expect; phases on cached features count as nothing beside the others."""
     total = 0.0
     for phase in phases:
@@ -29,7 +29,7 @@ def estimate(setting: Setting, phases: Sequence[Phase]) -> float:
     return total
 
 
-def _seconds_per_picture(setting: Setting) -> float:
+def _seconds_per_picture(setting: RunSetup) -> float:
     twin = copy.deepcopy(setting.network.model)  # statistics of BatchNorm move in a training step
     size, placement = setting.network.preprocess.size, setting.placement
     images = torch.zeros(_PROBE, 3, size, size, device=placement.device).contiguous(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.bundle import Bundle, opened
+from clearsight.core.bundle import Bundle, open_bundle
 from clearsight.core.dataset import Dataset
 from clearsight.core.errors import EmptyInput
 from clearsight.core.files import write_json, write_text
@@ -22,8 +22,8 @@ from clearsight.core.recipe import DataSection, Recipe
 from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader, LoadPlan
 from clearsight.training import metrics
-from clearsight.workflow.opening import Progress, opened_for, quiet, workers
-from clearsight.workflow.places import Places
+from clearsight.workflow.opening import Progress, open_for_model, quiet, loader_workers
+from clearsight.workflow.places import Paths
 from clearsight.workflow.session import open_predictor
 
 _MISTAKES = 50
@@ -141,7 +141,7 @@ def evaluate(
     *,
     split: str | None = None,
     device: str = "cpu",
-    places: Places | None = None,
+    places: Paths | None = None,
     progress: Progress = quiet,
     **settings: Any,
 ) -> Evaluation:
@@ -150,9 +150,9 @@ def evaluate(
     settings: fields of the recipe's data section (`format`, `label_column`, `limit`, `on_bad`, `ignore_class`, ...).
     """
     how = Recipe().replace(**settings).data if settings else DataSection()
-    with opened(Path(model)) as bundle:
-        kept, path = places or Places.of({}), Path(data).expanduser().resolve()
-        dataset = opened_for(path, how, bundle.class_map, split, kept, progress)
+    with open_bundle(Path(model)) as bundle:
+        kept, path = places or Paths.of({}), Path(data).expanduser().resolve()
+        dataset = open_for_model(path, how, bundle.class_map, split, kept, progress)
         return measure(bundle, dataset, device=device, progress=progress, how=how)
 
 
@@ -164,7 +164,7 @@ def measure(
         raise EmptyInput(dataset.path, "there is nothing to evaluate on", fix="Choose another split with --split.")
     how = how or DataSection()
     # Decoding and inference take turns on the cores of a small machine; half of them for reading is enough.
-    plan = LoadPlan(batch_size=_BATCH, workers=max(1, workers(how) // 2), max_pixels=how.max_pixels)
+    plan = LoadPlan(batch_size=_BATCH, workers=max(1, loader_workers(how) // 2), max_pixels=how.max_pixels)
     predictor = open_predictor(bundle, device=device, threads=cores())
     logits, done = [], 0
     for batch in Loader(dataset, bundle.preprocess, plan).epoch(1):

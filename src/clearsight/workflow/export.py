@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from clearsight.core.bundle import opened
+from clearsight.core.bundle import open_bundle
 from clearsight.core.errors import BadValue
 
 
@@ -13,5 +13,5 @@ def export(model: str | Path, out: str | Path) -> Path:
     path = Path(out)
     if not path.name.endswith((".tar.gz", ".tgz")):
         raise BadValue(f"--out {out}", "a bundle is packed as .tar.gz", fix="Name it model.tar.gz, for example.")
-    with opened(Path(model)) as bundle:
+    with open_bundle(Path(model)) as bundle:
         return bundle.pack(path)

@@ -16,17 +16,17 @@ import torch
 from clearsight.core.dataset import Dataset
 from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader
-from clearsight.models.freeze import Frozen
-from clearsight.models.runtime import Runtime, fastest
-from clearsight.training.batches import Batches, Features
+from clearsight.models.freeze import FrozenStages
+from clearsight.models.runtime import PrefixRuntime, fastest_runtime
+from clearsight.training.batches import Batches, FeatureBatches
 from clearsight.training.checkpoint import frozen_digest
 from clearsight.training.features import FeatureKey, FeaturePass, cached_features
 from clearsight.training.job import Phase
 from clearsight.workflow.picture_batches import load_plan
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.setting import RunSetup
 
 
-def feature_batches(setting: Setting, frozen: Frozen) -> tuple[Batches, Batches | None]:
+def feature_batches(setting: RunSetup, frozen: FrozenStages) -> tuple[Batches, Batches | None]:
     """Training and validation features behind the frozen stages, from the cache or computed now."""
     runner = _Prefix(setting, frozen)
     train = _features(setting, setting.train, "train", runner)
@@ -34,7 +34,7 @@ def feature_batches(setting: Setting, frozen: Frozen) -> tuple[Batches, Batches 
     return train, valid
 
 
-def _features(setting: Setting, dataset: Dataset, mode: str, runner: _Prefix) -> Features:
+def _features(setting: RunSetup, dataset: Dataset, mode: str, runner: _Prefix) -> FeatureBatches:
     how = setting.recipe
     augmented = mode == "train" and setting.augment.random
     views = how.train.views if augmented else 1
@@ -65,17 +65,17 @@ def _features(setting: Setting, dataset: Dataset, mode: str, runner: _Prefix) ->
     tensor = torch.from_numpy(np.asarray(stored.values)).to(device)
     ids = tuple(s.id for s in dataset.samples)
     cost, paid = stored.pass_seconds, stored.pass_seconds * views if computed else 0.0
-    return Features(tensor, dataset.labels(), ids, order, how.train.batch_size, cost=cost, paid=paid)
+    return FeatureBatches(tensor, dataset.labels(), ids, order, how.train.batch_size, cost=cost, paid=paid)
 
 
-def spared_seconds(phases: Iterable[Phase], epochs: int) -> float:
+def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:
     """Seconds of forward passes that so many epochs did not make, because the features were there already."""
     spared = 0.0
     for phase in phases:
         done = min(epochs, phase.epochs)
         epochs -= done
         if phase.cached and done:
-            parts = [part for part in (phase.train, phase.valid) if isinstance(part, Features)]
+            parts = [part for part in (phase.train, phase.valid) if isinstance(part, FeatureBatches)]
             spared += sum(part.cost * done - part.paid for part in parts)
     return max(spared, 0.0)
 
@@ -83,14 +83,14 @@ def spared_seconds(phases: Iterable[Phase], epochs: int) -> float:
 class _Prefix:
     """The frozen part in its fastest form, made when the first picture has to go through it."""
 
-    def __init__(self, setting: Setting, frozen: Frozen) -> None:
+    def __init__(self, setting: RunSetup, frozen: FrozenStages) -> None:
         network = setting.network
         self._prefix, self._threads = network.prefix(frozen.cut), setting.placement.threads
-        self._run: Runtime | None = None
+        self._run: PrefixRuntime | None = None
         self.cut = network.stages[frozen.cut - 1].name
         self.digest = f"{network.name} {frozen_digest(self._prefix, {})}"
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if self._run is None:
-            self._run = fastest(self._prefix, images[:2], self._threads)
+            self._run = fastest_runtime(self._prefix, images[:2], self._threads)
         return self._run(images)

@@ -12,10 +12,10 @@ from clearsight.core.files import write_json
 from clearsight.core.machine import versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
-from clearsight.workflow.auto_tune import tuned
-from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.auto_tune import apply_auto_tune
+from clearsight.workflow.circumstances import LaunchContext
 from clearsight.workflow.repair import repair
-from clearsight.workflow.running import carry_out, data_facts, hardware_facts, prepare, process
+from clearsight.workflow.running import execute, data_facts, hardware_facts, make_setup, run_process
 from clearsight.workflow.watching import actions
 from clearsight.workflow.weights_path import weights_path
 
@@ -25,7 +25,7 @@ def fit(
     *,
     out: str | Path,
     recipe: Recipe | str | Path | None = None,
-    around: Circumstances | None = None,
+    around: LaunchContext | None = None,
     **settings: Any,
 ) -> Run:
     """Train on the dataset at `data` into the new run folder `out`; returns the run, whose status says how it ended.
@@ -33,7 +33,7 @@ def fit(
     recipe: a Recipe or a YAML file.  settings: recipe fields by name, put over it (`lr=1e-3, epochs=5`).
     Mistakes of the user are raised as ClearsightError before a run folder exists.
     """
-    around = around or Circumstances()
+    around = around or LaunchContext()
     base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
     chosen = base.replace(**settings) if settings else base
     unsaid = _unsaid(base, settings)
@@ -51,7 +51,7 @@ def fit(
     return repair(run, partial(_again, source, path, around), most=attempts, monitor=chosen.train.monitor)
 
 
-def _again(source: Path, path: Path, around: Circumstances, mended: Recipe) -> Run:
+def _again(source: Path, path: Path, around: LaunchContext, mended: Recipe) -> Run:
     return _fit(source, path, mended, around, ())
 
 
@@ -61,13 +61,13 @@ def _unsaid(base: Recipe, settings: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name, value in base.flat().items() if name not in settings and value == usual[name])
 
 
-def _fit(source: Path, path: Path, chosen: Recipe, around: Circumstances, unsaid: Collection[str]) -> Run:
+def _fit(source: Path, path: Path, chosen: Recipe, around: LaunchContext, unsaid: Collection[str]) -> Run:
     """One training, from nothing to its end. unsaid: fields that tuning may decide."""
-    with process(chosen, around.world) as placement:
-        setting = prepare(source, chosen, placement, around)
+    with run_process(chosen, around.world) as placement:
+        setting = make_setup(source, chosen, placement, around)
         tuning = None
         if chosen.profile.auto_tune:
-            setting, tuning = tuned(setting, unsaid)
+            setting, tuning = apply_auto_tune(setting, unsaid)
         if around.world.leads:
             Run.begin(
                 path,
@@ -80,22 +80,22 @@ def _fit(source: Path, path: Path, chosen: Recipe, around: Circumstances, unsaid
         if tuning is not None:
             write_json(path / "auto_tune.json", tuning.to_json())
         around.world.wait()
-        return carry_out(Run.open(path), setting, around)
+        return execute(Run.open(path), setting, around)
 
 
-def resume(path: str | Path, *, around: Circumstances | None = None, time_limit: float | None = None) -> Run:
+def resume(path: str | Path, *, around: LaunchContext | None = None, time_limit: float | None = None) -> Run:
     """Go on with an interrupted run; one that is finished already only gets its results again.
 
     Raises NotResumable when the data or the weights are no longer what the run began with.
     """
-    around, run = around or Circumstances(), Run.open(Path(path))
+    around, run = around or LaunchContext(), Run.open(Path(path))
     recipe = run.recipe.replace(time_limit=time_limit)
-    with process(recipe, around.world) as placement:
+    with run_process(recipe, around.world) as placement:
         source = Path(run.data["path"])
-        setting = prepare(source, recipe, placement, around)
+        setting = make_setup(source, recipe, placement, around)
         if data_facts(source, setting)["fingerprint"] != run.data["fingerprint"]:
             raise NotResumable(
                 str(source), "the data have changed since the run began", fix="Restore them, or start a new run."
             )
         run.status, run.reason = RunStatus.RUNNING, ""
-        return carry_out(run, setting, around)
+        return execute(run, setting, around)

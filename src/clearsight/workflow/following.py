@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 _SEAL = 256  # bytes before the place that is read from, by which a rewritten file is known
 
 
-class Following:
+class LineFollower:
     """A file of lines that grows while it is read; it need not be there yet.
 
     A last line without its end is left for the next look. A file that was cut short or written anew (a run that goes

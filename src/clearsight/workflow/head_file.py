@@ -16,8 +16,8 @@ from torch import Tensor
 from clearsight.core.errors import NotResumable
 from clearsight.core.files import atomic
 from clearsight.core.run import EpochRecord, StepRecord
-from clearsight.training.job import Position
-from clearsight.training.stack_job import StackResult
+from clearsight.training.job import TrainingPosition
+from clearsight.training.stack_job import HeadResult
 
 _HEAD, _STEPS = "head/", "steps/"
 
@@ -34,7 +34,7 @@ class HeadFile:
     best_valid: Mapping[str, float]
 
     @classmethod
-    def of(cls, result: StackResult) -> HeadFile:
+    def of(cls, result: HeadResult) -> HeadFile:
         """What a stack gave for one head."""
         steps = {"loss": result.loss, "accuracy": result.accuracy, "lr": result.lr}
         return cls(
@@ -78,10 +78,10 @@ class HeadFile:
         except Exception as error:  # safetensors raises its own kind for any damage
             raise NotResumable(str(path), f"the weights of this trial cannot be read ({error})") from error
 
-    def position(self, planned: int) -> Position:
+    def position(self, planned: int) -> TrainingPosition:
         """Where a run stands that has come to this end; planned: epochs of its recipe."""
         stale = self.epochs[-1].epoch - self.best_epoch
-        return Position(
+        return TrainingPosition(
             epoch=planned + 1,
             step=self.epochs[-1].step,
             phase_step=self.epochs[-1].step,

@@ -19,33 +19,33 @@ from clearsight.core.dataset import Dataset
 from clearsight.core.machine import versions
 from clearsight.core.preprocess import PRESETS
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, MetricsWriter, Run, RunStatus, StepRecord
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.run import EpochRecord, MetricsLog, Run, RunStatus, StepRecord
+from clearsight.core.trial import TrialResult, TrialState
 from clearsight.data.loader import Loader
 from clearsight.models.freeze import freeze
 from clearsight.models.heads import build_head
-from clearsight.training.batches import Features
+from clearsight.training.batches import FeatureBatches
 from clearsight.training.checkpoint import Checkpoints, load_into
 from clearsight.training.loop import Training
-from clearsight.training.stack import train_stack
-from clearsight.training.stack_job import StackedData, StackedHead, StackResult
+from clearsight.training.stack import train_heads
+from clearsight.training.stack_job import HeadData, StackedHead, HeadResult
 from clearsight.training.stack_network import stackable
-from clearsight.training.stop import Stop
+from clearsight.training.stop import StopSignal
 from clearsight.training.world import World
-from clearsight.workflow.circumstances import Circumstances
-from clearsight.workflow.course import Course
-from clearsight.workflow.defaults import settled
+from clearsight.workflow.circumstances import LaunchContext
+from clearsight.workflow.course import AdjustedTraining
+from clearsight.workflow.defaults import resolve_defaults
 from clearsight.workflow.feature_batches import feature_batches
 from clearsight.workflow.head_file import HeadFile
-from clearsight.workflow.hopeless import hopeless
-from clearsight.workflow.opening import listed
+from clearsight.workflow.hopeless import chance_level_reason
+from clearsight.workflow.opening import list_dataset
 from clearsight.workflow.phases import build_phases
 from clearsight.workflow.picture_batches import load_plan
-from clearsight.workflow.places import Places
-from clearsight.workflow.running import carry_out, data_facts, hardware_facts, prepare, process
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.places import Paths
+from clearsight.workflow.running import execute, data_facts, hardware_facts, make_setup, run_process
+from clearsight.workflow.setting import RunSetup
 from clearsight.workflow.stackable import stack_key
-from clearsight.workflow.talk import Talk
+from clearsight.workflow.talk import TrialReporter
 
 _FILE = "head.safetensors"
 
@@ -55,16 +55,16 @@ class _Ground:
     """A frozen network with the features of its data: what heads stand on. unpaid: what the features cost to compute,
     until the first trial has been charged with it."""
 
-    setting: Setting
-    train: Features
-    valid: Features
+    setting: RunSetup
+    train: FeatureBatches
+    valid: FeatureBatches
     unpaid: float
 
 
 class HeadTrials:
     """Trains heads, and keeps the grounds they stand on from one assignment to the next."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Paths) -> None:
         self._places = places
         self._grounds: dict[tuple[str, str, int], _Ground | None] = {}
 
@@ -74,8 +74,8 @@ class HeadTrials:
         folders: Mapping[int, Path],
         source: Path,
         metrics: Sequence[str],
-        talk: Talk,
-    ) -> list[Outcome] | None:
+        talk: TrialReporter,
+    ) -> list[TrialResult] | None:
         """Outcomes of the trials by number, without those that were interrupted; None where heads must train alone.
 
         The weights of each lie in its folder before its outcome is known to anybody.
@@ -84,7 +84,7 @@ class HeadTrials:
         for ground, numbers in self._grouped(recipes, source):
             if ground is None:
                 return None
-            with process(ground.setting.recipe, World()):
+            with run_process(ground.setting.recipe, World()):
                 results = _trained(ground, {number: recipes[number] for number in numbers}, talk)
             for result in results:
                 if result.status is RunStatus.INTERRUPTED and not result.stopped:
@@ -96,15 +96,15 @@ class HeadTrials:
 
     def deliver(self, folder: Path, recipe: Recipe, source: Path) -> Run:
         """Make the run of a head that was trained among others, and measure it."""
-        path, around = folder / "run", Circumstances(places=self._places)
+        path, around = folder / "run", LaunchContext(places=self._places)
         kept = HeadFile.read(folder / _FILE)
-        with process(recipe, World()) as placement:
-            setting = prepare(source, recipe, placement, around)
+        with run_process(recipe, World()) as placement:
+            setting = make_setup(source, recipe, placement, around)
             facts = {"data": data_facts(source, setting), "versions": versions(), "hardware": hardware_facts(placement)}
             run = Run.begin(path, setting.recipe, **facts)
             _write_history(run, kept, len(setting.train))
             _write_checkpoint(run, kept, setting)
-            return carry_out(Run.open(path), setting, around)
+            return execute(Run.open(path), setting, around)
 
     def _grouped(self, recipes: Mapping[int, Recipe], source: Path) -> Iterator[tuple[_Ground | None, list[int]]]:
         """The trials by the ground that they stand on; None for those whose head cannot be stacked."""
@@ -127,28 +127,28 @@ class HeadTrials:
         for (path, key, _), ground in self._grounds.items():
             if ground is None or (path, key) != (str(source), str(stack_key(recipe, ()))):
                 continue
-            if _ids(listed(source, recipe.data, recipe.train.seed)) == _ids(
-                listed(source, recipe.data, ground.setting.recipe.train.seed)
+            if _ids(list_dataset(source, recipe.data, recipe.train.seed)) == _ids(
+                list_dataset(source, recipe.data, ground.setting.recipe.train.seed)
             ):
                 return ground
         return None
 
 
-def _laid(recipe: Recipe, source: Path, places: Places) -> _Ground | None:
+def _laid(recipe: Recipe, source: Path, places: Paths) -> _Ground | None:
     """The frozen network of a recipe, with the features of its pictures."""
-    with process(recipe, World()) as placement:
-        setting = prepare(source, recipe, placement, Circumstances(places=places))
+    with run_process(recipe, World()) as placement:
+        setting = make_setup(source, recipe, placement, LaunchContext(places=places))
         if placement.precision != "fp32" or not stackable(setting.network.head):
             return None
         train, valid = feature_batches(setting, freeze(setting.network, "backbone"))
-    assert isinstance(train, Features)
-    assert isinstance(valid, Features)
+    assert isinstance(train, FeatureBatches)
+    assert isinstance(valid, FeatureBatches)
     if train.views.ndim != 3:
         return None  # features that are maps still pass through what is not in the head
     return _Ground(setting=setting, train=train, valid=valid, unpaid=train.paid + valid.paid)
 
 
-def _trained(ground: _Ground, recipes: Mapping[int, Recipe], talk: Talk) -> list[StackResult]:
+def _trained(ground: _Ground, recipes: Mapping[int, Recipe], talk: TrialReporter) -> list[HeadResult]:
     setting, train, valid = ground.setting, ground.train, ground.valid
     classes = len(setting.data.classes)
 
@@ -161,9 +161,9 @@ def _trained(ground: _Ground, recipes: Mapping[int, Recipe], talk: Talk) -> list
         return build_head(setting.network.features, classes, how.head, how.dropout, recipe.train.seed)
 
     def on_epoch(number: int, record: EpochRecord) -> str:
-        return talk.epoch(number, record.epoch, record.valid) or hopeless(record, classes)
+        return talk.epoch(number, record.epoch, record.valid) or chance_level_reason(record, classes)
 
-    data = StackedData(
+    data = HeadData(
         views=train.views,
         labels=train.labels,
         order=order,
@@ -171,20 +171,20 @@ def _trained(ground: _Ground, recipes: Mapping[int, Recipe], talk: Talk) -> list
         classes=classes,
     )
     heads = [
-        StackedHead(number=number, recipe=settled(recipe, setting.network, len(setting.train)))
+        StackedHead(number=number, recipe=resolve_defaults(recipe, setting.network, len(setting.train)))
         for number, recipe in recipes.items()
     ]
-    return train_stack(heads, data, head, on_epoch=on_epoch, interrupted=talk.interrupted)
+    return train_heads(heads, data, head, on_epoch=on_epoch, interrupted=talk.interrupted)
 
 
-def _outcome(result: StackResult, ground: _Ground, metrics: Sequence[str], began: float) -> Outcome:
+def _outcome(result: HeadResult, ground: _Ground, metrics: Sequence[str], began: float) -> TrialResult:
     """What the training of one head came to."""
     backbone = sum(p.numel() for p in ground.setting.network.backbone_parameters())
     head = sum(tensor.numel() for tensor in result.best_state.values())
     facts = {**result.best_valid, "parameters": float(backbone + head)}
     well = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY) and not result.stopped
     passes, ground.unpaid = len(result.epochs) * (ground.train.cost + ground.valid.cost) - ground.unpaid, 0.0
-    return Outcome(
+    return TrialResult(
         number=result.number,
         state=TrialState.COMPLETE if well else TrialState.PRUNED,
         values=tuple(facts.get(metric, float("nan")) for metric in metrics) if well else (),
@@ -200,7 +200,7 @@ def _outcome(result: StackResult, ground: _Ground, metrics: Sequence[str], began
 
 def _write_history(run: Run, kept: HeadFile, pictures: int) -> None:
     """metrics.jsonl, as a training would have left it."""
-    writer = MetricsWriter(run.path / "metrics.jsonl")
+    writer = MetricsLog(run.path / "metrics.jsonl")
     for record in kept.records(pictures, run.recipe.train.batch_size):
         if isinstance(record, StepRecord):
             writer.on_step(record)
@@ -209,10 +209,10 @@ def _write_history(run: Run, kept: HeadFile, pictures: int) -> None:
     writer.close()
 
 
-def _write_checkpoint(run: Run, kept: HeadFile, setting: Setting) -> None:
+def _write_checkpoint(run: Run, kept: HeadFile, setting: RunSetup) -> None:
     """The checkpoints of a training that is over: going on from them trains nothing more."""
     phases, checkpoints = build_phases(setting), Checkpoints(run.checkpoints)
-    course = Course(run, setting, phases, checkpoints, Stop(), [], None)
+    course = AdjustedTraining(run, setting, phases, checkpoints, StopSignal(), [], None)
     training = Training(course.job([]))
     training.at = kept.position(setting.recipe.train.passes)
     network = setting.network

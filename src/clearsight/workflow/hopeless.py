@@ -13,7 +13,7 @@ _CHANCE = 1.2  # times the accuracy of guessing
 _RANKED = 0.6  # area under the ROC curve above which two classes are told apart, whatever the threshold makes of it
 
 
-def hopeless(record: EpochRecord, classes: int) -> str:
+def chance_level_reason(record: EpochRecord, classes: int) -> str:
     """Why a trial is given up after an epoch, or "".
 
     Who guesses evenly among C classes has the cross-entropy log C and gets one in C right. A third into its training, a

@@ -15,9 +15,9 @@ from clearsight.core.finding import Finding
 from clearsight.core.profile import PHASES
 from clearsight.core.profile_folder import gauges_file, spans_file
 from clearsight.core.run import EpochRecord, Run, RunStatus
-from clearsight.debugger.judge import roots
+from clearsight.debugger.judge import root_findings
 from clearsight.debugger.report import finding_lines, read_findings
-from clearsight.workflow.following import Following
+from clearsight.workflow.following import LineFollower
 
 _RECENT = 50  # training steps that are called recent
 _LOOKS = 20  # at the machine
@@ -38,10 +38,10 @@ class LiveRun:
         """Raises NotFound where there is no run."""
         self.path = path
         self.run = Run.open(path)
-        self._metrics = Following(path / "metrics.jsonl")
-        self._log = Following(path / "log.txt")
-        self._gauges = Following(gauges_file(path / "profile"), tail=_TAIL)
-        self._spans = Following(spans_file(path / "profile"), tail=_TAIL)
+        self._metrics = LineFollower(path / "metrics.jsonl")
+        self._log = LineFollower(path / "log.txt")
+        self._gauges = LineFollower(gauges_file(path / "profile"), tail=_TAIL)
+        self._spans = LineFollower(spans_file(path / "profile"), tail=_TAIL)
         self._looks: deque[Mapping[str, float]] = deque(maxlen=_LOOKS)
         self._timed: deque[Mapping[str, Any]] = deque(maxlen=_RECENT)
         self._machine = path / "profile" / "machine.json"
@@ -150,7 +150,7 @@ class LiveRun:
 
     def findings(self) -> list[Finding]:
         """Root causes that the rules found, most pressing first; they judge when the run has ended."""
-        return roots(read_findings(self.path / "findings.jsonl")) if self.ended else []
+        return root_findings(read_findings(self.path / "findings.jsonl")) if self.ended else []
 
     def finding_lines(self) -> list[str]:
         """What was found so far, for people."""

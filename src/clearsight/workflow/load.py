@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clearsight.core.bundle import opened
+from clearsight.core.bundle import open_bundle
 
 if TYPE_CHECKING:
     from clearsight.models.network import Network
@@ -15,7 +15,7 @@ def load(model: str | Path) -> Network:
     """The network of the run or bundle `model` with its trained weights, in eval mode."""
     from clearsight.models.bundle import load as load_network
 
-    with opened(Path(model)) as bundle:
+    with open_bundle(Path(model)) as bundle:
         network = load_network(bundle)
     network.model.eval()
     return network

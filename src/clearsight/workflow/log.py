@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from clearsight.core.finding import Finding
-from clearsight.core.run import EpochRecord, Plan, RunStatus, Silent
+from clearsight.core.run import EpochRecord, RunPlan, RunStatus, NullObserver
 from clearsight.workflow.wording import epoch_line, finding_lines, plan_lines
 
 
-class LogWriter(Silent):
+class LogWriter(NullObserver):
     """Appends to log.txt. A log that cannot be written is not worth a run."""
 
     vital = False
@@ -18,7 +18,7 @@ class LogWriter(Silent):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def on_plan(self, plan: Plan) -> None:
+    def on_plan(self, plan: RunPlan) -> None:
         self._write(*plan_lines(plan))
 
     def on_epoch(self, record: EpochRecord) -> None:

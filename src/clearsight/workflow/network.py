@@ -9,10 +9,10 @@ from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import DataSection, Recipe
 from clearsight.models.network import Network
 from clearsight.models.zoo import ModelSpec, build
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 
 
-def build_network(recipe: Recipe, classes: int, places: Places) -> Network:
+def build_network(recipe: Recipe, classes: int, places: Paths) -> Network:
     """The recipe's network for `classes` classes, with the preprocessing of its weights."""
     how = recipe.model
     spec = ModelSpec(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from clearsight.core.run import Run
 from clearsight.core.study import Study
-from clearsight.core.trial import Trial, TrialState, best_of, front_of
+from clearsight.core.trial import Trial, TrialState, best_trial, pareto_front
 from clearsight.tuning.importance import importances
 from clearsight.tuning.ledger import read_trials
 from clearsight.workflow.best import best_run
@@ -25,7 +25,7 @@ _STATUS = {  # as the analytics of SageMaker's tuning jobs call it
 }
 
 
-class FoundStudy:
+class SavedStudy:
     """A study folder, and the trials as they were when it was opened."""
 
     def __init__(self, study: Study, trials: list[Trial]) -> None:
@@ -34,12 +34,12 @@ class FoundStudy:
     @property
     def best(self) -> Trial | None:
         """The best complete trial by the first objective; None where none is complete."""
-        return best_of(self.trials, self.study.aim)
+        return best_trial(self.trials, self.study.aim)
 
     @property
     def front(self) -> list[Trial]:
         """The Pareto front of several objectives."""
-        return front_of(self.trials, self.study.plan.objectives)
+        return pareto_front(self.trials, self.study.plan.objectives)
 
     @property
     def best_run(self) -> Run | None:
@@ -94,13 +94,13 @@ class FoundStudy:
         }
 
 
-def open_study(path: str | Path) -> FoundStudy:
+def open_study(path: str | Path) -> SavedStudy:
     """The study in the folder `path`, which may still be growing. Raises NotFound where no study is in it."""
     study = Study.open(Path(path))
-    return FoundStudy(study, read_trials(study))
+    return SavedStudy(study, read_trials(study))
 
 
-def _values(found: FoundStudy, trial: Trial) -> list[float | None]:
+def _values(found: SavedStudy, trial: Trial) -> list[float | None]:
     return list(trial.values) or [None] * len(found.study.plan.objectives)
 
 

@@ -12,11 +12,11 @@ from clearsight.training.job import Phase
 from clearsight.training.optim import ParameterGroup
 from clearsight.workflow.cacheable import uncacheable
 from clearsight.workflow.feature_batches import feature_batches
-from clearsight.workflow.picture_batches import pictures
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.picture_batches import image_batches
+from clearsight.workflow.setting import RunSetup
 
 
-def build_phases(setting: Setting) -> list[Phase]:
+def build_phases(setting: RunSetup) -> list[Phase]:
     """One phase, or two when the recipe trains the head first; what is frozen is computed once where possible."""
     how = setting.recipe
     head_epochs = min(how.train.head_epochs, how.train.passes)
@@ -35,7 +35,7 @@ def build_phases(setting: Setting) -> list[Phase]:
 
 
 def _phase(
-    setting: Setting, name: str, freezing: str, epochs: int, *, backbone_factor: float = 1.0, head_factor: float = 1.0
+    setting: RunSetup, name: str, freezing: str, epochs: int, *, backbone_factor: float = 1.0, head_factor: float = 1.0
 ) -> Phase:
     network = setting.network
     frozen = freeze(network, freezing)
@@ -45,9 +45,9 @@ def _phase(
         train, valid = feature_batches(setting, frozen)
     else:
         model = network.model
-        train, valid = pictures(setting, setting.train, "train"), None
+        train, valid = image_batches(setting, setting.train, "train"), None
         if len(setting.valid):
-            valid = pictures(setting, setting.valid, "eval")
+            valid = image_batches(setting, setting.valid, "eval")
 
     def enter() -> Sequence[ParameterGroup]:
         freeze(network, freezing)

@@ -6,23 +6,23 @@ from clearsight.core.dataset import Dataset
 from clearsight.core.preprocess import Augment
 from clearsight.data.geometry import scale_shift
 from clearsight.data.loader import Loader, LoadPlan, Order
-from clearsight.training.batches import Batches, Pictures
+from clearsight.training.batches import Batches, ImageBatches
 from clearsight.training.world import World
-from clearsight.workflow.opening import workers
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.opening import loader_workers
+from clearsight.workflow.setting import RunSetup
 
 
-def pictures(setting: Setting, dataset: Dataset, mode: str) -> Batches:
+def image_batches(setting: RunSetup, dataset: Dataset, mode: str) -> Batches:
     """Batches of pictures, augmented and shuffled for training, in order for evaluation."""
     training = mode == "train"  # what validation costs is told as a whole
     shift = scale_shift(setting.network.preprocess)
     times = setting.load_times if training else None
     loader = Loader(dataset, setting.network.preprocess, load_plan(setting, mode), times)
     watch = setting.stopwatch if training else None
-    return Pictures(loader, shift, setting.placement.device, setting.placement.memory_format, watch)
+    return ImageBatches(loader, shift, setting.placement.device, setting.placement.memory_format, watch)
 
 
-def load_plan(setting: Setting, mode: str) -> LoadPlan:
+def load_plan(setting: RunSetup, mode: str) -> LoadPlan:
     """How pictures of a split are drawn in mode "train" or "eval"."""
     how = setting.recipe
     training = mode == "train"
@@ -32,7 +32,7 @@ def load_plan(setting: Setting, mode: str) -> LoadPlan:
         augment=setting.augment if training else Augment(),
         order=shuffle if training else "sequential",
         seed=how.train.seed,
-        workers=workers(how.data),
+        workers=loader_workers(how.data),
         max_pixels=how.data.max_pixels,
         rank=setting.world.rank,
         world=setting.world.size,

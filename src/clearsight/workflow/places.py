@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
+class Paths:
     """cache: scans and features, safe to delete.  weights: folders in which pretrained weights are looked for."""
 
     cache: Path
     weights: tuple[Path, ...]
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> Places:
+    def of(cls, environ: Mapping[str, str]) -> Paths:
         """From $CLEARSIGHT_CACHE and $CLEARSIGHT_WEIGHTS (folders, separated as in $PATH), else below ~/.cache."""
         base = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearsight"
         cache = Path(environ["CLEARSIGHT_CACHE"]) if environ.get("CLEARSIGHT_CACHE") else base

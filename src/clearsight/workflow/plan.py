@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clearsight.core.run import Plan
+from clearsight.core.run import RunPlan
 from clearsight.training.job import Phase
 from clearsight.workflow.cacheable import uncacheable
 from clearsight.workflow.estimate import estimate
-from clearsight.workflow.opening import workers
+from clearsight.workflow.opening import loader_workers
 from clearsight.workflow.profiling import measured_line
-from clearsight.workflow.setting import Setting
-from clearsight.workflow.watching import planned_steps, saving
+from clearsight.workflow.setting import RunSetup
+from clearsight.workflow.watching import planned_steps, save_plan
 
 
-def make_plan(setting: Setting, phases: Sequence[Phase], notes: Sequence[str] = ()) -> Plan:
+def make_plan(setting: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = ()) -> RunPlan:
     """The plan of a run whose phases are built. notes: told beside those of the data."""
     how, data, network = setting.recipe, setting.data, setting.network
     counts = np.bincount(setting.train.labels(), minlength=len(data.classes))
@@ -24,7 +24,7 @@ def make_plan(setting: Setting, phases: Sequence[Phase], notes: Sequence[str] = 
     seconds = estimate(setting, phases)
     phases[-1].enter()
     parameters = list(network.model.parameters())
-    return Plan(
+    return RunPlan(
         model=network.name,
         weights=network.weights.partition(";")[0],  # the rest, mean and std, stands in the line of the input
         parameters=sum(p.numel() for p in parameters),
@@ -36,7 +36,7 @@ def make_plan(setting: Setting, phases: Sequence[Phase], notes: Sequence[str] = 
         device=setting.placement.describe(),
         precision=setting.placement.precision,
         batch_size=how.train.batch_size * setting.world.size,
-        workers=workers(how.data),
+        workers=loader_workers(how.data),
         epochs=how.train.passes,
         steps=planned_steps(setting, phases),
         lr=how.optim.peak,
@@ -44,17 +44,17 @@ def make_plan(setting: Setting, phases: Sequence[Phase], notes: Sequence[str] = 
         cached=", ".join(phase.name for phase in phases if phase.cached),
         notes=(*_notes(setting), *notes),
         measured=measured_line(setting),
-        saved=() if (kept := saving(setting, phases)) is None else tuple(kept.lines),
+        saved=() if (kept := save_plan(setting, phases)) is None else tuple(kept.lines),
     )
 
 
-def _preprocess(setting: Setting) -> str:
+def _preprocess(setting: RunSetup) -> str:
     p = setting.network.preprocess
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (p.mean, p.std))
     return f"{p.size} px ({p.interpolation}, short side {p.resize}), mean {mean}, std {std} ({p.source})"
 
 
-def _notes(setting: Setting) -> list[str]:
+def _notes(setting: RunSetup) -> list[str]:
     how, network = setting.recipe, setting.network
     notes = [notice.text for notice in setting.data.notices]
     if how.model.weights == "none" and how.model.freeze != "none":

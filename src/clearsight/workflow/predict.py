@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.bundle import opened
+from clearsight.core.bundle import open_bundle
 from clearsight.core.errors import BadImage, ClearsightError, EmptyInput, NotFound
 from clearsight.core.machine import cores
 from clearsight.serving.payload import Prepared
@@ -56,7 +56,7 @@ def predict(
     Raises NotFound for a path that is not there and EmptyInput when no picture was found.
     """
     files = find_pictures([paths] if isinstance(paths, str | Path) else list(paths))
-    with opened(Path(model)) as bundle, ThreadPoolExecutor(cores()) as pool:
+    with open_bundle(Path(model)) as bundle, ThreadPoolExecutor(cores()) as pool:
         predictor = open_predictor(bundle, device=device, max_pixels=max_pixels)
         answers: list[Prediction] = []
         for some in _chunks(files, _BATCH):

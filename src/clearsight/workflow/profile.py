@@ -18,10 +18,10 @@ from clearsight.core.finding import Finding
 from clearsight.core.profile import Floats, Machine, Profile
 from clearsight.core.profile_folder import read_profile, spans_file
 from clearsight.debugger.judge import judge
-from clearsight.debugger.report import lines, read_findings, write_findings
-from clearsight.debugger.rulebook import chosen
+from clearsight.debugger.report import findings_lines, read_findings, write_findings
+from clearsight.debugger.rulebook import select_rules
 from clearsight.debugger.tape import Tape
-from clearsight.debugger.trial import Trial
+from clearsight.debugger.trial import SavedRun
 from clearsight.profiler.rules import PROFILER_RULES
 
 log = logging.getLogger(__name__)
@@ -98,14 +98,14 @@ def profile_of(path: str | Path) -> Breakdown:
     Raises NotFound where there is no run, or nobody profiled it.
     """
     folder = Path(path)
-    tape = Trial(folder).tape()
+    tape = SavedRun(folder).tape()
     if not tape.profile:
         raise NotFound(
             str(folder),
             "this run was not profiled (its folder profile is empty or not there)",
             fix="Train without --profile off, or profile a script: clearsight profile -- python train.py.",
         )
-    return Breakdown(profile=tape.profile, findings=judge(chosen(book=PROFILER_RULES), tape))
+    return Breakdown(profile=tape.profile, findings=judge(select_rules(book=PROFILER_RULES), tape))
 
 
 def profile(
@@ -131,17 +131,17 @@ class Profiling:
     """
 
     def __init__(self, out: Path, *, every: float, full: bool, batch_size: int, quiet: bool) -> None:
-        from clearsight.profiler.foreign.following import Following
-        from clearsight.profiler.foreign.loop_facts import machine_here, rank_here
+        from clearsight.profiler.foreign.following import ProfilingSession
+        from clearsight.profiler.foreign.loop_facts import current_machine, current_rank
         from clearsight.profiler.recording import Recording
 
         self.out, self.findings, self.failure = out, list[Finding](), ""
         self._quiet, self._began = quiet, time.perf_counter()
-        self._rank = rank_here()
+        self._rank = current_rank()
         check_free(out)
-        machine = replace(machine_here(), batch_size=batch_size, interval=every)
+        machine = replace(current_machine(), batch_size=batch_size, interval=every)
         folder = out / FOLDER
-        self._following = Following(folder, spans_file(folder, self._rank), machine, self._describe)
+        self._following = ProfilingSession(folder, spans_file(folder, self._rank), machine, self._describe)
         self._recording = Recording(
             folder,
             machine,
@@ -189,7 +189,7 @@ class Profiling:
             return
         if not self._quiet:
             told = [f"failure  {self.failure}"] if self.failure else []
-            print(*lines(self.findings), *told, f"report   {self.out / 'report.html'}", sep="\n", file=sys.stderr)
+            print(*findings_lines(self.findings), *told, f"report   {self.out / 'report.html'}", sep="\n", file=sys.stderr)
 
 
 def check_free(out: Path) -> None:
@@ -207,7 +207,7 @@ def conclude(out: Path, *, status: str, command: Sequence[str], seconds: float) 
 
     ours = set(PROFILER_RULES.names())
     tape = _ended(out)
-    findings = judge(chosen(book=PROFILER_RULES), tape)
+    findings = judge(select_rules(book=PROFILER_RULES), tape)
     before = [finding for finding in read_findings(out / _FINDINGS) if finding.rule not in ours]
     write_findings(out / _FINDINGS, [*before, *findings])
     write_foreign_report(out, name=out.name, status=status, command=command, seconds=seconds)
@@ -216,7 +216,7 @@ def conclude(out: Path, *, status: str, command: Sequence[str], seconds: float) 
 
 def _ended(out: Path) -> Tape:
     """The run as the rules see it, which is over."""
-    trial = Trial(out)
+    trial = SavedRun(out)
     measured = read_profile(out / FOLDER)
     facts = trial.facts
     if not facts.batch_size:

@@ -23,7 +23,7 @@ from clearsight.core.profile_folder import read_profile
 from clearsight.workflow.profile import FOLDER, Breakdown, check_free, conclude
 
 if TYPE_CHECKING:
-    from clearsight.profiler.gauges.source import Source
+    from clearsight.profiler.gauges.source import GaugeSource
 
 VARIABLE = "CLEARSIGHT_PROFILE"  # how the processes of the command learn where to write
 FULL = "CLEARSIGHT_PROFILE_FULL"
@@ -31,7 +31,7 @@ _PATIENCE = 1.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profiled:
+class ProfiledCommand:
     """A command that has ended. code: its exit code, 128 + n where signal n ended it.  failure: "" for none."""
 
     folder: Path
@@ -55,7 +55,7 @@ def profile_command(
     every: float = 0.5,
     full: bool = False,
     begun: Callable[[Path], None] = lambda _: None,
-) -> Profiled:
+) -> ProfiledCommand:
     """Run a command to its end, look at the machine meanwhile, and follow the training loop of a Python script in it.
 
     out: the run folder, None for the next free runs/<script>-<n>.  environment: of the command.  injected: the folder
@@ -63,7 +63,7 @@ def profile_command(
     A Ctrl-C goes to the command; the report is written in any case.
     Raises EmptyInput without a command, NotFound for a program that is not there, NotResumable where `out` is taken.
     """
-    from clearsight.profiler.foreign.gathering import gather
+    from clearsight.profiler.foreign.gathering import collect_profile
     from clearsight.profiler.sampler import Sampler
 
     if not command:
@@ -90,11 +90,11 @@ def profile_command(
         code = _ended(child)
         sampler.stop()
     seconds = time.perf_counter() - began
-    failure = "; ".join(part for part in (gather(folder, machine), sampler.failure) if part)
+    failure = "; ".join(part for part in (collect_profile(folder, machine), sampler.failure) if part)
     findings = conclude(out, status=_status(code), command=command, seconds=seconds)
     breakdown = Breakdown(profile=read_profile(folder), findings=findings)
     code = 128 - code if code < 0 else code
-    return Profiled(folder=out, code=code, seconds=seconds, breakdown=breakdown, failure=failure)
+    return ProfiledCommand(folder=out, code=code, seconds=seconds, breakdown=breakdown, failure=failure)
 
 
 def _free(command: Sequence[str]) -> Path:
@@ -120,15 +120,15 @@ def _visible(environment: Mapping[str, str]) -> list[str] | None:
 
 
 def _machine(pid: int, visible: Sequence[str] | None) -> Machine:
-    from clearsight.profiler.surroundings import surroundings
+    from clearsight.profiler.surroundings import machine_info
 
     try:
-        return surroundings(pid, visible)
+        return machine_info(pid, visible)
     except (NotFound, OSError):  # it has ended already
-        return replace(surroundings(None, visible), launched=time.time())
+        return replace(machine_info(None, visible), launched=time.time())
 
 
-def _sources(pid: int, visible: Sequence[str] | None) -> list[Source] | None:
+def _sources(pid: int, visible: Sequence[str] | None) -> list[GaugeSource] | None:
     from clearsight.profiler.gauges import sources
 
     return sources(pid, visible) if visible is not None else None

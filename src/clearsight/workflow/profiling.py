@@ -10,17 +10,17 @@ import torch
 from clearsight.core.profile import Machine
 from clearsight.core.run import Run
 from clearsight.profiler.recording import Recording
-from clearsight.profiler.surroundings import surroundings
+from clearsight.profiler.surroundings import machine_info
 from clearsight.training.checkpoint import Checkpoints
-from clearsight.workflow.circumstances import Circumstances
-from clearsight.workflow.opening import workers
+from clearsight.workflow.circumstances import LaunchContext
+from clearsight.workflow.opening import loader_workers
 from clearsight.workflow.picture_batches import memory_for_pixels
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.setting import RunSetup
 
 _AUGMENTED = 4 / 3 * 1.5**2  # pixels kept of a picture that is to be augmented, in those of the input: 4 : 3 and spare
 
 
-def build_recording(run: Run, setting: Setting, around: Circumstances, checkpoints: Checkpoints) -> Recording | None:
+def build_recording(run: Run, setting: RunSetup, around: LaunchContext, checkpoints: Checkpoints) -> Recording | None:
     """What measures this rank of a run, not yet started; None where that is switched off."""
     how = setting.recipe.profile
     if how.profile == "off":
@@ -39,12 +39,12 @@ def build_recording(run: Run, setting: Setting, around: Circumstances, checkpoin
     )
 
 
-def machine_of(setting: Setting, visible: Sequence[str] | None = None) -> Machine:
+def machine_of(setting: RunSetup, visible: Sequence[str] | None = None) -> Machine:
     """What the run has, and how it is set up. visible: the GPUs that it may use, None for all."""
-    how, placement, readers = setting.recipe, setting.placement, workers(setting.recipe.data)
+    how, placement, readers = setting.recipe, setting.placement, loader_workers(setting.recipe.data)
     cuda = placement.device.type == "cuda"
     side, batch = setting.network.preprocess.size, how.train.batch_size
-    found = surroundings(visible=visible)
+    found = machine_info(visible=visible)
     return replace(
         found,
         threads=torch.get_num_threads(),
@@ -63,21 +63,21 @@ def machine_of(setting: Setting, visible: Sequence[str] | None = None) -> Machin
     )
 
 
-def decoded_bytes(setting: Setting) -> float:
+def decoded_bytes(setting: RunSetup) -> float:
     """About what all training pictures of this rank take in memory as they are kept."""
     preprocess = setting.network.preprocess
     kept = preprocess.resize**2 * _AUGMENTED if setting.augment.random else preprocess.size**2
     return 3 * kept * len(setting.train) / setting.world.size
 
 
-def _steps(setting: Setting) -> int:
+def _steps(setting: RunSetup) -> int:
     """Optimizer steps planned, as far as it can be said before the batches are built."""
     how = setting.recipe
     each = -(-len(setting.train) // (how.train.batch_size * setting.world.size))
     return how.train.passes * -(-each // how.optim.accumulate)
 
 
-def measured_line(setting: Setting) -> str:
+def measured_line(setting: RunSetup) -> str:
     """What is measured, in words; "" where nothing is."""
     how = setting.recipe.profile
     if how.profile == "off":

@@ -16,10 +16,10 @@ from PIL import Image
 from clearsight.core.files import write_json
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
-from clearsight.workflow.audit import Audited, audit
-from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.audit import AuditResult, audit
+from clearsight.workflow.circumstances import LaunchContext
 from clearsight.workflow.fit import fit
-from clearsight.workflow.serve import Serving, serving
+from clearsight.workflow.serve import ServeOptions, serving
 
 BASE = Recipe().replace(
     model="tiny", weights="none", image_size=32, epochs=12, batch_size=64, lr=4e-3, weight_decay=0.02, seed=0
@@ -30,7 +30,7 @@ _SHARES = {"train": 0.7, "valid": 0.15, "test": 0.15}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class EndpointReply:
     """What the endpoint said of one picture, and what it shows."""
 
     picture: Path
@@ -42,18 +42,18 @@ class Answer:
 class Steps:
     """Called when a step is done, to show it."""
 
-    looked: Callable[[Audited], None]
+    looked: Callable[[AuditResult], None]
     tried: Callable[[dict[str, Any], Run], None]
     trained: Callable[[Run], None]
-    answered: Callable[[str, Answer], None]
+    answered: Callable[[str, EndpointReply], None]
 
 
-def quickstart(folder: Path, steps: Steps, around: Circumstances) -> Run:
+def quickstart(folder: Path, steps: Steps, around: LaunchContext) -> Run:
     """Data, look, tune, train, evaluate, report, serve, ask, stop; everything lands in `folder`."""
     data = write_digits(folder / "digits")
     steps.looked(audit(data, image_size=32, places=around.kept, progress=around.progress))
     best, chosen = -1.0, CANDIDATES[0]
-    quiet = Circumstances(places=around.kept)
+    quiet = LaunchContext(places=around.kept)
     for settings in CANDIDATES:
         trial = fit(data, out=_free(folder / "trials"), recipe=BASE, around=quiet, epochs=_TRIAL_EPOCHS, **settings)
         steps.tried(settings, trial)
@@ -62,9 +62,9 @@ def quickstart(folder: Path, steps: Steps, around: Circumstances) -> Run:
             best, chosen = score, settings
     run = fit(data, out=_free(folder / "runs"), recipe=BASE, around=around, **chosen)
     steps.trained(run)
-    with serving(run.path, Serving(port=0)) as url:
+    with serving(run.path, ServeOptions(port=0)) as url:
         picture = sorted((data / "test" / "7").iterdir())[0]
-        steps.answered(url, Answer(picture=picture, truth="7", response=ask(url, picture)))
+        steps.answered(url, EndpointReply(picture=picture, truth="7", response=ask(url, picture)))
     return run
 
 

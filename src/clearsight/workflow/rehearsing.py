@@ -17,12 +17,12 @@ from clearsight.data.loader import epoch_order
 from clearsight.data.times import LoadTimes
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import place
-from clearsight.training.job import Job, Phase
-from clearsight.training.rehearsal import Rehearsal, Timed
-from clearsight.training.stop import Stop
+from clearsight.training.job import TrainingJob, Phase
+from clearsight.training.rehearsal import ThroughputTrial, ThroughputSample
+from clearsight.training.stop import StopSignal
 from clearsight.workflow.opening import quiet
 from clearsight.workflow.phases import build_phases
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.setting import RunSetup
 
 _WARM_UP = 2  # steps: the first one sets up kernels and waits for the first batch
 _BATCHES = 6  # of the largest size, in the stretch of pictures that is gone round
@@ -33,7 +33,7 @@ class Candidate:
     """Settings and how fast they were, block by block. note: why they could not be tried, or ""."""
 
     settings: Mapping[str, Any]
-    blocks: list[Timed] = field(default_factory=list)
+    blocks: list[ThroughputSample] = field(default_factory=list)
     note: str = ""
 
     @property
@@ -67,19 +67,19 @@ class Candidate:
         }
 
 
-class Rehearsals:
+class ThroughputComparison:
     """A stage on which candidates take turns: blocks of steps, one candidate after the other, round by round.
 
     Turns even out what else goes on on the machine: a slow minute slows every candidate. All train a copy of the
     network on the same few hundred pictures.
     """
 
-    def __init__(self, setting: Setting, *, largest: int) -> None:
+    def __init__(self, setting: RunSetup, *, largest: int) -> None:
         network = copy.deepcopy(setting.network)
         self._setting = replace(
             setting, network=network, data=_some(setting, _BATCHES * largest), progress=quiet, load_times=LoadTimes()
         )
-        self._phases: dict[int, tuple[Setting, Phase]] = {}
+        self._phases: dict[int, tuple[RunSetup, Phase]] = {}
         self._threads = torch.get_num_threads()
 
     def round(self, candidates: Sequence[Candidate], steps: int, seconds: float = 0.0) -> None:
@@ -99,7 +99,7 @@ class Rehearsals:
         setting, phase = self._phases[id(candidate)]
         torch.set_num_threads(setting.placement.threads)
         setting.network.model.to(memory_format=setting.placement.memory_format)
-        rehearsal = Rehearsal(_job(setting, phase), phase)
+        rehearsal = ThroughputTrial(_job(setting, phase), phase)
         try:
             if fresh and setting.recipe.data.keep_pixels:
                 rehearsal.load()
@@ -112,13 +112,13 @@ class Rehearsals:
             rehearsal.close()
 
 
-def settings_applied(setting: Setting, settings: Mapping[str, Any]) -> Setting:
+def settings_applied(setting: RunSetup, settings: Mapping[str, Any]) -> RunSetup:
     """The setting of a run with other recipe fields, and where that puts it on this machine."""
     recipe = setting.recipe.replace(**settings)
     return replace(setting, recipe=recipe, placement=place(recipe.train, setting.world))
 
 
-def _some(setting: Setting, count: int) -> Dataset:
+def _some(setting: RunSetup, count: int) -> Dataset:
     """The dataset with as many training pictures, evenly over what an epoch shows; a whole number of batches."""
     train = setting.train
     size = setting.recipe.train.batch_size
@@ -128,14 +128,14 @@ def _some(setting: Setting, count: int) -> Dataset:
     return setting.data.only(lambda sample: sample.split == "train" and sample.id in kept)
 
 
-def _job(setting: Setting, phase: Phase) -> Job:
-    return Job(
+def _job(setting: RunSetup, phase: Phase) -> TrainingJob:
+    return TrainingJob(
         network=setting.network.model,
         phases=[phase],
         recipe=setting.recipe,
         checkpoints=Checkpoints(Path(tempfile.gettempdir())),  # a rehearsal writes none
         observers=[],
-        stop=Stop(),
+        stop=StopSignal(),
         world=setting.world,
         device=setting.placement.device,
         precision=setting.placement.precision,

@@ -15,7 +15,7 @@ from clearsight.core.files import write_json
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
-from clearsight.debugger.judge import roots
+from clearsight.debugger.judge import root_findings
 from clearsight.debugger.report import read_findings
 from clearsight.profiler.rules import PROFILER_RULES
 
@@ -73,7 +73,7 @@ def _mendable(run: Run, tried: list[dict[str, Any]]) -> Finding | None:
     What only costs time is no reason to train again.
     """
     slow = PROFILER_RULES.names()
-    for finding in roots(read_findings(run.path / "findings.jsonl")):
+    for finding in root_findings(read_findings(run.path / "findings.jsonl")):
         if finding.rule in slow or finding.severity is Severity.INFO or not finding.fix or dict(finding.fix) in tried:
             continue
         try:

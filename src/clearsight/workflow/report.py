@@ -11,7 +11,7 @@ from typing import Any
 from clearsight.core.bundle import Bundle
 from clearsight.core.dataset import Dataset
 from clearsight.core.errors import ClearsightError
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.files import read_json, write_text
 from clearsight.core.preprocess import PRESETS, Preprocess
 from clearsight.core.profile import Profile
@@ -23,11 +23,11 @@ from clearsight.data.loader import Loader, LoadPlan
 from clearsight.debugger.report import read_findings
 from clearsight.profiler.rules import PROFILER_RULES
 from clearsight.profiler.what_if import what_if
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.figures import figures_of
 from clearsight.reports.page import page_of, sections_of
 from clearsight.reports.thumbnail import thumbnail
-from clearsight.workflow.opening import listed
+from clearsight.workflow.opening import list_dataset
 from clearsight.workflow.rulebook import rules_of
 from clearsight.workflow.watching import plain_settings
 
@@ -47,7 +47,7 @@ def write_report(run: Run, data: Dataset | None = None, preprocess: Preprocess |
 def rewrite_report(run: Run) -> Path:
     """Write the report again, with pictures when the data are still where they were."""
     source = Path(run.data["path"])
-    data = listed(source, run.recipe.data, run.seed) if source.exists() else None
+    data = list_dataset(source, run.recipe.data, run.seed) if source.exists() else None
     return write_report(run, data, Bundle.open(run.bundle).preprocess if run.has_bundle else None)
 
 
@@ -56,7 +56,7 @@ def write_foreign_report(folder: Path, *, name: str, status: str, command: Seque
     profile = read_profile(folder / "profile")
     return _write(
         folder,
-        RunFacts(
+        RunReportData(
             name=name,
             status=status,
             command=command,
@@ -64,26 +64,26 @@ def write_foreign_report(folder: Path, *, name: str, status: str, command: Seque
             findings=read_findings(folder / "findings.jsonl"),
             rules=[_rule(kind()) for _, kind in PROFILER_RULES if not kind.optional],
             profile=profile,
-            what_if=_what_if(profile, Facts()),
+            what_if=_what_if(profile, RunContext()),
             hotlines=_listed(folder / "profile" / "hotlines.json"),
         ),
     )
 
 
-def _write(folder: Path, told: RunFacts) -> Path:
+def _write(folder: Path, told: RunReportData) -> Path:
     page, sections = folder / "report.html", sections_of(told)
     write_text(page, page_of(told, sections))
     write_text(folder / "report.json", json.dumps(figures_of(told, sections), allow_nan=False) + "\n")
     return page
 
 
-def facts(run: Run, data: Dataset | None, preprocess: Preprocess | None = None) -> RunFacts:
+def facts(run: Run, data: Dataset | None, preprocess: Preprocess | None = None) -> RunReportData:
     """Everything the page says, gathered from the run folder."""
     measured = run.path / "evaluation" / "metrics.json"
     evaluation = read_json(measured) if measured.is_file() else None
     profile = read_profile(run.path / "profile")
     tuning = run.path / "auto_tune.json"
-    return RunFacts(
+    return RunReportData(
         name=run.name,
         status=run.status.value,
         reason=run.reason,
@@ -109,7 +109,7 @@ def facts(run: Run, data: Dataset | None, preprocess: Preprocess | None = None) 
         rules=[_rule(rule) for rule in rules_of(run.recipe)],
         actions=_listed(run.path / "actions.json"),
         profile=profile,
-        what_if=_what_if(profile, Facts(batch_size=run.recipe.train.batch_size, settings=plain_settings(run.recipe))),
+        what_if=_what_if(profile, RunContext(batch_size=run.recipe.train.batch_size, settings=plain_settings(run.recipe))),
         tuning=read_json(tuning) if tuning.is_file() else None,
     )
 
@@ -118,7 +118,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     return {"name": rule.name, "parameters": rule.parameters(), "topic": rule.topic}
 
 
-def _what_if(profile: Profile, known: Facts) -> list[dict[str, Any]]:
+def _what_if(profile: Profile, known: RunContext) -> list[dict[str, Any]]:
     return [asdict(one) for one in what_if(profile, known)]
 
 

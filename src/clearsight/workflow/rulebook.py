@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.rule import Rule
-from clearsight.debugger.rulebook import chosen
+from clearsight.debugger.rulebook import select_rules
 from clearsight.debugger.rules import RULES
 from clearsight.profiler.rules import PROFILER_RULES
 
@@ -18,7 +18,7 @@ def rules_of(recipe: Recipe) -> list[Rule]:
     off = {
         topic for topic, said in (("learning", recipe.debug.debug), ("speed", recipe.profile.profile)) if said == "off"
     }
-    return [rule for rule in chosen(recipe.debug.rules, recipe.debug.rule, BOOK) if rule.topic not in off]
+    return [rule for rule in select_rules(recipe.debug.rules, recipe.debug.rule, BOOK) if rule.topic not in off]
 
 
 def about(topic: str, rules: Sequence[Rule]) -> list[Rule]:

@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, Plan, Run, RunStatus, Silent
-from clearsight.core.trial import SCORES, Outcome, TrialState
+from clearsight.core.run import EpochRecord, RunPlan, Run, RunStatus, NullObserver
+from clearsight.core.trial import SCORES, TrialResult, TrialState
 from clearsight.training.stop import FINDING
-from clearsight.workflow.circumstances import Circumstances
+from clearsight.workflow.circumstances import LaunchContext
 from clearsight.workflow.fit import fit, resume
-from clearsight.workflow.hopeless import hopeless
-from clearsight.workflow.places import Places
-from clearsight.workflow.talk import Talk
+from clearsight.workflow.hopeless import chance_level_reason
+from clearsight.workflow.places import Paths
+from clearsight.workflow.talk import TrialReporter
 
 _HOPELESS = "severe=stop-trial"  # what the debugger does about a finding that leaves nothing to hope for
 
 
 def carry_out_run(
-    folder: Path, recipe: Recipe, source: Path, metrics: Sequence[str], places: Places, talk: Talk
-) -> Outcome | None:
+    folder: Path, recipe: Recipe, source: Path, metrics: Sequence[str], places: Paths, talk: TrialReporter
+) -> TrialResult | None:
     """Train a trial in its folder, from its newest checkpoint where there is one; None where it was interrupted."""
     path, began = folder / "run", time.time()
     onlooker = _Onlooker(int(folder.name), talk)
-    around = Circumstances(places=places, observers=[onlooker], halt=onlooker.halt, ending="put by")
+    around = LaunchContext(places=places, observers=[onlooker], halt=onlooker.halt, ending="put by")
     if (path / "run.json").is_file():
         run = resume(path, around=around)
     else:
@@ -35,7 +35,7 @@ def carry_out_run(
     return outcome_of(run, metrics, onlooker, began)
 
 
-def outcome_of(run: Run, metrics: Sequence[str], onlooker: _Onlooker, began: float) -> Outcome | None:
+def outcome_of(run: Run, metrics: Sequence[str], onlooker: _Onlooker, began: float) -> TrialResult | None:
     """What a training came to, as the outcome of trial `onlooker.number`."""
     epochs = run.epochs()
     state, reason = _judged(run, onlooker.pruned)
@@ -48,7 +48,7 @@ def outcome_of(run: Run, metrics: Sequence[str], onlooker: _Onlooker, began: flo
         "parameters": float(onlooker.parameters),
         "images_per_second": run.images_per_second or float("nan"),
     }
-    return Outcome(
+    return TrialResult(
         number=onlooker.number,
         state=state,
         values=tuple(facts[metric] for metric in metrics) if state is TrialState.COMPLETE else (),
@@ -73,10 +73,10 @@ def _judged(run: Run, pruned: str) -> tuple[TrialState | None, str]:
     return TrialState.FAILED, run.reason
 
 
-class _Onlooker(Silent):
+class _Onlooker(NullObserver):
     """Tells the study of every epoch, and the run of what the study thinks of it."""
 
-    def __init__(self, number: int, talk: Talk) -> None:
+    def __init__(self, number: int, talk: TrialReporter) -> None:
         self.number, self.pruned, self.parameters = number, "", 0
         self._talk, self._classes = talk, 0
 
@@ -84,9 +84,9 @@ class _Onlooker(Silent):
         """Why the run is to stop now, or ""."""
         return self.pruned or self._talk.interrupted()
 
-    def on_plan(self, plan: Plan) -> None:
+    def on_plan(self, plan: RunPlan) -> None:
         self.parameters, self._classes = plan.parameters, plan.classes
 
     def on_epoch(self, record: EpochRecord) -> None:
         told = self._talk.epoch(self.number, record.epoch, record.valid)
-        self.pruned = told or hopeless(record, self._classes)
+        self.pruned = told or chance_level_reason(record, self._classes)

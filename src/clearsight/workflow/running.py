@@ -17,53 +17,53 @@ from clearsight.core.machine import hardware
 from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunStatus
-from clearsight.data.duplicates import exact, leaks
-from clearsight.data.scan import Scan, apply
+from clearsight.data.duplicates import exact_duplicates, leaks
+from clearsight.data.scan import Scan, drop_bad_images
 from clearsight.training.allocator import kept_memory
-from clearsight.training.announcer import Announcer
+from clearsight.training.announcer import ObserverList
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
-from clearsight.training.stop import Stop
-from clearsight.training.world import World, joined
+from clearsight.training.stop import StopSignal
+from clearsight.training.world import World, join_process_group
 from clearsight.workflow.auto_tune import tuning_notes
-from clearsight.workflow.circumstances import Circumstances
-from clearsight.workflow.course import Course
-from clearsight.workflow.defaults import settled
-from clearsight.workflow.delivery import conclude, put_by
-from clearsight.workflow.feature_batches import spared_seconds
+from clearsight.workflow.circumstances import LaunchContext
+from clearsight.workflow.course import AdjustedTraining
+from clearsight.workflow.defaults import resolve_defaults
+from clearsight.workflow.delivery import deliver, record_result
+from clearsight.workflow.feature_batches import saved_feature_seconds
 from clearsight.workflow.log import LogWriter
 from clearsight.workflow.network import build_network, overridden
-from clearsight.workflow.opening import listed, quiet, scanned
+from clearsight.workflow.opening import list_dataset, quiet, scan_dataset
 from clearsight.workflow.phases import build_phases
 from clearsight.workflow.plan import make_plan
 from clearsight.workflow.profiling import build_recording
 from clearsight.workflow.report import write_report
-from clearsight.workflow.setting import Setting
-from clearsight.workflow.watching import build_watch, check_debugging, close, facts_of
+from clearsight.workflow.setting import RunSetup
+from clearsight.workflow.watching import build_debugger, check_debugging, close, run_context
 
 
 @contextmanager
-def process(recipe: Recipe, world: World) -> Iterator[Placement]:
+def run_process(recipe: Recipe, world: World) -> Iterator[Placement]:
     """Device, threads, memory and process group for the duration of a run."""
     placement = place(recipe.train, world)
     before = torch.get_num_threads()
     torch.set_num_threads(placement.threads)
     keeping = recipe.train.keep_memory and placement.device.type == "cpu"
     try:
-        with joined(world, placement.device), kept_memory() if keeping else nullcontext():
+        with join_process_group(world, placement.device), kept_memory() if keeping else nullcontext():
             yield placement
     finally:
         torch.set_num_threads(before)
 
 
-def prepare(source: Path, recipe: Recipe, placement: Placement, around: Circumstances) -> Setting:
+def make_setup(source: Path, recipe: Recipe, placement: Placement, around: LaunchContext) -> RunSetup:
     """Data opened and checked, network built and on its device."""
     check_debugging(recipe.debug)
     if not around.world.leads:
         around.world.wait()  # rank 0 fills the scan cache first
-    listing = listed(source, recipe.data, recipe.train.seed)
-    looked = scanned(listing, recipe.data, around.kept, around.progress)
-    data = apply(listing, looked, recipe.data.on_bad)
+    listing = list_dataset(source, recipe.data, recipe.train.seed)
+    looked = scan_dataset(listing, recipe.data, around.kept, around.progress)
+    data = drop_bad_images(listing, looked, recipe.data.on_bad)
     if around.world.leads:
         around.world.wait()
     _check(recipe, data)
@@ -71,9 +71,9 @@ def prepare(source: Path, recipe: Recipe, placement: Placement, around: Circumst
     network = built.with_preprocess(overridden(built.preprocess, recipe.data))
     network.model.to(placement.device)
     network.model.to(memory_format=placement.memory_format)
-    return Setting(
+    return RunSetup(
         network=network,
-        recipe=settled(recipe, network, len(data.split("train")), around.world.size),
+        recipe=resolve_defaults(recipe, network, len(data.split("train")), around.world.size),
         data=data,
         placement=placement,
         world=around.world,
@@ -97,7 +97,7 @@ _LATER: tuple[Split, ...] = ("valid", "test")
 
 def _duplicates(data: Dataset, looked: Scan) -> dict[str, int]:
     """Of valid and test, how many pictures are in an earlier split too, byte for byte."""
-    again = Counter(late for _, late in (leak.splits for leak in leaks(data, exact(looked, data))))
+    again = Counter(late for _, late in (leak.splits for leak in leaks(data, exact_duplicates(looked, data))))
     return {split: again[split] for split in _LATER if len(data.split(split))}
 
 
@@ -108,12 +108,12 @@ def _check(recipe: Recipe, data: Dataset) -> None:
         raise BadValue("--monitor roc_auc", f"it is for two classes, these data have {len(data.classes)}")
 
 
-def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
+def execute(run: Run, setting: RunSetup, around: LaunchContext) -> Run:
     """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report."""
     checkpoints = Checkpoints(run.checkpoints)
-    stop = Stop(setting.recipe.train.time_limit, around.halt)
+    stop = StopSignal(setting.recipe.train.time_limit, around.halt)
     onlookers = [LogWriter(run.path / "log.txt"), *around.observers] if setting.world.leads else []
-    announcer = Announcer(onlookers)
+    announcer = ObserverList(onlookers)
     try:
         recording = build_recording(run, setting, around, checkpoints)
         with recording or nullcontext():
@@ -121,18 +121,18 @@ def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
                 setting = replace(setting, stopwatch=recording)
             phases = build_phases(setting)
             profile = recording.profile if recording is not None else Profile
-            watch = build_watch(run, setting, phases, announcer, stop, checkpoints, profile)
+            watch = build_debugger(run, setting, phases, announcer, stop, checkpoints, profile)
             announcer.plan(make_plan(setting, phases, tuning_notes(run.path)))
             with stop.listening():
-                course = Course(run, setting, phases, checkpoints, stop, onlookers, watch)
+                course = AdjustedTraining(run, setting, phases, checkpoints, stop, onlookers, watch)
                 outcome = course.train()
         if setting.world.leads:
-            close(watch, run, facts_of(setting, phases))
-        run.spared_seconds = spared_seconds(phases, len(run.epochs()))
+            close(watch, run, run_context(setting, phases))
+        run.spared_seconds = saved_feature_seconds(phases, len(run.epochs()))
         if around.ending == "deliver":
-            conclude(run, course.setting, phases[-1], outcome, around.began)
+            deliver(run, course.setting, phases[-1], outcome, around.began)
         else:
-            put_by(run, course.setting, outcome, around.began)
+            record_result(run, course.setting, outcome, around.began)
     except BaseException as error:
         if setting.world.leads:
             _note_failure(run, error, setting)
@@ -142,7 +142,7 @@ def carry_out(run: Run, setting: Setting, around: Circumstances) -> Run:
     return run
 
 
-def _note_failure(run: Run, error: BaseException, setting: Setting) -> None:
+def _note_failure(run: Run, error: BaseException, setting: RunSetup) -> None:
     run.status = RunStatus.INTERRUPTED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
     run.reason = str(error) or type(error).__name__
     with suppress(DiskFull):  # the error on its way says so already
@@ -151,7 +151,7 @@ def _note_failure(run: Run, error: BaseException, setting: Setting) -> None:
             write_report(run, setting.data, setting.network.preprocess)
 
 
-def data_facts(source: Path, setting: Setting) -> dict[str, Any]:
+def data_facts(source: Path, setting: RunSetup) -> dict[str, Any]:
     """What run.json and the bundle say of the data."""
     data = setting.data
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 
-from clearsight.core.bundle import Bundle, opened
+from clearsight.core.bundle import Bundle, open_bundle
 from clearsight.core.machine import cores
 from clearsight.serving.app import build_app
 from clearsight.serving.limits import Limits
@@ -20,7 +20,7 @@ from clearsight.workflow.session import MAX_PIXELS, open_predictor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Serving:
+class ServeOptions:
     """How an endpoint is run."""
 
     host: str = "127.0.0.1"
@@ -31,20 +31,20 @@ class Serving:
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
 
 
-def serve(model: str | Path, how: Serving, *, on_ready: Callable[[Bundle, str], None]) -> None:
+def serve(model: str | Path, how: ServeOptions, *, on_ready: Callable[[Bundle, str], None]) -> None:
     """Serve the run or bundle `model` until SIGINT or SIGTERM; `on_ready` gets the bundle and the URL."""
-    with opened(Path(model)) as bundle:
+    with open_bundle(Path(model)) as bundle:
         serve_app(endpoint(bundle, how), how.host, how.port, on_ready=lambda url: on_ready(bundle, url))
 
 
 @contextmanager
-def serving(model: str | Path, how: Serving) -> Iterator[str]:
+def serving(model: str | Path, how: ServeOptions) -> Iterator[str]:
     """Serve from a background thread for the duration; yields the URL."""
-    with opened(Path(model)) as bundle, background(endpoint(bundle, how), how.host, how.port) as url:
+    with open_bundle(Path(model)) as bundle, background(endpoint(bundle, how), how.host, how.port) as url:
         yield url
 
 
-def endpoint(bundle: Bundle, how: Serving) -> Starlette:
+def endpoint(bundle: Bundle, how: ServeOptions) -> Starlette:
     """The application: decoding and inference share the cores, with one thread of inference at least."""
     predictor = open_predictor(bundle, runtime=how.runtime, threads=how.threads, max_pixels=how.max_pixels)
     return build_app(Service(predictor, decoders=cores()), how.limits)

@@ -12,14 +12,14 @@ from clearsight.core.recipe import Recipe
 from clearsight.data.times import LoadTimes
 from clearsight.models.network import Network
 from clearsight.training.device import Placement
-from clearsight.training.stopwatch import Stopwatch, Untimed
+from clearsight.training.stopwatch import Stopwatch, NullStopwatch
 from clearsight.training.world import World
 from clearsight.workflow.opening import Progress
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class RunSetup:
     """What every phase of a run has in common."""
 
     network: Network
@@ -27,11 +27,11 @@ class Setting:
     data: Dataset
     placement: Placement
     world: World
-    places: Places
+    places: Paths
     progress: Progress
     own_preprocess: Preprocess  # that of the weights, before the recipe's own settings
     small: int = 0  # training pictures whose shorter side is below the network's input
-    stopwatch: Stopwatch = field(default_factory=Untimed)
+    stopwatch: Stopwatch = field(default_factory=NullStopwatch)
     load_times: LoadTimes = field(default_factory=LoadTimes)  # of the training pictures
     duplicates: Mapping[str, int] = field(default_factory=dict)  # split: its pictures that are in an earlier one too
 

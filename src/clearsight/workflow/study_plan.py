@@ -12,7 +12,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.space import Choice, Space
 from clearsight.core.study import Searcher, StudyPlan
 from clearsight.core.trial import METRICS, SCORES, Objective
-from clearsight.tuning.notation import joined, nested, usual, written
+from clearsight.tuning.notation import merge_spaces, space_from_mapping, usual_space, parse_space
 from clearsight.tuning.pruners import PRUNERS
 from clearsight.tuning.searchers import SEARCHERS
 from clearsight.workflow.cacheable import planned_epochs
@@ -28,14 +28,14 @@ def space_of(names: Sequence[str], said: SpaceWords, base: Recipe) -> Space:
 
     Raises what is wrong with it (clearsight.core.space.Space.check).
     """
-    parts = [usual(names)] if names else []
+    parts = [usual_space(names)] if names else []
     if isinstance(said, Space):
         parts.append(said)
     elif isinstance(said, Mapping):
-        parts.append(nested(said))
+        parts.append(space_from_mapping(said))
     elif said is not None and (words := [said] if isinstance(said, str) else list(said)):
-        parts.append(written(words))
-    space = joined(*parts) if parts else usual(USUAL)
+        parts.append(parse_space(words))
+    space = merge_spaces(*parts) if parts else usual_space(USUAL)
     space.check(base)
     return space
 

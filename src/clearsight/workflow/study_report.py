@@ -15,11 +15,11 @@ from clearsight.tuning.advice import advice
 from clearsight.tuning.hypervolume import hypervolume_history
 from clearsight.tuning.importance import importances
 from clearsight.tuning.ledger import read_trials
-from clearsight.tuning.limits import saved
+from clearsight.tuning.limits import study_savings
 from clearsight.workflow.best import best_run
 
 if TYPE_CHECKING:
-    from clearsight.reports.study.facts import StudyFacts
+    from clearsight.reports.study.facts import StudyReportData
 
 
 def write_study_report(study: Study, trials: Sequence[Trial]) -> Path:
@@ -39,13 +39,13 @@ def rewrite_study_report(study: Study) -> Path:
     return write_study_report(study, read_trials(study))
 
 
-def study_facts(study: Study, trials: Sequence[Trial]) -> StudyFacts:
+def study_facts(study: Study, trials: Sequence[Trial]) -> StudyReportData:
     """Everything the page says, gathered from the study folder."""
-    from clearsight.reports.study.facts import StudyFacts
+    from clearsight.reports.study.facts import StudyReportData
 
     run, plan = best_run(study), study.plan
     shares = importances(trials, plan.space, study.aim)
-    return StudyFacts(
+    return StudyReportData(
         name=study.name,
         status=study.status.value,
         plan=plan,
@@ -57,7 +57,7 @@ def study_facts(study: Study, trials: Sequence[Trial]) -> StudyFacts:
         importance=shares,
         hypervolume=hypervolume_history(trials, plan.objectives) if len(plan.objectives) > 1 else (),
         advice=advice(plan, trials, shares),
-        saved=saved(trials),
+        saved=study_savings(trials),
         next=next_commands(study),
         data=run.data if run else {"path": plan.data},
         versions=study.versions,
@@ -91,7 +91,7 @@ def study_json(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
         "objectives": [{"metric": one.metric, "direction": one.direction} for one in study.plan.objectives],
         "best": {**study.best, "test": run.scores.get("test") if run else None} if study.best else None,
         "trials": [trial_json(trial) for trial in trials],
-        "saved": saved(trials),
+        "saved": study_savings(trials),
         "seconds": study.seconds,
     }
 

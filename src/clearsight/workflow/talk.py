@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from clearsight.workflow.places import Places
+from clearsight.workflow.places import Paths
 
 
-class Talk(Protocol):
+class TrialReporter(Protocol):
     """A trial's end of the line."""
 
     def epoch(self, number: int, epoch: int, scores: Mapping[str, float]) -> str:
@@ -23,13 +23,13 @@ class Talk(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Post:
+class WorkerResources:
     """Where a worker works: its caches, and its share of the machine.
 
     device: for recipes that leave it open.  threads: of torch, and readers too.
     """
 
-    places: Places
+    places: Paths
     device: str = "auto"
     threads: int | None = None
 
@@ -39,10 +39,10 @@ class Post:
         return {"cache": str(self.places.cache), "weights": weights, "device": self.device, "threads": self.threads}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, object]) -> Post:
+    def from_json(cls, values: Mapping[str, object]) -> WorkerResources:
         """The post that `to_json` gave."""
         weights, threads = values["weights"], values["threads"]
         assert isinstance(weights, list)
         assert threads is None or isinstance(threads, int)
-        places = Places(cache=Path(str(values["cache"])), weights=tuple(Path(str(one)) for one in weights))
+        places = Paths(cache=Path(str(values["cache"])), weights=tuple(Path(str(one)) for one in weights))
         return cls(places=places, device=str(values["device"]), threads=threads)

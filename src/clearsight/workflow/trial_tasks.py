@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from clearsight.core.executor import Assignment, Executor, Task
+from clearsight.core.executor import Assignment, Executor, TrialTask
 from clearsight.core.recipe import Recipe
 from clearsight.core.space import settings_of
 from clearsight.core.study import Study
 from clearsight.core.study_observer import StudyObserver
 from clearsight.core.trial import Trial
-from clearsight.tuning.conductor import Conductor, Made
-from clearsight.tuning.ledger import Ledger
+from clearsight.tuning.conductor import StudyRunner, PreparedTrial
+from clearsight.tuning.ledger import TrialStore
 from clearsight.workflow.cacheable import planned_epochs
 from clearsight.workflow.stackable import stack_key
 from clearsight.workflow.study_plan import stacks
@@ -28,10 +28,10 @@ class TrialTasks:
         self._stacks = stacks(study.plan, study.recipe)
 
     def conductor(
-        self, ledger: Ledger, executor: Executor, observers: Sequence[StudyObserver], halt: Callable[[], str]
-    ) -> Conductor:
+        self, ledger: TrialStore, executor: Executor, observers: Sequence[StudyObserver], halt: Callable[[], str]
+    ) -> StudyRunner:
         """Who leads the study."""
-        return Conductor(
+        return StudyRunner(
             study=self._study,
             ledger=ledger,
             executor=executor,
@@ -47,21 +47,21 @@ class TrialTasks:
         recipe = self._study.recipe.replace(**settings_of(trial.params))
         return recipe.replace(weights=weights_path(recipe.model.weights))
 
-    def make(self, trial: Trial) -> Made:
+    def make(self, trial: Trial) -> PreparedTrial:
         """What a trial comes to; raises ClearsightError where its recipe cannot be."""
         recipe = self.recipe(trial)
         kept = recipe.model_dump(mode="json")
         flat = {name: value for section in kept.values() for name, value in section.items()}
         folder = self._study.folder(trial.number)
-        return Made(
-            task=Task(number=trial.number, folder=str(folder.resolve()), recipe=flat),
+        return PreparedTrial(
+            task=TrialTask(number=trial.number, folder=str(folder.resolve()), recipe=flat),
             epochs=planned_epochs(recipe),
             digest=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
         )
 
-    def together(self, tasks: Sequence[Task]) -> list[tuple[Task, ...]]:
+    def together(self, tasks: Sequence[TrialTask]) -> list[tuple[TrialTask, ...]]:
         """The tasks in groups that train at once: heads over the same frozen network, everything else alone."""
-        groups: dict[str, list[Task]] = {}
+        groups: dict[str, list[TrialTask]] = {}
         for task in tasks:
             key = stack_key(Recipe.parse(task.recipe), self._metrics)
             groups.setdefault(key if key is not None else f"alone {task.number}", []).append(task)

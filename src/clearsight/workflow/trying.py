@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue, NotFound
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.machine import cores
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import Run
 from clearsight.profiler.what_if import what_if
-from clearsight.workflow.circumstances import Circumstances
-from clearsight.workflow.opening import workers
+from clearsight.workflow.circumstances import LaunchContext
+from clearsight.workflow.opening import loader_workers
 from clearsight.workflow.phases import build_phases
-from clearsight.workflow.rehearsing import Candidate, Rehearsals
-from clearsight.workflow.running import prepare, process
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.rehearsing import Candidate, ThroughputComparison
+from clearsight.workflow.running import make_setup, run_process
+from clearsight.workflow.setting import RunSetup
 from clearsight.workflow.watching import plain_settings
 
 _ROUNDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class TriedSettings:
     """What was measured of a run's settings. rows: the run's own settings first, then the others, fastest first.
 
     estimates: images/s that the profile of the run foretold for some of the changes, aligned with rows, None for none.
@@ -49,24 +49,24 @@ class Tried:
         }
 
 
-def try_settings(path: str | Path, *, steps: int = 24, around: Circumstances | None = None) -> Tried:
+def try_settings(path: str | Path, *, steps: int = 24, around: LaunchContext | None = None) -> TriedSettings:
     """Measure other readers, threads, layout, precision, batch size and picture memory for the run in folder `path`.
 
     steps: optimizer steps of each candidate, in three blocks that take turns.  Nothing in the run folder changes.
     Raises NotFound where the run's data are gone, BadValue where its features are cached and no step takes time.
     """
-    around, run = around or Circumstances(), Run.open(Path(path))
+    around, run = around or LaunchContext(), Run.open(Path(path))
     source = Path(run.data["path"])
     if not source.exists():
         raise NotFound(str(source), "the data of this run are no longer there")
-    with process(run.recipe, around.world) as placement:
-        setting = prepare(source, run.recipe, placement, around)
+    with run_process(run.recipe, around.world) as placement:
+        setting = make_setup(source, run.recipe, placement, around)
         if build_phases(setting)[-1].cached:
             raise BadValue(
                 str(path), "its steps run on cached features and take no time", fix="Try it on a run that trains more."
             )
         candidates = [Candidate(settings=one) for one in changes(setting)]
-        stage = Rehearsals(setting, largest=2 * setting.recipe.train.batch_size)
+        stage = ThroughputComparison(setting, largest=2 * setting.recipe.train.batch_size)
         for number in range(_ROUNDS):
             for place, candidate in enumerate(candidates):
                 around.progress("trying settings", number * len(candidates) + place, _ROUNDS * len(candidates))
@@ -74,17 +74,17 @@ def try_settings(path: str | Path, *, steps: int = 24, around: Circumstances | N
     around.progress("trying settings", 1, 1)
     own, *others = candidates
     rows = [own, *sorted(others, key=lambda one: -one.images_per_second)]
-    known = Facts(batch_size=run.recipe.train.batch_size, settings=plain_settings(run.recipe))
+    known = RunContext(batch_size=run.recipe.train.batch_size, settings=plain_settings(run.recipe))
     foretold = {
         _key(one.change): one.images_per_second_then for one in what_if(read_profile(run.path / "profile"), known)
     }
-    return Tried(rows=rows, estimates=[foretold.get(_key(row.settings)) for row in rows])
+    return TriedSettings(rows=rows, estimates=[foretold.get(_key(row.settings)) for row in rows])
 
 
-def changes(setting: Setting) -> list[dict[str, Any]]:
+def changes(setting: RunSetup) -> list[dict[str, Any]]:
     """One setting changed at a time, the run's own settings first."""
     how, have, placement = setting.recipe, cores(), setting.placement
-    readers, own = workers(how.data), {"fp32": "bf16", "bf16": "fp32", "fp16": "bf16"}
+    readers, own = loader_workers(how.data), {"fp32": "bf16", "bf16": "fp32", "fp16": "bf16"}
     layout = "off" if how.train.channels_last != "off" else "on"
     wanted: list[dict[str, Any]] = [{"workers": count} for count in (0, have, min(2 * have, 16)) if count != readers]
     if placement.device.type == "cpu":

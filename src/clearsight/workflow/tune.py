@@ -17,16 +17,16 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.space import Space
 from clearsight.core.study import Study, StudyPlan, StudyStatus
 from clearsight.core.study_observer import StudyObserver
-from clearsight.data.scan import apply
-from clearsight.training.stop import Stop
+from clearsight.data.scan import drop_bad_images
+from clearsight.training.stop import StopSignal
 from clearsight.tuning.executors.local import LocalExecutor
-from clearsight.tuning.ledger import Ledger, alone
+from clearsight.tuning.ledger import TrialStore, lock_study
 from clearsight.tuning.shared_study import check_storage
 from clearsight.workflow.best import deliver_best
 from clearsight.workflow.crew import build_executor
-from clearsight.workflow.earlier import bring_earlier, check_earlier
-from clearsight.workflow.opening import Progress, listed, quiet, scanned
-from clearsight.workflow.places import Places
+from clearsight.workflow.earlier import import_earlier_trials, check_warm_start
+from clearsight.workflow.opening import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.places import Paths
 from clearsight.workflow.study_plan import (
     SpaceWords,
     check_plan,
@@ -48,23 +48,23 @@ _PLANNED = frozenset(StudyPlan.__dataclass_fields__) - {"data", "space", "object
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyCircumstances:
+class StudyContext:
     """What surrounds a study without deciding what it finds: who watches, where caches lie, who asked.
 
     gpus: that this machine has, for workers to share.
     """
 
     observers: Sequence[StudyObserver] = ()
-    places: Places | None = None
+    places: Paths | None = None
     progress: Progress = quiet
     command: Sequence[str] = ()
     gpus: int = 0
     began: float = field(default_factory=time.monotonic)
 
     @property
-    def kept(self) -> Places:
+    def kept(self) -> Paths:
         """The places that were said, or the user's own."""
-        return self.places or Places.of({})
+        return self.places or Paths.of({})
 
 
 def tune(
@@ -76,7 +76,7 @@ def tune(
     out: str | Path | None = None,
     name: str = "",
     recipe: Recipe | str | Path | None = None,
-    around: StudyCircumstances | None = None,
+    around: StudyContext | None = None,
     **settings: Any,
 ) -> Study:
     """Search over a recipe on the dataset at `data`, in the new study folder `out`; returns the study with its best.
@@ -87,7 +87,7 @@ def tune(
     the recipe that is varied (model="resnet34", freeze="backbone", ...).
     Mistakes are raised as ClearsightError before anything is begun.
     """
-    around = around or StudyCircumstances()
+    around = around or StudyContext()
     base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
     base = base.replace(**{key: value for key, value in settings.items() if key not in _PLANNED})
     base = base.replace(weights=weights_path(base.model.weights), auto_tune=False, repair=0)
@@ -98,35 +98,35 @@ def tune(
     facts = {"command": list(around.command), "versions": _versions(), "hardware": hardware()}
     with _no_trace(path), _workers(plan, base, around, path) as executor:
         notes = _check_data(plan, base, around)
-        check_earlier(plan)
+        check_warm_start(plan)
         if plan.storage:
             check_storage(plan, name or path.name)
         return _led(Study.begin(path, plan, base, name=name, **facts), executor, around, notes)
 
 
-def resume_study(path: str | Path, *, around: StudyCircumstances | None = None, **changes: Any) -> Study:
+def resume_study(path: str | Path, *, around: StudyContext | None = None, **changes: Any) -> Study:
     """Go on with a study, also one that has ended, with some of its plan changed (`trials=40`, `time_limit=None`)."""
-    around, study = around or StudyCircumstances(), Study.open(Path(path))
+    around, study = around or StudyContext(), Study.open(Path(path))
     if changes.get("on") == "local":  # shares of a cluster are none of this machine
         changes = {"cpus_per_trial": None, "gpus_per_trial": None, **changes}
     study.plan = _sized(replace(study.plan, **changes))
     check_plan(study.plan)
-    with alone(study):
+    with lock_study(study):
         pass  # said before workers are started in vain
     with _workers(study.plan, study.recipe, around, study.path) as executor:
         return _led(study, executor, around, _check_data(study.plan, study.recipe, around))
 
 
-def _led(study: Study, executor: Executor, around: StudyCircumstances, notes: Sequence[str]) -> Study:
+def _led(study: Study, executor: Executor, around: StudyContext, notes: Sequence[str]) -> Study:
     """Lead a study to an end, make the model of its best trial, and write what was learned.
 
     notes: what is to be said of the data once the study has begun.
     """
-    began, before, stop = time.monotonic(), study.seconds, Stop()
-    with alone(study), _opened(study) as ledger, stop.listening():
+    began, before, stop = time.monotonic(), study.seconds, StopSignal()
+    with lock_study(study), _opened(study) as ledger, stop.listening():
         study.status, study.reason = StudyStatus.RUNNING, ""
         study.save()
-        bring_earlier(study, ledger)
+        import_earlier_trials(study, ledger)
         tasks = TrialTasks(study)
         conductor = tasks.conductor(ledger, executor, around.observers, lambda: stop.reason)
         for observer in around.observers:
@@ -184,13 +184,13 @@ def _monitoring(base: Recipe, plan: StudyPlan) -> Recipe:
     return base if "monitor" in plan.space.names else base.replace(monitor=plan.objectives[0].metric)
 
 
-def _check_data(plan: StudyPlan, base: Recipe, around: StudyCircumstances) -> list[str]:
+def _check_data(plan: StudyPlan, base: Recipe, around: StudyContext) -> list[str]:
     """Raise BadData or BadValue for data on which trials cannot be compared. Pictures are looked at once, here.
 
     Returns what is to be said of those that no trial will see.
     """
-    listing = listed(Path(plan.data), base.data, base.train.seed)
-    data = apply(listing, scanned(listing, base.data, around.kept, around.progress), base.data.on_bad)
+    listing = list_dataset(Path(plan.data), base.data, base.train.seed)
+    data = drop_bad_images(listing, scan_dataset(listing, base.data, around.kept, around.progress), base.data.on_bad)
     if not len(data.split("train")):
         raise BadData(data.path, "it has no training pictures", fix="Add a train folder, or say --split-column.")
     if not len(data.split("valid")):
@@ -201,7 +201,7 @@ def _check_data(plan: StudyPlan, base: Recipe, around: StudyCircumstances) -> li
 
 
 @contextmanager
-def _workers(plan: StudyPlan, base: Recipe, around: StudyCircumstances, path: Path) -> Iterator[Executor]:
+def _workers(plan: StudyPlan, base: Recipe, around: StudyContext, path: Path) -> Iterator[Executor]:
     """The executor of a study; workers begin to import what they need while we look at the data."""
     with closing(build_executor(plan, base, around.kept, path / "workers", around.gpus)) as executor:
         if isinstance(executor, LocalExecutor):
@@ -210,10 +210,10 @@ def _workers(plan: StudyPlan, base: Recipe, around: StudyCircumstances, path: Pa
 
 
 @contextmanager
-def _opened(study: Study) -> Iterator[Ledger]:
+def _opened(study: Study) -> Iterator[TrialStore]:
     """The record of a study, with everything written at the end."""
     pruner = pruner_of(study.plan, study.recipe)
-    ledger = Ledger(study, searcher_of(study.plan.searcher), pruner, most_epochs(study.plan, study.recipe))
+    ledger = TrialStore(study, searcher_of(study.plan.searcher), pruner, most_epochs(study.plan, study.recipe))
     try:
         yield ledger
     finally:

@@ -9,36 +9,36 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.files import write_json
 from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.recipe import DebugSection, Recipe
 from clearsight.core.run import Run
-from clearsight.core.tensors import Record
+from clearsight.core.tensors import SavedRecord
 from clearsight.debugger.actions import Action
-from clearsight.debugger.actions import parse as parse_action
+from clearsight.debugger.actions import parse_action as parse_action
 from clearsight.debugger.judge import judge
 from clearsight.debugger.probe import Probe
 from clearsight.debugger.recorder import Recorder
 from clearsight.debugger.report import write_findings
-from clearsight.debugger.rulebook import chosen
-from clearsight.debugger.saving import Saving, parse_save, plan_saving
-from clearsight.debugger.store import FileStore
+from clearsight.debugger.rulebook import select_rules
+from clearsight.debugger.saving import SavePlan, parse_save, make_save_plan
+from clearsight.debugger.store import FileTensorStore
 from clearsight.debugger.tape import Tape
-from clearsight.debugger.trial import Trial
-from clearsight.debugger.watch import Watch
-from clearsight.training.announcer import Announcer
+from clearsight.debugger.trial import SavedRun
+from clearsight.debugger.watch import LiveDebugger
+from clearsight.training.announcer import ObserverList
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Phase
-from clearsight.training.stop import Stop
+from clearsight.training.stop import StopSignal
 from clearsight.workflow.rulebook import BOOK, about, rules_of
-from clearsight.workflow.setting import Setting
+from clearsight.workflow.setting import RunSetup
 
 
 def check_debugging(how: DebugSection) -> None:
     """Raise what is wrong with the debugger's settings, before anything is begun."""
-    chosen(how.rules, how.rule, BOOK)
+    select_rules(how.rules, how.rule, BOOK)
     parse_save(how.save)
     for text in how.on_finding:
         parse_action(text, BOOK)
@@ -50,56 +50,56 @@ def actions(how: DebugSection) -> list[Action]:
     return [*told, Action("retry", selector="severe")] if how.repair else told
 
 
-def planned_steps(setting: Setting, phases: Sequence[Phase]) -> int:
+def planned_steps(setting: RunSetup, phases: Sequence[Phase]) -> int:
     """Optimizer steps of the whole run."""
     return sum(phase.epochs * -(-phase.train.steps // setting.recipe.optim.accumulate) for phase in phases)
 
 
-def saving(setting: Setting, phases: Sequence[Phase]) -> Saving | None:
+def save_plan(setting: RunSetup, phases: Sequence[Phase]) -> SavePlan | None:
     """What will be saved how often; None with the debugger off."""
     how = setting.recipe.debug
     if how.debug == "off":
         return None
     rules = about("learning", rules_of(setting.recipe))
-    return plan_saving(how.debug, planned_steps(setting, phases), how.save_every, rules, parse_save(how.save))
+    return make_save_plan(how.debug, planned_steps(setting, phases), how.save_every, rules, parse_save(how.save))
 
 
-def build_watch(
+def build_debugger(
     run: Run,
-    setting: Setting,
+    setting: RunSetup,
     phases: Sequence[Phase],
-    announcer: Announcer,
-    stop: Stop,
+    announcer: ObserverList,
+    stop: StopSignal,
     checkpoints: Checkpoints,
     profile: Callable[[], Profile],
-) -> Watch | None:
+) -> LiveDebugger | None:
     """The debugger of a run, taken up where its newest checkpoint is; None where it is off or another rank leads.
 
     profile: what the machine did so far.
     """
-    plan = saving(setting, phases)
+    plan = save_plan(setting, phases)
     if plan is None or not setting.world.leads:
         return None
     how = setting.recipe.debug
-    store = FileStore(run.path / "tensors")
-    facts, before = facts_of(setting, phases), []
+    store = FileTensorStore(run.path / "tensors")
+    facts, before = run_context(setting, phases), []
     if last := checkpoints.last_step():
         store.rewind(last)
-        before = list(Trial(run.path).tape().until(last).records)
+        before = list(SavedRun(run.path).tape().until(last).records)
     tape = Tape(facts, before)
 
     def rewind(step: int) -> Recorder:
-        again = FileStore(run.path / "tensors")
+        again = FileTensorStore(run.path / "tensors")
         again.rewind(step)
         return Recorder(again)
 
-    def keep(record: Record) -> None:
+    def keep(record: SavedRecord) -> None:
         watch.keep(record)
 
     def failed(error: Exception) -> None:
         watch.fail(error)
 
-    watch = Watch(
+    watch = LiveDebugger(
         rules=rules_of(setting.recipe),
         actions=actions(how),
         tape=tape,
@@ -117,12 +117,12 @@ def build_watch(
     return watch
 
 
-def facts_of(setting: Setting, phases: Sequence[Phase]) -> Facts:
+def run_context(setting: RunSetup, phases: Sequence[Phase]) -> RunContext:
     """What the rules may know of the run beside what is measured."""
     how, data, network = setting.recipe, setting.data, setting.network
     counts = np.bincount(setting.train.labels(), minlength=len(data.classes))
     used, own = network.preprocess, setting.own_preprocess
-    return Facts(
+    return RunContext(
         steps=planned_steps(setting, phases),
         epochs=how.train.passes,
         steps_per_epoch=-(-phases[-1].train.steps // how.optim.accumulate),
@@ -146,7 +146,7 @@ def facts_of(setting: Setting, phases: Sequence[Phase]) -> Facts:
     )
 
 
-def close(watch: Watch | None, run: Run, facts: Facts) -> None:
+def close(watch: LiveDebugger | None, run: Run, facts: RunContext) -> None:
     """The rules' last word on a run that is over, and everything that was done about what they said, on disk.
 
     Without a debugger the rules about speed speak, as far as there is a profile.

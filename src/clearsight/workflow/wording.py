@@ -7,14 +7,14 @@ from typing import Any
 
 from clearsight.core.files import read_json
 from clearsight.core.finding import flags
-from clearsight.core.run import EpochRecord, Plan, Run, RunStatus
-from clearsight.debugger.judge import roots
-from clearsight.debugger.report import counts, finding_lines, read_findings
+from clearsight.core.run import EpochRecord, RunPlan, Run, RunStatus
+from clearsight.debugger.judge import root_findings
+from clearsight.debugger.report import verdict_counts, finding_lines, read_findings
 
 __all__ = ["end_lines", "epoch_line", "finding_lines", "next_commands", "plan_lines"]
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: RunPlan) -> list[str]:
     """The plan, one fact a line."""
     images = ", ".join(f"{count:,} {split}" for split, count in plan.images.items())
     share = f"{plan.trainable:,} of {plan.parameters:,} parameters train"
@@ -58,8 +58,8 @@ def end_lines(run: Run) -> list[str]:
 def _finding_lines(run: Run) -> list[str]:
     """What is wrong and what to change, root causes alone; nothing where no rule was asked."""
     findings = read_findings(run.path / "findings.jsonl")
-    told = [line for finding in roots(findings) for line in finding_lines(finding)]
-    return [*told, counts(findings), f"         clearsight debug {run.path}"] if findings else []
+    told = [line for finding in root_findings(findings) for line in finding_lines(finding)]
+    return [*told, verdict_counts(findings), f"         clearsight debug {run.path}"] if findings else []
 
 
 def _repair_lines(run: Run) -> list[str]:

@@ -22,8 +22,8 @@ from clearsight.tuning import messages
 _INTERRUPTED = "the study was interrupted"
 
 
-class Line:
-    """The worker's end of the line to its study; a clearsight.workflow.talk.Talk."""
+class PipeReporter:
+    """The worker's end of the line to its study; a clearsight.workflow.talk.TrialReporter."""
 
     def __init__(self, told: IO[bytes], pipe: int) -> None:
         self.work: queue.Queue[Assignment] = queue.Queue()
@@ -73,13 +73,13 @@ def main(pipe: int) -> None:
     """Work until standard input ends."""
     told = sys.stdin.buffer
     hello = json.loads(told.readline())
-    line = Line(told, pipe)
+    line = PipeReporter(told, pipe)
     threading.Thread(target=line.listen, name="listening", daemon=True).start()
 
-    from clearsight.workflow.bench import Bench  # imports torch, while the study still looks at the pictures
-    from clearsight.workflow.talk import Post
+    from clearsight.workflow.bench import JobRunner  # imports torch, while the study still looks at the pictures
+    from clearsight.workflow.talk import WorkerResources
 
-    bench = Bench(Post.from_json(hello))
+    bench = JobRunner(WorkerResources.from_json(hello))
     while True:
         assignment = line.work.get()
         line.answered = assignment.told

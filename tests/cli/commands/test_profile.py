@@ -16,18 +16,18 @@ import pytest
 from clearsight.cli import main
 from clearsight.cli.commands.profile import breakdown_lines, tried_lines
 from clearsight.core.finding import Finding, Severity, Verdict
-from clearsight.core.profile import Gauge, Machine, Profile, StepTimes
+from clearsight.core.profile import GaugeSample, Machine, Profile, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
-from clearsight.training.rehearsal import Timed
+from clearsight.training.rehearsal import ThroughputSample
 from clearsight.workflow.profile import Breakdown
 from clearsight.workflow.rehearsing import Candidate
-from clearsight.workflow.trying import Tried
+from clearsight.workflow.trying import TriedSettings
 
 STEPS = [
     StepTimes(step=i + 1, epoch=1, start=100.0 + i, seconds=1.0, samples=8, phases={"data": 0.75, "forward": 0.25})
     for i in range(30)
 ]
-GAUGES = [Gauge(time=100.5 + i, values={"cpu": 50.0, "cpu0": 50.0, "memory.available": 2e9}) for i in range(30)]
+GAUGES = [GaugeSample(time=100.5 + i, values={"cpu": 50.0, "cpu0": 50.0, "memory.available": 2e9}) for i in range(30)]
 WAITS = Finding(
     rule="DataWait",
     verdict=Verdict.FOUND,
@@ -153,10 +153,10 @@ def test_mistakes_end_as_a_sentence(words: list[str], sentence: str, capsys: pyt
     assert sentence in capsys.readouterr().err
 
 
-def tried(*rates: tuple[dict[str, Any], float]) -> Tried:
+def tried(*rates: tuple[dict[str, Any], float]) -> TriedSettings:
     """Settings with their images per second, in two equal blocks each."""
-    rows = [Candidate(settings=one, blocks=[Timed(4, 100, 100 / rate, 0.1)] * 2) for one, rate in rates]
-    return Tried(rows=rows, estimates=[None, 150.0, *[None] * (len(rows) - 2)])
+    rows = [Candidate(settings=one, blocks=[ThroughputSample(4, 100, 100 / rate, 0.1)] * 2) for one, rate in rates]
+    return TriedSettings(rows=rows, estimates=[None, 150.0, *[None] * (len(rows) - 2)])
 
 
 def test_settings_that_were_tried_stand_beside_the_runs_own() -> None:
@@ -174,8 +174,8 @@ def test_nothing_is_advised_that_noise_explains() -> None:
 
 def test_what_could_not_be_tried_says_why() -> None:
     large = Candidate(settings={"batch_size": 4096}, note="it does not fit into the GPU's memory")
-    own = Candidate(settings={}, blocks=[Timed(4, 100, 1.0, 0.1)])
-    lines = tried_lines(Tried(rows=[own, large], estimates=[None, None]))
+    own = Candidate(settings={}, blocks=[ThroughputSample(4, 100, 1.0, 0.1)])
+    lines = tried_lines(TriedSettings(rows=[own, large], estimates=[None, None]))
     assert "does not fit" in lines[2]
     assert "nothing is faster" in lines[-1]
 

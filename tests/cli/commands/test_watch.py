@@ -17,7 +17,7 @@ import pytest
 from clearsight.cli.commands.watch import follow, told
 from clearsight.cli.messages import run_command
 from clearsight.cli.terminal import Terminal
-from clearsight.core.run import MetricsWriter, RunStatus
+from clearsight.core.run import MetricsLog, RunStatus
 from clearsight.workflow.live_run import LiveRun
 from tests.workflow.made_runs import STEPS, made_run, train
 
@@ -53,7 +53,7 @@ def test_a_run_that_goes_back_says_so_and_tells_its_epochs_again(tmp_path: Path)
     run = made_run(tmp_path / "r", done=2, status=RunStatus.RUNNING)
 
     def back() -> None:
-        MetricsWriter(run.path / "metrics.jsonl", last_step=STEPS).close()
+        MetricsLog(run.path / "metrics.jsonl", last_step=STEPS).close()
 
     lines = list(told(looked(run.path), in_turn(back, lambda: (train(run, [2]), run.finish(RunStatus.COMPLETED)))))
     assert [line.split("  ")[0] for line in lines] == [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts, LayerFact, ParameterFact
+from clearsight.core.facts import RunContext, LayerInfo, ParameterInfo
 
 CLASSES = tuple("abcdefghij")
 DEPTH = 6
@@ -24,22 +24,22 @@ def facts(
     unheld: tuple[str, ...] = (),
     optimizer: str = "AdamW",
     **more: Any,
-) -> Facts:
+) -> RunContext:
     """The network's facts. frozen, unheld: parameters that take no gradient, that the optimizer lacks."""
     layers, parameters = [], []
     for i in range(1, DEPTH + 1):
-        layers += [LayerFact(name=f"conv{i}", kind="conv", type="Conv2d")]
-        layers += [LayerFact(name=f"norm{i}", kind="norm", type="BatchNorm2d")]
-        layers += [LayerFact(name=f"act{i}", kind=act, type={"relu": "ReLU"}.get(act, act.title()))]
+        layers += [LayerInfo(name=f"conv{i}", kind="conv", type="Conv2d")]
+        layers += [LayerInfo(name=f"norm{i}", kind="norm", type="BatchNorm2d")]
+        layers += [LayerInfo(name=f"act{i}", kind=act, type={"relu": "ReLU"}.get(act, act.title()))]
         parameters += [(f"conv{i}.weight", "weight", (32, 32, 3, 3)), (f"norm{i}.weight", "norm", (32,))]
-    layers += [LayerFact(name="fc", kind="linear", type="Linear")]
+    layers += [LayerInfo(name="fc", kind="linear", type="Linear")]
     parameters += [("fc.weight", "weight", (10, 32)), ("fc.bias", "bias", (10,))]
     told = {"classes": CLASSES, "lr": 1e-3, "settings": {"weights": "none", "freeze": "none", "model": "resnet18"}}
-    return Facts(
+    return RunContext(
         optimizer=optimizer,
         layers=tuple(layers),
         parameters=tuple(
-            ParameterFact(
+            ParameterInfo(
                 name=name,
                 layer=name.rpartition(".")[0],
                 shape=shape,

@@ -8,27 +8,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import Facts, ParameterFact
+from clearsight.core.facts import RunContext, ParameterInfo
 from clearsight.core.finding import Finding
 from clearsight.core.rule import Rule
-from clearsight.core.tensors import Moment, Outcomes
+from clearsight.core.tensors import Moment, PredictionRecord
 from clearsight.core.view import RunView
 from clearsight.debugger.tape import Tape
 
 CLASSES = tuple("abcdefghij")
 GUESS = math.log(len(CLASSES))
-CONV = ParameterFact(
+CONV = ParameterInfo(
     name="conv.weight", layer="conv", shape=(64, 64, 3, 3), kind="weight", trainable=True, optimized=True
 )
-FROZEN = ParameterFact(
+FROZEN = ParameterInfo(
     name="conv.weight", layer="conv", shape=(64, 64, 3, 3), kind="weight", trainable=False, optimized=False
 )
-HEAD = ParameterFact(
+HEAD = ParameterInfo(
     name="fc.weight", layer="fc", shape=(10, 64), kind="weight", trainable=True, optimized=True, head=True
 )
 
 
-def facts(**more: Any) -> Facts:
+def facts(**more: Any) -> RunContext:
     """Of a network that learns as a whole by AdamW at 0.001."""
     settings = {
         "lr": 1e-3,
@@ -48,7 +48,7 @@ def facts(**more: Any) -> Facts:
         "parameters": (CONV, HEAD),
         "settings": settings | dict(more.pop("settings", {})),
     }
-    return Facts(**(known | more))
+    return RunContext(**(known | more))
 
 
 def cosine(steps: int, peak: float = 1e-3, *, warmup: float = 0.05) -> npt.NDArray[np.float64]:
@@ -72,7 +72,7 @@ def answered(made: Tape, costs: npt.ArrayLike, *, spread: float = 0.0, size: int
         labels = draw.integers(0, len(CLASSES), size)
         said = np.where(right > 0.5, labels, (labels + draw.integers(1, len(CLASSES), size)) % len(CLASSES))
         at = Moment("train", i + 1, 1, i + 1)
-        made.add(Outcomes(at, labels, said, np.maximum(right, (1 - right) / 2), right, np.full(size, -1)))
+        made.add(PredictionRecord(at, labels, said, np.maximum(right, (1 - right) / 2), right, np.full(size, -1)))
     return made
 
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts, LayerFact
+from clearsight.core.facts import RunContext, LayerInfo
 from clearsight.core.tensors import Moment, Scalars
 from clearsight.debugger.rules.batch_norm_drift import BatchNormDrift
 from clearsight.debugger.tape import Tape
 from clearsight.testing.rules import only, verdict
 from clearsight.testing.tapes import falling, flat, noisy, outcomes, tape
 
-NORM = LayerFact(name="bn1", kind="norm", type="BatchNorm2d")
+NORM = LayerInfo(name="bn1", kind="norm", type="BatchNorm2d")
 CLASSES = tuple("abcdefghij")
 
 
@@ -29,7 +29,7 @@ def run(
 ) -> Tape:
     """A run in which losses were compared at every `every`-th step."""
     told: dict[str, object] = {"classes": CLASSES, "layers": (NORM,), "batch_size": batch, **facts}
-    made = Tape(Facts(**told), ended=ended)  # type: ignore[arg-type]
+    made = Tape(RunContext(**told), ended=ended)  # type: ignore[arg-type]
     for place, (first, second) in enumerate(zip(training, evaluating, strict=True), start=1):
         step = place * every
         at = Moment("train", step, 1, step)
@@ -103,14 +103,14 @@ def test_the_same_difference_in_large_batches_is_clear() -> None:
 
 
 def test_nothing_to_drift_is_clear() -> None:
-    frozen = LayerFact(name="bn1", kind="norm", type="BatchNorm2d", frozen=True)
-    plain = LayerFact(name="fc", kind="linear", type="Linear")
+    frozen = LayerInfo(name="bn1", kind="norm", type="BatchNorm2d", frozen=True)
+    plain = LayerInfo(name="fc", kind="linear", type="Linear")
     assert verdict(rule(), run([], [], layers=(plain,))) == "clear"
     assert verdict(rule(), run([], [], layers=(frozen, plain))) == "clear"
 
 
 def test_a_compiled_model_with_small_batches_is_judged_by_its_validation() -> None:
-    facts = Facts(classes=CLASSES, layers=(NORM,), batch_size=2, compiled=True)
+    facts = RunContext(classes=CLASSES, layers=(NORM,), batch_size=2, compiled=True)
     bad = tape(loss=falling(2.3, 1.0, 40), valid={"loss": [3.5, 3.6, 3.4, 3.7]}, facts=facts)
     fine = tape(loss=falling(2.3, 1.0, 40), valid={"loss": [1.9, 1.5, 1.2, 1.1]}, facts=facts)
     assert [verdict(rule(), bad), verdict(rule(), fine)] == ["found", "clear"]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.tensors import Moment, RawTensor
 from clearsight.debugger.rules.check_input_images import CheckInputImages
 from clearsight.debugger.tape import Tape
@@ -18,7 +18,7 @@ ORDINARY = [[0.1, 1.0, -2.1, 2.2], [-0.2, 0.9, -2.0, 2.4], [0.3, 1.1, -1.8, 2.6]
 def run(figures: npt.ArrayLike, *, batches: int = 9, every: int = 5, noise: float = 0.05, **facts: object) -> Tape:
     """A run with saved channels of its inputs, around the given figures (C, 4)."""
     told: dict[str, object] = {"batch_size": 16, "steps_per_epoch": 11, **facts}
-    made, rng = Tape(Facts(**told), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
+    made, rng = Tape(RunContext(**told), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
     for place in range(batches):
         step = max(1, place * every)
         value = np.asarray(figures, float) * (1 + noise * rng.standard_normal(np.shape(figures)))

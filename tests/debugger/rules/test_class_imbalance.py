@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.rule import Rule
 from clearsight.debugger.rules.class_imbalance import ClassImbalance
 from clearsight.debugger.tape import Tape
@@ -32,7 +32,7 @@ def run(
 ) -> Tape:
     """A run on so many pictures per class. recall: of each class; early: before the last two epochs."""
     rng = np.random.default_rng(0)
-    facts = Facts(classes=CLASSES, class_counts=tuple(counts) if known else (), settings=settings or {})
+    facts = RunContext(classes=CLASSES, class_counts=tuple(counts) if known else (), settings=settings or {})
     made, step = Tape(facts, ended=ended), 0
     for epoch in range(1, epochs + 1):
         skill = recall if early is None or epoch > epochs - 2 else early

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.rule import Rule
 from clearsight.debugger.rules.confusion import Confusion
 from clearsight.debugger.tape import Tape
@@ -18,7 +18,7 @@ Shares = dict[tuple[int, int], float]
 
 def run(*evaluations: Shares, pictures: int = 20, accuracy: float = 0.9, ended: bool = True) -> Tape:
     """A run with an evaluation per epoch. Shares: of a class (the first) that is answered as another (the second)."""
-    made = Tape(Facts(classes=CLASSES), ended=ended)
+    made = Tape(RunContext(classes=CLASSES), ended=ended)
     for epoch, shares in enumerate(evaluations, start=1):
         step, count = 10 * epoch, len(CLASSES)
         labels = np.repeat(np.arange(count), pictures)

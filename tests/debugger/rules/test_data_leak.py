@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts, LayerFact
+from clearsight.core.facts import RunContext, LayerInfo
 from clearsight.core.tensors import Moment, RawTensor
 from clearsight.debugger.rules.data_leak import DataLeak
 from clearsight.debugger.tape import Tape
@@ -22,7 +22,7 @@ def run(leaked: int = 0, *, epochs: int = 3, varied: bool = False, own: bool = F
     leaked: validation pictures that are training pictures.  varied: augmentation makes each training input new.
     own: the training split is evaluated too.
     """
-    rng, made, step, seen = np.random.default_rng(0), Tape(Facts(), ended=True), 0, 0
+    rng, made, step, seen = np.random.default_rng(0), Tape(RunContext(), ended=True), 0, 0
     pictures = rng.integers(0, 2**62, TRAIN + VALID)
     training, valid = pictures[:TRAIN], pictures[TRAIN:].copy()
     valid[:leaked] = training[:leaked]
@@ -38,11 +38,11 @@ def run(leaked: int = 0, *, epochs: int = 3, varied: bool = False, own: bool = F
     return made
 
 
-def curves(valid_end: float, *, facts: Facts | None = None) -> Tape:
+def curves(valid_end: float, *, facts: RunContext | None = None) -> Tape:
     """A run of 12 epochs that memorises its training pictures."""
     loss = noisy(falling(2.3, 0.004, 120, bend=6))
     valid = np.maximum(falling(2.2, 0.003, 12, bend=7), valid_end)
-    return tape(loss=loss, valid={"loss": valid}, facts=facts or Facts(classes=CLASSES, valid_size=300))
+    return tape(loss=loss, valid={"loss": valid}, facts=facts or RunContext(classes=CLASSES, valid_size=300))
 
 
 def rule() -> DataLeak:
@@ -93,20 +93,20 @@ def test_evaluating_the_training_split_too_is_no_leak() -> None:
 
 
 def test_the_data_set_itself_is_believed_before_the_first_step() -> None:
-    known = Tape(Facts(duplicates={"valid": 30, "test": 0}, valid_size=120, train_size=700))
+    known = Tape(RunContext(duplicates={"valid": 30, "test": 0}, valid_size=120, train_size=700))
     found = only(rule(), known)
     assert found.value == pytest.approx(0.25)
     assert found.cause.startswith("30 of 120 pictures of the valid split")
 
 
 def test_each_split_is_told() -> None:
-    known = Tape(Facts(duplicates={"valid": 30, "test": 40}, valid_size=120))
+    known = Tape(RunContext(duplicates={"valid": 30, "test": 40}, valid_size=120))
     assert [finding.subject for finding in findings(rule(), known)] == ["valid", "test"]
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_clear_when_the_data_set_has_no_duplicates(number: int) -> None:
-    known = Tape(Facts(duplicates={"valid": number}, valid_size=60))
+    known = Tape(RunContext(duplicates={"valid": number}, valid_size=60))
     assert verdict(rule(), known) == "clear"
 
 
@@ -124,19 +124,19 @@ def test_no_hint_on_easy_data_that_were_learned_well() -> None:
 @pytest.mark.parametrize(
     "facts",
     [
-        Facts(classes=CLASSES, valid_size=300, settings={"augment": "light"}),
-        Facts(classes=CLASSES, valid_size=300, settings={"mixup": 0.2}),
-        Facts(classes=CLASSES, valid_size=300, layers=(LayerFact(name="drop", kind="dropout", type="Dropout"),)),
-        Facts(classes=CLASSES, valid_size=60),
+        RunContext(classes=CLASSES, valid_size=300, settings={"augment": "light"}),
+        RunContext(classes=CLASSES, valid_size=300, settings={"mixup": 0.2}),
+        RunContext(classes=CLASSES, valid_size=300, layers=(LayerInfo(name="drop", kind="dropout", type="Dropout"),)),
+        RunContext(classes=CLASSES, valid_size=60),
     ],
 )
-def test_no_hint_where_another_reason_is_at_hand(facts: Facts) -> None:
+def test_no_hint_where_another_reason_is_at_hand(facts: RunContext) -> None:
     assert verdict(rule(), curves(0.0, facts=facts)) == "not-enough-data"
 
 
 def test_no_hint_where_the_data_set_is_known_to_be_clean() -> None:
     assert (
-        verdict(rule(), curves(0.0, facts=Facts(classes=CLASSES, valid_size=300, duplicates={"valid": 0}))) == "clear"
+        verdict(rule(), curves(0.0, facts=RunContext(classes=CLASSES, valid_size=300, duplicates={"valid": 0}))) == "clear"
     )
 
 

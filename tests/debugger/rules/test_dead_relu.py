@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.debugger.rules.dead_relu import DeadRelu
 from clearsight.debugger.tape import Tape
@@ -19,7 +19,7 @@ def rule() -> DeadRelu:
     return DeadRelu()
 
 
-def run(zeros: Mapping[str, object], *, points: int = 8, known: Facts | None = None) -> Tape:
+def run(zeros: Mapping[str, object], *, points: int = 8, known: RunContext | None = None) -> Tape:
     usual = {f"act{i}": np.linspace(0.5, 0.9, points) for i in range(1, DEPTH + 1)}
     layers = {f"activation/{name}": {"zero_fraction": share} for name, share in {**usual, **zeros}.items()}
     steps = 5 * (points - 1) + 1
@@ -81,7 +81,7 @@ def test_other_layers_may_be_all_zero() -> None:
 
 
 def test_without_a_list_of_layers_names_tell_what_a_relu_is() -> None:
-    assert only(run({"block.relu1": flat(1.0, 8)}, known=Facts())).verdict is Verdict.FOUND
+    assert only(run({"block.relu1": flat(1.0, 8)}, known=RunContext())).verdict is Verdict.FOUND
 
 
 @pytest.mark.parametrize(("layer", "zeros", "verdict"), [("50", 0.994, "clear"), ("30", 0.994, "found")])

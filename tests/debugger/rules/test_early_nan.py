@@ -9,7 +9,7 @@ import pytest
 
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.tensors import Event, Moment
-from clearsight.debugger.judge import judge, roots
+from clearsight.debugger.judge import judge, root_findings
 from clearsight.debugger.rules.early_nan import EarlyNaN
 from clearsight.debugger.rules.exploding_tensor import ExplodingTensor
 from clearsight.debugger.tape import Tape
@@ -137,5 +137,5 @@ def test_a_very_long_broken_run_is_judged_quickly() -> None:
 def test_it_and_exploding_tensor_agree_on_which_came_first() -> None:
     rules = [EarlyNaN(), ExplodingTensor()]
     grown = tape(loss=[*flat(2.0, 20), NAN], grad_norm=[*flat(1.0, 17), 1e5, 1e6, 1e7, NAN])
-    assert [finding.rule for finding in roots(judge(rules, grown))] == ["ExplodingTensor"]
-    assert [finding.rule for finding in roots(judge(rules, fault()))] == ["EarlyNaN"]
+    assert [finding.rule for finding in root_findings(judge(rules, grown))] == ["ExplodingTensor"]
+    assert [finding.rule for finding in root_findings(judge(rules, fault()))] == ["EarlyNaN"]

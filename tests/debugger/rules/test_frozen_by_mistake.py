@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts, LayerFact, ParameterFact
+from clearsight.core.facts import RunContext, LayerInfo, ParameterInfo
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.debugger.rules.frozen_by_mistake import FrozenByMistake
 from clearsight.debugger.tape import Tape
@@ -81,15 +81,15 @@ def test_an_optimizer_of_the_head_alone_is_a_remark() -> None:
 
 
 def test_a_backbone_that_is_defined_after_the_head_is_no_head() -> None:
-    layers = (LayerFact(name="fc", kind="linear", type="Linear"), LayerFact(name="back", kind="conv", type="Conv2d"))
+    layers = (LayerInfo(name="fc", kind="linear", type="Linear"), LayerInfo(name="back", kind="conv", type="Conv2d"))
     parameters = tuple(
-        ParameterFact(
+        ParameterInfo(
             name=f"{layer}.weight", layer=layer, shape=shape, kind="weight", trainable=on, optimized=on, head=end
         )
         for layer, shape, on, end in (("fc", (5, 64), True, False), ("back", (64, 3, 3, 3), False, True))
     )
     for classes in ((), tuple("abcde")):
-        made = tape(loss=[1.6], facts=Facts(classes=classes, layers=layers, parameters=parameters, optimizer="SGD"))
+        made = tape(loss=[1.6], facts=RunContext(classes=classes, layers=layers, parameters=parameters, optimizer="SGD"))
         assert only(made).verdict is Verdict.CLEAR
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.head_not_learning import HeadNotLearning
 from clearsight.debugger.tape import Tape
@@ -24,7 +24,7 @@ def guesses(share: float = 0.1, steps: int = STEPS) -> Any:
     return np.random.default_rng(1).binomial(16, share, steps) / 16
 
 
-def run(loss: Any, accuracy: Any, known: Facts | None = None, lr: Any = None) -> Tape:
+def run(loss: Any, accuracy: Any, known: RunContext | None = None, lr: Any = None) -> Tape:
     rates = cosine(STEPS)[: len(loss)] if lr is None else lr
     return tape(loss=loss, accuracy=accuracy, lr=rates, facts=known or facts(steps=STEPS))
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clearsight.core.facts import Facts
-from clearsight.core.tensors import Moment, Outcomes
+from clearsight.core.facts import RunContext
+from clearsight.core.tensors import Moment, PredictionRecord
 from clearsight.debugger.rules.label_noise import LabelNoise
 from clearsight.debugger.tape import Tape
 from clearsight.testing.rules import only, verdict
@@ -38,7 +38,7 @@ def run(
     true = rng.choice(count, PICTURES, p=shares)
     labels = np.where(rng.random(PICTURES) < noise, rng.integers(0, count, PICTURES), true)
     ease = rng.gamma(2.0, 1.0, PICTURES)  # of a picture
-    made, step = Tape(Facts(classes=tuple("abcdefghij"[:count]), settings=settings or {}), ended=True), 0
+    made, step = Tape(RunContext(classes=tuple("abcdefghij"[:count]), settings=settings or {}), ended=True), 0
     for epoch in range(1, epochs + 1):
         level = skill * min(1.0, (epoch - 0.5) / 2)
         signal = 4 * level * ease[:, None]
@@ -61,10 +61,10 @@ def run(
 
 def answers(
     given: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], places: npt.NDArray[np.int64], step: int, epoch: int
-) -> Outcomes:
+) -> PredictionRecord:
     rows = given[places]
     surest, right = rows.max(1).astype(np.float32), rows[np.arange(len(rows)), labels[places]].astype(np.float32)
-    return Outcomes(Moment("train", step, epoch, step), labels[places], rows.argmax(1), surest, right, places)
+    return PredictionRecord(Moment("train", step, epoch, step), labels[places], rows.argmax(1), surest, right, places)
 
 
 def rule() -> LabelNoise:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.errors import BadChoice
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Severity, Verdict
 from clearsight.core.tensors import Event, Moment
 from clearsight.debugger.rules.learning_rate_too_high import LearningRateTooHigh
@@ -23,7 +23,7 @@ def rule() -> LearningRateTooHigh:
     return LearningRateTooHigh()
 
 
-def run(loss: Any, *, lr: Any = 0.1, ratio: Any = 0.02, known: Facts | None = None, **more: Any) -> Tape:
+def run(loss: Any, *, lr: Any = 0.1, ratio: Any = 0.02, known: RunContext | None = None, **more: Any) -> Tape:
     rates, ratios = lr * np.ones(len(loss)), ratio * np.ones(len(loss))
     return tape(
         loss=loss, lr=rates, update_ratio=ratios, facts=known or facts(lr=float(rates.max()), steps=len(loss)), **more

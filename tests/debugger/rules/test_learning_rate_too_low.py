@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.learning_rate_too_low import LearningRateTooLow
 from clearsight.debugger.tape import Tape
@@ -20,7 +20,7 @@ def rule() -> LearningRateTooLow:
     return LearningRateTooLow()
 
 
-def run(loss: Any, *, lr: float = 1e-6, ratio: Any = 2e-5, known: Facts | None = None, **more: Any) -> Tape:
+def run(loss: Any, *, lr: float = 1e-6, ratio: Any = 2e-5, known: RunContext | None = None, **more: Any) -> Tape:
     steps = len(loss)
     ratios: dict[str, Any] = {}
     if ratio is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.errors import BadValue
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.loss_not_decreasing import LossNotDecreasing
 from clearsight.debugger.tape import Tape
@@ -22,7 +22,7 @@ def rule() -> LossNotDecreasing:
     return LossNotDecreasing()
 
 
-def run(loss: Any, *, lr: Any = None, known: Facts | None = None, **scalars: Any) -> Tape:
+def run(loss: Any, *, lr: Any = None, known: RunContext | None = None, **scalars: Any) -> Tape:
     rates = flat(1e-3, len(loss)) if lr is None else lr
     return tape(loss=loss, lr=rates, facts=known or facts(steps=STEPS), **scalars)
 

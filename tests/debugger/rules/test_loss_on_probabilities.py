@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
-from clearsight.core.tensors import Moment, Outcomes, RawTensor, Scalars
+from clearsight.core.facts import RunContext
+from clearsight.core.tensors import Moment, PredictionRecord, RawTensor, Scalars
 from clearsight.debugger.rules.loss_on_probabilities import LossOnProbabilities
 from clearsight.debugger.tape import Tape
 from clearsight.testing.rules import only, verdict
@@ -19,7 +19,7 @@ CLASSES = tuple("abcdefghij")
 
 def run(*ranges: tuple[float, ...], loss: str = "CrossEntropyLoss", again: bool = True) -> Tape:
     """A run whose saved batches had outputs of these ranges. again: whether the loss takes the softmax of them."""
-    made = Tape(Facts(loss=loss, classes=CLASSES), ended=True)
+    made = Tape(RunContext(loss=loss, classes=CLASSES), ended=True)
     for place, values in enumerate(ranges):
         step = max(1, 5 * place)
         at = Moment("train", step, 1 + place // 4, step)
@@ -28,7 +28,7 @@ def run(*ranges: tuple[float, ...], loss: str = "CrossEntropyLoss", again: bool 
         seen = -np.log(twice if again else right).mean()
         made.add(Scalars(at, {"loss": float(seen)}))
         label = np.zeros(4, np.int64)
-        made.add(Outcomes(at, label, label, twice.astype(np.float32), twice.astype(np.float32), label - 1))
+        made.add(PredictionRecord(at, label, label, twice.astype(np.float32), twice.astype(np.float32), label - 1))
         made.add(RawTensor(at, "output_range", "outputs", np.array(values, np.float32)))
     return made
 
@@ -90,7 +90,7 @@ def test_an_unknown_loss_is_found_out_by_its_values() -> None:
 
 
 def test_an_unknown_loss_without_values_cannot_be_judged() -> None:
-    bare = Tape(Facts(), [r for r in run(*[PROBABILITIES] * 4, loss="").records if isinstance(r, RawTensor)])
+    bare = Tape(RunContext(), [r for r in run(*[PROBABILITIES] * 4, loss="").records if isinstance(r, RawTensor)])
     assert verdict(rule(), bare) == "not-enough-data"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from clearsight.core.tensors import Moment, RawTensor
 from clearsight.debugger.rules.normalisation_mismatch import NormalisationMismatch
@@ -32,7 +32,7 @@ def run(
 
     extra: how far values go beyond at either end, as with noise put on after normalising.
     """
-    made, rng = Tape(Facts(**{"batch_size": 16, **facts}), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
+    made, rng = Tape(RunContext(**{"batch_size": 16, **facts}), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
     for place in range(batches):
         pixels = low + (high - low) * rng.beta(0.6, 0.6, (16, len(mean), 12, 12))
         pixels[0, :, 0, 0], pixels[0, :, 0, 1] = low, high
@@ -125,19 +125,19 @@ def test_found_without_dark_pixels_when_nothing_leaves_0_to_1() -> None:
 
 
 def test_what_the_recipe_uses_is_compared_before_the_first_step() -> None:
-    facts = Facts(**IMAGENET, used_mean=(0.0, 0.0, 0.0), used_std=(1.0, 1.0, 1.0))  # type: ignore[arg-type]
+    facts = RunContext(**IMAGENET, used_mean=(0.0, 0.0, 0.0), used_std=(1.0, 1.0, 1.0))  # type: ignore[arg-type]
     found = only(rule(), Tape(facts))
     assert found.severity == "warning"
     assert found.fix["mean"] == [0.485, 0.456, 0.406]
 
 
 def test_a_small_difference_is_worth_knowing() -> None:
-    cifar = Facts(**IMAGENET, used_mean=(0.491, 0.482, 0.447), used_std=(0.247, 0.244, 0.262))  # type: ignore[arg-type]
+    cifar = RunContext(**IMAGENET, used_mean=(0.491, 0.482, 0.447), used_std=(0.247, 0.244, 0.262))  # type: ignore[arg-type]
     assert only(rule(), Tape(cifar)).severity == "info"
 
 
 def test_features_are_judged_by_the_recipe_alone() -> None:
-    facts = Facts(**IMAGENET, used_mean=IMAGENET_MEAN, used_std=IMAGENET_STD, cached=True)  # type: ignore[arg-type]
+    facts = RunContext(**IMAGENET, used_mean=IMAGENET_MEAN, used_std=IMAGENET_STD, cached=True)  # type: ignore[arg-type]
     assert verdict(rule(), Tape(facts)) == "clear"
 
 

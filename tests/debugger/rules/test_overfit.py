@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.errors import BadValue
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.overfit import Overfit
 from clearsight.debugger.tape import Tape
@@ -25,7 +25,7 @@ def rule() -> Overfit:
     return Overfit()
 
 
-def run(train: Any, valid: Any, right: Any = None, valid_right: Any = None, known: Facts | None = None) -> Tape:
+def run(train: Any, valid: Any, right: Any = None, valid_right: Any = None, known: RunContext | None = None) -> Tape:
     """A run with one evaluation per epoch. All (R,)."""
     scores = {"loss": valid} | ({} if valid_right is None else {"accuracy": valid_right})
     scalars: dict[str, Any] = {} if right is None else {"accuracy": np.repeat(right, PER_EPOCH)}

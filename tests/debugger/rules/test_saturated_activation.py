@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts, LayerFact
+from clearsight.core.facts import RunContext, LayerInfo
 from clearsight.core.finding import Finding, Verdict
 from clearsight.debugger.rules.saturated_activation import SaturatedActivation
 from clearsight.debugger.tape import Tape
@@ -28,7 +28,7 @@ def outputs(spread: np.ndarray, kind: str) -> dict[str, np.ndarray]:
     return {name: squash(x) for name, x in inputs.items()}
 
 
-def run(spread: object, *, kind: str = "sigmoid", layer: str = "act2", known: Facts | None = None) -> Tape:
+def run(spread: object, *, kind: str = "sigmoid", layer: str = "act2", known: RunContext | None = None) -> Tape:
     level = np.broadcast_to(np.asarray(spread, float), 8)
     layers = {f"activation/act{i}": outputs(flat(1.5, 8), kind) for i in range(1, 7)}
     layers[f"activation/{layer}"] = outputs(level, kind)
@@ -74,7 +74,7 @@ def test_one_odd_snapshot_changes_nothing() -> None:
 
 def test_gates_beside_other_activations_may_close() -> None:
     usual = facts(act="relu")
-    known = replace(usual, layers=(LayerFact(name="gate", kind="sigmoid", type="Sigmoid"), *usual.layers))
+    known = replace(usual, layers=(LayerInfo(name="gate", kind="sigmoid", type="Sigmoid"), *usual.layers))
     made = run(50.0, layer="gate", known=known)
     assert only(made).verdict is Verdict.CLEAR
     assert only(made, tensor_regex="sigmoid_output|gate").verdict is Verdict.FOUND
@@ -82,10 +82,10 @@ def test_gates_beside_other_activations_may_close() -> None:
 
 def test_the_last_layer_may_answer_what_it_likes() -> None:
     layers = (
-        LayerFact(name="fc", kind="linear", type="Linear"),
-        LayerFact(name="act2", kind="sigmoid", type="Sigmoid"),
+        LayerInfo(name="fc", kind="linear", type="Linear"),
+        LayerInfo(name="act2", kind="sigmoid", type="Sigmoid"),
     )
-    assert only(run(50.0, known=Facts(layers=layers))).verdict is Verdict.CLEAR
+    assert only(run(50.0, known=RunContext(layers=layers))).verdict is Verdict.CLEAR
 
 
 def test_sagemakers_parameters_keep_their_meaning() -> None:

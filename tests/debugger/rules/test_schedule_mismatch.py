@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.schedule_mismatch import ScheduleMismatch
 from clearsight.debugger.tape import Tape
@@ -22,7 +22,7 @@ def rule() -> ScheduleMismatch:
     return ScheduleMismatch()
 
 
-def run(loss: Any, lr: Any, *, known: Facts | None = None, ended: bool = True, **more: Any) -> Tape:
+def run(loss: Any, lr: Any, *, known: RunContext | None = None, ended: bool = True, **more: Any) -> Tape:
     return tape(loss=loss, lr=lr, facts=known or facts(steps=STEPS), ended=ended, **more)
 
 

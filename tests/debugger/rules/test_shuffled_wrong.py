@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.debugger.rules.shuffled_wrong import ShuffledWrong
 from clearsight.debugger.tape import Tape
 from clearsight.testing.rules import only, verdict
@@ -30,7 +30,7 @@ def run(
 ) -> Tape:
     """A run on so many pictures per class. known: whether the counts are known beforehand."""
     rng, labels, step = np.random.default_rng(seed), np.repeat(np.arange(len(counts)), counts), 0
-    made = Tape(Facts(class_counts=tuple(counts) if known else ()), ended=True)
+    made = Tape(RunContext(class_counts=tuple(counts) if known else ()), ended=True)
     for epoch in range(1, epochs + 1):
         drawn = order(labels, rng)
         for start in range(0, len(drawn), batch):

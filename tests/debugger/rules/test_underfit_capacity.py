@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts, ParameterFact
+from clearsight.core.facts import RunContext, ParameterInfo
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.underfit_capacity import UnderfitCapacity
 from clearsight.debugger.tape import Tape
@@ -22,12 +22,12 @@ def rule() -> UnderfitCapacity:
     return UnderfitCapacity()
 
 
-def probe(**more: Any) -> Facts:
+def probe(**more: Any) -> RunContext:
     """A head behind a frozen backbone."""
     return facts(steps=STEPS, parameters=(FROZEN, HEAD), settings={"freeze": "backbone"}, **more)
 
 
-def run(loss: Any = SETTLED, valid: Any = 1.72, known: Facts | None = None, **more: Any) -> Tape:
+def run(loss: Any = SETTLED, valid: Any = 1.72, known: RunContext | None = None, **more: Any) -> Tape:
     scores = np.broadcast_to(np.asarray(valid, float), EPOCHS)
     scalars: dict[str, Any] = {"lr": flat(1e-3, STEPS), "update_ratio": flat(1e-2, STEPS)} | more
     return tape(
@@ -72,7 +72,7 @@ def test_a_large_network_that_learns_as_a_whole_has_other_troubles() -> None:
 
 
 def test_a_tiny_network_is_found_and_advised() -> None:
-    small = ParameterFact(
+    small = ParameterInfo(
         name="conv.weight", layer="conv", shape=(8, 3, 3, 3), kind="weight", trainable=True, optimized=True
     )
     finding = only(rule(), run(known=facts(steps=STEPS, parameters=(small, HEAD))))

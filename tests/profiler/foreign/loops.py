@@ -11,22 +11,22 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from clearsight.core.profile import Span
-from clearsight.profiler.clock import StepClock
+from clearsight.profiler.clock import StepTimer
 from clearsight.profiler.foreign import torch_events
-from clearsight.profiler.foreign.course import Course
+from clearsight.profiler.foreign.course import LoopTracker
 from clearsight.profiler.foreign.hot_lines import HotLines
-from clearsight.profiler.foreign.ledger import Ledger
+from clearsight.profiler.foreign.ledger import SharedCounters
 from clearsight.profiler.foreign.patches import Patches
-from clearsight.profiler.foreign.reader import Reader
+from clearsight.profiler.foreign.reader import LoadTimer
 
 
 class Listening:
     """What was seen of a loop: the clock's steps, and spans outside of them."""
 
     def __init__(self, folder: Path) -> None:
-        self.reader = Reader(Ledger(lambda: folder / "sums"), HotLines(folder / "lines.jsonl"))
-        self.clock, self.spans = StepClock(None, loads=self.reader.sums), list[Span]()
-        self.course = Course(lambda: self.clock, self.spans.append)
+        self.reader = LoadTimer(SharedCounters(lambda: folder / "sums"), HotLines(folder / "lines.jsonl"))
+        self.clock, self.spans = StepTimer(None, loads=self.reader.sums), list[Span]()
+        self.course = LoopTracker(lambda: self.clock, self.spans.append)
         self.patches = Patches()
 
     def phases(self) -> list[set[str]]:

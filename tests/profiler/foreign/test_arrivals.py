@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.profiler.foreign.arrivals import Arrivals
+from clearsight.profiler.foreign.arrivals import ImportHook
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_a_module_that_is_there_is_met_at_once(package: str) -> None:
     met: list[str] = []
-    Arrivals().when_imported("sys", lambda module: met.append(module.__name__))
+    ImportHook().when_imported("sys", lambda module: met.append(module.__name__))
     assert met == ["sys"]
 
 
 def test_a_module_that_comes_is_met_when_it_was_run(package: str) -> None:
-    arrivals, met = Arrivals(), list[int]()
+    arrivals, met = ImportHook(), list[int]()
     arrivals.when_imported("arriving.inner", lambda module: met.append(module.VALUE))
     arrivals.when_imported("arriving", lambda module: met.append(module.VALUE))
     importlib.import_module("arriving")
@@ -46,7 +46,7 @@ def test_a_module_that_comes_is_met_when_it_was_run(package: str) -> None:
 
 
 def test_all_who_wait_for_a_module_are_told_once(package: str) -> None:
-    arrivals, met = Arrivals(), list[str]()
+    arrivals, met = ImportHook(), list[str]()
     arrivals.when_imported("arriving", lambda _: met.append("one"))
     arrivals.when_imported("arriving", lambda _: met.append("two"))
     importlib.reload(importlib.import_module("arriving"))
@@ -54,7 +54,7 @@ def test_all_who_wait_for_a_module_are_told_once(package: str) -> None:
 
 
 def test_a_module_that_fails_fails_as_ever(package: str) -> None:
-    arrivals, met = Arrivals(), list[str]()
+    arrivals, met = ImportHook(), list[str]()
     arrivals.when_imported("arriving.broken", lambda _: met.append("met"))
     with pytest.raises(ValueError, match="broken"):
         importlib.import_module("arriving.broken")
@@ -63,7 +63,7 @@ def test_a_module_that_fails_fails_as_ever(package: str) -> None:
 
 
 def test_what_is_not_there_is_not_there(package: str) -> None:
-    arrivals = Arrivals()
+    arrivals = ImportHook()
     arrivals.when_imported("arriving.nowhere", lambda _: None)
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         importlib.import_module("arriving.nowhere")
@@ -71,7 +71,7 @@ def test_what_is_not_there_is_not_there(package: str) -> None:
 
 
 def test_who_has_forgotten_is_not_told(package: str) -> None:
-    arrivals, met = Arrivals(), list[str]()
+    arrivals, met = ImportHook(), list[str]()
     arrivals.when_imported("arriving", lambda _: met.append("met"))
     arrivals.forget()
     importlib.import_module("arriving")

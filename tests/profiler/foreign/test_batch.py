@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from clearsight.profiler.foreign.batch import Batch
+from clearsight.profiler.foreign.batch import BatchInfo
 
 
 def test_a_batch_of_pictures_and_labels() -> None:
     loader = iter(DataLoader(TensorDataset(torch.zeros(6, 3, 4, 4), torch.zeros(6)), batch_size=4))
-    first = Batch.of(next(loader), loader)
+    first = BatchInfo.of(next(loader), loader)
     assert (first.size, first.bytes, first.first, first.workers, first.prefetch) == (4, 4 * (48 + 1) * 4, True, 0, 0)
     assert first.pictures is not None
     assert first.pictures.shape == (4, 3, 4, 4)
-    second = Batch.of(next(loader), loader)
+    second = BatchInfo.of(next(loader), loader)
     assert (second.size, second.first) == (2, False)
 
 
@@ -31,18 +31,18 @@ def test_a_batch_of_pictures_and_labels() -> None:
     ],
 )
 def test_batches_of_other_shapes(value: object, size: int) -> None:
-    assert Batch.of(value, object()).size == size
+    assert BatchInfo.of(value, object()).size == size
 
 
 @pytest.mark.parametrize(
     "tensor", [torch.zeros(2, 1, 4, 4), torch.zeros(2, 3, 4, 4, dtype=torch.bfloat16), torch.zeros(2, 3)]
 )
 def test_what_are_no_pictures(tensor: torch.Tensor) -> None:
-    assert Batch.of(tensor, object()).pictures is None
+    assert BatchInfo.of(tensor, object()).pictures is None
 
 
 def test_pictures_are_not_copied() -> None:
     tensor = torch.zeros(2, 3, 4, 4)
-    shown = Batch.of(tensor, object()).pictures
+    shown = BatchInfo.of(tensor, object()).pictures
     assert shown is not None
     assert np.shares_memory(shown, tensor.numpy())

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from clearsight.core.profile import Span
-from clearsight.profiler.clock import StepClock
-from clearsight.profiler.foreign.batch import Batch
-from clearsight.profiler.foreign.course import Course
+from clearsight.profiler.clock import StepTimer
+from clearsight.profiler.foreign.batch import BatchInfo
+from clearsight.profiler.foreign.course import LoopTracker
 from tests.profiler.foreign.loops import Loop, listening
 
-BATCH = Batch(size=4, bytes=100, first=True, workers=2, prefetch=2, pictures=None)
+BATCH = BatchInfo(size=4, bytes=100, first=True, workers=2, prefetch=2, pictures=None)
 
 
 def test_a_script_that_says_its_steps_is_believed(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_optimizer_steps_within_a_said_step_are_its_own(tmp_path: Path) -> None:
     assert [step.samples for step in seen.clock.steps][-3:] == [4, 4, 4]
 
 
-class Failing(StepClock):
+class Failing(StepTimer):
     """A stopwatch of which the second step fails."""
 
     def step(self, step: int, epoch: int, samples: int) -> None:
@@ -65,7 +65,7 @@ class Failing(StepClock):
 
 def test_a_failure_inside_is_kept_logged_once_and_ends_the_following(caplog: pytest.LogCaptureFixture) -> None:
     told: list[Span] = []
-    course, model = Course(lambda: Failing(None), told.append), nn.Linear(2, 2)
+    course, model = LoopTracker(lambda: Failing(None), told.append), nn.Linear(2, 2)
     with caplog.at_level(logging.WARNING):
         for _ in range(4):
             course.begins_call(model, (torch.zeros(1, 2),))
@@ -81,7 +81,7 @@ def test_a_failure_inside_is_kept_logged_once_and_ends_the_following(caplog: pyt
 
 
 def test_a_batch_that_cannot_be_described_does_not_reach_the_loop() -> None:
-    course = Course(lambda: StepClock(None), lambda span: None)
+    course = LoopTracker(lambda: StepTimer(None), lambda span: None)
     assert course.begins_wait()
     course.ends_wait(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     assert course.failure == "ZeroDivisionError: division by zero"
@@ -90,11 +90,11 @@ def test_a_batch_that_cannot_be_described_does_not_reach_the_loop() -> None:
 def test_the_stopwatch_is_asked_for_at_the_first_sign_of_training() -> None:
     asked: list[str] = []
 
-    def clock() -> StepClock:
+    def clock() -> StepTimer:
         asked.append("clock")
-        return StepClock(None)
+        return StepTimer(None)
 
-    course, model = Course(clock, lambda span: None), nn.Linear(2, 2)
+    course, model = LoopTracker(clock, lambda span: None), nn.Linear(2, 2)
     with torch.no_grad():
         course.begins_wait()
         course.ends_wait(lambda: BATCH)
@@ -106,18 +106,18 @@ def test_the_stopwatch_is_asked_for_at_the_first_sign_of_training() -> None:
 
 
 def test_pictures_of_a_batch_are_shown_to_the_stopwatch() -> None:
-    clock = StepClock(None)
-    course = Course(lambda: clock, lambda span: None)
+    clock = StepTimer(None)
+    course = LoopTracker(lambda: clock, lambda span: None)
     framed = np.zeros((4, 3, 8, 8), np.float32)
     framed[:, :, 2:6, :] = np.random.default_rng(0).random((4, 3, 4, 8))
     course.begins_wait()
-    course.ends_wait(lambda: Batch(4, 100, True, 0, 0, framed))
+    course.ends_wait(lambda: BatchInfo(4, 100, True, 0, 0, framed))
     course.said_step(None)
     assert clock.steps[0].padding == pytest.approx(0.5)
 
 
 def test_the_last_batch_that_was_trained_on_is_remembered() -> None:
-    course, model = Course(lambda: StepClock(None), lambda span: None), nn.Linear(2, 2)
+    course, model = LoopTracker(lambda: StepTimer(None), lambda span: None), nn.Linear(2, 2)
     course.begins_wait()
     course.ends_wait(lambda: BATCH)
     assert course.last_batch is None
@@ -127,7 +127,7 @@ def test_the_last_batch_that_was_trained_on_is_remembered() -> None:
 
 
 def test_a_forked_process_is_silent(tmp_path: Path) -> None:
-    course = Course(lambda: StepClock(None), lambda span: None)
+    course = LoopTracker(lambda: StepTimer(None), lambda span: None)
     child = os.fork()
     if not child:
         os._exit(0 if course.silent and not course.begins_wait() else 1)

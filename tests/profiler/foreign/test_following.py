@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
-from clearsight.profiler.clock import StepClock
-from clearsight.profiler.foreign.following import Following
+from clearsight.profiler.clock import StepTimer
+from clearsight.profiler.foreign.following import ProfilingSession
 from clearsight.profiler.foreign.gathering import tidy
 from tests.profiler.foreign.loops import Loop
 
@@ -31,11 +31,11 @@ class Slow(Dataset[tuple[torch.Tensor, int]]):
         return self.decode_picture(), index % 2
 
 
-def follow(folder: Path, loop: Loop, epochs: int = 2) -> tuple[StepClock, list[Machine]]:
+def follow(folder: Path, loop: Loop, epochs: int = 2) -> tuple[StepTimer, list[Machine]]:
     told: list[Machine] = []
     spans = folder / "spans.jsonl"
-    following = Following(folder, spans, Machine(cores=2), told.append)
-    clock = StepClock(spans, loads=following.loads)
+    following = ProfilingSession(folder, spans, Machine(cores=2), told.append)
+    clock = StepTimer(spans, loads=following.loads)
     following.start(lambda: clock)
     for _ in range(epochs):
         loop.train()
@@ -77,9 +77,9 @@ def test_what_is_read_for_evaluations_is_no_steps_load(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_leaves_the_loop_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "profile"
-    following = Following(folder, folder / "spans.jsonl", Machine(), lambda machine: None)
+    following = ProfilingSession(folder, folder / "spans.jsonl", Machine(), lambda machine: None)
     loop, plain = Loop(), Loop()
-    following.start(lambda: StepClock(None, loads=following.loads))
+    following.start(lambda: StepTimer(None, loads=following.loads))
     loop.train()
     loop.evaluate()
     following.close()

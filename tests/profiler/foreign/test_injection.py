@@ -12,7 +12,7 @@ import pytest
 
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
-from clearsight.profiler.foreign.gathering import gather
+from clearsight.profiler.foreign.gathering import collect_profile
 from clearsight.profiler.foreign.injection import tell
 
 BEGIN = """
@@ -51,7 +51,7 @@ def test_without_torch_next_to_nothing_is_loaded(tmp_path: Path) -> None:
 def test_steps_are_written_however_the_process_ends(tmp_path: Path, end: str, code: int) -> None:
     done = run(tmp_path, f"{TRAIN}\n{end}")
     assert done.returncode == code, done.stderr
-    assert gather(tmp_path, Machine()) == ""
+    assert collect_profile(tmp_path, Machine()) == ""
     profile = read_profile(tmp_path)
     assert profile.steps().samples.tolist() == [3] * 5
     assert {span.name for span in profile.stretches} == {"initialisation", "finalisation"}
@@ -69,5 +69,5 @@ def test_a_folder_that_is_gone_and_a_handler_of_the_scripts_own_change_nothing(t
 def test_problems_are_told_line_by_line(tmp_path: Path) -> None:
     tell(tmp_path, "one")
     tell(tmp_path, "two")
-    assert gather(tmp_path, Machine()) == "one; two"
+    assert collect_profile(tmp_path, Machine()) == "one; two"
     assert json.loads((tmp_path / "machine.json").read_text())["ranks"] == 1

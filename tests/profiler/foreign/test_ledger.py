@@ -10,13 +10,13 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight.profiler.foreign.ledger import NAMES, Ledger
+from clearsight.profiler.foreign.ledger import NAMES, SharedCounters
 
 FORK = multiprocessing.get_context("fork")
 
 
-def at(path: Path) -> Ledger:
-    return Ledger(lambda: path)
+def at(path: Path) -> SharedCounters:
+    return SharedCounters(lambda: path)
 
 
 def test_before_anything_is_added_all_is_zero(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_sum_is_that_of_all_amounts(tmp_path_factory, amounts) -> None:  # t
     assert ledger.sums() == wanted
 
 
-def adding(ledger: Ledger, times: int) -> None:
+def adding(ledger: SharedCounters, times: int) -> None:
     ledger.close()
     for _ in range(times):
         ledger.add({"pictures": 1.0})

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from clearsight.core.profile import Machine
-from clearsight.profiler.foreign.batch import Batch
-from clearsight.profiler.foreign.loop_facts import machine_here, rank_here, seen_in_batch, seen_in_pass
+from clearsight.profiler.foreign.batch import BatchInfo
+from clearsight.profiler.foreign.loop_facts import current_machine, current_rank, seen_in_batch, seen_in_pass
 
 
 def test_a_pass_shows_device_precision_and_layout() -> None:
@@ -26,17 +26,17 @@ def test_what_are_no_pictures_have_no_layout() -> None:
 
 
 def test_a_batch_shows_who_reads() -> None:
-    batch = Batch(size=8, bytes=800, first=False, workers=2, prefetch=3, pictures=None)
+    batch = BatchInfo(size=8, bytes=800, first=False, workers=2, prefetch=3, pictures=None)
     seen = seen_in_batch(Machine(batch_size=16), batch)
     assert (seen.workers, seen.reading, seen.prefetch) == (2, "processes", 3)
     assert (seen.batch_size, seen.batch_bytes) == (16, 800)  # the last batch of an epoch is a small one
-    assert seen_in_batch(Machine(), Batch(8, 800, False, 0, 0, None)).reading == "here"
+    assert seen_in_batch(Machine(), BatchInfo(8, 800, False, 0, 0, None)).reading == "here"
     assert seen_in_batch(Machine(), None) == Machine()
 
 
 def test_this_process() -> None:
-    here = machine_here()
+    here = current_machine()
     assert here.cores >= 1
     assert here.threads == torch.get_num_threads()
     assert here.device == ("cuda" if torch.cuda.is_initialized() else "cpu")  # type: ignore[no-untyped-call]
-    assert rank_here() == 0
+    assert current_rank() == 0

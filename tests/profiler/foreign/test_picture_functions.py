@@ -14,12 +14,12 @@ from PIL import Image, ImageFile
 from torchvision import transforms
 from torchvision.transforms import v2
 
-from clearsight.profiler.foreign.arrivals import Arrivals
+from clearsight.profiler.foreign.arrivals import ImportHook
 from clearsight.profiler.foreign.hot_lines import HotLines
-from clearsight.profiler.foreign.ledger import Ledger
+from clearsight.profiler.foreign.ledger import SharedCounters
 from clearsight.profiler.foreign.patches import Patches
 from clearsight.profiler.foreign.picture_functions import listen
-from clearsight.profiler.foreign.reader import Reader
+from clearsight.profiler.foreign.reader import LoadTimer
 
 PLACES = [
     *((Image, "open"), (ImageFile.ImageFile, "load"), (pathlib.Path, "read_bytes"), (transforms.Compose, "__call__")),
@@ -28,11 +28,11 @@ PLACES = [
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
+def reader(tmp_path: Path) -> Iterator[LoadTimer]:
     """One that listens, on PIL, pathlib and torchvision; afterwards they are as they were."""
     reader, arrivals, patches = (
-        Reader(Ledger(lambda: tmp_path / "sums"), HotLines(tmp_path / "l")),
-        Arrivals(),
+        LoadTimer(SharedCounters(lambda: tmp_path / "sums"), HotLines(tmp_path / "l")),
+        ImportHook(),
         Patches(),
     )
     before, finders = [vars(owner)[name] for owner, name in PLACES], list(sys.meta_path)
@@ -49,42 +49,42 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def photo(tmp_path: Path) -> Path:
     path = tmp_path / "picture.jpg"
     pixels = np.random.default_rng(0).integers(0, 255, (600, 800, 3), np.uint8)
     Image.fromarray(pixels).save(path)
     return path
 
 
-def test_pil_reads_and_decodes(reader: Reader, picture: Path) -> None:
+def test_pil_reads_and_decodes(reader: LoadTimer, photo: Path) -> None:
     reader.begin()
-    with Image.open(picture) as image:
+    with Image.open(photo) as image:
         image.convert("RGB")
     reader.end(1)
     sums = reader.sums()
     assert sums["decode"] > sums["read"] > 0
-    assert sums["bytes"] == picture.stat().st_size
+    assert sums["bytes"] == photo.stat().st_size
 
 
-def test_bytes_read_before_decoding_are_reading(reader: Reader, picture: Path) -> None:
+def test_bytes_read_before_decoding_are_reading(reader: LoadTimer, photo: Path) -> None:
     reader.begin()
-    assert picture.read_bytes()
+    assert photo.read_bytes()
     reader.end(1)
     assert reader.sums()["read"] > 0
-    assert reader.sums()["bytes"] == picture.stat().st_size
+    assert reader.sums()["bytes"] == photo.stat().st_size
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
-def test_torchvision_reads_and_decodes(reader: Reader, picture: Path) -> None:
+def test_torchvision_reads_and_decodes(reader: LoadTimer, photo: Path) -> None:
     reader.begin()
-    torchvision.io.read_image(str(picture))
+    torchvision.io.read_image(str(photo))
     reader.end(1)
     assert reader.sums()["decode"] > 0
 
 
 @pytest.mark.parametrize("make", [lambda: transforms.Compose([transforms.Resize(64)]), lambda: v2.Resize(64)])
-def test_transforms_augment(reader: Reader, picture: Path, make) -> None:  # type: ignore[no-untyped-def]
-    with Image.open(picture) as image:
+def test_transforms_augment(reader: LoadTimer, photo: Path, make) -> None:  # type: ignore[no-untyped-def]
+    with Image.open(photo) as image:
         image.load()
         reader.begin()
         make()(image)
@@ -92,7 +92,7 @@ def test_transforms_augment(reader: Reader, picture: Path, make) -> None:  # typ
     assert reader.sums()["augment"] > 0
 
 
-def test_a_file_that_is_not_there_is_told_by_the_function_itself(reader: Reader, tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_told_by_the_function_itself(reader: LoadTimer, tmp_path: Path) -> None:
     reader.begin()
     with pytest.raises(FileNotFoundError):
         Image.open(tmp_path / "nowhere.jpg")

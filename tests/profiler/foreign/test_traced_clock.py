@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from clearsight.core.profile_folder import read_profile
-from clearsight.profiler.clock import StepClock
-from clearsight.profiler.foreign.traced_clock import TracedClock
+from clearsight.profiler.clock import StepTimer
+from clearsight.profiler.foreign.traced_clock import TracedStepTimer
 from tests.profiler.foreign.loops import Loop
 
 
 def test_a_few_steps_are_traced_and_all_are_timed(tmp_path: Path) -> None:
     loop = Loop()
-    clock = TracedClock(StepClock(tmp_path / "spans.jsonl"), tmp_path)
+    clock = TracedStepTimer(StepTimer(tmp_path / "spans.jsonl"), tmp_path)
     images, labels = next(iter(loop.loader))
     for step in range(1, 21):
         with clock.phase("forward"):
@@ -30,7 +30,7 @@ def test_a_few_steps_are_traced_and_all_are_timed(tmp_path: Path) -> None:
 
 
 def test_what_ended_before_the_window_has_no_trace(tmp_path: Path) -> None:
-    clock = TracedClock(StepClock(tmp_path / "spans.jsonl"), tmp_path)
+    clock = TracedStepTimer(StepTimer(tmp_path / "spans.jsonl"), tmp_path)
     with clock.phase("forward"):
         clock.cut()
     clock.close()

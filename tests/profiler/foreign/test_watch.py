@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from clearsight.core.profile import Machine
-from clearsight.profiler.clock import StepClock
-from clearsight.profiler.foreign.watch import Watch, attempted
+from clearsight.profiler.clock import StepTimer
+from clearsight.profiler.foreign.watch import LoopTimer, attempted
 from clearsight.profiler.recording import Recording
 
 
 def test_clocks_and_recordings_are_watches(tmp_path: Path) -> None:
-    watches: list[Watch] = [StepClock(None), Recording(tmp_path, Machine())]
+    watches: list[LoopTimer] = [StepTimer(None), Recording(tmp_path, Machine())]
     for watch in watches:
         with watch.phase("forward"):
             watch.cut()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight.profiler.gauges.cpu import CoreTimes, Cpu, core_times
+from clearsight.profiler.gauges.cpu import CoreTimes, CpuGauges, core_times
 
 CORES = sorted(os.sched_getaffinity(0))
 
@@ -27,7 +27,7 @@ def stat(path: Path, busy: int, idle: int, iowait: int = 0) -> None:
 
 def test_shares_since_the_look_before(tmp_path: Path) -> None:
     stat(tmp_path, busy=1000, idle=1000)
-    cpu = Cpu(proc=tmp_path, sys=tmp_path)
+    cpu = CpuGauges(proc=tmp_path, sys=tmp_path)
     cpu.read()
     stat(tmp_path, busy=1030, idle=1060, iowait=10)
     told = cpu.read()
@@ -39,12 +39,12 @@ def test_shares_since_the_look_before(tmp_path: Path) -> None:
 
 def test_the_first_look_has_no_share(tmp_path: Path) -> None:
     stat(tmp_path, busy=10, idle=10)
-    assert "cpu" not in Cpu(proc=tmp_path, sys=tmp_path).read()
+    assert "cpu" not in CpuGauges(proc=tmp_path, sys=tmp_path).read()
 
 
 def test_a_look_too_soon_tells_nothing_and_loses_nothing(tmp_path: Path) -> None:
     stat(tmp_path, busy=0, idle=0)
-    cpu = Cpu(proc=tmp_path, sys=tmp_path)
+    cpu = CpuGauges(proc=tmp_path, sys=tmp_path)
     cpu.read()
     stat(tmp_path, busy=1, idle=0)
     assert "cpu" not in cpu.read()
@@ -54,7 +54,7 @@ def test_a_look_too_soon_tells_nothing_and_loses_nothing(tmp_path: Path) -> None
 
 def test_a_core_whose_idle_time_was_corrected_is_no_more_than_busy(tmp_path: Path) -> None:
     stat(tmp_path, busy=0, idle=100)
-    cpu = Cpu(proc=tmp_path, sys=tmp_path)
+    cpu = CpuGauges(proc=tmp_path, sys=tmp_path)
     cpu.read()
     stat(tmp_path, busy=50, idle=90)
     assert cpu.read()["cpu"] == pytest.approx(100)
@@ -63,23 +63,23 @@ def test_a_core_whose_idle_time_was_corrected_is_no_more_than_busy(tmp_path: Pat
 def test_clock_of_the_driver_goes_before_that_of_the_listing(tmp_path: Path) -> None:
     stat(tmp_path, busy=0, idle=0)
     (tmp_path / "cpuinfo").write_text("processor\t: 0\ncpu MHz\t\t: 2000.5\n\ncpu MHz\t\t: 1000.5\n")
-    assert Cpu(proc=tmp_path, sys=tmp_path).read()["cpu.clock"] == pytest.approx(1500.5)
+    assert CpuGauges(proc=tmp_path, sys=tmp_path).read()["cpu.clock"] == pytest.approx(1500.5)
     for number in CORES:
         folder = tmp_path / f"devices/system/cpu/cpu{number}/cpufreq"
         folder.mkdir(parents=True)
         (folder / "scaling_cur_freq").write_text("3100000\n")
-    assert Cpu(proc=tmp_path, sys=tmp_path).read()["cpu.clock"] == pytest.approx(3100)
+    assert CpuGauges(proc=tmp_path, sys=tmp_path).read()["cpu.clock"] == pytest.approx(3100)
 
 
 def test_no_clock_is_no_value(tmp_path: Path) -> None:
     stat(tmp_path, busy=0, idle=0)
-    assert "cpu.clock" not in Cpu(proc=tmp_path, sys=tmp_path).read()
+    assert "cpu.clock" not in CpuGauges(proc=tmp_path, sys=tmp_path).read()
 
 
 def test_no_core_is_no_source(tmp_path: Path) -> None:
     (tmp_path / "stat").write_text("intr 1\n")
     with pytest.raises(LookupError):
-        Cpu(proc=tmp_path, sys=tmp_path)
+        CpuGauges(proc=tmp_path, sys=tmp_path)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

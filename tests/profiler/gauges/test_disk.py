@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight.profiler.gauges.disk import Disk, disk_counters
+from clearsight.profiler.gauges.disk import DiskGauges, disk_counters
 
 
 def stats(root: Path, sectors: int) -> None:
@@ -21,7 +21,7 @@ def test_a_drive_and_what_lies_on_it_are_counted_once(tmp_path: Path) -> None:
     (tmp_path / "block/sda/device").mkdir(parents=True)
     (tmp_path / "block/dm-0").mkdir()
     stats(tmp_path, 100)
-    disk = Disk(proc=tmp_path, sys=tmp_path)
+    disk = DiskGauges(proc=tmp_path, sys=tmp_path)
     assert disk.read() == {}
     stats(tmp_path, 300)
     told = disk.read()
@@ -37,13 +37,13 @@ def test_bytes_are_sectors_of_512() -> None:
 def test_a_machine_without_drives(tmp_path: Path) -> None:
     stats(tmp_path, 1)
     with pytest.raises(LookupError):
-        Disk(proc=tmp_path, sys=tmp_path)
+        DiskGauges(proc=tmp_path, sys=tmp_path)
 
 
 def test_a_drive_that_went_away(tmp_path: Path) -> None:
     (tmp_path / "block/sda/device").mkdir(parents=True)
     stats(tmp_path, 1)
-    disk = Disk(proc=tmp_path, sys=tmp_path)
+    disk = DiskGauges(proc=tmp_path, sys=tmp_path)
     (tmp_path / "diskstats").write_text("")
     assert disk.read() == {}
 

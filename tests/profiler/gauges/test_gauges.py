@@ -6,14 +6,14 @@ import subprocess
 import time
 
 from clearsight.profiler.gauges import sources
-from clearsight.profiler.gauges.source import Source
+from clearsight.profiler.gauges.source import GaugeSource
 
 
-def kinds(found: list[Source]) -> set[str]:
+def kinds(found: list[GaugeSource]) -> set[str]:
     return {type(source).__name__ for source in found}
 
 
-def close(found: list[Source]) -> None:
+def close(found: list[GaugeSource]) -> None:
     for source in found:
         source.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clearsight.profiler.gauges.gpu import Gpus
+from clearsight.profiler.gauges.gpu import GpuGauges
 
 GIB = 1 << 30
 
@@ -78,7 +78,7 @@ def two(**silent: Any) -> Library:
 
 
 def test_everything_that_two_gpus_say() -> None:
-    told = Gpus(nvml=two()).read()
+    told = GpuGauges(nvml=two()).read()
     first = {
         "gpu0": 50.0,
         "gpu0.memory": 25.0,
@@ -96,7 +96,7 @@ def test_everything_that_two_gpus_say() -> None:
 
 def test_what_a_gpu_does_not_support_is_absent_and_not_asked_again() -> None:
     library = two(silent={("nvmlDeviceGetPowerUsage", 1): Library.NVML_ERROR_NOT_SUPPORTED})
-    gpus = Gpus(nvml=library)
+    gpus = GpuGauges(nvml=library)
     gpus.read()
     library.asked.clear()
     told = gpus.read()
@@ -107,7 +107,7 @@ def test_what_a_gpu_does_not_support_is_absent_and_not_asked_again() -> None:
 
 def test_what_fails_once_is_asked_again() -> None:
     library = two(silent={("nvmlDeviceGetPowerUsage", 0): Library.NVML_ERROR_UNKNOWN})
-    gpus = Gpus(nvml=library)
+    gpus = GpuGauges(nvml=library)
     assert "gpu0.power" not in gpus.read()
     library.silent.clear()
     assert "gpu0.power" in gpus.read()
@@ -115,7 +115,7 @@ def test_what_fails_once_is_asked_again() -> None:
 
 def test_traffic_is_not_asked_for_at_every_look() -> None:
     library = two()
-    gpus = Gpus(nvml=library)
+    gpus = GpuGauges(nvml=library)
     assert "gpu0.pcie_sent" in gpus.read()
     assert "gpu0.pcie_sent" not in gpus.read()
 
@@ -136,7 +136,7 @@ def test_traffic_is_not_asked_for_at_every_look() -> None:
     ],
 )
 def test_cuda_visible_devices(visible: list[str] | None, utilisation: list[int]) -> None:
-    told = Gpus(visible, nvml=two()).read()
+    told = GpuGauges(visible, nvml=two()).read()
     assert [told[f"gpu{place}"] for place in range(len(utilisation))] == utilisation
     assert f"gpu{len(utilisation)}" not in told
 
@@ -145,13 +145,13 @@ def test_cuda_visible_devices(visible: list[str] | None, utilisation: list[int])
 def test_none_visible_is_no_source_and_nothing_stays_open(visible: list[str]) -> None:
     library = two()
     with pytest.raises(LookupError):
-        Gpus(visible, nvml=library)
+        GpuGauges(visible, nvml=library)
     assert library.open == 0
 
 
 def test_models_and_closing() -> None:
     library = two(silent={("nvmlDeviceGetName", 1): Library.NVML_ERROR_UNKNOWN})
-    gpus = Gpus(nvml=library)
+    gpus = GpuGauges(nvml=library)
     assert gpus.models == ["Card 0", ""]
     gpus.close()
     assert library.open == 0

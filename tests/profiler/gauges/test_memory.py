@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight.profiler.gauges.memory import Memory, meminfo, tighter
+from clearsight.profiler.gauges.memory import MemoryGauges, meminfo, tighter
 from clearsight.profiler.gauges.memory_limit import MemoryLimit
 from tests.profiler.gauges.test_memory_limit import GIB, write
 
@@ -35,38 +35,38 @@ def machine(
 
 
 def test_of_the_machine(tmp_path: Path) -> None:
-    told = Memory(root=machine(tmp_path, available=4 * GIB)).read()
+    told = MemoryGauges(root=machine(tmp_path, available=4 * GIB)).read()
     assert told == {"memory": pytest.approx(75), "memory.available": 4 * GIB}
 
 
 def test_of_a_container(tmp_path: Path) -> None:
-    told = Memory(root=machine(tmp_path, available=12 * GIB, group=(8 * GIB, 2 * GIB))).read()
+    told = MemoryGauges(root=machine(tmp_path, available=12 * GIB, group=(8 * GIB, 2 * GIB))).read()
     assert told == {"memory": pytest.approx(25), "memory.available": 6 * GIB}
 
 
 def test_a_container_on_a_machine_that_is_nearly_full(tmp_path: Path) -> None:
-    told = Memory(root=machine(tmp_path, available=1 * GIB, group=(8 * GIB, 2 * GIB))).read()
+    told = MemoryGauges(root=machine(tmp_path, available=1 * GIB, group=(8 * GIB, 2 * GIB))).read()
     assert told["memory.available"] == 1 * GIB
 
 
 def test_a_limit_above_the_machine_is_none(tmp_path: Path) -> None:
-    told = Memory(root=machine(tmp_path, available=4 * GIB, group=(64 * GIB, 2 * GIB))).read()
+    told = MemoryGauges(root=machine(tmp_path, available=4 * GIB, group=(64 * GIB, 2 * GIB))).read()
     assert told["memory"] == pytest.approx(75)
 
 
 def test_swap_where_there_is_some(tmp_path: Path) -> None:
-    told = Memory(root=machine(tmp_path, available=4 * GIB, swap=(2 * GIB, GIB))).read()
+    told = MemoryGauges(root=machine(tmp_path, available=4 * GIB, swap=(2 * GIB, GIB))).read()
     assert told["swap"] == pytest.approx(50)
 
 
 def test_shared_memory_where_there_is_some(tmp_path: Path) -> None:
     root = machine(tmp_path, available=4 * GIB)
     (root / "dev/shm").mkdir(parents=True)
-    assert 0 <= Memory(root=root).read()["shm"] <= 100
+    assert 0 <= MemoryGauges(root=root).read()["shm"] <= 100
 
 
 def test_of_this_machine() -> None:
-    told = Memory().read()
+    told = MemoryGauges().read()
     assert 0 < told["memory"] < 100
     assert told["memory.available"] <= psutil.virtual_memory().total
 

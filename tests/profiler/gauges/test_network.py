@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.profiler.gauges.network import Network, net_counters
+from clearsight.profiler.gauges.network import NetworkGauges, net_counters
 
 HEAD = "Inter-|   Receive      |  Transmit\n face |bytes    packets errs drop fifo|bytes    packets errs drop\n"
 
@@ -24,7 +24,7 @@ def test_counters() -> None:
 
 def test_loopback_is_left_out(tmp_path: Path) -> None:
     dev(tmp_path, lo=10, eth0=10)
-    network = Network(proc=tmp_path, sys=tmp_path)
+    network = NetworkGauges(proc=tmp_path, sys=tmp_path)
     assert network.read() == {}
     dev(tmp_path, lo=10**9, eth0=210)
     told = network.read()
@@ -34,7 +34,7 @@ def test_loopback_is_left_out(tmp_path: Path) -> None:
 def test_a_bridge_over_real_hardware_is_not_counted_twice(tmp_path: Path) -> None:
     (tmp_path / "class/net/eth0/device").mkdir(parents=True)
     dev(tmp_path, eth0=10, docker0=10)
-    network = Network(proc=tmp_path, sys=tmp_path)
+    network = NetworkGauges(proc=tmp_path, sys=tmp_path)
     network.read()
     dev(tmp_path, eth0=10, docker0=10**9)
     assert network.read() == {"net.received": 0.0, "net.sent": 0.0}
@@ -43,11 +43,11 @@ def test_a_bridge_over_real_hardware_is_not_counted_twice(tmp_path: Path) -> Non
 def test_only_loopback_is_no_network(tmp_path: Path) -> None:
     dev(tmp_path, lo=10)
     with pytest.raises(LookupError):
-        Network(proc=tmp_path, sys=tmp_path)
+        NetworkGauges(proc=tmp_path, sys=tmp_path)
 
 
 def test_an_interface_that_went_away(tmp_path: Path) -> None:
     dev(tmp_path, eth0=10)
-    network = Network(proc=tmp_path, sys=tmp_path)
+    network = NetworkGauges(proc=tmp_path, sys=tmp_path)
     dev(tmp_path, lo=10)
     assert network.read() == {}

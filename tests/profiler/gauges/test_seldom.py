@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearsight.profiler.gauges.seldom import Seldom
+from clearsight.profiler.gauges.seldom import ThrottledReading
 
 
 def test_taken_when_due() -> None:
@@ -13,7 +13,7 @@ def test_taken_when_due() -> None:
         taken.append(1)
         return {"cpu.clock": float(len(taken))}
 
-    seldom = Seldom(take, seconds=5.0, clock=times.__next__)
+    seldom = ThrottledReading(take, seconds=5.0, clock=times.__next__)
     assert [seldom.read() for _ in range(5)] == [{"cpu.clock": 1.0}, {}, {}, {"cpu.clock": 2.0}, {}]
 
 
@@ -25,7 +25,7 @@ def test_nothing_the_first_time_is_nothing_ever() -> None:
         taken.append(1)
         return {}
 
-    seldom = Seldom(take, clock=times.__next__)
+    seldom = ThrottledReading(take, clock=times.__next__)
     assert [seldom.read() for _ in range(3)] == [{}, {}, {}]
     assert len(taken) == 1
 
@@ -33,5 +33,5 @@ def test_nothing_the_first_time_is_nothing_ever() -> None:
 def test_nothing_later_is_only_a_gap() -> None:
     answers = iter([{"a": 1.0}, {}, {"a": 3.0}])
     times = iter([0.0, 10.0, 20.0])
-    seldom = Seldom(lambda: next(answers), clock=times.__next__)
+    seldom = ThrottledReading(lambda: next(answers), clock=times.__next__)
     assert [seldom.read() for _ in range(3)] == [{"a": 1.0}, {}, {"a": 3.0}]

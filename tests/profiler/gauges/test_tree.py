@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from clearsight.profiler.gauges.tree import Tree
+from clearsight.profiler.gauges.tree import ProcessTreeGauges
 
 MIB = 1 << 20
 WAIT = "import sys; held = b'x' * int({size}); print(flush=True); sys.stdin.readline()"
@@ -37,7 +37,7 @@ def child(code: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_children_count() -> None:
     clock = Hand()
-    tree = Tree(clock=clock)
+    tree = ProcessTreeGauges(clock=clock)
     alone = tree.read()
     with child(WAIT.format(size="1")):
         clock.now = 10
@@ -51,7 +51,7 @@ def test_children_count() -> None:
 
 def test_children_are_looked_for_every_few_seconds_only() -> None:
     clock = Hand()
-    tree = Tree(clock=clock, refresh=3.0)
+    tree = ProcessTreeGauges(clock=clock, refresh=3.0)
     alone = tree.read()["tree.processes"]
     with child(WAIT.format(size="1")):
         clock.now = 1
@@ -62,7 +62,7 @@ def test_children_are_looked_for_every_few_seconds_only() -> None:
 
 def test_a_child_that_ended_is_no_error() -> None:
     clock = Hand()
-    tree = Tree(clock=clock, refresh=100.0)
+    tree = ProcessTreeGauges(clock=clock, refresh=100.0)
     with child(WAIT.format(size="1")):
         before = tree.read()["tree.processes"]
     clock.now = 1
@@ -73,7 +73,7 @@ def test_a_child_that_ended_is_no_error() -> None:
 
 def test_rates_need_two_looks_and_some_time_between() -> None:
     clock = Hand()
-    tree = Tree(clock=clock)
+    tree = ProcessTreeGauges(clock=clock)
     assert "tree.cpu" not in tree.read()
     clock.now = 0.01
     assert "tree.cpu" not in tree.read()
@@ -93,7 +93,7 @@ def test_another_process() -> None:
     with child(busy) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        tree = Tree(process.pid, clock=clock)
+        tree = ProcessTreeGauges(process.pid, clock=clock)
         tree.read()
         process.stdin.write(b"\n"), process.stdin.flush(), process.stdout.readline()
         clock.now = 1.0
@@ -107,14 +107,14 @@ def test_another_process() -> None:
 
 def test_memory_is_that_which_is_held() -> None:
     with child(WAIT.format(size=64 * MIB)) as large, child(WAIT.format(size=1)) as small:
-        difference = Tree(large.pid).read()["tree.memory"] - Tree(small.pid).read()["tree.memory"]
+        difference = ProcessTreeGauges(large.pid).read()["tree.memory"] - ProcessTreeGauges(small.pid).read()["tree.memory"]
     assert difference == pytest.approx(64 * MIB, abs=16 * MIB)
 
 
 def test_a_child_that_ended_and_was_not_asked_after_does_not_count() -> None:
     clock = Hand()
     with child(WAIT.format(size=1)) as process:
-        tree = Tree(clock=clock)
+        tree = ProcessTreeGauges(clock=clock)
         before = tree.read()["tree.processes"]
         assert process.stdin is not None
         process.stdin.close()
@@ -127,4 +127,4 @@ def test_a_child_that_ended_and_was_not_asked_after_does_not_count() -> None:
 def test_a_name_with_parentheses_and_blanks() -> None:
     odd = "open('/proc/self/comm', 'w').write('a) R 1 (b'); " + WAIT.format(size=1)
     with child(odd) as process:
-        assert Tree(process.pid).read()["tree.threads"] == 1
+        assert ProcessTreeGauges(process.pid).read()["tree.threads"] == 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Points
 from clearsight.profiler.rules.batch_size import BatchSize
 from clearsight.testing.profiles import CPU_MACHINE, profile, profiled
@@ -48,14 +48,14 @@ def test_waiting_for_batches_is_the_cause_and_no_larger_batch_the_cure() -> None
 
 
 def test_a_foreign_loop_gets_advice_instead_of_flags() -> None:
-    finding = only(BatchSize(), profiled(small_batches().profile, facts=Facts(batch_size=32)))
+    finding = only(BatchSize(), profiled(small_batches().profile, facts=RunContext(batch_size=32)))
     assert not finding.fix
     assert "batches of 64" in finding.advice
 
 
 def test_a_batch_stays_below_half_of_the_training_split() -> None:
     measured = small_batches().profile
-    known = Facts(batch_size=32, train_size=80, settings={"batch_size": 32})
+    known = RunContext(batch_size=32, train_size=80, settings={"batch_size": 32})
     assert only(BatchSize(), profiled(measured, facts=known)).fix == {"batch_size": 40}
     finding = only(BatchSize(), profiled(measured, facts=replace(known, train_size=40)))
     assert not finding.fix

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.profiler.rules.cpu_bottleneck import CPUBottleneck
 from clearsight.testing.profiles import profile, profiled
 from clearsight.testing.rules import only, verdict
@@ -40,7 +40,7 @@ def test_without_a_gpu_and_without_phases_it_cannot_tell() -> None:
 
 def test_keeping_pixels_is_the_fix_where_they_are_thrown_away() -> None:
     measured = full_cores().profile
-    assert only(CPUBottleneck(), profiled(measured, facts=Facts(settings={"keep_pixels": False}))).fix == {
+    assert only(CPUBottleneck(), profiled(measured, facts=RunContext(settings={"keep_pixels": False}))).fix == {
         "keep_pixels": True
     }
     assert not only(CPUBottleneck(), profiled(measured)).fix

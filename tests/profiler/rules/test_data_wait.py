@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import Machine, Profile
 from clearsight.profiler.rules.data_wait import DataWait
@@ -146,7 +146,7 @@ def test_the_fix_is_what_the_machine_has_room_for(
 
 
 def test_a_loop_of_ones_own_is_given_advice() -> None:
-    finding = only(DataWait(), profiled(waiting(), facts=Facts(epochs=4)))
+    finding = only(DataWait(), profiled(waiting(), facts=RunContext(epochs=4)))
     assert finding.fix == {}
     assert "num_workers=4" in finding.advice
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Points
 from clearsight.debugger.tape import Tape
 from clearsight.profiler.rules.dataloader import Dataloader
@@ -63,7 +63,7 @@ def test_without_looks_at_the_cores_waiting_alone_decides() -> None:
 
 
 def test_a_foreign_loop_gets_advice_instead_of_flags() -> None:
-    finding = only(Dataloader(), profiled(one_reader().profile, facts=Facts()))
+    finding = only(Dataloader(), profiled(one_reader().profile, facts=RunContext()))
     assert not finding.fix
     assert "8 workers" in finding.advice
 

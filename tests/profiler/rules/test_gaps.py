@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Verdict
-from clearsight.core.profile import PARTS, PHASES, Gauge, Machine, Operator, Profile, Span, StepTimes, Trace
+from clearsight.core.profile import LOAD_PARTS, PHASES, GaugeSample, Machine, Operator, Profile, Span, StepTimes, Trace
 from clearsight.core.recipe import Recipe
 from clearsight.debugger.tape import Tape
 from clearsight.profiler.rules import PROFILER_RULES
@@ -51,7 +51,7 @@ TRACES = st.none() | st.builds(
     kernel_seconds=SECONDS,
 )
 FACTS = st.builds(
-    Facts,
+    RunContext,
     steps=st.sampled_from([0, 10, 10_000]),
     epochs=st.integers(0, 3),
     batch_size=st.sampled_from([0, 32]),
@@ -68,7 +68,7 @@ def profiles(draw: st.DrawFn) -> Profile:
     slow, scale = draw(st.booleans()), draw(st.sampled_from([0.0, 1e-3, 0.3, 2.0]))
     per_epoch = draw(st.sampled_from([1, 7, 30, 100]))
     phases = draw(st.sets(st.sampled_from(PHASES)))
-    parts = draw(st.sets(st.sampled_from([*PARTS, "pictures", "bytes"])))
+    parts = draw(st.sets(st.sampled_from([*LOAD_PARTS, "pictures", "bytes"])))
 
     def some(names: set[str], size: float) -> dict[str, float]:
         return {name: size * random.random() for name in sorted(names) if random.random() < 0.8}
@@ -87,7 +87,7 @@ def profiles(draw: st.DrawFn) -> Profile:
     names = draw(st.sets(st.sampled_from(GAUGES)))
     length = now - 1e9
     looks = [
-        Gauge(time=1e9 + length * k / 40, values={name: random.choice([0.0, 50.0, 1e9 * k]) for name in sorted(names)})
+        GaugeSample(time=1e9 + length * k / 40, values={name: random.choice([0.0, 50.0, 1e9 * k]) for name in sorted(names)})
         for k in range(draw(st.integers(0, 40)))
     ]
     spans = [Span(name="validation", start=now, seconds=1.0)] if slow else []
@@ -115,7 +115,7 @@ def well_formed(finding: Finding) -> None:
         Recipe().replace(**finding.fix)
 
 
-def check(name: str, measured: Profile, facts: Facts, ended: bool) -> list[Finding]:
+def check(name: str, measured: Profile, facts: RunContext, ended: bool) -> list[Finding]:
     rule: Any = PROFILER_RULES.load(name)()
     return list(rule.check(Tape(facts, ended=ended, profile=measured)))
 
@@ -123,7 +123,7 @@ def check(name: str, measured: Profile, facts: Facts, ended: bool) -> list[Findi
 @pytest.mark.parametrize("name", sorted(FAULTS))
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(measured=profiles(), facts=FACTS, ended=st.booleans())
-def test_every_verdict_is_well_formed(name: str, measured: Profile, facts: Facts, ended: bool) -> None:
+def test_every_verdict_is_well_formed(name: str, measured: Profile, facts: RunContext, ended: bool) -> None:
     findings = check(name, measured, facts, ended)
     assert len(findings) == 1
     well_formed(findings[0])
@@ -131,14 +131,14 @@ def test_every_verdict_is_well_formed(name: str, measured: Profile, facts: Facts
 
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_an_empty_run_is_not_enough(name: str) -> None:
-    (finding,) = check(name, Profile(), Facts(), ended=True)
+    (finding,) = check(name, Profile(), RunContext(), ended=True)
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     well_formed(finding)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(measured=profiles(), facts=FACTS)
-def test_every_estimate_is_finite(measured: Profile, facts: Facts) -> None:
+def test_every_estimate_is_finite(measured: Profile, facts: RunContext) -> None:
     for one in what_if(measured, facts):
         json.dumps(asdict(one), allow_nan=False)
         assert one.seconds_then > 0

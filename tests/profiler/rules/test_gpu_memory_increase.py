@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Severity
 from clearsight.debugger.tape import Tape
 from clearsight.profiler.rules.gpu_memory_increase import GPUMemoryIncrease
@@ -31,11 +31,11 @@ def test_a_slow_leak_is_found_though_no_window_rises_by_much() -> None:
 
 
 def test_it_is_severe_where_memory_is_full_before_the_planned_end() -> None:
-    live = profiled(leaking_gpu().profile, facts=Facts(steps=1200), ended=False)
+    live = profiled(leaking_gpu().profile, facts=RunContext(steps=1200), ended=False)
     finding = only(GPUMemoryIncrease(), live)
     assert finding.severity is Severity.SEVERE
     assert "full at about step" in finding.cause
-    assert only(GPUMemoryIncrease(), profiled(leaking_gpu().profile, facts=Facts(steps=400), ended=False)).severity is (
+    assert only(GPUMemoryIncrease(), profiled(leaking_gpu().profile, facts=RunContext(steps=400), ended=False)).severity is (
         Severity.WARNING
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.profiler.rules.io_bottleneck import IOBottleneck
 from clearsight.testing.profiles import CPU_MACHINE, GPU_MACHINE, profiled
 from clearsight.testing.rules import only, verdict
@@ -41,7 +41,7 @@ def test_without_a_gpu_steps_must_wait() -> None:
 
 
 def test_keeping_pixels_is_the_fix_where_they_are_thrown_away() -> None:
-    forgetful = Facts(settings={"keep_pixels": False})
+    forgetful = RunContext(settings={"keep_pixels": False})
     assert only(IOBottleneck(), profiled(slow_disk().profile, facts=forgetful)).fix == {"keep_pixels": True}
 
 

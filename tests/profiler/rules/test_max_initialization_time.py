@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clearsight.core.facts import Facts
-from clearsight.core.profile import Gauge, Machine, Profile
+from clearsight.core.facts import RunContext
+from clearsight.core.profile import GaugeSample, Machine, Profile
 from clearsight.profiler.rules.max_initialization_time import MaxInitializationTime
 from clearsight.testing.profiles import START, profile, profiled
 from clearsight.testing.rules import only, verdict
@@ -28,14 +28,14 @@ def test_a_minute_is_always_borne() -> None:
 
 
 def test_a_quarter_of_the_planned_run_is_borne() -> None:
-    live = profiled(begun_after(180), facts=Facts(steps=6000), ended=False)
+    live = profiled(begun_after(180), facts=RunContext(steps=6000), ended=False)
     assert verdict(MaxInitializationTime(), live) == "clear"
-    stopped = profiled(begun_after(180), facts=Facts(steps=6000))  # ended early: what was planned never came
+    stopped = profiled(begun_after(180), facts=RunContext(steps=6000))  # ended early: what was planned never came
     assert verdict(MaxInitializationTime(), stopped) == "found"
 
 
 def test_never_more_than_sagemakers_twenty_minutes() -> None:
-    long = profiled(begun_after(1500), facts=Facts(steps=10**7), ended=False)
+    long = profiled(begun_after(1500), facts=RunContext(steps=10**7), ended=False)
     assert only(MaxInitializationTime(), long).threshold == 20
 
 
@@ -46,12 +46,12 @@ def test_what_is_said_is_honoured() -> None:
 
 def test_speaks_before_the_first_step_has_come() -> None:
     machine = Machine(launched=START)
-    waiting = Profile(machine, [Gauge(time=START + 60.0 * i, values={"cpu": 1.0}) for i in range(30)])
+    waiting = Profile(machine, [GaugeSample(time=START + 60.0 * i, values={"cpu": 1.0}) for i in range(30)])
     finding = only(MaxInitializationTime(), profiled(waiting, ended=False))
     assert finding.found
     assert finding.steps == (0, 0)
     assert "there is no first step yet" in finding.cause
-    early = Profile(machine, [Gauge(time=START + 5, values={"cpu": 1.0})])
+    early = Profile(machine, [GaugeSample(time=START + 5, values={"cpu": 1.0})])
     assert verdict(MaxInitializationTime(), profiled(early, ended=False)) == "not-enough-data"
 
 

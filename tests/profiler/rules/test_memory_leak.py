@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.profile import Profile
 from clearsight.profiler.rules.memory_leak import MemoryLeak
@@ -55,7 +55,7 @@ def test_clear_with_the_noise_of_an_allocator() -> None:
 @pytest.mark.parametrize("a_step", [1 * MIB, 2 * MIB, 3 * MIB])
 def test_found_in_a_run_of_sixty_steps(a_step: float) -> None:
     short = growing(steps=60, seconds=0.5, a_step=a_step, per_epoch=60, machine=FOREIGN)
-    assert only(MemoryLeak(), profiled(short, facts=Facts())).found
+    assert only(MemoryLeak(), profiled(short, facts=RunContext())).found
 
 
 def test_severe_when_memory_runs_out_before_the_end() -> None:

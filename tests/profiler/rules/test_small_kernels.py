@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import Profile
 from clearsight.profiler.rules.small_kernels import SmallKernels
@@ -58,7 +58,7 @@ def test_channels_last_is_named_where_it_is_off() -> None:
 
 
 def test_a_loop_of_ones_own_is_given_advice() -> None:
-    finding = only(SmallKernels(), profiled(traced(kernel=4e-6, kernels=2500, host=0.05), facts=Facts()))
+    finding = only(SmallKernels(), profiled(traced(kernel=4e-6, kernels=2500, host=0.05), facts=RunContext()))
     assert finding.fix == {}
     assert "larger batches" in finding.advice
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import Profile
 from clearsight.profiler.rules.thread_oversubscription import ThreadOversubscription
@@ -63,7 +63,7 @@ def test_busy_readers_count_too() -> None:
 
 
 def test_a_loop_of_ones_own_is_told_what_to_call() -> None:
-    finding = only(ThreadOversubscription(), profiled(crowded(), facts=Facts()))
+    finding = only(ThreadOversubscription(), profiled(crowded(), facts=RunContext()))
     assert finding.fix == {}
     assert "torch.set_num_threads(8)" in finding.advice
     assert "OMP_WAIT_POLICY=passive" in finding.advice

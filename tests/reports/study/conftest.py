@@ -8,7 +8,7 @@ import pytest
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.trial import Trial
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.study.facts import StudyReportData
 from tests.reports.study.studied import ACCURACY, SECONDS, broken, done, plan, searched
 
 FANOVA = {"lr": 0.71, "dropout": 0.12, "batch_size": 0.06, "warmup": 0.021, "optimizer": 0.006, "epochs": 0.004}
@@ -16,14 +16,14 @@ PED_ANOVA = {"lr": 0.62, "batch_size": 0.2, "dropout": 0.11, "warmup": 0.04, "op
 
 
 @pytest.fixture(scope="session")
-def facts() -> StudyFacts:
+def facts() -> StudyReportData:
     """A study of 30 trials on intel-scenes, one answered from another, two brought from an earlier study."""
     again = replace(done(30, params=done(4).params), same_as=4, seconds=0.0, curve={}, worker=None)
     return told([*searched(30), again, *brought()])
 
 
 @pytest.fixture(scope="session")
-def two_aims() -> StudyFacts:
+def two_aims() -> StudyReportData:
     """The same with accuracy and seconds as objectives, which disagree."""
     trials = [
         replace(trial, values=(trial.values[0], 5.0 + 40 * trial.values[0] ** 6 + trial.number % 7))
@@ -40,11 +40,11 @@ def brought() -> list[Trial]:
     return [replace(done(number), source="studies/monday", worker=None, started=0.0) for number in (31, 32)]
 
 
-def told(trials: list[Trial]) -> StudyFacts:
+def told(trials: list[Trial]) -> StudyReportData:
     """Facts of a finished study with those trials."""
     scored = [trial for trial in trials if trial.values and trial.own]
     best = max(scored, key=lambda trial: trial.values[0]) if scored else None
-    return StudyFacts(
+    return StudyReportData(
         name="scenes-search",
         status="completed",
         plan=plan(),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clearsight.core.space import Choice, Dimension, Params, Real, Space, Value, Whole
+from clearsight.core.space import Choice, Dimension, Params, FloatRange, Space, Value, IntRange
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState
 
@@ -15,13 +15,13 @@ ACCURACY = Objective("accuracy", "maximize")
 SECONDS = Objective("seconds", "minimize")
 SPACE = Space(
     (
-        Dimension(name="lr", domain=Real(low=1e-5, high=1e-1, log=True)),
+        Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True)),
         Dimension(name="batch_size", domain=Choice(values=(16, 32, 64))),
-        Dimension(name="dropout", domain=Real(low=0.0, high=0.6)),
-        Dimension(name="warmup", domain=Real(low=0.0, high=0.2)),
+        Dimension(name="dropout", domain=FloatRange(low=0.0, high=0.6)),
+        Dimension(name="warmup", domain=FloatRange(low=0.0, high=0.2)),
         Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd"))),
-        Dimension(name="momentum", domain=Real(low=0.5, high=0.99), when={"optimizer": ("sgd",)}),
-        Dimension(name="epochs", domain=Whole(low=5, high=20)),
+        Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), when={"optimizer": ("sgd",)}),
+        Dimension(name="epochs", domain=IntRange(low=5, high=20)),
     )
 )
 START = 1_760_000_000.0
@@ -41,7 +41,7 @@ def point(number: int, space: Space = SPACE) -> dict[str, Value]:
         else:
             span = math.log(domain.high / domain.low) if domain.log else domain.high - domain.low
             value = domain.low * math.exp(share * span) if domain.log else domain.low + share * span
-            params[dimension.name] = round(value) if isinstance(domain, Whole) else value
+            params[dimension.name] = round(value) if isinstance(domain, IntRange) else value
     return params
 
 

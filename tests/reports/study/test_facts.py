@@ -6,12 +6,12 @@ import math
 from dataclasses import replace
 
 from clearsight.core.trial import Objective, TrialState
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.study.facts import StudyReportData
 from tests.reports.study.conftest import told
 from tests.reports.study.studied import broken, done, plan, stopped
 
 
-def test_trials_of_earlier_studies_stand_apart(facts: StudyFacts) -> None:
+def test_trials_of_earlier_studies_stand_apart(facts: StudyReportData) -> None:
     assert [trial.number for trial in facts.brought] == [31, 32]
     assert len(facts.own) == 31
     assert facts.counted(TrialState.COMPLETE) == 22
@@ -32,6 +32,6 @@ def test_the_best_is_the_named_one_else_the_first_of_the_ranked() -> None:
     assert told([]).best_trial is None
 
 
-def test_fields_come_by_weight_where_it_is_known(facts: StudyFacts) -> None:
+def test_fields_come_by_weight_where_it_is_known(facts: StudyReportData) -> None:
     assert facts.weighty == ["lr", "dropout", "batch_size", "warmup", "optimizer", "epochs", "momentum"]
     assert replace(facts, importance={}).weighty == facts.plan.space.names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clearsight.core.space import Choice, Dimension, Domain, Real, Space, Value, Whole
+from clearsight.core.space import Choice, Dimension, Domain, FloatRange, Space, Value, IntRange
 from clearsight.reports.study.field_axis import FieldAxis, said
 from tests.reports.study.studied import done
 
@@ -15,17 +15,17 @@ def axis(domain: Domain, *values: Value) -> FieldAxis:
 
 
 def test_a_range_by_orders_of_magnitude_has_decades() -> None:
-    decades = axis(Real(low=1e-5, high=1e-1, log=True))
+    decades = axis(FloatRange(low=1e-5, high=1e-1, log=True))
     assert decades.share({"x": 1e-3}) == pytest.approx(0.5)
     assert decades.value(0.5) == pytest.approx(1e-3)
     assert decades.look()["ticktext"] == ["1e-05", "0.0001", "0.001", "0.01", "0.1"]
-    assert axis(Real(low=2e-4, high=6e-4, log=True)).look()["tickvals"] == [2e-4, 3e-4, 4e-4, 5e-4, 6e-4]
-    assert len(axis(Real(low=1e-12, high=1.0, log=True)).look()["tickvals"]) <= 8
+    assert axis(FloatRange(low=2e-4, high=6e-4, log=True)).look()["tickvals"] == [2e-4, 3e-4, 4e-4, 5e-4, 6e-4]
+    assert len(axis(FloatRange(low=1e-12, high=1.0, log=True)).look()["tickvals"]) <= 8
 
 
 def test_an_even_range_has_its_ends_and_middle() -> None:
-    assert axis(Real(low=0.0, high=0.6)).marks() == [(0.0, "0"), (0.5, "0.3"), (1.0, "0.6")]
-    assert [label for _, label in axis(Whole(low=5, high=20)).marks()] == ["5", "12", "20"]
+    assert axis(FloatRange(low=0.0, high=0.6)).marks() == [(0.0, "0"), (0.5, "0.3"), (1.0, "0.6")]
+    assert [label for _, label in axis(IntRange(low=5, high=20)).marks()] == ["5", "12", "20"]
 
 
 def test_a_choice_has_its_values_in_their_order() -> None:
@@ -35,24 +35,24 @@ def test_a_choice_has_its_values_in_their_order() -> None:
 
 
 def test_values_outside_the_space_widen_the_axis() -> None:
-    assert axis(Real(low=0.1, high=0.5), 0.9).high == 0.9
+    assert axis(FloatRange(low=0.1, high=0.5), 0.9).high == 0.9
     assert axis(Choice(values=("a",)), "b").choices == ("a", "b")
-    assert axis(Whole(low=1, high=5), "many", 3).choices == ("many", 3)
+    assert axis(IntRange(low=1, high=5), "many", 3).choices == ("many", 3)
 
 
 def test_a_range_from_zero_has_no_logarithm() -> None:
-    assert not axis(Real(low=1e-3, high=1.0, log=True), 0.0).log
+    assert not axis(FloatRange(low=1e-3, high=1.0, log=True), 0.0).log
 
 
 def test_where_a_field_does_not_apply_there_is_no_place() -> None:
-    assert not axis(Real(low=0.0, high=1.0)).holds({})
-    assert not axis(Real(low=0.0, high=1.0)).holds({"x": float("nan")})
+    assert not axis(FloatRange(low=0.0, high=1.0)).holds({})
+    assert not axis(FloatRange(low=0.0, high=1.0)).holds({"x": float("nan")})
     assert axis(Choice(values=(None, 1))).holds({"x": None})
 
 
 def test_a_single_value_stands_in_the_middle_or_at_the_start() -> None:
     assert axis(Choice(values=("a",))).share({"x": "a"}) == 0
-    assert axis(Real(low=1.0, high=1.0)).share({"x": 1.0}) == 0.5
+    assert axis(FloatRange(low=1.0, high=1.0)).share({"x": 1.0}) == 0.5
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from clearsight import reports
-from clearsight.core.space import Choice, Dimension, Real, Space
+from clearsight.core.space import Choice, Dimension, FloatRange, Space
 from clearsight.core.trial import Trial, TrialState
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.figures import figures_of, study_figures
 from clearsight.reports.study.page import SECTIONS, page_of, sections_of, study_page
 from tests.reports.conftest import HOSTILE, Opened
@@ -27,12 +27,12 @@ MB = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def page(facts: StudyFacts) -> str:
+def page(facts: StudyReportData) -> str:
     return study_page(facts)
 
 
 @pytest.fixture(scope="module")
-def hostile(facts: StudyFacts) -> StudyFacts:
+def hostile(facts: StudyReportData) -> StudyReportData:
     """A study whose every word tries to get out of its place."""
     names = Choice(values=HOSTILE)
     space = Space((*plan().space.dimensions[:3], Dimension(name="model", domain=names)))
@@ -59,11 +59,11 @@ def hostile(facts: StudyFacts) -> StudyFacts:
     )
 
 
-def titles(facts: StudyFacts) -> list[str]:
+def titles(facts: StudyReportData) -> list[str]:
     return [text for level, text in Outline(study_page(facts)).headings if level == 2]
 
 
-def test_sections_stand_in_the_order_of_reading(two_aims: StudyFacts) -> None:
+def test_sections_stand_in_the_order_of_reading(two_aims: StudyReportData) -> None:
     assert titles(two_aims) == [
         "Verdict",
         "Trials",
@@ -81,7 +81,7 @@ def test_sections_stand_in_the_order_of_reading(two_aims: StudyFacts) -> None:
     assert len(titles(two_aims)) == len(SECTIONS)
 
 
-def test_a_single_objective_has_no_front(facts: StudyFacts) -> None:
+def test_a_single_objective_has_no_front(facts: StudyReportData) -> None:
     assert "Pareto front" not in titles(facts)
 
 
@@ -92,7 +92,7 @@ def test_verdict_advice_and_commands_stand_first(page: str) -> None:
     assert places == sorted(places)
 
 
-def test_every_template_of_a_study_is_of_use(two_aims: StudyFacts) -> None:
+def test_every_template_of_a_study_is_of_use(two_aims: StudyReportData) -> None:
     used = {section.template for section in sections_of(two_aims)}
     folder = Path(reports.__path__[0]) / "templates"
     assert {file.name for file in folder.glob("study_*.html")} == used - {"provenance.html"}
@@ -104,7 +104,7 @@ def test_headings_never_skip_a_level(page: str) -> None:
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
-def test_it_can_be_used_without_eyes_and_loads_nothing(facts: StudyFacts, page: str) -> None:
+def test_it_can_be_used_without_eyes_and_loads_nothing(facts: StudyReportData, page: str) -> None:
     seen = Outline(page)
     charts = [tag for tag in seen.all("div") if tag.get("class") == "chart"]
     assert len(charts) == sum(len(section.panels) for section in sections_of(facts)) == 13
@@ -115,22 +115,22 @@ def test_it_can_be_used_without_eyes_and_loads_nothing(facts: StudyFacts, page: 
     assert len(keys) == len(set(keys))
 
 
-def test_the_same_facts_give_the_same_bytes(facts: StudyFacts, page: str) -> None:
+def test_the_same_facts_give_the_same_bytes(facts: StudyReportData, page: str) -> None:
     assert study_page(facts) == page
 
 
-def test_every_chart_has_the_table_of_its_numbers(facts: StudyFacts) -> None:
+def test_every_chart_has_the_table_of_its_numbers(facts: StudyReportData) -> None:
     for section in sections_of(facts):
         assert all(panel.table.rows and len(panel.table.rows) <= 60 for panel in section.panels)
 
 
-def test_names_and_values_are_text_wherever_they_stand(hostile: StudyFacts, two_aims: StudyFacts) -> None:
+def test_names_and_values_are_text_wherever_they_stand(hostile: StudyReportData, two_aims: StudyReportData) -> None:
     seen, usual = Outline(study_page(hostile)), Outline(study_page(two_aims))
     assert {name for name, _ in seen.tags} <= {name for name, _ in usual.tags}
     assert all(name in seen.text for name in HOSTILE)
 
 
-def test_no_words_of_a_figure_are_markup(hostile: StudyFacts) -> None:
+def test_no_words_of_a_figure_are_markup(hostile: StudyReportData) -> None:
     for section in sections_of(hostile):
         for panel in section.panels:
             assert "<script" not in panel.json
@@ -140,7 +140,7 @@ def test_no_words_of_a_figure_are_markup(hostile: StudyFacts) -> None:
 
 
 def test_a_study_that_has_just_begun_has_a_page() -> None:
-    nothing = StudyFacts(name="s", status="running", plan=plan())
+    nothing = StudyReportData(name="s", status="running", plan=plan())
     assert titles(nothing) == ["Verdict", "Provenance"]
     assert "no trial has begun" in study_page(nothing)
 
@@ -160,7 +160,7 @@ def test_one_trial_has_a_page() -> None:
     assert titles(single) == ["Verdict", "Trials", "History", "Slices", "Curves", "Timeline", "Provenance"]
 
 
-def test_values_that_are_no_numbers_do_no_harm(two_aims: StudyFacts) -> None:
+def test_values_that_are_no_numbers_do_no_harm(two_aims: StudyReportData) -> None:
     odd = [
         done(0, value=math.nan),
         done(1, value=math.inf),
@@ -203,14 +203,14 @@ def test_five_hundred_trials_stay_small() -> None:
 
 
 def test_settings_of_a_range_that_was_changed_still_have_a_place() -> None:
-    narrow = Space((Dimension(name="lr", domain=Real(low=1e-3, high=1e-2, log=True)), *plan().space.dimensions[1:]))
+    narrow = Space((Dimension(name="lr", domain=FloatRange(low=1e-3, high=1e-2, log=True)), *plan().space.dimensions[1:]))
     section = next(one for one in sections_of(replace(told(searched(20)), plan=plan(narrow))) if one.key == "slices")
     low, high = section.panels[0].figure.layout.xaxis.range
     assert low < math.log10(1.2e-5)
     assert high > math.log10(2.8e-2)
 
 
-def test_figures_are_those_of_the_page_in_strict_json(facts: StudyFacts) -> None:
+def test_figures_are_those_of_the_page_in_strict_json(facts: StudyReportData) -> None:
     sections = sections_of(facts)
     figures = study_figures(facts)
     assert figures == figures_of(facts, sections)
@@ -225,7 +225,7 @@ def test_figures_are_those_of_the_page_in_strict_json(facts: StudyFacts) -> None
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_draws_it_offline_and_without_complaint(
-    page: str, facts: StudyFacts, opened: Callable[..., Opened], scheme: str
+    page: str, facts: StudyReportData, opened: Callable[..., Opened], scheme: str
 ) -> None:
     seen = opened(page, color_scheme=scheme)
     assert seen.said == []
@@ -246,7 +246,7 @@ def test_trials_that_are_all_alike_are_drawn_too(opened: Callable[..., Opened]) 
     assert opened(study_page(alike)).said == []
 
 
-def test_hostile_words_do_nothing_in_a_browser(hostile: StudyFacts, opened: Callable[..., Opened]) -> None:
+def test_hostile_words_do_nothing_in_a_browser(hostile: StudyReportData, opened: Callable[..., Opened]) -> None:
     seen = opened(study_page(hostile))
     assert seen.said == []
     assert seen.asked == []

@@ -12,10 +12,10 @@ import pytest
 from clearsight.core.space import Choice, Dimension, Space
 from clearsight.core.trial import Objective
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.study.contours import contours, interpolated
 from clearsight.reports.study.curves import curves
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.front import front
 from clearsight.reports.study.history import best_so_far, history
 from clearsight.reports.study.importance import importance
@@ -29,7 +29,7 @@ from tests.reports.study.conftest import told
 from tests.reports.study.studied import ACCURACY, SECONDS, START, broken, done, plan, point, searched, stopped
 
 
-def only(build: Callable[[StudyFacts], Section | None], facts: StudyFacts, place: int = 0) -> Panel:
+def only(build: Callable[[StudyReportData], PageSection | None], facts: StudyReportData, place: int = 0) -> Panel:
     section = build(facts)
     assert section is not None
     return section.panels[place]
@@ -39,7 +39,7 @@ def traces(panel: Panel) -> dict[str, list[float | None]]:
     return {trace.name: list(trace.y) for trace in panel.figure.data}
 
 
-def test_history_tells_trials_apart_by_how_they_ended(facts: StudyFacts) -> None:
+def test_history_tells_trials_apart_by_how_they_ended(facts: StudyReportData) -> None:
     drawn = traces(only(history, facts))
     assert {name: len(values) for name, values in drawn.items()} == {
         "complete": 21,
@@ -53,7 +53,7 @@ def test_history_tells_trials_apart_by_how_they_ended(facts: StudyFacts) -> None
     assert len(set(markers)) == len(markers)
 
 
-def test_the_best_so_far_never_falls_and_leaves_others_out(facts: StudyFacts) -> None:
+def test_the_best_so_far_never_falls_and_leaves_others_out(facts: StudyReportData) -> None:
     best = [value for _, value in best_so_far(facts.scored, ACCURACY)]
     assert best == sorted(best)
     losses = [value for _, value in best_so_far(facts.scored, Objective("loss", "minimize"))]
@@ -65,7 +65,7 @@ def test_history_of_many_trials_lists_those_that_brought_something() -> None:
     assert [row[0] for row in panel.table.rows] == ["0", "50", "100", "150", "200", "250", "299"]
 
 
-def test_importance_stands_side_by_side_with_its_warnings(facts: StudyFacts) -> None:
+def test_importance_stands_side_by_side_with_its_warnings(facts: StudyReportData) -> None:
     panel = only(importance, facts)
     assert panel.table.columns == ("setting", "fANOVA", "PED-ANOVA")
     assert panel.table.rows[0] == ("lr", "71.0%", "62.0%")
@@ -75,7 +75,7 @@ def test_importance_stands_side_by_side_with_its_warnings(facts: StudyFacts) -> 
     assert importance(replace(facts, importance={})) is None
 
 
-def test_slices_come_by_weight_and_leave_out_where_a_field_does_not_apply(facts: StudyFacts) -> None:
+def test_slices_come_by_weight_and_leave_out_where_a_field_does_not_apply(facts: StudyReportData) -> None:
     section = slices(facts)
     assert section is not None
     assert [panel.key for panel in section.panels[:2]] == ["study-slice-lr", "study-slice-dropout"]
@@ -94,7 +94,7 @@ def test_long_names_of_choices_stand_beside_the_axis() -> None:
     assert panel.figure.layout.yaxis.ticktext[0].startswith("timm/a_model")
 
 
-def test_values_of_a_choice_lie_beside_each_other(facts: StudyFacts) -> None:
+def test_values_of_a_choice_lie_beside_each_other(facts: StudyReportData) -> None:
     section = slices(facts)
     assert section is not None
     batch = next(panel for panel in section.panels if panel.key == "study-slice-batch_size").figure.data[0]
@@ -116,14 +116,14 @@ def test_the_surface_goes_through_its_trials_and_ends_far_from_them() -> None:
     assert math.isnan(found[2])
 
 
-def test_dark_is_good_for_losses_too(facts: StudyFacts) -> None:
+def test_dark_is_good_for_losses_too(facts: StudyReportData) -> None:
     up = only(contours, facts).figure.data[1].marker.colorscale
     loss = replace(facts, plan=plan(objectives=(Objective("loss", "minimize"),)))
     down = only(contours, loss).figure.data[1].marker.colorscale
     assert (up[-1][1], down[0][1]) == ("rgba(0,114,178,0.9)", "rgba(0,114,178,0.9)")
 
 
-def test_parallel_lines_cross_every_axis_with_gaps_where_a_field_does_not_apply(facts: StudyFacts) -> None:
+def test_parallel_lines_cross_every_axis_with_gaps_where_a_field_does_not_apply(facts: StudyReportData) -> None:
     figure = only(parallel, facts).figure
     assert list(figure.layout.yaxis.ticktext) == [*facts.weighty, "accuracy"]
     corners = [x for trace in figure.data[:-1] for x in trace.x]
@@ -141,7 +141,7 @@ def test_of_many_trials_some_lines_are_drawn_the_best_among_them() -> None:
     assert panel.note == "Drawn are 150 of 400 trials: the best 30, and some of the others."
 
 
-def test_curves_of_pruned_trials_are_dashed_and_told_with_their_reason(facts: StudyFacts) -> None:
+def test_curves_of_pruned_trials_are_dashed_and_told_with_their_reason(facts: StudyReportData) -> None:
     panel = only(curves, facts)
     looks = {trace.name: trace.line.dash for trace in panel.figure.data}
     assert looks == {"complete": "solid", "pruned": "dash", "best (trial 27)": None}
@@ -150,7 +150,7 @@ def test_curves_of_pruned_trials_are_dashed_and_told_with_their_reason(facts: St
     assert row[-1].endswith("is below the median of the others")
 
 
-def test_an_objective_that_has_no_curve_has_no_section(facts: StudyFacts) -> None:
+def test_an_objective_that_has_no_curve_has_no_section(facts: StudyReportData) -> None:
     assert curves(replace(facts, plan=plan(objectives=(SECONDS,)))) is None
 
 
@@ -176,13 +176,13 @@ def test_a_night_in_which_nobody_worked_is_left_out() -> None:
     assert "over 1 min" in panel.says
 
 
-def test_trials_without_a_worker_or_a_beginning(facts: StudyFacts) -> None:
+def test_trials_without_a_worker_or_a_beginning(facts: StudyReportData) -> None:
     assert timeline(told([replace(done(0), started=0.0)])) is None
     panel = only(timeline, told([replace(done(0), worker=None)]))
     assert list(panel.figure.layout.yaxis.ticktext) == ["no worker known"]
 
 
-def test_the_front_is_drawn_and_grows(two_aims: StudyFacts) -> None:
+def test_the_front_is_drawn_and_grows(two_aims: StudyReportData) -> None:
     section = front(two_aims)
     assert section is not None
     pair, volume = section.panels
@@ -192,7 +192,7 @@ def test_the_front_is_drawn_and_grows(two_aims: StudyFacts) -> None:
     assert volume.table.rows[-1][1] == "88.8%"
 
 
-def test_three_objectives_are_drawn_in_pairs(two_aims: StudyFacts) -> None:
+def test_three_objectives_are_drawn_in_pairs(two_aims: StudyReportData) -> None:
     aims = (ACCURACY, SECONDS, Objective("parameters", "minimize"))
     made = [replace(one, values=(*one.values, 1e6 + one.number)) for one in two_aims.scored]
     section = front(replace(two_aims, trials=made, plan=plan(objectives=aims), hypervolume=()))
@@ -204,7 +204,7 @@ def test_three_objectives_are_drawn_in_pairs(two_aims: StudyFacts) -> None:
     ]
 
 
-def test_savings_are_told_against_what_was_spent(facts: StudyFacts) -> None:
+def test_savings_are_told_against_what_was_spent(facts: StudyReportData) -> None:
     section = savings(facts)
     assert section is not None
     assert [name for name, *_ in section.values["figures"]] == ["kept features", "pruning", "same recipe again"]
@@ -212,7 +212,7 @@ def test_savings_are_told_against_what_was_spent(facts: StudyFacts) -> None:
     assert savings(replace(facts, saved={"pruned_epochs": 0, "answered_trials": 0})) is None
 
 
-def test_trials_are_listed_best_first_then_all_then_those_of_others(facts: StudyFacts) -> None:
+def test_trials_are_listed_best_first_then_all_then_those_of_others(facts: StudyReportData) -> None:
     section = trials(facts)
     assert section is not None
     best, every, brought = section.tables
@@ -224,7 +224,7 @@ def test_trials_are_listed_best_first_then_all_then_those_of_others(facts: Study
     assert [row[2] for row in brought.rows] == ["studies/monday", "studies/monday"]
 
 
-def test_provenance_says_what_was_asked_and_the_space(facts: StudyFacts) -> None:
+def test_provenance_says_what_was_asked_and_the_space(facts: StudyReportData) -> None:
     section = provenance(facts)
     asked, space, *_ = section.values["tables"]
     assert ("objectives", "maximize accuracy") in asked.rows
@@ -233,8 +233,8 @@ def test_provenance_says_what_was_asked_and_the_space(facts: StudyFacts) -> None
 
 
 @pytest.mark.parametrize("build", [history, slices, contours, parallel, curves, timeline, front, savings, trials])
-def test_a_section_with_nothing_to_say_is_none(build: Callable[[StudyFacts], Section | None]) -> None:
-    assert build(StudyFacts(name="s", status="running", plan=plan())) is None
+def test_a_section_with_nothing_to_say_is_none(build: Callable[[StudyReportData], PageSection | None]) -> None:
+    assert build(StudyReportData(name="s", status="running", plan=plan())) is None
 
 
 def test_failed_trials_alone_have_no_history() -> None:

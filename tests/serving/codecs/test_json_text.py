@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import BadValue, ClearsightError, EmptyInput
 from clearsight.serving.codecs import json_text
-from clearsight.serving.payload import Answer
+from clearsight.serving.payload import PredictionResponse
 from clearsight.testing.serving import AnswerContract, CodecContract
 
 PICTURE = bytes(range(256)) * 3
@@ -114,7 +114,7 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
 
 
 def test_an_answer_is_ranked_and_named() -> None:
-    answer = Answer(classes=("cat", "chien", "犬"), probabilities=np.array([[0.25, 0.25, 0.5]]), top=2)
+    answer = PredictionResponse(classes=("cat", "chien", "犬"), probabilities=np.array([[0.25, 0.25, 0.5]]), top=2)
     text = json_text.write(answer)
     assert json.loads(text) == {
         "label": "犬",

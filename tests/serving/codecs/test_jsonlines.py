@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.serving.codecs import jsonlines
-from clearsight.serving.payload import Answer
+from clearsight.serving.payload import PredictionResponse
 from clearsight.testing.serving import AnswerContract
 
 
@@ -22,5 +22,5 @@ class TestWrite(AnswerContract):
 
 
 def test_each_line_is_a_record() -> None:
-    answer = Answer(classes=("a", "b"), probabilities=np.array([[0.25, 0.75], [1.0, 0.0]]))
+    answer = PredictionResponse(classes=("a", "b"), probabilities=np.array([[0.25, 0.75], [1.0, 0.0]]))
     assert [json.loads(line) for line in jsonlines.write(answer).splitlines()] == answer.records()

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from clearsight.testing.faults.healthy import base
-from clearsight.testing.faults.setup import Setup
+from clearsight.testing.faults.setup import FaultSetup
 
 
 @pytest.fixture
-def setup() -> Setup:
+def setup() -> FaultSetup:
     return replace(base(("plain_cnn", "digits"), 0), train_size=160, valid_size=80).changed(epochs=4)
 
 

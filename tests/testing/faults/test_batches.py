@@ -8,31 +8,31 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clearsight.testing.faults.batches import Batches, balanced_weights, moved, tensors
-from clearsight.testing.faults.pictures import pictures
-from clearsight.testing.faults.setup import Setup
+from clearsight.testing.faults.batches import FaultBatches, balanced_weights, moved, tensors
+from clearsight.testing.faults.pictures import load_images
+from clearsight.testing.faults.setup import FaultSetup
 
 
-def labels(setup: Setup, epoch: int = 1) -> list[list[int]]:
-    batches = Batches(setup, pictures(setup, Path()).train)
+def labels(setup: FaultSetup, epoch: int = 1) -> list[list[int]]:
+    batches = FaultBatches(setup, load_images(setup, Path()).train)
     return [batch.tolist() for _, batch in batches(epoch)]
 
 
-def test_an_epoch_is_every_picture_in_whole_batches(setup: Setup) -> None:
+def test_an_epoch_is_every_picture_in_whole_batches(setup: FaultSetup) -> None:
     assert [len(batch) for batch in labels(setup)] == [32] * 5
 
 
-def test_the_order_follows_from_seed_and_epoch(setup: Setup) -> None:
+def test_the_order_follows_from_seed_and_epoch(setup: FaultSetup) -> None:
     assert labels(setup, 1) == labels(setup, 1)
     assert labels(setup, 1) != labels(setup, 2)
 
 
-def test_ordered_batches_come_class_by_class(setup: Setup) -> None:
+def test_ordered_batches_come_class_by_class(setup: FaultSetup) -> None:
     flat = [label for batch in labels(replace(setup, plant="ordered_batches")) for label in batch]
     assert flat == sorted(flat)
 
 
-def test_balanced_sampling_evens_out(setup: Setup) -> None:
+def test_balanced_sampling_evens_out(setup: FaultSetup) -> None:
     balanced = replace(setup, plant="class_imbalance_30").changed(sampling="balanced")
     drawn = np.bincount([label for batch in labels(balanced) for label in batch])
     assert drawn.max() < 2 * drawn.min()
@@ -44,8 +44,8 @@ def test_balanced_weights_weigh_classes_alike() -> None:
     assert float(3 * weights[0] + weights[1]) == 4.0
 
 
-def test_pictures_are_normalised_by_the_recipe(setup: Setup) -> None:
-    part = pictures(setup, Path()).train
+def test_pictures_are_normalised_by_the_recipe(setup: FaultSetup) -> None:
+    part = load_images(setup, Path()).train
     images, _ = tensors(part, setup.changed(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).recipe)
     assert images.min() >= -1
     assert images.max() <= 1

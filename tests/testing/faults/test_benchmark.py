@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.rule import Rule
-from clearsight.debugger.rulebook import chosen
+from clearsight.debugger.rulebook import select_rules
 from clearsight.testing.faults.benchmark import Planned, Result, cases, examine, target, worth
 from clearsight.testing.faults.catalogue import fault
-from clearsight.testing.faults.setup import Score
+from clearsight.testing.faults.setup import FaultScore
 from clearsight.testing.faults.table import alarms, missed
 
-SCORE = Score(
+SCORE = FaultScore(
     accuracy=0.5, loss=2.0, honest=0.4, steps=3, seconds=1.0, accuracies=(0.4, 0.6, 0.5), losses=(2.0, 1.0, 2.0)
 )
 
 
 @pytest.fixture
 def rules() -> list[Rule]:
-    return chosen("default")
+    return select_rules("default")
 
 
 def planned(name: str) -> Planned:

@@ -13,7 +13,7 @@ from torch import nn
 from clearsight.testing.faults.healthy import base
 from clearsight.testing.faults.loop import Schedule, factor, freeze, train, training_mode
 from clearsight.testing.faults.networks import head, network
-from clearsight.testing.faults.setup import NO_NUMBER, Setup
+from clearsight.testing.faults.setup import NO_NUMBER, FaultSetup
 
 
 class Listener:
@@ -37,68 +37,68 @@ class Listener:
         optimizer.register_step_post_hook(stepped)
 
 
-def heard(setup: Setup, **changes: Any) -> Listener:
+def heard(setup: FaultSetup, **changes: Any) -> Listener:
     listener = Listener()
     train(setup.changed(epochs=2, **changes), Path(), listener)
     return listener
 
 
-def test_a_healthy_run_learns(setup: Setup) -> None:
+def test_a_healthy_run_learns(setup: FaultSetup) -> None:
     score = train(setup, Path())
     assert score.accuracy > 0.6
     assert score.steps == 20
     assert len(score.accuracies) == 4
 
 
-def test_the_same_setup_is_the_same_run(setup: Setup) -> None:
+def test_the_same_setup_is_the_same_run(setup: FaultSetup) -> None:
     once, again = train(setup.changed(epochs=1), Path()), train(setup.changed(epochs=1), Path())
     assert replace(once, seconds=0) == replace(again, seconds=0)
 
 
-def test_the_global_random_state_stays(setup: Setup) -> None:
+def test_the_global_random_state_stays(setup: FaultSetup) -> None:
     before = torch.get_rng_state()
     train(setup.changed(epochs=1), Path())
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_rate_rises_and_falls(setup: Setup) -> None:
+def test_the_rate_rises_and_falls(setup: FaultSetup) -> None:
     rates = heard(setup, lr=0.01, warmup=0.3).rates
     assert max(rates) == pytest.approx(0.01)
     assert rates[0] < rates[1] < max(rates)
     assert rates[-1] < 0.1 * max(rates)
 
 
-def test_a_step_schedule_falls_by_gamma(setup: Setup) -> None:
+def test_a_step_schedule_falls_by_gamma(setup: FaultSetup) -> None:
     recipe = setup.changed(schedule="step", step_size=2, gamma=0.5, warmup=0.0).recipe
     assert [factor(recipe, 5 * epoch, 5) for epoch in range(4)] == [1, 1, 0.5, 0.5]
 
 
-def test_exploding_after_k_multiplies_the_rate_from_the_middle_on(setup: Setup) -> None:
+def test_exploding_after_k_multiplies_the_rate_from_the_middle_on(setup: FaultSetup) -> None:
     rates = heard(replace(setup, plant="exploding_after_k"), schedule="constant", warmup=0.0).rates
     assert rates[5] == pytest.approx(1000 * rates[4])
 
 
-def test_everything_frozen_never_moves(setup: Setup) -> None:
+def test_everything_frozen_never_moves(setup: FaultSetup) -> None:
     assert not any(heard(replace(setup, plant="everything_frozen")).moved)
     assert all(heard(setup).moved)
 
 
-def test_missing_zero_grad_hurts(setup: Setup) -> None:
+def test_missing_zero_grad_hurts(setup: FaultSetup) -> None:
     assert train(replace(setup, plant="missing_zero_grad"), Path()).accuracy < train(setup, Path()).accuracy
 
 
-def test_nan_from_log0_ends_in_no_number(setup: Setup) -> None:
+def test_nan_from_log0_ends_in_no_number(setup: FaultSetup) -> None:
     score = train(replace(setup, plant="nan_from_log0").changed(epochs=6), Path())
     assert score.loss == NO_NUMBER
 
 
-def test_patience_stops_early_and_keeps_the_best(setup: Setup) -> None:
+def test_patience_stops_early_and_keeps_the_best(setup: FaultSetup) -> None:
     score = train(setup.changed(epochs=8, lr=1e-7, patience=1), Path())
     assert len(score.accuracies) == 2
     assert score.accuracy == max(score.accuracies)
 
 
-def test_a_frozen_backbone_stays_in_evaluation_mode(setup: Setup) -> None:
+def test_a_frozen_backbone_stays_in_evaluation_mode(setup: FaultSetup) -> None:
     setup = replace(setup, network="small_cnn").changed(freeze="backbone")
     model = network(setup, 10, Path())
     freeze(model, setup.recipe)
@@ -110,7 +110,7 @@ def test_a_frozen_backbone_stays_in_evaluation_mode(setup: Setup) -> None:
     ] * 2
 
 
-def test_the_schedule_counts_the_steps_of_the_run(setup: Setup) -> None:
+def test_the_schedule_counts_the_steps_of_the_run(setup: FaultSetup) -> None:
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
     assert Schedule(setup, per_epoch=5, optimizer=optimizer).steps == 20
 

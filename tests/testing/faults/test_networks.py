@@ -11,7 +11,7 @@ from torch import nn
 
 from clearsight.core.errors import BadChoice
 from clearsight.testing.faults.networks import head, network
-from clearsight.testing.faults.setup import Setup
+from clearsight.testing.faults.setup import FaultSetup
 
 IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -19,13 +19,13 @@ IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize(
     "name", ["small_cnn", "plain_cnn", "sigmoid_cnn", "sigmoid_mlp", "mobilenetv2", "resnet18", "vit_tiny"]
 )
-def test_answers_in_classes(setup: Setup, shared: Path, name: str) -> None:
+def test_answers_in_classes(setup: FaultSetup, shared: Path, name: str) -> None:
     model = network(replace(setup, network=name), 10, shared).eval()
     assert model(IMAGES).shape == (4, 10)
     assert head(model).out_features == 10
 
 
-def test_mobilenet_has_the_weights_unless_told_not_to(setup: Setup, shared: Path) -> None:
+def test_mobilenet_has_the_weights_unless_told_not_to(setup: FaultSetup, shared: Path) -> None:
     pretrained, fresh, again = (
         network(replace(setup, network="mobilenetv2").changed(weights=weights), 6, shared).state_dict()
         for weights in ("default", "none", "default")
@@ -34,32 +34,32 @@ def test_mobilenet_has_the_weights_unless_told_not_to(setup: Setup, shared: Path
     assert not torch.equal(pretrained["conv_stem.weight"], fresh["conv_stem.weight"])
 
 
-def test_zero_init_answers_the_same_to_everything(setup: Setup, tmp_path: Path) -> None:
+def test_zero_init_answers_the_same_to_everything(setup: FaultSetup, tmp_path: Path) -> None:
     assert torch.equal(*network(replace(setup, plant="zero_init"), 10, tmp_path)(IMAGES[:2]))
 
 
-def test_huge_init_answers_wildly(setup: Setup, tmp_path: Path) -> None:
+def test_huge_init_answers_wildly(setup: FaultSetup, tmp_path: Path) -> None:
     assert network(replace(setup, plant="huge_init"), 10, tmp_path)(IMAGES).std() > 100
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "plain_cnn", "mobilenetv2", "resnet18"])
-def test_dead_relu_bias_lets_nothing_through(setup: Setup, shared: Path, name: str) -> None:
+def test_dead_relu_bias_lets_nothing_through(setup: FaultSetup, shared: Path, name: str) -> None:
     model = network(replace(setup, network=name, plant="dead_relu_bias"), 10, shared)
     assert torch.equal(*model(IMAGES)[:2])
 
 
-def test_head_frozen_trains_something_but_not_the_head(setup: Setup, tmp_path: Path) -> None:
+def test_head_frozen_trains_something_but_not_the_head(setup: FaultSetup, tmp_path: Path) -> None:
     model = network(replace(setup, network="small_cnn", plant="head_frozen"), 10, tmp_path)
     assert not head(model).weight.requires_grad
     assert any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_loss_on_softmax_gives_probabilities(setup: Setup, tmp_path: Path) -> None:
+def test_loss_on_softmax_gives_probabilities(setup: FaultSetup, tmp_path: Path) -> None:
     model = network(replace(setup, plant="loss_on_softmax"), 10, tmp_path)
     torch.testing.assert_close(model(IMAGES).sum(dim=1), torch.ones(4))
     assert isinstance(head(model), nn.Linear)
 
 
-def test_an_unknown_network_is_an_error(setup: Setup, tmp_path: Path) -> None:
+def test_an_unknown_network_is_an_error(setup: FaultSetup, tmp_path: Path) -> None:
     with pytest.raises(BadChoice):
         network(replace(setup, network="resnet"), 10, tmp_path)

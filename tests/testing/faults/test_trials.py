@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.rule import Rule
-from clearsight.debugger.rulebook import chosen
-from clearsight.debugger.trial import Trial
+from clearsight.debugger.rulebook import select_rules
+from clearsight.debugger.trial import SavedRun
 from clearsight.testing.faults.loop import train
-from clearsight.testing.faults.setup import Setup
-from clearsight.testing.faults.trials import Case, Diagnosis, diagnose, record, repaired, watched
+from clearsight.testing.faults.setup import FaultSetup
+from clearsight.testing.faults.trials import Case, FaultDiagnosis, diagnose, record, repaired, watched
 
-RULES: list[Rule] = chosen("FrozenByMistake,LearningRateTooHigh,LossOnProbabilities")
+RULES: list[Rule] = select_rules("FrozenByMistake,LearningRateTooHigh,LossOnProbabilities")
 
 
 @pytest.fixture
-def case(setup: Setup) -> Case:
+def case(setup: FaultSetup) -> Case:
     return Case(name="healthy-base", setup=setup.changed(epochs=2))
 
 
@@ -29,7 +29,7 @@ def test_watching_changes_nothing(case: Case, tmp_path: Path) -> None:
 
 def test_what_is_recorded_is_what_the_loop_did(case: Case, tmp_path: Path) -> None:
     score = record(case, tmp_path, tmp_path, RULES)
-    tape = Trial(tmp_path / "runs" / case.key).tape()
+    tape = SavedRun(tmp_path / "runs" / case.key).tape()
     assert tape.done() == score.steps
     assert tape.rounds().valid_accuracy == pytest.approx(score.accuracies)
     assert tape.facts.batch_size == 32
@@ -69,7 +69,7 @@ def test_nothing_is_told_of_a_healthy_run(case: Case, tmp_path: Path) -> None:
 
 def test_the_fix_is_the_first_that_the_loop_knows() -> None:
     fixes = ({}, {"precision": "fp32"}, {"lr": 1e-3, "dropout": 0.1})
-    assert Diagnosis(told=("A", "B", "C"), fixes=fixes).fix() == {"lr": 1e-3}
+    assert FaultDiagnosis(told=("A", "B", "C"), fixes=fixes).fix() == {"lr": 1e-3}
 
 
 def test_a_fix_that_changes_nothing_is_none(case: Case) -> None:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from clearsight.core.executor import Assignment, Task
-from clearsight.core.trial import Outcome, TrialState
+from clearsight.core.executor import Assignment, TrialTask
+from clearsight.core.trial import TrialResult, TrialState
 
 _LONG = 60.0  # seconds after which a trial that should have been stopped gives up
 
 
 class Bench:
-    """What clearsight.workflow.bench.Bench is to a task."""
+    """What clearsight.workflow.bench.JobRunner is to a task."""
 
     made = 0  # in this process
 
@@ -33,10 +33,10 @@ class Bench:
     def at(cls, post: Mapping[str, Any]) -> Bench:
         return cls(post)
 
-    def carry_out(self, assignment: Assignment, talk: Any) -> list[Outcome]:
+    def carry_out(self, assignment: Assignment, talk: Any) -> list[TrialResult]:
         return [one for task in assignment.tasks if (one := self._carried_out(task, talk)) is not None]
 
-    def _carried_out(self, task: Task, talk: Any) -> Outcome | None:
+    def _carried_out(self, task: TrialTask, talk: Any) -> TrialResult | None:
         match task.recipe["do"]:
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -46,14 +46,14 @@ class Bench:
                 return self._waited(talk)
             case "tell where":
                 where = {"pid": float(os.getpid()), "made": float(Bench.made)}
-                return Outcome(number=task.number, state=TrialState.COMPLETE, values=(1.0,), scores=where)
+                return TrialResult(number=task.number, state=TrialState.COMPLETE, values=(1.0,), scores=where)
         return self._trained(task, talk)
 
-    def _trained(self, task: Task, talk: Any) -> Outcome:
+    def _trained(self, task: TrialTask, talk: Any) -> TrialResult:
         for epoch in range(1, int(task.recipe["epochs"]) + 1):
             if reason := talk.epoch(task.number, epoch, {"accuracy": epoch / 10, "loss": float("nan")}):
-                return Outcome(number=task.number, state=TrialState.PRUNED, reason=reason)
-        return Outcome(number=task.number, state=TrialState.COMPLETE, values=(float(self._post["worth"]),))
+                return TrialResult(number=task.number, state=TrialState.PRUNED, reason=reason)
+        return TrialResult(number=task.number, state=TrialState.COMPLETE, values=(float(self._post["worth"]),))
 
     def _waited(self, talk: Any) -> None:
         ends = time.monotonic() + _LONG

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clearsight.core.executor import Begun, Done, EpochDone, Lost, closing
+from clearsight.core.executor import AssignmentStarted, AssignmentDone, EpochDone, WorkerLost, closing
 from clearsight.testing.executors import assignment, has, heard, is_over, process, seen, stand_ins, task, the
 from clearsight.tuning.executors import EXECUTORS, worker_process
 from clearsight.tuning.executors.local import LocalExecutor, build
@@ -54,13 +54,13 @@ def test_a_worker_that_is_killed_is_lost_with_the_signals_name(executor: LocalEx
     executor.start(assignment(1, [task(folder, 0, waits=True)]))
     heard(executor, has(EpochDone))
     kill(executor)
-    lost = the(Lost, heard(executor, has(Lost)))
-    assert lost == Lost(worker=0, key=1, why="its worker was ended by SIGKILL", log="trial 0 begins")
+    lost = the(WorkerLost, heard(executor, has(WorkerLost)))
+    assert lost == WorkerLost(worker=0, key=1, why="its worker was ended by SIGKILL", log="trial 0 begins")
 
 
 def test_a_worker_that_ends_itself_is_lost_with_its_code_and_last_words(executor: LocalExecutor, folder: Path) -> None:
     executor.start(assignment(1, [task(folder, 0, exit_at=1)]))
-    lost = the(Lost, heard(executor, has(Lost)))
+    lost = the(WorkerLost, heard(executor, has(WorkerLost)))
     assert (lost.why, lost.log) == ("its worker ended with exit code 3", "trial 0 begins\nthis cannot go on")
 
 
@@ -68,14 +68,14 @@ def test_an_exception_is_among_the_last_words(tmp_path: Path, folder: Path) -> N
     command = (sys.executable, "-c", "raise SystemExit('no torch here')")
     with closing(LocalExecutor(1, command, lambda slot: {}, tmp_path / "logs")) as executor:
         executor.start(assignment(1, [task(folder, 0)]))
-        lost = the(Lost, heard(executor, has(Lost)))
+        lost = the(WorkerLost, heard(executor, has(WorkerLost)))
         assert (lost.why, lost.log) == ("its worker ended with exit code 1", "no torch here")
 
 
 def test_last_words_are_its_own_and_not_those_of_an_earlier_one(executor: LocalExecutor, folder: Path) -> None:
     for number in (0, 1):
         executor.start(assignment(number, [task(folder, number, die_at=1)]))
-        lost = the(Lost, heard(executor, is_over(number)))
+        lost = the(WorkerLost, heard(executor, is_over(number)))
         assert lost.log == f"trial {number} begins\nthese are my last words"
     assert (folder.parent / "logs" / "worker-0.log").read_text().count("last words") == 2  # the log has it all
 
@@ -84,24 +84,24 @@ def test_of_many_words_the_last_are_told(tmp_path: Path, folder: Path) -> None:
     command = (sys.executable, "-c", "print(*range(1000), sep='\\n')")
     with closing(LocalExecutor(1, command, lambda slot: {}, tmp_path / "logs")) as executor:
         executor.start(assignment(1, [task(folder, 0)]))
-        assert the(Lost, heard(executor, has(Lost))).log.split() == [str(number) for number in range(988, 1000)]
+        assert the(WorkerLost, heard(executor, has(WorkerLost))).log.split() == [str(number) for number in range(988, 1000)]
 
 
 def test_the_next_assignment_gets_a_new_worker(executor: LocalExecutor, folder: Path) -> None:
     executor.start(assignment(1, [task(folder, 0, die_at=1)]))
-    heard(executor, has(Lost))
+    heard(executor, has(WorkerLost))
     assert executor.pids() == {}
     executor.start(assignment(2, [task(folder, 1)]))
-    heard(executor, has(Done))
+    heard(executor, has(AssignmentDone))
     assert seen(folder, 1)["pid"] != seen(folder, 0)["pid"]
 
 
 def test_a_worker_that_dies_with_nothing_to_do_costs_nothing(executor: LocalExecutor, folder: Path) -> None:
     executor.start(assignment(1, [task(folder, 0)]))
-    heard(executor, has(Done))
+    heard(executor, has(AssignmentDone))
     kill(executor).wait(10)
     executor.start(assignment(2, [task(folder, 1)]))
-    assert the(Done, heard(executor, is_over(2))).outcomes[0].number == 1
+    assert the(AssignmentDone, heard(executor, is_over(2))).outcomes[0].number == 1
 
 
 def test_its_end_is_heard_of_while_nothing_is_under_way(executor: LocalExecutor) -> None:
@@ -125,7 +125,7 @@ def test_a_warm_worker_is_there_before_the_work(tmp_path: Path, folder: Path) ->
         before = executor.pids()
         assert list(before) == [0, 1]
         executor.start(assignment(1, [task(folder, 0)]))
-        heard(executor, has(Done))
+        heard(executor, has(AssignmentDone))
         assert executor.pids() == before
 
 
@@ -138,7 +138,7 @@ def test_a_worker_that_will_not_go_is_ended(tmp_path: Path, folder: Path, monkey
     monkeypatch.setattr(worker_process, "_PATIENCE", 0.1)
     executor = stubborn(tmp_path, "deaf")
     executor.start(assignment(1, [task(folder, 0)]))
-    heard(executor, has(Begun))
+    heard(executor, has(AssignmentStarted))
     worker = process(executor.pids()[0])
     executor.close()
     assert worker is not None
@@ -149,7 +149,7 @@ def test_a_worker_that_falls_silent_is_lost(tmp_path: Path, folder: Path, monkey
     monkeypatch.setattr(worker_process, "_PATIENCE", 0.1)
     with closing(stubborn(tmp_path, "silent")) as executor:
         executor.start(assignment(1, [task(folder, 0)]))
-        assert the(Lost, heard(executor, has(Lost))).why == "its worker went silent"
+        assert the(WorkerLost, heard(executor, has(WorkerLost))).why == "its worker went silent"
         assert executor.pids() == {}
 
 

@@ -32,11 +32,11 @@ def data(
 ) -> int:
     """Look at a dataset: counts, imbalance, sizes, corrupt files, duplicates, near-duplicates, leaks between splits."""
     from clearsight.workflow.audit import audit
-    from clearsight.workflow.places import Places
+    from clearsight.workflow.places import Paths
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
-        audited = audit(path, places=Places.of(os.environ), progress=terminal.progress, seed=seed, **settings)
+        audited = audit(path, places=Paths.of(os.environ), progress=terminal.progress, seed=seed, **settings)
         if html is not None:
             audited.write_page(html)
             terminal.say(f"page     {html}")

@@ -17,9 +17,9 @@ def doctor(
 ) -> int:
     """Check this machine: versions, devices, threads, disk, shared memory, extras, weights; advice for each problem."""
     from clearsight.workflow.doctor import doctor as check
-    from clearsight.workflow.places import Places
+    from clearsight.workflow.places import Paths
 
-    found = check(Places.of(os.environ), Path.cwd(), os.environ.get("OMP_NUM_THREADS")).to_json()
+    found = check(Paths.of(os.environ), Path.cwd(), os.environ.get("OMP_NUM_THREADS")).to_json()
     terminal = Terminal(as_json=as_json)
     if as_json:
         terminal.result(found)

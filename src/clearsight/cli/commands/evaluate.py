@@ -36,7 +36,7 @@ def evaluate(
 ) -> int:
     """Measure a model: accuracy with its interval, top-5, macro F1, ROC-AUC, calibration, confusion, worst mistakes."""
     from clearsight.workflow.evaluate import evaluate as measure
-    from clearsight.workflow.places import Places
+    from clearsight.workflow.places import Paths
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
@@ -45,7 +45,7 @@ def evaluate(
             data_path,
             split=split,
             device=device,
-            places=Places.of(os.environ),
+            places=Paths.of(os.environ),
             progress=terminal.progress,
             **settings,
         )

@@ -18,7 +18,7 @@ from clearsight.core.finding import flags
 
 if TYPE_CHECKING:
     from clearsight.workflow.profile import Breakdown
-    from clearsight.workflow.trying import Tried
+    from clearsight.workflow.trying import TriedSettings
 
 _COMMAND = "clearsight.command"  # where the words after `--` wait
 _OURS = ("OMP_WAIT_POLICY", "KINETO_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL")  # as `cli.messages` sets them for itself
@@ -101,13 +101,13 @@ def _show(run: Path, as_json: bool) -> int:
 def _try(run: Path, steps: int, as_json: bool) -> int:
     import os
 
-    from clearsight.workflow.circumstances import Circumstances
-    from clearsight.workflow.places import Places
+    from clearsight.workflow.circumstances import LaunchContext
+    from clearsight.workflow.places import Paths
     from clearsight.workflow.trying import try_settings
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
-        around = Circumstances(places=Places.of(os.environ), progress=terminal.progress)
+        around = LaunchContext(places=Paths.of(os.environ), progress=terminal.progress)
         tried = try_settings(run, steps=steps, around=around)
     if as_json:
         terminal.result(tried.to_json())
@@ -144,7 +144,7 @@ def _environment() -> dict[str, str]:
 
 def breakdown_lines(breakdown: Breakdown) -> list[str]:
     """Where the time went, for people: steps and their phases, the machine, what was found."""
-    from clearsight.debugger.report import lines
+    from clearsight.debugger.report import findings_lines
 
     steps, phases, gauges = breakdown.steps(), breakdown.phases(), breakdown.gauges()
     told = ["steps    none were seen: gauges alone"]
@@ -161,10 +161,10 @@ def breakdown_lines(breakdown: Breakdown) -> list[str]:
         told += ["", *table(("phase", "mean ms", "p50", "p95", "share"), rows, right=(1, 2, 3, 4))]
     if rows := [[name, *(_number(name, value) for value in one.values())] for name, one in _shown(gauges)]:
         told += ["", *table(("machine", "min", "p50", "p95", "p99", "max"), rows, right=(1, 2, 3, 4, 5))]
-    return [*told, "", *lines(breakdown.findings)]
+    return [*told, "", *findings_lines(breakdown.findings)]
 
 
-def tried_lines(tried: Tried) -> list[str]:
+def tried_lines(tried: TriedSettings) -> list[str]:
     """Settings beside each other, the run's own first; and the flags that made the fastest."""
     rows = []
     for row in tried.to_json()["rows"]:
@@ -181,7 +181,7 @@ def tried_lines(tried: Tried) -> list[str]:
     return [*table(head, rows, right=(1, 2, 3, 4, 5)), "", _advised(tried)]
 
 
-def _advised(tried: Tried) -> str:
+def _advised(tried: TriedSettings) -> str:
     """What to change, where something is faster than the spread of the measurements explains."""
     own, best = tried.rows[0], tried.rows[1]
     noise = 1 + max(own.spread, best.spread)

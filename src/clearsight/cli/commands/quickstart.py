@@ -14,23 +14,23 @@ from clearsight.cli.terminal import Terminal, TrainingView
 from clearsight.core.run import Run
 
 if TYPE_CHECKING:
-    from clearsight.workflow.audit import Audited
-    from clearsight.workflow.quickstart import Answer
+    from clearsight.workflow.audit import AuditResult
+    from clearsight.workflow.quickstart import EndpointReply
 
 
 def quickstart(
     out: Annotated[Path, typer.Option(help="folder for data, runs and the report")] = Path("quickstart"),
 ) -> int:
     """The whole main job on handwritten digits: look, tune, train, evaluate, report, serve, ask, stop."""
-    from clearsight.workflow.circumstances import Circumstances
-    from clearsight.workflow.places import Places
+    from clearsight.workflow.circumstances import LaunchContext
+    from clearsight.workflow.places import Paths
     from clearsight.workflow.quickstart import Steps
     from clearsight.workflow.quickstart import quickstart as run_all
 
     began, terminal = time.monotonic(), Terminal(as_json=False)
-    around = Circumstances(
+    around = LaunchContext(
         observers=[TrainingView(terminal)],
-        places=Places.of(os.environ),
+        places=Paths.of(os.environ),
         progress=terminal.progress,
         command=["clearsight", "quickstart"],
     )
@@ -51,7 +51,7 @@ class _Story:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
 
-    def looked(self, audited: Audited) -> None:
+    def looked(self, audited: AuditResult) -> None:
         self._terminal.say(
             "1. the data", *_indent(audit_lines(audited.to_json())), "2. a few settings, two epochs each"
         )
@@ -68,7 +68,7 @@ class _Story:
             f"   report  {run.path / 'report.html'}",
         )
 
-    def answered(self, url: str, answer: Answer) -> None:
+    def answered(self, url: str, answer: EndpointReply) -> None:
         response = answer.response
         self._terminal.say(
             f"4. served on {url}, asked about {answer.picture}",

@@ -27,7 +27,7 @@ def serve(
     max_pixels: Annotated[int, typer.Option(help="refuse pictures with more pixels than this", min=1)] = 50_000_000,
 ) -> int:
     """Answer over HTTP: GET /ping, POST /invocations with a picture, until Ctrl-C. The process never loads torch."""
-    from clearsight.workflow.serve import Serving
+    from clearsight.workflow.serve import ServeOptions
     from clearsight.workflow.serve import serve as run
 
     def ready(bundle: Bundle, url: str) -> None:
@@ -35,7 +35,7 @@ def serve(
         print(f"try: curl -H 'Content-Type: image/jpeg' --data-binary @PICTURE.jpg {url}/invocations", flush=True)
 
     logging.getLogger("clearsight.serving").setLevel(logging.INFO)
-    how = Serving(host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels)
+    how = ServeOptions(host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels)
     run(model, how, on_ready=ready)
     return 0
 

@@ -43,16 +43,16 @@ def train(
     settings: dict[str, Any],
 ) -> int:
     """Train a classifier: look at the data, plan, train, evaluate once on the test split, write bundle and report."""
-    from clearsight.workflow.circumstances import Circumstances
+    from clearsight.workflow.circumstances import LaunchContext
     from clearsight.workflow.fit import fit
     from clearsight.workflow.fit import resume as go_on
-    from clearsight.workflow.places import Places
+    from clearsight.workflow.places import Paths
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
-        around = Circumstances(
+        around = LaunchContext(
             observers=[TrainingView(terminal)],
-            places=Places.of(os.environ),
+            places=Paths.of(os.environ),
             world=_world(),
             progress=terminal.progress,
             command=["clearsight", *sys.argv[1:]],
@@ -81,7 +81,7 @@ def _show(run: Run, terminal: Terminal) -> None:
 
 def to_json(run: Run) -> dict[str, Any]:
     """The shape of `clearsight train --json`."""
-    from clearsight.debugger.judge import roots
+    from clearsight.debugger.judge import root_findings
     from clearsight.debugger.report import read_findings
 
     return {
@@ -95,7 +95,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "images_per_second": run.images_per_second,
         "findings": [
             {"rule": f.rule, "severity": f.severity.value, "cause": f.cause, "fix": dict(f.fix), "advice": f.advice}
-            for f in roots(read_findings(run.path / "findings.jsonl"))
+            for f in root_findings(read_findings(run.path / "findings.jsonl"))
         ],
     }
 

@@ -157,8 +157,8 @@ def watched(terminal: Terminal) -> Iterator[Any]:
     from rich.console import Console
 
     from clearsight.cli.study_view import StudyEvents, StudyLines, StudyTable
-    from clearsight.workflow.places import Places
-    from clearsight.workflow.tune import StudyCircumstances
+    from clearsight.workflow.places import Paths
+    from clearsight.workflow.tune import StudyContext
 
     table = None
     view: StudyObserver
@@ -170,9 +170,9 @@ def watched(terminal: Terminal) -> Iterator[Any]:
         view = StudyLines(terminal)
     with terminal.working():
         try:
-            yield StudyCircumstances(
+            yield StudyContext(
                 observers=[view],
-                places=Places.of(os.environ),
+                places=Paths.of(os.environ),
                 progress=terminal.progress,
                 command=["clearsight", *sys.argv[1:]],
                 gpus=_gpus(),
@@ -184,13 +184,13 @@ def watched(terminal: Terminal) -> Iterator[Any]:
 
 def _show(study: Study, terminal: Terminal, trials: Any) -> None:
     from clearsight.cli.study_view import end_lines
-    from clearsight.tuning.limits import saved
+    from clearsight.tuning.limits import study_savings
     from clearsight.workflow.best import best_run
     from clearsight.workflow.study_report import next_commands
 
     run = best_run(study)
     test = run.scores.get("test") if run else None
-    terminal.say(*end_lines(study, saved(trials), next_commands(study), test))
+    terminal.say(*end_lines(study, study_savings(trials), next_commands(study), test))
 
 
 def _exit(study: Study) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
 from clearsight.core.errors import BadChoice, BadData, BadImage
 from clearsight.data.readers.hdf5_file import Hdf5File, hdf5_files, holds_encoded
-from clearsight.data.readers.rows import Rows, open_rows
+from clearsight.data.readers.rows import TableRows, open_table
 from clearsight.data.readers.split_names import split_in
 from clearsight.data.readers.table import label_column
 
@@ -86,7 +86,7 @@ class _Part:
     """One HDF5 file with its labels."""
 
     file: Hdf5File
-    rows: Rows | None
+    rows: TableRows | None
     split: Split | None
     labelled: bool
     entries: list[tuple[str, str | None]]
@@ -124,16 +124,16 @@ def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
     return _Part(file, rows, split, True, entries, tuple(_mismatch(path, rows, labels, keys)))
 
 
-def _table(path: Path, base: str, spare: list[Path]) -> Rows | None:
+def _table(path: Path, base: str, spare: list[Path]) -> TableRows | None:
     """The table of an HDF5 file by its name, else the only one of the `spare` ones."""
     named = [path.with_name(f"{stem}{ending}.csv") for stem in (base, path.stem) for ending in _TABLES]
     found = [table for table in named if table.is_file()]
     if not found and len(spare) == 1:
         found = spare
-    return open_rows(found[0]) if found else None
+    return open_table(found[0]) if found else None
 
 
-def _id_column(rows: Rows, keys: set[str], options: ReadOptions) -> str:
+def _id_column(rows: TableRows, keys: set[str], options: ReadOptions) -> str:
     """The column whose cells are keys of the HDF5 file."""
     if (wanted := rows.column(options.id_column, "id column")) is not None:
         return wanted
@@ -149,7 +149,7 @@ def _id_column(rows: Rows, keys: set[str], options: ReadOptions) -> str:
     return best
 
 
-def _label(rows: Rows, id_column: str, options: ReadOptions, split: Split | None) -> str | None:
+def _label(rows: TableRows, id_column: str, options: ReadOptions, split: Split | None) -> str | None:
     """The column with the classes; None for a table that describes pictures without labels."""
     if options.label_column is not None:
         return options.label_column if options.label_column in rows.names else None
@@ -161,7 +161,7 @@ def _label(rows: Rows, id_column: str, options: ReadOptions, split: Split | None
         raise
 
 
-def _labels(rows: Rows, id_column: str, label: str) -> Iterator[tuple[str, str | None]]:
+def _labels(rows: TableRows, id_column: str, label: str) -> Iterator[tuple[str, str | None]]:
     seen: dict[str, str | None] = {}
     for line, (key, value) in rows.pick(id_column, label):
         if key is None:
@@ -172,7 +172,7 @@ def _labels(rows: Rows, id_column: str, label: str) -> Iterator[tuple[str, str |
         yield key, value
 
 
-def _mismatch(path: Path, rows: Rows, labels: Mapping[str, str | None], keys: list[str]) -> Iterator[Notice]:
+def _mismatch(path: Path, rows: TableRows, labels: Mapping[str, str | None], keys: list[str]) -> Iterator[Notice]:
     known = set(keys)
     missing = tuple(key for key in labels if key not in known)
     if missing:

@@ -39,7 +39,7 @@ SPLITS = ("split", "set", "subset", "partition", "phase")
 
 
 @dataclass(frozen=True)
-class Rows:
+class TableRows:
     """A table file: its column names, and a way to read some of the columns."""
 
     path: Path
@@ -73,7 +73,7 @@ def is_table(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
-def open_rows(path: Path) -> Rows:
+def open_table(path: Path) -> TableRows:
     """The table in a file; raises BadData when it is empty or damaged, MissingExtra for Parquet without pyarrow."""
     suffix = path.suffix.lower()
     try:
@@ -93,7 +93,7 @@ def text(value: Any) -> str | None:
     return str(value).strip() or None
 
 
-def _csv(path: Path) -> Rows:
+def _csv(path: Path) -> TableRows:
     with path.open(encoding="utf-8-sig", newline="") as stream:
         try:
             head = stream.readline()
@@ -121,14 +121,14 @@ def _csv(path: Path) -> Rows:
             except csv.Error as error:
                 raise BadData(str(path), f"line {table.line_num} is not CSV ({error})") from None
 
-    return Rows(path, tuple(names), reading)
+    return TableRows(path, tuple(names), reading)
 
 
 def _not_utf8(path: Path) -> BadData:
     return BadData(str(path), "it is not UTF-8 text", fix="Save it as UTF-8.")
 
 
-def _jsonl(path: Path) -> Rows:
+def _jsonl(path: Path) -> TableRows:
     def reading(columns: Sequence[str]) -> Iterator[tuple[int, Cells]]:
         for line, row in json_objects(path):
             yield line, tuple(text(row.get(column)) for column in columns)
@@ -136,7 +136,7 @@ def _jsonl(path: Path) -> Rows:
     names = dict.fromkeys(key for _, row in itertools.islice(json_objects(path), 100) for key in row)
     if not names:
         raise BadData(str(path), "it is empty", fix="Each line must be one JSON object.")
-    return Rows(path, tuple(names), reading)
+    return TableRows(path, tuple(names), reading)
 
 
 def _object(path: Path, line: int, words: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise BadData(str(path), f"it cannot be read ({error.strerror or error})") from None
 
 
-def _parquet(path: Path) -> Rows:
+def _parquet(path: Path) -> TableRows:
     try:
         import pyarrow as arrow
         from pyarrow import parquet
@@ -186,4 +186,4 @@ def _parquet(path: Path) -> Rows:
         except arrow.ArrowException as error:
             raise BadData(str(path), f"it is damaged ({str(error).splitlines()[0]})") from None
 
-    return Rows(path, names, reading)
+    return TableRows(path, names, reading)

@@ -9,7 +9,7 @@ from pathlib import Path
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
 from clearsight.core.errors import BadChoice, BadData
 from clearsight.data.readers.files import FileSource
-from clearsight.data.readers.rows import LABELS, PATHS, SPLITS, Rows, is_table, open_rows
+from clearsight.data.readers.rows import LABELS, PATHS, SPLITS, TableRows, is_table, open_table
 from clearsight.data.readers.split_names import split_of
 
 
@@ -79,7 +79,7 @@ class TableReader:
         """Every row; columns are found by their usual names unless `options` names them."""
         if not path.is_file():
             raise BadData(str(path), "it is not a table file")
-        rows = open_rows(path)
+        rows = open_table(path)
         place = path_column(rows, options)
         splits = _split_column(rows, options, taken=place)
         label, notices = label_column(rows, options, taken=(place, splits.column))
@@ -92,7 +92,7 @@ class TableReader:
         return taken.listing(self.name, *notices, *splits.notices)
 
 
-def path_column(rows: Rows, options: ReadOptions) -> str:
+def path_column(rows: TableRows, options: ReadOptions) -> str:
     """The column with the paths."""
     chosen = rows.column(options.id_column, "id column") or next(iter(rows.usual(PATHS)), None)
     if chosen is None:
@@ -105,7 +105,7 @@ def path_column(rows: Rows, options: ReadOptions) -> str:
 
 
 def label_column(
-    rows: Rows, options: ReadOptions, taken: tuple[str | None, ...]
+    rows: TableRows, options: ReadOptions, taken: tuple[str | None, ...]
 ) -> tuple[str | None, tuple[Notice, ...]]:
     """The column with the classes, None when all columns are `taken`; raises BadChoice when it is unclear."""
     if options.label_column is not None:
@@ -145,7 +145,7 @@ class _Splits:
         return split
 
 
-def _split_column(rows: Rows, options: ReadOptions, taken: str) -> _Splits:
+def _split_column(rows: TableRows, options: ReadOptions, taken: str) -> _Splits:
     """A column found by its name counts only when one of its cells names a split: "set" may mean many things."""
     if options.split_column is not None:
         return _Splits(rows.column(options.split_column, "split column"))
@@ -155,7 +155,7 @@ def _split_column(rows: Rows, options: ReadOptions, taken: str) -> _Splits:
     return _Splits(None)
 
 
-def _cells(rows: Rows, column: str) -> Iterator[str]:
+def _cells(rows: TableRows, column: str) -> Iterator[str]:
     return (cell for _, (cell,) in rows.pick(column) if cell is not None)
 
 

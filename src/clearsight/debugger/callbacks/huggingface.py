@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from clearsight.core.errors import missing_extra
-from clearsight.debugger.ear import Ear
+from clearsight.debugger.ear import SafeHook
 from clearsight.debugger.hook import Hook
 from clearsight.debugger.layers import unwrapped
 
@@ -43,7 +43,7 @@ def _debugger(base: Any) -> Any:
             self.hook = Hook(self._out, **{**_planned(args, state, model), **self._options})
             self.hook.watch(model, optimizer=getattr(optimizer, "optimizer", optimizer))  # accelerate wraps it
             inner = unwrapped(model)[0]
-            self._listening.callback(inner.register_forward_hook(Ear(self._answers), with_kwargs=True).remove)
+            self._listening.callback(inner.register_forward_hook(SafeHook(self._answers), with_kwargs=True).remove)
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
             if self.hook is not None:

@@ -9,9 +9,9 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, knob
-from clearsight.core.view import RunView, Table
+from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.scope import ScopedRule, module_of
-from clearsight.debugger.trained import moving, only
+from clearsight.debugger.trained import trained_weights, select_tensors
 
 _USUAL = ("weights", "gradients", "activations")
 _ANSWERING = ("conv", "linear", "norm", "attention", "activation")  # kinds of layers that do not answer 0 alone
@@ -48,17 +48,17 @@ class AllZero(ScopedRule):
         others = f"; so are {len(found) - 1} more tensors" if len(found) > 1 else ""
         yield replace(found[0], cause=found[0].cause + others)
 
-    def _table(self, view: RunView, collection: str) -> Table:
+    def _table(self, view: RunView, collection: str) -> StatisticTable:
         table = self.wanted(view, "zero_fraction", collection)
         if self.scoped:
             return table
         if collection == "activations":
             kinds = {layer.name: layer.kind for layer in view.facts.layers if not layer.frozen}
-            return only(table, [name for name in table.names if kinds.get(module_of(name)) in _ANSWERING])
+            return select_tensors(table, [name for name in table.names if kinds.get(module_of(name)) in _ANSWERING])
         prefix = "gradient/" if collection == "gradients" else ""
-        return only(table, [f"{prefix}{parameter.name}" for parameter in moving(view.facts)])
+        return select_tensors(table, [f"{prefix}{parameter.name}" for parameter in trained_weights(view.facts)])
 
-    def _zeros(self, table: Table) -> Iterator[Finding]:
+    def _zeros(self, table: StatisticTable) -> Iterator[Finding]:
         for i, name in enumerate(table.names):
             there = np.isfinite(table.values[:, i])
             share, steps = 100 * table.values[there, i], table.steps[there]

@@ -9,8 +9,8 @@ import numpy as np
 from clearsight.core.finding import Finding, Series
 from clearsight.core.interval import wilson
 from clearsight.core.rule import Needs, Rule, knob
-from clearsight.core.view import Floats64, Ints, OutcomeTable, RunView
-from clearsight.debugger.answers import class_name, classes, confusion, evaluations, last_step, one_of, pick, training
+from clearsight.core.view import Floats64, Ints, PredictionTable, RunView
+from clearsight.debugger.answers import class_name, classes, confusion, validation_predictions, last_step, join_names, pick, training_steps
 
 _PICTURES = 5  # of the small classes that must have been answered
 _BEHIND = 0.2  # by which the recall of small classes surely lies below that of the large ones
@@ -51,7 +51,7 @@ class ClassImbalance(Rule):
             yield self.clear(value=float(ratios.max()), threshold=self.max_ratio, unit="times")
             return
         rounds = _rounds(view, small)
-        _, epochs = training(view)
+        _, epochs = training_steps(view)
         if len(rounds) < 2 or not (view.ended or epochs.max(initial=0) >= _EARLY):
             yield self.not_enough_data(
                 have=len(rounds), want=2, of=f"rounds with {_PICTURES} pictures of small classes"
@@ -68,7 +68,7 @@ class ClassImbalance(Rule):
         view: RunView,
         counts: Ints,
         ratios: Floats64,
-        rounds: Sequence[OutcomeTable],
+        rounds: Sequence[PredictionTable],
         worst: tuple[float, tuple[int, ...]],
     ) -> Finding:
         share, missed = worst
@@ -83,7 +83,7 @@ class ClassImbalance(Rule):
             epoch=int(rounds[0].epochs[0]),
             subject=names[0],
             cause=(
-                f"{class_name(view.facts, largest)} has {counts[largest]} training pictures, {one_of(names[:3])} "
+                f"{class_name(view.facts, largest)} has {counts[largest]} training pictures, {join_names(names[:3])} "
                 f"{counts[list(missed)].min()}, and {share:.0%} of the latter are answered wrongly"
             ),
             fix={"class_weights": "balanced"},
@@ -92,7 +92,7 @@ class ClassImbalance(Rule):
         )
 
 
-def _counts(view: RunView, table: OutcomeTable) -> tuple[Ints, bool]:
+def _counts(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
     """(C,) training pictures per class, and whether that is all of them: as known, or as they came in an epoch."""
     known = np.asarray(view.facts.class_counts, np.int64)
     if len(known):
@@ -110,24 +110,24 @@ def _ratios(counts: Ints, *, exact: bool) -> Floats64:
     return np.where(counts > 0, lower.max() / np.maximum(upper, 1e-12), 0.0)
 
 
-def _drawn_evenly(table: OutcomeTable, small: Ints, ratio: float) -> bool:
+def _drawn_evenly(table: PredictionTable, small: Ints, ratio: float) -> bool:
     """Whether what came is far more even than the data: a sampler makes up for it."""
     came = np.bincount(table.labels, minlength=int(small.max()) + 1)
     return bool(came.max() < ratio / 2 * max(came[small].min(), 1))
 
 
-def _rounds(view: RunView, small: Ints) -> list[OutcomeTable]:
+def _rounds(view: RunView, small: Ints) -> list[PredictionTable]:
     """The last two rounds of answers that have enough pictures of small classes."""
     table = view.outcomes()
     trained = [pick(table, table.epochs == epoch) for epoch in np.unique(table.epochs)[-2:]]
-    for rounds in (evaluations(view, 2), trained):
+    for rounds in (validation_predictions(view, 2), trained):
         enough = [one for one in rounds if np.isin(one.labels, small).sum() >= _PICTURES]
         if len(enough) == 2:
             return enough
     return []
 
 
-def _missed(table: OutcomeTable, small: Ints, size: int, border: float) -> tuple[float, tuple[int, ...]]:
+def _missed(table: PredictionTable, small: Ints, size: int, border: float) -> tuple[float, tuple[int, ...]]:
     """The largest share answered wrongly, of all small classes together or of one, and whose it is; 0 if not surely
     more than of the large classes."""
     matrix = confusion(table, size)

@@ -10,8 +10,8 @@ import numpy as np
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.interval import wilson
 from clearsight.core.rule import Needs, Rule, knob
-from clearsight.core.view import Ints, OutcomeTable, RunView
-from clearsight.debugger.answers import class_name, classes, confusion, evaluations, last_step
+from clearsight.core.view import Ints, PredictionTable, RunView
+from clearsight.debugger.answers import class_name, classes, confusion, validation_predictions, last_step
 
 _PICTURES = 5  # of a class, below which its row says nothing
 _SURELY = 0.7  # of max_off_diag: where the lower end of the 95 % interval must lie
@@ -40,7 +40,7 @@ class Confusion(Rule):
         return Needs(counted="rounds", points=_EARLY, mode="eval")
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        rounds = evaluations(view, _EARLY)
+        rounds = validation_predictions(view, _EARLY)
         wanted = 2 if view.ended else _EARLY
         if len(rounds) < wanted:
             yield self.not_enough_data(have=len(rounds), want=wanted, of="evaluations with answers")
@@ -60,7 +60,7 @@ class Confusion(Rule):
         swallowed = min(pair.share, pair.before) >= self.max_off_diag and pair.low >= _SURELY * self.max_off_diag
         return (swallowed or pair.never) and pair.recall < self.min_diag
 
-    def _finding(self, view: RunView, pair: _Taken, rounds: list[OutcomeTable], matrix: Ints) -> Finding:
+    def _finding(self, view: RunView, pair: _Taken, rounds: list[PredictionTable], matrix: Ints) -> Finding:
         name, other = (class_name(view.facts, number) for number in (pair.number, pair.other))
         steps = [last_step(view, int(one.epochs[-1])) for one in rounds]
         cause = (

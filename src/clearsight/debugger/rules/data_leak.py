@@ -13,7 +13,7 @@ import numpy.typing as npt
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.tensors import Moment
-from clearsight.core.view import Floats64, Ints, Rounds, RunView
+from clearsight.core.view import Floats64, Ints, EvaluationTable, RunView
 from clearsight.debugger.answers import classes
 
 Saved = list[tuple[Moment, npt.NDArray[Any]]]
@@ -177,12 +177,12 @@ def _varied(view: RunView) -> bool:
     return changed or weighed or softened or any(layer.kind == "dropout" for layer in view.facts.layers)
 
 
-def _complete(rounds: Rounds) -> Rounds:
+def _complete(rounds: EvaluationTable) -> EvaluationTable:
     """Those evaluations of which both losses are known."""
     known = np.isfinite(rounds.train_loss) & np.isfinite(rounds.valid_loss)
-    return Rounds(*(getattr(rounds, field.name)[known] for field in fields(Rounds)))
+    return EvaluationTable(*(getattr(rounds, field.name)[known] for field in fields(EvaluationTable)))
 
 
-def _memorised(rounds: Rounds) -> Floats64:
+def _memorised(rounds: EvaluationTable) -> Floats64:
     """(R,) training loss of the epoch after each evaluation, which knows as much; of the last one that before it."""
     return np.append(rounds.train_loss[1:], rounds.train_loss[-1])

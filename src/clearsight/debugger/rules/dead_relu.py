@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, knob
-from clearsight.core.view import RunView, Table
-from clearsight.debugger.progress import slower
+from clearsight.core.view import RunView, StatisticTable
+from clearsight.debugger.progress import lower_rate_fix
 from clearsight.debugger.scope import ScopedRule, module_of
-from clearsight.debugger.trained import only
+from clearsight.debugger.trained import select_tensors
 
 _MANY = 0.5  # of the ReLU layers: from here on hardly anything passes through the network
 
@@ -50,7 +50,7 @@ class DeadRelu(ScopedRule):
         if layers and not relus:
             yield self.clear(cause="no layer of ReLUs is trained")
             return
-        zeros = only(zeros, [name for name in zeros.names if _is_relu(name, relus, known=bool(layers))])
+        zeros = select_tensors(zeros, [name for name in zeros.names if _is_relu(name, relus, known=bool(layers))])
         if len(zeros) < self.patience or not zeros.names:
             yield self.not_enough_data(have=len(zeros) if zeros.names else 0)
             return
@@ -60,9 +60,9 @@ class DeadRelu(ScopedRule):
             yield self.clear(value=float(np.nanmax(zeros.values[-1], initial=0.0)), threshold=self._border)
             return
         worst = int(np.argmax(lasting))
-        yield self._finding(view, only(zeros, [zeros.names[worst]]), lasting, int(lasting[worst]))
+        yield self._finding(view, select_tensors(zeros, [zeros.names[worst]]), lasting, int(lasting[worst]))
 
-    def _finding(self, view: RunView, layer: Table, lasting: npt.NDArray[np.int64], saved: int) -> Finding:
+    def _finding(self, view: RunView, layer: StatisticTable, lasting: npt.NDArray[np.int64], saved: int) -> Finding:
         steps, zeros, name = layer.steps[-saved:], layer.values[-saved:, 0], module_of(layer.names[0])
         born = int(steps[0]) == 1  # before the first update
         dead, layers = int((lasting >= self.patience).sum()), len(lasting)
@@ -76,7 +76,7 @@ class DeadRelu(ScopedRule):
             severity=Severity.SEVERE if dead >= _MANY * layers else Severity.WARNING,
             cause=f"from step {steps[0]} on {zeros[-1]:.1%} of the outputs of {name} are 0 ({dead} of {layers} "
             "ReLU layers are dead): no gradient passes",
-            fix=fresh if born else slower(view),
+            fix=fresh if born else lower_rate_fix(view),
             advice="Start biases at 0 and weights as in He et al. 2015, or use LeakyReLU or GELU." if born else "",
             evidence=Series.of(f"zeros of {name}", steps, zeros),
         )

@@ -10,8 +10,8 @@ import numpy as np
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.breakdown import NonFinite, grown, nonfinite
-from clearsight.debugger.progress import progress, slower
+from clearsight.debugger.breakdown import NonFinite, growing_tensors, first_nonfinite
+from clearsight.debugger.progress import loss_progress, lower_rate_fix
 
 _LAST = 5  # losses before the break that tell whether it was on its way up
 
@@ -58,11 +58,11 @@ class EarlyNaN(Rule):
         if not view.done():
             yield self.not_enough_data(have=0)
             return
-        first = nonfinite(view)
+        first = first_nonfinite(view)
         if first is None:
             yield self.clear()
             return
-        exploded = [growth for growth in grown(view) if growth.steps[0] <= first.step]
+        exploded = [growth for growth in growing_tensors(view) if growth.steps[0] <= first.step]
         rise = self._rise(view, first.step)
         loss = view.scalar("loss")
         numbers = np.isfinite(loss.values)
@@ -82,7 +82,7 @@ class EarlyNaN(Rule):
 
     def _rise(self, view: RunView, step: int) -> float:
         """The loss just before the break over that of the start, or of guessing where that is higher."""
-        curve, state = view.scalar("loss"), progress(view)
+        curve, state = view.scalar("loss"), loss_progress(view)
         before = curve.values[(curve.steps <= step) & np.isfinite(curve.values)][-_LAST:]
         if not before.size or state is None:
             return 0.0
@@ -105,8 +105,8 @@ class EarlyNaN(Rule):
         if view.facts.settings.get("precision") == "fp16" and first.where in ("layer", "gradient") and not diverged:
             return {"fix": {"precision": "fp32"}, "advice": "Half precision ends at 65,504; bf16 does not."}
         if diverged:
-            return {"fix": {**slower(view), "clip_grad": 1.0}}
+            return {"fix": {**lower_rate_fix(view), "clip_grad": 1.0}}
         seen_only_late = not first.exact and first.where in ("loss", "gradient")
         if first.where in ("layer", "gradient") or seen_only_late:
-            return {"fix": {**slower(view), "clip_grad": 1.0} if first.step > 1 else {}, "advice": advice}
+            return {"fix": {**lower_rate_fix(view), "clip_grad": 1.0} if first.step > 1 else {}, "advice": advice}
         return {"advice": advice}

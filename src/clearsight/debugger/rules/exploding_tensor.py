@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.rule import Needs, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.breakdown import FACTOR, Growth, NonFinite, grown, nonfinite
-from clearsight.debugger.progress import slower
+from clearsight.debugger.breakdown import FACTOR, Growth, NonFinite, growing_tensors, first_nonfinite
+from clearsight.debugger.progress import lower_rate_fix
 from clearsight.debugger.scope import ScopedRule
 
 _POINTS = 6  # an early level and a growth that lasts
@@ -41,11 +41,11 @@ class ExplodingTensor(ScopedRule):
         def keep(collection: str, name: str) -> bool:
             return collection in self.within((collection,)) and self.wants(name, view.facts)
 
-        growths = [] if self.only_nan else grown(view, keep, self.factor)
+        growths = [] if self.only_nan else growing_tensors(view, keep, self.factor)
         if growths:
             yield self._growth(view, growths)
             return
-        broken = nonfinite(view, keep, only_nan=self.only_nan)
+        broken = first_nonfinite(view, keep, only_nan=self.only_nan)
         if broken is not None:
             yield self._broken(view, broken)
         elif view.done() < _POINTS:
@@ -64,7 +64,7 @@ class ExplodingTensor(ScopedRule):
             subject=growth.subject,
             cause=f"from step {begin} on {growth.subject} grew from {growth.early:.3g} to {growth.worst:.3g} "
             f"and stayed large{others}",
-            fix={**slower(view), "clip_grad": 1.0},
+            fix={**lower_rate_fix(view), "clip_grad": 1.0},
             evidence=growth.series,
         )
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts, ParameterFact
+from clearsight.core.facts import RunContext, ParameterInfo
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.progress import awake
-from clearsight.debugger.trained import between, columns, is_moving, moving, weights
+from clearsight.debugger.progress import above_low_rate
+from clearsight.debugger.trained import select_steps, columns, is_trained, trained_weights, layer_weights
 
 _HAND_OVER = "Pass model.parameters() to the optimizer after the model is complete, the new last layer included."
 _UNFREEZE = "Set requires_grad of the last layer's parameters, and pass them to the optimizer."
@@ -55,7 +55,7 @@ class FrozenByMistake(Rule):
 
     def _nothing(self, view: RunView) -> Finding | None:
         facts = view.facts
-        if any(is_moving(parameter, facts) for parameter in facts.parameters):
+        if any(is_trained(parameter, facts) for parameter in facts.parameters):
             return None
         trainable = any(parameter.trainable for parameter in facts.parameters)
         why = "the optimizer holds none of them" if trainable else "none of them takes a gradient"
@@ -69,8 +69,8 @@ class FrozenByMistake(Rule):
 
     def _head(self, view: RunView) -> Finding | None:
         facts = view.facts
-        head = [parameter for parameter in weights(facts) if parameter.head]
-        if not head or any(is_moving(parameter, facts) for parameter in head) or _other_head(view, head[-1]):
+        head = [parameter for parameter in layer_weights(facts) if parameter.head]
+        if not head or any(is_trained(parameter, facts) for parameter in head) or _other_head(view, head[-1]):
             return None
         missing = "the optimizer does not hold it" if head[-1].trainable else "it takes no gradient"
         return self._finding(
@@ -85,12 +85,12 @@ class FrozenByMistake(Rule):
     def _resting(self, view: RunView) -> Finding | None:
         """Weights with a gradient that no step changes."""
         zeros, norms = view.statistic("zero_fraction", "updates"), view.statistic("l2", "gradients")
-        names = [p.name for p in moving(view.facts) if f"update/{p.name}" in zeros.names]
-        rows = awake(view, zeros.steps) & np.isin(zeros.steps, norms.steps)
+        names = [p.name for p in trained_weights(view.facts) if f"update/{p.name}" in zeros.names]
+        rows = above_low_rate(view, zeros.steps) & np.isin(zeros.steps, norms.steps)
         if not names or rows.sum() < self.patience or not len(view.scalar("lr")):
             return None
-        still = columns(between(zeros, rows), [f"update/{name}" for name in names]) >= 1
-        pulled = columns(between(norms, np.isin(norms.steps, zeros.steps[rows])), [f"gradient/{n}" for n in names]) > 0
+        still = columns(select_steps(zeros, rows), [f"update/{name}" for name in names]) >= 1
+        pulled = columns(select_steps(norms, np.isin(norms.steps, zeros.steps[rows])), [f"gradient/{n}" for n in names]) > 0
         stuck = [name for i, name in enumerate(names) if still[:, i].all() and pulled[:, i].all()]
         if not stuck:
             return None
@@ -110,17 +110,17 @@ class FrozenByMistake(Rule):
         facts = view.facts
         if not facts.optimizer:
             return None
-        left = [parameter for parameter in weights(facts) if parameter.trainable and not parameter.optimized]
+        left = [parameter for parameter in layer_weights(facts) if parameter.trainable and not parameter.optimized]
         if not left:
             return None
-        others = [parameter for parameter in weights(facts) if not parameter.head]
-        on_purpose = not any(is_moving(parameter, facts) for parameter in others)  # the last layer alone is trained
+        others = [parameter for parameter in layer_weights(facts) if not parameter.head]
+        on_purpose = not any(is_trained(parameter, facts) for parameter in others)  # the last layer alone is trained
         return self._finding(
             view,
-            value=len(left) / len(weights(facts)),
+            value=len(left) / len(layer_weights(facts)),
             subject=left[0].name,
             severity=Severity.INFO if on_purpose else Severity.WARNING,
-            cause=f"{len(left)} of {len(weights(facts))} weights take gradients, but the optimizer does not hold them",
+            cause=f"{len(left)} of {len(layer_weights(facts))} weights take gradients, but the optimizer does not hold them",
             advice="Set requires_grad to False for what is to stay as it is: it saves the time of its gradients."
             if on_purpose
             else _HAND_OVER,
@@ -144,17 +144,17 @@ class FrozenByMistake(Rule):
         )
 
 
-def _share(facts: Facts) -> float:
+def _share(facts: RunContext) -> float:
     """Share of the parameters, by number of tensors, that are trained."""
-    return sum(is_moving(parameter, facts) for parameter in facts.parameters) / len(facts.parameters)
+    return sum(is_trained(parameter, facts) for parameter in facts.parameters) / len(facts.parameters)
 
 
-def _other_head(view: RunView, last: ParameterFact) -> bool:
+def _other_head(view: RunView, last: ParameterInfo) -> bool:
     """Whether another trained layer has the answers: modules need not stand in the order in which they are used."""
     facts = view.facts
     linear = {layer.name for layer in facts.layers if layer.kind == "linear"}
     classes = len(facts.classes)
-    trained = [parameter for parameter in moving(facts) if parameter.layer in linear]
+    trained = [parameter for parameter in trained_weights(facts) if parameter.layer in linear]
     if classes:
         return last.shape[0] != classes and any(parameter.shape[0] == classes for parameter in trained)
     return any(parameter.shape[0] <= last.shape[0] for parameter in trained)

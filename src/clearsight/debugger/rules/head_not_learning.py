@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.interval import wilson
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import Floats64, RunView
-from clearsight.debugger.course import at, course, trend
+from clearsight.debugger.course import value_at, loss_curve, trend
 
 _PICTURES = 200  # answers that accuracy is judged by, at the least
 _ABOVE = 0.05  # accuracy beyond guessing that would be learning
@@ -36,11 +36,11 @@ class HeadNotLearning(Rule):
         return Needs(points=self.window)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen, facts = course(view), view.facts
+        seen, facts = loss_curve(view), view.facts
         classes = max(len(facts.classes), len(facts.class_counts))
         warm = seen.warm() if len(seen) else seen
         want = seen.wanted(self.window, 1 / 3)
-        accuracy = at(view.scalar("accuracy"), warm.steps)
+        accuracy = value_at(view.scalar("accuracy"), warm.steps)
         if classes < 2 or len(warm) < want or not np.isfinite(accuracy).any():
             missing = "" if len(warm) < want else "the classes or the accuracy are not known"
             yield self.not_enough_data(have=len(warm), want=want, cause=missing)
@@ -88,11 +88,11 @@ def _trimmed(values: Floats64) -> float:
     return float(np.sort(values)[cut:-cut].mean())
 
 
-def _guess(facts: Facts, classes: int) -> float:
+def _guess(facts: RunContext, classes: int) -> float:
     """Accuracy of naming the largest class."""
     total = sum(facts.class_counts)
     return max(facts.class_counts) / total if total else 1 / classes
 
 
-def _head(facts: Facts) -> str:
+def _head(facts: RunContext) -> str:
     return next((parameter.layer for parameter in facts.parameters if parameter.head), "head")

@@ -10,7 +10,7 @@ import numpy as np
 from clearsight.core.finding import Finding, Series
 from clearsight.core.interval import wilson
 from clearsight.core.rule import Needs, Rule, knob
-from clearsight.core.view import Ints, OutcomeTable, RunView
+from clearsight.core.view import Ints, PredictionTable, RunView
 from clearsight.debugger.answers import classes, pick
 
 _BLOCK = (200, 2000)  # pictures of a block: an epoch within these bounds
@@ -113,7 +113,7 @@ class LabelNoise(Rule):
 class _Block:
     """A block of answers in figures. surest: pictures in the surest part; share: of those wrong."""
 
-    table: OutcomeTable
+    table: PredictionTable
     accuracy: float
     chance: float
     confidence: float
@@ -127,7 +127,7 @@ class _Block:
         return self.share / max(1 - self.accuracy, 1e-12)
 
 
-def _blocks(table: OutcomeTable) -> Iterator[OutcomeTable]:
+def _blocks(table: PredictionTable) -> Iterator[PredictionTable]:
     """Answers in blocks, in order of time, without the first, and without a rest that is too small. Of a long run the
     early ones, where labels are not memorised yet, and some of the later ones."""
     known, size = pick(table, np.isfinite(table.confidence) & np.isfinite(table.true_probability)), _size(table)
@@ -137,12 +137,12 @@ def _blocks(table: OutcomeTable) -> Iterator[OutcomeTable]:
         yield pick(known, np.arange(start, min(start + size, len(known))))
 
 
-def _size(table: OutcomeTable) -> int:
+def _size(table: PredictionTable) -> int:
     """Pictures of a block."""
     return int(np.clip(np.count_nonzero(table.epochs == table.epochs[:1]), *_BLOCK))
 
 
-def _measured(block: OutcomeTable, count: int) -> _Block:
+def _measured(block: PredictionTable, count: int) -> _Block:
     wrong, order = block.predictions != block.labels, np.argsort(-block.confidence, kind="stable")
     surest = order[: max(1, int(_SUREST * len(block)))]
     half = order[: max(1, len(block) // 2)]
@@ -160,7 +160,7 @@ def _measured(block: OutcomeTable, count: int) -> _Block:
     )
 
 
-def _most_at_odds(tables: Sequence[OutcomeTable]) -> Ints:
+def _most_at_odds(tables: Sequence[PredictionTable]) -> Ints:
     """Places in the split of the pictures whose label is least probable on average, always contradicted; the worst
     first."""
     indices, odds, wrong = (

@@ -11,8 +11,8 @@ import numpy as np
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import Floats64, Ints, RunView
-from clearsight.debugger.course import Course, at, course, rolling
-from clearsight.debugger.rates import highest_usual, suitable
+from clearsight.debugger.course import LossCurve, value_at, loss_curve, rolling
+from clearsight.debugger.rates import highest_usual_rate, suitable_rate
 
 _SMOOTH = 5  # steps of a median: neither one bad batch nor two count
 _SETTLED = 5  # step from which the size of an update means something: a new head starts from almost nothing
@@ -64,7 +64,7 @@ class LearningRateTooHigh(Rule):
         return Needs(points=_SMOOTH)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = course(view)
+        seen = loss_curve(view)
         if len(seen) + seen.lost < _SMOOTH or not len(seen):
             yield self.not_enough_data(have=len(seen))
             return
@@ -84,7 +84,7 @@ class LearningRateTooHigh(Rule):
             return
         yield self._finding(view, seen, sign)
 
-    def _blown_up(self, seen: Course) -> _Sign | None:
+    def _blown_up(self, seen: LossCurve) -> _Sign | None:
         smooth = rolling(seen.losses, _SMOOTH)
         over = np.flatnonzero(smooth > self.blow_up * seen.base)
         if not len(over):
@@ -100,7 +100,7 @@ class LearningRateTooHigh(Rule):
         unit = "x the loss of guessing"
         return _Sign(worst / seen.base, self.blow_up, unit, int(over[0]), cause, severity, 0.95)
 
-    def _not_a_number(self, view: RunView, seen: Course, sizes: Floats64) -> _Sign | None:
+    def _not_a_number(self, view: RunView, seen: LossCurve, sizes: Floats64) -> _Sign | None:
         loss = view.scalar("loss")
         gone = np.flatnonzero(~np.isfinite(loss.values))
         elsewhere = {"input", "loss"}  # of the model: no learning rate makes a logarithm of 0
@@ -122,7 +122,7 @@ class LearningRateTooHigh(Rule):
         )
         return _Sign(grown, self.sustained, "x the loss of guessing", len(before) - 1, cause)
 
-    def _high_for_long(self, seen: Course) -> _Sign | None:
+    def _high_for_long(self, seen: LossCurve) -> _Sign | None:
         width = seen.wanted(self.window, 0.2) if seen.planned else self.window
         if len(seen) <= width:
             return None
@@ -133,10 +133,10 @@ class LearningRateTooHigh(Rule):
         cause = f"the loss has been at {level:.3g} for {width} steps, above the {seen.base:.2f} that guessing costs"
         return _Sign(level / seen.base, self.sustained, "x the loss of guessing", len(seen) - width, cause)
 
-    def _teaches_nothing(self, view: RunView, seen: Course, sizes: Floats64, sized: Ints) -> _Sign | None:
+    def _teaches_nothing(self, view: RunView, seen: LossCurve, sizes: Floats64, sized: Ints) -> _Sign | None:
         """Updates beyond what weights stand at a rate beyond the usual, and a loss that stays high or rose."""
         beyond = sizes > self.damaging
-        if not beyond.any() or not seen.peak > highest_usual(view.facts):
+        if not beyond.any() or not seen.peak > highest_usual_rate(view.facts):
             return None
         large = bool(sizes.max() > 3 * self.damaging)
         risen = large and float(rolling(seen.losses, 3).max(initial=0.0)) > _RISEN * seen.base
@@ -152,8 +152,8 @@ class LearningRateTooHigh(Rule):
         severity = Severity.SEVERE if stuck else Severity.WARNING
         return _Sign(sizes.max(), self.damaging, "of the weights", min(begin, len(seen) - 1), cause, severity)
 
-    def _replaces_weights(self, view: RunView, seen: Course, sizes: Floats64, sized: Ints) -> _Sign | None:
-        absurd = bool(seen.peak > _ABSURD * highest_usual(view.facts))
+    def _replaces_weights(self, view: RunView, seen: LossCurve, sizes: Floats64, sized: Ints) -> _Sign | None:
+        absurd = bool(seen.peak > _ABSURD * highest_usual_rate(view.facts))
         border = round(3 * self.damaging, 6) if absurd else self.destroying
         beyond = sizes > border
         if not beyond.any():
@@ -162,8 +162,8 @@ class LearningRateTooHigh(Rule):
         cause = f"at step {sized[beyond][0]} one update was {sizes.max():.3g} times as large as the weights themselves"
         return _Sign(sizes.max(), border, "of the weights", begin, cause, Severity.WARNING, 0.7)
 
-    def _finding(self, view: RunView, seen: Course, sign: _Sign) -> Finding:
-        more: dict[str, Any] = {"fix": {"lr": suitable(view, below=seen.peak)}} if seen.known else {}
+    def _finding(self, view: RunView, seen: LossCurve, sign: _Sign) -> Finding:
+        more: dict[str, Any] = {"fix": {"lr": suitable_rate(view, below=seen.peak)}} if seen.known else {}
         advice = "" if seen.known else "Lower the learning rate to a tenth."
         jumped = _jump(seen, sign.begin)
         if jumped is not None:
@@ -171,7 +171,7 @@ class LearningRateTooHigh(Rule):
             advice = f"The learning rate rose from {before:.2g} to {after:.2g} at step {step}: look at its schedule."
         ratio = view.scalar("update_ratio")
         shown = (Series.of("update ratio", ratio.steps, ratio.values),) if len(ratio) else ()
-        rate = at(view.scalar("lr"), seen.steps[sign.begin : sign.begin + 1])
+        rate = value_at(view.scalar("lr"), seen.steps[sign.begin : sign.begin + 1])
         said = f" at a learning rate of {rate[0]:.2g}" if np.isfinite(rate).all() else ""
         return self.found(
             value=sign.value,
@@ -189,7 +189,7 @@ class LearningRateTooHigh(Rule):
         )
 
 
-def _jump(seen: Course, begin: int) -> tuple[int, float, float] | None:
+def _jump(seen: LossCurve, begin: int) -> tuple[int, float, float] | None:
     """The step at which the rate multiplied, shortly before the damage: (step, before, after)."""
     rates = seen.rates[: begin + _SMOOTH + 1]
     if len(rates) < 2 or not np.isfinite(rates).all():

@@ -10,8 +10,8 @@ import numpy as np
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.course import Course, at, course, trend
-from clearsight.debugger.rates import family, head_only, suitable, usual
+from clearsight.debugger.course import LossCurve, value_at, loss_curve, trend
+from clearsight.debugger.rates import optimizer_family, head_only, suitable_rate, usual_rate
 
 _AT_WORK = 0.5  # of the peak rate: steps in warm-up and at the end of a schedule are small on purpose
 _ORDINARY = 0.2  # of the usual rate: from there on the rate is not to blame
@@ -56,7 +56,7 @@ class LearningRateTooLow(Rule):
         return Needs(points=self.window)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = course(view)
+        seen = loss_curve(view)
         working = seen.warm().powered(_AT_WORK) if len(seen) else seen
         want = seen.wanted(self.window, 0.15)
         if len(working) < want or not seen.known:
@@ -74,19 +74,19 @@ class LearningRateTooLow(Rule):
             return
         yield self._finding(view, seen, working, pace)
 
-    def _pace(self, view: RunView, working: Course, steps: int) -> _Pace | None:
+    def _pace(self, view: RunView, working: LossCurve, steps: int) -> _Pace | None:
         """What says that the steps are too small, if anything does."""
         facts, peak = view.facts, working.peak
-        if family(facts) and peak > _ORDINARY * usual(facts):
+        if optimizer_family(facts) and peak > _ORDINARY * usual_rate(facts):
             return None
         ratio = view.scalar("update_ratio")
-        rates = at(view.scalar("lr"), ratio.steps)
+        rates = value_at(view.scalar("lr"), ratio.steps)
         sizes = ratio.values[np.isfinite(ratio.values) & (rates >= _AT_WORK * peak)]
         if len(sizes) < _MEASURED:
-            if not family(facts) or peak > 0.01 * usual(facts):
+            if not optimizer_family(facts) or peak > 0.01 * usual_rate(facts):
                 return None
-            words = f"the rate of {peak:.1g} is a hundredth or less of the usual {usual(facts):.1g}"
-            return _Pace(peak, 0.01 * usual(facts), "learning rate", words, 0.6)
+            words = f"the rate of {peak:.1g} is a hundredth or less of the usual {usual_rate(facts):.1g}"
+            return _Pace(peak, 0.01 * usual_rate(facts), "learning rate", words, 0.6)
         size = float(np.median(sizes))
         if size <= 0:
             return None  # nothing moves at all: not a matter of the rate
@@ -96,12 +96,12 @@ class LearningRateTooLow(Rule):
         if size * steps < self.reach:
             words += f", all {steps} by {size * steps:.1g} at the most"
             return _Pace(size * steps, self.reach, "of the weights", words, 0.85)
-        if family(facts) == "adaptive" and head_only(facts) and peak * steps < _REACH:
+        if optimizer_family(facts) == "adaptive" and head_only(facts) and peak * steps < _REACH:
             words = f"at {peak:.1g} no weight can get further than {peak * steps:.1g} in {steps} steps"
             return _Pace(peak * steps, _REACH, "rate x steps", words, 0.85)
         return None
 
-    def _finding(self, view: RunView, seen: Course, working: Course, pace: _Pace) -> Finding:
+    def _finding(self, view: RunView, seen: LossCurve, working: LossCurve, pace: _Pace) -> Finding:
         now = float(np.median(working.losses[-max(1, len(working) // 3) :]))
         ratio = view.scalar("update_ratio")
         shown = (Series.of("update ratio", ratio.steps, ratio.values),) if len(ratio) else ()
@@ -112,7 +112,7 @@ class LearningRateTooLow(Rule):
             steps=(int(working.steps[0]), view.done()),
             subject="loss",
             cause=f"the loss went from {seen.first:.3g} to {now:.3g} in {len(seen)} steps, and {pace.words}",
-            fix={"lr": suitable(view, above=seen.peak)},
+            fix={"lr": suitable_rate(view, above=seen.peak)},
             confidence=pace.confidence,
             evidence=(Series.of("loss", seen.steps, seen.losses), *shown),
         )

@@ -9,8 +9,8 @@ import numpy as np
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.course import Course, Trend, at, course, rolling, trend
-from clearsight.debugger.rates import lowered, suitable
+from clearsight.debugger.course import LossCurve, Trend, value_at, loss_curve, rolling, trend
+from clearsight.debugger.rates import lowered_rate, suitable_rate
 
 _LEAST = 15  # steps that are compared, whatever is asked for
 _SHARE = 0.4  # of the plan, to be seen before anything is said
@@ -50,7 +50,7 @@ class LossNotDecreasing(Rule):
         return Needs(points=max(self.window, _LEAST))
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = course(view)
+        seen = loss_curve(view)
         warm = seen.warm() if len(seen) else seen
         want = seen.wanted(max(self.window, _LEAST), _SHARE)
         if len(warm) < want:
@@ -70,10 +70,10 @@ class LossNotDecreasing(Rule):
         else:
             yield self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")
 
-    def _flat(self, view: RunView, seen: Course, recent: Course, line: Trend) -> bool:
+    def _flat(self, view: RunView, seen: LossCurve, recent: LossCurve, line: Trend) -> bool:
         """Whether nothing more is learned where there is much to learn, at a rate that could teach it."""
         working = not seen.known or np.nanmedian(recent.rates) >= _AT_WORK * seen.peak
-        accuracy = at(view.scalar("accuracy"), recent.steps)
+        accuracy = value_at(view.scalar("accuracy"), recent.steps)
         right = bool(np.isfinite(accuracy).any() and np.nanmean(accuracy) > _RIGHT)
         height = seen.height(line.now)
         return bool(
@@ -89,7 +89,7 @@ class LossNotDecreasing(Rule):
         """Whether a fall can be told from noise."""
         return line.drop - _TOLD * line.error > self.min_drop / 100 * line.before
 
-    def _stuck(self, view: RunView, seen: Course, recent: Course, line: Trend, drop: float) -> Finding:
+    def _stuck(self, view: RunView, seen: LossCurve, recent: LossCurve, line: Trend, drop: float) -> Finding:
         nothing = seen.height(line.now) > _UNTAUGHT
         where = f"guessing costs {seen.chance:.3g}"
         return self.found(
@@ -103,13 +103,13 @@ class LossNotDecreasing(Rule):
                 f"over the last {len(recent)} steps the loss went from {line.before:.3g} to {line.now:.3g}, "
                 f"within its noise of {line.error:.2g}; {where}"
             ),
-            fix={"lr": lowered(seen.peak)} if seen.known and not nothing else {},
+            fix={"lr": lowered_rate(seen.peak)} if seen.known and not nothing else {},
             advice="" if seen.known and not nothing else _ADVICE,
             confidence=0.8,
             evidence=Series.of("loss", seen.steps, seen.losses),
         )
 
-    def _risen(self, view: RunView, seen: Course, want: int) -> Finding | None:
+    def _risen(self, view: RunView, seen: LossCurve, want: int) -> Finding | None:
         width = min(want, max(_LEAST, len(seen) // 10))
         if len(seen) <= 2 * width:
             return None
@@ -129,7 +129,7 @@ class LossNotDecreasing(Rule):
             subject="loss",
             severity=Severity.SEVERE if seen.height(high) > _UNTAUGHT else Severity.WARNING,
             cause=f"the loss was {low:.3g} by step {seen.steps[best + width - 1]} and is {high:.3g} now",
-            fix={"lr": suitable(view, below=seen.peak)} if seen.known else {},
+            fix={"lr": suitable_rate(view, below=seen.peak)} if seen.known else {},
             advice="" if seen.known else "Lower the learning rate to a third.",
             confidence=0.8,
             evidence=Series.of("loss", seen.steps, seen.losses),

@@ -10,8 +10,8 @@ import numpy as np
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import Floats64, Ints, RunView
-from clearsight.debugger.course import course
-from clearsight.debugger.rates import lowered
+from clearsight.debugger.course import loss_curve
+from clearsight.debugger.rates import lowered_rate
 
 _LEAST_PICTURES = 4  # of a batch: below, its own spread says nothing
 _ALMOST_NEVER = 1e-30  # a probability that float32 still holds
@@ -52,7 +52,7 @@ class LossOscillating(Rule):
         return Needs(points=self.window)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = course(view)
+        seen = loss_curve(view)
         warm = seen.warm() if len(seen) else seen
         want = seen.wanted(self.window, 0.2)
         if len(warm) < want:
@@ -80,7 +80,7 @@ class LossOscillating(Rule):
                 f"over the last {len(steps)} steps the loss swings by {swings.spread:.2g} around its course{chance}, "
                 f"and the swings do not shrink"
             ),
-            fix={"lr": lowered(seen.peak)} if seen.known else {},
+            fix={"lr": lowered_rate(seen.peak)} if seen.known else {},
             advice="" if seen.known else "Lower the learning rate to a third, or use larger batches.",
             confidence=0.6 if blind else 0.8,
             evidence=Series.of("loss", seen.steps, seen.losses),

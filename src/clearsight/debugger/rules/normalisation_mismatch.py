@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from clearsight.core.rule import Needs, Rule, knob
@@ -93,7 +93,7 @@ class NormalisationMismatch(Rule):
         )
 
     def _measured(
-        self, facts: Facts, steps: list[int], figures: Floats64, mean: tuple[float, ...], std: tuple[float, ...]
+        self, facts: RunContext, steps: list[int], figures: Floats64, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> Finding:
         """By what was put in. figures: (S, C, 4)."""
         low, high = figures[:, :, 2].min(axis=0), figures[:, :, 3].max(axis=0)
@@ -124,7 +124,7 @@ class NormalisationMismatch(Rule):
         )
 
 
-def _expected(facts: Facts) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _expected(facts: RunContext) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """What the weights expect; () for weights from scratch or where nothing is known."""
     if facts.pretrained is False:
         return (), ()
@@ -137,7 +137,7 @@ def _sound(value: Any) -> bool:
     return bool(np.isfinite(value).all())
 
 
-def _mismatch(seen: Ends, facts: Facts, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, str]:
+def _mismatch(seen: Ends, facts: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, str]:
     """How far the ends of the inputs are from what is expected, in range lengths, and what they were normalised by
     instead; "" where that cannot be told or nothing is wrong."""
     known = {"as pixels from 0 to 255": _flat(0, 255), "in 0 to 1, not normalised": _flat(0, 1)}
@@ -180,7 +180,7 @@ def _distance(seen: Ends, ends: Ends) -> float:
     return float(np.maximum(np.abs(seen[0] - ends[0]), np.abs(seen[1] - ends[1])).max() / length.min())
 
 
-def _repair(facts: Facts, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
+def _repair(facts: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
     """The figures to use: a fix for three channels, advice for others and where they are said to be used already."""
     if facts.used_mean and np.allclose(facts.used_mean, mean, atol=1e-3):
         return {"advice": "Scale pictures to [0, 1] once, and normalise them once, before the model."}

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import Floats64, RunView
-from clearsight.debugger.validation import Followed, followed
+from clearsight.debugger.validation import TrainValidCurves, train_valid_curves
 
 _SURE = 3.0  # standard errors, or times the change from one evaluation to the next
 _HARM = 0.05  # of the loss of guessing, by which validation got worse
@@ -47,7 +47,7 @@ class Overfit(Rule):
         return Needs(counted="rounds", points=self.patience + 2)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = followed(view)
+        seen = train_valid_curves(view)
         if len(seen) < self.needs().points:
             yield self.not_enough_data(have=len(seen))
             return
@@ -61,14 +61,14 @@ class Overfit(Rule):
         following = np.flatnonzero(gaps <= _APART)
         yield self._finding(view, seen, gaps, max(stopped, int(following[-1]) + 1 if len(following) else 0))
 
-    def _matters(self, seen: Followed) -> bool:
+    def _matters(self, seen: TrainValidCurves) -> bool:
         """Whether validation got worse, or little of what was learned in training holds there."""
         now, train = float(np.median(seen.valid[-3:])), float(np.median(seen.train[-3:]))
         rise = now - float(seen.smoothed().min())
         harmed = rise > max(_HARM * seen.chance, _SURE * seen.jitter)
         return harmed or seen.chance - now < _CARRIED * (seen.chance - train)
 
-    def _apart(self, seen: Followed, pictures: int, gaps: Floats64) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _apart(self, seen: TrainValidCurves, pictures: int, gaps: Floats64) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """(R,) whether training is better than validation beyond chance."""
         missing = seen.train_accuracy - seen.valid_accuracy
         right = np.clip(np.nan_to_num(seen.valid_accuracy, nan=0.5), 0.02, 0.98)
@@ -78,7 +78,7 @@ class Overfit(Rule):
         learned = seen.train < _LEARNED * seen.chance
         return np.asarray((gaps > self.ratio_threshold) & worse & learned & (seen.steps >= self.start_step))
 
-    def _finding(self, view: RunView, seen: Followed, gaps: Floats64, stopped: int) -> Finding:
+    def _finding(self, view: RunView, seen: TrainValidCurves, gaps: Floats64, stopped: int) -> Finding:
         accuracies = ""
         if math.isfinite(seen.valid_accuracy[-1]):
             accuracies = f"; accuracy {seen.train_accuracy[-1]:.0%} against {seen.valid_accuracy[-1]:.0%}"
@@ -104,7 +104,7 @@ class Overfit(Rule):
         )
 
 
-def _remedy(facts: Facts) -> Mapping[str, Any]:
+def _remedy(facts: RunContext) -> Mapping[str, Any]:
     """What makes memorising harder and is not done yet: other pictures, then an earlier end, then less to train."""
     settings = facts.settings
     if settings.get("augment", "none") in ("none", "light") and not facts.cached:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.validation import Followed, followed
+from clearsight.debugger.validation import TrainValidCurves, train_valid_curves
 
 _SURE = 3.0  # times the change from one evaluation to the next
 _SOONER = 5  # evaluations of patience that are proposed
@@ -37,7 +37,7 @@ class Overtraining(Rule):
         return Needs(counted="rounds", points=self.patience_validation + 1)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = followed(view)
+        seen = train_valid_curves(view)
         if len(seen) < self.needs().points:
             yield self.not_enough_data(have=len(seen))
             return
@@ -52,7 +52,7 @@ class Overtraining(Rule):
             return
         yield self._finding(view, seen, best, rise)
 
-    def _finding(self, view: RunView, seen: Followed, best: int, rise: float) -> Finding:
+    def _finding(self, view: RunView, seen: TrainValidCurves, best: int, rise: float) -> Finding:
         epoch, last = int(seen.epochs[best]), int(seen.epochs[-1])
         return self.found(
             value=rise / seen.chance,
@@ -74,7 +74,7 @@ class Overtraining(Rule):
         )
 
 
-def _earlier(facts: Facts, epoch: int) -> Mapping[str, Any]:
+def _earlier(facts: RunContext, epoch: int) -> Mapping[str, Any]:
     """Stop by validation, or at the best epoch where that is done already."""
     if facts.settings and not facts.settings.get("patience"):
         return {"patience": _SOONER, "monitor": "loss"}

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clearsight.core.facts import ParameterFact
+from clearsight.core.facts import ParameterInfo
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.progress import progress
-from clearsight.debugger.trained import columns, he_std, middle, moving
+from clearsight.debugger.progress import loss_progress
+from clearsight.debugger.trained import columns, he_std, finite_median, trained_weights
 
 _HALF = 0.5  # of the hidden layers that must start constant: single ones may, behind a shortcut
 _HIGH = 3.0  # times the loss of guessing: no fair start costs that much
@@ -29,7 +29,7 @@ class _Start:
     """The weights of the hidden layers at the first saved step, and what they led to."""
 
     step: int
-    hidden: Sequence[ParameterFact]
+    hidden: Sequence[ParameterInfo]
     gains: np.ndarray  # (L,) standard deviation over that of He et al.; NaN where there is none
     constant: np.ndarray  # (L,) whether all elements are the same
     loss: float  # first loss over that of guessing
@@ -69,7 +69,7 @@ class PoorWeightInitialization(Rule):
         if start is None:
             yield self.not_enough_data(have=0, of=f"saved weights of hidden layers in the first {self.steps} steps")
             return
-        gain = float(middle(start.gains)) if len(start.hidden) else math.nan
+        gain = float(finite_median(start.gains)) if len(start.hidden) else math.nan
         yield (
             self._constant(view, start)
             or self._size(view, start, gain)
@@ -78,8 +78,8 @@ class PoorWeightInitialization(Rule):
 
     def _start(self, view: RunView) -> _Start | None:
         tables = [view.statistic(name, "weights") for name in ("std", "mean", "min", "max", "zero_fraction")]
-        state, loss = progress(view), view.scalar("loss")
-        hidden = [p for p in moving(view.facts) if not p.head and p.name in tables[0].names]
+        state, loss = loss_progress(view), view.scalar("loss")
+        hidden = [p for p in trained_weights(view.facts) if not p.head and p.name in tables[0].names]
         if not len(tables[0]) or tables[0].steps[0] > self.steps or not view.facts.parameters:
             return None
         std, mean, low, high, zeros = (columns(table, [p.name for p in hidden])[0] for table in tables)

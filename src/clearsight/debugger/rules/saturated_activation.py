@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, knob
-from clearsight.core.view import RunView, Table
-from clearsight.debugger.progress import slower
+from clearsight.core.view import RunView, StatisticTable
+from clearsight.debugger.progress import lower_rate_fix
 from clearsight.debugger.scope import ScopedRule, module_of
-from clearsight.debugger.trained import only
+from clearsight.debugger.trained import select_tensors
 
 _QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
 _OTHERS = ("relu", "activation")
@@ -73,13 +73,13 @@ class SaturatedActivation(ScopedRule):
             return {}
         return {layer.name: layer.kind for layer in layers[:-1] if layer.kind in ("sigmoid", "tanh")}
 
-    def _share(self, tables: Mapping[str, Table], name: str, kind: str) -> Floats:
+    def _share(self, tables: Mapping[str, StatisticTable], name: str, kind: str) -> Floats:
         """Lower bound of the share of saturated outputs at each saved step, (S,)."""
         if kind == "tanh":
             low, high = math.tanh(self.threshold_tanh_min), math.tanh(self.threshold_tanh_max)
         else:
             low, high = (1 / (1 + math.exp(-x)) for x in (self.threshold_sigmoid_min, self.threshold_sigmoid_max))
-        values = np.stack([only(tables[quantile], [name]).values[:, 0] for quantile in _QUANTILES])
+        values = np.stack([select_tensors(tables[quantile], [name]).values[:, 0] for quantile in _QUANTILES])
         ranks = np.array(list(_QUANTILES.values()))[:, None]
         below, above = values <= low, values >= high
         share: Floats = np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0)
@@ -99,7 +99,7 @@ class SaturatedActivation(ScopedRule):
             subject=layer,
             cause=f"since step {steps[first]} at least {share[-1]:.0%} of the outputs of {layer} lie at its ends, "
             f"where it has no slope ({found} of {layers} such layers)",
-            fix=slower(view) if first else {},
+            fix=lower_rate_fix(view) if first else {},
             advice="Use ReLU or GELU, or put a norm in front of it and initialise as in Glorot and Bengio 2010.",
             evidence=Series.of(f"saturated share of {layer}", steps, share),
         )

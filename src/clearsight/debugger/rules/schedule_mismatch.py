@@ -9,7 +9,7 @@ import numpy as np
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.course import Course, course, trend
+from clearsight.debugger.course import LossCurve, loss_curve, trend
 
 _OPEN = 0.15  # of the loss of guessing still to be learned when the rate sank
 _RISING = 0.5  # of the run in which the rate only rises
@@ -36,7 +36,7 @@ class ScheduleMismatch(Rule):
         return Needs(points=2 * _LEAST)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = course(view)
+        seen = loss_curve(view)
         if len(seen) < self.needs().points or not seen.known:
             cause = "" if seen.known or not len(seen) else "the learning rate is not known"
             yield self.not_enough_data(have=len(seen) if seen.known else 0, cause=cause)
@@ -58,12 +58,12 @@ class ScheduleMismatch(Rule):
             return
         yield self._sank(view, seen, wasted, share)
 
-    def _warming(self, seen: Course, done: int) -> bool:
+    def _warming(self, seen: LossCurve, done: int) -> bool:
         """Whether the rate only ever rose, in a run that went to its planned end."""
         rises = np.all(np.diff(seen.rates) >= 0) and seen.rates[-1] > seen.rates[int(_RISING * len(seen))]
         return bool(rises and done >= (seen.planned or done))
 
-    def _was_learning(self, view: RunView, seen: Course, wasted: int) -> bool:
+    def _was_learning(self, view: RunView, seen: LossCurve, wasted: int) -> bool:
         """Whether, while the rate was worth something, the loss fell to the end of that and had far to go."""
         if wasted < _LEAST:
             return False
@@ -76,7 +76,7 @@ class ScheduleMismatch(Rule):
         falling = line.drop > _SURE * line.error and line.drop > 0 and late.drop > -late.error
         return bool(falling and not done and seen.height(level) > _OPEN)
 
-    def _sank(self, view: RunView, seen: Course, wasted: int, share: float) -> Finding:
+    def _sank(self, view: RunView, seen: LossCurve, wasted: int, share: float) -> Finding:
         step, level = int(seen.steps[wasted]), float(np.median(seen.losses[wasted:]))
         return self.found(
             value=share,
@@ -97,7 +97,7 @@ class ScheduleMismatch(Rule):
             ),
         )
 
-    def _unfinished(self, view: RunView, seen: Course) -> Finding:
+    def _unfinished(self, view: RunView, seen: LossCurve) -> Finding:
         settings = view.facts.settings
         fix = {"warmup": 0.05} if float(settings.get("warmup") or 0.0) > 0.05 else {}
         return self.found(

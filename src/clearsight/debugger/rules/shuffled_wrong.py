@@ -9,7 +9,7 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
-from clearsight.core.view import Floats64, Ints, OutcomeTable, RunView
+from clearsight.core.view import Floats64, Ints, PredictionTable, RunView
 from clearsight.debugger.answers import classes, pick
 
 _BLOCK = 8  # pictures: smaller batches are judged together, or a pair of the same class would say too much
@@ -57,7 +57,7 @@ class ShuffledWrong(Rule):
             return
         yield self._finding(table, pairs, order, classes(view.facts, table))
 
-    def _finding(self, table: OutcomeTable, pairs: _Pairs, order: _Order, count: int) -> Finding:
+    def _finding(self, table: PredictionTable, pairs: _Pairs, order: _Order, count: int) -> Finding:
         by_pairs = pairs.value >= self.max_excess
         sentence = (
             f"two pictures of a batch are of the same class in {pairs.same:.0%} of all pairs, {pairs.chance:.0%} would "
@@ -105,11 +105,11 @@ class _Order:
     sigmas: float
 
 
-def _last_batch(table: OutcomeTable) -> int:
+def _last_batch(table: PredictionTable) -> int:
     return int(table.batches[min(_PICTURES, len(table)) - 1]) if len(table) else 0
 
 
-def _class_shares(view: RunView, table: OutcomeTable) -> Floats64:
+def _class_shares(view: RunView, table: PredictionTable) -> Floats64:
     """(C,) share of each class in what is drawn from: that of the data until an epoch has been seen, then as seen."""
     known = np.asarray(view.facts.class_counts, float)
     if known.sum() > len(table):
@@ -117,7 +117,7 @@ def _class_shares(view: RunView, table: OutcomeTable) -> Floats64:
     return np.bincount(table.labels) / max(len(table), 1)
 
 
-def _pairs(table: OutcomeTable, shares: Floats64) -> _Pairs:
+def _pairs(table: PredictionTable, shares: Floats64) -> _Pairs:
     blocks, steps = _blocks(table)
     size = int(table.labels.max()) + 1
     _, counts = np.unique(blocks * size + table.labels, return_counts=True)
@@ -132,7 +132,7 @@ def _pairs(table: OutcomeTable, shares: Floats64) -> _Pairs:
     return _Pairs(same, chance, (same - chance) / max(error, 1e-12), steps, each)
 
 
-def _blocks(table: OutcomeTable) -> tuple[Ints, Ints]:
+def _blocks(table: PredictionTable) -> tuple[Ints, Ints]:
     """Per picture the number of its block, from 0, (M,); per block its first step, (B,)."""
     per_batch = float(np.median(np.bincount(table.batches - table.batches[0])))
     blocks = (table.batches - table.batches[0]) // max(1, int(np.ceil(_BLOCK / max(per_batch, 1))))
@@ -140,7 +140,7 @@ def _blocks(table: OutcomeTable) -> tuple[Ints, Ints]:
     return blocks, table.steps[first]
 
 
-def _order(table: OutcomeTable) -> _Order:
+def _order(table: PredictionTable) -> _Order:
     found, pictures = [], []
     for epoch in np.unique(table.epochs):
         labels = table.labels[table.epochs == epoch]

@@ -8,7 +8,7 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, knob
-from clearsight.core.view import RunView, Table
+from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.scope import ScopedRule
 
 _TOLD = 5  # tensors that are named one by one
@@ -41,7 +41,7 @@ class TensorVariance(ScopedRule):
         found = [finding for table in tables for finding in self._outside(table)]
         yield from sorted(found, key=_distance)[:_TOLD] or [self.clear()]
 
-    def _outside(self, table: Table) -> Iterator[Finding]:
+    def _outside(self, table: StatisticTable) -> Iterator[Finding]:
         for i, name in enumerate(table.names):
             there = np.isfinite(table.values[:, i])
             variance, steps = np.square(table.values[there, i]), table.steps[there]

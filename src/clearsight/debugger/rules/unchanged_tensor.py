@@ -11,9 +11,9 @@ import numpy.typing as npt
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.progress import awake, progress
+from clearsight.debugger.progress import above_low_rate, loss_progress
 from clearsight.debugger.scope import ScopedRule
-from clearsight.debugger.trained import between, columns, moving
+from clearsight.debugger.trained import select_steps, columns, trained_weights
 
 _ALL = 0.5  # of the trained weights: from here on it is the run that stands still, not a layer
 _UPDATES = "updates"
@@ -45,7 +45,7 @@ class UnchangedTensor(ScopedRule):
             yield self.not_enough_data(have=have, of="saved updates at a full learning rate")
             return
         stuck = [i for i in range(len(names)) if still[-self.num_steps :, i].all()]
-        state = progress(view)
+        state = loss_progress(view)
         if not stuck or (state is not None and state.low and not self.scoped):
             yield self.clear(value=len(stuck) / len(names), threshold=0)
             return
@@ -54,15 +54,15 @@ class UnchangedTensor(ScopedRule):
     def _still(self, view: RunView) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.bool_]]:
         """Steps (S,), names L, and whether the tensor rested in the step (S, L)."""
         low, high, zeros = (self.wanted(view, name, _UPDATES) for name in ("min", "max", "zero_fraction"))
-        rows = awake(view, low.steps)
-        trained = {f"update/{parameter.name}" for parameter in moving(view.facts)}
+        rows = above_low_rate(view, low.steps)
+        trained = {f"update/{parameter.name}" for parameter in trained_weights(view.facts)}
         names = [name for name in low.names if self.scoped or not view.facts.parameters or name in trained]
-        low, high, zeros = (between(table, rows) for table in (low, high, zeros))
+        low, high, zeros = (select_steps(table, rows) for table in (low, high, zeros))
         change = np.maximum(np.abs(columns(low, names)), np.abs(columns(high, names)))
         still = (change == 0) & (columns(zeros, names) >= 1)
         if self.rtol or self.atol:
             weights = view.statistic("abs_mean", "weights")
-            size = columns(between(weights, np.isin(weights.steps, low.steps)), [n.partition("/")[2] for n in names])
+            size = columns(select_steps(weights, np.isin(weights.steps, low.steps)), [n.partition("/")[2] for n in names])
             size = size if len(size) == len(change) else np.zeros_like(change)
             still |= change <= self.atol + self.rtol * np.nan_to_num(size)
         return low.steps, names, still

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import Facts
+from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.debugger.course import Trend, course, trend
-from clearsight.debugger.rates import family, head_only, usual
-from clearsight.debugger.validation import Followed, followed
+from clearsight.debugger.course import Trend, loss_curve, trend
+from clearsight.debugger.rates import optimizer_family, head_only, usual_rate
+from clearsight.debugger.validation import TrainValidCurves, train_valid_curves
 
 _AT_WORK = 0.2  # of the peak rate: below it a flat loss is what the schedule wants
 _LEAST = 30  # steps at such a rate
@@ -40,7 +40,7 @@ class UnderfitCapacity(Rule):
         return Needs(counted="rounds", points=self.rounds)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen, beside = course(view), followed(view)
+        seen, beside = loss_curve(view), train_valid_curves(view)
         if len(beside) < self.rounds:
             yield self.not_enough_data(have=len(beside))
             return
@@ -75,7 +75,7 @@ class UnderfitCapacity(Rule):
             ),
         )
 
-    def _settled(self, view: RunView, beside: Followed, line: Trend, height: float) -> bool:
+    def _settled(self, view: RunView, beside: TrainValidCurves, line: Trend, height: float) -> bool:
         ratio = view.scalar("update_ratio").values
         moves = ratio[np.isfinite(ratio) & (ratio > 0)]
         still = line.drop < 2 * line.error and line.most < _BLUR * beside.chance and -line.drop < 2 * line.error
@@ -88,7 +88,7 @@ class UnderfitCapacity(Rule):
         )
 
 
-def _capacity(facts: Facts) -> str:
+def _capacity(facts: RunContext) -> str:
     """Why the network may be too small for its task, "" where nothing says so."""
     moving = sum(int(np.prod(p.shape)) for p in facts.parameters if p.trainable and p.optimized)
     if head_only(facts) or facts.settings.get("freeze") == "backbone":
@@ -98,9 +98,9 @@ def _capacity(facts: Facts) -> str:
     return ""
 
 
-def _remedy(facts: Facts) -> Mapping[str, Any]:
+def _remedy(facts: RunContext) -> Mapping[str, Any]:
     """Let all of the network learn, at a rate that is fit for that."""
     if facts.settings.get("freeze", "none") == "none":
         return {}
-    rate = {"lr": usual(facts)} if facts.lr > usual(facts) and family(facts) == "adaptive" else {}
+    rate = {"lr": usual_rate(facts)} if facts.lr > usual_rate(facts) and optimizer_family(facts) == "adaptive" else {}
     return {"freeze": "none", **rate}

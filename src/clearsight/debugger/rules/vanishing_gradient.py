@@ -9,9 +9,9 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule, knob
-from clearsight.core.view import RunView, Table
-from clearsight.debugger.progress import progress
-from clearsight.debugger.trained import Floats, between, columns, fan_in, middle, moving, rms
+from clearsight.core.view import RunView, StatisticTable
+from clearsight.debugger.progress import loss_progress
+from clearsight.debugger.trained import Floats, select_steps, columns, fan_in, finite_median, trained_weights, rms
 
 _LAYERS = 4  # fewer have no depth to vanish in
 _RISE = 3.0  # over its own first half: a gradient that grows so is on its way, as behind a head that starts at 0
@@ -42,33 +42,33 @@ class VanishingGradient(Rule):
         return Needs(counted="snapshots", points=self.patience, collections=("gradients",))
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        names = [f"gradient/{p.name}" for p in moving(view.facts) if not p.head]
+        names = [f"gradient/{p.name}" for p in trained_weights(view.facts) if not p.head]
         if view.facts.parameters and len(names) < _LAYERS:
             yield self.clear(cause=f"{len(names)} hidden layers are trained: nothing can vanish on so short a way")
             return
         sizes, means = rms(view, "gradients"), view.statistic("abs_mean", "gradients")
         names = [name for name in names if name in sizes.names]
-        state = progress(view)
+        state = loss_progress(view)
         if len(sizes) < self.patience or len(names) < _LAYERS or state is None:
             yield self.not_enough_data(have=min(len(sizes), self.patience - 1), of="saved gradients of hidden layers")
             return
         end = max(1, len(names) // 4)
-        first, hidden = (middle(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
+        first, hidden = (finite_median(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
         last = np.fmax(hidden, _through_head(view, sizes))
-        tiny = middle(columns(means, names[:end]), axis=1)
+        tiny = finite_median(columns(means, names[:end]), axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(last > 0, first / last, np.nan)
         low = (last > 0) & ((ratio < self.ratio) | (tiny < self.threshold))  # no gradient at all is AllZero's
         tail = int(np.argmin(low[::-1])) if not low.all() else len(low)
-        value = float(middle(ratio[-self.patience :]))
+        value = float(finite_median(ratio[-self.patience :]))
         if tail < self.patience or state.low or _rising(ratio[-tail:]) or _rising(tiny[-tail:]):
             yield self.clear(value=None if np.isnan(value) else value, threshold=self.ratio)
             return
-        since = between(sizes, np.arange(len(sizes)) >= len(sizes) - tail)
+        since = select_steps(sizes, np.arange(len(sizes)) >= len(sizes) - tail)
         yield self._finding(view, names[0], since, ratio[-tail:], tiny[-tail:])
 
-    def _finding(self, view: RunView, subject: str, since: Table, ratio: Any, tiny: Any) -> Finding:
-        middle_ratio, level = float(middle(ratio)), float(middle(tiny))
+    def _finding(self, view: RunView, subject: str, since: StatisticTable, ratio: Any, tiny: Any) -> Finding:
+        middle_ratio, level = float(finite_median(ratio)), float(finite_median(tiny))
         relative = middle_ratio < self.ratio
         what = f"{middle_ratio:.2g} times that of the last ones" if relative else f"{level:.2g} per weight on average"
         steps = (int(since.steps[0]), int(since.steps[-1]))
@@ -87,9 +87,9 @@ class VanishingGradient(Rule):
         )
 
 
-def _through_head(view: RunView, sizes: Table) -> Floats:
+def _through_head(view: RunView, sizes: StatisticTable) -> Floats:
     """Gradient of the head times the size of its weights over an ordinary one, 1 at most; (S,), NaN if not known."""
-    heads = [parameter for parameter in moving(view.facts) if parameter.head]
+    heads = [parameter for parameter in trained_weights(view.facts) if parameter.head]
     if not heads:
         return np.full(len(sizes), np.nan)
     weights = rms(view, "weights")
@@ -103,5 +103,5 @@ def _through_head(view: RunView, sizes: Table) -> Floats:
 
 def _rising(values: Any) -> bool:
     half = len(values) // 2
-    early, late = middle(values[:half]), middle(values[half:])
+    early, late = finite_median(values[:half]), finite_median(values[half:])
     return bool(late > _RISE * early)

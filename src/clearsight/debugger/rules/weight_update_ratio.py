@@ -9,9 +9,9 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
-from clearsight.core.view import RunView, Table
-from clearsight.debugger.progress import awake, peak_rate, progress
-from clearsight.debugger.trained import between, columns, middle, moving
+from clearsight.core.view import RunView, StatisticTable
+from clearsight.debugger.progress import above_low_rate, peak_learning_rate, loss_progress
+from clearsight.debugger.trained import select_steps, columns, finite_median, trained_weights
 
 _USUAL = 1e-3  # of the weights in a step, as healthy training has it
 
@@ -43,10 +43,10 @@ class WeightUpdateRatio(Rule):
             yield self.not_enough_data(have=have, of="saved updates of hidden layers at a full learning rate")
             return
         last = max(self.num_steps, len(ratios) // 2)
-        recent = between(ratios, np.arange(len(ratios)) >= len(ratios) - last)
-        of_layers = middle(recent.values, axis=0)
-        value = float(middle(of_layers))
-        state = progress(view)
+        recent = select_steps(ratios, np.arange(len(ratios)) >= len(ratios) - last)
+        of_layers = finite_median(recent.values, axis=0)
+        value = float(finite_median(of_layers))
+        state = loss_progress(view)
         if value > self.large_threshold:
             yield self._finding(view, recent, of_layers, value, large=True)
         elif 0 < value < self.small_threshold and state is not None and not state.low:
@@ -54,24 +54,24 @@ class WeightUpdateRatio(Rule):
         else:
             yield self.clear(value=None if np.isnan(value) else value, threshold=self.large_threshold)
 
-    def _ratios(self, view: RunView) -> Table:
+    def _ratios(self, view: RunView) -> StatisticTable:
         """Norm of the update over that of the weights, (S, L), at the steps where updates were saved."""
         weights, updates = view.statistic("l2", "weights"), view.statistic("l2", "updates")
-        names = [p.name for p in moving(view.facts) if not p.head and f"update/{p.name}" in updates.names]
-        rows = np.isin(weights.steps, updates.steps) & awake(view, weights.steps)
+        names = [p.name for p in trained_weights(view.facts) if not p.head and f"update/{p.name}" in updates.names]
+        rows = np.isin(weights.steps, updates.steps) & above_low_rate(view, weights.steps)
         saved = np.isin(updates.steps, weights.steps[rows])
-        before = columns(between(weights, rows), names)
-        change = columns(between(updates, saved), [f"update/{name}" for name in names])
+        before = columns(select_steps(weights, rows), names)
+        change = columns(select_steps(updates, saved), [f"update/{name}" for name in names])
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.where(before > 0, change / before, np.nan)
-        return replace(between(weights, rows), names=tuple(names), values=values)
+        return replace(select_steps(weights, rows), names=tuple(names), values=values)
 
-    def _finding(self, view: RunView, recent: Table, of_layers: np.ndarray, value: float, *, large: bool) -> Finding:
+    def _finding(self, view: RunView, recent: StatisticTable, of_layers: np.ndarray, value: float, *, large: bool) -> Finding:
         worst = int(np.nanargmax(of_layers) if large else np.nanargmin(of_layers))
-        rate = peak_rate(view)
+        rate = peak_learning_rate(view)
         wanted = rate * _USUAL / value
         wanted = max(wanted, rate / 1000) if large else min(wanted, rate * 1000, 1.0)
-        series = middle(recent.values, axis=1)
+        series = finite_median(recent.values, axis=1)
         known = np.isfinite(series)
         effect = "weights are replaced, not trained" if large else "the updates are lost in rounding"
         return self.found(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.anatomy import Anatomy
+from clearsight.models.anatomy import Dissection
 from clearsight.models.network import Stage
 
 
@@ -17,7 +17,7 @@ class AlexNetFamily:
             "torchvision.models.vgg.VGG",
         )
 
-    def dissect(self, model: nn.Module) -> Anatomy:
+    def dissect(self, model: nn.Module) -> Dissection:
         layers = list(model.get_submodule("features").children())
         groups = _by_pooling(layers) if "vgg" in type(model).__module__ else _by_convolution(layers)
         groups[-1] += [model.get_submodule("avgpool"), nn.Flatten()]
@@ -25,7 +25,7 @@ class AlexNetFamily:
         names = [f"conv{i}" for i in range(1, len(groups) + 1)] + ["fc1", "fc2"]
         groups += _by_linear([layer for _, layer in wide])
         stages = tuple(Stage(name, nn.Sequential(*group)) for name, group in zip(names, groups, strict=True))
-        return Anatomy(stages, f"classifier.{head[0]}")
+        return Dissection(stages, f"classifier.{head[0]}")
 
 
 def _by_convolution(layers: list[nn.Module]) -> list[list[nn.Module]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.anatomy import Anatomy, without
+from clearsight.models.anatomy import Dissection, without
 from clearsight.models.network import Stage
 
 
@@ -17,7 +17,7 @@ class ConvNeXtFamily:
             "torchvision.models.convnext.ConvNeXt",
         )
 
-    def dissect(self, model: nn.Module) -> Anatomy:
+    def dissect(self, model: nn.Module) -> Dissection:
         part = model.get_submodule
         if hasattr(model, "stages"):
             stem, blocks = part("stem"), list(part("stages").children())
@@ -28,7 +28,7 @@ class ConvNeXtFamily:
             tail, head = [part("avgpool"), part("classifier.0"), part("classifier.1")], "classifier.2"
         blocks[-1] = nn.Sequential(blocks[-1], *tail)
         stages = (Stage("stem", stem), *(Stage(f"stages.{i}", block) for i, block in enumerate(blocks)))
-        return Anatomy(stages, head)
+        return Dissection(stages, head)
 
 
 FAMILY = ConvNeXtFamily()

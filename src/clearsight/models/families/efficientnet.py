@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.anatomy import Anatomy
+from clearsight.models.anatomy import Dissection
 from clearsight.models.network import Stage
 
 # What stands between the last block and the classifier, in order of use; each type has its own.
@@ -21,7 +21,7 @@ class EfficientNetFamily:
         tail = _TAILS.get(f"{type(model).__module__}.{type(model).__name__}")
         return tail is not None and all(hasattr(model, name) for name in tail)
 
-    def dissect(self, model: nn.Module) -> Anatomy:
+    def dissect(self, model: nn.Module) -> Dissection:
         part = model.get_submodule
         blocks = {f"blocks.{name}": block for name, block in part("blocks").named_children()}
         tail = nn.Sequential(*(part(name) for name in _TAILS[f"{type(model).__module__}.{type(model).__name__}"]))
@@ -32,7 +32,7 @@ class EfficientNetFamily:
             blocks[last] = nn.Sequential(blocks[last], tail)
         stem = nn.Sequential(part("conv_stem"), part("bn1"))
         stages = (Stage("stem", stem), *(Stage(name, block) for name, block in blocks.items()))
-        return Anatomy(stages, "classifier")
+        return Dissection(stages, "classifier")
 
 
 FAMILY = EfficientNetFamily()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.anatomy import Anatomy, drop_dropout
+from clearsight.models.anatomy import Dissection, drop_dropout
 from clearsight.models.network import Stage
 
 _TYPES = (
@@ -20,7 +20,7 @@ class MobileNetFamily:
     def recognises(self, model: nn.Module) -> bool:
         return f"{type(model).__module__}.{type(model).__name__}" in _TYPES
 
-    def dissect(self, model: nn.Module) -> Anatomy:
+    def dissect(self, model: nn.Module) -> Dissection:
         stem, *blocks, last = model.get_submodule("features").named_children()
         classifier = dict(model.get_submodule("classifier").named_children())
         head = list(classifier)[-1]
@@ -32,7 +32,7 @@ class MobileNetFamily:
             *(Stage(f"features.{name}", block) for name, block in blocks),
             Stage(f"features.{last[0]}", nn.Sequential(last[1], pool, nn.Flatten(), *before)),
         )
-        return Anatomy(stages, f"classifier.{head}")
+        return Dissection(stages, f"classifier.{head}")
 
 
 FAMILY = MobileNetFamily()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.anatomy import Anatomy
+from clearsight.models.anatomy import Dissection
 from clearsight.models.network import Stage
 
 
@@ -18,7 +18,7 @@ class ResNetFamily:
             "timm.models.resnet.ResNet",
         )
 
-    def dissect(self, model: nn.Module) -> Anatomy:
+    def dissect(self, model: nn.Module) -> Dissection:
         part = model.get_submodule
         if hasattr(model, "global_pool"):  # timm, whose pooling flattens
             activation, pool = part("act1"), [part("global_pool")]
@@ -32,7 +32,7 @@ class ResNetFamily:
             Stage("layer3", part("layer3")),
             Stage("layer4", nn.Sequential(part("layer4"), *pool)),
         )
-        return Anatomy(stages, "fc")
+        return Dissection(stages, "fc")
 
 
 FAMILY = ResNetFamily()

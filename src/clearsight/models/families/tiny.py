@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from clearsight.models.anatomy import Anatomy
+from clearsight.models.anatomy import Dissection
 from clearsight.models.network import Stage
 
 WIDTHS = (32, 64, 128, 128)
@@ -46,7 +46,7 @@ class TinyFamily:
     def recognises(self, model: nn.Module) -> bool:
         return isinstance(model, Tiny)
 
-    def dissect(self, model: nn.Module) -> Anatomy:
+    def dissect(self, model: nn.Module) -> Dissection:
         assert isinstance(model, Tiny)
         stages = (
             Stage("stem", model.stem),
@@ -54,7 +54,7 @@ class TinyFamily:
             Stage("block2", model.block2),
             Stage("block3", nn.Sequential(model.block3, model.pool, nn.Flatten())),
         )
-        return Anatomy(stages, "fc")
+        return Dissection(stages, "fc")
 
 
 FAMILY = TinyFamily()

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clearsight.models.anatomy import Anatomy, without
+from clearsight.models.anatomy import Dissection, without
 from clearsight.models.network import Stage
 
 
@@ -58,7 +58,7 @@ class VisionTransformerFamily:
         known = f"{type(model).__module__}.{type(model).__name__}" == "timm.models.vision_transformer.VisionTransformer"
         return known and getattr(model, "attn_pool", None) is None
 
-    def dissect(self, model: nn.Module) -> Anatomy:
+    def dissect(self, model: nn.Module) -> Dissection:
         blocks = dict(model.get_submodule("blocks").named_children())
         *_, last = blocks
         blocks[last] = nn.Sequential(blocks[last], Pooling(model))
@@ -66,7 +66,7 @@ class VisionTransformerFamily:
             Stage("stem", Embedding(model)),
             *(Stage(f"blocks.{name}", block) for name, block in blocks.items()),
         )
-        return Anatomy(stages, "head")
+        return Dissection(stages, "head")
 
 
 FAMILY = VisionTransformerFamily()

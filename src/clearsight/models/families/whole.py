@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.anatomy import Anatomy, drop_dropout, without
+from clearsight.models.anatomy import Dissection, drop_dropout, without
 from clearsight.models.network import Stage
 
 
@@ -14,14 +14,14 @@ class WholeFamily:
     def recognises(self, model: nn.Module) -> bool:
         return True
 
-    def dissect(self, model: nn.Module) -> Anatomy:
+    def dissect(self, model: nn.Module) -> Dissection:
         head = classifier_path(model)
         parent, _, name = head.rpartition(".")
         container = model.get_submodule(parent)
         if isinstance(container, nn.Sequential):
             names = [child for child, _ in container.named_children()]
             drop_dropout(container, names[max(0, names.index(name) - 1) : names.index(name)])
-        return Anatomy((Stage("backbone", without(model, head)),), head)
+        return Dissection((Stage("backbone", without(model, head)),), head)
 
 
 def classifier_path(model: nn.Module) -> str:

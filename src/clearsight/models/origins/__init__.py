@@ -12,7 +12,7 @@ from clearsight.core.registry import Registry
 
 
 @runtime_checkable
-class Origin(Protocol):
+class ModelProvider(Protocol):
     """A collection of models. Names are given without prefix.
 
     prefix: what stands before its names ("timm/"), or "".
@@ -38,12 +38,12 @@ class Origin(Protocol):
     def download(self, name: str) -> dict[str, Tensor] | None: ...
 
 
-ORIGINS: Registry[Origin] = Registry(
+PROVIDERS: Registry[ModelProvider] = Registry(
     "model collection",
     {
-        "clearsight": "clearsight.models.origins.own:ORIGIN",
-        "torchvision": "clearsight.models.origins.torchvision:ORIGIN",
-        "timm": "clearsight.models.origins.timm:ORIGIN",
+        "clearsight": "clearsight.models.origins.own:PROVIDER",
+        "torchvision": "clearsight.models.origins.torchvision:PROVIDER",
+        "timm": "clearsight.models.origins.timm:PROVIDER",
     },
     group="clearsight.model_origins",
 )

@@ -28,7 +28,7 @@ def _mobilenetv1_025(classes: int) -> nn.Module:
 _MODELS = {"tiny": (_tiny, 32), "mobilenetv1_025": (_mobilenetv1_025, 128)}
 
 
-class OwnOrigin:
+class BuiltinProvider:
     """tiny (32 pixels) and mobilenetv1_025 (128 pixels); neither has weights to download."""
 
     prefix = ""
@@ -51,4 +51,4 @@ class OwnOrigin:
         return None
 
 
-ORIGIN = OwnOrigin()
+PROVIDER = BuiltinProvider()

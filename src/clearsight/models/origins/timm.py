@@ -14,7 +14,7 @@ from clearsight.core.preprocess import Interpolation, Preprocess
 _INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
-class TimmOrigin:
+class TimmProvider:
     """Everything that timm registers."""
 
     prefix = "timm/"
@@ -90,4 +90,4 @@ def from_config(facts: Mapping[str, Any], source: str) -> Preprocess:
     )
 
 
-ORIGIN = TimmOrigin()
+PROVIDER = TimmProvider()

@@ -20,7 +20,7 @@ _OLD_DENSENET = re.compile(
 )
 
 
-class TorchvisionOrigin:
+class TorchvisionProvider:
     """Everything in torchvision.models that classifies pictures."""
 
     prefix = ""
@@ -68,4 +68,4 @@ class TorchvisionOrigin:
         return self.adapt(name, tensors)
 
 
-ORIGIN = TorchvisionOrigin()
+PROVIDER = TorchvisionProvider()

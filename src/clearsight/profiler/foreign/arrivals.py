@@ -15,7 +15,7 @@ from typing import Any
 Action = Callable[[ModuleType], None]
 
 
-class Arrivals:
+class ImportHook:
     """Waits for modules. One finder at the front of sys.meta_path, there only while something is awaited."""
 
     def __init__(self) -> None:

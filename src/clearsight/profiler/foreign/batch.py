@@ -15,7 +15,7 @@ _DEEP = 4  # levels of lists and mappings in a batch
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchInfo:
     """size: samples.  bytes: of its tensors.  first: of its epoch.  workers, prefetch: of the loader, 0 without any.
 
     pictures: (N, 3, H, W), where the batch has such in the memory of this process.
@@ -29,7 +29,7 @@ class Batch:
     pictures: npt.NDArray[Any] | None
 
     @classmethod
-    def of(cls, batch: Any, iterator: Any) -> Batch:
+    def of(cls, batch: Any, iterator: Any) -> BatchInfo:
         """What the iterator of a DataLoader gave last."""
         tensors = list(_tensors(batch))
         workers = int(getattr(iterator, "_num_workers", 0))

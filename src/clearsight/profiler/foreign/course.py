@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from clearsight.core.profile import Span
-from clearsight.profiler.foreign.batch import Batch
-from clearsight.profiler.foreign.cycle import After, Cycle
-from clearsight.profiler.foreign.watch import Watch, attempted
+from clearsight.profiler.foreign.batch import BatchInfo
+from clearsight.profiler.foreign.cycle import AfterUpdate, OptimizerCycle
+from clearsight.profiler.foreign.watch import LoopTimer, attempted
 
 log = logging.getLogger(__name__)
 
 
-class Course:
+class LoopTracker:
     """Told of events by `torch_events`, tells a stopwatch; used from the training thread, others pass unseen.
 
     open_watch: gives the stopwatch when the first sign of training is seen.  note: takes spans outside of steps.
@@ -37,7 +37,7 @@ class Course:
 
     def __init__(
         self,
-        open_watch: Callable[[], Watch],
+        open_watch: Callable[[], LoopTimer],
         note: Callable[[Span], None],
         *,
         begun: Callable[[nn.Module, tuple[Any, ...]], None] | None = None,
@@ -49,11 +49,11 @@ class Course:
         self.inside = ""  # the event under way; whatever happens within it is a part of it
         self.thread = threading.get_ident()
         self.done = self.epoch = 0
-        self.last_batch: Batch | None = None  # of those that were trained on
+        self.last_batch: BatchInfo | None = None  # of those that were trained on
         self.ended_at = 0.0  # perf_counter, of the last step or span
         self._begun, self._stepped_once, self._after_trying = begun, stepped_once, tried
         self._open_watch, self._note = open_watch, note
-        self._watch: Watch | None = None
+        self._watch: LoopTimer | None = None
         self._origin = time.time() - time.perf_counter()
         self._roots: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._loss_open = self._manual = self._fresh = self._trains_in_eval = False
@@ -64,11 +64,11 @@ class Course:
         self._tried_until = 0.0
         self._samples = self._passed = 0
         self._lead: nn.Module | None = None
-        self._received: Batch | None = None
+        self._received: BatchInfo | None = None
         self._evaluation: tuple[float, float] | None = None
         # Of optimizers
         self._optimizing: Any = None
-        self._cycle = Cycle()
+        self._cycle = OptimizerCycle()
         _LIVE.add(self)
 
     def fail(self, error: Exception) -> None:
@@ -98,7 +98,7 @@ class Course:
         return True
 
     @attempted
-    def ends_wait(self, describe: Callable[[], Batch] | None) -> bool:
+    def ends_wait(self, describe: Callable[[], BatchInfo] | None) -> bool:
         """It is there, and can be described; None where there was none left."""
         inside, self.inside = self.inside, ""
         if inside == "evaluation":
@@ -110,7 +110,7 @@ class Course:
             self._fresh = self._fresh or batch.first
             self._received = batch
             if batch.pictures is not None and self._watch is not None:
-                self._watch.pictures(batch.pictures)
+                self._watch.note_images(batch.pictures)
         elif not self._progress:
             self._forget()
         return True
@@ -197,9 +197,9 @@ class Course:
         after = self._cycle.updated()
         if self._manual:
             return True
-        if after is After.ENDED:
+        if after is AfterUpdate.ENDED:
             self._end_step()
-        elif after is After.LATE:  # that step was ended too early; from now on it is known how many follow
+        elif after is AfterUpdate.LATE:  # that step was ended too early; from now on it is known how many follow
             self._forget()
         return True
 
@@ -377,7 +377,7 @@ class Course:
     def _leave(self, phase: str) -> None:
         self._watched().phase(phase).__exit__(None, None, None)
 
-    def _watched(self) -> Watch:
+    def _watched(self) -> LoopTimer:
         if self._watch is None:
             self._watch = self._open_watch()
         return self._watch
@@ -387,7 +387,7 @@ class Course:
         self._note(Span(name=name, start=start, seconds=ended - began, step=self.done, epoch=self.epoch))
 
 
-_LIVE: weakref.WeakSet[Course] = weakref.WeakSet()
+_LIVE: weakref.WeakSet[LoopTracker] = weakref.WeakSet()
 
 
 def _silence() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class After(Enum):
+class AfterUpdate(Enum):
     """After an optimizer's step: the training step has ended, or others are to come, or it had ended already."""
 
     ENDED = "ended"
@@ -13,19 +13,19 @@ class After(Enum):
     LATE = "late"
 
 
-class Cycle:
+class OptimizerCycle:
     """Counts the optimizers' steps between two passes of the model. At first it takes each for the last one."""
 
     def __init__(self) -> None:
         self._seen, self._expected = 0, 1
 
-    def updated(self) -> After:
+    def updated(self) -> AfterUpdate:
         """An optimizer has made its step."""
         self._seen += 1
         if self._seen > self._expected:
             self._expected = self._seen
-            return After.LATE
-        return After.ENDED if self._seen == self._expected else After.WAITS
+            return AfterUpdate.LATE
+        return AfterUpdate.ENDED if self._seen == self._expected else AfterUpdate.WAITS
 
     def over(self) -> bool:
         """Something else begins. Whether a training step still waits for optimizers, which do not come now."""

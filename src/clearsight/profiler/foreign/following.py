@@ -17,22 +17,22 @@ from torch.utils.data import get_worker_info
 from clearsight.core.profile import Machine, Span
 from clearsight.core.profile_folder import span_line
 from clearsight.profiler.foreign import picture_functions, torch_events
-from clearsight.profiler.foreign.arrivals import Arrivals
-from clearsight.profiler.foreign.course import Course
+from clearsight.profiler.foreign.arrivals import ImportHook
+from clearsight.profiler.foreign.course import LoopTracker
 from clearsight.profiler.foreign.gathering import LINES
 from clearsight.profiler.foreign.hot_lines import HotLines
 from clearsight.profiler.foreign.injection import PROCESSES
-from clearsight.profiler.foreign.ledger import Ledger
+from clearsight.profiler.foreign.ledger import SharedCounters
 from clearsight.profiler.foreign.loop_facts import seen_in_batch, seen_in_pass
 from clearsight.profiler.foreign.patches import Patches
-from clearsight.profiler.foreign.reader import Reader
-from clearsight.profiler.foreign.watch import Watch
+from clearsight.profiler.foreign.reader import LoadTimer
+from clearsight.profiler.foreign.watch import LoopTimer
 from clearsight.profiler.line_file import LineFile
 
 log = logging.getLogger(__name__)
 
 
-class Following:
+class ProfilingSession:
     """Listens from `start` to `close`, and leaves nothing behind in torch or in other libraries.
 
     folder: the profile's.  spans: the file for spans outside of steps.  describe: takes the machine as far as it is
@@ -42,14 +42,14 @@ class Following:
     def __init__(self, folder: Path, spans: Path, machine: Machine, describe: Callable[[Machine], None]) -> None:
         self.machine = machine
         self._describe_to, self._spans = describe, LineFile(spans)
-        self._folder, self._patches, self._arrivals = folder, Patches(), Arrivals()
+        self._folder, self._patches, self._arrivals = folder, Patches(), ImportHook()
         self._failure = ""
         self._spent_before: Mapping[str, float] = {}  # when the last step ended
         self._spent_trying: Mapping[str, float] = {}  # when the last part of an evaluation was done
         self._aside: dict[str, float] = {}
-        ledger = Ledger(lambda: folder / PROCESSES / f"loads.{_trainer()}")
-        self.reader = Reader(ledger, HotLines(folder / PROCESSES / LINES))
-        self.course: Course | None = None
+        ledger = SharedCounters(lambda: folder / PROCESSES / f"loads.{_trainer()}")
+        self.reader = LoadTimer(ledger, HotLines(folder / PROCESSES / LINES))
+        self.course: LoopTracker | None = None
 
     @property
     def failure(self) -> str:
@@ -72,9 +72,9 @@ class Following:
         if self.course is not None:
             self.course.said_step(samples)
 
-    def start(self, open_watch: Callable[[], Watch]) -> None:
+    def start(self, open_watch: Callable[[], LoopTimer]) -> None:
         """Begin to listen. open_watch: gives the stopwatch when the first sign of training is seen."""
-        self.course = Course(open_watch, self._note, begun=self._begun, stepped_once=self._describe, tried=self._tried)
+        self.course = LoopTracker(open_watch, self._note, begun=self._begun, stepped_once=self._describe, tried=self._tried)
         try:
             torch_events.listen(self.course, self.reader, self._patches)
             picture_functions.listen(self.reader, self._arrivals, self._patches, failed=self._failed)

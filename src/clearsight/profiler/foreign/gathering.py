@@ -20,7 +20,7 @@ LINES = "lines.jsonl"
 HOT_LINES = "hotlines.json"
 
 
-def gather(folder: Path, machine: Machine) -> str:
+def collect_profile(folder: Path, machine: Machine) -> str:
     """Make the steps of the first process that trained, of each rank, those of the profile in `folder`.
 
     machine: as seen from outside; written with what the process that trained knows of it. Returns what went wrong in

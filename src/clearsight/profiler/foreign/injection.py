@@ -15,12 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from clearsight.profiler.foreign.arrivals import Arrivals
+from clearsight.profiler.foreign.arrivals import ImportHook
 
 if TYPE_CHECKING:
     from clearsight.core.profile import Machine
-    from clearsight.profiler.clock import StepClock
-    from clearsight.profiler.foreign.traced_clock import TracedClock
+    from clearsight.profiler.clock import StepTimer
+    from clearsight.profiler.foreign.traced_clock import TracedStepTimer
 
 PROCESSES = "processes"  # folder in the profile's, for what single processes leave
 PROBLEM = "problem.txt"  # in it: what they could not measure
@@ -28,7 +28,7 @@ PROBLEM = "problem.txt"  # in it: what they could not measure
 
 def begin(folder: Path, *, full: bool = False, rank: int = 0) -> None:
     """Listen to this process as soon as it imports torch. folder: the profile's.  rank: of a distributed run."""
-    Arrivals().when_imported("torch", lambda _: _listen(folder, full, rank))
+    ImportHook().when_imported("torch", lambda _: _listen(folder, full, rank))
 
 
 def tell(folder: Path, problem: str) -> None:
@@ -55,14 +55,14 @@ class _Injected:
     """One process that may train: it measures its steps; its gauges are read from outside."""
 
     def __init__(self, folder: Path, full: bool, rank: int) -> None:
-        from clearsight.profiler.foreign.following import Following
-        from clearsight.profiler.surroundings import surroundings
+        from clearsight.profiler.foreign.following import ProfilingSession
+        from clearsight.profiler.surroundings import machine_info
 
         self._folder, self._full, self._rank, self._pid = folder, full, rank, os.getpid()
         self._stem = f"{self._pid}.{rank}"
-        self._watch: StepClock | TracedClock | None = None
+        self._watch: StepTimer | TracedStepTimer | None = None
         spans = folder / PROCESSES / f"spans.{self._stem}.jsonl"
-        self._following = Following(folder, spans, surroundings(), self._describe)
+        self._following = ProfilingSession(folder, spans, machine_info(), self._describe)
         self._following.start(self._open_watch)
         self._spans = spans
 
@@ -82,20 +82,20 @@ class _Injected:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    def _open_watch(self) -> StepClock | TracedClock:
+    def _open_watch(self) -> StepTimer | TracedStepTimer:
         import torch
 
-        from clearsight.profiler.clock import StepClock
-        from clearsight.profiler.foreign.traced_clock import TracedClock
+        from clearsight.profiler.clock import StepTimer
+        from clearsight.profiler.foreign.traced_clock import TracedStepTimer
 
-        clock = StepClock(
+        clock = StepTimer(
             self._spans,
             rank=self._rank,
             cuda=torch.cuda.is_initialized(),  # type: ignore[no-untyped-call]
             loads=self._following.loads,
             launched=self._following.machine.launched,
         )
-        self._watch = TracedClock(clock, self._folder) if self._full and not self._rank else clock
+        self._watch = TracedStepTimer(clock, self._folder) if self._full and not self._rank else clock
         return self._watch
 
     def _describe(self, machine: Machine) -> None:

@@ -12,13 +12,13 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from clearsight.core.profile import PARTS
+from clearsight.core.profile import LOAD_PARTS
 
-NAMES = (*PARTS, "pictures", "bytes")
+NAMES = (*LOAD_PARTS, "pictures", "bytes")
 _FORM = struct.Struct(f"<{len(NAMES)}d")
 
 
-class Ledger:
+class SharedCounters:
     """The sums in a file that the first addition makes; `place` says where, asked when it is needed first.
 
     Methods raise OSError.

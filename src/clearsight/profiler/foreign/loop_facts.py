@@ -9,21 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from clearsight.core.profile import Machine
-from clearsight.profiler.foreign.batch import Batch
-from clearsight.profiler.surroundings import surroundings
+from clearsight.profiler.foreign.batch import BatchInfo
+from clearsight.profiler.surroundings import machine_info
 
 _HALF = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
 
-def machine_here() -> Machine:
+def current_machine() -> Machine:
     """What this process has before it trains; a GPU counts once the process has begun to use it."""
-    found = surroundings()
+    found = machine_info()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return replace(found, threads=torch.get_num_threads(), device="cuda")
     return replace(found, threads=torch.get_num_threads(), device="cpu", gpus=0, name="")
 
 
-def rank_here() -> int:
+def current_rank() -> int:
     """Which process of a distributed run this is."""
     known = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_rank() if known else 0
@@ -49,7 +49,7 @@ def seen_in_pass(machine: Machine, module: nn.Module, args: tuple[Any, ...]) -> 
     )
 
 
-def seen_in_batch(machine: Machine, batch: Batch | None) -> Machine:
+def seen_in_batch(machine: Machine, batch: BatchInfo | None) -> Machine:
     """What a batch of the training loop's DataLoader shows: who reads, and how much at a time."""
     if batch is None:
         return machine

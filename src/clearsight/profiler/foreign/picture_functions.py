@@ -13,9 +13,9 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from clearsight.profiler.foreign.arrivals import Arrivals
+from clearsight.profiler.foreign.arrivals import ImportHook
 from clearsight.profiler.foreign.patches import Patches
-from clearsight.profiler.foreign.reader import Reader
+from clearsight.profiler.foreign.reader import LoadTimer
 
 _DECODING = tuple(("", name, "decode") for name in ("decode_image", "decode_jpeg", "decode_png", "read_image"))
 # module -> (class in it, or "" for the module itself; attribute; part)
@@ -40,13 +40,13 @@ _READING: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def listen(reader: Reader, arrivals: Arrivals, patches: Patches, *, failed: Callable[[Exception], None]) -> None:
+def listen(reader: LoadTimer, arrivals: ImportHook, patches: Patches, *, failed: Callable[[Exception], None]) -> None:
     """Time these functions from now on, in modules that are imported later too, until `patches` are undone."""
     for module in dict.fromkeys((*_FUNCTIONS, *_READING)):
         arrivals.when_imported(module, partial(_dress, reader, patches, failed))
 
 
-def _dress(reader: Reader, patches: Patches, failed: Callable[[Exception], None], module: ModuleType) -> None:
+def _dress(reader: LoadTimer, patches: Patches, failed: Callable[[Exception], None], module: ModuleType) -> None:
     try:
         for owner, name, part in _FUNCTIONS.get(module.__name__, ()):
             _replace(patches, getattr(module, owner) if owner else module, name, partial(reader.timed, part))
@@ -63,7 +63,7 @@ def _replace(patches: Patches, home: Any, name: str, make: Callable[[Any], Any])
         setattr(getattr(home, name), _MARK, True)
 
 
-def _reading(reader: Reader, work: Callable[..., Any]) -> Callable[..., Any]:
+def _reading(reader: LoadTimer, work: Callable[..., Any]) -> Callable[..., Any]:
     """Timed as reading, and the bytes of the file counted."""
     counted = reader.timed("read", work)
 

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clearsight.core.profile import PARTS
+from clearsight.core.profile import LOAD_PARTS
 from clearsight.profiler.foreign.hot_lines import HotLines
-from clearsight.profiler.foreign.ledger import Ledger
+from clearsight.profiler.foreign.ledger import SharedCounters
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +25,13 @@ REST = ""  # the making of a picture outside of every known function
 _UNKNOWN = "decode"
 
 
-class Reader:
+class LoadTimer:
     """Times the thread that makes batches, one batch at a time; others pass unseen.
 
     Nothing raises: a failure ends the timing, is logged once and said in `failure`.
     """
 
-    def __init__(self, ledger: Ledger, hot_lines: HotLines) -> None:
+    def __init__(self, ledger: SharedCounters, hot_lines: HotLines) -> None:
         self.ledger, self.hot_lines = ledger, hot_lines
         self.failure = ""
         self.thread = 0  # that makes a batch at the moment
@@ -94,7 +94,7 @@ class Reader:
 
     def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
         """`work`, timed as a part wherever it is called while a batch is made."""
-        assert part in PARTS
+        assert part in LOAD_PARTS
 
         @functools.wraps(work)
         def timed(*args: Any, **kwargs: Any) -> Any:

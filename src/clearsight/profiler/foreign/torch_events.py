@@ -18,15 +18,15 @@ from torch.utils.data import get_worker_info
 from torch.utils.data._utils.fetch import _IterableDatasetFetcher, _MapDatasetFetcher
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from clearsight.profiler.foreign.batch import Batch
-from clearsight.profiler.foreign.course import Course
+from clearsight.profiler.foreign.batch import BatchInfo
+from clearsight.profiler.foreign.course import LoopTracker
 from clearsight.profiler.foreign.patches import Patches
-from clearsight.profiler.foreign.reader import Reader
+from clearsight.profiler.foreign.reader import LoadTimer
 
 Function = Callable[..., Any]
 
 
-def listen(course: Course, reader: Reader, patches: Patches) -> None:
+def listen(course: LoopTracker, reader: LoadTimer, patches: Patches) -> None:
     """Tell `course` and `reader` what goes on, until `patches` are undone."""
     patches.replace(nn.Module, "__call__", lambda call: _calls(call, course))
     patches.replace(torch.autograd, "backward", lambda backward: _backward(backward, course))
@@ -40,7 +40,7 @@ def listen(course: Course, reader: Reader, patches: Patches) -> None:
     patches.when_undone(after.remove)
 
 
-def listen_to_transfers(course: Course, patches: Patches) -> None:
+def listen_to_transfers(course: LoopTracker, patches: Patches) -> None:
     """Tell `course` too of tensors that go to another device; for where there is one."""
     for name in ("to", "cuda", "cpu"):
         patches.replace(Tensor, name, lambda move: _moving(move, course))
@@ -50,7 +50,7 @@ def _nothing(_: object) -> None:
     """What an optimizer's hook has to answer, so that nothing changes."""
 
 
-def _calls(call: Function, course: Course) -> Function:
+def _calls(call: Function, course: LoopTracker) -> Function:
     compiling = torch.compiler.is_compiling
 
     @functools.wraps(call)
@@ -66,7 +66,7 @@ def _calls(call: Function, course: Course) -> Function:
     return outermost
 
 
-def _backward(backward: Function, course: Course) -> Function:
+def _backward(backward: Function, course: LoopTracker) -> Function:
     @functools.wraps(backward)
     def outermost(*args: Any, **kwargs: Any) -> Any:
         if not course.begins_backward():
@@ -79,7 +79,7 @@ def _backward(backward: Function, course: Course) -> Function:
     return outermost
 
 
-def _batches(following: Function, course: Course) -> Function:
+def _batches(following: Function, course: LoopTracker) -> Function:
     @functools.wraps(following)
     def waited(iterator: Any) -> Any:
         if not course.begins_wait():
@@ -89,13 +89,13 @@ def _batches(following: Function, course: Course) -> Function:
         except BaseException:  # mostly StopIteration
             course.ends_wait(None)
             raise
-        course.ends_wait(functools.partial(Batch.of, batch, iterator))
+        course.ends_wait(functools.partial(BatchInfo.of, batch, iterator))
         return batch
 
     return waited
 
 
-def _fetching(fetch: Function, course: Course, reader: Reader) -> Function:
+def _fetching(fetch: Function, course: LoopTracker, reader: LoadTimer) -> Function:
     """Makes one batch, in the process that reads."""
 
     @functools.wraps(fetch)
@@ -115,7 +115,7 @@ def _fetching(fetch: Function, course: Course, reader: Reader) -> Function:
     return fetching
 
 
-def _saving(save: Function, course: Course) -> Function:
+def _saving(save: Function, course: LoopTracker) -> Function:
     @functools.wraps(save)
     def saving(*args: Any, **kwargs: Any) -> Any:
         place = kwargs.get("f", args[1] if len(args) > 1 else None)
@@ -130,7 +130,7 @@ def _saving(save: Function, course: Course) -> Function:
     return saving
 
 
-def _moving(move: Function, course: Course) -> Function:
+def _moving(move: Function, course: LoopTracker) -> Function:
     there = {"cuda": "cuda", "cpu": "cpu"}.get(move.__name__)
 
     @functools.wraps(move)

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
-from clearsight.profiler.clock import StepClock
+from clearsight.profiler.clock import StepTimer
 from clearsight.profiler.trace import TraceWindow
 
 
-class TracedClock:
+class TracedStepTimer:
     """A stopwatch: `clock`, beside a `TraceWindow` that writes into `folder`."""
 
-    def __init__(self, clock: StepClock, folder: Path) -> None:
+    def __init__(self, clock: StepTimer, folder: Path) -> None:
         self._clock = clock
         self._window = TraceWindow(folder, cuda=torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-        self.phase, self.stretch, self.cut, self.pictures = clock.phase, clock.stretch, clock.cut, clock.pictures
+        self.phase, self.stretch, self.cut, self.note_images = clock.phase, clock.stretch, clock.cut, clock.note_images
         self._window.start()
         clock.annotate = self._window.annotate
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 P = ParamSpec("P")
 
 
-class Watch(Protocol):
+class LoopTimer(Protocol):
     """What is told of phases and steps: a `StepClock`, a `TracedClock` or a `Recording`."""
 
     @property
@@ -25,10 +25,10 @@ class Watch(Protocol):
     def cut(self) -> Callable[[], None]: ...
 
     @property
-    def pictures(self) -> Callable[[npt.NDArray[Any]], None]: ...
+    def note_images(self) -> Callable[[npt.NDArray[Any]], None]: ...
 
 
-class Listener(Protocol):
+class LoopListener(Protocol):
     """Something that can give up, or be told to be silent."""
 
     failure: str
@@ -41,7 +41,7 @@ def attempted(method: Callable[Concatenate[Any, P], bool]) -> Callable[Concatena
     """The one place where what fails in a listener ends: it listens no more, and training never hears of it."""
 
     @wraps(method)
-    def safe(self: Listener, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+    def safe(self: LoopListener, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         if self.failure or self.silent:
             return False
         try:

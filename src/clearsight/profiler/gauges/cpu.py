@@ -10,7 +10,7 @@ from typing import NamedTuple
 import psutil
 
 from clearsight.profiler.gauges.cores import allowed_cores
-from clearsight.profiler.gauges.seldom import Seldom
+from clearsight.profiler.gauges.seldom import ThrottledReading
 
 _TICKS = 5  # of 10 ms: shares of less time than this are coarse
 _CLOCKS = 4  # cores whose clock is asked for: each costs a question to the hardware
@@ -25,7 +25,7 @@ class CoreTimes(NamedTuple):
     iowait: int
 
 
-class Cpu:
+class CpuGauges:
     """cpu, cpu0, cpu1, ..., cpu.iowait: over the time since the look before. cpu.clock, cpu.temperature: every 5 s.
 
     Only cores that the process may use are told. A core that waits for I/O counts as idle. Time that a hypervisor took
@@ -38,8 +38,8 @@ class Cpu:
         if not self._times():
             raise LookupError("no core is to be seen")
         self._before: dict[int, CoreTimes] = {}
-        self._clock = Seldom(lambda: _clock(sorted(self._cores), proc, sys))
-        self._temperature = Seldom(_temperature)
+        self._clock = ThrottledReading(lambda: _clock(sorted(self._cores), proc, sys))
+        self._temperature = ThrottledReading(_temperature)
 
     def read(self) -> Mapping[str, float]:
         now, before = self._times(), self._before

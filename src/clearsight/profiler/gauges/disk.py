@@ -10,7 +10,7 @@ from clearsight.profiler.gauges.rates import Rates
 _SECTOR = 512  # bytes, whatever the drive's own sectors are
 
 
-class Disk:
+class DiskGauges:
     """disk.read, disk.write: bytes per second. disk.reads, disk.writes: finished requests per second.
 
     Whole drives with hardware behind them are counted, so that what passes through a partition, a RAID or an encrypted

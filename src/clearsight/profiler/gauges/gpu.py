@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clearsight.profiler.gauges.seldom import Seldom
+from clearsight.profiler.gauges.seldom import ThrottledReading
 
 # A reading of one GPU: of the library and the GPU's handle to values by the end of their names.
 Probe = Callable[[Any, Any], Mapping[str, float]]
@@ -22,7 +22,7 @@ class Gpu:
     probes: list[Probe] = field(default_factory=list)
 
 
-class Gpus:
+class GpuGauges:
     """gpu0, gpu0.memory, gpu0.memory_bytes, gpu0.power, gpu0.clock, gpu0.temperature, gpu0.pcie_received, ...
 
     visible: the entries of CUDA_VISIBLE_DEVICES (numbers, or UUIDs of GPUs or of MIG slices), None where it is not set;
@@ -44,7 +44,7 @@ class Gpus:
             self._nvml.nvmlShutdown()
             raise
         self._gpus = [Gpu(f"gpu{place}", handle, list(_PROBES)) for place, handle in enumerate(handles)]
-        self._traffic = Seldom(self._read_traffic)
+        self._traffic = ThrottledReading(self._read_traffic)
         self._traced = [Gpu(gpu.name, gpu.handle, list(_TRAFFIC)) for gpu in self._gpus]
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 from clearsight.profiler.gauges.memory_limit import MemoryLimit, memory_limit
 
 
-class Memory:
+class MemoryGauges:
     """memory, memory.available, swap, shm. Where a control group allows less than the machine has, that is the whole.
 
     What is available is what can be had before anything is swapped or killed, files in memory given up included.

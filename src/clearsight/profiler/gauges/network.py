@@ -9,7 +9,7 @@ from pathlib import Path
 from clearsight.profiler.gauges.rates import Rates
 
 
-class Network:
+class NetworkGauges:
     """net.received, net.sent: bytes per second. Loopback is left out.
 
     Where interfaces have hardware behind them only those count, so that a bridge or a tunnel over them is not counted

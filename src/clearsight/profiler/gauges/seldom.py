@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 
-class Seldom:
+class ThrottledReading:
     """Takes a reading when `seconds` have gone by since it was last taken; between, there is none.
 
     A reading that gives nothing the first time is not taken again: this machine does not have it.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 
-class Source(Protocol):
+class GaugeSource(Protocol):
     """A group of gauges that are read together. Making one raises where this machine does not have it."""
 
     def read(self) -> Mapping[str, float]:

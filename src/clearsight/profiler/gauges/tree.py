@@ -18,7 +18,7 @@ _PAGE, _TICK = os.sysconf("SC_PAGE_SIZE"), 1 / os.sysconf("SC_CLK_TCK")
 _SHORTEST = 0.05  # seconds between looks, below which times counted in ticks of 10 ms are coarse
 
 
-class ProcessLook(NamedTuple):
+class ProcessSample(NamedTuple):
     """One look at one process: counters since it started, seconds and bytes, and what it holds now."""
 
     started: int  # ticks after the machine did: with it a number that was given to another process shows
@@ -29,7 +29,7 @@ class ProcessLook(NamedTuple):
     threads: int
 
 
-class Tree:
+class ProcessTreeGauges:
     """tree.cpu, tree.memory, tree.processes, tree.threads, tree.switches, tree.read of a process and its children.
 
     pid: the process, None for this one.  refresh: seconds between searches for children, the one costly thing here; a
@@ -51,14 +51,14 @@ class Tree:
         self._cores = len(allowed_cores(self._root))
         self._members: tuple[int, ...] = (self._root,)
         self._due = -float("inf")
-        self._time, self._before = 0.0, dict[int, ProcessLook]()
+        self._time, self._before = 0.0, dict[int, ProcessSample]()
         self._look(self._root)
 
     def read(self) -> Mapping[str, float]:
         now = self._clock()
         if now >= self._due:
             self._members, self._due = self._search(), now + self._refresh
-        looks: dict[int, ProcessLook] = {}
+        looks: dict[int, ProcessSample] = {}
         for pid in self._members:
             try:
                 looks[pid] = self._look(pid)
@@ -75,7 +75,7 @@ class Tree:
         except psutil.NoSuchProcess:
             return ()
 
-    def _grown(self, looks: Mapping[int, ProcessLook], now: float) -> dict[str, float]:
+    def _grown(self, looks: Mapping[int, ProcessSample], now: float) -> dict[str, float]:
         """What is counted over time, since the look before, of the processes that were there then."""
         before, seconds = self._before, now - self._time
         if before and seconds < _SHORTEST:
@@ -92,14 +92,14 @@ class Tree:
             values["tree.read"] = read / seconds
         return values
 
-    def _look(self, pid: int) -> ProcessLook:
+    def _look(self, pid: int) -> ProcessSample:
         folder = self._proc / str(pid)
         # The name stands in parentheses and may hold any character, parentheses and blanks too.
         words = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         if words[0] in ("Z", "X"):
             raise ProcessLookupError(f"process {pid} has ended and waits to be noticed")
         cpu = (int(words[11]) + int(words[12])) * _TICK
-        return ProcessLook(
+        return ProcessSample(
             started=int(words[19]),
             cpu=cpu,
             read=_number(folder / "io", "read_bytes"),
@@ -118,7 +118,7 @@ class Tree:
         return sum(count for count in told if count is not None) if any(count is not None for count in told) else None
 
 
-def _held(looks: Mapping[int, ProcessLook]) -> dict[str, float]:
+def _held(looks: Mapping[int, ProcessSample]) -> dict[str, float]:
     return {
         "tree.memory": float(sum(look.memory for look in looks.values())),
         "tree.processes": float(len(looks)),

@@ -11,7 +11,7 @@ import numpy as np
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.profiler.readers import Readers, idle_cores, more_readers, readers
+from clearsight.profiler.readers import LoaderCost, idle_cores, more_loader_workers, loader_cost
 from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, timed_steps
 
 _MOSTLY = 0.5  # of the wait
@@ -36,7 +36,7 @@ class _Wait:
     share: float
     cause: str
     steps: TimedSteps
-    made: Readers
+    made: LoaderCost
 
     @property
     def at_openings(self) -> bool:
@@ -100,7 +100,7 @@ def _goes_on_from_memory(view: RunView) -> bool:
 
 
 def _measured(steps: TimedSteps) -> _Wait:
-    made = readers(steps)
+    made = loader_cost(steps)
     data, sent = np.nansum(steps.on_device("data")), np.nansum(steps.on_device("transfer"))
     return _Wait(steps.wait_share(), "transfer" if sent > data else made.dearest, steps, made)
 
@@ -135,7 +135,7 @@ def _remedy(view: RunView, wait: _Wait) -> tuple[dict[str, Any], str]:
     lighter = _LIGHTER.get(
         wait.cause, "Run it as `clearsight profile -- python train.py` to see what the readers spend their time on."
     )
-    if more := more_readers(machine, idle_cores(view.profile)):
+    if more := more_loader_workers(machine, idle_cores(view.profile)):
         if settings:
             return {"workers": more}, lighter if wait.cause == "read" else ""
         return {}, f"Give the DataLoader num_workers={more}; it has {machine.workers}."

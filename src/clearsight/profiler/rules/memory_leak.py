@@ -12,7 +12,7 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.profile import Floats
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.profiler.timed_steps import WARM_UP, progress, timed_steps
+from clearsight.profiler.timed_steps import WARM_UP, steps_done, timed_steps
 
 _LOOKS = 12
 _MOST = 250  # looks whose pairs are compared
@@ -70,7 +70,7 @@ class MemoryLeak(Rule):
 
     def check(self, view: RunView) -> Iterator[Finding]:
         looks = view.profile.within(view.profile.gauge("tree.memory"))
-        at = progress(view.profile, looks.times)
+        at = steps_done(view.profile, looks.times)
         warm = timed_steps(view.profile)
         if len(looks) < _LOOKS or (missing := warm.shortfall()):
             yield self.not_enough_data(**({"have": len(looks)} if len(looks) < _LOOKS else missing))

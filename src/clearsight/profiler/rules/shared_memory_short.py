@@ -10,7 +10,7 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.profile import Machine
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.profiler.timed_steps import LEAST_STEPS, progress, timed_steps
+from clearsight.profiler.timed_steps import LEAST_STEPS, steps_done, timed_steps
 
 _PREFETCH = 2  # batches that a DataLoader makes ahead per worker where nothing else is said
 _MB = 2**20
@@ -49,7 +49,7 @@ class SharedMemoryShort(Rule):
             yield self.not_enough_data(have=0, want=1, of="looks at the shared memory", cause=cause)
             return
         share = 100 * need / machine.shm_bytes if need is not None else 0.0
-        seen = Series.of("shm (% in use)", progress(view.profile, looks.times), looks.values)
+        seen = Series.of("shm (% in use)", steps_done(view.profile, looks.times), looks.values)
         wanted = Series.of("batches made ahead (% of shm)", steps.steps, np.full(len(steps), share))
         evidence = tuple(series for series, told in ((seen, len(looks)), (wanted, need is not None)) if told)
         if need is not None and share > self.share:

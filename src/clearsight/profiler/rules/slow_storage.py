@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.profile import Readings
+from clearsight.core.profile import GaugeSeries
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.profiler.readers import Readers, readers
-from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, progress, timed_steps
+from clearsight.profiler.readers import LoaderCost, loader_cost
+from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, steps_done, timed_steps
 
 _MB = 1e6
 _LEAST_LOOKS = 5
@@ -45,7 +45,7 @@ class SlowStorage(Rule):
             yield self.not_enough_data(**missing)
             return
         recent = steps.recent()
-        made, waited = readers(recent), 100 * recent.wait_share()
+        made, waited = loader_cost(recent), 100 * recent.wait_share()
         blocked = view.profile.within(view.profile.gauge("cpu.iowait"))
         known = np.isfinite(made.bytes) and "read" in made.parts
         if not known and len(blocked) < _LEAST_LOOKS:
@@ -62,13 +62,13 @@ class SlowStorage(Rule):
         else:
             yield self.clear(value=float(np.median(blocked.values)), threshold=self.iowait, unit="% of the cores' time")
 
-    def _reads_slowly(self, made: Readers) -> bool:
+    def _reads_slowly(self, made: LoaderCost) -> bool:
         speed = _speed(made)
         if speed is None or speed >= self.speed or 100 * made.share("read") < self.reading:
             return False
         return not made.parts["read"] < self.per_picture / 1e3 * made.pictures
 
-    def _slow_readers(self, steps: TimedSteps, recent: TimedSteps, made: Readers, view: RunView) -> Finding:
+    def _slow_readers(self, steps: TimedSteps, recent: TimedSteps, made: LoaderCost, view: RunView) -> Finding:
         speed = _speed(made)
         assert speed is not None
         each = f", {1e3 * made.parts['read'] / made.pictures:.2g} ms a picture" if made.pictures > 0 else ""
@@ -90,7 +90,7 @@ class SlowStorage(Rule):
             evidence=Series.of("MB/s of one reader", steps.steps[told], size[told] / seconds[told] / _MB),
         )
 
-    def _blocked_cores(self, recent: TimedSteps, blocked: Readings, view: RunView) -> Finding:
+    def _blocked_cores(self, recent: TimedSteps, blocked: GaugeSeries, view: RunView) -> Finding:
         value = float(np.median(blocked.values))
         fix, advice = _remedy(view)
         return self.found(
@@ -106,11 +106,11 @@ class SlowStorage(Rule):
             fix=fix,
             advice=advice,
             confidence=0.7,
-            evidence=Series.of("cpu.iowait (%)", progress(view.profile, blocked.times), blocked.values),
+            evidence=Series.of("cpu.iowait (%)", steps_done(view.profile, blocked.times), blocked.values),
         )
 
 
-def _speed(made: Readers) -> float | None:
+def _speed(made: LoaderCost) -> float | None:
     """Megabytes a second of one reader; None where nothing was read."""
     seconds = made.parts.get("read", 0.0)
     return made.bytes / seconds / _MB if seconds > 0 and made.bytes > 0 else None

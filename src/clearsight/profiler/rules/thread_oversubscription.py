@@ -10,8 +10,8 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import Machine
 from clearsight.core.rule import Needs, Rule, knob
 from clearsight.core.view import RunView
-from clearsight.profiler.readers import readers
-from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, progress, timed_steps
+from clearsight.profiler.readers import loader_cost
+from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, steps_done, timed_steps
 
 _LEAST_LOOKS = 5
 
@@ -56,7 +56,7 @@ class ThreadOversubscription(Rule):
             yield self.not_enough_data(have=len(looks), want=_LEAST_LOOKS, of="looks at context switches")
         elif value > border and (alone_decides or (rate is not None and rate > self.switches)):
             times = Series.of("seconds of a step", steps.steps, steps.seconds)
-            over, each = progress(view.profile, looks.times), looks.values / machine.cores
+            over, each = steps_done(view.profile, looks.times), looks.values / machine.cores
             switched = Series.of("context switches a second and core", over, each)
             fix, advice = _remedy(view, alone > self.threads)
             yield self.found(
@@ -79,7 +79,7 @@ def _busy_readers(machine: Machine, steps: TimedSteps) -> float:
     """Readers at work on average beside the training thread, 0 where that was not measured."""
     if machine.reading == "here" or not machine.workers:
         return 0.0
-    measured = readers(steps).busy
+    measured = loader_cost(steps).busy
     return min(float(machine.workers), measured) if np.isfinite(measured) else 0.0
 
 

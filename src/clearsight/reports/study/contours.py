@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 from clearsight.core.trial import Objective, Trial
 from clearsight.reports.charts import blank, escaped, still
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.field_axis import FieldAxis, said
 from clearsight.reports.study.metric import hover, named, short, titled, written
 from clearsight.reports.study.slices import RING
@@ -30,7 +30,7 @@ _PALE_TO_BLUE = [[0, "rgba(0,114,178,0.05)"], [1, "rgba(0,114,178,0.9)"]]
 _BLUE_TO_PALE = [[0, "rgba(0,114,178,0.9)"], [1, "rgba(0,114,178,0.05)"]]
 
 
-def contours(facts: StudyFacts) -> Section | None:
+def contours(facts: StudyReportData) -> PageSection | None:
     """None where fewer than two numeric fields were varied in complete trials."""
     axes = [FieldAxis.of(name, facts.plan.space, facts.scored) for name in facts.weighty]
     ranges = [one for one in axes if not one.choices and sum(one.holds(trial.params) for trial in facts.scored) > 1]
@@ -60,7 +60,7 @@ def contours(facts: StudyFacts) -> Section | None:
         else f"With fewer than {_LEAST} trials there is nothing to draw between them.",
         wide=True,
     )
-    return Section(
+    return PageSection(
         key="contours", title="Contours", template="study_panels.html", values={"about": ""}, panels=(panel,)
     )
 

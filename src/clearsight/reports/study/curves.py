@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from clearsight.core.trial import SCORES, Trial, TrialState
 from clearsight.reports.charts import BLUE, VERMILLION, blank
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.history import GREY
 from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
 from clearsight.reports.table import Table, table
@@ -31,7 +31,7 @@ _LOOKS = (
 )
 
 
-def curves(facts: StudyFacts) -> Section | None:
+def curves(facts: StudyReportData) -> PageSection | None:
     """None before the first epoch of any trial, and for an objective that has no curve."""
     shown = [trial for trial in facts.own if trial.curve and trial.same_as is None]
     if not shown or facts.aim.metric not in SCORES:
@@ -46,10 +46,10 @@ def curves(facts: StudyFacts) -> Section | None:
         table=_table(title, facts, shown),
         wide=True,
     )
-    return Section(key="curves", title="Curves", template="study_panels.html", values={"about": ""}, panels=(panel,))
+    return PageSection(key="curves", title="Curves", template="study_panels.html", values={"about": ""}, panels=(panel,))
 
 
-def _figure(facts: StudyFacts, shown: Sequence[Trial]) -> go.Figure:
+def _figure(facts: StudyReportData, shown: Sequence[Trial]) -> go.Figure:
     figure, best = blank(height=400), facts.best_trial
     faint = 0.55 if len(shown) <= _MANY else 0.25
     for name, state, colour, dash, symbol in _LOOKS:
@@ -75,7 +75,7 @@ def _figure(facts: StudyFacts, shown: Sequence[Trial]) -> go.Figure:
     return figure.update_layout(hovermode="closest", showlegend=True)
 
 
-def _joined(group: Sequence[Trial], facts: StudyFacts) -> dict[str, Any]:
+def _joined(group: Sequence[Trial], facts: StudyReportData) -> dict[str, Any]:
     """The curves of some trials as one trace, a gap behind each."""
     corners: list[tuple[int, float | None, int]] = []
     for trial in group:
@@ -104,7 +104,7 @@ def _thinned(trial: Trial) -> list[tuple[int, float]]:
     return points[::-1][::every][::-1]
 
 
-def _table(title: str, facts: StudyFacts, shown: Sequence[Trial]) -> Table:
+def _table(title: str, facts: StudyReportData, shown: Sequence[Trial]) -> Table:
     """A row per trial: where its curve began, was best and ended, and why."""
     metric, upwards = facts.aim.metric, facts.aim.direction == "maximize"
     first = shown if len(shown) <= _ROWS else [trial for trial in facts.ranked if trial in shown][: _ROWS // 2]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clearsight.core.study import StudyPlan
-from clearsight.core.trial import Objective, Trial, TrialState, complete
+from clearsight.core.trial import Objective, Trial, TrialState, complete_trials
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyFacts:
+class StudyReportData:
     """One study, told in plain values; only `name`, `status` and `plan` must be known.
 
     status: a value of core.study.StudyStatus; reason: why it ended so.
@@ -65,7 +65,7 @@ class StudyFacts:
     @property
     def scored(self) -> list[Trial]:
         """Own complete trials whose first value is a number, in order."""
-        return [trial for trial in complete(self.trials) if trial.values and math.isfinite(trial.values[0])]
+        return [trial for trial in complete_trials(self.trials) if trial.values and math.isfinite(trial.values[0])]
 
     @property
     def measured(self) -> list[Trial]:

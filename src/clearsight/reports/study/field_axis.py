@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from clearsight.core.space import Choice, Params, Space, Value, Whole
+from clearsight.core.space import Choice, Params, Space, Value, IntRange
 from clearsight.core.trial import Trial
 from clearsight.reports.charts import named_ticks
 from clearsight.reports.wording import general
@@ -39,7 +39,7 @@ class FieldAxis:
             every = {repr(value): value for value in (*listed, *values)}  # by repr, since 1 equals True
             return cls(name, 0.0, float(max(len(every) - 1, 1)), choices=tuple(every.values()))
         low, high = min([*(one.low for one in ranges), *numbers]), max([*(one.high for one in ranges), *numbers])
-        log, whole = any(one.log for one in ranges), all(isinstance(one, Whole) for one in ranges)
+        log, whole = any(one.log for one in ranges), all(isinstance(one, IntRange) for one in ranges)
         return cls(name, float(low), float(high), log=log and low > 0, whole=whole)
 
     def holds(self, params: Params) -> bool:

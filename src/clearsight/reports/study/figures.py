@@ -7,17 +7,17 @@ from dataclasses import asdict
 from typing import Any
 
 from clearsight.reports.figures import strict, told
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.page import sections_of
 
 
-def study_figures(facts: StudyFacts) -> dict[str, Any]:
+def study_figures(facts: StudyReportData) -> dict[str, Any]:
     """What stands on the page of a study, as `figures_of` gives it."""
     return figures_of(facts, sections_of(facts))
 
 
-def figures_of(facts: StudyFacts, sections: Sequence[Section]) -> dict[str, Any]:
+def figures_of(facts: StudyReportData, sections: Sequence[PageSection]) -> dict[str, Any]:
     """Strict JSON values, None for what is no finite number.
 
     {"name", "status", "reason", "seconds", "objectives", "best", "importance", "hypervolume", "advice", "saved",

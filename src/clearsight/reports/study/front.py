@@ -8,11 +8,11 @@ from itertools import combinations
 import plotly.graph_objects as go
 
 from clearsight.core.finding import flags
-from clearsight.core.trial import Objective, Trial, front_of
+from clearsight.core.trial import Objective, Trial, pareto_front
 from clearsight.reports.charts import BLUE, GREEN, VERMILLION, blank, still
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
 from clearsight.reports.table import table
 from clearsight.reports.wording import percent, several
@@ -21,13 +21,13 @@ _ROWS = 40
 _PAIRS = 3  # of objectives that are drawn
 
 
-def front(facts: StudyFacts) -> Section | None:
+def front(facts: StudyReportData) -> PageSection | None:
     """None for a single objective and before the first complete trial."""
     aims = facts.plan.objectives
     done = facts.measured
     if len(aims) < 2 or not done:
         return None
-    unbeaten = sorted(front_of(done, aims), key=lambda one: one.values[0], reverse=aims[0].direction == "maximize")
+    unbeaten = sorted(pareto_front(done, aims), key=lambda one: one.values[0], reverse=aims[0].direction == "maximize")
     pairs = list(combinations(range(len(aims)), 2))[:_PAIRS]
     panels = [_pair(aims, pair, done, unbeaten, wide=len(pairs) == 1 and not facts.hypervolume) for pair in pairs]
     if facts.hypervolume:
@@ -36,7 +36,7 @@ def front(facts: StudyFacts) -> Section | None:
         f"{several(len(unbeaten), 'trial')} of {len(done)} stand on the front: no other is better in one objective "
         "without being worse in another."
     )
-    return Section(
+    return PageSection(
         key="front", title="Pareto front", template="study_panels.html", values={"about": about}, panels=tuple(panels)
     )
 
@@ -99,7 +99,7 @@ def _scatter(
     return figure.update_layout(hovermode="closest", showlegend=True)
 
 
-def _volume(facts: StudyFacts) -> Panel:
+def _volume(facts: StudyReportData) -> Panel:
     history = facts.hypervolume
     figure = blank(height=360)
     figure.add_scatter(

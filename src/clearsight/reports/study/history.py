@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from clearsight.core.trial import Objective, Trial, TrialState
 from clearsight.reports.charts import BLUE, GREEN, PURPLE, VERMILLION, blank
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import several
@@ -22,7 +22,7 @@ GREY = "#808080"
 Point = tuple[Trial, float]  # a trial and the value that it is drawn at
 
 
-def history(facts: StudyFacts) -> Section | None:
+def history(facts: StudyReportData) -> PageSection | None:
     """None where no trial reached a value, not even for an epoch."""
     groups = _groups(facts)
     if not any(points for _, points, *_ in groups):
@@ -38,7 +38,7 @@ def history(facts: StudyFacts) -> Section | None:
         note=_note(facts),
         wide=True,
     )
-    return Section(key="history", title="History", template="study_panels.html", values={"about": ""}, panels=(panel,))
+    return PageSection(key="history", title="History", template="study_panels.html", values={"about": ""}, panels=(panel,))
 
 
 def best_so_far(trials: Sequence[Trial], aim: Objective) -> list[Point]:
@@ -51,7 +51,7 @@ def best_so_far(trials: Sequence[Trial], aim: Objective) -> list[Point]:
     return told
 
 
-def _groups(facts: StudyFacts) -> list[tuple[str, list[Point], str, str]]:
+def _groups(facts: StudyReportData) -> list[tuple[str, list[Point], str, str]]:
     """(name, points, colour, marker), in the order of the legend."""
     answered = [(one, one.values[0]) for one in facts.scored if one.same_as is not None]
     trained = [(one, one.values[0]) for one in facts.scored if one.same_as is None]
@@ -73,7 +73,7 @@ def last_value(trial: Trial) -> float | None:
     return next((value for value in reversed(list(trial.curve.values())) if math.isfinite(value)), None)
 
 
-def _figure(facts: StudyFacts, groups: Sequence[tuple[str, list[Point], str, str]], steps: list[Point]) -> go.Figure:
+def _figure(facts: StudyReportData, groups: Sequence[tuple[str, list[Point], str, str]], steps: list[Point]) -> go.Figure:
     figure, aim = blank(height=400), facts.aim
     for name, points, colour, symbol in groups:
         if points:
@@ -117,7 +117,7 @@ def _lost(trial: Trial) -> bool:
     return trial.state is TrialState.COMPLETE and not (trial.values and math.isfinite(trial.values[0]))
 
 
-def _says(facts: StudyFacts, steps: Sequence[Point]) -> str:
+def _says(facts: StudyReportData, steps: Sequence[Point]) -> str:
     metric = facts.aim.metric
     told = f"{titled(metric)} of {several(len(facts.own), 'trial')} in order"
     if not steps:
@@ -126,12 +126,12 @@ def _says(facts: StudyFacts, steps: Sequence[Point]) -> str:
     return f"{told}; the best so far goes from {written(metric, first)} to {written(metric, last)}."
 
 
-def _note(facts: StudyFacts) -> str:
+def _note(facts: StudyReportData) -> str:
     broken = [one for one in facts.own if _lost(one)]
     return f"{several(len(broken), 'complete trial')} had no finite value and counts as failed here." if broken else ""
 
 
-def _table(title: str, facts: StudyFacts, steps: Sequence[Point]) -> Table:
+def _table(title: str, facts: StudyReportData, steps: Sequence[Point]) -> Table:
     """All complete trials where they are few, else those that brought something better and the last."""
     metric = facts.aim.metric
     better = [

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 
 from clearsight.reports.charts import BLUE, VERMILLION, blank, named_ticks, still
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.metric import named
 from clearsight.reports.table import table
 from clearsight.reports.wording import UNKNOWN, percent, several
@@ -23,7 +23,7 @@ _ABOUT = (
 )
 
 
-def importance(facts: StudyFacts) -> Section | None:
+def importance(facts: StudyReportData) -> PageSection | None:
     """None where the trials are too few to say."""
     known = {method: facts.importance[method] for method in _METHODS if facts.importance.get(method)}
     if not known:
@@ -44,12 +44,12 @@ def importance(facts: StudyFacts) -> Section | None:
         wide=True,
     )
     about = _ABOUT.format(metric=named(facts.aim.metric))
-    return Section(
+    return PageSection(
         key="importance", title="Importance", template="study_panels.html", values={"about": about}, panels=(panel,)
     )
 
 
-def _note(facts: StudyFacts, names: list[str]) -> str:
+def _note(facts: StudyReportData, names: list[str]) -> str:
     done, missing = len(facts.scored), [name for name in facts.plan.space.names if name not in names]
     told = [f"Only {several(done, 'complete trial')}: shares like these come by chance, too."] if done < _FEW else []
     fanova = facts.importance.get("fanova", {})

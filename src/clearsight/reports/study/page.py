@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from clearsight.reports.document import Document
-from clearsight.reports.section import Section
+from clearsight.reports.section import PageSection
 from clearsight.reports.study.contours import contours
 from clearsight.reports.study.curves import curves
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.front import front
 from clearsight.reports.study.history import history
 from clearsight.reports.study.importance import importance
@@ -21,7 +21,7 @@ from clearsight.reports.study.trials import trials
 from clearsight.reports.study.verdict import verdict
 
 # In the order of the page. A section that has nothing to say returns None and is left out.
-SECTIONS: tuple[Callable[[StudyFacts], Section | None], ...] = (
+SECTIONS: tuple[Callable[[StudyReportData], PageSection | None], ...] = (
     verdict,
     trials,
     history,
@@ -37,17 +37,17 @@ SECTIONS: tuple[Callable[[StudyFacts], Section | None], ...] = (
 )
 
 
-def study_page(facts: StudyFacts) -> str:
+def study_page(facts: StudyReportData) -> str:
     """The page of one study as HTML, under 8 MB for 500 trials; the same facts give the same bytes."""
     return page_of(facts, sections_of(facts))
 
 
-def sections_of(facts: StudyFacts) -> list[Section]:
+def sections_of(facts: StudyReportData) -> list[PageSection]:
     """The sections that have something to say, in order; page and figures are both made of them."""
     return [section for build in SECTIONS if (section := build(facts)) is not None]
 
 
-def page_of(facts: StudyFacts, sections: Sequence[Section]) -> str:
+def page_of(facts: StudyReportData, sections: Sequence[PageSection]) -> str:
     """The page of one study made of its sections."""
     return Document(
         title=facts.name, kind="Study report", badge=facts.status.replace("_", " "), sections=sections

@@ -15,8 +15,8 @@ import plotly.graph_objects as go
 from clearsight.core.trial import Trial
 from clearsight.reports.charts import VERMILLION, blank, escaped, named_ticks, still
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.field_axis import FieldAxis, said
 from clearsight.reports.study.metric import named, titled, written
 from clearsight.reports.table import Table, table
@@ -30,7 +30,7 @@ _LINES = 150  # of more trials the best and some of the others are drawn
 _ROWS = 40
 
 
-def parallel(facts: StudyFacts) -> Section | None:
+def parallel(facts: StudyReportData) -> PageSection | None:
     """None with fewer than two complete trials or two fields: there is nothing to compare."""
     axes = [FieldAxis.of(name, facts.plan.space, facts.scored) for name in facts.weighty]
     axes = [axis for axis in axes if any(axis.holds(trial.params) for trial in facts.scored)]
@@ -56,7 +56,7 @@ def parallel(facts: StudyFacts) -> Section | None:
         "Each line is a trial: the fuller the colour, the better; the best is dashed. Where full lines meet, good "
         "trials agree. A line has a gap where a setting does not apply."
     )
-    return Section(
+    return PageSection(
         key="parallel",
         title="Parallel coordinates",
         template="study_panels.html",
@@ -65,7 +65,7 @@ def parallel(facts: StudyFacts) -> Section | None:
     )
 
 
-def _drawn(facts: StudyFacts) -> list[Trial]:
+def _drawn(facts: StudyReportData) -> list[Trial]:
     """The trials that are drawn, the worst first, so that the best lie on top."""
     ranked = facts.ranked
     if len(ranked) <= _LINES:
@@ -75,7 +75,7 @@ def _drawn(facts: StudyFacts) -> list[Trial]:
     return [*best, *(others[place] for place in every)][::-1]
 
 
-def _figure(facts: StudyFacts, axes: Sequence[FieldAxis], drawn: Sequence[Trial]) -> go.Figure:
+def _figure(facts: StudyReportData, axes: Sequence[FieldAxis], drawn: Sequence[Trial]) -> go.Figure:
     figure = blank(height=70 + _ROW * (len(axes) + 1))
     figure.update_layout(margin_t=8)
     values = [trial.values[0] for trial in facts.scored]
@@ -137,14 +137,14 @@ def _label(figure: go.Figure, row: int, marks: Sequence[tuple[float, str]]) -> N
         )
 
 
-def _value_marks(facts: StudyFacts, low: float, high: float) -> list[tuple[float, str]]:
+def _value_marks(facts: StudyReportData, low: float, high: float) -> list[tuple[float, str]]:
     metric = facts.aim.metric
     if high == low:
         return [(0.5, written(metric, low))]
     return [(share, written(metric, low + share * (high - low))) for share in (0.0, 0.5, 1.0)]
 
 
-def _table(title: str, facts: StudyFacts, axes: Sequence[FieldAxis]) -> Table:
+def _table(title: str, facts: StudyReportData, axes: Sequence[FieldAxis]) -> Table:
     shown = facts.ranked[:_ROWS]
     metric = facts.aim.metric
     rows = [

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from clearsight.core.space import Choice, Dimension
-from clearsight.reports.facts import RunFacts
+from clearsight.reports.facts import RunReportData
 from clearsight.reports.provenance import provenance as run_provenance
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.field_axis import said
 from clearsight.reports.study.metric import named
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import duration, general
 
 
-def provenance(facts: StudyFacts) -> Section:
+def provenance(facts: StudyReportData) -> PageSection:
     """As for a run, with the plan and the space before."""
     same = run_provenance(
-        RunFacts(
+        RunReportData(
             name=facts.name,
             status=facts.status,
             recipe=facts.recipe,
@@ -29,12 +29,12 @@ def provenance(facts: StudyFacts) -> Section:
     )
     assert same is not None  # a study has a seed
     tables = [_plan(facts), _space(facts), *same.values["tables"]]
-    return Section(
+    return PageSection(
         key="provenance", title="Provenance", template="provenance.html", values={**same.values, "tables": tables}
     )
 
 
-def _plan(facts: StudyFacts) -> Table:
+def _plan(facts: StudyReportData) -> Table:
     plan = facts.plan
     asked = {
         "objectives": ", ".join(f"{one.direction} {named(one.metric)}" for one in plan.objectives),
@@ -53,7 +53,7 @@ def _plan(facts: StudyFacts) -> Table:
     return table("What was asked", ("what", "value"), "ll", [row for row in asked.items() if row[1] is not None])
 
 
-def _space(facts: StudyFacts) -> Table:
+def _space(facts: StudyReportData) -> Table:
     rows = [(one.name, _range(one), _condition(one)) for one in facts.plan.space.dimensions]
     return table("The space", ("setting", "values", "only where"), "lll", rows)
 

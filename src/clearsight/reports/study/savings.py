@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from clearsight.core.trial import TrialState
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.wording import count, duration, several
 
 
-def savings(facts: StudyFacts) -> Section | None:
+def savings(facts: StudyReportData) -> PageSection | None:
     """None where nothing was saved."""
     saved = {name: value for name, value in facts.saved.items() if value > 0}
     figures: list[tuple[str, str, str]] = []
@@ -20,7 +20,7 @@ def savings(facts: StudyFacts) -> Section | None:
         figures.append(("same recipe again", several(round(answered), "trial"), "answered without training"))
     if not figures:
         return None
-    return Section(
+    return PageSection(
         key="savings",
         title="Saved",
         template="study_savings.html",
@@ -33,7 +33,7 @@ def _pruned(saved: dict[str, float]) -> str:
     return f"{told}, about {duration(saved['pruned_seconds'])}" if "pruned_seconds" in saved else told
 
 
-def _about(facts: StudyFacts, saved: dict[str, float]) -> str:
+def _about(facts: StudyReportData, saved: dict[str, float]) -> str:
     """The sum against what was spent, where both are known; what pruning spared is an estimate."""
     spared = saved.get("features_seconds", 0.0) + saved.get("pruned_seconds", 0.0)
     spent = sum(trial.seconds for trial in facts.own)

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from clearsight.core.trial import Objective, Trial
 from clearsight.reports.charts import VERMILLION, blank, still
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.field_axis import FieldAxis, said
 from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
 from clearsight.reports.table import Table, table
@@ -22,7 +22,7 @@ PALE_TO_BLUE = [[0, "rgba(0,114,178,0.18)"], [1, "rgba(0,114,178,1)"]]
 RING = {"symbol": "circle-open", "size": 15, "color": VERMILLION, "line": {"width": 2.5, "color": VERMILLION}}
 
 
-def slices(facts: StudyFacts) -> Section | None:
+def slices(facts: StudyReportData) -> PageSection | None:
     """None before the first complete trial. The fields that matter most come first."""
     if not facts.scored:
         return None
@@ -35,12 +35,12 @@ def slices(facts: StudyFacts) -> Section | None:
     if not panels:
         return None
     about = "Every complete trial at its value of one setting: the fuller the colour, the later. The ring is the best."
-    return Section(
+    return PageSection(
         key="slices", title="Slices", template="study_panels.html", values={"about": about}, panels=tuple(panels)
     )
 
 
-def _panel(facts: StudyFacts, axis: FieldAxis, shown: Sequence[Trial]) -> Panel:
+def _panel(facts: StudyReportData, axis: FieldAxis, shown: Sequence[Trial]) -> Panel:
     aim, title = facts.aim, f"{titled(facts.aim.metric)} by {axis.name}"
     missing = len(facts.scored) - len(shown)
     best = facts.best_trial

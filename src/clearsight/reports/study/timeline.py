@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from clearsight.core.trial import Trial, TrialState
 from clearsight.reports.charts import BLUE, GREEN, PURPLE, VERMILLION, blank, named_ticks, still
 from clearsight.reports.panel import Panel
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import duration, percent, several
 
@@ -34,7 +34,7 @@ class Bar(NamedTuple):
     seconds: float
 
 
-def timeline(facts: StudyFacts) -> Section | None:
+def timeline(facts: StudyReportData) -> PageSection | None:
     """None where no trial has begun."""
     timed = [trial for trial in facts.own if trial.started > 0 and trial.seconds > 0 and trial.same_as is None]
     if not timed:
@@ -54,7 +54,7 @@ def timeline(facts: StudyFacts) -> Section | None:
         note=note,
         wide=True,
     )
-    return Section(
+    return PageSection(
         key="timeline", title="Timeline", template="study_panels.html", values={"about": ""}, panels=(panel,)
     )
 

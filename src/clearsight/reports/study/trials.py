@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from clearsight.core.finding import flags
 from clearsight.core.trial import Trial, TrialState
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.metric import named, written
 from clearsight.reports.table import Table, table
 from clearsight.reports.wording import UNKNOWN, duration, several
@@ -16,14 +16,14 @@ _BEST = 10
 _LISTED = 500
 
 
-def trials(facts: StudyFacts) -> Section | None:
+def trials(facts: StudyReportData) -> PageSection | None:
     """None before the first trial, if none came from an earlier study either."""
     if not facts.trials:
         return None
     best = _best_table(facts) if facts.scored else None
     every = _every_table(facts) if facts.own else None
     brought = _brought_table(facts) if facts.brought else None
-    return Section(
+    return PageSection(
         key="trials",
         title="Trials",
         template="study_trials.html",
@@ -38,13 +38,13 @@ def trials(facts: StudyFacts) -> Section | None:
     )
 
 
-def _about(facts: StudyFacts) -> str:
+def _about(facts: StudyReportData) -> str:
     run = facts.best.get("run")
     told = "What a recipe changes is written as it is typed."
     return f"{told} The best lies in {run}." if run else told
 
 
-def _best_table(facts: StudyFacts) -> Table:
+def _best_table(facts: StudyReportData) -> Table:
     shown = facts.ranked[:_BEST]
     scores = [name for name in ("accuracy", "macro_f1", "loss") if _adds(facts, shown, name)]
     columns = ["trial", *_objectives(facts), *map(named, scores), "epochs", "time", "what the recipe changes"]
@@ -62,7 +62,7 @@ def _best_table(facts: StudyFacts) -> Table:
     return table("The best trials", columns, "r" * (len(columns) - 1) + "l", rows)
 
 
-def _every_table(facts: StudyFacts) -> Table:
+def _every_table(facts: StudyReportData) -> Table:
     columns = ["trial", "state", *_objectives(facts), "epochs", "time", "why it ended", "what the recipe changes"]
     rows = [
         (one.number, one.state.value, *_values(facts, one), _epochs(one), _time(one), _why(one), flags(one.params))
@@ -71,7 +71,7 @@ def _every_table(facts: StudyFacts) -> Table:
     return table("Trials in order", columns, "rl" + "r" * (len(columns) - 4) + "ll", rows)
 
 
-def _brought_table(facts: StudyFacts) -> Table:
+def _brought_table(facts: StudyReportData) -> Table:
     columns = ["trial", *_objectives(facts), "from", "what the recipe changes"]
     rows = [
         (one.number, *_values(facts, one), one.source, flags(one.params))
@@ -82,18 +82,18 @@ def _brought_table(facts: StudyFacts) -> Table:
     )
 
 
-def _objectives(facts: StudyFacts) -> list[str]:
+def _objectives(facts: StudyReportData) -> list[str]:
     return [named(aim.metric) for aim in facts.plan.objectives]
 
 
-def _values(facts: StudyFacts, trial: Trial) -> list[str]:
+def _values(facts: StudyReportData, trial: Trial) -> list[str]:
     """A cell per objective; of a trial without values, dashes."""
     aims = facts.plan.objectives
     given = [*trial.values, *(None for _ in aims)][: len(aims)]
     return [written(aim.metric, value) for aim, value in zip(aims, given, strict=True)]
 
 
-def _adds(facts: StudyFacts, shown: Sequence[Trial], name: str) -> bool:
+def _adds(facts: StudyReportData, shown: Sequence[Trial], name: str) -> bool:
     """Whether a score is known and no objective itself."""
     return all(name != aim.metric for aim in facts.plan.objectives) and any(name in one.scores for one in shown)
 

@@ -7,9 +7,9 @@ from statistics import median
 from typing import Any
 
 from clearsight.core.finding import flags
-from clearsight.core.trial import TrialState, front_of
-from clearsight.reports.section import Section
-from clearsight.reports.study.facts import StudyFacts
+from clearsight.core.trial import TrialState, pareto_front
+from clearsight.reports.section import PageSection
+from clearsight.reports.study.facts import StudyReportData
 from clearsight.reports.study.metric import named, written
 from clearsight.reports.wording import count, duration, several
 
@@ -21,11 +21,11 @@ _ENDS = {
 }
 
 
-def verdict(facts: StudyFacts) -> Section:
+def verdict(facts: StudyReportData) -> PageSection:
     """The study in three sentences, the best recipe, advice, and a handful of figures."""
     best = facts.best_trial
     fix = flags(best.params) if best is not None else ""
-    return Section(
+    return PageSection(
         key="verdict",
         title="Verdict",
         template="study_verdict.html",
@@ -40,7 +40,7 @@ def verdict(facts: StudyFacts) -> Section:
     )
 
 
-def searched(facts: StudyFacts) -> str:
+def searched(facts: StudyReportData) -> str:
     """How many trials there were, how they ended, and how the study did."""
     own = len(facts.own)
     if not own:
@@ -56,7 +56,7 @@ def searched(facts: StudyFacts) -> str:
     return f"{sentence}."
 
 
-def good(facts: StudyFacts) -> str:
+def good(facts: StudyReportData) -> str:
     """The best trial against the middle one; with several objectives the front that it stands on."""
     best, metric = facts.best_trial, facts.aim.metric
     if best is None:
@@ -66,7 +66,7 @@ def good(facts: StudyFacts) -> str:
     if len(facts.plan.objectives) > 1:
         others = zip(facts.plan.objectives[1:], best.values[1:], strict=False)
         said = " and ".join(_value(aim.metric, value) for aim, value in others)
-        front = len(front_of(facts.measured, facts.plan.objectives))
+        front = len(pareto_front(facts.measured, facts.plan.objectives))
         sentence += f" (and {said}), one of {several(front, 'trial')} on the Pareto front"
         return f"{sentence}."
     if len(facts.scored) > 1:
@@ -74,7 +74,7 @@ def good(facts: StudyFacts) -> str:
     return f"{sentence}."
 
 
-def on_test_split(facts: StudyFacts) -> str:
+def on_test_split(facts: StudyReportData) -> str:
     """What the test split says of the best, or that nobody asked it."""
     test = facts.best.get("test")
     if facts.best_trial is None:
@@ -92,7 +92,7 @@ def on_test_split(facts: StudyFacts) -> str:
     )
 
 
-def _why(facts: StudyFacts) -> str:
+def _why(facts: StudyReportData) -> str:
     return f" ({facts.reason.rstrip('.')})" if facts.reason else ""
 
 
@@ -101,7 +101,7 @@ def _value(metric: str, value: float) -> str:
     return written(metric, value) if metric == "seconds" else f"{named(metric)} {written(metric, value)}"
 
 
-def _figures(facts: StudyFacts) -> list[tuple[str, str, str]]:
+def _figures(facts: StudyReportData) -> list[tuple[str, str, str]]:
     best: Any = facts.best_trial
     shown = []
     if best is not None:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from clearsight.core.registry import Registry
-from clearsight.serving.payload import Answer, Payload
+from clearsight.serving.payload import PredictionResponse, Payload
 
 Read: TypeAlias = Callable[[bytes], Payload]
-Write: TypeAlias = Callable[[Answer], bytes]
+Write: TypeAlias = Callable[[PredictionResponse], bytes]
 
 _IMAGE = "clearsight.serving.codecs.image:read"
 

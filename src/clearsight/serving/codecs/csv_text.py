@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clearsight.serving.payload import Answer
+from clearsight.serving.payload import PredictionResponse
 
 
-def write(answer: Answer) -> bytes:
+def write(answer: PredictionResponse) -> bytes:
     """N lines of C numbers."""
     return "".join(",".join(map(repr, row)) + "\n" for row in answer.probabilities.tolist()).encode()

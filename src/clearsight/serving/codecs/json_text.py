@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from clearsight.core.errors import BadValue, EmptyInput
-from clearsight.serving.payload import Answer, Payload
+from clearsight.serving.payload import PredictionResponse, Payload
 
 _SHAPES = '{"image": base64}, {"images": [base64, ...]} or {"instances": [{"image": {"b64": base64}}, ...]}'
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # the URL-safe alphabet to the usual one
@@ -34,7 +34,7 @@ def read(body: bytes) -> Payload:
     raise BadValue("body", f"it is JSON, but not one of the known forms: {_SHAPES}")
 
 
-def write(answer: Answer) -> bytes:
+def write(answer: PredictionResponse) -> bytes:
     """The record of the one picture, or {"predictions": [record, ...]} for a list."""
     records = answer.records()
     value: Any = {"predictions": records} if answer.batch else records[0]

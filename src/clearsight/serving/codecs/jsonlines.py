@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from clearsight.serving.payload import Answer
+from clearsight.serving.payload import PredictionResponse
 
 
-def write(answer: Answer) -> bytes:
+def write(answer: PredictionResponse) -> bytes:
     """N lines, each the record that a JSON answer would hold."""
     lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in answer.records())
     return "".join(line + "\n" for line in lines).encode()

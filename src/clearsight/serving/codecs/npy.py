@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadShape, BadValue, EmptyInput
-from clearsight.serving.payload import Answer, Payload
+from clearsight.serving.payload import PredictionResponse, Payload
 
 MAGIC = b"\x93NUMPY"
 
@@ -60,7 +60,7 @@ def read(body: bytes) -> Payload:
     raise BadShape(f"array of {array.dtype} {array.shape}", "the endpoint does not read it", allowed=_ALLOWED)
 
 
-def write(answer: Answer) -> bytes:
+def write(answer: PredictionResponse) -> bytes:
     """The probabilities as float32 (N, C), also for a single picture."""
     out = io.BytesIO()
     np.save(out, answer.probabilities.astype(np.float32), allow_pickle=False)

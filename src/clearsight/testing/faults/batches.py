@@ -11,17 +11,17 @@ from torch import Tensor
 
 from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from clearsight.core.recipe import Recipe
-from clearsight.testing.faults.pictures import Labels, Part
-from clearsight.testing.faults.setup import Setup
+from clearsight.testing.faults.pictures import Labels, SplitImages
+from clearsight.testing.faults.setup import FaultSetup
 
 Batch = tuple[Tensor, Tensor]
 _SHIFT = 3  # pixels at 32
 
 
-class Batches:
+class FaultBatches:
     """The training batches of a setup: `for images, labels in batches(epoch)`."""
 
-    def __init__(self, setup: Setup, part: Part) -> None:
+    def __init__(self, setup: FaultSetup, part: SplitImages) -> None:
         self._setup, self._part = setup, part
         self._images, self._labels = tensors(part, setup.recipe)
         self._size = min(setup.recipe.train.batch_size, len(part))
@@ -50,7 +50,7 @@ class Batches:
         return rng.permutation(len(labels))
 
 
-def tensors(part: Part, recipe: Recipe) -> Batch:
+def tensors(part: SplitImages, recipe: Recipe) -> Batch:
     """All pictures of a part as the network gets them, (N, 3, side, side) float32, and labels (N,) int64."""
     mean = torch.tensor(recipe.data.mean or IMAGENET_MEAN).view(3, 1, 1)
     std = torch.tensor(recipe.data.std or IMAGENET_STD).view(3, 1, 1)

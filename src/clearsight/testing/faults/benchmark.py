@@ -11,8 +11,8 @@ from typing import Any
 from clearsight.core.rule import Rule
 from clearsight.testing.faults.catalogue import FAULTS, fault
 from clearsight.testing.faults.healthy import PARTS, Pair, base, controls
-from clearsight.testing.faults.setup import Fault, Score
-from clearsight.testing.faults.trials import Case, Diagnosis, diagnose, record, repaired
+from clearsight.testing.faults.setup import Fault, FaultScore
+from clearsight.testing.faults.trials import Case, FaultDiagnosis, diagnose, record, repaired
 
 FAULT_SEEDS, CONTROL_SEEDS = 2, 5
 _REPAIRS = 2
@@ -59,9 +59,9 @@ class Result:
         return self.regained is not None and self.regained >= _REGAINED
 
     @property
-    def diagnosis(self) -> Diagnosis:
+    def diagnosis(self) -> FaultDiagnosis:
         """What the rules said."""
-        return Diagnosis(told=self.told, fixes=(), looks=self.looks)
+        return FaultDiagnosis(told=self.told, fixes=(), looks=self.looks)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Result:
@@ -122,7 +122,7 @@ def examine(planned: Planned, work: Path, shared: Path, rules: Sequence[Rule]) -
 
 
 def _repair(
-    broken: Fault, case: Case, told: Diagnosis, goal: float, where: tuple[Path, Path, Sequence[Rule]]
+    broken: Fault, case: Case, told: FaultDiagnosis, goal: float, where: tuple[Path, Path, Sequence[Rule]]
 ) -> tuple[tuple[Mapping[str, Any], ...], float]:
     """Try fixes, one after another, until the worth `goal` is reached: those tried, and what the last run is worth."""
     work, shared, rules = where
@@ -139,12 +139,12 @@ def _repair(
     return tuple(tried), reached
 
 
-def target(broken: Fault, score: Score, healthy: Score) -> Score:
+def target(broken: Fault, score: FaultScore, healthy: FaultScore) -> FaultScore:
     """What a repair should reach: the healthy run; for a fault of the loss the best epoch of the run itself."""
     if broken.measure != "loss":
         return healthy
     best = min(range(len(score.losses)), key=lambda epoch: score.losses[epoch])
-    return Score(
+    return FaultScore(
         accuracy=score.accuracies[best],
         loss=score.losses[best],
         honest=math.nan,
@@ -153,7 +153,7 @@ def target(broken: Fault, score: Score, healthy: Score) -> Score:
     )
 
 
-def worth(broken: Fault, score: Score) -> float:
+def worth(broken: Fault, score: FaultScore) -> float:
     """How good a run is, more is better."""
     match broken.measure:
         case "accuracy":

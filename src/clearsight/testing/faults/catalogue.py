@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from clearsight.testing.faults.setup import Fault, Setup
+from clearsight.testing.faults.setup import Fault, FaultSetup
 
 _BATCH_NORM = ("mobilenetv2", "resnet18")  # a small one has many pixels a channel to the end: no harm there
 _RELU = ("small_cnn", "plain_cnn", "mobilenetv2", "resnet18")
@@ -20,36 +20,36 @@ def _planted(name: str, what: str, *expected: str, **more: Any) -> Fault:
     return Fault(name=name, what=what, expected=expected, apply=lambda setup: replace(setup, plant=name), **more)
 
 
-def _chosen(name: str, what: str, apply: Callable[[Setup], Setup], *expected: str, **more: Any) -> Fault:
+def _chosen(name: str, what: str, apply: Callable[[FaultSetup], FaultSetup], *expected: str, **more: Any) -> Fault:
     """A fault in what was asked for."""
     return Fault(name=name, what=what, expected=expected, apply=apply, **more)
 
 
-def _lr(factor: float) -> Callable[[Setup], Setup]:
+def _lr(factor: float) -> Callable[[FaultSetup], FaultSetup]:
     return lambda setup: setup.changed(lr=min(10.0, setup.recipe.optim.peak * factor))
 
 
-def _sigmoid(setup: Setup) -> Setup:
+def _sigmoid(setup: FaultSetup) -> FaultSetup:
     return replace(setup, network="sigmoid_mlp" if setup.network == "resnet18" else "sigmoid_cnn")
 
 
-def _raw_pixels(setup: Setup) -> Setup:
+def _raw_pixels(setup: FaultSetup) -> FaultSetup:
     """Features of pretrained weights are only looked at, as relearning them hides what they got."""
     freeze = "backbone" if setup.network == "mobilenetv2" else "none"
     return setup.changed(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255), freeze=freeze)
 
 
-def _tiny(setup: Setup) -> Setup:
+def _tiny(setup: FaultSetup) -> FaultSetup:
     size = 3 * _classes(setup)
     return replace(setup, train_size=size).changed(epochs=20, batch_size=size // 2, schedule="constant", augment="none")
 
 
-def _too_long(setup: Setup) -> Setup:
+def _too_long(setup: FaultSetup) -> FaultSetup:
     size = 12 * _classes(setup)
     return replace(setup, train_size=size).changed(epochs=25, batch_size=size // 4, schedule="constant", augment="none")
 
 
-def _classes(setup: Setup) -> int:
+def _classes(setup: FaultSetup) -> int:
     return 6 if setup.data == "intel-scenes" else 10
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clearsight.core.recipe import Recipe
-from clearsight.testing.faults.setup import Setup
+from clearsight.testing.faults.setup import FaultSetup
 
 Pair = tuple[str, str]  # network, data
 
@@ -48,11 +48,11 @@ _BASES: Mapping[Pair, tuple[int, int, Mapping[str, Any]]] = {
 }
 
 
-def base(pair: Pair, seed: int) -> Setup:
+def base(pair: Pair, seed: int) -> FaultSetup:
     """The recipe that faults are planted in."""
     side, size, own = _BASES[pair]
     recipe = Recipe.parse({"batch_size": 32, "seed": seed, **own})
-    return Setup(network=pair[0], data=pair[1], seed=seed, recipe=recipe, side=side, train_size=size)
+    return FaultSetup(network=pair[0], data=pair[1], seed=seed, recipe=recipe, side=side, train_size=size)
 
 
 _VARIATIONS: Mapping[str, Mapping[str, Any]] = {
@@ -69,7 +69,7 @@ _VARIATIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def controls(pair: Pair, seed: int) -> dict[str, Setup]:
+def controls(pair: Pair, seed: int) -> dict[str, FaultSetup]:
     """The healthy runs of a pair with a seed, by the name of the variation."""
     healthy = base(pair, seed)
     found = {name: healthy.changed(**_fitted(name, dict(changes), healthy)) for name, changes in _VARIATIONS.items()}
@@ -78,7 +78,7 @@ def controls(pair: Pair, seed: int) -> dict[str, Setup]:
     return {name: setup for name, setup in found.items() if name == "base" or setup != healthy}
 
 
-def _fitted(name: str, changes: dict[str, Any], healthy: Setup) -> dict[str, Any]:
+def _fitted(name: str, changes: dict[str, Any], healthy: FaultSetup) -> dict[str, Any]:
     lr, epochs = healthy.recipe.optim.peak, healthy.recipe.train.passes
     match name:
         case "sgd":

@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from clearsight.core.recipe import Recipe
-from clearsight.testing.faults.batches import Batch, Batches, balanced_weights, tensors
+from clearsight.testing.faults.batches import Batch, FaultBatches, balanced_weights, tensors
 from clearsight.testing.faults.networks import head, network
-from clearsight.testing.faults.pictures import Pictures, pictures
-from clearsight.testing.faults.setup import NO_NUMBER, Score, Setup
+from clearsight.testing.faults.pictures import FaultImages, load_images
+from clearsight.testing.faults.setup import NO_NUMBER, FaultScore, FaultSetup
 
 _EVALUATED = 80  # pictures a batch
 _FROM = 0.5  # of the steps: from there on the learning rate explodes
 _EXPLODED = 1000.0
 
 
-class Watcher(Protocol):
+class AttachedHook(Protocol):
     """What is attached to a run: the debugger's hook."""
 
     epoch: int
@@ -35,18 +35,18 @@ class Watcher(Protocol):
     def watch(self, model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer) -> object: ...
 
 
-def train(setup: Setup, shared: Path, watcher: Watcher | None = None) -> Score:
+def train(setup: FaultSetup, shared: Path, watcher: AttachedHook | None = None) -> FaultScore:
     """Make a run. shared: where pictures and weights lie. The global random state is left as it was found."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setup.seed)
-        data = pictures(setup, shared)
+        data = load_images(setup, shared)
         return _train(setup, data, shared, watcher)
 
 
-def _train(setup: Setup, data: Pictures, shared: Path, watcher: Watcher | None) -> Score:
+def _train(setup: FaultSetup, data: FaultImages, shared: Path, watcher: AttachedHook | None) -> FaultScore:
     recipe, began, kept = setup.recipe, time.perf_counter(), Best(setup.recipe)
     model = network(setup, data.classes, shared)
-    batches, valid = Batches(setup, data.train), tensors(data.valid, recipe)
+    batches, valid = FaultBatches(setup, data.train), tensors(data.valid, recipe)
     freeze(model, recipe)
     loss, optimizer = criterion(setup, data), make_optimizer(setup, model)
     schedule = Schedule(setup, len(batches), optimizer)
@@ -75,7 +75,7 @@ def _train(setup: Setup, data: Pictures, shared: Path, watcher: Watcher | None) 
 class Schedule:
     """Sets the learning rate of each step."""
 
-    setup: Setup
+    setup: FaultSetup
     per_epoch: int
     optimizer: torch.optim.Optimizer
     step: int = 0
@@ -126,7 +126,7 @@ def training_mode(model: nn.Module, recipe: Recipe) -> None:
                 module.training = module is model
 
 
-def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(setup: FaultSetup, model: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimizer over what trains."""
     if setup.plant == "everything_frozen":
         model = copy.deepcopy(model)  # the model was replaced after its optimizer was made
@@ -145,7 +145,7 @@ class LogOfZero(nn.Module):
         return -(wanted * p.log() + (1 - wanted) * (1 - p).log()).sum(dim=1).mean()
 
 
-def criterion(setup: Setup, data: Pictures) -> nn.Module:
+def criterion(setup: FaultSetup, data: FaultImages) -> nn.Module:
     """The loss of a setup."""
     if setup.plant == "nan_from_log0":
         return LogOfZero()
@@ -166,7 +166,7 @@ def evaluate(model: nn.Module, loss: nn.Module, data: Batch) -> tuple[float, flo
     return right / count, total / count
 
 
-def honest(setup: Setup, model: nn.Module, data: Pictures, shared: Path) -> float:
+def honest(setup: FaultSetup, model: nn.Module, data: FaultImages, shared: Path) -> float:
     """Accuracy on pictures outside of the run: another network of the same weights answers, which nobody watches."""
     judge = network(setup, data.classes, shared)
     judge.load_state_dict(model.state_dict())
@@ -196,11 +196,11 @@ class Best:
         patience = self._recipe.train.patience
         return patience is not None and len(self._scores) - 1 - self._best >= patience
 
-    def score(self, honest: float, steps: int, seconds: float) -> Score:
+    def score(self, honest: float, steps: int, seconds: float) -> FaultScore:
         """How the run went."""
         accuracy, loss = self._scores[self._best if self._recipe.train.patience else -1]
         accuracies, losses = (tuple(part) for part in zip(*self._scores, strict=True))
-        return Score(
+        return FaultScore(
             accuracy=accuracy,
             loss=_finite(loss),
             honest=honest,

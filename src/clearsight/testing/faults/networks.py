@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from clearsight.core.errors import BadChoice
-from clearsight.testing.faults.setup import Setup
+from clearsight.testing.faults.setup import FaultSetup
 
 PRETRAINED = frozenset({"mobilenetv2"})
 _MOBILENET = "mobilenetv2_100_imagenet.safetensors"
@@ -19,7 +19,7 @@ _DEAD = -10.0
 _WIDTH = 64  # of the sigmoid networks
 
 
-def network(setup: Setup, classes: int, shared: Path) -> nn.Module:
+def network(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     """A network with fresh weights (mobilenetv2: of ImageNet, unless the recipe says `weights: none`), faults included.
 
     Raises BadChoice for an unknown name.
@@ -39,14 +39,14 @@ def head(model: nn.Module) -> nn.Linear:
 # (setup, classes, shared) -> network
 
 
-def _small_cnn(setup: Setup, classes: int, shared: Path) -> nn.Module:
+def _small_cnn(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     layers: list[nn.Module] = []
     for before, after in ((3, 16), (16, 32), (32, 64)):
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
-def _plain_cnn(setup: Setup, classes: int, shared: Path) -> nn.Module:
+def _plain_cnn(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     """Without normalisation, as in LeCun et al. 1998, with ReLU."""
     layers: list[nn.Module] = []
     for before, after in ((3, 16), (16, 32), (32, 64)):
@@ -56,7 +56,7 @@ def _plain_cnn(setup: Setup, classes: int, shared: Path) -> nn.Module:
     )
 
 
-def _sigmoid_cnn(setup: Setup, classes: int, shared: Path) -> nn.Module:
+def _sigmoid_cnn(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     layers: list[nn.Module] = []
     for before, after in ((3, 16), (16, 32), (32, 32), (32, 32), (32, 64), (64, 64)):
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.Sigmoid()]
@@ -65,14 +65,14 @@ def _sigmoid_cnn(setup: Setup, classes: int, shared: Path) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
-def _sigmoid_mlp(setup: Setup, classes: int, shared: Path) -> nn.Module:
+def _sigmoid_mlp(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten(), nn.Linear(3 * setup.side**2, _WIDTH), nn.Sigmoid()]
     for _ in range(6):
         layers += [nn.Linear(_WIDTH, _WIDTH), nn.Sigmoid()]
     return nn.Sequential(*layers, nn.Linear(_WIDTH, classes))
 
 
-def _mobilenet(setup: Setup, classes: int, shared: Path) -> nn.Module:
+def _mobilenet(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     import timm
 
     model: nn.Module = timm.create_model("mobilenetv2_100", pretrained=False, num_classes=classes)
@@ -83,14 +83,14 @@ def _mobilenet(setup: Setup, classes: int, shared: Path) -> nn.Module:
     return model
 
 
-def _resnet(setup: Setup, classes: int, shared: Path) -> nn.Module:
+def _resnet(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     import torchvision
 
     model: nn.Module = torchvision.models.resnet18(num_classes=classes)
     return model
 
 
-def _vit(setup: Setup, classes: int, shared: Path) -> nn.Module:
+def _vit(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     import timm
 
     sizes = {"img_size": setup.side, "patch_size": 8, "depth": 4}
@@ -98,7 +98,7 @@ def _vit(setup: Setup, classes: int, shared: Path) -> nn.Module:
     return model
 
 
-_NETWORKS: dict[str, Callable[[Setup, int, Path], nn.Module]] = {
+_NETWORKS: dict[str, Callable[[FaultSetup, int, Path], nn.Module]] = {
     "small_cnn": _small_cnn,
     "plain_cnn": _plain_cnn,
     "sigmoid_cnn": _sigmoid_cnn,

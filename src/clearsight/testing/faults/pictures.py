@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
-from clearsight.testing.faults.setup import Setup
+from clearsight.testing.faults.setup import FaultSetup
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -22,7 +22,7 @@ _IMBALANCE = 30
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitImages:
     """Pictures (N, side, side, 3) uint8 and labels (N,) int64."""
 
     pixels: Pixels
@@ -31,22 +31,22 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def pick(self, places: Labels) -> Part:
+    def pick(self, places: Labels) -> SplitImages:
         """The pictures at the given places, in that order."""
-        return Part(self.pixels[places], self.labels[places])
+        return SplitImages(self.pixels[places], self.labels[places])
 
 
 @dataclass(frozen=True)
-class Pictures:
+class FaultImages:
     """Training, validation, and pictures that are looked at only when all is over."""
 
-    train: Part
-    valid: Part
-    test: Part
+    train: SplitImages
+    valid: SplitImages
+    test: SplitImages
     classes: int
 
 
-def pictures(setup: Setup, shared: Path) -> Pictures:
+def load_images(setup: FaultSetup, shared: Path) -> FaultImages:
     """What a setup trains on, its data faults included.
 
     shared: the folder with `data/intel-scenes` and `data/cifar-10`. Raises BadChoice for an unknown data set, NotFound
@@ -60,13 +60,13 @@ def pictures(setup: Setup, shared: Path) -> Pictures:
     valid, train = pool.pick(order[: setup.valid_size]), pool.pick(order[setup.valid_size :])
     if setup.train_size > len(train):
         raise BadValue(f"{setup.train_size} training pictures of {setup.data}", f"it must be up to {len(train)}")
-    chosen = Pictures(train.pick(np.arange(setup.train_size)), valid, test, classes)
+    chosen = FaultImages(train.pick(np.arange(setup.train_size)), valid, test, classes)
     plant = _PLANTS.get(setup.plant)
     return plant(chosen, train, rng) if plant else chosen
 
 
 @cache
-def whole(data: str, side: int, shared: Path) -> tuple[Part, Part]:
+def whole(data: str, side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
     """All of a data set, (for training and validation, for the test), decoded once in a process."""
     if data not in _SOURCES:
         raise BadChoice(f"data {data}", "the zoo has no such pictures", got=data, allowed=_SOURCES)
@@ -89,20 +89,20 @@ def _even(labels: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[n
 # Faults in the data: (what was chosen, all training pictures there are, random numbers) -> what is trained on
 
 
-def _mislabelled(chosen: Pictures, train: Part, rng: np.random.Generator) -> Pictures:
+def _mislabelled(chosen: FaultImages, train: SplitImages, rng: np.random.Generator) -> FaultImages:
     """Two of five training labels are another class, drawn evenly."""
     labels = chosen.train.labels.copy()
     wrong = rng.permutation(len(labels))[: round(_MISLABELLED * len(labels))]
     labels[wrong] = (labels[wrong] + rng.integers(1, chosen.classes, len(wrong))) % chosen.classes
-    return replace(chosen, train=Part(chosen.train.pixels, labels))
+    return replace(chosen, train=SplitImages(chosen.train.pixels, labels))
 
 
-def _leaked(chosen: Pictures, train: Part, rng: np.random.Generator) -> Pictures:
+def _leaked(chosen: FaultImages, train: SplitImages, rng: np.random.Generator) -> FaultImages:
     """The validation pictures are training pictures too."""
     return replace(chosen, valid=chosen.train.pick(rng.permutation(len(chosen.train))[: len(chosen.valid)]))
 
 
-def _imbalanced(chosen: Pictures, train: Part, rng: np.random.Generator) -> Pictures:
+def _imbalanced(chosen: FaultImages, train: SplitImages, rng: np.random.Generator) -> FaultImages:
     """The second half of the classes has a thirtieth of the pictures of the first."""
     few = int(np.bincount(train.labels).min()) // _IMBALANCE
     size = {label: _IMBALANCE * few if label < chosen.classes / 2 else few for label in range(chosen.classes)}
@@ -110,7 +110,7 @@ def _imbalanced(chosen: Pictures, train: Part, rng: np.random.Generator) -> Pict
     return replace(chosen, train=train.pick(rng.permutation(places)))
 
 
-_PLANTS: dict[str, Callable[[Pictures, Part, np.random.Generator], Pictures]] = {
+_PLANTS: dict[str, Callable[[FaultImages, SplitImages, np.random.Generator], FaultImages]] = {
     "labels_shuffled_40": _mislabelled,
     "leaked_validation": _leaked,
     "class_imbalance_30": _imbalanced,
@@ -120,25 +120,25 @@ _PLANTS: dict[str, Callable[[Pictures, Part, np.random.Generator], Pictures]] = 
 # Where the pictures come from: (side, shared) -> (for training and validation, for the test)
 
 
-def _digits(side: int, shared: Path) -> tuple[Part, Part]:
+def _digits(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
     """scikit-learn's handwritten digits, 8 x 8 grey levels of 0 to 16 (Alpaydin and Kaynak 1998)."""
     from sklearn.datasets import load_digits
 
     raw = load_digits()
     grey = (raw.images * (255 / 16)).round().astype(np.uint8)
     pixels = np.stack([_resized(Image.fromarray(picture), side) for picture in grey])
-    whole = Part(pixels, raw.target.astype(np.int64))
+    whole = SplitImages(pixels, raw.target.astype(np.int64))
     order = np.random.default_rng(0).permutation(len(whole))
     return whole.pick(order[400:]), whole.pick(order[:400])
 
 
-def _scenes(side: int, shared: Path) -> tuple[Part, Part]:
+def _scenes(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
     """Six kinds of scene (intel-scenes), squeezed to squares."""
     folder = shared / "data" / "intel-scenes"
     return _folders(folder / "seg_train", side), _folders(folder / "seg_test", side)
 
 
-def _folders(folder: Path, side: int) -> Part:
+def _folders(folder: Path, side: int) -> SplitImages:
     if not folder.is_dir():
         raise NotFound(str(folder), "there is no such folder of pictures")
     pixels, labels = [], []
@@ -147,23 +147,23 @@ def _folders(folder: Path, side: int) -> Part:
             with Image.open(path) as picture:
                 pixels.append(_resized(picture, side))
             labels.append(label)
-    return Part(np.stack(pixels), np.array(labels, np.int64))
+    return SplitImages(np.stack(pixels), np.array(labels, np.int64))
 
 
-def _cifar(side: int, shared: Path) -> tuple[Part, Part]:
+def _cifar(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
     """A thousand pictures of CIFAR-10 (Krizhevsky 2009)."""
     from clearsight.core.dataset import ReadOptions
     from clearsight.data.readers.cifar import CifarReader
 
     listing = CifarReader().read(shared / "data" / "cifar-10", ReadOptions())
 
-    def part(split: str) -> Part:
+    def part(split: str) -> SplitImages:
         records = [record for record in listing.records if record.split == split]
         pixels = [
             _resized(Image.fromarray(np.asarray(listing.source.read(record.locator))), side) for record in records
         ]
         labels = [listing.classes.index(str(record.label)) for record in records]
-        return Part(np.stack(pixels), np.array(labels, np.int64))
+        return SplitImages(np.stack(pixels), np.array(labels, np.int64))
 
     return part("train"), part("test")
 
@@ -172,7 +172,7 @@ def _resized(picture: Image.Image, side: int) -> Pixels:
     return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BILINEAR), np.uint8)
 
 
-_SOURCES: dict[str, Callable[[int, Path], tuple[Part, Part]]] = {
+_SOURCES: dict[str, Callable[[int, Path], tuple[SplitImages, SplitImages]]] = {
     "digits": _digits,
     "intel-scenes": _scenes,
     "cifar-10": _cifar,

@@ -22,7 +22,7 @@ HONOURED = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setup:
+class FaultSetup:
     """A run to be made. The same setup gives the same run, weight by weight.
 
     network, data: names of `networks` and `pictures`.  side: pixels.  train_size, valid_size: pictures, evenly over the
@@ -38,11 +38,11 @@ class Setup:
     valid_size: int = 160
     plant: str = ""
 
-    def changed(self, **settings: Any) -> Setup:
+    def changed(self, **settings: Any) -> FaultSetup:
         """The setup with other recipe fields."""
         return replace(self, recipe=self.recipe.replace(**settings))
 
-    def repaired(self, fix: Mapping[str, Any]) -> Setup:
+    def repaired(self, fix: Mapping[str, Any]) -> FaultSetup:
         """The setup with a finding's fix; the plant stays, as a fix cannot rewrite somebody's code."""
         return self.changed(**fix)
 
@@ -59,18 +59,18 @@ class Fault:
     name: str
     what: str
     expected: tuple[str, ...]
-    apply: Callable[[Setup], Setup]
+    apply: Callable[[FaultSetup], FaultSetup]
     networks: tuple[str, ...] = ()
     repairable: bool = False
     measure: Measure = "accuracy"
 
-    def fits(self, setup: Setup) -> bool:
+    def fits(self, setup: FaultSetup) -> bool:
         """Whether the fault makes sense on a healthy setup."""
         return not self.networks or setup.network in self.networks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class FaultScore:
     """How a run went, by its validation pictures, once an epoch.
 
     accuracy, loss: of the weights that are kept: the last, or the best where the recipe has a patience.  honest:
@@ -86,6 +86,6 @@ class Score:
     losses: tuple[float, ...] = ()
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Score:
+    def from_json(cls, values: Mapping[str, Any]) -> FaultScore:
         """Out of what JSON made of `asdict`."""
         return cls(**{**values, "accuracies": tuple(values["accuracies"]), "losses": tuple(values["losses"])})

@@ -18,14 +18,14 @@ from clearsight.core.files import read_json, write_json
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.rule import Rule
 from clearsight.debugger.hook import Hook
-from clearsight.debugger.judge import judge, roots
+from clearsight.debugger.judge import judge, root_findings
 from clearsight.debugger.tape import Tape
-from clearsight.debugger.trial import Trial
-from clearsight.testing.faults.batches import Batches
+from clearsight.debugger.trial import SavedRun
+from clearsight.testing.faults.batches import FaultBatches
 from clearsight.testing.faults.loop import train
 from clearsight.testing.faults.networks import PRETRAINED
-from clearsight.testing.faults.pictures import pictures
-from clearsight.testing.faults.setup import HONOURED, Score, Setup
+from clearsight.testing.faults.pictures import load_images
+from clearsight.testing.faults.setup import HONOURED, FaultScore, FaultSetup
 
 _HALF = (0.5, 0.5, 0.5)  # what the weights of mobilenetv2 expect
 # A record made by other code is another run: what is planted there is part of a run's key.
@@ -41,7 +41,7 @@ class Case:
     """One run to be made. name: for people.  fault: the name of what is planted, "" in a healthy one."""
 
     name: str
-    setup: Setup
+    setup: FaultSetup
     fault: str = ""
 
     @property
@@ -56,7 +56,7 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnosis:
+class FaultDiagnosis:
     """What the rules say of a run.
 
     told: root causes that are severe or a warning, the first read first.  fixes: of each, aligned.  looks: the same
@@ -81,7 +81,7 @@ class Diagnosis:
         return next((fix for fix in known if fix), {})
 
 
-def record(case: Case, work: Path, shared: Path, rules: Sequence[Rule]) -> Score:
+def record(case: Case, work: Path, shared: Path, rules: Sequence[Rule]) -> FaultScore:
     """Make a case's run in `work`, or read how it went where it is there already.
 
     Another process may make the same run: one of the two is kept.
@@ -97,18 +97,18 @@ def record(case: Case, work: Path, shared: Path, rules: Sequence[Rule]) -> Score
             fresh.rename(folder)
         except OSError:
             shutil.rmtree(fresh)
-    return Score.from_json(read_json(folder / "score.json"))
+    return FaultScore.from_json(read_json(folder / "score.json"))
 
 
-def watched(setup: Setup, folder: Path, shared: Path, rules: Sequence[Rule]) -> Score:
+def watched(setup: FaultSetup, folder: Path, shared: Path, rules: Sequence[Rule]) -> FaultScore:
     """A run with the public hook attached, as somebody with a loop of their own would attach it."""
-    data = pictures(setup, shared)
+    data = load_images(setup, shared)
     epochs = setup.recipe.train.passes
     pretrained = setup.network in PRETRAINED and setup.recipe.model.weights != "none"
     hook = Hook(
         folder,
         rules=list(rules),
-        steps=epochs * len(Batches(setup, data.train)),
+        steps=epochs * len(FaultBatches(setup, data.train)),
         epochs=epochs,
         classes=[str(label) for label in range(data.classes)],
         batch_size=setup.recipe.train.batch_size,
@@ -124,12 +124,12 @@ def watched(setup: Setup, folder: Path, shared: Path, rules: Sequence[Rule]) -> 
     return score
 
 
-def diagnose(case: Case, work: Path, rules: Sequence[Rule], looks: int = _LOOKS) -> Diagnosis:
+def diagnose(case: Case, work: Path, rules: Sequence[Rule], looks: int = _LOOKS) -> FaultDiagnosis:
     """Judge a recorded run, at its end and while it went on."""
-    tape = Trial(work / "runs" / case.key).tape()
+    tape = SavedRun(work / "runs" / case.key).tape()
     findings = pressing(tape, rules)
     steps = np.unique(np.linspace(0, tape.done(), looks + 1).astype(int)[1:])
-    return Diagnosis(
+    return FaultDiagnosis(
         told=tuple(finding.rule for finding in findings),
         fixes=tuple(finding.fix for finding in findings),
         looks=tuple((int(step), tuple(f.rule for f in pressing(tape.until(int(step)), rules))) for step in steps),
@@ -138,7 +138,7 @@ def diagnose(case: Case, work: Path, rules: Sequence[Rule], looks: int = _LOOKS)
 
 def pressing(tape: Tape, rules: Sequence[Rule]) -> list[Finding]:
     """The root causes that are more than worth knowing."""
-    return [finding for finding in roots(judge(rules, tape)) if finding.severity is not Severity.INFO]
+    return [finding for finding in root_findings(judge(rules, tape)) if finding.severity is not Severity.INFO]
 
 
 def repaired(case: Case, fix: Mapping[str, Any]) -> Case | None:

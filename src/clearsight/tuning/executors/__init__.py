@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from clearsight.core.executor import Executor
 from clearsight.core.registry import Registry
-from clearsight.tuning.executors.crew import Crew
+from clearsight.tuning.executors.crew import ExecutorSpec
 
-EXECUTORS = Registry[Callable[[Crew], Executor]](
+EXECUTORS = Registry[Callable[[ExecutorSpec], Executor]](
     "executor",
     {
         "local": "clearsight.tuning.executors.local:build",

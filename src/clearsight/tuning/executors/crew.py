@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Crew:
+class ExecutorSpec:
     """How many work, where, and on what.
 
     slots: assignments at a time.  command: what starts a worker process.  bench: "module:attribute" of what carries an

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.executor import Assignment, Done, Event, Lost
-from clearsight.tuning.executors.crew import Crew
+from clearsight.core.executor import Assignment, AssignmentDone, ExecutorEvent, WorkerLost
+from clearsight.tuning.executors.crew import ExecutorSpec
 from clearsight.tuning.executors.worker_process import WorkerProcess
 from clearsight.tuning.messages import event_of
 
@@ -49,7 +49,7 @@ class LocalExecutor:
         for slot in self._busy:
             self._workers[slot].tell({"do": "interrupt"})
 
-    def events(self, seconds: float) -> list[Event]:
+    def events(self, seconds: float) -> list[ExecutorEvent]:
         return [event for key, _ in self._selector.select(seconds) for event in self._heard(key.data)]
 
     def close(self) -> None:
@@ -72,16 +72,16 @@ class LocalExecutor:
             self._selector.register(worker.pipe, selectors.EVENT_READ, slot)
         return self._workers[slot]
 
-    def _heard(self, slot: int) -> list[Event]:
+    def _heard(self, slot: int) -> list[ExecutorEvent]:
         worker = self._workers[slot]
         found = [event_of(slot, message) for message in worker.messages()]
         for event in found:
-            if isinstance(event, Done):
+            if isinstance(event, AssignmentDone):
                 self._busy.pop(slot, None)
         if not worker.open:
             lost = self._busy.pop(slot, None)
             if lost is not None:
-                found.append(Lost(worker=slot, key=lost.key, why=worker.why_gone(), log=worker.last_words()))
+                found.append(WorkerLost(worker=slot, key=lost.key, why=worker.why_gone(), log=worker.last_words()))
             self._forget(slot)
         return found
 
@@ -92,6 +92,6 @@ class LocalExecutor:
         worker.end()
 
 
-def build(crew: Crew) -> LocalExecutor:
+def build(crew: ExecutorSpec) -> LocalExecutor:
     """Worker processes on this machine."""
     return LocalExecutor(crew.slots, crew.command, crew.post, crew.logs)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearsight.core.errors import StudyUnavailable, missing_extra
-from clearsight.core.executor import Assignment, Begun, Done, Event, Lost
-from clearsight.tuning.executors.crew import Crew
+from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, ExecutorEvent, WorkerLost
+from clearsight.tuning.executors.crew import ExecutorSpec
 from clearsight.tuning.messages import event_of
 
 try:
@@ -47,7 +47,7 @@ class RayExecutor:
     Tasks speak through a mailbox, an actor on the node that we are connected to: it goes only when we are lost too.
     """
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: ExecutorSpec) -> None:
         self.slots, self._crew = crew.slots, crew
         self._busy: dict[int, _Work] = {}
         self._mailbox: Any = None
@@ -89,7 +89,7 @@ class RayExecutor:
             if not work.begun:  # it may wait for room for as long as it likes
                 ray.cancel(work.task)
 
-    def events(self, seconds: float) -> list[Event]:
+    def events(self, seconds: float) -> list[ExecutorEvent]:
         if self._mailbox is None:
             time.sleep(seconds)
             return []
@@ -127,7 +127,7 @@ class RayExecutor:
         self._mailbox = box.remote()
         self._bell = self._mailbox.bell.remote()
 
-    def _letters(self) -> list[Event]:
+    def _letters(self) -> list[ExecutorEvent]:
         """What tasks have said; not what came from one that is lost."""
         slots = {work.assignment.key: slot for slot, work in self._busy.items()}
         letters = ray.get(self._mailbox.take.remote())
@@ -135,29 +135,29 @@ class RayExecutor:
             self._bell = self._mailbox.bell.remote()
         found = [event_of(slots[key], letter) for key, letter in letters if key in slots]
         for event in found:
-            if isinstance(event, Begun):
+            if isinstance(event, AssignmentStarted):
                 self._busy[event.worker].begun = True
         return found
 
-    def _end(self, slot: int) -> Event:
+    def _end(self, slot: int) -> ExecutorEvent:
         """What came of a task that is over."""
         work = self._busy.pop(slot)
         key = work.assignment.key
         try:
             return event_of(slot, ray.get(work.task))
         except exceptions.TaskCancelledError:  # nobody but `interrupt` does that
-            return Done(worker=slot, key=key, outcomes=())
+            return AssignmentDone(worker=slot, key=key, outcomes=())
         except (exceptions.RayError, ConnectionError) as error:
-            return Lost(worker=slot, key=key, why=why_lost(error), log=_last_words(error))
+            return WorkerLost(worker=slot, key=key, why=why_lost(error), log=_last_words(error))
 
-    def _lose_all(self, error: Exception) -> list[Event]:
+    def _lose_all(self, error: Exception) -> list[ExecutorEvent]:
         """The mailbox is gone, and perhaps the cluster: whoever could be reached by it ends by himself."""
-        lost: list[Event] = []
+        lost: list[ExecutorEvent] = []
         for slot, work in self._busy.items():
             with contextlib.suppress(exceptions.RayError, ConnectionError):
                 _check_connected()
                 ray.cancel(work.task, force=True)
-            lost.append(Lost(worker=slot, key=work.assignment.key, why=why_lost(error)))
+            lost.append(WorkerLost(worker=slot, key=work.assignment.key, why=why_lost(error)))
         self._busy.clear()
         self._mailbox = self._bell = None
         return lost
@@ -206,6 +206,6 @@ def _last_words(error: Exception) -> str:
     return "\n".join(str(error).strip().splitlines()[-_TAIL:])
 
 
-def build(crew: Crew) -> RayExecutor:
+def build(crew: ExecutorSpec) -> RayExecutor:
     """Tasks on a Ray cluster: one that is started here, or the one at the crew's address."""
     return RayExecutor(crew)

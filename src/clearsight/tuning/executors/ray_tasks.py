@@ -77,8 +77,8 @@ class Mailbox:
         return letters
 
 
-class MailLine:
-    """A task's end of the line to its study; a clearsight.workflow.talk.Talk.
+class MailboxReporter:
+    """A task's end of the line to its study; a clearsight.workflow.talk.TrialReporter.
 
     Without the mailbox there is no study to work for: the process ends, in the middle of whatever, as a worker of this
     machine does when its standard input ends. Anything raised instead would be taken for a failure of the trial.
@@ -114,7 +114,7 @@ def carry_out(bench: str, post: str, told: dict[str, Any], mailbox: Any) -> dict
     Processes with a GPU are Ray's exception, they end with their task so that the GPU is free for certain.
     """
     assignment = Assignment.from_json(told)
-    line = MailLine(mailbox, assignment)
+    line = MailboxReporter(mailbox, assignment)
     line.tell(messages.begun(assignment))
     return messages.done(assignment, _bench(bench, post).carry_out(assignment, line))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, CmaEsSampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.draws import seed_of
+from clearsight.tuning.draws import trial_seed
 from clearsight.tuning.searchers.random import Random
 
 
@@ -20,7 +20,7 @@ class CMAES:
 
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
         return CmaEsSampler(
-            seed=seed_of(seed, number),
+            seed=trial_seed(seed, number),
             independent_sampler=Random().sampler(space, seed, number),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, GPSampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.draws import seed_of
+from clearsight.tuning.draws import trial_seed
 from clearsight.tuning.searchers.tpe import TPE
 
 
@@ -20,7 +20,7 @@ class GaussianProcess:
 
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
         return GPSampler(
-            seed=seed_of(seed, number),
+            seed=trial_seed(seed, number),
             independent_sampler=TPE().sampler(space, seed, number),
         )
 

@@ -6,7 +6,7 @@ import itertools
 
 from clearsight.core.errors import BadValue
 from clearsight.core.space import Space
-from clearsight.tuning.given import Given
+from clearsight.tuning.given import FixedSampler
 
 _MOST = 100_000
 
@@ -16,9 +16,9 @@ class Grid:
 
     pruner = "none"
 
-    def sampler(self, space: Space, seed: int, number: int) -> Given:
+    def sampler(self, space: Space, seed: int, number: int) -> FixedSampler:
         # Two machines that both ask for the last point get numbers beyond it: those begin again.
-        return Given(next(itertools.islice(itertools.cycle(space.grid()), number, None)))
+        return FixedSampler(next(itertools.islice(itertools.cycle(space.grid()), number, None)))
 
     def size(self, space: Space) -> int | None:
         """The number of combinations; raises BadValue for more than a hundred thousand."""

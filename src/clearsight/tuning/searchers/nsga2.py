@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, NSGAIISampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.draws import seed_of
+from clearsight.tuning.draws import trial_seed
 
 
 class NSGA2:
@@ -17,7 +17,7 @@ class NSGA2:
     pruner = "none"
 
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
-        return NSGAIISampler(population_size=20, seed=seed_of(seed, number))
+        return NSGAIISampler(population_size=20, seed=trial_seed(seed, number))
 
     def size(self, space: Space) -> int | None:
         return None

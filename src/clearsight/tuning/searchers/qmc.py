@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from clearsight.core.space import Choice, Domain, Real, Space, Value, Whole
-from clearsight.tuning.given import Given
+from clearsight.core.space import Choice, Domain, FloatRange, Space, Value, IntRange
+from clearsight.tuning.given import FixedSampler
 
 
 class QuasiRandom:
@@ -19,7 +19,7 @@ class QuasiRandom:
 
     pruner = "median"
 
-    def sampler(self, space: Space, seed: int, number: int) -> Given:
+    def sampler(self, space: Space, seed: int, number: int) -> FixedSampler:
         from scipy.stats import qmc
 
         sequence = qmc.Sobol(len(space.dimensions), scramble=True, rng=np.random.default_rng(seed))
@@ -30,7 +30,7 @@ class QuasiRandom:
         for dimension, share in zip(space.dimensions, place, strict=True):
             if dimension.name not in point and dimension.applies(point):
                 point[dimension.name] = _at(dimension.domain, float(share))
-        return Given(point)
+        return FixedSampler(point)
 
     def size(self, space: Space) -> int | None:
         return None
@@ -40,13 +40,13 @@ def _at(domain: Domain, share: float) -> Value:
     """The value at `share` in [0, 1) of a domain."""
     if isinstance(domain, Choice):
         return domain.values[int(share * len(domain.values))]
-    if isinstance(domain, Whole) and not domain.log:
+    if isinstance(domain, IntRange) and not domain.log:
         return domain.low + domain.step * int(share * ((domain.high - domain.low) // domain.step + 1))
-    if isinstance(domain, Whole):
+    if isinstance(domain, IntRange):
         # Half a step more at both ends, so that the first and the last number are as likely as their size says.
         low, high = math.log(domain.low - 0.5), math.log(domain.high + 0.5)
         return min(domain.high, max(domain.low, round(math.exp(low + share * (high - low)))))
-    if isinstance(domain, Real) and domain.step is not None:
+    if isinstance(domain, FloatRange) and domain.step is not None:
         steps = domain.points(1)
         return steps[int(share * len(steps))]
     if domain.log:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, RandomSampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.draws import seed_of
+from clearsight.tuning.draws import trial_seed
 
 
 class Random:
@@ -14,7 +14,7 @@ class Random:
     pruner = "median"
 
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
-        return RandomSampler(seed=seed_of(seed, number))
+        return RandomSampler(seed=trial_seed(seed, number))
 
     def size(self, space: Space) -> int | None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, TPESampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.draws import seed_of
+from clearsight.tuning.draws import trial_seed
 
 
 class TPE:
@@ -19,7 +19,7 @@ class TPE:
 
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
         return TPESampler(
-            seed=seed_of(seed, number),
+            seed=trial_seed(seed, number),
             multivariate=True,
             group=True,  # fields that apply only sometimes are modelled among themselves
             constant_liar=True,

@@ -19,15 +19,15 @@ import numpy as np
 from measured import machine, shared, spread
 
 from clearsight.core.recipe import Recipe
-from clearsight.workflow.auto_tune import TUNABLE, worthwhile_seconds, auto_tune
-from clearsight.workflow.circumstances import LaunchContext
-from clearsight.workflow.estimate import estimate
-from clearsight.workflow.opening import loader_workers
-from clearsight.workflow.phases import build_phases
-from clearsight.workflow.places import Paths
-from clearsight.workflow.rehearsing import Candidate, ThroughputComparison
-from clearsight.workflow.running import make_setup, run_process
-from clearsight.workflow.setting import RunSetup
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.prepare.datasets import loader_workers
+from clearsight.workflow.prepare.phases import build_phases
+from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.run.context import LaunchContext
+from clearsight.workflow.run.estimate import estimate
+from clearsight.workflow.run.execute import make_setup, run_process
+from clearsight.workflow.speed.auto_tune import TUNABLE, auto_tune, worthwhile_seconds
+from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison
 
 READERS, THREADS = (0, 1, 2, 4), (1, 2)
 

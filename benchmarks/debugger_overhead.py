@@ -2,7 +2,7 @@
 
     python benchmarks/debugger_overhead.py [--device cuda] [--blocks 5] [--batch 32] [--threads N] [--depth light full]
 
-resnet18 with random weights, random 224 px pictures, SGD with momentum; each arm trains a copy of its own on the same
+resnet18 with random weights, random 224 px images, SGD with momentum; each arm trains a copy of its own on the same
 batches, and the arms take turns step by step, in an order that rotates. A block is 10 steps, of which one is due in
 every watched arm: the hook is told a plan of 500 steps, where light saves every 10 (in longer runs it saves more
 seldom) and full saves every 10 whatever the plan. The arm `raw` is what a loop does without a debugger: weights,

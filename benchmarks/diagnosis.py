@@ -37,7 +37,7 @@ def work(planned: Planned, folder: Path) -> Result:
     """One case, in a process of its own."""
     import torch
 
-    from clearsight.debugger.rulebook import select_rules
+    from clearsight.debugger.rule_parser import select_rules
 
     torch.set_num_threads(1)
     return examine(planned, folder, shared(), select_rules("default"))

@@ -2,8 +2,8 @@
 
     python benchmarks/frozen_epochs.py [--repeats 3]
 
-Both arms get the same 300 training, 60 validation and 60 test pictures (intel-scenes), the same epochs, learning rate
-and batch size, and start from nothing: no cache, imports included. clearsight also scans the pictures, exports the
+Both arms get the same 300 training, 60 validation and 60 test images (intel-scenes), the same epochs, learning rate
+and batch size, and start from nothing: no cache, imports included. clearsight also scans the images, exports the
 model to ONNX, measures it on the test split and writes the report. The plain arm is benchmarks/plain_script.py.
 resnet50 has random weights (timing only: its accuracy means nothing); mobilenetv2 has real ones, so its accuracy does.
 """
@@ -26,7 +26,7 @@ PER_CLASS = {"train": 50, "valid": 10}
 
 
 def subset(target: Path) -> Path:
-    """300 / 60 / 60 pictures of intel-scenes as class folders."""
+    """300 / 60 / 60 images of intel-scenes as class folders."""
     source = shared() / "data" / "intel-scenes"
     for folder in sorted((source / "seg_train").iterdir()):
         files, start = sorted(folder.iterdir()), 0

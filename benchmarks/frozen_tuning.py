@@ -2,13 +2,13 @@
 
     python benchmarks/frozen_tuning.py [--repeats 3]
 
-1. mobilenetv2_100 with real weights, 200 pictures of isic-2024 (160 to train on, 40 to compare by), 8 trials of 5
+1. mobilenetv2_100 with real weights, 200 images of isic-2024 (160 to train on, 40 to compare by), 8 trials of 5
    epochs over learning rate, batch size and weight decay. Both arms run in full, as whole processes that begin with
-   nothing: imports and an empty cache included. clearsight also looks at every picture, makes a model of the best
+   nothing: imports and an empty cache included. clearsight also looks at every image, makes a model of the best
    trial and writes the report. The plain arm is benchmarks/plain_tuning.py.
-2. The real size: all 800 and 200 pictures, 20 trials, epochs from 5 to 40 as well, with mobilenetv2_100 and with
-   resnet50 (random weights: timing only). clearsight runs in full; the plain arm is extrapolated from what one picture
-   costs it, measured in an epoch of 200, times the pictures that clearsight's own trials come to.
+2. The real size: all 800 and 200 images, 20 trials, epochs from 5 to 40 as well, with mobilenetv2_100 and with
+   resnet50 (random weights: timing only). clearsight runs in full; the plain arm is extrapolated from what one image
+   costs it, measured in an epoch of 200, times the images that clearsight's own trials come to.
 3. The tuning alone: clearsight from its first epoch to its last result, proposals and storage included, against
    Optuna over the same features in memory, one head after another (plain_tuning.py --features).
 """
@@ -50,7 +50,7 @@ class Tuned:
 
 
 def folders(target: Path, train: int, valid: int) -> Path:
-    """Pictures of isic-2024 as class folders, for the plain script: evenly of both classes."""
+    """Images of isic-2024 as class folders, for the plain script: evenly of both classes."""
     source = shared() / "data" / "isic-2024"
     for split, name, count in (("train", "train_split", train), ("valid", "val_split", valid)):
         rows = (source / f"{name}.csv").read_text().splitlines()[1:]
@@ -127,10 +127,10 @@ def small(repeats: int, weights: str) -> None:
             best[0].append(one.told["best"]["value"])
             best[1].append(told["best"])
     ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
-    print(f"200 pictures, 8 trials of 5 epochs: plain {spread(theirs)} s, clearsight {spread(mine)} s")
+    print(f"200 images, 8 trials of 5 epochs: plain {spread(theirs)} s, clearsight {spread(mine)} s")
     print(f"  times faster: {spread(ratios)}")
     print(f"  best ROC-AUC: plain {spread(best[1], 3)}, clearsight {spread(best[0], 3)}")
-    print(f"    standard error of one such score on 20 and 20 pictures: {standard_error(np.mean(best), 20, 20):.3f}")
+    print(f"    standard error of one such score on 20 and 20 images: {standard_error(np.mean(best), 20, 20):.3f}")
 
 
 def standard_error(area: float, ones: int, zeros: int) -> float:
@@ -141,7 +141,7 @@ def standard_error(area: float, ones: int, zeros: int) -> float:
 
 
 def real_size(repeats: int, model: str, weights: str) -> None:
-    """Ours in full; the plain arm from what a picture costs it."""
+    """Ours in full; the plain arm from what an image costs it."""
     source = shared() / "data" / "isic-2024"
     with tempfile.TemporaryDirectory() as folder:
         sample = folders(Path(folder) / "isic", 160, 40)
@@ -159,8 +159,8 @@ def real_size(repeats: int, model: str, weights: str) -> None:
         whole.append((start + found.epochs * 1000 * each) / found.seconds)
         tuning.append((warm.tuning, alone["seconds"], warm.epochs, alone["epochs"]))
         best.append((warm.told["best"]["value"], alone["best"]))
-    print(f"{model}, 800 + 200 pictures, 20 trials of 5 to 40 epochs: clearsight {spread(mine)} s")
-    print(f"  plain, extrapolated from {1000 * each:.0f} ms a picture: times slower {spread(whole, 0)}")
+    print(f"{model}, 800 + 200 images, 20 trials of 5 to 40 epochs: clearsight {spread(mine)} s")
+    print(f"  plain, extrapolated from {1000 * each:.0f} ms an image: times slower {spread(whole, 0)}")
     ratios = [theirs / own for own, theirs, _, _ in tuning]
     per_epoch = [(theirs / more) / (own / fewer) for own, theirs, fewer, more in tuning]
     print(
@@ -182,7 +182,7 @@ def plain_over_features(cache: Path, seed: int) -> dict[str, Any]:
             np.save(target / f"{split}.npy", values.astype(np.float32))
         for split, name in (("train", "train_split"), ("valid", "val_split")):
             rows = (shared() / "data" / "isic-2024" / f"{name}.csv").read_text().splitlines()[1:]
-            labels = np.array([int(row.split(",")[1]) for row in sorted(rows)])  # clearsight sorts pictures by name
+            labels = np.array([int(row.split(",")[1]) for row in sorted(rows)])  # clearsight sorts images by name
             np.save(target / f"{split}_labels.npy", labels)
         _, told = plain(target, "none", "", "--features", target, "--trials", 20, "--seed", seed)
     return told

@@ -17,10 +17,10 @@ from measured import machine, shared, spread
 
 from clearsight.core.recipe import Recipe
 from clearsight.training.allocator import kept_memory
-from clearsight.workflow.circumstances import LaunchContext
-from clearsight.workflow.places import Paths
-from clearsight.workflow.rehearsing import Candidate, ThroughputComparison
-from clearsight.workflow.running import make_setup, run_process
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.run.context import LaunchContext
+from clearsight.workflow.run.execute import make_setup, run_process
+from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def compare(model: str, rounds: int, steps: int) -> None:
         around = LaunchContext(places=Paths.of({"CLEARSIGHT_CACHE": cache}))
         setting = make_setup(shared() / "data" / "intel-scenes", recipe, placement, around)
         stage = ThroughputComparison(setting, largest=32)
-        stage.round([Candidate(settings={})], 2)  # kernels and pictures are ready
+        stage.round([Candidate(settings={})], 2)  # kernels and images are ready
         arms = {kept: Candidate(settings={}) for kept in (False, True)}
         faults: dict[bool, list[float]] = {False: [], True: []}
         for number in range(rounds):

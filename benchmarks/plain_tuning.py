@@ -1,7 +1,7 @@
 """The tuning script most people write for a frozen backbone: the arm that frozen_tuning.py compares against.
 
 Optuna's default study, and in each trial everything anew: PIL and torchvision's classic transforms, a DataLoader
-without workers, the backbone's forward pass for every picture in every epoch, the best epoch by validation ROC-AUC.
+without workers, the backbone's forward pass for every image in every epoch, the best epoch by validation ROC-AUC.
 
     python benchmarks/plain_tuning.py DATA --model mobilenetv2_100 --weights FILE --trials 8 --epochs 5
 
@@ -59,7 +59,7 @@ def area(model: nn.Module, batches: DataLoader) -> float:
     return float(roc_auc_score(torch.cat(truth).numpy(), torch.cat(scores).numpy()))
 
 
-def on_pictures(args: argparse.Namespace, point: dict[str, float]) -> float:
+def on_images(args: argparse.Namespace, point: dict[str, float]) -> float:
     """One trial of the usual script."""
     torch.manual_seed(args.seed)
     sets = image_sets(args)
@@ -126,7 +126,7 @@ def main() -> None:
         nonlocal epochs
         point = point_of(trial, args)
         epochs += int(point["epochs"])
-        return on_features(args, kept, point) if args.features else on_pictures(args, point)
+        return on_features(args, kept, point) if args.features else on_images(args, point)
 
     began = time.perf_counter()
     study.optimize(objective, n_trials=args.trials)

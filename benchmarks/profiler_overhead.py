@@ -23,19 +23,19 @@ import numpy as np
 from measured import machine, shared
 
 from clearsight.core.recipe import Recipe
-from clearsight.profiler.clock import StepTimer
 from clearsight.profiler.recording import Recording
+from clearsight.profiler.timing.step_timer import StepTimer
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import TrainingJob
-from clearsight.training.rehearsal import ThroughputTrial
+from clearsight.training.protocols import NullStopwatch
 from clearsight.training.stop import StopSignal
-from clearsight.training.stopwatch import NullStopwatch
-from clearsight.workflow.circumstances import LaunchContext
-from clearsight.workflow.phases import build_phases
-from clearsight.workflow.places import Paths
-from clearsight.workflow.profiling import machine_of
-from clearsight.workflow.running import make_setup, run_process
-from clearsight.workflow.setting import RunSetup
+from clearsight.training.throughput import ThroughputTrial
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.prepare.phases import build_phases
+from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.run.context import LaunchContext
+from clearsight.workflow.run.execute import make_setup, run_process
+from clearsight.workflow.run.profiling import machine_of
 
 SECONDS = 3.0  # about, of a block
 

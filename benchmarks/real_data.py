@@ -1,9 +1,9 @@
-"""What clearsight reaches on real pictures with one command each, real weights, several seeds.
+"""What clearsight reaches on real images with one command each, real weights, several seeds.
 
     python benchmarks/real_data.py [--repeats 3] [--without-fine-tuning]
 
 Accuracies are of the test split (isic-2024 has none: ROC-AUC and accuracy of its validation split). The interval is
-Wilson's, 95 %, of the first seed: with 240 test pictures one point is noise. Minutes.
+Wilson's, 95 %, of the first seed: with 240 test images one point is noise. Minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from measured import machine, shared, spread, timed
 
-from clearsight.core.interval import wilson
+from clearsight.core.statistics import wilson
 
 FROZEN = ("--freeze", "backbone")
 JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -29,7 +29,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def train(data: str, flags: tuple[str, ...], seed: int) -> dict[str, float]:
-    """The result of one `clearsight train --json`, and how many pictures it was measured on."""
+    """The result of one `clearsight train --json`, and how many images it was measured on."""
     weights = shared() / "weights" / "mobilenetv2_100_imagenet.safetensors"
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "clearsight", "train", shared() / "data" / data, *flags, "--seed", seed]

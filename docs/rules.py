@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from clearsight.core.rule import Needs, Rule, aliases
-from clearsight.workflow.rulebook import BOOK
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import aliases
+from clearsight.workflow.run.rules import BOOK
 
 HEAD = """# Rules of the debugger and of the profiler
 
@@ -28,7 +29,7 @@ speed: they look at what the [profiler](profile.md) measured. Written by `make d
 _COUNTED = {
     "steps": "training steps",
     "snapshots": "saved steps",
-    "outcomes": "answered pictures",
+    "outcomes": "answered images",
     "rounds": "evaluations",
     "looks": "looks at the machine",
     "timed": "timed steps",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic.fields import FieldInfo
 
-from clearsight.core.recipe import choices, fields
+from clearsight.core.recipe import fields
+from clearsight.core.settings import choices
 
 HEAD = """# Settings of a recipe
 

@@ -58,5 +58,5 @@ def real_weights(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def scenes(shared: Path) -> Path:
-    """720 training and 240 test pictures of six kinds of scene."""
+    """720 training and 240 test images of six kinds of scene."""
     return shared / "data" / "intel-scenes"

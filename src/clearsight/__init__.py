@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from clearsight.core.recipe import Recipe as Recipe
     from clearsight.core.rule import Needs as Needs
     from clearsight.core.rule import Rule as Rule
-    from clearsight.core.rule import knob as knob
     from clearsight.core.run import Run as Run
+    from clearsight.core.settings import setting as setting
     from clearsight.debugger.hook import Hook as Hook
     from clearsight.workflow.debug import debug as debug
     from clearsight.workflow.evaluate import evaluate as evaluate
-    from clearsight.workflow.fit import fit as train  # noqa: F401
-    from clearsight.workflow.load import load as load
-    from clearsight.workflow.open_run import open_run as open_run
-    from clearsight.workflow.open_study import open_study as open_study
+    from clearsight.workflow.open import load as load
+    from clearsight.workflow.open import open_run as open_run
+    from clearsight.workflow.open import open_study as open_study
     from clearsight.workflow.predict import predict as predict
     from clearsight.workflow.profile import profile as profile
+    from clearsight.workflow.train import fit as train  # noqa: F401
     from clearsight.workflow.tune import tune as tune
 
 _PUBLIC = {
@@ -41,13 +41,13 @@ _PUBLIC = {
     "Run": "clearsight.core.run:Run",
     "debug": "clearsight.workflow.debug:debug",
     "evaluate": "clearsight.workflow.evaluate:evaluate",
-    "knob": "clearsight.core.rule:knob",
-    "load": "clearsight.workflow.load:load",
-    "open_run": "clearsight.workflow.open_run:open_run",
-    "open_study": "clearsight.workflow.open_study:open_study",
+    "knob": "clearsight.core.settings:setting",
+    "load": "clearsight.workflow.open:load",
+    "open_run": "clearsight.workflow.open:open_run",
+    "open_study": "clearsight.workflow.open:open_study",
     "predict": "clearsight.workflow.predict:predict",
     "profile": "clearsight.workflow.profile:profile",
-    "train": "clearsight.workflow.fit:fit",
+    "train": "clearsight.workflow.train:fit",
     "tune": "clearsight.workflow.tune:tune",
 }
 

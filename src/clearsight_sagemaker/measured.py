@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue, ClearsightError, NotFound
+from clearsight.core.files import read_jsonl
 from clearsight.core.finding import Finding
 from clearsight.core.profile import Floats, Profile
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.recipe import Recipe
-from clearsight.core.rule import Rule, aliases
-from clearsight.core.run import read_jsonl
-from clearsight.workflow.rulebook import BOOK, rules_of
+from clearsight.core.rule import Rule
+from clearsight.core.settings import aliases
+from clearsight.workflow.run.rules import BOOK, rules_of
 
 # The rules that SageMaker reports on, in the order of their names.
 RULES = (

@@ -22,7 +22,7 @@ WORDS = {
     ),
     "CPUBottleneck": RuleWords(
         "Do the cores have all they can do while the GPU waits for them?",
-        "Give the processor less to do per picture, or take a machine with more cores per GPU.",
+        "Give the processor less to do per image, or take a machine with more cores per GPU.",
     ),
     "Dataloader": RuleWords(
         "Do too few readers prepare batches for the cores that there are, or too many?",
@@ -34,7 +34,7 @@ WORDS = {
     ),
     "IOBottleneck": RuleWords(
         "Do the cores wait for the disk or the network while the GPU waits for them?",
-        "Keep the pictures on a local disk or in memory, in few large files.",
+        "Keep the images on a local disk or in memory, in few large files.",
     ),
     "LoadBalancing": RuleWords(
         "Do the GPUs of one machine have different amounts to do?",

@@ -18,8 +18,8 @@ from rich.console import Console
 from clearsight.cli.study_view import (
     StudyEvents,
     StudyLines,
-    StudyTable,
     StudyProgress,
+    StudyTable,
     bars,
     end_lines,
     head_line,
@@ -30,7 +30,7 @@ from clearsight.cli.terminal import Terminal
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyPlan, StudyStatus
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.tuning.notation import parse_space
+from clearsight.tuning.space_syntax import parse_space
 
 ACCURACY = Objective("accuracy", "maximize")
 NOTHING = {
@@ -77,7 +77,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
 def test_what_it_is_about_to_do(lines: Callable[..., list[str]]) -> None:
     assert lines(lambda view: view.on_begin(study(), [])) == [
         "study    studies/photos-1",
-        "aim      maximize accuracy, by the validation pictures",
+        "aim      maximize accuracy, by the validation images",
         "search   tpe, 12 trials",
         "space    lr=log(0.0001,0.1)",
         "space    batch_size=[16,32]",

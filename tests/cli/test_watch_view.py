@@ -10,13 +10,14 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from clearsight.cli.watch_view import Screen, screen
-from clearsight.core.run import Run, RunStatus
-from clearsight.workflow.live_run import LiveRun
+from clearsight.core.events import RunStatus
+from clearsight.core.run import Run
+from clearsight.workflow.live.run import LiveRun
 from tests.workflow.made_runs import made_run, profiled, train
 
 LOG = (
     "2026-01-01T00:00:00+00:00 warning  Overfit, loss, steps 1 to 20: the validation loss rises while the training "
-    "loss goes on falling, as it does where a network learns its pictures by heart\n"
+    "loss goes on falling, as it does where a network learns its images by heart\n"
     "2026-01-01T00:00:00+00:00 fix      --weight-decay 0.05\n"
 )
 

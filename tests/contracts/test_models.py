@@ -53,7 +53,7 @@ class TestFamilies(FamilyContract):
 
 @pytest.fixture(scope="module")
 def scenes(shared: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Five real pictures of each of six classes, (30, 3, 128, 128) in [-1, 1], and their labels."""
+    """Five real images of each of six classes, (30, 3, 128, 128) in [-1, 1], and their labels."""
     classes = sorted(folder for folder in (shared / "data/intel-scenes/seg_train").iterdir() if folder.is_dir())
     files = [(path, label) for label, folder in enumerate(classes) for path in sorted(folder.iterdir())[:5]]
     pixels = [np.asarray(Image.open(path).convert("RGB").resize((128, 128))) for path, _ in files]

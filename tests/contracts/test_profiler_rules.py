@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.profile import Machine, Profile
 from clearsight.core.rule import Rule
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.rules import PROFILER_RULES
 from clearsight.testing.profiles import healthy_cpu, healthy_gpu, profile, profiled
 from clearsight.testing.rules import ProfilerRuleContract, ReporterContract, findings
@@ -94,7 +94,7 @@ def readings(*names: str, most: float) -> st.SearchStrategy[dict[str, list[float
     seconds=st.lists(st.sampled_from([0.0, 0.01, 0.2, 3.0]), min_size=1, max_size=5),
     gauges=readings("cpu", "cpu.iowait", "tree.cpu", "memory", "shm", "gpu0", "gpu0.memory", "gpu1", most=100),
     phases=readings("data", "transfer", "forward", "backward", "optimizer", "custom", most=0.2),
-    load=readings("read", "decode", "augment", "collate", "pictures", "bytes", most=50),
+    load=readings("read", "decode", "augment", "collate", "images", "bytes", most=50),
     machine=st.builds(
         Machine,
         cores=st.sampled_from([0, 1, 8]),

@@ -1,4 +1,4 @@
-"""Every dataset format keeps the contract, on small examples of real pictures."""
+"""Every dataset format keeps the contract, on small examples of real images."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from clearsight.testing.readers import ReaderContract
 
 
 class Example(ReaderContract):
-    """Three classes of two pictures from the real scenes."""
+    """Three classes of two images from the real scenes."""
 
     @pytest.fixture(autouse=True)
-    def _pictures(self, shared: Path) -> None:
+    def _images(self, shared: Path) -> None:
         scenes = shared / "data" / "intel-scenes" / "seg_train"
-        self.pictures = [
-            (name, picture) for name in ("forest", "sea", "street") for picture in sorted((scenes / name).iterdir())[:2]
+        self.images = [
+            (name, image) for name in ("forest", "sea", "street") for image in sorted((scenes / name).iterdir())[:2]
         ]
 
     def folders(self, folder: Path) -> Path:
-        for name, picture in self.pictures:
+        for name, image in self.images:
             (folder / name).mkdir(parents=True, exist_ok=True)
-            shutil.copy(picture, folder / name)
+            shutil.copy(image, folder / name)
         return folder
 
 
@@ -73,11 +73,11 @@ class TestTable(Example):
     reader = READERS.load("table")
 
     def example(self, folder: Path) -> Path:
-        self.folders(folder / "pictures")
+        self.folders(folder / "images")
         with (folder / "all.csv").open("w", newline="", encoding="utf-8") as stream:
             table = csv.writer(stream)
             table.writerow(["file", "label"])
-            table.writerows([f"pictures/{name}/{picture.name}", name] for name, picture in self.pictures)
+            table.writerows([f"images/{name}/{image.name}", name] for name, image in self.images)
         return folder / "all.csv"
 
 
@@ -85,10 +85,10 @@ class TestManifest(Example):
     reader = READERS.load("manifest")
 
     def example(self, folder: Path) -> Path:
-        self.folders(folder / "pictures")
+        self.folders(folder / "images")
         lines = [
-            json.dumps({"source-ref": f"s3://bucket/a/pictures/{name}/{picture.name}", "class": name})
-            for name, picture in self.pictures
+            json.dumps({"source-ref": f"s3://bucket/a/images/{name}/{image.name}", "class": name})
+            for name, image in self.images
         ]
         (folder / "all.manifest").write_text("\n".join(lines), encoding="utf-8")
         return folder / "all.manifest"
@@ -98,11 +98,9 @@ class TestLst(Example):
     reader = READERS.load("lst")
 
     def example(self, folder: Path) -> Path:
-        self.folders(folder / "pictures")
+        self.folders(folder / "images")
         numbers = {"forest": 0, "sea": 1, "street": 2}
-        lines = [
-            f"{i}\t{numbers[name]}\tpictures/{name}/{picture.name}" for i, (name, picture) in enumerate(self.pictures)
-        ]
+        lines = [f"{i}\t{numbers[name]}\timages/{name}/{image.name}" for i, (name, image) in enumerate(self.images)]
         (folder / "all.lst").write_text("\n".join(lines), encoding="utf-8")
         return folder / "all.lst"
 
@@ -115,9 +113,9 @@ class TestHdf5Table(Example):
         import h5py
 
         with h5py.File(folder / "train-image.hdf5", "w") as file:
-            for name, picture in self.pictures:
-                file[f"{name}_{picture.stem}"] = np.bytes_(picture.read_bytes())
-        rows = "".join(f"{name}_{picture.stem},7,{name}\n" for name, picture in self.pictures)
+            for name, image in self.images:
+                file[f"{name}_{image.stem}"] = np.bytes_(image.read_bytes())
+        rows = "".join(f"{name}_{image.stem},7,{name}\n" for name, image in self.images)
         (folder / "train-metadata.csv").write_text("id,age,scene\n" + rows)
         return folder
 
@@ -128,7 +126,7 @@ class TestHdf5Arrays(Example):
     def example(self, folder: Path) -> Path:
         import h5py
 
-        pixels = np.stack([decode(picture.read_bytes())[:64, :64] for _, picture in self.pictures])
+        pixels = np.stack([decode(image.read_bytes())[:64, :64] for _, image in self.images])
         with h5py.File(folder / "scenes.h5", "w") as file:
             file["images"] = pixels
             file["labels"] = np.array([0, 0, 1, 1, 2, 2])

@@ -10,7 +10,7 @@ import pytest
 from clearsight.core.finding import Severity
 from clearsight.core.rule import Rule
 from clearsight.debugger.rules import RULES
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import RuleContract, findings
 
 NAMES = RULES.names()

@@ -13,11 +13,11 @@ import pytest
 from clearsight.core.errors import BadValue
 from clearsight.core.space import FloatRange, IntRange
 from clearsight.testing.searchers import MIXED, NUMBERS, SearcherContract, lived, proposed, record, reopened
-from clearsight.tuning.notation import parse_space
 from clearsight.tuning.searchers import SEARCHERS
 from clearsight.tuning.searchers.cmaes import CMAES
 from clearsight.tuning.searchers.grid import Grid
 from clearsight.tuning.searchers.qmc import QuasiRandom
+from clearsight.tuning.space_syntax import parse_space
 
 NAMES = SEARCHERS.names()
 _ELSEWHERE = """
@@ -66,7 +66,9 @@ def test_cmaes_keeps_its_state_while_it_lives(tmp_path: Path) -> None:
 
 
 def test_the_grid_is_every_combination_once_in_order(tmp_path: Path) -> None:
-    space = parse_space(["optimizer=[sgd,adamw]", "momentum=float(0.5,0.9,0.2) when optimizer=sgd", "batch_size=[16,32]"])
+    space = parse_space(
+        ["optimizer=[sgd,adamw]", "momentum=float(0.5,0.9,0.2) when optimizer=sgd", "batch_size=[16,32]"]
+    )
     assert Grid().size(space) == 8
     with record(tmp_path / "s", Grid(), space) as ledger:
         points = [proposed(ledger).params for _ in range(8)]

@@ -20,7 +20,7 @@ def steps(count: int, *, rank: int = 0) -> list[StepTimes]:
             seconds=0.1,
             samples=8,
             phases={"data": 0.05, "forward": 0.02},
-            load={"decode": 0.04, "pictures": 8.0},
+            load={"decode": 0.04, "images": 8.0},
             rank=rank,
         )
         for i in range(count)

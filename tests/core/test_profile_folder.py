@@ -70,7 +70,10 @@ def test_a_line_leaves_out_what_is_empty() -> None:
 
 
 def test_gauges_machine_and_trace_come_back(tmp_path: Path) -> None:
-    looks = [GaugeSample(time=1.7e9, values={"cpu": 12.5, "memory.available": 1e9}), GaugeSample(time=1.7e9 + 0.5, values={})]
+    looks = [
+        GaugeSample(time=1.7e9, values={"cpu": 12.5, "memory.available": 1e9}),
+        GaugeSample(time=1.7e9 + 0.5, values={}),
+    ]
     trace = Trace(first=3, last=5, seconds=1.5, operators=(Operator(name="aten::mm", calls=3, cpu_seconds=0.5),))
     gauges_file(tmp_path).write_text("".join(map(gauge_line, looks)))
     write_machine(tmp_path, Machine(cores=2))

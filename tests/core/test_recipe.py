@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
-from clearsight.core.recipe import Recipe, choices, fields, read_yaml
+from clearsight.core.recipe import Recipe, fields, read_yaml
+from clearsight.core.settings import choices
 
 
 def test_names_are_unique_over_all_sections() -> None:

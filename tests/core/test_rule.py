@@ -8,7 +8,8 @@ import pytest
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.finding import Finding, Points, Series, Verdict
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 
 
@@ -17,8 +18,8 @@ class Example(Rule):
 
     unused = ("collection_names",)
 
-    window: int = knob(50, "how far back", low=10, unit="steps", aliases=("num_steps",))
-    drop: float = knob(0.1, "least drop", above=0)
+    window: int = setting(50, "how far back", low=10, unit="steps", aliases=("num_steps",))
+    drop: float = setting(0.1, "least drop", above=0)
 
     def needs(self) -> Needs:
         return Needs(points=self.window)

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.errors import BadData, NotFound, NotResumable
+from clearsight.core.events import EpochRecord, RunStatus, StepRecord
+from clearsight.core.files import read_jsonl
+from clearsight.core.metrics_log import MetricsLog
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, MetricsLog, Run, RunStatus, StepRecord, read_jsonl
+from clearsight.core.run import Run
 
 
 def step(number: int, epoch: int = 1) -> StepRecord:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import BadChoice, BadValue, ClearsightError, EmptyInput
 from clearsight.core.recipe import Recipe
-from clearsight.core.space import Choice, Dimension, Domain, FloatRange, Space, Value, IntRange, settings_of
+from clearsight.core.space import Choice, Dimension, Domain, FloatRange, IntRange, Space, Value, settings_of
 
 LR = Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True))
 OPTIMIZER = Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd")))
@@ -46,15 +46,27 @@ def test_a_space_that_can_be_searched_passes() -> None:
             BadValue,
             r"--space lr: the range 1 to 0\.1 is empty\. Say the sm",
         ),
-        (space(varied("lr", FloatRange(low=0.1, high=0.1))), BadValue, r"is empty\. Leave it out of the space and set it\."),
-        (space(varied("lr", FloatRange(low=0, high=1, log=True))), BadValue, r"--space lr: 0 has no logarithm\. Begin above"),
+        (
+            space(varied("lr", FloatRange(low=0.1, high=0.1))),
+            BadValue,
+            r"is empty\. Leave it out of the space and set it\.",
+        ),
+        (
+            space(varied("lr", FloatRange(low=0, high=1, log=True))),
+            BadValue,
+            r"--space lr: 0 has no logarithm\. Begin above",
+        ),
         (
             space(varied("lr", FloatRange(low=0.1, high=math.inf))),
             BadValue,
             r"a range must end somewhere, this one goes from",
         ),
         (space(varied("lr", FloatRange(low=math.nan, high=1))), BadValue, r"a range must end somewhere"),
-        (space(varied("lr", FloatRange(low=0.1, high=1, step=2))), BadValue, r"a step of 2 does not fit into 0\.1 to 1"),
+        (
+            space(varied("lr", FloatRange(low=0.1, high=1, step=2))),
+            BadValue,
+            r"a step of 2 does not fit into 0\.1 to 1",
+        ),
         (space(varied("epochs", IntRange(low=1, high=9, step=0))), BadValue, r"a step of 0 does not fit into 1 to 9"),
         (
             space(varied("lr", FloatRange(low=0.1, high=1, log=True, step=0.1))),
@@ -157,7 +169,9 @@ def test_a_point_lies_in_it_or_not(point: dict[str, Any], held: bool) -> None:
 
 
 def test_between_two_steps_is_outside() -> None:
-    stepped = space(varied("dropout", FloatRange(low=0, high=0.5, step=0.1)), varied("epochs", IntRange(low=5, high=20, step=5)))
+    stepped = space(
+        varied("dropout", FloatRange(low=0, high=0.5, step=0.1)), varied("epochs", IntRange(low=5, high=20, step=5))
+    )
     assert stepped.holds({"dropout": 0.1 * 3, "epochs": 15})
     assert not stepped.holds({"dropout": 0.35, "epochs": 15})
     assert not stepped.holds({"dropout": 0.3, "epochs": 16})

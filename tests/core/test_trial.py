@@ -9,7 +9,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearsight.core.trial import METRICS, SCORES, Objective, TrialResult, Trial, TrialState, best_trial, complete_trials, pareto_front
+from clearsight.core.trial import (
+    METRICS,
+    SCORES,
+    Objective,
+    Trial,
+    TrialResult,
+    TrialState,
+    best_trial,
+    complete_trials,
+    pareto_front,
+)
 
 UP, DOWN = Objective("accuracy", "maximize"), Objective("loss", "minimize")
 

@@ -19,7 +19,7 @@ from clearsight.data.scan import scan_images
 @dataclass
 class Files:
     root: Path
-    made: dict[str, bytes] = field(default_factory=dict)  # pictures that the test adds to those on disk
+    made: dict[str, bytes] = field(default_factory=dict)  # images that the test adds to those on disk
 
     def read(self, locator: str) -> bytes:
         return self.made[locator] if locator in self.made else (self.root / locator).read_bytes()
@@ -43,7 +43,7 @@ def codes(found: Audit) -> list[str]:
 
 @pytest.fixture
 def scenes(shared: Path) -> Dataset:
-    """24 real pictures in two classes and two splits, 12 and 6 to train on."""
+    """24 real images in two classes and two splits, 12 and 6 to train on."""
     root = shared / "data/intel-scenes/seg_train"
     rows: list[tuple[str, int | None, Split]] = []
     for label, (name, count) in enumerate([("forest", 12), ("sea", 6)]):
@@ -65,7 +65,7 @@ def test_a_sound_dataset_is_counted_and_nothing_is_wrong(scenes: Dataset) -> Non
     assert codes(found) == ["few-images"]
 
 
-def test_pictures_below_the_models_input_are_listed(scenes: Dataset) -> None:
+def test_images_below_the_models_input_are_listed(scenes: Dataset) -> None:
     found = audited(scenes, input_size=224)
     assert len(found.small) == 24
     assert "224 px" in found.warnings[-1].text
@@ -88,9 +88,7 @@ def test_leaks_are_found_exact_and_by_eye(scenes: Dataset) -> None:
     ]
     assert found.conflicts == ((forest, "smaller.jpg"),)
     assert codes(found)[:4] == ["leak", "label-conflict", "duplicates", "near-duplicates"]
-    assert found.warnings[0].text.startswith(
-        "2 pictures of a later split occur in an earlier one too (test in train: 2)"
-    )
+    assert found.warnings[0].text.startswith("2 images of a later split occur in an earlier one too (test in train: 2)")
 
 
 def test_bad_inputs_are_told_apart(shared: Path) -> None:
@@ -112,7 +110,7 @@ def test_a_lopsided_training_split_is_warned_of(scenes: Dataset) -> None:
     assert found.imbalance == 6.0
     assert "imbalance" in codes(found)
     text = next(notice.text for notice in found.warnings if notice.code == "imbalance")
-    assert text == 'Class "forest" has 12 pictures to train on, "sea" has 2: consider --class-weights balanced.'
+    assert text == 'Class "forest" has 12 images to train on, "sea" has 2: consider --class-weights balanced.'
 
 
 def test_without_labels_there_is_no_imbalance(scenes: Dataset) -> None:
@@ -138,7 +136,7 @@ def test_json_has_the_documented_keys_and_plain_values(scenes: Dataset) -> None:
     assert [warning.keys() for warning in facts["warnings"]] == [{"code", "text"}] * len(facts["warnings"])
 
 
-def test_json_of_leaks_and_corrupt_pictures(scenes: Dataset) -> None:
+def test_json_of_leaks_and_corrupt_images(scenes: Dataset) -> None:
     assert isinstance(scenes.source, Files)
     first = scenes.samples[0].id
     made = {"copy.jpg": scenes.source.read(first), "empty.jpg": b""}
@@ -154,7 +152,7 @@ def test_json_of_leaks_and_corrupt_pictures(scenes: Dataset) -> None:
     assert facts["duplicates"] == [[first, "copy.jpg"]]
 
 
-def test_flat_pictures_are_no_near_duplicates(scenes: Dataset) -> None:
+def test_flat_images_are_no_near_duplicates(scenes: Dataset) -> None:
     made = {}
     for shade in (10, 200):
         stream = io.BytesIO()

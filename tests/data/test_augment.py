@@ -129,7 +129,7 @@ def test_an_operation_at_level_zero_changes_nothing(pixels: Pixels, name: str) -
 
 @pytest.mark.parametrize("name", sorted(set(OPERATIONS) - {"identity"}))
 @pytest.mark.parametrize("level", [-1.0, 1.0])
-def test_an_operation_at_full_level_changes_the_picture_and_not_its_shape(
+def test_an_operation_at_full_level_changes_the_image_and_not_its_shape(
     pixels: Pixels, name: str, level: float
 ) -> None:
     image = Image.fromarray(crop(pixels, PREPROCESS))
@@ -138,7 +138,7 @@ def test_an_operation_at_full_level_changes_the_picture_and_not_its_shape(
     assert mean_difference(np.asarray(changed), np.asarray(image)) > 1
 
 
-def test_moved_pictures_leave_the_fill_behind(pixels: Pixels) -> None:
+def test_moved_images_leave_the_fill_behind(pixels: Pixels) -> None:
     moved = np.asarray(OPERATIONS["translate-x"](Image.fromarray(crop(pixels, PREPROCESS)), 1.0, GRAY))
     assert (moved[:, -29:] == 128).all()
 

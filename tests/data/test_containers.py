@@ -1,4 +1,4 @@
-"""What is taken from a picture file before a decoder sees it."""
+"""What is taken from an image file before a decoder sees it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clearsight.data.containers import orientation, strip_metadata, sniff
+from clearsight.data.containers import orientation, sniff, strip_metadata
 
 
-def encoded(picture: Image.Image, kind: str, **more: object) -> bytes:
+def encoded(image: Image.Image, kind: str, **more: object) -> bytes:
     out = io.BytesIO()
-    picture.save(out, kind, **more)
+    image.save(out, kind, **more)
     return out.getvalue()
 
 
 @pytest.fixture
-def picture(shared: Path) -> Image.Image:
+def image(shared: Path) -> Image.Image:
     with Image.open(shared / "data/bad-inputs/good.jpg") as image:
         return image.convert("RGB")
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "bmp", "gif", "tiff"])
-def test_sixteen_bytes_tell_the_format(picture: Image.Image, kind: str) -> None:
-    assert sniff(encoded(picture, kind)[:16]) == kind
+def test_sixteen_bytes_tell_the_format(image: Image.Image, kind: str) -> None:
+    assert sniff(encoded(image, kind)[:16]) == kind
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF....WAVE", b"<svg>", b"\xff\xd8", b"II+"])
@@ -37,10 +37,10 @@ def test_other_bytes_are_no_format(data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
 @pytest.mark.parametrize("turned", range(1, 9))
-def test_orientation_is_read_from_every_format_that_has_it(picture: Image.Image, kind: str, turned: int) -> None:
+def test_orientation_is_read_from_every_format_that_has_it(image: Image.Image, kind: str, turned: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turned
-    data = encoded(picture, kind, exif=exif)
+    data = encoded(image, kind, exif=exif)
     assert strip_metadata(data, kind).orientation == turned
 
 
@@ -55,29 +55,29 @@ def test_impossible_orientation_means_upright() -> None:
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
-def test_metadata_goes_and_pixels_stay(picture: Image.Image, kind: str) -> None:
+def test_metadata_goes_and_pixels_stay(image: Image.Image, kind: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a private remark"
-    data = encoded(picture, kind, exif=exif)
+    data = encoded(image, kind, exif=exif)
     kept = strip_metadata(data, kind).data
     with Image.open(io.BytesIO(kept)) as left, Image.open(io.BytesIO(data)) as whole:
         np.testing.assert_array_equal(np.asarray(left), np.asarray(whole))
         assert 0x010E not in left.getexif()
 
 
-def test_gif_canvas_counts_what_the_first_frame_needs(picture: Image.Image) -> None:
-    data = bytearray(encoded(picture.quantize(16), "gif"))
+def test_gif_canvas_counts_what_the_first_frame_needs(image: Image.Image) -> None:
+    data = bytearray(encoded(image.quantize(16), "gif"))
     at = data.index(b",", 13 + 3 * 16)
     struct.pack_into("<HH", data, at + 5, 60_000, 60_000)
     assert strip_metadata(bytes(data), "gif").canvas == 60_000**2
 
 
-def test_tiff_canvas_counts_a_tile(picture: Image.Image) -> None:
+def test_tiff_canvas_counts_a_tile(image: Image.Image) -> None:
     width = struct.pack("<HHII", 322, 4, 1, 50_000) + struct.pack("<HHII", 323, 4, 1, 40_000)
     data = b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + width + bytes(4)
     assert strip_metadata(data, "tiff").canvas == 2_000_000_000
 
 
 @pytest.mark.parametrize("lossless", [True, False])
-def test_webp_canvas_is_the_picture(picture: Image.Image, lossless: bool) -> None:
-    assert strip_metadata(encoded(picture, "webp", lossless=lossless), "webp").canvas == picture.width * picture.height
+def test_webp_canvas_is_the_image(image: Image.Image, lossless: bool) -> None:
+    assert strip_metadata(encoded(image, "webp", lossless=lossless), "webp").canvas == image.width * image.height

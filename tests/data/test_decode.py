@@ -1,4 +1,4 @@
-"""Bytes to RGB pixels: what every kind of picture becomes, and that damage is always one kind of error."""
+"""Bytes to RGB pixels: what every kind of image becomes, and that damage is always one kind of error."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from clearsight.core.errors import BadImage
 from clearsight.data.decode import decode, inspect
 
 
-def encoded(picture: Image.Image, kind: str, **more: object) -> bytes:
+def encoded(image: Image.Image, kind: str, **more: object) -> bytes:
     out = io.BytesIO()
-    picture.save(out, kind, **more)
+    image.save(out, kind, **more)
     return out.getvalue()
 
 
@@ -71,13 +71,13 @@ def test_every_bad_input_does_what_its_row_expects(bad: Path) -> None:
         *((file, 8) for file in ("cmyk.jpg", "image.webp", "animated.gif")),
     ],
 )
-def test_the_same_picture_in_another_format_looks_the_same(bad: Path, file: str, tolerance: float) -> None:
+def test_the_same_image_in_another_format_looks_the_same(bad: Path, file: str, tolerance: float) -> None:
     original = decode((bad / "image.bmp").read_bytes())
     assert difference(decode((bad / file).read_bytes()), original) <= tolerance
 
 
 @pytest.mark.parametrize("file", ["gray16.png", "float32.tif", "gray.jpg", "gray_alpha.png"])
-def test_gray_of_any_depth_has_the_brightness_of_the_picture(bad: Path, good: np.ndarray, file: str) -> None:
+def test_gray_of_any_depth_has_the_brightness_of_the_image(bad: Path, good: np.ndarray, file: str) -> None:
     gray = decode((bad / file).read_bytes())
     expected = np.asarray(Image.fromarray(good).convert("L"))
     assert difference(gray, np.repeat(expected[:, :, None], 3, axis=2)) < 4
@@ -107,19 +107,19 @@ def test_transparency_is_laid_on_white(bad: Path, good: np.ndarray) -> None:
     ],
 )
 def test_float_gray_is_scaled_by_the_smallest_usual_range(values: list[float], expected: list[int]) -> None:
-    picture = Image.fromarray(np.array([values], dtype=np.float32))
-    assert decode(encoded(picture, "tiff"))[0, :, 0].tolist() == expected
+    image = Image.fromarray(np.array([values], dtype=np.float32))
+    assert decode(encoded(image, "tiff"))[0, :, 0].tolist() == expected
 
 
 def test_float_gray_without_a_number_is_refused() -> None:
-    picture = Image.fromarray(np.full((2, 2), np.nan, dtype=np.float32))
+    image = Image.fromarray(np.full((2, 2), np.nan, dtype=np.float32))
     with pytest.raises(BadImage, match="number"):
-        decode(encoded(picture, "tiff"))
+        decode(encoded(image, "tiff"))
 
 
 def test_int32_gray_is_scaled() -> None:
-    picture = Image.fromarray(np.array([[-100_000, 0, 100_000]], dtype=np.int32))
-    assert decode(encoded(picture, "tiff"))[0, :, 0].tolist() == [0, 128, 255]
+    image = Image.fromarray(np.array([[-100_000, 0, 100_000]], dtype=np.int32))
+    assert decode(encoded(image, "tiff"))[0, :, 0].tolist() == [0, 128, 255]
 
 
 @pytest.mark.parametrize("turned", range(1, 9))
@@ -157,14 +157,14 @@ def test_the_limit_holds_before_decoding_and_names_the_size(bad: Path) -> None:
             refuse(data, max_pixels=96 * 72 - 1)
 
 
-def huge_gif_frame(picture: Image.Image) -> bytes:
-    data = bytearray(encoded(picture.quantize(16), "gif"))
+def huge_gif_frame(image: Image.Image) -> bytes:
+    data = bytearray(encoded(image.quantize(16), "gif"))
     struct.pack_into("<HH", data, data.index(b",", 13 + 3 * 16) + 5, 60_000, 60_000)
     return bytes(data)
 
 
-def huge_webp(picture: Image.Image) -> bytes:
-    data = bytearray(encoded(picture, "webp", lossless=True))
+def huge_webp(image: Image.Image) -> bytes:
+    data = bytearray(encoded(image, "webp", lossless=True))
     at = data.index(b"VP8L") + 9
     bits = int.from_bytes(data[at : at + 4], "little") | 0xFFFFFFF
     data[at : at + 4] = bits.to_bytes(4, "little")
@@ -178,7 +178,7 @@ def test_a_size_hidden_past_the_first_header_is_found(good: np.ndarray, lie: obj
         decode(data)
 
 
-def test_damaged_metadata_neither_fails_the_picture_nor_warns(bad: Path, good: np.ndarray) -> None:
+def test_damaged_metadata_neither_fails_the_image_nor_warns(bad: Path, good: np.ndarray) -> None:
     broken = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x0e\x01\x02\0\xff\xff\0\0\xff\0\0\0" * 3
     jpeg = (bad / "good.jpg").read_bytes()
     data = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(broken) + 2) + broken + jpeg[2:]
@@ -228,7 +228,7 @@ def test_mutated_files_decode_or_are_bad_images(bad: Path, file: str) -> None:
     refusals: list[BadImage] = []
     check()
     warned = [error for error in refusals if isinstance(error.__cause__, Warning)]
-    assert not warned, "a library's warning, an error in these tests, decided about a picture"
+    assert not warned, "a library's warning, an error in these tests, decided about an image"
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

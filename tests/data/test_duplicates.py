@@ -1,4 +1,4 @@
-"""Duplicates: the same picture twice, within and across splits and classes."""
+"""Duplicates: the same image twice, within and across splits and classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clearsight.core.dataset import ClassMap, Dataset, Sample, Split
 from clearsight.core.errors import BadValue
 from clearsight.data.duplicates import Leak, close_pairs, conflicts, exact_duplicates, hamming, leaks, near_duplicates
-from clearsight.data.scan import ScannedImage, Scan
+from clearsight.data.scan import Scan, ScannedImage
 
 BASE = 0x0F0F_0F0F_0F0F_0F0F
 
@@ -39,7 +39,7 @@ def test_equal_bytes_form_a_group() -> None:
     assert exact_duplicates(scan, dataset) == [("a", "c", "d")]
 
 
-def test_bad_pictures_are_nobodys_duplicate() -> None:
+def test_bad_images_are_nobodys_duplicate() -> None:
     _, dataset = case(("a", "train", 0, "x", 0), ("b", "train", 0, "x", 0))
     scan = Scan(found=(ScannedImage(id="a", digest="x", bad="empty"), ScannedImage(id="b", digest="x", bad="empty")))
     assert exact_duplicates(scan, dataset) == []
@@ -66,7 +66,7 @@ def test_exact_duplicates_are_no_near_duplicates_and_are_compared_once() -> None
     assert near_duplicates(scan, dataset) == [("a", "c")]
 
 
-def test_flat_pictures_do_not_look_the_same() -> None:
+def test_flat_images_do_not_look_the_same() -> None:
     scan, dataset = case(("a", "train", 0, "1", 0), ("b", "train", 0, "2", 0))
     assert near_duplicates(scan, dataset) == []
 
@@ -107,7 +107,7 @@ def test_the_index_finds_what_comparing_all_finds(distance: int, count: int, see
     assert [tuple(pair) for pair in close_pairs(np.array(hashes, dtype=np.uint64), distance, 10**6)] == slow
 
 
-def test_a_hundred_thousand_pictures_take_moments() -> None:
+def test_a_hundred_thousand_images_take_moments() -> None:
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 100_000, dtype=np.uint64)
     hashes[-50:] = hashes[:50] ^ np.uint64(0b1011 << 30)
@@ -122,7 +122,7 @@ def test_endless_pairs_are_cut() -> None:
     assert (pairs[:, 0] < pairs[:, 1]).all()
 
 
-def test_a_picture_in_two_splits_is_a_leak_listed_once() -> None:
+def test_a_image_in_two_splits_is_a_leak_listed_once() -> None:
     scan, dataset = case(
         ("t1", "train", 0, "x", BASE),
         ("t2", "train", 0, "x", BASE),
@@ -147,7 +147,7 @@ def test_duplicates_within_a_split_are_no_leak() -> None:
     assert leaks(dataset, [("a", "b", "c")]) == []
 
 
-def test_one_picture_with_two_classes_is_a_conflict() -> None:
+def test_one_image_with_two_classes_is_a_conflict() -> None:
     _, dataset = case(("a", "train", 0, "x", 1), ("b", "train", 1, "x", 1), ("c", "train", 0, "x", 1))
     assert conflicts(dataset, [("a", "b"), ("a", "c")]) == [("a", "b")]
 

@@ -17,7 +17,7 @@ from clearsight.data.geometry import centre_box, crop, normalise, prepare, resam
 USUAL = Preprocess(size=224, resize=256)
 
 
-def pictures(shared: Path) -> list[Path]:
+def images(shared: Path) -> list[Path]:
     return sorted((shared / "data/imagenet-sample/images").iterdir())[:12]
 
 
@@ -31,7 +31,7 @@ def test_crop_keeps_the_centre() -> None:
     assert (crop(pixels, Preprocess(size=16, resize=16, interpolation="nearest")) == 200).all()
 
 
-def test_crop_of_a_fitting_picture_changes_nothing() -> None:
+def test_crop_of_a_fitting_image_changes_nothing() -> None:
     exact = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     assert np.array_equal(crop(exact, Preprocess(size=32, resize=32)), exact)
 
@@ -47,7 +47,7 @@ def test_crop_equals_torchvisions_resize_and_centre_crop(
     theirs = transforms.Compose(
         [transforms.Resize(resize, transforms.InterpolationMode(interpolation)), transforms.CenterCrop(size)]
     )
-    for path in pictures(shared):
+    for path in images(shared):
         image = Image.open(path).convert("RGB")
         difference = np.abs(crop(np.asarray(image), preprocess).astype(int) - np.asarray(theirs(image)).astype(int))
         assert difference.max() <= 2, path.name
@@ -69,7 +69,7 @@ def test_cutting_before_resizing_is_invisible(height: int, width: int, size: int
     names: list[Interpolation] = ["nearest", "bilinear", "bicubic", "lanczos"]
     filters = [Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
     preprocess = Preprocess(size=size, resize=size + more, interpolation=names[kind])
-    # Away from 0 and 255: Pillow clips between its two passes, whose order it chooses by the size of the picture.
+    # Away from 0 and 255: Pillow clips between its two passes, whose order it chooses by the size of the image.
     pixels = np.random.default_rng(height * 1000 + width).integers(80, 176, (height, width, 3), dtype=np.uint8)
     box = centre_box(height, width, preprocess)
     uncut = np.asarray(Image.fromarray(pixels).resize((size, size), filters[kind], box=box)).astype(int)
@@ -81,7 +81,7 @@ def test_cutting_before_resizing_is_invisible(height: int, width: int, size: int
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (0, 10, 3)])
-def test_refuses_what_is_not_a_picture(shape: tuple[int, ...]) -> None:
+def test_refuses_what_is_not_a_image(shape: tuple[int, ...]) -> None:
     with pytest.raises(BadShape, match="wanted"):
         crop(np.zeros(shape, dtype=np.uint8), USUAL)
 
@@ -122,17 +122,17 @@ def test_normalise_refuses_planes_first() -> None:
 
 
 def test_prepare_is_decode_crop_and_normalise(shared: Path) -> None:
-    path = pictures(shared)[0]
+    path = images(shared)[0]
     wanted = normalise(crop(pixels_of(path), USUAL)[None], USUAL)[0]
     assert np.array_equal(prepare(path.read_bytes(), USUAL), wanted)
     assert np.array_equal(prepare(pixels_of(path), USUAL), wanted)
 
 
-def test_prepare_names_the_picture_it_cannot_decode(shared: Path) -> None:
+def test_prepare_names_the_image_it_cannot_decode(shared: Path) -> None:
     with pytest.raises(BadImage, match="broken"):
         prepare((shared / "data/bad-inputs/zero_byte.jpg").read_bytes(), USUAL, name="broken")
 
 
 def test_prepare_holds_the_pixel_limit(shared: Path) -> None:
     with pytest.raises(BadImage, match="limit"):
-        prepare(pictures(shared)[0].read_bytes(), USUAL, max_pixels=100)
+        prepare(images(shared)[0].read_bytes(), USUAL, max_pixels=100)

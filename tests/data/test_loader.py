@@ -43,7 +43,7 @@ def of(root: Path, labelled: list[tuple[str, int | None]], classes: int = 2) -> 
 
 @pytest.fixture
 def scenes(shared: Path) -> Dataset:
-    """30 real pictures in unequal classes: 20 forests, 7 seas, 3 streets."""
+    """30 real images in unequal classes: 20 forests, 7 seas, 3 streets."""
     root = shared / "data/intel-scenes/seg_train"
     names = [
         (path.relative_to(root).as_posix(), label)
@@ -69,7 +69,7 @@ def loader_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("clearsight-loader")]
 
 
-def test_sequential_batches_show_every_picture_once_as_evaluated(scenes: Dataset) -> None:
+def test_sequential_batches_show_every_image_once_as_evaluated(scenes: Dataset) -> None:
     batches = list(Loader(scenes, PREPROCESS, LoadPlan(8)).epoch(1))
     assert [len(batch) for batch in batches] == [8, 8, 8, 6]
     assert [name for batch in batches for name in batch.ids] == [sample.id for sample in scenes.samples]
@@ -124,7 +124,7 @@ def test_augmented_epochs_show_new_views(scenes: Dataset) -> None:
     assert not any(np.array_equal(a, b) for a, b in zip(first.images, second.images, strict=True))
 
 
-def test_balanced_draws_classes_evenly_and_pictures_fairly(scenes: Dataset) -> None:
+def test_balanced_draws_classes_evenly_and_images_fairly(scenes: Dataset) -> None:
     loader = Loader(scenes, PREPROCESS, LoadPlan(8, order="balanced"))
     batches = list(loader.epoch(1))
     assert Counter(np.concatenate([batch.labels for batch in batches]).tolist()) == {0: 10, 1: 10, 2: 10}
@@ -132,7 +132,7 @@ def test_balanced_draws_classes_evenly_and_pictures_fairly(scenes: Dataset) -> N
     assert sorted(streets.values()) == [3, 3, 4]
 
 
-def test_a_picture_drawn_twice_shows_two_views(scenes: Dataset) -> None:
+def test_a_image_drawn_twice_shows_two_views(scenes: Dataset) -> None:
     how = LoadPlan(30, order="balanced", augment=Augment(scale=(0.3, 1.0)))
     batch = next(iter(Loader(scenes, PREPROCESS, how).epoch(1)))
     streets = [i for i, name in enumerate(batch.ids) if name.startswith("street")]
@@ -145,7 +145,7 @@ def test_balanced_needs_labels(scenes: Dataset) -> None:
         Loader(bare, PREPROCESS, LoadPlan(8, order="balanced"))
 
 
-def test_unlabelled_pictures_have_label_minus_one(scenes: Dataset) -> None:
+def test_unlabelled_images_have_label_minus_one(scenes: Dataset) -> None:
     bare = of(scenes.source.root, [(scenes.samples[0].id, None), (scenes.samples[1].id, 1)])  # type: ignore[attr-defined]
     assert next(iter(Loader(bare, PREPROCESS, LoadPlan(8)).epoch(1))).labels.tolist() == [-1, 1]
 
@@ -172,14 +172,14 @@ def test_ranks_share_an_epoch_in_equal_parts(scenes: Dataset, order: str) -> Non
     assert [name for row in zip(*shares, strict=True) for name in row] == whole + whole[:2]
 
 
-def test_ranks_evaluate_every_picture_once(scenes: Dataset) -> None:
+def test_ranks_evaluate_every_image_once(scenes: Dataset) -> None:
     loaders = [Loader(scenes, PREPROCESS, LoadPlan(3, rank=rank, world=4)) for rank in range(4)]
     shares = [[name for batch in loader.epoch(1) for name in batch.ids] for loader in loaders]
     assert [len(share) for share in shares] == [8, 8, 7, 7]
     assert sorted(name for share in shares for name in share) == sorted(sample.id for sample in scenes.samples)
 
 
-def test_more_ranks_than_pictures(scenes: Dataset) -> None:
+def test_more_ranks_than_images(scenes: Dataset) -> None:
     two = of(scenes.source.root, [(sample.id, 0) for sample in scenes.samples[:2]])  # type: ignore[attr-defined]
 
     def sizes(order: str) -> list[int]:
@@ -196,7 +196,7 @@ def test_drop_last_leaves_out_the_smaller_batch(scenes: Dataset) -> None:
     assert [len(batch) for batch in loader.epoch(1)] == [8, 8, 8]
 
 
-def test_memory_reads_each_picture_once(scenes: Dataset) -> None:
+def test_memory_reads_each_image_once(scenes: Dataset) -> None:
     loader = Loader(scenes, PREPROCESS, LoadPlan(8, order="shuffled", memory_bytes=1 << 30, augment=PRESETS["light"]))
     for epoch in (1, 2, 3):
         list(loader.epoch(epoch))
@@ -204,7 +204,7 @@ def test_memory_reads_each_picture_once(scenes: Dataset) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_picture_that_broke_is_named(shared: Path, workers: int) -> None:
+def test_a_image_that_broke_is_named(shared: Path, workers: int) -> None:
     names = ["good.jpg", "gray.jpg", "truncated_half.jpg", "alpha.png"]
     dataset = of(shared / "data/bad-inputs", [(name, 0) for name in names])
     batches = Loader(dataset, PREPROCESS, LoadPlan(2, workers=workers)).epoch(1)
@@ -214,7 +214,7 @@ def test_a_picture_that_broke_is_named(shared: Path, workers: int) -> None:
     assert loader_threads() == []
 
 
-def test_a_picture_that_went_missing_is_named(scenes: Dataset) -> None:
+def test_a_image_that_went_missing_is_named(scenes: Dataset) -> None:
     dataset = of(scenes.source.root, [("forest/gone.jpg", 0)])  # type: ignore[attr-defined]
     with pytest.raises(BadData, match=r"forest/gone\.jpg: it cannot be read"):
         list(Loader(dataset, PREPROCESS, LoadPlan(2)).epoch(1))
@@ -236,14 +236,14 @@ def failing(error: Exception) -> Dataset:
     return Dataset(samples=(sample,), classes=ClassMap(("a",)), source=Failing(error))
 
 
-def test_a_source_that_does_not_name_the_picture_is_helped() -> None:
+def test_a_source_that_does_not_name_the_image_is_helped() -> None:
     with pytest.raises(BadData, match=r"k1: the archive is gone\. Mount it\."):
         list(
             Loader(failing(NotFound("x.zip", "the archive is gone", fix="Mount it.")), PREPROCESS, LoadPlan(2)).epoch(1)
         )
 
 
-def test_a_bug_keeps_its_kind_and_names_the_picture() -> None:
+def test_a_bug_keeps_its_kind_and_names_the_image() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         list(Loader(failing(ZeroDivisionError()), PREPROCESS, LoadPlan(2)).epoch(1))
     assert "k1" in caught.value.__notes__[0]
@@ -267,7 +267,7 @@ def test_prefetch_is_bounded(scenes: Dataset) -> None:
     batches.close()
 
 
-def test_large_pictures_are_reduced_before_they_are_kept(shared: Path) -> None:
+def test_large_images_are_reduced_before_they_are_kept(shared: Path) -> None:
     root = shared / "data/imagenet-sample/images"
     dataset = of(root, [(path.name, 0) for path in sorted(root.iterdir())[:6]])
     kept = Loader(dataset, PREPROCESS, LoadPlan(6, augment=PRESETS["light"], memory_bytes=1 << 30))

@@ -1,4 +1,4 @@
-"""Scan: what is wrong with the pictures, known before anything is trained on them."""
+"""Scan: what is wrong with the images, known before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from PIL import Image
 from clearsight.core.dataset import ClassMap, Dataset, Pixels, Sample, Split
 from clearsight.core.errors import BadArchive, BadData
 from clearsight.data.duplicates import hamming
-from clearsight.data.scan import ScannedImage, Scan, drop_bad_images, digest, phash, scan_images
+from clearsight.data.scan import Scan, ScannedImage, digest, drop_bad_images, phash, scan_images
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Held:
 
 def of(source: object, names: list[str], split: Split = "train") -> Dataset:
     samples = tuple(Sample(id=name, locator=name, label=0, split=split) for name in names)
-    return Dataset(samples=samples, classes=ClassMap(("a", "b")), source=source, path="pictures")  # type: ignore[arg-type]
+    return Dataset(samples=samples, classes=ClassMap(("a", "b")), source=source, path="images")  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_every_bad_input_is_found_and_every_good_one_accepted(scanned: Scan, man
             assert scanned.by_id[name].bad, name
 
 
-def test_a_good_picture_is_described(scanned: Scan, shared: Path) -> None:
+def test_a_good_image_is_described(scanned: Scan, shared: Path) -> None:
     found = scanned.by_id["good.jpg"]
     assert (found.width, found.height, found.format, found.orientation) == (96, 72, "jpeg", 1)
     assert found.digest == digest((shared / "data/bad-inputs/good.jpg").read_bytes())
@@ -86,7 +86,7 @@ def test_a_good_picture_is_described(scanned: Scan, shared: Path) -> None:
     assert 0 < found.phash < 2**64
 
 
-def test_sizes_are_those_of_the_upright_picture(scanned: Scan) -> None:
+def test_sizes_are_those_of_the_upright_image(scanned: Scan) -> None:
     found = scanned.by_id["exif_orientation_6.jpg"]
     assert (found.width, found.height, found.orientation) == (96, 72, 6)
 
@@ -97,7 +97,7 @@ def test_threads_change_nothing_and_end(bad_inputs: Dataset, scanned: Scan) -> N
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clearsight-scan")]
 
 
-def test_the_pixel_limit_makes_large_pictures_bad(bad_inputs: Dataset) -> None:
+def test_the_pixel_limit_makes_large_images_bad(bad_inputs: Dataset) -> None:
     found = scan_images(bad_inputs, max_pixels=5000).by_id["good.jpg"]
     assert "limit" in found.bad
 
@@ -154,7 +154,7 @@ def test_a_scan_is_remembered(copies: Dataset, tmp_path: Path) -> None:
 def test_a_touched_file_or_another_limit_is_scanned_again(copies: Dataset, tmp_path: Path) -> None:
     scan_images(copies, cache=tmp_path)
     assert not scan_images(copies, cache=tmp_path, max_pixels=1000).cached
-    (copies.source.root / "good.jpg").write_bytes(b"no longer a picture")  # type: ignore[attr-defined]
+    (copies.source.root / "good.jpg").write_bytes(b"no longer an image")  # type: ignore[attr-defined]
     again = scan_images(copies, cache=tmp_path)
     assert not again.cached
     assert again.by_id["good.jpg"].bad
@@ -198,7 +198,7 @@ def bits_apart(a: Pixels, b: Pixels) -> int:
     return int(hamming(np.array([phash(a)], dtype=np.uint64), np.array([phash(b)], dtype=np.uint64))[0])
 
 
-def test_phash_survives_compression_size_and_light_and_not_another_picture(shared: Path) -> None:
+def test_phash_survives_compression_size_and_light_and_not_another_image(shared: Path) -> None:
     paths = sorted((shared / "data/imagenet-sample/images").iterdir())[:20]
     images = [Image.open(path).convert("RGB") for path in paths]
     for image in images:
@@ -214,13 +214,13 @@ def test_phash_sets_half_of_its_bits(shared: Path) -> None:
         assert phash(np.asarray(Image.open(path).convert("RGB"))).bit_count() == 32
 
 
-def test_flat_pictures_have_none() -> None:
+def test_flat_images_have_none() -> None:
     assert phash(np.full((50, 50, 3), 130, dtype=np.uint8)) == 0
 
 
 @settings(max_examples=50, deadline=None)
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
-def test_phash_takes_any_picture(pixels: Pixels) -> None:
+def test_phash_takes_any_image(pixels: Pixels) -> None:
     assert 0 <= phash(pixels) < 2**64
 
 
@@ -241,18 +241,18 @@ def mixed() -> Dataset:
     return Dataset(samples=samples, classes=ClassMap(("a", "b")), source=Held({}), path="pets")
 
 
-def test_good_pictures_get_their_digest_and_nothing_is_said(mixed: Dataset) -> None:
+def test_good_images_get_their_digest_and_nothing_is_said(mixed: Dataset) -> None:
     applied = drop_bad_images(mixed, found_of(mixed, {}), "skip")
     assert [sample.digest for sample in applied.samples] == [f"d-{sample.id}" for sample in mixed.samples]
     assert applied.notices == ()
 
 
-def test_bad_pictures_are_left_out_with_one_notice(mixed: Dataset) -> None:
+def test_bad_images_are_left_out_with_one_notice(mixed: Dataset) -> None:
     applied = drop_bad_images(mixed, found_of(mixed, {"t2": "it is empty"}), "skip")
     assert [sample.id for sample in applied.samples] == ["t1", "t3", "v1", "e1", "e2"]
     (notice,) = applied.notices
     assert (notice.code, notice.paths) == ("bad-image", ("t2",))
-    assert notice.text == "1 picture cannot be used: t2 (it is empty); left out."
+    assert notice.text == "1 image cannot be used: t2 (it is empty); left out."
 
 
 def test_a_long_list_is_cut_in_the_sentence_only(bad_inputs: Dataset, scanned: Scan) -> None:
@@ -263,13 +263,13 @@ def test_a_long_list_is_cut_in_the_sentence_only(bad_inputs: Dataset, scanned: S
 
 
 def test_fail_stops_with_the_first_reasons(mixed: Dataset) -> None:
-    with pytest.raises(BadData, match=r"pets: 1 picture cannot be used: t2 \(it is empty\)\. Repair .* --on-bad skip"):
+    with pytest.raises(BadData, match=r"pets: 1 image cannot be used: t2 \(it is empty\)\. Repair .* --on-bad skip"):
         drop_bad_images(mixed, found_of(mixed, {"t2": "it is empty"}), "fail")
     assert len(drop_bad_images(mixed, found_of(mixed, {}), "fail")) == len(mixed)
 
 
 def test_nothing_left_is_an_error(mixed: Dataset) -> None:
-    with pytest.raises(BadData, match="none of its pictures"):
+    with pytest.raises(BadData, match="none of its images"):
         drop_bad_images(mixed, found_of(mixed, {sample.id: "x" for sample in mixed.samples}), "skip")
 
 

@@ -16,7 +16,7 @@ from clearsight.core.dataset import ClassMap, Dataset, Listing, Notice, Record, 
 from clearsight.core.errors import BadChoice, BadData, BadValue
 from clearsight.core.recipe import DataSection
 from clearsight.data.listing import open_listing
-from clearsight.data.splits import make_splits, make_evaluation_splits, evaluation_split, has_splits
+from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits, make_splits
 
 
 class Nothing:
@@ -68,7 +68,7 @@ def test_the_division_follows_the_seed_and_not_the_order() -> None:
     assert made(found).samples != made(found, seed=1).samples
 
 
-def test_a_new_class_moves_no_picture_of_the_others() -> None:
+def test_a_new_class_moves_no_image_of_the_others() -> None:
     before = made(listing(records("cat", 30), records("dog", 30)))
     after = made(listing(records("cat", 30), records("dog", 30), records("emu", 30)))
     assert {(s.id, s.split) for s in before.samples} <= {(s.id, s.split) for s in after.samples}
@@ -80,7 +80,7 @@ def test_a_new_class_moves_no_picture_of_the_others() -> None:
     valid=st.floats(0.01, 0.6),
     test=st.one_of(st.just(0.0), st.floats(0.01, 0.39)),
 )
-def test_from_three_pictures_on_a_class_is_in_every_split(sizes: list[int], valid: float, test: float) -> None:
+def test_from_three_images_on_a_class_is_in_every_split(sizes: list[int], valid: float, test: float) -> None:
     found = listing(*(records(f"class {i}", size) for i, size in enumerate(sizes)))
     counts = made(found, valid_fraction=valid, test_fraction=test).counts()
     for i, size in enumerate(sizes):
@@ -104,14 +104,14 @@ def test_valid_without_test_stays_without_test() -> None:
     assert set(made(listing(*pets)).counts()) == {"train", "valid"}
 
 
-def test_pictures_without_a_split_beside_others_are_for_training() -> None:
+def test_images_without_a_split_beside_others_are_for_training() -> None:
     pets = [records(name, 10, split) for name in ("cat", "dog") for split in ("train", "valid", None)]
     dataset = made(listing(*pets))
     assert dataset.counts()["train"] == {"cat": 20, "dog": 20}
     assert "split-missing" in codes(dataset)
 
 
-def test_unlabelled_pictures_are_there_to_be_predicted() -> None:
+def test_unlabelled_images_are_there_to_be_predicted() -> None:
     dataset = made(
         listing(records("cat", 5), records("dog", 5), records(None, 3, "train"), records(None, 2, "predict"))
     )
@@ -161,7 +161,7 @@ def test_ignored_classes_must_be_there_and_must_leave_something() -> None:
     pets = listing(records("cat", 5), records("dog", 5))
     with pytest.raises(BadChoice, match=r"--ignore-class cats: .*Did you mean cat"):
         made(pets, ignore_class=("cats",))
-    with pytest.raises(BadData, match="every labelled picture"):
+    with pytest.raises(BadData, match="every labelled image"):
         made(pets, ignore_class=("cat", "dog"))
 
 
@@ -178,11 +178,11 @@ def test_a_models_map_is_kept_and_its_classes_are_the_only_ones() -> None:
 
 
 def test_one_class_is_nothing_to_learn() -> None:
-    with pytest.raises(BadData, match="all 5 training pictures are of class 'cat'"):
+    with pytest.raises(BadData, match="all 5 training images are of class 'cat'"):
         made(listing(records("cat", 5)))
-    with pytest.raises(BadData, match="one labelled picture"):
+    with pytest.raises(BadData, match="one labelled image"):
         made(listing(records("cat", 1)))
-    with pytest.raises(BadData, match="no picture"):
+    with pytest.raises(BadData, match="no image"):
         made(listing())
 
 
@@ -192,7 +192,7 @@ def test_one_class_points_to_a_table_beside() -> None:
         made(listing(records("images", 5), notices=(beside,)))
 
 
-def test_more_classes_than_pictures_is_said_twice_as_loud() -> None:
+def test_more_classes_than_images_is_said_twice_as_loud() -> None:
     each_its_own = made(listing(*(records(f"c{i}", 1) for i in range(6))))
     assert "are these folders really classes" in next(
         notice.text for notice in each_its_own.notices if notice.code == "more-classes-than-images"
@@ -282,7 +282,7 @@ def test_without_a_test_split_one_must_be_chosen_unless_there_is_one() -> None:
 
 
 def test_unlabelled_data_cannot_be_evaluated() -> None:
-    with pytest.raises(BadData, match="no picture has a label"):
+    with pytest.raises(BadData, match="no image has a label"):
         evaluation_split(whole(listing(records(None, 5))), None, splits_in_data=False)
 
 

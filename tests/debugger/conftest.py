@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.tensors import SavedRecord, Scalars
-from clearsight.debugger.store import FileTensorStore
+from clearsight.debugger.storage.tensor_store import FileTensorStore
 from tests.debugger.records import at, event, outcomes, raw, scalars, snapshot
 
 LIVE: list[SavedRecord] = [

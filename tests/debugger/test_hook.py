@@ -15,13 +15,12 @@ import torch
 from torch import nn
 
 from clearsight.core.errors import BadChoice, BadValue, NotResumable
-from clearsight.core.finding import Finding, Verdict
+from clearsight.core.finding import Finding, Verdict, read_findings
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.tensors import Event, RawTensor, Scalars, Snapshot
 from clearsight.core.view import RunView
 from clearsight.debugger.hook import Hook
-from clearsight.debugger.report import read_findings
-from clearsight.debugger.trial import SavedRun
+from clearsight.debugger.storage.saved_run import SavedRun
 from tests.debugger.networks import adamw, batches, hooks_on, network, same_state, sgd
 
 STEPS, EPOCHS = 6, 2

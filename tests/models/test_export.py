@@ -1,4 +1,4 @@
-"""ONNX: one file, any number of pictures, the same logits, and a network that is left as it was."""
+"""ONNX: one file, any number of images, the same logits, and a network that is left as it was."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_names_and_shapes_of_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_any_number_of_pictures_gets_the_networks_logits(tmp_path: Path, count: int) -> None:
+def test_any_number_of_images_gets_the_networks_logits(tmp_path: Path, count: int) -> None:
     network = build(ModelSpec(model="tiny", classes=3, head=(16,), dropout=0.5))
     to_onnx(network, tmp_path / "m.onnx", 32)
     images = torch.randn(count, 3, 32, 32)

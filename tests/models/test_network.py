@@ -43,7 +43,7 @@ def test_the_last_suffix_is_the_head_alone() -> None:
     assert suffix(torch.zeros(2, network.features)).shape == (2, 3)
 
 
-def test_the_first_prefix_passes_pictures_through() -> None:
+def test_the_first_prefix_passes_images_through() -> None:
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(build(ModelSpec(model="tiny", classes=3)).prefix(0)(images), images)
 

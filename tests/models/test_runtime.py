@@ -86,6 +86,6 @@ def test_training_mode_hooks_and_later_changes_do_not_reach_it() -> None:
     np.testing.assert_array_equal(run(random_images(2)), before)
 
 
-def test_no_pictures_give_no_features() -> None:
+def test_no_images_give_no_features() -> None:
     network = build(ModelSpec(model="tiny", classes=3))
     assert fastest_runtime(network.prefix(4), random_images(1), threads=1)(random_images(0)).shape == (0, 128)

@@ -49,7 +49,7 @@ def test_mean_and_size_come_from_the_metadata(mobilenet: Path) -> None:
     )
 
 
-def test_the_imagenet_classifier_still_recognises_pictures(shared: Path) -> None:
+def test_the_imagenet_classifier_still_recognises_images(shared: Path) -> None:
     """All of the file but its classifier goes into a network of six classes, all of it into one of a thousand."""
     file = shared / "weights/mobilenetv1_025_128_imagenet.safetensors"
     network = build(ModelSpec(model="mobilenetv1_025", classes=1000, weights=str(file)))
@@ -57,9 +57,9 @@ def test_the_imagenet_classifier_still_recognises_pictures(shared: Path) -> None
     pixels, wanted = [], []
     for row in rows[:60]:
         name, _, index, _ = row.split(",", 3)
-        picture = Image.open(next((shared / "data/imagenet-sample").rglob(name))).convert("RGB")
-        left, top = ((side - 224) // 2 for side in picture.size)
-        pixels.append(np.asarray(picture.crop((left, top, left + 224, top + 224)).resize((128, 128))))
+        image = Image.open(next((shared / "data/imagenet-sample").rglob(name))).convert("RGB")
+        left, top = ((side - 224) // 2 for side in image.size)
+        pixels.append(np.asarray(image.crop((left, top, left + 224, top + 224)).resize((128, 128))))
         wanted.append(int(index))
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():

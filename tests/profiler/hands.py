@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clearsight.profiler.clock import StepTimer
+from clearsight.profiler.timing.step_timer import StepTimer
 
 START = 1_700_000_000.0
 TICK = 1 / 1024  # sums of ticks are exact
@@ -34,7 +34,7 @@ class Hands:
 def hands() -> Iterator[Hands]:
     with pytest.MonkeyPatch.context() as patch:
         clock = Hands()
-        patch.setattr("clearsight.profiler.clock.time", clock)
+        patch.setattr("clearsight.profiler.timing.step_timer.time", clock)
         yield clock
 
 

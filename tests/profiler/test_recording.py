@@ -15,7 +15,7 @@ from clearsight.core.errors import BadValue
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
 from clearsight.profiler.recording import Recording
-from clearsight.training.stopwatch import Stopwatch
+from clearsight.training.protocols import Stopwatch
 
 MACHINE = Machine(cores=2, device="cpu", batch_size=4, launched=1_700_000_000.0, interval=0.5)
 

@@ -20,7 +20,7 @@ from clearsight.profiler.trace import TraceWindow, summary, window
 
 
 class Training:
-    """Two convolutions on pictures of 64 pixels; one call is one step."""
+    """Two convolutions on images of 64 pixels; one call is one step."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)

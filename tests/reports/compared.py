@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from clearsight.core.recipe import Recipe
-from clearsight.reports.compared_run import ComparedRun
-from clearsight.reports.facts import RunReportData
+from clearsight.reports.comparison.run import ComparedRun
+from clearsight.reports.run.report_data import RunReportData
 from tests.reports.conftest import trained
 
 
@@ -23,9 +23,9 @@ def compared(
     more: dict[str, Any] | None = None,
     **settings: Any,
 ) -> ComparedRun:
-    """right: which test pictures it gets right, and says so picture by picture.  hits: how many of `of`, no more said.
+    """right: which test images it gets right, and says so image by image.  hits: how many of `of`, no more said.
 
-    valid: accuracy on the validation split of 50 pictures.
+    valid: accuracy on the validation split of 50 images.
     """
     evaluation = None
     if right is not None:
@@ -50,5 +50,5 @@ def compared(
 
 
 def first(hits: int, of: int = 100) -> list[bool]:
-    """The first `hits` pictures right, the others wrong."""
+    """The first `hits` images right, the others wrong."""
     return [place < hits for place in range(of)]

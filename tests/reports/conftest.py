@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from clearsight.core.recipe import Recipe
-from clearsight.reports.facts import RunReportData
-from clearsight.reports.thumbnail import thumbnail
+from clearsight.reports.kit.thumbnail import thumbnail
+from clearsight.reports.run.report_data import RunReportData
 from tests.reports import watched as hand
 
 SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
@@ -141,7 +141,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., O
 
 @pytest.fixture(scope="session")
 def scenes(shared: Path) -> list[tuple[str, str]]:
-    """(path inside the dataset, thumbnail) of a dozen real test pictures, two of each class."""
+    """(path inside the dataset, thumbnail) of a dozen real test images, two of each class."""
     root = shared / "data" / "intel-scenes"
     files = [file for name in SCENES for file in sorted((root / "seg_test" / name).iterdir())[:2]]
     return [(str(f.relative_to(root)), thumbnail(np.asarray(Image.open(f).convert("RGB")))) for f in files]
@@ -193,7 +193,7 @@ def facts(scenes: list[tuple[str, str]]) -> RunReportData:
         notices=[
             {
                 "code": "bad-image",
-                "text": "2 pictures cannot be decoded and were left out.",
+                "text": "2 images cannot be decoded and were left out.",
                 "paths": ["seg_train/sea/1.jpg", "seg_train/sea/2.jpg"],
             },
         ],
@@ -235,7 +235,7 @@ def foreign() -> RunReportData:
 def hostile(watched: RunReportData) -> RunReportData:
     """The same run on data whose every name tries to get out of its place."""
     names = HOSTILE
-    pictures = [
+    images = [
         {"id": "'onerror='x", "true": names[0], "predicted": names[1], "probability": 0.9, "thumbnail": uri}
         for uri in ("https://example.com/x.png", "javascript:alert(7)", 'data:image/png;base64,"onerror="alert(8)')
     ]
@@ -251,8 +251,8 @@ def hostile(watched: RunReportData) -> RunReportData:
             "counts": {"<u>": dict.fromkeys(names, 9)},
         },
         evaluation=evaluated(names, SCENES_CONFUSED),
-        mistakes=pictures,
-        typical=pictures[:1],
+        mistakes=images,
+        typical=images[:1],
         samples=[{"id": names[0], "label": names[2], "thumbnail": "javascript:alert(9)"}],
         findings=hand.hostile_findings(names),
         rules=[{"name": names[0], "parameters": {names[2]: names[1]}, "topic": names[3]}],
@@ -294,7 +294,7 @@ def audit(scenes: list[tuple[str, str]]) -> dict[str, Any]:
         "leaks": [{"paths": paths[5:7], "splits": ["train", "test"], "exact": False}],
         "conflicts": [paths[7:9]],
         "warnings": [
-            {"code": "leak", "text": "1 picture of a later split occurs in an earlier one too (test in train: 1)."},
-            {"code": "imbalance", "text": 'Class "buildings" has 120 pictures to train on, "street" has 45.'},
+            {"code": "leak", "text": "1 image of a later split occurs in an earlier one too (test in train: 1)."},
+            {"code": "imbalance", "text": 'Class "buildings" has 120 images to train on, "street" has 45.'},
         ],
     }

@@ -72,7 +72,7 @@ def findings() -> list[Finding]:
             steps=(1, 160),
             cause="the training thread waits for batches 62% of its time",
             fix={"workers": 4},
-            advice="Smaller pictures on disk would help as well.",
+            advice="Smaller images on disk would help as well.",
             evidence=(curve("waiting for data", 60),),
         ),
         found("DeadRelu", subject="layer2.0.relu", steps=(20, 160), value=91.0, threshold=50.0, unit="%",
@@ -150,7 +150,7 @@ def slow_profile(*, steps: int = 160, cores: int = 8, machine: Machine = CPU_MAC
         steps=steps,
         seconds=seconds,
         phases={"data": waits, "forward": 0.03, "loss": 0.001, "backward": 0.05, "optimizer": 0.008, "hook": 0.002},
-        load={"read": 0.05, "decode": 0.3, "augment": 0.14, "collate": 0.03, "pictures": 32, "bytes": 32 * 81_000},
+        load={"read": 0.05, "decode": 0.3, "augment": 0.14, "collate": 0.03, "images": 32, "bytes": 32 * 81_000},
         gauges={
             "cpu": busy + 4,
             **every_core,

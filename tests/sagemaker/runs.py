@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clearsight.core.finding import write_findings
+from clearsight.core.judge import judge
 from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine, write_trace
 from clearsight.core.rule import Rule
-from clearsight.debugger.judge import judge
-from clearsight.debugger.report import write_findings
 from clearsight.profiler.rules import PROFILER_RULES
 from clearsight.testing.profiles import profiled
 from clearsight_sagemaker.measured import RULES

@@ -1,4 +1,4 @@
-"""One predictor and one running endpoint for all tests of the room, and real pictures to send."""
+"""One predictor and one running endpoint for all tests of the room, and real images to send."""
 
 from __future__ import annotations
 

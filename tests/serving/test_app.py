@@ -53,7 +53,7 @@ def sentence(response: httpx.Response) -> str:
 # Answers
 
 
-def test_one_picture(client: httpx.Client, photo: bytes) -> None:
+def test_one_image(client: httpx.Client, photo: bytes) -> None:
     response = post(client, photo)
     assert response.headers["content-type"] == "application/json"
     answer = response.json()
@@ -64,7 +64,7 @@ def test_one_picture(client: httpx.Client, photo: bytes) -> None:
     assert answer["probability"] == max(answer["probabilities"].values())
 
 
-def test_the_same_picture_in_every_request_format(client: httpx.Client, photo: bytes) -> None:
+def test_the_same_image_in_every_request_format(client: httpx.Client, photo: bytes) -> None:
     pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
     text = base64.b64encode(photo).decode()
     bodies = [
@@ -82,7 +82,7 @@ def test_the_same_picture_in_every_request_format(client: httpx.Client, photo: b
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_every_picture_format(client: httpx.Client, photo: bytes, form: str) -> None:
+def test_every_image_format(client: httpx.Client, photo: bytes, form: str) -> None:
     out = io.BytesIO()
     Image.open(io.BytesIO(photo)).save(out, form)
     answer = probabilities(post(client, out.getvalue(), f"image/{form.lower()}"))
@@ -96,7 +96,7 @@ def test_without_a_content_type_the_body_is_looked_at(client: httpx.Client, phot
         assert probabilities(client.send(request)) == pytest.approx(expected(photo), rel=1e-4)
 
 
-def test_several_pictures(client: httpx.Client, photos: list[bytes]) -> None:
+def test_several_images(client: httpx.Client, photos: list[bytes]) -> None:
     wanted = [expected(photo) for photo in photos[:3]]
     texts = [base64.b64encode(photo).decode() for photo in photos[:3]]
     floats = np.stack([prepare(photo) for photo in photos[:3]])
@@ -173,10 +173,10 @@ def test_an_answer_type_that_is_not_there_is_406_with_the_allowed_ones(client: h
     assert all(name in sentence(response) for name, _ in ACCEPTS)
 
 
-def test_too_many_pictures_are_413(client: httpx.Client) -> None:
+def test_too_many_images_are_413(client: httpx.Client) -> None:
     response = post(client, npy_file(np.zeros((65, 1, 1, 3), np.uint8)), "application/x-npy")
     assert response.status_code == 413
-    assert "65 pictures, the limit is 64" in sentence(response)
+    assert "65 images, the limit is 64" in sentence(response)
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def test_a_full_service_is_503_and_says_when_to_come_back(predictor: Predictor, 
 
     leave.set()
     with (
-        serving(replace(predictor, prepare=held), Limits(pictures=2), waiting=2) as client,
+        serving(replace(predictor, prepare=held), Limits(images=2), waiting=2) as client,
         ThreadPoolExecutor(2) as pool,
     ):
         assert client.get("/ping").status_code == 200
@@ -273,13 +273,13 @@ def test_a_full_service_is_503_and_says_when_to_come_back(predictor: Predictor, 
         assert [probabilities(answer.result()) for answer in waiting]
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
-        assert "too many pictures are waiting" in sentence(refused)
+        assert "too many images are waiting" in sentence(refused)
         assert post(client, photo).status_code == 200
 
 
 def test_a_service_that_could_never_hold_a_request_is_refused(predictor: Predictor) -> None:
     with pytest.raises(BadValue, match="could never answer"):
-        build_app(Service(predictor, waiting=10), Limits(pictures=11))
+        build_app(Service(predictor, waiting=10), Limits(images=11))
 
 
 # Health

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from clearsight.serving.batcher import Batcher
+from clearsight.serving.error_responses import Busy
 from clearsight.serving.payload import Prepared, Probabilities
-from clearsight.serving.refusals import Busy
 
 
 class Model:
-    """Answers each picture with its first number; remembers the sizes of its batches, and waits while it is held."""
+    """Answers each image with its first number; remembers the sizes of its batches, and waits while it is held."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -55,7 +55,7 @@ async def occupied(model: Model, batcher: Batcher) -> asyncio.Task[Probabilities
     return first
 
 
-def test_a_lone_picture_runs_at_once_and_alone(model: Model, thread: ThreadPoolExecutor) -> None:
+def test_a_lone_image_runs_at_once_and_alone(model: Model, thread: ThreadPoolExecutor) -> None:
     rows = asyncio.run(Batcher(model, thread).submit(marked_images(7)))
     assert rows.tolist() == [[7]]
     assert model.batches == [1]
@@ -86,7 +86,7 @@ def test_a_full_queue_refuses_and_queues_nothing(model: Model, thread: ThreadPoo
         first = await occupied(model, batcher)
         second = asyncio.create_task(batcher.submit(marked_images(1)))
         await asyncio.sleep(0)
-        with pytest.raises(Busy, match="too many pictures are waiting"):
+        with pytest.raises(Busy, match="too many images are waiting"):
             await batcher.submit(marked_images(2, 3))
         third = asyncio.create_task(batcher.submit(marked_images(4)))
         await asyncio.sleep(0)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import UnsupportedType
+from clearsight.serving.error_responses import NotAcceptable
 from clearsight.serving.negotiation import answering, reading
-from clearsight.serving.refusals import NotAcceptable
 
 READ = ("image/jpeg", "image/png", "application/octet-stream", "application/json", "application/x-npy")
 WRITE = ("application/json", "application/x-npy", "text/csv", "application/jsonlines")

@@ -28,7 +28,7 @@ class Answering:
         return np.asarray(self.logits(images), dtype=np.float32)  # type: ignore[operator]
 
 
-def test_answers_for_real_pictures(predictor: Predictor, photos: list[bytes]) -> None:
+def test_answers_for_real_images(predictor: Predictor, photos: list[bytes]) -> None:
     images = np.stack([predictor.prepared(photo) for photo in photos])
     rows = predictor.probabilities(images)
     np.testing.assert_allclose(rows, [expected(photo) for photo in photos], rtol=1e-4)
@@ -47,16 +47,16 @@ def test_huge_logits_do_not_overflow(predictor: Predictor) -> None:
     np.testing.assert_array_equal(sure.probabilities(np.zeros((1, 3, SIZE, SIZE), np.float32)), [[1, 0, 0, 0]])
 
 
-def test_pixels_and_prepared_floats_are_pictures_too(predictor: Predictor, photo: bytes) -> None:
+def test_pixels_and_prepared_floats_are_images_too(predictor: Predictor, photo: bytes) -> None:
     pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
     np.testing.assert_array_equal(predictor.prepared(pixels), prepare(pixels))
     floats = prepare(photo)
     np.testing.assert_array_equal(predictor.prepared(floats), floats)
 
 
-def test_what_is_no_picture_is_refused(predictor: Predictor) -> None:
+def test_what_is_no_image_is_refused(predictor: Predictor) -> None:
     with pytest.raises(BadImage):
-        predictor.prepared(b"no picture")
+        predictor.prepared(b"no image")
     with pytest.raises(EmptyInput):
         predictor.prepared(b"")
     with pytest.raises(BadShape, match=rf"\(3, {SIZE}, {SIZE}\)"):
@@ -89,13 +89,13 @@ def test_the_canary_of_a_bad_model_says_what_is_wrong(predictor: Predictor, logi
 
 def test_the_canary_goes_through_the_decoder(predictor: Predictor) -> None:
     def blind(raw: object) -> Prepared:
-        raise BadImage("picture", "no decoder")
+        raise BadImage("image", "no decoder")
 
     with pytest.raises(BadImage, match="no decoder"):
         replace(predictor, prepare=blind).canary()
 
 
-def test_the_synthetic_picture_is_a_picture() -> None:
+def test_the_synthetic_image_is_a_image() -> None:
     with Image.open(io.BytesIO(synthetic_png(32))) as image:
         image.load()
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))

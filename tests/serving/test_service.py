@@ -1,4 +1,4 @@
-"""The service: admission, health, and errors that name their picture."""
+"""The service: admission, health, and errors that name their image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from clearsight.core.errors import BadImage, TooLarge
-from clearsight.serving.payload import PredictionResponse, Payload, Prepared
+from clearsight.serving.error_responses import Busy
+from clearsight.serving.payload import Payload, PredictionResponse, Prepared
 from clearsight.serving.predictor import Predictor
-from clearsight.serving.refusals import Busy
 from clearsight.serving.service import Service
 from clearsight.testing.mean_colour import CLASSES, SIZE, expected
 
@@ -44,13 +44,13 @@ def test_answers_for_a_list_in_its_order(predictor: Predictor, photos: list[byte
     np.testing.assert_allclose(answer.probabilities, [expected(photo) for photo in photos], rtol=1e-4)
 
 
-def test_more_pictures_than_allowed_are_refused(predictor: Predictor, photo: bytes) -> None:
-    with pytest.raises(TooLarge, match="it holds 3 pictures, the limit is 2"):
+def test_more_images_than_allowed_are_refused(predictor: Predictor, photo: bytes) -> None:
+    with pytest.raises(TooLarge, match="it holds 3 images, the limit is 2"):
         asyncio.run(Service(predictor).answer(lambda body: Payload([photo] * 3), b"", most=2))
 
 
-def test_the_bad_picture_of_a_list_is_named(predictor: Predictor, photo: bytes) -> None:
-    with pytest.raises(BadImage, match="picture 2 of 3: it cannot be decoded"):
+def test_the_bad_image_of_a_list_is_named(predictor: Predictor, photo: bytes) -> None:
+    with pytest.raises(BadImage, match="image 2 of 3: it cannot be decoded"):
         asyncio.run(Service(predictor).answer(lambda body: Payload([photo, b"no", photo]), b"", most=9))
 
 
@@ -109,14 +109,14 @@ def test_a_failure_while_serving_sends_the_canary_out_again(
     predictor: Predictor, fault: Any, kind: type[Exception]
 ) -> None:
     session = Session()
-    picture = np.zeros((3, SIZE, SIZE), np.float32)
+    image = np.zeros((3, SIZE, SIZE), np.float32)
 
     async def story() -> None:
         service = Service(replace(predictor, session=session))
         assert await service.trouble() == ""
         session.fault = fault
         with pytest.raises(kind):
-            await service.answer(lambda body: Payload([picture]), b"", most=1)
+            await service.answer(lambda body: Payload([image]), b"", most=1)
         assert await service.trouble() != ""
 
     asyncio.run(story())
@@ -130,7 +130,7 @@ def test_a_model_that_hangs_is_not_ready(predictor: Predictor, monkeypatch: pyte
 
     async def story() -> None:
         service = Service(replace(predictor, session=session))
-        assert "not answered its first picture yet" in await service.trouble()
+        assert "not answered its first image yet" in await service.trouble()
         leave.set()
         monkeypatch.setattr("clearsight.serving.service._PATIENCE", 20)
         assert await service.trouble() == ""

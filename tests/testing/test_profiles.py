@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.profile import Machine, Span
 from clearsight.testing.profiles import CPU_MACHINE, START, healthy_cpu, healthy_gpu, profile, profiled, told
 

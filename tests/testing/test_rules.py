@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.profiles import healthy_gpu, profile, profiled
 from clearsight.testing.rules import (
     ProfilerRuleContract,
@@ -34,7 +35,7 @@ class TooHigh(Rule):
 
     explains = ("Overfit",)
 
-    most: float = knob(1.0, "largest last loss", above=0, aliases=("threshold",))
+    most: float = setting(1.0, "largest last loss", above=0, aliases=("threshold",))
 
     def needs(self) -> Needs:
         return Needs(points=3)
@@ -164,7 +165,7 @@ class TooSlow(Rule):
 
     topic = "speed"
 
-    most: float = knob(1.0, "longest median step", above=0, unit="s")
+    most: float = setting(1.0, "longest median step", above=0, unit="s")
 
     def needs(self) -> Needs:
         return Needs(counted="timed", points=3)

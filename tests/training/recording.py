@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearsight.core.run import EpochRecord, NullObserver, StepRecord
+from clearsight.core.events import EpochRecord, NullObserver, StepRecord
 
 
 class Recording(NullObserver):

@@ -14,19 +14,19 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from clearsight.core.events import EpochRecord, StepRecord
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, StepRecord
 from clearsight.models.heads import build_head
 from clearsight.models.network import parameter_groups
 from clearsight.training.batches import FeatureBatches, Order
 from clearsight.training.checkpoint import Checkpoints
-from clearsight.training.job import TrainingJob, TrainingResult, Phase
+from clearsight.training.distributed import World
+from clearsight.training.heads.job import HeadData, HeadResult, StackedHead
+from clearsight.training.heads.train import train_heads
+from clearsight.training.job import Phase, TrainingJob, TrainingResult
 from clearsight.training.loop import train
 from clearsight.training.loss import balanced_weights
-from clearsight.training.stack import train_heads
-from clearsight.training.stack_job import HeadData, StackedHead, HeadResult
 from clearsight.training.stop import StopSignal
-from clearsight.training.world import World
 from tests.training.recording import Recording
 
 TRAIN, VALID = 200, 100
@@ -38,7 +38,7 @@ def shuffled(seed: int) -> Order:
 
 
 def drawn_again(seed: int) -> Order:
-    """As balanced sampling does: some pictures twice, others not at all."""
+    """As balanced sampling does: some images twice, others not at all."""
     return lambda epoch: np.random.default_rng([seed, epoch]).integers(TRAIN, size=TRAIN + 30)
 
 
@@ -133,9 +133,7 @@ def alone(recipe: Recipe, data: HeadData, folder: Path, build: Building | None =
     return Alone(outcome=outcome, steps=seen.steps, epochs=seen.epochs, position=position, weights=weights)
 
 
-def together(
-    recipes: Sequence[Recipe], data: HeadData, build: Building | None = None, **how: Any
-) -> list[HeadResult]:
+def together(recipes: Sequence[Recipe], data: HeadData, build: Building | None = None, **how: Any) -> list[HeadResult]:
     heads = [StackedHead(number=number, recipe=recipe) for number, recipe in enumerate(recipes)]
     return train_heads(heads, data, build or head_for(data), **how)
 

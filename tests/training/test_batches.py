@@ -24,7 +24,7 @@ class OneBatch:
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_pictures_equal_the_serving_path_to_the_last_bit(layout: torch.memory_format) -> None:
+def test_images_equal_the_serving_path_to_the_last_bit(layout: torch.memory_format) -> None:
     batches = ImageBatches(OneBatch(), scale_shift(PREPROCESS), torch.device("cpu"), layout)
     (batch,) = batches.epoch(1)
     (pixels,) = OneBatch().epoch(1)

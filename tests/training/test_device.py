@@ -7,7 +7,7 @@ from clearsight.core.errors import BadValue
 from clearsight.core.machine import cores
 from clearsight.core.recipe import TrainSection
 from clearsight.training.device import place
-from clearsight.training.world import World
+from clearsight.training.distributed import World
 
 
 def test_on_a_cpu_fp32_and_all_cores() -> None:

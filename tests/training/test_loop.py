@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 from clearsight.core.errors import NotResumable
+from clearsight.core.events import NullObserver, RunStatus, StepRecord
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import RunStatus, NullObserver, StepRecord
 from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import Checkpoints
-from clearsight.training.job import TrainingJob, TrainingResult, Phase
+from clearsight.training.distributed import World
+from clearsight.training.job import Phase, TrainingJob, TrainingResult
 from clearsight.training.loop import train
 from clearsight.training.optim import ParameterGroup
 from clearsight.training.stop import StopSignal
-from clearsight.training.world import World
 from tests.training.recording import Recording
 
 N, SIZE = 40, 8
@@ -32,7 +32,7 @@ INPUTS = torch.randn(N, 3, 6, 6, generator=GENERATOR) + LABELS.view(-1, 1, 1, 1)
 
 
 class Shuffled:
-    """Forty noisy pictures of two classes; the order is a function of the epoch."""
+    """Forty noisy images of two classes; the order is a function of the epoch."""
 
     steps = N // SIZE
 
@@ -121,7 +121,7 @@ def test_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert float(kept) == pytest.approx(outcome.valid["accuracy"])
 
 
-def test_every_step_is_announced_once_with_its_pictures(tmp_path: Path) -> None:
+def test_every_step_is_announced_once_with_its_images(tmp_path: Path) -> None:
     _, _, seen = run(tmp_path)
     assert [record.step for record in seen.steps] == list(range(1, 21))
     for epoch in range(1, 5):

@@ -1,4 +1,4 @@
-"""Mixup and CutMix blend pictures and say exactly how much of each."""
+"""Mixup and CutMix blend images and say exactly how much of each."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from clearsight.training.mixing import mix
 
-IMAGES = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 3, 16, 16).contiguous()  # picture i is filled with i
+IMAGES = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 3, 16, 16).contiguous()  # image i is filled with i
 LABELS = torch.arange(8)
 
 
@@ -29,10 +29,10 @@ def test_cutmix_share_is_the_area_that_was_left(seed: int) -> None:
     images, target = mix(IMAGES, LABELS, 0, 1.0, np.random.default_rng(seed))
     assert target.others is not None
     assert target.share is not None
-    for picture, own, other, share in zip(images, LABELS, target.others, target.share, strict=True):
-        assert set(picture.unique().tolist()) <= {float(own), float(other)}
+    for image, own, other, share in zip(images, LABELS, target.others, target.share, strict=True):
+        assert set(image.unique().tolist()) <= {float(own), float(other)}
         if own != other:
-            assert (picture == own).float().mean() == pytest.approx(float(share))
+            assert (image == own).float().mean() == pytest.approx(float(share))
 
 
 def test_the_same_generator_gives_the_same_batch() -> None:

@@ -1,4 +1,4 @@
-"""A split is scored in sample order, each picture once."""
+"""A split is scored in sample order, each image once."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from clearsight.training.batches import Batch
+from clearsight.training.distributed import World
 from clearsight.training.scoring import outputs
-from clearsight.training.world import World
 
 
 class Shuffled:

@@ -10,17 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue
-from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, ExecutorEvent, WorkerLost, TrialTask
+from clearsight.core.executor import (
+    Assignment,
+    AssignmentDone,
+    AssignmentStarted,
+    EpochDone,
+    ExecutorEvent,
+    TrialTask,
+    WorkerLost,
+)
 from clearsight.core.recipe import Recipe
 from clearsight.core.space import Space
 from clearsight.core.study import Searcher, Study, StudyPlan, StudyStatus
-from clearsight.core.trial import TrialResult, Trial, TrialState
+from clearsight.core.trial import Trial, TrialResult, TrialState
 from clearsight.testing.searchers import ACCURACY
-from clearsight.tuning.conductor import StudyRunner, PreparedTrial
-from clearsight.tuning.ledger import TrialStore
-from clearsight.tuning.notation import parse_space
+from clearsight.tuning.runner import PreparedTrial, StudyRunner
 from clearsight.tuning.searchers.random import Random
-from clearsight.tuning.trial_folder import TrialFolder
+from clearsight.tuning.space_syntax import parse_space
+from clearsight.tuning.storage.trial_folder import TrialFolder
+from clearsight.tuning.trial_store import TrialStore
 
 SPACE = parse_space(["lr=log(1e-5,1e-1)"])
 ENDED = (StudyStatus.COMPLETED, "")

@@ -1,4 +1,4 @@
-"""A plain PyTorch script that reads real pictures: SCENES OUT WORKERS SECONDS, slept for each picture it decodes."""
+"""A plain PyTorch script that reads real images: SCENES OUT WORKERS SECONDS, slept for each image it decodes."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ from torchvision import transforms
 
 
 class Scenes(Dataset):
-    """Pictures in folders of their classes, decoded as they are asked for."""
+    """Images in folders of their classes, decoded as they are asked for."""
 
     def __init__(self, folder: Path, seconds: float) -> None:
         kinds = sorted(path for path in folder.iterdir() if path.is_dir())

@@ -1,4 +1,4 @@
-"""The debugger on real pictures: it sees, explains, acts and repairs; and it never changes what it watches."""
+"""The debugger on real images: it sees, explains, acts and repairs; and it never changes what it watches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from clearsight.debugger.report import read_findings
+from clearsight.core.finding import read_findings
 from clearsight.profiler.rules import PROFILER_RULES
 from tests.walks.commands import answer, complaint, run
 
@@ -36,7 +36,7 @@ def test_a_learning_rate_of_five_is_named_and_repaired(too_fast: tuple[Path, dic
     assert attempts[0]["rule"] == "LearningRateTooHigh"
     assert attempts[0]["fix"]["lr"] <= 0.05
     assert attempts[-1]["kept"]
-    assert result["test"]["accuracy"] >= 0.84  # 0.85 is asked of it; 240 pictures leave two points of noise
+    assert result["test"]["accuracy"] >= 0.84  # 0.85 is asked of it; 240 images leave two points of noise
     assert [f["rule"] for f in result["findings"] if f["severity"] == "severe"] == []
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from clearsight.core.run import Run, RunStatus
-from clearsight.workflow.open_run import open_run
+from clearsight.core.events import RunStatus
+from clearsight.core.run import Run
+from clearsight.workflow.open import open_run
 from tests.walks.commands import run
 
 pytestmark = pytest.mark.slow
@@ -56,7 +57,7 @@ def test_two_processes_train_the_model_of_one(frozen: tuple[Path, Path]) -> None
         assert np.allclose(one[name], two[name], atol=1e-5), name
 
 
-def test_metrics_are_over_all_pictures_and_written_once(frozen: tuple[Path, Path]) -> None:
+def test_metrics_are_over_all_images_and_written_once(frozen: tuple[Path, Path]) -> None:
     one, two = (Run.open(folder) for folder in frozen)
     assert two.status is RunStatus.COMPLETED
     losses = [[line["value"] for line in r.metrics() if line["name"] == "loss"] for r in (one, two)]

@@ -1,4 +1,4 @@
-"""The main job on real pictures: look, train, evaluate, predict, export, serve; the answers agree with each other."""
+"""The main job on real images: look, train, evaluate, predict, export, serve; the answers agree with each other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_train_says_what_came_out(trained: tuple[Path, dict[str, Any]]) -> None:
     assert (found["run"], found["status"]) == (str(out), "completed")
     for split in ("valid", "test"):
         assert set(found[split]) == {"loss", "accuracy", "macro_f1"}
-    assert found["test"]["accuracy"] >= 0.84  # 0.86 is asked of it; 240 pictures leave two points of noise
+    assert found["test"]["accuracy"] >= 0.84  # 0.86 is asked of it; 240 images leave two points of noise
 
 
 def test_the_run_folder_holds_what_it_promises(trained: tuple[Path, dict[str, Any]]) -> None:
@@ -93,9 +93,9 @@ def test_predict_agrees_with_evaluate(trained: tuple[Path, dict[str, Any]], scen
 def test_the_packed_bundle_serves_the_very_same_answers(
     trained: tuple[Path, dict[str, Any]], scenes: Path, tmp_path: Path
 ) -> None:
-    archive, picture = tmp_path / "model.tar.gz", sorted((scenes / "seg_pred").iterdir())[0]
+    archive, image = tmp_path / "model.tar.gz", sorted((scenes / "seg_pred").iterdir())[0]
     run("export", trained[0], "--out", archive)
-    (told,) = answer("predict", trained[0], picture)
+    (told,) = answer("predict", trained[0], image)
     with subprocess.Popen(
         [*CLEARSIGHT, "serve", str(archive), "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
@@ -105,7 +105,7 @@ def test_the_packed_bundle_serves_the_very_same_answers(
             with urllib.request.urlopen(f"{url}/ping") as pong:
                 assert pong.status == 200
             request = urllib.request.Request(
-                f"{url}/invocations", data=picture.read_bytes(), headers={"Content-Type": "image/jpeg"}
+                f"{url}/invocations", data=image.read_bytes(), headers={"Content-Type": "image/jpeg"}
             )
             with urllib.request.urlopen(request) as response:
                 served = json.load(response)
@@ -129,10 +129,10 @@ def test_the_bundle_loads_in_torch_with_the_answers_of_the_endpoint(
     from clearsight.data.geometry import prepare
 
     network = clearsight.load(trained[0])
-    picture = sorted((scenes / "seg_pred").iterdir())[0]
+    image = sorted((scenes / "seg_pred").iterdir())[0]
     with torch.inference_mode():
-        logits = network.model(torch.from_numpy(prepare(picture.read_bytes(), network.preprocess))[None])
-    (told,) = answer("predict", trained[0], picture)
+        logits = network.model(torch.from_numpy(prepare(image.read_bytes(), network.preprocess))[None])
+    (told,) = answer("predict", trained[0], image)
     assert int(logits.argmax()) == ["buildings", "forest", "glacier", "mountain", "sea", "street"].index(told["label"])
 
 

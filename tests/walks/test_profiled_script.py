@@ -15,7 +15,7 @@ from clearsight.core.profile_folder import read_profile
 from tests.walks.commands import CLEARSIGHT, answer
 
 HERE = Path(__file__).parent
-SLEEP = 0.02  # seconds for each picture that is decoded
+SLEEP = 0.02  # seconds for each image that is decoded
 
 
 def script(scenes: Path, out: Path, workers: int, seconds: float) -> list[str]:

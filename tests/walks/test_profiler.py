@@ -12,12 +12,11 @@ from torch import nn
 
 import clearsight
 from clearsight.core.dataset import Pixels
-from clearsight.core.finding import Finding
+from clearsight.core.finding import Finding, read_findings
 from clearsight.core.machine import cores
 from clearsight.core.run import Run
 from clearsight.data import loader as loading
-from clearsight.debugger.report import read_findings
-from clearsight.workflow.fit import fit
+from clearsight.workflow.train import fit
 from tests.walks.commands import run
 
 pytestmark = pytest.mark.slow
@@ -32,7 +31,7 @@ def told(folder: Path, rule: str) -> Finding:
 
 @pytest.fixture(scope="module")
 def slow(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run on real pictures whose decoder sleeps 20 ms for each."""
+    """A run on real images whose decoder sleeps 20 ms for each."""
     decode = loading.decode
 
     def dawdling(raw: bytes | Pixels, **more: object) -> Pixels:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.core.run import Run, RunStatus
+from clearsight.core.events import RunStatus
+from clearsight.core.run import Run
 from tests.walks.commands import run
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState
-from clearsight.tuning.ledger import TrialStore
-from clearsight.workflow.study_plan import most_epochs, pruner_of, searcher_of
+from clearsight.tuning.trial_store import TrialStore
+from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of
 from clearsight.workflow.tune import StudyContext, tune
 from tests.tuning.executors.ray_bench import surroundings
 

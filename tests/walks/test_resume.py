@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from clearsight.core.run import Run, RunStatus
-from clearsight.debugger.report import read_findings
+from clearsight.core.events import RunStatus
+from clearsight.core.finding import read_findings
+from clearsight.core.run import Run
 from tests.walks.commands import CLEARSIGHT, answer, complaint, run
 
 SETTINGS = ("--model", "tiny", "--weights", "none", "--image-size", "16", "--limit", "400", "--epochs", "6", "-b", "16")

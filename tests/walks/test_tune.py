@@ -1,4 +1,4 @@
-"""Tuning a real network on real pictures in one command, and what others make of the study that it leaves."""
+"""Tuning a real network on real images in one command, and what others make of the study that it leaves."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, ExecutorEvent
+from clearsight.core.executor import Assignment, AssignmentDone, AssignmentStarted, EpochDone, ExecutorEvent
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial
-from clearsight.workflow.bench import JobRunner
-from clearsight.workflow.places import Paths
-from clearsight.workflow.talk import WorkerResources
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.study.job_runner import JobRunner
+from clearsight.workflow.study.reporter import WorkerResources
 from clearsight.workflow.tune import StudyContext, tune
 
 TINY: dict[str, Any] = {

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.finding import Finding, Severity, Verdict
+from clearsight.core.events import EpochRecord, RunStatus, StepRecord
+from clearsight.core.finding import Finding, Severity, Verdict, write_findings
+from clearsight.core.metrics_log import MetricsLog
 from clearsight.core.profile import GaugeSample, Machine, Span, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import EpochRecord, MetricsLog, Run, RunStatus, StepRecord
-from clearsight.debugger.report import write_findings
+from clearsight.core.run import Run
 from clearsight.workflow.evaluate import Evaluation
 
 CLASSES = ("cat", "dog")
@@ -32,7 +33,7 @@ def made_run(
     fingerprint: str = "a" * 64,
     **settings: Any,
 ) -> Run:
-    """A run of `epochs` epochs of which `done` are over, that gets `level` of its validation pictures right."""
+    """A run of `epochs` epochs of which `done` are over, that gets `level` of its validation images right."""
     recipe = Recipe().replace(**{"epochs": epochs, "batch_size": BATCH, "model": "tiny", **settings})
     counts = {"train": STEPS * BATCH // 2, "valid": 50, "test": 100}
     data = {
@@ -84,7 +85,7 @@ def train(run: Run, epochs: Sequence[int], *, level: float = 0.8, steps: int = S
 
 
 def evaluate(run: Run, right: Sequence[bool], *, names: Sequence[str] | None = None) -> None:
-    """Write the evaluation of a test split of as many cats as dogs: `right` says of each picture whether it was."""
+    """Write the evaluation of a test split of as many cats as dogs: `right` says of each image whether it was."""
     labels = np.arange(len(right)) % len(CLASSES)
     said = np.where(right, labels, 1 - labels)
     Evaluation(

@@ -8,10 +8,10 @@ from typing import Any
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyPlan
-from clearsight.core.trial import Objective, TrialResult, Trial, TrialState
-from clearsight.tuning.ledger import TrialStore
-from clearsight.tuning.notation import parse_space
-from clearsight.workflow.study_plan import searcher_of
+from clearsight.core.trial import Objective, Trial, TrialResult, TrialState
+from clearsight.tuning.space_syntax import parse_space
+from clearsight.tuning.trial_store import TrialStore
+from clearsight.workflow.study.plan import searcher_of
 
 ACCURACY = Objective("accuracy", "maximize")
 PARAMETERS = Objective("parameters", "minimize")

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from clearsight.core.errors import BadValue, NotFound
-from clearsight.core.run import RunStatus
+from clearsight.core.events import RunStatus
 from clearsight.workflow.compare import compare
 from tests.workflow.made_runs import evaluate, found, made_run
 
@@ -32,7 +32,7 @@ def test_a_study_of_three_networks(tmp_path: Path) -> None:
     assert (by_run["resnet50"]["best_alone"], by_run["resnet50"]["beyond"]) == (20, True)
     assert (by_run["resnet152"]["best_alone"], by_run["resnet152"]["beyond"]) == (1, False)
     assert told["runs"][1]["test"]["accuracy"] == 0.9
-    assert told["runs"][1]["valid"]["pictures"] == 100
+    assert told["runs"][1]["valid"]["images"] == 100
     assert "Its lead over resnet50 is more than chance" in told["verdict"]
     json.dumps(told, allow_nan=False)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from clearsight.workflow.doctor import DoctorReport, advice, doctor
-from clearsight.workflow.places import Paths
+from clearsight.workflow.paths import Paths
 
 
 @pytest.fixture(scope="module")

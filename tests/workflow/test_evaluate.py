@@ -49,7 +49,7 @@ def test_mistakes_are_wrong_and_most_confident_first(evaluation: Evaluation) -> 
     assert confidence == sorted(confidence, reverse=True)
 
 
-def test_the_files_hold_every_picture(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_the_files_hold_every_image(evaluation: Evaluation, tmp_path: Path) -> None:
     evaluation.write(tmp_path)
     rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))
     assert [row["path"] for row in rows] == list(evaluation.ids)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.errors import EmptyInput, NotFound
-from clearsight.workflow.predict import Prediction, find_pictures
+from clearsight.workflow.predict import Prediction, find_images
 
 
 @pytest.fixture
@@ -22,30 +22,30 @@ def names(paths: list[Path]) -> list[str]:
     return [path.name for path in paths]
 
 
-def test_a_folder_means_the_pictures_below_it(folder: Path) -> None:
-    assert names(find_pictures([folder])) == ["a.png", "b.JPG", "c [1].jpeg"]
+def test_a_folder_means_the_images_below_it(folder: Path) -> None:
+    assert names(find_images([folder])) == ["a.png", "b.JPG", "c [1].jpeg"]
 
 
 def test_a_named_file_is_taken_whatever_it_is_called(folder: Path) -> None:
-    assert names(find_pictures([folder / "plain", folder / "deep/notes.txt"])) == ["plain", "notes.txt"]
+    assert names(find_images([folder / "plain", folder / "deep/notes.txt"])) == ["plain", "notes.txt"]
 
 
 def test_a_file_with_brackets_is_a_file_before_it_is_a_glob(folder: Path) -> None:
-    assert names(find_pictures([folder / "deep" / "c [1].jpeg"])) == ["c [1].jpeg"]
+    assert names(find_images([folder / "deep" / "c [1].jpeg"])) == ["c [1].jpeg"]
 
 
 def test_globs_and_repetitions(folder: Path) -> None:
-    assert names(find_pictures([str(folder / "**" / "*.jpeg"), folder, folder / "a.png"])) == [
+    assert names(find_images([str(folder / "**" / "*.jpeg"), folder, folder / "a.png"])) == [
         *("c [1].jpeg", "a.png", "b.JPG"),
     ]
 
 
 def test_nothing_there_is_said(folder: Path) -> None:
     with pytest.raises(NotFound, match="no such file, folder or glob match"):
-        find_pictures([folder / "*.webp"])
+        find_images([folder / "*.webp"])
     (folder / "empty").mkdir()
-    with pytest.raises(EmptyInput, match="no picture there"):
-        find_pictures([folder / "empty"])
+    with pytest.raises(EmptyInput, match="no image there"):
+        find_images([folder / "empty"])
 
 
 def test_the_json_of_an_error_has_the_keys_of_an_answer() -> None:

@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from clearsight.core.errors import BadValue, NotFound, NotResumable
-from clearsight.core.finding import Finding, Verdict
+from clearsight.core.finding import Finding, Verdict, read_findings
 from clearsight.core.profile import GaugeSample, Profile, StepTimes
 from clearsight.core.profile_folder import read_profile
 from clearsight.debugger.hook import Hook
-from clearsight.debugger.report import read_findings
 from clearsight.profiler.rules import PROFILER_RULES
 from clearsight.workflow.profile import Breakdown, profile, profile_of
-from tests.profiler.foreign.loops import Loop
+from tests.profiler.external.loops import Loop
 
 
 def test_a_loop_in_the_block_is_profiled_judged_and_reported(
@@ -85,7 +84,7 @@ def test_what_fails_afterwards_does_not_reach_the_script(
     def broken(*_: object, **__: object) -> None:
         raise ArithmeticError("no page today")
 
-    monkeypatch.setattr("clearsight.workflow.report.write_foreign_report", broken)
+    monkeypatch.setattr("clearsight.workflow.run.report.write_foreign_report", broken)
     with caplog.at_level(logging.WARNING), profile(tmp_path / "run", quiet=True) as p:
         Loop().train()
     assert p.failure == "ArithmeticError: no page today"
@@ -95,7 +94,7 @@ def test_what_fails_afterwards_does_not_reach_the_script(
 def test_mistakes_are_told_before_anything_begins(tmp_path: Path) -> None:
     with pytest.raises(BadValue, match="looks are"):
         profile(tmp_path / "run", every=0.01)
-    with pytest.raises(BadValue, match="at least one picture"):
+    with pytest.raises(BadValue, match="at least one image"):
         profile(tmp_path / "run", batch_size=-1)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "profile").mkdir()

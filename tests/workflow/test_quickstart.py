@@ -21,8 +21,8 @@ def test_every_digit_is_there_once_under_its_own_class(digits: Path) -> None:
     assert sorted(int(path.stem) for path in files(digits)) == list(range(len(bunch.target)))
     for path in files(digits)[::50]:
         assert path.parent.name == str(bunch.target[int(path.stem)])
-        with Image.open(path) as picture:
-            assert np.allclose(np.asarray(picture), bunch.images[int(path.stem)] * (255 / 16), atol=1)
+        with Image.open(path) as image:
+            assert np.allclose(np.asarray(image), bunch.images[int(path.stem)] * (255 / 16), atol=1)
 
 
 def test_splits_are_stratified(digits: Path) -> None:

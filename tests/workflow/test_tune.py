@@ -1,4 +1,4 @@
-"""tune: a study from a folder of pictures to the model of its best trial, and every way in which one can end."""
+"""tune: a study from a folder of images to the model of its best trial, and every way in which one can end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState
-from clearsight.tuning.ledger import lock_study, read_trials
-from clearsight.workflow.open_study import open_study
+from clearsight.tuning.trial_store import lock_study, read_trials
+from clearsight.workflow.open import open_study
 from clearsight.workflow.tune import resume_study, tune
 from tests.workflow.here import Heard, around, tuned, working_here
 
@@ -58,7 +58,7 @@ def test_the_folder_holds_what_it_promises(study: Study) -> None:
     assert study.command == ["clearsight"]
 
 
-def test_only_the_best_has_weights_a_model_and_a_score_on_test_pictures(study: Study) -> None:
+def test_only_the_best_has_weights_a_model_and_a_score_on_test_images(study: Study) -> None:
     for number in range(3):
         own = files(study.folder(number))
         best = number == study.best["trial"]
@@ -69,7 +69,7 @@ def test_only_the_best_has_weights_a_model_and_a_score_on_test_pictures(study: S
         assert bool(Run.open(study.folder(number) / "run").scores["test"]) is best
 
 
-def test_the_best_is_the_one_with_the_best_score_on_validation_pictures(study: Study) -> None:
+def test_the_best_is_the_one_with_the_best_score_on_validation_images(study: Study) -> None:
     trials = complete(study)
     best = max(trials, key=lambda trial: (trial.values[0], -trial.number))
     assert study.best["trial"] == best.number
@@ -322,13 +322,13 @@ def test_data_on_which_trials_cannot_be_compared(digits: Path, tmp_path: Path) -
     for digit in "34":
         shutil.copytree(digits / "train" / digit, bare / "train" / digit)
     (bare / "valid" / "3").mkdir(parents=True)
-    (bare / "valid" / "3" / "bad.png").write_bytes(b"no picture")
-    with pytest.raises(BadData, match="no validation pictures to compare trials by"):
+    (bare / "valid" / "3" / "bad.png").write_bytes(b"no image")
+    with pytest.raises(BadData, match="no validation images to compare trials by"):
         tuned(bare, tmp_path / "study", space=LR, limit=None)
     assert not (tmp_path / "study").exists()
 
 
-def test_a_picture_that_cannot_be_read_is_named_once_and_left_out(digits: Path, tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_read_is_named_once_and_left_out(digits: Path, tmp_path: Path) -> None:
     odd = tmp_path / "odd"
     shutil.copytree(digits, odd)
     (odd / "train" / "3" / "cut.png").write_bytes(next((odd / "train" / "3").glob("*.png")).read_bytes()[:40])

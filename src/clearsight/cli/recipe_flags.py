@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 from rich.markup import escape
 
 from clearsight.core.errors import BadValue
-from clearsight.core.recipe import choices, fields
+from clearsight.core.recipe import fields
+from clearsight.core.settings import choices
 
 # Flags that may be said several times, each with one value.
 _REPEATED = {"ignore_class": "NAME", "rule": "RULE", "save": "PATTERN", "on_finding": "ACTION"}

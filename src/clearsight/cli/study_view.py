@@ -18,8 +18,8 @@ from clearsight.cli.terminal import Terminal
 from clearsight.core.finding import flags
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState, best_trial
-from clearsight.reports.wording import duration
-from clearsight.tuning.notation import format_dimension
+from clearsight.reports.kit.format import duration
+from clearsight.tuning.space_syntax import format_dimension
 
 _SHOWN = 8  # trials under way and ended that the live table has room for
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -219,7 +219,7 @@ def begin_lines(study: Study, told: StudyProgress) -> list[str]:
     brought = sum(not trial.own for trial in told.trials.values())
     return [
         f"study    {study.path}",
-        f"aim      {aims}, by the validation pictures",
+        f"aim      {aims}, by the validation images",
         f"search   {plan.searcher}, {plan.trials} trials{before}",
         *(f"space    {format_dimension(one)}" for one in plan.space.dimensions),
         *([f"earlier  {brought} trials of {', '.join(plan.warm_start)}"] if brought else []),

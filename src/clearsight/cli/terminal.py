@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from clearsight.core.events import EpochRecord, NullObserver, RunPlan, StepRecord
 from clearsight.core.finding import Finding
-from clearsight.core.run import EpochRecord, RunPlan, NullObserver, StepRecord
-from clearsight.workflow.wording import epoch_line, finding_lines, plan_lines
+from clearsight.workflow.messages import epoch_line, finding_lines, plan_lines
 
 
 class Terminal:

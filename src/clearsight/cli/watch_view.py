@@ -13,10 +13,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from clearsight.core.run import RunStatus
-from clearsight.debugger.plot import plot
-from clearsight.reports.wording import duration
-from clearsight.workflow.live_run import LiveRun
+from clearsight.cli.plot import plot
+from clearsight.core.events import RunStatus
+from clearsight.reports.kit.format import duration
+from clearsight.workflow.live.run import LiveRun
 
 _LABEL = 9  # columns of a line's name
 _BESIDE = 72  # columns from which two curves stand beside each other

@@ -1,4 +1,4 @@
-"""A dataset as values: which pictures there are, their labels and splits; never their pixels.
+"""A dataset as values: which images there are, their labels and splits; never their pixels.
 
 A reader lists; `Dataset` freezes. Pixels come from `Source.read(locator)` when somebody asks.
 """
@@ -126,7 +126,7 @@ class ClassMap:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One picture: `id` is unique and stable (relative path or key), `label` an index into the class map or None."""
+    """One image: `id` is unique and stable (relative path or key), `label` an index into the class map or None."""
 
     id: str
     locator: str
@@ -159,7 +159,7 @@ class Dataset:
         return replace(self, notices=(*self.notices, *notices))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Pictures per split and class name, splits in the order of SPLITS; unlabelled ones under ""."""
+        """Images per split and class name, splits in the order of SPLITS; unlabelled ones under ""."""
         table: dict[str, Counter[str]] = {}
         for sample in self.samples:
             name = "" if sample.label is None else self.classes[sample.label]

@@ -82,7 +82,7 @@ class BadData(ClearsightError):
 
 
 class BadImage(ClearsightError):
-    """One picture that cannot be decoded; carries why."""
+    """One image that cannot be decoded; carries why."""
 
 
 class UnsupportedType(ClearsightError):
@@ -90,7 +90,7 @@ class UnsupportedType(ClearsightError):
 
 
 class TooLarge(ClearsightError):
-    """A body, a picture or an archive over its limit."""
+    """A body, an image or an archive over its limit."""
 
 
 class EmptyInput(ClearsightError):

@@ -1,4 +1,4 @@
-"""How a picture becomes numbers, as data: one set of values for training, evaluating, serving and explaining."""
+"""How an image becomes numbers, as data: one set of values for training, evaluating, serving and explaining."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Preprocess(BaseModel):
 
 
 class Augment(BaseModel):
-    """Random changes to training pictures; every value at its default changes nothing."""
+    """Random changes to training images; every value at its default changes nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -51,7 +51,7 @@ class StepTimes:
 
     phases: seconds by name, of PHASES; the rest of the step is in none of them.  device: the same as measured by the
     GPU's own clock, {} on a CPU.  load: seconds by name, of PARTS, that all readers together spent since the step
-    before, with "pictures" and "bytes" that they made and read; {} where that is not known.
+    before, with "images" and "bytes" that they made and read; {} where that is not known.
     padding: share of the input pixels that are a border of one colour, None where nobody looked.
     """
 
@@ -118,7 +118,7 @@ class Machine:
     cores: that the job may use.  threads: of torch, for one operator.  workers: readers of batches; reading: "threads",
     "processes", or "here" for the training thread itself.  device: "cpu" or "cuda"; name: the GPU's own.
     batch_bytes: of one batch as it crosses from readers to training.  prefetch: batches made ahead, per worker process.
-    pixels_kept: whether decoded pictures stay in memory between epochs.  launched: start of the process.
+    pixels_kept: whether decoded images stay in memory between epochs.  launched: start of the process.
     """
 
     cores: int = 0
@@ -256,7 +256,7 @@ class Profile:
         return (*(name for name in PHASES if name in seen), *(name for name in seen if name not in PHASES))
 
     def load(self, part: str, rank: int = 0) -> Floats:
-        """What readers spent on a part since the step before (or "pictures", "bytes"), (S,); NaN where not known."""
+        """What readers spent on a part since the step before (or "images", "bytes"), (S,); NaN where not known."""
         return np.array([s.load.get(part, np.nan) for s in self._steps if s.rank == rank], np.float64)
 
     def spans(self, name: str, rank: int = 0) -> list[Span]:

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadData
-from clearsight.core.files import read_json, write_json
+from clearsight.core.files import read_json, read_jsonl, write_json
 from clearsight.core.profile import GaugeSample, Machine, Operator, Profile, Span, StepTimes, Trace
-from clearsight.core.run import read_jsonl
 
 _DIGITS = 6  # of a second: what a clock of this kind can tell
 # What goes into a line; dataclasses.asdict would copy everything first, at a cost that each training step would feel.

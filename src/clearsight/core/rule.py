@@ -7,31 +7,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.finding import Finding, Points, Series, Severity, Verdict
+from clearsight.core.settings import aliases, bad_value
 from clearsight.core.tensors import Mode
 from clearsight.core.view import RunView
 
 Counted = Literal["steps", "snapshots", "outcomes", "rounds", "looks", "timed"]
-
-
-def knob(
-    default: Any,
-    help: str,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    high: float | None = None,
-    below: float | None = None,
-    unit: str = "",
-    aliases: tuple[str, ...] = (),
-) -> Any:
-    """A parameter of a rule: default, help, range (`low` <= x, `above` < x, x <= `high`, x < `below`), unit, names."""
-    extra: dict[str, Any] = {"unit": unit, "aliases": [*aliases]}
-    return Field(default, description=help, ge=low, gt=above, le=high, lt=below, json_schema_extra=extra)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +23,7 @@ class Needs:
     """What must be saved so that a rule can speak.
 
     points: how many, of `counted`: "steps" (scalars of every step), "snapshots" (saved statistics of `collections`),
-    "outcomes" (answered pictures), "rounds" (evaluations beside training), "looks" (of the profiler at the machine) or
+    "outcomes" (answered images), "rounds" (evaluations beside training), "looks" (of the profiler at the machine) or
     "timed" (training steps whose phases were timed).
     """
 
@@ -99,7 +83,9 @@ class Rule(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            raise _bad_value(cls.__name__, error) from None
+            first = error.errors()[0]
+            what = f"{cls.__name__}({first['loc'][0]}={first['input']})"
+            raise bad_value(error, what, first["input"]) from None
 
     def found(
         self,
@@ -157,21 +143,8 @@ class Rule(BaseModel):
 _WORDS: dict[Counted, str] = {
     "steps": "training steps",
     "snapshots": "saved statistics",
-    "outcomes": "answered pictures",
+    "outcomes": "answered images",
     "rounds": "evaluations",
     "looks": "looks at the machine",
     "timed": "timed steps",
 }
-
-
-def aliases(info: FieldInfo) -> tuple[str, ...]:
-    """The old names of a parameter."""
-    extra = info.json_schema_extra
-    names = extra.get("aliases", []) if isinstance(extra, dict) else []
-    return tuple(str(name) for name in names) if isinstance(names, list) else ()
-
-
-def _bad_value(rule: str, error: ValidationError) -> BadValue:
-    first = error.errors()[0]
-    problem = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return BadValue(f"{rule}({first['loc'][0]}={first['input']})", problem[0].lower() + problem[1:])

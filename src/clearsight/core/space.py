@@ -64,7 +64,11 @@ class Choice:
 
 
 Domain: TypeAlias = FloatRange | IntRange | Choice
-_KINDS: dict[str, type[FloatRange] | type[IntRange] | type[Choice]] = {"real": FloatRange, "whole": IntRange, "choice": Choice}
+_KINDS: dict[str, type[FloatRange] | type[IntRange] | type[Choice]] = {
+    "real": FloatRange,
+    "whole": IntRange,
+    "choice": Choice,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

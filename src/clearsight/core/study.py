@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,7 @@ from clearsight.core.errors import BadData, NotFound, NotResumable
 from clearsight.core.files import read_json, write_json, write_text
 from clearsight.core.recipe import Recipe
 from clearsight.core.space import Space
-from clearsight.core.trial import Objective
+from clearsight.core.trial import Objective, Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,4 +164,32 @@ class Searcher(Protocol):
 
     def size(self, space: Space) -> int | None:
         """How many points there are to try; None where there is no end."""
+        ...
+
+
+class StudyObserver(Protocol):
+    """Told of everything that happens in a study, in order, on the thread that leads it."""
+
+    def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
+        """The study begins, or goes on: with these trials from before."""
+        ...
+
+    def on_trial(self, trial: Trial) -> None:
+        """A trial was taken up by a worker."""
+        ...
+
+    def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
+        """A trial has finished an epoch; value: of the first objective, NaN where the epoch has none."""
+        ...
+
+    def on_result(self, trial: Trial) -> None:
+        """A trial came to an end: complete, pruned or failed."""
+        ...
+
+    def on_trouble(self, sentence: str) -> None:
+        """Something went wrong that the study survives, such as a worker that died."""
+        ...
+
+    def on_end(self, status: StudyStatus, reason: str) -> None:
+        """The last trial is over."""
         ...

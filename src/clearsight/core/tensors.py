@@ -1,6 +1,6 @@
 """What is saved of a training run: moments, the records taken at them, and when they are due.
 
-A record is what a rule may later ask for. Shapes: T tensors, K statistics, B histogram bins, N pictures of a batch.
+A record is what a rule may later ask for. Shapes: T tensors, K statistics, B histogram bins, N images of a batch.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
-    """What the model said of each picture of a batch and what was right, all (N,).
+    """What the model said of each image of a batch and what was right, all (N,).
 
     labels: int64.  predictions: int64, the largest logit.  confidence: float32, its softmax probability.
-    true_probability: float32, that of the label.  indices: int64, the picture's place in its split, or -1.
+    true_probability: float32, that of the label.  indices: int64, the image's place in its split, or -1.
     """
 
     at: Moment

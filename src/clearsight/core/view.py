@@ -1,4 +1,4 @@
-"""RunView: what a rule sees of a run, the same while it trains and long after. S saved steps, L tensors, M pictures."""
+"""RunView: what a rule sees of a run, the same while it trains and long after. S saved steps, L tensors, M images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.profile import Profile
 from clearsight.core.tensors import Event, Mode, Moment
 
@@ -62,9 +62,9 @@ class EvaluationTable:
 
 @dataclass(frozen=True, slots=True)
 class PredictionTable:
-    """Every picture that was answered in a mode, in order of time, all (M,); fields as in `tensors.Outcomes`.
+    """Every image that was answered in a mode, in order of time, all (M,); fields as in `tensors.Outcomes`.
 
-    steps, epochs: of the batch.  batches: which batch, from 0, so that a batch's pictures share a number.
+    steps, epochs: of the batch.  batches: which batch, from 0, so that a batch's images share a number.
     """
 
     steps: Ints
@@ -126,7 +126,7 @@ class RunView(Protocol):
         ...
 
     def outcomes(self, mode: Mode = "train") -> PredictionTable:
-        """What the model said of each picture, beside what was right."""
+        """What the model said of each image, beside what was right."""
         ...
 
     def raw(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[Any]]]:

@@ -9,17 +9,17 @@ from typing import Any
 
 from clearsight.core.dataset import Dataset, Notice, Split
 from clearsight.data.duplicates import MOST_PAIRS, Leak, conflicts, exact_duplicates, leaks, near_duplicates
-from clearsight.data.scan import ScannedImage, Scan
+from clearsight.data.scan import Scan, ScannedImage
 
 SIZE_BINS = (1, 32, 64, 96, 128, 160, 192, 224, 256, 384, 512, 768, 1024, 2048)  # lower edges, pixels
 _COMMONEST = 5
 _SKEWED = 3.0  # a class this many times larger than another is worth balancing
-_FEW = 10  # pictures of a class under which its scores are mostly chance
+_FEW = 10  # images of a class under which its scores are mostly chance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SizeBin:
-    """Pictures whose shorter side is at least `low` and below `high` pixels; the last bin has no end."""
+    """Images whose shorter side is at least `low` and below `high` pixels; the last bin has no end."""
 
     low: int
     high: int | None
@@ -28,7 +28,7 @@ class SizeBin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorruptImage:
-    """A picture that cannot be used, and why."""
+    """An image that cannot be used, and why."""
 
     path: str
     reason: str
@@ -38,7 +38,7 @@ class CorruptImage:
 class Audit:
     """A dataset described; everything by sample id, in the dataset's order.
 
-    splits: pictures per split and class name, bad ones included, unlabelled ones under "".
+    splits: images per split and class name, bad ones included, unlabelled ones under "".
     imbalance: largest over smallest class of the training split (of all, without such a split); None without labels.
     short_sides: histogram of min(width, height), empty bins left out.  common_sizes: (width, height, count).
     small: shorter side under `input_size`.  rotated: turned upright by their EXIF tag.
@@ -85,9 +85,9 @@ class Audit:
 
 
 def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
-    """Describe `dataset` as listed, bad pictures and all (not what `scan.apply` left), from what `scan` found.
+    """Describe `dataset` as listed, bad images and all (not what `scan.apply` left), from what `scan` found.
 
-    input_size: side of the model's input in pixels, to tell which pictures will be enlarged; None leaves that out.
+    input_size: side of the model's input in pixels, to tell which images will be enlarged; None leaves that out.
     """
     found = [scan.by_id[sample.id] for sample in dataset.samples]
     good = [each for each in found if not each.bad]
@@ -123,7 +123,7 @@ def _imbalance(splits: Mapping[str, Mapping[str, int]]) -> float | None:
 
 
 def _learnt(splits: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Labelled pictures per class of the training split, or of all splits together when there is none."""
+    """Labelled images per class of the training split, or of all splits together when there is none."""
     total: Counter[str] = Counter()
     for counts in [splits["train"]] if "train" in splits else splits.values():
         total.update({name: count for name, count in counts.items() if name})
@@ -150,27 +150,27 @@ def _warnings(facts: Mapping[str, Any]) -> Iterator[Notice]:
     if leaked := facts["leaks"]:
         paths = tuple(path for leak in leaked for path in leak.paths)
         text = (
-            f"{_pictures(len(leaked))} of a later split {_occur(len(leaked))} in an earlier one too ({_splits(leaked)})"
+            f"{_images(len(leaked))} of a later split {_occur(len(leaked))} in an earlier one too ({_splits(leaked)})"
         )
         yield Notice(code="leak", text=f"{text}: scores on that split are too good.", paths=paths)
     if clashing := facts["conflicts"]:
         paths = tuple(path for group in clashing for path in group)
-        yield Notice(code="label-conflict", text=f"{len(clashing)} times one picture has two classes.", paths=paths)
+        yield Notice(code="label-conflict", text=f"{len(clashing)} times one image has two classes.", paths=paths)
     if corrupt := facts["corrupt"]:
-        text = f"{_pictures(len(corrupt))} cannot be used; the first is {corrupt[0].path} ({corrupt[0].reason})."
+        text = f"{_images(len(corrupt))} cannot be used; the first is {corrupt[0].path} ({corrupt[0].reason})."
         yield Notice(code="bad-image", text=text, paths=tuple(each.path for each in corrupt))
     if groups := facts["duplicates"]:
         extra = sum(len(group) - 1 for group in groups)
         paths = tuple(path for group in groups for path in group)
-        yield Notice(code="duplicates", text=f"{_pictures(extra)} {_occur(extra)} more than once.", paths=paths)
+        yield Notice(code="duplicates", text=f"{_images(extra)} {_occur(extra)} more than once.", paths=paths)
     if pairs := facts["near_duplicates"]:
         count = f"At least {len(pairs)}" if len(pairs) >= MOST_PAIRS else f"{len(pairs)}"
         paths = tuple(path for pair in pairs for path in pair)
-        noun = "pair of pictures looks" if len(pairs) == 1 else "pairs of pictures look"
+        noun = "pair of images looks" if len(pairs) == 1 else "pairs of images look"
         yield Notice(code="near-duplicates", text=f"{count} {noun} the same.", paths=paths)
     yield from _count_warnings(_learnt(facts["splits"]))
     if small := facts["small"]:
-        text = f"{_pictures(len(small))} {'is' if len(small) == 1 else 'are'} smaller than the model's input"
+        text = f"{_images(len(small))} {'is' if len(small) == 1 else 'are'} smaller than the model's input"
         yield Notice(code="small-images", text=f"{text} ({facts['input_size']} px) and will be enlarged.", paths=small)
 
 
@@ -180,16 +180,16 @@ def _count_warnings(counts: Mapping[str, int]) -> Iterator[Notice]:
     ordered = sorted(counts, key=lambda name: counts[name])
     least, most = ordered[0], ordered[-1]
     if counts[most] >= _SKEWED * counts[least]:
-        text = f'Class "{most}" has {counts[most]} pictures to train on, "{least}" has {counts[least]}'
+        text = f'Class "{most}" has {counts[most]} images to train on, "{least}" has {counts[least]}'
         yield Notice(code="imbalance", text=f"{text}: consider --class-weights balanced.")
     if few := [name for name in ordered if counts[name] < _FEW]:
         noun = "class has" if len(few) == 1 else "classes have"
-        text = f'{len(few)} {noun} fewer than {_FEW} pictures to train on, such as "{few[0]}" with {counts[few[0]]}.'
+        text = f'{len(few)} {noun} fewer than {_FEW} images to train on, such as "{few[0]}" with {counts[few[0]]}.'
         yield Notice(code="few-images", text=text)
 
 
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _occur(count: int) -> str:

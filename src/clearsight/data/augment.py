@@ -1,4 +1,4 @@
-"""Augment, carried out: random changes to one training picture, every random number from the generator it is given."""
+"""Augment, carried out: random changes to one training image, every random number from the generator it is given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clearsight.core.dataset import Pixels
 from clearsight.core.preprocess import Augment, Preprocess
 from clearsight.data.geometry import Box, centre_box, resample
 
-Fill: TypeAlias = tuple[int, int, int]  # RGB of what a moved picture leaves uncovered
+Fill: TypeAlias = tuple[int, int, int]  # RGB of what a moved image leaves uncovered
 
 _VIEW_STREAM = 1  # first word of the seed, so that no other use of (seed, epoch, ...) draws the same numbers
 _TRIES = 10
@@ -70,7 +70,7 @@ def random_box(height: int, width: int, how: Augment, rng: np.random.Generator) 
 
 
 def rotated(view: Pixels, degrees: float) -> Pixels:
-    """(S, S, 3) uint8 turned about its centre, bilinear, corners filled with the reflected picture."""
+    """(S, S, 3) uint8 turned about its centre, bilinear, corners filled with the reflected image."""
     size = view.shape[0]
     turn = math.radians(degrees)
     # Half of what the turned square needs beyond the square: at most (sqrt(2) - 1) / 2 of the side.
@@ -114,7 +114,7 @@ def _mean_colour(preprocess: Preprocess) -> Fill:
     return red, green, blue
 
 
-Operation: TypeAlias = Callable[[Image.Image, float, Fill], Image.Image]  # (picture, level in [-1, 1], fill)
+Operation: TypeAlias = Callable[[Image.Image, float, Fill], Image.Image]  # (image, level in [-1, 1], fill)
 
 
 def _affine(image: Image.Image, matrix: tuple[float, ...], fill: Fill) -> Image.Image:

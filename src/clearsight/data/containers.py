@@ -1,8 +1,8 @@
-"""Picture files as containers: which format the bytes are, how the picture is turned, and what a decoder needs of them.
+"""Image files as containers: which format the bytes are, how the image is turned, and what a decoder needs of them.
 
 A decoder is handed only what it needs to make pixels. Metadata (EXIF, text, colour profiles, further pages) is parsed
-by nobody, so it can neither fail a good picture nor make a library warn from a thread. Orientation is the one tag that
-changes the picture; it is read here, for every format in the same way.
+by nobody, so it can neither fail a good image nor make a library warn from a thread. Orientation is the one tag that
+changes the image; it is read here, for every format in the same way.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _segment_end(data: bytes, at: int) -> int:
 
 
 def _png(data: bytes) -> StrippedImage:
-    """Keeps the chunks that make pixels; an animation falls back to its default picture."""
+    """Keeps the chunks that make pixels; an animation falls back to its default image."""
     kept, turned, at = [data[:8]], 1, 8
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
@@ -217,7 +217,9 @@ def _tiff(data: bytes) -> StrippedImage:
                 continue
         kept[entry.tag] = entry
     canvas = max(_area(kept, _WIDTH, _LENGTH, little), _area(kept, _TILE_WIDTH, _TILE_LENGTH, little))
-    return StrippedImage(data=_rewritten(data, [entry.raw for entry in kept.values()]), orientation=turned, canvas=canvas)
+    return StrippedImage(
+        data=_rewritten(data, [entry.raw for entry in kept.values()]), orientation=turned, canvas=canvas
+    )
 
 
 def _area(entries: dict[int, _Entry], width: int, length: int, little: bool) -> int:

@@ -1,4 +1,4 @@
-"""Bytes of a picture file to RGB pixels, distrusting the bytes.
+"""Bytes of an image file to RGB pixels, distrusting the bytes.
 
 JPEG, PNG, WEBP, BMP, GIF (first frame) and TIFF (first page), by Pillow. Nothing global is touched and no warning
 filter is changed, so any number of threads may decode at once.
@@ -42,7 +42,7 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInfo:
-    """What the header says. width, height: pixels of the upright picture, as `decode` returns it.
+    """What the header says. width, height: pixels of the upright image, as `decode` returns it.
 
     format: one of jpeg, png, webp, bmp, gif, tiff. orientation: EXIF tag, 1 (stored upright) to 8. mode: Pillow's word.
     """
@@ -60,8 +60,8 @@ def decode(data: bytes | Pixels, *, max_pixels: int = MAX_PIXELS, name: str = ""
     EXIF orientation is applied, transparency is laid on white, CMYK and palettes are resolved. 16-bit gray is scaled
     from its full range; floating-point and 32-bit gray from [0, 1], [0, 255] or [0, 65535], whichever holds its values,
     else from its own minimum and maximum. Pixels pass through after a check.
-    name: how the error calls the picture.  max_pixels: limit on width x height, held before memory is taken.
-    Raises BadImage for anything that is not a whole picture of a known format.
+    name: how the error calls the image.  max_pixels: limit on width x height, held before memory is taken.
+    Raises BadImage for anything that is not a whole image of a known format.
     """
     if isinstance(data, np.ndarray):
         return _checked(data, max_pixels, name)
@@ -181,14 +181,14 @@ def _foreign(data: bytes) -> str:
         return "the file is empty"
     head = data[:512].lstrip().lower()
     if b"<svg" in head:
-        return "it is an SVG drawing, not a raster picture"
+        return "it is an SVG drawing, not a raster image"
     if head.startswith((b"<!doctype html", b"<html")):
-        return "it is a web page, not a picture"
+        return "it is a web page, not an image"
     if data[4:8] == b"ftyp":
         return f"it is an {data[8:12].decode('ascii', 'replace').strip().upper()} file, which is not read"
     if head.startswith(b"%pdf"):
-        return "it is a PDF document, not a picture"
+        return "it is a PDF document, not an image"
     if data.startswith(b"\x00\x05\x16\x07"):
-        return "it is an AppleDouble side file that macOS writes, not a picture"
+        return "it is an AppleDouble side file that macOS writes, not an image"
     text = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in data[:64])
-    return "it is text, not a picture" if text else "its first bytes are those of no known picture format"
+    return "it is text, not an image" if text else "its first bytes are those of no known image format"

@@ -1,4 +1,4 @@
-"""Duplicates: the same picture twice, byte for byte or nearly; and where the two differ in split or class."""
+"""Duplicates: the same image twice, byte for byte or nearly; and where the two differ in split or class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from clearsight.core.dataset import Dataset, Split
 from clearsight.core.errors import BadValue
-from clearsight.data.scan import ScannedImage, Scan
+from clearsight.data.scan import Scan, ScannedImage
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Pairs: TypeAlias = npt.NDArray[np.int64]  # (P, 2) row numbers, the smaller first
@@ -20,11 +20,11 @@ Pairs: TypeAlias = npt.NDArray[np.int64]  # (P, 2) row numbers, the smaller firs
 MOST_PAIRS = 100_000
 _BITS = 64
 _FARTHEST = 10  # two unrelated hashes differ in 32 bits, give or take 4; beyond this the buckets grow too wide
-_LEARNING: tuple[Split, ...] = ("train", "valid", "test")  # a picture in two of these spoils the score of the later
+_LEARNING: tuple[Split, ...] = ("train", "valid", "test")  # an image in two of these spoils the score of the later
 
 
 def exact_duplicates(scan: Scan, dataset: Dataset) -> list[tuple[str, ...]]:
-    """Ids of equal content, each group and the list in the dataset's order; bad pictures left out."""
+    """Ids of equal content, each group and the list in the dataset's order; bad images left out."""
     groups: dict[str, list[str]] = {}
     for sample in dataset.samples:
         found = scan.by_id[sample.id]
@@ -36,7 +36,7 @@ def exact_duplicates(scan: Scan, dataset: Dataset) -> list[tuple[str, ...]]:
 def near_duplicates(scan: Scan, dataset: Dataset, distance: int = 4, most: int = MOST_PAIRS) -> list[tuple[str, str]]:
     """Pairs of ids that look the same: perceptual hashes that differ in at most `distance` of 64 bits.
 
-    Of exact duplicates only the first takes part; pictures too flat for a hash take none. Closest pairs first, then in
+    Of exact duplicates only the first takes part; images too flat for a hash take none. Closest pairs first, then in
     the dataset's order; the search stops at `most` pairs, since a dataset of video frames has millions. Raises BadValue
     for a distance outside 0 to 10.
     """
@@ -59,7 +59,7 @@ def close_pairs(hashes: Hashes, distance: int, most: int) -> Pairs:
     """Pairs of rows of the (N,) `hashes` at most `distance` bits apart, each once; the search stops at `most`.
 
     Cut into distance + 1 pieces, two such hashes agree in at least one whole piece (pigeonhole), so only hashes that
-    share a piece are compared: for 100,000 pictures some millions of pairs instead of five billion.
+    share a piece are compared: for 100,000 images some millions of pairs instead of five billion.
     Source: Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing", section 2.
     """
     edges = np.linspace(0, _BITS, distance + 2).astype(int)
@@ -102,7 +102,7 @@ def hamming(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leak:
-    """One picture in two splits; `paths` and `splits` run parallel, the earlier of train, valid, test first."""
+    """One image in two splits; `paths` and `splits` run parallel, the earlier of train, valid, test first."""
 
     paths: tuple[str, str]
     splits: tuple[Split, Split]
@@ -112,7 +112,7 @@ class Leak:
 def leaks(dataset: Dataset, groups: Sequence[tuple[str, ...]], pairs: Sequence[tuple[str, str]] = ()) -> list[Leak]:
     """What of `groups` (from `exact`) and `pairs` (from `near`) lies in different ones of train, valid and test.
 
-    A member of a group is listed once, with the group's first picture in an earlier split.
+    A member of a group is listed once, with the group's first image in an earlier split.
     """
     split = {sample.id: sample.split for sample in dataset.samples if sample.split in _LEARNING}
     place = {key: _LEARNING.index(name) for key, name in split.items()}

@@ -1,4 +1,4 @@
-"""Preprocess, carried out: the one way in which train, evaluate, serve and explain turn a picture into numbers.
+"""Preprocess, carried out: the one way in which train, evaluate, serve and explain turn an image into numbers.
 
 numpy and Pillow only. Knows nothing about random changes (`augment`) or about where bytes come from.
 """
@@ -33,7 +33,7 @@ def crop(pixels: Pixels, preprocess: Preprocess) -> Pixels:
 
     Done as one antialiased resize of the centre box in source coordinates, so the cost depends on the box and a
     2000 x 1 line never becomes 512000 x 256. The box is the one that torchvision's Resize + CenterCrop keep after
-    their rounding to whole pixels: the pictures are equal up to one or two levels of 255, from fixed-point arithmetic.
+    their rounding to whole pixels: the images are equal up to one or two levels of 255, from fixed-point arithmetic.
     Raises BadShape when `pixels` is not (H, W, 3) uint8 with at least one pixel.
     """
     height, width = _extent(pixels)
@@ -43,7 +43,7 @@ def crop(pixels: Pixels, preprocess: Preprocess) -> Pixels:
 
 
 def centre_box(height: int, width: int, preprocess: Preprocess) -> Box:
-    """The part of a `height` x `width` picture that `crop` keeps; square but for the rounding of the long side."""
+    """The part of a `height` x `width` image that `crop` keeps; square but for the rounding of the long side."""
     short = min(height, width)
     left, right = _centre(width, preprocess.resize * width // short, preprocess.size)
     top, bottom = _centre(height, preprocess.resize * height // short, preprocess.size)
@@ -108,7 +108,7 @@ def normalise(batch: npt.NDArray[np.uint8], preprocess: Preprocess) -> npt.NDArr
 def prepare(
     raw: bytes | Pixels, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, name: str = ""
 ) -> npt.NDArray[np.float32]:
-    """One encoded or decoded picture to (3, S, S) float32, as the network sees it; raises BadImage naming `name`."""
+    """One encoded or decoded image to (3, S, S) float32, as the network sees it; raises BadImage naming `name`."""
     pixels = crop(decode(raw, max_pixels=max_pixels, name=name), preprocess)
     numbers: npt.NDArray[np.float32] = normalise(pixels[None], preprocess)[0]
     return numbers

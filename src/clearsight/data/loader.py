@@ -19,8 +19,8 @@ from clearsight.core.preprocess import Augment, Preprocess
 from clearsight.data.augment import augment, view_rng
 from clearsight.data.decode import MAX_PIXELS, decode
 from clearsight.data.geometry import crop, shrink
-from clearsight.data.memory import PixelCache
-from clearsight.data.times import LoadTimes
+from clearsight.data.load_times import LoadTimes
+from clearsight.data.pixel_cache import PixelCache
 
 Order: TypeAlias = Literal["sequential", "shuffled", "balanced"]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -29,17 +29,17 @@ ORDERS: tuple[Order, ...] = ("sequential", "shuffled", "balanced")
 
 _ORDER_STREAM = 2  # first word of the seed; `augment.view_rng` has another
 _AHEAD = 3  # batches in the making while one is consumed
-_SPARE = 1.5  # augmented pictures keep this many times the resolution of the evaluation resize
+_SPARE = 1.5  # augmented images keep this many times the resolution of the evaluation resize
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
     """How a dataset is turned into batches.
 
-    order: "sequential" as listed, "shuffled", or "balanced" (as many draws as pictures, spread evenly over the
-    classes; pictures of small classes repeat).
+    order: "sequential" as listed, "shuffled", or "balanced" (as many draws as images, spread evenly over the
+    classes; images of small classes repeat).
     workers: threads that read, decode and crop; 0 does it in the caller's thread. Never changes what comes out.
-    memory_bytes: budget for decoded pictures kept between epochs; never changes what comes out.
+    memory_bytes: budget for decoded images kept between epochs; never changes what comes out.
     rank, world: this process is number `rank` of `world` that share each epoch.
     drop_last: leave out a last batch that is smaller than the others.
     Raises BadValue or BadChoice when a value is out of its range.
@@ -69,7 +69,7 @@ class LoadPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LoadedBatch:
-    """Pictures and what is known of them; the arrays belong to the consumer.
+    """Images and what is known of them; the arrays belong to the consumer.
 
     images: (N, S, S, 3) uint8, C-contiguous.  labels: (N,) int64, -1 where there is none.
     ids: N sample ids.  indices: (N,) int64 into the dataset's samples.
@@ -99,7 +99,7 @@ class Loader:
     """Batches of one dataset (usually one split), epoch after epoch.
 
     One loader may be used from one thread at a time. `memory` is what it keeps between epochs: the finished crop, or,
-    with augmentation, the whole picture, its short side first reduced to at most 1.5 times `preprocess.resize`
+    with augmentation, the whole image, its short side first reduced to at most 1.5 times `preprocess.resize`
     (whether it then fits the budget or not, so that the budget never shows in the result).
     `times` is told what each part of the work cost.
     Raises EmptyInput for a dataset without samples, BadData for a balanced order over unlabelled ones.
@@ -107,7 +107,7 @@ class Loader:
 
     def __init__(self, dataset: Dataset, preprocess: Preprocess, how: LoadPlan, times: LoadTimes | None = None) -> None:
         if not dataset.samples:
-            raise EmptyInput(dataset.path or "dataset", "there are no pictures to load")
+            raise EmptyInput(dataset.path or "dataset", "there are no images to load")
         if how.order == "balanced":
             dataset.labels()  # raises for the first unlabelled one
         self._dataset, self._preprocess, self._how = dataset, preprocess, how
@@ -120,7 +120,7 @@ class Loader:
         """Batches per epoch on this rank.
 
         The same on every rank for "shuffled" and "balanced"; for "sequential" nothing is repeated, so ranks may differ
-        by one picture and therefore by one batch.
+        by one image and therefore by one batch.
         """
         how = self._how
         length = len(range(how.rank, _padded(len(self._labels), how), how.world))
@@ -129,7 +129,7 @@ class Loader:
     def epoch(self, number: int, start: int = 0) -> Generator[LoadedBatch, None, None]:
         """The batches of epoch `number`, from batch `start` on (those before it are skipped without being read).
 
-        A picture that cannot be read ends the iteration with BadImage or BadData that names the sample. Closing the
+        An image that cannot be read ends the iteration with BadImage or BadData that names the sample. Closing the
         iterator, or dropping it, stops the threads.
         """
         draws, size = self._draws(number), self._how.batch_size
@@ -144,7 +144,7 @@ class Loader:
         how = self._how
         order = epoch_order(self._labels, how.order, seed=how.seed, epoch=number)
         order = np.resize(order, _padded(len(order), how))  # pads by starting again at the front
-        # A picture drawn twice in an epoch must not show the same view twice: the k-th repeat counts on by k * N.
+        # An image drawn twice in an epoch must not show the same view twice: the k-th repeat counts on by k * N.
         views = order + occurrence(order) * len(self._labels)
         return _Draws(indices=order, views=views)[how.rank :: how.world]
 
@@ -162,7 +162,7 @@ class Loader:
         try:
             for part in parts:
                 batch = self._blank(part)
-                # Two tasks per worker even out pictures of different cost, and cost less than one task per picture.
+                # Two tasks per worker even out images of different cost, and cost less than one task per image.
                 stride = min(len(batch), 2 * how.workers)
                 tasks = [pool.submit(self._fill, batch, part, number, first, stride) for first in range(stride)]
                 pending.append((batch, tasks))
@@ -190,7 +190,7 @@ class Loader:
                 pixels = self._show(sample, int(part.views[row]), number)
                 with self.times.part("collate"):
                     batch.images[row] = pixels
-                self.times.add("pictures", 1)
+                self.times.add("images", 1)
             except ClearsightError as error:
                 if sample.id in str(error):
                     raise
@@ -198,7 +198,7 @@ class Loader:
             except OSError as error:
                 raise BadData(sample.id, f"it cannot be read ({error})") from error
             except Exception as error:
-                error.add_note(f"while loading the picture {sample.id!r}")
+                error.add_note(f"while loading the image {sample.id!r}")
                 raise
 
     def _show(self, sample: Sample, view: int, number: int) -> Pixels:
@@ -252,7 +252,7 @@ def epoch_order(labels: Indices, order: Order, *, seed: int, epoch: int) -> Indi
 
 
 def _balanced(labels: Indices, rng: np.random.Generator) -> Indices:
-    """N draws, every class that occurs equally often (give or take one), and every picture of a class too."""
+    """N draws, every class that occurs equally often (give or take one), and every image of a class too."""
     classes = rng.permutation(np.unique(labels))
     quotas = np.full(len(classes), len(labels) // len(classes))
     quotas[: len(labels) % len(classes)] += 1

@@ -1,4 +1,4 @@
-"""Scan: every picture of a dataset decoded once, before anything is trained on it; what it found is remembered."""
+"""Scan: every image of a dataset decoded once, before anything is trained on it; what it found is remembered."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from clearsight.core.dataset import SPLITS, Dataset, Notice, Pixels, Sample, ImageSource
+from clearsight.core.dataset import SPLITS, Dataset, ImageSource, Notice, Pixels, Sample
 from clearsight.core.errors import BadData, BadImage, ClearsightError
 from clearsight.core.files import write_text
 from clearsight.data.decode import MAX_PIXELS, decode, inspect
 
-FORMAT = 1  # of the cache; raise it whenever a picture could come out differently
+FORMAT = 1  # of the cache; raise it whenever an image could come out differently
 _PORTION = 16  # samples per task: enough to hide the cost of a task, few enough for a smooth progress bar
-_GRID, _KEPT = 32, 8  # phash: side of the gray picture, side of the block of frequencies
+_GRID, _KEPT = 32, 8  # phash: side of the gray image, side of the block of frequencies
 _FLAT = 2.0  # phash: gray levels of standard deviation under which the block is noise
-_SHOWN = 3  # bad pictures named in a sentence; the notice carries all
+_SHOWN = 3  # bad images named in a sentence; the notice carries all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,7 @@ class ScannedImage:
     width, height: upright, before any resize; 0 when not even the header is readable.
     format: as `decode.inspect` calls it ("jpeg"), "pixels" for decoded data, "" unknown.
     orientation: EXIF tag, 1 is stored upright.
-    phash: 64-bit perceptual hash, 0 when the picture is too flat to have one (see `phash`).
+    phash: 64-bit perceptual hash, 0 when the image is too flat to have one (see `phash`).
     bad: why it cannot be used, "" when it can.
     """
 
@@ -64,7 +64,7 @@ class Scan:
 
     @property
     def bad(self) -> tuple[ScannedImage, ...]:
-        """The pictures that cannot be used."""
+        """The images that cannot be used."""
         return tuple(found for found in self.found if found.bad)
 
 
@@ -82,7 +82,7 @@ def scan_images(
 ) -> Scan:
     """Read and decode every sample once, in `workers` threads (0: in this one), and tell what came out.
 
-    A picture that cannot be read or decoded is a finding, not an error. At most `workers` pictures are in memory at a
+    An image that cannot be read or decoded is a finding, not an error. At most `workers` images are in memory at a
     time. With `cache`, the answer is kept in `cache`/scans/<key>.jsonl, keyed by sample ids and stamps, so that moving
     a dataset keeps it and touching a file remakes it; a damaged cache file is remade. `progress(done, total)` is called
     on the caller's thread.
@@ -161,9 +161,9 @@ def digest(raw: bytes | Pixels) -> str:
 
 
 def phash(pixels: Pixels) -> int:
-    """The DCT perceptual hash of (H, W, 3) uint8, in [0, 2**64): alike pictures differ in few bits.
+    """The DCT perceptual hash of (H, W, 3) uint8, in [0, 2**64): alike images differ in few bits.
 
-    Gray, 32 x 32, DCT-II, frequencies 1 to 8 each way, a bit for each above their median. 0 means that the picture is
+    Gray, 32 x 32, DCT-II, frequencies 1 to 8 each way, a bit for each above their median. 0 means that the image is
     too flat (under 2 gray levels of standard deviation) for its frequencies to say anything.
     Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", section 3.2.1; the
     antialiased reduction stands for its mean filter.
@@ -206,9 +206,9 @@ def _load(path: Path, dataset: Dataset) -> tuple[ScannedImage, ...] | None:
 
 
 def drop_bad_images(dataset: Dataset, scan: Scan, on_bad: Literal["skip", "fail"]) -> Dataset:
-    """The dataset without its bad pictures, digests set on the rest, and a notice about what is gone.
+    """The dataset without its bad images, digests set on the rest, and a notice about what is gone.
 
-    With on_bad "fail", any bad picture raises BadData. So does, always, a dataset (or a training split) of which
+    With on_bad "fail", any bad image raises BadData. So does, always, a dataset (or a training split) of which
     nothing is left. A split or a class of a split that becomes empty is a notice.
     """
     bad = {sample.id: scan.by_id[sample.id].bad for sample in dataset.samples if scan.by_id[sample.id].bad}
@@ -217,7 +217,7 @@ def drop_bad_images(dataset: Dataset, scan: Scan, on_bad: Literal["skip", "fail"
             dataset.path or "dataset", _sentence(bad), fix="Repair them, or leave them out with --on-bad skip."
         )
     if len(bad) == len(dataset):
-        raise BadData(dataset.path or "dataset", f"none of its pictures can be used: {_reasons(bad)}")
+        raise BadData(dataset.path or "dataset", f"none of its images can be used: {_reasons(bad)}")
     good = replace(
         dataset,
         samples=tuple(
@@ -236,17 +236,17 @@ def _emptied(before: Dataset, after: Dataset) -> Iterator[Notice]:
     for split in SPLITS:
         if split in was and split not in now:
             if split == "train":
-                raise BadData(before.path or "dataset", "none of the pictures of its training split can be used")
-            yield Notice(code="empty-split", text=f"None of the pictures of the {split} split can be used.")
+                raise BadData(before.path or "dataset", "none of the images of its training split can be used")
+            yield Notice(code="empty-split", text=f"None of the images of the {split} split can be used.")
             continue
         for name in was.get(split, {}):
             if name and name not in now[split]:
-                text = f'None of the pictures of class "{name}" in the {split} split can be used.'
+                text = f'None of the images of class "{name}" in the {split} split can be used.'
                 yield Notice(code="empty-class", text=text)
 
 
 def _sentence(bad: Mapping[str, str]) -> str:
-    return f"{len(bad)} {'picture' if len(bad) == 1 else 'pictures'} cannot be used: {_reasons(bad)}"
+    return f"{len(bad)} {'image' if len(bad) == 1 else 'images'} cannot be used: {_reasons(bad)}"
 
 
 def _reasons(bad: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """From a listing to a dataset: the class map, the splits, the sample, and what looks wrong.
 
-What is random here follows from the seed and the names alone: pictures are ordered by a digest of seed, class and
-locator, so neither the disk's order nor pictures of other classes change where one goes.
+What is random here follows from the seed and the names alone: images are ordered by a digest of seed, class and
+locator, so neither the disk's order nor images of other classes change where one goes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import replace
 from clearsight.core.dataset import SPLITS, ClassMap, Dataset, Listing, Notice, Record, Split, freeze
 from clearsight.core.errors import BadChoice, BadData, BadValue
 from clearsight.core.recipe import DataSection
-from clearsight.data.readers.split_names import split_of
+from clearsight.data.readers.support.split_names import split_of
 
 _IMBALANCE = 10  # largest class over smallest
-_TINY = 5  # training pictures
+_TINY = 5  # training images
 _LEARNING: tuple[Split, ...] = ("train", "valid", "test")
 
 
@@ -29,7 +29,7 @@ def make_splits(
     """The dataset to train on. Splits that the data does not have are made from what it has, by class and `seed`.
 
     No split at all: train, valid and test by the recipe's fractions. Train without valid: a part of train becomes
-    valid. Whatever else there is stays as it is; pictures without a label go to "predict".
+    valid. Whatever else there is stays as it is; images without a label go to "predict".
     classes: the class map of a model that is to see this data; its classes are then the only ones allowed.
     Raises BadData for a class outside of the map and for data with fewer than two classes, BadChoice for a class to
     ignore that is not there.
@@ -44,7 +44,7 @@ def make_splits(
 
 
 def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, classes: ClassMap | None) -> Dataset:
-    """The dataset to evaluate on: splits stay as they are, and a labelled picture without one is a test picture.
+    """The dataset to evaluate on: splits stay as they are, and a labelled image without one is a test image.
 
     classes: the class map of the model; raises BadData for a class that it does not have.
     """
@@ -56,7 +56,7 @@ def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, 
 
 
 def has_splits(listing: Listing) -> bool:
-    """Whether the data itself says which labelled pictures belong to which split."""
+    """Whether the data itself says which labelled images belong to which split."""
     return any(record.split is not None for record in listing.records if record.label is not None)
 
 
@@ -69,7 +69,7 @@ def evaluation_split(dataset: Dataset, wanted: str | None, splits_in_data: bool)
     labelled = dataset.only(lambda sample: sample.label is not None)
     present = [split for split in SPLITS if any(sample.split == split for sample in labelled.samples)]
     if not present:
-        raise BadData(dataset.path or "data", "no picture has a label, so there is nothing to compare with")
+        raise BadData(dataset.path or "data", "no image has a label, so there is nothing to compare with")
     if not splits_in_data and wanted in (None, "test"):
         return labelled
     if wanted is not None:
@@ -88,7 +88,7 @@ def evaluation_split(dataset: Dataset, wanted: str | None, splits_in_data: bool)
 def _prepared(listing: Listing, path: str, recipe: DataSection) -> tuple[list[Record], tuple[Notice, ...]]:
     """Records with composed class names, without ignored classes, the unlabelled ones in "predict"."""
     if not listing.records:
-        raise BadData(path, "it holds no picture")
+        raise BadData(path, "it holds no image")
     records = [replace(r, label=_composed(r.label)) if r.label else r for r in listing.records]
     known = {record.label for record in records if record.label is not None} | {*map(_composed, listing.classes)}
     ignored = {_composed(name) for name in recipe.ignore_class}
@@ -96,11 +96,11 @@ def _prepared(listing: Listing, path: str, recipe: DataSection) -> tuple[list[Re
         raise BadChoice(f"--ignore-class {name}", "the data has no such class", got=name, allowed=sorted(known))
     records = [record for record in records if record.label not in ignored]
     if ignored and all(record.label is None for record in records):
-        raise BadData(path, "every labelled picture is of a class to ignore", fix="Ignore fewer classes.")
+        raise BadData(path, "every labelled image is of a class to ignore", fix="Ignore fewer classes.")
     notices = list(listing.notices)
     lost = tuple(r.locator for r in records if r.label is None and r.split in _LEARNING)
     if lost:
-        text = f"{len(lost)} pictures of train, valid or test have no label: they can be predicted, not learnt from"
+        text = f"{len(lost)} images of train, valid or test have no label: they can be predicted, not learnt from"
         notices.append(Notice(code="unlabelled", text=text, paths=lost))
     return [replace(r, split="predict") if r.label is None else r for r in records], tuple(notices)
 
@@ -151,11 +151,11 @@ def _learnable(records: Sequence[Record], listing: Listing, path: str) -> None:
     if not counts:
         return
     beside = [notice.text for notice in listing.notices if notice.code == "table-beside"]
-    fix = f"Note that {beside[0]}." if beside else "Add a folder of pictures of something else."
+    fix = f"Note that {beside[0]}." if beside else "Add a folder of images of something else."
     if sum(counts.values()) == 1:
-        raise BadData(path, "it holds one labelled picture to train on, that is not enough to learn from", fix=fix)
+        raise BadData(path, "it holds one labelled image to train on, that is not enough to learn from", fix=fix)
     if len(counts) == 1:
-        problem = f"all {sum(counts.values())} training pictures are of class {next(iter(counts))!r}, nothing to learn"
+        problem = f"all {sum(counts.values())} training images are of class {next(iter(counts))!r}, nothing to learn"
         raise BadData(path, problem, fix=fix)
 
 
@@ -172,7 +172,7 @@ def _with_splits(records: Sequence[Record], recipe: DataSection, seed: int) -> t
     notices = []
     unsaid = tuple(record.locator for record in records if record.split is None)
     if unsaid:
-        text = f"{len(unsaid)} pictures have no split while others do: they were taken for training"
+        text = f"{len(unsaid)} images have no split while others do: they were taken for training"
         notices.append(Notice(code="split-missing", text=text, paths=unsaid))
     whole = [record if record.split else replace(record, split="train") for record in records]
     if "valid" not in present and (unsaid or "train" in present):
@@ -204,7 +204,7 @@ def _divide(records: Sequence[Record], shares: Mapping[Split, float], seed: int)
 
 
 def _portion(size: int, share: float, spare: int) -> int:
-    """How many of a class of `size` go: the rounded share, one at least from three pictures on, and never the last."""
+    """How many of a class of `size` go: the rounded share, one at least from three images on, and never the last."""
     least = 1 if share > 0 and size >= 3 else 0
     return max(0, min(max(math.floor(size * share + 0.5), least), spare))
 
@@ -223,7 +223,7 @@ def _finish(listing: Listing, path: str, recipe: DataSection, records: Sequence[
     notices: tuple[Notice, ...] = ()
     if recipe.limit is not None and recipe.limit < len(records):
         sample = _sample(records, recipe.limit)
-        text = f"a sample of {len(sample):,} of {len(records):,} pictures is used, drawn by split and class"
+        text = f"a sample of {len(sample):,} of {len(records):,} images is used, drawn by split and class"
         records, notices = sample, (Notice(code="limited", text=text),)
     return Dataset(
         samples=freeze(records, classes),
@@ -256,7 +256,7 @@ def _missing(dataset: Dataset) -> Iterator[Notice]:
         absent = [name for name in dataset.classes if name not in table]
         if split != "predict" and absent:
             names = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            text = f"split {split} has no picture of {len(absent)} of {len(dataset.classes)} classes: {names}"
+            text = f"split {split} has no image of {len(absent)} of {len(dataset.classes)} classes: {names}"
             yield Notice(code="class-missing-in-split", text=text, paths=tuple(absent))
 
 
@@ -266,19 +266,19 @@ def _suspicious(dataset: Dataset) -> Iterator[Notice]:
     train = counts.get("train", {})
     labelled = sum(sum(table.values()) for split, table in counts.items() if split != "predict")
     if labelled and len(dataset.classes) >= labelled:
-        text = f"{len(dataset.classes)} classes for {labelled} pictures: are these folders really classes?"
+        text = f"{len(dataset.classes)} classes for {labelled} images: are these folders really classes?"
         yield Notice(code="more-classes-than-images", text=text)
     elif labelled and 2 * len(dataset.classes) >= labelled:
-        text = f"{len(dataset.classes)} classes for {labelled} pictures: at most two pictures per class on average"
+        text = f"{len(dataset.classes)} classes for {labelled} images: at most two images per class on average"
         yield Notice(code="more-classes-than-images", text=text)
     if train and max(train.values()) >= _IMBALANCE * min(train.values()):
         large, small = max(train, key=lambda name: train[name]), min(train, key=lambda name: train[name])
         text = (
-            f"train has {train[large]} pictures of {large} and {train[small]} of {small}: "
+            f"train has {train[large]} images of {large} and {train[small]} of {small}: "
             "consider --class-weights balanced, and look at macro F1"
         )
         yield Notice(code="imbalance", text=text, paths=(large, small))
     tiny = tuple(name for name, count in train.items() if count < _TINY)
     if tiny:
         names = ", ".join(tiny[:5]) + (f" and {len(tiny) - 5} more" if len(tiny) > 5 else "")
-        yield Notice(code="tiny-class", text=f"fewer than {_TINY} training pictures: {names}", paths=tiny)
+        yield Notice(code="tiny-class", text=f"fewer than {_TINY} training images: {names}", paths=tiny)

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.finding import Finding, Severity
-from clearsight.debugger.rulebook import Book, find_rule
+from clearsight.debugger.rule_parser import Book, find_rule
 from clearsight.debugger.rules import RULES
 
 Verb = Literal["notify", "stop", "stop-trial", "adjust", "retry"]

@@ -26,7 +26,7 @@ def check_numbers(workers: str, save_every: int | None, **planned: int) -> None:
 
 def rules_of(rules: str | Sequence[str | Rule]) -> list[Rule]:
     """Rules by name, or as they are."""
-    from clearsight.debugger.rulebook import select_rules
+    from clearsight.debugger.rule_parser import select_rules
 
     if isinstance(rules, str):
         return select_rules(rules)

@@ -19,23 +19,23 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from clearsight.core.context import RunContext
 from clearsight.core.errors import BadChoice, BadValue, NotResumable
-from clearsight.core.facts import RunContext
 from clearsight.core.finding import Finding
+from clearsight.core.guard import guarded
 from clearsight.core.rule import Rule
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, SavedRecord, Scalars
 from clearsight.debugger.arguments import Losses, check_numbers, check_watched, losses_of, rules_of
-from clearsight.debugger.clock import StepCounter
-from clearsight.debugger.ear import SafeHook
-from clearsight.debugger.guard import guarded
-from clearsight.debugger.layers import InspectedModel, describe_model
-from clearsight.debugger.logits import BatchPredictions, as_tensor
-from clearsight.debugger.outbox import Arrays
-from clearsight.debugger.probe import Probe
-from clearsight.debugger.recorder import Recorder
-from clearsight.debugger.saving import SavePlan, make_save_plan, parse_save_setting
-from clearsight.debugger.store import FileTensorStore
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.capture.model_inspection import InspectedModel, describe_model
+from clearsight.debugger.capture.predictions import BatchPredictions, as_tensor
+from clearsight.debugger.capture.probe import Probe
+from clearsight.debugger.capture.safe_hook import SafeHook
+from clearsight.debugger.capture.save_plan import SavePlan, make_save_plan, parse_save_setting
+from clearsight.debugger.capture.step_counter import StepCounter
+from clearsight.debugger.capture.transfer import Arrays
+from clearsight.debugger.storage.recorder import Recorder
+from clearsight.debugger.storage.tape import Tape
+from clearsight.debugger.storage.tensor_store import FileTensorStore
 
 _ON_TAPE = 1 << 18  # elements: larger whole tensors are kept on disk alone
 
@@ -47,7 +47,7 @@ class Hook:
     whole tensors to keep, as in `parse_save`.  rules: "default", "all", "none", names, or Rule objects.
     steps, epochs: planned, 0 for not known.  classes: names.  save_every: steps between statistics.
     workers: "one" records in the process of rank 0 only, "all" in each.  mean, std: what the model's weights expect
-    pictures in [0, 1] to be normalised by.  pretrained: whether its weights come from elsewhere.  quiet: print nothing.
+    images in [0, 1] to be normalised by.  pretrained: whether its weights come from elsewhere.  quiet: print nothing.
 
     Steps are optimizer steps where an optimizer is watched, else forward passes in train mode; evaluation steps are
     forward passes in evaluation mode. A model that is trained in evaluation mode needs `set_mode("train")`.
@@ -160,8 +160,8 @@ class Hook:
             self._fail(error)
 
     def _judge(self, store: FileTensorStore, status: str) -> None:
-        from clearsight.debugger.judge import judge
-        from clearsight.debugger.report import findings_lines, read_findings, write_findings
+        from clearsight.core.finding import findings_lines, read_findings, write_findings
+        from clearsight.core.judge import judge
 
         self.tape.ended = True
         store.write_facts(self.tape.facts)
@@ -210,7 +210,7 @@ class Hook:
     ) -> None:
         """Tell the outcome of a forward pass, before its backward, where no loss module is watched.
 
-        loss: a number.  logits: (N, C).  labels: (N,).  indices: (N,) places of the pictures in their split.
+        loss: a number.  logits: (N, C).  labels: (N,).  indices: (N,) places of the images in their split.
         """
         self._outcome(name, None if loss is None else as_tensor(loss), logits, labels, indices)
 

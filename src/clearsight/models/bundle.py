@@ -44,14 +44,14 @@ def model_fn(model_dir):
 
 
 def input_fn(request_body, content_type="application/octet-stream"):
-    """The pictures in a request: an encoded image, JSON with base64, or an NPY array."""
+    """The images in a request: an encoded image, JSON with base64, or an NPY array."""
     body = request_body.encode() if isinstance(request_body, str) else bytes(request_body)
     return CODECS.load(reading(content_type, body, CODECS.names()))(body)
 
 
 def predict_fn(payload, predictor):
-    """Class probabilities of every picture."""
-    images = np.stack([predictor.prepared(picture) for picture in payload.pictures])
+    """Class probabilities of every image."""
+    images = np.stack([predictor.prepared(image) for image in payload.images])
     probabilities = predictor.probabilities(images)
     return Answer(classes=predictor.bundle.classes, probabilities=probabilities, batch=payload.batch)
 

@@ -28,16 +28,16 @@ _SMALLEST = 1e-3  # a largest logit below this counts as this
 
 
 def to_onnx(network: Network, path: Path, size: int) -> None:
-    """Write `network` for pictures of `size` x `size` to one ONNX file at `path`, atomically.
+    """Write `network` for images of `size` x `size` to one ONNX file at `path`, atomically.
 
     Input "images" (N, 3, S, S) float32, preprocessed; output "logits" (N, C) float32; N is free. The network itself is
     not touched. Raises BadBundle when onnxruntime computes something else than the network; nothing is written then.
     """
     model = detached(network.model, size)
-    pictures = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
-        data = serialise(model, pictures[:2])
-        worst = max(_difference(model, data, batch) for batch in (pictures[:1], pictures))
+        data = serialise(model, images[:2])
+        worst = max(_difference(model, data, batch) for batch in (images[:1], images))
     except Exception as error:  # exporters and runtimes fail in kinds of their own
         raise BadBundle(network.name, f"it cannot be expressed in ONNX ({_first_line(error)})") from error
     if not worst <= _TOLERANCE:
@@ -46,7 +46,7 @@ def to_onnx(network: Network, path: Path, size: int) -> None:
 
 
 def detached(module: nn.Module, size: int) -> nn.Module:
-    """A copy of `module` on the CPU in float32, contiguous and in eval mode, settled on pictures of `size` x `size`.
+    """A copy of `module` on the CPU in float32, contiguous and in eval mode, settled on images of `size` x `size`.
 
     Hooks stay behind.
     """

@@ -3,7 +3,7 @@
 A stage never owns weights of its own: it runs modules of the zoo's model, so names, checkpoints and `model(images)`
 stay those of the zoo.
 
-Shapes: N pictures, S pixels a side, D features, C classes.
+Shapes: N images, S pixels a side, D features, C classes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Network:
         return [parameter for stage in self.stages for parameter in stage.parameters()]
 
     def prefix(self, cut: int) -> nn.Sequential:
-        """The first `cut` stages as one module that shares their parameters; with 0 it passes pictures through."""
+        """The first `cut` stages as one module that shares their parameters; with 0 it passes images through."""
         return _chain(self.stages[:cut])
 
     def suffix(self, cut: int) -> nn.Sequential:
@@ -87,9 +87,9 @@ class Network:
         return replace(self, preprocess=preprocess)
 
     def check_size(self, size: int) -> None:
-        """Raises BadValue when pictures of `size` x `size` do not pass through the network.
+        """Raises BadValue when images of `size` x `size` do not pass through the network.
 
-        One picture of zeros is run through, on the device where the weights are; modes and statistics stay as they are.
+        One image of zeros is run through, on the device where the weights are; modes and statistics stay as they are.
         """
         if size == self.preprocess.size:
             return
@@ -101,7 +101,7 @@ class Network:
             except (RuntimeError, AssertionError, ValueError) as error:
                 raise BadValue(
                     f"--image-size {size}",
-                    f"{self.name} does not take pictures of that size ({_first_line(error)})",
+                    f"{self.name} does not take images of that size ({_first_line(error)})",
                     fix=f"Its own size is {self.preprocess.size}.",
                 ) from None
 

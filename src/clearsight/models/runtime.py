@@ -1,6 +1,6 @@
 """The frozen part of a network, computed in the quickest way at hand.
 
-Measured on 2 virtual cores (AVX-512), whole backbones on 16 pictures of 224 x 224, milliseconds a picture with one
+Measured on 2 virtual cores (AVX-512), whole backbones on 16 images of 224 x 224, milliseconds an image with one
 thread / two, best of 3 (torch 2.15, OpenVINO 2026.4); only the ratios carry over to other machines:
 
                           torch eval     torch-folded   openvino
@@ -50,7 +50,7 @@ class PrefixRuntime:
 
 
 def fastest_runtime(prefix: nn.Module, example: Array, threads: int) -> PrefixRuntime:
-    """The quickest way to run `prefix` in eval mode on pictures like `example` (N, 3, S, S) float32, N at least 1.
+    """The quickest way to run `prefix` in eval mode on images like `example` (N, 3, S, S) float32, N at least 1.
 
     On a CUDA device that is torch itself; on the CPU OpenVINO in float32 where it is installed, else torch with folded
     BatchNorm and channels_last. A quicker way is taken only when it agrees with plain torch on `example` (largest
@@ -108,7 +108,7 @@ def _openvino(module: nn.Module, example: Array, threads: int) -> Callable[[Arra
     core = openvino.Core()
     # By way of ONNX, not openvino.convert_model: that one is slower and reports every use to its makers.
     model = core.read_model(serialise(module, torch.from_numpy(example[:1])))
-    # One picture per request: as quick as batches here, and a result never depends on its neighbours in a batch.
+    # One image per request: as quick as batches here, and a result never depends on its neighbours in a batch.
     model.reshape({model.inputs[0]: [1, *example.shape[1:]]})
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from clearsight.core.errors import BadValue, NotFound, WeightsUnavailable
 from clearsight.core.preprocess import Preprocess
-from clearsight.models.origins import ModelProvider
+from clearsight.models.providers import ModelProvider
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 # Whatever bytes make the restricted unpickler stumble over; none of them is a fault of ours.
@@ -199,7 +199,7 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _declared(facts: Mapping[str, Any], path: Path) -> Preprocess:
-    from clearsight.models.origins.timm import from_config
+    from clearsight.models.providers.timm import from_config
 
     try:
         return from_config(facts, f"the metadata of {path.name}")

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from clearsight.core.errors import BadChoice, BadValue
-from clearsight.models.anatomy import Dissection, classifier_inputs, no_classifier
+from clearsight.models.dissection import Dissection, classifier_inputs, no_classifier
 from clearsight.models.families import FAMILIES
 from clearsight.models.families.whole import WholeFamily
 from clearsight.models.heads import build_head
 from clearsight.models.network import Network, evaluating
-from clearsight.models.origins import PROVIDERS, ModelProvider
+from clearsight.models.providers import PROVIDERS, ModelProvider
 from clearsight.models.weights import load, resolve
 
 
@@ -122,13 +122,13 @@ def _all_positive(widths: Iterable[int]) -> bool:
 
 
 def _prove(network: Network) -> None:
-    """A model that no family knows is cut on the assumption that its classifier comes last: check it on one picture."""
+    """A model that no family knows is cut on the assumption that its classifier comes last: check it on one image."""
     size = network.preprocess.size
-    picture = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     chain = network.suffix(0)
     with evaluating(network.model), evaluating(chain), torch.inference_mode():
         try:
-            whole, composed = network.model(picture), chain(picture)
+            whole, composed = network.model(image), chain(image)
         except RuntimeError as error:  # the head got something else than features
             raise no_classifier(network.name) from error
     if not isinstance(whole, torch.Tensor) or not torch.equal(whole, composed):

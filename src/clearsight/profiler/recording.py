@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from clearsight.core.errors import BadData
+from clearsight.core.files import read_jsonl
 from clearsight.core.profile import Machine, Profile
 from clearsight.core.profile_folder import gauges_file, read_profile, rewind, spans_file, write_machine
-from clearsight.core.run import read_jsonl
-from clearsight.profiler.clock import StepTimer
 from clearsight.profiler.gauges import sources
 from clearsight.profiler.sampler import Sampler
+from clearsight.profiler.timing.step_timer import StepTimer
 
 if TYPE_CHECKING:
     from clearsight.profiler.trace import TraceWindow  # it loads torch, which gauges alone do not need

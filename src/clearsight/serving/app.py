@@ -14,12 +14,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from clearsight.core.errors import BadValue
+from clearsight.serving.access_log import AccessLog
 from clearsight.serving.codecs import ACCEPTS, CODECS
-from clearsight.serving.intake import RequestBodyReader
-from clearsight.serving.journal import AccessLog
+from clearsight.serving.error_responses import error_response
 from clearsight.serving.limits import Limits
 from clearsight.serving.negotiation import answering, reading
-from clearsight.serving.refusals import error_response
+from clearsight.serving.request_body import RequestBodyReader
 from clearsight.serving.service import Service
 
 _GONE = 499  # nginx's number for a client that left; only the log sees it
@@ -29,9 +29,9 @@ class Endpoint:
     """The routes, over one service. Codecs are looked up once: plug-ins are searched for at start, not per request."""
 
     def __init__(self, service: Service, limits: Limits) -> None:
-        if limits.pictures > service.waiting:
+        if limits.images > service.waiting:
             raise BadValue(
-                f"limit pictures {limits.pictures}",
+                f"limit images {limits.images}",
                 f"the service lets only {service.waiting} wait, so it could never answer",
             )
         self._service, self._limits = service, limits
@@ -46,7 +46,7 @@ class Endpoint:
         return JSONResponse({"status": "ok", "model": self._service.predictor.bundle.model})
 
     async def invocations(self, request: Request) -> Response:
-        """Probabilities for the pictures in the body.
+        """Probabilities for the images in the body.
 
         The body is read before the headers are judged: a client hears a refusal only once it has stopped sending.
         """
@@ -54,7 +54,7 @@ class Endpoint:
             async with self._intake.body(request) as body:
                 answer_type = answering(", ".join(request.headers.getlist("accept")), self._writers)
                 read = self._readers[reading(request.headers.get("content-type"), body, self._readers)]
-                answer = await self._service.answer(read, body, most=self._limits.pictures)
+                answer = await self._service.answer(read, body, most=self._limits.images)
             return Response(self._writers[answer_type](answer), media_type=answer_type)
         except ClientDisconnect:
             return Response(status_code=_GONE)
@@ -79,7 +79,7 @@ class Endpoint:
 def build_app(service: Service, limits: Limits | None = None) -> Starlette:
     """The endpoint over `service`. When it stops it closes the service, so an app serves once.
 
-    Errors are {"error": sentence}: 400 bad body or picture, 404, 405, 406, 408, 413, 415, 500 our fault, 503 busy or
+    Errors are {"error": sentence}: 400 bad body or image, 404, 405, 406, 408, 413, 415, 500 our fault, 503 busy or
     not ready (both with Retry-After).
     """
     endpoint = Endpoint(service, limits or Limits())
@@ -102,7 +102,7 @@ def build_app(service: Service, limits: Limits | None = None) -> Starlette:
         exception_handlers={HTTPException: _no_route, Exception: _our_fault},
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # a redirect would make clients send their picture twice
+    app.router.redirect_slashes = False  # a redirect would make clients send their image twice
     return app
 
 

@@ -1,6 +1,6 @@
-"""Batcher: pictures that wait at the same time run through the model together.
+"""Batcher: images that wait at the same time run through the model together.
 
-A lone picture is never held back to see whether another comes: a batch is whatever piled up while the last one ran.
+A lone image is never held back to see whether another comes: a batch is whatever piled up while the last one ran.
 
 Batches are small by default: on two CPU cores a batch of 4 costs 0.55 to 1.0 of four single runs (mobilenet_v2 at
 224 pixels, onnxruntime 1.31 and OpenVINO 2026.4), and from 8 on the activations no longer fit the cache.
@@ -16,18 +16,18 @@ from typing import TypeAlias
 
 import numpy as np
 
+from clearsight.serving.error_responses import busy
 from clearsight.serving.payload import Prepared, Probabilities
-from clearsight.serving.refusals import busy
 
 Infer: TypeAlias = Callable[[Prepared], Probabilities]  # (n, 3, S, S) to (n, C)
-Waiting: TypeAlias = tuple[Prepared, asyncio.Future[Probabilities]]  # one picture, and its row (C,) to come
+Waiting: TypeAlias = tuple[Prepared, asyncio.Future[Probabilities]]  # one image, and its row (C,) to come
 
 
 class Batcher:
-    """A bounded queue of prepared pictures in front of `infer`, which runs on `thread`, one batch at a time.
+    """A bounded queue of prepared images in front of `infer`, which runs on `thread`, one batch at a time.
 
     Belongs to one event loop; all its methods are called there.
-    max_batch: pictures per call of `infer`.  waiting: pictures that may be in the queue, the running batch aside.
+    max_batch: images per call of `infer`.  waiting: images that may be in the queue, the running batch aside.
     """
 
     def __init__(self, infer: Infer, thread: Executor, *, max_batch: int = 4, waiting: int = 256) -> None:
@@ -67,7 +67,7 @@ class Batcher:
                         row.set_result(answer)
 
     def _next(self) -> list[Waiting]:
-        """Up to `max_batch` pictures from the head of the queue; those nobody waits for any more are dropped."""
+        """Up to `max_batch` images from the head of the queue; those nobody waits for any more are dropped."""
         batch: list[Waiting] = []
         while self._queue and len(batch) < self._max_batch:
             image, row = self._queue.popleft()

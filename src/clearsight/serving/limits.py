@@ -11,13 +11,13 @@ from clearsight.core.errors import BadValue
 class Limits:
     """What is refused at the door; every value must be positive (BadValue).
 
-    The size of a single picture in pixels is the business of whoever prepares it.
+    The size of a single image in pixels is the business of whoever prepares it.
     """
 
     body_bytes: int = 20 << 20  # of one request
     held_bytes: int = 256 << 20  # of all requests that are being read or answered
     body_seconds: float = 30.0  # from the head of a request to the last byte of its body
-    pictures: int = 64  # in one request
+    images: int = 64  # in one request
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from clearsight.core.errors import UnsupportedType
 from clearsight.serving.codecs.npy import MAGIC
-from clearsight.serving.refusals import NotAcceptable
+from clearsight.serving.error_responses import NotAcceptable
 
 _SHOWN = 100  # characters of a header that an error repeats
 

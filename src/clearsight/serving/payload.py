@@ -1,6 +1,6 @@
-"""What travels through the endpoint: the pictures of a request, and the answer to them.
+"""What travels through the endpoint: the images of a request, and the answer to them.
 
-S is the side of the model's input in pixels, C the number of classes, N the pictures of one request.
+S is the side of the model's input in pixels, C the number of classes, N the images of one request.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy.typing as npt
 from clearsight.core.dataset import Pixels
 
 Prepared: TypeAlias = npt.NDArray[np.float32]  # (3, S, S), already cropped and normalised
-Picture: TypeAlias = bytes | Pixels | Prepared  # an encoded file, decoded RGB (H, W, 3), or the model's own input
+Image: TypeAlias = bytes | Pixels | Prepared  # an encoded file, decoded RGB (H, W, 3), or the model's own input
 Probabilities: TypeAlias = npt.NDArray[np.float64]  # (N, C), rows sum to 1
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The pictures of one request. `batch`: the client sent a list, so a list is what it gets back, even of one."""
+    """The images of one request. `batch`: the client sent a list, so a list is what it gets back, even of one."""
 
-    pictures: Sequence[Picture]
+    images: Sequence[Image]
     batch: bool = False
 
 
@@ -37,7 +37,7 @@ class PredictionResponse:
     top: int = 5
 
     def records(self) -> list[dict[str, Any]]:
-        """One `record` per picture, in the order of the request."""
+        """One `record` per image, in the order of the request."""
         return [record(row, self.classes, self.top) for row in self.probabilities]
 
 

@@ -1,4 +1,4 @@
-"""Predictor: a bundle, a runtime and the one preprocessing, together able to answer for pictures."""
+"""Predictor: a bundle, a runtime and the one preprocessing, together able to answer for images."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ import numpy as np
 from clearsight.core.bundle import Bundle
 from clearsight.core.dataset import Pixels
 from clearsight.core.errors import BadBundle, BadShape, EmptyInput
-from clearsight.serving.payload import Picture, Prepared, Probabilities, record
+from clearsight.serving.payload import Image, Prepared, Probabilities, record
 from clearsight.serving.runtimes import RUNTIMES, Session
 
 # An encoded file or decoded pixels (H, W, 3) to the model's input (3, S, S) float32; raises BadImage. Thread safe.
 Prepare: TypeAlias = Callable[[bytes | Pixels], Prepared]
 
-_SAME = 1e-3  # a lone picture and the same one in a batch may differ by rounding, not by more
+_SAME = 1e-3  # a lone image and the same one in a batch may differ by rounding, not by more
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Answers for pictures. `prepared` may be called from several threads at once, the rest from one at a time."""
+    """Answers for images. `prepared` may be called from several threads at once, the rest from one at a time."""
 
     bundle: Bundle
     session: Session
     prepare: Prepare
 
-    def prepared(self, picture: Picture) -> Prepared:
+    def prepared(self, image: Image) -> Prepared:
         """The model's input (3, S, S) float32; raises BadImage, BadShape, EmptyInput."""
-        if isinstance(picture, bytes):
-            if not picture:
-                raise EmptyInput("picture", "it holds no bytes")
-            return self.prepare(picture)
-        if picture.dtype == np.uint8:
-            return self.prepare(cast(Pixels, picture))
+        if isinstance(image, bytes):
+            if not image:
+                raise EmptyInput("image", "it holds no bytes")
+            return self.prepare(image)
+        if image.dtype == np.uint8:
+            return self.prepare(cast(Pixels, image))
         wanted = (3, self.bundle.preprocess.size, self.bundle.preprocess.size)
-        if picture.shape != wanted:
+        if image.shape != wanted:
             raise BadShape(
-                f"array {picture.shape}", f"prepared pictures must have the shape {wanted}", fix="Or send uint8 pixels."
+                f"array {image.shape}", f"prepared images must have the shape {wanted}", fix="Or send uint8 pixels."
             )
-        return np.asarray(picture, dtype=np.float32)
+        return np.asarray(image, dtype=np.float32)
 
     def probabilities(self, images: Prepared) -> Probabilities:
-        """(N, C) float64 for prepared pictures (N, 3, S, S): softmax(logits / temperature), rows sum to 1.
+        """(N, C) float64 for prepared images (N, 3, S, S): softmax(logits / temperature), rows sum to 1.
 
         A row whose logits are not finite comes back as NaN, so that it spoils no other row of the batch.
         """
@@ -72,7 +72,7 @@ class Predictor:
         if not (np.isfinite(alone).all() and np.isfinite(pair).all()):
             raise BadBundle(str(self.bundle.path), "the model answers with numbers that are not finite")
         if np.abs(pair - alone).max() > _SAME:
-            raise BadBundle(str(self.bundle.path), "the model answers differently for a picture alone and in a batch")
+            raise BadBundle(str(self.bundle.path), "the model answers differently for an image alone and in a batch")
 
 
 def load(bundle: Bundle, prepare: Prepare, *, runtime: str = "onnxruntime", threads: int = 1) -> Predictor:
@@ -89,7 +89,7 @@ def load(bundle: Bundle, prepare: Prepare, *, runtime: str = "onnxruntime", thre
 
 
 def synthetic_png(side: int = 64) -> bytes:
-    """A colour gradient as an encoded RGB PNG of side x side pixels, made without a picture library."""
+    """A colour gradient as an encoded RGB PNG of side x side pixels, made without an image library."""
     ramp = np.linspace(0, 255, side).astype(np.uint8)
     pixels = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], ramp[::-1, None]), axis=-1)
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # each row is preceded by its filter: none

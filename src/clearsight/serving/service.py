@@ -11,9 +11,9 @@ import numpy as np
 
 from clearsight.core.errors import ClearsightError, TooLarge
 from clearsight.serving.batcher import Batcher
-from clearsight.serving.payload import PredictionResponse, Payload, Prepared
+from clearsight.serving.error_responses import busy
+from clearsight.serving.payload import Payload, PredictionResponse, Prepared
 from clearsight.serving.predictor import Predictor
-from clearsight.serving.refusals import busy
 
 LOG = logging.getLogger("clearsight.serving")
 
@@ -23,7 +23,7 @@ _PATIENCE = 5.0  # seconds that a health check waits for the canary before it an
 class Service:
     """Decodes on `decoders` threads, infers on one, refuses with Busy what exceeds `waiting`. For one event loop.
 
-    waiting: requests being decoded or answered, and pictures in the queue before the model.
+    waiting: requests being decoded or answered, and images in the queue before the model.
     top: classes listed in the ranking of an answer.
     """
 
@@ -39,9 +39,9 @@ class Service:
         self._check: asyncio.Task[str] | None = None
 
     async def answer(self, read: Callable[[bytes], Payload], body: bytes, *, most: int) -> PredictionResponse:
-        """The answer to the at most `most` pictures that `read` finds in `body`.
+        """The answer to the at most `most` images that `read` finds in `body`.
 
-        Raises what `read` and the predictor raise for a bad body or picture, TooLarge for too many pictures, Busy.
+        Raises what `read` and the predictor raise for a bad body or image, TooLarge for too many images, Busy.
         """
         if self._under_way >= self.waiting:
             raise busy()
@@ -60,7 +60,9 @@ class Service:
         if not np.isfinite(probabilities).all():
             self._healthy = False
             raise FloatingPointError("the model answered with numbers that are not finite")
-        return PredictionResponse(classes=self.predictor.bundle.classes, probabilities=probabilities, batch=batch, top=self._top)
+        return PredictionResponse(
+            classes=self.predictor.bundle.classes, probabilities=probabilities, batch=batch, top=self._top
+        )
 
     async def trouble(self) -> str:
         """Why the service cannot answer, or "" when the canary has answered (and nothing has failed since)."""
@@ -69,7 +71,7 @@ class Service:
         if self._check is None or self._check.done():
             self._check = asyncio.create_task(self._ask_canary())
         await asyncio.wait({self._check}, timeout=_PATIENCE)
-        return self._check.result() if self._check.done() else "The model has not answered its first picture yet."
+        return self._check.result() if self._check.done() else "The model has not answered its first image yet."
 
     def close(self) -> None:
         """Stop the threads once they have finished what they are doing."""
@@ -86,18 +88,18 @@ class Service:
         return ""
 
     def _decode(self, read: Callable[[bytes], Payload], body: bytes, most: int) -> tuple[Prepared, bool]:
-        """Prepared pictures (N, 3, S, S), and whether the client sent a list; runs on a decoder thread."""
+        """Prepared images (N, 3, S, S), and whether the client sent a list; runs on a decoder thread."""
         payload = read(body)
-        count = len(payload.pictures)
+        count = len(payload.images)
         if count > most:
-            raise TooLarge("body", f"it holds {count} pictures, the limit is {most}", fix="Send fewer at a time.")
+            raise TooLarge("body", f"it holds {count} images, the limit is {most}", fix="Send fewer at a time.")
         images = []
-        for place, picture in enumerate(payload.pictures, start=1):
+        for place, image in enumerate(payload.images, start=1):
             try:
-                images.append(self.predictor.prepared(picture))
+                images.append(self.predictor.prepared(image))
             except ClearsightError as error:
                 if count == 1:
                     raise
-                where = f"picture {place} of {count}"
+                where = f"image {place} of {count}"
                 raise type(error)(where, error.problem, got=error.got, allowed=error.allowed, fix=error.fix) from error
         return np.stack(images), payload.batch

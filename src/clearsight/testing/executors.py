@@ -17,9 +17,18 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, ExecutorEvent, Executor, WorkerLost, TrialTask
+from clearsight.core.executor import (
+    Assignment,
+    AssignmentDone,
+    AssignmentStarted,
+    EpochDone,
+    Executor,
+    ExecutorEvent,
+    TrialTask,
+    WorkerLost,
+)
 from clearsight.core.trial import TrialResult, TrialState
-from clearsight.tuning.executors.crew import ExecutorSpec
+from clearsight.tuning.executors.spec import ExecutorSpec
 
 _PATIENCE = 60.0  # seconds; a cluster takes its time to begin
 

@@ -1,6 +1,6 @@
-"""MeanColour: the smallest model that tells pictures apart, whole and without torch, for tests of everything around it.
+"""MeanColour: the smallest model that tells images apart, whole and without torch, for tests of everything around it.
 
-Its logits are the mean colour of the picture times WEIGHTS, so a test can work out what any picture must get.
+Its logits are the mean colour of the image times WEIGHTS, so a test can work out what any image must get.
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ def make_bundle(folder: Path, *, temperature: float = 1.0) -> Bundle:
 
 
 def prepare(raw: bytes | Pixels) -> npt.NDArray[np.float32]:
-    """(3, S, S) in [0, 1] of a picture, squeezed to S x S; strict: BadImage for a damaged file or one over 1 Mpx."""
+    """(3, S, S) in [0, 1] of an image, squeezed to S x S; strict: BadImage for a damaged file or one over 1 Mpx."""
     from PIL import Image
 
     try:
         image = Image.open(io.BytesIO(raw), formats=_FORMATS) if isinstance(raw, bytes) else Image.fromarray(raw)
         if image.width * image.height > _MOST_PIXELS:
-            raise BadImage("picture", f"it has {image.width} x {image.height} pixels, over the limit")
+            raise BadImage("image", f"it has {image.width} x {image.height} pixels, over the limit")
         small = image.convert("RGB").resize((SIZE, SIZE))
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
-        raise BadImage("picture", f"it cannot be decoded ({error})") from None
+        raise BadImage("image", f"it cannot be decoded ({error})") from None
     return np.ascontiguousarray(np.asarray(small, dtype=np.float32).transpose(2, 0, 1) / 255)
 
 
-def expected(picture: bytes | Pixels) -> npt.NDArray[np.float64]:
+def expected(image: bytes | Pixels) -> npt.NDArray[np.float64]:
     """Probabilities (C,) that a predictor of the bundle must give at temperature 1, worked out without one."""
-    logits = prepare(picture).mean(axis=(1, 2)).astype(np.float64) @ WEIGHTS.astype(np.float64)
+    logits = prepare(image).mean(axis=(1, 2)).astype(np.float64) @ WEIGHTS.astype(np.float64)
     powers: npt.NDArray[np.float64] = np.exp(logits - logits.max())
     rows: npt.NDArray[np.float64] = powers / powers.sum()
     return rows

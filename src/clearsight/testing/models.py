@@ -132,7 +132,7 @@ class FamilyContract:
 
 
 def _step(network: Network, size: int) -> None:
-    """One optimizer step on four pictures, in the mode in which the network stands."""
+    """One optimizer step on four images, in the mode in which the network stands."""
     # Adam moves a weight by lr however small its gradient is; the tiny eps keeps that true of ConvNeXt's scaled layers.
     optimizer = torch.optim.Adam(parameter_groups(network.model, 0.0), lr=1e-2, eps=1e-20)
     loss = F.cross_entropy(network.model(random_images(4, size)), torch.tensor([0, 1, 2, 3]))

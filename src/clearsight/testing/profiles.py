@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.profile import GaugeSample, Machine, Profile, Span, StepTimes, Trace
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 
 Values = float | Sequence[float] | npt.NDArray[np.float64]
 
@@ -147,7 +147,7 @@ def healthy_cpu(*, steps: int = 300, seed: int = 0) -> Profile:
         phases={
             "data": 0.004, "forward": 0.07, "loss": 0.001, "backward": 0.11, "optimizer": 0.008, "hook": 0.001,
         },
-        load={"read": 0.01, "decode": 0.12, "augment": 0.05, "collate": 0.01, "pictures": 32, "bytes": 32 * 60_000},
+        load={"read": 0.01, "decode": 0.12, "augment": 0.05, "collate": 0.01, "images": 32, "bytes": 32 * 60_000},
         gauges={
             "cpu": 93.0, **{f"cpu{core}": 93.0 for core in range(8)}, "cpu.iowait": 0.4, "cpu.clock": 2900.0,
             "tree.cpu": 92.0, "tree.memory": 3.0 * GIB, "tree.processes": 1.0, "tree.threads": 40.0,
@@ -178,7 +178,7 @@ def healthy_gpu(*, steps: int = 300, gpus: int = 1, seed: int = 0) -> Profile:
             "hook": 0.001,
         },
         device={"transfer": 0.003, "forward": 0.06, "loss": 0.001, "backward": 0.12, "optimizer": 0.009},
-        load={"read": 0.02, "decode": 0.5, "augment": 0.2, "collate": 0.03, "pictures": 128, "bytes": 128 * 60_000},
+        load={"read": 0.02, "decode": 0.5, "augment": 0.2, "collate": 0.03, "images": 128, "bytes": 128 * 60_000},
         gauges={
             "cpu": 55.0, **{f"cpu{core}": 55.0 for core in range(8)}, "cpu.iowait": 0.5, "cpu.clock": 2900.0,
             "tree.cpu": 52.0, "tree.memory": 5.0 * GIB, "tree.processes": 1.0, "tree.threads": 40.0,
@@ -209,7 +209,7 @@ class _Columns:
         ]
 
     def _column(self, name: str, values: Values) -> npt.NDArray[np.float64]:
-        exact = name in ("pictures", "bytes")  # counts, no times
+        exact = name in ("images", "bytes")  # counts, no times
         return _spread(values, self._steps) * (1 if exact else self._wobble)
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clearsight.core.dataset import SPLITS, Listing, Reader, ReadOptions, ImageSource
+from clearsight.core.dataset import SPLITS, ImageSource, Listing, Reader, ReadOptions
 from clearsight.core.errors import BadImage, ClearsightError
 from clearsight.data.decode import decode
 
 
 class ReaderContract:
-    """Subclass it as Test..., set `reader`, write `example` (at least two labelled pictures)."""
+    """Subclass it as Test..., set `reader`, write `example` (at least two labelled images)."""
 
     reader: Reader
     options = ReadOptions()
@@ -83,7 +83,7 @@ class ReaderContract:
             together = list(pool.map(lambda locator: _digest(listing.source, locator), locators))
         assert together == alone
 
-    def test_every_picture_decodes(self, listing: Listing) -> None:
+    def test_every_image_decodes(self, listing: Listing) -> None:
         for pixels in _pixels(listing):
             assert pixels.dtype == np.uint8
             assert pixels.ndim == 3
@@ -96,8 +96,8 @@ class ReaderContract:
 
     def test_unknown_locator_is_a_bad_image(self, listing: Listing) -> None:
         with pytest.raises(BadImage):
-            listing.source.read("no/such picture")
-        assert isinstance(listing.source.stamp("no/such picture"), str)
+            listing.source.read("no/such image")
+        assert isinstance(listing.source.stamp("no/such image"), str)
 
 
 def _digest(source: ImageSource, locator: str) -> str:

@@ -24,12 +24,13 @@ from clearsight.core.errors import BadChoice
 from clearsight.core.finding import Finding, Verdict, flags
 from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe, fields
-from clearsight.core.rule import Rule, aliases
+from clearsight.core.rule import Rule
+from clearsight.core.settings import aliases
 from clearsight.core.tensors import PredictionRecord, RawTensor, SavedRecord, Scalars, Snapshot
 from clearsight.core.view import RunView
 from clearsight.debugger.rules import RULES
-from clearsight.debugger.store import FileTensorStore
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
+from clearsight.debugger.storage.tensor_store import FileTensorStore
 from clearsight.profiler.rules import PROFILER_RULES
 
 _POINTS = (0.25, 0.5, 0.75, 1.0)  # of a run at which it is judged

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.recipe import Recipe
-from clearsight.core.space import Choice, Dimension, Params, FloatRange, Space, IntRange
+from clearsight.core.space import Choice, Dimension, FloatRange, IntRange, Params, Space
 from clearsight.core.study import Searcher, Study, StudyPlan
-from clearsight.core.trial import Objective, TrialResult, Trial, TrialState
-from clearsight.tuning.ledger import TrialStore
+from clearsight.core.trial import Objective, Trial, TrialResult, TrialState
+from clearsight.tuning.trial_store import TrialStore
 
 ACCURACY = Objective("accuracy", "maximize")
 

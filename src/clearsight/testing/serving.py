@@ -57,21 +57,20 @@ class CodecContract:
     """A reader of request bodies."""
 
     read: Read
-    examples: Sequence[tuple[bytes, int]]  # bodies that it reads, and how many pictures each holds
+    examples: Sequence[tuple[bytes, int]]  # bodies that it reads, and how many images each holds
 
     def test_reads_its_examples(self) -> None:
         for body, count in self.examples:
             payload = type(self).read(body)
-            assert len(payload.pictures) == count
+            assert len(payload.images) == count
             assert payload.batch or count == 1
-            for picture in payload.pictures:
-                assert isinstance(picture, bytes) or picture.dtype in (np.uint8, np.float32)
+            for image in payload.images:
+                assert isinstance(image, bytes) or image.dtype in (np.uint8, np.float32)
 
     def test_takes_no_more_memory_than_the_body_accounts_for(self) -> None:
         for body, _ in self.examples:
             held = sum(
-                len(picture) if isinstance(picture, bytes) else picture.nbytes
-                for picture in type(self).read(body).pictures
+                len(image) if isinstance(image, bytes) else image.nbytes for image in type(self).read(body).images
             )
             assert held <= 2 * len(body)
 
@@ -93,8 +92,8 @@ class CodecContract:
     def test_reads_on_many_threads(self) -> None:
         bodies = [body for body, _ in self.examples] * 8
         with ThreadPoolExecutor(8) as pool:
-            counts = [len(payload.pictures) for payload in pool.map(type(self).read, bodies)]
-        assert counts == [len(type(self).read(body).pictures) for body in bodies]
+            counts = [len(payload.images) for payload in pool.map(type(self).read, bodies)]
+        assert counts == [len(type(self).read(body).images) for body in bodies]
 
 
 class AnswerContract:
@@ -127,7 +126,7 @@ class RuntimeContract:
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, self.logits, rtol=1e-4, atol=1e-4)
 
-    def test_a_picture_gets_the_same_logits_alone_and_in_a_batch(self) -> None:
+    def test_a_image_gets_the_same_logits_alone_and_in_a_batch(self) -> None:
         session = type(self).load(self.network, 1)
         alone = np.concatenate([session.run(image[None]) for image in self.images])
         np.testing.assert_allclose(alone, session.run(self.images), rtol=1e-4, atol=1e-4)

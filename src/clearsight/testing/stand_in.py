@@ -22,9 +22,9 @@ from typing import Any
 
 from clearsight.core.executor import Assignment, TrialTask
 from clearsight.core.trial import TrialResult, TrialState
-from clearsight.tuning import messages
-from clearsight.workflow.talk import TrialReporter
-from clearsight.workflow.worker import PipeReporter
+from clearsight.tuning.executors import protocol as messages
+from clearsight.workflow.study.reporter import TrialReporter
+from clearsight.workflow.study.worker import PipeReporter
 
 
 class StandIn:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.tensors import STATISTICS, Mode, Moment, PredictionRecord, Scalars, Snapshot
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 
 Values = Sequence[float] | npt.NDArray[np.float64]
 Statistics = Mapping[str, Mapping[str, Mapping[str, Values | float]]]  # collection -> tensor -> statistic -> over time

@@ -1,4 +1,4 @@
-"""What the loop trains on: batches of tensors, whatever they were made from. N pictures."""
+"""What the loop trains on: batches of tensors, whatever they were made from. N images."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clearsight.training.stopwatch import Stopwatch, NullStopwatch
+from clearsight.training.protocols import NullStopwatch, Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """inputs: (N, 3, H, W) pictures or (N, ...) features, float.  labels: (N,) int64.  indices: (N,) into the split."""
+    """inputs: (N, 3, H, W) images or (N, ...) features, float.  labels: (N,) int64.  indices: (N,) into the split."""
 
     inputs: Tensor
     labels: Tensor
@@ -68,7 +68,7 @@ class PixelLoader(Protocol):
 
 
 class ImageBatches:
-    """Batches of normalised pictures from a loader of uint8 pixels.
+    """Batches of normalised images from a loader of uint8 pixels.
 
     Pixels travel to the device as bytes, a quarter of the traffic, and become numbers there: the same multiplication
     and addition in float32 as the endpoint does, so both sides agree to the last bit.
@@ -111,10 +111,10 @@ Order = Callable[[int], npt.NDArray[np.int64]]  # epoch -> indices of this rank,
 
 
 class FeatureBatches:
-    """Batches of precomputed features, in the very order in which the pictures would have come.
+    """Batches of precomputed features, in the very order in which the images would have come.
 
     views: (V, N, ...) features; epoch e uses view (e - 1) mod V.  labels: (N,).  cost: seconds of one pass over the
-    pictures through what is frozen.  paid: of those, what was spent for this run.
+    images through what is frozen.  paid: of those, what was spent for this run.
     """
 
     def __init__(

@@ -9,12 +9,12 @@ import torch
 from clearsight.core.errors import BadValue
 from clearsight.core.machine import cores
 from clearsight.core.recipe import TrainSection
-from clearsight.training.world import World
+from clearsight.training.distributed import World
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """A device, its arithmetic ("fp32", "bf16", "fp16"), the memory layout of pictures, and threads for the rest."""
+    """A device, its arithmetic ("fp32", "bf16", "fp16"), the memory layout of images, and threads for the rest."""
 
     device: torch.device
     precision: str

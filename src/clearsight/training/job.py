@@ -10,15 +10,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from clearsight.core.events import Observer, RunStatus
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import Observer, RunStatus
 from clearsight.training.batches import Batches
 from clearsight.training.checkpoint import Checkpoints
+from clearsight.training.distributed import World
 from clearsight.training.optim import ParameterGroup
+from clearsight.training.protocols import ModelWatcher, NullModelWatcher, NullStopwatch, Stopwatch
 from clearsight.training.stop import StopSignal
-from clearsight.training.stopwatch import Stopwatch, NullStopwatch
-from clearsight.training.watcher import NullModelWatcher, ModelWatcher
-from clearsight.training.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class TrainingPosition:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """How training ended. images_per_second counts pictures trained on over the time spent in training epochs."""
+    """How training ended. images_per_second counts images trained on over the time spent in training epochs."""
 
     status: RunStatus
     reason: str

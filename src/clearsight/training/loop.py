@@ -1,7 +1,7 @@
 """The training loop. It takes a model, batches and observers; it knows no reader, no rule and no zoo.
 
 One rule makes resuming exact: whatever happens in a step is a function of the recipe, the weights before it and the
-pair (rank, step). The order of the pictures, their augmentation, dropout, mixing and the learning rate all follow from
+pair (rank, step). The order of the images, their augmentation, dropout, mixing and the learning rate all follow from
 it, so a checkpoint needs the weights, the optimizer's moments and a position, and nothing else.
 """
 
@@ -21,9 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from clearsight.core.errors import NotResumable
-from clearsight.core.run import EpochRecord, RunStatus, StepRecord
+from clearsight.core.events import EpochRecord, RunStatus, StepRecord
 from clearsight.training import metrics
-from clearsight.training.announcer import ObserverList
 from clearsight.training.batches import Batch, Batches
 from clearsight.training.checkpoint import (
     Checkpoints,
@@ -34,9 +33,10 @@ from clearsight.training.checkpoint import (
     trainable_state,
 )
 from clearsight.training.ema import AveragedWeights
-from clearsight.training.job import TrainingJob, TrainingResult, Phase, TrainingPosition
+from clearsight.training.job import Phase, TrainingJob, TrainingPosition, TrainingResult
 from clearsight.training.loss import weighted_loss
 from clearsight.training.mixing import mix
+from clearsight.training.observers import ObserverList
 from clearsight.training.optim import build_optimizer, rate, set_rate
 from clearsight.training.scoring import outputs
 from clearsight.training.stop import FINDING, TIME_LIMIT
@@ -79,7 +79,7 @@ class Training:
         self.moments: dict[str, Tensor] = {}  # of the optimizer of a resumed phase
         self.best: dict[str, Tensor] | None = None  # of the best epoch, while it is not on disk
         self.saved_at = time.monotonic()
-        self.pictures, self.busy, self.lr = 0, 0.0, 0.0
+        self.images, self.busy, self.lr = 0, 0.0, 0.0
         self.announce = ObserverList(job.observers)
         self.unread: list[tuple[StepRecord, Tensor, Mapping[str, float | Tensor]]] = []
 
@@ -134,7 +134,7 @@ class Training:
             reason=ended,
             best_epoch=self.at.best_epoch or None,
             valid=self.at.best_valid,
-            images_per_second=self.pictures / self.busy if self.busy else None,
+            images_per_second=self.images / self.busy if self.busy else None,
         )
 
     def _phase(self, phase: Phase, first: int, last: int) -> str:
@@ -182,7 +182,7 @@ class Training:
         if ended := self._read_losses(now=True):
             return ended
         seconds = time.monotonic() - began
-        self.pictures, self.busy = self.pictures + int(at.samples - before), self.busy + seconds
+        self.images, self.busy = self.images + int(at.samples - before), self.busy + seconds
         self._end_epoch(phase, began, waited / max(seconds, 1e-9), (at.samples - before) / max(seconds, 1e-9))
         return ""
 

@@ -1,6 +1,6 @@
 """The training loss: cross-entropy with class weights and smoothing, over hard or mixed labels.
 
-N pictures, C classes: logits (N, C), labels (N,), weights (C,).
+N images, C classes: logits (N, C), labels (N,), weights (C,).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Labels of a batch. Mixed batches have a second label per picture and the share of the first; others have not."""
+    """Labels of a batch. Mixed batches have a second label per image and the share of the first; others have not."""
 
     labels: Tensor
     others: Tensor | None = None
@@ -41,7 +41,7 @@ def _part(logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: flo
 
 
 def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    """(C,) weights N / (C * count): every class pulls equally. A class without pictures gets 0.
+    """(C,) weights N / (C * count): every class pulls equally. A class without images gets 0.
 
     Source: King & Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2, as in scikit-learn's "balanced".
     """

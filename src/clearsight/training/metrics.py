@@ -1,4 +1,4 @@
-"""Scores of a classifier from its outputs and the truth. N pictures, C classes; torch-free."""
+"""Scores of a classifier from its outputs and the truth. N images, C classes; torch-free."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def cross_entropy(logits: Floats, labels: Ints) -> float:
 
 
 def accuracy(logits: Floats, labels: Ints) -> float:
-    """Share of pictures whose largest output is the true class."""
+    """Share of images whose largest output is the true class."""
     _fit(logits, labels)
     return float(np.mean(logits.argmax(axis=1) == labels))
 
 
 def top_k(logits: Floats, labels: Ints, k: int) -> float:
-    """Share of pictures whose true class is among the k largest outputs (1.0 when there are at most k classes)."""
+    """Share of images whose true class is among the k largest outputs (1.0 when there are at most k classes)."""
     _fit(logits, labels)
     if logits.shape[1] <= k:
         return 1.0
@@ -52,7 +52,7 @@ def confusion(predicted: Ints, labels: Ints, classes: int) -> npt.NDArray[np.int
 
 @dataclass(frozen=True, slots=True)
 class PerClass:
-    """(C,) arrays. A class never predicted has precision 0; one without pictures has recall 0 and support 0."""
+    """(C,) arrays. A class never predicted has precision 0; one without images has recall 0 and support 0."""
 
     precision: npt.NDArray[np.float64]
     recall: npt.NDArray[np.float64]
@@ -87,7 +87,7 @@ def roc_auc(positive: Floats, labels: Ints) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Pictures whose confidence fell into one bin: mean confidence, share that was right, how many."""
+    """Images whose confidence fell into one bin: mean confidence, share that was right, how many."""
 
     confidence: float
     accuracy: float

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: training pictures blended in pairs, on the device. N pictures (N, 3, H, W)."""
+"""Mixup and CutMix: training images blended in pairs, on the device. N images (N, 3, H, W)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clearsight.training.loss import Target
 
 
 def mix(images: Tensor, labels: Tensor, mixup: float, cutmix: float, rng: np.random.Generator) -> tuple[Tensor, Target]:
-    """Blend each picture with another of the batch; with both alphas above 0 a coin decides between the two ways.
+    """Blend each image with another of the batch; with both alphas above 0 a coin decides between the two ways.
 
     mixup, cutmix: alpha of the Beta distribution that the share is drawn from; 0 is off, both 0 leaves all as it is.
     Sources: Zhang et al. 2018, "mixup", section 2; Yun et al. 2019, "CutMix", section 3.1.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from clearsight.training.batches import Batches
-from clearsight.training.world import World
+from clearsight.training.distributed import World
 
 
 @torch.no_grad()
@@ -34,6 +34,6 @@ def outputs(
     mine = (np.concatenate(logits), np.concatenate(labels), np.concatenate(indices)) if logits else None
     parts = [part for part in world.gather(mine) if part is not None]
     order = np.concatenate([part[2] for part in parts])
-    # A rank's share may have been padded with pictures that another rank has too: each index counts once.
+    # A rank's share may have been padded with images that another rank has too: each index counts once.
     _, first = np.unique(order, return_index=True)
     return np.concatenate([part[0] for part in parts])[first], np.concatenate([part[1] for part in parts])[first]

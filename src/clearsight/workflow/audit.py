@@ -13,8 +13,8 @@ from clearsight.core.recipe import Recipe
 from clearsight.data.audit import Audit
 from clearsight.data.audit import audit as audit_scan
 from clearsight.data.decode import decode
-from clearsight.workflow.opening import Progress, list_dataset, quiet, scan_dataset
-from clearsight.workflow.places import Paths
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
 
 _INPUT_SIZE = 224  # what most pretrained networks see
 
@@ -33,13 +33,13 @@ class AuditResult:
 
     def write_page(self, path: Path) -> None:
         """The findings as one self-contained HTML page with thumbnails."""
-        from clearsight.reports.data_page import data_page, pictures_wanted
-        from clearsight.reports.thumbnail import thumbnail
+        from clearsight.reports.dataset.page import data_page, images_wanted
+        from clearsight.reports.kit.thumbnail import thumbnail
 
         facts = self.to_json()
         by_id = {sample.id: sample for sample in self.dataset.samples}
         small = {}
-        for name in pictures_wanted(facts):
+        for name in images_wanted(facts):
             try:
                 small[name] = thumbnail(self._pixels(by_id[name].locator))
             except BadImage:
@@ -58,7 +58,7 @@ def audit(
     progress: Progress = quiet,
     **settings: Any,
 ) -> AuditResult:
-    """Read every picture at `data` once and say what is there and what is wrong; settings as in `fit`."""
+    """Read every image at `data` once and say what is there and what is wrong; settings as in `fit`."""
     how = (recipe or Recipe()).replace(**settings)
     path, kept = Path(data).expanduser().resolve(), places or Paths.of({})
     dataset = list_dataset(path, how.data, how.train.seed)

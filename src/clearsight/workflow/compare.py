@@ -11,12 +11,12 @@ from typing import Any
 
 from clearsight.core.errors import BadValue
 from clearsight.core.files import read_json, write_text
+from clearsight.core.finding import read_findings
 from clearsight.core.run import Run
-from clearsight.debugger.report import read_findings
-from clearsight.reports.compare_page import check_number, compare_page, comparison_rows
-from clearsight.reports.compared_run import SPLITS, ComparedRun, differences
-from clearsight.reports.facts import RunReportData
-from clearsight.reports.standing import Ranking, rank_runs
+from clearsight.reports.comparison.page import check_number, compare_page, comparison_rows
+from clearsight.reports.comparison.ranking import Ranking, rank_runs
+from clearsight.reports.comparison.run import SPLITS, ComparedRun, differences
+from clearsight.reports.run.report_data import RunReportData
 
 # What a network keeps beside its parameters: statistics of batch normalisation.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -111,7 +111,7 @@ def _gathered(folder: Path, label: str) -> ComparedRun:
 
 
 def _answers(path: Path) -> dict[str, tuple[str, str]] | None:
-    """Picture -> (its class, the class it was taken for); None where nobody wrote them down."""
+    """Image -> (its class, the class it was taken for); None where nobody wrote them down."""
     if not path.is_file():
         return None
     with path.open(encoding="utf-8", newline="") as lines:
@@ -159,7 +159,7 @@ def _scores(run: ComparedRun, split: str) -> Mapping[str, Any] | None:
         "accuracy_interval": list(found.interval) if found.interval else None,
         "macro_f1": _finite(found.macro_f1),
         "loss": _finite(found.loss),
-        "pictures": found.pictures or None,
+        "images": found.images or None,
     }
 
 

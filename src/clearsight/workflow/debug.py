@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.finding import Finding, Severity
+from clearsight.core.judge import judge
 from clearsight.core.tensors import Mode
-from clearsight.debugger.judge import judge
-from clearsight.debugger.rulebook import select_rules
-from clearsight.debugger.trial import SavedRun
-from clearsight.workflow.rulebook import BOOK
+from clearsight.debugger.rule_parser import select_rules
+from clearsight.debugger.storage.saved_run import SavedRun
+from clearsight.workflow.run.rules import BOOK
 
 _TOLD = (
     *("rule", "verdict", "severity", "value", "threshold", "unit", "steps", "epoch", "subject", "cause", "fix"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.machine import cores, hardware, installed, versions
-from clearsight.workflow.places import Paths
+from clearsight.workflow.paths import Paths
 
 EXTRAS = {
     "openvino": "openvino",

@@ -1,4 +1,4 @@
-"""evaluate: measure a bundle on labelled pictures, through the very path that serves them."""
+"""evaluate: measure a bundle on labelled images, through the very path that serves them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from clearsight.core.bundle import Bundle, open_bundle
 from clearsight.core.dataset import Dataset
 from clearsight.core.errors import EmptyInput
 from clearsight.core.files import write_json, write_text
-from clearsight.core.interval import wilson
 from clearsight.core.machine import cores
 from clearsight.core.recipe import DataSection, Recipe
+from clearsight.core.statistics import wilson
 from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader, LoadPlan
 from clearsight.training import metrics
-from clearsight.workflow.opening import Progress, open_for_model, quiet, loader_workers
-from clearsight.workflow.places import Paths
-from clearsight.workflow.session import open_predictor
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.predictors import open_predictor
+from clearsight.workflow.prepare.datasets import Progress, loader_workers, open_for_model, quiet
 
 _MISTAKES = 50
 _TYPICAL = 12
@@ -33,7 +33,7 @@ _BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Outputs of a model on N labelled pictures of C classes, and what follows from them.
+    """Outputs of a model on N labelled images of C classes, and what follows from them.
 
     logits: (N, C) as the model gives them.  temperature: divides them before the softmax, as the endpoint does.
     """
@@ -159,7 +159,7 @@ def evaluate(
 def measure(
     bundle: Bundle, dataset: Dataset, *, device: str = "cpu", progress: Progress = quiet, how: DataSection | None = None
 ) -> Evaluation:
-    """Run `bundle` over every picture of `dataset`, which has the bundle's classes."""
+    """Run `bundle` over every image of `dataset`, which has the bundle's classes."""
     if not len(dataset):
         raise EmptyInput(dataset.path, "there is nothing to evaluate on", fix="Choose another split with --split.")
     how = how or DataSection()

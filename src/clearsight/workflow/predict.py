@@ -1,4 +1,4 @@
-"""predict: what a bundle says of single pictures; a file that cannot be read is an answer too, with the reason."""
+"""predict: what a bundle says of single images; a file that cannot be read is an answer too, with the reason."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from clearsight.core.bundle import open_bundle
 from clearsight.core.errors import BadImage, ClearsightError, EmptyInput, NotFound
 from clearsight.core.machine import cores
 from clearsight.serving.payload import Prepared
-from clearsight.workflow.opening import Progress, quiet
-from clearsight.workflow.session import MAX_PIXELS, open_predictor
+from clearsight.workflow.predictors import MAX_PIXELS, open_predictor
+from clearsight.workflow.prepare.datasets import Progress, quiet
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-_MAX_BYTES = 1 << 28  # a file larger than this is no picture to classify
+_MAX_BYTES = 1 << 28  # a file larger than this is no image to classify
 _BATCH = 32
 
 
@@ -51,21 +51,21 @@ def predict(
     max_pixels: int = MAX_PIXELS,
     progress: Progress = quiet,
 ) -> list[Prediction]:
-    """Classify files, all pictures below folders, and globs, with the run or bundle `model`.
+    """Classify files, all images below folders, and globs, with the run or bundle `model`.
 
-    Raises NotFound for a path that is not there and EmptyInput when no picture was found.
+    Raises NotFound for a path that is not there and EmptyInput when no image was found.
     """
-    files = find_pictures([paths] if isinstance(paths, str | Path) else list(paths))
+    files = find_images([paths] if isinstance(paths, str | Path) else list(paths))
     with open_bundle(Path(model)) as bundle, ThreadPoolExecutor(cores()) as pool:
         predictor = open_predictor(bundle, device=device, max_pixels=max_pixels)
         answers: list[Prediction] = []
         for some in _chunks(files, _BATCH):
             read = list(pool.map(lambda file: _read(file, predictor.prepare), some))
-            good = [picture for picture in read if isinstance(picture, np.ndarray)]
+            good = [image for image in read if isinstance(image, np.ndarray)]
             rows: Iterator[Any] = iter(predictor.probabilities(np.stack(good)) if good else ())
-            for file, picture in zip(some, read, strict=True):
-                if isinstance(picture, str):
-                    answers.append(Prediction(path=str(file), error=picture))
+            for file, image in zip(some, read, strict=True):
+                if isinstance(image, str):
+                    answers.append(Prediction(path=str(file), error=image))
                     continue
                 row = next(rows)
                 order = np.argsort(-row, kind="stable")[:top]
@@ -75,7 +75,7 @@ def predict(
     return answers
 
 
-def find_pictures(paths: Sequence[str | Path]) -> list[Path]:
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """The files meant by `paths`, each once, in the order given and sorted within folders and globs.
 
     A file that is named is taken whatever it is called; below folders, hidden files and other suffixes are left out.
@@ -92,7 +92,7 @@ def find_pictures(paths: Sequence[str | Path]) -> list[Path]:
         else:
             raise NotFound(str(given), "there is no such file, folder or glob match")
     if not found:
-        raise EmptyInput(", ".join(map(str, paths)), "there is no picture there", allowed=sorted(SUFFIXES))
+        raise EmptyInput(", ".join(map(str, paths)), "there is no image there", allowed=sorted(SUFFIXES))
     return list(found)
 
 

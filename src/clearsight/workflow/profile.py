@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.errors import BadValue, NotFound, NotResumable
-from clearsight.core.finding import Finding
+from clearsight.core.finding import Finding, findings_lines, read_findings, write_findings
+from clearsight.core.judge import judge
 from clearsight.core.profile import Floats, Machine, Profile
 from clearsight.core.profile_folder import read_profile, spans_file
-from clearsight.debugger.judge import judge
-from clearsight.debugger.report import findings_lines, read_findings, write_findings
-from clearsight.debugger.rulebook import select_rules
-from clearsight.debugger.tape import Tape
-from clearsight.debugger.trial import SavedRun
+from clearsight.debugger.rule_parser import select_rules
+from clearsight.debugger.storage.saved_run import SavedRun
+from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.rules import PROFILER_RULES
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ class Breakdown:
     findings: Sequence[Finding]
 
     def steps(self) -> dict[str, float]:
-        """Training steps: how many ("count"), pictures in them ("samples") and per second, and seconds of each.
+        """Training steps: how many ("count"), images in them ("samples") and per second, and seconds of each.
 
         mean, p50, p95 and max of the seconds, and images_per_second, are there where steps were timed.
         """
@@ -120,7 +119,7 @@ def profile(
     Within and after the block nothing raises: what fails is printed once and kept in `failure`.
     """
     if batch_size < 0:
-        raise BadValue(f"profile(batch_size={batch_size})", "a batch has at least one picture; 0 means not known")
+        raise BadValue(f"profile(batch_size={batch_size})", "a batch has at least one image; 0 means not known")
     return Profiling(Path(out), every=every, full=full, batch_size=batch_size, quiet=quiet)
 
 
@@ -131,8 +130,8 @@ class Profiling:
     """
 
     def __init__(self, out: Path, *, every: float, full: bool, batch_size: int, quiet: bool) -> None:
-        from clearsight.profiler.foreign.following import ProfilingSession
-        from clearsight.profiler.foreign.loop_facts import current_machine, current_rank
+        from clearsight.profiler.external.loop_inspection import current_machine, current_rank
+        from clearsight.profiler.external.session import ProfilingSession
         from clearsight.profiler.recording import Recording
 
         self.out, self.findings, self.failure = out, list[Finding](), ""
@@ -169,7 +168,7 @@ class Profiling:
             self._conclude(status)
 
     def step(self, samples: int | None = None) -> None:
-        """A training step ends here, and from now on nowhere else. samples: pictures in it, None for what was seen."""
+        """A training step ends here, and from now on nowhere else. samples: images in it, None for what was seen."""
         self._following.said_step(samples)
 
     def _describe(self, machine: Machine) -> None:
@@ -177,7 +176,7 @@ class Profiling:
 
     def _conclude(self, status: str) -> None:
         """Judge and report. Whatever fails here must not fail the script that was measured."""
-        from clearsight.profiler.foreign.gathering import tidy
+        from clearsight.profiler.external.collect import tidy
 
         try:
             tidy(self.out / FOLDER)
@@ -189,7 +188,9 @@ class Profiling:
             return
         if not self._quiet:
             told = [f"failure  {self.failure}"] if self.failure else []
-            print(*findings_lines(self.findings), *told, f"report   {self.out / 'report.html'}", sep="\n", file=sys.stderr)
+            print(
+                *findings_lines(self.findings), *told, f"report   {self.out / 'report.html'}", sep="\n", file=sys.stderr
+            )
 
 
 def check_free(out: Path) -> None:
@@ -203,7 +204,7 @@ def conclude(out: Path, *, status: str, command: Sequence[str], seconds: float) 
 
     What a Hook found in the same loop stays in findings.jsonl.
     """
-    from clearsight.workflow.report import write_foreign_report
+    from clearsight.workflow.run.report import write_foreign_report
 
     ours = set(PROFILER_RULES.names())
     tape = _ended(out)

@@ -17,9 +17,9 @@ from clearsight.core.files import write_json
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.audit import AuditResult, audit
-from clearsight.workflow.circumstances import LaunchContext
-from clearsight.workflow.fit import fit
+from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.serve import ServeOptions, serving
+from clearsight.workflow.train import fit
 
 BASE = Recipe().replace(
     model="tiny", weights="none", image_size=32, epochs=12, batch_size=64, lr=4e-3, weight_decay=0.02, seed=0
@@ -31,9 +31,9 @@ _SHARES = {"train": 0.7, "valid": 0.15, "test": 0.15}
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointReply:
-    """What the endpoint said of one picture, and what it shows."""
+    """What the endpoint said of one image, and what it shows."""
 
-    picture: Path
+    image: Path
     truth: str
     response: dict[str, Any]
 
@@ -63,15 +63,15 @@ def quickstart(folder: Path, steps: Steps, around: LaunchContext) -> Run:
     run = fit(data, out=_free(folder / "runs"), recipe=BASE, around=around, **chosen)
     steps.trained(run)
     with serving(run.path, ServeOptions(port=0)) as url:
-        picture = sorted((data / "test" / "7").iterdir())[0]
-        steps.answered(url, EndpointReply(picture=picture, truth="7", response=ask(url, picture)))
+        image = sorted((data / "test" / "7").iterdir())[0]
+        steps.answered(url, EndpointReply(image=image, truth="7", response=ask(url, image)))
     return run
 
 
-def ask(url: str, picture: Path) -> dict[str, Any]:
+def ask(url: str, image: Path) -> dict[str, Any]:
     """POST a PNG to an endpoint; returns its answer."""
     request = urllib.request.Request(
-        f"{url}/invocations", data=picture.read_bytes(), headers={"Content-Type": "image/png"}, method="POST"
+        f"{url}/invocations", data=image.read_bytes(), headers={"Content-Type": "image/png"}, method="POST"
     )
     with urllib.request.urlopen(request, timeout=30) as response:
         answer: dict[str, Any] = json.load(response)
@@ -98,7 +98,7 @@ def write_digits(folder: Path) -> Path:
                 target = folder / split / str(digit) / f"{index:04d}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(_png(gray))  # digits.json, written last, says that all are there
-    write_json(folder / "digits.json", {"source": "scikit-learn load_digits", "pictures": len(bunch.target)})
+    write_json(folder / "digits.json", {"source": "scikit-learn load_digits", "images": len(bunch.target)})
     return folder
 
 

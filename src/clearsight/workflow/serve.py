@@ -16,7 +16,7 @@ from clearsight.serving.limits import Limits
 from clearsight.serving.server import background
 from clearsight.serving.server import serve as serve_app
 from clearsight.serving.service import Service
-from clearsight.workflow.session import MAX_PIXELS, open_predictor
+from clearsight.workflow.predictors import MAX_PIXELS, open_predictor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,19 +15,18 @@ from clearsight.core.executor import Executor, closing
 from clearsight.core.machine import hardware, versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.space import Space
-from clearsight.core.study import Study, StudyPlan, StudyStatus
-from clearsight.core.study_observer import StudyObserver
+from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
 from clearsight.data.scan import drop_bad_images
 from clearsight.training.stop import StopSignal
 from clearsight.tuning.executors.local import LocalExecutor
-from clearsight.tuning.ledger import TrialStore, lock_study
-from clearsight.tuning.shared_study import check_storage
-from clearsight.workflow.best import deliver_best
-from clearsight.workflow.crew import build_executor
-from clearsight.workflow.earlier import import_earlier_trials, check_warm_start
-from clearsight.workflow.opening import Progress, list_dataset, quiet, scan_dataset
-from clearsight.workflow.places import Paths
-from clearsight.workflow.study_plan import (
+from clearsight.tuning.storage.shared_study import check_storage
+from clearsight.tuning.trial_store import TrialStore, lock_study
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.defaults import weights_path
+from clearsight.workflow.study.best import deliver_best
+from clearsight.workflow.study.executor import build_executor
+from clearsight.workflow.study.plan import (
     SpaceWords,
     check_plan,
     free_folder,
@@ -37,9 +36,9 @@ from clearsight.workflow.study_plan import (
     searcher_of,
     space_of,
 )
-from clearsight.workflow.study_report import write_study_report
-from clearsight.workflow.trial_tasks import TrialTasks
-from clearsight.workflow.weights_path import weights_path
+from clearsight.workflow.study.report import write_study_report
+from clearsight.workflow.study.tasks import TrialTasks
+from clearsight.workflow.study.warm_start import check_warm_start, import_earlier_trials
 
 _TRIALS = 20  # where nobody said how many, and there is no end of points
 
@@ -185,16 +184,16 @@ def _monitoring(base: Recipe, plan: StudyPlan) -> Recipe:
 
 
 def _check_data(plan: StudyPlan, base: Recipe, around: StudyContext) -> list[str]:
-    """Raise BadData or BadValue for data on which trials cannot be compared. Pictures are looked at once, here.
+    """Raise BadData or BadValue for data on which trials cannot be compared. Images are looked at once, here.
 
     Returns what is to be said of those that no trial will see.
     """
     listing = list_dataset(Path(plan.data), base.data, base.train.seed)
     data = drop_bad_images(listing, scan_dataset(listing, base.data, around.kept, around.progress), base.data.on_bad)
     if not len(data.split("train")):
-        raise BadData(data.path, "it has no training pictures", fix="Add a train folder, or say --split-column.")
+        raise BadData(data.path, "it has no training images", fix="Add a train folder, or say --split-column.")
     if not len(data.split("valid")):
-        raise BadData(data.path, "it has no validation pictures to compare trials by", fix="Raise --valid-fraction.")
+        raise BadData(data.path, "it has no validation images to compare trials by", fix="Raise --valid-fraction.")
     if any(one.metric == "roc_auc" for one in plan.objectives) and len(data.classes) != 2:
         raise BadValue("--metric roc_auc", f"it is for two classes, these data have {len(data.classes)}")
     return [notice.text for notice in data.notices if notice.code == "bad-image"]

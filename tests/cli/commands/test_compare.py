@@ -28,7 +28,7 @@ def test_the_table_the_findings_and_the_verdict(folders: list[str]) -> None:
     assert lines[0].split() == ["resnet50", "resnet101", "resnet152"]
     assert ["test", "accuracy", "70.0%", "90.0%", "89.0%"] in [line.split() for line in lines]
     assert "warning  resnet50: Overfit: validation loss rises while training loss falls" in lines
-    assert lines[-1].startswith("verdict  resnet101 is best: it gets 90.0% of 100 test pictures right")
+    assert lines[-1].startswith("verdict  resnet101 is best: it gets 90.0% of 100 test images right")
 
 
 def test_a_narrow_terminal_gets_one_table_below_the_other(folders: list[str]) -> None:

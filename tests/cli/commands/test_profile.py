@@ -18,10 +18,10 @@ from clearsight.cli.commands.profile import breakdown_lines, tried_lines
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.profile import GaugeSample, Machine, Profile, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
-from clearsight.training.rehearsal import ThroughputSample
+from clearsight.training.throughput import ThroughputSample
 from clearsight.workflow.profile import Breakdown
-from clearsight.workflow.rehearsing import Candidate
-from clearsight.workflow.trying import TriedSettings
+from clearsight.workflow.speed.throughput import Candidate
+from clearsight.workflow.speed.try_settings import TriedSettings
 
 STEPS = [
     StepTimes(step=i + 1, epoch=1, start=100.0 + i, seconds=1.0, samples=8, phases={"data": 0.75, "forward": 0.25})
@@ -32,7 +32,7 @@ WAITS = Finding(
     rule="DataWait",
     verdict=Verdict.FOUND,
     severity=Severity.WARNING,
-    cause="training waits for pictures",
+    cause="training waits for images",
     fix={"workers": 2},
     group="DataWait",
 )
@@ -52,7 +52,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_time_of_a_run_in_words(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", str(run)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("steps    30, half of them within 1000.0 ms, 95 % within 1000.0 ms; 8 pictures/s\n")
+    assert out.startswith("steps    30, half of them within 1000.0 ms, 95 % within 1000.0 ms; 8 images/s\n")
     assert ["data", "750.0", "750.0", "750.0", "75.0", "%"] in [line.split() for line in out.splitlines()]
     assert "rules    " in out.splitlines()[-1]
 
@@ -69,7 +69,7 @@ def test_single_cores_are_left_to_the_json_and_bytes_are_said_in_megabytes() -> 
     lines = breakdown_lines(Breakdown(profile=Profile(None, GAUGES, STEPS), findings=[WAITS]))
     assert not any(line.startswith("cpu0") for line in lines)
     assert any(line.startswith("memory.available  2,000.0 MB") for line in lines)
-    assert "warning  DataWait: training waits for pictures" in lines
+    assert "warning  DataWait: training waits for images" in lines
     assert "fix      --workers 2" in lines
 
 
@@ -88,9 +88,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         breakdown = Breakdown(profile=Profile(), findings=[])
         return types.SimpleNamespace(code=5, folder=Path("runs/x-1"), breakdown=breakdown, failure="no luck")
 
-    module = types.ModuleType("clearsight.workflow.profile_command")
+    module = types.ModuleType("clearsight.workflow.speed.command")
     module.profile_command = profile_command  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "clearsight.workflow.profile_command", module)
+    monkeypatch.setitem(sys.modules, "clearsight.workflow.speed.command", module)
     return got
 
 

@@ -48,7 +48,7 @@ def test_a_report_on_paper(run: Run, capsys: pytest.CaptureFixture[str]) -> None
     assert printed.startswith(b"%PDF")
     assert pages(printed) > 1
     said = text(printed)
-    assert "Of100testpicturesitgets90.0%right(95%interval82.6%to94.5%)" in said
+    assert "Of100testimagesitgets90.0%right(95%interval82.6%to94.5%)" in said
     assert "trainingvalidation" in said, "the legend of a chart, which is drawn and stands nowhere in the page"
 
 

@@ -17,8 +17,9 @@ import pytest
 from clearsight.cli.commands.watch import follow, told
 from clearsight.cli.messages import run_command
 from clearsight.cli.terminal import Terminal
-from clearsight.core.run import MetricsLog, RunStatus
-from clearsight.workflow.live_run import LiveRun
+from clearsight.core.events import RunStatus
+from clearsight.core.metrics_log import MetricsLog
+from clearsight.workflow.live.run import LiveRun
 from tests.workflow.made_runs import STEPS, made_run, train
 
 COMMANDS = {"watch": ("clearsight.cli.commands.watch", "look on while a run trains")}

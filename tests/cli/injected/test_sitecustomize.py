@@ -32,7 +32,7 @@ def test_nothing_is_waited_for_without_a_folder(tmp_path: Path) -> None:
 
 def test_with_a_folder_torch_is_waited_for_and_not_imported(tmp_path: Path) -> None:
     loaded = python(LOADED, CLEARSIGHT_PROFILE=str(tmp_path)).stdout.split()
-    assert "clearsight.profiler.foreign.arrivals" in loaded
+    assert "clearsight.profiler.external.import_hook" in loaded
     assert "torch" not in loaded
     assert list(tmp_path.iterdir()) == []
 

@@ -43,7 +43,7 @@ def test_the_dogs(shared: Path) -> None:
     assert listing.notices == ()
 
 
-def test_files_that_are_meant_as_pictures_are_listed_whether_good_or_not(shared: Path) -> None:
+def test_files_that_are_meant_as_images_are_listed_whether_good_or_not(shared: Path) -> None:
     names = {record.locator for record in read(shared / "data" / "bad-inputs").records}
     assert {"vector.svg", "zero_byte.jpg", "no_extension", "UPPERCASE.JPEG", "schöne Straße 街 photo (1).jpg"} <= names
     assert not names & {"Thumbs.db", "manifest.csv", "._resource_fork.jpg"}
@@ -82,7 +82,7 @@ def test_a_broken_link_is_listed_so_that_it_gets_reported(pets: Path) -> None:
     assert "cat/gone.jpg" in {record.locator for record in read(pets).records}
 
 
-def test_a_pipe_is_not_a_picture(pets: Path) -> None:
+def test_a_pipe_is_not_a_image(pets: Path) -> None:
     os.mkfifo(pets / "cat" / "pipe.jpg")
     assert len(read(pets).records) == 2
 
@@ -95,7 +95,7 @@ def test_a_name_that_is_not_text_is_left_out_and_said(pets: Path) -> None:
     assert codes(read(pets)) == ["undecodable-name"]
 
 
-def test_a_table_beside_unsorted_pictures_is_pointed_to(shared: Path) -> None:
+def test_a_table_beside_unsorted_images_is_pointed_to(shared: Path) -> None:
     listing = read(shared / "data" / "imagenet-sample")
     assert codes(listing) == ["table-beside"]
     assert "labels.csv" in listing.notices[0].text

@@ -87,7 +87,7 @@ def test_one_of_two_label_datasets_by_wish(tmp_path: Path, pixels: np.ndarray) -
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"images": "float32"}, "is float32, pictures must be uint8"), ({"labels": "float32"}, "must be whole numbers")],
+    [({"images": "float32"}, "is float32, images must be uint8"), ({"labels": "float32"}, "must be whole numbers")],
 )
 def test_other_numbers_are_refused(tmp_path: Path, pixels: np.ndarray, change: dict[str, str], words: str) -> None:
     values = {"images": pixels, "labels": LABELS}
@@ -98,6 +98,6 @@ def test_other_numbers_are_refused(tmp_path: Path, pixels: np.ndarray, change: d
         read(path)
 
 
-def test_weights_beside_class_folders_are_not_taken_for_pictures(tmp_path: Path) -> None:
+def test_weights_beside_class_folders_are_not_taken_for_images(tmp_path: Path) -> None:
     store(tmp_path / "model.h5", conv=np.zeros((3, 3, 3, 64), dtype=np.float32))
     assert not READER.recognises(tmp_path)

@@ -1,4 +1,4 @@
-"""Encoded pictures by key with a CSV beside them."""
+"""Encoded images by key with a CSV beside them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def read(path: Path, **options: str) -> Listing:
 @pytest.fixture
 def kaggle(tmp_path: Path, shared: Path) -> Path:
     """The layout of the competition: many columns, an unlabelled test table."""
-    picture = np.void((shared / "data/bad-inputs/good.jpg").read_bytes())
+    image = np.void((shared / "data/bad-inputs/good.jpg").read_bytes())
     for name, keys in {"train": ["A1", "A2", "A3"], "test": ["T1"]}.items():
         with h5py.File(tmp_path / f"{name}-image.hdf5", "w") as file:
             for key in keys:
-                file[key] = picture
+                file[key] = image
     (tmp_path / "train-metadata.csv").write_text(
         "isic_id,target,patient_id,sex\nA1,0,P1,male\nA2,1,P1,\nA3,0,P2,female\n"
     )
@@ -70,7 +70,7 @@ def test_a_label_column_by_wish_and_its_absence(kaggle: Path) -> None:
         read(kaggle, label_column="targte")
 
 
-def test_rows_and_pictures_that_do_not_meet_are_said(kaggle: Path) -> None:
+def test_rows_and_images_that_do_not_meet_are_said(kaggle: Path) -> None:
     (kaggle / "train-metadata.csv").write_text("isic_id,target\nA1,0\nA2,1\nB7,1\n")
     listing = read(kaggle)
     assert {notice.code: notice.paths for notice in listing.notices} == {
@@ -99,7 +99,7 @@ def test_tables_that_contradict_are_refused(kaggle: Path, table: str, words: str
         read(kaggle)
 
 
-def test_the_same_key_in_two_files_stays_two_pictures(kaggle: Path) -> None:
+def test_the_same_key_in_two_files_stays_two_images(kaggle: Path) -> None:
     with h5py.File(kaggle / "test-image.hdf5", "a") as file:
         file["A1"] = np.void(b"another")
     listing = read(kaggle)

@@ -1,4 +1,4 @@
-"""Augmented manifests whose pictures lie on the local disk."""
+"""Augmented manifests whose images lie on the local disk."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_an_attribute_by_wish(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"source-ref": "s3://bucket/gone.jpg", "class": 0}, "none of its 1 pictures exists"),
+        ({"source-ref": "s3://bucket/gone.jpg", "class": 0}, "none of its 1 images exists"),
         ({"source-ref": "pets/img/a.jpg", "class": [1, 2]}, "several values"),
         ({"source-ref": 5, "class": 1}, 'no "source-ref"'),
     ],

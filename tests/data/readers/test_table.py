@@ -13,7 +13,7 @@ from clearsight.data.readers.table import READER
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, shared: Path) -> Path:
+def images(tmp_path: Path, shared: Path) -> Path:
     (tmp_path / "img").mkdir()
     for name in ("a.jpg", "b.jpg", "c #1.jpg"):
         shutil.copy(shared / "data/bad-inputs/good.jpg", tmp_path / "img" / name)
@@ -29,8 +29,8 @@ def found(listing: Listing) -> list[tuple[str, str | None, str | None]]:
     return [(record.locator, record.label, record.split) for record in listing.records]
 
 
-def test_path_label_and_split(pictures: Path) -> None:
-    listing = read(pictures, "filename,class,set\nimg/a.jpg,cat,train\n./img/b.jpg,dog,val\nimg\\c #1.jpg,cat,\n")
+def test_path_label_and_split(images: Path) -> None:
+    listing = read(images, "filename,class,set\nimg/a.jpg,cat,train\n./img/b.jpg,dog,val\nimg\\c #1.jpg,cat,\n")
     assert found(listing) == [
         ("img/a.jpg", "cat", "train"),
         ("img/b.jpg", "dog", "valid"),
@@ -39,50 +39,50 @@ def test_path_label_and_split(pictures: Path) -> None:
     assert listing.source.read("img/c #1.jpg")
 
 
-def test_the_only_other_column_is_the_label(pictures: Path) -> None:
-    assert found(read(pictures, "path,breed\nimg/a.jpg,pug\n")) == [("img/a.jpg", "pug", None)]
+def test_the_only_other_column_is_the_label(images: Path) -> None:
+    assert found(read(images, "path,breed\nimg/a.jpg,pug\n")) == [("img/a.jpg", "pug", None)]
 
 
-def test_paths_alone_are_there_to_be_predicted(pictures: Path) -> None:
-    assert found(read(pictures, "path\nimg/a.jpg\n")) == [("img/a.jpg", None, None)]
+def test_paths_alone_are_there_to_be_predicted(images: Path) -> None:
+    assert found(read(images, "path\nimg/a.jpg\n")) == [("img/a.jpg", None, None)]
 
 
-def test_columns_by_wish(pictures: Path) -> None:
+def test_columns_by_wish(images: Path) -> None:
     listing = read(
-        pictures, "where,y,label,part\nimg/a.jpg,1,2,test\n", id_column="where", label_column="y", split_column="part"
+        images, "where,y,label,part\nimg/a.jpg,1,2,test\n", id_column="where", label_column="y", split_column="part"
     )
     assert found(listing) == [("img/a.jpg", "1", "test")]
 
 
-def test_a_set_column_that_names_no_split_is_not_one(pictures: Path) -> None:
-    assert found(read(pictures, "path,label,set\nimg/a.jpg,cat,7\n")) == [("img/a.jpg", "cat", None)]
+def test_a_set_column_that_names_no_split_is_not_one(images: Path) -> None:
+    assert found(read(images, "path,label,set\nimg/a.jpg,cat,7\n")) == [("img/a.jpg", "cat", None)]
 
 
-def test_two_usual_label_columns_are_said(pictures: Path) -> None:
-    listing = read(pictures, "path,class,label\nimg/a.jpg,c,l\n")
+def test_two_usual_label_columns_are_said(images: Path) -> None:
+    listing = read(images, "path,class,label\nimg/a.jpg,c,l\n")
     assert found(listing)[0][1] == "l"
     assert [notice.code for notice in listing.notices] == ["label-column"]
 
 
-def test_absolute_paths(pictures: Path, shared: Path) -> None:
+def test_absolute_paths(images: Path, shared: Path) -> None:
     outside = shared / "data/bad-inputs/good.jpg"
-    listing = read(pictures, f"path,label\n{pictures}/img/a.jpg,cat\n{outside},dog\n")
+    listing = read(images, f"path,label\n{images}/img/a.jpg,cat\n{outside},dog\n")
     assert [record.locator for record in listing.records] == ["img/a.jpg", outside.as_posix()]
     assert all(listing.source.read(record.locator) for record in listing.records)
 
 
-def test_repeated_rows_count_once_and_contradictions_are_refused(pictures: Path) -> None:
-    listing = read(pictures, "path,label\nimg/a.jpg,cat\nimg/a.jpg,cat\nimg/b.jpg,dog\n")
+def test_repeated_rows_count_once_and_contradictions_are_refused(images: Path) -> None:
+    listing = read(images, "path,label\nimg/a.jpg,cat\nimg/a.jpg,cat\nimg/b.jpg,dog\n")
     assert len(listing.records) == 2
     assert [notice.code for notice in listing.notices] == ["repeated-row"]
     with pytest.raises(BadData, match=r"line 3: img/a\.jpg is 'dog' here and 'cat' in line 2"):
-        read(pictures, "path,label\nimg/a.jpg,cat\nimg/a.jpg,dog\n")
+        read(images, "path,label\nimg/a.jpg,cat\nimg/a.jpg,dog\n")
 
 
-def test_a_missing_picture_is_listed_but_not_if_all_are_missing(pictures: Path) -> None:
-    assert len(read(pictures, "path,label\nimg/a.jpg,cat\ngone.jpg,dog\n").records) == 2
-    with pytest.raises(BadData, match=r"none of its 1 pictures exists.*gone\.jpg"):
-        read(pictures, "path,label\ngone.jpg,dog\n")
+def test_a_missing_image_is_listed_but_not_if_all_are_missing(images: Path) -> None:
+    assert len(read(images, "path,label\nimg/a.jpg,cat\ngone.jpg,dog\n").records) == 2
+    with pytest.raises(BadData, match=r"none of its 1 images exists.*gone\.jpg"):
+        read(images, "path,label\ngone.jpg,dog\n")
 
 
 @pytest.mark.parametrize(
@@ -93,16 +93,16 @@ def test_a_missing_picture_is_listed_but_not_if_all_are_missing(pictures: Path) 
         ("path,label\n,cat\n", "line 2: column 'path' is empty"),
     ],
 )
-def test_unusable_tables_are_refused(pictures: Path, content: str, words: str) -> None:
+def test_unusable_tables_are_refused(images: Path, content: str, words: str) -> None:
     with pytest.raises(BadData, match=words):
-        read(pictures, content)
+        read(images, content)
 
 
-def test_unclear_columns_ask_for_a_choice(pictures: Path, shared: Path) -> None:
+def test_unclear_columns_ask_for_a_choice(images: Path, shared: Path) -> None:
     with pytest.raises(BadChoice, match="--label-column; allowed: wnid, index, name"):
         READER.read(shared / "data/imagenet-sample/labels.csv", ReadOptions())
     with pytest.raises(BadChoice, match=r"split 'trian'.*Did you mean train"):
-        read(pictures, "path,label,split\nimg/a.jpg,cat,train\nimg/b.jpg,cat,trian\n")
+        read(images, "path,label,split\nimg/a.jpg,cat,train\nimg/b.jpg,cat,trian\n")
 
 
 def test_the_imagenet_sample(shared: Path) -> None:

@@ -41,7 +41,7 @@ def fit(transformers: Any, callback: Any, root: Path) -> nn.Module:
             return transformers.modeling_outputs.ImageClassifierOutput(loss=loss, logits=logits)
 
     pairs = [pair for inputs, labels in batches(6) for pair in zip(inputs, labels, strict=True)]
-    pictures = [{"pixel_values": picture, "labels": label} for picture, label in pairs]
+    images = [{"pixel_values": image, "labels": label} for image, label in pairs]
     arguments = transformers.TrainingArguments(
         output_dir=str(root / "hf"),
         num_train_epochs=2,
@@ -61,8 +61,8 @@ def fit(transformers: Any, callback: Any, root: Path) -> nn.Module:
     trainer = transformers.Trainer(
         model=model,
         args=arguments,
-        train_dataset=pictures,
-        eval_dataset=pictures[:16],
+        train_dataset=images,
+        eval_dataset=images[:16],
         callbacks=[callback] if callback else [],
     )
     trainer.train()

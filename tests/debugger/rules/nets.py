@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext, LayerInfo, ParameterInfo
+from clearsight.core.context import LayerInfo, ParameterInfo, RunContext
 
 CLASSES = tuple("abcdefghij")
 DEPTH = 6

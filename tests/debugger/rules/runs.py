@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.facts import RunContext, ParameterInfo
+from clearsight.core.context import ParameterInfo, RunContext
 from clearsight.core.finding import Finding
 from clearsight.core.rule import Rule
 from clearsight.core.tensors import Moment, PredictionRecord
 from clearsight.core.view import RunView
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 
 CLASSES = tuple("abcdefghij")
 GUESS = math.log(len(CLASSES))
@@ -65,7 +65,7 @@ def batches(curve: npt.ArrayLike, *, spread: float = 0.15, seed: int = 0) -> npt
 
 
 def answered(made: Tape, costs: npt.ArrayLike, *, spread: float = 0.0, size: int = 16, seed: int = 0) -> Tape:
-    """The tape with the answers of every step: losses of `size` pictures around the mean of the batch, (S,)."""
+    """The tape with the answers of every step: losses of `size` images around the mean of the batch, (S,)."""
     draw = np.random.default_rng(seed)
     for i, mean in enumerate(np.asarray(costs, dtype=float)):
         right = np.exp(-np.maximum(mean + spread * draw.standard_normal(size), 0.0)).astype(np.float32)

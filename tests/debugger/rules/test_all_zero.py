@@ -7,7 +7,7 @@ import pytest
 
 from clearsight.core.finding import Finding, Verdict
 from clearsight.debugger.rules.all_zero import AllZero
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
 from tests.debugger.rules.nets import CONVS, WEIGHTS, constant, facts, series, weights
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext, LayerInfo
+from clearsight.core.context import LayerInfo, RunContext
 from clearsight.core.tensors import Moment, Scalars
 from clearsight.debugger.rules.batch_norm_drift import BatchNormDrift
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 from clearsight.testing.tapes import falling, flat, noisy, outcomes, tape
 

@@ -1,4 +1,4 @@
-"""CheckInputImages: what can hardly be pictures."""
+"""CheckInputImages: what can hardly be images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.tensors import Moment, RawTensor
 from clearsight.debugger.rules.check_input_images import CheckInputImages
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 
 ORDINARY = [[0.1, 1.0, -2.1, 2.2], [-0.2, 0.9, -2.0, 2.4], [0.3, 1.1, -1.8, 2.6]]  # mean, std, min, max per channel
@@ -47,12 +47,12 @@ def test_found_when_far_off_centre() -> None:
     assert found.advice
 
 
-def test_clear_of_ordinary_pictures() -> None:
+def test_clear_of_ordinary_images() -> None:
     assert verdict(rule(), control()) == "clear"
 
 
 @pytest.mark.parametrize("centre", [1.1, -1.7, 2.2])
-def test_clear_of_bright_and_of_dark_pictures(centre: float) -> None:
+def test_clear_of_bright_and_of_dark_images(centre: float) -> None:
     assert verdict(rule(), run([[centre, 0.5, centre - 1, centre + 1]] * 3)) == "clear"
 
 
@@ -90,7 +90,7 @@ def test_one_odd_batch_changes_nothing() -> None:
     assert verdict(rule(), odd) == "clear"
 
 
-def test_features_are_no_pictures() -> None:
+def test_features_are_no_images() -> None:
     assert verdict(rule(), run([[118.0, 60.0, 0.0, 255.0]] * 3, cached=True)) == "not-enough-data"
 
 
@@ -102,6 +102,6 @@ def test_says_how_much_is_missing() -> None:
 
 def test_takes_the_parameters_of_sagemaker() -> None:
     made = CheckInputImages.parse({"threshold_mean": "0.2", "threshold_samples": "100", "channel": "1"})
-    assert made == CheckInputImages(max_mean=0.2, pictures=100)
+    assert made == CheckInputImages(max_mean=0.2, images=100)
     assert verdict(made, control()) == "found"
     assert verdict(CheckInputImages.parse({"threshold_samples": "500"}), fault()) == "not-enough-data"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.rule import Rule
 from clearsight.debugger.rules.class_imbalance import ClassImbalance
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 from clearsight.testing.tapes import outcomes
 
@@ -30,7 +30,7 @@ def run(
     drawn: Sequence[int] | None = None,
     ended: bool = True,
 ) -> Tape:
-    """A run on so many pictures per class. recall: of each class; early: before the last two epochs."""
+    """A run on so many images per class. recall: of each class; early: before the last two epochs."""
     rng = np.random.default_rng(0)
     facts = RunContext(classes=CLASSES, class_counts=tuple(counts) if known else (), settings=settings or {})
     made, step = Tape(facts, ended=ended), 0
@@ -121,7 +121,7 @@ def test_counts_that_were_not_known_are_taken_from_what_came() -> None:
 def test_and_then_of_a_whole_epoch() -> None:
     found = only(rule(), run((300, 300, 22), known=False))
     assert found.value == pytest.approx(300 / 22)
-    assert "dog has 300 training pictures" in found.cause or "cat has 300 training pictures" in found.cause
+    assert "dog has 300 training images" in found.cause or "cat has 300 training images" in found.cause
 
 
 def test_part_of_an_epoch_does_not_make_a_ratio() -> None:
@@ -137,6 +137,6 @@ def test_says_how_much_is_missing() -> None:
 
 def test_takes_the_parameters_of_sagemaker() -> None:
     made = ClassImbalance.parse({"threshold_imbalance": "50", "threshold_misprediction": "0.9", "samples": "10"})
-    assert made == ClassImbalance(max_ratio=50, max_missed=0.9, pictures=10)
+    assert made == ClassImbalance(max_ratio=50, max_missed=0.9, images=10)
     assert verdict(made, fault()) == "clear"
     assert ClassImbalance.parse({"argmax": "True", "labels_regex": ".*labels"}) == ClassImbalance()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.rule import Rule
 from clearsight.debugger.rules.confusion import Confusion
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import findings, only, verdict
 from clearsight.testing.tapes import outcomes
 
@@ -16,21 +16,21 @@ CLASSES = ("forest", "glacier", "mountain", "sea")
 Shares = dict[tuple[int, int], float]
 
 
-def run(*evaluations: Shares, pictures: int = 20, accuracy: float = 0.9, ended: bool = True) -> Tape:
+def run(*evaluations: Shares, images: int = 20, accuracy: float = 0.9, ended: bool = True) -> Tape:
     """A run with an evaluation per epoch. Shares: of a class (the first) that is answered as another (the second)."""
     made = Tape(RunContext(classes=CLASSES), ended=ended)
     for epoch, shares in enumerate(evaluations, start=1):
         step, count = 10 * epoch, len(CLASSES)
-        labels = np.repeat(np.arange(count), pictures)
+        labels = np.repeat(np.arange(count), images)
         said = labels.copy()
         for number in range(count):
             wrong = labels == number
-            wrong[np.flatnonzero(wrong)[: round(accuracy * pictures)]] = False
+            wrong[np.flatnonzero(wrong)[: round(accuracy * images)]] = False
             said[wrong] = (number + 1) % count
         for (number, other), share in shares.items():
             places = np.flatnonzero(labels == number)
             said[places] = number
-            said[places[: round(share * pictures)]] = other
+            said[places[: round(share * images)]] = other
         made.add(outcomes(labels[:20], labels[:20], step=step, epoch=epoch))
         made.add(outcomes(labels, said, indices=np.arange(len(labels)), step=step, epoch=epoch, mode="eval"))
     return made
@@ -53,7 +53,7 @@ def test_found_when_most_of_a_class_goes_to_another() -> None:
     assert found.found
     assert found.severity == "warning"
     assert found.subject == "glacier as mountain"
-    assert found.cause == "80% of the 20 validation pictures of glacier are answered mountain"
+    assert found.cause == "80% of the 20 validation images of glacier are answered mountain"
     assert found.steps == (30, 40)
 
 
@@ -78,9 +78,9 @@ def test_one_bad_evaluation_changes_nothing() -> None:
     assert verdict(rule(), run({}, {}, {}, {(1, 2): 0.8})) == "clear"
 
 
-def test_few_pictures_prove_nothing() -> None:
-    assert verdict(rule(), run(*[{(1, 2): 0.4}] * 4, pictures=10)) == "clear"
-    assert verdict(rule(), run(*[{(1, 2): 1.0}] * 4, pictures=4)) == "clear"
+def test_few_images_prove_nothing() -> None:
+    assert verdict(rule(), run(*[{(1, 2): 0.4}] * 4, images=10)) == "clear"
+    assert verdict(rule(), run(*[{(1, 2): 1.0}] * 4, images=4)) == "clear"
 
 
 def test_a_model_that_tells_nothing_apart_confuses_no_pair() -> None:
@@ -88,7 +88,7 @@ def test_a_model_that_tells_nothing_apart_confuses_no_pair() -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    told = findings(rule(), run(*[{(1, 2): 0.5, (3, 2): 0.6}] * 4, pictures=40, accuracy=1.0))
+    told = findings(rule(), run(*[{(1, 2): 0.5, (3, 2): 0.6}] * 4, images=40, accuracy=1.0))
     assert [finding.subject for finding in told] == ["sea as mountain", "glacier as mountain"]
 
 

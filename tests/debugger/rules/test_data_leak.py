@@ -1,14 +1,14 @@
-"""DataLeak: the same pictures on both sides."""
+"""DataLeak: the same images on both sides."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext, LayerInfo
+from clearsight.core.context import LayerInfo, RunContext
 from clearsight.core.tensors import Moment, RawTensor
 from clearsight.debugger.rules.data_leak import DataLeak
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import findings, only, verdict
 from clearsight.testing.tapes import falling, noisy, tape
 
@@ -19,12 +19,12 @@ CLASSES = tuple("abcdefghij")
 def run(leaked: int = 0, *, epochs: int = 3, varied: bool = False, own: bool = False) -> Tape:
     """A run whose inputs have fingerprints.
 
-    leaked: validation pictures that are training pictures.  varied: augmentation makes each training input new.
+    leaked: validation images that are training images.  varied: augmentation makes each training input new.
     own: the training split is evaluated too.
     """
     rng, made, step, seen = np.random.default_rng(0), Tape(RunContext(), ended=True), 0, 0
-    pictures = rng.integers(0, 2**62, TRAIN + VALID)
-    training, valid = pictures[:TRAIN], pictures[TRAIN:].copy()
+    images = rng.integers(0, 2**62, TRAIN + VALID)
+    training, valid = images[:TRAIN], images[TRAIN:].copy()
     valid[:leaked] = training[:leaked]
     valid = rng.permutation(valid)
     for epoch in range(1, epochs + 1):
@@ -39,7 +39,7 @@ def run(leaked: int = 0, *, epochs: int = 3, varied: bool = False, own: bool = F
 
 
 def curves(valid_end: float, *, facts: RunContext | None = None) -> Tape:
-    """A run of 12 epochs that memorises its training pictures."""
+    """A run of 12 epochs that memorises its training images."""
     loss = noisy(falling(2.3, 0.004, 120, bend=6))
     valid = np.maximum(falling(2.2, 0.003, 12, bend=7), valid_end)
     return tape(loss=loss, valid={"loss": valid}, facts=facts or RunContext(classes=CLASSES, valid_size=300))
@@ -62,7 +62,7 @@ def test_found_when_the_same_inputs_come_on_both_sides() -> None:
     assert found.found
     assert found.severity == "severe"
     assert found.value == pytest.approx(0.5)
-    assert found.cause.startswith("32 of 64 validation pictures")
+    assert found.cause.startswith("32 of 64 validation images")
     assert found.advice
 
 
@@ -74,7 +74,7 @@ def test_clear_when_no_input_comes_on_both_sides() -> None:
     assert verdict(rule(), control()) == "clear"
 
 
-def test_a_single_picture_is_an_accident() -> None:
+def test_a_single_image_is_an_accident() -> None:
     assert verdict(rule(), run(leaked=1)) == "clear"
 
 
@@ -96,7 +96,7 @@ def test_the_data_set_itself_is_believed_before_the_first_step() -> None:
     known = Tape(RunContext(duplicates={"valid": 30, "test": 0}, valid_size=120, train_size=700))
     found = only(rule(), known)
     assert found.value == pytest.approx(0.25)
-    assert found.cause.startswith("30 of 120 pictures of the valid split")
+    assert found.cause.startswith("30 of 120 images of the valid split")
 
 
 def test_each_split_is_told() -> None:
@@ -136,7 +136,8 @@ def test_no_hint_where_another_reason_is_at_hand(facts: RunContext) -> None:
 
 def test_no_hint_where_the_data_set_is_known_to_be_clean() -> None:
     assert (
-        verdict(rule(), curves(0.0, facts=RunContext(classes=CLASSES, valid_size=300, duplicates={"valid": 0}))) == "clear"
+        verdict(rule(), curves(0.0, facts=RunContext(classes=CLASSES, valid_size=300, duplicates={"valid": 0})))
+        == "clear"
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.debugger.rules.dead_relu import DeadRelu
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import flat, noisy, tape
 from tests.debugger.rules.nets import DEPTH, facts
 

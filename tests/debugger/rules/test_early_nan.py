@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from clearsight.core.finding import Finding, Severity, Verdict
+from clearsight.core.judge import judge, root_findings
 from clearsight.core.tensors import Event, Moment
-from clearsight.debugger.judge import judge, root_findings
 from clearsight.debugger.rules.early_nan import EarlyNaN
 from clearsight.debugger.rules.exploding_tensor import ExplodingTensor
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
 from tests.debugger.rules.nets import facts, weights
 
@@ -57,9 +57,9 @@ def test_clear_where_all_are_numbers() -> None:
     assert only(control()).verdict is Verdict.CLEAR
 
 
-def test_bad_pictures_are_named() -> None:
+def test_bad_images_are_named() -> None:
     finding = only(broken("input", "input"))
-    assert "pictures" in finding.advice
+    assert "images" in finding.advice
     assert not finding.fix
 
 

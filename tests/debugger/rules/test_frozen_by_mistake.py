@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext, LayerInfo, ParameterInfo
+from clearsight.core.context import LayerInfo, ParameterInfo, RunContext
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.debugger.rules.frozen_by_mistake import FrozenByMistake
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
 from tests.debugger.rules.nets import CONVS, WEIGHTS, facts, series, weights
 
@@ -89,7 +89,9 @@ def test_a_backbone_that_is_defined_after_the_head_is_no_head() -> None:
         for layer, shape, on, end in (("fc", (5, 64), True, False), ("back", (64, 3, 3, 3), False, True))
     )
     for classes in ((), tuple("abcde")):
-        made = tape(loss=[1.6], facts=RunContext(classes=classes, layers=layers, parameters=parameters, optimizer="SGD"))
+        made = tape(
+            loss=[1.6], facts=RunContext(classes=classes, layers=layers, parameters=parameters, optimizer="SGD")
+        )
         assert only(made).verdict is Verdict.CLEAR
 
 

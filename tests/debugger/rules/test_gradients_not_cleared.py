@@ -7,7 +7,7 @@ import pytest
 
 from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.gradients_not_cleared import GradientsNotCleared
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, noisy, tape
 
 

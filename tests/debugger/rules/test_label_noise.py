@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.tensors import Moment, PredictionRecord
 from clearsight.debugger.rules.label_noise import LabelNoise
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 
-PICTURES, BATCH = 480, 16
+IMAGES, BATCH = 480, 16
 
 
 def run(
@@ -35,17 +35,17 @@ def run(
     classes 2k and 2k + 1 apart.
     """
     rng = np.random.default_rng(seed)
-    true = rng.choice(count, PICTURES, p=shares)
-    labels = np.where(rng.random(PICTURES) < noise, rng.integers(0, count, PICTURES), true)
-    ease = rng.gamma(2.0, 1.0, PICTURES)  # of a picture
+    true = rng.choice(count, IMAGES, p=shares)
+    labels = np.where(rng.random(IMAGES) < noise, rng.integers(0, count, IMAGES), true)
+    ease = rng.gamma(2.0, 1.0, IMAGES)  # of an image
     made, step = Tape(RunContext(classes=tuple("abcdefghij"[:count]), settings=settings or {}), ended=True), 0
     for epoch in range(1, epochs + 1):
         level = skill * min(1.0, (epoch - 0.5) / 2)
         signal = 4 * level * ease[:, None]
-        sees = rng.normal(0, 1, (PICTURES, count))
-        sees[np.arange(PICTURES), true] += signal[:, 0]
+        sees = rng.normal(0, 1, (IMAGES, count))
+        sees[np.arange(IMAGES), true] += signal[:, 0]
         if pairs:
-            sees[np.arange(PICTURES), true ^ 1] += signal[:, 0]
+            sees[np.arange(IMAGES), true ^ 1] += signal[:, 0]
         odds = signal * sees  # Bayes' rule for a signal in unit noise
         clean = np.exp(odds - odds.max(1, keepdims=True))
         clean /= clean.sum(1, keepdims=True)
@@ -53,7 +53,7 @@ def run(
         given = given**sharpness / (given**sharpness).sum(1, keepdims=True)
         if memorises is not None and epoch >= memorises:
             given = 0.1 / count + 0.9 * np.eye(count)[labels]
-        for places in rng.permutation(PICTURES).reshape(-1, BATCH):
+        for places in rng.permutation(IMAGES).reshape(-1, BATCH):
             step += 1
             made.add(answers(given, labels, places, step, epoch))
     return made
@@ -88,11 +88,11 @@ def test_found_when_two_labels_of_five_are_random() -> None:
     assert "Check the labels" in found.advice
 
 
-def test_names_pictures_whose_labels_are_wrong() -> None:
+def test_names_images_whose_labels_are_wrong() -> None:
     rng = np.random.default_rng(0)
-    true = rng.choice(6, PICTURES)
-    wrong = np.where(rng.random(PICTURES) < 0.4, rng.integers(0, 6, PICTURES), true) != true
-    (odd,) = [series for series in only(rule(), fault()).evidence if series.name == "pictures most at odds"]
+    true = rng.choice(6, IMAGES)
+    wrong = np.where(rng.random(IMAGES) < 0.4, rng.integers(0, 6, IMAGES), true) != true
+    (odd,) = [series for series in only(rule(), fault()).evidence if series.name == "images most at odds"]
     assert wrong[[int(place) for place in odd.values]].mean() > 0.95
 
 
@@ -116,7 +116,7 @@ def test_found_though_labels_are_memorised_later() -> None:
     found = only(rule(), run(noise=0.4, epochs=8, memorises=5))
     assert found.found
     assert found.steps is not None
-    assert found.steps[1] <= 4 * PICTURES // BATCH
+    assert found.steps[1] <= 4 * IMAGES // BATCH
 
 
 def test_found_of_two_classes_only_when_it_lasts() -> None:
@@ -133,7 +133,7 @@ def test_a_model_that_is_sure_without_reason_says_nothing_about_labels() -> None
 
 
 def test_found_within_the_third_epoch() -> None:
-    assert verdict(rule(), fault().until(3 * PICTURES // BATCH)) == "found"
+    assert verdict(rule(), fault().until(3 * IMAGES // BATCH)) == "found"
 
 
 @pytest.mark.parametrize("settings", [{"mixup": 0.2}, {"cutmix": 1.0}])
@@ -152,6 +152,6 @@ def test_says_how_much_is_missing() -> None:
 
 
 def test_one_epoch_is_not_enough() -> None:
-    points = only(rule(), fault().until(PICTURES // BATCH)).points
+    points = only(rule(), fault().until(IMAGES // BATCH)).points
     assert points is not None
-    assert (points.have, points.want) == (PICTURES, PICTURES + 200)
+    assert (points.have, points.want) == (IMAGES, IMAGES + 200)

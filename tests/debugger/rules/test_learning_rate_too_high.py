@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clearsight.core.context import RunContext
 from clearsight.core.errors import BadChoice
-from clearsight.core.facts import RunContext
 from clearsight.core.finding import Severity, Verdict
 from clearsight.core.tensors import Event, Moment
 from clearsight.debugger.rules.learning_rate_too_high import LearningRateTooHigh
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
 from tests.debugger.rules.runs import FROZEN, GUESS, HEAD, batches, cosine, facts, only
 
@@ -119,7 +119,7 @@ def test_a_loss_that_is_suddenly_no_number_is_left_to_others() -> None:
     assert only(rule(), run(loss, lr=1e-3)).verdict is Verdict.CLEAR
 
 
-def test_a_broken_picture_is_not_the_rates_fault() -> None:
+def test_a_broken_image_is_not_the_rates_fault() -> None:
     made = run(np.r_[flat(GUESS, 3), 2.4, 9.0, flat(np.nan, 20)])
     made.add(Event(Moment("train", 6, 1, 6), "nonfinite", "inputs", {"where": "input"}))
     assert only(rule(), made).verdict is Verdict.CLEAR

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.learning_rate_too_low import LearningRateTooLow
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
 from tests.debugger.rules.runs import GUESS, HEAD, batches, cosine, facts, only
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clearsight.core.context import RunContext
 from clearsight.core.errors import BadValue
-from clearsight.core.facts import RunContext
 from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.loss_not_decreasing import LossNotDecreasing
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
 from tests.debugger.rules.runs import GUESS, batches, cosine, facts, only
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.tensors import Moment, PredictionRecord, RawTensor, Scalars
 from clearsight.debugger.rules.loss_on_probabilities import LossOnProbabilities
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 
 PROBABILITIES, LOGITS = (1e-4, 0.97, 1.0, 1e-7), (-4.2, 6.1, 0.8, 3.1)  # least, most, mean and spread of a row's sum

@@ -8,7 +8,7 @@ import numpy as np
 
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.loss_oscillating import LossOscillating
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
 from tests.debugger.rules.runs import GUESS, answered, batches, facts, only
 
@@ -24,7 +24,7 @@ def swinging(size: float = 1.0, steps: int = STEPS) -> Any:
 
 
 def run(loss: Any, *, spread: float | None = 0.5, **more: Any) -> Tape:
-    """spread: of the losses of a batch's pictures; None for a run whose answers were not saved."""
+    """spread: of the losses of a batch's images; None for a run whose answers were not saved."""
     made = tape(loss=loss, lr=flat(3e-3, len(loss)), facts=facts(steps=STEPS, **more))
     return made if spread is None else answered(made, loss, spread=spread)
 

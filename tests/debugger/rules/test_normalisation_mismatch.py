@@ -1,4 +1,4 @@
-"""NormalisationMismatch: pictures are not what the weights expect."""
+"""NormalisationMismatch: images are not what the weights expect."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from clearsight.core.tensors import Moment, RawTensor
 from clearsight.debugger.rules.normalisation_mismatch import NormalisationMismatch
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 
 HALF = (0.5, 0.5, 0.5)
@@ -28,7 +28,7 @@ def run(
     extra: float = 0.0,
     **facts: object,
 ) -> Tape:
-    """A run on pictures whose pixels, from `low` to `high`, were scaled and normalised by mean and std.
+    """A run on images whose pixels, from `low` to `high`, were scaled and normalised by mean and std.
 
     extra: how far values go beyond at either end, as with noise put on after normalising.
     """
@@ -60,7 +60,7 @@ def control() -> Tape:
     return run(IMAGENET_MEAN, IMAGENET_STD, **IMAGENET)  # type: ignore[arg-type]
 
 
-def test_found_when_pretrained_weights_get_pictures_in_0_to_1() -> None:
+def test_found_when_pretrained_weights_get_images_in_0_to_1() -> None:
     found = only(rule(), fault())
     assert found.found
     assert "not normalised" in found.cause
@@ -112,7 +112,7 @@ def test_unknown_pretrained_weights_may_expect_either() -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.3, 1.0), (0.0, 0.6), (0.35, 0.95), (0.45, 0.75)])
-def test_clear_of_pictures_without_dark_or_bright_pixels(low: float, high: float) -> None:
+def test_clear_of_images_without_dark_or_bright_pixels(low: float, high: float) -> None:
     assert verdict(rule(), run(IMAGENET_MEAN, IMAGENET_STD, low=low, high=high, **IMAGENET)) == "clear"  # type: ignore[arg-type]
 
 

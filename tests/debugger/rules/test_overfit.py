@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clearsight.core.context import RunContext
 from clearsight.core.errors import BadValue
-from clearsight.core.facts import RunContext
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.overfit import Overfit
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, tape
 from tests.debugger.rules.runs import GUESS, facts, only
 
@@ -72,7 +72,7 @@ def test_learning_by_heart_at_no_cost_to_validation_is_clear() -> None:
     assert finding.value > 0.2  # the gap alone would do
 
 
-def test_a_gap_within_the_chance_of_few_pictures_is_clear() -> None:
+def test_a_gap_within_the_chance_of_few_images_is_clear() -> None:
     rights = VALID_RIGHT + 0.25
     few, many = facts(steps=200, valid_size=20), facts(steps=200, valid_size=2000)
     assert only(rule(), run(TRAIN, VALID, RIGHT, rights, few)).verdict is Verdict.CLEAR

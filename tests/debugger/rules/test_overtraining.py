@@ -8,7 +8,7 @@ import numpy as np
 
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.overtraining import Overtraining
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, tape
 from tests.debugger.rules.runs import facts, only
 

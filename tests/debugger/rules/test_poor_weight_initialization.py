@@ -8,7 +8,7 @@ import pytest
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.tensors import Moment, RawTensor
 from clearsight.debugger.rules.poor_weight_initialization import PoorWeightInitialization
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
 from tests.debugger.rules.nets import CONVS, constant, facts, weights
 
@@ -76,7 +76,7 @@ def test_a_first_loss_far_above_that_of_guessing_lowers_the_border() -> None:
     assert only(run(weights(1.0), loss=60.0, wide=200.0)).verdict is Verdict.CLEAR
 
 
-def test_pictures_that_were_not_normalised_are_not_the_weights_fault() -> None:
+def test_images_that_were_not_normalised_are_not_the_weights_fault() -> None:
     made = run(weights(4.0), loss=60.0, wide=200.0)
     made.add(RawTensor(Moment("train", 1, 1, 1), "input_channels", "inputs", np.array([[120.0, 60.0, 0.0, 255.0]] * 3)))
     assert only(made).verdict is Verdict.CLEAR

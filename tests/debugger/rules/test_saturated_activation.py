@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext, LayerInfo
+from clearsight.core.context import LayerInfo, RunContext
 from clearsight.core.finding import Finding, Verdict
 from clearsight.debugger.rules.saturated_activation import SaturatedActivation
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import flat, noisy, tape
 from tests.debugger.rules.nets import facts
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.schedule_mismatch import ScheduleMismatch
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
 from tests.debugger.rules.runs import batches, cosine, facts, only
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.debugger.rules.shuffled_wrong import ShuffledWrong
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 from clearsight.testing.tapes import outcomes
 
@@ -28,7 +28,7 @@ def by_class(labels: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDA
 def run(
     counts: Sequence[int], order: Order, *, batch: int = 16, epochs: int = 3, known: bool = True, seed: int = 0
 ) -> Tape:
-    """A run on so many pictures per class. known: whether the counts are known beforehand."""
+    """A run on so many images per class. known: whether the counts are known beforehand."""
     rng, labels, step = np.random.default_rng(seed), np.repeat(np.arange(len(counts)), counts), 0
     made = Tape(RunContext(class_counts=tuple(counts) if known else ()), ended=True)
     for epoch in range(1, epochs + 1):
@@ -77,7 +77,7 @@ def test_found_when_classes_are_few_and_uneven() -> None:
     assert verdict(rule(), run([300, 60], by_class)) == "found"
 
 
-def test_found_when_classes_are_many_with_few_pictures_each() -> None:
+def test_found_when_classes_are_many_with_few_images_each() -> None:
     found = only(rule(), run([4] * 90, by_class, batch=64))
     assert found.found
     assert "one after the other" in found.cause
@@ -107,7 +107,7 @@ def test_classes_drawn_evenly_are_no_order() -> None:
     assert verdict(rule(), run([300, 30, 10, 20], evenly)) == "clear"
 
 
-def test_batches_of_some_pictures_of_each_of_some_classes_are_no_order() -> None:
+def test_batches_of_some_images_of_each_of_some_classes_are_no_order() -> None:
     def grouped(labels: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
         return np.concatenate([np.repeat(rng.permutation(20)[:8], 2) for _ in range(len(labels) // 16)])
 

@@ -8,7 +8,7 @@ import pytest
 from clearsight.core.errors import BadValue
 from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.similar_across_runs import SimilarAcrossRuns
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, noisy, tape
 from tests.debugger.rules.runs import only
 

@@ -8,7 +8,7 @@ import pytest
 from clearsight.core.errors import BadValue
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.stalled_training import StalledTraining
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import flat, noisy, tape
 from tests.debugger.rules.runs import only
 

@@ -8,7 +8,7 @@ import pytest
 from clearsight.core.errors import BadValue
 from clearsight.core.finding import Finding, Verdict
 from clearsight.debugger.rules.tensor_variance import TensorVariance
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
 from tests.debugger.rules.nets import facts, series, weights
 

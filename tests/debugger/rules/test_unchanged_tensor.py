@@ -6,7 +6,7 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.debugger.rules.unchanged_tensor import UnchangedTensor
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
 from tests.debugger.rules.nets import CONVS, WEIGHTS, facts, series, weights
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext, ParameterInfo
+from clearsight.core.context import ParameterInfo, RunContext
 from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.underfit_capacity import UnderfitCapacity
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
 from tests.debugger.rules.runs import FROZEN, GUESS, HEAD, batches, facts, only
 

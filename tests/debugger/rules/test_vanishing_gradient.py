@@ -6,7 +6,7 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Verdict
 from clearsight.debugger.rules.vanishing_gradient import VanishingGradient
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, noisy, tape
 from tests.debugger.rules.nets import CONVS, facts, he, series, weights
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Verdict
 from clearsight.debugger.rules.weight_update_ratio import WeightUpdateRatio
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import flat, noisy, tape
 from tests.debugger.rules.nets import CONVS, facts, he, series, weights
 

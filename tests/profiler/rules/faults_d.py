@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from clearsight.core.profile import Machine
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.profiles import (
     CPU_MACHINE,
     GIB,
@@ -91,7 +91,7 @@ def small_batches() -> Tape:
 
 
 def full_cores() -> Tape:
-    """The cores prepare pictures while the GPU has nothing to do."""
+    """The cores prepare images while the GPU has nothing to do."""
     return on_gpu(gauges={"cpu": 98.0, "gpu0": 5.0}, phases=WAITING)
 
 

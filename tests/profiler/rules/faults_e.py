@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.profile import Machine, Operator, Profile, Trace
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.profiles import (
     CPU_MACHINE,
     GIB,
@@ -37,7 +37,7 @@ def waiting(
     **more: Any,
 ) -> Profile:
     """A run on eight cores whose steps compute for `work` seconds and wait for `data`."""
-    decoding = {"read": 0.02, "decode": 0.3, "augment": 0.04, "collate": 0.01, "pictures": 32, "bytes": 32 * 60_000}
+    decoding = {"read": 0.02, "decode": 0.3, "augment": 0.04, "collate": 0.01, "images": 32, "bytes": 32 * 60_000}
     told = {"steps": 200, "noise": 0.05, "seed": 3} | more
     return profile(
         seconds=np.asarray(data) + work,
@@ -71,7 +71,7 @@ def _allocator(looks: int, seed: int = 5) -> npt.NDArray[np.float64]:
 
 def slow_reading(**more: Any) -> Profile:
     """Readers get 12 MB a second each."""
-    slow = {"read": 0.6, "decode": 0.1, "augment": 0.03, "collate": 0.01, "pictures": 32, "bytes": 32 * 225_000}
+    slow = {"read": 0.6, "decode": 0.1, "augment": 0.03, "collate": 0.01, "images": 32, "bytes": 32 * 225_000}
     return waiting(**({"load": slow} | more))
 
 

@@ -1,4 +1,4 @@
-"""BatchSize speaks where the machine has room for more pictures per step, and nothing else is in the way."""
+"""BatchSize speaks where the machine has room for more images per step, and nothing else is in the way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Points
 from clearsight.profiler.rules.batch_size import BatchSize
 from clearsight.testing.profiles import CPU_MACHINE, profile, profiled

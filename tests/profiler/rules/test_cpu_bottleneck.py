@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.profiler.rules.cpu_bottleneck import CPUBottleneck
 from clearsight.testing.profiles import profile, profiled
 from clearsight.testing.rules import only, verdict

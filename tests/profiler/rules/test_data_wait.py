@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import Machine, Profile
 from clearsight.profiler.rules.data_wait import DataWait
@@ -35,7 +35,7 @@ def test_found_when_half_of_the_time_is_waiting() -> None:
     assert finding.verdict is Verdict.FOUND
     assert finding.value == pytest.approx(50, abs=2)
     assert finding.subject == "decode"
-    assert "81 % on decoding, 9.5 ms a picture" in finding.cause
+    assert "81 % on decoding, 9.5 ms an image" in finding.cause
     assert "behind the first epoch" in finding.cause
     assert finding.fix == {"workers": 4}
 
@@ -73,7 +73,7 @@ def test_a_wait_in_the_first_epoch_alone_is_clear_afterwards() -> None:
     assert judged(waiting(data=data)).verdict is Verdict.CLEAR
 
 
-def test_the_first_epoch_says_nothing_where_pictures_are_kept() -> None:
+def test_the_first_epoch_says_nothing_where_images_are_kept() -> None:
     first = waiting(steps=50, machine=on(pixels_kept=True))
     finding = judged(first, ended=False, epochs=5)
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Points
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.rules.dataloader import Dataloader
 from clearsight.testing.profiles import CPU_MACHINE, profile, profiled
 from clearsight.testing.rules import only, verdict

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import LOAD_PARTS, PHASES, GaugeSample, Machine, Operator, Profile, Span, StepTimes, Trace
 from clearsight.core.recipe import Recipe
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
+from clearsight.profiler.analysis.what_if import what_if
 from clearsight.profiler.rules import PROFILER_RULES
-from clearsight.profiler.what_if import what_if
 from tests.profiler.rules.faults_e import FAULTS
 
 SECONDS = st.floats(0, 5, allow_subnormal=False)
@@ -68,7 +68,7 @@ def profiles(draw: st.DrawFn) -> Profile:
     slow, scale = draw(st.booleans()), draw(st.sampled_from([0.0, 1e-3, 0.3, 2.0]))
     per_epoch = draw(st.sampled_from([1, 7, 30, 100]))
     phases = draw(st.sets(st.sampled_from(PHASES)))
-    parts = draw(st.sets(st.sampled_from([*LOAD_PARTS, "pictures", "bytes"])))
+    parts = draw(st.sets(st.sampled_from([*LOAD_PARTS, "images", "bytes"])))
 
     def some(names: set[str], size: float) -> dict[str, float]:
         return {name: size * random.random() for name in sorted(names) if random.random() < 0.8}
@@ -87,7 +87,9 @@ def profiles(draw: st.DrawFn) -> Profile:
     names = draw(st.sets(st.sampled_from(GAUGES)))
     length = now - 1e9
     looks = [
-        GaugeSample(time=1e9 + length * k / 40, values={name: random.choice([0.0, 50.0, 1e9 * k]) for name in sorted(names)})
+        GaugeSample(
+            time=1e9 + length * k / 40, values={name: random.choice([0.0, 50.0, 1e9 * k]) for name in sorted(names)}
+        )
         for k in range(draw(st.integers(0, 40)))
     ]
     spans = [Span(name="validation", start=now, seconds=1.0)] if slow else []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Severity
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.rules.gpu_memory_increase import GPUMemoryIncrease
 from clearsight.testing.profiles import Values, profiled
 from clearsight.testing.rules import findings, only, verdict
@@ -35,9 +35,9 @@ def test_it_is_severe_where_memory_is_full_before_the_planned_end() -> None:
     finding = only(GPUMemoryIncrease(), live)
     assert finding.severity is Severity.SEVERE
     assert "full at about step" in finding.cause
-    assert only(GPUMemoryIncrease(), profiled(leaking_gpu().profile, facts=RunContext(steps=400), ended=False)).severity is (
-        Severity.WARNING
-    )
+    assert only(
+        GPUMemoryIncrease(), profiled(leaking_gpu().profile, facts=RunContext(steps=400), ended=False)
+    ).severity is (Severity.WARNING)
 
 
 def test_a_jump_that_stays_is_worth_knowing_and_no_more() -> None:

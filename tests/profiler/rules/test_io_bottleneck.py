@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.profiler.rules.io_bottleneck import IOBottleneck
 from clearsight.testing.profiles import CPU_MACHINE, GPU_MACHINE, profiled
 from clearsight.testing.rules import only, verdict

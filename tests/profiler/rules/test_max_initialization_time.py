@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.profile import GaugeSample, Machine, Profile
 from clearsight.profiler.rules.max_initialization_time import MaxInitializationTime
 from clearsight.testing.profiles import START, profile, profiled

@@ -1,4 +1,4 @@
-"""MemoryLeak finds what grows with every step, and lets jumps, noise and kept pictures pass."""
+"""MemoryLeak finds what grows with every step, and lets jumps, noise and kept images pass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.profile import Profile
 from clearsight.profiler.rules.memory_leak import MemoryLeak
@@ -97,13 +97,13 @@ def test_growth_that_comes_to_rest_is_no_leak() -> None:
     assert judged(remembering(rest)).verdict is Verdict.CLEAR
 
 
-def test_pictures_kept_in_the_first_epoch_are_no_leak() -> None:
+def test_images_kept_in_the_first_epoch_are_no_leak() -> None:
     filling = GIB + 900 * MIB * np.clip(np.linspace(0, 4, 101), 0, 1) + MIB * RNG.standard_normal(101)
     assert judged(remembering(filling, machine=CPU_MACHINE)).verdict is Verdict.CLEAR
     assert judged(remembering(filling)).verdict is Verdict.CLEAR
 
 
-def test_in_the_first_epoch_growth_may_be_kept_pictures() -> None:
+def test_in_the_first_epoch_growth_may_be_kept_images() -> None:
     filling = growing(steps=100, per_epoch=100, a_step=10 * MIB)
     finding = judged(filling, ended=False)
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA

@@ -20,7 +20,7 @@ def judged(measured: Profile) -> Finding:
 
 
 def looked_at(*shares: float, steps: int = 200) -> Profile:
-    """A run in which the pictures of a few steps were looked at."""
+    """A run in which the images of a few steps were looked at."""
     padding = np.full(steps, np.nan)
     padding[np.linspace(0, steps - 1, len(shares)).astype(int)] = shares
     return waiting(steps=steps, data=0.004, padding=padding)
@@ -33,11 +33,11 @@ def test_found_when_two_fifths_are_border() -> None:
     assert "--image-size 160 instead of 224" in finding.advice
 
 
-def test_clear_when_pictures_fill_the_input() -> None:
+def test_clear_when_images_fill_the_input() -> None:
     assert only(PaddingWaste(), CONTROLS["PaddingWaste"]()).verdict is Verdict.CLEAR
 
 
-def test_a_batch_of_odd_pictures_decides_nothing() -> None:
+def test_a_batch_of_odd_images_decides_nothing() -> None:
     assert judged(looked_at(0.02, 0.9, 0.01, 0.03)).verdict is Verdict.CLEAR
     assert judged(looked_at(0.3, 0.32, 0.0, 0.28)).found
 

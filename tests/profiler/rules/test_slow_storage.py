@@ -22,7 +22,7 @@ def test_found_when_a_reader_gets_few_bytes() -> None:
     finding = only(SlowStorage(), FAULTS["SlowStorage"]())
     assert finding.verdict is Verdict.FOUND
     assert finding.value == pytest.approx(12, abs=0.5)
-    assert "19 ms a picture" in finding.cause
+    assert "19 ms an image" in finding.cause
     assert finding.fix == {"keep_pixels": True}
     assert "local disk" in finding.advice
 
@@ -36,17 +36,17 @@ def test_slow_reading_that_nobody_waits_for_is_clear() -> None:
 
 
 def test_small_files_are_not_blamed_on_the_disk() -> None:
-    tiny = {"read": 0.016, "decode": 0.01, "collate": 0.01, "pictures": 32, "bytes": 32 * 2_000}
+    tiny = {"read": 0.016, "decode": 0.01, "collate": 0.01, "images": 32, "bytes": 32 * 2_000}
     assert judged(waiting(load=tiny)).verdict is Verdict.CLEAR
 
 
 def test_reading_that_is_little_of_the_work_is_clear() -> None:
-    load = {"read": 0.1, "decode": 0.8, "pictures": 32, "bytes": 32 * 60_000}
+    load = {"read": 0.1, "decode": 0.8, "images": 32, "bytes": 32 * 60_000}
     assert judged(waiting(load=load)).verdict is Verdict.CLEAR
 
 
-def test_pictures_out_of_memory_are_clear() -> None:
-    kept = {"read": 0.0, "decode": 0.0, "augment": 0.3, "pictures": 32, "bytes": 0.0}
+def test_images_out_of_memory_are_clear() -> None:
+    kept = {"read": 0.0, "decode": 0.0, "augment": 0.3, "images": 32, "bytes": 0.0}
     assert judged(waiting(load=kept)).verdict is Verdict.CLEAR
 
 
@@ -64,7 +64,7 @@ def test_says_how_much_is_missing() -> None:
     assert judged(slow_reading(steps=10)).verdict is Verdict.NOT_ENOUGH_DATA
 
 
-def test_a_run_that_keeps_pictures_already_is_given_advice_alone() -> None:
+def test_a_run_that_keeps_images_already_is_given_advice_alone() -> None:
     slow = slow_reading()
     known = told(slow)
     keeping = replace(known, settings={**known.settings, "keep_pixels": True})

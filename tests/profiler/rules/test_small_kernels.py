@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import Profile
 from clearsight.profiler.rules.small_kernels import SmallKernels

@@ -10,7 +10,7 @@ import pytest
 from clearsight.core.errors import BadValue
 from clearsight.core.finding import Points, Severity
 from clearsight.core.profile import Floats
-from clearsight.debugger.tape import Tape
+from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.rules.step_outlier import StepOutlier
 from clearsight.testing.profiles import profile, profiled
 from clearsight.testing.rules import only, verdict

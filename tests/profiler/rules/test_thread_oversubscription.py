@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import Profile
 from clearsight.profiler.rules.thread_oversubscription import ThreadOversubscription
@@ -49,7 +49,7 @@ def test_on_a_cpu_threads_alone_decide(switches: float) -> None:
 
 def test_busy_readers_count_too() -> None:
     machine = replace(CPU_MACHINE, workers=16)
-    busy = {"decode": 6.0, "pictures": 32}  # of the 0.5 s of a step: twelve readers at work
+    busy = {"decode": 6.0, "images": 32}  # of the 0.5 s of a step: twelve readers at work
 
     def run(load: dict[str, float]) -> Profile:
         gauges = {"tree.switches": 8 * 900.0}

@@ -8,7 +8,7 @@ import pytest
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.trial import Trial
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.study.report_data import StudyReportData
 from tests.reports.study.studied import ACCURACY, SECONDS, broken, done, plan, searched
 
 FANOVA = {"lr": 0.71, "dropout": 0.12, "batch_size": 0.06, "warmup": 0.021, "optimizer": 0.006, "epochs": 0.004}

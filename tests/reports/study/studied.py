@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clearsight.core.space import Choice, Dimension, Params, FloatRange, Space, Value, IntRange
+from clearsight.core.space import Choice, Dimension, FloatRange, IntRange, Params, Space, Value
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState
 

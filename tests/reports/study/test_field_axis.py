@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clearsight.core.space import Choice, Dimension, Domain, FloatRange, Space, Value, IntRange
+from clearsight.core.space import Choice, Dimension, Domain, FloatRange, IntRange, Space, Value
 from clearsight.reports.study.field_axis import FieldAxis, said
 from tests.reports.study.studied import done
 

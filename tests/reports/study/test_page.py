@@ -14,14 +14,13 @@ import pytest
 from clearsight import reports
 from clearsight.core.space import Choice, Dimension, FloatRange, Space
 from clearsight.core.trial import Trial, TrialState
-from clearsight.reports.study.facts import StudyReportData
-from clearsight.reports.study.figures import figures_of, study_figures
-from clearsight.reports.study.page import SECTIONS, page_of, sections_of, study_page
+from clearsight.reports.study.page import SECTIONS, figures_of, page_of, sections_of, study_figures, study_page
+from clearsight.reports.study.report_data import StudyReportData
+from tests.reports.comparison.test_page import NARROW
 from tests.reports.conftest import HOSTILE, Opened
 from tests.reports.outline import Outline
 from tests.reports.study.conftest import told
 from tests.reports.study.studied import accuracy, broken, done, plan, point, searched, stopped
-from tests.reports.test_compare_page import NARROW
 
 MB = 1_000_000
 
@@ -203,7 +202,9 @@ def test_five_hundred_trials_stay_small() -> None:
 
 
 def test_settings_of_a_range_that_was_changed_still_have_a_place() -> None:
-    narrow = Space((Dimension(name="lr", domain=FloatRange(low=1e-3, high=1e-2, log=True)), *plan().space.dimensions[1:]))
+    narrow = Space(
+        (Dimension(name="lr", domain=FloatRange(low=1e-3, high=1e-2, log=True)), *plan().space.dimensions[1:])
+    )
     section = next(one for one in sections_of(replace(told(searched(20)), plan=plan(narrow))) if one.key == "slices")
     low, high = section.panels[0].figure.layout.xaxis.range
     assert low < math.log10(1.2e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from clearsight.core.trial import TrialState
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.study.report_data import StudyReportData
 from clearsight.reports.study.verdict import good, on_test_split, searched, verdict
 from tests.reports.study.conftest import told
 from tests.reports.study.studied import done, plan
@@ -39,7 +39,7 @@ def test_the_test_split_has_the_last_word(facts: StudyReportData) -> None:
         == "On the test split, which no trial saw, it has accuracy 89.1%, macro F1 0.889, loss 0.34."
     )
     untested = replace(facts, best={**facts.best, "test": None})
-    assert "a little flattering, since the same validation pictures chose it among 22 trials" in on_test_split(untested)
+    assert "a little flattering, since the same validation images chose it among 22 trials" in on_test_split(untested)
 
 
 def test_the_best_recipe_and_what_to_type_can_be_copied(facts: StudyReportData) -> None:

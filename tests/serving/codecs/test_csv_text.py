@@ -21,6 +21,6 @@ class TestWrite(AnswerContract):
     parse = staticmethod(parse)
 
 
-def test_one_line_per_picture() -> None:
+def test_one_line_per_image() -> None:
     answer = PredictionResponse(classes=("a", "b"), probabilities=np.array([[0.25, 0.75], [1.0, 0.0]]))
     assert csv_text.write(answer) == b"0.25,0.75\n1.0,0.0\n"

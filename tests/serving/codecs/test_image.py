@@ -1,4 +1,4 @@
-"""Encoded pictures are handed on untouched; an NPY array under an image type is unwrapped."""
+"""Encoded images are handed on untouched; an NPY array under an image type is unwrapped."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from clearsight.serving.codecs import CODECS, image
 from clearsight.testing.serving import npy_file
 
 
-def test_a_picture_file_goes_to_the_decoder_as_it_is(photo: bytes) -> None:
+def test_a_image_file_goes_to_the_decoder_as_it_is(photo: bytes) -> None:
     payload = image.read(photo)
-    assert payload.pictures == [photo]
+    assert payload.images == [photo]
     assert not payload.batch
 
 
 def test_a_file_in_the_default_sagemaker_serialisation_is_unwrapped(photo: bytes) -> None:
-    assert image.read(npy_file(np.array(photo))).pictures == [photo]
+    assert image.read(npy_file(np.array(photo))).images == [photo]
 
 
 def test_every_image_type_is_read_alike() -> None:

@@ -17,7 +17,7 @@ from clearsight.serving.codecs import json_text
 from clearsight.serving.payload import PredictionResponse
 from clearsight.testing.serving import AnswerContract, CodecContract
 
-PICTURE = bytes(range(256)) * 3
+IMAGE = bytes(range(256)) * 3
 
 
 def b64(data: bytes) -> str:
@@ -31,9 +31,9 @@ def body(value: Any) -> bytes:
 class TestRead(CodecContract):
     read = staticmethod(json_text.read)
     examples = (
-        (body({"image": b64(PICTURE)}), 1),
-        (body({"images": [b64(PICTURE)] * 3}), 3),
-        (body({"instances": [{"image": {"b64": b64(PICTURE)}}, {"b64": b64(PICTURE)}]}), 2),
+        (body({"image": b64(IMAGE)}), 1),
+        (body({"images": [b64(IMAGE)] * 3}), 3),
+        (body({"instances": [{"image": {"b64": b64(IMAGE)}}, {"b64": b64(IMAGE)}]}), 2),
     )
 
 
@@ -50,23 +50,23 @@ class TestWrite(AnswerContract):
 @pytest.mark.parametrize(
     "value",
     [
-        {"image": b64(PICTURE)},
-        {"image": "data:image/jpeg;base64," + b64(PICTURE)},
-        {"image": base64.urlsafe_b64encode(PICTURE).decode()},
-        {"image": base64.encodebytes(PICTURE).decode()},  # a line break every 76 characters
-        {"image": {"b64": b64(PICTURE)}},
-        b64(PICTURE),
-        json.dumps(b64(PICTURE)),  # serialised twice
+        {"image": b64(IMAGE)},
+        {"image": "data:image/jpeg;base64," + b64(IMAGE)},
+        {"image": base64.urlsafe_b64encode(IMAGE).decode()},
+        {"image": base64.encodebytes(IMAGE).decode()},  # a line break every 76 characters
+        {"image": {"b64": b64(IMAGE)}},
+        b64(IMAGE),
+        json.dumps(b64(IMAGE)),  # serialised twice
     ],
 )
-def test_one_picture_in_all_its_spellings(value: Any) -> None:
+def test_one_image_in_all_its_spellings(value: Any) -> None:
     payload = json_text.read(body(value))
-    assert payload.pictures == [PICTURE]
+    assert payload.images == [IMAGE]
     assert not payload.batch
 
 
 def test_a_list_of_one_is_still_a_list() -> None:
-    assert json_text.read(body({"images": [b64(PICTURE)]})).batch
+    assert json_text.read(body({"images": [b64(IMAGE)]})).batch
 
 
 @pytest.mark.parametrize(
@@ -77,15 +77,15 @@ def test_a_list_of_one_is_still_a_list() -> None:
         (b"[" * 4000, "body: it is not JSON"),
         (b"1" * 5000, "body: it is not JSON"),
         (b"[[1,2],[3,4]]", "not one of the known forms"),
-        (b'{"picture": "abc"}', "not one of the known forms"),
-        (b'{"image": 7}', '"image": a picture is a base64 text, not int'),
+        (b'{"image": "abc"}', "not one of the known forms"),
+        (b'{"image": 7}', '"image": an image is a base64 text, not int'),
         (b'{"image": "***"}', '"image": it is not base64'),
         (b'{"image": "abc"}', '"image": it is not base64'),
         ('{"image": "é"}'.encode(), '"image": it is not base64'),
         (b'{"image": "\\ud800"}', '"image": it is not base64'),
         (b'{"image": "data:image/png,abc"}', "data:image/jpeg;base64,"),
-        (b'{"images": ["aGk=", {"b64": null}]}', r'"images"\[1\]: a picture is a base64 text'),
-        (b'{"image": ' + b'{"b64": ' * 900 + b'"aGk="' + b"}" * 901, "a picture is a base64 text, not dict"),
+        (b'{"images": ["aGk=", {"b64": null}]}', r'"images"\[1\]: an image is a base64 text'),
+        (b'{"image": ' + b'{"b64": ' * 900 + b'"aGk="' + b"}" * 901, "an image is a base64 text, not dict"),
         (b"[" + b"0," * 5000 + b"0]", "it holds more than 4096 JSON values"),
     ],
 )
@@ -107,7 +107,7 @@ def test_an_empty_list_is_refused() -> None:
 )
 def test_any_json_is_read_or_refused(value: Any) -> None:
     try:
-        assert json_text.read(body(value)).pictures
+        assert json_text.read(body(value)).images
     except ClearsightError as error:
         refused = str(error)
         assert refused

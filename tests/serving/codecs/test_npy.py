@@ -67,8 +67,8 @@ def test_reads_every_version_of_the_format(version: tuple[int, int]) -> None:
 
 
 def test_pixels_and_floats_keep_their_types() -> None:
-    assert codec.read(npy_file(PIXELS)).pictures[0].dtype == np.uint8
-    doubles = codec.read(npy_file(FLOATS.astype(">f8"))).pictures[0]
+    assert codec.read(npy_file(PIXELS)).images[0].dtype == np.uint8
+    doubles = codec.read(npy_file(FLOATS.astype(">f8"))).images[0]
     assert doubles.dtype == np.float32
     np.testing.assert_array_equal(doubles, FLOATS)
 
@@ -81,7 +81,7 @@ def test_a_batch_of_one_is_a_batch() -> None:
 @pytest.mark.parametrize("wrap", [np.array, np.void, lambda data: np.frombuffer(data, np.uint8)])
 def test_a_wrapped_file_is_unwrapped(wrap: Any, photo: bytes) -> None:
     payload = codec.read(npy_file(np.asarray(wrap(photo))))
-    assert payload.pictures == [photo]
+    assert payload.images == [photo]
     assert not payload.batch
 
 
@@ -121,13 +121,13 @@ def test_what_is_no_plain_array_is_refused(body: bytes, sentence: str) -> None:
         np.array("text"),
     ],
 )
-def test_an_array_that_is_no_picture_is_refused_with_the_shapes_that_are(array: npt.NDArray[Any]) -> None:
+def test_an_array_that_is_no_image_is_refused_with_the_shapes_that_are(array: npt.NDArray[Any]) -> None:
     with pytest.raises(BadShape, match=r"allowed: uint8 pixels \(H, W, 3\)"):
         codec.read(npy_file(array))
 
 
 @pytest.mark.parametrize("array", [np.zeros((0, 3, 4, 4), np.float32), np.zeros((0, 4, 3), np.uint8)])
-def test_an_array_without_pictures_is_refused(array: npt.NDArray[Any]) -> None:
+def test_an_array_without_images_is_refused(array: npt.NDArray[Any]) -> None:
     with pytest.raises(EmptyInput):
         codec.read(npy_file(array))
 
@@ -147,7 +147,7 @@ def test_a_header_that_lies_about_the_shape_costs_no_memory() -> None:
 def test_any_header_is_read_or_refused(kind: str, shape: str, data: bytes) -> None:
     header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}"
     try:
-        assert codec.read(with_header(header, data, version=3)).pictures
+        assert codec.read(with_header(header, data, version=3)).images
     except ClearsightError as error:
         refused = str(error)
         assert refused

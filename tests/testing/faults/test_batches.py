@@ -1,4 +1,4 @@
-"""Batches: each picture once an epoch, in another order, as the recipe wants it."""
+"""Batches: each image once an epoch, in another order, as the recipe wants it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from clearsight.testing.faults.batches import FaultBatches, balanced_weights, moved, tensors
-from clearsight.testing.faults.pictures import load_images
+from clearsight.testing.faults.images import load_images
 from clearsight.testing.faults.setup import FaultSetup
 
 
@@ -18,7 +18,7 @@ def labels(setup: FaultSetup, epoch: int = 1) -> list[list[int]]:
     return [batch.tolist() for _, batch in batches(epoch)]
 
 
-def test_an_epoch_is_every_picture_in_whole_batches(setup: FaultSetup) -> None:
+def test_an_epoch_is_every_image_in_whole_batches(setup: FaultSetup) -> None:
     assert [len(batch) for batch in labels(setup)] == [32] * 5
 
 
@@ -44,7 +44,7 @@ def test_balanced_weights_weigh_classes_alike() -> None:
     assert float(3 * weights[0] + weights[1]) == 4.0
 
 
-def test_pictures_are_normalised_by_the_recipe(setup: FaultSetup) -> None:
+def test_images_are_normalised_by_the_recipe(setup: FaultSetup) -> None:
     part = load_images(setup, Path()).train
     images, _ = tensors(part, setup.changed(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).recipe)
     assert images.min() >= -1
@@ -53,7 +53,7 @@ def test_pictures_are_normalised_by_the_recipe(setup: FaultSetup) -> None:
     torch.testing.assert_close(raw.amax(), torch.tensor(255.0))
 
 
-def test_moved_pictures_keep_their_pixels() -> None:
+def test_moved_images_keep_their_pixels() -> None:
     images = torch.arange(2 * 3 * 8 * 8).view(2, 3, 8, 8).float()
     changed = moved(images, np.random.default_rng(0))
     assert torch.equal(changed.flatten(1).sort().values, images.flatten(1))

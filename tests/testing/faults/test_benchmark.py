@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.rule import Rule
-from clearsight.debugger.rulebook import select_rules
+from clearsight.debugger.rule_parser import select_rules
 from clearsight.testing.faults.benchmark import Planned, Result, cases, examine, target, worth
 from clearsight.testing.faults.catalogue import fault
 from clearsight.testing.faults.setup import FaultScore

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.rule import Rule
-from clearsight.debugger.rulebook import select_rules
-from clearsight.debugger.trial import SavedRun
+from clearsight.debugger.rule_parser import select_rules
+from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.testing.faults.loop import train
 from clearsight.testing.faults.setup import FaultSetup
 from clearsight.testing.faults.trials import Case, FaultDiagnosis, diagnose, record, repaired, watched

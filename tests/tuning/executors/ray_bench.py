@@ -21,7 +21,7 @@ _LONG = 60.0  # seconds after which a trial that should have been stopped gives 
 
 
 class Bench:
-    """What clearsight.workflow.bench.JobRunner is to a task."""
+    """What clearsight.workflow.study.job_runner.JobRunner is to a task."""
 
     made = 0  # in this process
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from clearsight.core.executor import AssignmentStarted, AssignmentDone, EpochDone, WorkerLost, closing
+from clearsight.core.executor import AssignmentDone, AssignmentStarted, EpochDone, WorkerLost, closing
 from clearsight.testing.executors import assignment, has, heard, is_over, process, seen, stand_ins, task, the
 from clearsight.tuning.executors import EXECUTORS, worker_process
 from clearsight.tuning.executors.local import LocalExecutor, build
@@ -84,7 +84,9 @@ def test_of_many_words_the_last_are_told(tmp_path: Path, folder: Path) -> None:
     command = (sys.executable, "-c", "print(*range(1000), sep='\\n')")
     with closing(LocalExecutor(1, command, lambda slot: {}, tmp_path / "logs")) as executor:
         executor.start(assignment(1, [task(folder, 0)]))
-        assert the(WorkerLost, heard(executor, has(WorkerLost))).log.split() == [str(number) for number in range(988, 1000)]
+        assert the(WorkerLost, heard(executor, has(WorkerLost))).log.split() == [
+            str(number) for number in range(988, 1000)
+        ]
 
 
 def test_the_next_assignment_gets_a_new_worker(executor: LocalExecutor, folder: Path) -> None:

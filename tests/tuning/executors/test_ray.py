@@ -11,9 +11,18 @@ import psutil
 import pytest
 
 from clearsight.core.errors import BadValue, StudyUnavailable
-from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, EpochDone, Executor, WorkerLost, TrialTask, closing
+from clearsight.core.executor import (
+    Assignment,
+    AssignmentDone,
+    AssignmentStarted,
+    EpochDone,
+    Executor,
+    TrialTask,
+    WorkerLost,
+    closing,
+)
 from clearsight.core.trial import TrialState
-from clearsight.tuning.executors.crew import ExecutorSpec
+from clearsight.tuning.executors.spec import ExecutorSpec
 from tests.tuning.executors.ray_bench import surroundings, until
 
 pytest.importorskip("ray", reason="the extra clearsight[ray] is not installed")
@@ -154,7 +163,9 @@ def test_a_lost_mailbox_loses_what_is_under_way_and_no_more(executor: RayExecuto
     executor.start(_work(1, "wait"))
     until(executor.events, _are(AssignmentStarted))
     ray.kill(executor._mailbox)
-    assert until(executor.events, _are(WorkerLost)) == [WorkerLost(worker=0, key=1, why="the mailbox of the study died")]
+    assert until(executor.events, _are(WorkerLost)) == [
+        WorkerLost(worker=0, key=1, why="the mailbox of the study died")
+    ]
     executor.start(_work(2))
     assert until(executor.events, _are(AssignmentDone))[-1].key == 2
 

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clearsight.cli.options import AsJson
-from clearsight.cli.page_format import Browser, Format, PageFormat
-from clearsight.cli.table import table
+from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, table
 from clearsight.cli.terminal import Terminal
 
 if TYPE_CHECKING:

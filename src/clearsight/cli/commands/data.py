@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clearsight.cli.options import AsJson
 from clearsight.cli.recipe_flags import READING, with_recipe_flags
+from clearsight.cli.shared import AsJson
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -32,7 +32,7 @@ def data(
 ) -> int:
     """Look at a dataset: counts, imbalance, sizes, corrupt files, duplicates, near-duplicates, leaks between splits."""
     from clearsight.workflow.audit import audit
-    from clearsight.workflow.places import Paths
+    from clearsight.workflow.paths import Paths
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():

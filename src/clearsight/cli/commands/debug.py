@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 from typer.core import TyperGroup
 
-from clearsight.cli.options import AsJson
-from clearsight.cli.table import table
+from clearsight.cli.shared import AsJson, table
 from clearsight.cli.terminal import Terminal
 from clearsight.core.finding import Finding, Severity, Verdict, flags
 
 if TYPE_CHECKING:
     from clearsight.core.tensors import Mode
-    from clearsight.debugger.saved_tensor import SavedTensor
+    from clearsight.debugger.storage.saved_tensor import SavedTensor
 
 FOUND = 3  # exit code of --fail-on
 _PLOTS = 20  # more at once are noise
@@ -95,7 +94,7 @@ def tensors(
     as_json: AsJson = False,
 ) -> int:
     """List what was saved of a run, name by name, with the last value (of a tensor: a statistic); or draw it."""
-    from clearsight.workflow.open_run import open_run
+    from clearsight.workflow.open import open_run
 
     terminal, trial = Terminal(as_json=as_json), open_run(run)
     found = [trial.tensor(one) for one in trial.tensor_names(name, collection, mode)]
@@ -120,7 +119,7 @@ def export(
     tensorboard: Annotated[Path, typer.Option(metavar="DIR", help="write event files for TensorBoard here")],
 ) -> int:
     """Write what was saved of a run for other programs."""
-    from clearsight.workflow.open_run import open_run
+    from clearsight.workflow.open import open_run
 
     terminal = Terminal(as_json=False)
     for folder in open_run(run).to_tensorboard(tensorboard):
@@ -190,7 +189,7 @@ def _series(tensor: SavedTensor, mode: Mode, statistic: str, wanted: bool) -> di
 
 
 def _plots(chosen: Sequence[tuple[SavedTensor, Mode]], statistic: str) -> list[str]:
-    from clearsight.debugger.plot import plot
+    from clearsight.cli.plot import plot
 
     width = shutil.get_terminal_size().columns
     fancy = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from clearsight.cli.options import AsJson
+from clearsight.cli.shared import AsJson
 from clearsight.cli.terminal import Terminal
 
 
@@ -17,7 +17,7 @@ def doctor(
 ) -> int:
     """Check this machine: versions, devices, threads, disk, shared memory, extras, weights; advice for each problem."""
     from clearsight.workflow.doctor import doctor as check
-    from clearsight.workflow.places import Paths
+    from clearsight.workflow.paths import Paths
 
     found = check(Paths.of(os.environ), Path.cwd(), os.environ.get("OMP_NUM_THREADS")).to_json()
     terminal = Terminal(as_json=as_json)

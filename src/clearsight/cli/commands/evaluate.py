@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clearsight.cli.options import AsJson, Model
 from clearsight.cli.recipe_flags import READING, with_recipe_flags
+from clearsight.cli.shared import AsJson, Model
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -24,7 +24,7 @@ EPILOG = """Examples:
 
 def evaluate(
     model: Model,
-    data_path: Annotated[str, typer.Argument(metavar="DATA", help="labelled pictures", show_default=False)],
+    data_path: Annotated[str, typer.Argument(metavar="DATA", help="labelled images", show_default=False)],
     split: Annotated[
         str | None, typer.Option(help="train, valid or test \\[default: test, or all of a bare folder]")
     ] = None,
@@ -36,7 +36,7 @@ def evaluate(
 ) -> int:
     """Measure a model: accuracy with its interval, top-5, macro F1, ROC-AUC, calibration, confusion, worst mistakes."""
     from clearsight.workflow.evaluate import evaluate as measure
-    from clearsight.workflow.places import Paths
+    from clearsight.workflow.paths import Paths
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
@@ -63,7 +63,7 @@ def evaluation_lines(found: dict[str, Any]) -> list[str]:
     """An evaluation for people."""
     low, high = found["accuracy_interval"]
     lines = [
-        f"{found['n']:,} pictures of the {found['split']} split",
+        f"{found['n']:,} images of the {found['split']} split",
         f"accuracy {found['accuracy']:.4f}  (95 % interval {low:.3f} to {high:.3f})",
         f"top-5    {found['top5']:.4f}   macro F1 {found['macro_f1']:.4f}   ECE {found['ece']:.4f}"
         + (f"   ROC-AUC {found['roc_auc']:.4f}" if found["roc_auc"] is not None else ""),

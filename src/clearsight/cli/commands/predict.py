@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clearsight.cli.options import AsJson, Model
+from clearsight.cli.shared import AsJson, Model
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -19,13 +19,13 @@ EPILOG = """Examples:
 
 def predict(
     model: Model,
-    paths: Annotated[list[str], typer.Argument(help="pictures, folders, globs", show_default=False)],
-    top: Annotated[int, typer.Option(help="classes listed per picture", min=1)] = 5,
+    paths: Annotated[list[str], typer.Argument(help="images, folders, globs", show_default=False)],
+    top: Annotated[int, typer.Option(help="classes listed per image", min=1)] = 5,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
-    max_pixels: Annotated[int, typer.Option(help="refuse pictures with more pixels than this", min=1)] = 50_000_000,
+    max_pixels: Annotated[int, typer.Option(help="refuse images with more pixels than this", min=1)] = 50_000_000,
     as_json: AsJson = False,
 ) -> int:
-    """Classify pictures. One that cannot be read gets its reason instead of an answer; exit code 2 if all are so."""
+    """Classify images. One that cannot be read gets its reason instead of an answer; exit code 2 if all are so."""
     from clearsight.workflow.predict import predict as classify
 
     terminal = Terminal(as_json=as_json)

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from clearsight.cli.options import AsJson
-from clearsight.cli.table import table
+from clearsight.cli.shared import AsJson, table
 from clearsight.cli.terminal import Terminal
 from clearsight.core.errors import EmptyInput
 from clearsight.core.finding import flags
 
 if TYPE_CHECKING:
     from clearsight.workflow.profile import Breakdown
-    from clearsight.workflow.trying import TriedSettings
+    from clearsight.workflow.speed.try_settings import TriedSettings
 
 _COMMAND = "clearsight.command"  # where the words after `--` wait
 _OURS = ("OMP_WAIT_POLICY", "KINETO_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL")  # as `cli.messages` sets them for itself
@@ -101,9 +100,9 @@ def _show(run: Path, as_json: bool) -> int:
 def _try(run: Path, steps: int, as_json: bool) -> int:
     import os
 
-    from clearsight.workflow.circumstances import LaunchContext
-    from clearsight.workflow.places import Paths
-    from clearsight.workflow.trying import try_settings
+    from clearsight.workflow.paths import Paths
+    from clearsight.workflow.run.context import LaunchContext
+    from clearsight.workflow.speed.try_settings import try_settings
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
@@ -117,7 +116,7 @@ def _try(run: Path, steps: int, as_json: bool) -> int:
 
 
 def _run(command: list[str], out: Path | None, every: float, full: bool, as_json: bool) -> int:
-    from clearsight.workflow.profile_command import profile_command
+    from clearsight.workflow.speed.command import profile_command
 
     # Standard output is the command's; what is ours goes beside it, and JSON below it.
     def begun(folder: Path) -> None:
@@ -144,14 +143,14 @@ def _environment() -> dict[str, str]:
 
 def breakdown_lines(breakdown: Breakdown) -> list[str]:
     """Where the time went, for people: steps and their phases, the machine, what was found."""
-    from clearsight.debugger.report import findings_lines
+    from clearsight.core.finding import findings_lines
 
     steps, phases, gauges = breakdown.steps(), breakdown.phases(), breakdown.gauges()
     told = ["steps    none were seen: gauges alone"]
     if steps["count"]:
         told = [
             f"steps    {steps['count']:,.0f}, half of them within {1000 * steps['p50']:.1f} ms, 95 % within "
-            f"{1000 * steps['p95']:.1f} ms; {steps['images_per_second']:,.0f} pictures/s"
+            f"{1000 * steps['p95']:.1f} ms; {steps['images_per_second']:,.0f} images/s"
         ]
     if phases:
         rows = [

@@ -22,10 +22,10 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="folder for data, runs and the report")] = Path("quickstart"),
 ) -> int:
     """The whole main job on handwritten digits: look, tune, train, evaluate, report, serve, ask, stop."""
-    from clearsight.workflow.circumstances import LaunchContext
-    from clearsight.workflow.places import Paths
+    from clearsight.workflow.paths import Paths
     from clearsight.workflow.quickstart import Steps
     from clearsight.workflow.quickstart import quickstart as run_all
+    from clearsight.workflow.run.context import LaunchContext
 
     began, terminal = time.monotonic(), Terminal(as_json=False)
     around = LaunchContext(
@@ -39,7 +39,7 @@ def quickstart(
         run = run_all(
             out, Steps(looked=show.looked, tried=show.tried, trained=show.trained, answered=show.answered), around
         )
-    terminal.say("", f"done in {time.monotonic() - began:.0f} s. Now with your own pictures, one folder per class:")
+    terminal.say("", f"done in {time.monotonic() - began:.0f} s. Now with your own images, one folder per class:")
     terminal.say("  clearsight data PHOTOS/", "  clearsight train PHOTOS/ --model tiny --weights none --epochs 10")
     terminal.say(f"  clearsight serve {run.path} --port 8080")
     return 0
@@ -64,14 +64,14 @@ class _Story:
     def trained(self, run: Run) -> None:
         test, count = run.scores["test"], sum(run.data["counts"]["test"].values())
         self._terminal.say(
-            f"3. trained: test accuracy {test['accuracy']:.4f} on {count} pictures, macro F1 {test['macro_f1']:.4f}",
+            f"3. trained: test accuracy {test['accuracy']:.4f} on {count} images, macro F1 {test['macro_f1']:.4f}",
             f"   report  {run.path / 'report.html'}",
         )
 
     def answered(self, url: str, answer: EndpointReply) -> None:
         response = answer.response
         self._terminal.say(
-            f"4. served on {url}, asked about {answer.picture}",
+            f"4. served on {url}, asked about {answer.image}",
             f"   it says {response['label']} ({response['probability']:.3f}); it shows a {answer.truth}",
         )
 

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clearsight.cli.options import AsJson
-from clearsight.cli.page_format import Browser, Format, PageFormat
+from clearsight.cli.shared import AsJson, Browser, Format, PageFormat
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -60,10 +59,10 @@ def _rewritten(folder: Path) -> Path:
     from clearsight.core.study import Study
 
     if Study.is_one(folder):
-        from clearsight.workflow.study_report import rewrite_study_report
+        from clearsight.workflow.study.report import rewrite_study_report
 
         return rewrite_study_report(Study.open(folder))
-    from clearsight.workflow.report import rewrite_report
+    from clearsight.workflow.run.report import rewrite_report
 
     return rewrite_report(Run.open(folder))
 

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from clearsight.cli.options import AsJson
 from clearsight.cli.recipe_flags import with_recipe_flags
+from clearsight.cli.shared import AsJson
 from clearsight.cli.terminal import Terminal, TrainingView
 from clearsight.core.errors import BadChoice, BadValue
+from clearsight.core.events import RunStatus
 from clearsight.core.recipe import Recipe, fields
-from clearsight.core.run import Run, RunStatus
+from clearsight.core.run import Run
 
 EPILOG = """Examples:
 
@@ -43,10 +44,10 @@ def train(
     settings: dict[str, Any],
 ) -> int:
     """Train a classifier: look at the data, plan, train, evaluate once on the test split, write bundle and report."""
-    from clearsight.workflow.circumstances import LaunchContext
-    from clearsight.workflow.fit import fit
-    from clearsight.workflow.fit import resume as go_on
-    from clearsight.workflow.places import Paths
+    from clearsight.workflow.paths import Paths
+    from clearsight.workflow.run.context import LaunchContext
+    from clearsight.workflow.train import fit
+    from clearsight.workflow.train import resume as go_on
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
@@ -72,7 +73,7 @@ def train(
 
 
 def _show(run: Run, terminal: Terminal) -> None:
-    from clearsight.workflow.wording import end_lines
+    from clearsight.workflow.messages import end_lines
 
     terminal.say(*end_lines(run))
     if terminal.as_json:
@@ -81,8 +82,8 @@ def _show(run: Run, terminal: Terminal) -> None:
 
 def to_json(run: Run) -> dict[str, Any]:
     """The shape of `clearsight train --json`."""
-    from clearsight.debugger.judge import root_findings
-    from clearsight.debugger.report import read_findings
+    from clearsight.core.finding import read_findings
+    from clearsight.core.judge import root_findings
 
     return {
         "run": str(run.path),
@@ -113,7 +114,7 @@ def _only_resume(data: str | None, out: Path | None, recipe: Path | None, settin
 
 def _world() -> Any:
     """This process's place among those that torchrun started; alone without torchrun."""
-    from clearsight.training.world import World
+    from clearsight.training.distributed import World
 
     env = os.environ
     if "WORLD_SIZE" not in env or "RANK" not in env:

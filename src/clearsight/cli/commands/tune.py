@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearsight.cli.options import AsJson
 from clearsight.cli.recipe_flags import seconds, with_recipe_flags
+from clearsight.cli.shared import AsJson
 from clearsight.cli.terminal import Terminal
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.recipe import Recipe, fields, read_yaml
 
 if TYPE_CHECKING:
-    from clearsight.core.study import Study
-    from clearsight.core.study_observer import StudyObserver
+    from clearsight.core.study import Study, StudyObserver
 
 EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], perhaps with
-"when OTHER=VALUE" behind it. Trials are compared on the validation pictures; the test pictures are looked at once,
+"when OTHER=VALUE" behind it. Trials are compared on the validation images; the test images are looked at once,
 with the best. Ctrl-C leaves a study that --resume goes on with.
 
 Examples:
@@ -96,8 +95,8 @@ def tune(
     settings: dict[str, Any],
 ) -> int:
     """Search the settings of a recipe: many trials, nothing computed twice, the best made into a model."""
-    from clearsight.tuning.ledger import read_trials
-    from clearsight.workflow.study_report import study_json
+    from clearsight.tuning.trial_store import read_trials
+    from clearsight.workflow.study.report import study_json
     from clearsight.workflow.tune import resume_study
     from clearsight.workflow.tune import tune as search_settings
 
@@ -157,7 +156,7 @@ def watched(terminal: Terminal) -> Iterator[Any]:
     from rich.console import Console
 
     from clearsight.cli.study_view import StudyEvents, StudyLines, StudyTable
-    from clearsight.workflow.places import Paths
+    from clearsight.workflow.paths import Paths
     from clearsight.workflow.tune import StudyContext
 
     table = None
@@ -184,9 +183,9 @@ def watched(terminal: Terminal) -> Iterator[Any]:
 
 def _show(study: Study, terminal: Terminal, trials: Any) -> None:
     from clearsight.cli.study_view import end_lines
-    from clearsight.tuning.limits import study_savings
-    from clearsight.workflow.best import best_run
-    from clearsight.workflow.study_report import next_commands
+    from clearsight.tuning.analysis.savings import study_savings
+    from clearsight.workflow.study.best import best_run
+    from clearsight.workflow.study.report import next_commands
 
     run = best_run(study)
     test = run.scores.get("test") if run else None

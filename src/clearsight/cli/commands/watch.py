@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clearsight.cli.options import AsJson
+from clearsight.cli.shared import AsJson
 from clearsight.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from clearsight.workflow.live_run import LiveRun
+    from clearsight.workflow.live.run import LiveRun
 
 _QUIET = 300.0  # seconds without a word after which a log is told so
 
@@ -41,7 +41,7 @@ def watch(
     With --json the state is printed once.
     """
     from clearsight.cli.watch_view import state_lines
-    from clearsight.workflow.live_run import LiveRun
+    from clearsight.workflow.live.run import LiveRun
 
     terminal, live = Terminal(as_json=as_json), LiveRun(run)
     live.look()
@@ -56,7 +56,7 @@ def watch(
 
 def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], drawn: bool) -> None:
     """Show the run until it ends or a person has enough. pause: waits between looks.  drawn: on a whole screen."""
-    from clearsight.workflow.wording import end_lines
+    from clearsight.workflow.messages import end_lines
 
     try:
         if drawn:
@@ -72,8 +72,8 @@ def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], draw
 
 def told(live: LiveRun, pause: Callable[[], None]) -> Iterator[str]:
     """A line per epoch and per finding, those that were there already first, until the run has ended."""
-    from clearsight.reports.wording import duration
-    from clearsight.workflow.wording import epoch_line
+    from clearsight.reports.kit.format import duration
+    from clearsight.workflow.messages import epoch_line
 
     seen, heard, rewinds, warned = 0, 0, live.rewinds, False
     while True:

@@ -21,7 +21,7 @@ def _begin() -> None:
     if not folder or not os.path.isdir(folder):
         return
     try:
-        from clearsight.profiler.foreign.injection import begin
+        from clearsight.profiler.external.child_process import begin
     except ImportError as error:
         left = Path(folder, "processes")
         left.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 """Class folders in a zip or tar archive, read in place: nothing is unpacked to disk by name.
 
-A zip and a plain tar are read where they lie. A compressed tar has no random access, so its pictures are written once,
+A zip and a plain tar are read where they lie. A compressed tar has no random access, so its images are written once,
 one after the other, to an anonymous temporary file that goes with the process.
 """
 
@@ -25,8 +25,8 @@ from typing import IO
 from clearsight.core.dataset import Listing, ReadOptions
 from clearsight.core.errors import BadArchive, BadData, BadImage, DiskFull, TooLarge
 from clearsight.data.containers import sniff
-from clearsight.data.readers.files import file_stamp
-from clearsight.data.readers.layout import Node, hidden, interpret, is_picture, skipped
+from clearsight.data.readers.support.files import file_stamp
+from clearsight.data.readers.support.layout import Node, hidden, interpret, is_image, skipped
 
 MAX_MEMBER_BYTES = 512 << 20
 MAX_MEMBERS = 5_000_000
@@ -43,7 +43,7 @@ _DEFLATED = {zipfile.ZIP_STORED: False, zipfile.ZIP_DEFLATED: True}
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where the bytes of a picture are. `packed` bytes at `offset` become `size` bytes; refused ones carry `why`."""
+    """Where the bytes of an image are. `packed` bytes at `offset` become `size` bytes; refused ones carry `why`."""
 
     offset: int
     packed: int
@@ -104,7 +104,7 @@ class ArchiveReader:
         return path.is_file() and path.name.lower().endswith((".zip", *_TARS))
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """All pictures in the archive; raises BadArchive when it is damaged, encrypted, or holds links or ".."."""
+        """All images in the archive; raises BadArchive when it is damaged, encrypted, or holds links or ".."."""
         if not path.is_file():
             raise BadData(str(path), "it is not an archive file")
         try:
@@ -119,7 +119,7 @@ class ArchiveReader:
 
 @dataclass
 class _Contents:
-    """What an archive holds that may matter: visible folders, and visible files that are or may be pictures."""
+    """What an archive holds that may matter: visible folders, and visible files that are or may be images."""
 
     path: Path
     members: dict[str, Member] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class _Contents:
         if folder:
             self.folders.add(path.as_posix())
             return None
-        return path.as_posix() if is_picture(path.name) is not False and _encodable(path.as_posix()) else None
+        return path.as_posix() if is_image(path.name) is not False and _encodable(path.as_posix()) else None
 
 
 def _encodable(name: str) -> bool:
@@ -157,7 +157,7 @@ def _tree(contents: _Contents, source: ArchiveSource) -> Node:
         root.folder(folder)
     for member in contents.members:
         folder, _, name = member.rpartition("/")
-        if is_picture(name) or sniff(source.read(member)[:16]) is not None:
+        if is_image(name) or sniff(source.read(member)[:16]) is not None:
             root.folder(folder).files.append(name)
     return root
 
@@ -239,9 +239,7 @@ def _spooled(path: Path, packed: tarfile.TarFile, spool: IO[bytes]) -> _Contents
             data = stream.read() if stream else b""
         at += len(data)
         if at > MAX_SPOOL_BYTES:
-            raise TooLarge(
-                str(path), f"its pictures take more than {MAX_SPOOL_BYTES >> 30} GiB", fix="Unpack it first."
-            )
+            raise TooLarge(str(path), f"its images take more than {MAX_SPOOL_BYTES >> 30} GiB", fix="Unpack it first.")
         _write(spool, data, path)
         mark = f"{zlib.crc32(data):08x}-{info.size}"
         contents.members[name] = Member(at - len(data), len(data), info.size, mark, why=why)
@@ -254,7 +252,7 @@ def _write(stream: IO[bytes], data: bytes, path: Path) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fix = "Unpack it where there is room and pass the folder, or pack it without compression."
-            raise DiskFull(str(path), f"{tempfile.gettempdir()} has no room for its pictures", fix=fix) from None
+            raise DiskFull(str(path), f"{tempfile.gettempdir()} has no room for its images", fix=fix) from None
         raise
 
 

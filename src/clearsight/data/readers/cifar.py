@@ -25,7 +25,7 @@ _HUNDRED = {"train": "train", "test": "test"}
 
 
 class CifarSource:
-    """Pixels by batch and row, kept in memory as the batches hold them (3 KiB a picture). Safe from any thread."""
+    """Pixels by batch and row, kept in memory as the batches hold them (3 KiB an image). Safe from any thread."""
 
     def __init__(self, batches: Mapping[str, Pixels]) -> None:
         self._batches = batches
@@ -34,7 +34,7 @@ class CifarSource:
         """(32, 32, 3) uint8."""
         row = self._row(locator)
         if row is None:
-            raise BadImage(locator, "there is no such picture")
+            raise BadImage(locator, "there is no such image")
         return np.ascontiguousarray(row.reshape(3, _SIDE, _SIDE).transpose(1, 2, 0))
 
     def stamp(self, locator: str) -> str:
@@ -103,7 +103,7 @@ def _batch(path: Path, key: str, classes: int) -> tuple[Pixels, list[int]]:
     if data is None or data.ndim != 2 or data.shape[1] != 3 * _SIDE**2:
         raise BadData(str(path), f"its data are not (N, {3 * _SIDE**2}) uint8")
     if not isinstance(labels, list) or len(labels) != len(data):
-        raise BadData(str(path), f"it does not have one entry in {key!r} for each of its {len(data)} pictures")
+        raise BadData(str(path), f"it does not have one entry in {key!r} for each of its {len(data)} images")
     if not all(isinstance(label, int) and 0 <= label < classes for label in labels):
         raise BadData(str(path), f"its {key} are not all whole numbers from 0 to {classes - 1}")
     return data, labels

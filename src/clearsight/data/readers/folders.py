@@ -9,8 +9,8 @@ from pathlib import Path
 from clearsight.core.dataset import Listing, Notice, ReadOptions
 from clearsight.core.errors import BadData
 from clearsight.data.containers import sniff
-from clearsight.data.readers.files import FileSource
-from clearsight.data.readers.layout import Node, hidden, interpret, is_picture, skipped
+from clearsight.data.readers.support.files import FileSource
+from clearsight.data.readers.support.layout import Node, hidden, interpret, is_image, skipped
 
 _DEEPEST = 20  # folders below the root; real data is never so deep, links that lead around are
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".lst", ".manifest")
@@ -22,7 +22,7 @@ class FoldersReader:
     name = "folders"
 
     def recognises(self, path: Path) -> bool:
-        """Whether `path` is a folder with a subfolder or a picture in it."""
+        """Whether `path` is a folder with a subfolder or an image in it."""
         if not path.is_dir():
             return False
         try:
@@ -32,14 +32,14 @@ class FoldersReader:
             return True  # unreadable: `read` says why
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """All pictures below `path`."""
+        """All images below `path`."""
         if not path.is_dir():
             raise BadData(str(path), "it is not a folder")
         walk = _Walk(path)
         walk.enter(path, walk.root, ())
         layout = interpret(walk.root, str(path))
         if len({record.label for record in layout.records}) == 1 and (tables := _tables(path)):
-            hint = f"the pictures are not sorted by class; to take the classes from the table, pass {path / tables[0]}"
+            hint = f"the images are not sorted by class; to take the classes from the table, pass {path / tables[0]}"
             walk.notices.append(Notice(code="table-beside", text=hint, paths=tuple(tables)))
         return Listing(
             records=layout.records,
@@ -97,7 +97,7 @@ class _Walk:
 
 
 def _counts(entry: os.DirEntry[str]) -> bool:
-    return not hidden(entry.name) and (entry.is_dir() or is_picture(entry.name) is not False)
+    return not hidden(entry.name) and (entry.is_dir() or is_image(entry.name) is not False)
 
 
 def _encodable(name: str) -> bool:
@@ -109,8 +109,8 @@ def _encodable(name: str) -> bool:
 
 
 def _wanted(entry: os.DirEntry[str]) -> bool:
-    """Whether a file is to be listed; a broken link named like a picture is, so that it gets reported."""
-    wanted = is_picture(entry.name)
+    """Whether a file is to be listed; a broken link named like an image is, so that it gets reported."""
+    wanted = is_image(entry.name)
     if wanted is False:
         return False
     if not entry.is_file():

@@ -15,15 +15,15 @@ import numpy as np
 
 from clearsight.core.dataset import Listing, Pixels, ReadOptions, Record, Split
 from clearsight.core.errors import BadData, BadImage
-from clearsight.data.readers.hdf5_file import Hdf5File, hdf5_files
-from clearsight.data.readers.split_names import split_in
+from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files
+from clearsight.data.readers.support.split_names import split_in
 
 _CLASS_NAMES = re.compile(r"class(es)?_?names?|label_?names?|classes|categories")
 
 
 @dataclass(frozen=True)
 class _Array:
-    """A dataset of pictures; `first` is the axis of the channels when it comes before the height."""
+    """A dataset of images; `first` is the axis of the channels when it comes before the height."""
 
     file: Hdf5File
     key: str
@@ -43,7 +43,7 @@ class Hdf5ArraysSource:
         name, _, index = locator.rpartition("/")
         array = self._arrays.get(name)
         if array is None or not index.isdecimal() or int(index) >= array.count:
-            raise BadImage(locator, "there is no such picture")
+            raise BadImage(locator, "there is no such image")
         try:
             with array.file.lock:
                 pixels = np.asarray(array.file.open()[array.key][int(index)])
@@ -67,16 +67,16 @@ class Hdf5ArraysReader:
     name = "hdf5-arrays"
 
     def recognises(self, path: Path) -> bool:
-        """Whether an HDF5 file holds an array of pictures."""
+        """Whether an HDF5 file holds an array of images."""
         try:
-            found = [array for file in hdf5_files(path) for array in _pictures(Hdf5File(file))]
+            found = [array for file in hdf5_files(path) for array in _images(Hdf5File(file))]
         except (OSError, BadData):
             return False
         # A file that was named is meant; beside other things in a folder, float arrays are more likely weights.
         return any(array.numbers == "uint8" or path.is_file() for array in found)
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """Every picture of every array; an array without labels is there to be predicted."""
+        """Every image of every array; an array without labels is there to be predicted."""
         files = hdf5_files(path)
         if not files:
             raise BadData(str(path), "there is no HDF5 file")
@@ -86,7 +86,7 @@ class Hdf5ArraysReader:
         for name in files:
             file = Hdf5File(name)
             names = _names(file)
-            for array in _pictures(file):
+            for array in _images(file):
                 _must_be_bytes(array)
                 prefix = array.key if len(files) == 1 else f"{name.name}/{array.key}"
                 arrays[prefix] = array
@@ -95,7 +95,7 @@ class Hdf5ArraysReader:
                 records.extend(_records(prefix, array.count, found, split))
             classes = classes or names
         if not records:
-            raise BadData(str(path), "no dataset in it is an array of pictures (N, H, W, C) uint8")
+            raise BadData(str(path), "no dataset in it is an array of images (N, H, W, C) uint8")
         fixed = classes if {record.label for record in records} - {None} <= set(classes) else ()
         return Listing(records=tuple(records), source=Hdf5ArraysSource(arrays), format=self.name, classes=fixed)
 
@@ -125,12 +125,12 @@ def _key(dataset: Any) -> str:
 
 def _must_be_bytes(array: _Array) -> None:
     if array.numbers != "uint8":
-        problem = f"dataset {array.key} is {array.numbers}, pictures must be uint8 in 0..255"
+        problem = f"dataset {array.key} is {array.numbers}, images must be uint8 in 0..255"
         raise BadData(str(array.file.path), problem, fix="Scale and store it as uint8.")
 
 
-def _pictures(file: Hdf5File) -> list[_Array]:
-    """What in a file has the shape of pictures."""
+def _images(file: Hdf5File) -> list[_Array]:
+    """What in a file has the shape of images."""
     found = []
     with file.lock:
         for dataset in _datasets(file.open()):
@@ -157,7 +157,7 @@ def _word(value: Any) -> str:
 
 
 def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list[str] | None:
-    """One class name per picture, None when no dataset of labels belongs to the array."""
+    """One class name per image, None when no dataset of labels belongs to the array."""
     with array.file.lock:
         handle = array.file.open()
         fitting = [dataset for dataset in _datasets(handle) if _fits(dataset, array)]
@@ -178,7 +178,7 @@ def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list
 
 
 def _fits(dataset: Any, array: _Array) -> bool:
-    """Whether a dataset has one value per picture and belongs to the same group and split."""
+    """Whether a dataset has one value per image and belongs to the same group and split."""
     same_split = split_in(_key(dataset)) == split_in(array.key)
     same_group = _key(dataset).rpartition("/")[0] == array.key.rpartition("/")[0]
     shaped = dataset.shape in ((array.count,), (array.count, 1), (1, array.count))

@@ -1,7 +1,7 @@
-"""HDF5 files of encoded pictures by key, each with a CSV of labels beside it, as in ISIC 2024.
+"""HDF5 files of encoded images by key, each with a CSV of labels beside it, as in ISIC 2024.
 
 `train-image.hdf5` + `train-metadata.csv`, `val_split-image.hdf5` + `val_split.csv`; the split is in the name. A file
-without a table is there to be predicted. Listing reads keys and two columns, never pictures.
+without a table is there to be predicted. Listing reads keys and two columns, never images.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
 from clearsight.core.errors import BadChoice, BadData, BadImage
-from clearsight.data.readers.hdf5_file import Hdf5File, hdf5_files, holds_encoded
-from clearsight.data.readers.rows import TableRows, open_table
-from clearsight.data.readers.split_names import split_in
+from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files, holds_encoded
+from clearsight.data.readers.support.rows import TableRows, open_table
+from clearsight.data.readers.support.split_names import split_in
 from clearsight.data.readers.table import label_column
 
 _TABLES = ("", "-metadata", "_metadata", "-labels", "_labels", "-groundtruth", "_groundtruth")
@@ -24,13 +24,13 @@ _HEAD = 200  # rows looked at to find the column with the keys
 
 
 class Hdf5TableSource:
-    """Encoded pictures by key, over several files. Reads take turns per file (HDF5 itself allows no more)."""
+    """Encoded images by key, over several files. Reads take turns per file (HDF5 itself allows no more)."""
 
     def __init__(self, places: Mapping[str, tuple[Hdf5File, str]]) -> None:
         self._places = places
 
     def read(self, locator: str) -> bytes:
-        """The encoded picture; raises BadImage when the file is damaged there."""
+        """The encoded image; raises BadImage when the file is damaged there."""
         if locator not in self._places:
             raise BadImage(locator, "no file has such a key")
         file, key = self._places[locator]
@@ -53,17 +53,17 @@ class Hdf5TableReader:
     name = "hdf5-table"
 
     def recognises(self, path: Path) -> bool:
-        """Whether there is an HDF5 file whose first entry is an encoded picture."""
+        """Whether there is an HDF5 file whose first entry is an encoded image."""
         try:
-            return any(_holds_pictures(file) for file in hdf5_files(path))
+            return any(_holds_images(file) for file in hdf5_files(path))
         except (OSError, BadData):
             return False
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Every key that has a row, and every key of the files without a table."""
-        files = [file for file in hdf5_files(path) if _holds_pictures(file)]
+        files = [file for file in hdf5_files(path) if _holds_images(file)]
         if not files:
-            raise BadData(str(path), "there is no HDF5 file with encoded pictures by key")
+            raise BadData(str(path), "there is no HDF5 file with encoded images by key")
         spare = sorted(files[0].parent.glob("*.csv")) if len(files) == 1 else []
         parts = [_part(file, options, spare) for file in files]
         if options.label_column is not None and not any(part.labelled for part in parts):
@@ -93,7 +93,7 @@ class _Part:
     notices: tuple[Notice, ...] = ()
 
 
-def _holds_pictures(path: Path) -> bool:
+def _holds_images(path: Path) -> bool:
     file = Hdf5File(path)
     try:
         handle = file.open()
@@ -143,14 +143,14 @@ def _id_column(rows: TableRows, keys: set[str], options: ReadOptions) -> str:
     if not hits[best]:
         raise BadData(
             str(rows.path),
-            f"no column holds keys of the pictures, such as {min(keys)!r}",
+            f"no column holds keys of the images, such as {min(keys)!r}",
             fix="The table and the HDF5 file seem to be of different data.",
         )
     return best
 
 
 def _label(rows: TableRows, id_column: str, options: ReadOptions, split: Split | None) -> str | None:
-    """The column with the classes; None for a table that describes pictures without labels."""
+    """The column with the classes; None for a table that describes images without labels."""
     if options.label_column is not None:
         return options.label_column if options.label_column in rows.names else None
     try:
@@ -176,11 +176,11 @@ def _mismatch(path: Path, rows: TableRows, labels: Mapping[str, str | None], key
     known = set(keys)
     missing = tuple(key for key in labels if key not in known)
     if missing:
-        text = f"{rows.path.name}: {len(missing)} rows have no picture in {path.name}"
+        text = f"{rows.path.name}: {len(missing)} rows have no image in {path.name}"
         yield Notice(code="row-without-image", text=text, paths=missing)
     unnamed = tuple(key for key in keys if key not in labels)
     if unnamed:
-        text = f"{path.name}: {len(unnamed)} pictures have no row in {rows.path.name} and are left out"
+        text = f"{path.name}: {len(unnamed)} images have no row in {rows.path.name} and are left out"
         yield Notice(code="image-without-row", text=text, paths=unnamed)
 
 

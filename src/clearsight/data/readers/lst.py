@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clearsight.core.dataset import Listing, ReadOptions, Record
 from clearsight.core.errors import BadData
-from clearsight.data.readers.rows import text
+from clearsight.data.readers.support.rows import text
 from clearsight.data.readers.table import PathRows, relative
 
 
@@ -38,8 +38,8 @@ def _record(path: Path, number: int, cells: list[str]) -> Record:
     if len(cells) > 3:
         raise BadData(
             f"{path} line {number}",
-            f"it has {len(cells) - 2} labels, one class per picture is needed",
-            fix="Lists for detection or several labels per picture are not classification data.",
+            f"it has {len(cells) - 2} labels, one class per image is needed",
+            fix="Lists for detection or several labels per image are not classification data.",
         )
     try:
         label = text(float(cells[1]))

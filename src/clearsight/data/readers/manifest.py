@@ -1,7 +1,7 @@
 """SageMaker augmented manifests: JSON lines with "source-ref" and a label attribute.
 
 `{"source-ref": "s3://bucket/pets/1.jpg", "job": 0, "job-metadata": {"class-name": "cat", ...}}` as Ground Truth writes
-them, or `{"source-ref": ..., "class": "0"}`. Nothing is fetched: pictures of s3:// addresses are looked for below the
+them, or `{"source-ref": ..., "class": "0"}`. Nothing is fetched: images of s3:// addresses are looked for below the
 manifest's folder, by as much of the key's end as exists there.
 """
 
@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlparse
 
 from clearsight.core.dataset import Listing, ReadOptions, Record
 from clearsight.core.errors import BadChoice, BadData
-from clearsight.data.readers.rows import LABELS, json_objects, text
-from clearsight.data.readers.split_names import split_of
+from clearsight.data.readers.support.rows import LABELS, json_objects, text
+from clearsight.data.readers.support.split_names import split_of
 from clearsight.data.readers.table import PathRows, relative
 
 _REFERENCE = "source-ref"
@@ -22,7 +22,7 @@ _SUFFIXES = (".manifest", ".jsonl", ".ndjson", ".json")
 
 
 class ManifestReader:
-    """An augmented manifest, with its pictures on the local disk."""
+    """An augmented manifest, with its images on the local disk."""
 
     name = "manifest"
 
@@ -94,7 +94,7 @@ def _label(path: Path, line: int, row: dict[str, Any], attribute: str) -> str | 
     name = facts.get("class-name") if isinstance(facts, dict) else None
     value = row.get(attribute) if name is None else name
     if isinstance(value, (list, dict)):
-        raise BadData(f"{path} line {line}", f"{attribute!r} holds several values, one class per picture is needed")
+        raise BadData(f"{path} line {line}", f"{attribute!r} holds several values, one class per image is needed")
     return text(value)
 
 

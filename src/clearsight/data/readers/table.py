@@ -8,14 +8,14 @@ from pathlib import Path
 
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
 from clearsight.core.errors import BadChoice, BadData
-from clearsight.data.readers.files import FileSource
-from clearsight.data.readers.rows import LABELS, PATHS, SPLITS, TableRows, is_table, open_table
-from clearsight.data.readers.split_names import split_of
+from clearsight.data.readers.support.files import FileSource
+from clearsight.data.readers.support.rows import LABELS, PATHS, SPLITS, TableRows, is_table, open_table
+from clearsight.data.readers.support.split_names import split_of
 
 
 @dataclass
 class PathRows:
-    """Rows of (path, label, split) being turned into records: one record per picture, pictures that are on the disk."""
+    """Rows of (path, label, split) being turned into records: one record per image, images that are on the disk."""
 
     table: Path
     root: Path
@@ -24,7 +24,7 @@ class PathRows:
     _repeated: list[str] = field(default_factory=list)
 
     def add(self, line: int, record: Record) -> None:
-        """Take a row; raises BadData when an earlier one says something else about the same picture."""
+        """Take a row; raises BadData when an earlier one says something else about the same image."""
         first = self._seen.setdefault(record.locator, (line, record))
         if first[0] == line:
             self.records.append(record)
@@ -38,13 +38,13 @@ class PathRows:
             )
 
     def listing(self, format: str, *notices: Notice) -> Listing:
-        """The records; raises BadData when there are none, or none of the pictures exists."""
+        """The records; raises BadData when there are none, or none of the images exists."""
         if not self.records:
             raise BadData(str(self.table), "it has no rows")
         if not any((self.root / record.locator).is_file() for record in self.records):
             raise BadData(
                 str(self.table),
-                f"none of its {len(self.records)} pictures exists (first: {self.root / self.records[0].locator})",
+                f"none of its {len(self.records)} images exists (first: {self.root / self.records[0].locator})",
                 fix="Paths are relative to the table's folder: move the table, or correct the paths.",
             )
         if self._repeated:
@@ -67,7 +67,7 @@ def relative(path: str, root: Path) -> str:
 
 
 class TableReader:
-    """A table of pictures; the paths in it are relative to its folder."""
+    """A table of images; the paths in it are relative to its folder."""
 
     name = "table"
 

@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from clearsight.core.errors import missing_extra
-from clearsight.debugger.ear import SafeHook
+from clearsight.debugger.capture.model_inspection import unwrapped
+from clearsight.debugger.capture.safe_hook import SafeHook
 from clearsight.debugger.hook import Hook
-from clearsight.debugger.layers import unwrapped
 
 
 def DebuggerCallback(out: Path | str, **options: Any) -> Any:  # noqa: N802 - used like the class that it makes

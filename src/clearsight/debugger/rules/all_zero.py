@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, knob
+from clearsight.core.rule import Needs
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.scope import ScopedRule, module_of
-from clearsight.debugger.trained import trained_weights, select_tensors
+from clearsight.debugger.analysis.parameters import select_tensors, trained_weights
+from clearsight.debugger.analysis.scope import ScopedRule, module_of
 
 _USUAL = ("weights", "gradients", "activations")
 _ANSWERING = ("conv", "linear", "norm", "attention", "activation")  # kinds of layers that do not answer 0 alone
@@ -28,8 +29,8 @@ class AllZero(ScopedRule):
 
     explains = ("VanishingGradient", "UnchangedTensor", "HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity")
 
-    threshold: float = knob(100.0, "share of the elements that are 0", above=0, high=100, unit="%")
-    patience: int = knob(3, "saved steps in a row", low=1)
+    threshold: float = setting(100.0, "share of the elements that are 0", above=0, high=100, unit="%")
+    patience: int = setting(3, "saved steps in a row", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("weights", "gradients", "activations"))

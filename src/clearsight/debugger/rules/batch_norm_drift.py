@@ -1,4 +1,4 @@
-"""BatchNormDrift: the same pictures, the same weights, another answer in evaluation mode."""
+"""BatchNormDrift: the same images, the same weights, another answer in evaluation mode."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Curve, Floats64, Ints, RunView
-from clearsight.debugger.answers import classes
+from clearsight.debugger.analysis.predictions import classes
 
 _OFTEN = 0.75  # of the comparisons must lie on the same side
-_SOON = 20  # steps after which batches of a few pictures are judged
+_SOON = 20  # steps after which batches of a few images are judged
 _BATCH = 32  # what a fix proposes
 
 
@@ -25,7 +26,7 @@ class BatchNormDrift(Rule):
     A batch is answered twice with the same weights, in training and in evaluation mode, and the losses are compared.
     Found if evaluation is worse by `ratio` and by `gap` of log C, as the median of the later half of the comparisons.
     Running averages lag behind in every healthy run, in the first `warm_up` steps (momentum 0.1) and while weights move
-    fast, so that three times as many comparisons are needed while the run goes on. Batches of `small_batch` pictures
+    fast, so that three times as many comparisons are needed while the run goes on. Batches of `small_batch` images
     or fewer are found by less: a mean over so few is noise, in either direction, and training suffers from it (Wu and
     He 2018, "Group Normalization", figure 1). There the losses need only differ by `disagreement` of themselves. Where
     nothing was compared (compiled models), such batches are found if validation is far worse than training from the
@@ -37,12 +38,12 @@ class BatchNormDrift(Rule):
         *("UnderfitCapacity", "Confusion", "LearningRateTooHigh"),
     )
 
-    ratio: float = knob(1.5, "loss in evaluation mode over that in training mode", above=1)
-    gap: float = knob(0.2, "their difference", above=0, unit="of log C")
-    warm_up: int = knob(50, "steps until running statistics have settled", low=0, unit="steps")
-    comparisons: int = knob(2, "comparisons that are needed after them", low=1)
-    small_batch: int = knob(4, "pictures of a batch whose statistics are noise", low=0)
-    disagreement: float = knob(0.1, "mean difference, in small batches, of the mean loss", above=0)
+    ratio: float = setting(1.5, "loss in evaluation mode over that in training mode", above=1)
+    gap: float = setting(0.2, "their difference", above=0, unit="of log C")
+    warm_up: int = setting(50, "steps until running statistics have settled", low=0, unit="steps")
+    comparisons: int = setting(2, "comparisons that are needed after them", low=1)
+    small_batch: int = setting(4, "images of a batch whose statistics are noise", low=0)
+    disagreement: float = setting(0.1, "mean difference, in small batches, of the mean loss", above=0)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.comparisons)
@@ -93,7 +94,7 @@ class BatchNormDrift(Rule):
             value=seen.apart,
             threshold=self.disagreement,
             cause=(
-                f"BatchNorm takes its statistics over batches of {batch} pictures: on the same batch the losses of "
+                f"BatchNorm takes its statistics over batches of {batch} images: on the same batch the losses of "
                 f"training and evaluation mode differ by {seen.apart:.0%}"
             ),
             confidence=0.8,
@@ -118,7 +119,7 @@ class BatchNormDrift(Rule):
             steps=(rounds.steps[known][0], rounds.steps[known][-1]),
             subject="BatchNorm",
             cause=(
-                f"BatchNorm takes its statistics over batches of {batch} pictures, and the validation loss is above "
+                f"BatchNorm takes its statistics over batches of {batch} images, and the validation loss is above "
                 f"the training loss by {np.median(gap[known]):.3g} from the first evaluation on"
             ),
             confidence=0.6,
@@ -188,4 +189,4 @@ def _way_out(view: RunView, batch: int) -> dict[str, Any]:
         return {"fix": {"batch_size": _BATCH}, "advice": "Or keep BatchNorm in evaluation mode while training."}
     if view.facts.pretrained and view.facts.settings.get("freeze") == "none":
         return {"fix": {"freeze": "backbone"}, "advice": "Or keep only BatchNorm in evaluation mode while training."}
-    return {"advice": "Raise BatchNorm's momentum to 0.1, shuffle the pictures, or lower the learning rate."}
+    return {"advice": "Raise BatchNorm's momentum to 0.1, shuffle the images, or lower the learning rate."}

@@ -1,4 +1,4 @@
-"""CheckInputImages: what the model is given can hardly be pictures."""
+"""CheckInputImages: what the model is given can hardly be images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
 
 _MEAN, _STD = 0, 1  # columns of the saved figures
@@ -18,19 +19,19 @@ class CheckInputImages(Rule):
     """Found when the inputs are not finite, (nearly) constant, the same batch over and over, or far off centre.
 
     Off centre is a channel whose mean, over all batches seen, is beyond `max_mean`. SageMaker's rule of this name asks
-    for 0.2, which every bright or dark data set breaks: skin is at +1 under ImageNet's mean. But no picture in [0, 1]
+    for 0.2, which every bright or dark data set breaks: skin is at +1 under ImageNet's mean. But no image in [0, 1]
     comes beyond 3 under the figures in use (white is at 2.6 under ImageNet's, at 2.8 under those of handwritten
-    digits), so that is where it starts here. Constant means a standard deviation of less than `min_std`: pictures that
+    digits), so that is where it starts here. Constant means a standard deviation of less than `min_std`: images that
     were divided by 255 twice have 0.004, a dark photograph 0.05.
     """
 
     explains = ("HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
     unused = ("regex", "channel")
 
-    max_mean: float = knob(3.0, "distance of a channel's mean from 0", above=0, aliases=("threshold_mean",))
-    min_std: float = knob(0.02, "a channel's standard deviation", low=0)
-    pictures: int = knob(32, "pictures that are needed", low=1, aliases=("threshold_samples",))
-    batches: int = knob(3, "saved batches that are needed", low=1)
+    max_mean: float = setting(3.0, "distance of a channel's mean from 0", above=0, aliases=("threshold_mean",))
+    min_std: float = setting(0.02, "a channel's standard deviation", low=0)
+    images: int = setting(32, "images that are needed", low=1, aliases=("threshold_samples",))
+    batches: int = setting(3, "saved batches that are needed", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
@@ -38,14 +39,14 @@ class CheckInputImages(Rule):
     def check(self, view: RunView) -> Iterator[Finding]:
         saved = [(at.step, value) for at, value in view.raw("input_channels")]
         if view.facts.cached or len(saved) < self.batches:
-            cause = "the model under watch is given features, no pictures" if view.facts.cached else ""
+            cause = "the model under watch is given features, no images" if view.facts.cached else ""
             yield self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)
             return
         steps = np.array([step for step, _ in saved], np.int64)
         answered = int(np.count_nonzero(np.isin(view.outcomes().steps, steps)))
-        pictures = answered or len(steps) * max(view.facts.batch_size, 1)
-        if pictures < self.pictures:
-            yield self.not_enough_data(have=pictures, want=self.pictures, of="pictures")
+        images = answered or len(steps) * max(view.facts.batch_size, 1)
+        if images < self.images:
+            yield self.not_enough_data(have=images, want=self.images, of="images")
             return
         figures = np.array([value for _, value in saved], float)
         faults = [f for f in (self._broken(steps, figures), self._constant(steps, figures)) if f]
@@ -64,7 +65,7 @@ class CheckInputImages(Rule):
             steps=(steps[bad][0], steps[bad][-1]),
             subject="inputs",
             cause=f"{bad.sum()} of {len(bad)} saved batches of inputs hold values that are not finite",
-            advice="Look for broken pictures, and for a division by zero before the model.",
+            advice="Look for broken images, and for a division by zero before the model.",
             confidence=0.98,
             evidence=Series.of("batch has NaN or infinite inputs", steps, bad),
         )
@@ -80,8 +81,8 @@ class CheckInputImages(Rule):
             severity=Severity.SEVERE,
             steps=(steps[0], steps[-1]),
             subject="inputs",
-            cause=f"the inputs hardly vary: standard deviation {np.median(spread):.2g}, where pictures have 0.2 to 1",
-            advice="Check that pictures are read and are divided by 255 once only.",
+            cause=f"the inputs hardly vary: standard deviation {np.median(spread):.2g}, where images have 0.2 to 1",
+            advice="Check that images are read and are divided by 255 once only.",
             evidence=Series.of("standard deviation of the inputs", steps, spread),
         )
 
@@ -113,8 +114,8 @@ class CheckInputImages(Rule):
             threshold=self.max_mean,
             steps=(steps[0], steps[-1]),
             subject=f"channel {channel}",
-            cause=f"the channels of the inputs have the means {told}; pictures normalised as usual are near 0",
-            advice="Scale pictures to [0, 1] once and subtract the mean of the channels as it is in that range.",
+            cause=f"the channels of the inputs have the means {told}; images normalised as usual are near 0",
+            advice="Scale images to [0, 1] once and subtract the mean of the channels as it is in that range.",
             confidence=0.8,
             evidence=Series.of(f"mean of channel {channel}", steps, figures[:, channel, _MEAN]),
         )

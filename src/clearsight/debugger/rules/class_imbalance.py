@@ -7,20 +7,30 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.interval import wilson
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
+from clearsight.core.statistics import wilson
 from clearsight.core.view import Floats64, Ints, PredictionTable, RunView
-from clearsight.debugger.answers import class_name, classes, confusion, validation_predictions, last_step, join_names, pick, training_steps
+from clearsight.debugger.analysis.predictions import (
+    class_name,
+    classes,
+    confusion,
+    join_names,
+    last_step,
+    pick,
+    training_steps,
+    validation_predictions,
+)
 
-_PICTURES = 5  # of the small classes that must have been answered
+_IMAGES = 5  # of the small classes that must have been answered
 _BEHIND = 0.2  # by which the recall of small classes surely lies below that of the large ones
 _EARLY = 3  # epochs: before them even a model that will learn small classes has not yet
 
 
 class ClassImbalance(Rule):
-    """Found when the largest class has `max_ratio` times the pictures of a small one and the small one is passed over.
+    """Found when the largest class has `max_ratio` times the images of a small one and the small one is passed over.
 
-    Passed over means that `max_missed` of its pictures are answered wrongly, surely more often (95 % intervals) than
+    Passed over means that `max_missed` of its images are answered wrongly, surely more often (95 % intervals) than
     those of the large classes, in the last two validations, or in the last two epochs of training where validation has
     too few. SageMaker's rule of this name speaks at either alone: a ratio of 10 that does no harm, or a class that is
     merely hard. Where the loss is weighed or classes are drawn evenly it is clear.
@@ -28,20 +38,20 @@ class ClassImbalance(Rule):
 
     explains = ("Confusion", "LabelNoise")
 
-    max_ratio: float = knob(10.0, "largest class over a small one", above=1, aliases=("threshold_imbalance",))
-    max_missed: float = knob(
+    max_ratio: float = setting(10.0, "largest class over a small one", above=1, aliases=("threshold_imbalance",))
+    max_missed: float = setting(
         0.7, "share of a small class answered wrongly", above=0, high=1, aliases=("threshold_misprediction",)
     )
-    pictures: int = knob(100, "answered training pictures that are needed", low=1, aliases=("samples",))
+    images: int = setting(100, "answered training images that are needed", low=1, aliases=("samples",))
     unused = ("argmax", "labels_regex", "predictions_regex")
 
     def needs(self) -> Needs:
-        return Needs(counted="outcomes", points=self.pictures)
+        return Needs(counted="outcomes", points=self.images)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         table, settings = view.outcomes(), view.facts.settings
         counts, exact = _counts(view, table)
-        if len(table) < self.pictures or counts.max(initial=0) == 0:
+        if len(table) < self.images or counts.max(initial=0) == 0:
             yield self.not_enough_data(have=len(table))
             return
         ratios = _ratios(counts, exact=exact)
@@ -53,9 +63,7 @@ class ClassImbalance(Rule):
         rounds = _rounds(view, small)
         _, epochs = training_steps(view)
         if len(rounds) < 2 or not (view.ended or epochs.max(initial=0) >= _EARLY):
-            yield self.not_enough_data(
-                have=len(rounds), want=2, of=f"rounds with {_PICTURES} pictures of small classes"
-            )
+            yield self.not_enough_data(have=len(rounds), want=2, of=f"rounds with {_IMAGES} images of small classes")
             return
         missed = [_missed(one, small, classes(view.facts, table, one), self.max_missed) for one in rounds]
         if not all(share >= self.max_missed for share, _ in missed):
@@ -83,17 +91,17 @@ class ClassImbalance(Rule):
             epoch=int(rounds[0].epochs[0]),
             subject=names[0],
             cause=(
-                f"{class_name(view.facts, largest)} has {counts[largest]} training pictures, {join_names(names[:3])} "
+                f"{class_name(view.facts, largest)} has {counts[largest]} training images, {join_names(names[:3])} "
                 f"{counts[list(missed)].min()}, and {share:.0%} of the latter are answered wrongly"
             ),
             fix={"class_weights": "balanced"},
             confidence=0.9,
-            evidence=Series.of("training pictures by class", np.arange(len(counts)), counts),
+            evidence=Series.of("training images by class", np.arange(len(counts)), counts),
         )
 
 
 def _counts(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
-    """(C,) training pictures per class, and whether that is all of them: as known, or as they came in an epoch."""
+    """(C,) training images per class, and whether that is all of them: as known, or as they came in an epoch."""
     known = np.asarray(view.facts.class_counts, np.int64)
     if len(known):
         return known, True
@@ -103,7 +111,7 @@ def _counts(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
 
 def _ratios(counts: Ints, *, exact: bool) -> Floats64:
     """(C,) the largest class over each. Of counts that are a sample the ratio that is sure: two standard errors of a
-    Poisson count on either side. Classes without a picture are none."""
+    Poisson count on either side. Classes without an image are none."""
     lower, upper = counts.astype(float), counts.astype(float)
     if not exact:
         lower, upper = lower - 2 * np.sqrt(lower), upper + 2 * np.sqrt(upper + 1)
@@ -117,11 +125,11 @@ def _drawn_evenly(table: PredictionTable, small: Ints, ratio: float) -> bool:
 
 
 def _rounds(view: RunView, small: Ints) -> list[PredictionTable]:
-    """The last two rounds of answers that have enough pictures of small classes."""
+    """The last two rounds of answers that have enough images of small classes."""
     table = view.outcomes()
     trained = [pick(table, table.epochs == epoch) for epoch in np.unique(table.epochs)[-2:]]
     for rounds in (validation_predictions(view, 2), trained):
-        enough = [one for one in rounds if np.isin(one.labels, small).sum() >= _PICTURES]
+        enough = [one for one in rounds if np.isin(one.labels, small).sum() >= _IMAGES]
         if len(enough) == 2:
             return enough
     return []
@@ -137,8 +145,8 @@ def _missed(table: PredictionTable, small: Ints, size: int, border: float) -> tu
     found: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
     groups: list[list[int]] = [small.tolist(), *([number] for number in small.tolist())]
     for group in groups:
-        hits, pictures = int(right[group].sum()), int(all_[group].sum())
-        if pictures >= _PICTURES and wilson(hits, pictures).high < floor:
-            found.append((1 - hits / pictures, tuple(group)))
+        hits, images = int(right[group].sum()), int(all_[group].sum())
+        if images >= _IMAGES and wilson(hits, images).high < floor:
+            found.append((1 - hits / images, tuple(group)))
     together = next((one for one in found[1:] if len(one[1]) == len(small) and one[0] >= border), None)
     return together or max(found, key=lambda one: one[0])

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.interval import wilson
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
+from clearsight.core.statistics import wilson
 from clearsight.core.view import Ints, PredictionTable, RunView
-from clearsight.debugger.answers import class_name, classes, confusion, validation_predictions, last_step
+from clearsight.debugger.analysis.predictions import class_name, classes, confusion, last_step, validation_predictions
 
-_PICTURES = 5  # of a class, below which its row says nothing
+_IMAGES = 5  # of a class, below which its row says nothing
 _SURELY = 0.7  # of max_off_diag: where the lower end of the 95 % interval must lie
 _MOST = 0.5  # a class of which surely more than this goes elsewhere costs accuracy
 _REST = 0.6  # recall of the other classes: a model that tells nothing apart confuses no pair
@@ -22,18 +23,18 @@ _MANY = 3  # findings at most, the worst
 
 
 class Confusion(Rule):
-    """Found when a class's validation pictures go to one other class by `max_off_diag`, or it is never answered.
+    """Found when a class's validation images go to one other class by `max_off_diag`, or it is never answered.
 
     Both must hold in the last two evaluations, surely (the lower end of the 95 % interval above 0.7 x `max_off_diag`),
-    and while the other classes are told apart; two similar classes that swap every sixth picture are ordinary. It is
+    and while the other classes are told apart; two similar classes that swap every sixth image are ordinary. It is
     a warning once the run is over and most of the class is surely lost, before that an information. SageMaker's
     rule of this name divides each diagonal entry by the sum of the diagonal, which is below 0.9 in every data set of
     two classes or more; here `min_diag` is the share of a class answered correctly.
     """
 
-    max_off_diag: float = knob(0.35, "share of a class that goes to one other", above=0, high=1)
-    min_diag: float = knob(0.65, "share of a class that is answered correctly", above=0, high=1)
-    category_no: int | None = knob(None, "the one class to look at, by number [default: all]", low=0)
+    max_off_diag: float = setting(0.35, "share of a class that goes to one other", above=0, high=1)
+    min_diag: float = setting(0.65, "share of a class that is answered correctly", above=0, high=1)
+    category_no: int | None = setting(None, "the one class to look at, by number [default: all]", low=0)
     unused = ("labels", "predictions", "labels_collection", "predictions_collection")
 
     def needs(self) -> Needs:
@@ -64,9 +65,9 @@ class Confusion(Rule):
         name, other = (class_name(view.facts, number) for number in (pair.number, pair.other))
         steps = [last_step(view, int(one.epochs[-1])) for one in rounds]
         cause = (
-            f"{name} is never answered: none of its {pair.pictures} validation pictures is recognised"
+            f"{name} is never answered: none of its {pair.images} validation images is recognised"
             if pair.never
-            else f"{pair.share:.0%} of the {pair.pictures} validation pictures of {name} are answered {other}"
+            else f"{pair.share:.0%} of the {pair.images} validation images of {name} are answered {other}"
         )
         lost = view.ended and (pair.never or pair.low >= _MOST)
         return self.found(
@@ -77,7 +78,7 @@ class Confusion(Rule):
             steps=(steps[0], steps[-1]),
             subject=name if pair.never else f"{name} as {other}",
             cause=cause,
-            advice=f"Look at pictures and labels of {name} and {other}; add pictures of what tells them apart.",
+            advice=f"Look at images and labels of {name} and {other}; add images of what tells them apart.",
             confidence=0.8,
             evidence=Series.of(f"answers to {name} by class", np.arange(len(matrix)), matrix[pair.number]),
         )
@@ -89,7 +90,7 @@ class _Taken:
 
     number: int
     other: int
-    pictures: int
+    images: int
     share: float
     before: float
     low: float
@@ -99,8 +100,8 @@ class _Taken:
 
 def _taken(before: Ints, now: Ints, number: int) -> _Taken | None:
     """How a class is answered in two evaluations; None where it, or what surrounds it, says too little."""
-    pictures, earlier = int(now[number].sum()), int(before[number].sum())
-    if min(pictures, earlier) < _PICTURES:
+    images, earlier = int(now[number].sum()), int(before[number].sum())
+    if min(images, earlier) < _IMAGES:
         return None
     off = now[number].copy()
     off[number] = -1
@@ -111,16 +112,16 @@ def _taken(before: Ints, now: Ints, number: int) -> _Taken | None:
     return _Taken(
         number,
         other,
-        pictures,
-        share=int(now[number, other]) / pictures,
+        images,
+        share=int(now[number, other]) / images,
         before=int(before[number, other]) / earlier,
-        low=wilson(int(now[number, other]), pictures).low,
-        recall=int(now[number, number]) / pictures,
+        low=wilson(int(now[number, other]), images).low,
+        recall=int(now[number, number]) / images,
         never=not now[:, number].any() and not before[:, number].any(),
     )
 
 
 def _recall(matrix: Ints, rows: list[int]) -> float:
     """Share answered correctly, over some classes."""
-    pictures = matrix[rows].sum()
-    return float(matrix[rows, rows].sum() / pictures) if pictures else 0.0
+    images = matrix[rows].sum()
+    return float(matrix[rows, rows].sum() / images) if images else 0.0

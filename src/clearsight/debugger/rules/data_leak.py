@@ -1,4 +1,4 @@
-"""DataLeak: pictures of the validation or test split are among the training pictures."""
+"""DataLeak: images of the validation or test split are among the training images."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.tensors import Moment
-from clearsight.core.view import Floats64, Ints, EvaluationTable, RunView
-from clearsight.debugger.answers import classes
+from clearsight.core.view import EvaluationTable, Floats64, Ints, RunView
+from clearsight.debugger.analysis.predictions import classes
 
 Saved = list[tuple[Moment, npt.NDArray[Any]]]
 
-_PICTURES = 2  # a single one is an accident
+_IMAGES = 2  # a single one is an accident
 _SEVERE = 0.1  # of a split: its scores say little
 _REPEATED = 0.1  # of the training inputs that must have come again, or augmentation hides what is the same
-_WHOLE = 0.9  # of the training pictures: what a pass over the training split shows
+_WHOLE = 0.9  # of the training images: what a pass over the training split shows
 _ROUNDS = 3  # in which validation is as good as what was memorised
-_MEMORISED = 0.03  # of log C, the training loss of pictures that are known by heart
+_MEMORISED = 0.03  # of log C, the training loss of images that are known by heart
 _ALIKE = 1.2  # validation loss over that
-_ENOUGH = 100  # validation pictures: fewer may all be easy
+_ENOUGH = 100  # validation images: fewer may all be easy
 
 
 class DataLeak(Rule):
-    """Found when more than `max_share` of a split's pictures are training pictures too.
+    """Found when more than `max_share` of a split's images are training images too.
 
     That is known from the data set itself, or seen in the inputs: an input of an evaluation with the same fingerprint
-    as one of training is the same picture. Where neither is known and nothing varies the training pictures, there is
-    a hint: pictures that are memorised have a loss near 0, and validation pictures as low in the last evaluations were
+    as one of training is the same image. Where neither is known and nothing varies the training images, there is
+    a hint: images that are memorised have a loss near 0, and validation images as low in the last evaluations were
     probably memorised too. As a data set can be that easy, the hint is an information only.
     """
 
     severity = Severity.SEVERE
 
-    max_share: float = knob(0.01, "of a split's pictures that are in training", low=0, below=1)
+    max_share: float = setting(0.01, "of a split's images that are in training", low=0, below=1)
 
     def needs(self) -> Needs:
         return Needs(counted="rounds", points=1, mode="eval")
@@ -55,16 +56,16 @@ class DataLeak(Rule):
         elif view.facts.duplicates:
             yield self.clear(value=_share(view, "valid"), threshold=self.max_share, unit="of the split")
         else:
-            cause = "neither the data set nor the inputs tell which pictures are the same"
+            cause = "neither the data set nor the inputs tell which images are the same"
             yield self.not_enough_data(have=0, of="evaluations with fingerprints of inputs", cause=cause)
 
     def _listed(self, view: RunView) -> Iterator[Finding]:
         """By the data set: known before the first step."""
         for split, number in view.facts.duplicates.items():
             share = _share(view, split)
-            if split != "train" and number >= _PICTURES and share > self.max_share:
+            if split != "train" and number >= _IMAGES and share > self.max_share:
                 whole = f" of {view.facts.valid_size}" if split == "valid" and view.facts.valid_size else ""
-                cause = f"{number}{whole} pictures of the {split} split are in training"
+                cause = f"{number}{whole} images of the {split} split are in training"
                 yield self._found(view, split, share, cause, (0, view.done()))
 
     def _seen(self, view: RunView) -> Finding | None:
@@ -76,8 +77,8 @@ class DataLeak(Rule):
             return None
         again = np.isin(known, unique)
         share = float(again.mean())
-        if again.sum() >= _PICTURES and share > self.max_share:
-            cause = f"{again.sum()} of {len(known)} validation pictures were given to the model in training too"
+        if again.sum() >= _IMAGES and share > self.max_share:
+            cause = f"{again.sum()} of {len(known)} validation images were given to the model in training too"
             return self._found(view, "valid", share, cause, _span(view))
         repeated = 1 - len(unique) / len(training)
         if epochs < 2 or repeated < _REPEATED:
@@ -85,7 +86,7 @@ class DataLeak(Rule):
         return self.clear(value=share, threshold=self.max_share, unit="of the split")
 
     def _hint(self, view: RunView) -> Finding | None:
-        """By the losses, where nothing better is known and nothing varies the training pictures."""
+        """By the losses, where nothing better is known and nothing varies the training images."""
         rounds = _complete(view.rounds())
         counted = view.facts.valid_size or _per_round(view)
         if view.facts.duplicates or _varied(view) or counted < _ENOUGH or len(rounds) < _ROUNDS + 1:
@@ -98,15 +99,15 @@ class DataLeak(Rule):
         return self.found(
             value=ratio,
             threshold=_ALIKE,
-            unit="validation loss over that of memorised pictures",
+            unit="validation loss over that of memorised images",
             severity=Severity.INFO,
             steps=(rounds.steps[-_ROUNDS], rounds.steps[-1]),
             subject="valid",
             cause=(
-                f"the model knows its training pictures by heart (loss {memorised[-1]:.2g}), and the validation "
-                f"pictures as well (loss {valid[-1]:.2g}): are they the same?"
+                f"the model knows its training images by heart (loss {memorised[-1]:.2g}), and the validation "
+                f"images as well (loss {valid[-1]:.2g}): are they the same?"
             ),
-            advice="Look for the same pictures in both splits: `clearsight data` lists them.",
+            advice="Look for the same images in both splits: `clearsight data` lists them.",
             confidence=0.5,
             evidence=(
                 Series.of("validation loss", rounds.steps, rounds.valid_loss),
@@ -122,7 +123,7 @@ class DataLeak(Rule):
             severity=Severity.SEVERE if share > _SEVERE else Severity.WARNING,
             subject=split,
             cause=f"{cause}: its scores tell how well they are remembered",
-            advice=f"Take the pictures of the {split} split out of training, or split the data again.",
+            advice=f"Take the images of the {split} split out of training, or split the data again.",
             confidence=0.99,
             evidence=Series.of("share of the split in training", [0], [share]),
             steps=steps,
@@ -130,13 +131,13 @@ class DataLeak(Rule):
 
 
 def _share(view: RunView, split: str) -> float:
-    """Of a split's pictures those in training; where its size is not known, that of the validation split stands in."""
+    """Of a split's images those in training; where its size is not known, that of the validation split stands in."""
     number = view.facts.duplicates.get(split, 0)
-    return min(1.0, number / (view.facts.valid_size or 100 * _PICTURES))
+    return min(1.0, number / (view.facts.valid_size or 100 * _IMAGES))
 
 
 def _fingerprints(saved: Saved) -> Ints:
-    """Fingerprints of inputs, one per picture and time that it was shown."""
+    """Fingerprints of inputs, one per image and time that it was shown."""
     parts = [np.asarray(value, np.int64).ravel() for _, value in saved]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
@@ -163,7 +164,7 @@ def _span(view: RunView) -> tuple[int, int]:
 
 
 def _per_round(view: RunView) -> int:
-    """Pictures of the last evaluation."""
+    """Images of the last evaluation."""
     epochs = view.outcomes("eval").epochs
     return int(np.count_nonzero(epochs == epochs[-1])) if len(epochs) else 0
 

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, knob
+from clearsight.core.rule import Needs
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.progress import lower_rate_fix
-from clearsight.debugger.scope import ScopedRule, module_of
-from clearsight.debugger.trained import select_tensors
+from clearsight.debugger.analysis.loss_curve import lower_rate_fix
+from clearsight.debugger.analysis.parameters import select_tensors
+from clearsight.debugger.analysis.scope import ScopedRule, module_of
 
 _MANY = 0.5  # of the ReLU layers: from here on hardly anything passes through the network
 
@@ -33,9 +34,9 @@ class DeadRelu(ScopedRule):
         *("UnderfitCapacity", "LearningRateTooLow", "WeightUpdateRatio", "Confusion"),
     )
 
-    threshold_inactivity: float = knob(1.0, "a ReLU that is active less often is dead", above=0, high=100, unit="%")
-    threshold_layer: float = knob(50.0, "share of a layer's ReLUs that are dead", low=0, below=100, unit="%")
-    patience: int = knob(3, "saved steps in a row", low=1)
+    threshold_inactivity: float = setting(1.0, "a ReLU that is active less often is dead", above=0, high=100, unit="%")
+    threshold_layer: float = setting(50.0, "share of a layer's ReLUs that are dead", low=0, below=100, unit="%")
+    patience: int = setting(3, "saved steps in a row", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("activations",))

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.breakdown import NonFinite, growing_tensors, first_nonfinite
-from clearsight.debugger.progress import loss_progress, lower_rate_fix
+from clearsight.debugger.analysis.divergence import NonFinite, first_nonfinite, growing_tensors
+from clearsight.debugger.analysis.loss_curve import loss_progress, lower_rate_fix
 
 _LAST = 5  # losses before the break that tell whether it was on its way up
 
@@ -23,7 +24,7 @@ _PLACES = {
     "gradient": "the gradient",
 }
 _ADVICE = {
-    "input": "Look for pictures with NaN or infinite values and for a division by a standard deviation of 0 in the "
+    "input": "Look for images with NaN or infinite values and for a division by a standard deviation of 0 in the "
     "preprocessing.",
     "layer": "Look at {subject}: a division, a root or a logarithm that can meet 0, or an overflow.",
     "weight": "Look at where the weights come from: the file or the initialisation holds values that are no numbers.",
@@ -49,7 +50,7 @@ class EarlyNaN(Rule):
         *("BatchNormDrift", "Overtraining"),
     )
 
-    growth: float = knob(3.0, "losses that rose by this factor before the break say that it diverged", above=1)
+    growth: float = setting(3.0, "losses that rose by this factor before the break say that it diverged", above=1)
 
     def needs(self) -> Needs:
         return Needs(points=1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from clearsight.core.finding import Finding, Severity
-from clearsight.core.rule import Needs, knob
+from clearsight.core.rule import Needs
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.breakdown import FACTOR, Growth, NonFinite, growing_tensors, first_nonfinite
-from clearsight.debugger.progress import lower_rate_fix
-from clearsight.debugger.scope import ScopedRule
+from clearsight.debugger.analysis.divergence import FACTOR, Growth, NonFinite, first_nonfinite, growing_tensors
+from clearsight.debugger.analysis.loss_curve import lower_rate_fix
+from clearsight.debugger.analysis.scope import ScopedRule
 
 _POINTS = 6  # an early level and a growth that lasts
 
@@ -31,8 +32,8 @@ class ExplodingTensor(ScopedRule):
         *("BatchNormDrift", "Overtraining", "Overfit"),
     )
 
-    factor: float = knob(FACTOR, "growth over the early level", above=1, unit="times")
-    only_nan: bool = knob(False, "look for NaN alone")
+    factor: float = setting(FACTOR, "growth over the early level", above=1, unit="times")
+    only_nan: bool = setting(False, "look for NaN alone")
 
     def needs(self) -> Needs:
         return Needs(points=_POINTS)

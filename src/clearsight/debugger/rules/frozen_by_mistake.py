@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext, ParameterInfo
+from clearsight.core.context import ParameterInfo, RunContext
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.progress import above_low_rate
-from clearsight.debugger.trained import select_steps, columns, is_trained, trained_weights, layer_weights
+from clearsight.debugger.analysis.loss_curve import above_low_rate
+from clearsight.debugger.analysis.parameters import columns, is_trained, layer_weights, select_steps, trained_weights
 
 _HAND_OVER = "Pass model.parameters() to the optimizer after the model is complete, the new last layer included."
 _UNFREEZE = "Set requires_grad of the last layer's parameters, and pass them to the optimizer."
@@ -21,7 +22,7 @@ _UNFREEZE = "Set requires_grad of the last layer's parameters, and pass them to 
 class FrozenByMistake(Rule):
     """Found when nothing is trained, or the last layer is not, or the optimizer lacks trainable layers, or none moves.
 
-    A frozen backbone under a trained last layer is how one trains on few pictures, and is clear, in part as well as
+    A frozen backbone under a trained last layer is how one trains on few images, and is clear, in part as well as
     whole. A last layer that is not trained makes every other layer serve random weights. What is trained is known
     before the first step, so the rule need not wait. Weights that get a gradient and never change, at a learning rate
     above 0 and over `patience` saved steps, are frozen too, whatever the optimizer says: it holds a copy of the model,
@@ -35,7 +36,7 @@ class FrozenByMistake(Rule):
         *("StalledTraining", "Overtraining", "DeadRelu", "GradientsNotCleared"),
     )
 
-    patience: int = knob(3, "saved steps over which a weight must have rested", low=2)
+    patience: int = setting(3, "saved steps over which a weight must have rested", low=2)
 
     def needs(self) -> Needs:
         return Needs(points=1)
@@ -90,7 +91,9 @@ class FrozenByMistake(Rule):
         if not names or rows.sum() < self.patience or not len(view.scalar("lr")):
             return None
         still = columns(select_steps(zeros, rows), [f"update/{name}" for name in names]) >= 1
-        pulled = columns(select_steps(norms, np.isin(norms.steps, zeros.steps[rows])), [f"gradient/{n}" for n in names]) > 0
+        pulled = (
+            columns(select_steps(norms, np.isin(norms.steps, zeros.steps[rows])), [f"gradient/{n}" for n in names]) > 0
+        )
         stuck = [name for i, name in enumerate(names) if still[:, i].all() and pulled[:, i].all()]
         if not stuck:
             return None

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 
 
@@ -26,8 +27,8 @@ class GradientsNotCleared(Rule):
         *("BatchNormDrift", "Overtraining", "Confusion", "AllZero", "VanishingGradient", "ScheduleMismatch"),
     )
 
-    share: float = knob(0.9, "share of the steps looked at that must show it", above=0, high=1)
-    points: int = knob(3, "steps that must have been looked at", low=1)
+    share: float = setting(0.9, "share of the steps looked at that must show it", above=0, high=1)
+    points: int = setting(3, "steps that must have been looked at", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.points + 1)

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.interval import wilson
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
+from clearsight.core.statistics import wilson
 from clearsight.core.view import Floats64, RunView
-from clearsight.debugger.course import value_at, loss_curve, trend
+from clearsight.debugger.analysis.loss_curve import loss_curve, trend, value_at
 
-_PICTURES = 200  # answers that accuracy is judged by, at the least
+_IMAGES = 200  # answers that accuracy is judged by, at the least
 _ABOVE = 0.05  # accuracy beyond guessing that would be learning
 
 
@@ -22,15 +23,15 @@ class HeadNotLearning(Rule):
 
     After the warm-up and a third of the plan the loss must be within `near` of log C without falling, and the accuracy
     no better than naming the largest class, by its 95 % interval. Whatever stands between head and labels does that:
-    frozen or forgotten parameters, dead layers, labels that do not belong to the pictures; rules that see which one
+    frozen or forgotten parameters, dead layers, labels that do not belong to the images; rules that see which one
     come before this one. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
     explains = ("LossNotDecreasing", "UnderfitCapacity", "Confusion")
 
-    near: float = knob(0.08, "distance from log C", above=0, below=0.5, unit="of log C")
-    window: int = knob(30, "steps after the warm-up, at the least", low=9, unit="steps")
+    near: float = setting(0.08, "distance from log C", above=0, below=0.5, unit="of log C")
+    window: int = setting(30, "steps after the warm-up, at the least", low=9, unit="steps")
 
     def needs(self) -> Needs:
         return Needs(points=self.window)
@@ -47,14 +48,14 @@ class HeadNotLearning(Rule):
             return
         half = len(warm) // 2
         recent, known = warm.losses[half:], accuracy[half:][np.isfinite(accuracy[half:])]
-        pictures = len(known) * max(facts.batch_size, 1)
-        if pictures < _PICTURES:
-            yield self.not_enough_data(have=pictures, want=_PICTURES, cause="too few answers to judge by")
+        images = len(known) * max(facts.batch_size, 1)
+        if images < _IMAGES:
+            yield self.not_enough_data(have=images, want=_IMAGES, cause="too few answers to judge by")
             return
         right, guess, level = _trimmed(known), _guess(facts, classes), float(np.median(recent))
         line = trend(recent)
         off = abs(level / seen.chance - 1)
-        guessing = wilson(right * pictures, pictures).low <= guess and right < guess + _ABOVE
+        guessing = wilson(right * images, images).low <= guess and right < guess + _ABOVE
         falling = line.drop > max(2 * line.error, 0.02 * seen.chance)
         standing = seen.known and np.nanmax(warm.rates) <= 0
         if not guessing or falling or off > self.near or standing:
@@ -71,7 +72,7 @@ class HeadNotLearning(Rule):
                 f"{right:.0%} of the answers are right where naming the largest class gives {guess:.0%}"
             ),
             advice=(
-                "Check that the labels belong to the pictures, that the optimizer holds the head's parameters and that "
+                "Check that the labels belong to the images, that the optimizer holds the head's parameters and that "
                 "nothing cuts the gradient between loss and head."
             ),
             confidence=0.85,

@@ -8,28 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.interval import wilson
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
+from clearsight.core.statistics import wilson
 from clearsight.core.view import Ints, PredictionTable, RunView
-from clearsight.debugger.answers import classes, pick
+from clearsight.debugger.analysis.predictions import classes, pick
 
-_BLOCK = (200, 2000)  # pictures of a block: an epoch within these bounds
-_SUREST = 0.3  # of a block's pictures
+_BLOCK = (200, 2000)  # images of a block: an epoch within these bounds
+_SUREST = 0.3  # of a block's images
 _ABOVE_CHANCE = 0.2  # accuracy beyond the largest class: the model knows something
-_SURE = 0.45  # mean confidence of the surest pictures
+_SURE = 0.45  # mean confidence of the surest images
 _OVERCONFIDENT = 0.2  # confidence beyond accuracy: training that goes wrong, not labels
 _RISE, _MANY = 1.75, 4  # how the border of `runner_up` grows with accuracy beyond chance, and with classes beyond two
 _ALONE = 1.5  # of `runner_up`, where one block only says so
 _EARLY, _LATER = 50, 50  # blocks of a long run that are looked at
-_LISTED = 20  # pictures in the evidence
+_LISTED = 20  # images in the evidence
 
 
 class LabelNoise(Rule):
-    """Found when the pictures that the model is surest of contradict their labels nearly as often as all others do.
+    """Found when the images that the model is surest of contradict their labels nearly as often as all others do.
 
     On clean data, hard as it may be, mistakes gather where the model is unsure, and the right class is its runner-up.
     Labels that are wrong at random are different: before they are memorised they cap the accuracy of the surest
-    pictures too, and the given label is no more probable than any other class (the early-learning phase: Arpit et al.
+    images too, and the given label is no more probable than any other class (the early-learning phase: Arpit et al.
     2017, "A Closer Look at Memorization in Deep Networks"; confident disagreement: Northcutt et al. 2021, "Confident
     Learning"). Compared are blocks of an epoch's training answers, given before the model is updated on them; the first
     block is left out since there even a good model is wrong and sure. Classes that are confused with each other do not
@@ -40,9 +41,9 @@ class LabelNoise(Rule):
 
     explains = ("Overfit", "Overtraining", "LossNotDecreasing", "UnderfitCapacity", "Confusion")
 
-    min_share: float = knob(0.1, "of the surest pictures, wrong by their label, at the least", above=0, below=1)
-    flatness: float = knob(0.5, "share of wrong ones among the surest over that among all", above=0, high=1)
-    runner_up: float = knob(1.65, "probability of the given label over that of an average other class", above=1)
+    min_share: float = setting(0.1, "of the surest images, wrong by their label, at the least", above=0, below=1)
+    flatness: float = setting(0.5, "share of wrong ones among the surest over that among all", above=0, high=1)
+    runner_up: float = setting(1.65, "probability of the given label over that of an average other class", above=1)
 
     def needs(self) -> Needs:
         return Needs(counted="outcomes", points=2 * _BLOCK[0])
@@ -61,7 +62,7 @@ class LabelNoise(Rule):
         alone = len(noisy) == 1 and (count == 2 or noisy[0].runner_up > _ALONE)
         if not noisy or alone:
             last = blocks[-1]
-            yield self.clear(value=last.share, threshold=self.min_share, unit="of the surest pictures")
+            yield self.clear(value=last.share, threshold=self.min_share, unit="of the surest images")
             return
         yield self._finding(view, noisy, blocks)
 
@@ -84,17 +85,17 @@ class LabelNoise(Rule):
         smoothing = float(view.facts.settings.get("label_smoothing") or 0.0)
         places = _most_at_odds([block.table for block in noisy])
         named = ", ".join(str(place) for place in places[:8])
-        look = f"such as the training pictures {named}" if len(places) else "those that the model contradicts"
+        look = f"such as the training images {named}" if len(places) else "those that the model contradicts"
         steps = [int(block.table.steps[-1]) for block in blocks]
         return self.found(
             value=worst.share,
             threshold=self.min_share,
-            unit="of the surest pictures",
+            unit="of the surest images",
             steps=(int(noisy[0].table.steps[0]), int(noisy[-1].table.steps[-1])),
             epoch=int(noisy[0].table.epochs[0]),
             subject="labels",
             cause=(
-                f"of the {worst.surest} pictures that the model was surest of (confidence "
+                f"of the {worst.surest} images that the model was surest of (confidence "
                 f"{worst.surest_confidence:.2f}) {worst.share:.0%} have another label, nearly as many as of all "
                 f"({1 - worst.accuracy:.0%})"
             ),
@@ -104,14 +105,14 @@ class LabelNoise(Rule):
             evidence=(
                 Series.of("wrong among the surest", steps, [block.share for block in blocks]),
                 Series.of("wrong among all", steps, [1 - block.accuracy for block in blocks]),
-                *([Series.of("pictures most at odds", np.arange(len(places)) + 1, places)] if len(places) else []),
+                *([Series.of("images most at odds", np.arange(len(places)) + 1, places)] if len(places) else []),
             ),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A block of answers in figures. surest: pictures in the surest part; share: of those wrong."""
+    """A block of answers in figures. surest: images in the surest part; share: of those wrong."""
 
     table: PredictionTable
     accuracy: float
@@ -138,7 +139,7 @@ def _blocks(table: PredictionTable) -> Iterator[PredictionTable]:
 
 
 def _size(table: PredictionTable) -> int:
-    """Pictures of a block."""
+    """Images of a block."""
     return int(np.clip(np.count_nonzero(table.epochs == table.epochs[:1]), *_BLOCK))
 
 
@@ -161,7 +162,7 @@ def _measured(block: PredictionTable, count: int) -> _Block:
 
 
 def _most_at_odds(tables: Sequence[PredictionTable]) -> Ints:
-    """Places in the split of the pictures whose label is least probable on average, always contradicted; the worst
+    """Places in the split of the images whose label is least probable on average, always contradicted; the worst
     first."""
     indices, odds, wrong = (
         np.concatenate(parts)

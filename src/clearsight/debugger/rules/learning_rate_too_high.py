@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
-from clearsight.debugger.course import LossCurve, value_at, loss_curve, rolling
-from clearsight.debugger.rates import highest_usual_rate, suitable_rate
+from clearsight.debugger.analysis.learning_rates import highest_usual_rate, suitable_rate
+from clearsight.debugger.analysis.loss_curve import LossCurve, loss_curve, rolling, value_at
 
 _SMOOTH = 5  # steps of a median: neither one bad batch nor two count
 _SETTLED = 5  # step from which the size of an update means something: a new head starts from almost nothing
@@ -54,11 +55,11 @@ class LearningRateTooHigh(Rule):
         *("UnderfitCapacity", "Confusion", "ScheduleMismatch", "Overtraining", "Overfit"),
     )
 
-    blow_up: float = knob(3.0, "loss over that of guessing, at once", above=1, unit="x the loss of guessing")
-    sustained: float = knob(1.5, "loss over that of guessing, for a while", above=1, unit="x the loss of guessing")
-    damaging: float = knob(0.1, "size of an update where little is learned", above=0, unit="of the weights")
-    destroying: float = knob(1.0, "size of an update in any case", above=0, unit="of the weights")
-    window: int = knob(15, "what counts as a while, at the least", low=5, unit="steps")
+    blow_up: float = setting(3.0, "loss over that of guessing, at once", above=1, unit="x the loss of guessing")
+    sustained: float = setting(1.5, "loss over that of guessing, for a while", above=1, unit="x the loss of guessing")
+    damaging: float = setting(0.1, "size of an update where little is learned", above=0, unit="of the weights")
+    destroying: float = setting(1.0, "size of an update in any case", above=0, unit="of the weights")
+    window: int = setting(15, "what counts as a while, at the least", low=5, unit="steps")
 
     def needs(self) -> Needs:
         return Needs(points=_SMOOTH)

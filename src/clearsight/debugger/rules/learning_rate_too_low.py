@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.course import LossCurve, value_at, loss_curve, trend
-from clearsight.debugger.rates import optimizer_family, head_only, suitable_rate, usual_rate
+from clearsight.debugger.analysis.learning_rates import head_only, optimizer_family, suitable_rate, usual_rate
+from clearsight.debugger.analysis.loss_curve import LossCurve, loss_curve, trend, value_at
 
 _AT_WORK = 0.5  # of the peak rate: steps in warm-up and at the end of a schedule are small on purpose
 _ORDINARY = 0.2  # of the usual rate: from there on the rate is not to blame
@@ -47,10 +48,10 @@ class LearningRateTooLow(Rule):
         *("Confusion", "ScheduleMismatch"),
     )
 
-    tiny: float = knob(1e-4, "size of a typical update", above=0, below=1, unit="of the weights")
-    reach: float = knob(0.05, "size of all planned updates together", above=0, unit="of the weights")
-    max_progress: float = knob(0.3, "share of the way that may be done", above=0, below=1)
-    window: int = knob(12, "steps after the warm-up, at the least", low=9, unit="steps")
+    tiny: float = setting(1e-4, "size of a typical update", above=0, below=1, unit="of the weights")
+    reach: float = setting(0.05, "size of all planned updates together", above=0, unit="of the weights")
+    max_progress: float = setting(0.3, "share of the way that may be done", above=0, below=1)
+    window: int = setting(12, "steps after the warm-up, at the least", low=9, unit="steps")
 
     def needs(self) -> Needs:
         return Needs(points=self.window)

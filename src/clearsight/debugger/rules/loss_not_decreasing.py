@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.course import LossCurve, Trend, value_at, loss_curve, rolling, trend
-from clearsight.debugger.rates import lowered_rate, suitable_rate
+from clearsight.debugger.analysis.learning_rates import lowered_rate, suitable_rate
+from clearsight.debugger.analysis.loss_curve import LossCurve, Trend, loss_curve, rolling, trend, value_at
 
 _LEAST = 15  # steps that are compared, whatever is asked for
 _SHARE = 0.4  # of the plan, to be seen before anything is said
@@ -40,9 +41,9 @@ class LossNotDecreasing(Rule):
     explains = ("UnderfitCapacity",)
     unused = ("collection_names", "tensor_regex", "use_losses_collection", "mode")
 
-    window: int = knob(40, "steps that are looked at, at the least", low=1, unit="steps", aliases=("num_steps",))
-    min_drop: float = knob(0.1, "smallest fall that counts", low=0, unit="% of the loss", aliases=("diff_percent",))
-    max_rise: float = knob(
+    window: int = setting(40, "steps that are looked at, at the least", low=1, unit="steps", aliases=("num_steps",))
+    min_drop: float = setting(0.1, "smallest fall that counts", low=0, unit="% of the loss", aliases=("diff_percent",))
+    max_rise: float = setting(
         30.0, "largest rise", above=0, unit="% of the loss of guessing", aliases=("increase_threshold_percent",)
     )
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
-from clearsight.debugger.answers import classes
+from clearsight.debugger.analysis.predictions import classes
 
 _SHARE = 0.9  # of the batches: one odd batch decides nothing
 _AGREE = 0.02  # a loss that is computed by the softmax of the outputs agrees with it but for rounding
@@ -21,15 +22,15 @@ class LossOnProbabilities(Rule):
 
     Cross entropy applies a softmax itself. On outputs that are probabilities already it can only fall to
     log(e + C - 1) - 1 of C classes, and its gradients fade long before: training looks slow, not broken. Logits that
-    add up to 1 in every picture of several batches do not occur by chance. A negative log likelihood expects
+    add up to 1 in every image of several batches do not occur by chance. A negative log likelihood expects
     log-probabilities, so the same outputs are wrong for it too. Where the loss is not known by name, it is found only
     if the recorded loss agrees with the cross entropy of the outputs taken as logits.
     """
 
     explains = ("LossNotDecreasing", "HeadNotLearning", "LearningRateTooLow", "UnderfitCapacity", "VanishingGradient")
 
-    batches: int = knob(3, "saved batches that are needed", low=1)
-    tolerance: float = knob(0.005, "how far a row's sum may be from 1: half precision rounds", above=0, high=0.1)
+    batches: int = setting(3, "saved batches that are needed", low=1)
+    tolerance: float = setting(0.005, "how far a row's sum may be from 1: half precision rounds", above=0, high=0.1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
-from clearsight.debugger.course import loss_curve
-from clearsight.debugger.rates import lowered_rate
+from clearsight.debugger.analysis.learning_rates import lowered_rate
+from clearsight.debugger.analysis.loss_curve import loss_curve
 
-_LEAST_PICTURES = 4  # of a batch: below, its own spread says nothing
+_LEAST_IMAGES = 4  # of a batch: below, its own spread says nothing
 _ALMOST_NEVER = 1e-30  # a probability that float32 still holds
 _BENDS = 2  # degree of the course: a loss that falls is bent
 _SPREAD = 1.4826
@@ -37,16 +38,16 @@ class LossOscillating(Rule):
     """Found when the loss of batches swings by more than `amplitude` of that of guessing around its own course, more
     than `beyond` times what drawing batches explains, no less at the end than before, and gains nothing by it.
 
-    How far a batch's loss lies from the mean by chance follows from the spread of its own pictures' losses, divided by
-    the root of their number: small batches are allowed more. Where the pictures' answers were not saved, three times
+    How far a batch's loss lies from the mean by chance follows from the spread of its own images' losses, divided by
+    the root of their number: small batches are allowed more. Where the images' answers were not saved, three times
     the amplitude is asked for. SageMaker has no such rule; LossNotDecreasing fires there on every noisy run instead.
     """
 
     explains = ("LossNotDecreasing",)
 
-    amplitude: float = knob(0.15, "standard deviation of the swings", above=0, unit="of the loss of guessing")
-    beyond: float = knob(2.5, "the same over what the draw of batches explains", above=1)
-    window: int = knob(40, "steps that are looked at, at the least", low=20, unit="steps")
+    amplitude: float = setting(0.15, "standard deviation of the swings", above=0, unit="of the loss of guessing")
+    beyond: float = setting(2.5, "the same over what the draw of batches explains", above=1)
+    window: int = setting(40, "steps that are looked at, at the least", low=20, unit="steps")
 
     def needs(self) -> Needs:
         return Needs(points=self.window)
@@ -97,9 +98,9 @@ class LossOscillating(Rule):
 
 
 def _by_answers(view: RunView, wanted: Ints) -> tuple[Ints, Floats64, Floats64]:
-    """Per step with saved answers: the mean loss of its pictures and the standard error of that mean, all (S,).
+    """Per step with saved answers: the mean loss of its images and the standard error of that mean, all (S,).
 
-    The error is from the spread of all pictures together, since the few of one batch say little of it.
+    The error is from the spread of all images together, since the few of one batch say little of it.
     """
     table = view.outcomes()
     chosen = np.isin(table.steps, wanted) & np.isfinite(table.true_probability)
@@ -107,11 +108,11 @@ def _by_answers(view: RunView, wanted: Ints) -> tuple[Ints, Floats64, Floats64]:
     if not len(steps):
         return steps, np.empty(0), np.empty(0)
     costs = -np.log(np.maximum(table.true_probability[chosen], _ALMOST_NEVER))
-    pictures = np.bincount(inverse)
-    means = np.bincount(inverse, weights=costs) / pictures
+    images = np.bincount(inverse)
+    means = np.bincount(inverse, weights=costs) / images
     within = float(((costs - means[inverse]) ** 2).sum() / max(len(costs) - len(steps), 1))
-    enough = np.median(pictures) >= _LEAST_PICTURES
-    return steps, means, np.sqrt(within / pictures) if enough else np.full(len(steps), np.nan)
+    enough = np.median(images) >= _LEAST_IMAGES
+    return steps, means, np.sqrt(within / images) if enough else np.full(len(steps), np.nan)
 
 
 def _measured(losses: Floats64, errors: Floats64) -> _Swings:

@@ -1,4 +1,4 @@
-"""NormalisationMismatch: pictures are normalised otherwise than the weights expect."""
+"""NormalisationMismatch: images are normalised otherwise than the weights expect."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
 
 _FIT = 0.05  # of the range: how closely its ends must fit
-_BEYOND = 1.0  # range lengths outside of what the weights expect: no picture, and no noise put on one
+_BEYOND = 1.0  # range lengths outside of what the weights expect: no image, and no noise put on one
 _RAW, _RAW_STD = 20.0, 10.0  # values and spread that only pixels from 0 to 255 have
 _MILD = (0.15, 0.3)  # shift and change of scale up to which it costs little
 
@@ -22,12 +23,12 @@ Ends = tuple[Floats64, Floats64]  # (C,) values of black and of white
 
 
 class NormalisationMismatch(Rule):
-    """Found when pictures are normalised otherwise than the pretrained weights expect, or not at all.
+    """Found when images are normalised otherwise than the pretrained weights expect, or not at all.
 
     Where both are known the figures are compared: a mean off by more than `max_shift` of the pixel range, or a standard
     deviation by more than `max_scale` of itself; small differences are an information. Where not, the normalisation
-    is read off the inputs: over many pictures black and white occur, and tell where they were put. All channels must
-    agree on another place than the expected one, for example 0 to 1. Pictures without dark or without bright
+    is read off the inputs: over many images black and white occur, and tell where they were put. All channels must
+    agree on another place than the expected one, for example 0 to 1. Images without dark or without bright
     pixels agree on nothing, and then nothing is said. Weights of unknown origin that are pretrained are taken for
     ImageNet's, or for those that expect -1 to 1. Pixels from 0 to 255 are found for weights from scratch too.
     """
@@ -38,10 +39,10 @@ class NormalisationMismatch(Rule):
         *("PoorWeightInitialization", "BatchNormDrift"),
     )
 
-    max_shift: float = knob(0.05, "difference of the means", above=0, unit="of the pixel range")
-    max_scale: float = knob(0.1, "relative difference of the standard deviations", above=0)
-    batches: int = knob(3, "saved batches that are needed", low=1)
-    pictures: int = knob(32, "pictures that are needed", low=1)
+    max_shift: float = setting(0.05, "difference of the means", above=0, unit="of the pixel range")
+    max_scale: float = setting(0.1, "relative difference of the standard deviations", above=0)
+    batches: int = setting(3, "saved batches that are needed", low=1)
+    images: int = setting(32, "images that are needed", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
@@ -56,14 +57,14 @@ class NormalisationMismatch(Rule):
                 yield told
                 return
         if len(saved) < self.batches:
-            cause = "the model under watch is given features, no pictures" if facts.cached else ""
+            cause = "the model under watch is given features, no images" if facts.cached else ""
             yield self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)
             return
         steps = [at.step for at, _ in saved]
         answered = int(np.count_nonzero(np.isin(view.outcomes().steps, steps)))
-        pictures = answered or len(steps) * max(facts.batch_size, 1)
-        if pictures < self.pictures:
-            yield self.not_enough_data(have=pictures, want=self.pictures, of="pictures")
+        images = answered or len(steps) * max(facts.batch_size, 1)
+        if images < self.images:
+            yield self.not_enough_data(have=images, want=self.images, of="images")
             return
         yield self._measured(facts, steps, np.array([value for _, value in saved], float), mean, std)
 
@@ -84,7 +85,7 @@ class NormalisationMismatch(Rule):
             steps=(0, view.done()),
             subject="inputs",
             cause=(
-                f"pictures are normalised by mean {_words(used_mean)} and standard deviation {_words(used_std)}, the "
+                f"images are normalised by mean {_words(used_mean)} and standard deviation {_words(used_std)}, the "
                 f"weights expect {_words(mean)} and {_words(std)}"
             ),
             confidence=0.95,
@@ -103,7 +104,7 @@ class NormalisationMismatch(Rule):
         off, how = (1.0, "as pixels from 0 to 255") if raw else _mismatch((low, high), facts, mean, std)
         if not how:
             return self.clear(value=off, threshold=_FIT, unit="of the range")
-        if not mean:  # from scratch: by the figures of the pictures themselves
+        if not mean:  # from scratch: by the figures of the images themselves
             mean, std = (tuple(np.median(figures[:, :, column], axis=0) / 255) for column in (0, 1))
             want = "a network learns best from values around 0"
         else:
@@ -114,7 +115,7 @@ class NormalisationMismatch(Rule):
             unit="of the range" if not raw else "largest input",
             steps=(steps[0], steps[-1]),
             subject="inputs",
-            cause=f"pictures come {how} (channels from {_words(low)} to {_words(high)}); {want}",
+            cause=f"images come {how} (channels from {_words(low)} to {_words(high)}); {want}",
             confidence=0.95 if raw else 0.8,
             evidence=tuple(
                 Series.of(f"{name} of the first channel", steps, figures[:, 0, column])
@@ -157,7 +158,7 @@ def _mismatch(seen: Ends, facts: RunContext, mean: tuple[float, ...], std: tuple
     length = np.ptp(expected, axis=0)
     beyond = np.maximum(expected[0] - low, high - expected[1]) / length
     if (beyond > _BEYOND).all():
-        return off, "far outside of what pictures can be"
+        return off, "far outside of what images can be"
     inside = ((low >= -_FIT) & (low <= 0.3) & (high >= 0.7) & (high <= 1 + _FIT)).all()
     if inside and "in 0 to 1, not normalised" in elsewhere:
         return off, "in 0 to 1, not normalised"
@@ -183,7 +184,7 @@ def _distance(seen: Ends, ends: Ends) -> float:
 def _repair(facts: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
     """The figures to use: a fix for three channels, advice for others and where they are said to be used already."""
     if facts.used_mean and np.allclose(facts.used_mean, mean, atol=1e-3):
-        return {"advice": "Scale pictures to [0, 1] once, and normalise them once, before the model."}
+        return {"advice": "Scale images to [0, 1] once, and normalise them once, before the model."}
     figures = {"mean": [round(float(value), 4) for value in mean], "std": [round(float(value), 4) for value in std]}
     if len(mean) == 1:
         figures = {name: values * 3 for name, values in figures.items()}

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
-from clearsight.debugger.validation import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
 
 _SURE = 3.0  # standard errors, or times the change from one evaluation to the next
 _HARM = 0.05  # of the loss of guessing, by which validation got worse
@@ -28,7 +29,7 @@ class Overfit(Rule):
     For `patience` evaluations in a row the validation loss must exceed that of training by `ratio_threshold` x log C,
     and accuracy must be worse by `min_accuracy` and by three standard errors of a validation set of this size. Besides,
     validation must have ceased to get better, and either have got worse since, or show less than three fifths of what
-    was learned in training (the fall of the loss from that of guessing). A model that learns its training pictures by
+    was learned in training (the fall of the loss from that of guessing). A model that learns its training images by
     heart at no cost to validation is clear. `epoch` is where validation stopped following. SageMaker's rule of this
     name asks for (validation - training) / training loss > 0.1 in one step: as the training loss approaches 0 that is
     true of nearly every run that learns well. Its `start_step`, `patience` and `ratio_threshold` are understood, the
@@ -38,10 +39,10 @@ class Overfit(Rule):
     explains = ("Overtraining",)
     unused = ("tensor_regex",)
 
-    patience: int = knob(2, "evaluations in a row", low=1, unit="evaluations")
-    ratio_threshold: float = knob(0.2, "gap between the losses", above=0, unit="of the loss of guessing")
-    min_accuracy: float = knob(0.1, "gap between the accuracies", low=0, below=1)
-    start_step: int = knob(0, "steps that are passed over", low=0, unit="steps")
+    patience: int = setting(2, "evaluations in a row", low=1, unit="evaluations")
+    ratio_threshold: float = setting(0.2, "gap between the losses", above=0, unit="of the loss of guessing")
+    min_accuracy: float = setting(0.1, "gap between the accuracies", low=0, below=1)
+    start_step: int = setting(0, "steps that are passed over", low=0, unit="steps")
 
     def needs(self) -> Needs:
         return Needs(counted="rounds", points=self.patience + 2)
@@ -68,11 +69,11 @@ class Overfit(Rule):
         harmed = rise > max(_HARM * seen.chance, _SURE * seen.jitter)
         return harmed or seen.chance - now < _CARRIED * (seen.chance - train)
 
-    def _apart(self, seen: TrainValidCurves, pictures: int, gaps: Floats64) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _apart(self, seen: TrainValidCurves, images: int, gaps: Floats64) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """(R,) whether training is better than validation beyond chance."""
         missing = seen.train_accuracy - seen.valid_accuracy
         right = np.clip(np.nan_to_num(seen.valid_accuracy, nan=0.5), 0.02, 0.98)
-        errors = np.sqrt(right * (1 - right) / pictures) if pictures else np.zeros(len(seen))
+        errors = np.sqrt(right * (1 - right) / images) if images else np.zeros(len(seen))
         worse = missing > np.maximum(self.min_accuracy, _SURE * errors)
         worse |= np.isnan(missing)  # only losses are known
         learned = seen.train < _LEARNED * seen.chance
@@ -95,7 +96,7 @@ class Overfit(Rule):
                 f"{seen.valid[-1]:.2f}{accuracies}"
             ),
             fix=_remedy(view.facts),
-            advice="" if view.facts.settings else "Stop earlier, or vary the training pictures more.",
+            advice="" if view.facts.settings else "Stop earlier, or vary the training images more.",
             confidence=0.9 if math.isfinite(seen.valid_accuracy[-1]) else 0.7,
             evidence=(
                 Series.of("training loss", seen.steps, seen.train),
@@ -105,7 +106,7 @@ class Overfit(Rule):
 
 
 def _remedy(facts: RunContext) -> Mapping[str, Any]:
-    """What makes memorising harder and is not done yet: other pictures, then an earlier end, then less to train."""
+    """What makes memorising harder and is not done yet: other images, then an earlier end, then less to train."""
     settings = facts.settings
     if settings.get("augment", "none") in ("none", "light") and not facts.cached:
         return {"augment": "standard", **({} if settings.get("patience") else {"patience": 5})}

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.validation import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
 
 _SURE = 3.0  # times the change from one evaluation to the next
 _SOONER = 5  # evaluations of patience that are proposed
@@ -29,9 +30,9 @@ class Overtraining(Rule):
 
     unused = ("patience_train", "tensor_regex")
 
-    patience_validation: int = knob(10, "evaluations since the best", low=1, unit="evaluations")
-    delta: float = knob(0.01, "fall of the validation loss that counts as better", low=0)
-    margin: float = knob(0.1, "rise of the validation loss since the best", above=0, unit="of the loss of guessing")
+    patience_validation: int = setting(10, "evaluations since the best", low=1, unit="evaluations")
+    delta: float = setting(0.01, "fall of the validation loss that counts as better", low=0)
+    margin: float = setting(0.1, "rise of the validation loss since the best", above=0, unit="of the loss of guessing")
 
     def needs(self) -> Needs:
         return Needs(counted="rounds", points=self.patience_validation + 1)

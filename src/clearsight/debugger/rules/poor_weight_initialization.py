@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clearsight.core.facts import ParameterInfo
+from clearsight.core.context import ParameterInfo
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.progress import loss_progress
-from clearsight.debugger.trained import columns, he_std, finite_median, trained_weights
+from clearsight.debugger.analysis.loss_curve import loss_progress
+from clearsight.debugger.analysis.parameters import columns, finite_median, he_std, trained_weights
 
 _HALF = 0.5  # of the hidden layers that must start constant: single ones may, behind a shortcut
 _HIGH = 3.0  # times the loss of guessing: no fair start costs that much
@@ -21,7 +22,7 @@ _WIDE = 20.0  # between the largest and the smallest logit: the softmax answers 
 _LARGE = 3.0  # times what the fan-in asks for, where the loss shows the harm too
 _SAME = 1e-5  # of the mean: a constant is not the same to the last digit of its mean
 _TINY = 1e-3  # times what the fan-in asks for
-_SANE = 10.0  # of a normalised input's mean and spread: beyond it, the pictures are to blame and not the weights
+_SANE = 10.0  # of a normalised input's mean and spread: beyond it, the images are to blame and not the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class PoorWeightInitialization(Rule):
     )
     unused = ("activation_inputs_regex", "distribution_range", "patience")
 
-    threshold: float = knob(10.0, "times that the weights may be larger than their fan-in asks for", above=1)
-    steps: int = knob(10, "steps from the start within which the first weights must have been saved", low=1)
+    threshold: float = setting(10.0, "times that the weights may be larger than their fan-in asks for", above=1)
+    steps: int = setting(10, "steps from the start within which the first weights must have been saved", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=1, collections=("weights",))

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, knob
+from clearsight.core.rule import Needs
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.progress import lower_rate_fix
-from clearsight.debugger.scope import ScopedRule, module_of
-from clearsight.debugger.trained import select_tensors
+from clearsight.debugger.analysis.loss_curve import lower_rate_fix
+from clearsight.debugger.analysis.parameters import select_tensors
+from clearsight.debugger.analysis.scope import ScopedRule, module_of
 
 _QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
 _OTHERS = ("relu", "activation")
@@ -37,12 +38,12 @@ class SaturatedActivation(ScopedRule):
     )
     unused = ("threshold_inactivity",)
 
-    threshold_tanh_min: float = knob(-3.0, "input below which a tanh is saturated", below=0)
-    threshold_tanh_max: float = knob(3.0, "input above which a tanh is saturated", above=0)
-    threshold_sigmoid_min: float = knob(-6.0, "input below which a sigmoid is saturated", below=0)
-    threshold_sigmoid_max: float = knob(6.0, "input above which a sigmoid is saturated", above=0)
-    threshold_layer: float = knob(50.0, "share of a layer's outputs that are saturated", above=0, high=100, unit="%")
-    patience: int = knob(3, "saved steps in a row", low=1)
+    threshold_tanh_min: float = setting(-3.0, "input below which a tanh is saturated", below=0)
+    threshold_tanh_max: float = setting(3.0, "input above which a tanh is saturated", above=0)
+    threshold_sigmoid_min: float = setting(-6.0, "input below which a sigmoid is saturated", below=0)
+    threshold_sigmoid_max: float = setting(6.0, "input above which a sigmoid is saturated", above=0)
+    threshold_layer: float = setting(50.0, "share of a layer's outputs that are saturated", above=0, high=100, unit="%")
+    patience: int = setting(3, "saved steps in a row", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("activations",))

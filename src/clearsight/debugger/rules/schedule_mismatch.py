@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.course import LossCurve, loss_curve, trend
+from clearsight.debugger.analysis.loss_curve import LossCurve, loss_curve, trend
 
 _OPEN = 0.15  # of the loss of guessing still to be learned when the rate sank
 _RISING = 0.5  # of the run in which the rate only rises
@@ -29,8 +30,8 @@ class ScheduleMismatch(Rule):
 
     explains = ("LossNotDecreasing", "UnderfitCapacity", "WeightUpdateRatio")
 
-    sunk: float = knob(0.015, "rate that teaches nothing any more", above=0, below=1, unit="of its peak")
-    share: float = knob(0.45, "part of the run at such a rate", above=0, below=1, unit="of the run")
+    sunk: float = setting(0.015, "rate that teaches nothing any more", above=0, below=1, unit="of its peak")
+    share: float = setting(0.45, "part of the run at such a rate", above=0, below=1, unit="of the run")
 
     def needs(self) -> Needs:
         return Needs(points=2 * _LEAST)

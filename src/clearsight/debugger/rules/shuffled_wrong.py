@@ -1,4 +1,4 @@
-"""ShuffledWrong: training pictures come ordered by class."""
+"""ShuffledWrong: training images come ordered by class."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, PredictionTable, RunView
-from clearsight.debugger.answers import classes, pick
+from clearsight.debugger.analysis.predictions import classes, pick
 
-_BLOCK = 8  # pictures: smaller batches are judged together, or a pair of the same class would say too much
-_PICTURES = 20_000  # that are looked at: how a sampler orders shows at the start
+_BLOCK = 8  # images: smaller batches are judged together, or a pair of the same class would say too much
+_IMAGES = 20_000  # that are looked at: how a sampler orders shows at the start
 _SURE = 6.0  # standard errors beyond chance
 _SEVERE = 0.5
 
 
 class ShuffledWrong(Rule):
-    """Found when pictures of a batch share their class far more often than in a random draw, or classes come in order.
+    """Found when images of a batch share their class far more often than in a random draw, or classes come in order.
 
-    Compared is the share of pairs of a batch's pictures with the same label, with what a draw from the same labels
+    Compared is the share of pairs of a batch's images with the same label, with what a draw from the same labels
     gives: 0 is chance, 1 is a batch of one class. So a data set of one large and one small class is no finding, and
     neither is a sampler that draws classes evenly. The standard error is that of a U-statistic (Hoeffding 1948,
-    section 5). Many classes with few pictures each hide from that count; there the correlation of a picture's place in
+    section 5). Many classes with few images each hide from that count; there the correlation of an image's place in
     the epoch with its class number tells, which is 0 when shuffled.
     """
 
@@ -33,21 +34,21 @@ class ShuffledWrong(Rule):
         *("Overfit", "Overtraining", "UnderfitCapacity", "Confusion", "ClassImbalance", "LabelNoise"),
     )
 
-    pictures: int = knob(96, "answered training pictures that are needed", low=16)
-    max_excess: float = knob(
+    images: int = setting(96, "answered training images that are needed", low=16)
+    max_excess: float = setting(
         0.2, "pairs of the same class beyond chance", above=0, below=1, unit="of what chance leaves"
     )
-    max_order: float = knob(0.5, "correlation of a picture's place in the epoch with its class", above=0, below=1)
+    max_order: float = setting(0.5, "correlation of an image's place in the epoch with its class", above=0, below=1)
 
     def needs(self) -> Needs:
-        return Needs(counted="outcomes", points=self.pictures)
+        return Needs(counted="outcomes", points=self.images)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         table = view.outcomes()
         table = pick(table, table.batches <= _last_batch(table))
         shares = _class_shares(view, table)
-        if len(table) < self.pictures or np.count_nonzero(shares) < 2:
-            cause = "" if len(table) < self.pictures else "only one class has come so far"
+        if len(table) < self.images or np.count_nonzero(shares) < 2:
+            cause = "" if len(table) < self.images else "only one class has come so far"
             yield self.not_enough_data(have=len(table), cause=cause)
             return
         pairs, order = _pairs(table, shares), _order(table)
@@ -60,10 +61,10 @@ class ShuffledWrong(Rule):
     def _finding(self, table: PredictionTable, pairs: _Pairs, order: _Order, count: int) -> Finding:
         by_pairs = pairs.value >= self.max_excess
         sentence = (
-            f"two pictures of a batch are of the same class in {pairs.same:.0%} of all pairs, {pairs.chance:.0%} would "
+            f"two images of a batch are of the same class in {pairs.same:.0%} of all pairs, {pairs.chance:.0%} would "
             "be chance: batches hold few classes at a time"
             if by_pairs
-            else f"a picture's place in the epoch tells its class (correlation {order.value:.2f}, 0 would be chance): "
+            else f"an image's place in the epoch tells its class (correlation {order.value:.2f}, 0 would be chance): "
             f"the {count} classes come one after the other"
         )
         return self.found(
@@ -73,7 +74,7 @@ class ShuffledWrong(Rule):
             steps=(int(table.steps[0]), int(table.steps[-1])),
             subject="labels",
             cause=sentence,
-            advice="Pass shuffle=True to the training DataLoader, or shuffle the list of training pictures.",
+            advice="Pass shuffle=True to the training DataLoader, or shuffle the list of training images.",
             confidence=0.97,
             evidence=(
                 Series.of("pairs of the same class in a batch", pairs.steps, pairs.each),
@@ -106,7 +107,7 @@ class _Order:
 
 
 def _last_batch(table: PredictionTable) -> int:
-    return int(table.batches[min(_PICTURES, len(table)) - 1]) if len(table) else 0
+    return int(table.batches[min(_IMAGES, len(table)) - 1]) if len(table) else 0
 
 
 def _class_shares(view: RunView, table: PredictionTable) -> Floats64:
@@ -133,7 +134,7 @@ def _pairs(table: PredictionTable, shares: Floats64) -> _Pairs:
 
 
 def _blocks(table: PredictionTable) -> tuple[Ints, Ints]:
-    """Per picture the number of its block, from 0, (M,); per block its first step, (B,)."""
+    """Per image the number of its block, from 0, (M,); per block its first step, (B,)."""
     per_batch = float(np.median(np.bincount(table.batches - table.batches[0])))
     blocks = (table.batches - table.batches[0]) // max(1, int(np.ceil(_BLOCK / max(per_batch, 1))))
     _, first = np.unique(blocks, return_index=True)
@@ -141,13 +142,13 @@ def _blocks(table: PredictionTable) -> tuple[Ints, Ints]:
 
 
 def _order(table: PredictionTable) -> _Order:
-    found, pictures = [], []
+    found, images = [], []
     for epoch in np.unique(table.epochs):
         labels = table.labels[table.epochs == epoch]
         if len(labels) >= 4 * _BLOCK and labels.min() < labels.max():
             found.append(abs(float(np.corrcoef(np.arange(len(labels)), labels)[0, 1])))
-            pictures.append(len(labels))
+            images.append(len(labels))
     if not found:
         return _Order(0.0, 0.0)
     value = float(np.median(found))
-    return _Order(value, value * float(np.sqrt(np.median(pictures))))
+    return _Order(value, value * float(np.sqrt(np.median(images))))

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import PrivateAttr, field_validator
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
 
 _COLLECTIONS = ("weights", "biases", "gradients", "updates", "activations")
@@ -28,10 +29,10 @@ class SimilarAcrossRuns(Rule):
     unused = ("collection_names",)
     optional = True
 
-    other_trials: str = knob("", "folder of the other run", aliases=("other",))
-    tensor_regex: str = knob("", "compare the tensors with such names instead of the loss")
-    tolerance: float = knob(1e-4, "median relative difference", above=0, below=1)
-    window: int = knob(10, "common points, at the least", low=1, unit="points")
+    other_trials: str = setting("", "folder of the other run", aliases=("other",))
+    tensor_regex: str = setting("", "compare the tensors with such names instead of the loss")
+    tolerance: float = setting(1e-4, "median relative difference", above=0, below=1)
+    window: int = setting(10, "common points, at the least", low=1, unit="points")
 
     _other: RunView | None = PrivateAttr(default=None)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 
 _LEAST = 20  # steps before one of them can be called unlike the others
@@ -27,8 +28,8 @@ class StalledTraining(Rule):
     also = ("StalledTrainingRule",)
     unused = ("stop_training_on_fire", "training_job_name_prefix")
 
-    threshold: float = knob(1800.0, "duration of a step", above=0, unit="seconds")
-    unlike: float = knob(100.0, "duration of a step over that of the median one", above=1)
+    threshold: float = setting(1800.0, "duration of a step", above=0, unit="seconds")
+    unlike: float = setting(100.0, "duration of a step over that of the median one", above=1)
 
     def needs(self) -> Needs:
         return Needs(points=2)

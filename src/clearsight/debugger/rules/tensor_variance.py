@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, knob
+from clearsight.core.rule import Needs
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.scope import ScopedRule
+from clearsight.debugger.analysis.scope import ScopedRule
 
 _TOLD = 5  # tensors that are named one by one
 _USUAL = ("weights", "gradients", "activations")
@@ -24,8 +25,8 @@ class TensorVariance(ScopedRule):
 
     optional = True
 
-    max_threshold: float | None = knob(None, "largest variance", low=0)
-    min_threshold: float | None = knob(None, "smallest variance", low=0)
+    max_threshold: float | None = setting(None, "largest variance", low=0)
+    min_threshold: float | None = setting(None, "smallest variance", low=0)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=1, collections=self.within(_USUAL))

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, knob
+from clearsight.core.rule import Needs
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.progress import above_low_rate, loss_progress
-from clearsight.debugger.scope import ScopedRule
-from clearsight.debugger.trained import select_steps, columns, trained_weights
+from clearsight.debugger.analysis.loss_curve import above_low_rate, loss_progress
+from clearsight.debugger.analysis.parameters import columns, select_steps, trained_weights
+from clearsight.debugger.analysis.scope import ScopedRule
 
 _ALL = 0.5  # of the trained weights: from here on it is the run that stands still, not a layer
 _UPDATES = "updates"
@@ -31,9 +32,9 @@ class UnchangedTensor(ScopedRule):
     explains = ("HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
     unused = ("equal_nan",)
 
-    num_steps: int = knob(3, "saved steps in a row", low=1)
-    rtol: float = knob(0.0, "a change of at most this times the mean |weight| is none", low=0)
-    atol: float = knob(0.0, "a change of at most this is none", low=0)
+    num_steps: int = setting(3, "saved steps in a row", low=1)
+    rtol: float = setting(0.0, "a change of at most this times the mean |weight| is none", low=0)
+    atol: float = setting(0.0, "a change of at most this is none", low=0)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.num_steps, collections=(_UPDATES, "weights"))
@@ -62,7 +63,9 @@ class UnchangedTensor(ScopedRule):
         still = (change == 0) & (columns(zeros, names) >= 1)
         if self.rtol or self.atol:
             weights = view.statistic("abs_mean", "weights")
-            size = columns(select_steps(weights, np.isin(weights.steps, low.steps)), [n.partition("/")[2] for n in names])
+            size = columns(
+                select_steps(weights, np.isin(weights.steps, low.steps)), [n.partition("/")[2] for n in names]
+            )
             size = size if len(size) == len(change) else np.zeros_like(change)
             still |= change <= self.atol + self.rtol * np.nan_to_num(size)
         return low.steps, names, still

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.facts import RunContext
+from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.course import Trend, loss_curve, trend
-from clearsight.debugger.rates import optimizer_family, head_only, usual_rate
-from clearsight.debugger.validation import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.learning_rates import head_only, optimizer_family, usual_rate
+from clearsight.debugger.analysis.loss_curve import Trend, loss_curve, trend
 
 _AT_WORK = 0.2  # of the peak rate: below it a flat loss is what the schedule wants
 _LEAST = 30  # steps at such a rate
@@ -27,14 +28,14 @@ class UnderfitCapacity(Rule):
     """Found when the training loss has settled high, validation is just as good, and little of the network may learn.
 
     The loss must have learned something, stay above `high` x the loss of guessing for half of the steps at a working
-    rate without falling, with validation within `gap` of it: a model that cannot even tell its training pictures apart.
+    rate without falling, with validation within `gap` of it: a model that cannot even tell its training images apart.
     And there must be a reason to think of capacity: only the head learns, or fewer than 20,000 weights do. Where all of
     a large network learns, the reason lies elsewhere, and other rules say so. SageMaker has no such rule.
     """
 
-    high: float = knob(0.55, "loss at which it has settled", above=0, below=1, unit="of the loss of guessing")
-    gap: float = knob(0.1, "validation loss over that of training", above=0, unit="of the loss of guessing")
-    rounds: int = knob(4, "evaluations", low=2, unit="evaluations")
+    high: float = setting(0.55, "loss at which it has settled", above=0, below=1, unit="of the loss of guessing")
+    gap: float = setting(0.1, "validation loss over that of training", above=0, unit="of the loss of guessing")
+    rounds: int = setting(4, "evaluations", low=2, unit="evaluations")
 
     def needs(self) -> Needs:
         return Needs(counted="rounds", points=self.rounds)

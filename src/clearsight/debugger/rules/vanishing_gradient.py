@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.progress import loss_progress
-from clearsight.debugger.trained import Floats, select_steps, columns, fan_in, finite_median, trained_weights, rms
+from clearsight.debugger.analysis.loss_curve import loss_progress
+from clearsight.debugger.analysis.parameters import (
+    Floats,
+    columns,
+    fan_in,
+    finite_median,
+    rms,
+    select_steps,
+    trained_weights,
+)
 
 _LAYERS = 4  # fewer have no depth to vanish in
 _RISE = 3.0  # over its own first half: a gradient that grows so is on its way, as behind a head that starts at 0
@@ -34,9 +43,9 @@ class VanishingGradient(Rule):
         *("WeightUpdateRatio", "Confusion"),
     )
 
-    ratio: float = knob(1e-4, "gradient of the first layers over that of the last layers", above=0, below=1)
-    threshold: float = knob(1e-7, "mean |gradient| of the first layers", low=0)
-    patience: int = knob(5, "saved steps in a row", low=2)
+    ratio: float = setting(1e-4, "gradient of the first layers over that of the last layers", above=0, below=1)
+    threshold: float = setting(1e-7, "mean |gradient| of the first layers", low=0)
+    patience: int = setting(5, "saved steps in a row", low=2)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("gradients",))

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.progress import above_low_rate, peak_learning_rate, loss_progress
-from clearsight.debugger.trained import select_steps, columns, finite_median, trained_weights
+from clearsight.debugger.analysis.loss_curve import above_low_rate, loss_progress, peak_learning_rate
+from clearsight.debugger.analysis.parameters import columns, finite_median, select_steps, trained_weights
 
 _USUAL = 1e-3  # of the weights in a step, as healthy training has it
 
@@ -29,9 +30,9 @@ class WeightUpdateRatio(Rule):
 
     unused = ("epsilon",)
 
-    large_threshold: float = knob(0.5, "largest update of a layer over its weights", above=0)
-    small_threshold: float = knob(1e-7, "smallest update of a layer over its weights", low=0)
-    num_steps: int = knob(5, "saved steps that are taken together", low=2)
+    large_threshold: float = setting(0.5, "largest update of a layer over its weights", above=0)
+    small_threshold: float = setting(1e-7, "smallest update of a layer over its weights", low=0)
+    num_steps: int = setting(5, "saved steps that are taken together", low=2)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.num_steps, collections=("weights", "updates"))
@@ -66,7 +67,9 @@ class WeightUpdateRatio(Rule):
             values = np.where(before > 0, change / before, np.nan)
         return replace(select_steps(weights, rows), names=tuple(names), values=values)
 
-    def _finding(self, view: RunView, recent: StatisticTable, of_layers: np.ndarray, value: float, *, large: bool) -> Finding:
+    def _finding(
+        self, view: RunView, recent: StatisticTable, of_layers: np.ndarray, value: float, *, large: bool
+    ) -> Finding:
         worst = int(np.nanargmax(of_layers) if large else np.nanargmin(of_layers))
         rate = peak_learning_rate(view)
         wanted = rate * _USUAL / value

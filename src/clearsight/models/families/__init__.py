@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clearsight.core.registry import Registry
-from clearsight.models.anatomy import Family
+from clearsight.models.dissection import Family
 
 FAMILIES: Registry[Family] = Registry(
     "model family",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.anatomy import Dissection
+from clearsight.models.dissection import Dissection
 from clearsight.models.network import Stage
 
 

@@ -1,10 +1,10 @@
-"""tiny: a small CNN of our own for small pictures (digits, CIFAR); any size from 8 pixels, trains fast on a CPU."""
+"""tiny: a small CNN of our own for small images (digits, CIFAR); any size from 8 pixels, trains fast on a CPU."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from clearsight.models.anatomy import Dissection
+from clearsight.models.dissection import Dissection
 from clearsight.models.network import Stage
 
 WIDTHS = (32, 64, 128, 128)

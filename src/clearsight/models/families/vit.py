@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clearsight.models.anatomy import Dissection, without
+from clearsight.models.dissection import Dissection, without
 from clearsight.models.network import Stage
 
 
@@ -39,7 +39,7 @@ class Pooling(nn.Module):
 
 
 def settle(module: nn.Module, size: int) -> None:
-    """Fit the position tables of the transformers in `module` to pictures of `size` x `size`, in place.
+    """Fit the position tables of the transformers in `module` to images of `size` x `size`, in place.
 
     The function for that size stays the same. Otherwise the tables are resampled in every forward, by a filter that
     ONNX has no equal of.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.anatomy import Dissection, drop_dropout, without
+from clearsight.models.dissection import Dissection, drop_dropout, without
 from clearsight.models.network import Stage
 
 

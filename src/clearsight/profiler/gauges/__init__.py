@@ -10,8 +10,8 @@ from clearsight.profiler.gauges.disk import DiskGauges
 from clearsight.profiler.gauges.gpu import GpuGauges
 from clearsight.profiler.gauges.memory import MemoryGauges
 from clearsight.profiler.gauges.network import NetworkGauges
+from clearsight.profiler.gauges.process_tree import ProcessTreeGauges
 from clearsight.profiler.gauges.source import GaugeSource
-from clearsight.profiler.gauges.tree import ProcessTreeGauges
 
 _log = logging.getLogger(__name__)
 

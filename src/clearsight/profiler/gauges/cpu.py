@@ -10,7 +10,7 @@ from typing import NamedTuple
 import psutil
 
 from clearsight.profiler.gauges.cores import allowed_cores
-from clearsight.profiler.gauges.seldom import ThrottledReading
+from clearsight.profiler.gauges.throttle import ThrottledReading
 
 _TICKS = 5  # of 10 ms: shares of less time than this are coarse
 _CLOCKS = 4  # cores whose clock is asked for: each costs a question to the hardware

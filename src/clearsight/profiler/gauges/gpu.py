@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clearsight.profiler.gauges.seldom import ThrottledReading
+from clearsight.profiler.gauges.throttle import ThrottledReading
 
 # A reading of one GPU: of the library and the GPU's handle to values by the end of their names.
 Probe = Callable[[Any, Any], Mapping[str, float]]

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clearsight.core.finding import Finding
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.window import LEAST, WAITS, Window, gpus, in_use, waiting, window
+from clearsight.profiler.analysis.window import LEAST, WAITS, Window, gpus, in_use, waiting, window
 
 _ROOM = 90.0  # per cent of the memory that a larger batch may fill
 _TWICE = 2.0
-_EIGHT = 8  # pictures: batches of a multiple are fastest
+_EIGHT = 8  # images: batches of a multiple are fastest
 
 
 class BatchSize(Rule):
     """Found when even the busiest looks (95th percentile) leave cores, GPUs and GPU memory below their thresholds.
 
-    Then a step is too small for the machine, and more pictures per step take little longer. The batch that is advised
+    Then a step is too small for the machine, and more images per step take little longer. The batch that is advised
     is twice as large, or less where twice the memory in use would not fit. Where steps wait for their batches, that is
     the cause, and no larger batch is advised. With several GPUs all of those in use must be below.
     Without a GPU the processor is the device: its use by this job is held against `gpu_threshold_p95`, as a share of
@@ -29,13 +30,15 @@ class BatchSize(Rule):
     topic = "speed"
     explains = ("LowGPUUtilization",)
 
-    cpu_threshold_p95: float = knob(70.0, "use of the cores, 95th percentile", above=0, high=100, unit="%")
-    gpu_threshold_p95: float = knob(70.0, "use of the device, 95th percentile", above=0, high=100, unit="%")
-    gpu_memory_threshold_p95: float = knob(70.0, "device memory in use, 95th percentile", above=0, high=100, unit="%")
-    patience: int | None = knob(
+    cpu_threshold_p95: float = setting(70.0, "use of the cores, 95th percentile", above=0, high=100, unit="%")
+    gpu_threshold_p95: float = setting(70.0, "use of the device, 95th percentile", above=0, high=100, unit="%")
+    gpu_memory_threshold_p95: float = setting(
+        70.0, "device memory in use, 95th percentile", above=0, high=100, unit="%"
+    )
+    patience: int | None = setting(
         None, "looks before it speaks [default: a fifth of the planned run, at least 20]", low=1, unit="looks"
     )
-    window: int | None = knob(None, "newest looks that count [default: up to 500]", low=1, unit="looks")
+    window: int | None = setting(None, "newest looks that count [default: up to 500]", low=1, unit="looks")
 
     def needs(self) -> Needs:
         return Needs(counted="looks", points=self.patience or LEAST)
@@ -94,11 +97,11 @@ def _usable(view: RunView) -> float:
     return min(1.0, machine.threads / machine.cores)
 
 
-def _larger(now: int, memory: float, pictures: int) -> int:
+def _larger(now: int, memory: float, images: int) -> int:
     """A batch that fits, up to twice as large; 0 where there is none."""
     size = int(now * min(_TWICE, _ROOM / max(memory, 1.0)))
-    if pictures:
-        size = min(size, pictures // 2)
+    if images:
+        size = min(size, images // 2)
     size -= size % _EIGHT if size > _EIGHT else 0
     return size if size > now else 0
 
@@ -108,4 +111,4 @@ def _advice(waits: bool, then: int) -> str:
         return "First see to it that batches come in time: a larger one takes as much longer to prepare."
     if then:
         return f"Train on batches of {then}; the learning rate may rise with them, by the same factor at the most."
-    return "Try larger batches, a larger picture size or a larger network: the machine has room for it."
+    return "Try larger batches, a larger image size or a larger network: the machine has room for it."

@@ -1,4 +1,4 @@
-"""DataWait: the network waits for its pictures, and what of making them it waits for."""
+"""DataWait: the network waits for its images, and what of making them it waits for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.readers import LoaderCost, idle_cores, more_loader_workers, loader_cost
-from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, timed_steps
+from clearsight.profiler.analysis.loader_cost import LoaderCost, idle_cores, loader_cost, more_loader_workers
+from clearsight.profiler.analysis.timed_steps import LEAST_STEPS, TimedSteps, timed_steps
 
 _MOSTLY = 0.5  # of the wait
 _WORDS = {
@@ -22,8 +23,8 @@ _WORDS = {
     "collate": "putting batches together",
 }
 _LIGHTER = {
-    "read": "Copy the pictures to a local disk, or keep them in one archive instead of many small files.",
-    "decode": "Store the pictures at about the size at which the network sees them, or choose a smaller input size.",
+    "read": "Copy the images to a local disk, or keep them in one archive instead of many small files.",
+    "decode": "Store the images at about the size at which the network sees them, or choose a smaller input size.",
     "augment": "Choose a lighter augmentation, or augment on the device.",
     "collate": "Let readers fill one prepared array of bytes, and turn it into numbers on the device.",
 }
@@ -48,7 +49,7 @@ class _Wait:
 class DataWait(Rule):
     """Found when more than `share` of the step time passes in waiting for a batch and for its way to the device.
 
-    The last full epoch counts where there are several: pictures that are kept are decoded in the first one only, and a
+    The last full epoch counts where there are several: images that are kept are decoded in the first one only, and a
     wait that does not come again needs no repair. On a GPU its own clock decides, since a batch that comes late while
     the GPU still computes costs nothing. A single long wait decides nothing; one at the start of every epoch does.
     The cause is the part of making a batch that its readers spend most time on. SageMaker has no such rule: there
@@ -58,7 +59,7 @@ class DataWait(Rule):
     topic = "speed"
     explains = ("LowGPUUtilization", "CPUBottleneck", "BatchSize", "IOBottleneck", "Dataloader")
 
-    share: float = knob(15.0, "time spent waiting, of the step time", above=0, below=100, unit="%")
+    share: float = setting(15.0, "time spent waiting, of the step time", above=0, below=100, unit="%")
 
     def needs(self) -> Needs:
         return Needs(counted="timed", points=LEAST_STEPS)
@@ -71,7 +72,7 @@ class DataWait(Rule):
             return
         recent = steps.recent()
         if recent.holds_first_epoch() and _goes_on_from_memory(view):
-            cause = "in the first epoch pictures are decoded and kept; whether later ones wait shows in the second"
+            cause = "in the first epoch images are decoded and kept; whether later ones wait shows in the second"
             yield self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
             return
         wait = _measured(recent)
@@ -112,14 +113,14 @@ def _said(wait: _Wait, *, whole: bool) -> str:
     opening = ", most of it at the first step of an epoch" if wait.at_openings else ""
     said = (
         f"over {when}, {100 * wait.share:.0f} % of the time ({milliseconds:.3g} ms a step) "
-        f"is spent waiting for pictures{opening}"
+        f"is spent waiting for images{opening}"
     )
     if wait.cause == "transfer":
         return f"{said}, more of it for their way to the device than for the readers"
     if not wait.cause:
         return f"{said}; what their readers do is unknown"
-    each = wait.made.parts[wait.cause] / wait.made.pictures if wait.made.pictures > 0 else float("nan")
-    cost = f", {1e3 * each:.2g} ms a picture" if np.isfinite(each) else ""
+    each = wait.made.parts[wait.cause] / wait.made.images if wait.made.images > 0 else float("nan")
+    cost = f", {1e3 * each:.2g} ms an image" if np.isfinite(each) else ""
     return f"{said}; their readers spend {100 * wait.made.share(wait.cause):.0f} % on {_WORDS[wait.cause]}{cost}"
 
 
@@ -128,7 +129,7 @@ def _remedy(view: RunView, wait: _Wait) -> tuple[dict[str, Any], str]:
     machine, settings = view.profile.machine, view.facts.settings
     if wait.cause == "transfer":
         smaller = "Choose a smaller input size: every pixel is turned into a number in the training thread."
-        pinned = "Send pictures as bytes out of pinned memory, without blocking, and normalise them on the device."
+        pinned = "Send images as bytes out of pinned memory, without blocking, and normalise them on the device."
         return {}, pinned if machine.device == "cuda" else smaller
     if wait.at_openings and machine.reading == "processes":
         return {}, "Keep the worker processes between epochs: DataLoader(..., persistent_workers=True)."

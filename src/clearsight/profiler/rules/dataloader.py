@@ -8,9 +8,10 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import Profile
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.window import FULL, LEAST, WAITS, waited, waiting, window
+from clearsight.profiler.analysis.window import FULL, LEAST, WAITS, waited, waiting, window
 
 
 class Dataloader(Rule):
@@ -26,8 +27,8 @@ class Dataloader(Rule):
     topic = "speed"
     explains = ("LowGPUUtilization", "BatchSize")
 
-    min_threshold: float = knob(70.0, "fewest readers", low=0, high=100, unit="% of the cores")
-    max_threshold: float = knob(200.0, "most readers", low=100, unit="% of the cores")
+    min_threshold: float = setting(70.0, "fewest readers", low=0, high=100, unit="% of the cores")
+    max_threshold: float = setting(200.0, "most readers", low=100, unit="% of the cores")
 
     def needs(self) -> Needs:
         return Needs(counted="timed", points=LEAST)

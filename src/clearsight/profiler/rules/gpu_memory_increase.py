@@ -9,9 +9,10 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.profile import Floats
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.window import LEAST, WARM_UP, Window, gpus, window
+from clearsight.profiler.analysis.window import LEAST, WARM_UP, Window, gpus, window
 
 _SPANS = 5  # windows in a run, where their length is not said
 _SHORTEST, _LONGEST = 4, 500  # looks
@@ -43,11 +44,11 @@ class GPUMemoryIncrease(Rule):
 
     topic = "speed"
 
-    increase: float = knob(5.0, "rise of the memory in use", above=0, below=100, unit="percentage points")
-    patience: int | None = knob(
+    increase: float = setting(5.0, "rise of the memory in use", above=0, below=100, unit="percentage points")
+    patience: int | None = setting(
         None, "looks before it speaks [default: a fifth of the planned run, at least 20]", low=1, unit="looks"
     )
-    window: int | None = knob(None, "looks that are averaged [default: a fifth of them]", low=1, unit="looks")
+    window: int | None = setting(None, "looks that are averaged [default: a fifth of them]", low=1, unit="looks")
 
     def needs(self) -> Needs:
         return Needs(counted="looks", points=self.patience or LEAST)
@@ -106,7 +107,7 @@ class GPUMemoryIncrease(Rule):
                 "Keep no loss or output together with its graph, total += loss.item() instead of loss, and clear lists "
                 "of tensors at the end of an epoch."
                 if growth.steady
-                else "Look at what begins there, such as a validation with larger batches or larger pictures."
+                else "Look at what begins there, such as a validation with larger batches or larger images."
             ),
             confidence=0.9 if growth.steady else 0.6,
             evidence=looks.series(f"{gpu}.memory"),

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from clearsight.core.finding import Finding
 from clearsight.core.profile import Machine
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.idleness import Idleness, idleness
-from clearsight.profiler.window import LEAST
+from clearsight.profiler.analysis.idleness import Idleness, idleness
+from clearsight.profiler.analysis.window import LEAST
 
 
 class IOBottleneck(Rule):
@@ -25,12 +26,12 @@ class IOBottleneck(Rule):
     topic = "speed"
     explains = ("LowGPUUtilization", "BatchSize")
 
-    threshold: float = knob(50.0, "share of the looks", above=0, below=100, unit="%")
-    gpu_threshold: float = knob(10.0, "use of the GPUs below which they are idle", above=0, high=100, unit="%")
-    io_threshold: float = knob(
+    threshold: float = setting(50.0, "share of the looks", above=0, below=100, unit="%")
+    gpu_threshold: float = setting(10.0, "use of the GPUs below which they are idle", above=0, high=100, unit="%")
+    io_threshold: float = setting(
         50.0, "share of the readers' time that is waiting for storage", low=0, below=100, unit="%"
     )
-    patience: int | None = knob(
+    patience: int | None = setting(
         None, "looks before it speaks [default: a fifth of the planned run, at least 20]", low=1, unit="looks"
     )
 
@@ -63,7 +64,7 @@ class IOBottleneck(Rule):
                 f"on average that is {mean:.0f} % of the cores' time"
             ),
             fix={"keep_pixels": True} if forgets else {},
-            advice="Copy the pictures to a local disk, or read them from one archive instead of many small files.",
+            advice="Copy the images to a local disk, or read them from one archive instead of many small files.",
             confidence=0.9 if seen.gpus else 0.8,
             evidence=seen.looks.series("cpu.iowait", *seen.gpus),
         )

@@ -9,9 +9,10 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.profile import Floats
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.window import LEAST, UNUSED, Window, gpus, window
+from clearsight.profiler.analysis.window import LEAST, UNUSED, Window, gpus, window
 
 _QUANTILES = np.linspace(0, 100, 101)
 
@@ -28,8 +29,8 @@ class LoadBalancing(Rule):
 
     topic = "speed"
 
-    threshold: float = knob(0.2, "distance of two GPUs' utilisation", above=0, below=1)
-    patience: int | None = knob(
+    threshold: float = setting(0.2, "distance of two GPUs' utilisation", above=0, below=1)
+    patience: int | None = setting(
         None, "looks before it speaks [default: a fifth of the planned run, at least 20]", low=1, unit="looks"
     )
 
@@ -70,7 +71,7 @@ class LoadBalancing(Rule):
             advice=(
                 "Give it to another run: training uses one GPU per process."
                 if unused
-                else "Give every GPU the same number of pictures of the same size, and let no one collect the results."
+                else "Give every GPU the same number of images of the same size, and let no one collect the results."
             ),
             evidence=looks.series(busy, idle),
         )

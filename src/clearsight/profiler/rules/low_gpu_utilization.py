@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.finding import Finding, Severity
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.window import LEAST, WAITS, WARM_UP, Window, gpus, in_use, others, waiting, window
+from clearsight.profiler.analysis.window import LEAST, WAITS, WARM_UP, Window, gpus, in_use, others, waiting, window
 
 
 class LowGPUUtilization(Rule):
@@ -27,10 +28,12 @@ class LowGPUUtilization(Rule):
 
     topic = "speed"
 
-    threshold_p95: float = knob(70.0, "utilisation at the busiest looks, 95th percentile", above=0, high=100, unit="%")
-    threshold_p5: float = knob(10.0, "utilisation at the idlest looks, 5th percentile", low=0, below=100, unit="%")
-    window: int | None = knob(None, "newest looks that count [default: up to 500]", low=1, unit="looks")
-    patience: int | None = knob(
+    threshold_p95: float = setting(
+        70.0, "utilisation at the busiest looks, 95th percentile", above=0, high=100, unit="%"
+    )
+    threshold_p5: float = setting(10.0, "utilisation at the idlest looks, 5th percentile", low=0, below=100, unit="%")
+    window: int | None = setting(None, "newest looks that count [default: up to 500]", low=1, unit="looks")
+    patience: int | None = setting(
         None, "looks before it speaks [default: a fifth of the planned run, at least 20]", low=1, unit="looks"
     )
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import Profile
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 
 _MOST = 20.0  # minutes; SageMaker's
@@ -27,7 +28,7 @@ class MaxInitializationTime(Rule):
 
     topic = "speed"
 
-    threshold: float | None = knob(
+    threshold: float | None = setting(
         None,
         "longest start [default: 20, or a quarter of the run if that is less, at least 1]",
         above=0,

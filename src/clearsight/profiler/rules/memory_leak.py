@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.profile import Floats
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.timed_steps import WARM_UP, steps_done, timed_steps
+from clearsight.profiler.analysis.timed_steps import WARM_UP, steps_done, timed_steps
 
 _LOOKS = 12
 _MOST = 250  # looks whose pairs are compared
@@ -23,7 +24,7 @@ _GOES_ON = 0.3  # slope of the second half, of that of the whole
 _STAYS = 0.2  # of the growth that the second half never gives back
 _LOWEST = 10  # percentile: one low look is no return
 _SETTLED = 0.15  # of a run: in what comes before, memory is taken that is needed once
-_AUGMENTED, _PLAIN = 4.0, 1.5  # bytes that are kept of a picture over those of its place in the batch, at most
+_AUGMENTED, _PLAIN = 4.0, 1.5  # bytes that are kept of an image over those of its place in the batch, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,18 @@ class MemoryLeak(Rule):
 
     Within a step memory goes up and down by what forward keeps for backward, so only looks at like places of a step
     are compared. The slope is the median over all such pairs: neither a jump (validation, a trace) nor the noise of
-    the allocator passes for growth. Only looks behind the first epoch count, because decoded pictures fill the memory
-    in it; within the first epoch only the second half where pictures may be kept, and only what cannot be such
-    pictures. Severe where memory runs out before the planned end. SageMaker's GPUMemoryIncrease looks at the memory of
+    the allocator passes for growth. Only looks behind the first epoch count, because decoded images fill the memory
+    in it; within the first epoch only the second half where images may be kept, and only what cannot be such
+    images. Severe where memory runs out before the planned end. SageMaker's GPUMemoryIncrease looks at the memory of
     GPUs alone.
     Source of slope and trend: Sen 1968, "Estimates of the regression coefficient based on Kendall's tau".
     """
 
     topic = "speed"
 
-    share: float = knob(3.0, "growth, of the memory at the start", low=0, unit="%")
-    least: float = knob(32.0, "growth", low=0, unit="MB")
-    steady: float = knob(0.4, "Kendall's tau of memory over steps", low=0, below=1)
+    share: float = setting(3.0, "growth, of the memory at the start", low=0, unit="%")
+    least: float = setting(32.0, "growth", low=0, unit="MB")
+    steady: float = setting(0.4, "Kendall's tau of memory over steps", low=0, below=1)
 
     def needs(self) -> Needs:
         return Needs(counted="looks", points=_LOOKS)
@@ -88,10 +89,10 @@ class MemoryLeak(Rule):
         worst = next((growth for growth in grown if self._leaks(growth)), None)
         if worst is None:
             yield self.clear(value=grown[0].slope / _MB, threshold=self._border(grown[0]), unit="MB a step")
-        elif opening and worst.slope <= _kept_pictures(view):
+        elif opening and worst.slope <= _kept_images(view):
             cause = (
                 f"memory grows by {worst.slope / _MB:.2g} MB a step in the first epoch, as it does while decoded "
-                f"pictures are kept; the second epoch will tell"
+                f"images are kept; the second epoch will tell"
             )
             yield self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
         else:
@@ -145,7 +146,7 @@ def _later(view: RunView, at: Floats, opening: bool) -> npt.NDArray[np.bool_]:
     if not opening:
         return np.asarray(at >= int(table.steps[table.epochs > table.epochs[0]][0]))
     first, last = int(table.steps[0]), int(table.steps[-1])
-    early = max(WARM_UP, (0.5 if _kept_pictures(view) else _SETTLED) * (last - first))
+    early = max(WARM_UP, (0.5 if _kept_images(view) else _SETTLED) * (last - first))
     return np.asarray(at >= first + early)
 
 
@@ -181,8 +182,8 @@ def _trend(places: Floats, values: Floats) -> tuple[float, float]:
     return float(np.median(rise / run)), float(np.mean(np.sign(rise)))
 
 
-def _kept_pictures(view: RunView) -> float:
-    """Bytes a step by which decoded pictures may fill the memory in the first epoch; 0 where none are kept."""
+def _kept_images(view: RunView) -> float:
+    """Bytes a step by which decoded images may fill the memory in the first epoch; 0 where none are kept."""
     machine, settings = view.profile.machine, view.facts.settings
     keeps = machine.pixels_kept or settings.get("keep_pixels")
     if not keeps or view.facts.cached:

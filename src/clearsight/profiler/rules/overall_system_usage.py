@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.window import gpus
+from clearsight.profiler.analysis.window import gpus
 
 Percentile = Annotated[int, Field(ge=0, le=100)]
 
@@ -33,7 +34,7 @@ class OverallSystemUsage(Rule):
 
     topic = "speed"
 
-    percentiles: tuple[Percentile, ...] = knob((0, 50, 95, 99, 100), "percentiles that are reported")
+    percentiles: tuple[Percentile, ...] = setting((0, 50, 95, 99, 100), "percentiles that are reported")
 
     def needs(self) -> Needs:
         return Needs(counted="looks", points=_LEAST)

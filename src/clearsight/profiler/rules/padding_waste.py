@@ -1,4 +1,4 @@
-"""PaddingWaste: much of the input is a border of one colour, which costs as much to compute as a picture."""
+"""PaddingWaste: much of the input is a border of one colour, which costs as much to compute as an image."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Iterator
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.timed_steps import timed_steps
+from clearsight.profiler.analysis.timed_steps import timed_steps
 
 _LOOKS = 3
 
 
 class PaddingWaste(Rule):
     """Found when more than `share` of the input pixels are a border of one colour, by the median of the steps whose
-    pictures were looked at.
+    images were looked at.
 
-    A convolution costs the same for a border as for a picture, so its share of the pixels is its share of the work;
-    and what the picture shows is so much smaller. Letterboxes, scanned margins and white backgrounds all count.
+    A convolution costs the same for a border as for an image, so its share of the pixels is its share of the work;
+    and what the image shows is so much smaller. Letterboxes, scanned margins and white backgrounds all count.
     SageMaker has no such rule.
     """
 
     topic = "speed"
 
-    share: float = knob(15.0, "border of one colour, of the input pixels", above=0, below=100, unit="%")
+    share: float = setting(15.0, "border of one colour, of the input pixels", above=0, below=100, unit="%")
 
     def needs(self) -> Needs:
         return Needs(counted="timed", points=_LOOKS)
@@ -38,7 +39,7 @@ class PaddingWaste(Rule):
             yield self.not_enough_data(**missing)
             return
         if seen.sum() < _LOOKS:
-            yield self.not_enough_data(have=int(seen.sum()), want=_LOOKS, of="steps whose pictures were looked at")
+            yield self.not_enough_data(have=int(seen.sum()), want=_LOOKS, of="steps whose images were looked at")
             return
         numbers, shares = steps.table.steps[seen], 100 * padding[seen]
         value = float(np.median(shares))
@@ -62,7 +63,7 @@ class PaddingWaste(Rule):
 
 def _advice(view: RunView, share: float) -> str:
     """Crop; and how much smaller the input may then be for what it shows to stay as large."""
-    crop = "Crop the pictures to their content before training"
+    crop = "Crop the images to their content before training"
     size = view.facts.settings.get("image_size")
     if isinstance(size, int) and (smaller := max(32, 32 * round(size * (1 - share) ** 0.5 / 32))) < size:
         return f"{crop}; with --image-size {smaller} instead of {size} they then show as much detail as now."

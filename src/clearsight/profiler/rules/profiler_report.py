@@ -7,7 +7,8 @@ from typing import Any
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.finding import Finding, Verdict
-from clearsight.core.rule import Needs, Rule, aliases, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import aliases, setting
 from clearsight.core.view import RunView
 from clearsight.profiler.rules import PROFILER_RULES
 
@@ -24,7 +25,7 @@ class ProfilerReport(Rule):
     topic = "speed"
     optional = True
 
-    overrides: dict[str, dict[str, Any]] = knob({}, "parameters of other rules, by rule and by name")
+    overrides: dict[str, dict[str, Any]] = setting({}, "parameters of other rules, by rule and by name")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Rule:

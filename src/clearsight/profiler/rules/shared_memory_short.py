@@ -8,9 +8,10 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.profile import Machine
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.timed_steps import LEAST_STEPS, steps_done, timed_steps
+from clearsight.profiler.analysis.timed_steps import LEAST_STEPS, steps_done, timed_steps
 
 _PREFETCH = 2  # batches that a DataLoader makes ahead per worker where nothing else is said
 _MB = 2**20
@@ -28,8 +29,8 @@ class SharedMemoryShort(Rule):
     topic = "speed"
     explains = ("Dataloader",)
 
-    share: float = knob(50.0, "batches made ahead, of the shared memory", above=0, high=100, unit="%")
-    used: float = knob(90.0, "shared memory in use", above=0, high=100, unit="%")
+    share: float = setting(50.0, "batches made ahead, of the shared memory", above=0, high=100, unit="%")
+    used: float = setting(90.0, "shared memory in use", above=0, high=100, unit="%")
 
     def needs(self) -> Needs:
         return Needs(counted="timed", points=LEAST_STEPS)

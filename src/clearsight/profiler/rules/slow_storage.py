@@ -1,4 +1,4 @@
-"""SlowStorage: batches are late because the bytes of the pictures come slowly."""
+"""SlowStorage: batches are late because the bytes of the images come slowly."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import GaugeSeries
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.readers import LoaderCost, loader_cost
-from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, steps_done, timed_steps
+from clearsight.profiler.analysis.loader_cost import LoaderCost, loader_cost
+from clearsight.profiler.analysis.timed_steps import LEAST_STEPS, TimedSteps, steps_done, timed_steps
 
 _MB = 1e6
 _LEAST_LOOKS = 5
@@ -21,7 +22,7 @@ class SlowStorage(Rule):
     """Found when batches are waited for and one reader gets fewer than `speed` megabytes a second, or the cores wait
     for disks during `iowait` of the time.
 
-    Small files are slow on every disk, since opening one costs a fixed time: a picture must take `per_picture` at the
+    Small files are slow on every disk, since opening one costs a fixed time: an image must take `per_image` at the
     least, and reading must be `reading` of all that readers do. Where readers are not known the cores' own count of
     waiting for disks decides; it does not see network storage. SageMaker's IOBottleneck looks at that count alone.
     """
@@ -29,11 +30,11 @@ class SlowStorage(Rule):
     topic = "speed"
     explains = ("IOBottleneck",)
 
-    speed: float = knob(50.0, "bytes that one reader gets", above=0, unit="MB/s")
-    per_picture: float = knob(1.0, "time to read a picture", low=0, unit="ms")
-    reading: float = knob(30.0, "time spent reading, of all that readers do", above=0, below=100, unit="%")
-    iowait: float = knob(20.0, "cores waiting for disks, by the median look", above=0, below=100, unit="%")
-    wait: float = knob(10.0, "time spent waiting for batches, of the step time", low=0, below=100, unit="%")
+    speed: float = setting(50.0, "bytes that one reader gets", above=0, unit="MB/s")
+    per_image: float = setting(1.0, "time to read an image", low=0, unit="ms")
+    reading: float = setting(30.0, "time spent reading, of all that readers do", above=0, below=100, unit="%")
+    iowait: float = setting(20.0, "cores waiting for disks, by the median look", above=0, below=100, unit="%")
+    wait: float = setting(10.0, "time spent waiting for batches, of the step time", low=0, below=100, unit="%")
 
     def needs(self) -> Needs:
         return Needs(counted="timed", points=LEAST_STEPS)
@@ -66,12 +67,12 @@ class SlowStorage(Rule):
         speed = _speed(made)
         if speed is None or speed >= self.speed or 100 * made.share("read") < self.reading:
             return False
-        return not made.parts["read"] < self.per_picture / 1e3 * made.pictures
+        return not made.parts["read"] < self.per_image / 1e3 * made.images
 
     def _slow_readers(self, steps: TimedSteps, recent: TimedSteps, made: LoaderCost, view: RunView) -> Finding:
         speed = _speed(made)
         assert speed is not None
-        each = f", {1e3 * made.parts['read'] / made.pictures:.2g} ms a picture" if made.pictures > 0 else ""
+        each = f", {1e3 * made.parts['read'] / made.images:.2g} ms an image" if made.images > 0 else ""
         seconds, size = steps.load("read"), steps.load("bytes")
         told = (seconds > 0) & (size > 0)
         fix, advice = _remedy(view)
@@ -117,6 +118,6 @@ def _speed(made: LoaderCost) -> float | None:
 
 
 def _remedy(view: RunView) -> tuple[dict[str, bool], str]:
-    advice = "Copy the pictures to a local disk before training, or pack them into one archive instead of small files."
+    advice = "Copy the images to a local disk before training, or pack them into one archive instead of small files."
     keeps = view.facts.settings.get("keep_pixels")
     return ({"keep_pixels": True} if keeps is False and view.facts.epochs != 1 else {}), advice

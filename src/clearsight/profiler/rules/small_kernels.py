@@ -10,9 +10,10 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import Profile, Trace
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.timed_steps import timed_steps
+from clearsight.profiler.analysis.timed_steps import timed_steps
 
 _TRACED = 3  # steps
 _ROOM = 45.0  # per cent of a GPU's memory that leaves room for twice the batch
@@ -34,7 +35,7 @@ class SmallKernels(Rule):
     """Found when the kernels of the traced steps take less than `gpu` microseconds on average on a GPU, or `cpu` on a
     CPU, and for more than `idle` of the time that a step computes no kernel runs at all.
 
-    Starting a kernel costs about five to ten microseconds whatever it does; small batches of small pictures, and
+    Starting a kernel costs about five to ten microseconds whatever it does; small batches of small images, and
     optimizers that go tensor by tensor, are made of starts. The time is that of the training thread in steps that were
     not traced, since tracing takes time of its own between two kernels. It needs a trace. SageMaker has no such rule.
     """
@@ -42,9 +43,9 @@ class SmallKernels(Rule):
     topic = "speed"
     explains = ("LowGPUUtilization",)
 
-    gpu: float = knob(10.0, "mean kernel on a GPU", above=0, unit="microseconds")
-    cpu: float = knob(20.0, "mean operator on a CPU", above=0, unit="microseconds")
-    idle: float = knob(30.0, "computing time without a kernel", above=0, below=100, unit="%")
+    gpu: float = setting(10.0, "mean kernel on a GPU", above=0, unit="microseconds")
+    cpu: float = setting(20.0, "mean operator on a CPU", above=0, unit="microseconds")
+    idle: float = setting(30.0, "computing time without a kernel", above=0, below=100, unit="%")
 
     def needs(self) -> Needs:
         return Needs(counted="timed", points=_TRACED)

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.profile import Floats, Profile, StepTable
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.window import LEAST, WARM_UP, others
+from clearsight.profiler.analysis.window import LEAST, WARM_UP, others
 
 _NORMAL = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
 _FELT = 1.0  # seconds that all outliers together cost
@@ -59,9 +60,9 @@ class StepOutlier(Rule):
 
     topic = "speed"
 
-    stddev: float = knob(3.0, "deviations above the median", above=0, unit="standard deviations")
-    mode: Literal["train"] | None = knob(None, "which steps: only those of training are timed")
-    n_outliers: int | None = knob(
+    stddev: float = setting(3.0, "deviations above the median", above=0, unit="standard deviations")
+    mode: Literal["train"] | None = setting(None, "which steps: only those of training are timed")
+    n_outliers: int | None = setting(
         None, "outliers that are borne [default: 2, or 1 % of the steps]", low=0, unit="steps"
     )
 
@@ -141,13 +142,13 @@ def _reason(view: RunView, seen: _Outliers) -> _Reason:
         advice = "Validate or write checkpoints less often, or let them share no core with training."
         return _Reason(f"; {of_them(beside)} come with a checkpoint or validation", advice)
     if waits:
-        advice = "See to it that batches come in time: more readers, or less to do per picture."
+        advice = "See to it that batches come in time: more readers, or less to do per image."
         return _Reason(f"; {of_them(by_phase)} waited for their batches", advice, waits=True)
     where = f"; in {of_them(by_phase)} the time went into {phase}" if phase else ""
     if (taken := others(view)) > _TAKEN:
         advice = "End other work on the machine, or train when there is none."
         return _Reason(f"{where}; other processes take {taken:.0f} % of the cores", advice, elsewhere=True)
-    return _Reason(where, "Look for other work on the machine at these steps, or for pictures of other sizes in them.")
+    return _Reason(where, "Look for other work on the machine at these steps, or for images of other sizes in them.")
 
 
 def _phase(profile: Profile, seen: _Outliers) -> tuple[str, int]:

@@ -8,10 +8,11 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import Machine
-from clearsight.core.rule import Needs, Rule, knob
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.readers import loader_cost
-from clearsight.profiler.timed_steps import LEAST_STEPS, TimedSteps, steps_done, timed_steps
+from clearsight.profiler.analysis.loader_cost import loader_cost
+from clearsight.profiler.analysis.timed_steps import LEAST_STEPS, TimedSteps, steps_done, timed_steps
 
 _LEAST_LOOKS = 5
 
@@ -30,9 +31,9 @@ class ThreadOversubscription(Rule):
     topic = "speed"
     explains = ("StepOutlier", "CPUBottleneck")
 
-    threads: float = knob(1.0, "compute threads", above=0, unit="a core")
-    crowd: float = knob(2.0, "compute threads and busy readers together", above=0, unit="a core")
-    switches: float = knob(100.0, "involuntary context switches a second", low=0, unit="a core")
+    threads: float = setting(1.0, "compute threads", above=0, unit="a core")
+    crowd: float = setting(2.0, "compute threads and busy readers together", above=0, unit="a core")
+    switches: float = setting(100.0, "involuntary context switches a second", low=0, unit="a core")
 
     def needs(self) -> Needs:
         return Needs(counted="timed", points=LEAST_STEPS)

@@ -10,15 +10,13 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from clearsight.core.trial import Objective, Trial
-from clearsight.reports.charts import blank, escaped, still
-from clearsight.reports.panel import Panel
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.charts.learning import blank, escaped, still
+from clearsight.reports.kit.format import several
+from clearsight.reports.kit.section import PageSection, Panel, table
 from clearsight.reports.study.field_axis import FieldAxis, said
 from clearsight.reports.study.metric import hover, named, short, titled, written
+from clearsight.reports.study.report_data import StudyReportData
 from clearsight.reports.study.slices import RING
-from clearsight.reports.table import table
-from clearsight.reports.wording import several
 
 Floats = npt.NDArray[np.float64]
 _LEAST = 8  # trials that a surface is laid through; fewer are drawn as points alone

@@ -9,14 +9,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from clearsight.core.trial import SCORES, Trial, TrialState
-from clearsight.reports.charts import BLUE, VERMILLION, blank
-from clearsight.reports.panel import Panel
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.charts.learning import BLUE, VERMILLION, blank
+from clearsight.reports.kit.format import several
+from clearsight.reports.kit.section import PageSection, Panel, Table, table
 from clearsight.reports.study.history import GREY
 from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
-from clearsight.reports.table import Table, table
-from clearsight.reports.wording import several
+from clearsight.reports.study.report_data import StudyReportData
 
 _POINTS = 60  # of a curve
 _ROWS = 60
@@ -46,7 +44,9 @@ def curves(facts: StudyReportData) -> PageSection | None:
         table=_table(title, facts, shown),
         wide=True,
     )
-    return PageSection(key="curves", title="Curves", template="study_panels.html", values={"about": ""}, panels=(panel,))
+    return PageSection(
+        key="curves", title="Curves", template="study_panels.html", values={"about": ""}, panels=(panel,)
+    )
 
 
 def _figure(facts: StudyReportData, shown: Sequence[Trial]) -> go.Figure:

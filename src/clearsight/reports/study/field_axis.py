@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from clearsight.core.space import Choice, Params, Space, Value, IntRange
+from clearsight.core.space import Choice, IntRange, Params, Space, Value
 from clearsight.core.trial import Trial
-from clearsight.reports.charts import named_ticks
-from clearsight.reports.wording import general
+from clearsight.reports.charts.learning import named_ticks
+from clearsight.reports.kit.format import general
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ import plotly.graph_objects as go
 
 from clearsight.core.finding import flags
 from clearsight.core.trial import Objective, Trial, pareto_front
-from clearsight.reports.charts import BLUE, GREEN, VERMILLION, blank, still
-from clearsight.reports.panel import Panel
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.charts.learning import BLUE, GREEN, VERMILLION, blank, still
+from clearsight.reports.kit.format import percent, several
+from clearsight.reports.kit.section import PageSection, Panel, table
 from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
-from clearsight.reports.table import table
-from clearsight.reports.wording import percent, several
+from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
 _PAIRS = 3  # of objectives that are drawn

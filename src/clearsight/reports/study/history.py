@@ -8,13 +8,11 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.reports.charts import BLUE, GREEN, PURPLE, VERMILLION, blank
-from clearsight.reports.panel import Panel
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.charts.learning import BLUE, GREEN, PURPLE, VERMILLION, blank
+from clearsight.reports.kit.format import several
+from clearsight.reports.kit.section import PageSection, Panel, Table, table
 from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
-from clearsight.reports.table import Table, table
-from clearsight.reports.wording import several
+from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
 GREY = "#808080"
@@ -38,7 +36,9 @@ def history(facts: StudyReportData) -> PageSection | None:
         note=_note(facts),
         wide=True,
     )
-    return PageSection(key="history", title="History", template="study_panels.html", values={"about": ""}, panels=(panel,))
+    return PageSection(
+        key="history", title="History", template="study_panels.html", values={"about": ""}, panels=(panel,)
+    )
 
 
 def best_so_far(trials: Sequence[Trial], aim: Objective) -> list[Point]:
@@ -73,7 +73,9 @@ def last_value(trial: Trial) -> float | None:
     return next((value for value in reversed(list(trial.curve.values())) if math.isfinite(value)), None)
 
 
-def _figure(facts: StudyReportData, groups: Sequence[tuple[str, list[Point], str, str]], steps: list[Point]) -> go.Figure:
+def _figure(
+    facts: StudyReportData, groups: Sequence[tuple[str, list[Point], str, str]], steps: list[Point]
+) -> go.Figure:
     figure, aim = blank(height=400), facts.aim
     for name, points, colour, symbol in groups:
         if points:

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from clearsight.reports.charts import BLUE, VERMILLION, blank, named_ticks, still
-from clearsight.reports.panel import Panel
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.charts.learning import BLUE, VERMILLION, blank, named_ticks, still
+from clearsight.reports.kit.format import UNKNOWN, percent, several
+from clearsight.reports.kit.section import PageSection, Panel, table
 from clearsight.reports.study.metric import named
-from clearsight.reports.table import table
-from clearsight.reports.wording import UNKNOWN, percent, several
+from clearsight.reports.study.report_data import StudyReportData
 
 _FEW = 10  # complete trials, fewer of which make shares of chance
 _METHODS = {"fanova": ("fANOVA", BLUE, ""), "ped_anova": ("PED-ANOVA", VERMILLION, "/")}

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from clearsight.core.trial import Objective
-from clearsight.reports.wording import UNKNOWN, count, duration, general, percent, score
+from clearsight.reports.kit.format import UNKNOWN, count, duration, general, percent, score
 
-_NAMES = {"macro_f1": "macro F1", "roc_auc": "ROC-AUC", "images_per_second": "pictures/s"}
+_NAMES = {"macro_f1": "macro F1", "roc_auc": "ROC-AUC", "images_per_second": "images/s"}
 _WIDE = 100  # from this ratio of high to low on, only a logarithmic axis shows both
 
 

@@ -13,14 +13,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from clearsight.core.trial import Trial
-from clearsight.reports.charts import VERMILLION, blank, escaped, named_ticks, still
-from clearsight.reports.panel import Panel
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.charts.learning import VERMILLION, blank, escaped, named_ticks, still
+from clearsight.reports.kit.format import UNKNOWN, clipped, several
+from clearsight.reports.kit.section import PageSection, Panel, Table, table
 from clearsight.reports.study.field_axis import FieldAxis, said
 from clearsight.reports.study.metric import named, titled, written
-from clearsight.reports.table import Table, table
-from clearsight.reports.wording import UNKNOWN, clipped, several
+from clearsight.reports.study.report_data import StudyReportData
 
 _MOST = 12  # axes
 _ROW = 58  # pixels between them

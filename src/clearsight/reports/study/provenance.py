@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from clearsight.core.space import Choice, Dimension
-from clearsight.reports.facts import RunReportData
-from clearsight.reports.provenance import provenance as run_provenance
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.kit.format import duration, general
+from clearsight.reports.kit.section import PageSection, Table, table
+from clearsight.reports.run.provenance import provenance as run_provenance
+from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.study.field_axis import said
 from clearsight.reports.study.metric import named
-from clearsight.reports.table import Table, table
-from clearsight.reports.wording import duration, general
+from clearsight.reports.study.report_data import StudyReportData
 
 
 def provenance(facts: StudyReportData) -> PageSection:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from clearsight.core.trial import TrialState
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
-from clearsight.reports.wording import count, duration, several
+from clearsight.reports.kit.format import count, duration, several
+from clearsight.reports.kit.section import PageSection
+from clearsight.reports.study.report_data import StudyReportData
 
 
 def savings(facts: StudyReportData) -> PageSection | None:

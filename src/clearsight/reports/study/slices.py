@@ -7,14 +7,12 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from clearsight.core.trial import Objective, Trial
-from clearsight.reports.charts import VERMILLION, blank, still
-from clearsight.reports.panel import Panel
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.charts.learning import VERMILLION, blank, still
+from clearsight.reports.kit.format import several
+from clearsight.reports.kit.section import PageSection, Panel, Table, table
 from clearsight.reports.study.field_axis import FieldAxis, said
 from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
-from clearsight.reports.table import Table, table
-from clearsight.reports.wording import several
+from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
 _ROOM = 36  # letters below an axis

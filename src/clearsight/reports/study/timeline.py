@@ -8,12 +8,10 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from clearsight.core.trial import Trial, TrialState
-from clearsight.reports.charts import BLUE, GREEN, PURPLE, VERMILLION, blank, named_ticks, still
-from clearsight.reports.panel import Panel
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
-from clearsight.reports.table import Table, table
-from clearsight.reports.wording import duration, percent, several
+from clearsight.reports.charts.learning import BLUE, GREEN, PURPLE, VERMILLION, blank, named_ticks, still
+from clearsight.reports.kit.format import duration, percent, several
+from clearsight.reports.kit.section import PageSection, Panel, Table, table
+from clearsight.reports.study.report_data import StudyReportData
 
 _LOOKS = (
     (TrialState.COMPLETE, BLUE, ""),

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from clearsight.core.finding import flags
 from clearsight.core.trial import Trial, TrialState
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.kit.format import UNKNOWN, duration, several
+from clearsight.reports.kit.section import PageSection, Table, table
 from clearsight.reports.study.metric import named, written
-from clearsight.reports.table import Table, table
-from clearsight.reports.wording import UNKNOWN, duration, several
+from clearsight.reports.study.report_data import StudyReportData
 
 _BEST = 10
 _LISTED = 500

@@ -8,10 +8,10 @@ from typing import Any
 
 from clearsight.core.finding import flags
 from clearsight.core.trial import TrialState, pareto_front
-from clearsight.reports.section import PageSection
-from clearsight.reports.study.facts import StudyReportData
+from clearsight.reports.kit.format import count, duration, several
+from clearsight.reports.kit.section import PageSection
 from clearsight.reports.study.metric import named, written
-from clearsight.reports.wording import count, duration, several
+from clearsight.reports.study.report_data import StudyReportData
 
 _ENDS = {
     "running": "is still running",
@@ -87,7 +87,7 @@ def on_test_split(facts: StudyReportData) -> str:
         return ""
     among = several(len(facts.scored), "trial")
     return (
-        f"That is a little flattering, since the same validation pictures chose it among {among}; "
+        f"That is a little flattering, since the same validation images chose it among {among}; "
         "the test split has not been evaluated."
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from clearsight.core.registry import Registry
-from clearsight.serving.payload import PredictionResponse, Payload
+from clearsight.serving.payload import Payload, PredictionResponse
 
 Read: TypeAlias = Callable[[bytes], Payload]
 Write: TypeAlias = Callable[[PredictionResponse], bytes]

@@ -1,4 +1,4 @@
-"""CSV answers: one line of probabilities per picture, columns in the order of the classes, no heading."""
+"""CSV answers: one line of probabilities per image, columns in the order of the classes, no heading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON: base64 pictures in, named probabilities out."""
+"""JSON: base64 images in, named probabilities out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 from typing import Any
 
 from clearsight.core.errors import BadValue, EmptyInput
-from clearsight.serving.payload import PredictionResponse, Payload
+from clearsight.serving.payload import Payload, PredictionResponse
 
 _SHAPES = '{"image": base64}, {"images": [base64, ...]} or {"instances": [{"image": {"b64": base64}}, ...]}'
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # the URL-safe alphabet to the usual one
-_MOST_VALUES = 4096  # a small JSON value takes about 30 times its text in memory; pictures are few and long
+_MOST_VALUES = 4096  # a small JSON value takes about 30 times its text in memory; images are few and long
 
 
 def read(body: bytes) -> Payload:
@@ -25,17 +25,17 @@ def read(body: bytes) -> Payload:
         case str():
             # Clients that serialise a JSON text again send it in two pairs of quotes.
             return Payload([_decode(value.strip().strip('"'), "the body")])
-        case {"image": picture}:
-            return Payload([_decode(picture, '"image"')])
-        case {"images": [*pictures]}:
-            return Payload(_decode_all(pictures, "images"), batch=True)
-        case {"instances": [*pictures]}:
-            return Payload(_decode_all(pictures, "instances"), batch=True)
+        case {"image": image}:
+            return Payload([_decode(image, '"image"')])
+        case {"images": [*images]}:
+            return Payload(_decode_all(images, "images"), batch=True)
+        case {"instances": [*images]}:
+            return Payload(_decode_all(images, "instances"), batch=True)
     raise BadValue("body", f"it is JSON, but not one of the known forms: {_SHAPES}")
 
 
 def write(answer: PredictionResponse) -> bytes:
-    """The record of the one picture, or {"predictions": [record, ...]} for a list."""
+    """The record of the one image, or {"predictions": [record, ...]} for a list."""
     records = answer.records()
     value: Any = {"predictions": records} if answer.batch else records[0]
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
@@ -50,17 +50,17 @@ def _parse(body: bytes) -> Any:
         raise BadValue("body", f"it is not JSON ({error})", fix=f"Send {_SHAPES}.") from None
 
 
-def _decode_all(pictures: list[Any], key: str) -> list[bytes]:
-    if not pictures:
+def _decode_all(images: list[Any], key: str) -> list[bytes]:
+    if not images:
         raise EmptyInput(f'"{key}"', "the list is empty")
-    return [_decode(picture, f'"{key}"[{index}]') for index, picture in enumerate(pictures)]
+    return [_decode(image, f'"{key}"[{index}]') for index, image in enumerate(images)]
 
 
 def _decode(value: Any, where: str) -> bytes:
     for key in ("image", "b64"):  # {"image": p}, {"b64": p} or {"image": {"b64": p}}
         value = value[key] if isinstance(value, dict) and key in value else value
     if not isinstance(value, str):
-        raise BadValue(where, f"a picture is a base64 text, not {type(value).__name__}")
+        raise BadValue(where, f"an image is a base64 text, not {type(value).__name__}")
     if value.startswith("data:"):
         head, comma, value = value.partition(",")
         if not comma or not head.endswith(";base64"):
@@ -69,4 +69,4 @@ def _decode(value: Any, where: str) -> bytes:
         plain = value.encode("ascii").translate(_STANDARD, delete=b" \t\r\n")
         return base64.b64decode(plain, validate=True)
     except ValueError:  # of which binascii.Error and UnicodeEncodeError are kinds
-        raise BadValue(where, "it is not base64", fix="Encode the bytes of the picture file with base64.") from None
+        raise BadValue(where, "it is not base64", fix="Encode the bytes of the image file with base64.") from None

@@ -1,4 +1,4 @@
-"""JSON Lines answers: one record per picture and line."""
+"""JSON Lines answers: one record per image and line."""
 
 from __future__ import annotations
 

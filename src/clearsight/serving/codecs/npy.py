@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadShape, BadValue, EmptyInput
-from clearsight.serving.payload import PredictionResponse, Payload
+from clearsight.serving.payload import Payload, PredictionResponse
 
 MAGIC = b"\x93NUMPY"
 
@@ -29,7 +29,7 @@ _SHAPE = re.compile(r"'shape':\s*\(([\d,\sL]{0,200})\)")
 _ALLOWED = (
     "uint8 pixels (H, W, 3) or (N, H, W, 3)",
     "prepared floats (3, S, S) or (N, 3, S, S)",
-    "the bytes of a picture file",
+    "the bytes of an image file",
 )
 
 
@@ -41,7 +41,7 @@ def read(body: bytes) -> Payload:
     """
     array = parse(body)
     if array.size == 0:
-        raise EmptyInput(f"array {array.shape}", "it holds no picture")
+        raise EmptyInput(f"array {array.shape}", "it holds no image")
     match array.dtype.kind, array.ndim:
         case (("S" | "V"), 0):
             return Payload([array.tobytes()])
@@ -61,7 +61,7 @@ def read(body: bytes) -> Payload:
 
 
 def write(answer: PredictionResponse) -> bytes:
-    """The probabilities as float32 (N, C), also for a single picture."""
+    """The probabilities as float32 (N, C), also for a single image."""
     out = io.BytesIO()
     np.save(out, answer.probabilities.astype(np.float32), allow_pickle=False)
     return out.getvalue()
@@ -70,7 +70,7 @@ def write(answer: PredictionResponse) -> bytes:
 def parse(body: bytes) -> npt.NDArray[Any]:
     """The array in an NPY file, as a read-only view of `body`.
 
-    Raises BadValue when the file is not whole, BadShape for a type or a number of sides that no picture has.
+    Raises BadValue when the file is not whole, BadShape for a type or a number of sides that no image has.
     """
     header, start = _header(body)
     kind, order, extent = _DTYPE.search(header), _ORDER.search(header), _SHAPE.search(header)
@@ -87,7 +87,7 @@ def parse(body: bytes) -> npt.NDArray[Any]:
     if wanted != held:
         raise BadValue("NPY array", f"its header promises {wanted} bytes of {dtype} {shape}, the body holds {held}")
     if wanted == 0:
-        raise EmptyInput(f"array {shape}", "it holds no picture")
+        raise EmptyInput(f"array {shape}", "it holds no image")
     flat = np.frombuffer(body, dtype, offset=start)
     return flat.reshape(shape, order="F" if order[1] == "True" else "C")
 

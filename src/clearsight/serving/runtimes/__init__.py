@@ -16,7 +16,7 @@ class Session(Protocol):
     """A loaded network. `run` is called by one thread at a time; it need not be the thread that loaded it."""
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, C) of prepared pictures (N, 3, S, S), for any N >= 1. The result is the caller's to keep."""
+        """Logits (N, C) of prepared images (N, 3, S, S), for any N >= 1. The result is the caller's to keep."""
         ...
 
 

@@ -20,7 +20,7 @@ class OnnxSession:
         self._output = session.get_outputs()[0].name
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, C) of prepared pictures (N, 3, S, S)."""
+        """Logits (N, C) of prepared images (N, 3, S, S)."""
         logits: npt.NDArray[np.float32] = self._session.run([self._output], {self._input: images})[0]
         return logits
 

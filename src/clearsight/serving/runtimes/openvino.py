@@ -18,7 +18,7 @@ class OpenVinoSession:
         self._request = compiled.create_infer_request()
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, C) of prepared pictures (N, 3, S, S)."""
+        """Logits (N, C) of prepared images (N, 3, S, S)."""
         logits: npt.NDArray[np.float32] = self._request.infer([images])[0]
         return logits
 

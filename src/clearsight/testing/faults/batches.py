@@ -11,7 +11,7 @@ from torch import Tensor
 
 from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from clearsight.core.recipe import Recipe
-from clearsight.testing.faults.pictures import Labels, SplitImages
+from clearsight.testing.faults.images import Labels, SplitImages
 from clearsight.testing.faults.setup import FaultSetup
 
 Batch = tuple[Tensor, Tensor]
@@ -51,7 +51,7 @@ class FaultBatches:
 
 
 def tensors(part: SplitImages, recipe: Recipe) -> Batch:
-    """All pictures of a part as the network gets them, (N, 3, side, side) float32, and labels (N,) int64."""
+    """All images of a part as the network gets them, (N, 3, side, side) float32, and labels (N,) int64."""
     mean = torch.tensor(recipe.data.mean or IMAGENET_MEAN).view(3, 1, 1)
     std = torch.tensor(recipe.data.std or IMAGENET_STD).view(3, 1, 1)
     pixels = torch.from_numpy(part.pixels).permute(0, 3, 1, 2).contiguous()
@@ -59,7 +59,7 @@ def tensors(part: SplitImages, recipe: Recipe) -> Batch:
 
 
 def moved(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Each picture flipped by chance, all of them shifted by a few pixels; what leaves comes in again opposite."""
+    """Each image flipped by chance, all of them shifted by a few pixels; what leaves comes in again opposite."""
     flip = torch.from_numpy(rng.random(len(images)) < 0.5).view(-1, 1, 1, 1)
     reach = _SHIFT * images.shape[-1] // 32
     down, right = (int(number) for number in rng.integers(-reach, reach + 1, 2))
@@ -67,6 +67,6 @@ def moved(images: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def balanced_weights(labels: Labels, classes: int) -> Tensor:
-    """(classes,) float32 weights of the loss, inverse to how often a class occurs, 1 on average over the pictures."""
+    """(classes,) float32 weights of the loss, inverse to how often a class occurs, 1 on average over the images."""
     counts = np.maximum(np.bincount(labels, minlength=classes), 1)
     return torch.from_numpy((len(labels) / (classes * counts)).astype(np.float32))

@@ -30,7 +30,7 @@ HELD_OUT: tuple[Pair, ...] = (
 PARTS: Mapping[str, Sequence[Pair]] = {"development": DEVELOPMENT, "held-out": HELD_OUT, "smoke": DEVELOPMENT[:1]}
 
 _HALF = (0.5, 0.5, 0.5)  # what the weights of mobilenetv2 expect
-# side, training pictures, recipe. Chosen so that the run learns and does not overfit by the gap between training and
+# side, training images, recipe. Chosen so that the run learns and does not overfit by the gap between training and
 # validation accuracy: a run that overfits is not a healthy one. Which were changed, and when: docs/diagnosis.md.
 _BASES: Mapping[Pair, tuple[int, int, Mapping[str, Any]]] = {
     ("small_cnn", "digits"): (32, 320, {"lr": 5e-3, "epochs": 8}),

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from clearsight.core.recipe import Recipe
 from clearsight.testing.faults.batches import Batch, FaultBatches, balanced_weights, tensors
+from clearsight.testing.faults.images import FaultImages, load_images
 from clearsight.testing.faults.networks import head, network
-from clearsight.testing.faults.pictures import FaultImages, load_images
 from clearsight.testing.faults.setup import NO_NUMBER, FaultScore, FaultSetup
 
-_EVALUATED = 80  # pictures a batch
+_EVALUATED = 80  # images a batch
 _FROM = 0.5  # of the steps: from there on the learning rate explodes
 _EXPLODED = 1000.0
 
@@ -36,7 +36,7 @@ class AttachedHook(Protocol):
 
 
 def train(setup: FaultSetup, shared: Path, watcher: AttachedHook | None = None) -> FaultScore:
-    """Make a run. shared: where pictures and weights lie. The global random state is left as it was found."""
+    """Make a run. shared: where images and weights lie. The global random state is left as it was found."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setup.seed)
         data = load_images(setup, shared)
@@ -155,7 +155,7 @@ def criterion(setup: FaultSetup, data: FaultImages) -> nn.Module:
 
 
 def evaluate(model: nn.Module, loss: nn.Module, data: Batch) -> tuple[float, float]:
-    """Accuracy and mean loss on pictures, without training."""
+    """Accuracy and mean loss on images, without training."""
     model.eval()
     right, total, count = 0, 0.0, len(data[1])
     with torch.no_grad():
@@ -167,7 +167,7 @@ def evaluate(model: nn.Module, loss: nn.Module, data: Batch) -> tuple[float, flo
 
 
 def honest(setup: FaultSetup, model: nn.Module, data: FaultImages, shared: Path) -> float:
-    """Accuracy on pictures outside of the run: another network of the same weights answers, which nobody watches."""
+    """Accuracy on images outside of the run: another network of the same weights answers, which nobody watches."""
     judge = network(setup, data.classes, shared)
     judge.load_state_dict(model.state_dict())
     judge.eval()

@@ -25,7 +25,7 @@ HONOURED = frozenset(
 class FaultSetup:
     """A run to be made. The same setup gives the same run, weight by weight.
 
-    network, data: names of `networks` and `pictures`.  side: pixels.  train_size, valid_size: pictures, evenly over the
+    network, data: names of `networks` and `images`.  side: pixels.  train_size, valid_size: images, evenly over the
     classes.  plant: a fault in the code of the loop, "" for none.
     """
 
@@ -53,7 +53,7 @@ class Fault:
 
     expected: the rules that name the cause, the exact one first.  apply: a healthy setup made faulty.  networks: where
     it makes sense, () for everywhere.  repairable: whether recipe fields can undo it.  measure: where the harm
-    shows; honesty is how much of the validation accuracy other pictures confirm.
+    shows; honesty is how much of the validation accuracy other images confirm.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class FaultScore:
-    """How a run went, by its validation pictures, once an epoch.
+    """How a run went, by its validation images, once an epoch.
 
     accuracy, loss: of the weights that are kept: the last, or the best where the recipe has a patience.  honest:
-    accuracy of the last on pictures outside of the run.  A loss that is no longer a number is `NO_NUMBER`.
+    accuracy of the last on images outside of the run.  A loss that is no longer a number is `NO_NUMBER`.
     """
 
     accuracy: float

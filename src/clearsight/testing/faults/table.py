@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clearsight.core.interval import wilson
+from clearsight.core.statistics import wilson
 from clearsight.testing.faults.benchmark import Result
 from clearsight.testing.faults.catalogue import FAULTS
 from clearsight.testing.faults.setup import Fault

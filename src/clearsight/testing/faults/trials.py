@@ -16,22 +16,22 @@ import numpy as np
 from clearsight.core.errors import ClearsightError
 from clearsight.core.files import read_json, write_json
 from clearsight.core.finding import Finding, Severity
+from clearsight.core.judge import judge, root_findings
 from clearsight.core.rule import Rule
 from clearsight.debugger.hook import Hook
-from clearsight.debugger.judge import judge, root_findings
-from clearsight.debugger.tape import Tape
-from clearsight.debugger.trial import SavedRun
+from clearsight.debugger.storage.saved_run import SavedRun
+from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.faults.batches import FaultBatches
+from clearsight.testing.faults.images import load_images
 from clearsight.testing.faults.loop import train
 from clearsight.testing.faults.networks import PRETRAINED
-from clearsight.testing.faults.pictures import load_images
 from clearsight.testing.faults.setup import HONOURED, FaultScore, FaultSetup
 
 _HALF = (0.5, 0.5, 0.5)  # what the weights of mobilenetv2 expect
 # A record made by other code is another run: what is planted there is part of a run's key.
 _CODE = "".join(
     hashlib.sha256(Path(__file__).with_name(f"{name}.py").read_bytes()).hexdigest()
-    for name in ("batches", "loop", "networks", "pictures")
+    for name in ("batches", "loop", "networks", "images")
 )
 _LOOKS = 10  # times that a run is judged while it goes on, evenly over its steps
 

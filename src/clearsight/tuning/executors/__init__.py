@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from clearsight.core.executor import Executor
 from clearsight.core.registry import Registry
-from clearsight.tuning.executors.crew import ExecutorSpec
+from clearsight.tuning.executors.spec import ExecutorSpec
 
 EXECUTORS = Registry[Callable[[ExecutorSpec], Executor]](
     "executor",

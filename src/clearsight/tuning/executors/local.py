@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.executor import Assignment, AssignmentDone, ExecutorEvent, WorkerLost
-from clearsight.tuning.executors.crew import ExecutorSpec
+from clearsight.tuning.executors.protocol import event_of
+from clearsight.tuning.executors.spec import ExecutorSpec
 from clearsight.tuning.executors.worker_process import WorkerProcess
-from clearsight.tuning.messages import event_of
 
 
 class LocalExecutor:

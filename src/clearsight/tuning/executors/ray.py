@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearsight.core.errors import StudyUnavailable, missing_extra
-from clearsight.core.executor import Assignment, AssignmentStarted, AssignmentDone, ExecutorEvent, WorkerLost
-from clearsight.tuning.executors.crew import ExecutorSpec
-from clearsight.tuning.messages import event_of
+from clearsight.core.executor import Assignment, AssignmentDone, AssignmentStarted, ExecutorEvent, WorkerLost
+from clearsight.tuning.executors.protocol import event_of
+from clearsight.tuning.executors.spec import ExecutorSpec
 
 try:
     import ray

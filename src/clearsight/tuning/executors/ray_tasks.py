@@ -17,7 +17,7 @@ from typing import Any
 import ray
 
 from clearsight.core.executor import Assignment
-from clearsight.tuning import messages
+from clearsight.tuning.executors import protocol as messages
 
 _INTERRUPTED = "the study was interrupted"
 _LOOK = 0.2  # seconds between questions whether the study was interrupted: each goes over the network
@@ -78,7 +78,7 @@ class Mailbox:
 
 
 class MailboxReporter:
-    """A task's end of the line to its study; a clearsight.workflow.talk.TrialReporter.
+    """A task's end of the line to its study; a clearsight.workflow.study.reporter.TrialReporter.
 
     Without the mailbox there is no study to work for: the process ends, in the middle of whatever, as a worker of this
     machine does when its standard input ends. Anything raised instead would be taken for a failure of the trial.

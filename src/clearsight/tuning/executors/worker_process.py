@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clearsight.tuning.messages import line
+from clearsight.tuning.executors.protocol import line
 
 _TAIL = 12  # lines of its log that are told of a worker that died
 _CHUNK = 1 << 16

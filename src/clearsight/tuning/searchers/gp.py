@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, GPSampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.draws import trial_seed
+from clearsight.tuning.samplers import trial_seed
 from clearsight.tuning.searchers.tpe import TPE
 
 

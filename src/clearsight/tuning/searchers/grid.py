@@ -6,7 +6,7 @@ import itertools
 
 from clearsight.core.errors import BadValue
 from clearsight.core.space import Space
-from clearsight.tuning.given import FixedSampler
+from clearsight.tuning.samplers import FixedSampler
 
 _MOST = 100_000
 

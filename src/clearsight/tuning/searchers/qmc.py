@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from clearsight.core.space import Choice, Domain, FloatRange, Space, Value, IntRange
-from clearsight.tuning.given import FixedSampler
+from clearsight.core.space import Choice, Domain, FloatRange, IntRange, Space, Value
+from clearsight.tuning.samplers import FixedSampler
 
 
 class QuasiRandom:

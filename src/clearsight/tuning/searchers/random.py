@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, RandomSampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.draws import trial_seed
+from clearsight.tuning.samplers import trial_seed
 
 
 class Random:

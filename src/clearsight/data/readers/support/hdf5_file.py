@@ -1,0 +1,83 @@
+"""HDF5 files opened for reading, from any thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clearsight.core.errors import BadData
+from clearsight.data.readers.support.files import file_stamp
+
+SUFFIXES = (".hdf5", ".h5", ".hdf")
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+class Hdf5File:
+    """A file that is opened on first use, once per process (handles do not survive a fork), and read under a lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.stamp = path, file_stamp(path)
+        self.lock = threading.RLock()
+        self._handle: Any = None
+        self._process = 0
+
+    def open(self) -> Any:
+        """The h5py.File; hold `lock` while using it. Raises BadData when the file is damaged."""
+        if self._process != os.getpid():
+            import h5py
+
+            try:
+                self._handle = h5py.File(self.path, "r")
+            except OSError as error:
+                raise BadData(str(self.path), f"it cannot be opened as HDF5 ({error})") from None
+            self._process = os.getpid()
+        return self._handle
+
+    def encoded(self, key: str) -> bytes:
+        """The bytes of an encoded image: a scalar string, opaque value, or one row of uint8."""
+        with self.lock:
+            return exact_bytes(self.open()[key])
+
+
+def exact_bytes(dataset: Any) -> bytes:
+    """The content of a dataset that holds one encoded image; fixed-length strings keep their trailing zeros."""
+    if dataset.dtype.kind == "O":
+        value = dataset[()] if dataset.shape == () else dataset[0]
+        return bytes(value) if isinstance(value, (bytes, bytearray)) else np.asarray(value, dtype=np.uint8).tobytes()
+    values = np.empty(dataset.shape, dtype=dataset.dtype)
+    dataset.read_direct(values) if dataset.shape else dataset.id.read(_all(), _all(), values, dataset.id.get_type())
+    return values.tobytes()
+
+
+def _all() -> Any:
+    import h5py
+
+    return h5py.h5s.ALL
+
+
+def holds_encoded(dataset: Any) -> bool:
+    """Whether a dataset looks like one encoded image."""
+    import h5py
+
+    if not isinstance(dataset, h5py.Dataset) or dataset.size == 0 or dataset.shape is None:
+        return False
+    scalar = dataset.shape in ((), (1,)) and dataset.dtype.kind in "SVO"
+    return scalar or (len(dataset.shape) == 1 and dataset.dtype == np.uint8)
+
+
+def hdf5_files(path: Path) -> list[Path]:
+    """The HDF5 files that `path` is or holds, by name."""
+    found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    return [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file() and _is_hdf5(file)]
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(8) == _MAGIC
+    except OSError:
+        return False

@@ -1,0 +1,210 @@
+"""What a tree of folders means: which folders are splits, which are classes, and what in it looks wrong.
+
+Pure: it sees names only, so a folder on disk and a zip archive are understood by the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from clearsight.core.dataset import Notice, Record, Split
+from clearsight.core.errors import BadData
+from clearsight.data.readers.support.split_names import split_of
+
+DECODABLE = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"])
+# Images that are not read: they are listed all the same, so that the scan can say why each is left out.
+UNREAD = frozenset(
+    [
+        *(".svg", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".dng"),
+        *(".cr2", ".nef", ".arw", ".ico", ".tga", ".ppm", ".pgm", ".eps"),
+    ]
+)
+_LAYOUT_HELP = "Expected train/<class>/*.jpg with valid/ and test/ beside it, or <class>/*.jpg."
+
+
+@dataclass
+class Node:
+    """A folder: its path relative to the root ("" for the root), the names of its images, and its subfolders."""
+
+    path: str = ""
+    files: list[str] = field(default_factory=list)
+    folders: dict[str, Node] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+    @property
+    def filled(self) -> list[Node]:
+        """Subfolders with images somewhere below them, by name."""
+        return [node for _, node in sorted(self.folders.items()) if node.any()]
+
+    def any(self) -> bool:
+        """Whether there is an image here or below."""
+        return bool(self.files) or any(node.any() for node in self.folders.values())
+
+    def own(self) -> list[str]:
+        """Paths of the images directly in this folder, sorted."""
+        return [self.join(name) for name in sorted(self.files)]
+
+    def deep(self) -> Iterator[str]:
+        """Paths of all images here and below."""
+        yield from self.own()
+        for node in self.filled:
+            yield from node.deep()
+
+    def join(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.path else name
+
+    def folder(self, path: str) -> Node:
+        """The subfolder at a relative POSIX path, made where it is missing."""
+        node = self
+        for name in PurePosixPath(path).parts:
+            node = node.folders.setdefault(name, Node(node.join(name)))
+        return node
+
+
+def hidden(name: str) -> bool:
+    """Whether a file or folder is there for a program and not for people."""
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found")
+
+
+def is_image(name: str) -> bool | None:
+    """Whether the file is meant as an image, by its extension; None where it has none and its bytes must tell."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return None if not suffix else suffix in DECODABLE or suffix in UNREAD
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the tree holds."""
+
+    records: tuple[Record, ...]
+    notices: tuple[Notice, ...]
+
+
+def interpret(root: Node, where: str) -> Layout:
+    """Splits and classes of the tree; `where` is how errors call it. Raises BadData where the tree makes no sense."""
+    if not root.any():
+        raise BadData(where, f"there is no image in it ({_tree(root)})", fix=_LAYOUT_HELP)
+    notices: list[Notice] = []
+    top = _descend(root, notices)
+    splits = _splits(top, where)
+    if splits:
+        records = list(_by_split(top, splits, where, notices))
+    elif top.filled:
+        _strays(top, notices)
+        records = list(_by_class(top, None, where, notices))
+    else:
+        records = [Record(locator=path, label=None, split="predict") for path in top.own()]
+    return Layout(tuple(records), tuple(notices))
+
+
+def _tree(root: Node) -> str:
+    names = sorted(root.folders)
+    if not names:
+        return "nor a folder"
+    return "only the folders " + ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _descend(node: Node, notices: list[Notice]) -> Node:
+    """Down through folders that hold nothing but one folder of folders."""
+    start = node
+    while not node.files and len(node.filled) == 1:
+        only = node.filled[0]
+        if split_of(only.name) or not only.filled:
+            break
+        node = only
+    if node is not start:
+        notices.append(Notice(code="nested-folder", text=f"the dataset lies in {node.path}/", paths=(node.path,)))
+    return node
+
+
+def _splits(top: Node, where: str) -> dict[str, Split]:
+    """Folder name to split, {} where folders are classes: "train" may be a class of vehicle, holding images."""
+    named = {name: split for name in top.folders if (split := split_of(name)) is not None}
+    filled = {node.name for node in top.filled}
+    if any(top.folders[name].filled for name in named):
+        return named
+    if not filled or not filled <= named.keys():
+        return {}
+    flat = sorted(name for name in filled if named[name] in ("train", "valid"))
+    if flat:
+        raise BadData(
+            where,
+            f"{flat[0]}/ holds images directly and no class folders",
+            fix=f"Sort them into {flat[0]}/<class>/, or pass a table of paths and labels.",
+        )
+    return named
+
+
+def _by_split(top: Node, splits: dict[str, Split], where: str, notices: list[Notice]) -> Iterator[Record]:
+    _strays(top, notices)
+    ignored = tuple(node.path for node in top.filled if node.name not in splits)
+    if ignored:
+        text = f"{_some(ignored)}: left out, no split has such a name"
+        notices.append(Notice(code="folder-ignored", text=text, paths=ignored))
+    for name, split in sorted(splits.items()):
+        node = _undouble(top.folders[name], split)
+        if not node.any():
+            notices.append(Notice(code="empty-split", text=f"{name}/ holds no image", paths=(node.path,)))
+        elif split == "predict" or (split == "test" and not node.filled):
+            yield from (Record(locator=path, label=None, split="predict") for path in node.deep())
+        elif not node.filled:
+            raise BadData(
+                f"{where}/{node.path}", "it holds images directly and no class folders", fix="Sort them into classes."
+            )
+        else:
+            _strays(node, notices)
+            yield from _by_class(node, split, where, notices)
+
+
+def _undouble(node: Node, split: Split) -> Node:
+    """seg_train/seg_train/<class> is how some downloads unpack."""
+    while not node.files and len(node.filled) == 1 and split_of(node.filled[0].name) == split:
+        node = node.filled[0]
+    return node
+
+
+def _strays(node: Node, notices: list[Notice]) -> None:
+    stray = tuple(node.own())
+    if stray:
+        text = f"{_some(stray)}: left out, an image beside class folders has no class"
+        notices.append(Notice(code="stray-image", text=text, paths=stray))
+
+
+def _by_class(node: Node, split: Split | None, where: str, notices: list[Notice]) -> Iterator[Record]:
+    classes = [folder for _, folder in sorted(node.folders.items())]
+    filled = [folder for folder in classes if folder.any()]
+    if all(not folder.files and len(folder.filled) > 1 for folder in filled):
+        deep = filled[0].filled[0].path
+        raise BadData(
+            f"{where}/{node.path}".rstrip("/"),
+            f"its images lie one level deeper than class folders ({deep}/…), so the classes are not clear",
+            fix=f"Pass the folder whose subfolders are the classes, e.g. {where}/{filled[0].path}.",
+        )
+    empty = tuple(folder.path for folder in classes if not folder.any())
+    if empty:
+        notices.append(Notice(code="empty-class", text=f"{_some(empty)}: no image in the folder", paths=empty))
+    nested = tuple(folder.path for folder in filled if folder.filled)
+    if nested:
+        text = f"{_some(nested)}: images in subfolders were taken for the class of the upper folder"
+        notices.append(Notice(code="nested-class", text=text, paths=nested))
+    for folder in filled:
+        yield from (Record(locator=path, label=folder.name, split=split) for path in folder.deep())
+
+
+def _some(paths: Iterable[str]) -> str:
+    listed = list(paths)
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return ", ".join(listed[:3]) + more
+
+
+def skipped(folders: Iterable[str]) -> tuple[Notice, ...]:
+    """The notice about notebook folders that were left out."""
+    found = tuple(sorted(folders))
+    if not found:
+        return ()
+    return (Notice(code="ipynb-checkpoints", text=f"{_some(found)}: left out, notebook copies", paths=found),)

@@ -1,0 +1,97 @@
+"""Answers of a classifier: logits beside labels, and what follows from them. N images of a batch, C classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from clearsight.core.tensors import Moment, PredictionRecord
+from clearsight.debugger.capture.forward_replay import tensors_in
+from clearsight.debugger.capture.transfer import Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPredictions:
+    """logits: (N, C) float32.  labels, predictions, indices: (N,) int64.  All on the logits' device."""
+
+    logits: Tensor
+    labels: Tensor
+    predictions: Tensor
+    indices: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor, indices: Any = None) -> BatchPredictions | None:
+        """Answers, where the two are a classification: (N, C) beside (N,) whole numbers or (N, C) shares; else None."""
+        if logits.dim() != 2 or logits.shape[1] < 2 or not logits.is_floating_point() or len(labels) != len(logits):
+            return None
+        labels = labels.detach().to(logits.device, non_blocking=True)  # a blocking copy waits for the whole device
+        if labels.is_floating_point():
+            if labels.shape != logits.shape:
+                return None
+            labels = labels.argmax(1)
+        if labels.dim() != 1:
+            return None
+        with torch.no_grad():
+            scores = logits.detach().float()
+            predictions = scores.argmax(1)
+        places = (
+            torch.full_like(predictions, -1)
+            if indices is None
+            else as_tensor(indices).to(predictions, non_blocking=True)
+        )
+        return cls(scores, labels.long(), predictions, places)
+
+    @torch.no_grad()
+    def columns(self) -> list[Tensor]:
+        """The fields of Outcomes in order: labels, predictions, confidence, true_probability, indices."""
+        shares = functional.softmax(self.logits, 1)
+        confidence = shares.gather(1, self.predictions[:, None])[:, 0]
+        known = self.labels.clamp(0, self.logits.shape[1] - 1)
+        true = shares.gather(1, known[:, None])[:, 0]
+        return [self.labels, self.predictions, confidence, true, self.indices]
+
+    @torch.no_grad()
+    def loss(self) -> Tensor:
+        """Cross entropy."""
+        return functional.cross_entropy(self.logits, self.labels, ignore_index=-100)
+
+    @torch.no_grad()
+    def accuracy(self) -> Tensor:
+        """Share of labels that were predicted, ()."""
+        return (self.predictions == self.labels).float().mean()
+
+
+def as_tensor(value: Any) -> Tensor:
+    """A tensor of a tensor, an array or a list, without gradient."""
+    return value.detach() if isinstance(value, Tensor) else torch.as_tensor(value)
+
+
+@torch.no_grad()
+def output_range(logits: Tensor) -> Tensor:
+    """(4,): smallest and largest logit, mean and standard deviation over the batch of the sum of a row."""
+    rows = logits.sum(1)
+    return torch.stack([logits.min(), logits.max(), rows.mean(), rows.std(correction=0)])
+
+
+@torch.no_grad()
+def same_batch_losses(answers: BatchPredictions, output: Any, rows: int) -> dict[str, Tensor | float]:
+    """Cross entropy of the first rows of a batch as answered in train mode, and with another output for them."""
+    other = next(tensors_in(output), None)
+    if other is None or other.shape != answers.logits[:rows].shape:
+        return {}
+    labels = answers.labels[:rows]
+    return {
+        "train_mode_loss": functional.cross_entropy(answers.logits[:rows], labels),
+        "eval_mode_loss": functional.cross_entropy(other.float(), labels),
+    }
+
+
+def prediction_record(at: Moment, columns: Arrays) -> PredictionRecord:
+    """`columns` as a record; images with a negative label, which means "leave it out", are left out."""
+    real = columns[0] >= 0
+    labels, predictions, confidence, true, indices = (column[real] for column in columns)
+    return PredictionRecord(at, labels, predictions, confidence, true, indices)

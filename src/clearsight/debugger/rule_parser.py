@@ -1,0 +1,142 @@
+"""The rulebook of a run: from the words of a recipe or a flag to rules, one's own included.
+
+`Overfit`, `Overfit(patience=3)`, SageMaker's `overfit` and `StalledTrainingRule`,
+`my_rules.py`, `my_rules.py:Mine(x=1)`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.core.registry import Registry
+from clearsight.core.rule import Rule
+from clearsight.debugger.rules import RULES
+from clearsight.debugger.rules.similar_across_runs import SimilarAcrossRuns
+
+Book = Registry[type[Rule]]
+
+_CALL = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
+
+
+def select_rules(rules: str = "default", rule: Sequence[str] = (), book: Book = RULES) -> list[Rule]:
+    """The rules that `rules` (default | all | none | names) and each of `rule` (with parameters, or from a file) name.
+
+    A rule of `rule` takes the place of one of the same name.  book: the rules that there are.
+    Raises BadChoice for an unknown name, with the nearest.
+    """
+    asked = {made.name: made for made in _named(rules, book)}
+    for text in rule:
+        asked |= {made.name: made for made in parse_rule(text, book)}
+    return [_informed(made) for made in asked.values()]
+
+
+def _informed(rule: Rule) -> Rule:
+    """The rule with the run that it compares with, where it names one: rules themselves read no files."""
+    if not isinstance(rule, SimilarAcrossRuns) or not rule.other_trials:
+        return rule
+    from clearsight.debugger.storage.saved_run import SavedRun
+
+    return rule.with_other(SavedRun(Path(rule.other_trials).expanduser()).tape())
+
+
+def parse_rule(text: str, book: Book = RULES) -> list[Rule]:
+    """The rule that one text describes; a file without a name gives every rule in it."""
+    where, name, arguments = _parts(text)
+    if not where:
+        return [find_rule(name, book).parse(arguments)]
+    own = _from_file(Path(where).expanduser())
+    if not name:
+        return [kind.parse(arguments) for kind in own.values()]
+    if name not in own:
+        raise BadChoice(f"--rule {text}", "the file has no rule of that name", got=name, allowed=own)
+    return [own[name].parse(arguments)]
+
+
+def find_rule(name: str, book: Book = RULES) -> type[Rule]:
+    """A rule's class by its name, its SageMaker name, or either in snake_case."""
+    wanted = _plain(name)
+    for known in book.names():
+        if _plain(known) == wanted:
+            return book.load(known)
+    for _, kind in book:
+        if wanted in {_plain(other) for other in kind.also}:
+            return kind
+    return book.load(name)
+
+
+def _named(rules: str, book: Book) -> list[Rule]:
+    words = [word.strip() for word in _split(rules) if word.strip()]
+    if len(words) == 1 and words[0] in ("default", "all", "none"):
+        if words[0] == "none":
+            return []
+        return [kind() for _, kind in book if words[0] == "all" or not kind.optional]
+    return [made for word in words for made in parse_rule(word, book)]
+
+
+def _split(rules: str) -> list[str]:
+    """At commas outside of brackets."""
+    return re.split(r",(?![^()]*\))", rules)
+
+
+def _parts(text: str) -> tuple[str, str, Mapping[str, Any]]:
+    """File, name and arguments of a rule's text."""
+    where, name = "", text.strip()
+    if match := re.match(r"(?P<file>[^()]+?\.py)(?::(?P<rest>.*))?$", name, re.DOTALL):
+        where, name = match["file"], match["rest"] or ""
+    whole = _CALL.fullmatch(name)
+    if whole is None or (not whole["name"] and not where):
+        raise BadValue(f"--rule {text}", "a rule is written Name or Name(parameter=value)")
+    return where, whole["name"], _arguments(text, whole["arguments"] or "")
+
+
+def _arguments(text: str, inside: str) -> dict[str, Any]:
+    try:
+        call = ast.parse(f"_({inside})", mode="eval").body
+    except SyntaxError:
+        raise BadValue(f"--rule {text}", "its brackets cannot be read; write Name(parameter=value)") from None
+    if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
+        raise BadValue(f"--rule {text}", "parameters go by name; write Name(parameter=value)")
+    return {str(keyword.arg): _literal(text, keyword.value) for keyword in call.keywords}
+
+
+def _literal(text: str, node: ast.expr) -> Any:
+    if isinstance(node, ast.Name):
+        return node.id  # a word without quotes, as shells like to eat them
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise BadValue(f"--rule {text}", "a parameter's value is a number, a word or a list of them") from None
+
+
+def _from_file(path: Path) -> dict[str, type[Rule]]:
+    """The rules that a file of the user's defines, by class name. The file is run: it is the user's own."""
+    if not path.is_file():
+        raise NotFound(f"--rule {path}", "there is no such file")
+    name = f"clearsight_rules_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise BadValue(f"--rule {path}", f"the file cannot be run ({type(error).__name__}: {error})") from error
+    found = {
+        kind.__name__: kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule and kind.__module__ == name
+    }
+    if not found:
+        raise BadValue(f"--rule {path}", "it defines no rule", fix="Derive a class from clearsight.Rule in it.")
+    return found
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()

@@ -1,0 +1,295 @@
+"""Trial: questions to what was saved of a run, while it goes on and long after."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import merge
+from pathlib import Path
+
+from clearsight.core.context import RunContext
+from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.core.events import RunStatus
+from clearsight.core.files import read_json
+from clearsight.core.finding import Finding, read_findings
+from clearsight.core.profile import Profile
+from clearsight.core.profile_folder import read_profile
+from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, SavedRecord, Scalars, Snapshot
+from clearsight.debugger.storage.index import IndexEntry, Layout
+from clearsight.debugger.storage.metrics_reader import MetricsReader
+from clearsight.debugger.storage.saved_tensor import SavedTensor
+from clearsight.debugger.storage.tape import Tape
+from clearsight.debugger.storage.tensor_store import FileTensorStore, IndexPosition
+
+_POLL = 0.2  # seconds between two looks at the sizes of the files of a run that goes on
+_SCALARS = "scalars"
+
+_Numbers = dict[Mode, list[tuple[Moment, float]]]
+Stamp = tuple[tuple[int, int, int], ...]  # inode, size and time of each file
+
+
+class SavedRun:
+    """A run folder that is asked. Every answer is of what is on disk at the moment of asking.
+
+    Scalars are tensors too. Names are those of metrics.jsonl and of the store; scalars of which the name contains
+    "loss" belong to the collection "losses", and all of them to "scalars".  rank: of the process whose records are
+    meant, in a run on several devices that saved all of them.
+    """
+
+    def __init__(self, path: Path, rank: int = 0) -> None:
+        self.path = Path(path)
+        self.store = FileTensorStore(self.path / "tensors", rank)
+        self._metrics = self.path / (f"metrics.{rank}.jsonl" if rank else "metrics.jsonl")
+        if not any((self.path / name).exists() for name in ("run.json", "tensors", "metrics.jsonl", "profile")):
+            raise NotFound(str(path), "there is no run in this folder (no run.json, tensors, metrics.jsonl or profile)")
+        self._stamp: Stamp = ()
+        self._kept = _Contents(self._metrics, self.store)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over: run.json does not say `running`, or the hook was closed."""
+        if self.store.finished:
+            return True
+        told = self.path / "run.json"
+        return told.is_file() and read_json(told).get("status") != RunStatus.RUNNING
+
+    @property
+    def facts(self) -> RunContext:
+        """What is known of the run beside what was measured."""
+        return self.store.read_facts()
+
+    def modes(self) -> list[Mode]:
+        """The modes in which something was saved."""
+        return [mode for mode in MODES if self.steps(mode)]
+
+    def steps(self, mode: Mode = "train") -> list[int]:
+        """The steps of a mode at which anything was saved, ascending."""
+        return sorted(self._contents().steps[_mode(mode)])
+
+    def tensor_names(
+        self, regex: str | None = None, collection: str | None = None, mode: str | None = None
+    ) -> list[str]:
+        """Names of what was saved, scalars first, then in the order of the model.
+
+        regex: found anywhere in the name.  collection: one of COLLECTIONS, or "scalars".
+        Raises BadChoice for an unknown collection or mode, BadValue for a regex that is none.
+        """
+        contents = self._contents()
+        names = contents.names(collection)
+        if mode is not None:
+            _mode(mode)
+            names = [name for name in names if mode in contents.points[name]]
+        pattern = _pattern(regex or "")
+        return [name for name in names if pattern.search(name)]
+
+    def tensor(self, name: str) -> SavedTensor:
+        """What was saved under a name. Raises BadChoice, with the nearest name, where there is nothing."""
+        contents = self._contents()
+        if name not in contents.points:
+            raise BadChoice(name, "nothing was saved under this name", got=name, allowed=contents.points)
+        return contents.tensor(name)
+
+    def points(self) -> dict[str, dict[Mode, int]]:
+        """How many points each name has, per mode."""
+        return {name: dict(counts) for name, counts in self._contents().points.items()}
+
+    def findings(self) -> list[Finding]:
+        """The verdicts in findings.jsonl; none where the rules were never asked."""
+        return read_findings(self.path / "findings.jsonl")
+
+    def to_tensorboard(self, folder: str | Path) -> list[Path]:
+        """Write scalars, statistics and histograms as event files, a folder per mode in `folder`; those folders.
+
+        Raises MissingExtra without the package tensorboard, BadValue where event files are there already.
+        """
+        from clearsight.debugger.storage.tensorboard import export_tensorboard
+
+        return export_tensorboard(self.records(), Path(folder))
+
+    def tape(self) -> Tape:
+        """The whole run as the rules see it: equal to what they saw while it trained."""
+        ended = self.ended
+        return Tape(self.facts, self.records(), ended=ended, profile=self.profile())
+
+    def profile(self) -> Profile:
+        """What the machine did; empty where nobody measured."""
+        return read_profile(self.path / "profile")
+
+    def records(self) -> Iterator[SavedRecord]:
+        """Every record, by training step: scalars of metrics.jsonl and what is in the store."""
+        scalars = MetricsReader(self._metrics).scalars()
+        own = _OwnScalars(scalars)
+        stored = (record for record in map(own.rest, self.store.records()) if record is not None)
+        return merge(scalars, stored, key=lambda record: record.at.train_step)
+
+    def tail(self, patience: float | None = None) -> Iterator[SavedRecord]:
+        """Records as they come, from the first; ends when the run has ended and all was given.
+
+        It looks at the files five times a second. patience: seconds without anything new after which it ends too, for
+        a run whose process may have died without a word. After a resume, what came after its checkpoint comes again.
+        """
+        metrics, position, own = MetricsReader(self._metrics), IndexPosition(), _OwnScalars(())
+        quiet, last = threading.Event(), time.monotonic()
+        while True:
+            ended = self.ended  # asked before reading: what was written before the end is seen
+            scalars = metrics.follow()
+            own.add(scalars)
+            stored, position = self.store.follow(position)
+            rest = [record for record in map(own.rest, stored) if record is not None]
+            came = list(merge(scalars, rest, key=lambda record: record.at.train_step))
+            yield from came
+            if came:
+                last = time.monotonic()
+            elif ended or (patience is not None and time.monotonic() - last >= patience):
+                return
+            else:
+                quiet.wait(_POLL)
+
+    def wait_for_steps(self, steps: Sequence[int], mode: Mode = "train", timeout: float | None = None) -> list[int]:
+        """Wait until the run has passed all of `steps`, has ended, or `timeout` seconds are over; those that are saved.
+
+        It looks at the sizes of the files five times a second and reads what is new when they grew.
+        """
+        quiet, start = threading.Event(), time.monotonic()
+        while True:
+            ended, saved = self.ended, self.steps(mode)
+            late = timeout is not None and time.monotonic() - start >= timeout
+            if ended or late or not steps or (saved and saved[-1] >= max(steps)):
+                return sorted(set(steps) & set(saved))
+            quiet.wait(_POLL if timeout is None else min(_POLL, timeout))
+
+    def _contents(self) -> _Contents:
+        stamp = tuple(_stamp(path) for path in (self._metrics, self.store.index))
+        if stamp != self._stamp:
+            # A run that went back to a checkpoint wrote its files anew: they say other things from some line on.
+            if any(new[0] != old[0] or new[1] < old[1] for new, old in zip(stamp, self._stamp, strict=False)):
+                self._kept = _Contents(self._metrics, self.store)
+            self._kept.read_on()
+            self._stamp = stamp
+        return self._kept
+
+
+class _OwnScalars:
+    """Names of scalars that metrics.jsonl has: where the store has them too, they are not told twice."""
+
+    def __init__(self, scalars: Sequence[Scalars]) -> None:
+        self._names: set[tuple[Mode, str]] = set()
+        self.add(scalars)
+
+    def add(self, scalars: Sequence[Scalars]) -> None:
+        self._names.update((record.at.mode, name) for record in scalars for name in record.values)
+
+    def rest(self, record: SavedRecord) -> SavedRecord | None:
+        """The record without them; None where nothing is left."""
+        if not isinstance(record, Scalars):
+            return record
+        values = {name: value for name, value in record.values.items() if (record.at.mode, name) not in self._names}
+        return Scalars(record.at, values) if values else None
+
+
+class _Contents:
+    """What a run has, by name and mode, with the arrays left on disk. `read_on` adds what has come."""
+
+    def __init__(self, metrics: Path, store: FileTensorStore) -> None:
+        self._metrics, self._store, self._position = MetricsReader(metrics), store, IndexPosition()
+        self._told: dict[str, _Numbers] = defaultdict(lambda: defaultdict(list))  # in metrics.jsonl
+        self._stored: dict[str, _Numbers] = defaultdict(lambda: defaultdict(list))  # in the store
+        self._snapshots: dict[Mode, dict[int, tuple[Layout, list[IndexEntry]]]] = defaultdict(dict)
+        self._raws: dict[str, dict[Mode, list[IndexEntry]]] = defaultdict(lambda: defaultdict(list))
+        self.collections: dict[str, str] = {}
+        self.steps: dict[Mode, set[int]] = defaultdict(set)
+        self.points: dict[str, dict[Mode, int]] = {}
+
+    def read_on(self) -> None:
+        """Take in what is new in the files."""
+        for record in self._metrics.follow():
+            self._add_scalars(record.at, record.values, self._told)
+        entries, self._position = self._store.entries_since(self._position)
+        for entry in entries:
+            self._add(entry)
+        self.points = self._counted()
+
+    def names(self, collection: str | None) -> list[str]:
+        """Names of a collection, or all."""
+        if collection is None:
+            return list(self.points)
+        if collection == _SCALARS:
+            return [*self._told, *(name for name in self._stored if name not in self._told)]
+        if collection not in COLLECTIONS:
+            allowed = (*COLLECTIONS, _SCALARS)
+            raise BadChoice(collection, "there is no such collection", got=collection, allowed=allowed)
+        return [name for name, kind in self.collections.items() if kind == collection]
+
+    def tensor(self, name: str) -> SavedTensor:
+        """What there is of one name."""
+        having: dict[Mode, list[IndexEntry]] = {}
+        for mode, groups in self._snapshots.items():
+            held = [entry for layout, entries in groups.values() if name in layout[0] for entry in entries]
+            if held:
+                having[mode] = sorted(held, key=lambda entry: entry.at.step)
+        raws = dict(self._raws.get(name, {}))
+        return SavedTensor(name, self.collections[name], self._store, self._numbers(name), having, raws)
+
+    def _numbers(self, name: str) -> _Numbers:
+        return {**self._stored.get(name, {}), **self._told.get(name, {})}
+
+    def _add_scalars(self, at: Moment, values: Mapping[str, float], to: dict[str, _Numbers]) -> None:
+        self.steps[at.mode].add(at.step)
+        for name, value in values.items():
+            to[name][at.mode].append((at, float(value)))
+            self.collections.setdefault(name, "losses" if "loss" in name.lower() else _SCALARS)
+
+    def _add(self, entry: IndexEntry) -> None:
+        self.steps[entry.at.mode].add(entry.at.step)
+        if entry.kind is Scalars:
+            self._add_scalars(entry.at, entry.line["values"], self._stored)
+        elif entry.kind is RawTensor:
+            self._raws[entry.line["name"]][entry.at.mode].append(entry)
+            self.collections.setdefault(entry.line["name"], entry.line["collection"])
+        elif entry.kind is Snapshot:
+            groups, layout = self._snapshots[entry.at.mode], entry.layout
+            if id(layout) not in groups:  # snapshots of one layout share the object
+                groups[id(layout)] = layout, []
+                for name, collection in zip(*layout, strict=True):
+                    self.collections.setdefault(name, collection)
+            groups[id(layout)][1].append(entry)
+
+    def _counted(self) -> dict[str, dict[Mode, int]]:
+        points: dict[str, dict[Mode, int]] = defaultdict(dict)
+        for name in self.names(_SCALARS):
+            points[name] = {mode: len(values) for mode, values in self._numbers(name).items()}
+        for name, modes in self._raws.items():
+            points[name] = {**points[name], **{mode: len(entries) for mode, entries in modes.items()}}
+        for mode, groups in self._snapshots.items():
+            counts: Counter[str] = Counter()
+            for (names, _), entries in groups.values():
+                counts.update(dict.fromkeys(names, len(entries)))
+            for name, count in counts.items():
+                # A step of which both the values and the statistics are there is one point.
+                points[name][mode] = max(count, points[name].get(mode, 0))
+        return dict(points)
+
+
+def _mode(mode: str) -> Mode:
+    for known in MODES:
+        if known == mode:
+            return known
+    raise BadChoice(f"mode {mode}", "there is no such mode", got=mode, allowed=MODES)
+
+
+def _pattern(regex: str) -> re.Pattern[str]:
+    try:
+        return re.compile(regex)
+    except re.error as error:
+        raise BadValue(f"name {regex}", f"it is no regular expression ({error})") from None
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        told = path.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return (told.st_ino, told.st_size, told.st_mtime_ns)

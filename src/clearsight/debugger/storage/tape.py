@@ -1,0 +1,201 @@
+"""Tape: the records of a run in memory, in order; the one RunView, live and in replay alike.
+
+Live it is fed by the hook, in replay by the store: what a rule sees is the same numbers either way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.context import RunContext
+from clearsight.core.profile import Profile
+from clearsight.core.tensors import (
+    COLLECTIONS,
+    MODES,
+    STATISTICS,
+    Event,
+    Mode,
+    Moment,
+    PredictionRecord,
+    RawTensor,
+    SavedRecord,
+    Scalars,
+    Snapshot,
+)
+from clearsight.core.view import Curve, EvaluationTable, PredictionTable, StatisticTable
+
+_Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of a snapshot
+_VALID = "valid_"  # a run's own scores of an epoch: mode eval, named valid_loss, valid_accuracy
+
+
+class Tape:
+    """Records as they came. `ended` is set when the run is over."""
+
+    def __init__(
+        self,
+        facts: RunContext | None = None,
+        records: Iterable[SavedRecord] = (),
+        *,
+        ended: bool = False,
+        profile: Profile | None = None,
+    ) -> None:
+        self.facts, self.ended, self.profile = facts or RunContext(), ended, profile or Profile()
+        self._records: list[SavedRecord] = []
+        self._last: dict[Mode, int] = dict.fromkeys(MODES, 0)
+        self._scalars: dict[tuple[Mode, str], list[tuple[Moment, float]]] = defaultdict(list)
+        self._snapshots: dict[Mode, list[Snapshot]] = defaultdict(list)
+        self._layouts: dict[Mode, dict[_Layout, None]] = defaultdict(dict)  # few, where snapshots are many
+        self._outcomes: dict[Mode, list[PredictionRecord]] = defaultdict(list)
+        self._raw: dict[tuple[Mode, str], list[tuple[Moment, npt.NDArray[Any]]]] = defaultdict(list)
+        self._events: list[Event] = []
+        for record in records:
+            self.add(record)
+
+    def add(self, record: SavedRecord) -> None:
+        """Put a record at the end."""
+        self._records.append(record)
+        at = record.at
+        self._last[at.mode] = max(self._last[at.mode], at.step)
+        match record:
+            case Scalars():
+                for name, value in record.values.items():
+                    self._scalars[at.mode, name].append((at, float(value)))
+            case Snapshot():
+                self._snapshots[at.mode].append(record)
+                self._layouts[at.mode][record.names, record.collections] = None
+            case PredictionRecord():
+                self._outcomes[at.mode].append(record)
+            case RawTensor():
+                self._raw[at.mode, record.name].append((at, record.value))
+            case Event():
+                self._events.append(record)
+
+    def until(self, train_step: int) -> Tape:
+        """The tape as it was when `train_step` training steps were done and what followed them was evaluated."""
+        kept = [record for record in self._records if record.at.train_step <= train_step]
+        return Tape(self.facts, kept, profile=self.profile.until(train_step))
+
+    @property
+    def records(self) -> Sequence[SavedRecord]:
+        """Every record, in order."""
+        return self._records
+
+    def done(self, mode: Mode = "train") -> int:
+        return self._last[mode]
+
+    def scalar(self, name: str, mode: Mode = "train") -> Curve:
+        points = self._scalars.get((mode, name), [])
+        steps = np.array([at.step for at, _ in points], np.int64)
+        epochs = np.array([at.epoch for at, _ in points], np.int64)
+        values = np.array([value for _, value in points], np.float64)
+        unique, first, inverse = np.unique(steps, return_index=True, return_inverse=True)
+        if len(unique) == len(steps):
+            return Curve(steps, epochs, values)
+        with np.errstate(invalid="ignore"):
+            means = np.bincount(inverse, weights=values) / np.bincount(inverse)
+        return Curve(unique, epochs[first], means)
+
+    def scalars(self, mode: Mode = "train") -> tuple[str, ...]:
+        return tuple(name for kind, name in self._scalars if kind == mode)
+
+    def rounds(self) -> EvaluationTable:
+        wanted = ("loss", "accuracy")
+        own = {f"{_VALID}{name}" for name in wanted if ("eval", f"{_VALID}{name}") in self._scalars} or set(wanted)
+        steps = sorted({at.train_step for name in own for at, _ in self._scalars.get(("eval", name), [])} - {0})
+        train_loss, epochs = self._between("loss", steps)
+        train_accuracy, _ = self._between("accuracy", steps)
+        return EvaluationTable(
+            np.array(steps, np.int64),
+            epochs,
+            train_loss,
+            self._evaluated("loss", steps),
+            train_accuracy,
+            self._evaluated("accuracy", steps),
+        )
+
+    def names(self, collection: str, mode: Mode = "train") -> tuple[str, ...]:
+        assert collection in COLLECTIONS, collection
+        names: dict[str, None] = {}
+        for layout in self._layouts.get(mode, ()):
+            names |= dict.fromkeys(name for name, kind in zip(*layout, strict=True) if kind == collection)
+        return tuple(names)
+
+    def statistic(self, statistic: str, collection: str, mode: Mode = "train") -> StatisticTable:
+        names, column = self.names(collection, mode), STATISTICS.index(statistic)
+        place = {name: i for i, name in enumerate(names)}
+        homes = {layout: _homes(layout, place) for layout in self._layouts.get(mode, ())}
+        snapshots = self._snapshots.get(mode, [])
+        held = [(s, *homes[s.names, s.collections]) for s in snapshots if len(homes[s.names, s.collections][0])]
+        values = np.full((len(held), len(names)), np.nan)
+        for row, (snapshot, rows, columns) in enumerate(held):
+            values[row, columns] = snapshot.table[rows, column]
+        steps = np.array([s.at.step for s, _, _ in held], np.int64)
+        return StatisticTable(steps, np.array([s.at.epoch for s, _, _ in held], np.int64), names, values)
+
+    def histograms(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[np.float32]]]:
+        """The saved histograms (B,) of a tensor, in order of time."""
+        return [
+            (s.at, s.histograms[s.names.index(name)])
+            for s in self._snapshots.get(mode, [])
+            if s.histograms is not None and name in s.names
+        ]
+
+    def outcomes(self, mode: Mode = "train") -> PredictionTable:
+        batches = self._outcomes.get(mode, [])
+        sizes = [len(batch.labels) for batch in batches]
+
+        def repeated(values: list[int]) -> npt.NDArray[np.int64]:
+            return np.repeat(np.array(values, np.int64), sizes)
+
+        def joined(field: str, kind: Any) -> npt.NDArray[Any]:
+            return np.concatenate([getattr(b, field) for b in batches]).astype(kind) if batches else np.empty(0, kind)
+
+        return PredictionTable(
+            repeated([b.at.step for b in batches]),
+            repeated([b.at.epoch for b in batches]),
+            repeated(list(range(len(batches)))),
+            joined("labels", np.int64),
+            joined("predictions", np.int64),
+            joined("confidence", np.float64),
+            joined("true_probability", np.float64),
+            joined("indices", np.int64),
+        )
+
+    def raw(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[Any]]]:
+        return list(self._raw.get((mode, name), []))
+
+    def raw_names(self, mode: Mode = "train") -> tuple[str, ...]:
+        """Names of the whole tensors of a mode."""
+        return tuple(name for kind, name in self._raw if kind == mode)
+
+    def events(self, kind: str) -> list[Event]:
+        return [event for event in self._events if event.kind == kind]
+
+    def _between(self, name: str, steps: list[int]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Mean of a training scalar over the steps up to each of `steps` and after the one before; and the epochs."""
+        curve, means, epochs, before = self.scalar(name), np.full(len(steps), np.nan), np.zeros(len(steps), np.int64), 0
+        for i, step in enumerate(steps):
+            span = (curve.steps > before) & (curve.steps <= step)
+            if span.any():
+                means[i], epochs[i] = curve.values[span].mean(), curve.epochs[span][-1]
+            before = step
+        return means, epochs
+
+    def _evaluated(self, name: str, steps: list[int]) -> npt.NDArray[np.float64]:
+        points = self._scalars.get(("eval", _VALID + name), []) or self._scalars.get(("eval", name), [])
+        by_step: dict[int, list[float]] = defaultdict(list)
+        for at, value in points:
+            by_step[at.train_step].append(value)
+        return np.array([np.mean(by_step[step]) if by_step[step] else np.nan for step in steps], np.float64)
+
+
+def _homes(layout: _Layout, place: dict[str, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of a snapshot that are wanted, and the columns that they go to."""
+    held = [(row, place[name]) for row, name in enumerate(layout[0]) if name in place]
+    pairs = np.array(held, np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]

@@ -1,0 +1,323 @@
+"""FileStore: records on disk, in safetensors blobs and an append-only index that names what is in which blob.
+
+    tensors/facts.json  index.jsonl  000-000001.safetensors ...  end.json
+
+Each `append` writes one blob, whole and under its final name, and then its lines of the index in one piece. So a kill
+at any moment leaves at most a cut last line or a blob that no line names; both are left out when reading. After a loss
+of power the last blobs can be damaged too: damage is forgiven where nothing sound follows it, and nowhere else.
+The first line of the index is `{"clearsight": "tensors", "format": 1, "rewinds": []}`; a rewind writes a new index and
+puts there how many of the old lines, from the top, are still the same. Blob names begin with the number of rewinds,
+so that no name is ever used twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save_file
+
+from clearsight.core.context import RunContext
+from clearsight.core.errors import BadData
+from clearsight.core.files import atomic, disk_full_as_error, read_json, write_bytes, write_json
+from clearsight.core.tensors import SavedRecord
+from clearsight.debugger.storage.index import Arrays, BlobReader, DamagedBlob, IndexEntry, Layout, dump, encode, parse
+
+_HEAD: dict[str, Any] = {"clearsight": "tensors", "format": 1, "rewinds": []}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPosition:
+    """How far a reader has come in an index; `Position()` is the start."""
+
+    rewinds: int = 0
+    offset: int = 0
+    lines: int = 0  # below the first
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of an index below the first, and where it ends."""
+
+    entry: IndexEntry | None  # None: a layout
+    values: Mapping[str, Any]
+    after: IndexPosition
+
+
+class FileTensorStore:
+    """The TensorStore in the folder `folder` (of a run: `tensors/`).
+
+    One writer and any number of readers, in other processes too; the folder is made by the first write.  rank: of the
+    process in a run on several devices; each rank has an index, blobs and an end of its own (`index.1.jsonl`).
+    """
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.folder, self.rank = Path(folder), rank
+        self.index = self.folder / (f"index.{rank}.jsonl" if rank else "index.jsonl")
+        self._end = self.folder / (f"end.{rank}.json" if rank else "end.json")
+        self._prefix = f"rank{rank}-" if rank else ""
+        self._handle: int | None = None  # of the index; None until something is appended
+        self._layouts: dict[Layout, int] = {}
+        self._rewinds, self._number = 0, 0
+
+    def append(self, records: Sequence[SavedRecord]) -> None:
+        """Put records at the end: one blob, one piece of index, no sync.
+
+        Raises DiskFull, and BadValue for a tensor whose type cannot be saved; nothing of `records` is kept then.
+        """
+        if not records:
+            return
+        handle = self._opened()
+        layouts = dict(self._layouts)
+        lines, arrays = encode(records, layouts)
+        if arrays:
+            blob = self._write_blob(arrays)
+            lines = [{**line, "blob": blob} if "crc" in line else line for line in lines]
+        self._write(handle, dump(lines))
+        self._layouts = layouts
+
+    def records(self, kinds: Iterable[type] = ()) -> Iterator[SavedRecord]:
+        """The records of the given kinds (none given: of all), in the order in which they came.
+
+        Raises BadData where something other than the tail is damaged.
+        """
+        yield from self._loaded(self.entries(kinds))
+
+    def entries(self, kinds: Iterable[type] = ()) -> list[IndexEntry]:
+        """What `records` would give, with the arrays still on disk."""
+        wanted, (_, lines) = tuple(kinds), self._lines()
+        return [line.entry for line in lines if line.entry and (not wanted or line.entry.kind in wanted)]
+
+    def entries_since(self, position: IndexPosition) -> tuple[list[IndexEntry], IndexPosition]:
+        """What `follow` would give, with the arrays still on disk."""
+        lines, position = self._since(position)
+        return [line.entry for line in lines if line.entry], lines[-1].after if lines else position
+
+    def load(self, entry: IndexEntry, blobs: BlobReader | None = None) -> SavedRecord:
+        """The record of an entry. Raises BadData where its blob is damaged.
+
+        blobs: shared by those who load many.
+        """
+        try:
+            return entry.load(blobs)
+        except DamagedBlob as damage:
+            raise BadData(str(damage.path), damage.why) from damage
+
+    def follow(self, position: IndexPosition | None = None) -> tuple[list[SavedRecord], IndexPosition]:
+        """What has come since `position`, and the new position; never waits.
+
+        After a rewind it goes on where the index was cut, so that what comes again there is given again.
+        """
+        position = position or IndexPosition()
+        try:
+            return self._follow(position)
+        except BadData:
+            if len(self._lines()[0]["rewinds"]) == position.rewinds:
+                raise
+            return self._follow(position)  # the blobs went with a rewind that came between
+
+    def rewind(self, train_step: int) -> None:
+        """Drop everything after the training step, for a run that goes on from a checkpoint."""
+        self.close()
+        self._end.unlink(missing_ok=True)
+        head, lines = self._sound()
+        kept = [line.entry is None or line.entry.at.train_step <= train_step for line in lines]
+        if all(kept):
+            return
+        head = {**head, "rewinds": [*head["rewinds"], kept.index(False)]}
+        stay = [line for line, keep in zip(lines, kept, strict=True) if keep]
+        write_bytes(self.index, dump([head, *(line.values for line in stay)]))
+        named = {line.entry.blob for line in stay if line.entry}
+        for blob in self._blobs():
+            if blob not in named:
+                blob.unlink()
+
+    def write_facts(self, facts: RunContext) -> None:
+        """Write or replace what is known of the run."""
+        write_json(self.folder / "facts.json", facts.to_json())
+
+    def read_facts(self) -> RunContext:
+        """What is known of the run; where nothing was written, that nothing is known."""
+        path = self.folder / "facts.json"
+        return RunContext.from_json(read_json(path)) if path.is_file() else RunContext()
+
+    def finish(self, status: str = "completed") -> None:
+        """Say that the run is over; `append` and `rewind` take it back."""
+        self.close()
+        write_json(self._end, {"status": status})
+
+    @property
+    def finished(self) -> bool:
+        """Whether the writer said that the run is over."""
+        return self._end.is_file()
+
+    def close(self) -> None:
+        """Let go of the file; the next append opens it again."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    # Writing
+
+    def _opened(self) -> int:
+        """The index, open at its end, with a torn tail cut off."""
+        if self._handle is not None:
+            return self._handle
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._end.unlink(missing_ok=True)
+        head, lines = self._sound()
+        self._rewinds = len(head["rewinds"])
+        self._layouts = {layout: number for number, layout in lines[-1].after.layouts.items()} if lines else {}
+        here = f"{self._prefix}{self._rewinds:03d}-"
+        numbers = [int(path.stem.removeprefix(here)) for path in self._blobs() if path.stem.startswith(here)]
+        self._number = max(numbers, default=0)
+        whole = lines[-1].after.offset if lines else self._head_length()
+        handle = os.open(self.index, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        os.ftruncate(handle, whole)
+        if not whole:
+            self._write(handle, dump([head]))
+        self._handle = handle
+        return handle
+
+    def _write_blob(self, arrays: Arrays) -> tuple[str, int]:
+        self._number += 1
+        name = f"{self._prefix}{self._rewinds:03d}-{self._number:06d}"
+        path = self.folder / f"{name}.safetensors"
+        with atomic(path, sync=False) as part:
+            save_file(arrays, part)
+        return name, path.stat().st_size
+
+    def _write(self, handle: int, data: bytes) -> None:
+        try:
+            with disk_full_as_error(self.index):
+                while data:
+                    data = data[os.write(handle, data) :]
+        except BaseException:
+            os.close(handle)  # a part may be there: the next append opens again and cuts it off
+            self._handle = None
+            raise
+
+    def _sound(self) -> tuple[dict[str, Any], list[_Line]]:
+        """The head and the lines; those of a torn tail are left out. Raises BadData for damage elsewhere."""
+        head, lines = self._lines()
+        held = [(place, line.entry) for place, line in enumerate(lines) if line.entry]
+        damaged = {entry.line["blob"][0] for entry in self._firsts(e for _, e in held) if not entry.sound()}
+        bad = [place for place, entry in held if entry.line.get("blob", [None])[0] in damaged]
+        if not bad and held and held[-1][1].blob:
+            last = held[-1][1].blob  # a loss of power can leave a blob of the right length with the wrong content
+            bad = [place for place, entry in held if entry.blob == last and not _loads(entry)]
+        if not bad:
+            return head, lines
+        self._check_tail([entry for place, entry in held if place >= bad[0]])
+        return head, lines[: bad[0]]
+
+    @staticmethod
+    def _firsts(entries: Iterable[IndexEntry]) -> Iterator[IndexEntry]:
+        """The first entry of each blob."""
+        before = ""
+        for entry in entries:
+            if "blob" in entry.line and entry.line["blob"][0] != before:
+                before = entry.line["blob"][0]
+                yield entry
+
+    # Reading
+
+    def _follow(self, position: IndexPosition) -> tuple[list[SavedRecord], IndexPosition]:
+        lines, position = self._since(position)
+        came = [line for line in lines if line.entry]
+        records = list(self._loaded([line.entry for line in came if line.entry]))
+        return records, came[len(records) - 1].after if records else position
+
+    def _since(self, position: IndexPosition) -> tuple[list[_Line], IndexPosition]:
+        """The lines after a position, and where they begin: after a rewind further up."""
+        head, lines = self._lines(position)
+        if len(head["rewinds"]) == position.rewinds:
+            return lines, position
+        stays = min([position.lines, *head["rewinds"][position.rewinds :]])
+        return lines[stays:], lines[stays - 1].after if stays else IndexPosition(len(head["rewinds"]))
+
+    def _loaded(self, entries: Sequence[IndexEntry]) -> Iterator[SavedRecord]:
+        blobs = BlobReader()
+        for place, entry in enumerate(entries):
+            try:
+                record = entry.load(blobs)
+            except DamagedBlob as damage:
+                self._check_tail(entries[place:], damage)
+                return
+            yield record
+
+    def _check_tail(self, entries: Sequence[IndexEntry], damage: DamagedBlob | None = None) -> None:
+        """Raise BadData if a sound blob follows the damaged one of the first entry."""
+        bad = entries[0].blob
+        if any(entry.blob != bad and entry.sound() for entry in self._firsts(entries)):
+            raise BadData(str(bad), damage.why if damage else "it is missing or damaged") from damage
+
+    def _lines(self, start: IndexPosition | None = None) -> tuple[dict[str, Any], list[_Line]]:
+        """The head, and the whole lines after `start`; where a rewind came after `start`, all lines.
+
+        Raises BadData for what is no line of an index, unless it is the last.
+        """
+        start, head = start or IndexPosition(), dict(_HEAD)
+        if not self._head_length():
+            return head, []
+        with self.index.open("rb") as stream:  # one file throughout: a rewind puts another one in its place
+            head |= self._parse_head(stream.readline())
+            if len(head["rewinds"]) != start.rewinds or not start.offset:
+                start = IndexPosition(len(head["rewinds"]), stream.tell())
+            stream.seek(start.offset)
+            texts = stream.read().split(b"\n")[:-1]  # behind the last newline is what is still being written
+        lines: list[_Line] = []
+        for text in texts:
+            try:
+                lines.append(self._parse(text, lines[-1].after if lines else start))
+            except (ValueError, KeyError, TypeError) as error:
+                if len(lines) == len(texts) - 1:
+                    break
+                number = start.lines + len(lines) + 2
+                raise BadData(str(self.index), f"line {number} is damaged") from error
+        return head, lines
+
+    def _parse(self, text: bytes, before: IndexPosition) -> _Line:
+        values = json.loads(text)
+        layouts, entry = before.layouts, None
+        if "kind" in values:
+            entry = parse(values, layouts, self.folder)
+        else:
+            layouts = {**layouts, values["layout"]: (tuple(values["names"]), tuple(values["collections"]))}
+        return _Line(
+            entry, values, IndexPosition(before.rewinds, before.offset + len(text) + 1, before.lines + 1, layouts)
+        )
+
+    def _parse_head(self, text: bytes) -> dict[str, Any]:
+        try:
+            head: dict[str, Any] = json.loads(text)
+            known = head["clearsight"] == "tensors" and head["format"] <= _HEAD["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadData(str(self.index), "line 1 is damaged") from error
+        if not known:
+            raise BadData(str(self.index), "it was written by a newer version", fix="Update clearsight.")
+        return head
+
+    def _head_length(self) -> int:
+        """Where the first line of the index ends; 0 where it is not whole."""
+        if not self.index.is_file():
+            return 0
+        with self.index.open("rb") as stream:
+            line = stream.readline()
+        return len(line) if line.endswith(b"\n") else 0
+
+    def _blobs(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{self._prefix}[0-9][0-9][0-9]-*.safetensors"))
+
+
+def _loads(entry: IndexEntry) -> bool:
+    try:
+        entry.load()
+    except DamagedBlob:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""timm's models, as "timm/<name>" or "timm/<name>.<tag of the pretrained weights>"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from clearsight.core.errors import BadChoice
+from clearsight.core.preprocess import Interpolation, Preprocess
+
+_INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+class TimmProvider:
+    """Everything that timm registers."""
+
+    prefix = "timm/"
+
+    def names(self) -> list[str]:
+        import timm
+
+        return cast(list[str], timm.list_models())
+
+    def construct(self, name: str, classes: int) -> nn.Module:
+        import timm
+
+        return cast(nn.Module, timm.create_model(name, num_classes=classes, **_settings(name)))
+
+    def preprocess(self, name: str, file: str = "") -> Preprocess:
+        import timm
+
+        self._check_tag(name)
+        # A model without pretrained weights has no such entry; the class's own default is what timm then uses.
+        config = timm.models.get_pretrained_cfg(name, allow_unregistered=True)
+        facts = {} if config is None else {key: value for key, value in config.to_dict().items() if value is not None}
+        return from_config(facts, f"timm's pretrained_cfg of {name}")
+
+    def adapt(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(tensors)
+
+    def download(self, name: str) -> dict[str, Tensor] | None:
+        import timm
+
+        self._check_tag(name)
+        config = timm.models.get_pretrained_cfg(name, allow_unregistered=True)
+        if config is None or not config.has_weights:
+            return None
+        model = timm.create_model(name, pretrained=True, **_settings(name))
+        return cast(dict[str, Tensor], model.state_dict())
+
+    def _check_tag(self, name: str) -> None:
+        import timm
+
+        architecture, _, tag = name.partition(".")
+        tags = [known.partition(".")[2] for known in timm.list_models(f"{architecture}.*", pretrained=True)]
+        if tag and tag not in tags:
+            raise BadChoice(f"--model timm/{name}", "timm has no weights of that tag", got=tag, allowed=tags)
+
+
+def _settings(name: str) -> dict[str, Any]:
+    import timm
+
+    architecture = name.partition(".")[0]
+    module = timm.models.model_entrypoint(architecture).__module__
+    if module == "timm.models.vision_transformer" or (module == "timm.models.deit" and "distilled" not in name):
+        return {"dynamic_img_size": True}  # else a transformer takes images of one size only
+    return {}
+
+
+def from_config(facts: Mapping[str, Any], source: str) -> Preprocess:
+    """Preprocessing out of timm's `pretrained_cfg`; what it does not say is timm's own default (224, ImageNet, 0.875).
+
+    `resize` is the size divided by `crop_pct`. Raises pydantic's ValidationError (a ValueError) for values that make no
+    sense, KeyError, TypeError for ones of another type.
+    """
+    size = int(facts.get("input_size", (3, 224, 224))[-1])
+    interpolation = facts.get("interpolation", "bilinear")
+    values: dict[str, Any] = {key: tuple(facts[key]) for key in ("mean", "std") if key in facts}
+    if not all(math.isfinite(value) for channel in values.values() for value in channel):
+        raise ValueError("mean and std must be finite")
+    return Preprocess(
+        size=size,
+        resize=max(size, round(size / float(facts.get("crop_pct", 0.875)))),
+        interpolation=interpolation if interpolation in _INTERPOLATIONS else "bilinear",
+        source=source,
+        **values,
+    )
+
+
+PROVIDER = TimmProvider()

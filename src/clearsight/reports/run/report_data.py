@@ -1,0 +1,93 @@
+"""RunFacts: everything the run page says, as plain values; whoever wires gathers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from clearsight.core.errors import BadValue
+from clearsight.core.finding import Finding
+from clearsight.core.profile import Profile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunReportData:
+    """One run, told in plain values (what JSON can hold); only `name` and `status` must be known.
+
+    status: a value of core.run.RunStatus; reason: why it ended so.
+    recipe: the recipe as YAML.
+    data: {"path", "format", "fingerprint", "classes": [name], "counts": {split: {class: count}}}.
+    command: the words of the command line that started the run.
+    epochs: EpochRecords as mappings, in order.  steps: rows of metrics.jsonl, all of them; charts thin them out.
+    evaluation: {"accuracy", "top5", "macro_f1", "roc_auc", "ece", "n", "per_class": {name: {"precision", "recall",
+        "f1", "support"}}, "confusion": {"labels", "matrix"}}, or None when nothing was evaluated.
+    split: the split that was evaluated.
+    reliability: bins {"confidence", "accuracy", "count"}.
+    mistakes: {"id", "true", "predicted", "probability", "thumbnail": data-URI}, most confident first.
+    notices: {"code", "text", "paths"} about the data; `paths` may be missing.
+    typical: as mistakes, images that it got right.  samples: {"id", "label", "thumbnail"} of training images as the
+        model sees them, augmented.
+    findings: every verdict of every rule, in the order in which they should be read.
+    rules: {"name", "parameters": {name: value}, "topic": "learning" | "speed"} of every rule that was asked.
+    actions: {"step", "rule", "action", "changed": {field: value}, "outcome"}, what was done about findings.
+    profile: what the machine did.  hotlines: {"where", "share"} of lines of code by their share of the time, in [0, 1].
+    what_if: {"name", "change", "images_per_second_now", "images_per_second_then", "basis"}.
+    tuning: {"chosen": {field: value}, "rows": [{"settings", "images_per_second", "spread", "note"}], "why"}.
+    """
+
+    name: str
+    status: str
+    reason: str = ""
+    recipe: str = ""
+    seed: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    seconds: float = 0.0
+    images_per_second: float | None = None
+    best_epoch: int | None = None
+    epochs: Sequence[Mapping[str, Any]] = ()
+    steps: Sequence[Mapping[str, Any]] = ()
+    evaluation: Mapping[str, Any] | None = None
+    split: str = "test"
+    reliability: Sequence[Mapping[str, Any]] = ()
+    mistakes: Sequence[Mapping[str, Any]] = ()
+    notices: Sequence[Mapping[str, Any]] = ()
+    typical: Sequence[Mapping[str, Any]] = ()
+    samples: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[Finding] = ()
+    rules: Sequence[Mapping[str, Any]] = ()
+    actions: Sequence[Mapping[str, Any]] = ()
+    profile: Profile | None = None
+    hotlines: Sequence[Mapping[str, Any]] = ()
+    what_if: Sequence[Mapping[str, Any]] = ()
+    tuning: Mapping[str, Any] | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The recipe as flat name -> value; empty without one. Raises BadValue when `recipe` is not a YAML mapping."""
+        try:
+            sections = yaml.safe_load(self.recipe) or {}
+        except yaml.YAMLError as error:
+            raise BadValue("recipe", f"it is not YAML ({' '.join(str(error).split())})") from None
+        if not isinstance(sections, dict):
+            raise BadValue("recipe", "a recipe is a mapping of settings, such as 'lr: 0.001'")
+        flat: dict[str, Any] = {}
+        for key, value in sections.items():
+            flat.update(value if isinstance(value, dict) else {key: value})
+        return flat
+
+    @property
+    def best(self) -> Mapping[str, Any] | None:
+        """The epoch whose weights were kept: `best_epoch`, else the last one marked best, else the last."""
+        marked = [epoch for epoch in self.epochs if epoch["epoch"] == self.best_epoch]
+        marked = marked or [epoch for epoch in self.epochs if epoch.get("best")] or list(self.epochs)
+        return marked[-1] if marked else None
+
+    def images(self, split: str) -> int:
+        """How many images a split holds."""
+        return sum(self.data.get("counts", {}).get(split, {}).values())

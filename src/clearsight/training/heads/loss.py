@@ -1,0 +1,92 @@
+"""The training loss of K heads and its slope in closed form. B images of a piece, M of an epoch, C classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clearsight.core.recipe import TrainSection
+from clearsight.training.heads.batch_schedule import BatchSchedule
+from clearsight.training.heads.job import Floats
+from clearsight.training.loss import balanced_weights
+
+
+class StackedLoss:
+    """Cross-entropy as in `training.loss`, with each head's own class weights and smoothing.
+
+    A label's target is a row of a table, so that heads with and without weights and smoothing cost the same. The loss
+    itself takes the true class out of the logarithms instead: a class that is no target may have a probability of 0,
+    whose logarithm must not become a part of the loss.
+    """
+
+    def __init__(
+        self, recipes: Sequence[TrainSection], labels: npt.NDArray[np.int64], classes: int, device: torch.device
+    ) -> None:
+        smoothing = np.array([how.label_smoothing for how in recipes])[:, None, None]  # (K, 1, 1)
+        weights = np.stack([_class_weights(how, labels, classes) for how in recipes], axis=1)  # (C, K)
+        spread = (1 - smoothing) * np.eye(classes) + smoothing / classes  # (K, C, C): of a label, the target
+        table = spread.transpose(1, 0, 2) * weights[:, :, None]
+        self._weights = torch.from_numpy(weights.astype(np.float32)).to(device) if (weights != 1).any() else None
+        self._smoothing = torch.from_numpy(smoothing[:, 0, 0].astype(np.float32)).to(device)  # (K,)
+        self._smooths = bool(smoothing.any())
+        self._alike = self._weights is None and not self._smooths  # then one head's table serves all
+        # (C, K, C), or (C, 1, C): the target of a label, times its weight
+        self._targets = torch.from_numpy((table[:, :1] if self._alike else table).astype(np.float32)).to(device)
+
+    def only(self, heads: list[int]) -> None:
+        """Leave out all but the heads of these indices."""
+        if not self._alike:
+            self._targets = self._targets[:, heads].contiguous()
+        self._weights = None if self._weights is None else self._weights[:, heads].contiguous()
+        self._smoothing = self._smoothing[heads]
+
+    def slopes(self, logits: Tensor, labels: Tensor, totals: Tensor) -> Tensor:
+        """The slope of each head's mean loss at its logits, both (B, K, C).
+
+        totals: (K, 1) what weights in the head's batch add up to, of which these images may be a part.
+        """
+        slopes = logits.softmax(2)
+        if self._weights is not None:
+            slopes.mul_(self._weights.index_select(0, labels).unsqueeze(2))
+        return slopes.sub_(self._targets.index_select(0, labels)).div_(totals)
+
+    def each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Losses (B, K) of single images, without their weights, from logits (B, K, C)."""
+        shares = logits.log_softmax(2)
+        true = shares.gather(2, labels.view(-1, 1, 1).expand(-1, shares.shape[1], 1)).squeeze(2).neg_()
+        if not self._smooths:
+            return true
+        spread = torch.where(self._smoothing > 0, shares.mean(2).mul_(self._smoothing), 0.0)
+        return true.mul_(1 - self._smoothing).sub_(spread)
+
+    def totals(self, labels: Tensor, pace: BatchSchedule) -> Sequence[Tensor]:
+        """Of each piece (K, 1) what the weights in each head's batch add up to; labels: (M,)."""
+        totals = pace.lengths.astype(np.float64)
+        if self._weights is not None:
+            for heads, begins in pace.runs():
+                sums = batch_sums(self._weights[:, heads].index_select(0, labels), begins)
+                totals[:, heads] = np.take_along_axis(sums, pace.number[:, heads], axis=0)
+        return torch.from_numpy(totals.astype(np.float32)).to(labels.device).unsqueeze(2).unbind()
+
+    def means(self, losses: Tensor, labels: Tensor, heads: slice, begins: Sequence[int]) -> Floats:
+        """(S, H) mean loss of each batch of these heads, from those of all images (M, K); batch s begins at row
+        `begins[s]`."""
+        own = losses[:, heads]
+        weights = torch.ones_like(own) if self._weights is None else self._weights[:, heads].index_select(0, labels)
+        return batch_sums(own * weights, begins) / batch_sums(weights, begins)
+
+
+def batch_sums(rows: Tensor, begins: Sequence[int]) -> Floats:
+    """(S, K) sums of rows (M, K) over batches that begin at these rows; what float32 cannot hold is inf, as in a loop
+    that sums up in it."""
+    with np.errstate(over="ignore"):
+        sums = np.add.reduceat(rows.cpu().numpy().astype(np.float64), begins, axis=0).astype(np.float32)
+    return sums.astype(np.float64)
+
+
+def _class_weights(how: TrainSection, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
+    return balanced_weights(labels, classes) if how.class_weights == "balanced" else np.ones(classes, dtype=np.float32)

@@ -1,0 +1,160 @@
+"""The update rules of `training.optim` over K heads at once, in closed form.
+
+What differs between heads (rate, decay, epsilon, momentum) is a column. The columns of a whole epoch of P pieces are
+made at its begin: in a step they are only looked up. A step is of the first H of K heads (`stack_pace.Pace`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clearsight.core.recipe import OptimSection, Recipe
+from clearsight.training.heads.batch_schedule import BatchSchedule, Ints
+from clearsight.training.heads.job import Floats
+from clearsight.training.heads.network import HeadSlice, Parameters
+from clearsight.training.optim import rate
+
+_BETA1, _BETA2 = 0.9, 0.999  # torch's own, which no recipe changes
+
+
+def epoch_rates(recipe: Recipe, epoch: int, steps: int) -> Floats:
+    """(S,) learning rate of each step of an epoch."""
+    first, planned = (epoch - 1) * steps, recipe.train.passes * steps
+    return np.array([rate(step, planned, steps, recipe.optim) for step in range(first, first + steps)])
+
+
+class StackedOptimizer(ABC):
+    """Changes the parameters of K heads by their gradients; `begin` each epoch, then `step` through it."""
+
+    def __init__(self, recipes: Sequence[OptimSection], values: Parameters) -> None:
+        self._recipes = list(recipes)
+        self._values = values
+        self._work = values.zeros()
+        self._due: list[int] = []
+
+    def only(self, heads: list[int], values: Parameters) -> None:
+        """Leave out all but the heads of these indices, whose parameters are now `values`."""
+        self._recipes = [self._recipes[head] for head in heads]
+        self._values, self._work = values, values.zeros()
+        self._keep(torch.tensor(heads, device=values.flat.device))
+
+    def begin(self, epoch: int, pace: BatchSchedule, rates: Sequence[Floats]) -> None:
+        """Make ready for the steps of an epoch (from 1); rates: of each head (S,) those of its steps."""
+        self._due = pace.due
+        table = np.stack([own[pace.number[:, head]] for head, own in enumerate(rates)], axis=1)  # (P, K)
+        self._begin(table, (epoch - 1) * np.array(pace.steps) + pace.number + 1)
+
+    @abstractmethod
+    def step(self, piece: int, gradients: Parameters) -> None:
+        """The step of those heads whose batch ends with this piece (from 0); the gradients may be changed."""
+
+    @abstractmethod
+    def _begin(self, rates: Floats, age: Ints) -> None:
+        """Make columns for each piece: rates (P, K), and age (P, K) the steps with the one that it belongs to."""
+
+    @abstractmethod
+    def _keep(self, heads: Tensor) -> None:
+        """Keep the moments of these heads alone."""
+
+    def _setting(self, name: str) -> Floats:
+        """(K,) one setting of all heads."""
+        return np.array([getattr(how, name) for how in self._recipes], dtype=np.float64)
+
+    def _columns(self, values: Floats) -> list[Tensor]:
+        """(P, K) -> for each piece a column (H, 1) of the H heads that take a step."""
+        table = torch.from_numpy(values.astype(np.float32)).to(self._values.flat.device).unsqueeze(2).unbind()
+        return [column[:due] for column, due in zip(table, self._due, strict=True)]
+
+    def _add_decay(self, gradients: HeadSlice, values: HeadSlice, decay: Tensor) -> None:
+        """L2: decay (H, 1) times the weight joins the gradient."""
+        for gradient, value, decays in zip(gradients.rows, values.rows, values.decays, strict=True):
+            if decays:
+                gradient.addcmul_(value, decay)
+
+    def _descend(self, values: HeadSlice, work: HeadSlice, scale: Tensor) -> None:
+        """value -= scale * work, with a scale (H, 1)."""
+        for value, change in zip(values.rows, work.rows, strict=True):
+            value.addcmul_(change, scale, value=-1.0)
+
+
+class StackedAdam(StackedOptimizer):
+    """AdamW (decoupled decay), or Adam with L2.
+
+    Source: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2. The bias corrections are
+    moved into the rate and into epsilon: the same numbers with two passes over the moments less.
+    """
+
+    def __init__(self, recipes: Sequence[OptimSection], values: Parameters, *, decoupled: bool) -> None:
+        super().__init__(recipes, values)
+        self._decoupled = decoupled
+        self._first, self._second = values.zeros(), values.zeros()
+
+    def _begin(self, rates: Floats, age: Ints) -> None:
+        root = np.sqrt(1 - _BETA2**age)
+        decay = np.broadcast_to(self._setting("weight_decay"), rates.shape)
+        self._scale = self._columns(rates * root / (1 - _BETA1**age))
+        self._eps = self._columns(self._setting("eps") * root)
+        self._decay = self._columns(1 - rates * decay if self._decoupled else decay.copy())
+
+    def step(self, piece: int, gradients: Parameters) -> None:
+        due = self._due[piece]
+        values, work, slopes = self._values.first(due), self._work.first(due), gradients.first(due)
+        first, second = self._first.first(due), self._second.first(due)
+        if self._decoupled:
+            for value, decays in zip(values.rows, values.decays, strict=True):
+                if decays:
+                    value.mul_(self._decay[piece])
+        else:
+            self._add_decay(slopes, values, self._decay[piece])
+        for one, two, slope, root in zip(first.pieces, second.pieces, slopes.pieces, work.pieces, strict=True):
+            one.lerp_(slope, 1 - _BETA1)
+            two.mul_(_BETA2).addcmul_(slope, slope, value=1 - _BETA2)
+            torch.sqrt(two, out=root)
+        for root in work.rows:
+            root.add_(self._eps[piece])
+        for one, root in zip(first.pieces, work.pieces, strict=True):
+            torch.div(one, root, out=root)
+        self._descend(values, work, self._scale[piece])
+
+    def _keep(self, heads: Tensor) -> None:
+        self._first, self._second = self._first.only(heads), self._second.only(heads)
+
+
+class StackedSGD(StackedOptimizer):
+    """Gradient descent with momentum and L2; `_work` is the velocity."""
+
+    def only(self, heads: list[int], values: Parameters) -> None:
+        velocity = self._work
+        super().only(heads, values)
+        self._work = velocity.only(torch.tensor(heads, device=values.flat.device))
+
+    def _begin(self, rates: Floats, age: Ints) -> None:
+        self._scale = self._columns(rates)
+        self._momentum = self._columns(np.broadcast_to(self._setting("momentum"), rates.shape))
+        self._decay = self._columns(np.broadcast_to(self._setting("weight_decay"), rates.shape))
+
+    def step(self, piece: int, gradients: Parameters) -> None:
+        due = self._due[piece]
+        values, work, slopes = self._values.first(due), self._work.first(due), gradients.first(due)
+        self._add_decay(slopes, values, self._decay[piece])
+        for velocity in work.rows:
+            velocity.mul_(self._momentum[piece])
+        for velocity, slope in zip(work.pieces, slopes.pieces, strict=True):
+            velocity.add_(slope)
+        self._descend(values, work, self._scale[piece])
+
+    def _keep(self, heads: Tensor) -> None:
+        """Nothing beside the velocity."""
+
+
+def stacked_optimizer(recipes: Sequence[OptimSection], values: Parameters) -> StackedOptimizer:
+    """The optimizer that all these recipes name, over the heads that `values` holds."""
+    kind = recipes[0].optimizer
+    if kind == "sgd":
+        return StackedSGD(recipes, values)
+    return StackedAdam(recipes, values, decoupled=kind == "adamw")

@@ -1,0 +1,54 @@
+"""Opening a bundle for inference: what evaluate, predict and the endpoint have in common."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.bundle import Bundle
+from clearsight.core.machine import cores
+from clearsight.data.geometry import prepare
+from clearsight.serving.predictor import Predictor
+from clearsight.serving.predictor import load as load_predictor
+
+MAX_PIXELS = 50_000_000
+
+
+def open_predictor(
+    bundle: Bundle,
+    *,
+    device: str = "cpu",
+    runtime: str = "onnxruntime",
+    threads: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Predictor:
+    """A predictor for `bundle`: on a CPU through a runtime without torch, on a GPU through torch.
+
+    The preprocessing is the bundle's own, the very function that training used.
+    """
+    prepared = partial(prepare, preprocess=bundle.preprocess, max_pixels=max_pixels)
+    if device.startswith("cuda"):
+        return Predictor(bundle, _TorchSession(bundle, device), prepared)
+    return load_predictor(bundle, prepared, runtime=runtime, threads=threads or cores())
+
+
+class _TorchSession:
+    """A bundle's network in torch on a GPU, where ONNX on the CPU would be the slow way."""
+
+    def __init__(self, bundle: Bundle, device: str) -> None:
+        import torch
+
+        from clearsight.models.bundle import load
+
+        self._torch, self._device = torch, torch.device(device)
+        self._model: Any = load(bundle).model.to(self._device).eval()
+
+    def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits (N, C) of prepared images (N, 3, S, S)."""
+        with self._torch.inference_mode():
+            logits = self._model(self._torch.from_numpy(images).to(self._device))
+        result: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+        return result

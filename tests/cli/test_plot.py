@@ -1,0 +1,71 @@
+"""A curve in characters: it fits, it says its borders, and it draws what there is."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearsight.cli.plot import plot
+
+
+def test_a_falling_line_in_ascii() -> None:
+    assert plot([1, 2, 3, 4], [3, 2, 1, 0], 20, 6, unicode=False) == [
+        "3 |***",
+        "  |   *****",
+        "  |        ******",
+        "0 |              ***",
+        "  +-----------------",
+        "   1               4",
+    ]
+
+
+def test_braille_dots_are_finer() -> None:
+    lines = plot([0, 1], [0.0, 1.0], 20, 6)
+    assert lines[0].startswith("1 │")
+    assert lines[3].startswith("0 │⣀")
+    assert lines[-2].startswith("  └─")
+
+
+@given(
+    values=st.lists(st.floats(), min_size=1, max_size=40),
+    width=st.integers(20, 200),
+    height=st.integers(4, 40),
+    fancy=st.booleans(),
+)
+def test_it_fits_whatever_the_numbers_are(values: list[float], width: int, height: int, fancy: bool) -> None:
+    lines = plot(list(range(1, len(values) + 1)), values, width, height, unicode=fancy)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= max(width, 40)
+    if not fancy:
+        assert "".join(lines).isascii()
+
+
+def test_a_constant_is_a_line_in_the_middle_with_one_number() -> None:
+    lines = plot([1, 9], [3.0, 3.0], 20, 7, unicode=False)
+    assert [line.count("3") for line in lines[:5]] == [0, 0, 1, 0, 0]
+    assert lines[2].count("*") == 17
+
+
+def test_a_gap_stays_a_gap() -> None:
+    lines = plot([1, 2, 3, 4, 5], [1, 1, math.nan, 1, 1], 23, 5, unicode=False)
+    assert lines[1] == "1 |******        ******"
+
+
+def test_nothing_finite_is_said() -> None:
+    assert plot([1, 2], [math.nan, math.inf], 40, 8) == ["no finite values"]
+    assert plot([], [], 40, 8) == ["no finite values"]
+
+
+def test_near_values_are_told_apart() -> None:
+    lines = plot([1, 2], [1.0000001, 1.0000002], 60, 6)
+    assert lines[0].split()[0] != lines[3].split()[0]
+
+
+@pytest.mark.parametrize("steps", [[1, 100_000], [7]])
+def test_first_and_last_step_stand_below(steps: list[int]) -> None:
+    last = plot(steps, [1.0] * len(steps), 60, 8)[-1]
+    assert last.split() == [str(steps[0]), str(steps[-1])][: len(last.split())]
+    assert str(steps[0]) in last

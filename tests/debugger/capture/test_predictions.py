@@ -1,0 +1,62 @@
+"""Answers of a classifier, and what is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from clearsight.core.tensors import Moment
+from clearsight.debugger.capture.predictions import BatchPredictions, output_range, prediction_record, same_batch_losses
+
+LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+
+
+def test_answers_have_a_prediction_a_confidence_and_the_probability_of_the_label() -> None:
+    answers = BatchPredictions.of(LOGITS, torch.tensor([1, 1]), [4, 5])
+    assert answers is not None
+    record = prediction_record(Moment("train", 1, 1, 1), [column.numpy() for column in answers.columns()])
+    shares = LOGITS.softmax(1).numpy()
+    assert record.predictions.tolist() == [0, 1]
+    np.testing.assert_allclose(record.confidence, shares.max(1))
+    np.testing.assert_allclose(record.true_probability, shares[:, 1])
+    assert record.indices.tolist() == [4, 5]
+    assert answers.accuracy() == 0.5
+    assert answers.loss().item() == pytest.approx(functional.cross_entropy(LOGITS, torch.tensor([1, 1])).item())
+
+
+def test_labels_may_be_shares_of_classes() -> None:
+    answers = BatchPredictions.of(LOGITS, torch.tensor([[0.2, 0.8, 0.0], [0.9, 0.1, 0.0]]))
+    assert answers is not None
+    assert answers.labels.tolist() == [1, 0]
+    assert answers.indices.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        (torch.zeros(4, 1), torch.zeros(4, dtype=torch.long)),
+        (torch.zeros(4, 3, 8, 8), torch.zeros(4, 8, 8, dtype=torch.long)),
+        (torch.zeros(4, 3), torch.zeros(5, dtype=torch.long)),
+        (torch.zeros(4, 3), torch.zeros(4)),
+        (torch.zeros(4, 3, dtype=torch.long), torch.zeros(4, dtype=torch.long)),
+    ],
+)
+def test_what_is_no_classification_is_none(logits: torch.Tensor, labels: torch.Tensor) -> None:
+    assert BatchPredictions.of(logits, labels) is None
+
+
+def test_the_range_tells_probabilities_from_logits() -> None:
+    low, high, mean, spread = output_range(LOGITS.softmax(1)).tolist()
+    assert 0 <= low < high <= 1
+    assert (mean, spread) == (pytest.approx(1), pytest.approx(0, abs=1e-6))
+
+
+def test_losses_of_two_modes_are_of_the_same_rows() -> None:
+    answers = BatchPredictions.of(LOGITS, torch.tensor([0, 1]))
+    assert answers is not None
+    losses = same_batch_losses(answers, {"logits": LOGITS[:1] * 2}, 1)
+    assert losses["train_mode_loss"] == functional.cross_entropy(LOGITS[:1], torch.tensor([0]))
+    assert losses["eval_mode_loss"] == functional.cross_entropy(LOGITS[:1] * 2, torch.tensor([0]))
+    assert same_batch_losses(answers, torch.zeros(1, 7), 1) == {}

@@ -1,0 +1,209 @@
+"""A run folder answers what was saved of it, while it grows and after."""
+
+from __future__ import annotations
+
+import json
+import threading
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clearsight.core.context import RunContext
+from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.core.files import write_json
+from clearsight.core.finding import Finding, Verdict, write_findings
+from clearsight.core.metrics_log import MetricsLog
+from clearsight.core.tensors import RawTensor, Scalars
+from clearsight.debugger.storage.saved_run import SavedRun
+from clearsight.debugger.storage.tape import Tape
+from clearsight.debugger.storage.tensor_store import FileTensorStore
+from tests.debugger.conftest import LIVE, write_metrics, write_run
+from tests.debugger.records import at, outcomes, plain, plains, raw, scalars, snapshot
+
+
+def curves(tape: Tape) -> list[object]:
+    """All that a rule may ask of a tape, as plain values."""
+    told: list[object] = [tape.facts, tape.ended, [plain(event) for event in tape.events("nonfinite")]]
+    for mode in ("train", "eval"):
+        told += [tape.done(mode), tape.scalars(mode), tape.raw_names(mode)]  # type: ignore[arg-type]
+        for name in tape.scalars(mode):  # type: ignore[arg-type]
+            curve = tape.scalar(name, mode)  # type: ignore[arg-type]
+            told.append([plain(part) for part in (curve.steps, curve.epochs, curve.values)])
+        table = tape.statistic("l2", "weights", mode)  # type: ignore[arg-type]
+        told.append([table.names, *(plain(part) for part in (table.steps, table.epochs, table.values))])
+        answers = tape.outcomes(mode)  # type: ignore[arg-type]
+        told.append([plain(getattr(answers, name)) for name in answers.__slots__])
+        told += [plain(value) for name in tape.raw_names(mode) for _, value in tape.raw(name, mode)]  # type: ignore[arg-type]
+    rounds = tape.rounds()
+    return [*told, *(plain(getattr(rounds, name)) for name in rounds.__slots__)]
+
+
+def test_the_replayed_tape_equals_the_live_one(run_folder: Path) -> None:
+    live = Tape(RunContext(steps=6, lr=0.1), LIVE, ended=True)
+    replayed = SavedRun(run_folder).tape()
+    assert curves(replayed) == curves(live)
+    assert curves(replayed.until(3)) == curves(live.until(3))
+
+
+def test_scalars_that_are_in_both_files_are_told_once(tmp_path: Path) -> None:
+    write_metrics(tmp_path, [scalars(1)])
+    FileTensorStore(tmp_path / "tensors").append([scalars(1), scalars(1, own=2.0)])
+    assert SavedRun(tmp_path).points() == {"loss": {"train": 1}, "own": {"train": 1}}
+    assert [record.at.step for record in SavedRun(tmp_path).records()] == [1, 1]
+    assert [record.at.step for record in SavedRun(tmp_path).tail(patience=0)] == [1, 1]
+
+
+def test_names_by_pattern_collection_and_mode(run_folder: Path) -> None:
+    trial = SavedRun(run_folder)
+    assert trial.tensor_names() == ["loss", "lr", "valid_loss", "input_channels", "a.weight", "b.weight"]
+    assert trial.tensor_names(r"weight$") == ["a.weight", "b.weight"]
+    assert trial.tensor_names(collection="losses") == ["loss", "valid_loss"]
+    assert trial.tensor_names(collection="scalars") == ["loss", "lr", "valid_loss"]
+    assert trial.tensor_names(mode="eval") == ["valid_loss"]
+    assert trial.tensor_names("a", "weights", "train") == ["a.weight"]
+
+
+def test_steps_modes_and_points(run_folder: Path) -> None:
+    trial = SavedRun(run_folder)
+    assert trial.modes() == ["train", "eval"]
+    assert trial.steps() == [1, 2, 3, 4, 5, 6]
+    assert trial.steps("eval") == [3, 6]
+    assert trial.points()["loss"] == {"train": 6}
+    assert trial.points()["a.weight"] == {"train": 3}
+    assert trial.points()["input_channels"] == {"train": 3}
+
+
+def test_a_step_with_values_and_statistics_is_one_point(tmp_path: Path) -> None:
+    write_run(tmp_path, [snapshot(1), raw(1, "a.weight"), raw(2, "a.weight")])
+    assert SavedRun(tmp_path).points() == {"a.weight": {"train": 2}, "b.weight": {"train": 1}}
+
+
+def test_mistakes_are_answered_with_what_there_is(run_folder: Path, tmp_path: Path) -> None:
+    trial = SavedRun(run_folder)
+    with pytest.raises(BadChoice, match=r"Did you mean a\.weight\?"):
+        trial.tensor("a.wieght")
+    with pytest.raises(BadChoice, match=r"Did you mean weights\?"):
+        trial.tensor_names(collection="weight")
+    with pytest.raises(BadChoice, match=r"allowed: train, eval, predict"):
+        trial.tensor_names(mode="test")
+    with pytest.raises(BadValue, match="no regular expression"):
+        trial.tensor_names("(")
+    with pytest.raises(NotFound, match="no run in this folder"):
+        SavedRun(tmp_path / "nothing")
+
+
+def test_a_folder_with_scalars_alone_opens(tmp_path: Path) -> None:
+    write_metrics(tmp_path, [scalars(1)])
+    trial = SavedRun(tmp_path)
+    assert trial.tensor("loss").value(1) == 1.0
+    assert trial.facts == RunContext()
+    assert trial.findings() == []
+    assert not trial.ended
+
+
+def test_findings_are_read(run_folder: Path) -> None:
+    finding = Finding(rule="Overfit", verdict=Verdict.FOUND)
+    write_findings(run_folder / "findings.jsonl", [finding])
+    assert SavedRun(run_folder).findings() == [finding]
+
+
+@pytest.mark.parametrize(("status", "ended"), [("running", False), ("completed", True), ("diverged", True)])
+def test_a_run_of_ours_says_itself_whether_it_ended(tmp_path: Path, status: str, ended: bool) -> None:
+    write_json(tmp_path / "run.json", {"status": status})
+    assert SavedRun(tmp_path).ended is ended
+
+
+def test_each_rank_is_asked_by_itself(run_folder: Path) -> None:
+    second = FileTensorStore(run_folder / "tensors", 1)
+    second.append([raw(2, "of_the_second")])
+    assert "of_the_second" in SavedRun(run_folder, rank=1).tensor_names()
+    assert "of_the_second" not in SavedRun(run_folder).tensor_names()
+    assert SavedRun(run_folder).ended
+    assert not SavedRun(run_folder, rank=1).ended
+    second.finish()
+    assert SavedRun(run_folder, rank=1).ended
+
+
+# While it grows
+
+
+def test_answers_follow_the_files(tmp_path: Path) -> None:
+    write_run(tmp_path, [scalars(1), snapshot(1)], ended=False)
+    trial = SavedRun(tmp_path)
+    assert trial.steps() == [1]
+    write_run(tmp_path, [scalars(2), snapshot(2)], ended=True)
+    assert trial.steps() == [1, 2]
+    assert trial.tensor("a.weight").steps() == [1, 2]
+    assert trial.ended
+
+
+def test_a_run_that_went_back_to_a_checkpoint_is_read_anew(tmp_path: Path) -> None:
+    write_run(tmp_path, [record for step in (1, 2, 3) for record in (scalars(step), snapshot(step))], ended=False)
+    trial = SavedRun(tmp_path)
+    assert trial.points() == {"loss": {"train": 3}, "a.weight": {"train": 3}, "b.weight": {"train": 3}}
+    FileTensorStore(tmp_path / "tensors").rewind(1)
+    MetricsLog(tmp_path / "metrics.jsonl", last_step=1)
+    assert trial.steps() == [1]
+    assert trial.points()["a.weight"] == {"train": 1}
+    write_run(tmp_path, [scalars(2), snapshot(2)])
+    assert trial.steps() == [1, 2]
+    assert trial.tensor("a.weight").steps() == [1, 2]
+
+
+def test_the_tail_of_an_ended_run_is_all_of_it(run_folder: Path) -> None:
+    assert plains(SavedRun(run_folder).tail()) == plains(SavedRun(run_folder).records())
+
+
+def test_the_tail_gives_what_comes_and_ends_with_the_run(tmp_path: Path) -> None:
+    write_run(tmp_path, [scalars(1), outcomes(1)], ended=False)
+    tail = SavedRun(tmp_path).tail()
+    assert plains(islice(tail, 2)) == plains([scalars(1), outcomes(1)])
+    later = threading.Timer(0.05, write_run, (tmp_path, [scalars(2), outcomes(2)]))
+    later.start()
+    assert plains(tail) == plains([scalars(2), outcomes(2)])
+    later.join()
+
+
+def test_the_tail_of_a_dead_run_ends_when_patience_does(tmp_path: Path) -> None:
+    write_run(tmp_path, [scalars(1)], ended=False)
+    assert plains(SavedRun(tmp_path).tail(patience=0.05)) == plains([scalars(1)])
+
+
+def test_waiting_ends_when_the_step_is_passed(tmp_path: Path) -> None:
+    write_run(tmp_path, [scalars(1)], ended=False)
+    later = threading.Timer(0.05, write_metrics, (tmp_path, [scalars(2), scalars(4)]))
+    later.start()
+    assert SavedRun(tmp_path).wait_for_steps([1, 3], timeout=60) == [1]
+    later.join()
+    assert SavedRun(tmp_path).steps() == [1, 2, 4]
+
+
+def test_waiting_ends_with_the_run_or_the_time(run_folder: Path, tmp_path: Path) -> None:
+    assert SavedRun(run_folder).wait_for_steps([3, 100]) == [3]
+    write_run(tmp_path / "other", [scalars(1)], ended=False)
+    assert SavedRun(tmp_path / "other").wait_for_steps([100], timeout=0.01) == []
+
+
+def test_arrays_stay_on_disk_until_they_are_asked_for(run_folder: Path) -> None:
+    trial = SavedRun(run_folder)
+    tensor = trial.tensor("input_channels")
+    for blob in (run_folder / "tensors").glob("*.safetensors"):
+        blob.unlink()
+    assert tensor.steps() == [2, 4, 6]
+
+
+def test_a_record_is_given_in_order_of_training(tmp_path: Path) -> None:
+    write_run(tmp_path, [outcomes(1), scalars(1), Scalars(at(1, "eval"), {"valid_loss": 1.0}), outcomes(2), scalars(2)])
+    steps = [record.at.train_step for record in SavedRun(tmp_path).records()]
+    assert steps == sorted(steps)
+
+
+def test_metrics_are_plain_lines(run_folder: Path) -> None:
+    first = json.loads((run_folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert first == {"step": 1, "epoch": 1, "mode": "train", "name": "loss", "value": 1.0}
+    value = SavedRun(run_folder).tensor("input_channels").value(2)
+    expected = raw(2)
+    assert isinstance(expected, RawTensor)
+    np.testing.assert_array_equal(value, expected.value)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from clearsight.core.profile import GaugeSample, Profile, Span, StepTimes
+from clearsight.reports.charts.timeline import TimeAxis, averaged, extent, line, line_table, percentiles, shades
+
+
+def looks(values: list[float], *, name: str = "cpu", every: float = 1.0) -> list[GaugeSample]:
+    return [GaugeSample(time=100 + i * every, values={name: value}) for i, value in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("every", "called"),
+    [(1, "seconds since the start"), (60, "minutes since the start"), (3600, "hours since the start")],
+)
+def test_the_clock_fits_the_length_of_the_job(every: float, called: str) -> None:
+    profile = Profile(gauges=looks([1.0] * 10, every=every))
+    assert TimeAxis.of(profile).called == called
+    assert line(profile, "cpu", TimeAxis.of(profile)).times.tolist() == list(range(10))
+
+
+def test_a_job_lasts_from_the_first_to_the_last_thing_that_was_measured() -> None:
+    steps = [StepTimes(step=1, epoch=1, start=104, seconds=7)]
+    spans = [Span(name="initialisation", start=90, seconds=10)]
+    assert extent(Profile(gauges=looks([1.0]), steps=steps, spans=spans)) == (90, 111)
+    assert extent(Profile()) == (0, 0)
+
+
+def test_many_readings_become_the_means_of_equal_stretches() -> None:
+    times, values = averaged(np.arange(10_000.0), np.tile([0.0, 100.0], 5000), 100)
+    assert len(times) == len(values) == 100
+    assert set(values) == {50.0}
+    assert (np.diff(times) > 0).all()
+
+
+def test_no_reading_is_lost_when_stretches_are_uneven() -> None:
+    values = np.random.default_rng(0).random(1009)
+    assert averaged(np.arange(1009.0), values, 600)[1].mean() == pytest.approx(values.mean(), rel=0.02)
+
+
+def test_readings_are_in_the_unit_of_their_gauge() -> None:
+    profile = Profile(gauges=looks([2.0**31, 2.0**32], name="tree.memory"))
+    assert line(profile, "tree.memory", TimeAxis.of(profile)).values.tolist() == [2.0, 4.0]
+
+
+def test_percentiles_count_only_what_was_read_while_training_ran() -> None:
+    steps = [StepTimes(step=1, epoch=1, start=105, seconds=4)]
+    profile = Profile(gauges=looks([99.0] * 5 + [10.0, 20.0, 30.0, 40.0, 50.0]), steps=steps)
+    (row,) = percentiles(profile, ["cpu", "gpu0"]).rows
+    assert row == ("cores (all programs)", "cpu", "10%", "30%", "48%", "49.6%", "50%")
+
+
+def test_without_training_steps_every_reading_counts() -> None:
+    assert percentiles(Profile(gauges=looks([5.0])), ["cpu"]).rows[0][2] == "5%"
+
+
+def test_stretches_outside_of_training_are_shaded_unless_they_are_too_many() -> None:
+    spans = [Span(name="validation", start=102, seconds=3)]
+    profile = Profile(gauges=looks([1.0] * 9), spans=spans)
+    assert shades(profile, TimeAxis.of(profile)) == [(2.0, 5.0)]
+    assert shades(Profile(gauges=looks([1.0] * 9), spans=spans * 100), TimeAxis.of(profile)) == []
+
+
+def test_the_table_behind_lines_has_few_rows() -> None:
+    profile = Profile(gauges=[*looks([1.0] * 500), GaugeSample(time=600, values={"cpu": 1.0, "cpu.iowait": 9.0})])
+    clock = TimeAxis.of(profile)
+    made = line_table("t", [line(profile, name, clock) for name in ("cpu", "cpu.iowait")], "%", clock)
+    assert len(made.rows) == 24
+    assert made.columns == ("minutes", "cores (all programs)", "cores waiting for reading or writing")

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clearsight.reports.run.evaluation import evaluation
+from clearsight.reports.run.page import SECTIONS, page_of, run_page, sections_of
+from clearsight.reports.run.report_data import RunReportData
+from tests.reports.conftest import HOSTILE, Opened, evaluated, trained
+from tests.reports.outline import Outline
+from tests.reports.watched import busy_gpus, curve, found
+
+MB = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def page(watched: RunReportData) -> str:
+    return run_page(watched)
+
+
+@pytest.fixture(scope="module")
+def charts(watched: RunReportData) -> int:
+    return sum(len(section.panels) for section in sections_of(watched))
+
+
+def test_sections_stand_in_the_order_of_reading(page: str) -> None:
+    titles = [text for level, text in Outline(page).headings if level == 2]
+    assert titles == ["Verdict", "Findings", "Training", "Evaluation", "Data", "System", "Rules", "Provenance"]
+    assert len(titles) == len(SECTIONS)
+
+
+def test_headings_never_skip_a_level(page: str) -> None:
+    levels = [level for level, _ in Outline(page).headings]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_it_can_be_used_without_eyes_and_without_a_mouse(page: str, charts: int) -> None:
+    seen = Outline(page)
+    assert all(cell["scope"] in ("col", "row") for cell in seen.all("th"))
+    assert len(seen.all("caption")) == len(seen.all("table"))
+    assert all(image["alt"] for image in seen.all("img"))
+    drawn = [*(tag for tag in seen.all("div") if tag.get("class") == "chart"), *seen.all("svg")]
+    assert len(drawn) == charts + 4
+    assert all(chart["role"] == "img" and chart["aria-label"] for chart in drawn)
+    assert len(seen.all("details")) >= charts == sum("as a table" in part for part in seen.text.split("\n"))
+    assert all(tag["tabindex"] == "0" for tag in seen.all("div") if (tag.get("class") or "").startswith("scroll"))
+    assert {"lang": "en"} in seen.all("html")
+
+
+def test_keys_on_the_page_are_unique_and_links_lead_somewhere(page: str) -> None:
+    seen = Outline(page)
+    keys = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
+    assert len(keys) == len(set(keys))
+    assert all((link["href"] or "").removeprefix("#") in keys for link in seen.all("a"))
+
+
+def test_it_loads_nothing_from_anywhere(page: str) -> None:
+    assert all(address.startswith("data:") for address in Outline(page).loads())
+    assert "@import" not in page.split("</style>")[0]
+    assert "url(" not in page.split("</style>")[0]
+
+
+def test_the_same_run_gives_the_same_bytes(watched: RunReportData, page: str) -> None:
+    assert run_page(watched) == page
+
+
+def test_a_run_that_knows_nothing_has_a_page() -> None:
+    seen = Outline(run_page(RunReportData(name="r", status="running")))
+    assert [text for level, text in seen.headings if level == 2] == ["Verdict", "System"]
+    assert "--profile off" in seen.text
+
+
+def test_a_loop_of_somebodys_own_has_a_page(foreign: RunReportData) -> None:
+    seen = Outline(run_page(foreign))
+    titles = [text for level, text in seen.headings if level == 2]
+    assert titles == ["Verdict", "Findings", "System", "Rules", "Provenance"]
+    assert "clearsight profile -- python train.py" in seen.text
+
+
+def test_names_are_text_wherever_they_stand(hostile: RunReportData, page: str) -> None:
+    seen, usual = Outline(run_page(hostile)), Outline(page)
+    assert {name for name, _ in seen.tags} <= {name for name, _ in usual.tags} | {"span"}
+    charts = sum(len(section.panels) for section in sections_of(hostile))
+    assert len(seen.all("script")) == charts + 4  # the library, and what draws, copies and folds
+    assert not [key for _, attributes in seen.tags for key in attributes if key.startswith("on")]
+    assert all(name in seen.text for name in HOSTILE)
+    assert "<svg onload=alert(6)>" in seen.text
+
+
+def test_only_images_inside_the_page_are_shown(hostile: RunReportData) -> None:
+    (image,) = Outline(run_page(hostile)).all("img")
+    assert image == {"src": 'data:image/png;base64,"onerror="alert(8)', "alt": "Image 'onerror='x"}
+
+
+def test_large_runs_stay_small(watched: RunReportData) -> None:
+    names = tuple(f"class {i}" for i in range(1000))
+    matrix = np.random.default_rng(0).multinomial(50, [0.9] + [0.1 / 999] * 999, size=1000)
+    matrix = np.array([np.roll(row, i) for i, row in enumerate(matrix)])
+    epochs, steps = trained(epochs=300, steps=300)
+    large = replace(
+        watched,
+        data={**watched.data, "classes": list(names), "counts": {"train": dict.fromkeys(names, 1300)}},
+        evaluation=evaluated(names, matrix),
+        epochs=epochs,
+        steps=steps,
+        mistakes=list(watched.mistakes) * 500,
+        typical=list(watched.typical) * 500,
+        samples=list(watched.samples) * 500,
+        findings=[found(f"Rule{i % 300}", evidence=(curve("loss"),)) for i in range(3000)],
+        profile=busy_gpus(gpus=8, steps=4000, cores=128),
+        notices=[{"code": "bad-image", "text": "bad", "paths": [f"folder/{i}.jpg" for i in range(100_000)]}],
+    )
+    assert len(run_page(large).encode()) < 7 * MB
+
+
+@pytest.fixture(scope="module")
+def light(page: str, opened: Callable[..., Opened]) -> Opened:
+    """The page in a browser, once for all tests that leave it as it was."""
+    return opened(page, color_scheme="light")
+
+
+def drawn(seen: Opened) -> tuple[float, float]:
+    """Brightness of the paper in [0, 255], and the share of the page that stands out from it."""
+    image = Image.open(io.BytesIO(seen.page.screenshot(full_page=True))).convert("RGB").reduce(4)
+    pixels = np.asarray(image).astype(int)
+    return float(pixels[1, 1].mean()), float((abs(pixels - pixels[1, 1]).max(axis=2) > 40).mean())
+
+
+def test_a_browser_draws_it_offline_and_without_complaint(light: Opened, charts: int) -> None:
+    assert light.said == []
+    assert light.asked == []
+    assert light.page.locator(".js-plotly-plot").count() == charts
+    assert light.page.locator(".js-plotly-plot .main-svg").count() >= charts
+    paper, inked = drawn(light)
+    assert paper > 250
+    assert inked > 0.03
+
+
+_REACHABLE = (
+    """[...document.querySelectorAll("a, button, summary, [tabindex='0']")].filter((e) => e.checkVisibility())"""
+)
+
+
+def test_every_control_is_reached_with_the_tab_key(light: Opened) -> None:
+    wanted = light.page.evaluate(f"{_REACHABLE}.map((e, i) => {{ e.dataset.n = i; return i; }})")
+    reached = []
+    for _ in wanted:
+        light.page.keyboard.press("Tab")
+        reached.append(light.page.evaluate("Number(document.activeElement.dataset.n)"))
+    assert reached == wanted
+
+
+def test_a_fix_can_be_copied_and_folds_are_open_on_paper(light: Opened) -> None:
+    light.page.locator(".finding .copy").first.press("Enter")
+    assert light.page.evaluate("getSelection().toString()") == "--lr 0.0001 --warmup 0.1"
+    assert light.page.locator("details.fold[open]").count() == 0
+    light.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert light.page.locator("details.fold:not([open])").count() == 0
+    light.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert light.page.locator("details.fold[open]").count() == 0
+
+
+_NARROW = """new Promise((answer) => {
+  const look = () => document.documentElement.scrollWidth <= 390 ? answer(true) : requestAnimationFrame(look);
+  setTimeout(() => answer(false), 10000);
+  look();
+})"""
+
+
+def test_a_phone_need_not_scroll_sideways(light: Opened) -> None:
+    light.page.set_viewport_size({"width": 390, "height": 800})
+    assert light.page.evaluate(_NARROW)  # charts follow the window a few frames later
+    light.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_charts_follow_the_theme_while_the_page_is_open(light: Opened) -> None:
+    line = light.page.locator("#epoch-loss .js-line").first
+    before = line.evaluate("node => getComputedStyle(node).stroke")
+    light.page.emulate_media(color_scheme="dark")
+    after = line.evaluate("node => getComputedStyle(node).stroke")
+    assert (before, after) == ("rgb(0, 114, 178)", "rgb(86, 180, 233)")
+    paper, inked = drawn(light)
+    assert paper < 60
+    assert inked > 0.03
+    assert light.said == []
+
+
+@pytest.mark.parametrize("classes", [12, 30])
+def test_every_class_of_a_full_matrix_keeps_its_name(
+    facts: RunReportData, opened: Callable[..., Opened], classes: int
+) -> None:
+    names = tuple(f"{i:03}.a breed of dog" for i in range(classes))
+    wide = replace(facts, evaluation=evaluated(names, np.eye(classes, dtype=int) * 6), mistakes=())
+    section = evaluation(wide)
+    assert section is not None
+    ticks = opened(page_of(wide, [section])).page.locator("#confusion .xtick text, #confusion .x2tick text")
+    shown = ticks.evaluate_all(
+        "nodes => nodes.filter((n) => getComputedStyle(n).display != 'none').map((n) => n.textContent)"
+    )
+    assert shown == list(names)
+
+
+def test_hostile_names_do_nothing_in_a_browser(hostile: RunReportData, opened: Callable[..., Opened]) -> None:
+    seen = opened(run_page(hostile))
+    assert seen.asked == []
+    assert not [said for said in seen.said if "alert" in said]
+    ticks = seen.page.locator("#confusion .ytick text").all_text_contents()
+    assert "<script>alert(1)</script>" in ticks
+    assert "a&lt;b" in ticks

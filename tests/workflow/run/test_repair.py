@@ -1,0 +1,79 @@
+"""Repairing: the best attempt lies in the run folder, whatever came of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clearsight.core.events import RunStatus
+from clearsight.core.files import read_json
+from clearsight.core.finding import Finding, Severity, Verdict, write_findings
+from clearsight.core.recipe import Recipe
+from clearsight.core.run import Run
+from clearsight.workflow.run.repair import repair
+
+
+class Trainer:
+    """Runs whose accuracy follows from the learning rate, with findings that ask for a lower one."""
+
+    def __init__(self, folder: Path, accuracies: dict[float, float], fix: dict[str, Any] | None = None) -> None:
+        self.folder, self.accuracies, self.fix = folder, accuracies, fix
+        self.rates: list[float | None] = []
+
+    def __call__(self, recipe: Recipe) -> Run:
+        rate = recipe.optim.lr
+        assert rate is not None
+        self.rates.append(rate)
+        run = Run.begin(self.folder, recipe)
+        accuracy = self.accuracies[rate]
+        run.scores = {"valid": {"accuracy": accuracy, "loss": 1 - accuracy}, "test": None}
+        (run.bundle / "bundle.json").write_text("{}")
+        fix = {"lr": rate / 10} if self.fix is None else self.fix
+        found = Finding(
+            rule="Fast", verdict=Verdict.FOUND, severity=Severity.SEVERE, cause="too fast", fix=fix, group="Fast"
+        )
+        write_findings(run.path / "findings.jsonl", [found] if accuracy < 0.9 else [])
+        run.finish(RunStatus.COMPLETED)
+        return run
+
+
+def begun(folder: Path, accuracies: dict[float, float], most: int, fix: dict[str, Any] | None = None) -> Trainer:
+    train = Trainer(folder, accuracies, fix)
+    best = repair(train(Recipe().replace(lr=max(accuracies))), train, most=most, monitor="accuracy")
+    assert best.path == folder
+    return train
+
+
+def test_it_goes_on_until_nothing_is_found(tmp_path: Path) -> None:
+    train = begun(tmp_path / "run", {1.0: 0.2, 0.1: 0.5, 0.01: 0.95}, most=5)
+    assert train.rates == [1.0, 0.1, 0.01]
+    assert Run.open(tmp_path / "run").recipe.optim.lr == 0.01
+    story = read_json(tmp_path / "run" / "repairs.json")
+    assert [(entry["rule"], entry["fix"], entry["kept"]) for entry in story] == [
+        ("Fast", {"lr": 0.1}, False),
+        ("Fast", {"lr": 0.01}, False),
+        ("", {}, True),
+    ]
+
+
+def test_it_stops_after_so_many(tmp_path: Path) -> None:
+    assert begun(tmp_path / "run", {1.0: 0.2, 0.1: 0.5, 0.01: 0.95}, most=1).rates == [1.0, 0.1]
+
+
+def test_a_fix_that_made_it_worse_is_taken_back(tmp_path: Path) -> None:
+    begun(tmp_path / "run", {1.0: 0.8, 0.1: 0.5, 0.01: 0.3}, most=2)
+    assert Run.open(tmp_path / "run").recipe.optim.lr == 1.0
+    assert [path.name for path in sorted((tmp_path / "run" / "attempts").iterdir())] == ["2", "3"]
+    assert Run.open(tmp_path / "run" / "attempts" / "3").recipe.optim.lr == 0.01
+
+
+def test_the_same_fix_is_not_tried_twice(tmp_path: Path) -> None:
+    assert begun(tmp_path / "run", {1.0: 0.2, 0.5: 0.2}, most=5, fix={"lr": 0.5}).rates == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("fix", [{}, {"lr": 1.0}, {"lr": -3}, {"no such field": 1}])
+def test_what_a_recipe_cannot_change_ends_it(tmp_path: Path, fix: dict[str, Any]) -> None:
+    assert begun(tmp_path / "run", {1.0: 0.2}, most=5, fix=fix).rates == [1.0]
+    assert not (tmp_path / "run" / "repairs.json").exists()

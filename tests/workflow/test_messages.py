@@ -1,0 +1,48 @@
+"""A run in words, the same for terminal and log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clearsight.core.events import EpochRecord, RunStatus
+from clearsight.core.recipe import Recipe
+from clearsight.core.run import Run
+from clearsight.workflow.messages import end_lines, epoch_line
+
+
+def test_an_epoch_is_one_line() -> None:
+    record = EpochRecord(
+        epoch=3,
+        epochs=10,
+        step=30,
+        lr=1e-3,
+        train={"loss": 0.5, "accuracy": 0.75},
+        valid={"loss": 0.6, "accuracy": 0.7},
+        images_per_second=1234.5,
+        data_share=0.031,
+        seconds=1.0,
+        best=True,
+    )
+    assert epoch_line(record) == (
+        "epoch  3/10  train loss 0.5000 accuracy 0.7500  valid loss 0.6000 accuracy 0.7000  1,234 images/s"
+        "  data wait 3 %  best"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "first", "last"),
+    [
+        (RunStatus.COMPLETED, 12.34, "completed after 12.3 s", "export"),
+        (RunStatus.INTERRUPTED, 3700.0, "interrupted (stopped by SIGINT) after 1 h 1 min", "--resume"),
+    ],
+)
+def test_the_end_says_what_to_do_next(tmp_path: Path, status: RunStatus, seconds: float, first: str, last: str) -> None:
+    run = Run.begin(tmp_path / "r", Recipe())
+    run.status, run.seconds = status, seconds
+    run.reason = "stopped by SIGINT" if status is RunStatus.INTERRUPTED else ""
+    (run.bundle / "bundle.json").write_text("{}")
+    lines = end_lines(run)
+    assert lines[0] == first
+    assert last in lines[-1]

@@ -1,4 +1,4 @@
-# Every target sets up what it needs; `make` alone lists them.
+# Every target installs what it needs first; `make` alone lists the targets.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 WORKERS ?= 2
@@ -12,8 +12,8 @@ help:  ## list the targets
 
 setup: $(READY)  ## create .venv with everything pinned; leaves .venv/bin/clearsight
 
-# The stamp is written last: an interrupted set-up starts again. Every package comes with a hash; the project itself
-# is built with the locked build backend, so nothing outside the lock is ever fetched.
+# The stamp is written last, so that an interrupted set-up starts again. Every package has a hash; the project itself
+# is built with the locked build backend, so nothing outside the lock file is downloaded.
 $(READY): pyproject.toml requirements.lock requirements-bootstrap.lock
 	@test -n "$(PYTHON)" || { echo "clearsight needs Python 3.11 or newer: install it, or pass PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: pass PYTHON=/path/to/python3.11"; exit 1; }
@@ -24,31 +24,32 @@ $(READY): pyproject.toml requirements.lock requirements-bootstrap.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-quickstart: $(READY)  ## the whole main job on embedded data, in about a minute
+quickstart: $(READY)  ## run the whole main job on embedded data, in about a minute
 	@$(BIN)/clearsight quickstart
 
-# A file's tests stay together, so that what they share is made once.
+# The tests of a file run in one process, because they share fixtures that take seconds.
 test: $(READY)  ## run the test suite, WORKERS=2 files at a time
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-lint: $(READY)  ## ruff, mypy, import contracts
+lint: $(READY)  ## run ruff, mypy and the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: $(READY)  ## rewrite the code in the house format
+format: $(READY)  ## format the code
 	@$(BIN)/ruff check --fix-only -q .
 	@$(BIN)/ruff format -q .
 
 bench: $(READY)  ## run every benchmark and print its result (minutes)
 	@for b in startup real_data frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
-docs: $(READY)  ## write docs/settings.md and docs/rules.md from what they describe
+docs: $(READY)  ## write docs/settings.md, docs/rules.md and docs/terms.md from the code
 	@$(BIN)/python docs/settings.py > docs/settings.md
 	@$(BIN)/python docs/rules.py > docs/rules.md
+	@$(BIN)/python docs/terms.py > docs/terms.md
 
-lock: $(READY)  ## resolve the newest versions again into requirements.lock
+lock: $(READY)  ## resolve the newest versions into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command 'make lock' --extra openvino --extra parquet --extra tensorboard --extra lightning --extra huggingface \
 		--extra dashboard --extra ray --extra dev pyproject.toml -o requirements.lock

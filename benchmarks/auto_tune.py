@@ -1,11 +1,11 @@
-"""What measuring first finds, against trying everything by hand: --auto-tune beside a grid of readers and threads.
+"""--auto-tune compared with a grid of loader workers and threads that is measured by hand.
 
     python benchmarks/auto_tune.py [--models resnet18 timm/mobilenetv2_100] [--data DIR] [--rounds 4] [--steps 6]
 
 Whole networks train on intel-scenes at their own input size. First the tuner runs as `clearsight train --auto-tune`
-does. Then its choice and every pair of the grid take turns in blocks of steps, round by round, so that what else goes
-on on the machine meets all of them. The figure: images/s of the choice over those of the best pair, median of rounds.
-The choice may use more than the grid does: memory layout, precision, batch size; `--only workers threads` holds it to
+does. Then its choice and every pair of the grid take turns in blocks of steps, round by round, so that other load on
+the machine slows all of them. The figure: images/s of the choice over those of the best pair, median of rounds. The
+choice may use more than the grid does: memory layout, precision, batch size; `--only workers threads` restricts it to
 the same two.
 """
 
@@ -24,12 +24,11 @@ from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.estimate import estimate
 from clearsight.workflow.run.execute import make_setup, run_process
-from clearsight.workflow.speed.auto_tune import TUNABLE, auto_tune, worthwhile_seconds
+from clearsight.workflow.speed.auto_tune import TUNABLE, auto_tune, run_seconds, worthwhile_seconds
 from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison
 
-READERS, THREADS = (0, 1, 2, 4), (1, 2)
+WORKERS, THREADS = (0, 1, 2, 4), (1, 2)
 
 
 def main() -> None:
@@ -49,29 +48,30 @@ def compare(model: str, args: argparse.Namespace) -> None:
     """Tune, then measure the choice beside the grid."""
     recipe = Recipe().replace(model=model, weights="none", epochs=10)
     with tempfile.TemporaryDirectory() as cache, run_process(recipe, LaunchContext().world) as placement:
-        around = LaunchContext(places=Paths.of({"CLEARSIGHT_CACHE": cache}))
-        setting = make_setup(args.data, recipe, placement, around)
-        budget = worthwhile_seconds(estimate(setting, build_phases(setting)))
-        tuning = auto_tune(setting, args.only, budget=budget)
+        launch = LaunchContext(paths=Paths.of({"CLEARSIGHT_CACHE": cache}))
+        setup = make_setup(args.data, recipe, placement, launch)
+        budget = worthwhile_seconds(run_seconds(setup, build_phases(setup)))
+        tuning = auto_tune(setup, args.only, budget=budget)
         print(f"\n{model}: tuned in {tuning.seconds:.0f} s: {tuning.chosen}")
         print("  " + "\n  ".join(tuning.reasons))
-        pairs = [{"workers": readers, "threads": threads} for readers in READERS for threads in THREADS]
-        field = [Candidate(settings=one) for one in (tuning.chosen, *pairs)]
-        stage = ThroughputComparison(setting, largest=128)
+        pairs = [{"workers": workers, "threads": threads} for workers in WORKERS for threads in THREADS]
+        candidates = [Candidate(settings=settings) for settings in (tuning.chosen, *pairs)]
+        comparison = ThroughputComparison(setup, largest=128)
         for _ in range(args.rounds):
-            stage.round(field, args.steps)
-    rates = np.array([[block.images_per_second for block in one.blocks] for one in field])  # (candidates, rounds)
-    for one, blocks in zip(field, rates, strict=True):
-        print(f"  {spread(list(blocks)):32} images/s  {dict(one.settings)}")
+            comparison.round(candidates, args.steps)
+    speeds = [[block.images_per_second for block in candidate.blocks] for candidate in candidates]
+    rates = np.array(speeds)  # (candidates, rounds)
+    for candidate, blocks in zip(candidates, rates, strict=True):
+        print(f"  {spread(list(blocks)):32} images/s  {dict(candidate.settings)}")
     best = 1 + int(np.median(rates[1:], axis=1).argmax())
-    print(f"  choice over best pair {dict(field[best].settings)}: {spread(list(rates[0] / rates[best]), 3)}")
-    plain = rates[1 + pairs.index(usual(setting))]
-    print(f"  choice over the pair of settings that nobody chose: {spread(list(rates[0] / plain), 3)}")
+    print(f"  choice over best pair {dict(candidates[best].settings)}: {spread(list(rates[0] / rates[best]), 3)}")
+    default = rates[1 + pairs.index(default_pair(setup))]
+    print(f"  choice over the default pair: {spread(list(rates[0] / default), 3)}")
 
 
-def usual(setting: RunSetup) -> dict[str, int]:
-    """The pair that a run has when nothing is said."""
-    return {"workers": loader_workers(setting.recipe.data), "threads": setting.placement.threads}
+def default_pair(setup: RunSetup) -> dict[str, int]:
+    """Return the pair that a run has by default."""
+    return {"workers": loader_workers(setup.recipe.data), "threads": setup.placement.threads}
 
 
 if __name__ == "__main__":

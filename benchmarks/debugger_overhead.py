@@ -1,14 +1,14 @@
-"""What watching costs: one training unwatched, watched light, watched in full, and with whole tensors saved by hand.
+"""Overhead of the debugger: training without it, with `light`, with `full`, and with whole tensors saved by hand.
 
     python benchmarks/debugger_overhead.py [--device cuda] [--blocks 5] [--batch 32] [--threads N] [--depth light full]
 
-resnet18 with random weights, random 224 px images, SGD with momentum; each arm trains a copy of its own on the same
-batches, and the arms take turns step by step, in an order that rotates. A block is 10 steps, of which one is due in
-every watched arm: the hook is told a plan of 500 steps, where light saves every 10 (in longer runs it saves more
-seldom) and full saves every 10 whatever the plan. The arm `raw` is what a loop does without a debugger: weights,
-gradients and layer outputs of every tenth step to .npy files, whole, before it goes on.
-Overhead of an arm: its time for a block over the unwatched time for the same block, in percent, by the clock and by the
-processor's own count, which other work on the machine disturbs less.
+It trains resnet18 with random weights on random 224 px images, by SGD with momentum. Each arm trains its own copy on
+the same batches; the arms take turns step by step, in an order that rotates. A block is 10 steps, of which one is saved
+in every arm with a hook: the hook gets a plan of 500 steps, for which light saves every tenth (more seldom in longer
+runs), as full does for every plan. The arm `raw` does what a loop can do without a debugger: it writes all weights,
+gradients and layer outputs of every tenth step to .npy files before it continues.
+The overhead of an arm is its time for a block over that of the plain arm for the same block, in percent, by the clock
+and by processor time, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PLANNED = 500
 
 
 class Arm:
-    """One way to train: a model of its own, watched or not."""
+    """One way to train, with its own copy of the model."""
 
     def __init__(self, name: str, model: nn.Module, folder: Path) -> None:
         self.name, self.model, self.folder = name, copy.deepcopy(model), folder
@@ -47,15 +47,15 @@ class Arm:
             self.hook.watch(self.model, self.loss, self.optimizer)
 
     def step(self, number: int, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-        """Train one step; returns its seconds by the clock, and those that the processor worked, on all threads."""
+        """Train one step; return its seconds by the clock and its processor seconds over all threads."""
         wait(images.device)
-        began, worked = time.perf_counter(), time.process_time()
+        clock, processor = time.perf_counter(), time.process_time()
         with whole_tensors(self, number) if self.name == "raw" and number % BLOCK == 0 else nothing():
             self.optimizer.zero_grad()
             self.loss(self.model(images), labels).backward()
             self.optimizer.step()
         wait(images.device)
-        return time.perf_counter() - began, time.process_time() - worked
+        return time.perf_counter() - clock, time.process_time() - processor
 
     def close(self) -> None:
         if self.hook is not None:
@@ -71,18 +71,18 @@ def nothing() -> Iterator[None]:
 
 @contextmanager
 def whole_tensors(arm: Arm, number: int) -> Iterator[None]:
-    """Save weights before the step, layer outputs in it and gradients after it, each to a file at once."""
+    """Save weights before the step, layer outputs during it and gradients after it, each to a file at once."""
     folder = arm.folder / f"raw-{number}"
     folder.mkdir()
 
     def save(name: str, tensor: torch.Tensor) -> None:
         np.save(folder / f"{name}.npy", tensor.detach().cpu().numpy())
 
-    def keeping(name: str) -> Callable[..., None]:
+    def save_output(name: str) -> Callable[..., None]:
         return lambda module, args, output: save(f"output-{name}", output)
 
     leaves = [(name, module) for name, module in arm.model.named_modules() if not list(module.children())]
-    hooks = [module.register_forward_hook(keeping(name)) for name, module in leaves]
+    hooks = [module.register_forward_hook(save_output(name)) for name, module in leaves]
     for name, parameter in arm.model.named_parameters():
         save(f"weight-{name}", parameter)
     yield
@@ -91,7 +91,7 @@ def whole_tensors(arm: Arm, number: int) -> Iterator[None]:
             save(f"gradient-{name}", parameter.grad)
     for hook in hooks:
         hook.remove()
-    for file in folder.iterdir():  # a block leaves 1 GB: the next must not meet a full disk
+    for file in folder.iterdir():  # a block writes 1 GB: without this, later blocks would fill the disk
         file.unlink()
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own choice")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its default")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--depth", nargs="+", default=["light", "full", "raw"], choices=("light", "full", "raw"))
     args = parser.parse_args()
@@ -118,13 +118,13 @@ def main() -> None:
     images = torch.randn(args.batch, 3, args.size, args.size, device=device)
     labels = torch.randint(0, 1000, (args.batch,), device=device)
     with tempfile.TemporaryDirectory() as folder:
-        arms = [Arm(name, model, Path(folder)) for name in ("unwatched", *args.depth)]
+        arms = [Arm(name, model, Path(folder)) for name in ("plain", *args.depth)]
         seconds = np.zeros((len(arms), args.blocks * BLOCK, 2))
-        warm = [arm.step(1, images, labels) for arm in arms]  # step 1 is due, too: not counted, as it also warms up
+        warm = [arm.step(1, images, labels) for arm in arms]  # step 1 is saved too, and not counted because it warms up
         for place in range(args.blocks * BLOCK):
             for turn in range(len(arms)):
-                which = (turn + place) % len(arms)
-                seconds[which, place] = arms[which].step(place + 2, images, labels)
+                index = (turn + place) % len(arms)
+                seconds[index, place] = arms[index].step(place + 2, images, labels)
             if sys.stderr.isatty():
                 print(f"\r{place + 1} of {args.blocks * BLOCK} steps", end="", file=sys.stderr)
         for arm in arms:
@@ -134,17 +134,17 @@ def main() -> None:
 
 
 def report(names: list[str], seconds: np.ndarray, args: argparse.Namespace) -> None:
-    """seconds: (arms, steps, 2), clock and processor; the first arm is the unwatched one."""
+    """Print the overhead of each arm. seconds: (arms, steps, 2), clock and processor; the first arm is plain."""
     blocks = seconds.reshape(len(names), args.blocks, BLOCK, 2).sum(2)
     print(f"resnet18, batch {args.batch}, {args.size} px, {torch.get_num_threads()} threads, {args.device}")
-    print(f"unwatched: {spread(list(1000 * blocks[0, :, 0] / BLOCK))} ms per step, blocks of {BLOCK} steps")
-    due = np.arange(2, seconds.shape[1] + 2) % BLOCK == 0
-    for name, own, each in zip(names[1:], blocks[1:], seconds[1:], strict=True):
-        for which, kind in enumerate(("clock", "processor")):
-            extra = 1000 * (each - seconds[0])[:, which]
+    print(f"plain: {spread(list(1000 * blocks[0, :, 0] / BLOCK))} ms per step, blocks of {BLOCK} steps")
+    saved = np.arange(2, seconds.shape[1] + 2) % BLOCK == 0
+    for name, arm_blocks, arm_seconds in zip(names[1:], blocks[1:], seconds[1:], strict=True):
+        for column, kind in enumerate(("clock", "processor")):
+            extra = 1000 * (arm_seconds - seconds[0])[:, column]
             print(
-                f"{name}, {kind}: overhead {spread(list(100 * (own / blocks[0] - 1)[:, which]), 2)} %;"
-                f" a due step {np.median(extra[due]):+.1f} ms, another {np.median(extra[~due]):+.2f} ms (medians)"
+                f"{name}, {kind}: overhead {spread(list(100 * (arm_blocks / blocks[0] - 1)[:, column]), 2)} %;"
+                f" a saved step {np.median(extra[saved]):+.1f} ms, another {np.median(extra[~saved]):+.2f} ms (medians)"
             )
 
 

@@ -45,11 +45,11 @@ def copy(files: list[Path], folder: Path) -> None:
 
 def plain(data: Path, model: str, weights: str, seed: int) -> tuple[Timed, float]:
     words = [sys.executable, HERE / "plain_script.py", data, "--model", model, "--weights", weights, "--seed", seed]
-    done = timed(words)
-    return done, json.loads(done.output)["test"]
+    process = timed(words)
+    return process, json.loads(process.output)["test"]
 
 
-def ours(data: Path, model: str, weights: str, seed: int) -> tuple[Timed, float]:
+def with_clearsight(data: Path, model: str, weights: str, seed: int) -> tuple[Timed, float]:
     with tempfile.TemporaryDirectory() as fresh:
         name = f"timm/{model}" if weights else model
         words = [sys.executable, "-m", "clearsight", "train", data, "-m", name, "--weights", weights or "none"]
@@ -66,8 +66,8 @@ def ours(data: Path, model: str, weights: str, seed: int) -> tuple[Timed, float]
             f"{fresh}/run",
             "--json",
         ]
-        done = timed([*words], {**os.environ, "CLEARSIGHT_CACHE": f"{fresh}/cache"})
-        return done, json.loads(done.output)["test"]["accuracy"]
+        process = timed([*words], {**os.environ, "CLEARSIGHT_CACHE": f"{fresh}/cache"})
+        return process, json.loads(process.output)["test"]["accuracy"]
 
 
 def main() -> None:
@@ -80,12 +80,13 @@ def main() -> None:
         data = subset(Path(folder) / "scenes")
         for model, weights in (("resnet50", ""), ("mobilenetv2_100", real)):
             rows = [
-                (ours(data, model, weights, seed), plain(data, model, weights, seed)) for seed in range(args.repeats)
+                (with_clearsight(data, model, weights, seed), plain(data, model, weights, seed))
+                for seed in range(args.repeats)
             ]
-            mine, theirs = ([row[arm][0].seconds for row in rows] for arm in (0, 1))
+            clearsight_seconds, plain_seconds = ([row[arm][0].seconds for row in rows] for arm in (0, 1))
             scores = [[row[arm][1] for row in rows] for arm in (0, 1)]
-            print(f"{model}: plain script {spread(theirs)} s, clearsight {spread(mine)} s")
-            ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
+            print(f"{model}: plain script {spread(plain_seconds)} s, clearsight {spread(clearsight_seconds)} s")
+            ratios = [slow / fast for fast, slow in zip(clearsight_seconds, plain_seconds, strict=True)]
             print(f"  times faster: {spread(ratios)}")
             print(
                 f"  test accuracy: plain {statistics.mean(scores[1]):.3f}, clearsight {statistics.mean(scores[0]):.3f}"

@@ -1,14 +1,14 @@
-"""Tuning a frozen backbone on skin lesions: clearsight tune against the script most people write, and against Optuna.
+"""Tuning a frozen backbone on skin lesions: clearsight tune against a plain script, and against Optuna alone.
 
     python benchmarks/frozen_tuning.py [--repeats 3]
 
 1. mobilenetv2_100 with real weights, 200 images of isic-2024 (160 to train on, 40 to compare by), 8 trials of 5
-   epochs over learning rate, batch size and weight decay. Both arms run in full, as whole processes that begin with
-   nothing: imports and an empty cache included. clearsight also looks at every image, makes a model of the best
-   trial and writes the report. The plain arm is benchmarks/plain_tuning.py.
+   epochs over learning rate, batch size and weight decay. Both arms run in full, as whole processes with an empty
+   cache, imports included. clearsight also scans every image, makes a model of the best trial and writes the report.
+   The plain script is benchmarks/plain_tuning.py.
 2. The real size: all 800 and 200 images, 20 trials, epochs from 5 to 40 as well, with mobilenetv2_100 and with
-   resnet50 (random weights: timing only). clearsight runs in full; the plain arm is extrapolated from what one image
-   costs it, measured in an epoch of 200, times the images that clearsight's own trials come to.
+   resnet50 (random weights: timing only). clearsight runs in full; the plain script is extrapolated from its seconds
+   per image, measured in an epoch of 200, times the images that clearsight's trials used.
 3. The tuning alone: clearsight from its first epoch to its last result, proposals and storage included, against
    Optuna over the same features in memory, one head after another (plain_tuning.py --features).
 """
@@ -38,19 +38,19 @@ EPOCHS = "epochs=int(5,40)"
 
 @dataclass
 class Tuned:
-    """A study of ours: seconds of the whole process, of the tuning alone, and what --json said."""
+    """A study of clearsight: seconds of the whole process, of the tuning alone, and its JSON."""
 
     seconds: float
-    tuning: float
-    told: dict[str, Any]
+    tuning_seconds: float
+    study: dict[str, Any]
 
     @property
     def epochs(self) -> int:
-        return sum(trial["epochs"] for trial in self.told["trials"])
+        return sum(trial["epochs"] for trial in self.study["trials"])
 
 
 def folders(target: Path, train: int, valid: int) -> Path:
-    """Images of isic-2024 as class folders, for the plain script: evenly of both classes."""
+    """Write images of isic-2024 as class folders for the plain script, as many of each class; return the folder."""
     source = shared() / "data" / "isic-2024"
     for split, name, count in (("train", "train_split", train), ("valid", "val_split", valid)):
         rows = (source / f"{name}.csv").read_text().splitlines()[1:]
@@ -67,10 +67,10 @@ def folders(target: Path, train: int, valid: int) -> Path:
     return target
 
 
-def ours(
-    data: Path, model: str, weights: str, trials: int, space: tuple[str, ...], more: list[str], cache: Path
+def tune(
+    data: Path, model: str, weights: str, trials: int, space: tuple[str, ...], options: list[str], cache: Path
 ) -> Tuned:
-    """`clearsight tune` in full."""
+    """Run `clearsight tune`."""
     with tempfile.TemporaryDirectory() as fresh:
         name = f"timm/{model}" if weights else model
         words = [sys.executable, "-m", "clearsight", "tune", data, "-m", name, "--weights", weights or "none"]
@@ -85,9 +85,9 @@ def ours(
             f"{fresh}/study",
             "--json",
         ]
-        words += [word for one in space for word in ("--space", one)] + more
+        words += [word for text in space for word in ("--space", text)] + options
         environ = {**os.environ, "CLEARSIGHT_CACHE": str(cache)}
-        began = time.perf_counter()
+        start = time.perf_counter()
         process = subprocess.Popen(
             [*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
         )
@@ -99,14 +99,14 @@ def ours(
                 first = time.perf_counter()
             if '"event": "result"' in line:
                 last = time.perf_counter()
-        told = json.loads(process.stdout.read())
+        study = json.loads(process.stdout.read())
         process.wait()
-        return Tuned(time.perf_counter() - began, last - first, told)
+        return Tuned(time.perf_counter() - start, last - first, study)
 
 
-def plain(data: Path, model: str, weights: str, *more: object) -> tuple[float, dict[str, Any]]:
-    """The plain script; seconds of the whole process, and what it printed."""
-    words = [sys.executable, HERE / "plain_tuning.py", data, "--model", model, "--weights", weights, *more]
+def run_plain(data: Path, model: str, weights: str, *options: object) -> tuple[float, dict[str, Any]]:
+    """Run the plain script; return the seconds of the whole process, and its JSON."""
+    words = [sys.executable, HERE / "plain_tuning.py", data, "--model", model, "--weights", weights, *options]
     done = timed(words)
     return done.seconds, json.loads(done.output)
 
@@ -115,54 +115,60 @@ def small(repeats: int, weights: str) -> None:
     """Both arms in full."""
     with tempfile.TemporaryDirectory() as folder:
         data = folders(Path(folder) / "isic", 160, 40)
-        mine, theirs, best = [], [], [[], []]
+        clearsight, plain, best = [], [], [[], []]
         for seed in range(repeats):
             with tempfile.TemporaryDirectory() as cache:
-                one = ours(
+                tuned = tune(
                     data, "mobilenetv2_100", weights, 8, SPACE, ["--epochs", "5", "--seed", str(seed)], Path(cache)
                 )
-            seconds, told = plain(data, "mobilenetv2_100", weights, "--trials", 8, "--epochs", 5, "--seed", seed)
-            mine.append(one.seconds)
-            theirs.append(seconds)
-            best[0].append(one.told["best"]["value"])
-            best[1].append(told["best"])
-    ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
-    print(f"200 images, 8 trials of 5 epochs: plain {spread(theirs)} s, clearsight {spread(mine)} s")
+            seconds, output = run_plain(data, "mobilenetv2_100", weights, "--trials", 8, "--epochs", 5, "--seed", seed)
+            clearsight.append(tuned.seconds)
+            plain.append(seconds)
+            best[0].append(tuned.study["best"]["value"])
+            best[1].append(output["best"])
+    ratios = [b / a for a, b in zip(clearsight, plain, strict=True)]
+    print(f"200 images, 8 trials of 5 epochs: plain {spread(plain)} s, clearsight {spread(clearsight)} s")
     print(f"  times faster: {spread(ratios)}")
     print(f"  best ROC-AUC: plain {spread(best[1], 3)}, clearsight {spread(best[0], 3)}")
     print(f"    standard error of one such score on 20 and 20 images: {standard_error(np.mean(best), 20, 20):.3f}")
 
 
 def standard_error(area: float, ones: int, zeros: int) -> float:
-    """Of an area under the ROC curve. Source: Hanley & McNeil 1982, "The Meaning and Use of the Area...", eq. 1."""
+    """Return that of an area under the ROC curve.
+
+    Source: Hanley & McNeil 1982, "The Meaning and Use of the Area...", eq. 1.
+    """
     above, twice = area / (2 - area), 2 * area**2 / (1 + area)
     variance = area * (1 - area) + (ones - 1) * (above - area**2) + (zeros - 1) * (twice - area**2)
     return float(np.sqrt(variance / (ones * zeros)))
 
 
 def real_size(repeats: int, model: str, weights: str) -> None:
-    """Ours in full; the plain arm from what an image costs it."""
+    """Run clearsight in full; extrapolate the plain script from its seconds per image."""
     source = shared() / "data" / "isic-2024"
     with tempfile.TemporaryDirectory() as folder:
         sample = folders(Path(folder) / "isic", 160, 40)
-        one_seconds, one = plain(sample, model, weights, "--trials", 1, "--epochs", 1)
-        _, three = plain(sample, model, weights, "--trials", 1, "--epochs", 3)
-        each = (three["seconds"] - one["seconds"]) / 2 / 200
-        start = one_seconds - one["seconds"]
-    mine, whole, tuning, best = [], [], [], []
+        one_epoch_seconds, one_epoch = run_plain(sample, model, weights, "--trials", 1, "--epochs", 1)
+        _, three_epochs = run_plain(sample, model, weights, "--trials", 1, "--epochs", 3)
+        image_seconds = (three_epochs["seconds"] - one_epoch["seconds"]) / 2 / 200
+        start_seconds = one_epoch_seconds - one_epoch["seconds"]
+    clearsight, slower, tuning, best = [], [], [], []
     for seed in range(repeats):
         with tempfile.TemporaryDirectory() as cache:
-            found = ours(source, model, weights, 20, (*SPACE, EPOCHS), ["--seed", str(seed)], Path(cache))
-            warm = ours(source, model, weights, 20, (*SPACE, EPOCHS), ["--seed", str(seed)], Path(cache))
-            alone = plain_over_features(Path(cache), seed)
-        mine.append(found.seconds)
-        whole.append((start + found.epochs * 1000 * each) / found.seconds)
-        tuning.append((warm.tuning, alone["seconds"], warm.epochs, alone["epochs"]))
-        best.append((warm.told["best"]["value"], alone["best"]))
-    print(f"{model}, 800 + 200 images, 20 trials of 5 to 40 epochs: clearsight {spread(mine)} s")
-    print(f"  plain, extrapolated from {1000 * each:.0f} ms an image: times slower {spread(whole, 0)}")
-    ratios = [theirs / own for own, theirs, _, _ in tuning]
-    per_epoch = [(theirs / more) / (own / fewer) for own, theirs, fewer, more in tuning]
+            cold = tune(source, model, weights, 20, (*SPACE, EPOCHS), ["--seed", str(seed)], Path(cache))
+            warm = tune(source, model, weights, 20, (*SPACE, EPOCHS), ["--seed", str(seed)], Path(cache))
+            optuna = tune_over_features(Path(cache), seed)
+        clearsight.append(cold.seconds)
+        slower.append((start_seconds + cold.epochs * 1000 * image_seconds) / cold.seconds)
+        tuning.append((warm.tuning_seconds, optuna["seconds"], warm.epochs, optuna["epochs"]))
+        best.append((warm.study["best"]["value"], optuna["best"]))
+    print(f"{model}, 800 + 200 images, 20 trials of 5 to 40 epochs: clearsight {spread(clearsight)} s")
+    print(f"  plain, from {1000 * image_seconds:.0f} ms an image: times slower {spread(slower, 0)}")
+    ratios = [optuna_seconds / seconds for seconds, optuna_seconds, _, _ in tuning]
+    per_epoch = [
+        (optuna_seconds / optuna_epochs) / (seconds / epochs)
+        for seconds, optuna_seconds, epochs, optuna_epochs in tuning
+    ]
     print(
         f"  the tuning alone: clearsight {spread([row[0] for row in tuning], 2)} s, "
         f"Optuna over the same features {spread([row[1] for row in tuning], 2)} s"
@@ -171,8 +177,8 @@ def real_size(repeats: int, model: str, weights: str) -> None:
     print(f"    best ROC-AUC: Optuna {spread([b for _, b in best], 3)}, clearsight {spread([a for a, _ in best], 3)}")
 
 
-def plain_over_features(cache: Path, seed: int) -> dict[str, Any]:
-    """Optuna over the features that clearsight has kept."""
+def tune_over_features(cache: Path, seed: int) -> dict[str, Any]:
+    """Run Optuna over the features in a cache; return the JSON of the plain script."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder)
         for entry in (cache / "features").glob("*/manifest.json"):
@@ -184,8 +190,8 @@ def plain_over_features(cache: Path, seed: int) -> dict[str, Any]:
             rows = (shared() / "data" / "isic-2024" / f"{name}.csv").read_text().splitlines()[1:]
             labels = np.array([int(row.split(",")[1]) for row in sorted(rows)])  # clearsight sorts images by name
             np.save(target / f"{split}_labels.npy", labels)
-        _, told = plain(target, "none", "", "--features", target, "--trials", 20, "--seed", seed)
-    return told
+        _, output = run_plain(target, "none", "", "--features", target, "--trials", 20, "--seed", seed)
+    return output
 
 
 def main() -> None:

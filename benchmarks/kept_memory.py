@@ -1,4 +1,4 @@
-"""What it gains to keep freed memory for the next step: training on a CPU with `keep_memory` and without, in turns.
+"""Gain from reusing freed memory in the next step: training on a CPU with and without `keep_memory`, in turns.
 
     python benchmarks/kept_memory.py [--models timm/mobilenetv2_100 resnet18 vit_b_16] [--rounds 6] [--steps 4]
 
@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from measured import machine, shared, spread
 
 from clearsight.core.recipe import Recipe
-from clearsight.training.allocator import kept_memory
+from clearsight.training.allocator import keep_freed_memory
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.execute import make_setup, run_process
@@ -38,18 +38,18 @@ def compare(model: str, rounds: int, steps: int) -> None:
     """Blocks in turns, the order swapped each round."""
     recipe = Recipe().replace(model=model, weights="none", keep_memory=False)
     with tempfile.TemporaryDirectory() as cache, run_process(recipe, LaunchContext().world) as placement:
-        around = LaunchContext(places=Paths.of({"CLEARSIGHT_CACHE": cache}))
-        setting = make_setup(shared() / "data" / "intel-scenes", recipe, placement, around)
-        stage = ThroughputComparison(setting, largest=32)
-        stage.round([Candidate(settings={})], 2)  # kernels and images are ready
-        arms = {kept: Candidate(settings={}) for kept in (False, True)}
+        launch = LaunchContext(paths=Paths.of({"CLEARSIGHT_CACHE": cache}))
+        setup = make_setup(shared() / "data" / "intel-scenes", recipe, placement, launch)
+        comparison = ThroughputComparison(setup, largest=32)
+        comparison.round([Candidate(settings={})], 2)  # sets up kernels and images
+        arms = {keep: Candidate(settings={}) for keep in (False, True)}
         faults: dict[bool, list[float]] = {False: [], True: []}
         for number in range(rounds):
-            for kept in (False, True) if number % 2 else (True, False):
-                with kept_memory() if kept else nullcontext():
+            for keep in (False, True) if number % 2 else (True, False):
+                with keep_freed_memory() if keep else nullcontext():
                     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-                    stage.round([arms[kept]], steps)
-                    faults[kept].append((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / (steps + 2))
+                    comparison.round([arms[keep]], steps)
+                    faults[keep].append((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / (steps + 2))
     ratios = [
         late.images_per_second / early.images_per_second
         for early, late in zip(arms[False].blocks, arms[True].blocks, strict=True)

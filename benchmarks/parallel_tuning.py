@@ -1,10 +1,10 @@
-"""Whole networks, 24 trials on handwritten digits: two workers that prune, against one after another to the end.
+"""Whole networks, 24 trials on handwritten digits: two workers with pruning, against one worker without.
 
     python benchmarks/parallel_tuning.py [--repeats 3]
 
-All arms search at random with the same seed, so they try the same 24 points; the best is picked by validation loss. A
-single worker trains on two threads and each of two on one, which is rounded differently; so what pruning alone changes
-is told by a third arm: two workers, to the end.
+All arms search at random with the same seed, so they run the same 24 trials; the best has the lowest validation loss.
+One worker trains on two threads and each of two workers on one, which rounds differently; so a third arm, two workers
+without pruning, shows what pruning alone changes.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from clearsight.workflow.quickstart import write_digits
 SPACE = ("lr=log(1e-4,1e-1)", "weight_decay=log(1e-5,1e-1)", "batch_size=[32,64,128]")
 
 
-def tuned(data: Path, seed: int, *more: object) -> tuple[float, dict[str, Any]]:
+def tune(data: Path, seed: int, *options: object) -> tuple[float, dict[str, Any]]:
+    """Return the seconds of the whole process, and its JSON."""
     with tempfile.TemporaryDirectory() as fresh:
         words = [sys.executable, "-m", "clearsight", "tune", data, "-m", "tiny", "--weights", "none", "--epochs", 9]
-        words += [word for one in SPACE for word in ("--space", one)]
+        words += [word for text in SPACE for word in ("--space", text)]
         words += ["--metric", "loss", "--search", "random", "--trials", 24, "--seed", seed, "--json"]
-        done = timed([*words, *more, "--out", f"{fresh}/study"])
+        done = timed([*words, *options, "--out", f"{fresh}/study"])
         return done.seconds, json.loads(done.output)
 
 
@@ -41,14 +42,16 @@ def main() -> None:
         data = write_digits(Path(folder) / "digits")
         rows = []
         for seed in range(args.repeats):
-            one, whole = tuned(data, seed, "--parallel", 1, "--prune", "none")
-            two, cut = tuned(data, seed, "--parallel", 2, "--prune", "asha")
-            _, alike = tuned(data, seed, "--parallel", 2, "--prune", "none")
-            rows.append((one, two))
-            print(f"seed {seed}: {one:.0f} s and {two:.0f} s, {cut['saved']['pruned_trials']} pruned")
-            for name, arm in (("one after another", whole), ("two workers", alike), ("two workers with ASHA", cut)):
+            serial_seconds, serial = tune(data, seed, "--parallel", 1, "--prune", "none")
+            pruned_seconds, pruned = tune(data, seed, "--parallel", 2, "--prune", "asha")
+            _, unpruned = tune(data, seed, "--parallel", 2, "--prune", "none")
+            rows.append((serial_seconds, pruned_seconds))
+            count = pruned["saved"]["pruned_trials"]
+            print(f"seed {seed}: {serial_seconds:.0f} s and {pruned_seconds:.0f} s, {count} pruned")
+            arms = (("one worker", serial), ("two workers", unpruned), ("two workers with ASHA", pruned))
+            for name, arm in arms:
                 print(f"  best of {name}: loss {arm['best']['value']:.4f} at {arm['best']['params']}")
-    print(f"one after another {spread([a for a, _ in rows])} s, two workers with ASHA {spread([b for _, b in rows])} s")
+    print(f"one worker {spread([a for a, _ in rows])} s, two workers with ASHA {spread([b for _, b in rows])} s")
     print(f"  share of the time: {spread([b / a for a, b in rows], 2)}")
 
 

@@ -39,8 +39,8 @@ def build(args: argparse.Namespace, classes: int) -> nn.Module:
 @torch.no_grad()
 def accuracy(model: nn.Module, batches: DataLoader) -> float:
     model.eval()
-    right = sum((model(images).argmax(1) == labels).sum().item() for images, labels in batches)
-    return right / len(batches.dataset)
+    correct = sum((model(images).argmax(1) == labels).sum().item() for images, labels in batches)
+    return correct / len(batches.dataset)
 
 
 def main() -> None:
@@ -58,10 +58,10 @@ def main() -> None:
     sets = {
         split: ImageFolder(f"{args.data}/{split}", transforms.Compose(steps)) for split in ("train", "valid", "test")
     }
-    loaders = {split: DataLoader(one, batch_size=32, shuffle=split == "train") for split, one in sets.items()}
+    loaders = {split: DataLoader(images, batch_size=32, shuffle=split == "train") for split, images in sets.items()}
     model = build(args, len(sets["train"].classes))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=args.lr)
-    best, kept = -1.0, {}
+    best, best_weights = -1.0, {}
     for _ in range(args.epochs):
         model.train()
         for images, labels in loaders["train"]:
@@ -70,8 +70,8 @@ def main() -> None:
             optimizer.step()
         valid = accuracy(model, loaders["valid"])
         if valid > best:
-            best, kept = valid, {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(kept)
+            best, best_weights = valid, {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(best_weights)
     print(json.dumps({"valid": best, "test": accuracy(model, loaders["test"])}))
 
 

@@ -1,11 +1,11 @@
-"""The tuning script most people write for a frozen backbone: the arm that frozen_tuning.py compares against.
+"""The tuning script most people write for a frozen backbone, for comparison in frozen_tuning.py.
 
-Optuna's default study, and in each trial everything anew: PIL and torchvision's classic transforms, a DataLoader
-without workers, the backbone's forward pass for every image in every epoch, the best epoch by validation ROC-AUC.
+Optuna's default study, and in each trial everything from the start: PIL and torchvision's classic transforms, a
+DataLoader without workers, the backbone's forward pass for every image in every epoch, the best epoch by ROC-AUC.
 
     python benchmarks/plain_tuning.py DATA --model mobilenetv2_100 --weights FILE --trials 8 --epochs 5
 
-With --features DIR the frozen part has been computed already, and only heads are trained, one trial after another.
+With --features DIR the features exist already, and only heads are trained, one trial after another.
 """
 
 from __future__ import annotations
@@ -59,16 +59,16 @@ def area(model: nn.Module, batches: DataLoader) -> float:
     return float(roc_auc_score(torch.cat(truth).numpy(), torch.cat(scores).numpy()))
 
 
-def on_images(args: argparse.Namespace, point: dict[str, float]) -> float:
-    """One trial of the usual script."""
+def train_on_images(args: argparse.Namespace, params: dict[str, float]) -> float:
+    """Run a trial on images; return its best validation ROC-AUC."""
     torch.manual_seed(args.seed)
     sets = image_sets(args)
-    size = int(point["batch_size"])
+    size = int(params["batch_size"])
     train, valid = DataLoader(sets["train"], size, shuffle=True), DataLoader(sets["valid"], 32)
     model, head = build(args)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=point["lr"], weight_decay=point["weight_decay"])
+    optimizer = torch.optim.AdamW(head.parameters(), lr=params["lr"], weight_decay=params["weight_decay"])
     best = 0.0
-    for _ in range(int(point["epochs"])):
+    for _ in range(int(params["epochs"])):
         model.train()
         for images, labels in train:
             optimizer.zero_grad()
@@ -78,25 +78,25 @@ def on_images(args: argparse.Namespace, point: dict[str, float]) -> float:
     return best
 
 
-def on_features(args: argparse.Namespace, kept: dict[str, torch.Tensor], point: dict[str, float]) -> float:
-    """One trial over features that are there."""
+def train_on_features(args: argparse.Namespace, features: dict[str, torch.Tensor], params: dict[str, float]) -> float:
+    """Run a trial on features; return its best validation ROC-AUC."""
     torch.manual_seed(args.seed)
-    head = nn.Linear(kept["train"].shape[1], 2)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=point["lr"], weight_decay=point["weight_decay"])
-    best, truth = 0.0, kept["valid_labels"].numpy()
-    for _ in range(int(point["epochs"])):
-        for chosen in torch.randperm(len(kept["train"])).split(int(point["batch_size"])):
+    head = nn.Linear(features["train"].shape[1], 2)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=params["lr"], weight_decay=params["weight_decay"])
+    best, truth = 0.0, features["valid_labels"].numpy()
+    for _ in range(int(params["epochs"])):
+        for chosen in torch.randperm(len(features["train"])).split(int(params["batch_size"])):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(head(kept["train"][chosen]), kept["train_labels"][chosen])
+            loss = nn.functional.cross_entropy(head(features["train"][chosen]), features["train_labels"][chosen])
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            scores = torch.softmax(head(kept["valid"]), 1)[:, 1].numpy()
+            scores = torch.softmax(head(features["valid"]), 1)[:, 1].numpy()
         best = max(best, float(roc_auc_score(truth, scores)))
     return best
 
 
-def point_of(trial: optuna.Trial, args: argparse.Namespace) -> dict[str, float]:
+def params_of(trial: optuna.Trial, args: argparse.Namespace) -> dict[str, float]:
     return {
         "lr": trial.suggest_float("lr", 1e-5, 1e-1, log=True),
         "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128, 256, 512]),
@@ -116,21 +116,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    kept = {}
+    features = {}
     if args.features:
-        kept = {file.stem: torch.from_numpy(np.load(file)) for file in args.features.glob("*.npy")}
+        features = {file.stem: torch.from_numpy(np.load(file)) for file in args.features.glob("*.npy")}
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=args.seed))
     epochs = 0
 
     def objective(trial: optuna.Trial) -> float:
         nonlocal epochs
-        point = point_of(trial, args)
-        epochs += int(point["epochs"])
-        return on_features(args, kept, point) if args.features else on_images(args, point)
+        params = params_of(trial, args)
+        epochs += int(params["epochs"])
+        return train_on_features(args, features, params) if args.features else train_on_images(args, params)
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     study.optimize(objective, n_trials=args.trials)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     print(json.dumps({"best": study.best_value, "seconds": seconds, "epochs": epochs}))
 
 

@@ -1,9 +1,9 @@
-"""What clearsight reaches on real images with one command each, real weights, several seeds.
+"""Accuracy and duration of one `clearsight train` per dataset, with real images, pretrained weights and several seeds.
 
     python benchmarks/real_data.py [--repeats 3] [--without-fine-tuning]
 
-Accuracies are of the test split (isic-2024 has none: ROC-AUC and accuracy of its validation split). The interval is
-Wilson's, 95 %, of the first seed: with 240 test images one point is noise. Minutes.
+Accuracies are of the test split; isic-2024 has none, so its ROC-AUC and accuracy are of the validation split. The
+interval is Wilson's 95 % interval of the first seed: with 240 test images one point is noise. It takes minutes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def train(data: str, flags: tuple[str, ...], seed: int) -> dict[str, float]:
-    """The result of one `clearsight train --json`, and how many images it was measured on."""
+    """Return the scores of one `clearsight train --json`, with "n" images and "seconds"."""
     weights = shared() / "weights" / "mobilenetv2_100_imagenet.safetensors"
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "clearsight", "train", shared() / "data" / data, *flags, "--seed", seed]
@@ -50,15 +50,15 @@ def main() -> None:
     for name, (data, flags) in JOBS.items():
         if args.without_fine_tuning and "all" in name:
             continue
-        found = [train(data, flags, seed) for seed in range(args.repeats)]
-        first = found[0]
+        results = [train(data, flags, seed) for seed in range(args.repeats)]
+        first = results[0]
         low, high = wilson(round(first["accuracy"] * first["n"]), int(first["n"]))
-        line = f"{name}: accuracy {spread([one['accuracy'] for one in found], 4)}"
+        line = f"{name}: accuracy {spread([result['accuracy'] for result in results], 4)}"
         line += f", seed 0 in {low:.3f} to {high:.3f} of {first['n']}"
         for score in ("macro_f1", "roc_auc"):
             if score in first:
-                line += f", {score} {spread([one[score] for one in found], 4)}"
-        print(f"{line}, {spread([one['seconds'] for one in found])} s", flush=True)
+                line += f", {score} {spread([result[score] for result in results], 4)}"
+        print(f"{line}, {spread([result['seconds'] for result in results])} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How long a person waits before anything happens: `clearsight --help`, and `import clearsight`.
+"""Start-up time of `clearsight --help` and `import clearsight`.
 
     python benchmarks/startup.py
 
-Whole processes, one warm-up, the bare interpreter beside them in the same run.
+Times are of whole processes after one warm-up; the bare interpreter is measured in the same run.
 """
 
 from __future__ import annotations

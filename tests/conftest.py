@@ -1,4 +1,4 @@
-"""What every test may lean on: the shared data, a quiet machine, and no network."""
+"""Fixtures of every test: shared data and caches of its own; connections to other machines fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-# Before torch is imported anywhere: spinning OpenMP threads cost more than they give on a small shared machine.
+# Set before torch is imported: OpenMP threads that spin while they wait slow down a small shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -15,7 +15,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real images and weights: $CLEARSIGHT_SHARED, or ../shared beside the checkout."""
+    """Return the folder with real images and weights: $CLEARSIGHT_SHARED, or ../shared next to the checkout."""
     folder = Path(os.environ.get("CLEARSIGHT_SHARED", Path(__file__).parents[2] / "shared")).resolve()
     if not (folder / "data").is_dir():
         pytest.skip(f"no shared data at {folder}: set CLEARSIGHT_SHARED")
@@ -24,19 +24,19 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Caches of clearsight go to a folder of the test session, never to the user's."""
+    """Put the caches of clearsight into a folder of the test session, not into the user's."""
     monkeypatch.setenv("CLEARSIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection to anywhere but loopback fails the test that tries."""
+    """Fail a test that connects to anything but loopback."""
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address: object) -> None:
         host = address[0] if isinstance(address, tuple) else address
         if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost"):
-            raise AssertionError(f"a test tried to reach {host}")
+            raise AssertionError(f"a test tried to connect to {host}")
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
@@ -44,7 +44,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """scikit-learn's handwritten digits as PNG class folders with train, valid and test."""
+    """Handwritten digits of scikit-learn as PNG files in class folders of train, valid and test."""
     from clearsight.workflow.quickstart import write_digits
 
     return write_digits(tmp_path_factory.mktemp("data") / "digits")
@@ -52,11 +52,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_weights(shared: Path) -> Path:
-    """ImageNet weights of timm/mobilenetv2_100."""
+    """Return the file with ImageNet weights of timm/mobilenetv2_100."""
     return shared / "weights" / "mobilenetv2_100_imagenet.safetensors"
 
 
 @pytest.fixture(scope="session")
 def scenes(shared: Path) -> Path:
-    """720 training and 240 test images of six kinds of scene."""
+    """Return intel-scenes: 720 training and 240 test images of six classes."""
     return shared / "data" / "intel-scenes"

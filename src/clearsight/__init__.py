@@ -1,6 +1,6 @@
 """clearsight: fine-tune, debug, evaluate and serve image classifiers on your own machine.
 
-Public names are resolved on first use, so `import clearsight` loads neither torch nor anything else that is heavy.
+Public names are imported on first use, so `import clearsight` loads neither torch nor any other large package.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clearsight.core.rule import Needs as Needs
     from clearsight.core.rule import Rule as Rule
     from clearsight.core.run import Run as Run
+    from clearsight.core.settings import setting as knob  # noqa: F401 - the name in version 0.1
     from clearsight.core.settings import setting as setting
     from clearsight.debugger.hook import Hook as Hook
     from clearsight.workflow.debug import debug as debug
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from clearsight.workflow.open import open_study as open_study
     from clearsight.workflow.predict import predict as predict
     from clearsight.workflow.profile import profile as profile
-    from clearsight.workflow.train import fit as train  # noqa: F401
+    from clearsight.workflow.train import train as train
     from clearsight.workflow.tune import tune as tune
 
+# Name -> module:attribute. The imports above are for type checkers alone and list the same names.
 _PUBLIC = {
     "Bundle": "clearsight.core.bundle:Bundle",
     "ClearsightError": "clearsight.core.errors:ClearsightError",
@@ -47,7 +49,8 @@ _PUBLIC = {
     "open_study": "clearsight.workflow.open:open_study",
     "predict": "clearsight.workflow.predict:predict",
     "profile": "clearsight.workflow.profile:profile",
-    "train": "clearsight.workflow.train:fit",
+    "setting": "clearsight.core.settings:setting",
+    "train": "clearsight.workflow.train:train",
     "tune": "clearsight.workflow.tune:tune",
 }
 
@@ -62,4 +65,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted([*globals(), *_PUBLIC])  # with the names that are not imported yet

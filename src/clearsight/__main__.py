@@ -1,4 +1,4 @@
-"""`python -m clearsight`, which is how torchrun starts it."""
+"""Entry point of `python -m clearsight`, which torchrun starts."""
 
 from __future__ import annotations
 

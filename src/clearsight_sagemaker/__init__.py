@@ -1,4 +1,4 @@
-"""The outbuilding: results of clearsight in the shapes that Amazon SageMaker's users and their notebooks know.
+"""Results of clearsight in the formats that users of Amazon SageMaker and their notebooks read.
 
-It stands beside the package and builds on its workflow; nothing in `clearsight` knows of it.
+The package builds on `clearsight.core` and `clearsight.workflow`; nothing in `clearsight` imports it.
 """

@@ -1,4 +1,4 @@
-"""`python -m clearsight_sagemaker`: the outbuilding's door."""
+"""Command line of the package: `python -m clearsight_sagemaker`."""
 
 from __future__ import annotations
 
@@ -9,35 +9,39 @@ from pathlib import Path
 
 from clearsight.core.errors import ClearsightError, DiskFull
 
-_OURS, _USERS = 1, 2
+_MACHINE_ERROR, _USER_ERROR = 1, 2  # the exit codes of `clearsight` itself
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for a mistake of the user's, 1 for what the machine could not do."""
-    asked = _parser().parse_args(words)
+    """Run one command and return the exit code: 0, 2 for a mistake of the user, 1 for a failure of the machine."""
+    arguments = _parser().parse_args(words)
     try:
+        # Imported here, because numpy and jinja2 take longer to import than --help should take to answer.
         from clearsight_sagemaker.profiler_report import write_profiler_output
 
-        folder = write_profiler_output(asked.run, asked.out)
+        folder = write_profiler_output(arguments.run, arguments.out)
     except ClearsightError as error:
-        return _fail(str(error), _OURS if isinstance(error, DiskFull) else _USERS)
+        return _fail(str(error), _MACHINE_ERROR if isinstance(error, DiskFull) else _USER_ERROR)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}.", _USERS)
+        file = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{file}{error.strerror or error}.", _USER_ERROR)
     print(folder / "profiler-report.html")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m clearsight_sagemaker", description="Results of clearsight in the shapes of Amazon SageMaker."
+        prog="python -m clearsight_sagemaker",
+        description="Write results of clearsight in the formats of Amazon SageMaker.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     report = commands.add_parser(
         "profiler-report", help="write profiler-report.html and the JSON of each profiler rule for a run"
     )
     report.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that gets profiler-output/")
+    report.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder in which profiler-output/ is written"
+    )
     return parser
 
 

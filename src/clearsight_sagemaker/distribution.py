@@ -1,4 +1,4 @@
-"""Distribution: many numbers told by a few."""
+"""Distribution: percentiles of many numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distribution:
-    """The smallest, the percentiles and the largest of some numbers."""
+    """Minimum, percentiles and maximum of some numbers."""
 
     max: float
     p99: float
@@ -23,24 +23,24 @@ class Distribution:
 
     @classmethod
     def of(cls, values: npt.ArrayLike) -> Distribution | None:
-        """Of any numbers; None where there is not one finite among them."""
+        """Compute them for any numbers; None if there is no finite one."""
         known = np.asarray(values, np.float64)
         known = known[np.isfinite(known)]
         if not known.size:
             return None
-        points = [100, 99, 95, 75, 50, 25, 5, 0]
+        points = [100, 99, 95, 75, 50, 25, 5, 0]  # in SageMaker's order, the largest first
         names = ("max", "p99", "p95", "p75", "p50", "p25", "p5", "min")
-        return cls(**dict(zip(names, (plain(v) for v in np.percentile(known, points)), strict=True)))
+        return cls(**dict(zip(names, (round_digits(v) for v in np.percentile(known, points)), strict=True)))
 
     def to_json(self) -> dict[str, float]:
-        """All of them by name."""
+        """Return all of them by name."""
         return asdict(self)
 
     def summary(self) -> dict[str, float]:
-        """Those that the report of a system lists: max, p99, p95, p50, min."""
+        """Return those that the system report lists: max, p99, p95, p50, min."""
         return {name: getattr(self, name) for name in ("max", "p99", "p95", "p50", "min")}
 
 
-def plain(value: float) -> float:
-    """A measured number as it is written: six digits of it."""
+def round_digits(value: float) -> float:
+    """Round a measured number to the six digits that are written."""
     return float(f"{float(value):.6g}")

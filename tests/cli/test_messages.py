@@ -1,4 +1,4 @@
-"""Whatever a command raises ends as one sentence and the right exit code."""
+"""Every error of a command becomes one sentence and the right exit code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Callable
 import pytest
 import typer
 
-from clearsight.cli.messages import run_command, spelled_out
+from clearsight.cli.messages import run_command, with_default_numbers
 from clearsight.core.errors import BadValue, DiskFull, Diverged
 
 
 def command(body: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
-    """A table with one command that does `body`."""
+    """Return a table with one command that calls `body`."""
     app = typer.Typer(add_completion=False)
     app.command()(lambda: body())
     module = types.ModuleType("a_command")
@@ -44,26 +44,26 @@ def raising(error: BaseException) -> Callable[[], object]:
         ),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
         (KeyboardInterrupt(), 130, ""),
-        (RuntimeError("oops"), 1, "this is a mistake in clearsight, not yours"),
+        (RuntimeError("oops"), 1, "this is a bug in clearsight; please report it"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_errors(
+def test_an_error_is_one_sentence_and_an_exit_code(
     error: BaseException, code: int, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command("do", [], command(raising(error), monkeypatch)) == code
-    said = capsys.readouterr()
-    assert sentence in said.err
-    assert said.out == ""
-    assert ("Traceback" in said.err) == isinstance(error, RuntimeError)
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.out == ""
+    assert ("Traceback" in captured.err) == isinstance(error, RuntimeError)
 
 
-def test_the_commands_own_code_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exit_code_of_the_command_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_command("do", [], command(lambda: 3, monkeypatch)) == 3
     assert run_command("do", [], command(lambda: None, monkeypatch)) == 0
 
 
-def test_a_typo_in_command_or_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_typo_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     table = command(lambda: 0, monkeypatch)
     assert run_command("doo", [], table) == 2
     assert "Did you mean do?" in capsys.readouterr().err
@@ -72,7 +72,7 @@ def test_a_typo_in_command_or_option(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expanded"),
     [
         (["data", "--repair"], ["data", "--repair", "3"]),
         (["data", "--repair", "5"], ["data", "--repair", "5"]),
@@ -80,5 +80,5 @@ def test_a_typo_in_command_or_option(monkeypatch: pytest.MonkeyPatch, capsys: py
         (["--repair", "--", "make", "--repair", "all"], ["--repair", "3", "--", "make", "--repair", "all"]),
     ],
 )
-def test_a_bare_repair_is_three_attempts_of_ours_alone(words: list[str], told: list[str]) -> None:
-    assert spelled_out(words) == told
+def test_repair_without_a_number_is_three_attempts(words: list[str], expanded: list[str]) -> None:
+    assert with_default_numbers(words) == expanded

@@ -1,4 +1,4 @@
-"""A curve in characters: it fits, it says its borders, and it draws what there is."""
+"""A plot of characters fits its size, labels its axes and draws every finite value."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_braille_dots_are_finer() -> None:
     values=st.lists(st.floats(), min_size=1, max_size=40),
     width=st.integers(20, 200),
     height=st.integers(4, 40),
-    fancy=st.booleans(),
+    unicode=st.booleans(),
 )
-def test_it_fits_whatever_the_numbers_are(values: list[float], width: int, height: int, fancy: bool) -> None:
-    lines = plot(list(range(1, len(values) + 1)), values, width, height, unicode=fancy)
+def test_it_fits_whatever_the_values_are(values: list[float], width: int, height: int, unicode: bool) -> None:
+    lines = plot(list(range(1, len(values) + 1)), values, width, height, unicode=unicode)
     assert len(lines) <= height
     assert max(map(len, lines)) <= max(width, 40)
-    if not fancy:
+    if not unicode:
         assert "".join(lines).isascii()
 
 
@@ -54,18 +54,18 @@ def test_a_gap_stays_a_gap() -> None:
     assert lines[1] == "1 |******        ******"
 
 
-def test_nothing_finite_is_said() -> None:
+def test_without_finite_values_it_is_one_line() -> None:
     assert plot([1, 2], [math.nan, math.inf], 40, 8) == ["no finite values"]
     assert plot([], [], 40, 8) == ["no finite values"]
 
 
-def test_near_values_are_told_apart() -> None:
+def test_labels_of_near_values_differ() -> None:
     lines = plot([1, 2], [1.0000001, 1.0000002], 60, 6)
     assert lines[0].split()[0] != lines[3].split()[0]
 
 
 @pytest.mark.parametrize("steps", [[1, 100_000], [7]])
-def test_first_and_last_step_stand_below(steps: list[int]) -> None:
+def test_the_axis_has_the_first_and_the_last_step(steps: list[int]) -> None:
     last = plot(steps, [1.0] * len(steps), 60, 8)[-1]
     assert last.split() == [str(steps[0]), str(steps[-1])][: len(last.split())]
     assert str(steps[0]) in last

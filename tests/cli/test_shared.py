@@ -1,11 +1,11 @@
-"""Columns line up."""
+"""Tables of text have aligned columns."""
 
 from __future__ import annotations
 
 from clearsight.cli.shared import table
 
 
-def test_columns_are_as_wide_as_what_stands_in_them() -> None:
+def test_columns_are_as_wide_as_their_longest_cell() -> None:
     assert table(("name", "points"), [("loss", "7"), ("accuracy", "1,000")], right=(1,)) == [
         "name      points",
         "loss           7",
@@ -13,5 +13,5 @@ def test_columns_are_as_wide_as_what_stands_in_them() -> None:
     ]
 
 
-def test_no_rows_is_the_head() -> None:
+def test_a_table_without_rows_is_its_head() -> None:
     assert table(("a", "b"), []) == ["a  b"]

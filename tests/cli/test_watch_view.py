@@ -1,8 +1,9 @@
-"""One screen for a run: it fits every terminal, and what matters most stays."""
+"""Screen of a run: it fits every terminal, and keeps the state when there is little room."""
 
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,30 +12,36 @@ from rich.console import Console
 
 from clearsight.cli.watch_view import Screen, screen
 from clearsight.core.events import RunStatus
+from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.run import Run
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.workflow.live.run import LiveRun
-from tests.workflow.made_runs import made_run, profiled, train
+from tests.workflow.run_folders import append_epochs, append_findings, append_profile, write_run
 
-LOG = (
-    "2026-01-01T00:00:00+00:00 warning  Overfit, loss, steps 1 to 20: the validation loss rises while the training "
-    "loss goes on falling, as it does where a network learns its images by heart\n"
-    "2026-01-01T00:00:00+00:00 fix      --weight-decay 0.05\n"
+FINDING = Finding(
+    rule="Overfit",
+    verdict=Verdict.FOUND,
+    severity=Severity.WARNING,
+    subject="loss",
+    steps=(1, 20),
+    cause="the validation loss rises while the training loss goes on falling, as when a network memorises its images",
+    fix={"weight_decay": 0.05},
 )
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    run = made_run(tmp_path / "first", epochs=6, done=3, status=RunStatus.RUNNING)
-    train(run, [4], steps=9, whole=False)
+    run = write_run(tmp_path / "first", epochs=6, done=3, status=RunStatus.RUNNING)
+    append_epochs(run, [4], steps=9, whole=False)
     gauges = {"cpu": 90.0, "tree.cpu": 80.0, "memory": 40.0, "tree.memory": 2.0 * 2**30}
-    profiled(run, gauges=gauges | {"gpu0": 55.0, "gpu0.memory": 30.0, "gpu1": 5.0})
-    (run.path / "log.txt").write_text(LOG)
+    append_profile(run, gauges=gauges | {"gpu0": 55.0, "gpu0.memory": 30.0, "gpu1": 5.0})
+    append_findings(run, FINDING)
     return run
 
 
 def shown(run: Run, width: int = 80, height: int = 24, *, unicode: bool = True) -> list[str]:
     live = LiveRun(run.path)
-    live.look()
+    live.update()
     return [line.text for line in screen(live, width, height, unicode=unicode)]
 
 
@@ -49,7 +56,7 @@ def test_it_fits_the_terminal(run: Run, width: int, height: int, unicode: bool) 
     assert lines[1].startswith("epoch 4/6  step 69")
 
 
-def test_everything_is_there_on_an_ordinary_terminal(run: Run) -> None:
+def test_an_ordinary_terminal_shows_everything(run: Run) -> None:
     lines = shown(run)
     text = "\n".join(lines)
     assert "step 69/120" in text
@@ -66,14 +73,14 @@ def test_everything_is_there_on_an_ordinary_terminal(run: Run) -> None:
     assert lines[-1] == "fix      --weight-decay 0.05"
 
 
-def test_curves_stand_below_each_other_where_there_is_no_room_beside(run: Run) -> None:
+def test_a_narrow_terminal_has_one_curve_below_the_other(run: Run) -> None:
     lines = shown(run, 60, 40)
     assert lines.index("training loss by step") < lines.index("validation accuracy by epoch")
     assert "training loss by step" not in shown(run, 60, 10)
 
 
-def test_long_findings_give_way_to_the_state(run: Run) -> None:
-    (run.path / "log.txt").write_text("".join(LOG.replace("Overfit", f"Rule{i}") for i in range(50)))
+def test_many_findings_are_cut(run: Run) -> None:
+    append_findings(run, *(replace(FINDING, rule=f"Rule{i}") for i in range(50)))
     lines = shown(run)
     assert lines[-1] == "…"
     assert len(lines) <= 24
@@ -81,14 +88,14 @@ def test_long_findings_give_way_to_the_state(run: Run) -> None:
 
 
 def test_what_is_not_measured_is_not_shown(tmp_path: Path) -> None:
-    lines = shown(made_run(tmp_path / "new", done=0, status=RunStatus.RUNNING))
+    lines = shown(write_run(tmp_path / "new", done=0, status=RunStatus.RUNNING))
     assert [line.split()[0] for line in lines] == ["new", "epoch"]
     assert "step 0/60" in lines[1]
 
 
-def test_the_end_is_told_with_its_reason(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "r", done=1, status=RunStatus.RUNNING)
-    run.finish(RunStatus.DIVERGED, "the loss is not a number")
+def test_the_end_is_shown_with_its_reason(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "r", done=1, status=RunStatus.RUNNING)
+    run.finish(RunStatus.DIVERGED, StopReason(StopKind.DIVERGED, "the loss is not a number"))
     lines = shown(run)
     assert lines[0].startswith("r  diverged (the loss is not a number)")
     assert "left" not in lines[1]
@@ -96,7 +103,7 @@ def test_the_end_is_told_with_its_reason(tmp_path: Path) -> None:
 
 def test_rich_draws_exactly_those_lines(run: Run) -> None:
     live = LiveRun(run.path)
-    live.look()
+    live.update()
     out = io.StringIO()
     console = Console(
         file=out, width=80, height=24, force_terminal=True, color_system="truecolor", legacy_windows=False

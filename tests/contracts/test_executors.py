@@ -1,4 +1,4 @@
-"""What works on this machine keeps the contract. (Ray's tests hold Ray to the same one.)"""
+"""Executors keep the contract of clearsight.testing.executors."""
 
 from __future__ import annotations
 

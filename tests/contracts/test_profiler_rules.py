@@ -1,4 +1,4 @@
-"""Every rule about speed keeps the contract, and none cries wolf on a healthy run."""
+"""Every rule about speed keeps the contract, and none finds a fault on a healthy run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.rules import PROFILER_RULES
 from clearsight.testing.profiles import healthy_cpu, healthy_gpu, profile, profiled
 from clearsight.testing.rules import ProfilerRuleContract, ReporterContract, findings
-from tests.profiler.rules import faults_d, faults_e
+from tests.profiler.rules import other_rule_faults, sagemaker_rule_faults
 
 NAMES = PROFILER_RULES.names()
 REPORTERS = ("OverallSystemUsage", "OverallFrameworkMetrics")
-FAULTS = faults_d.FAULTS | faults_e.FAULTS
-CONTROLS = faults_d.CONTROLS | faults_e.CONTROLS
+FAULTS = sagemaker_rule_faults.FAULTS | other_rule_faults.FAULTS
+CONTROLS = sagemaker_rule_faults.CONTROLS | other_rule_faults.CONTROLS
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in REPORTERS], scope="class")
@@ -58,34 +58,36 @@ def default_rules() -> list[Rule]:
     return [kind() for _, kind in PROFILER_RULES if not kind.optional]
 
 
-def cries(rules: list[Rule], whole: Tape) -> list[tuple[str, str]]:
-    """What the rules find on a run, at its end and before."""
+def all_found(rules: list[Rule], whole: Tape) -> list[tuple[str, str]]:
+    """Return what the rules find on a run, at its end and before."""
     last = int(whole.profile.steps().steps[-1])
-    points = [whole, *(whole.until(round(share * last)) for share in (0.25, 0.5, 0.75))]
-    return [(finding.rule, finding.cause) for view in points for rule in rules for finding in rule.check(view)
+    views = [whole, *(whole.until(round(share * last)) for share in (0.25, 0.5, 0.75))]
+    return [(finding.rule, finding.cause) for view in views for rule in rules for finding in rule.check(view)
             if finding.found]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_rule_cries_wolf_on_the_control_of(name: str, default_rules: list[Rule]) -> None:
-    assert cries(default_rules, CONTROLS[name]()) == []
+def test_no_rule_finds_a_fault_on_the_control_of(name: str, default_rules: list[Rule]) -> None:
+    assert all_found(default_rules, CONTROLS[name]()) == []
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("healthy", [healthy_cpu, healthy_gpu])
-def test_no_rule_speaks_on_a_healthy_run(healthy: Callable[..., Profile], seed: int, default_rules: list[Rule]) -> None:
-    assert cries(default_rules, profiled(healthy(seed=seed))) == []
+def test_no_rule_finds_a_fault_on_a_healthy_run(
+    healthy: Callable[..., Profile], seed: int, default_rules: list[Rule]
+) -> None:
+    assert all_found(default_rules, profiled(healthy(seed=seed))) == []
 
 
-def test_a_rule_without_data_says_so(default_rules: list[Rule]) -> None:
-    said = [finding for rule in default_rules for finding in findings(rule, Tape())]
-    assert {finding.verdict for finding in said} == {"not-enough-data"}
+def test_without_data_every_rule_has_not_enough_data(default_rules: list[Rule]) -> None:
+    verdicts = [finding.verdict for rule in default_rules for finding in findings(rule, Tape())]
+    assert set(verdicts) == {"not-enough-data"}
 
 
 def readings(*names: str, most: float) -> st.SearchStrategy[dict[str, list[float]]]:
     """Values of some of the names, with gaps."""
-    few = st.lists(st.floats(0, most) | st.sampled_from([0.0, most, math.nan]), min_size=1, max_size=6)
-    return st.dictionaries(st.sampled_from(names), few)
+    values = st.lists(st.floats(0, most) | st.sampled_from([0.0, most, math.nan]), min_size=1, max_size=6)
+    return st.dictionaries(st.sampled_from(names), values)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -121,7 +123,7 @@ def test_no_rule_fails_on_any_profile(
     default_rules: list[Rule],
 ) -> None:
     measured = profile(steps=steps, seconds=seconds, gauges=gauges, phases=phases, load=load, machine=machine)
-    view = profiled(measured, facts=None if known else RunContext(), ended=ended)
+    view = profiled(measured, context=None if known else RunContext(), ended=ended)
     for rule in default_rules:
         for finding in findings(rule, view):
             assert json.loads(json.dumps(finding.to_json(), allow_nan=False))["rule"] == rule.name

@@ -1,4 +1,4 @@
-"""Every rule keeps the contract, and none cries wolf on another's healthy run."""
+"""Every rule keeps the contract, and none gives a false alarm on another's healthy run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = RULES.names()
 
 
 def specification(name: str) -> ModuleType:
-    """The tests of a rule, which hold its `rule()`, `fault()` and `control()`."""
+    """Return the tests of a rule, which have its `rule()`, `fault()` and `control()`."""
     snake = RULES.load(name).__module__.rpartition(".")[2]
     return importlib.import_module(f"tests.debugger.rules.test_{snake}")
 
@@ -30,12 +30,12 @@ class TestRules(RuleContract):
         self.rule: Rule = specification(name).rule()
 
     def fault(self) -> Tape:
-        made: Tape = specification(self.name).fault()
-        return made
+        saved: Tape = specification(self.name).fault()
+        return saved
 
     def control(self) -> Tape:
-        made: Tape = specification(self.name).control()
-        return made
+        saved: Tape = specification(self.name).control()
+        return saved
 
     def test_is_the_rule_of_that_name(self) -> None:
         assert type(self.rule) is RULES.load(self.name)
@@ -47,7 +47,7 @@ def default_rules() -> list[Rule]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_rule_cries_wolf_on_the_control_of(name: str, default_rules: list[Rule]) -> None:
+def test_no_rule_gives_a_false_alarm_on_the_control_of(name: str, default_rules: list[Rule]) -> None:
     control: Tape = specification(name).control()
     points = [control, *(control.until(round(share * control.done())) for share in (0.25, 0.5, 0.75))]
     cries = [finding for view in points for rule in default_rules for finding in findings(rule, view) if finding.found]

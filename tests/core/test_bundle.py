@@ -35,7 +35,7 @@ def test_equal_bundles_pack_to_equal_bytes(bundle: Bundle, tmp_path: Path) -> No
 
 def test_a_changed_or_missing_file_is_noticed(bundle: Bundle) -> None:
     bundle.weights.write_bytes(b"tampered")
-    with pytest.raises(BadBundle, match=r"model\.safetensors is missing or not the file that was written"):
+    with pytest.raises(BadBundle, match=r"model\.safetensors is missing or was changed"):
         Bundle.open(bundle.path)
 
 

@@ -64,5 +64,5 @@ def test_counts_by_split_and_class_with_the_unlabelled_apart() -> None:
 
 def test_labels_of_an_unlabelled_split_are_refused() -> None:
     assert dataset().split("train").labels().tolist() == [0, 1]
-    with pytest.raises(BadData, match=r"x\.jpg: has no label"):
+    with pytest.raises(BadData, match=r"x\.jpg: it has no label"):
         dataset().labels()

@@ -1,4 +1,4 @@
-"""An error is a sentence with a way out."""
+"""An error is a sentence that names the problem, the allowed values and the fix."""
 
 import pickle
 
@@ -7,24 +7,24 @@ import pytest
 from clearsight.core.errors import BadChoice, BadValue, ClearsightError, nearest
 
 
-def test_says_what_is_allowed_and_what_was_probably_meant() -> None:
+def test_names_the_allowed_values_and_the_nearest() -> None:
     error = BadChoice("--freeze layer5", "no such stage", got="layer5", allowed=["layer1", "layer2", "layer4"])
-    assert str(error) == "--freeze layer5: no such stage; allowed: layer1, layer2, layer4. Did you mean layer4?"
+    assert str(error) == "--freeze layer5: no such stage. Allowed: layer1, layer2, layer4. Did you mean layer4?"
 
 
-def test_adds_the_fix_as_a_sentence_of_its_own() -> None:
+def test_ends_with_the_fix() -> None:
     assert str(BadValue("lr 0", "must be above 0", fix="Pass --lr 1e-3.")) == "lr 0: must be above 0. Pass --lr 1e-3."
 
 
 def test_cuts_long_lists_and_counts_very_long_ones() -> None:
-    assert "; 1,453 names are known. Did you mean name7?" in str(
+    assert " 1,453 names are known. Did you mean name7?" in str(
         BadChoice("m", "no", got="nam7", allowed=[f"name{i}" for i in range(1453)])
     )
     assert "and 88 more" in str(BadChoice("m", "no", allowed=[f"name{i}" for i in range(100)]))
 
 
 @pytest.mark.parametrize(
-    ("got", "allowed", "wanted"),
+    ("got", "allowed", "expected"),
     [
         ("adamm", ["adamw", "adam", "sgd"], "adam"),
         ("ADAM", ["adam"], "adam"),
@@ -32,8 +32,8 @@ def test_cuts_long_lists_and_counts_very_long_ones() -> None:
         ("a", ["a"], None),
     ],
 )
-def test_finds_the_nearest_spelling_or_none(got: str, allowed: list[str], wanted: str | None) -> None:
-    assert nearest(got, allowed) == wanted
+def test_finds_the_nearest_spelling_or_none(got: str, allowed: list[str], expected: str | None) -> None:
+    assert nearest(got, allowed) == expected
 
 
 def test_crosses_process_boundaries_unchanged() -> None:

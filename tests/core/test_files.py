@@ -9,16 +9,19 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearsight.core.errors import BadArchive, DiskFull, NotFound
+from clearsight.core.errors import BadArchive, BadData, DiskFull, NotFound
 from clearsight.core.files import (
     LineFollower,
     atomic,
     disk_full_as_error,
+    finite_json,
     read_json,
+    read_jsonl,
     sha256,
     unpack,
     write_bytes,
@@ -283,3 +286,25 @@ def test_nothing_is_read_twice(file: Path) -> None:
         append(file, json.dumps({"step": step}) + "\n")
         seen += following.rows()
     assert [row["step"] for row in seen] == list(range(1000))
+
+
+def test_a_damaged_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a":\n{"a": 3}\n')
+    with pytest.raises(BadData, match="line 2 is damaged"):
+        list(read_jsonl(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), None),
+        (np.float64("inf"), None),
+        (0.5, 0.5),
+        (7, 7),
+        ({"a": (float("-inf"), {"b": [1.5, float("nan")]})}, {"a": [None, {"b": [1.5, None]}]}),
+        ({1: "NaN"}, {"1": "NaN"}),
+    ],
+)
+def test_numbers_that_json_cannot_express_are_null(value: object, expected: object) -> None:
+    assert finite_json(value) == expected
+    json.dumps(finite_json(value), allow_nan=False)

@@ -1,4 +1,4 @@
-"""Name tables list without importing and help with a typo."""
+"""A registry lists names without importing, and names the nearest one after a typo."""
 
 import sys
 
@@ -26,14 +26,14 @@ def test_loads_the_attribute_of_the_module() -> None:
 
 
 def test_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(BadChoice, match=r"thing 'decimol': there is none of that name.*Did you mean decimal\?"):
+    with pytest.raises(BadChoice, match=r"thing 'decimol': no such name.*Did you mean decimal\?"):
         registry().load("decimol")
 
 
 def test_members_of_other_distributions_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
-    foreign = EntryPoint(name="mine", value="decimal:Decimal", group="clearsight.tests.none")
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [foreign] if group == foreign.group else [])
+    entry = EntryPoint(name="mine", value="decimal:Decimal", group="clearsight.tests.none")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry] if group == entry.group else [])
     assert registry().names()[-1] == "mine"
     assert registry().load("mine").__name__ == "Decimal"  # type: ignore[attr-defined]

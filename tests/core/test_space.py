@@ -1,4 +1,4 @@
-"""A space says which settings vary and over what, and is checked before anything is trained."""
+"""A space has settings and their values, and is checked before any training."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from clearsight.core.space import Choice, Dimension, Domain, FloatRange, IntRang
 
 LR = Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True))
 OPTIMIZER = Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd")))
-MOMENTUM = Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.9), when={"optimizer": ("sgd",)})
+MOMENTUM = Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.9), condition={"optimizer": ("sgd",)})
 
 
-def varied(name: str, domain: Domain, **when: tuple[Value, ...]) -> Dimension:
-    return Dimension(name=name, domain=domain, when=when)
+def varied(name: str, domain: Domain, **condition: tuple[Value, ...]) -> Dimension:
+    return Dimension(name=name, domain=domain, condition=condition)
 
 
 def space(*dimensions: Dimension) -> Space:
@@ -34,69 +34,77 @@ def test_a_space_that_can_be_searched_passes() -> None:
 @pytest.mark.parametrize(
     ("wrong", "kind", "sentence"),
     [
-        (space(), EmptyInput, r"--space: nothing is varied\. Say --tune lr,batch_size or --space"),
+        (space(), EmptyInput, r"--space: no settings\. Pass --tune lr,batch_size or --space"),
         (
             space(varied("learn_rate", FloatRange(low=0.1, high=1))),
             BadChoice,
-            r"--space learn_rate: there is no such setting.*",
+            r"--space learn_rate: no such setting\.",
         ),
         (space(varied("optimiser", Choice(values=("sgd",)))), BadChoice, r"Did you mean optimizer\?"),
         (
             space(varied("lr", FloatRange(low=1, high=0.1))),
             BadValue,
-            r"--space lr: the range 1 to 0\.1 is empty\. Say the sm",
+            r"--space lr: the range 1 to 0\.1 is empty\. Write the smaller number first\.",
         ),
         (
             space(varied("lr", FloatRange(low=0.1, high=0.1))),
             BadValue,
-            r"is empty\. Leave it out of the space and set it\.",
+            r"is empty\. Set the value outside the space\.",
         ),
         (
             space(varied("lr", FloatRange(low=0, high=1, log=True))),
             BadValue,
-            r"--space lr: 0 has no logarithm\. Begin above",
+            r"--space lr: 0 has no logarithm\. Start above 0",
         ),
         (
             space(varied("lr", FloatRange(low=0.1, high=math.inf))),
             BadValue,
-            r"a range must end somewhere, this one goes from",
+            r"both ends of a range must be finite numbers, but this range is 0\.1 to inf",
         ),
-        (space(varied("lr", FloatRange(low=math.nan, high=1))), BadValue, r"a range must end somewhere"),
+        (
+            space(varied("lr", FloatRange(low=math.nan, high=1))),
+            BadValue,
+            r"both ends of a range must be finite numbers",
+        ),
         (
             space(varied("lr", FloatRange(low=0.1, high=1, step=2))),
             BadValue,
-            r"a step of 2 does not fit into 0\.1 to 1",
+            r"the step 2 does not fit into 0\.1 to 1",
         ),
-        (space(varied("epochs", IntRange(low=1, high=9, step=0))), BadValue, r"a step of 0 does not fit into 1 to 9"),
+        (space(varied("epochs", IntRange(low=1, high=9, step=0))), BadValue, r"the step 0 does not fit into 1 to 9"),
         (
             space(varied("lr", FloatRange(low=0.1, high=1, log=True, step=0.1))),
             BadValue,
-            r"no even steps\. Leave the step out",
+            r"a log range cannot have a step\. Remove the step",
         ),
         (
             space(varied("batch_size", Choice(values=()))),
             EmptyInput,
-            r"nothing to choose from.*batch_size=\[16,32,64\]",
+            r"the list of values is empty.*batch_size=\[16,32,64\]",
         ),
-        (space(varied("batch_size", Choice(values=(16, 32, 16)))), BadValue, r"a value stands twice in \[16, 32, 16\]"),
-        (space(varied("lr", FloatRange(low=0, high=1))), BadValue, r"lr 0: should be greater than 0"),
-        (space(varied("dropout", FloatRange(low=0.5, high=1))), BadValue, r"dropout 1: should be less than 1"),
+        (space(varied("batch_size", Choice(values=(16, 32, 16)))), BadValue, r"\[16, 32, 16\] contains a value twice"),
+        (space(varied("lr", FloatRange(low=0, high=1))), BadValue, r"lr 0: must be a number, above 0 and at most 10"),
+        (
+            space(varied("dropout", FloatRange(low=0.5, high=1))),
+            BadValue,
+            r"dropout 1: must be a number, at least 0 and below 1",
+        ),
         (
             space(varied("batch_size", Choice(values=(16, 0)))),
             BadValue,
-            r"batch_size 0: should be greater than or equal",
+            r"batch_size 0: must be a whole number, at least 1",
         ),
         (space(varied("optimizer", Choice(values=("sgd", "adamm")))), BadChoice, r"Did you mean adam\?"),
         (
             space(MOMENTUM),
             BadValue,
-            r"--space momentum: it waits for optimizer, which is not varied before it\. Vary op",
+            r"--space momentum: its condition needs optimizer, which no earlier dimension varies\. Vary opt",
         ),
-        (space(MOMENTUM, OPTIMIZER), BadValue, r"not varied before it"),
+        (space(MOMENTUM, OPTIMIZER), BadValue, r"no earlier dimension varies"),
         (
             space(OPTIMIZER, varied("momentum", FloatRange(low=0.5, high=0.9), optimizer=("adam",))),
             BadValue,
-            r"--space momentum: it waits for optimizer = adam, which optimizer never is",
+            r"--space momentum: its condition optimizer = adam is never true",
         ),
         (
             space(
@@ -105,17 +113,17 @@ def test_a_space_that_can_be_searched_passes() -> None:
                 varied("batch_size", Choice(values=(64,)), optimizer=("adamw",)),
             ),
             BadValue,
-            r"--space batch_size: it is varied in two ways that do not go together\. Vary it over the same values",
+            r"--space batch_size: its two domains do not fit together\. Use the same values everywhere",
         ),
     ],
 )
-def test_what_is_wrong_is_one_sentence(wrong: Space, kind: type[ClearsightError], sentence: str) -> None:
+def test_a_mistake_is_one_sentence(wrong: Space, kind: type[ClearsightError], sentence: str) -> None:
     with pytest.raises(kind, match=sentence) as raised:
         wrong.check(Recipe())
     assert "\n" not in str(raised.value)
 
 
-def test_a_field_may_have_other_ends_under_another_condition() -> None:
+def test_a_setting_may_have_another_range_under_another_condition() -> None:
     twice = space(
         OPTIMIZER,
         varied("epochs", IntRange(low=5, high=10), optimizer=("sgd",)),
@@ -124,9 +132,9 @@ def test_a_field_may_have_other_ends_under_another_condition() -> None:
     )
     twice.check(Recipe())
     assert twice.names == ["optimizer", "epochs", "dropout"]
-    assert twice.holds({"optimizer": "sgd", "epochs": 7})
-    assert not twice.holds({"optimizer": "sgd", "epochs": 30, "dropout": 0.1})
-    assert twice.holds({"optimizer": "adamw", "epochs": 30, "dropout": 0.1})
+    assert twice.contains({"optimizer": "sgd", "epochs": 7})
+    assert not twice.contains({"optimizer": "sgd", "epochs": 30, "dropout": 0.1})
+    assert twice.contains({"optimizer": "adamw", "epochs": 30, "dropout": 0.1})
 
 
 def test_the_grid_honours_conditions_and_the_last_varies_first() -> None:
@@ -139,18 +147,18 @@ def test_the_grid_honours_conditions_and_the_last_varies_first() -> None:
     ]
 
 
-def test_a_range_stands_in_the_grid_by_its_ends_and_what_is_between() -> None:
-    assert FloatRange(low=0, high=1).points(5) == (0, 0.25, 0.5, 0.75, 1)
-    assert FloatRange(low=1e-4, high=1, log=True).points(5) == pytest.approx((1e-4, 1e-3, 1e-2, 1e-1, 1))
-    assert IntRange(low=1, high=3).points(5) == (1, 2, 3)
-    assert IntRange(low=1, high=100).points(3) == (1, 50, 100)
-    assert IntRange(low=1, high=1000, log=True).points(4) == (1, 10, 100, 1000)
-    assert FloatRange(low=0, high=0.3, step=0.1).points(2) == (0, 0.1, 0.2, 0.3)
-    assert FloatRange(low=0.05, high=0.9, step=0.4).points(2) == (0.05, 0.45, 0.85)
+def test_a_range_has_grid_values_from_end_to_end() -> None:
+    assert FloatRange(low=0, high=1).grid_values(5) == (0, 0.25, 0.5, 0.75, 1)
+    assert FloatRange(low=1e-4, high=1, log=True).grid_values(5) == pytest.approx((1e-4, 1e-3, 1e-2, 1e-1, 1))
+    assert IntRange(low=1, high=3).grid_values(5) == (1, 2, 3)
+    assert IntRange(low=1, high=100).grid_values(3) == (1, 50, 100)
+    assert IntRange(low=1, high=1000, log=True).grid_values(4) == (1, 10, 100, 1000)
+    assert FloatRange(low=0, high=0.3, step=0.1).grid_values(2) == (0, 0.1, 0.2, 0.3)
+    assert FloatRange(low=0.05, high=0.9, step=0.4).grid_values(2) == (0.05, 0.45, 0.85)
 
 
 @pytest.mark.parametrize(
-    ("point", "held"),
+    ("params", "expected"),
     [
         ({"lr": 0.01, "optimizer": "sgd", "momentum": 0.7}, True),
         ({"lr": 0.01, "optimizer": "adamw"}, True),
@@ -164,18 +172,18 @@ def test_a_range_stands_in_the_grid_by_its_ends_and_what_is_between() -> None:
         ({}, False),
     ],
 )
-def test_a_point_lies_in_it_or_not(point: dict[str, Any], held: bool) -> None:
-    assert space(LR, OPTIMIZER, MOMENTUM).holds(point) is held
+def test_contains_exactly_the_settings_that_apply(params: dict[str, Any], expected: bool) -> None:
+    assert space(LR, OPTIMIZER, MOMENTUM).contains(params) is expected
 
 
-def test_between_two_steps_is_outside() -> None:
+def test_contains_nothing_between_two_steps() -> None:
     stepped = space(
         varied("dropout", FloatRange(low=0, high=0.5, step=0.1)), varied("epochs", IntRange(low=5, high=20, step=5))
     )
-    assert stepped.holds({"dropout": 0.1 * 3, "epochs": 15})
-    assert not stepped.holds({"dropout": 0.35, "epochs": 15})
-    assert not stepped.holds({"dropout": 0.3, "epochs": 16})
-    assert not space(varied("epochs", IntRange(low=1, high=9))).holds({"epochs": 2.5})
+    assert stepped.contains({"dropout": 0.1 * 3, "epochs": 15})
+    assert not stepped.contains({"dropout": 0.35, "epochs": 15})
+    assert not stepped.contains({"dropout": 0.3, "epochs": 16})
+    assert not space(varied("epochs", IntRange(low=1, high=9))).contains({"epochs": 2.5})
 
 
 def test_a_head_is_written_as_its_widths() -> None:
@@ -197,14 +205,14 @@ _dimensions = st.builds(
     Dimension,
     name=st.text(max_size=5),
     domain=_domains,
-    when=st.dictionaries(st.text(max_size=5), st.lists(_values, max_size=3).map(tuple), max_size=2),
+    condition=st.dictionaries(st.text(max_size=5), st.lists(_values, max_size=3).map(tuple), max_size=2),
 )
 
 
 @given(st.lists(_dimensions, max_size=4))
 def test_json_round_trip_is_exact(dimensions: list[Dimension]) -> None:
-    told = Space(tuple(dimensions))
-    assert Space.from_json(json.loads(json.dumps(told.to_json()))) == told
+    written = Space(tuple(dimensions))
+    assert Space.from_json(json.loads(json.dumps(written.to_json()))) == written
 
 
 @given(
@@ -212,10 +220,10 @@ def test_json_round_trip_is_exact(dimensions: list[Dimension]) -> None:
     width=st.floats(1e-3, 10),
     parts=st.integers(1, 12),
     log=st.booleans(),
-    most=st.integers(1, 9),
+    count=st.integers(1, 9),
 )
-def test_every_point_of_a_grid_lies_in_the_space(low: float, width: float, parts: int, log: bool, most: int) -> None:
+def test_contains_every_combination_of_its_grid(low: float, width: float, parts: int, log: bool, count: int) -> None:
     stepped = FloatRange(low=low, high=low + width, step=width / parts)
     smooth = FloatRange(low=low, high=low + width, log=log)
-    for one in (space(varied("lr", domain)) for domain in (stepped, smooth)):
-        assert all(one.holds(point) for point in one.grid(most))
+    for searched in (space(varied("lr", domain)) for domain in (stepped, smooth)):
+        assert all(searched.contains(params) for params in searched.grid(count))

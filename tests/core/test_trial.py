@@ -67,7 +67,7 @@ def test_what_is_no_number_is_never_best() -> None:
 def test_trials_of_an_earlier_study_are_not_of_this_one() -> None:
     trials = [trial(0, 0.99, source="earlier"), trial(1, 0.5)]
     assert numbers(complete_trials(trials)) == [1]
-    assert not trials[0].own
+    assert trials[0].imported
     assert numbers(pareto_front(trials, [UP])) == [1]
 
 
@@ -109,3 +109,10 @@ def test_an_outcome_comes_back_as_it_was_kept(**facts: Any) -> None:
     outcome = TrialResult(**facts)
     text = json.dumps(outcome.to_json(), allow_nan=False)  # strict JSON, for others to read
     assert repr(TrialResult.from_json(json.loads(text))) == repr(outcome)  # NaN is not equal to itself, but reads alike
+
+
+def test_a_result_of_an_earlier_version_is_read() -> None:
+    values = TrialResult(number=1, state=TrialState.COMPLETE, values=(0.5,), saved_seconds=2.5).to_json()
+    values["spared_seconds"] = values.pop("saved_seconds")
+    del values["stop_kind"]
+    assert TrialResult.from_json(values).saved_seconds == 2.5

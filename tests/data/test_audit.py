@@ -19,10 +19,10 @@ from clearsight.data.scan import scan_images
 @dataclass
 class Files:
     root: Path
-    made: dict[str, bytes] = field(default_factory=dict)  # images that the test adds to those on disk
+    extra_files: dict[str, bytes] = field(default_factory=dict)  # images that the test adds to those on disk
 
     def read(self, locator: str) -> bytes:
-        return self.made[locator] if locator in self.made else (self.root / locator).read_bytes()
+        return self.extra_files[locator] if locator in self.extra_files else (self.root / locator).read_bytes()
 
     def stamp(self, locator: str) -> str:
         return locator
@@ -43,7 +43,7 @@ def codes(found: Audit) -> list[str]:
 
 @pytest.fixture
 def scenes(shared: Path) -> Dataset:
-    """24 real images in two classes and two splits, 12 and 6 to train on."""
+    """24 real images in two classes and two splits; the training split has 12 and 6."""
     root = shared / "data/intel-scenes/seg_train"
     rows: list[tuple[str, int | None, Split]] = []
     for label, (name, count) in enumerate([("forest", 12), ("sea", 6)]):
@@ -72,14 +72,16 @@ def test_images_below_the_models_input_are_listed(scenes: Dataset) -> None:
     assert audited(scenes, input_size=150).small == ()
 
 
-def test_leaks_are_found_exact_and_by_eye(scenes: Dataset) -> None:
+def test_leaks_are_exact_or_near_duplicates(scenes: Dataset) -> None:
     assert isinstance(scenes.source, Files)
     sea, forest = (next(s.id for s in scenes.samples if s.label == label) for label in (1, 0))
     stream = io.BytesIO()
     Image.open(io.BytesIO(scenes.source.read(forest))).resize((120, 120)).save(stream, "JPEG", quality=60)
-    made = {"copy.jpg": scenes.source.read(sea), "smaller.jpg": stream.getvalue()}
+    extra_files = {"copy.jpg": scenes.source.read(sea), "smaller.jpg": stream.getvalue()}
     rows = [(sample.id, sample.label, sample.split) for sample in scenes.samples]
-    found = audited(of(Files(scenes.source.root, made), [*rows, ("copy.jpg", 1, "test"), ("smaller.jpg", 1, "test")]))
+    found = audited(
+        of(Files(scenes.source.root, extra_files), [*rows, ("copy.jpg", 1, "test"), ("smaller.jpg", 1, "test")])
+    )
     assert found.duplicates == ((sea, "copy.jpg"),)
     assert found.near_duplicates == ((forest, "smaller.jpg"),)
     assert [(leak.paths, leak.exact) for leak in found.leaks] == [
@@ -91,7 +93,7 @@ def test_leaks_are_found_exact_and_by_eye(scenes: Dataset) -> None:
     assert found.warnings[0].text.startswith("2 images of a later split occur in an earlier one too (test in train: 2)")
 
 
-def test_bad_inputs_are_told_apart(shared: Path) -> None:
+def test_each_bad_input_is_counted_under_its_own_heading(shared: Path) -> None:
     root = shared / "data/bad-inputs"
     names = sorted(path.name for path in root.iterdir() if path.suffix != ".csv")
     found = audited(of(Files(root), [(name, 0, "train") for name in names]))
@@ -122,41 +124,41 @@ def test_without_labels_there_is_no_imbalance(scenes: Dataset) -> None:
 
 
 def test_what_the_reader_noticed_comes_first_and_only_once(scenes: Dataset) -> None:
-    notices = (Notice(code="nested", text="One level too deep."), Notice(code="few-images", text="Told already."))
+    notices = (Notice(code="nested", text="One level too deep."), Notice(code="few-images", text="Already reported."))
     found = audited(scenes.noting(*notices))
     assert found.warnings == notices
 
 
 def test_json_has_the_documented_keys_and_plain_values(scenes: Dataset) -> None:
-    facts = audited(scenes, input_size=224).to_json()
-    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    document = audited(scenes, input_size=224).to_json()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
     documented = {"classes", "splits", "imbalance", "corrupt", "duplicates", "leaks", "warnings"}
-    assert documented <= facts.keys()
-    assert facts["splits"]["train"] == {"forest": 12, "sea": 6}
-    assert [warning.keys() for warning in facts["warnings"]] == [{"code", "text"}] * len(facts["warnings"])
+    assert documented <= document.keys()
+    assert document["splits"]["train"] == {"forest": 12, "sea": 6}
+    assert [warning.keys() for warning in document["warnings"]] == [{"code", "text"}] * len(document["warnings"])
 
 
 def test_json_of_leaks_and_corrupt_images(scenes: Dataset) -> None:
     assert isinstance(scenes.source, Files)
     first = scenes.samples[0].id
-    made = {"copy.jpg": scenes.source.read(first), "empty.jpg": b""}
+    extra_files = {"copy.jpg": scenes.source.read(first), "empty.jpg": b""}
     rows: list[tuple[str, int | None, Split]] = [
         (first, 0, "train"),
         ("copy.jpg", 0, "valid"),
         ("empty.jpg", 0, "test"),
     ]
-    found = audited(of(Files(scenes.source.root, made), rows))
-    facts = found.to_json()
-    assert facts["leaks"] == [{"paths": [first, "copy.jpg"], "splits": ["train", "valid"], "exact": True}]
-    assert found.corrupt == (CorruptImage(path="empty.jpg", reason=facts["corrupt"][0]["reason"]),)
-    assert facts["duplicates"] == [[first, "copy.jpg"]]
+    found = audited(of(Files(scenes.source.root, extra_files), rows))
+    document = found.to_json()
+    assert document["leaks"] == [{"paths": [first, "copy.jpg"], "splits": ["train", "valid"], "exact": True}]
+    assert found.corrupt == (CorruptImage(path="empty.jpg", reason=document["corrupt"][0]["reason"]),)
+    assert document["duplicates"] == [[first, "copy.jpg"]]
 
 
 def test_flat_images_are_no_near_duplicates(scenes: Dataset) -> None:
-    made = {}
+    extra_files = {}
     for shade in (10, 200):
         stream = io.BytesIO()
         Image.fromarray(np.full((64, 64, 3), shade, dtype=np.uint8)).save(stream, "PNG")
-        made[f"{shade}.png"] = stream.getvalue()
-    found = audited(of(Files(Path(), made), [("10.png", 0, "train"), ("200.png", 1, "test")]))
+        extra_files[f"{shade}.png"] = stream.getvalue()
+    found = audited(of(Files(Path(), extra_files), [("10.png", 0, "train"), ("200.png", 1, "test")]))
     assert (found.near_duplicates, found.leaks) == ((), ())

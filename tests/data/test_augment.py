@@ -1,4 +1,4 @@
-"""Augment: random views that depend on nothing but their generator."""
+"""Random views of an image depend only on their generator."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def test_nothing_asked_for_is_the_evaluation_crop(pixels: Pixels) -> None:
 
 @pytest.mark.parametrize("preset", ["light", "standard", "randaugment"])
 def test_a_view_follows_from_seed_epoch_and_index(pixels: Pixels, preset: str) -> None:
-    how = PRESETS[preset]
-    view = augment(pixels, how, PREPROCESS, view_rng(1, 2, 3))
+    chosen = PRESETS[preset]
+    view = augment(pixels, chosen, PREPROCESS, view_rng(1, 2, 3))
     assert view.shape == (64, 64, 3)
     assert view.dtype == np.uint8
     assert view.flags.c_contiguous
     np.random.default_rng().random()  # other generators do not matter
-    assert np.array_equal(augment(pixels, how, PREPROCESS, view_rng(1, 2, 3)), view)
+    assert np.array_equal(augment(pixels, chosen, PREPROCESS, view_rng(1, 2, 3)), view)
     for other in [(0, 2, 3), (1, 0, 3), (1, 2, 4)]:
-        assert not np.array_equal(augment(pixels, how, PREPROCESS, view_rng(*other)), view)
+        assert not np.array_equal(augment(pixels, chosen, PREPROCESS, view_rng(*other)), view)
 
 
 def test_views_of_neighbours_are_unrelated() -> None:
@@ -59,8 +59,10 @@ def test_flip_mirrors_left_and_right(pixels: Pixels) -> None:
 
 
 def test_flip_happens_as_often_as_asked(pixels: Pixels) -> None:
-    straight, how = crop(pixels, PREPROCESS), Augment(flip=0.25)
-    flipped = sum(not np.array_equal(augment(pixels, how, PREPROCESS, view_rng(0, 0, i)), straight) for i in range(400))
+    straight, chosen = crop(pixels, PREPROCESS), Augment(flip=0.25)
+    flipped = sum(
+        not np.array_equal(augment(pixels, chosen, PREPROCESS, view_rng(0, 0, i)), straight) for i in range(400)
+    )
     assert 70 <= flipped <= 130
 
 
@@ -73,8 +75,8 @@ def test_random_boxes_lie_inside(height: int, width: int, least: float, seed: in
 
 
 def test_random_boxes_have_the_area_and_shape_asked_for() -> None:
-    how, rng = Augment(scale=(0.3, 0.6)), np.random.default_rng(0)
-    boxes = np.array([random_box(500, 600, how, rng) for _ in range(500)])
+    chosen, rng = Augment(scale=(0.3, 0.6)), np.random.default_rng(0)
+    boxes = np.array([random_box(500, 600, chosen, rng) for _ in range(500)])
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     areas, ratios = widths * heights / 300_000, widths / heights
     assert 0.29 < areas.min() < 0.33
@@ -104,8 +106,8 @@ def test_rotation_fills_corners_by_reflection(size: int, degrees: float) -> None
 
 def test_rotation_agrees_with_pillow_in_the_middle(pixels: Pixels) -> None:
     view = crop(pixels, PREPROCESS)
-    theirs = np.asarray(Image.fromarray(view).rotate(10, Image.Resampling.BILINEAR))
-    assert mean_difference(rotated(view, 10)[12:52, 12:52], theirs[12:52, 12:52]) < 0.5
+    expected = np.asarray(Image.fromarray(view).rotate(10, Image.Resampling.BILINEAR))
+    assert mean_difference(rotated(view, 10)[12:52, 12:52], expected[12:52, 12:52]) < 0.5
 
 
 def test_colour_changes_values_and_not_places() -> None:
@@ -153,9 +155,9 @@ def test_stronger_magnitude_changes_more(pixels: Pixels) -> None:
     view = crop(pixels, PREPROCESS)
 
     def change(magnitude: int) -> float:
-        how = Augment(operations=2, magnitude=magnitude)
+        chosen = Augment(operations=2, magnitude=magnitude)
         image = Image.fromarray(view)
-        changed = [rand_augment(image, how, GRAY, view_rng(0, 0, i)) for i in range(60)]
+        changed = [rand_augment(image, chosen, GRAY, view_rng(0, 0, i)) for i in range(60)]
         return float(np.mean([mean_difference(np.asarray(each), view) for each in changed]))
 
     assert change(3) < change(15) < change(30)

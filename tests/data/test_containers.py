@@ -1,4 +1,4 @@
-"""What is taken from an image file before a decoder sees it."""
+"""Metadata and sizes are read from an image file before a decoder sees it."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_other_bytes_are_no_format(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
-@pytest.mark.parametrize("turned", range(1, 9))
-def test_orientation_is_read_from_every_format_that_has_it(image: Image.Image, kind: str, turned: int) -> None:
+@pytest.mark.parametrize("orientation_tag", range(1, 9))
+def test_orientation_is_read_from_every_format_that_has_it(image: Image.Image, kind: str, orientation_tag: int) -> None:
     exif = Image.Exif()
-    exif[0x0112] = turned
+    exif[0x0112] = orientation_tag
     data = encoded(image, kind, exif=exif)
-    assert strip_metadata(data, kind).orientation == turned
+    assert strip_metadata(data, kind).orientation == orientation_tag
 
 
 @pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"MM\0*", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"])
@@ -55,20 +55,20 @@ def test_impossible_orientation_means_upright() -> None:
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
-def test_metadata_goes_and_pixels_stay(image: Image.Image, kind: str) -> None:
+def test_metadata_is_removed_and_pixels_stay(image: Image.Image, kind: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a private remark"
     data = encoded(image, kind, exif=exif)
-    kept = strip_metadata(data, kind).data
-    with Image.open(io.BytesIO(kept)) as left, Image.open(io.BytesIO(data)) as whole:
-        np.testing.assert_array_equal(np.asarray(left), np.asarray(whole))
-        assert 0x010E not in left.getexif()
+    stripped = strip_metadata(data, kind).data
+    with Image.open(io.BytesIO(stripped)) as stripped_image, Image.open(io.BytesIO(data)) as original:
+        np.testing.assert_array_equal(np.asarray(stripped_image), np.asarray(original))
+        assert 0x010E not in stripped_image.getexif()
 
 
 def test_gif_canvas_counts_what_the_first_frame_needs(image: Image.Image) -> None:
     data = bytearray(encoded(image.quantize(16), "gif"))
-    at = data.index(b",", 13 + 3 * 16)
-    struct.pack_into("<HH", data, at + 5, 60_000, 60_000)
+    offset = data.index(b",", 13 + 3 * 16)
+    struct.pack_into("<HH", data, offset + 5, 60_000, 60_000)
     assert strip_metadata(bytes(data), "gif").canvas == 60_000**2
 
 

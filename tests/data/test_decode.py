@@ -1,4 +1,4 @@
-"""Bytes to RGB pixels: what every kind of image becomes, and that damage is always one kind of error."""
+"""Every kind of image becomes RGB pixels, and every kind of damage becomes a BadImage."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_every_bad_input_does_what_its_row_expects(bad: Path) -> None:
         *((file, 8) for file in ("cmyk.jpg", "image.webp", "animated.gif")),
     ],
 )
-def test_the_same_image_in_another_format_looks_the_same(bad: Path, file: str, tolerance: float) -> None:
+def test_the_same_image_in_another_format_has_the_same_pixels(bad: Path, file: str, tolerance: float) -> None:
     original = decode((bad / "image.bmp").read_bytes())
     assert difference(decode((bad / file).read_bytes()), original) <= tolerance
 
@@ -122,19 +122,19 @@ def test_int32_gray_is_scaled() -> None:
     assert decode(encoded(image, "tiff"))[0, :, 0].tolist() == [0, 128, 255]
 
 
-@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("orientation_tag", range(1, 9))
 @pytest.mark.parametrize("kind", ["png", "tiff"])
-def test_orientation_is_applied(kind: str, turned: int) -> None:
+def test_orientation_is_applied(kind: str, orientation_tag: int) -> None:
     upright = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 10
     back = {2: 0, 4: 1, 3: 3, 5: 5, 6: 2, 7: 6, 8: 4}  # the Transpose that undoes what the tag asks for
     stored = Image.fromarray(upright)
-    if turned != 1:
-        stored = stored.transpose(Image.Transpose(back[turned]))
+    if orientation_tag != 1:
+        stored = stored.transpose(Image.Transpose(back[orientation_tag]))
     exif = Image.Exif()
-    exif[0x0112] = turned
+    exif[0x0112] = orientation_tag
     data = encoded(stored, kind, exif=exif)
     np.testing.assert_array_equal(decode(data), upright)
-    assert (inspect(data).width, inspect(data).height, inspect(data).orientation) == (3, 2, turned)
+    assert (inspect(data).width, inspect(data).height, inspect(data).orientation) == (3, 2, orientation_tag)
 
 
 def test_pixels_pass_through_after_a_check(good: np.ndarray) -> None:
@@ -146,15 +146,15 @@ def test_pixels_pass_through_after_a_check(good: np.ndarray) -> None:
         decode(good, max_pixels=10)
 
 
-# --- distrust
+# --- damaged and hostile files
 
 
 def test_the_limit_holds_before_decoding_and_names_the_size(bad: Path) -> None:
     data = (bad / "good.jpg").read_bytes()
     assert decode(data, max_pixels=96 * 72).shape == (72, 96, 3)
-    for refuse in (decode, inspect):
+    for read in (decode, inspect):
         with pytest.raises(BadImage, match="96 x 72"):
-            refuse(data, max_pixels=96 * 72 - 1)
+            read(data, max_pixels=96 * 72 - 1)
 
 
 def huge_gif_frame(image: Image.Image) -> bytes:
@@ -165,15 +165,15 @@ def huge_gif_frame(image: Image.Image) -> bytes:
 
 def huge_webp(image: Image.Image) -> bytes:
     data = bytearray(encoded(image, "webp", lossless=True))
-    at = data.index(b"VP8L") + 9
-    bits = int.from_bytes(data[at : at + 4], "little") | 0xFFFFFFF
-    data[at : at + 4] = bits.to_bytes(4, "little")
+    offset = data.index(b"VP8L") + 9
+    bits = int.from_bytes(data[offset : offset + 4], "little") | 0xFFFFFFF
+    data[offset : offset + 4] = bits.to_bytes(4, "little")
     return bytes(data)
 
 
-@pytest.mark.parametrize("lie", [huge_gif_frame, huge_webp])
-def test_a_size_hidden_past_the_first_header_is_found(good: np.ndarray, lie: object) -> None:
-    data = lie(Image.fromarray(good))  # type: ignore[operator]
+@pytest.mark.parametrize("damage", [huge_gif_frame, huge_webp])
+def test_a_size_hidden_past_the_first_header_is_found(good: np.ndarray, damage: object) -> None:
+    data = damage(Image.fromarray(good))  # type: ignore[operator]
     with pytest.raises(BadImage, match="limit"):
         decode(data)
 
@@ -189,9 +189,9 @@ def test_damaged_metadata_neither_fails_the_image_nor_warns(bad: Path, good: np.
 
 def test_threads_decode_what_one_decodes(bad: Path) -> None:
     files = [bad / name for name in ("good.jpg", "alpha.png", "image.tiff", "image.webp", "animated.gif")] * 10
-    alone = [decode(file.read_bytes()).tobytes() for file in files]
+    sequential = [decode(file.read_bytes()).tobytes() for file in files]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda file: decode(file.read_bytes()).tobytes(), files)) == alone
+        assert list(pool.map(lambda file: decode(file.read_bytes()).tobytes(), files)) == sequential
 
 
 FILES = ["good.jpg", "alpha.png", "palette_transparent.png", "image.tiff", "float32.tif", "image.webp", "animated.gif"]
@@ -219,16 +219,16 @@ def test_mutated_files_decode_or_are_bad_images(bad: Path, file: str) -> None:
         try:
             pixels = decode(bytes(data), max_pixels=1_000_000)
         except BadImage as error:
-            refusals.append(error)
+            errors.append(error)
             return
         assert pixels.dtype == np.uint8
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
 
-    refusals: list[BadImage] = []
+    errors: list[BadImage] = []
     check()
-    warned = [error for error in refusals if isinstance(error.__cause__, Warning)]
-    assert not warned, "a library's warning, an error in these tests, decided about an image"
+    warned = [error for error in errors if isinstance(error.__cause__, Warning)]
+    assert not warned, "a warning of a library, which is an error in these tests, made an image bad"
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)

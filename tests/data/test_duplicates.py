@@ -1,4 +1,4 @@
-"""Duplicates: the same image twice, within and across splits and classes."""
+"""The same image twice: duplicates, leaks between splits, and conflicts between classes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Nowhere:
 
 
 def case(*rows: tuple[str, Split, int | None, str, int]) -> tuple[Scan, Dataset]:
-    """Rows of (id, split, label, digest, perceptual hash)."""
+    """Return a scan and a dataset. Rows are (id, split, label, digest, perceptual hash)."""
     samples = tuple(Sample(id=name, locator=name, label=label, split=split) for name, split, label, _, _ in rows)
     found = tuple(ScannedImage(id=name, digest=digest, phash=phash) for name, _, _, digest, phash in rows)
     return Scan(found=found), Dataset(samples=samples, classes=ClassMap(("cat", "dog")), source=Nowhere())
@@ -39,14 +39,14 @@ def test_equal_bytes_form_a_group() -> None:
     assert exact_duplicates(scan, dataset) == [("a", "c", "d")]
 
 
-def test_bad_images_are_nobodys_duplicate() -> None:
+def test_bad_images_are_no_duplicates() -> None:
     _, dataset = case(("a", "train", 0, "x", 0), ("b", "train", 0, "x", 0))
     scan = Scan(found=(ScannedImage(id="a", digest="x", bad="empty"), ScannedImage(id="b", digest="x", bad="empty")))
     assert exact_duplicates(scan, dataset) == []
     assert near_duplicates(scan, dataset) == []
 
 
-def test_hashes_a_few_bits_apart_look_the_same_closest_first() -> None:
+def test_hashes_a_few_bits_apart_are_near_duplicates_closest_first() -> None:
     scan, dataset = case(
         ("a", "train", 0, "1", BASE),
         ("b", "train", 0, "2", BASE ^ 0b1111),
@@ -66,12 +66,12 @@ def test_exact_duplicates_are_no_near_duplicates_and_are_compared_once() -> None
     assert near_duplicates(scan, dataset) == [("a", "c")]
 
 
-def test_flat_images_do_not_look_the_same() -> None:
+def test_flat_images_are_no_near_duplicates() -> None:
     scan, dataset = case(("a", "train", 0, "1", 0), ("b", "train", 0, "2", 0))
     assert near_duplicates(scan, dataset) == []
 
 
-def test_nothing_has_no_duplicates() -> None:
+def test_an_empty_dataset_has_no_duplicates() -> None:
     scan, dataset = case()
     assert exact_duplicates(scan, dataset) == []
     assert near_duplicates(scan, dataset) == []
@@ -101,13 +101,13 @@ def test_the_index_finds_what_comparing_all_finds(distance: int, count: int, see
         int(rng.choice(centres)) ^ sum(1 << int(bit) for bit in rng.choice(64, int(rng.integers(0, 8)), replace=False))
         for _ in range(count)
     ]
-    slow = [
+    expected = [
         (a, b) for a, b in itertools.combinations(range(count), 2) if (hashes[a] ^ hashes[b]).bit_count() <= distance
     ]
-    assert [tuple(pair) for pair in close_pairs(np.array(hashes, dtype=np.uint64), distance, 10**6)] == slow
+    assert [tuple(pair) for pair in close_pairs(np.array(hashes, dtype=np.uint64), distance, 10**6)] == expected
 
 
-def test_a_hundred_thousand_images_take_moments() -> None:
+def test_pairs_are_found_among_a_hundred_thousand_images() -> None:
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 100_000, dtype=np.uint64)
     hashes[-50:] = hashes[:50] ^ np.uint64(0b1011 << 30)
@@ -115,14 +115,14 @@ def test_a_hundred_thousand_images_take_moments() -> None:
     assert pairs.tolist() == [[i, 99_950 + i] for i in range(50)]
 
 
-def test_endless_pairs_are_cut() -> None:
+def test_the_number_of_pairs_is_limited() -> None:
     hashes = np.full(20_000, BASE, dtype=np.uint64)
     pairs = close_pairs(hashes, 4, most=1000)
     assert pairs.shape == (1000, 2)
     assert (pairs[:, 0] < pairs[:, 1]).all()
 
 
-def test_a_image_in_two_splits_is_a_leak_listed_once() -> None:
+def test_an_image_in_two_splits_is_a_leak_listed_once() -> None:
     scan, dataset = case(
         ("t1", "train", 0, "x", BASE),
         ("t2", "train", 0, "x", BASE),

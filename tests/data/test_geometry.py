@@ -1,4 +1,4 @@
-"""Geometry: what `Preprocess` means in pixels and in numbers."""
+"""`Preprocess` applied to pixels: crop, resize and normalisation."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_crop_equals_torchvisions_resize_and_centre_crop(
     from torchvision import transforms
 
     preprocess = Preprocess(size=size, resize=resize, interpolation=interpolation)
-    theirs = transforms.Compose(
+    reference = transforms.Compose(
         [transforms.Resize(resize, transforms.InterpolationMode(interpolation)), transforms.CenterCrop(size)]
     )
     for path in images(shared):
         image = Image.open(path).convert("RGB")
-        difference = np.abs(crop(np.asarray(image), preprocess).astype(int) - np.asarray(theirs(image)).astype(int))
+        difference = np.abs(crop(np.asarray(image), preprocess).astype(int) - np.asarray(reference(image)).astype(int))
         assert difference.max() <= 2, path.name
         assert difference.mean() < 0.05, path.name
 
@@ -81,12 +81,12 @@ def test_cutting_before_resizing_is_invisible(height: int, width: int, size: int
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (0, 10, 3)])
-def test_refuses_what_is_not_a_image(shape: tuple[int, ...]) -> None:
+def test_crop_refuses_arrays_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(BadShape, match="wanted"):
         crop(np.zeros(shape, dtype=np.uint8), USUAL)
 
 
-def test_refuses_floats() -> None:
+def test_resample_refuses_floats() -> None:
     with pytest.raises(BadShape, match="float64"):
         resample(np.zeros((4, 4, 3)), (0, 0, 4, 4), 8, "bilinear")  # type: ignore[arg-type]
 
@@ -99,12 +99,12 @@ def test_shrink_reduces_the_short_side_only_when_larger() -> None:
 
 def test_normalise_is_the_textbook_formula() -> None:
     batch = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-    wanted = (batch / 255 - np.array(USUAL.mean)) / np.array(USUAL.std)
-    got = normalise(batch, USUAL)
-    assert got.shape == (2, 3, 8, 8)
-    assert got.dtype == np.float32
-    assert got.flags.c_contiguous
-    np.testing.assert_allclose(got.transpose(0, 2, 3, 1), wanted, atol=1e-6)
+    expected = (batch / 255 - np.array(USUAL.mean)) / np.array(USUAL.std)
+    normalised = normalise(batch, USUAL)
+    assert normalised.shape == (2, 3, 8, 8)
+    assert normalised.dtype == np.float32
+    assert normalised.flags.c_contiguous
+    np.testing.assert_allclose(normalised.transpose(0, 2, 3, 1), expected, atol=1e-6)
 
 
 def test_torch_gets_the_same_bits_from_scale_and_shift() -> None:
@@ -112,8 +112,8 @@ def test_torch_gets_the_same_bits_from_scale_and_shift() -> None:
 
     every_byte = np.arange(256, dtype=np.uint8).repeat(3).reshape(4, 8, 8, 3)
     scale, shift = (torch.from_numpy(part)[:, None, None] for part in scale_shift(USUAL))
-    theirs = torch.from_numpy(every_byte).permute(0, 3, 1, 2).float().mul_(scale).add_(shift)
-    assert np.array_equal(theirs.numpy(), normalise(every_byte, USUAL))
+    reference = torch.from_numpy(every_byte).permute(0, 3, 1, 2).float().mul_(scale).add_(shift)
+    assert np.array_equal(reference.numpy(), normalise(every_byte, USUAL))
 
 
 def test_normalise_refuses_planes_first() -> None:
@@ -123,9 +123,9 @@ def test_normalise_refuses_planes_first() -> None:
 
 def test_prepare_is_decode_crop_and_normalise(shared: Path) -> None:
     path = images(shared)[0]
-    wanted = normalise(crop(pixels_of(path), USUAL)[None], USUAL)[0]
-    assert np.array_equal(prepare(path.read_bytes(), USUAL), wanted)
-    assert np.array_equal(prepare(pixels_of(path), USUAL), wanted)
+    expected = normalise(crop(pixels_of(path), USUAL)[None], USUAL)[0]
+    assert np.array_equal(prepare(path.read_bytes(), USUAL), expected)
+    assert np.array_equal(prepare(pixels_of(path), USUAL), expected)
 
 
 def test_prepare_names_the_image_it_cannot_decode(shared: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opening a dataset: the right reader for what is there."""
+"""A path is opened by the reader that recognises it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_each_dataset_finds_its_reader(shared: Path, name: str, format: str, cou
     assert (listing.format, len(listing.records)) == (format, count)
 
 
-def test_a_format_by_wish_with_options(shared: Path) -> None:
+def test_a_named_format_with_options(shared: Path) -> None:
     path = shared / "data/imagenet-sample/labels.csv"
     listing = open_listing(path, "table", ReadOptions(label_column="name"))
     assert listing.records[0].label == "house finch, linnet, Carpodacus mexicanus"
@@ -45,7 +45,7 @@ def test_a_missing_path_shows_the_near_one(shared: Path) -> None:
         open_listing(shared / "data" / "intel-scene")
 
 
-def test_nothing_is_said_to_be_nothing(tmp_path: Path) -> None:
+def test_a_path_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"the folder is empty\. Expected a folder of class folders"):
         open_listing(tmp_path)
     (tmp_path / "notes.txt").write_text("no data")
@@ -55,8 +55,8 @@ def test_nothing_is_said_to_be_nothing(tmp_path: Path) -> None:
         open_listing(tmp_path / "notes.txt")
 
 
-def test_the_wrong_format_by_wish_is_refused(tmp_path: Path, shared: Path) -> None:
+def test_the_wrong_named_format_is_refused(tmp_path: Path, shared: Path) -> None:
     shutil.copy(shared / "data/bad-inputs/good.jpg", tmp_path / "a.jpg")
-    for wished in ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table"):
+    for format_name in ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table"):
         with pytest.raises(BadData):
-            open_listing(tmp_path, wished)
+            open_listing(tmp_path, format_name)

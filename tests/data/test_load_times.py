@@ -1,4 +1,4 @@
-"""What making images costs, part by part."""
+"""Loading seconds are counted per part: read, decode, augment, collate."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from clearsight.data.splits import make_splits
 
 
 def loader(digits: Path, **plan: object) -> Loader:
-    """A loader of the first two hundred digits or so."""
+    """Return a loader of the validation split of the digits."""
     dataset = make_splits(open_listing(digits, "auto", ReadOptions()), path=str(digits), recipe=DataSection(), seed=0)
     return Loader(dataset.split("valid"), Preprocess(size=32, resize=36), LoadPlan(32, **plan))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_part_is_counted(digits: Path, workers: int) -> None:
-    made = loader(digits, workers=workers, augment=PRESETS["light"])
-    images = sum(len(batch) for batch in made.epoch(1))
-    sums = made.times.sums()
+    digits_loader = loader(digits, workers=workers, augment=PRESETS["light"])
+    images = sum(len(batch) for batch in digits_loader.epoch(1))
+    sums = digits_loader.times.sums()
     assert sums["images"] == images
     assert sums["bytes"] > 100 * images
     assert all(sums[part] > 0 for part in ("read", "decode", "augment", "collate"))
 
 
-def test_what_is_kept_is_not_decoded_again(digits: Path) -> None:
-    made = loader(digits, memory_bytes=1 << 30)
-    for _ in made.epoch(1):
+def test_a_cached_image_is_not_decoded_again(digits: Path) -> None:
+    digits_loader = loader(digits, memory_bytes=1 << 30)
+    for _ in digits_loader.epoch(1):
         pass
-    first = made.times.sums()
-    for _ in made.epoch(2):
+    first = digits_loader.times.sums()
+    for _ in digits_loader.epoch(2):
         pass
-    second = made.times.sums()
+    second = digits_loader.times.sums()
     assert second["decode"] == first["decode"]
     assert second["images"] == 2 * first["images"]
 
@@ -53,9 +53,9 @@ def test_a_slow_decoder_shows_as_decoding(digits: Path, monkeypatch: pytest.Monk
     decode, clock = loading.decode, {"now": 0.0}
     monkeypatch.setattr(loading, "decode", slow)
     monkeypatch.setattr("clearsight.data.load_times.time.perf_counter", lambda: clock["now"])
-    made = loader(digits, workers=0)
-    images = sum(len(batch) for batch in made.epoch(1))
-    sums = made.times.sums()
+    digits_loader = loader(digits, workers=0)
+    images = sum(len(batch) for batch in digits_loader.epoch(1))
+    sums = digits_loader.times.sums()
     assert sums["decode"] == pytest.approx(0.02 * images)
     assert sums["read"] == sums["collate"] == 0
 

@@ -1,4 +1,4 @@
-"""Loader: batches whose content follows from seed and epoch, whatever the threads do."""
+"""The content of batches depends on seed and epoch, not on threads or memory."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def reads(dataset: Dataset) -> list[str]:
     return dataset.source.reads
 
 
-def same(ours: list[LoadedBatch], theirs: list[LoadedBatch]) -> bool:
-    return [batch.ids for batch in ours] == [batch.ids for batch in theirs] and all(
+def same(batches_a: list[LoadedBatch], batches_b: list[LoadedBatch]) -> bool:
+    return [batch.ids for batch in batches_a] == [batch.ids for batch in batches_b] and all(
         np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
-        for a, b in zip(ours, theirs, strict=True)
+        for a, b in zip(batches_a, batches_b, strict=True)
     )
 
 
@@ -87,17 +87,17 @@ def test_sequential_batches_show_every_image_once_as_evaluated(scenes: Dataset) 
 @pytest.mark.parametrize("preset", ["none", "standard"])
 def test_workers_and_memory_change_nothing(scenes: Dataset, order: str, preset: str) -> None:
     def batches(workers: int, memory_bytes: int) -> list[LoadedBatch]:
-        how = LoadPlan(
+        plan = LoadPlan(
             7, augment=PRESETS[preset], order=order, seed=5, workers=workers, memory_bytes=memory_bytes  # type: ignore[arg-type]
         )  # fmt: skip
-        loader = Loader(scenes, PREPROCESS, how)
+        loader = Loader(scenes, PREPROCESS, plan)
         list(loader.epoch(1))
         return list(loader.epoch(2))
 
-    alone = batches(0, 0)
-    assert same(batches(1, 0), alone)
-    assert same(batches(4, 1 << 30), alone)
-    assert same(batches(2, 200_000), alone)
+    expected = batches(0, 0)
+    assert same(batches(1, 0), expected)
+    assert same(batches(4, 1 << 30), expected)
+    assert same(batches(2, 200_000), expected)
 
 
 def test_epochs_and_seeds_differ(scenes: Dataset) -> None:
@@ -132,9 +132,9 @@ def test_balanced_draws_classes_evenly_and_images_fairly(scenes: Dataset) -> Non
     assert sorted(streets.values()) == [3, 3, 4]
 
 
-def test_a_image_drawn_twice_shows_two_views(scenes: Dataset) -> None:
-    how = LoadPlan(30, order="balanced", augment=Augment(scale=(0.3, 1.0)))
-    batch = next(iter(Loader(scenes, PREPROCESS, how).epoch(1)))
+def test_an_image_drawn_twice_shows_two_views(scenes: Dataset) -> None:
+    plan = LoadPlan(30, order="balanced", augment=Augment(scale=(0.3, 1.0)))
+    batch = next(iter(Loader(scenes, PREPROCESS, plan).epoch(1)))
     streets = [i for i, name in enumerate(batch.ids) if name.startswith("street")]
     assert len({batch.images[i].tobytes() for i in streets}) == len(streets) == 10
 
@@ -204,7 +204,7 @@ def test_memory_reads_each_image_once(scenes: Dataset) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_image_that_broke_is_named(shared: Path, workers: int) -> None:
+def test_a_damaged_image_is_named(shared: Path, workers: int) -> None:
     names = ["good.jpg", "gray.jpg", "truncated_half.jpg", "alpha.png"]
     dataset = of(shared / "data/bad-inputs", [(name, 0) for name in names])
     batches = Loader(dataset, PREPROCESS, LoadPlan(2, workers=workers)).epoch(1)
@@ -214,7 +214,7 @@ def test_a_image_that_broke_is_named(shared: Path, workers: int) -> None:
     assert loader_threads() == []
 
 
-def test_a_image_that_went_missing_is_named(scenes: Dataset) -> None:
+def test_a_missing_image_is_named(scenes: Dataset) -> None:
     dataset = of(scenes.source.root, [("forest/gone.jpg", 0)])  # type: ignore[attr-defined]
     with pytest.raises(BadData, match=r"forest/gone\.jpg: it cannot be read"):
         list(Loader(dataset, PREPROCESS, LoadPlan(2)).epoch(1))
@@ -236,14 +236,14 @@ def failing(error: Exception) -> Dataset:
     return Dataset(samples=(sample,), classes=ClassMap(("a",)), source=Failing(error))
 
 
-def test_a_source_that_does_not_name_the_image_is_helped() -> None:
+def test_an_error_of_the_source_is_raised_with_the_name_of_the_image() -> None:
     with pytest.raises(BadData, match=r"k1: the archive is gone\. Mount it\."):
         list(
             Loader(failing(NotFound("x.zip", "the archive is gone", fix="Mount it.")), PREPROCESS, LoadPlan(2)).epoch(1)
         )
 
 
-def test_a_bug_keeps_its_kind_and_names_the_image() -> None:
+def test_an_unexpected_error_keeps_its_type_and_names_the_image() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         list(Loader(failing(ZeroDivisionError()), PREPROCESS, LoadPlan(2)).epoch(1))
     assert "k1" in caught.value.__notes__[0]
@@ -262,20 +262,20 @@ def test_closing_early_stops_the_threads_and_the_reading(scenes: Dataset) -> Non
 def test_prefetch_is_bounded(scenes: Dataset) -> None:
     many = of(scenes.source.root, [(sample.id, 0) for sample in scenes.samples] * 40)  # type: ignore[attr-defined]
     batches = Loader(many, PREPROCESS, LoadPlan(4, workers=2)).epoch(1)
-    for taken, _ in enumerate(islice(batches, 50), start=1):
-        assert len(reads(many)) <= 4 * (taken + 3)
+    for batches_taken, _ in enumerate(islice(batches, 50), start=1):
+        assert len(reads(many)) <= 4 * (batches_taken + 3)
     batches.close()
 
 
-def test_large_images_are_reduced_before_they_are_kept(shared: Path) -> None:
+def test_large_images_are_reduced_before_they_are_cached(shared: Path) -> None:
     root = shared / "data/imagenet-sample/images"
     dataset = of(root, [(path.name, 0) for path in sorted(root.iterdir())[:6]])
-    kept = Loader(dataset, PREPROCESS, LoadPlan(6, augment=PRESETS["light"], memory_bytes=1 << 30))
-    list(kept.epoch(1))
-    assert kept.memory.used_bytes < 6 * 54 * 54 * 3 * 3
+    loader = Loader(dataset, PREPROCESS, LoadPlan(6, augment=PRESETS["light"], memory_bytes=1 << 30))
+    list(loader.epoch(1))
+    assert loader.memory.used_bytes < 6 * 54 * 54 * 3 * 3
 
 
-def test_nothing_to_load(scenes: Dataset) -> None:
+def test_an_empty_dataset_is_refused(scenes: Dataset) -> None:
     with pytest.raises(EmptyInput, match="scenes"):
         Loader(of(Path(), []), PREPROCESS, LoadPlan(2))
 
@@ -295,9 +295,9 @@ def test_a_plan_is_checked() -> None:
 def test_a_balanced_order_is_even_for_any_labels(labels: list[int], seed: int, epoch: int) -> None:
     order = epoch_order(np.array(labels, dtype=np.int64), "balanced", seed=seed, epoch=epoch)
     assert len(order) == len(labels)
-    drawn = Counter(labels[i] for i in order)
+    counts = Counter(labels[i] for i in order)
     expected = len(labels) / len(set(labels))
-    assert all(abs(drawn[label] - expected) < 1 for label in set(labels))
+    assert all(abs(counts[label] - expected) < 1 for label in set(labels))
 
 
 @given(st.lists(st.integers(0, 8), max_size=40))

@@ -1,4 +1,4 @@
-"""Scan: what is wrong with the images, known before anything is trained on them."""
+"""A scan decodes every image once and reports the bad ones before training."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Files:
 
 
 @dataclass
-class Held:
+class MemorySource:
     content: dict[str, bytes | Pixels | Exception]
 
     def read(self, locator: str) -> bytes | Pixels:
@@ -111,14 +111,14 @@ def test_progress_counts_up_to_the_whole(bad_inputs: Dataset) -> None:
 
 def test_what_cannot_be_read_is_a_finding() -> None:
     content = {"gone": FileNotFoundError(2, "No such file or directory"), "torn": BadArchive("x.zip", "it is damaged")}
-    found = scan_images(of(Held(dict(content)), ["gone", "torn"])).by_id
+    found = scan_images(of(MemorySource(dict(content)), ["gone", "torn"])).by_id
     assert found["gone"].bad == "it cannot be read (No such file or directory)"
     assert found["torn"].bad == "it is damaged"
 
 
 def test_decoded_pixels_are_scanned_too() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    found = scan_images(of(Held({"a": pixels, "b": pixels.copy(), "c": 255 - pixels}), ["a", "b", "c"])).by_id
+    found = scan_images(of(MemorySource({"a": pixels, "b": pixels.copy(), "c": 255 - pixels}), ["a", "b", "c"])).by_id
     assert (found["a"].width, found["a"].height, found["a"].format) == (30, 20, "pixels")
     assert found["a"].digest == found["b"].digest != found["c"].digest
 
@@ -127,7 +127,7 @@ def test_digest_of_pixels_counts_the_shape() -> None:
     assert digest(np.zeros((2, 8, 3), dtype=np.uint8)) != digest(np.zeros((4, 4, 3), dtype=np.uint8))
 
 
-# The cache
+# --- the cache
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def cache_file(cache: Path) -> Path:
     return path
 
 
-def test_a_scan_is_remembered(copies: Dataset, tmp_path: Path) -> None:
+def test_a_scan_is_cached(copies: Dataset, tmp_path: Path) -> None:
     first = scan_images(copies, cache=tmp_path)
     second = scan_images(copies, cache=tmp_path)
     assert (first.cached, second.cached) == (False, True)
@@ -155,17 +155,17 @@ def test_a_touched_file_or_another_limit_is_scanned_again(copies: Dataset, tmp_p
     scan_images(copies, cache=tmp_path)
     assert not scan_images(copies, cache=tmp_path, max_pixels=1000).cached
     (copies.source.root / "good.jpg").write_bytes(b"no longer an image")  # type: ignore[attr-defined]
-    again = scan_images(copies, cache=tmp_path)
-    assert not again.cached
-    assert again.by_id["good.jpg"].bad
+    second = scan_images(copies, cache=tmp_path)
+    assert not second.cached
+    assert second.by_id["good.jpg"].bad
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]\n", "null\n", '{"id": 1}\n', "\xff\xfe"])
 def test_a_damaged_cache_is_remade(copies: Dataset, tmp_path: Path, damage: str) -> None:
     whole = scan_images(copies, cache=tmp_path)
     cache_file(tmp_path).write_bytes(damage.encode("latin-1"))
-    again = scan_images(copies, cache=tmp_path)
-    assert (again.cached, again.found) == (False, whole.found)
+    second = scan_images(copies, cache=tmp_path)
+    assert (second.cached, second.found) == (False, whole.found)
     assert scan_images(copies, cache=tmp_path).cached
 
 
@@ -185,7 +185,7 @@ def test_the_cache_is_one_json_object_a_line(copies: Dataset, tmp_path: Path) ->
     assert [row["id"] for row in rows] == ["alpha.png", "good.jpg", "zero_byte.jpg"]
 
 
-# The perceptual hash
+# --- the perceptual hash
 
 
 def encoded(image: Image.Image, **options: object) -> Pixels:
@@ -214,7 +214,7 @@ def test_phash_sets_half_of_its_bits(shared: Path) -> None:
         assert phash(np.asarray(Image.open(path).convert("RGB"))).bit_count() == 32
 
 
-def test_flat_images_have_none() -> None:
+def test_a_flat_image_has_the_phash_zero() -> None:
     assert phash(np.full((50, 50, 3), 130, dtype=np.uint8)) == 0
 
 
@@ -224,10 +224,10 @@ def test_phash_takes_any_image(pixels: Pixels) -> None:
     assert 0 <= phash(pixels) < 2**64
 
 
-# What follows
+# --- dropping bad images
 
 
-def found_of(dataset: Dataset, bad: dict[str, str]) -> Scan:
+def scan_of(dataset: Dataset, bad: dict[str, str]) -> Scan:
     return Scan(found=tuple(ScannedImage(id=s.id, digest=f"d-{s.id}", bad=bad.get(s.id, "")) for s in dataset.samples))
 
 
@@ -238,17 +238,17 @@ def mixed() -> Dataset:
         *(("v1", 0, "valid"), ("e1", 0, "test"), ("e2", 1, "test")),
     ]
     samples = tuple(Sample(id=name, locator=name, label=label, split=split) for name, label, split in rows)
-    return Dataset(samples=samples, classes=ClassMap(("a", "b")), source=Held({}), path="pets")
+    return Dataset(samples=samples, classes=ClassMap(("a", "b")), source=MemorySource({}), path="pets")
 
 
-def test_good_images_get_their_digest_and_nothing_is_said(mixed: Dataset) -> None:
-    applied = drop_bad_images(mixed, found_of(mixed, {}), "skip")
+def test_good_images_get_their_digest_without_a_notice(mixed: Dataset) -> None:
+    applied = drop_bad_images(mixed, scan_of(mixed, {}), "skip")
     assert [sample.digest for sample in applied.samples] == [f"d-{sample.id}" for sample in mixed.samples]
     assert applied.notices == ()
 
 
 def test_bad_images_are_left_out_with_one_notice(mixed: Dataset) -> None:
-    applied = drop_bad_images(mixed, found_of(mixed, {"t2": "it is empty"}), "skip")
+    applied = drop_bad_images(mixed, scan_of(mixed, {"t2": "it is empty"}), "skip")
     assert [sample.id for sample in applied.samples] == ["t1", "t3", "v1", "e1", "e2"]
     (notice,) = applied.notices
     assert (notice.code, notice.paths) == ("bad-image", ("t2",))
@@ -264,27 +264,27 @@ def test_a_long_list_is_cut_in_the_sentence_only(bad_inputs: Dataset, scanned: S
 
 def test_fail_stops_with_the_first_reasons(mixed: Dataset) -> None:
     with pytest.raises(BadData, match=r"pets: 1 image cannot be used: t2 \(it is empty\)\. Repair .* --on-bad skip"):
-        drop_bad_images(mixed, found_of(mixed, {"t2": "it is empty"}), "fail")
-    assert len(drop_bad_images(mixed, found_of(mixed, {}), "fail")) == len(mixed)
+        drop_bad_images(mixed, scan_of(mixed, {"t2": "it is empty"}), "fail")
+    assert len(drop_bad_images(mixed, scan_of(mixed, {}), "fail")) == len(mixed)
 
 
-def test_nothing_left_is_an_error(mixed: Dataset) -> None:
+def test_no_image_left_is_an_error(mixed: Dataset) -> None:
     with pytest.raises(BadData, match="none of its images"):
-        drop_bad_images(mixed, found_of(mixed, {sample.id: "x" for sample in mixed.samples}), "skip")
+        drop_bad_images(mixed, scan_of(mixed, {sample.id: "x" for sample in mixed.samples}), "skip")
 
 
 def test_an_empty_training_split_is_an_error(mixed: Dataset) -> None:
     with pytest.raises(BadData, match="training split"):
-        drop_bad_images(mixed, found_of(mixed, {"t1": "x", "t2": "x", "t3": "x"}), "skip")
+        drop_bad_images(mixed, scan_of(mixed, {"t1": "x", "t2": "x", "t3": "x"}), "skip")
 
 
-def test_an_emptied_split_and_an_emptied_class_are_said(mixed: Dataset) -> None:
-    applied = drop_bad_images(mixed, found_of(mixed, {"v1": "x", "t3": "x"}), "skip")
+def test_an_emptied_split_and_an_emptied_class_are_reported(mixed: Dataset) -> None:
+    applied = drop_bad_images(mixed, scan_of(mixed, {"v1": "x", "t3": "x"}), "skip")
     assert [notice.code for notice in applied.notices] == ["bad-image", "empty-class", "empty-split"]
     assert 'class "b" in the train split' in applied.notices[1].text
     assert "valid" in applied.notices[2].text
 
 
 def test_a_scan_serves_a_part_of_its_dataset(mixed: Dataset) -> None:
-    whole = found_of(mixed, {"t2": "x"})
+    whole = scan_of(mixed, {"t2": "x"})
     assert len(drop_bad_images(replace(mixed, samples=mixed.samples[:2]), whole, "skip")) == 1

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clearsight.core.context import RunContext
 from clearsight.core.tensors import SavedRecord, Scalars
+from clearsight.debugger.hook import Hook
 from clearsight.debugger.storage.tensor_store import FileTensorStore
-from tests.debugger.records import at, event, outcomes, raw, scalars, snapshot
+from tests.debugger.records import at, event, predictions, raw, scalars, snapshot
 
 LIVE: list[SavedRecord] = [
     record
     for step in range(1, 7)
     for record in (
-        outcomes(step),
+        predictions(step),
         *([snapshot(step), raw(step)] if step % 2 == 0 else []),
         scalars(step, loss=1 / step, lr=0.1),
         *([Scalars(at(step, "eval"), {"valid_loss": 2 / step})] if step % 3 == 0 else []),
@@ -40,9 +42,22 @@ def write_run(path: Path, records: Sequence[SavedRecord], *, ended: bool = True)
     """A run folder as a Hook leaves it: scalars in metrics.jsonl, the rest in the store."""
     write_metrics(path, records)
     store = FileTensorStore(path / "tensors")
-    store.write_facts(RunContext(steps=6, lr=0.1))
+    store.write_context(RunContext(steps=6, lr=0.1))
     store.append([record for record in records if not isinstance(record, Scalars)])
     store.finish() if ended else store.close()
+
+
+MakeHook = Callable[..., Hook]
+
+
+@pytest.fixture
+def make_hook(tmp_path: Path) -> MakeHook:
+    """A factory of quiet hooks without rules."""
+
+    def make(**options: Any) -> Hook:
+        return Hook(tmp_path / "run", **{"rules": "none", "quiet": True, **options})
+
+    return make
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Small networks and loops that the tests of the debugger train."""
+"""Small networks and batches for the tests of the debugger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CLASSES = 4
 
 
 def network(seed: int = 0) -> nn.Sequential:
-    """Everything that could notice being watched: random dropout, buffers of a norm, an activation in place."""
+    """Return a network with all that an observer could disturb: dropout, buffers of a norm, an activation in place."""
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3),
@@ -25,7 +25,7 @@ def network(seed: int = 0) -> nn.Sequential:
 
 
 def batches(count: int, seed: int = 1, size: int = 8) -> Iterator[tuple[Tensor, Tensor]]:
-    """Noise with a class-dependent brightness."""
+    """Yield noise with a class-dependent brightness."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
         labels = torch.randint(0, CLASSES, (size,), generator=generator)
@@ -40,14 +40,14 @@ def adamw(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 0.01)
 
 
-def same_state(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two models are equal bit for bit, NaN included."""
-    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+def same_state(first: nn.Module, second: nn.Module) -> bool:
+    """Return True if two models are equal bit for bit, NaN included."""
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     return all(torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0)) for a, b in pairs)
 
 
 def hooks_on(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> int:
-    """How many hooks hang on a model, its parameters and its optimizer."""
+    """Return the number of hooks on a model, its parameters and its optimizer."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs")
     names += ("_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_forward_hooks_always_called")
     count = sum(len(getattr(module, name)) for module in model.modules() for name in names)

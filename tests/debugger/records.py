@@ -1,4 +1,4 @@
-"""Records for the specifications of what keeps them: made at random from a seed, and compared to the last bit."""
+"""Records for tests of the storage: random from a seed, compared to the last bit."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from clearsight.core.tensors import (
 
 
 def at(step: int, mode: Mode = "train", *, epoch: int = 1, train_step: int | None = None) -> Moment:
-    """A moment; the training step is the step where nothing else is said."""
+    """A moment; the training step equals the step by default."""
     return Moment(mode, step, epoch, step if train_step is None else train_step)
 
 
 def scalars(step: int, mode: Mode = "train", **values: float) -> Scalars:
-    """Named numbers, a loss where none is given."""
+    """Named numbers, by default a loss."""
     return Scalars(at(step, mode), values or {"loss": 1 / step})
 
 
@@ -43,12 +43,12 @@ def snapshot(step: int, names: tuple[str, ...] = ("a.weight", "b.weight"), mode:
     return Snapshot(at(step, mode), names, ("weights",) * len(names), table, counts)
 
 
-def outcomes(step: int, mode: Mode = "train", size: int = 3) -> PredictionRecord:
-    """Answers to a batch."""
+def predictions(step: int, mode: Mode = "train", size: int = 3) -> PredictionRecord:
+    """Predictions of a batch."""
     draw = np.random.default_rng(step)
-    labels, predictions = draw.integers(0, 9, size), draw.integers(0, 9, size)
-    sure = draw.random((2, size), dtype=np.float32)
-    return PredictionRecord(at(step, mode), labels, predictions, sure[0], sure[1], np.arange(size))
+    labels, classes = draw.integers(0, 9, size), draw.integers(0, 9, size)
+    confidence, true = draw.random((2, size), dtype=np.float32)
+    return PredictionRecord(at(step, mode), labels, classes, confidence, true, np.arange(size))
 
 
 def raw(step: int, name: str = "input_channels", mode: Mode = "train") -> RawTensor:
@@ -58,13 +58,13 @@ def raw(step: int, name: str = "input_channels", mode: Mode = "train") -> RawTen
 
 
 def event(step: int) -> Event:
-    """Something that happened."""
+    """An event."""
     return Event(at(step), "nonfinite", "fc", {"where": "layer"})
 
 
-def some(step: int) -> list[SavedRecord]:
+def one_of_each(step: int) -> list[SavedRecord]:
     """One of each kind."""
-    return [scalars(step), snapshot(step), outcomes(step), raw(step), event(step)]
+    return [scalars(step), snapshot(step), predictions(step), raw(step), event(step)]
 
 
 def plain(value: Any) -> Any:
@@ -105,7 +105,7 @@ def _snapshots(draw: st.DrawFn) -> Snapshot:
 
 
 @st.composite
-def _outcomes(draw: st.DrawFn) -> PredictionRecord:
+def _predictions(draw: st.DrawFn) -> PredictionRecord:
     size = draw(st.integers(0, 3))
     whole, parts = _array(np.int64, size), _array(np.float32, size)
     return PredictionRecord(draw(_moments), draw(whole), draw(whole), draw(parts), draw(parts), draw(whole))
@@ -123,7 +123,7 @@ _raws = st.builds(
 any_record: st.SearchStrategy[SavedRecord] = st.one_of(
     st.builds(Scalars, _moments, _numbers),
     _snapshots(),
-    _outcomes(),
+    _predictions(),
     _raws,
     st.builds(Event, _moments, st.text(max_size=9), st.text(max_size=9), _plain_json),
 )

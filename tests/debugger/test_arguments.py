@@ -1,4 +1,4 @@
-"""What a caller may pass to the hook."""
+"""Arguments of the hook: checked, and brought into one form."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from clearsight.debugger.arguments import check_numbers, check_watched, losses_o
 
 
 def test_losses_are_named_by_place_or_by_the_caller() -> None:
-    one, two = nn.CrossEntropyLoss(), nn.MSELoss()
+    first, second = nn.CrossEntropyLoss(), nn.MSELoss()
     assert losses_of(None) == {}
-    assert losses_of(one) == {"loss": one}
-    assert losses_of([one, two]) == {"loss": one, "loss_1": two}
-    assert losses_of({"main": one}) == {"main": one}
+    assert losses_of(first) == {"loss": first}
+    assert losses_of([first, second]) == {"loss": first, "loss_1": second}
+    assert losses_of({"main": first}) == {"main": first}
 
 
-def test_a_function_is_refused_with_the_way_out() -> None:
-    with pytest.raises(BadValue, match=r"Tell the value of a function with hook\.record"):
+def test_a_loss_function_is_refused_with_the_alternative() -> None:
+    with pytest.raises(BadValue, match=r"Report the value of a loss function with hook\.record"):
         losses_of(nn.functional.cross_entropy)  # type: ignore[arg-type]
 
 
@@ -30,8 +30,8 @@ def test_numbers_are_checked() -> None:
         check_numbers("al", None)
 
 
-def test_a_module_and_an_optimizer_are_asked_for() -> None:
-    with pytest.raises(BadValue, match=r"no torch\.nn\.Module"):
+def test_a_model_must_be_a_module() -> None:
+    with pytest.raises(BadValue, match=r"must be a torch\.nn\.Module"):
         check_watched(lambda x: x, None)
 
 

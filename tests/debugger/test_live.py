@@ -1,10 +1,9 @@
-"""The watch beside our own loop: told once, acting once, and never in the way."""
+"""LiveDebugger: announces a finding once, acts on it once, and never disturbs the loop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,10 +14,10 @@ from clearsight.core.finding import Finding, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.tensors import SaveSchedule
 from clearsight.core.view import RunView
-from clearsight.debugger.actions import Action, parse_action
-from clearsight.debugger.capture.probe import Probe
+from clearsight.debugger.actions import Action, ActionRunner, parse_action
+from clearsight.debugger.capture.save_plan import SavePlan
 from clearsight.debugger.live import LiveDebugger
-from clearsight.debugger.storage.recorder import Recorder
+from clearsight.debugger.session import CaptureSession
 from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
 
@@ -39,141 +38,130 @@ class High(Rule):
             yield self.found(value=loss[-1], threshold=2, steps=(1, len(loss)), cause="high", fix={"lr": 0.1})
 
 
-class Heard:
-    """What a watch told the outside."""
+class Calls:
+    """Calls that a LiveDebugger made."""
 
     def __init__(self) -> None:
         self.findings: list[str] = []
         self.stops: list[str] = []
-        self.good = 0
+        self.all_clear = 0
+
+    def count_all_clear(self) -> None:
+        self.all_clear += 1
 
 
-def watch(folder: Path, heard: Heard, *actions: str) -> LiveDebugger:
-    def keep(record: Any) -> None:
-        made.keep(record)
-
-    def rewind(step: int) -> Recorder:
-        store = FileTensorStore(folder)
-        store.rewind(step)
-        return Recorder(store)
-
-    def fine() -> None:
-        heard.good += 1
-
-    made = LiveDebugger(
+def debugger_of(folder: Path, calls: Calls, *actions: str) -> LiveDebugger:
+    plan = SavePlan(schedules={"train": SaveSchedule(every=2)})
+    return LiveDebugger(
+        session=CaptureSession(plan, Tape(), FileTensorStore(folder)),
         rules=[High()],
-        actions=[parse_action(action) for action in actions],
-        tape=Tape(),
-        probe=Probe({"train": SaveSchedule(every=2)}, emit=keep),
-        recorder=Recorder(FileTensorStore(folder)),
-        tell=lambda finding: heard.findings.append(finding.rule),
-        stop=heard.stops.append,
-        good=fine,
-        keep_facts=lambda: None,
-        rewind=rewind,
+        actions=ActionRunner([parse_action(action) for action in actions], calls.stops.append),
+        announce=lambda finding: calls.findings.append(finding.rule),
+        all_clear=calls.count_all_clear,
         epochs=100,
     )
-    return made
 
 
-def epoch(made: LiveDebugger, number: int, loss: float) -> None:
-    step = StepRecord(step=number, epoch=number, mode="train", scalars={"loss": loss})
-    made.on_step(step)
-    more = {"train": {}, "valid": {"loss": loss}, "images_per_second": 1.0, "data_share": 0.0, "seconds": 1.0}
-    made.on_epoch(EpochRecord(epoch=number, epochs=100, step=number, lr=0.1, best=False, **more))  # type: ignore[arg-type]
+def epoch(debugger: LiveDebugger, number: int, loss: float) -> None:
+    """Report an epoch of one step."""
+    debugger.on_step(StepRecord(step=number, epoch=number, mode="train", scalars={"loss": loss}))
+    scores = {"train": {}, "valid": {"loss": loss}, "images_per_second": 1.0, "data_share": 0.0, "seconds": 1.0}
+    record = EpochRecord(epoch=number, epochs=100, step=number, lr=0.1, best=False, **scores)  # type: ignore[arg-type]
+    debugger.on_epoch(record)
 
 
-def test_a_finding_is_told_once(tmp_path: Path) -> None:
-    heard = Heard()
-    made = watch(tmp_path, heard, "info=notify")
+def test_a_finding_is_announced_once(tmp_path: Path) -> None:
+    calls = Calls()
+    debugger = debugger_of(tmp_path, calls, "info=notify")
     for number, loss in enumerate((1.0, 3.0, 4.0, 1.0, 5.0), 1):
-        epoch(made, number, loss)
-    assert heard.findings == ["High"]
-    assert heard.good == 2
-    assert [finding.rule for finding in made.conclude()] == ["High"]
+        epoch(debugger, number, loss)
+    assert calls.findings == ["High"]
+    assert calls.all_clear == 2
+    assert [finding.rule for finding in debugger.conclude()] == ["High"]
 
 
-def test_stopping_is_asked_for_with_the_reason(tmp_path: Path) -> None:
-    heard = Heard()
-    made = watch(tmp_path, heard, "severe=stop")
-    epoch(made, 1, 3.0)
-    assert heard.stops == ["the debugger found High: high"]
-    assert [(deed.rule, deed.action, deed.outcome) for deed in made.deeds] == [("High", "stop", "stopped")]
-    made.conclude()
+def test_the_loop_is_stopped_with_the_reason(tmp_path: Path) -> None:
+    calls = Calls()
+    debugger = debugger_of(tmp_path, calls, "severe=stop")
+    epoch(debugger, 1, 3.0)
+    assert calls.stops == ["the debugger found High: high"]
+    actions = [(record.rule, record.action, record.outcome) for record in debugger.actions.history]
+    assert actions == [("High", "stop", "stopped")]
+    debugger.conclude()
 
 
-def test_an_adjustment_goes_back_and_is_asked_for_again_if_need_be(tmp_path: Path) -> None:
-    heard = Heard()
-    made = watch(tmp_path, heard, "adjust")
-    epoch(made, 1, 1.0)
-    epoch(made, 2, 3.0)
-    assert made.wish is not None
-    assert made.wish.changes == {"lr": 0.1}
-    made.go_back(1, {"lr": 0.1})
-    assert made.wish is None
-    assert made.deeds[0].outcome == "went on from step 1"
-    assert made.tape.done() == 1
-    assert made.tape.facts.lr == 0.1
-    epoch(made, 2, 3.0)
-    assert made.wish is not None
-    made.conclude()
+def test_an_adjustment_goes_back_and_is_requested_again_if_need_be(tmp_path: Path) -> None:
+    debugger = debugger_of(tmp_path, Calls(), "adjust")
+    epoch(debugger, 1, 1.0)
+    epoch(debugger, 2, 3.0)
+    assert debugger.actions.request is not None
+    assert debugger.actions.request.changes == {"lr": 0.1}
+    debugger.go_back(1, {"lr": 0.1})
+    assert debugger.actions.request is None
+    assert debugger.actions.history[0].outcome == "went on from step 1"
+    assert debugger.session.tape.done() == 1
+    assert debugger.session.tape.context.lr == 0.1
+    epoch(debugger, 2, 3.0)
+    assert debugger.actions.request is not None
+    debugger.conclude()
 
 
-def test_a_failing_rule_or_probe_never_reaches_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard = Heard()
-    made = watch(tmp_path, heard, "stop")
-    monkeypatch.setattr(made.probe, "stepped", lambda: 1 / 0)
-    assert made.stepped() == {}
-    assert made.failure.startswith("ZeroDivisionError")
-    epoch(made, 1, 3.0)
-    assert heard.stops == []
-    made.recorder.close()
+def test_an_error_of_the_debugger_never_reaches_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = Calls()
+    debugger = debugger_of(tmp_path, calls, "stop")
+    monkeypatch.setattr(debugger.session.probe, "end_step", lambda: 1 / 0)
+    assert debugger.after_step() == {}
+    assert debugger.guard.reason == "ZeroDivisionError: division by zero"
+    epoch(debugger, 1, 3.0)
+    assert calls.stops == []
+    assert debugger.conclude() == []
+    assert caplog.text.count("the debugger failed and is off: ZeroDivisionError") == 1
 
 
 def test_nothing_stays_on_the_model(tmp_path: Path) -> None:
-    made = watch(tmp_path, Heard())
+    debugger = debugger_of(tmp_path, Calls())
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with made.watching("all", model, optimizer):
+    with debugger.watching("all", model, optimizer):
         for step in (1, 2):
             optimizer.zero_grad()
-            made.step(step, 1)
+            debugger.before_step(step, 1)
             logits = model(torch.ones(3, 4))
-            made.answered(logits.detach(), torch.tensor([0, 1, 0]), None)
+            debugger.after_forward(logits.detach(), torch.tensor([0, 1, 0]), None)
             logits.sum().backward()
             optimizer.step()
-            assert "grad_norm" in made.stepped()
+            assert "grad_norm" in debugger.after_step()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
-    assert [event.subject for event in made.tape.events("phase")] == ["all"]
-    assert made.tape.names("gradients") == (
-        "gradient/0.weight",
-        "gradient/0.bias",
-        "gradient/2.weight",
-        "gradient/2.bias",
-    )
-    assert len(made.tape.outcomes()) == 6
-    assert [layer.kind for layer in made.tape.facts.layers] == ["linear", "relu", "linear"]
-    made.conclude()
+    tape = debugger.session.tape
+    assert [event.subject for event in tape.events("phase")] == ["all"]
+    assert tape.names("gradients") == tuple(f"gradient/{name}" for name, _ in model.named_parameters())
+    assert len(tape.predictions()) == 6
+    assert [layer.kind for layer in tape.context.layers] == ["linear", "relu", "linear"]
+    assert debugger.session.store.read_context() == tape.context
+    debugger.conclude()
 
 
-class Behind(High):
-    """A finding that stands behind another one."""
+class Symptom(High):
+    """A finding that another one explains."""
 
     severity = Severity.WARNING
 
 
-class Before(High):
-    """One that explains it."""
+class Cause(High):
+    """A finding that explains Symptom."""
 
-    explains = ("Behind",)
+    explains = ("Symptom",)
 
 
-def test_an_action_for_a_rule_answers_it_in_whatever_group_it_stands(tmp_path: Path) -> None:
-    heard = Heard()
-    made = watch(tmp_path, heard, "warning=notify")
-    made.rules = [Before(), Behind()]
-    made.actions = [Action("stop", selector="Behind"), Action("notify")]
-    epoch(made, 1, 3.0)
-    assert heard.stops == ["the debugger found Behind: high"]
-    assert [(deed.rule, deed.action) for deed in made.deeds] == [("Behind", "stop"), ("Before", "notify")]
-    made.conclude()
+def test_an_action_on_a_rule_is_taken_even_where_another_finding_explains_it(tmp_path: Path) -> None:
+    calls = Calls()
+    debugger = debugger_of(tmp_path, calls)
+    debugger.rules = [Cause(), Symptom()]
+    debugger.actions = ActionRunner([Action("stop", selector="Symptom"), Action("notify")], calls.stops.append)
+    epoch(debugger, 1, 3.0)
+    assert calls.stops == ["the debugger found Symptom: high"]
+    actions = [(record.rule, record.action) for record in debugger.actions.history]
+    assert actions == [("Symptom", "stop"), ("Cause", "notify")]
+    debugger.conclude()

@@ -1,4 +1,4 @@
-"""Rules by their words: names, parameters, SageMaker's spellings, files of one's own."""
+"""Rule parser: names, parameters, SageMaker's spellings, files of the user."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from clearsight.debugger.rule_parser import find_rule, parse_rule, select_rules
 from clearsight.debugger.rules import RULES
 from clearsight.debugger.storage.saved_run import SavedRun
 
-MINE = '''
-from clearsight.core.rule import Needs, Rule, knob
+RULE_FILE = '''
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
 
 class TooLoud(Rule):
     """Found when the loss is above a level."""
 
-    level: float = knob(1.0, "highest loss that is fine", low=0)
+    level: float = setting(1.0, "highest loss that is fine", low=0)
 
     def needs(self):
         return Needs(points=1)
@@ -28,17 +29,17 @@ class TooLoud(Rule):
         if not len(loss):
             yield self.not_enough_data(have=0)
         elif loss.values.max() > self.level:
-            yield self.found(value=loss.values.max(), threshold=self.level, steps=(1, len(loss)), cause="it is loud")
+            yield self.found(value=loss.values.max(), threshold=self.level, steps=(1, len(loss)), cause="a loud loss")
         else:
             yield self.clear()
 '''
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> Path:
+def user_rule(tmp_path: Path) -> Path:
     """A rule of the user's own in a file."""
     path = tmp_path / "my_rule.py"
-    path.write_text(MINE)
+    path.write_text(RULE_FILE)
     return path
 
 
@@ -80,7 +81,7 @@ def test_an_unknown_parameter_is_named() -> None:
 
 
 @pytest.mark.parametrize("text", ["Overfit(", "Overfit(3)", "Overfit(patience=open('x'))", "Overfit(**x)", "(a=1)"])
-def test_what_cannot_be_read_is_said_in_a_sentence(text: str) -> None:
+def test_text_that_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises((BadValue, BadChoice)):
         parse_rule(text)
 
@@ -94,14 +95,14 @@ def test_a_rule_that_compares_gets_the_other_run(tmp_path: Path) -> None:
         select_rules("none", ["SimilarAcrossRuns(other_trials='no/such/run')"])
 
 
-def test_a_file_of_ones_own(mine: Path) -> None:
-    assert [rule.name for rule in parse_rule(str(mine))] == ["TooLoud"]
-    assert parse_rule(f"{mine}:TooLoud(level=3)")[0].parameters() == {"level": 3.0}
+def test_a_file_of_the_user(user_rule: Path) -> None:
+    assert [rule.name for rule in parse_rule(str(user_rule))] == ["TooLoud"]
+    assert parse_rule(f"{user_rule}:TooLoud(level=3)")[0].parameters() == {"level": 3.0}
 
 
-def test_a_file_without_that_rule(mine: Path, tmp_path: Path) -> None:
+def test_a_file_without_that_rule(user_rule: Path, tmp_path: Path) -> None:
     with pytest.raises(BadChoice, match="TooLoud"):
-        parse_rule(f"{mine}:TooLaud")
+        parse_rule(f"{user_rule}:TooLaud")
     with pytest.raises(NotFound):
         parse_rule(str(tmp_path / "nowhere.py"))
     (tmp_path / "empty.py").write_text("x = 1")

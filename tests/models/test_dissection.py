@@ -48,7 +48,7 @@ def test_only_a_linear_layer_can_be_replaced() -> None:
             classifier_inputs(nn.Sequential(other), "mine", "0")
 
 
-def test_dropout_goes_and_names_stay() -> None:
+def test_dropping_dropout_keeps_parameter_names() -> None:
     whole = model()
     before = list(whole.state_dict())
     drop_dropout(whole.get_submodule("head"), ["drop", "fc"])
@@ -56,7 +56,7 @@ def test_dropout_goes_and_names_stay() -> None:
     assert list(whole.state_dict()) == before
 
 
-def test_every_family_keeps_the_protocol_and_refuses_strangers() -> None:
+def test_every_family_follows_the_protocol_and_recognises_no_other_model() -> None:
     for name, family in FAMILIES:
         assert isinstance(family, Family), name
         assert not family.recognises(nn.Linear(1, 1)), name

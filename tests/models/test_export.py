@@ -1,4 +1,4 @@
-"""ONNX: one file, any number of images, the same logits, and a network that is left as it was."""
+"""ONNX: one file, any number of images, the same logits, and an unchanged network."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_any_number_of_images_gets_the_networks_logits(tmp_path: Path, count: in
     to_onnx(network, tmp_path / "m.onnx", 32)
     images = torch.randn(count, 3, 32, 32)
     with torch.inference_mode():
-        wanted = network.model.eval()(images).numpy()
-    got = onnx_session((tmp_path / "m.onnx").read_bytes())(images.numpy())
-    np.testing.assert_allclose(got, wanted, atol=1e-6)
+        expected = network.model.eval()(images).numpy()
+    logits = onnx_session((tmp_path / "m.onnx").read_bytes())(images.numpy())
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
 
 
-def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
+def test_the_network_does_not_change(tmp_path: Path) -> None:
     network = build(ModelSpec(model="tiny", classes=3))
     frozen = freeze(network, "2")
     before = {key: value.clone() for key, value in network.model.state_dict().items()}
@@ -55,8 +55,8 @@ def test_a_transformer_at_another_size(tmp_path: Path) -> None:
     to_onnx(network, tmp_path / "m.onnx", 96)
     images = torch.randn(2, 3, 96, 96)
     with torch.inference_mode():
-        wanted = network.model.eval()(images).numpy()
-    np.testing.assert_allclose(onnx_session((tmp_path / "m.onnx").read_bytes())(images.numpy()), wanted, atol=1e-5)
+        expected = network.model.eval()(images).numpy()
+    np.testing.assert_allclose(onnx_session((tmp_path / "m.onnx").read_bytes())(images.numpy()), expected, atol=1e-5)
 
 
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,7 @@ class Shifty(nn.Module):
         return self.fc(images.mean((2, 3))) + self.calls
 
 
-def test_a_file_that_disagrees_is_not_kept(tmp_path: Path) -> None:
+def test_a_file_with_other_logits_is_not_written(tmp_path: Path) -> None:
     network = build(ModelSpec(model="tiny", classes=3))
     shifty = type(network)(**{**network.__dict__, "model": Shifty()})
     with pytest.raises(BadBundle, match="tiny: its ONNX file gives other logits than the network"):
@@ -87,7 +87,7 @@ def test_a_file_that_disagrees_is_not_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_expressed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_onnx_cannot_express_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise torch.onnx.errors.UnsupportedOperatorError("aten::unheard_of", 17, None)
 

@@ -1,4 +1,4 @@
-"""Families: names of stages as people know them, and zoo dropout that makes way for the head's own."""
+"""Families: the usual names of stages, and the zoo's dropout before the classifier replaced by that of the head."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_stages_features_and_head(model: str, first: str, last: str, features: i
 
 
 @pytest.mark.parametrize("model", ["mobilenet_v2", "efficientnet_b0", "mobilenet_v3_small", "mnasnet0_5"])
-def test_the_zoos_dropout_before_the_classifier_makes_way(model: str) -> None:
+def test_the_zoos_dropout_before_the_classifier_is_replaced(model: str) -> None:
     network = build(ModelSpec(model=model, classes=3))
     dropouts = [part for part in network.model.modules() if isinstance(part, nn.Dropout)]
     assert not dropouts, "dropout is what --dropout says, and by default there is none"
@@ -52,7 +52,7 @@ def test_alexnets_own_dropout_belongs_to_its_backbone() -> None:
     assert sum(isinstance(part, nn.Dropout) for part in network.model.modules()) == 2
 
 
-def test_a_family_takes_only_its_own() -> None:
+def test_a_family_recognises_only_its_own_models() -> None:
     names = {"resnet": "resnet18", "tiny": "tiny", "mobilenet": "mobilenet_v2", "alexnet": "alexnet"}
     models = {owner: build(ModelSpec(model=name, classes=3)).model for owner, name in names.items()}
     for name, family in FAMILIES:

@@ -21,14 +21,14 @@ def shaken(module: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("model", ["tiny", "resnet18", "mobilenet_v2", "timm/mobilenetv2_100", "timm/resnet26"])
-def test_no_norm_is_left_and_the_features_are_the_same(model: str) -> None:
+def test_no_norm_is_left_and_the_features_are_equal(model: str) -> None:
     network = build(ModelSpec(model=model, classes=3))
     prefix = shaken(network.prefix(2))
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        wanted = prefix(images)
+        expected = prefix(images)
         folded = fold(prefix)
-        torch.testing.assert_close(folded(images), wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max().item())
+        torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
     assert not [part for part in folded.modules() if isinstance(part, nn.BatchNorm2d)]
 
 
@@ -42,10 +42,10 @@ class Shared(nn.Module):
         return self.norm(maps) + maps
 
 
-def test_a_convolution_that_others_read_too_is_left_alone() -> None:
+def test_a_convolution_with_other_users_is_not_folded() -> None:
     module = shaken(Shared())
     images = torch.randn(1, 3, 4, 4)
-    wanted = module(images)
+    expected = module(images)
     folded = fold(module)
     assert any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
-    torch.testing.assert_close(folded(images), wanted)
+    torch.testing.assert_close(folded(images), expected)

@@ -1,4 +1,4 @@
-"""Freezing: what stands still, what is said about words that mean nothing."""
+"""Freezing: frozen stages do not change, and an unknown extent is one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def resnet34() -> Network:
 
 
 @pytest.mark.parametrize(
-    ("how", "names"),
+    ("extent", "names"),
     [
         ("none", ()),
         ("1", ("stem", "layer1")),
@@ -29,8 +29,8 @@ def resnet34() -> Network:
         ("backbone", ("stem", "layer1", "layer2", "layer3", "layer4")),
     ],
 )
-def test_how_much_is_frozen(resnet34: Network, how: str, names: tuple[str, ...]) -> None:
-    assert freeze(resnet34, how).names == names
+def test_how_much_is_frozen(resnet34: Network, extent: str, names: tuple[str, ...]) -> None:
+    assert freeze(resnet34, extent).names == names
 
 
 def test_families_without_a_stem_count_from_their_first_block() -> None:
@@ -39,11 +39,11 @@ def test_families_without_a_stem_count_from_their_first_block() -> None:
     assert freeze(alexnet, "backbone").parameters() == alexnet.head_parameters()
 
 
-def test_an_unknown_stage_is_answered_with_the_nearest(resnet34: Network) -> None:
+def test_an_unknown_stage_is_refused_with_the_nearest_name(resnet34: Network) -> None:
     with pytest.raises(BadChoice) as caught:
         freeze(resnet34, "layer5")
     assert str(caught.value) == (
-        "--freeze layer5: resnet34 has no stage of that name; allowed: stem, layer1, layer2, layer3, layer4, backbone, "
+        "--freeze layer5: resnet34 has no stage of that name. Allowed: stem, layer1, layer2, layer3, layer4, backbone, "
         "none. Did you mean layer4? Or give a count of blocks: --freeze 3."
     )
 
@@ -54,14 +54,14 @@ def test_a_count_out_of_range_is_refused(resnet34: Network, count: str) -> None:
         freeze(resnet34, count)
 
 
-def test_a_refusal_changes_nothing(resnet34: Network) -> None:
+def test_an_error_changes_nothing(resnet34: Network) -> None:
     frozen = freeze(resnet34, "2")
     with pytest.raises(BadChoice):
         freeze(resnet34, "nonsense")
     assert all(not parameter.requires_grad for stage in frozen.stages for parameter in stage.parameters())
 
 
-def test_train_mode_never_wakes_what_is_frozen(resnet34: Network) -> None:
+def test_train_mode_leaves_frozen_stages_in_eval_mode(resnet34: Network) -> None:
     frozen = freeze(resnet34, "2")
     resnet34.model.train()
     frozen.train_mode()
@@ -84,8 +84,8 @@ def test_frozen_dropout_is_off() -> None:
 
 def test_an_optimizer_gets_nothing_frozen(resnet34: Network) -> None:
     frozen = freeze(resnet34, "3")
-    given = {id(parameter) for parameter in frozen.parameters()}
-    assert given == {id(p) for p in (*resnet34.stages[4].parameters(), *resnet34.head_parameters())}
+    optimized = {id(parameter) for parameter in frozen.parameters()}
+    assert optimized == {id(p) for p in (*resnet34.stages[4].parameters(), *resnet34.head_parameters())}
 
 
 def test_frozen_weights_keep_no_old_gradient() -> None:
@@ -95,7 +95,7 @@ def test_frozen_weights_keep_no_old_gradient() -> None:
     assert all(parameter.grad is None for parameter in network.backbone_parameters())
 
 
-def test_unfreeze_wakes_everything_but_what_the_zoo_keeps_fixed(resnet34: Network) -> None:
+def test_unfreeze_trains_everything_except_what_the_zoo_keeps_fixed(resnet34: Network) -> None:
     freeze(resnet34, "backbone")
     assert unfreeze(resnet34).cut == 0
     assert all(parameter.requires_grad for parameter in resnet34.model.parameters())

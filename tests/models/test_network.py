@@ -20,7 +20,7 @@ def test_parameter_names_stay_those_of_the_zoo() -> None:
     assert names["fc.weight"].shape == (3, 512)
 
 
-def test_resnet_is_cut_where_people_say_it() -> None:
+def test_stages_of_resnet_are_its_layers() -> None:
     network = build(ModelSpec(model="resnet34", classes=3))
     assert network.stage_names == ("stem", "layer1", "layer2", "layer3", "layer4")
     assert network.features == 512
@@ -91,13 +91,15 @@ def test_evaluating_puts_every_mode_back() -> None:
 
 
 @pytest.mark.parametrize(("model", "size"), [("timm/vit_tiny_patch16_224", 100), ("alexnet", 32)])
-def test_a_size_that_does_not_fit_is_said(model: str, size: int) -> None:
+def test_a_size_that_does_not_fit_is_one_sentence(model: str, size: int) -> None:
     network = build(ModelSpec(model=model, classes=3))
-    with pytest.raises(BadValue, match=rf"--image-size {size}: {model} does not take .* Its own size is 224\."):
+    with pytest.raises(
+        BadValue, match=rf"--image-size {size}: {model} does not take .* its own size: --image-size 224"
+    ):
         network.with_preprocess(network.preprocess.model_copy(update={"size": size}))
 
 
-def test_another_size_that_fits_is_taken_and_nothing_else_changes() -> None:
+def test_another_size_that_fits_changes_nothing_else() -> None:
     network = build(ModelSpec(model="timm/vit_tiny_patch16_224", classes=3))
     smaller = network.with_preprocess(network.preprocess.model_copy(update={"size": 96}))
     assert (smaller.preprocess.size, smaller.model) == (96, network.model)

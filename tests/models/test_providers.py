@@ -12,27 +12,27 @@ from clearsight.models.providers.timm import from_config
 TORCHVISION: ModelProvider = PROVIDERS.load("torchvision")
 
 
-def test_every_collection_keeps_the_protocol() -> None:
-    for name, origin in PROVIDERS:
-        assert isinstance(origin, ModelProvider), name
-        assert origin.names(), name
+def test_every_provider_follows_the_protocol() -> None:
+    for name, provider in PROVIDERS:
+        assert isinstance(provider, ModelProvider), name
+        assert provider.names(), name
 
 
-def test_timm_facts_become_preprocessing() -> None:
+def test_timm_config_becomes_preprocessing() -> None:
     facts = {"input_size": [3, 288, 288], "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bicubic"}
     preprocess = from_config({**facts, "crop_pct": 0.95}, "a test")
     assert (preprocess.size, preprocess.resize, preprocess.interpolation) == (288, 303, "bicubic")
     assert (preprocess.mean, preprocess.std, preprocess.source) == ((0.5,) * 3, (0.25,) * 3, "a test")
 
 
-def test_what_timm_does_not_say_is_timms_default() -> None:
+def test_missing_values_are_timms_defaults() -> None:
     preprocess = from_config({"interpolation": "random"}, "a test")
     assert (preprocess.size, preprocess.resize, preprocess.interpolation) == (224, 256, "bilinear")
     assert preprocess.mean == IMAGENET_MEAN
 
 
 @pytest.mark.parametrize("facts", [{"std": [0.0] * 3}, {"mean": [float("inf")] * 3}, {"input_size": [3, 2, 2]}])
-def test_impossible_facts_are_refused(facts: dict[str, object]) -> None:
+def test_impossible_values_are_refused(facts: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"std must be positive|finite|greater than or equal"):
         from_config(facts, "a test")
 

@@ -28,13 +28,13 @@ def plain(prefix: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("model", ["resnet18", "timm/mobilenetv2_100", "timm/vit_tiny_patch16_224", "densenet121"])
-def test_whatever_runs_it_the_features_are_torchs(model: str) -> None:
+def test_every_runtime_gives_the_features_of_torch(model: str) -> None:
     network = build(ModelSpec(model=model, classes=3))
     prefix = network.prefix(len(network.stages))
     run = fastest_runtime(prefix, random_images(1), threads=1)
-    wanted = plain(prefix, random_images(5))
+    expected = plain(prefix, random_images(5))
     assert run.name in ("openvino", "torch-folded", "torch")
-    np.testing.assert_allclose(run(random_images(5)), wanted, atol=1e-3 * np.abs(wanted).max())
+    np.testing.assert_allclose(run(random_images(5)), expected, atol=1e-3 * np.abs(expected).max())
 
 
 def test_maps_of_a_partial_prefix_keep_their_shape() -> None:
@@ -47,26 +47,26 @@ def test_a_result_does_not_depend_on_its_neighbours() -> None:
     network = build(ModelSpec(model="resnet18", classes=3))
     run = fastest_runtime(network.prefix(5), random_images(1), threads=2)
     assert run.name == "openvino"
-    together = run(random_images(9))
-    np.testing.assert_array_equal(np.concatenate([run(random_images(9)[i : i + 1]) for i in range(9)]), together)
+    in_batch = run(random_images(9))
+    np.testing.assert_array_equal(np.concatenate([run(random_images(9)[i : i + 1]) for i in range(9)]), in_batch)
 
 
 def test_without_openvino_torch_is_folded(no_openvino: None) -> None:
     network = build(ModelSpec(model="resnet18", classes=3))
     run = fastest_runtime(network.prefix(5), random_images(2), threads=1)
     assert (run.name, run.note) == ("torch-folded", "")
-    wanted = plain(network.prefix(5), random_images(4))
-    np.testing.assert_allclose(run(random_images(4)), wanted, atol=1e-3 * np.abs(wanted).max())
+    expected = plain(network.prefix(5), random_images(4))
+    np.testing.assert_allclose(run(random_images(4)), expected, atol=1e-3 * np.abs(expected).max())
 
 
-def test_what_cannot_be_traced_runs_in_torch(no_openvino: None) -> None:
+def test_a_network_that_cannot_be_traced_runs_in_torch(no_openvino: None) -> None:
     network = build(ModelSpec(model="timm/vit_tiny_patch16_224", classes=3))
     run = fastest_runtime(network.prefix(13), random_images(1), threads=1)
     assert run.name == "torch"
     assert run.note.startswith("torch-folded cannot run it (")
 
 
-def test_a_runtime_that_disagrees_is_not_taken(no_openvino: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_that_disagrees_is_not_used(no_openvino: None, monkeypatch: pytest.MonkeyPatch) -> None:
     network = build(ModelSpec(model="tiny", classes=3))
     monkeypatch.setattr(runtime, "_folded", lambda twin, *_: lambda images: plain(twin, images) * 1.01)
     run = fastest_runtime(network.prefix(2), random_images(1), threads=1)

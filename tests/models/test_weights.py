@@ -54,16 +54,16 @@ def test_the_imagenet_classifier_still_recognises_images(shared: Path) -> None:
     file = shared / "weights/mobilenetv1_025_128_imagenet.safetensors"
     network = build(ModelSpec(model="mobilenetv1_025", classes=1000, weights=str(file)))
     rows = (shared / "data/imagenet-sample/labels.csv").read_text().splitlines()[1:]
-    pixels, wanted = [], []
+    pixels, expected = [], []
     for row in rows[:60]:
         name, _, index, _ = row.split(",", 3)
         image = Image.open(next((shared / "data/imagenet-sample").rglob(name))).convert("RGB")
         left, top = ((side - 224) // 2 for side in image.size)
         pixels.append(np.asarray(image.crop((left, top, left + 224, top + 224)).resize((128, 128))))
-        wanted.append(int(index))
+        expected.append(int(index))
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():
-        right = (network.model.eval()(images).argmax(1) == torch.tensor(wanted)).float().mean().item()
+        right = (network.model.eval()(images).argmax(1) == torch.tensor(expected)).float().mean().item()
     assert right > 0.2, "chance is 0.001"
 
 
@@ -121,14 +121,14 @@ def test_one_tensor_of_another_shape_is_enough_to_refuse(tmp_path: Path, tiny_st
         build_tiny(tmp_path / "t.safetensors")
 
 
-def test_a_missing_file_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"--weights .*none\.pth: there is no such file\. Pass default, none, or"):
         build_tiny(tmp_path / "none.pth")
 
 
-def test_another_kind_of_file_is_said(tmp_path: Path) -> None:
+def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.h5").write_bytes(b"x")
-    with pytest.raises(BadValue, match=r"files of type \.h5 are not read"):
+    with pytest.raises(BadValue, match=r"files of type \.h5 cannot be read"):
         build_tiny(tmp_path / "t.h5")
 
 
@@ -148,9 +148,9 @@ def test_a_pickle_that_runs_code_does_not_run_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [[1, 2], {}, {"state_dict": {"epoch": 3}}, torch.zeros(3)])
-def test_a_pth_without_a_state_dict_is_said(tmp_path: Path, value: Any) -> None:
+def test_a_pth_without_a_state_dict_is_refused(tmp_path: Path, value: Any) -> None:
     torch.save(value, tmp_path / "t.pth")
-    with pytest.raises(BadValue, match="it holds no state_dict"):
+    with pytest.raises(BadValue, match="it contains no state_dict"):
         read(tmp_path / "t.pth")
 
 
@@ -188,10 +188,10 @@ def test_a_damaged_file_is_refused_or_read_but_never_crashes(shared: Path, tmp_p
         ["not", "a", "mapping"],
     ],
 )
-def test_metadata_that_makes_no_sense_is_said(tmp_path: Path, tiny_state: dict[str, torch.Tensor], facts: Any) -> None:
+def test_impossible_metadata_are_refused(tmp_path: Path, tiny_state: dict[str, torch.Tensor], facts: Any) -> None:
     config = json.dumps({"architecture": "tiny", "pretrained_cfg": facts})
     save_file(tiny_state, tmp_path / "t.safetensors", metadata={"config": config})
-    with pytest.raises(BadValue, match="the preprocessing in its metadata makes no sense"):
+    with pytest.raises(BadValue, match="the preprocessing in its metadata is impossible"):
         build_tiny(tmp_path / "t.safetensors")
 
 
@@ -206,7 +206,7 @@ def test_default_finds_the_file_in_a_folder(shared: Path, tmp_path: Path) -> Non
     assert torch.equal(network.model.state_dict()["conv_stem.weight"], stem.float())
 
 
-def test_names_tried_are_the_models_own(tmp_path: Path) -> None:
+def test_names_of_files_that_belong_to_a_model(tmp_path: Path) -> None:
     files = ["resnet50.pth", "resnet50-0676ba61.pth", "resnet50d.pth", "resnet5.pth", "timm_resnet50.safetensors", "x"]
     for name in files:
         (tmp_path / name).touch()
@@ -230,7 +230,7 @@ def test_offline_is_one_sentence_with_a_way_out(tmp_path: Path, monkeypatch: pyt
     )
 
 
-def test_the_hub_offline_is_the_same_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_offline_gives_the_same_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -240,17 +240,17 @@ def test_the_hub_offline_is_the_same_sentence(tmp_path: Path, monkeypatch: pytes
 
 def test_a_download_is_used_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = build(ModelSpec(model="resnet18", classes=1000, seed=3)).model.state_dict()
-    asked: list[dict[str, Any]] = []
+    requested: list[dict[str, Any]] = []
 
-    def answer(url: str, **settings: Any) -> dict[str, torch.Tensor]:
-        asked.append(settings)
+    def download(url: str, **settings: Any) -> dict[str, torch.Tensor]:
+        requested.append(settings)
         return state
 
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", answer)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
     network = build(ModelSpec(model="resnet18", classes=3, weights="default"), [tmp_path])
     assert torch.equal(network.model.state_dict()["layer4.0.conv1.weight"], state["layer4.0.conv1.weight"])
-    assert asked[0]["weights_only"]
-    assert asked[0]["check_hash"]
+    assert requested[0]["weights_only"]
+    assert requested[0]["check_hash"]
     assert network.weights.startswith("pretrained resnet18; mean 0.485/0.456/0.406")
 
 

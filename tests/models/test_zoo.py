@@ -1,4 +1,4 @@
-"""Building by name: which names there are, what a wrong one is told, and what the seed decides."""
+"""Building by name: the names, the error for an unknown one, and what the seed decides."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_names_of_all_collections_without_building_anything() -> None:
         ("mobilenetv2_100", "Write timm/mobilenetv2_100."),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest(wrong: str, hint: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest(wrong: str, hint: str) -> None:
     with pytest.raises(BadChoice, match=rf"--model {wrong}: there is no model of that name") as caught:
         build(ModelSpec(model=wrong, classes=3))
     assert hint in str(caught.value)
@@ -49,15 +49,15 @@ def test_a_model_without_a_linear_classifier_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "what"),
+    ("settings", "message"),
     [
         ({"classes": 1}, "classes 1"),
         ({"classes": 3, "head": (10, 0)}, "--head 10,0"),
         ({"classes": 3, "dropout": 1.0}, "--dropout 1.0"),
     ],
 )
-def test_values_out_of_range_are_refused(settings: dict[str, object], what: str) -> None:
-    with pytest.raises(BadValue, match=what):
+def test_values_out_of_range_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(BadValue, match=message):
         build(ModelSpec(model="tiny", **settings))  # type: ignore[arg-type]
 
 

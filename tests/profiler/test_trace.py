@@ -1,4 +1,4 @@
-"""TraceWindow traces a few steps of a training operator by operator, and training never hears of it."""
+"""TraceWindow: a few steps of a training, traced operator by operator without disturbing it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from clearsight.core.profile_folder import read_profile
-from clearsight.profiler.trace import TraceWindow, summary, window
+from clearsight.profiler.trace import TraceSchedule, TraceWindow, summary
 
 
 class Training:
@@ -41,7 +41,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Traced:
+class TracedRun:
     folder: Path
     window: TraceWindow
     whole: dict[str, Any]
@@ -56,53 +56,53 @@ def train(tracing: TraceWindow, steps: int, *, first: int = 1) -> None:
 
 
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory) -> Traced:
+def traced(tmp_path_factory: pytest.TempPathFactory) -> TracedRun:
     """Steps 101 to 107 of a run: one waits, two warm up, three are traced."""
     folder = tmp_path_factory.mktemp("profile")
-    tracing = TraceWindow(folder, wait=1, warmup=2, active=3)
+    tracing = TraceWindow(folder, schedule=TraceSchedule(1, 2, 3))
     train(tracing, 7, first=101)
-    return Traced(folder, tracing, json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes())))
+    return TracedRun(folder, tracing, json.loads(gzip.decompress((folder / "trace.json.gz").read_bytes())))
 
 
-def test_operators_are_told_with_their_own_time_dearest_first(traced: Traced) -> None:
+def test_operators_have_their_own_time_and_the_longest_come_first(traced: TracedRun) -> None:
     trace = traced.window.trace
     assert trace is not None
     named = {operator.name: operator for operator in trace.operators}
     assert named["aten::convolution"].calls == 6  # two in each of three steps
     assert named["aten::addmm"].calls == 3
-    own = [operator.cpu_seconds for operator in trace.operators]
-    assert own == sorted(own, reverse=True)
-    assert 0 < sum(own) <= trace.seconds
+    seconds = [operator.cpu_seconds for operator in trace.operators]
+    assert seconds == sorted(seconds, reverse=True)
+    assert 0 < sum(seconds) <= trace.seconds
     assert not any(name.startswith(("ProfilerStep", "[memory", "forward", "Optimizer")) for name in named)
     assert any(operator.memory_bytes > 0 for operator in trace.operators)
 
 
-def test_it_says_which_steps_and_how_many_kernels(traced: Traced) -> None:
+def test_traced_steps_and_kernels_are_counted(traced: TracedRun) -> None:
     trace = traced.window.trace
     assert trace is not None
     assert (trace.first, trace.last, trace.steps) == (104, 106, 3)
     assert 3 * 10 < trace.kernels < sum(operator.calls for operator in trace.operators)
     assert 0 < trace.kernel_seconds <= trace.seconds
-    assert trace.peak_bytes == 0  # on a CPU nobody knows
-    assert traced.window.why == traced.window.failure == ""
+    assert trace.peak_bytes == 0  # unknown on a CPU
+    assert traced.window.no_trace_reason == traced.window.failure == ""
 
 
-def test_the_folder_has_the_table(traced: Traced) -> None:
+def test_operators_are_written_to_the_folder(traced: TracedRun) -> None:
     assert read_profile(traced.folder).trace == traced.window.trace
 
 
-def test_the_trace_opens_and_shows_phases(traced: Traced) -> None:
+def test_phases_are_ranges_in_the_trace(traced: TracedRun) -> None:
     names = [event["name"] for event in traced.whole["traceEvents"]]
     assert names.count("forward") == 3
     assert "aten::convolution" in names
 
 
-def test_nothing_is_written_but_the_two_files(traced: Traced) -> None:
+def test_only_two_files_are_written(traced: TracedRun) -> None:
     assert {path.name for path in traced.folder.iterdir()} == {"trace.json.gz", "operators.json"}
 
 
-def test_a_trace_over_its_cap_is_thinned_and_says_so(tmp_path: Path) -> None:
-    train(TraceWindow(tmp_path, wait=0, warmup=1, active=2, cap_bytes=30_000), 3)
+def test_a_trace_over_its_cap_lacks_events_and_says_how_many(tmp_path: Path) -> None:
+    train(TraceWindow(tmp_path, schedule=TraceSchedule(0, 1, 2), cap_bytes=30_000), 3)
     text = gzip.decompress((tmp_path / "trace.json.gz").read_bytes())
     assert len(text) <= 30_000
     assert json.loads(text)["otherData"]["events_left_out"] > 0
@@ -110,34 +110,34 @@ def test_a_trace_over_its_cap_is_thinned_and_says_so(tmp_path: Path) -> None:
 
 def test_tracing_changes_no_weight(tmp_path: Path) -> None:
     plain, watched = Training(), Training()
-    with TraceWindow(tmp_path, wait=0, warmup=1, active=2) as tracing:
+    with TraceWindow(tmp_path, schedule=TraceSchedule(0, 1, 2)) as tracing:
         for _ in range(4):
             plain.step()
             watched.step(tracing)
             tracing.step()
     assert tracing.trace is not None
-    for one, other in zip(plain.network.parameters(), watched.network.parameters(), strict=True):
-        assert torch.equal(one, other)
+    for expected, traced in zip(plain.network.parameters(), watched.network.parameters(), strict=True):
+        assert torch.equal(expected, traced)
 
 
 # Short runs
 
 
 @given(planned=st.integers(3, 10_000))
-def test_the_window_fits_into_any_run_of_three_steps(planned: int) -> None:
-    wait, warmup, active = window(planned)
-    assert wait <= min(10, planned / 10)
-    assert warmup >= 1
-    assert 2 <= active <= 4
-    assert wait + warmup + active <= planned
+def test_the_schedule_fits_into_any_run_of_three_steps(planned: int) -> None:
+    schedule = TraceSchedule.fit(planned)
+    assert schedule.wait <= min(10, planned / 10)
+    assert schedule.warmup >= 1
+    assert 2 <= schedule.active <= 4
+    assert schedule.wait + schedule.warmup + schedule.active <= planned
 
 
-def test_windows() -> None:
-    assert window() == window(1000) == (10, 2, 4)
-    assert window(40) == (4, 2, 4)
-    assert window(8) == (0, 2, 4)
-    assert window(3) == (0, 1, 2)
-    assert window(2) == (0, 0, 0)
+def test_schedules_of_short_and_long_runs() -> None:
+    assert TraceSchedule.fit(0) == TraceSchedule.fit(1000) == TraceSchedule(10, 2, 4)
+    assert TraceSchedule.fit(40) == TraceSchedule(4, 2, 4)
+    assert TraceSchedule.fit(8) == TraceSchedule(0, 2, 4)
+    assert TraceSchedule.fit(3) == TraceSchedule(0, 1, 2)
+    assert TraceSchedule.fit(2) == TraceSchedule(0, 0, 0)
 
 
 def test_a_run_as_long_as_its_window_is_traced(tmp_path: Path) -> None:
@@ -147,16 +147,16 @@ def test_a_run_as_long_as_its_window_is_traced(tmp_path: Path) -> None:
     assert (tracing.trace.first, tracing.trace.last) == (2, 3)
 
 
-def test_under_three_steps_there_is_no_trace_and_it_says_why(tmp_path: Path) -> None:
+def test_under_three_steps_there_is_no_trace_but_a_reason(tmp_path: Path) -> None:
     tracing = TraceWindow(tmp_path, planned_steps=2)
     train(tracing, 2)
     assert tracing.trace is None
-    assert tracing.why == "too few steps to trace: 2, and it takes 3"
+    assert tracing.no_trace_reason == "too few steps to trace: 2; tracing needs at least 3"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_ends_early_keeps_the_steps_that_were_traced(tmp_path: Path) -> None:
-    tracing = TraceWindow(tmp_path, wait=1, warmup=1, active=6)
+    tracing = TraceWindow(tmp_path, schedule=TraceSchedule(1, 1, 6))
     train(tracing, 4)
     assert tracing.trace is not None
     assert (tracing.trace.first, tracing.trace.last) == (3, 4)
@@ -164,15 +164,15 @@ def test_a_run_that_ends_early_keeps_the_steps_that_were_traced(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
-def test_a_run_that_ends_before_a_step_was_traced_says_so(tmp_path: Path, steps: int) -> None:
-    tracing = TraceWindow(tmp_path, wait=1, warmup=1, active=6)
+def test_a_run_that_ends_before_a_step_was_traced_has_no_trace_but_a_reason(tmp_path: Path, steps: int) -> None:
+    tracing = TraceWindow(tmp_path, schedule=TraceSchedule(1, 1, 6))
     train(tracing, steps)
     assert tracing.trace is None
-    assert tracing.why == "the run ended before a step was traced"
+    assert tracing.no_trace_reason == "the run ended before a step was traced"
     assert list(tmp_path.iterdir()) == []
 
 
-# What fails inside
+# Failures inside
 
 
 def test_a_folder_that_cannot_be_written_ends_the_trace_and_not_the_training(
@@ -180,35 +180,35 @@ def test_a_folder_that_cannot_be_written_ends_the_trace_and_not_the_training(
 ) -> None:
     blocked = tmp_path / "profile"
     blocked.write_text("a file where a folder should be")
-    tracing = TraceWindow(blocked, wait=0, warmup=1, active=2)
+    tracing = TraceWindow(blocked, schedule=TraceSchedule(0, 1, 2))
     train(tracing, 6)
-    assert tracing.failure == tracing.why != ""
+    assert tracing.failure == tracing.no_trace_reason != ""
     assert len(caplog.records) == 1
-    later = TraceWindow(tmp_path / "later", wait=0, warmup=1, active=2)  # torch's profiler is free again
+    later = TraceWindow(tmp_path / "later", schedule=TraceSchedule(0, 1, 2))  # torch's profiler is free again
     train(later, 3)
     assert later.trace is not None
 
 
-def test_a_profiler_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profiler_that_does_not_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(**_: object) -> None:
         raise RuntimeError("Can't profile, another one is running")
 
     monkeypatch.setattr("clearsight.profiler.trace.TorchProfile", busy)
-    tracing = TraceWindow(tmp_path, wait=0, warmup=1, active=2)
+    tracing = TraceWindow(tmp_path, schedule=TraceSchedule(0, 1, 2))
     train(tracing, 4)
-    assert tracing.failure == "trace: RuntimeError: Can't profile, another one is running"
+    assert tracing.failure == "the profiler's tracing: RuntimeError: Can't profile, another one is running"
 
 
-# On a GPU: events as torch.profiler gives them, made by hand
+# On a GPU: events like those of torch.profiler, made by hand
 
 
-def event(name: str, device: str = "CPU", *, own: float = 0.0, children: tuple[Any, ...] = (), **more: Any) -> Any:
+def event(name: str, device: str = "CPU", *, self_us: float = 0.0, children: tuple[Any, ...] = (), **more: Any) -> Any:
     values = {
         "name": name,
         "is_user_annotation": False,
         "device_type": SimpleNamespace(name=device),
-        "self_cpu_time_total": own,
-        "cpu_time_total": own,
+        "self_cpu_time_total": self_us,
+        "cpu_time_total": self_us,
         "self_device_time_total": 0.0,
         "device_time_total": 0.0,
         "self_device_memory_usage": 0,
@@ -218,10 +218,10 @@ def event(name: str, device: str = "CPU", *, own: float = 0.0, children: tuple[A
     return SimpleNamespace(**{**values, **more})
 
 
-def test_on_a_gpu_kernels_are_what_runs_there_and_copies_are_none() -> None:
+def test_on_a_gpu_kernels_are_its_activities_without_copies() -> None:
     events = [
-        event("aten::addmm", own=20, self_device_time_total=300.0, self_device_memory_usage=4096),
-        event("cudaLaunchKernel", own=5),
+        event("aten::addmm", self_us=20, self_device_time_total=300.0, self_device_memory_usage=4096),
+        event("cudaLaunchKernel", self_us=5),
         event("sgemm_128x64", "CUDA", device_time_total=300.0),
         event("Memcpy HtoD (Pinned -> Device)", "CUDA", device_time_total=50.0),
         event("forward", "CUDA", is_user_annotation=True, device_time_total=900.0),

@@ -1,4 +1,4 @@
-"""Runs to be compared, told in a few words."""
+"""Runs to be compared, made from a few numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.reports.conftest import trained
 def compared(
     label: str,
     *,
-    right: Sequence[bool] | None = None,
+    correct: Sequence[bool] | None = None,
     hits: int | None = None,
     of: int = 100,
     valid: float | None = None,
@@ -23,19 +23,20 @@ def compared(
     more: dict[str, Any] | None = None,
     **settings: Any,
 ) -> ComparedRun:
-    """right: which test images it gets right, and says so image by image.  hits: how many of `of`, no more said.
+    """A run of which the predictions, the accuracy, or nothing is known.
 
+    correct: per test image, with its prediction.  hits: correct images of `of`, without predictions.
     valid: accuracy on the validation split of 50 images.
     """
     evaluation = None
-    if right is not None:
-        hits, of = sum(right), len(right)
+    if correct is not None:
+        hits, of = sum(correct), len(correct)
     if hits is not None:
         evaluation = {"accuracy": hits / of, "macro_f1": hits / of, "loss": 0.5, "n": of}
     epochs, steps = trained(epochs=2, steps=5)
     if valid is not None:
         epochs = [epoch | {"valid": {"accuracy": valid, "loss": 1 - valid}} for epoch in epochs]
-    facts = RunReportData(
+    report = RunReportData(
         name=label,
         status=status,
         recipe=Recipe().replace(**settings).to_yaml(),
@@ -45,10 +46,12 @@ def compared(
         evaluation=evaluation,
         **(more or {}),
     )
-    answers = None if right is None else {f"{i}.jpg": ("cat", "cat" if hit else "dog") for i, hit in enumerate(right)}
-    return ComparedRun(label=label, path=f"runs/{label}", facts=facts, answers=answers)
+    predictions = None
+    if correct is not None:
+        predictions = {f"{i}.jpg": ("cat", "cat" if hit else "dog") for i, hit in enumerate(correct)}
+    return ComparedRun(label=label, path=f"runs/{label}", report=report, predictions=predictions)
 
 
 def first(hits: int, of: int = 100) -> list[bool]:
-    """The first `hits` images right, the others wrong."""
-    return [place < hits for place in range(of)]
+    """The first `hits` images correct, the others wrong."""
+    return [index < hits for index in range(of)]

@@ -1,4 +1,4 @@
-"""One believable run and one believable dataset, told in the shapes that the pages take."""
+"""A believable run and a believable dataset, as the data of their pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from clearsight.core.recipe import Recipe
 from clearsight.reports.kit.thumbnail import thumbnail
 from clearsight.reports.run.report_data import RunReportData
-from tests.reports import watched as hand
+from tests.reports import watched as by_hand
 
 SCENES = ("buildings", "forest", "glacier", "mountain", "sea", "street")
 SCENES_CONFUSED = (
@@ -39,12 +39,12 @@ HOSTILE = (
 def evaluated(labels: tuple[str, ...], matrix: Any, **more: Any) -> dict[str, Any]:
     """The shape of `evaluate --json` for a confusion matrix."""
     counts = np.array(matrix)
-    hits, said, support = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
+    hits, predicted, support = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
     per_class = {
         name: {
-            "precision": float(hits[i] / said[i]) if said[i] else 0.0,
+            "precision": float(hits[i] / predicted[i]) if predicted[i] else 0.0,
             "recall": float(hits[i] / support[i]) if support[i] else 0.0,
-            "f1": float(2 * hits[i] / (said[i] + support[i])) if said[i] + support[i] else 0.0,
+            "f1": float(2 * hits[i] / (predicted[i] + support[i])) if predicted[i] + support[i] else 0.0,
             "support": int(support[i]),
         }
         for i, name in enumerate(labels)
@@ -63,7 +63,7 @@ def evaluated(labels: tuple[str, ...], matrix: Any, **more: Any) -> dict[str, An
 
 
 def trained(epochs: int = 8, steps: int = 20, seed: int = 0) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(epochs, steps) of a run that goes well: EpochRecords as mappings, rows of metrics.jsonl."""
+    """(epochs, steps) of a good run: EpochRecords as mappings, rows of metrics.jsonl."""
     rng = np.random.default_rng(seed)
     total = epochs * steps
     rows: list[dict[str, Any]] = []
@@ -105,16 +105,16 @@ def trained(epochs: int = 8, steps: int = 20, seed: int = 0) -> tuple[list[dict[
 
 @dataclass
 class Opened:
-    """A page in a browser, with what it said and asked for while it loaded."""
+    """A page in a browser. messages: of its console and errors.  requests: addresses that it asked for."""
 
     page: Any
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Opened]]:
-    """Opens HTML in Chromium: `opened(html, color_scheme="dark")`."""
+    """Open HTML in Chromium: `opened(html, color_scheme="dark")`."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("no chromium on this machine")
@@ -122,17 +122,22 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., O
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
 
-        def load(html: str, **look: Any) -> Opened:
+        def load(html: str, **options: Any) -> Opened:
             file = tmp_path_factory.mktemp("page") / "page.html"
             file.write_text(html, encoding="utf-8")
-            seen = Opened(browser.new_context(viewport={"width": 1280, "height": 900}, **look).new_page())
-            seen.page.on("console", lambda message: seen.said.append(message.text))
-            seen.page.on("pageerror", lambda error: seen.said.append(str(error)))
-            seen.page.on("dialog", lambda dialog: (seen.said.append(dialog.message), dialog.dismiss()))
-            seen.page.on("request", lambda request: seen.asked.append(request.url))
+
+            def dismiss(dialog: Any) -> None:
+                seen.messages.append(dialog.message)
+                dialog.dismiss()  # an open dialog would block the page
+
+            seen = Opened(browser.new_context(viewport={"width": 1280, "height": 900}, **options).new_page())
+            seen.page.on("console", lambda message: seen.messages.append(message.text))
+            seen.page.on("pageerror", lambda error: seen.messages.append(str(error)))
+            seen.page.on("dialog", dismiss)
+            seen.page.on("request", lambda request: seen.requests.append(request.url))
             seen.page.goto(file.as_uri(), wait_until="load")  # not earlier: the network is idle before scripts end
             seen.page.wait_for_load_state("networkidle")
-            seen.asked = [url for url in seen.asked if url != file.as_uri() and not url.startswith("data:")]
+            seen.requests = [url for url in seen.requests if url != file.as_uri() and not url.startswith("data:")]
             return seen
 
         yield load
@@ -148,7 +153,7 @@ def scenes(shared: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def facts(scenes: list[tuple[str, str]]) -> RunReportData:
+def report(scenes: list[tuple[str, str]]) -> RunReportData:
     """A finished run on intel-scenes."""
     epochs, steps = trained()
     recipe = Recipe().replace(model="timm/mobilenetv2_100", freeze="backbone", epochs=8, augment="standard")
@@ -201,39 +206,39 @@ def facts(scenes: list[tuple[str, str]]) -> RunReportData:
 
 
 @pytest.fixture(scope="session")
-def watched(facts: RunReportData, scenes: list[tuple[str, str]]) -> RunReportData:
-    """The same run, watched by debugger and profiler, with everything that a page can tell of it."""
+def watched(report: RunReportData, scenes: list[tuple[str, str]]) -> RunReportData:
+    """The same run with debugger and profiler, and everything else that a page can show."""
     return replace(
-        facts,
-        steps=[*facts.steps, *hand.grad_norms(facts.steps)],
-        typical=[{**one, "predicted": one["true"]} for one in facts.mistakes],
+        report,
+        steps=[*report.steps, *by_hand.grad_norms(report.steps)],
+        typical=[{**image, "predicted": image["true"]} for image in report.mistakes],
         samples=[{"id": path, "label": path.split("/")[1], "thumbnail": uri} for path, uri in scenes],
-        findings=hand.findings(),
-        rules=hand.rules(),
-        actions=hand.ACTIONS,
-        profile=hand.slow_profile(),
-        what_if=hand.WHAT_IF,
-        tuning=hand.TUNING,
-        hotlines=hand.HOTLINES,
+        findings=by_hand.findings(),
+        rules=by_hand.rules(),
+        actions=by_hand.ACTIONS,
+        profile=by_hand.slow_profile(),
+        what_if=by_hand.WHAT_IF,
+        tuning=by_hand.TUNING,
+        hotlines=by_hand.HOTLINES,
     )
 
 
 @pytest.fixture(scope="session")
-def foreign() -> RunReportData:
-    """Somebody's own loop: a profile, findings, a command, and nothing else."""
+def external() -> RunReportData:
+    """An external training loop: a profile, findings, a command, and nothing else."""
     return RunReportData(
         name="train.py",
         status="completed",
         command=["clearsight", "profile", "--", "python", "train.py"],
         seconds=61.0,
-        profile=hand.busy_gpus(),
-        findings=[one for one in hand.findings() if one.rule in ("DataWait", "BatchSize")],
+        profile=by_hand.busy_gpus(),
+        findings=[finding for finding in by_hand.findings() if finding.rule in ("DataWait", "BatchSize")],
     )
 
 
 @pytest.fixture(scope="session")
 def hostile(watched: RunReportData) -> RunReportData:
-    """The same run on data whose every name tries to get out of its place."""
+    """The same run with a name in every place that tries to break out of it."""
     names = HOSTILE
     images = [
         {"id": "'onerror='x", "true": names[0], "predicted": names[1], "probability": 0.9, "thumbnail": uri}
@@ -254,10 +259,10 @@ def hostile(watched: RunReportData) -> RunReportData:
         mistakes=images,
         typical=images[:1],
         samples=[{"id": names[0], "label": names[2], "thumbnail": "javascript:alert(9)"}],
-        findings=hand.hostile_findings(names),
+        findings=by_hand.hostile_findings(names),
         rules=[{"name": names[0], "parameters": {names[2]: names[1]}, "topic": names[3]}],
         actions=[{"step": 3, "rule": names[0], "action": names[1], "changed": {"lr": names[2]}, "outcome": names[4]}],
-        profile=hand.hostile_profile(names),
+        profile=by_hand.hostile_profile(names),
         hotlines=[{"where": names[0], "share": 0.5}],
         what_if=[{"name": names[1], "change": names[2], "basis": names[0]}],
         tuning={"chosen": {"workers": names[0]}, "rows": [{"settings": {"workers": names[0]}}], "why": names[1]},

@@ -1,4 +1,4 @@
-"""The skeleton of an HTML page, as a screen reader or a browser's loader meets it."""
+"""Outline of an HTML page: its headings, tags and text, as a screen reader gets them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VOID = {"meta", "link", "img", "br", "input"}
 class Outline(HTMLParser):
     """headings: (level, text).  tags: (name, attributes) in order.  text: all but scripts and styles.
 
-    Raises ValueError for a tag that is closed in the wrong place or not at all.
+    Raises ValueError for a tag that is closed in the wrong place or never.
     """
 
     def __init__(self, page: str) -> None:
@@ -40,8 +40,8 @@ class Outline(HTMLParser):
             return
         self.text += data
         if self._open and self._open[-1].startswith("h") and self._open[-1][1:].isdigit():
-            level, said = self.headings[-1]
-            self.headings[-1] = (level, said + data)
+            level, text = self.headings[-1]
+            self.headings[-1] = (level, text + data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         """The attributes of every element of one kind."""
@@ -49,6 +49,8 @@ class Outline(HTMLParser):
 
     def loads(self) -> list[str]:
         """Every address that a browser would fetch by itself."""
-        given = [value for _, attributes in self.tags for key, value in attributes.items() if key in ("src", "srcset")]
-        given += [link["href"] for link in self.all("link")]
-        return [value for value in given if value]
+        addresses = [
+            value for _, attributes in self.tags for key, value in attributes.items() if key in ("src", "srcset")
+        ]
+        addresses += [link["href"] for link in self.all("link")]
+        return [value for value in addresses if value]

@@ -11,17 +11,17 @@ from clearsight.core.statistics import Interval, wilson
 from clearsight.reports.statistics import accuracy_interval, holm, macro_f1_interval, mcnemar, roc_auc_interval
 
 
-def test_roc_auc_interval_covers_as_often_as_it_says() -> None:
+def test_roc_auc_interval_holds_the_true_area_in_95_of_100_samples() -> None:
     rng, area, inside = np.random.default_rng(0), 0.7602, 0  # of N(1, 1) against N(0, 1)
     for _ in range(400):
         positive, negative = rng.normal(1, 1, 60), rng.normal(0, 1, 90)
-        found = float((positive[:, None] > negative).mean())
-        low, high = roc_auc_interval(found, 60, 90)
+        estimate = float((positive[:, None] > negative).mean())
+        low, high = roc_auc_interval(estimate, 60, 90)
         inside += low <= area <= high
     assert 0.91 <= inside / 400 <= 0.98
 
 
-def test_roc_auc_of_one_class_knows_nothing() -> None:
+def test_roc_auc_of_one_class_has_the_widest_interval() -> None:
     assert roc_auc_interval(0.9, 0, 10) == (0, 1)
 
 
@@ -39,7 +39,7 @@ def test_macro_f1_interval_is_the_same_twice_and_leaves_absent_classes_out() -> 
     assert macro_f1_interval(matrix) == macro_f1_interval([row[:2] for row in matrix[:2]])
 
 
-def test_macro_f1_interval_refuses_what_is_no_confusion_matrix() -> None:
+def test_macro_f1_interval_raises_for_other_arrays() -> None:
     with pytest.raises(BadShape, match="square"):
         macro_f1_interval([[1, 2]])
     with pytest.raises(EmptyInput):
@@ -47,34 +47,34 @@ def test_macro_f1_interval_refuses_what_is_no_confusion_matrix() -> None:
 
 
 def test_accuracy_interval_reads_an_evaluation() -> None:
-    found = {"accuracy": 0.75, "top5": None, "n": 40}
-    assert accuracy_interval(found) == wilson(30, 40)
-    assert accuracy_interval(found, "top5") is None
-    assert isinstance(accuracy_interval(found), Interval)
+    scores = {"accuracy": 0.75, "top5": None, "n": 40}
+    assert accuracy_interval(scores) == wilson(30, 40)
+    assert accuracy_interval(scores, "top5") is None
+    assert isinstance(accuracy_interval(scores), Interval)
 
 
-def test_it_is_the_binomial_test_of_the_differing_images() -> None:
+def test_mcnemar_is_the_binomial_test_of_the_images_on_which_models_differ() -> None:
     assert mcnemar(10, 2) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
     assert mcnemar(2, 10) == mcnemar(10, 2)
     assert mcnemar(5, 0) == pytest.approx(2 / 2**5)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 3), (1, 0)])
-def test_no_difference_is_chance(first: int, second: int) -> None:
+def test_mcnemar_of_no_difference_is_one(first: int, second: int) -> None:
     assert mcnemar(first, second) == 1.0
 
 
-def test_many_images_are_as_exact_as_few() -> None:
+def test_mcnemar_is_exact_for_many_images() -> None:
     exact = 2 * Fraction(sum(math.comb(3000, hits) for hits in range(1401)), 2**3000)
     assert mcnemar(1600, 1400) == pytest.approx(float(exact), rel=1e-9)
 
 
-def test_counts_are_not_negative() -> None:
-    with pytest.raises(BadValue, match="not negative"):
+def test_mcnemar_raises_for_negative_counts() -> None:
+    with pytest.raises(BadValue, match="must not be negative"):
         mcnemar(-1, 3)
 
 
-def test_holm_multiplies_the_least_most_and_keeps_order() -> None:
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]

@@ -1,4 +1,4 @@
-"""What a debugger and a profiler would have left of a run: findings, rules, actions, profiles, written by hand."""
+"""Findings, rules, actions and profiles of a run, written by hand."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from clearsight.testing.profiles import CPU_MACHINE, GIB, healthy_gpu, profile
 
 
 def found(rule: str, *, steps: tuple[int, int] | None = (40, 160), group: str = "", **more: Any) -> Finding:
-    """A finding with a number, a border and a sentence."""
-    told: dict[str, Any] = {
+    """A finding with a value, a threshold and a cause."""
+    fields: dict[str, Any] = {
         "severity": Severity.WARNING,
         "value": 0.62,
         "threshold": 0.3,
-        "cause": f"{rule} speaks",
+        "cause": f"cause of {rule}",
         **more,
     }
-    return Finding(rule=rule, verdict=Verdict.FOUND, steps=steps, group=group or rule, **told)
+    return Finding(rule=rule, verdict=Verdict.FOUND, steps=steps, group=group or rule, **fields)
 
 
 def clear(rule: str) -> Finding:
-    """A rule that looked and found nothing."""
+    """The verdict of a rule that found nothing."""
     return Finding(rule=rule, verdict=Verdict.CLEAR, severity=Severity.INFO, value=0.01, threshold=0.3)
 
 
-def unsure(rule: str) -> Finding:
-    """A rule that had too little to look at."""
+def not_enough_data(rule: str) -> Finding:
+    """The verdict of a rule that had too little data."""
     points = Points(7, 50, "training steps")
     return Finding(rule=rule, verdict=Verdict.NOT_ENOUGH_DATA, severity=Severity.INFO, points=points)
 
@@ -43,7 +43,7 @@ def curve(name: str, level: float = 0.5, points: int = 60) -> Series:
 
 
 def findings() -> list[Finding]:
-    """Two causes, one with consequences; then the rest of the verdicts."""
+    """Three root causes, one with a consequence; then the other verdicts."""
     return [
         found(
             "LearningRateTooHigh",
@@ -61,7 +61,7 @@ def findings() -> list[Finding]:
             "LossOscillating",
             group="LearningRateTooHigh",
             steps=(44, 160),
-            cause="the loss swings by 0.48 around its course",
+            cause="the loss swings by 0.48 around its mean",
             evidence=(curve("loss", 1.2),),
         ),
         found(
@@ -80,35 +80,35 @@ def findings() -> list[Finding]:
         found("DeadRelu", subject="layer3.1.relu", steps=(60, 160), value=77.0, threshold=50.0, unit="%"),
         clear("Overfit"),
         clear("BatchSize"),
-        unsure("ClassImbalance"),
+        not_enough_data("ClassImbalance"),
     ]  # fmt: skip
 
 
 def rules() -> list[dict[str, Any]]:
-    """The rules behind `findings`, and one that has not answered."""
+    """The rules behind `findings`, and one without a verdict."""
     speed = {"DataWait", "BatchSize", "StepOutlier"}
-    names = [*dict.fromkeys(one.rule for one in findings()), "StepOutlier"]
+    names = [*dict.fromkeys(finding.rule for finding in findings()), "StepOutlier"]
     return [
         {
-            "name": n,
+            "name": name,
             "parameters": {"window": 50, "least": None, "tensors": ""},
-            "topic": "speed" if n in speed else "learning",
+            "topic": "speed" if name in speed else "learning",
         }
-        for n in names
+        for name in names
     ]
 
 
 ACTIONS = (
     {"step": 42, "rule": "LearningRateTooHigh", "action": "adjust", "changed": {"lr": 1e-4}, "outcome": "adjusted"},
-    {"step": 120, "rule": "DataWait", "action": "notify", "changed": {}, "outcome": "told"},
+    {"step": 120, "rule": "DataWait", "action": "notify", "changed": {}, "outcome": "sent"},
 )
 WHAT_IF = (
     {
-        "name": "enough readers",
+        "name": "enough loader workers",
         "change": {"workers": 4},
         "images_per_second_now": 313.0,
         "images_per_second_then": 702.0,
-        "basis": "time of steps without their wait for data",
+        "basis": "time of steps without waiting for data",
     },
 )
 TUNING = {
@@ -117,7 +117,7 @@ TUNING = {
         {"settings": {"workers": 1, "threads": 2}, "images_per_second": 88.0, "spread": 2.1, "note": ""},
         {"settings": {"workers": 2, "threads": 2}, "images_per_second": 131.0, "spread": 1.9, "note": ""},
     ],
-    "why": "Two readers keep two cores busy.",
+    "why": "Two workers keep two cores busy.",
 }
 HOTLINES = ({"where": "train.py:42 decode", "share": 0.83}, {"where": "train.py:57 <listcomp>", "share": 0.09})
 TRACE = Trace(
@@ -134,7 +134,7 @@ TRACE = Trace(
 
 
 def slow_profile(*, steps: int = 160, cores: int = 8, machine: Machine = CPU_MACHINE) -> Profile:
-    """A CPU run of 8 epochs that waits for data, with three steps that stand out and validation after every epoch."""
+    """A CPU run of 8 epochs that waits for data, with three outliers and validation after every epoch."""
     rng = np.random.default_rng(0)
     seconds = np.full(steps, 0.25)
     waits = np.full(steps, 0.155)
@@ -143,9 +143,9 @@ def slow_profile(*, steps: int = 160, cores: int = 8, machine: Machine = CPU_MAC
         waits[place] += 1.1
     per_epoch = steps // 8
     ends = [per_epoch * (i + 1) for i in range(8)]
-    looks = 220
-    busy = np.clip(46 + 14 * np.sin(np.arange(looks) / 9) + rng.normal(0, 5, looks), 0, 100)
-    every_core = {f"cpu{core}": np.clip(busy + rng.normal(0, 14, looks) - 2 * core, 0, 100) for core in range(cores)}
+    samples = 220
+    busy = np.clip(46 + 14 * np.sin(np.arange(samples) / 9) + rng.normal(0, 5, samples), 0, 100)
+    every_core = {f"cpu{core}": np.clip(busy + rng.normal(0, 14, samples) - 2 * core, 0, 100) for core in range(cores)}
     return profile(
         steps=steps,
         seconds=seconds,
@@ -154,9 +154,9 @@ def slow_profile(*, steps: int = 160, cores: int = 8, machine: Machine = CPU_MAC
         gauges={
             "cpu": busy + 4,
             **every_core,
-            "cpu.iowait": 3 + 2 * np.sin(np.arange(looks) / 4),
+            "cpu.iowait": 3 + 2 * np.sin(np.arange(samples) / 4),
             "tree.cpu": busy,
-            "tree.memory": np.linspace(1.4, 3.1, looks) * GIB,
+            "tree.memory": np.linspace(1.4, 3.1, samples) * GIB,
             "memory": 42.0,
             "disk.read": 2.4e7,
             "tree.read": 2.2e7,
@@ -172,11 +172,11 @@ def slow_profile(*, steps: int = 160, cores: int = 8, machine: Machine = CPU_MAC
 
 
 def busy_gpus(gpus: int = 2, steps: int = 300, cores: int = 8) -> Profile:
-    """A healthy run on GPUs, with as many cores."""
+    """A healthy run on GPUs, with a gauge per core."""
     measured = healthy_gpu(gpus=gpus, steps=steps)
     every_core = {f"cpu{core}": 40.0 + core % 50 for core in range(cores)}
-    looks = [replace(look, values={**look.values, **every_core}) for look in measured.looks]
-    return Profile(measured.machine, looks, measured.timed, measured.stretches, measured.trace)
+    samples = [replace(sample, values={**sample.values, **every_core}) for sample in measured.gauge_samples]
+    return Profile(measured.machine, samples, measured.step_times, measured.all_spans, measured.trace)
 
 
 def grad_norms(rows: Sequence[Any]) -> list[dict[str, Any]]:
@@ -186,14 +186,14 @@ def grad_norms(rows: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def hostile_findings(names: Sequence[str]) -> list[Finding]:
-    """Findings whose every word is one of `names`."""
-    told: dict[str, Any] = {"subject": names[1], "cause": names[2], "advice": names[3], "unit": names[4]}
-    said = found(names[0], fix={"lr": names[1]}, evidence=(curve(names[0]),), **told)
-    return [said, found(names[1], group=names[0], steps=(5, 9), **told)]
+    """Findings with one of `names` in every text."""
+    texts: dict[str, Any] = {"subject": names[1], "cause": names[2], "advice": names[3], "unit": names[4]}
+    root = found(names[0], fix={"lr": names[1]}, evidence=(curve(names[0]),), **texts)
+    return [root, found(names[1], group=names[0], steps=(5, 9), **texts)]
 
 
 def hostile_profile(names: Sequence[str]) -> Profile:
-    """A profile whose gauges, phases, spans, operators and machine go by `names`."""
+    """A profile whose gauges, phases, spans, operators and machine have the names `names`."""
     spans = [Span(name=name, start=1_700_000_001.0 + i, seconds=0.5) for i, name in enumerate(names)]
     operators = tuple(Operator(name=name, calls=1, cpu_seconds=0.1) for name in names)
     return profile(

@@ -1,4 +1,4 @@
-"""Run folders with a hand-written profile and with what the rules say of it."""
+"""Run folders with a hand-written profile and the findings of the rules on it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, s
 from clearsight.core.rule import Rule
 from clearsight.profiler.rules import PROFILER_RULES
 from clearsight.testing.profiles import profiled
-from clearsight_sagemaker.measured import RULES
+from clearsight_sagemaker.run_profile import RULES
 
 
 def run_folder(path: Path, measured: Profile, *rules: Rule) -> Path:
-    """A run folder of a watched script. rules: in the place of the default ones of their name."""
+    """Write the run folder of a profiled script. rules: replace the default rules of their name."""
     folder = path / "profile"
     folder.mkdir(parents=True)
     write_machine(folder, measured.machine)
-    gauges_file(folder).write_text("".join(gauge_line(look) for look in measured.looks), encoding="utf-8")
-    lines = [span_line(one) for one in (*measured.stretches, *measured.timed)]
+    gauges_file(folder).write_text("".join(map(gauge_line, measured.gauge_samples)), encoding="utf-8")
+    lines = map(span_line, (*measured.all_spans, *measured.step_times))
     spans_file(folder).write_text("".join(lines), encoding="utf-8")
     if measured.trace:
         write_trace(folder, measured.trace)
-    asked = {name: PROFILER_RULES.load(name)() for name in RULES} | {rule.name: rule for rule in rules}
-    write_findings(path / "findings.jsonl", judge([*asked.values()], profiled(measured)))
+    checked = {name: PROFILER_RULES.load(name)() for name in RULES} | {rule.name: rule for rule in rules}
+    write_findings(path / "findings.jsonl", judge([*checked.values()], profiled(measured)))
     return path

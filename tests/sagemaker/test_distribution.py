@@ -1,4 +1,4 @@
-"""Distribution: many numbers told by a few."""
+"""Distribution: percentiles of many numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight_sagemaker.distribution import Distribution, plain
+from clearsight_sagemaker.distribution import Distribution, round_digits
 
 
 def test_percentiles() -> None:
@@ -20,7 +20,7 @@ def test_percentiles() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [math.inf, -math.inf]])
-def test_of_nothing_there_is_none(values: list[float]) -> None:
+def test_without_a_finite_number_there_is_none(values: list[float]) -> None:
     assert Distribution.of(values) is None
 
 
@@ -31,4 +31,4 @@ def test_in_order(values: list[float]) -> None:
     assert box is not None
     points = [*box.to_json().values()]
     assert points == sorted(points, reverse=True)
-    assert points[0] == plain(max(values))
+    assert points[0] == round_digits(max(values))

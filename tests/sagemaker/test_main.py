@@ -1,4 +1,4 @@
-"""`python -m clearsight_sagemaker`: one command, and one sentence where it cannot."""
+"""`python -m clearsight_sagemaker`: one command, and one sentence for an error."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def test_the_report_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert Path(capsys.readouterr().out.strip()).is_file()
 
 
-def test_no_such_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_run_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profiler-report", str(tmp_path / "gone"), "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path / 'gone'}: there is no such folder.\n"
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_folder(tmp_path / "run", healthy_cpu(steps=40))
     (tmp_path / "file").write_text("")
     assert main(["profiler-report", str(run), "--out", str(tmp_path / "file")]) == 2
@@ -30,7 +30,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("words", [[], ["report"], ["profiler-report"], ["profiler-report", "run"]])
-def test_words_that_are_no_command(words: list[str]) -> None:
+def test_wrong_arguments_are_an_error(words: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 2

@@ -1,4 +1,4 @@
-"""RuleReport: the JSON of each of the eleven rules, and no number that nobody measured."""
+"""RuleReport: the JSON of each of the eleven rules, without numbers that were not measured."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from clearsight.core.profile import Profile
 from clearsight.profiler.rules.cpu_bottleneck import CPUBottleneck
 from clearsight.testing.profiles import GPU_MACHINE, healthy_cpu, healthy_gpu, profile
-from clearsight_sagemaker.measured import RULES, measured
 from clearsight_sagemaker.rule_reports import rule_reports
+from clearsight_sagemaker.run_profile import RULES, read_run
 from tests.sagemaker.runs import run_folder
 
 NODE = "algo-1"
@@ -23,10 +23,10 @@ PERCENTILES = ["max", "p99", "p95", "p50", "min"]
 
 
 def reports(run: Path) -> dict[str, dict[str, Any]]:
-    """The files by rule, as JSON gives them back."""
-    told = {report.name: report.to_json() for report in rule_reports(measured(run))}
-    again: dict[str, dict[str, Any]] = json.loads(json.dumps(told, allow_nan=False))
-    return again
+    """Return the files by rule, as they are read from JSON."""
+    written = {report.name: report.to_json() for report in rule_reports(read_run(run))}
+    by_rule: dict[str, dict[str, Any]] = json.loads(json.dumps(written, allow_nan=False))
+    return by_rule
 
 
 def numbers(value: Any) -> Iterator[float]:
@@ -44,9 +44,9 @@ def numbers(value: Any) -> Iterator[float]:
     "found", [healthy_gpu(), healthy_gpu(gpus=2), healthy_cpu(), Profile()], ids=["gpu", "gpus", "cpu", "empty"]
 )
 def test_the_schema(tmp_path: Path, found: Profile) -> None:
-    told = reports(run_folder(tmp_path / "run", found))
-    assert tuple(told) == RULES
-    for report in told.values():
+    by_rule = reports(run_folder(tmp_path / "run", found))
+    assert tuple(by_rule) == RULES
+    for report in by_rule.values():
         assert list(report) == ["RuleTriggered", "Violations", "Details", "Datapoints", "RuleParameters"]
         kinds = [type(report[key]) for key in report]
         assert kinds == [int, int, dict, int, str]
@@ -55,27 +55,29 @@ def test_the_schema(tmp_path: Path, found: Profile) -> None:
 
 
 def test_an_empty_profile_has_no_numbers(tmp_path: Path) -> None:
-    told = reports(run_folder(tmp_path / "run", Profile()))
-    assert {report["Datapoints"] for report in told.values()} == {0}
-    assert {report["RuleTriggered"] for report in told.values()} == {0}
-    assert [number for report in told.values() for number in numbers(report["Details"]) if number] == []
+    by_rule = reports(run_folder(tmp_path / "run", Profile()))
+    assert {report["Datapoints"] for report in by_rule.values()} == {0}
+    assert {report["RuleTriggered"] for report in by_rule.values()} == {0}
+    assert [number for report in by_rule.values() for number in numbers(report["Details"]) if number] == []
 
 
-def test_a_rule_that_was_not_asked_has_no_datapoints(tmp_path: Path) -> None:
+def test_a_rule_that_did_not_check_the_run_has_no_datapoints(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", healthy_gpu())
     (run / "findings.jsonl").unlink()
-    told = reports(run)
-    asked = {name for name, report in told.items() if report["Datapoints"]}
-    assert asked == {"OverallFrameworkMetrics", "OverallSystemUsage"}, "they only report what there is"
-    assert not any(report["RuleTriggered"] for report in told.values())
+    by_rule = reports(run)
+    with_data = {name for name, report in by_rule.items() if report["Datapoints"]}
+    assert with_data == {"OverallFrameworkMetrics", "OverallSystemUsage"}, "they only report what there is"
+    assert not any(report["RuleTriggered"] for report in by_rule.values())
 
 
 def test_without_a_gpu_its_rules_have_no_datapoints(tmp_path: Path) -> None:
-    told = reports(run_folder(tmp_path / "run", healthy_cpu()))
-    assert told["GPUMemoryIncrease"]["Datapoints"] == told["LoadBalancing"]["Datapoints"] == 0
-    assert told["OverallSystemUsage"]["Details"]["GPU"] == told["OverallSystemUsage"]["Details"]["GPU memory"] == {}
-    assert told["CPUBottleneck"]["Details"] == {"low_gpu_utilization": 0, "bottlenecks": {}}
-    assert told["StepOutlier"]["Datapoints"] == 300
+    by_rule = reports(run_folder(tmp_path / "run", healthy_cpu()))
+    assert by_rule["GPUMemoryIncrease"]["Datapoints"] == by_rule["LoadBalancing"]["Datapoints"] == 0
+    assert (
+        by_rule["OverallSystemUsage"]["Details"]["GPU"] == by_rule["OverallSystemUsage"]["Details"]["GPU memory"] == {}
+    )
+    assert by_rule["CPUBottleneck"]["Details"] == {"low_gpu_utilization": 0, "bottlenecks": {}}
+    assert by_rule["StepOutlier"]["Datapoints"] == 300
 
 
 def test_one_gpu_is_not_out_of_balance(tmp_path: Path) -> None:
@@ -112,36 +114,36 @@ def test_framework_metrics(tmp_path: Path) -> None:
     assert details["CPU"] == details["GPU"] == {}, "nothing was traced"
 
 
-def test_a_bottleneck_is_counted_look_by_look(tmp_path: Path) -> None:
+def test_a_bottleneck_is_counted_sample_by_sample(tmp_path: Path) -> None:
     found = profile(
         steps=300,
         phases={"data": 0.08},
         gauges={"gpu0": [5.0, 5.0, 5.0, 90.0], "gpu0.memory": 50.0, "cpu": 97.0, "cpu0": [99.0, 20.0]},
         machine=GPU_MACHINE,
     )
-    told = reports(run_folder(tmp_path / "run", found))["CPUBottleneck"]
-    assert told["RuleTriggered"] == 1
-    idle = told["Details"]["low_gpu_utilization"]
-    assert idle == pytest.approx(0.75 * told["Datapoints"], abs=2)
-    assert told["Violations"] == told["Details"]["bottlenecks"]["cpu"] == idle
-    assert told["Details"]["bottlenecks"]["cpu0"] == pytest.approx(2 / 3 * idle, abs=2)
-    assert told["RuleParameters"].splitlines()[:3] == ["threshold:50", "gpu_threshold:10", "cpu_threshold:90"]
+    report = reports(run_folder(tmp_path / "run", found))["CPUBottleneck"]
+    assert report["RuleTriggered"] == 1
+    idle = report["Details"]["low_gpu_utilization"]
+    assert idle == pytest.approx(0.75 * report["Datapoints"], abs=2)
+    assert report["Violations"] == report["Details"]["bottlenecks"]["cpu"] == idle
+    assert report["Details"]["bottlenecks"]["cpu0"] == pytest.approx(2 / 3 * idle, abs=2)
+    assert report["RuleParameters"].splitlines()[:3] == ["threshold:50", "gpu_threshold:10", "cpu_threshold:90"]
 
 
-def test_parameters_that_the_run_was_asked_with(tmp_path: Path) -> None:
+def test_parameters_of_the_run(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", healthy_gpu(), CPUBottleneck(threshold=35))
     (run / "recipe.yaml").write_text("debug:\n  rule: ['CPUBottleneck(threshold=35)']\n", encoding="utf-8")
     assert "threshold:35" in reports(run)["CPUBottleneck"]["RuleParameters"].splitlines()
 
 
-def test_outliers_are_named(tmp_path: Path) -> None:
+def test_the_outliers_are_listed(tmp_path: Path) -> None:
     seconds = np.full(200, 0.1)
     long = [40, 80, 120, 160, 190]
     seconds[[step - 1 for step in long]] = 0.9
     seconds[0] = 5.0  # the first step warms up
-    told = reports(run_folder(tmp_path / "run", profile(steps=200, seconds=seconds, noise=0.01)))["StepOutlier"]
-    assert (told["RuleTriggered"], told["Violations"], told["Datapoints"]) == (1, 5, 200)
-    details = told["Details"]["step_details"][NODE]
+    report = reports(run_folder(tmp_path / "run", profile(steps=200, seconds=seconds, noise=0.01)))["StepOutlier"]
+    assert (report["RuleTriggered"], report["Violations"], report["Datapoints"]) == (1, 5, 200)
+    details = report["Details"]["step_details"][NODE]
     assert [int(step) for step in details["outliers"]] == long
     assert details["seconds"]["p50"] == pytest.approx(0.1, rel=0.05)
 
@@ -152,8 +154,8 @@ def test_initialisation(tmp_path: Path) -> None:
     assert details["job_end"] - details["job_start"] == pytest.approx(50, abs=0.6)
 
 
-def test_readers(tmp_path: Path) -> None:
+def test_loader_workers(tmp_path: Path) -> None:
     known, unknown = healthy_cpu(), profile(machine=replace(GPU_MACHINE, workers=None))
     assert reports(run_folder(tmp_path / "a", known))["Dataloader"]["Details"] == {"cores": 8, "dataloaders": {NODE: 8}}
-    told = reports(run_folder(tmp_path / "b", unknown))["Dataloader"]
-    assert (told["Details"]["dataloaders"], told["Datapoints"]) == ({}, 0)
+    report = reports(run_folder(tmp_path / "b", unknown))["Dataloader"]
+    assert (report["Details"]["dataloaders"], report["Datapoints"]) == ({}, 0)

@@ -1,4 +1,4 @@
-"""One predictor and one running endpoint for all tests of the room, and real images to send."""
+"""A predictor, a running endpoint and real images, shared by the tests of this folder."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def client(predictor: Predictor) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def photo(shared: Path) -> bytes:
-    """A real JPEG."""
+    """Return a real JPEG."""
     return (shared / "data" / "bad-inputs" / "good.jpg").read_bytes()
 
 
 @pytest.fixture(scope="session")
 def photos(shared: Path) -> list[bytes]:
-    """32 real JPEGs, all different."""
+    """Return 32 different real JPEGs."""
     files = sorted((shared / "data" / "imagenet-sample").rglob("*.jp*g"))[:32]
     assert len(files) == 32
     return [file.read_bytes() for file in files]

@@ -1,4 +1,4 @@
-"""The journal: one line per request, nothing private."""
+"""The access log has one line per request and no private data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 
-def test_one_line_says_what_was_asked_and_how_it_went(
+def test_one_line_per_request_without_private_data(
     client: httpx.Client, photo: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "clearsight.serving.requests"):

@@ -1,4 +1,4 @@
-"""The endpoint as its clients meet it, over real sockets."""
+"""The endpoint as a client sees it, over real sockets."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from clearsight.core.dataset import Pixels
 from clearsight.core.errors import BadValue
 from clearsight.serving.app import build_app
 from clearsight.serving.codecs import ACCEPTS, CODECS
-from clearsight.serving.limits import Limits
 from clearsight.serving.payload import Prepared
 from clearsight.serving.predictor import Predictor
+from clearsight.serving.request_body import Limits
 from clearsight.serving.service import Service
 from clearsight.testing.mean_colour import CLASSES, SIZE, expected, prepare
 from clearsight.testing.serving import npy_file, serving
 
 
-def post(client: httpx.Client, body: bytes, content_type: str = "image/jpeg", accept: str = "*/*") -> httpx.Response:
+def invoke(client: httpx.Client, body: bytes, content_type: str = "image/jpeg", accept: str = "*/*") -> httpx.Response:
     return client.post("/invocations", content=body, headers={"Content-Type": content_type, "Accept": accept})
 
 
@@ -50,18 +50,18 @@ def sentence(response: httpx.Response) -> str:
     return text
 
 
-# Answers
+# --- predictions
 
 
 def test_one_image(client: httpx.Client, photo: bytes) -> None:
-    response = post(client, photo)
+    response = invoke(client, photo)
     assert response.headers["content-type"] == "application/json"
-    answer = response.json()
-    assert answer.keys() == {"label", "probability", "probabilities", "top"}
-    assert list(answer["probabilities"]) == list(CLASSES)
+    prediction = response.json()
+    assert prediction.keys() == {"label", "probability", "probabilities", "top"}
+    assert list(prediction["probabilities"]) == list(CLASSES)
     np.testing.assert_allclose(probabilities(response), expected(photo), rtol=1e-4)
-    assert answer["label"] == CLASSES[int(expected(photo).argmax())] == answer["top"][0]["label"]
-    assert answer["probability"] == max(answer["probabilities"].values())
+    assert prediction["label"] == CLASSES[int(expected(photo).argmax())] == prediction["top"][0]["label"]
+    assert prediction["probability"] == max(prediction["probabilities"].values())
 
 
 def test_the_same_image_in_every_request_format(client: httpx.Client, photo: bytes) -> None:
@@ -78,18 +78,18 @@ def test_the_same_image_in_every_request_format(client: httpx.Client, photo: byt
         (npy_file(np.array(photo)), "image/png"),
     ]
     for body, content_type in bodies:
-        np.testing.assert_allclose(probabilities(post(client, body, content_type)), expected(photo), rtol=1e-4)
+        np.testing.assert_allclose(probabilities(invoke(client, body, content_type)), expected(photo), rtol=1e-4)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_every_image_format(client: httpx.Client, photo: bytes, form: str) -> None:
     out = io.BytesIO()
     Image.open(io.BytesIO(photo)).save(out, form)
-    answer = probabilities(post(client, out.getvalue(), f"image/{form.lower()}"))
-    np.testing.assert_allclose(answer, expected(out.getvalue()), rtol=1e-4)
+    prediction = probabilities(invoke(client, out.getvalue(), f"image/{form.lower()}"))
+    np.testing.assert_allclose(prediction, expected(out.getvalue()), rtol=1e-4)
 
 
-def test_without_a_content_type_the_body_is_looked_at(client: httpx.Client, photo: bytes) -> None:
+def test_without_a_content_type_the_first_bytes_decide(client: httpx.Client, photo: bytes) -> None:
     for body in (photo, json.dumps({"image": base64.b64encode(photo).decode()}).encode(), npy_file(np.array(photo))):
         request = client.build_request("POST", "/invocations", content=body)
         request.headers.pop("content-type", None)
@@ -97,7 +97,7 @@ def test_without_a_content_type_the_body_is_looked_at(client: httpx.Client, phot
 
 
 def test_several_images(client: httpx.Client, photos: list[bytes]) -> None:
-    wanted = [expected(photo) for photo in photos[:3]]
+    wanted_rows = [expected(photo) for photo in photos[:3]]
     texts = [base64.b64encode(photo).decode() for photo in photos[:3]]
     floats = np.stack([prepare(photo) for photo in photos[:3]])
     for body, content_type in (
@@ -105,28 +105,28 @@ def test_several_images(client: httpx.Client, photos: list[bytes]) -> None:
         (json.dumps({"instances": [{"image": {"b64": text}} for text in texts]}).encode(), "application/json"),
         (npy_file(floats), "application/x-npy"),
     ):
-        predictions = post(client, body, content_type).json()["predictions"]
-        got = [list(prediction["probabilities"].values()) for prediction in predictions]
-        np.testing.assert_allclose(got, wanted, rtol=1e-4)
+        predictions = invoke(client, body, content_type).json()["predictions"]
+        rows = [list(prediction["probabilities"].values()) for prediction in predictions]
+        np.testing.assert_allclose(rows, wanted_rows, rtol=1e-4)
 
 
-def test_answers_in_every_format(client: httpx.Client, photo: bytes) -> None:
-    npy_answer = post(client, photo, accept="application/x-npy")
-    assert npy_answer.headers["content-type"] == "application/x-npy"
-    array = np.load(io.BytesIO(npy_answer.content), allow_pickle=False)
+def test_every_response_format(client: httpx.Client, photo: bytes) -> None:
+    npy_response = invoke(client, photo, accept="application/x-npy")
+    assert npy_response.headers["content-type"] == "application/x-npy"
+    array = np.load(io.BytesIO(npy_response.content), allow_pickle=False)
     assert array.dtype == np.float32
     np.testing.assert_allclose(array, [expected(photo)], rtol=1e-4)
 
-    table = post(client, photo, accept="text/csv;q=0.9, image/*")
+    table = invoke(client, photo, accept="text/csv;q=0.9, image/*")
     assert table.headers["content-type"].startswith("text/csv")
     np.testing.assert_allclose(np.loadtxt(io.StringIO(table.text), delimiter=","), expected(photo), rtol=1e-4)
 
-    lines = post(client, photo, accept="application/jsonlines")
+    lines = invoke(client, photo, accept="application/jsonlines")
     assert lines.headers["content-type"] == "application/jsonlines"
-    assert json.loads(lines.text) == post(client, photo).json()
+    assert json.loads(lines.text) == invoke(client, photo).json()
 
 
-# Refusals
+# --- errors
 
 
 def test_every_bad_input_is_accepted_or_refused_as_expected(client: httpx.Client, shared: Path) -> None:
@@ -136,10 +136,10 @@ def test_every_bad_input_is_accepted_or_refused_as_expected(client: httpx.Client
     for row in rows:
         if not (folder / row["file"]).exists():
             continue  # dot files do not survive every way of copying a folder
-        response = post(client, (folder / row["file"]).read_bytes(), "application/octet-stream")
-        wanted = 200 if row["expected"] in ("accept", "either") else 400
-        assert response.status_code == wanted, (row["file"], response.text)
-        if wanted == 400:
+        response = invoke(client, (folder / row["file"]).read_bytes(), "application/octet-stream")
+        status = 200 if row["expected"] in ("accept", "either") else 400
+        assert response.status_code == status, (row["file"], response.text)
+        if status == 400:
             assert len(sentence(response)) > 20
 
 
@@ -155,26 +155,26 @@ def test_every_bad_input_is_accepted_or_refused_as_expected(client: httpx.Client
     ],
 )
 def test_a_bad_body_is_400_with_the_reason(client: httpx.Client, body: bytes, content_type: str, reason: str) -> None:
-    response = post(client, body, content_type)
+    response = invoke(client, body, content_type)
     assert response.status_code == 400
     assert reason in sentence(response)
 
 
 def test_a_wrong_type_is_415_with_the_allowed_ones(client: httpx.Client, photo: bytes) -> None:
     for wrong in ("text/plain", "application/x-www-form-urlencoded", "image", "image/svg+xml"):
-        response = post(client, photo, wrong)
+        response = invoke(client, photo, wrong)
         assert response.status_code == 415
         assert all(name in sentence(response) for name, _ in CODECS)
 
 
-def test_an_answer_type_that_is_not_there_is_406_with_the_allowed_ones(client: httpx.Client, photo: bytes) -> None:
-    response = post(client, photo, accept="image/png")
+def test_an_unknown_response_type_is_406_with_the_allowed_ones(client: httpx.Client, photo: bytes) -> None:
+    response = invoke(client, photo, accept="image/png")
     assert response.status_code == 406
     assert all(name in sentence(response) for name, _ in ACCEPTS)
 
 
 def test_too_many_images_are_413(client: httpx.Client) -> None:
-    response = post(client, npy_file(np.zeros((65, 1, 1, 3), np.uint8)), "application/x-npy")
+    response = invoke(client, npy_file(np.zeros((65, 1, 1, 3), np.uint8)), "application/x-npy")
     assert response.status_code == 413
     assert "65 images, the limit is 64" in sentence(response)
 
@@ -185,29 +185,29 @@ def narrow(predictor: Predictor) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_a_body_that_says_it_is_too_large_is_413(narrow: httpx.Client) -> None:
-    response = post(narrow, b"x" * 10_001)
+def test_a_body_declared_too_large_is_413(narrow: httpx.Client) -> None:
+    response = invoke(narrow, b"x" * 10_001)
     assert response.status_code == 413
     assert "limit of 10000 bytes" in sentence(response)
 
 
-def test_a_body_that_turns_out_too_large_is_413(narrow: httpx.Client) -> None:
+def test_a_body_that_becomes_too_large_is_413(narrow: httpx.Client) -> None:
     response = narrow.post("/invocations", content=(b"x" * 1000 for _ in range(300)))
     assert "content-length" not in response.request.headers
     assert response.status_code == 413
     assert "limit of 10000 bytes" in sentence(response)
 
 
-def test_a_body_that_does_not_come_is_408(narrow: httpx.Client) -> None:
+def test_a_body_that_does_not_arrive_is_408(narrow: httpx.Client) -> None:
     address = (narrow.base_url.host, narrow.base_url.port)
     with socket.create_connection(address, timeout=20) as connection:
         connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nbegun")
-        answer = b"".join(iter(lambda: connection.recv(4096), b""))  # until the server hangs up
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"did not arrive within 0.2 s" in answer
+        raw_response = b"".join(iter(lambda: connection.recv(4096), b""))  # until the server hangs up
+    assert raw_response.startswith(b"HTTP/1.1 408 ")
+    assert b"did not arrive within 0.2 s" in raw_response
 
 
-def test_other_paths_and_methods_are_told_where_to_go(client: httpx.Client) -> None:
+def test_other_paths_and_methods_are_errors_that_name_the_routes(client: httpx.Client) -> None:
     for method, path, status in (
         ("GET", "/nothing", 404),
         ("GET", "/ping/", 404),
@@ -231,61 +231,59 @@ def test_other_paths_and_methods_are_told_where_to_go(client: httpx.Client) -> N
     content_type=st.one_of(st.sampled_from([name for name, _ in CODECS]), st.text(st.characters(codec="ascii"))),
     accept=st.one_of(st.just("*/*"), st.text(st.characters(codec="ascii"))),
 )
-def test_no_bytes_under_any_headers_are_our_fault(
-    client: httpx.Client, body: bytes, content_type: str, accept: str
-) -> None:
+def test_no_request_causes_an_internal_error(client: httpx.Client, body: bytes, content_type: str, accept: str) -> None:
     clean = str.maketrans("", "", "".join(map(chr, [*range(32), 127])))
-    response = post(client, body, content_type.translate(clean).strip(), accept.translate(clean).strip())
+    response = invoke(client, body, content_type.translate(clean).strip(), accept.translate(clean).strip())
     assert response.status_code in (400, 406, 415)
     assert sentence(response)
 
 
-# Many at once
+# --- concurrent requests
 
 
-def test_many_at_once_get_what_each_gets_alone(client: httpx.Client, photos: list[bytes]) -> None:
-    alone = [probabilities(post(client, photo)) for photo in photos]
+def test_concurrent_requests_get_the_same_predictions(client: httpx.Client, photos: list[bytes]) -> None:
+    one_by_one = [probabilities(invoke(client, photo)) for photo in photos]
     with ThreadPoolExecutor(32) as pool:
-        together = list(pool.map(lambda photo: probabilities(post(client, photo)), photos))
-    np.testing.assert_allclose(together, alone, rtol=1e-5)
+        concurrent = list(pool.map(lambda photo: probabilities(invoke(client, photo)), photos))
+    np.testing.assert_allclose(concurrent, one_by_one, rtol=1e-5)
 
 
-def test_a_full_service_is_503_and_says_when_to_come_back(predictor: Predictor, photo: bytes) -> None:
-    entered, leave = threading.Semaphore(0), threading.Event()
+def test_a_full_service_is_503_with_retry_after(predictor: Predictor, photo: bytes) -> None:
+    entered, may_continue = threading.Semaphore(0), threading.Event()
 
-    def held(raw: bytes | Pixels) -> Prepared:
+    def wait_and_prepare(raw: bytes | Pixels) -> Prepared:
         entered.release()
-        assert leave.wait(20)
+        assert may_continue.wait(20)
         return prepare(raw)
 
-    leave.set()
+    may_continue.set()
     with (
-        serving(replace(predictor, prepare=held), Limits(images=2), waiting=2) as client,
+        serving(replace(predictor, prepare=wait_and_prepare), Limits(images=2), waiting=2) as client,
         ThreadPoolExecutor(2) as pool,
     ):
         assert client.get("/ping").status_code == 200
         assert entered.acquire(timeout=20)  # the canary
-        leave.clear()
-        waiting = [pool.submit(post, client, photo) for _ in range(2)]
+        may_continue.clear()
+        waiting = [pool.submit(invoke, client, photo) for _ in range(2)]
         assert all(entered.acquire(timeout=20) for _ in waiting)
-        refused = post(client, photo)
-        leave.set()
-        assert [probabilities(answer.result()) for answer in waiting]
+        refused = invoke(client, photo)
+        may_continue.set()
+        assert [probabilities(future.result()) for future in waiting]
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         assert "too many images are waiting" in sentence(refused)
-        assert post(client, photo).status_code == 200
+        assert invoke(client, photo).status_code == 200
 
 
 def test_a_service_that_could_never_hold_a_request_is_refused(predictor: Predictor) -> None:
-    with pytest.raises(BadValue, match="could never answer"):
+    with pytest.raises(BadValue, match="could never be answered"):
         build_app(Service(predictor, waiting=10), Limits(images=11))
 
 
-# Health
+# --- health
 
 
-def test_ping_is_ok_once_the_canary_has_answered(client: httpx.Client) -> None:
+def test_ping_is_ok_once_the_test_image_is_classified(client: httpx.Client) -> None:
     response = client.get("/ping")
     assert response.status_code == 200
     assert response.json() == {"status": "ok", "model": "mean_colour"}
@@ -302,7 +300,7 @@ def test_ping_is_503_with_the_reason_when_the_model_is_wrong(
         assert "4 numbers for 3 classes" in response.json()["error"]
 
 
-def test_a_fault_of_ours_is_500_in_one_sentence_and_a_traceback_in_the_log(
+def test_an_internal_error_is_500_with_one_sentence_and_a_traceback_in_the_log(
     predictor: Predictor, photo: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
@@ -310,16 +308,16 @@ def test_a_fault_of_ours_is_500_in_one_sentence_and_a_traceback_in_the_log(
             raise ZeroDivisionError("secret")
 
     with serving(replace(predictor, session=Broken())) as client:
-        response = post(client, photo)
+        response = invoke(client, photo)
     assert response.status_code == 500
-    assert sentence(response) == "The endpoint failed to answer; its log says why."
+    assert sentence(response) == "The endpoint failed to answer; its log has the reason."
     assert "ZeroDivisionError: secret" in caplog.text
 
 
-def test_the_front_page_says_what_it_is(client: httpx.Client) -> None:
-    about = client.get("/").json()
-    assert about["classes"] == list(CLASSES)
-    assert about["image_size"] == SIZE
-    assert "image/jpeg" in about["invocations"]["accepts"]
-    assert about["invocations"]["answers"][0] == "application/json"
-    assert about["limits"]["body_bytes"] == 20 << 20
+def test_the_root_describes_model_and_limits(client: httpx.Client) -> None:
+    description = client.get("/").json()
+    assert description["classes"] == list(CLASSES)
+    assert description["image_size"] == SIZE
+    assert "image/jpeg" in description["invocations"]["accepts"]
+    assert description["invocations"]["answers"][0] == "application/json"
+    assert description["limits"]["body_bytes"] == 20 << 20

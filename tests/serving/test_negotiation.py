@@ -1,4 +1,4 @@
-"""Content-Type and Accept."""
+"""Content-Type selects the codec of the body, Accept the codec of the response."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import UnsupportedType
 from clearsight.serving.error_responses import NotAcceptable
-from clearsight.serving.negotiation import answering, reading
+from clearsight.serving.negotiation import request_type, response_type
 
 READ = ("image/jpeg", "image/png", "application/octet-stream", "application/json", "application/x-npy")
 WRITE = ("application/json", "application/x-npy", "text/csv", "application/jsonlines")
@@ -23,8 +23,8 @@ WRITE = ("application/json", "application/x-npy", "text/csv", "application/jsonl
         (" application/json ;charset=UTF-8", "application/json"),
     ],
 )
-def test_a_declared_type_is_taken_without_case_and_parameters(header: str, chosen: str) -> None:
-    assert reading(header, b"", READ) == chosen
+def test_a_declared_type_is_read_without_case_and_parameters(header: str, chosen: str) -> None:
+    assert request_type(header, b"", READ) == chosen
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ def test_a_declared_type_is_taken_without_case_and_parameters(header: str, chose
 )
 @pytest.mark.parametrize("header", [None, "", "  "])
 def test_without_a_type_the_first_bytes_decide(header: str | None, body: bytes, chosen: str) -> None:
-    assert reading(header, body, READ) == chosen
+    assert request_type(header, body, READ) == chosen
 
 
 def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnsupportedType, match=r"'text/plain': .+allowed: image/jpeg, image/png, .+application/x-npy"):
-        reading("text/plain", b"", READ)
+    with pytest.raises(UnsupportedType, match=r"'text/plain': .+Allowed: image/jpeg, image/png, .+application/x-npy"):
+        request_type("text/plain", b"", READ)
     with pytest.raises(UnsupportedType, match=r"Did you mean image/jpeg\?"):
-        reading("image/jpgg", b"", ("image/jpeg",))
+        request_type("image/jpgg", b"", ("image/jpeg",))
 
 
 @pytest.mark.parametrize(
@@ -69,20 +69,20 @@ def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
         ("image/png, text/csv;q=0.3", "text/csv"),
     ],
 )
-def test_the_answer_is_what_the_client_likes_best(header: str | None, chosen: str) -> None:
-    assert answering(header, WRITE) == chosen
+def test_the_response_type_with_the_highest_preference_is_chosen(header: str | None, chosen: str) -> None:
+    assert response_type(header, WRITE) == chosen
 
 
 @pytest.mark.parametrize("header", ["image/png", "*/*;q=0", "application/json;q=0.0", "nonsense"])
-def test_an_answer_that_cannot_be_given_is_refused_with_those_that_can(header: str) -> None:
-    with pytest.raises(NotAcceptable, match="allowed: application/json, application/x-npy, text/csv"):
-        answering(header, WRITE)
+def test_an_unknown_response_type_is_refused_with_the_known_ones(header: str) -> None:
+    with pytest.raises(NotAcceptable, match="Allowed: application/json, application/x-npy, text/csv"):
+        response_type(header, WRITE)
 
 
 @given(st.text())
-def test_any_accept_is_answered_or_refused(header: str) -> None:
+def test_any_accept_header_is_served_or_refused(header: str) -> None:
     try:
-        assert answering(header, WRITE) in WRITE
+        assert response_type(header, WRITE) in WRITE
     except NotAcceptable as error:
         refused = str(error)
         assert refused

@@ -1,4 +1,4 @@
-"""An answer in words."""
+"""The record of a prediction: class names, probabilities and a ranking."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def test_equal_probabilities_keep_the_order_of_the_classes() -> None:
 
 
 def test_a_ranking_is_never_longer_than_the_classes() -> None:
-    answer = PredictionResponse(classes=("a", "b"), probabilities=np.array([[0.5, 0.5], [0.1, 0.9]]), top=5)
-    assert [len(one["top"]) for one in answer.records()] == [2, 2]
+    prediction = PredictionResponse(classes=("a", "b"), probabilities=np.array([[0.5, 0.5], [0.1, 0.9]]), top=5)
+    assert [len(entry["top"]) for entry in prediction.records()] == [2, 2]

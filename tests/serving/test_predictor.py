@@ -1,4 +1,4 @@
-"""The predictor and its canary."""
+"""The predictor computes probabilities; its canary checks the model before it serves."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from clearsight.serving.predictor import Predictor, load, synthetic_png
 from clearsight.testing.mean_colour import CLASSES, SIZE, expected, make_bundle, prepare
 
 
-class Answering:
-    """A session that answers with whatever a function makes of the batch."""
+class FunctionSession:
+    """A session whose logits are a function of the batch."""
 
     def __init__(self, logits: object) -> None:
         self.logits = logits
@@ -28,7 +28,7 @@ class Answering:
         return np.asarray(self.logits(images), dtype=np.float32)  # type: ignore[operator]
 
 
-def test_answers_for_real_images(predictor: Predictor, photos: list[bytes]) -> None:
+def test_probabilities_of_real_images(predictor: Predictor, photos: list[bytes]) -> None:
     images = np.stack([predictor.prepared(photo) for photo in photos])
     rows = predictor.probabilities(images)
     np.testing.assert_allclose(rows, [expected(photo) for photo in photos], rtol=1e-4)
@@ -43,8 +43,8 @@ def test_temperature_divides_the_logits(tmp_path: Path, predictor: Predictor, ph
 
 
 def test_huge_logits_do_not_overflow(predictor: Predictor) -> None:
-    sure = replace(predictor, session=Answering(lambda images: [[3e38, -3e38, 0, 0]] * len(images)))
-    np.testing.assert_array_equal(sure.probabilities(np.zeros((1, 3, SIZE, SIZE), np.float32)), [[1, 0, 0, 0]])
+    confident = replace(predictor, session=FunctionSession(lambda images: [[3e38, -3e38, 0, 0]] * len(images)))
+    np.testing.assert_array_equal(confident.probabilities(np.zeros((1, 3, SIZE, SIZE), np.float32)), [[1, 0, 0, 0]])
 
 
 def test_pixels_and_prepared_floats_are_images_too(predictor: Predictor, photo: bytes) -> None:
@@ -54,7 +54,7 @@ def test_pixels_and_prepared_floats_are_images_too(predictor: Predictor, photo: 
     np.testing.assert_array_equal(predictor.prepared(floats), floats)
 
 
-def test_what_is_no_image_is_refused(predictor: Predictor) -> None:
+def test_input_that_is_no_image_is_refused(predictor: Predictor) -> None:
     with pytest.raises(BadImage):
         predictor.prepared(b"no image")
     with pytest.raises(EmptyInput):
@@ -63,28 +63,28 @@ def test_what_is_no_image_is_refused(predictor: Predictor) -> None:
         predictor.prepared(np.zeros((3, SIZE + 1, SIZE), np.float32))
 
 
-def test_an_answer_in_words(predictor: Predictor) -> None:
-    answer = predictor.answer(np.array([0.1, 0.2, 0.3, 0.4]), top_k=2)
-    assert answer["label"] == CLASSES[3]
-    assert [entry["label"] for entry in answer["top"]] == [CLASSES[3], CLASSES[2]]
+def test_a_record_has_class_names_and_a_ranking(predictor: Predictor) -> None:
+    entry = predictor.record(np.array([0.1, 0.2, 0.3, 0.4]), top_k=2)
+    assert entry["label"] == CLASSES[3]
+    assert [entry["label"] for entry in entry["top"]] == [CLASSES[3], CLASSES[2]]
 
 
-def test_the_canary_of_a_good_model_is_content(predictor: Predictor) -> None:
+def test_the_canary_of_a_good_model_passes(predictor: Predictor) -> None:
     predictor.canary()
 
 
 @pytest.mark.parametrize(
     ("logits", "reason"),
     [
-        (lambda images: np.zeros((len(images), 7)), "answers with 7 numbers for 4 classes"),
+        (lambda images: np.zeros((len(images), 7)), "gives 7 numbers for 4 classes"),
         (lambda images: np.full((len(images), 4), np.nan), "not finite"),
         (lambda images: np.full((len(images), 4), np.inf), "not finite"),
-        (lambda images: [[len(images), 0, 0, 0]] * len(images), "alone and in a batch"),
+        (lambda images: [[len(images), 0, 0, 0]] * len(images), "in a batch than for the image alone"),
     ],
 )
 def test_the_canary_of_a_bad_model_says_what_is_wrong(predictor: Predictor, logits: object, reason: str) -> None:
     with pytest.raises(BadBundle, match=reason):
-        replace(predictor, session=Answering(logits)).canary()
+        replace(predictor, session=FunctionSession(logits)).canary()
 
 
 def test_the_canary_goes_through_the_decoder(predictor: Predictor) -> None:
@@ -95,7 +95,7 @@ def test_the_canary_goes_through_the_decoder(predictor: Predictor) -> None:
         replace(predictor, prepare=blind).canary()
 
 
-def test_the_synthetic_image_is_a_image() -> None:
+def test_the_synthetic_image_is_a_valid_png() -> None:
     with Image.open(io.BytesIO(synthetic_png(32))) as image:
         image.load()
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))

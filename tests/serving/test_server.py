@@ -1,4 +1,4 @@
-"""The server: ports, signals, deadlines, and no torch."""
+"""The server process: ports, signals and deadlines. It never imports torch."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ print("stopped in good order, with", sorted(heavy), flush=True)
 
 
 def fetch(url: str) -> tuple[int, str]:
-    """A plain client that closes its connection after each request."""
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=20) as answer:
-        return answer.status, answer.read().decode()
+    """Send a GET request with a client that closes its connection after each request."""
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=20) as response:
+        return response.status, response.read().decode()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
@@ -70,12 +70,12 @@ def test_a_server_process_stops_in_good_order_and_never_loads_torch(bundle: Bund
     assert (process.returncode, out, err) == (0, "stopped in good order, with []\n", "")
 
 
-def test_importing_the_room_loads_nothing_heavy() -> None:
-    rooms = (
-        "app, batcher, codecs, intake, journal, limits, negotiation, payload, predictor, refusals, runtimes, service"
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    modules = (
+        "access_log, app, batcher, codecs, error_responses, negotiation, payload, predictor, request_body, service"
     )
     script = (
-        f"import sys; from clearsight.serving import {rooms}; "
+        f"import sys; from clearsight.serving import {modules}; "
         "print(sorted({'torch', 'onnxruntime', 'openvino', 'PIL', 'uvicorn'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -90,7 +90,7 @@ def test_a_free_port_is_found_and_the_url_is_real(predictor: Predictor) -> None:
         fetch(f"{first}/ping")
 
 
-def test_a_taken_port_is_named(client: httpx.Client, predictor: Predictor) -> None:
+def test_a_used_port_is_named(client: httpx.Client, predictor: Predictor) -> None:
     port = client.base_url.port
     with (
         pytest.raises(BadValue, match=rf"^port {port}: another program listens on it at 127\.0\.0\.1"),
@@ -102,7 +102,7 @@ def test_a_taken_port_is_named(client: httpx.Client, predictor: Predictor) -> No
 @pytest.mark.parametrize(
     ("host", "port", "sentence"),
     [
-        ("no such host", 0, "it is not the name of an address here"),
+        ("no such host", 0, "it is no address of this machine"),
         ("203.0.113.7", 0, "it is not an address of this machine"),
         ("127.0.0.1", 70_000, "from 0 to 65535"),
         ("127.0.0.1", -1, "from 0 to 65535"),
@@ -114,8 +114,8 @@ def test_an_impossible_address_is_refused_with_a_way_out(host: str, port: int, s
 
 
 def test_the_url_is_one_that_a_browser_on_this_machine_opens() -> None:
-    with listening("0.0.0.0", 0) as everywhere:
-        assert url(everywhere) == f"http://127.0.0.1:{everywhere.getsockname()[1]}"
+    with listening("0.0.0.0", 0) as any_interface:
+        assert url(any_interface) == f"http://127.0.0.1:{any_interface.getsockname()[1]}"
     if socket.has_ipv6:
         with listening("::1", 0) as six:
             assert url(six) == f"http://[::1]:{six.getsockname()[1]}"
@@ -131,12 +131,12 @@ def test_a_connection_that_never_finishes_its_head_is_closed(
         address = (client.base_url.host, client.base_url.port)
         with socket.create_connection(address, timeout=20) as connection:
             connection.sendall(sent)
-            answer = b"".join(iter(lambda: connection.recv(4096), b""))
-        assert answer.count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
+            response = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert response.count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
         assert client.get("/ping").status_code == 200
 
 
-def test_a_slow_answer_is_not_cut_off_by_the_deadline_of_the_head(
+def test_a_slow_response_is_not_cut_off_by_the_deadline_of_the_head(
     predictor: Predictor, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clearsight.serving.server._HEAD_SECONDS", 0.1)
@@ -150,7 +150,7 @@ def test_a_slow_answer_is_not_cut_off_by_the_deadline_of_the_head(
         assert client.post("/invocations", content=photo).status_code == 200
 
 
-def test_an_app_that_does_not_start_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_app_that_does_not_start_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     @contextlib.asynccontextmanager
     async def broken(app: Starlette) -> AsyncIterator[None]:
         raise ZeroDivisionError("no start")

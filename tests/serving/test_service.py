@@ -1,4 +1,4 @@
-"""The service: admission, health, and errors that name their image."""
+"""The service limits concurrent requests, checks the model and names the bad image of a list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clearsight.testing.mean_colour import CLASSES, SIZE, expected
 
 
 class Session:
-    """A session that can be broken and mended."""
+    """A session with a fault that a test can set and remove."""
 
     def __init__(self) -> None:
         self.fault: Callable[[], float] = lambda: 0.0
@@ -35,105 +35,103 @@ def broken() -> float:
     raise ZeroDivisionError("broken")
 
 
-def test_answers_for_a_list_in_its_order(predictor: Predictor, photos: list[bytes]) -> None:
-    async def story() -> PredictionResponse:
-        return await Service(predictor).answer(lambda body: Payload(photos, batch=True), b"", most=32)
+def test_predictions_of_a_list_keep_its_order(predictor: Predictor, photos: list[bytes]) -> None:
+    async def scenario() -> PredictionResponse:
+        return await Service(predictor).predict(lambda body: Payload(photos, batch=True), b"", most=32)
 
-    answer = asyncio.run(story())
-    assert answer.batch
-    np.testing.assert_allclose(answer.probabilities, [expected(photo) for photo in photos], rtol=1e-4)
+    prediction = asyncio.run(scenario())
+    assert prediction.batch
+    np.testing.assert_allclose(prediction.probabilities, [expected(photo) for photo in photos], rtol=1e-4)
 
 
 def test_more_images_than_allowed_are_refused(predictor: Predictor, photo: bytes) -> None:
     with pytest.raises(TooLarge, match="it holds 3 images, the limit is 2"):
-        asyncio.run(Service(predictor).answer(lambda body: Payload([photo] * 3), b"", most=2))
+        asyncio.run(Service(predictor).predict(lambda body: Payload([photo] * 3), b"", most=2))
 
 
 def test_the_bad_image_of_a_list_is_named(predictor: Predictor, photo: bytes) -> None:
     with pytest.raises(BadImage, match="image 2 of 3: it cannot be decoded"):
-        asyncio.run(Service(predictor).answer(lambda body: Payload([photo, b"no", photo]), b"", most=9))
+        asyncio.run(Service(predictor).predict(lambda body: Payload([photo, b"no", photo]), b"", most=9))
 
 
-def test_requests_beyond_what_may_wait_are_refused(predictor: Predictor, photo: bytes) -> None:
-    entered, leave = threading.Event(), threading.Event()
+def test_requests_beyond_the_waiting_limit_are_refused(predictor: Predictor, photo: bytes) -> None:
+    entered, may_continue = threading.Event(), threading.Event()
 
     def slow(body: bytes) -> Payload:
         entered.set()
-        assert leave.wait(20)
+        assert may_continue.wait(20)
         return Payload([body])
 
-    async def story() -> None:
+    async def scenario() -> None:
         service = Service(predictor, waiting=1)
-        first = asyncio.create_task(service.answer(slow, photo, most=1))
+        first = asyncio.create_task(service.predict(slow, photo, most=1))
         await asyncio.to_thread(entered.wait, 20)
         with pytest.raises(Busy):
-            await service.answer(slow, photo, most=1)
-        leave.set()
+            await service.predict(slow, photo, most=1)
+        may_continue.set()
         await first
-        await service.answer(slow, photo, most=1)
+        await service.predict(slow, photo, most=1)
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_health_is_asked_of_the_canary_once(predictor: Predictor) -> None:
+def test_the_canary_runs_once_for_several_health_checks(predictor: Predictor) -> None:
     session = Session()
 
-    async def story() -> None:
+    async def scenario() -> None:
         service = Service(replace(predictor, session=session))
-        assert [await service.trouble() for _ in range(3)] == ["", "", ""]
+        assert [await service.problem() for _ in range(3)] == ["", "", ""]
 
-    asyncio.run(story())
+    asyncio.run(scenario())
     assert session.runs == 2  # alone and in a pair
 
 
 @pytest.mark.parametrize(("fault", "reason"), [(broken, "ZeroDivisionError"), (lambda: np.nan, "not finite")])
-def test_a_sick_model_says_why_until_it_is_well(
+def test_the_problem_of_a_failing_model_is_reported_until_it_works_again(
     predictor: Predictor, fault: Any, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = Session()
     session.fault = fault
 
-    async def story() -> None:
+    async def scenario() -> None:
         service = Service(replace(predictor, session=session))
-        assert reason in await service.trouble()
-        assert reason in await service.trouble()
+        assert reason in await service.problem()
+        assert reason in await service.problem()
         session.fault = lambda: 0.0
-        assert await service.trouble() == ""
+        assert await service.problem() == ""
 
-    asyncio.run(story())
+    asyncio.run(scenario())
     assert "canary" in caplog.text
 
 
 @pytest.mark.parametrize(("fault", "kind"), [(broken, ZeroDivisionError), (lambda: np.nan, FloatingPointError)])
-def test_a_failure_while_serving_sends_the_canary_out_again(
-    predictor: Predictor, fault: Any, kind: type[Exception]
-) -> None:
+def test_a_failure_while_serving_runs_the_canary_again(predictor: Predictor, fault: Any, kind: type[Exception]) -> None:
     session = Session()
     image = np.zeros((3, SIZE, SIZE), np.float32)
 
-    async def story() -> None:
+    async def scenario() -> None:
         service = Service(replace(predictor, session=session))
-        assert await service.trouble() == ""
+        assert await service.problem() == ""
         session.fault = fault
         with pytest.raises(kind):
-            await service.answer(lambda body: Payload([image]), b"", most=1)
-        assert await service.trouble() != ""
+            await service.predict(lambda body: Payload([image]), b"", most=1)
+        assert await service.problem() != ""
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_a_model_that_hangs_is_not_ready(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave = threading.Event()
+    may_continue = threading.Event()
     session = Session()
-    session.fault = lambda: float(not leave.wait(20))
-    monkeypatch.setattr("clearsight.serving.service._PATIENCE", 0.05)
+    session.fault = lambda: float(not may_continue.wait(20))
+    monkeypatch.setattr("clearsight.serving.service._CHECK_SECONDS", 0.05)
 
-    async def story() -> None:
+    async def scenario() -> None:
         service = Service(replace(predictor, session=session))
-        assert "not answered its first image yet" in await service.trouble()
-        leave.set()
-        monkeypatch.setattr("clearsight.serving.service._PATIENCE", 20)
-        assert await service.trouble() == ""
+        assert "not classified its first image yet" in await service.problem()
+        may_continue.set()
+        monkeypatch.setattr("clearsight.serving.service._CHECK_SECONDS", 20)
+        assert await service.problem() == ""
 
-    asyncio.run(story())
-    assert session.runs == 2  # the second question waited for the first canary
+    asyncio.run(scenario())
+    assert session.runs == 2  # the second health check waited for the first canary

@@ -1,4 +1,4 @@
-"""The contracts of rules let good rules through and stop the others."""
+"""The contracts of rules accept good rules and reject the others."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from clearsight.testing.rules import (
     ReporterContract,
     RuleContract,
     findings,
-    gappy,
-    kept_profile,
     only,
     replayed,
+    replayed_profile,
     verdict,
+    with_gaps,
     with_profile,
 )
 from clearsight.testing.tapes import flat, tape
@@ -71,7 +71,7 @@ class TestAGoodRule(RuleContract):
 
 
 class Remembers(TooHigh):
-    """One that keeps state."""
+    """Rule that keeps state."""
 
     def check(self, view: RunView) -> Iterator[Finding]:
         _CALLS.append(1)
@@ -79,28 +79,28 @@ class Remembers(TooHigh):
 
 
 class InventsSettings(TooHigh):
-    """One whose fix is no recipe."""
+    """Rule whose fix is no recipe."""
 
     def _high(self, value: float, step: int) -> Finding:
         return self.found(value=value, threshold=1, steps=(1, step), cause="high", fix={"learning_speed": 1})
 
 
 class SaysNothing(TooHigh):
-    """One that is silent about missing data."""
+    """Rule that is silent about missing data."""
 
     def check(self, view: RunView) -> Iterator[Finding]:
         yield from (finding for finding in super().check(view) if finding.found)
 
 
-class CriesWolf(TooHigh):
-    """One that finds something on any run."""
+class AlwaysFinds(TooHigh):
+    """Rule that finds something on any run."""
 
     def check(self, view: RunView) -> Iterator[Finding]:
         yield self._high(2.0, 3)
 
 
-class LooksAtTheEnd(TooHigh):
-    """One that gives no reason."""
+class GivesNoReason(TooHigh):
+    """Rule that gives no reason."""
 
     def _high(self, value: float, step: int) -> Finding:
         return self.found(value=value, threshold=1, steps=(step, 1), cause=" ", evidence=())
@@ -110,9 +110,9 @@ _CALLS: list[int] = []
 
 
 def contract(kind: type[Rule]) -> TestAGoodRule:
-    made = TestAGoodRule()
-    made.rule = kind()  # type: ignore[assignment]
-    return made
+    saved = TestAGoodRule()
+    saved.rule = kind()  # type: ignore[assignment]
+    return saved
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ def contract(kind: type[Rule]) -> TestAGoodRule:
         (InventsSettings, "test_fix_is_a_recipe"),
         (SaysNothing, "test_is_silent_on_its_control"),
         (SaysNothing, "test_says_what_is_missing"),
-        (CriesWolf, "test_is_silent_on_its_control"),
-        (CriesWolf, "test_says_what_is_missing"),
-        (LooksAtTheEnd, "test_finds_its_fault"),
-        (LooksAtTheEnd, "test_says_why_and_what_to_do"),
+        (AlwaysFinds, "test_is_silent_on_its_control"),
+        (AlwaysFinds, "test_says_what_is_missing"),
+        (GivesNoReason, "test_finds_its_fault"),
+        (GivesNoReason, "test_says_why_and_what_to_do"),
     ],
 )
 def test_stops_a_rule_that(kind: type[Rule], test: str) -> None:
@@ -135,7 +135,7 @@ def test_stops_a_rule_that(kind: type[Rule], test: str) -> None:
 
 def test_stops_a_rule_that_knows_whether_it_is_live(tmp_path: Path) -> None:
     class Peeks(TooHigh):
-        """One that looks at the records themselves."""
+        """Rule that reads the records themselves."""
 
         def check(self, view: RunView) -> Iterator[Finding]:
             records: Any = view.records  # type: ignore[attr-defined]
@@ -153,11 +153,11 @@ def test_only_wants_exactly_one() -> None:
         only(SaysNothing(), Tape())
 
 
-def test_what_is_read_back_is_what_was_written(tmp_path: Path) -> None:
-    made = tape(loss=flat(2.0, 20))
-    back = replayed(made, tmp_path)
-    assert back.records == made.records
-    assert (back.facts, back.ended) == (made.facts, made.ended)
+def test_a_replayed_tape_equals_the_original(tmp_path: Path) -> None:
+    saved = tape(loss=flat(2.0, 20))
+    back = replayed(saved, tmp_path)
+    assert back.records == saved.records
+    assert (back.context, back.ended) == (saved.context, saved.ended)
 
 
 class TooSlow(Rule):
@@ -168,7 +168,7 @@ class TooSlow(Rule):
     most: float = setting(1.0, "longest median step", above=0, unit="s")
 
     def needs(self) -> Needs:
-        return Needs(counted="timed", points=3)
+        return Needs(counted="timed_steps", points=3)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         table = view.profile.steps()
@@ -202,13 +202,13 @@ class TestAGoodRuleAboutSpeed(ProfilerRuleContract):
 
 
 class ForgetsItsTopic(TooSlow):
-    """One that would be asked where nobody measures."""
+    """Rule that would run where no profile exists."""
 
     topic = "learning"
 
 
 class CountsTheMicroseconds(TooSlow):
-    """One that keeps what it saw before."""
+    """Rule that keeps earlier values."""
 
     def _slow(self, view: RunView, median: float) -> Finding:
         _CALLS.append(1)
@@ -216,22 +216,22 @@ class CountsTheMicroseconds(TooSlow):
 
 
 class WantsEveryGauge(TooSlow):
-    """One that fails where a look has a gap."""
+    """Rule that fails where a sample has a gap."""
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        assert len(view.profile.gauge("cpu")) == len(view.profile.looks)
+        assert len(view.profile.gauge("cpu")) == len(view.profile.gauge_samples)
         yield from super().check(view)
 
 
 class WantsSteps(TooSlow):
-    """One that takes it for granted that steps were timed."""
+    """Rule that assumes that steps were timed."""
 
     def check(self, view: RunView) -> Iterator[Finding]:
         yield self._slow(view, float(view.profile.steps().seconds[0]))
 
 
 class HangsByAThread(TooSlow):
-    """One whose threshold lies so close that rounding to microseconds turns the verdict."""
+    """Rule whose threshold is so close that rounding to microseconds changes the verdict."""
 
     def check(self, view: RunView) -> Iterator[Finding]:
         table = view.profile.steps()
@@ -240,9 +240,9 @@ class HangsByAThread(TooSlow):
 
 
 def speed_contract(kind: type[Rule]) -> TestAGoodRuleAboutSpeed:
-    made = TestAGoodRuleAboutSpeed()
-    made.rule = kind()  # type: ignore[assignment]
-    return made
+    saved = TestAGoodRuleAboutSpeed()
+    saved.rule = kind()  # type: ignore[assignment]
+    return saved
 
 
 @pytest.mark.parametrize(
@@ -250,8 +250,8 @@ def speed_contract(kind: type[Rule]) -> TestAGoodRuleAboutSpeed:
     [
         (ForgetsItsTopic, "test_is_about_speed", ()),
         (CountsTheMicroseconds, "test_is_pure", ()),
-        (WantsEveryGauge, "test_bears_gaps", ("fault",)),
-        (WantsSteps, "test_bears_what_was_never_measured", ("steps",)),
+        (WantsEveryGauge, "test_tolerates_gaps", ("fault",)),
+        (WantsSteps, "test_tolerates_missing_measurements", ("steps",)),
         (WantsSteps, "test_is_silent_on_its_control", ()),
     ],
 )
@@ -267,7 +267,7 @@ def test_stops_a_rule_that_hangs_by_a_thread(tmp_path: Path) -> None:
 
 def test_stops_a_rule_that_sees_more_live_than_in_replay(tmp_path: Path) -> None:
     class Peeks(TooSlow):
-        """One that looks at the profile itself."""
+        """Rule that reads the profile object itself."""
 
         def check(self, view: RunView) -> Iterator[Finding]:
             yield self.clear(value=float(id(view.profile)))
@@ -288,19 +288,22 @@ def test_stops_a_reporter_that_finds_something() -> None:
 
 
 def test_a_profile_is_read_back_but_for_rounding(tmp_path: Path) -> None:
-    made = healthy_gpu(steps=40)
-    back = kept_profile(made, tmp_path)
-    assert back.machine == made.machine
-    assert len(back.looks) == len(made.looks)
-    assert back.steps().seconds == pytest.approx(made.steps().seconds, abs=1e-6)
-    again = kept_profile(back, tmp_path / "again")
-    assert (list(again.looks), list(again.timed)) == (list(back.looks), list(back.timed))
+    saved = healthy_gpu(steps=40)
+    back = replayed_profile(saved, tmp_path)
+    assert back.machine == saved.machine
+    assert len(back.gauge_samples) == len(saved.gauge_samples)
+    assert back.steps().seconds == pytest.approx(saved.steps().seconds, abs=1e-6)
+    repeated = replayed_profile(back, tmp_path / "again")
+    assert (list(repeated.gauge_samples), list(repeated.step_times)) == (
+        list(back.gauge_samples),
+        list(back.step_times),
+    )
 
 
-def test_gaps_are_in_each_third_look_and_step() -> None:
-    made = gappy(profile(steps=9, phases={"data": 0.01}, gauges={"cpu": 5}), 3)
-    assert [bool(step.phases) for step in made.timed] == [True, True, False] * 3
-    assert [bool(look.values) for look in made.looks][:3] == [True, True, False]
+def test_gaps_are_in_each_third_sample_and_step() -> None:
+    saved = with_gaps(profile(steps=9, phases={"data": 0.01}, gauges={"cpu": 5}), 3)
+    assert [bool(step.phases) for step in saved.step_times] == [True, True, False] * 3
+    assert [bool(sample.values) for sample in saved.gauge_samples][:3] == [True, True, False]
     tape = TestAGoodRuleAboutSpeed().fault()
-    assert with_profile(tape, made).profile is made
-    assert with_profile(tape, made).facts is tape.facts
+    assert with_profile(tape, saved).profile is saved
+    assert with_profile(tape, saved).context is tape.context

@@ -1,4 +1,4 @@
-"""Tapes written by hand hold what was written."""
+"""Synthetic tapes contain the given values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.context import RunContext
-from clearsight.testing.tapes import falling, flat, noisy, outcomes, tape
+from clearsight.testing.tapes import falling, flat, noisy, prediction_record, tape
 
 
 def test_a_scalar_has_a_value_per_step() -> None:
@@ -17,13 +17,13 @@ def test_a_scalar_has_a_value_per_step() -> None:
 
 
 def test_scalars_may_end_at_different_steps() -> None:
-    made = tape(loss=[1.0] * 5, lr=[0.1] * 3)
-    assert (len(made.scalar("loss")), len(made.scalar("lr"))) == (5, 3)
-    assert made.done() == 5
+    saved = tape(loss=[1.0] * 5, lr=[0.1] * 3)
+    assert (len(saved.scalar("loss")), len(saved.scalar("lr"))) == (5, 3)
+    assert saved.done() == 5
 
 
 def test_validation_stands_at_the_end_of_each_epoch() -> None:
-    rounds = tape(loss=flat(1.0, 20), valid={"loss": [0.9, 0.8], "accuracy": [0.5, 0.6]}).rounds()
+    rounds = tape(loss=flat(1.0, 20), valid={"loss": [0.9, 0.8], "accuracy": [0.5, 0.6]}).evaluations()
     assert rounds.steps.tolist() == [10, 20]
     assert rounds.valid_loss.tolist() == [0.9, 0.8]
     assert rounds.valid_accuracy.tolist() == [0.5, 0.6]
@@ -31,26 +31,26 @@ def test_validation_stands_at_the_end_of_each_epoch() -> None:
 
 
 def test_statistics_are_saved_at_the_first_step_and_each_interval() -> None:
-    made = tape(statistics={"weights": {"fc.weight": {"l2": [1.0, 2.0, 3.0], "std": 0.5}}}, every=10)
-    table = made.statistic("l2", "weights")
+    saved = tape(statistics={"weights": {"fc.weight": {"l2": [1.0, 2.0, 3.0], "std": 0.5}}}, every=10)
+    table = saved.statistic("l2", "weights")
     assert table.steps.tolist() == [1, 10, 20]
     assert table.values[:, 0].tolist() == [1.0, 2.0, 3.0]
-    assert made.statistic("std", "weights").values[:, 0].tolist() == [0.5] * 3
+    assert saved.statistic("std", "weights").values[:, 0].tolist() == [0.5] * 3
 
 
-def test_facts_and_the_end_are_kept() -> None:
-    made = tape(facts=RunContext(lr=0.1), ended=False)
-    assert (made.facts.lr, made.ended) == (0.1, False)
+def test_context_and_end_are_stored() -> None:
+    saved = tape(context=RunContext(lr=0.1), ended=False)
+    assert (saved.context.lr, saved.ended) == (0.1, False)
 
 
-def test_a_wrong_answer_leaves_the_label_a_tenth_of_the_rest() -> None:
-    said = outcomes([0, 1], [0, 0], confidence=0.8)
-    assert said.true_probability.tolist() == pytest.approx([0.8, 0.02])
-    assert said.indices.tolist() == [-1, -1]
+def test_a_wrong_prediction_leaves_the_label_a_tenth_of_the_rest() -> None:
+    predicted = prediction_record([0, 1], [0, 0], confidence=0.8)
+    assert predicted.true_probability.tolist() == pytest.approx([0.8, 0.02])
+    assert predicted.indices.tolist() == [-1, -1]
 
 
-def test_answers_have_a_moment_and_a_mode() -> None:
-    at = outcomes([0], [0], step=7, epoch=2, mode="eval").at
+def test_predictions_have_a_moment_and_a_mode() -> None:
+    at = prediction_record([0], [0], step=7, epoch=2, mode="eval").at
     assert (at.mode, at.step, at.epoch, at.train_step) == ("eval", 7, 2, 7)
 
 

@@ -1,4 +1,4 @@
-"""An observer that keeps what a training tells."""
+"""Observer that collects the records of a training."""
 
 from __future__ import annotations
 

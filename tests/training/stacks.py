@@ -1,4 +1,4 @@
-"""Heads on handwritten digits: trained alone by the loop, and together in a stack."""
+"""Heads on handwritten digits: trained one by one by the loop, and together in a stack."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def similar(classes: int = 2) -> HeadData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alone:
-    """What the loop made of one head."""
+class LoopRun:
+    """Training of one head by the loop."""
 
     outcome: TrainingResult
     steps: Sequence[StepRecord]
@@ -89,13 +89,13 @@ Building = Callable[[Recipe], nn.Module]
 
 def head_for(data: HeadData) -> Building:
     def build(recipe: Recipe) -> nn.Module:
-        how = recipe.model
-        return build_head(data.views.shape[2], data.classes, how.head, how.dropout, recipe.train.seed)
+        model = recipe.model
+        return build_head(data.views.shape[2], data.classes, model.head, model.dropout, recipe.train.seed)
 
     return build
 
 
-def alone(recipe: Recipe, data: HeadData, folder: Path, build: Building | None = None) -> Alone:
+def train_alone(recipe: Recipe, data: HeadData, folder: Path, build: Building | None = None) -> LoopRun:
     """Train one head as `fit` does, on the same features."""
     folder.mkdir(parents=True, exist_ok=True)
     head = nn.Sequential()
@@ -107,7 +107,7 @@ def alone(recipe: Recipe, data: HeadData, folder: Path, build: Building | None =
         valid = FeatureBatches(features[None], labels, ids, lambda _: np.arange(len(labels)), size)
     phase = Phase(
         name="head",
-        epochs=recipe.train.passes,
+        epochs=recipe.train.resolved_epochs,
         model=head,
         train=FeatureBatches(data.views, data.labels, ids, data.order(recipe.train.seed), size),
         valid=valid,
@@ -130,12 +130,14 @@ def alone(recipe: Recipe, data: HeadData, folder: Path, build: Building | None =
     outcome = train(job)
     position = checkpoints.read(checkpoints.newest)[1]["position"] if checkpoints.newest.exists() else {}
     weights = {name.removeprefix("head."): tensor for name, tensor in head.state_dict().items()}
-    return Alone(outcome=outcome, steps=seen.steps, epochs=seen.epochs, position=position, weights=weights)
+    return LoopRun(outcome=outcome, steps=seen.steps, epochs=seen.epochs, position=position, weights=weights)
 
 
-def together(recipes: Sequence[Recipe], data: HeadData, build: Building | None = None, **how: Any) -> list[HeadResult]:
+def train_together(
+    recipes: Sequence[Recipe], data: HeadData, build: Building | None = None, **options: Any
+) -> list[HeadResult]:
     heads = [StackedHead(number=number, recipe=recipe) for number, recipe in enumerate(recipes)]
-    return train_heads(heads, data, build or head_for(data), **how)
+    return train_heads(heads, data, build or head_for(data), **options)
 
 
 def recipe(**settings: Any) -> Recipe:
@@ -146,23 +148,23 @@ def near(value: Any) -> Any:
     return pytest.approx(value, rel=1e-4, abs=1e-5)
 
 
-def assert_same(result: HeadResult, single: Alone) -> None:
-    """All that the two tell of one head agrees."""
-    assert (result.status, result.reason) == (single.outcome.status, single.outcome.reason)
+def assert_same(result: HeadResult, single: LoopRun) -> None:
+    """Assert that a head has the same results in a stack and in the loop."""
+    assert (result.status, result.stop) == (single.outcome.status, single.outcome.stop)
     assert result.loss.tolist() == near([step.scalars["loss"] for step in single.steps])
     assert result.accuracy.tolist() == near([step.scalars["accuracy"] for step in single.steps])
     assert result.lr.tolist() == pytest.approx([step.scalars["lr"] for step in single.steps])
     assert len(result.epochs) == len(single.epochs)
-    for mine, theirs in zip(result.epochs, single.epochs, strict=True):
-        assert (mine.epoch, mine.epochs, mine.step, mine.best) == (
-            theirs.epoch,
-            theirs.epochs,
-            theirs.step,
-            theirs.best,
+    for stacked_epoch, loop_epoch in zip(result.epochs, single.epochs, strict=True):
+        assert (stacked_epoch.epoch, stacked_epoch.epochs, stacked_epoch.step, stacked_epoch.best) == (
+            loop_epoch.epoch,
+            loop_epoch.epochs,
+            loop_epoch.step,
+            loop_epoch.best,
         )
-        assert mine.lr == pytest.approx(theirs.lr)
-        assert mine.train == near(theirs.train)
-        assert mine.valid == near(theirs.valid)
+        assert stacked_epoch.lr == pytest.approx(loop_epoch.lr)
+        assert stacked_epoch.train == near(loop_epoch.train)
+        assert stacked_epoch.valid == near(loop_epoch.valid)
     assert result.best_epoch == single.outcome.best_epoch
     assert result.best_valid == near(single.outcome.valid)
     score = single.position["best_score"]

@@ -1,4 +1,4 @@
-"""What the network sees in training is, bit for bit, what the endpoint computes."""
+"""Batches for training equal, bit for bit, the inputs that an endpoint computes."""
 
 from collections.abc import Iterator
 

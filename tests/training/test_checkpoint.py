@@ -1,4 +1,4 @@
-"""Checkpoints give back the very bits, and refuse what is damaged or not theirs."""
+"""Checkpoints restore bit-equal tensors, and refuse damaged files and other models."""
 
 from pathlib import Path
 
@@ -26,10 +26,10 @@ def test_round_trip_is_bit_equal(tmp_path: Path) -> None:
     tensors = {"a": torch.randn(3, 4), "half": torch.randn(2).half(), "count": torch.tensor(5), "empty": torch.empty(0)}
     state = {"position": {"step": 3, "loss": 0.1 + 0.2}}
     Checkpoints.write(tmp_path / "c.safetensors", tensors, state)
-    again, facts = Checkpoints.read(tmp_path / "c.safetensors")
+    restored, facts = Checkpoints.read(tmp_path / "c.safetensors")
     assert facts == state
     assert all(
-        torch.equal(again[name], tensor) and again[name].dtype == tensor.dtype for name, tensor in tensors.items()
+        torch.equal(restored[name], tensor) and restored[name].dtype == tensor.dtype for name, tensor in tensors.items()
     )
 
 
@@ -63,7 +63,7 @@ def test_only_what_training_changes_is_stored() -> None:
     assert "1.running_mean" in trainable_state(net)
 
 
-def test_digest_sees_a_change_in_what_is_frozen_and_in_nothing_else() -> None:
+def test_the_digest_changes_with_the_frozen_part_alone() -> None:
     net = model()
     net(torch.zeros(1, 3, 8, 8))
     changing = {name: p for name, p in net.named_parameters() if name.startswith("3")}
@@ -95,8 +95,8 @@ def test_moments_come_back(kind: object) -> None:
     twin, other = build()
     load_into(twin, net.state_dict())
     restore_optimizer(other, optimizer_state(optimizer))
-    for one, its in ((net, optimizer), (twin, other)):
+    for model, its in ((net, optimizer), (twin, other)):
         its.zero_grad()
-        one(torch.ones(1, 3)).sum().backward()
+        model(torch.ones(1, 3)).sum().backward()
         its.step()
     assert torch.equal(net.weight, twin.weight)

@@ -1,4 +1,4 @@
-"""Where a run goes is decided from the recipe and the machine, and refused in one sentence."""
+"""Placement follows from the recipe and the machine; an impossible one is refused in one sentence."""
 
 import pytest
 import torch
@@ -21,9 +21,9 @@ def test_processes_share_the_cores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "sentence"), [("gpu", "no such kind"), ("mps", "only cpu and cuda"), ("cuda:99", "usable GPUs")]
+    ("device", "sentence"), [("gpu", "no device of that"), ("mps", "only cpu and cuda"), ("cuda:99", "usable GPUs")]
 )
-def test_a_device_that_is_not_there_is_one_sentence(device: str, sentence: str) -> None:
+def test_a_missing_device_is_one_sentence(device: str, sentence: str) -> None:
     with pytest.raises(BadValue, match=sentence):
         place(TrainSection(device=device), World())
 

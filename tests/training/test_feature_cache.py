@@ -29,18 +29,18 @@ def compute(prefix: Counting, views: int = 1) -> FeaturePass:
     return FeaturePass(7, views, prefix, view, lambda done, total: None)
 
 
-def test_computed_once_and_read_ever_after(tmp_path: Path) -> None:
+def test_features_are_computed_once_and_then_read(tmp_path: Path) -> None:
     prefix = Counting()
     assert not has_features(tmp_path, KEY)
     first = cached_features(tmp_path, KEY, compute(prefix)).values
-    again = cached_features(tmp_path, KEY, compute(prefix)).values
+    second = cached_features(tmp_path, KEY, compute(prefix)).values
     assert prefix.seen == 7
     assert first.shape == (1, 7, 5)
-    assert np.array_equal(first, again)
+    assert np.array_equal(first, second)
     assert first[0, :, 0].tolist() == list(range(7))
 
 
-def test_views_are_kept_apart(tmp_path: Path) -> None:
+def test_views_are_separate(tmp_path: Path) -> None:
     stored = cached_features(tmp_path, KEY, compute(Counting(), views=3)).values
     assert stored[:, 0, 0].tolist() == [0, 100, 200]
 
@@ -53,7 +53,7 @@ def test_every_part_of_the_key_makes_another_entry(field: str) -> None:
     assert changed.name() != KEY.name()
 
 
-def test_large_maps_are_kept_in_half_precision(tmp_path: Path) -> None:
+def test_large_maps_are_stored_in_half_precision(tmp_path: Path) -> None:
     assert cached_features(tmp_path, KEY, compute(Counting(20_000))).values.dtype == np.float16
 
 
@@ -66,11 +66,11 @@ def test_an_interrupted_pass_leaves_no_entry(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         cached_features(tmp_path, KEY, compute(Breaking()))
-    assert [one for one in tmp_path.iterdir() if one.suffix != ".lock"] == []
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
     assert cached_features(tmp_path, KEY, compute(Counting())).values.shape == (1, 7, 5)
 
 
-def test_a_damaged_entry_is_made_again(tmp_path: Path) -> None:
+def test_a_damaged_entry_is_computed_again(tmp_path: Path) -> None:
     (tmp_path / KEY.name()).mkdir()
     (tmp_path / KEY.name() / "features.bin").write_bytes(b"half")
     assert cached_features(tmp_path, KEY, compute(Counting())).values.shape == (1, 7, 5)

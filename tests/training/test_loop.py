@@ -1,4 +1,4 @@
-"""The loop: exact resuming, honest endings, the best weights kept."""
+"""The loop: exact resuming, endings with their reasons, and the weights of the best epoch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import nn
 from clearsight.core.errors import NotResumable
 from clearsight.core.events import NullObserver, RunStatus, StepRecord
 from clearsight.core.recipe import Recipe
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.distributed import World
@@ -54,9 +55,9 @@ class StopAfter(StopSignal):
         self.left = steps
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> StopReason | None:
         self.left -= 1
-        return "stopped by SIGINT" if self.left <= 0 else ""
+        return StopReason(StopKind.SIGNAL, "stopped by SIGINT") if self.left <= 0 else None
 
 
 def network() -> nn.Sequential:
@@ -111,14 +112,14 @@ def run(
     return net, outcome, recording
 
 
-def test_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+def test_learns_and_ends_with_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     net, outcome, seen = run(tmp_path)
     assert outcome.status is RunStatus.COMPLETED
     assert seen.steps[-1].scalars["loss"] < seen.steps[0].scalars["loss"]
     assert outcome.valid["accuracy"] == max(epoch.valid["accuracy"] for epoch in seen.epochs)
     net.eval()
-    kept = (net(INPUTS).argmax(1) == LABELS).float().mean()
-    assert float(kept) == pytest.approx(outcome.valid["accuracy"])
+    accuracy = (net(INPUTS).argmax(1) == LABELS).float().mean()
+    assert float(accuracy) == pytest.approx(outcome.valid["accuracy"])
 
 
 def test_every_step_is_announced_once_with_its_images(tmp_path: Path) -> None:
@@ -142,20 +143,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("steps", [1, 5, 7])
-def test_stopped_anywhere_and_resumed_the_weights_are_bit_equal(
+def test_stopped_at_any_step_and_resumed_the_weights_are_bit_equal(
     tmp_path: Path, settings: dict[str, Any], steps: int
 ) -> None:
     """Also at the very end of an epoch, before its validation (step 5)."""
     whole, undisturbed, seen = run(tmp_path / "whole", **settings)
-    _, first, begun = run(tmp_path / "parts", lambda j: replace(j, stop=StopAfter(steps)), **settings)
+    _, first, first_part = run(tmp_path / "parts", lambda j: replace(j, stop=StopAfter(steps)), **settings)
     assert first.status is RunStatus.INTERRUPTED
-    again, outcome, gone_on = run(tmp_path / "parts", resume=True, **settings)
+    resumed, outcome, second_part = run(tmp_path / "parts", resume=True, **settings)
     assert outcome.status is RunStatus.COMPLETED
-    assert all(map(torch.equal, weights(whole), weights(again)))
+    assert all(map(torch.equal, weights(whole), weights(resumed)))
     assert (outcome.best_epoch, outcome.valid) == (undisturbed.best_epoch, undisturbed.valid)
-    losses = [r.scalars["loss"] for r in [*begun.steps, *gone_on.steps]]
+    losses = [r.scalars["loss"] for r in [*first_part.steps, *second_part.steps]]
     assert losses == [r.scalars["loss"] for r in seen.steps]
-    assert [e.train for e in [*begun.epochs, *gone_on.epochs]] == [e.train for e in seen.epochs]
+    assert [e.train for e in [*first_part.epochs, *second_part.epochs]] == [e.train for e in seen.epochs]
 
 
 def test_checkpoints_inside_an_epoch_resume_exactly_too(tmp_path: Path) -> None:
@@ -169,16 +170,16 @@ def test_checkpoints_inside_an_epoch_resume_exactly_too(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", lambda j: replace(j, observers=[Crash()]), checkpoint_every=1e-9)
     assert Checkpoints(tmp_path / "parts").last_step() == 12
-    again, _, _ = run(tmp_path / "parts", resume=True)
-    assert all(map(torch.equal, weights(whole), weights(again)))
+    resumed, _, _ = run(tmp_path / "parts", resume=True)
+    assert all(map(torch.equal, weights(whole), weights(resumed)))
 
 
 def test_resuming_a_finished_run_trains_nothing(tmp_path: Path) -> None:
     whole, outcome, _ = run(tmp_path)
-    again, same, seen = run(tmp_path, resume=True)
+    resumed, same, seen = run(tmp_path, resume=True)
     assert seen.steps == []
     assert (same.status, same.best_epoch, same.valid) == (outcome.status, outcome.best_epoch, outcome.valid)
-    assert all(map(torch.equal, weights(whole), weights(again)))
+    assert all(map(torch.equal, weights(whole), weights(resumed)))
 
 
 def test_two_phases_resume_in_either(tmp_path: Path) -> None:
@@ -210,8 +211,8 @@ def test_two_phases_resume_in_either(tmp_path: Path) -> None:
     for steps in (4, 10, 14):
         folder = tmp_path / str(steps)
         run(folder, lambda j, n=steps: replace(phases(j), stop=StopAfter(n)))  # type: ignore[misc]
-        again, _, _ = run(folder, phases, resume=True)
-        assert all(map(torch.equal, weights(whole), weights(again))), steps
+        resumed, _, _ = run(folder, phases, resume=True)
+        assert all(map(torch.equal, weights(whole), weights(resumed))), steps
 
 
 def test_the_best_of_the_first_phase_survives_a_worse_second(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_the_best_of_the_first_phase_survives_a_worse_second(tmp_path: Path) -> 
     assert float((net(INPUTS).argmax(1) == LABELS).float().mean()) == pytest.approx(outcome.valid["accuracy"])
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_best(tmp_path: Path) -> None:
+def test_a_nan_loss_ends_the_run_and_leaves_the_best_weights(tmp_path: Path) -> None:
     class Poisoned(Shuffled):
         def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
             for step, batch in enumerate(super().epoch(number, start), start):
@@ -236,9 +237,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_best(tmp_path: Pat
 
     net, outcome, seen = run(tmp_path, lambda j: replace(j, phases=[one_phase(j.network, 4, batches=Poisoned())]))
     assert outcome.status is RunStatus.DIVERGED
-    assert outcome.reason == "the loss became nan at step 13 (epoch 3)"
+    assert outcome.stop == StopReason(StopKind.DIVERGED, "the loss became NaN at step 13 (epoch 3)")
     assert outcome.best_epoch in (1, 2)
-    assert len(seen.steps) == 13  # the step that died is told too
+    assert len(seen.steps) == 13  # the step with the NaN is announced too
     assert math.isnan(seen.steps[-1].scalars["loss"])
     stored, facts = Checkpoints.read(Checkpoints(tmp_path).best)
     assert facts["epoch"] == outcome.best_epoch
@@ -249,17 +250,19 @@ def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_best(tmp_path: Pat
 def test_patience_ends_the_run(tmp_path: Path) -> None:
     _, outcome, seen = run(tmp_path, epochs=50, patience=2, lr=1e-9, monitor="accuracy", schedule="constant")
     assert outcome.status is RunStatus.STOPPED_EARLY
-    assert outcome.reason == "no better accuracy in 2 epochs"
+    assert outcome.stop == StopReason(StopKind.PATIENCE, "no better accuracy in 2 epochs")
     assert len(seen.epochs) < 50
 
 
-def test_the_time_limit_ends_the_run_and_it_can_go_on(tmp_path: Path) -> None:
+def test_the_time_limit_ends_the_run_and_it_can_be_resumed(tmp_path: Path) -> None:
     _, outcome, seen = run(tmp_path, lambda j: replace(j, stop=StopSignal(1e-9)))
     assert outcome.status is RunStatus.STOPPED_EARLY
+    assert outcome.stop is not None
+    assert outcome.stop.kind is StopKind.TIME_LIMIT
     assert len(seen.steps) == 1
     whole, _, _ = run(tmp_path / "whole")
-    again, _, _ = run(tmp_path, resume=True)
-    assert all(map(torch.equal, weights(whole), weights(again)))
+    resumed, _, _ = run(tmp_path, resume=True)
+    assert all(map(torch.equal, weights(whole), weights(resumed)))
 
 
 def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
@@ -285,11 +288,11 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path: Path) -> None:
     train(job(small, tmp_path / "a", accumulate=5, optimizer="sgd"))
     this = job(big, tmp_path / "b", optimizer="sgd")
     train(replace(this, phases=[one_phase(big, 4, batches=Large())]))
-    for one, other in zip(weights(small), weights(big), strict=True):
-        assert torch.allclose(one, other, atol=1e-5)
+    for first, second in zip(weights(small), weights(big), strict=True):
+        assert torch.allclose(first, second, atol=1e-5)
 
 
-def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
+def test_without_validation_the_last_epoch_is_the_best(tmp_path: Path) -> None:
     _, outcome, seen = run(tmp_path, lambda j: replace(j, phases=[one_phase(j.network, 4, valid=False)]))
     assert outcome.best_epoch == 4
     assert all(epoch.valid == {} for epoch in seen.epochs)
@@ -317,7 +320,7 @@ def test_other_weights_under_the_trained_part_are_refused(tmp_path: Path) -> Non
         run(tmp_path, tampered, resume=True)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safetensors import SafetensorError
 
     from clearsight.core.errors import DiskFull

@@ -37,14 +37,14 @@ def test_sums_over_unequal_batches_give_the_loss_of_the_whole(logits: torch.Tens
 def test_mixed_labels_are_the_mixture_of_both(logits: torch.Tensor) -> None:
     others, share = LABELS.flip(0), torch.full((12,), 0.3)
     total, weight = weighted_loss(logits, Target(LABELS, others, share), None, 0.0)
-    wanted = 0.3 * F.cross_entropy(logits, LABELS) + 0.7 * F.cross_entropy(logits, others)
-    assert torch.allclose(total / weight, wanted)
+    expected = 0.3 * F.cross_entropy(logits, LABELS) + 0.7 * F.cross_entropy(logits, others)
+    assert torch.allclose(total / weight, expected)
 
 
 def test_balanced_weights_are_scikit_learns() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
     labels = np.array([0] * 486 + [1] * 314)
-    wanted = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
-    assert balanced_weights(labels, 2) == pytest.approx(wanted)
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
+    assert balanced_weights(labels, 2) == pytest.approx(expected)
     assert balanced_weights(np.array([0, 0, 2]), 3)[1] == 0.0

@@ -1,4 +1,4 @@
-"""Scores agree with scikit-learn and with what their names promise."""
+"""Scores agree with scikit-learn and with their definitions."""
 
 import numpy as np
 import pytest
@@ -11,15 +11,15 @@ from clearsight.training import metrics
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+def logits_with_labels(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     classes, n = draw(st.integers(2, 7)), draw(st.integers(1, 60))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     return rng.normal(size=(n, classes)) * 3, rng.integers(classes, size=n)
 
 
-@given(answers())
-def test_agree_with_scikit_learn(given_answers: tuple[np.ndarray, np.ndarray]) -> None:
-    logits, labels = given_answers
+@given(logits_with_labels())
+def test_agree_with_scikit_learn(logits_and_labels: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = logits_and_labels
     classes, predicted = logits.shape[1], logits.argmax(axis=1)
     found = metrics.scores(logits, labels)
     table = metrics.confusion(predicted, labels, classes)
@@ -29,9 +29,9 @@ def test_agree_with_scikit_learn(given_answers: tuple[np.ndarray, np.ndarray]) -
         reference.log_loss(labels, metrics.softmax(logits), labels=range(classes)), rel=1e-6
     )
     assert (table == reference.confusion_matrix(labels, predicted, labels=range(classes))).all()
-    wanted = reference.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
-    for mine, theirs in zip((each.precision, each.recall, each.f1, each.support), wanted, strict=True):
-        assert np.allclose(mine, theirs)
+    expected = reference.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
+    for result, expected_result in zip((each.precision, each.recall, each.f1, each.support), expected, strict=True):
+        assert np.allclose(result, expected_result)
     present = np.unique(labels)
     assert found["macro_f1"] == pytest.approx(
         reference.f1_score(labels, predicted, labels=present, average="macro", zero_division=0)
@@ -48,7 +48,7 @@ def test_roc_auc_needs_both_classes() -> None:
 
 
 def test_a_calibrated_model_has_no_calibration_error() -> None:
-    """Of 1,000 answers given with 0.8, 800 are right."""
+    """Of 1,000 predictions with a confidence of 0.8, 800 are correct."""
     probabilities = np.tile([0.8, 0.2], (1000, 1))
     labels = np.array([0] * 800 + [1] * 200)
     assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(0, abs=1e-9)
@@ -63,9 +63,9 @@ def test_temperature_undoes_overconfidence() -> None:
     assert metrics.fit_temperature(honest, labels) == pytest.approx(1, rel=0.1)
 
 
-@given(answers())
-def test_temperature_never_makes_the_loss_worse(given_answers: tuple[np.ndarray, np.ndarray]) -> None:
-    logits, labels = given_answers
+@given(logits_with_labels())
+def test_temperature_never_makes_the_loss_worse(logits_and_labels: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = logits_and_labels
     t = metrics.fit_temperature(logits, labels)
     assert metrics.cross_entropy(logits / t, labels) <= metrics.cross_entropy(logits, labels)
 

@@ -1,4 +1,4 @@
-"""Mixup and CutMix blend images and say exactly how much of each."""
+"""Mixup and CutMix blend images and return the exact share of each."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ def test_mixup_blends_by_the_share() -> None:
     images, target = mix(IMAGES, LABELS, 0.4, 0, np.random.default_rng(0))
     assert target.others is not None
     assert target.share is not None
-    wanted = target.share * LABELS + (1 - target.share) * target.others
-    assert torch.allclose(images[:, 0, 3, 3], wanted)
+    expected = target.share * LABELS + (1 - target.share) * target.others
+    assert torch.allclose(images[:, 0, 3, 3], expected)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -29,10 +29,10 @@ def test_cutmix_share_is_the_area_that_was_left(seed: int) -> None:
     images, target = mix(IMAGES, LABELS, 0, 1.0, np.random.default_rng(seed))
     assert target.others is not None
     assert target.share is not None
-    for image, own, other, share in zip(images, LABELS, target.others, target.share, strict=True):
-        assert set(image.unique().tolist()) <= {float(own), float(other)}
-        if own != other:
-            assert (image == own).float().mean() == pytest.approx(float(share))
+    for image, first_share, other, share in zip(images, LABELS, target.others, target.share, strict=True):
+        assert set(image.unique().tolist()) <= {float(first_share), float(other)}
+        if first_share != other:
+            assert (image == first_share).float().mean() == pytest.approx(float(share))
 
 
 def test_the_same_generator_gives_the_same_batch() -> None:

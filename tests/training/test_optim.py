@@ -9,8 +9,8 @@ from clearsight.core.recipe import OptimSection
 from clearsight.training.optim import build_optimizer, rate, set_rate
 
 
-def rates(how: OptimSection, steps: int = 100) -> list[float]:
-    return [rate(step, steps, 10, how) for step in range(steps)]
+def rates(section: OptimSection, steps: int = 100) -> list[float]:
+    return [rate(step, steps, 10, section) for step in range(steps)]
 
 
 def test_cosine_warms_up_to_the_peak_and_falls_towards_zero() -> None:
@@ -33,9 +33,11 @@ def test_constant_and_step() -> None:
     ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
 )
 def test_takes_the_recipes_numbers(name: str, kind: type) -> None:
-    how = OptimSection.model_validate({"optimizer": name, "weight_decay": 0.2, "eps": 1e-5, "momentum": 0.7})
+    section = OptimSection.model_validate({"optimizer": name, "weight_decay": 0.2, "eps": 1e-5, "momentum": 0.7})
     weight, bias = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
-    optimizer = build_optimizer([{"params": [weight], "lr_factor": 0.1}, {"params": [bias], "weight_decay": 0.0}], how)
+    optimizer = build_optimizer(
+        [{"params": [weight], "lr_factor": 0.1}, {"params": [bias], "weight_decay": 0.0}], section
+    )
     set_rate(optimizer, 0.5)
     assert isinstance(optimizer, kind)
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
@@ -44,7 +46,7 @@ def test_takes_the_recipes_numbers(name: str, kind: type) -> None:
     assert optimizer.param_groups[0].get("momentum", 0.7) == 0.7
 
 
-def test_nothing_trainable_is_said() -> None:
+def test_nothing_trainable_is_one_sentence() -> None:
     frozen = nn.Parameter(torch.ones(2), requires_grad=False)
     with pytest.raises(BadData, match="nothing is trainable"):
         build_optimizer([{"params": [frozen]}], OptimSection())

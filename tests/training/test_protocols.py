@@ -1,4 +1,4 @@
-"""The loop tells a stopwatch what it does, and nothing of that changes what is computed."""
+"""The loop reports its phases to a stopwatch, and the weights are the same with and without one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from clearsight.training.protocols import NullStopwatch, Stopwatch
 from tests.training.test_loop import job, network
 
 
-class Told:
-    """A stopwatch that keeps what it was told, in order."""
+class EventList:
+    """Stopwatch that collects its calls, in order."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, ...]] = []
@@ -34,10 +34,10 @@ class Told:
         assert self.inside.pop() == name
 
     @contextmanager
-    def stretch(self, name: str, step: int, epoch: int) -> Iterator[None]:
+    def span(self, name: str, step: int, epoch: int) -> Iterator[None]:
         assert name in SPAN_NAMES
         assert not self.inside
-        self.events.append(("stretch", name, str(step), str(epoch)))
+        self.events.append(("span", name, str(step), str(epoch)))
         yield
 
     def note_images(self, images: npt.NDArray[np.uint8]) -> None:
@@ -59,9 +59,9 @@ def trained(folder: Path, stopwatch: Stopwatch, epochs: int) -> torch.Tensor:
 
 
 def test_a_step_goes_through_every_phase_in_order(tmp_path: Path) -> None:
-    told = Told()
-    trained(tmp_path, told, 1)
-    first = told.events[: told.events.index(("step", "1", "1", "8"))]
+    stopwatch_events = EventList()
+    trained(tmp_path, stopwatch_events, 1)
+    first = stopwatch_events.events[: stopwatch_events.events.index(("step", "1", "1", "8"))]
     phases = [event[1] for event in first if event[0] == "phase"]
     assert list(dict.fromkeys(phase for phase in phases if phase != "hook")) == [
         *("data", "forward", "loss", "backward", "optimizer")
@@ -69,22 +69,22 @@ def test_a_step_goes_through_every_phase_in_order(tmp_path: Path) -> None:
     assert phases.count("hook") == 3
 
 
-def test_every_step_epoch_and_checkpoint_is_told(tmp_path: Path) -> None:
-    told = Told()
-    trained(tmp_path, told, 2)
-    kinds = Counter(event[:2] if event[0] == "stretch" else event[0] for event in told.events)
+def test_every_step_validation_and_checkpoint_is_reported(tmp_path: Path) -> None:
+    stopwatch_events = EventList()
+    trained(tmp_path, stopwatch_events, 2)
+    kinds = Counter(event[:2] if event[0] == "span" else event[0] for event in stopwatch_events.events)
     assert kinds["step"] == 2 * 5
     assert kinds["cut"] == 2
-    assert kinds["stretch", "validation"] == 2
-    assert kinds["stretch", "checkpoint"] >= 1
+    assert kinds["span", "validation"] == 2
+    assert kinds["span", "checkpoint"] >= 1
 
 
 def test_weights_are_the_same_with_and_without(tmp_path: Path) -> None:
-    assert torch.equal(trained(tmp_path / "with", Told(), 2), trained(tmp_path / "without", NullStopwatch(), 2))
+    assert torch.equal(trained(tmp_path / "with", EventList(), 2), trained(tmp_path / "without", NullStopwatch(), 2))
 
 
-def test_untimed_is_a_stopwatch_that_does_nothing() -> None:
-    untimed = NullStopwatch()
-    with untimed.phase("data"), untimed.stretch("validation", 1, 1):
-        untimed.step(1, 1, 8)
-        untimed.cut()
+def test_the_null_stopwatch_does_nothing() -> None:
+    null = NullStopwatch()
+    with null.phase("data"), null.span("validation", 1, 1):
+        null.step(1, 1, 8)
+        null.cut()

@@ -1,4 +1,4 @@
-"""A space is written as people write one; what cannot be read is one sentence with an example."""
+"""The notation of spaces: text and mappings become spaces, and a mistake is one sentence with an example."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import BadChoice, BadValue, ClearsightError, EmptyInput
 from clearsight.core.recipe import Recipe, fields
-from clearsight.core.settings import choices
+from clearsight.core.settings import search_values
 from clearsight.core.space import Choice, Dimension, Domain, FloatRange, IntRange, Space
 from clearsight.tuning.space_syntax import (
     domain,
@@ -21,16 +21,11 @@ from clearsight.tuning.space_syntax import (
     usual_space,
 )
 
-SEARCHED = {
-    name: info.json_schema_extra["search"]
-    for _, name, info in fields()
-    if isinstance(info.json_schema_extra, dict) and info.json_schema_extra["search"]
-}
-WORDED = [name for _, name, info in fields() if choices(info)]
+USUAL = {name: text for _, name, info in fields() if (text := search_values(info))}
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "meant"),
+    ("name", "text", "expected"),
     [
         ("lr", "log(1e-5,1e-1)", FloatRange(low=1e-5, high=0.1, log=True)),
         ("lr", " log( 1e-5 , 0.1 ) ", FloatRange(low=1e-5, high=0.1, log=True)),
@@ -53,11 +48,11 @@ WORDED = [name for _, name, info in fields() if choices(info)]
         ("no_such_field", "[a,1]", Choice(values=("a", "1"))),  # the space's check has the nearest name
     ],
 )
-def test_a_domain_is_read_as_it_is_meant(name: str, text: str, meant: Domain) -> None:
-    assert domain(name, text) == meant
+def test_text_becomes_a_domain(name: str, text: str, expected: Domain) -> None:
+    assert domain(name, text) == expected
 
 
-def test_one_word_is_one_dimension() -> None:
+def test_each_text_is_one_dimension() -> None:
     assert parse_space(["lr=log(1e-5,1e-1)", "batch-size=[16,32]"]) == Space(
         (
             Dimension(name="lr", domain=FloatRange(low=1e-5, high=0.1, log=True)),
@@ -67,7 +62,7 @@ def test_one_word_is_one_dimension() -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "when"),
+    ("text", "condition"),
     [
         ("when optimizer=sgd", {"optimizer": ("sgd",)}),
         ("if optimizer=sgd|adam", {"optimizer": ("sgd", "adam")}),
@@ -77,12 +72,12 @@ def test_one_word_is_one_dimension() -> None:
         ("when head=512,256", {"head": ("512,256",)}),
     ],
 )
-def test_a_condition_stands_behind_it(condition: str, when: dict[str, tuple[object, ...]]) -> None:
-    (dimension,) = parse_space([f"momentum=float(0.5,0.99) {condition}"]).dimensions
-    assert dimension == Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), when=when)
+def test_a_condition_follows_the_values(text: str, condition: dict[str, tuple[object, ...]]) -> None:
+    (dimension,) = parse_space([f"momentum=float(0.5,0.99) {text}"]).dimensions
+    assert dimension == Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), condition=condition)
 
 
-def test_in_yaml_lists_are_lists_and_choices_bring_fields_of_their_own() -> None:
+def test_a_mapping_has_lists_and_nested_choices() -> None:
     space = space_from_mapping(
         {
             "lr": "log(1e-5,1e-1)",
@@ -97,7 +92,7 @@ def test_in_yaml_lists_are_lists_and_choices_bring_fields_of_their_own() -> None
         }
     )
     sgd = {"optimizer": ("sgd",)}
-    assert [(one.name, one.when) for one in space.dimensions] == [
+    assert [(dimension.name, dimension.condition) for dimension in space.dimensions] == [
         ("lr", {}),
         ("batch_size", {}),
         ("head", {}),
@@ -113,51 +108,51 @@ def test_in_yaml_lists_are_lists_and_choices_bring_fields_of_their_own() -> None
     space.check(Recipe())
 
 
-def test_what_is_said_later_takes_the_place_of_what_was_said() -> None:
+def test_a_later_space_replaces_the_dimensions_of_an_earlier_one() -> None:
     first, later = parse_space(["lr=log(1e-5,1e-1)", "epochs=int(5,40)"]), parse_space(["lr=[0.1,0.2]"])
     space = merge_spaces(first, later)
-    assert [format_dimension(one) for one in space.dimensions] == ["epochs=int(5,40)", "lr=[0.1,0.2]"]
+    assert [format_dimension(dimension) for dimension in space.dimensions] == ["epochs=int(5,40)", "lr=[0.1,0.2]"]
 
 
-def test_joined_spaces_are_in_the_order_of_their_conditions() -> None:
+def test_merged_dimensions_follow_those_in_their_conditions() -> None:
     first = parse_space(["optimizer=[sgd,adamw]", "momentum=float(0.5,0.99) when optimizer=sgd", "epochs=int(5,40)"])
     space = merge_spaces(first, parse_space(["optimizer=[sgd,adam]"]))
     assert space.names == ["epochs", "optimizer", "momentum"]
     space.check(Recipe())
 
 
-def test_a_condition_that_nothing_can_meet_is_left_to_the_check() -> None:
+def test_an_impossible_condition_is_left_to_the_check() -> None:
     space = merge_spaces(parse_space(["momentum=float(0.5,0.99) when optimizer=sgd"]))
-    with pytest.raises(BadValue, match="it waits for optimizer, which is not varied before it"):
+    with pytest.raises(BadValue, match="its condition needs optimizer, which no earlier dimension varies"):
         space.check(Recipe())
 
 
 @pytest.mark.parametrize(
     ("text", "kind", "sentence"),
     [
-        ("lr", BadValue, r"--space 'lr': it names no values\. Write \"lr=log\(1e-5,1e-1\)\", "),
-        ("lr=0.1", BadValue, r"--space lr=0\.1: it is neither a range nor a list\. Write"),
-        ("lr=", BadValue, r"--space lr=: it is neither a range nor a list"),
+        ("lr", BadValue, r"--space 'lr': no values\. Write \"lr=log\(1e-5,1e-1\)\", "),
+        ("lr=0.1", BadValue, r"--space lr=0\.1: neither a range nor a list\. Write"),
+        ("lr=", BadValue, r"--space lr=: neither a range nor a list"),
         ("lr=[0.1,0.2", BadValue, r"neither a range nor a list"),
-        ("lr=long(1,2)", BadChoice, r"there is no such range; allowed: log\(A,B\), float.*Did you mean log\(A,B\)\?"),
-        ("lr=log(a,b)", BadValue, r"--space lr=log\(a,b\): its ends are no numbers"),
-        ("lr=log()", BadValue, r"its ends are no numbers"),
+        ("lr=long(1,2)", BadChoice, r"no such range\. Allowed: log\(A,B\), float.*Did you mean log\(A,B\)\?"),
+        ("lr=log(a,b)", BadValue, r"--space lr=log\(a,b\): the ends of a range must be numbers"),
+        ("lr=log()", BadValue, r"the ends of a range must be numbers"),
         ("lr=log(1)", BadValue, r"a range has two ends\. Write"),
         ("lr=log(1,2,3)", BadValue, r"a range has two ends\. Write"),
-        ("lr=float(1,2,3,4)", BadValue, r"a range has two ends, and perhaps a step\. Write"),
+        ("lr=float(1,2,3,4)", BadValue, r"a range has two ends, and may have a step\. Write"),
         ("epochs=float(1,9)", BadValue, r"epochs takes whole numbers\. Write int\(1,9\)"),
-        ("epochs=int(1,9.5)", BadValue, r"its ends are not whole numbers"),
-        ("epochs=int(1,inf)", BadValue, r"a range must end somewhere"),
-        ("lr=log(nan,1)", BadValue, r"a range must end somewhere"),
+        ("epochs=int(1,9.5)", BadValue, r"the ends of this range must be whole numbers"),
+        ("epochs=int(1,inf)", BadValue, r"the ends of a range must be finite numbers"),
+        ("lr=log(nan,1)", BadValue, r"the ends of a range must be finite numbers"),
         (
             "momentum=float(0,1) when optimizer",
             BadValue,
-            r"its condition 'optimizer' names no value\. Write \"momentum=",
+            r"its condition 'optimizer' has no value\. Write \"momentum=",
         ),
-        ("momentum=float(0,1) when optimizer=", BadValue, r"its condition 'optimizer=' names no value"),
+        ("momentum=float(0,1) when optimizer=", BadValue, r"its condition 'optimizer=' has no value"),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence(text: str, kind: type[ClearsightError], sentence: str) -> None:
+def test_a_mistake_in_text_is_one_sentence(text: str, kind: type[ClearsightError], sentence: str) -> None:
     with pytest.raises(kind, match=sentence) as raised:
         parse_space([text])
     assert "\n" not in str(raised.value)
@@ -166,26 +161,24 @@ def test_what_cannot_be_read_is_one_sentence(text: str, kind: type[ClearsightErr
 @pytest.mark.parametrize(
     ("values", "kind", "sentence"),
     [
-        (["lr"], BadValue, r"--space: a space is a mapping of settings\. Such as"),
-        ({"lr": None}, EmptyInput, r"--space lr: there is nothing to choose from"),
+        (["lr"], BadValue, r"--space: a space must be a mapping of settings\. For example"),
+        ({"lr": None}, EmptyInput, r"--space lr: no values"),
         ({"lr": 0.1}, BadValue, r"--space lr: 0\.1 is neither a range nor a list"),
-        ({"lr": "quickly"}, BadValue, r"--space lr=quickly: it is neither"),
-        ({"optimizer": {"sgd": ["momentum"]}}, BadValue, r"--space optimizer: what sgd brings is no mapping of set"),
+        ({"lr": "quickly"}, BadValue, r"--space lr=quickly: neither"),
+        ({"optimizer": {"sgd": ["momentum"]}}, BadValue, r"--space optimizer: sgd must have a mapping of settings"),
     ],
 )
-def test_a_mapping_that_is_no_space_is_one_sentence(values: Any, kind: type[ClearsightError], sentence: str) -> None:
+def test_a_mistake_in_a_mapping_is_one_sentence(values: Any, kind: type[ClearsightError], sentence: str) -> None:
     with pytest.raises(kind, match=sentence):
         space_from_mapping(values)
 
 
-@pytest.mark.parametrize("name", [*SEARCHED, *WORDED])
+@pytest.mark.parametrize("name", USUAL)
 def test_every_usual_range_can_be_searched(name: str) -> None:
-    """Written in the recipe once, read as any other space, and within what the field takes."""
+    """The range of the declaration is read like any other, and lies within what the setting accepts."""
     space = usual_space([name])
-    assert space.names == [name]
+    assert space.dimensions == (Dimension(name=name, domain=domain(name, USUAL[name])),)
     space.check(Recipe())
-    if name in SEARCHED:
-        assert space.dimensions[0].domain == domain(name, SEARCHED[name])
 
 
 def test_a_choice_of_words_needs_no_range() -> None:
@@ -193,14 +186,14 @@ def test_a_choice_of_words_needs_no_range() -> None:
 
 
 def test_all_usual_ranges_together_are_a_space() -> None:
-    usual_space([*SEARCHED, *WORDED]).check(Recipe())
+    usual_space(USUAL).check(Recipe())
 
 
-def test_a_field_without_a_usual_range_is_said() -> None:
-    with pytest.raises(BadChoice, match=r"--tune lrr: there is no such setting.*Did you mean lr\?"):
+def test_a_setting_without_a_usual_range_is_an_error() -> None:
+    with pytest.raises(BadChoice, match=r"--tune lrr: no such setting.*Did you mean lr\?"):
         usual_space(["lrr"])
     with pytest.raises(
-        BadChoice, match=r'--tune seed: it has no usual range.*Say its values: --space "seed=\[A,B,C\]"'
+        BadChoice, match=r'--tune seed: it has no usual range.*Give its values: --space "seed=\[A,B,C\]"'
     ):
         usual_space(["seed"])
 
@@ -212,8 +205,8 @@ _conditions = st.dictionaries(
 )
 
 
-def _dimension(name: str, own: st.SearchStrategy[Any]) -> st.SearchStrategy[Dimension]:
-    return st.builds(Dimension, name=st.just(name), domain=own, when=_conditions)
+def _dimension(name: str, domains: st.SearchStrategy[Any]) -> st.SearchStrategy[Dimension]:
+    return st.builds(Dimension, name=st.just(name), domain=domains, condition=_conditions)
 
 
 @given(
@@ -232,8 +225,8 @@ def _dimension(name: str, own: st.SearchStrategy[Any]) -> st.SearchStrategy[Dime
         _dimension("weights", st.builds(Choice, values=st.lists(_words).map(tuple))),
     )
 )
-def test_what_is_spelled_is_read_as_the_same(dimension: Dimension) -> None:
-    """The advice of a report can be pasted behind --space."""
+def test_formatted_text_is_read_back_as_equal(dimension: Dimension) -> None:
+    """The advice of a report can be pasted after --space."""
     assert parse_space([format_dimension(dimension)]).dimensions == (dimension,)
 
 
@@ -248,5 +241,5 @@ def test_what_is_spelled_is_read_as_the_same(dimension: Dimension) -> None:
         'head=[512,"512,256"]',
     ],
 )
-def test_is_spelled_as_a_person_would(text: str) -> None:
+def test_formatted_text_is_as_short_as_a_person_writes_it(text: str) -> None:
     assert format_dimension(parse_space([text]).dimensions[0]) == text

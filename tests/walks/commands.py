@@ -1,4 +1,4 @@
-"""Running the command line as a person would: in a process of its own."""
+"""Run `clearsight` in a process of its own, as a user does."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ CLEARSIGHT = [sys.executable, "-W", "error::ResourceWarning", "-m", "clearsight"
 
 
 def run(*words: object, cwd: Path | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """`clearsight WORDS`, which must end with exit code `code`."""
+    """Run `clearsight WORDS`, which must end with exit code `code`."""
     done = subprocess.run([*CLEARSIGHT, *map(str, words)], capture_output=True, text=True, cwd=cwd)
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
 
-def answer(*words: object, cwd: Path | None = None) -> Any:
-    """The JSON that `clearsight WORDS --json` prints, alone on stdout."""
+def json_of(*words: object, cwd: Path | None = None) -> Any:
+    """Return the JSON that `clearsight WORDS --json` prints to stdout."""
     return json.loads(run(*words, "--json", cwd=cwd).stdout)
 
 
-def complaint(*words: object, cwd: Path | None = None) -> str:
-    """The one sentence with which a user's mistake ends; exit code 2 and no traceback."""
+def error_of(*words: object, cwd: Path | None = None) -> str:
+    """Return the error of a command that must fail with exit code 2, one line and no traceback."""
     done = run(*words, cwd=cwd, code=2)
     assert "Traceback" not in done.stderr
     lines = done.stderr.strip().splitlines()

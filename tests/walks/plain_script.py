@@ -1,4 +1,4 @@
-"""A plain PyTorch script with a common mistake, as a person has it lying about: DATA OUT watched|plain."""
+"""A plain PyTorch script with a common mistake. Arguments: DATA OUT watched|plain."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-data, out, way = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+data, out, mode = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 torch.manual_seed(0)
 torch.set_num_threads(1)
 rows = list(csv.DictReader((data / "train_split.csv").open()))[:320]
@@ -25,7 +25,7 @@ model = nn.Sequential(
 )
 criterion = nn.CrossEntropyLoss()
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-if way == "watched":
+if mode == "watched":
     from clearsight import Hook
 
     hook = Hook(out, classes=["benign", "malignant"]).watch(model, loss=criterion, optimizer=optimizer)
@@ -34,6 +34,6 @@ for _ in range(6):
         optimizer.zero_grad()
         criterion(model(images[batch]), labels[batch]).backward()
         optimizer.step()
-if way == "watched":
+if mode == "watched":
     hook.close()
 torch.save([parameter.detach() for parameter in model.parameters()], out.with_suffix(".pt"))

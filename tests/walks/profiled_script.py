@@ -1,4 +1,4 @@
-"""A plain PyTorch script that reads real images: SCENES OUT WORKERS SECONDS, slept for each image it decodes."""
+"""A plain PyTorch script that reads real images. Arguments: SCENES OUT WORKERS SECONDS (sleep per decoded image)."""
 
 import sys
 import time
@@ -12,11 +12,15 @@ from torchvision import transforms
 
 
 class Scenes(Dataset):
-    """Images in folders of their classes, decoded as they are asked for."""
+    """Images of class folders, decoded on access."""
 
     def __init__(self, folder: Path, seconds: float) -> None:
-        kinds = sorted(path for path in folder.iterdir() if path.is_dir())
-        self.files = [(path, label) for label, kind in enumerate(kinds) for path in sorted(kind.iterdir())[:6]]
+        class_folders = sorted(path for path in folder.iterdir() if path.is_dir())
+        self.files = [
+            (path, label)
+            for label, class_folder in enumerate(class_folders)
+            for path in sorted(class_folder.iterdir())[:6]
+        ]
         self.seconds = seconds
         self.transform = transforms.Compose([transforms.Resize((32, 32)), transforms.ToTensor()])
 
@@ -50,8 +54,8 @@ def main() -> None:
             optimizer.step()
         model.eval()
         with torch.no_grad():
-            right = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in loader)
-        print(f"accuracy {right / len(loader.dataset):.3f}")
+            correct = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in loader)
+        print(f"accuracy {correct / len(loader.dataset):.3f}")
     torch.save(model.state_dict(), out)
 
 

@@ -1,4 +1,4 @@
-"""torchrun with two processes on a CPU: one writer, reduced metrics, the model of one process within rounding."""
+"""Two processes of torchrun train the model of one process within rounding; one of them writes the run folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> tuple[Path, Path]:
-    """A head on a frozen backbone, trained by one process and by two with half the batch each."""
+    """A head on a frozen backbone, trained by one process, and by two with half the batch each."""
     folder = tmp_path_factory.mktemp("ddp")
     common = ("train", digits, *SETTINGS, *PLAIN, "--freeze", "backbone", "--class-weights", "balanced")
     run(*common, "-b", "32", "--out", folder / "one")
@@ -52,17 +52,17 @@ def frozen(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> tuple[Path
 
 
 def test_two_processes_train_the_model_of_one(frozen: tuple[Path, Path]) -> None:
-    one, two = (load_file(folder / "model" / "model.safetensors") for folder in frozen)
-    for name in one:
-        assert np.allclose(one[name], two[name], atol=1e-5), name
+    single, double = (load_file(folder / "model" / "model.safetensors") for folder in frozen)
+    for name in single:
+        assert np.allclose(single[name], double[name], atol=1e-5), name
 
 
 def test_metrics_are_over_all_images_and_written_once(frozen: tuple[Path, Path]) -> None:
-    one, two = (Run.open(folder) for folder in frozen)
-    assert two.status is RunStatus.COMPLETED
-    losses = [[line["value"] for line in r.metrics() if line["name"] == "loss"] for r in (one, two)]
+    single, double = (Run.open(folder) for folder in frozen)
+    assert double.status is RunStatus.COMPLETED
+    losses = [[line["value"] for line in r.metrics() if line["name"] == "loss"] for r in (single, double)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    assert one.scores["test"]["accuracy"] == pytest.approx(two.scores["test"]["accuracy"])
+    assert single.scores["test"]["accuracy"] == pytest.approx(double.scores["test"]["accuracy"])
 
 
 @pytest.mark.slow
@@ -76,7 +76,7 @@ def test_the_whole_network_trains_in_two_processes(digits: Path, tmp_path: Path)
     assert done.stdout.count('"status"') == 1
 
 
-def test_two_processes_must_be_told_the_folder(digits: Path) -> None:
+def test_two_processes_need_out(digits: Path) -> None:
     done = torchrun("train", digits, *SETTINGS)
     assert done.returncode != 0
     assert "Pass --out" in done.stderr

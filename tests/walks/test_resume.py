@@ -1,4 +1,4 @@
-"""A run survives what happens to processes: kill -9, SIGTERM, Ctrl-C. Resumed, it ends with the very same bits."""
+"""A run survives kill -9, SIGTERM and Ctrl-C. Resumed, it ends with the same bits as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -13,25 +13,38 @@ from safetensors.torch import load_file
 from clearsight.core.events import RunStatus
 from clearsight.core.finding import read_findings
 from clearsight.core.run import Run
-from tests.walks.commands import CLEARSIGHT, answer, complaint, run
+from tests.walks.commands import CLEARSIGHT, error_of, json_of, run
 
 SETTINGS = ("--model", "tiny", "--weights", "none", "--image-size", "16", "--limit", "400", "--epochs", "6", "-b", "16")
-DEMANDING = ("--augment", "light", "--mixup", "0.2", "--ema", "0.9", "--dropout", "0.2", "--head", "32", "--seed", "3")
+RANDOM_SETTINGS = (
+    "--augment",
+    "light",
+    "--mixup",
+    "0.2",
+    "--ema",
+    "0.9",
+    "--dropout",
+    "0.2",
+    "--head",
+    "32",
+    "--seed",
+    "3",
+)
 
 
 def bits(run_folder: Path) -> dict[str, torch.Tensor]:
     return load_file(run_folder / "model" / "model.safetensors")
 
 
-def same(one: Path, other: Path) -> bool:
-    first, second = bits(one), bits(other)
+def same(folder_a: Path, folder_b: Path) -> bool:
+    first, second = bits(folder_a), bits(folder_b)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "undisturbed"
-    run("train", digits, *SETTINGS, *DEMANDING, "--out", out)
+    run("train", digits, *SETTINGS, *RANDOM_SETTINGS, "--out", out)
     return out
 
 
@@ -40,7 +53,7 @@ def verdicts(run_folder: Path) -> set[tuple[str, str]]:
 
 
 def interrupt(words: list[str], line: str, number: signal.Signals) -> int:
-    """Start a command, send it a signal when it prints a line that begins with `line`; returns the exit code."""
+    """Start a command, send it a signal when it prints a line that begins with `line`, and return its exit code."""
     with subprocess.Popen(
         [*CLEARSIGHT, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -56,17 +69,17 @@ def interrupt(words: list[str], line: str, number: signal.Signals) -> int:
 def test_the_same_seed_gives_the_same_bits_and_the_same_figures(
     digits: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
-    again = answer("train", digits, *SETTINGS, *DEMANDING, "--out", tmp_path / "again")
+    second = json_of("train", digits, *SETTINGS, *RANDOM_SETTINGS, "--out", tmp_path / "again")
     assert same(undisturbed, tmp_path / "again")
-    assert again["test"] == Run.open(undisturbed).scores["test"]
+    assert second["test"] == Run.open(undisturbed).scores["test"]
 
 
 @pytest.mark.slow
-def test_kill_9_again_and_again_and_the_weights_are_bit_equal(digits: Path, undisturbed: Path, tmp_path: Path) -> None:
-    """Before the first step, in the middle of an epoch, and after the checkpoint of another."""
+def test_after_repeated_kill_9_the_weights_are_bit_equal(digits: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """The run is killed before its first step, within an epoch, and after a checkpoint."""
     out = tmp_path / "killed"
     often = ["--checkpoint-every", "0.05"]
-    fresh = ["train", str(digits), *SETTINGS, *DEMANDING, "--out", str(out), *often]
+    fresh = ["train", str(digits), *SETTINGS, *RANDOM_SETTINGS, "--out", str(out), *often]
     assert interrupt(fresh, "work", signal.SIGKILL) == -signal.SIGKILL
     assert Run.open(out).status is RunStatus.RUNNING
     for epoch in ("1", "3", "5"):
@@ -76,16 +89,16 @@ def test_kill_9_again_and_again_and_the_weights_are_bit_equal(digits: Path, undi
     assert Run.open(out).status is RunStatus.COMPLETED
     steps = [line["step"] for line in Run.open(out).metrics() if line["name"] == "loss"]
     assert steps == sorted(set(steps)), "every step once, in order"
-    wanted = [line for line in Run.open(undisturbed).metrics() if line["name"] == "loss"]
-    assert [line for line in Run.open(out).metrics() if line["name"] == "loss"] == wanted
+    expected = [line for line in Run.open(undisturbed).metrics() if line["name"] == "loss"]
+    assert [line for line in Run.open(out).metrics() if line["name"] == "loss"] == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_polite_signal_leaves_a_resumable_run(
+def test_a_signal_leaves_a_resumable_run(
     digits: Path, undisturbed: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "stopped"
-    fresh = ["train", str(digits), *SETTINGS, *DEMANDING, "--out", str(out)]
+    fresh = ["train", str(digits), *SETTINGS, *RANDOM_SETTINGS, "--out", str(out)]
     assert interrupt(fresh, "epoch 2/6", number) == 130
     stopped = Run.open(out)
     assert (stopped.status, stopped.reason) == (RunStatus.INTERRUPTED, f"stopped by {number.name}")
@@ -95,19 +108,19 @@ def test_a_polite_signal_leaves_a_resumable_run(
 
 
 @pytest.mark.slow
-def test_a_time_limit_ends_with_a_model_and_can_go_on(digits: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_run_ended_by_its_time_limit_can_be_resumed(digits: Path, undisturbed: Path, tmp_path: Path) -> None:
     out = tmp_path / "limited"
-    found = answer("train", digits, *SETTINGS, *DEMANDING, "--out", out, "--time-limit", "0.001s")
+    found = json_of("train", digits, *SETTINGS, *RANDOM_SETTINGS, "--out", out, "--time-limit", "0.001s")
     assert found["status"] == "stopped_early"
     assert "time limit" in found["reason"]
     run("train", "--resume", out)
     assert same(undisturbed, out)
 
 
-def test_resuming_asks_for_the_same_data_and_no_other_settings(undisturbed: Path, digits: Path, tmp_path: Path) -> None:
-    assert "--lr cannot be said" in complaint("train", "--resume", undisturbed, "--lr", "1")
-    assert "no run.json" in complaint("train", "--resume", tmp_path)
-    assert "a run is there already" in complaint("train", digits, *SETTINGS, "--out", undisturbed)
+def test_resume_accepts_no_other_settings(undisturbed: Path, digits: Path, tmp_path: Path) -> None:
+    assert "--lr cannot be used with it" in error_of("train", "--resume", undisturbed, "--lr", "1")
+    assert "no run.json" in error_of("train", "--resume", tmp_path)
+    assert "a run is there already" in error_of("train", digits, *SETTINGS, "--out", undisturbed)
 
 
 def test_data_that_changed_are_refused(digits: Path, tmp_path: Path) -> None:
@@ -119,4 +132,4 @@ def test_data_that_changed_are_refused(digits: Path, tmp_path: Path) -> None:
     assert interrupt(fresh, "epoch 2/6", signal.SIGKILL) == -signal.SIGKILL
     for victim in sorted((data / "train" / "3").iterdir())[:60]:
         victim.unlink()
-    assert "the data have changed since the run began" in complaint("train", "--resume", out)
+    assert "the data have changed since the run began" in error_of("train", "--resume", out)

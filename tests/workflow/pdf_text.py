@@ -1,4 +1,4 @@
-"""The words of a PDF that Chromium printed: enough of the format to know whether a sentence is on the page."""
+"""Text of a PDF printed by Chromium. It reads as much of the format as the tests need to find a sentence."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ _STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
 
 
 def pages(pdf: bytes) -> int:
-    """How many pages there are."""
+    """Return the number of pages."""
     return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf))
 
 
 def text(pdf: bytes) -> str:
-    """Everything that is written, in the order of the file without any spaces, ligatures undone."""
+    """Return the text in the order of the file, without spaces and ligatures."""
     objects = {int(number): body for number, body in _OBJECT.findall(pdf)}
     fonts = {
         name: _letters(objects, int(target))
         for body in objects.values()
         for name, target in re.findall(rb"/(F\d+) (\d+) 0 R", body)
     }
-    said = []
+    words = []
     for body in objects.values():
         for part in re.split(rb"(?=/F\d+ [\d.]+ Tf)", _inflated(body)):
             font = re.match(rb"/(F\d+) [\d.]+ Tf", part)
             if font and font[1] in fonts:
                 glyphs = b"".join(re.findall(rb"<([0-9A-Fa-f]+)>", part))
-                said.append(_spelled(glyphs, fonts[font[1]]))
-    return "".join(unicodedata.normalize("NFKC", "".join(said)).split())
+                words.append(_spelled(glyphs, fonts[font[1]]))
+    return "".join(unicodedata.normalize("NFKC", "".join(words)).split())
 
 
 def _inflated(body: bytes) -> bytes:
@@ -41,7 +41,7 @@ def _inflated(body: bytes) -> bytes:
 
 
 def _letters(objects: dict[int, bytes], font: int) -> dict[int, str]:
-    """Glyph to character, from the font's ToUnicode map."""
+    """Return glyph -> character from the ToUnicode map of a font."""
     target = re.search(rb"/ToUnicode (\d+) 0 R", objects.get(font, b""))
     table = _inflated(objects[int(target[1])]) if target else b""
     letters = {}

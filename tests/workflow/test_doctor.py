@@ -1,4 +1,4 @@
-"""The check-up gives facts, and advice only where something is wrong."""
+"""doctor reports facts about the machine, and advice about problems alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> DoctorReport:
 
 
 def healthy(found: DoctorReport) -> DoctorReport:
-    """The same machine with nothing to complain about."""
+    """Return the same machine without any problem."""
     return replace(
         found,
         threads={"cores": 4, "torch": 4},
@@ -57,6 +57,6 @@ def test_one_line_for_each_problem(found: DoctorReport, change: dict[str, object
     assert sentence in line
 
 
-def test_a_gpu_that_torch_cannot_use_is_said(found: DoctorReport) -> None:
+def test_a_gpu_that_torch_cannot_use_is_reported(found: DoctorReport) -> None:
     (line,) = advice(replace(healthy(found), devices=["cpu"]), None, gpu_in_machine=True)
     assert "nvidia-smi" in line

@@ -1,59 +1,59 @@
-"""An evaluation is a value; its JSON, its table and its file say the same."""
+"""`evaluate` measures a bundle on the labelled images that a path and a split name."""
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from clearsight.workflow.evaluate import Evaluation
+from clearsight.core.errors import BadChoice, BadData
+from clearsight.testing.mean_colour import CLASSES, make_bundle
+from clearsight.workflow.evaluate import evaluate
+from clearsight.workflow.paths import Paths
+from tests.workflow.colour_images import write_class_folders, write_image
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle")).path
 
 
 @pytest.fixture
-def evaluation() -> Evaluation:
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    logits = rng.normal(size=(60, 3)).astype(np.float32)
-    logits[np.arange(60), labels] += 1
-    ids = tuple(f"p/{i}, odd.jpg" for i in range(60))
-    return Evaluation(split="test", classes=("a", "b", 'c "d"'), ids=ids, labels=labels, logits=logits, temperature=2.0)
+def paths(tmp_path: Path) -> Paths:
+    return Paths(cache=tmp_path / "cache", weights=())
 
 
-def test_json_is_json_and_adds_up(evaluation: Evaluation) -> None:
-    found = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
-    matrix = np.array(found["confusion"]["matrix"])
-    assert matrix.sum() == found["n"] == 60
-    assert np.trace(matrix) / 60 == pytest.approx(found["accuracy"])
-    low, high = found["accuracy_interval"]
-    assert low < found["accuracy"] < high
-    assert found["top5"] == 1.0
-    assert found["roc_auc"] is None
-    assert {row["support"] for row in found["per_class"].values()} == {20}
+def test_a_folder_of_classes_is_measured_whole(bundle: Path, tmp_path: Path, paths: Paths) -> None:
+    data = write_class_folders(tmp_path / "data", {"red": 2, "green": 3})
+    write_image(data / "red" / "mislabelled.png", "green", 40)
+    activities: list[str] = []
+    found = evaluate(bundle, data, paths=paths, progress=lambda activity, done, total: activities.append(activity))
+    assert (found.classes, len(found.labels)) == (CLASSES, 6)
+    assert found.scores()["accuracy"] == pytest.approx(5 / 6)
+    assert [row["path"] for row in found.mistakes()] == ["red/mislabelled.png"]
+    assert activities
 
 
-def test_temperature_changes_confidence_and_no_answer(evaluation: Evaluation) -> None:
-    cold = Evaluation(**{**evaluation.__dict__, "temperature": 1.0})
-    assert evaluation.probabilities.max() < cold.probabilities.max()
-    assert (evaluation.probabilities.argmax(1) == cold.probabilities.argmax(1)).all()
-    assert evaluation.scores() == cold.scores(), "scores are of the logits, before calibration"
-    assert evaluation.to_json()["ece_uncalibrated"] == cold.to_json()["ece"]
+def test_of_data_with_splits_the_test_split_is_measured(bundle: Path, tmp_path: Path, paths: Paths) -> None:
+    for split, count in (("valid", 1), ("test", 2)):
+        write_class_folders(tmp_path / "data" / split, {"red": count, "green": count})
+    assert len(evaluate(bundle, tmp_path / "data", paths=paths).labels) == 4
+    assert len(evaluate(bundle, tmp_path / "data", split="valid", paths=paths).labels) == 2
+    with pytest.raises(BadChoice, match="Allowed: valid, test"):
+        evaluate(bundle, tmp_path / "data", split="train", paths=paths)
 
 
-def test_mistakes_are_wrong_and_most_confident_first(evaluation: Evaluation) -> None:
-    found = evaluation.mistakes(5)
-    assert all(one["true"] != one["predicted"] for one in found)
-    confidence = [one["probability"] for one in found]
-    assert confidence == sorted(confidence, reverse=True)
+def test_a_class_that_the_model_does_not_know_is_refused(bundle: Path, tmp_path: Path, paths: Paths) -> None:
+    data = write_class_folders(tmp_path / "data", {"red": 1, "green": 1})
+    (data / "green").rename(data / "gren")
+    with pytest.raises(BadData, match=r"'gren' is not among the 4 classes of the model.*Did you mean green"):
+        evaluate(bundle, data, paths=paths)
+    assert len(evaluate(bundle, data, paths=paths, ignore_class=["gren"]).labels) == 1
 
 
-def test_the_files_hold_every_image(evaluation: Evaluation, tmp_path: Path) -> None:
-    evaluation.write(tmp_path)
-    rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))
-    assert [row["path"] for row in rows] == list(evaluation.ids)
-    for row, shares in zip(rows, evaluation.probabilities, strict=True):
-        written = [float(row[f"p:{name}"]) for name in evaluation.classes]
-        assert written == pytest.approx(list(shares), rel=1e-4)
-    assert json.loads((tmp_path / "metrics.json").read_text())["reliability"] == evaluation.reliability()
+def test_bad_images_follow_the_policy(bundle: Path, tmp_path: Path, paths: Paths) -> None:
+    data = write_class_folders(tmp_path / "data", {"red": 1, "green": 1})
+    (data / "red" / "empty.png").write_bytes(b"")
+    assert len(evaluate(bundle, data, paths=paths).labels) == 2
+    with pytest.raises(BadData, match=r"empty\.png"):
+        evaluate(bundle, data, paths=paths, on_bad="fail")

@@ -1,4 +1,4 @@
-"""A run in words, the same for terminal and log."""
+"""Lines about a run, the same in the terminal and in log.txt."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ def test_an_epoch_is_one_line() -> None:
     ("status", "seconds", "first", "last"),
     [
         (RunStatus.COMPLETED, 12.34, "completed after 12.3 s", "export"),
-        (RunStatus.INTERRUPTED, 3700.0, "interrupted (stopped by SIGINT) after 1 h 1 min", "--resume"),
+        (RunStatus.INTERRUPTED, 3700.0, "interrupted (stopped by SIGINT) after 1 h 01 min", "--resume"),
     ],
 )
-def test_the_end_says_what_to_do_next(tmp_path: Path, status: RunStatus, seconds: float, first: str, last: str) -> None:
+def test_the_end_lists_the_next_commands(
+    tmp_path: Path, status: RunStatus, seconds: float, first: str, last: str
+) -> None:
     run = Run.begin(tmp_path / "r", Recipe())
     run.status, run.seconds = status, seconds
     run.reason = "stopped by SIGINT" if status is RunStatus.INTERRUPTED else ""

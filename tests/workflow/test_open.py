@@ -1,4 +1,4 @@
-"""A study can be asked what it found, while it goes on and after."""
+"""SavedStudy reads the trials of a study, running or ended; open_run reads a run folder."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from clearsight.core.trial import TrialState
 from clearsight.debugger.storage.tensor_store import FileTensorStore
 from clearsight.workflow.open import SavedStudy, open_study
 from tests.debugger.records import raw, scalars
-from tests.workflow.made_studies import (
+from tests.workflow.study_folders import (
     ACCURACY,
     BETTER,
-    BROKEN,
-    CUT,
+    FAILED,
     GOOD,
     PARAMETERS,
+    PRUNED,
     START,
-    begun_study,
-    came_to,
-    made_study,
+    begin_study,
+    trial_result,
+    write_study,
 )
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> SavedStudy:
     folder = tmp_path_factory.mktemp("studies") / "photos"
-    return open_study(made_study(folder, [GOOD, BETTER, CUT, BROKEN], under_way=1).path)
+    return open_study(write_study(folder, [GOOD, BETTER, PRUNED, FAILED], running=1).path)
 
 
 @pytest.fixture(autouse=True)
@@ -47,23 +47,23 @@ def test_the_best_and_the_trials(found: SavedStudy) -> None:
     assert (found.best.number, found.best.values) == (1, (0.9,))
     assert [trial.state.value for trial in found.trials] == ["complete", "complete", "pruned", "failed", "running"]
     assert [trial.number for trial in found.front] == [1]
-    assert found.best_run is None  # no model of it has been made yet
+    assert found.best_run is None  # its model is not trained yet
 
 
 def test_a_study_without_trials_has_no_best(tmp_path: Path) -> None:
-    found = open_study(str(begun_study(tmp_path / "photos").path))
+    found = open_study(str(begin_study(tmp_path / "photos").path))
     assert (found.best, found.front, found.trials, found.best_run, found.importances()) == (None, [], [], None, {})
     assert found.to_frame() == []
 
 
-def test_where_there_is_no_study(tmp_path: Path) -> None:
+def test_a_folder_without_a_study_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="there is no study in this folder"):
         open_study(tmp_path)
 
 
 def test_a_front_of_two_objectives(tmp_path: Path) -> None:
-    outcomes = [came_to(TrialState.COMPLETE, *values) for values in ((0.9, 50.0), (0.8, 10.0), (0.7, 20.0))]
-    found = open_study(made_study(tmp_path / "photos", outcomes, objectives=(ACCURACY, PARAMETERS)).path)
+    results = [trial_result(TrialState.COMPLETE, *values) for values in ((0.9, 50.0), (0.8, 10.0), (0.7, 20.0))]
+    found = open_study(write_study(tmp_path / "photos", results, objectives=(ACCURACY, PARAMETERS)).path)
     assert [trial.number for trial in found.front] == [0, 1]
     assert found.best is not None
     assert found.best.number == 0
@@ -72,12 +72,12 @@ def test_a_front_of_two_objectives(tmp_path: Path) -> None:
 
 
 def test_importances_name_every_field(tmp_path: Path) -> None:
-    outcomes = [came_to(TrialState.COMPLETE, 0.5 + number / 100) for number in range(12)]
-    shares = open_study(made_study(tmp_path / "photos", outcomes).path).importances()
+    results = [trial_result(TrialState.COMPLETE, 0.5 + number / 100) for number in range(12)]
+    shares = open_study(write_study(tmp_path / "photos", results).path).importances()
     assert set(shares) == {"fanova", "ped-anova"} or shares
-    for of_fields in shares.values():
-        assert "lr" in of_fields
-        assert all(0 <= share <= 1 + 1e-9 for share in of_fields.values())
+    for shares_of_fields in shares.values():
+        assert "lr" in shares_of_fields
+        assert all(0 <= share <= 1 + 1e-9 for share in shares_of_fields.values())
 
 
 # --- as a table -------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_a_row_per_trial(found: SavedStudy) -> None:
     ]
     assert (first["number"], first["state"], first["accuracy"], first["duration"]) == (0, "complete", 0.7, 10.0)
     assert first["started"] == datetime.datetime.fromtimestamp(START, datetime.UTC)
-    assert (rows[2]["accuracy"], rows[2]["reason"]) == (None, "it is behind")
+    assert (rows[2]["accuracy"], rows[2]["reason"]) == (None, "it is worse than the others")
     assert [row["state"] for row in rows] == ["complete", "complete", "pruned", "failed", "running"]
 
 
@@ -101,9 +101,9 @@ def test_a_field_that_does_not_apply_is_none(found: SavedStudy) -> None:
         assert (row["momentum"] is None) is (row["optimizer"] == "adamw")
 
 
-def test_the_epochs_that_are_varied_are_not_those_that_were_trained(found: SavedStudy) -> None:
-    cut = found.to_frame()[2]
-    assert (cut["epochs"], cut["trained_epochs"]) == (2, 1)
+def test_the_epochs_setting_and_the_trained_epochs_are_two_columns(found: SavedStudy) -> None:
+    pruned = found.to_frame()[2]
+    assert (pruned["epochs"], pruned["trained_epochs"]) == (2, 1)
 
 
 def test_the_columns_of_sagemaker(found: SavedStudy) -> None:
@@ -120,7 +120,13 @@ def test_the_columns_of_sagemaker(found: SavedStudy) -> None:
     assert [row["TrainingJobName"] for row in rows] == [f"photos-{place:03d}" for place in range(1, 6)]
     statuses = ["Completed", "Completed", "Stopped", "Failed", "InProgress"]
     assert [row["TrainingJobStatus"] for row in rows] == statuses
-    assert [row["FinalObjectiveValue"] for row in rows] == [0.7, 0.9, 0.1, None, None]  # of the last epoch it had
+    assert [row["FinalObjectiveValue"] for row in rows] == [
+        0.7,
+        0.9,
+        0.1,
+        None,
+        None,
+    ]  # the pruned trial has the value of its last epoch
     start = datetime.datetime.fromtimestamp(START, datetime.UTC)
     assert first["TrainingStartTime"] == start
     assert first["TrainingEndTime"] == start + datetime.timedelta(seconds=10)
@@ -128,7 +134,7 @@ def test_the_columns_of_sagemaker(found: SavedStudy) -> None:
     assert (rows[4]["TrainingEndTime"], rows[4]["TrainingElapsedTimeSeconds"]) == (None, None)
 
 
-def test_where_pandas_is_installed_it_is_a_frame(found: SavedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_pandas_it_is_a_frame(found: SavedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     pandas: Any = ModuleType("pandas")
     pandas.DataFrame = lambda rows: ("frame", len(rows))
     monkeypatch.setitem(sys.modules, "pandas", pandas)
@@ -136,8 +142,8 @@ def test_where_pandas_is_installed_it_is_a_frame(found: SavedStudy, monkeypatch:
     assert found.to_frame() == ("frame", 5)
 
 
-def test_asking_loads_no_torch(tmp_path: Path) -> None:
-    folder = made_study(tmp_path / "photos", [GOOD]).path
+def test_open_study_does_not_import_torch(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "photos", [GOOD]).path
     code = (
         f"import sys, clearsight; print(clearsight.open_study({str(folder)!r}).best.values); "
         "assert 'torch' not in sys.modules"
@@ -151,6 +157,6 @@ def test_a_run_folder_opens_by_its_name(tmp_path: Path) -> None:
     assert clearsight.open_run(str(tmp_path)).tensor_names() == ["loss", "input_channels"]
 
 
-def test_what_is_no_run_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no run in this folder"):
         clearsight.open_run(tmp_path)

@@ -1,4 +1,4 @@
-"""Pages on paper."""
+"""Printing of pages as PDF."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ needs_browser = pytest.mark.skipif(
 
 
 @needs_browser
-def test_a_page_is_printed_when_its_scripts_have_drawn_as_wide_as_the_paper(tmp_path: Path) -> None:
+def test_a_page_is_printed_after_its_scripts_have_drawn_for_the_width_of_the_paper(tmp_path: Path) -> None:
     script = 'setTimeout(() => document.querySelector("p").textContent = `drawn ${innerWidth} wide`, 3000)'
     page = f"<style>p {{ break-after: page; }}</style><h1>Title</h1><p></p><p>end</p><script>{script}</script>"
     (tmp_path / "page.html").write_text(page)
@@ -28,7 +28,7 @@ def test_a_page_is_printed_when_its_scripts_have_drawn_as_wide_as_the_paper(tmp_
     assert (tmp_path / "page.html").read_text() == page
 
 
-def test_the_screen_is_as_wide_as_the_paper() -> None:
+def test_the_screen_gets_the_layout_of_the_paper() -> None:
     page = "<style>@media screen and (max-width: 9rem) { a {} } @media print { b {} }</style><p>@media print</p>"
     laid_out = on_paper(page)
     style, _, body = laid_out.partition("</style>")
@@ -38,18 +38,18 @@ def test_the_screen_is_as_wide_as_the_paper() -> None:
     assert body == "<p>@media print</p>"
 
 
-def test_without_a_browser_it_is_said_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_browser_the_error_tells_how_to_install_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NotFound, match=r"there is none of chromium.*apt install chromium.*--browser PATH"):
+    with pytest.raises(NotFound, match=r"none of chromium.*is installed.*apt install chromium.*--browser PATH"):
         find_browser()
 
 
-def test_a_browser_that_is_named_must_be_there(tmp_path: Path) -> None:
+def test_a_named_browser_must_exist(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"--browser .*nothing: there is no such program"):
         find_browser(str(tmp_path / "nothing"))
 
 
-def test_browsers_are_looked_for_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_browsers_are_found_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "google-chrome"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -57,7 +57,7 @@ def test_browsers_are_looked_for_by_name(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert find_browser() == str(program)
 
 
-def test_a_program_that_prints_nothing_is_quoted(tmp_path: Path) -> None:
+def test_the_error_quotes_a_program_that_prints_nothing(tmp_path: Path) -> None:
     program = tmp_path / "broken"
     program.write_text("#!/bin/sh\necho cannot open display >&2\nexit 3\n")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Which files are meant by what a person types."""
+"""Paths, folders and globs on the command line are resolved to image files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.errors import EmptyInput, NotFound
-from clearsight.workflow.predict import Prediction, find_images
+from clearsight.testing.mean_colour import CLASSES, make_bundle
+from clearsight.workflow.predict import Prediction, find_images, predict
+from tests.workflow.colour_images import write_image
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def test_a_folder_means_the_images_below_it(folder: Path) -> None:
     assert names(find_images([folder])) == ["a.png", "b.JPG", "c [1].jpeg"]
 
 
-def test_a_named_file_is_taken_whatever_it_is_called(folder: Path) -> None:
+def test_a_named_file_is_included_whatever_its_name(folder: Path) -> None:
     assert names(find_images([folder / "plain", folder / "deep/notes.txt"])) == ["plain", "notes.txt"]
 
 
@@ -40,7 +42,7 @@ def test_globs_and_repetitions(folder: Path) -> None:
     ]
 
 
-def test_nothing_there_is_said(folder: Path) -> None:
+def test_paths_without_images_are_errors(folder: Path) -> None:
     with pytest.raises(NotFound, match="no such file, folder or glob match"):
         find_images([folder / "*.webp"])
     (folder / "empty").mkdir()
@@ -48,7 +50,22 @@ def test_nothing_there_is_said(folder: Path) -> None:
         find_images([folder / "empty"])
 
 
-def test_the_json_of_an_error_has_the_keys_of_an_answer() -> None:
+def test_predictions_keep_the_order_of_the_files_and_errors_their_place(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle").path
+    files = [write_image(tmp_path / f"{number}.png", colour) for number, colour in enumerate(("green", "red") * 20)]
+    files[1].write_bytes(b"no image")
+    progress: list[tuple[int, int]] = []
+    predictions = predict(bundle, files, top=2, progress=lambda activity, done, total: progress.append((done, total)))
+    assert [prediction.path for prediction in predictions] == [str(file) for file in files]
+    assert [prediction.top[0][0] for prediction in predictions[2:]] == ["green", "red"] * 19
+    assert all(len(prediction.top) == 2 for prediction in predictions[2:])
+    assert predictions[1].top == ()
+    assert predictions[1].error
+    assert progress[-1] == (40, 40)
+    assert {label for prediction in predictions for label, _ in prediction.top} <= set(CLASSES)
+
+
+def test_the_json_of_an_error_has_the_keys_of_a_prediction() -> None:
     good, bad = Prediction(path="a", top=(("cat", 0.9),)), Prediction(path="b", error="it is truncated")
     assert good.to_json().keys() == bad.to_json().keys()
     assert bad.to_json() == {"path": "b", "label": None, "probability": None, "top": [], "error": "it is truncated"}

@@ -1,4 +1,4 @@
-"""The embedded data: real digits, split by class, the same on every machine."""
+"""The embedded digits: stratified splits, the same files on every machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.png"))
 
 
-def test_every_digit_is_there_once_under_its_own_class(digits: Path) -> None:
+def test_every_digit_is_written_once_into_its_class(digits: Path) -> None:
     bunch = load_digits()
     assert sorted(int(path.stem) for path in files(digits)) == list(range(len(bunch.target)))
     for path in files(digits)[::50]:
@@ -31,7 +31,7 @@ def test_splits_are_stratified(digits: Path) -> None:
         assert np.allclose(counts / counts.sum(), [0.7, 0.15, 0.15], atol=0.01)
 
 
-def test_written_again_it_is_the_same_and_nothing_is_rewritten(digits: Path, tmp_path: Path) -> None:
+def test_a_second_copy_is_equal_and_a_complete_one_is_not_rewritten(digits: Path, tmp_path: Path) -> None:
     def digest(folder: Path) -> str:
         whole = hashlib.sha256()
         for path in files(folder):
@@ -39,10 +39,10 @@ def test_written_again_it_is_the_same_and_nothing_is_rewritten(digits: Path, tmp
         return whole.hexdigest()
 
     assert digest(write_digits(tmp_path / "again")) == digest(digits)
-    victim = files(tmp_path / "again")[0]
-    victim.unlink()
+    removed = files(tmp_path / "again")[0]
+    removed.unlink()
     write_digits(tmp_path / "again")
-    assert not victim.exists(), "a complete copy is left alone"
+    assert not removed.exists(), "a complete copy is left alone"
     (tmp_path / "again" / "digits.json").unlink()
     write_digits(tmp_path / "again")
-    assert victim.exists(), "an incomplete one is completed"
+    assert removed.exists(), "an incomplete one is completed"

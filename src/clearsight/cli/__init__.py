@@ -1,7 +1,6 @@
 """The command line: parse, call one workflow verb, print.
 
-`clearsight --help` answers from the table below without importing any command: a person who asks what there is should
-not wait for torch.
+`clearsight --help` answers from the table below without importing any command, so it does not wait for torch.
 """
 
 from __future__ import annotations
@@ -9,29 +8,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-# name -> (module with `app`, one line of help), in the order in which a newcomer meets them
+# name -> (module with `app`, one line of help), in the order in which a newcomer needs them
 COMMANDS: dict[str, tuple[str, str]] = {
-    "quickstart": ("clearsight.cli.commands.quickstart", "the whole main job on embedded data, in about a minute"),
-    "doctor": ("clearsight.cli.commands.doctor", "is this machine ready? versions, devices, disk, extras, weights"),
-    "data": ("clearsight.cli.commands.data", "look at a dataset: counts, bad files, duplicates, leaks"),
+    "quickstart": ("clearsight.cli.commands.quickstart", "run the whole workflow on included data, in about a minute"),
+    "doctor": ("clearsight.cli.commands.doctor", "check this machine: versions, devices, disk, extras, weights"),
+    "data": ("clearsight.cli.commands.data", "check a dataset: counts, unreadable images, duplicates, leaks"),
     "train": ("clearsight.cli.commands.train", "train a classifier on a dataset"),
-    "tune": ("clearsight.cli.commands.tune", "search the settings: many trials, nothing computed twice"),
-    "debug": ("clearsight.cli.commands.debug", "what went wrong in a run, why, and what to change"),
-    "profile": ("clearsight.cli.commands.profile", "where the time goes: of a run, of any command, of other settings"),
-    "watch": ("clearsight.cli.commands.watch", "a run in the terminal while it goes on"),
-    "compare": ("clearsight.cli.commands.compare", "runs over each other: settings, curves, scores"),
+    "tune": ("clearsight.cli.commands.tune", "search for the best settings with many trials"),
+    "debug": ("clearsight.cli.commands.debug", "find out what went wrong in a run, why, and what to change"),
+    "profile": ("clearsight.cli.commands.profile", "show where the time goes, in a run or in any command"),
+    "watch": ("clearsight.cli.commands.watch", "follow a run in the terminal while it trains"),
+    "compare": ("clearsight.cli.commands.compare", "compare runs: settings, curves, scores"),
     "evaluate": ("clearsight.cli.commands.evaluate", "measure a model on labelled images"),
     "predict": ("clearsight.cli.commands.predict", "classify images"),
-    "serve": ("clearsight.cli.commands.serve", "answer over HTTP"),
-    "report": ("clearsight.cli.commands.report", "write the page of a run or a study again"),
+    "serve": ("clearsight.cli.commands.serve", "serve a model over HTTP"),
+    "report": ("clearsight.cli.commands.report", "write the report of a run or a study again"),
     "export": ("clearsight.cli.commands.export", "pack a model into one file"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code of `clearsight ARGV`: 0 well, 1 our fault, 2 the user's, 130 stopped by Ctrl-C.
+    """Run `clearsight ARGV` and return its exit code.
 
-    3 is that of `debug --fail-on`, where something was found.
+    0 success, 1 a bug or a run that diverged, 2 a mistake that the user can correct, 3 a finding at or above
+    `debug --fail-on`, 130 stopped by Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def overview() -> str:
-    """What `clearsight --help` prints."""
+    """Return the text of `clearsight --help`."""
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {bold}{name:<{width}}{plain}  {line}" for name, (_, line) in COMMANDS.items())
@@ -65,4 +65,4 @@ Fine-tune, debug, evaluate and serve image classifiers on your own machine.
   clearsight train photos/ --model resnet34 --freeze backbone --epochs 5 --out runs/first
   clearsight serve runs/first --port 8080
 
-`clearsight COMMAND --help` shows the options of a command; --version the version."""
+`clearsight COMMAND --help` shows the options of a command, `clearsight --version` the version."""

@@ -1,4 +1,4 @@
-"""Running a command and turning whatever it raises into one sentence and an exit code."""
+"""Running a command: whatever it raises becomes one sentence on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -13,79 +13,84 @@ from collections.abc import Mapping, Sequence
 from clearsight.core import errors
 from clearsight.core.errors import BadChoice, ClearsightError
 
-OURS, USERS, STOPPED = 1, 2, 130
+# Exit codes. 2 is also what typer and most shells use for a wrong command line; 130 is 128 + SIGINT.
+FAILURE, USER_ERROR, STOPPED = 1, 2, 130
 
-# What a flag means that is said without the number it can take.
-_BARE = {"--repair": "3"}
+# Flags that may stand without a number, and the number that this means.
+_DEFAULT_NUMBERS = {"--repair": "3"}
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-# The rest of the kinds are things a user can put right: exit code 2.
-_NOT_THE_USERS_MISTAKE = (errors.Diverged, errors.DiskFull)
+# Users can correct all other errors themselves, so those end with USER_ERROR.
+_FAILURES = (errors.Diverged, errors.DiskFull)
 
 
 def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -> int:
-    """Run one command with its words; returns the exit code and leaves one sentence on stderr when it failed."""
+    """Run a command and return its exit code; an error leaves one sentence on stderr."""
     try:
         if name not in commands:
-            raise BadChoice(f"clearsight {name}", "there is no such command", got=name, allowed=commands)
+            raise BadChoice(f"clearsight {name}", "no such command", got=name, allowed=commands)
         _quiet_libraries()
         module = importlib.import_module(commands[name][0])
-        return _invoke(module.app, f"clearsight {name}", spelled_out(words))
+        return _invoke(module.app, f"clearsight {name}", with_default_numbers(words))
     except ClearsightError as error:
-        return fail(str(error), OURS if isinstance(error, _NOT_THE_USERS_MISTAKE) else USERS)
+        return fail(str(error), FAILURE if isinstance(error, _FAILURES) else USER_ERROR)
     except KeyboardInterrupt:
         return fail("stopped", STOPPED)
     except BrokenPipeError:
-        # Whoever read our output has enough of it (`| head`); nothing more can be said there.
+        # The reader of our output has closed it (`| head`). Python would complain again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OURS
+        return FAILURE
     except OSError as error:
-        # The world outside, not a mistake of ours: a folder that may not be written, a disk that is full.
-        where = f"{error.filename}: " if error.filename else ""
-        return fail(f"{where}{error.strerror or error}.", OURS if error.errno in _NO_SPACE else USERS)
-    except Exception:
+        # A problem of the system, not a bug: a folder without write permission, a disk that is full.
+        path = f"{error.filename}: " if error.filename else ""
+        return fail(f"{path}{error.strerror or error}.", FAILURE if error.errno in _DISK_FULL else USER_ERROR)
+    except Exception:  # the edge of the process: any other error is a bug, shown with its traceback
         traceback.print_exc()
-        return fail("this is a mistake in clearsight, not yours; please report it with the lines above", OURS)
+        return fail("this is a bug in clearsight; please report it with the lines above", FAILURE)
 
 
-def spelled_out(words: Sequence[str]) -> list[str]:
-    """The words of a command with `--repair` as `--repair 3`, where no number follows."""
-    own = list(words).index("--") if "--" in words else len(words)  # what comes after it is somebody else's
-    told: list[str] = []
-    for word, following in zip(words[:own], [*words[1:own], ""], strict=False):
-        told += [word, _BARE[word]] if word in _BARE and not following.isdigit() else [word]
-    return [*told, *words[own:]]
+def with_default_numbers(words: Sequence[str]) -> list[str]:
+    """Return the words of a command with `--repair` as `--repair 3` if no number follows."""
+    end = list(words).index("--") if "--" in words else len(words)  # the words after it belong to another command
+    expanded: list[str] = []
+    for word, following in zip(words[:end], [*words[1:end], ""], strict=False):
+        expanded.append(word)
+        if word in _DEFAULT_NUMBERS and not following.isdigit():
+            expanded.append(_DEFAULT_NUMBERS[word])
+    return [*expanded, *words[end:]]
 
 
 def _invoke(app: object, program: str, words: list[str]) -> int:
+    # Here and not above: an unknown command is answered without loading typer and Rich.
     from typer import Abort, Exit, Typer, TyperException
 
     assert isinstance(app, Typer)
     try:
+        # Not standalone: typer would exit the process itself, with codes and texts of its own.
         result = app(words, prog_name=program, standalone_mode=False)
     except Exit as end:
         return int(end.exit_code)
     except Abort:
         return fail("stopped", STOPPED)
     except TyperException as error:
-        return fail(f"{error.format_message()} Try '{program} --help'.", USERS)
+        return fail(f"{error.format_message()} Try '{program} --help'.", USER_ERROR)
     return result if isinstance(result, int) else 0
 
 
 def fail(sentence: str, code: int) -> int:
-    """Print the sentence on stderr, in red on a terminal; returns the code."""
+    """Print the sentence on stderr, its label in red on a terminal; return the code."""
     red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
     print(f"{red}error:{plain} {sentence}", file=sys.stderr)
     return code
 
 
 def _quiet_libraries() -> None:
-    # Spinning OpenMP threads cost a factor of ten when anything else runs on the cores; read when torch loads.
+    # Spinning OpenMP threads cost a factor of ten when anything else runs on the cores. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # The tracer tells stderr of GPUs that are not there.
+    # Without this torch's tracer writes to stderr about GPUs that the machine does not have.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    for noisy in ("torch.onnx", "onnxscript", "httpx", "timm"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    for library in ("torch.onnx", "onnxscript", "httpx", "timm"):
+        logging.getLogger(library).setLevel(logging.ERROR)

@@ -1,67 +1,68 @@
-"""plot: a series as lines of characters, for a terminal."""
+"""plot: a series as a line plot of characters, for a terminal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille cell, by row and column
-_BRAILLE = 0x2800
-_LEAST = 8  # columns or rows below which there is nothing to see
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of a braille cell's dots, by row and column
+_BRAILLE = 0x2800  # the empty braille cell
+_MIN_COLUMNS = 8  # a narrower plot shows nothing
 
-Grid = list[list[bool]]
+Grid: TypeAlias = list[list[bool]]  # (height, width) dots
 
 
 def plot(steps: Sequence[int], values: Sequence[float], width: int, height: int, *, unicode: bool = True) -> list[str]:
-    """A line plot with numbers at both axes: at most `width` columns and `height` lines.
+    """Return the lines of a plot with numbers at both axes: at most `width` columns and `height` lines.
 
-    steps, values: (S,) each, steps ascending; what is not finite is left out and leaves a gap.  width: at least 20.
-    height: at least 4.  unicode: braille dots, two by four to a character; else plain ASCII, one star each.
+    steps, values: (S,) each, steps ascending; a value that is not finite leaves a gap.  width: at least 20.
+    height: at least 4.  unicode: braille dots, two by four to a character; else ASCII, one star each.
     """
-    points = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
-    if not points:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
         return ["no finite values"]
-    low, high = min(value for _, value in points), max(value for _, value in points)
-    names = _labels(low, high)
-    margin = max(map(len, names)) + 2
-    columns, rows = max(width - margin, _LEAST), max(height - 2, 2)
+    low, high = min(finite), max(finite)
+    labels = _labels(low, high)
+    margin = max(map(len, labels)) + 2
+    columns, rows = max(width - margin, _MIN_COLUMNS), max(height - 2, 2)  # two lines for the axis and its numbers
     across, down = (2, 4) if unicode else (1, 1)
     grid = _draw(steps, values, (low, high), columns * across, rows * down)
     body = _braille(grid) if unicode else ["".join("*" if dot else " " for dot in row) for row in grid]
     side, corner, floor = ("│", "└", "─") if unicode else ("|", "+", "-")
-    places = {len(body) // 2: names[0]} if low == high else {0: names[1], len(body) - 1: names[0]}
-    lines = [f"{places.get(i, ''):>{margin - 2}} {side}{line}".rstrip() for i, line in enumerate(body)]
+    row_labels = {len(body) // 2: labels[0]} if low == high else {0: labels[1], len(body) - 1: labels[0]}
+    lines = [f"{row_labels.get(row, ''):>{margin - 2}} {side}{line}".rstrip() for row, line in enumerate(body)]
     first, last = str(steps[0]), str(steps[-1])
     axis = first if len(first) + len(last) + 1 > columns else f"{first}{last:>{columns - len(first)}}"
     return [*lines, " " * (margin - 1) + corner + floor * columns, " " * margin + axis]
 
 
 def _labels(low: float, high: float) -> tuple[str, str]:
-    """The least and the largest value with as many digits as tell them apart."""
+    """Return both numbers with as many digits as tell them apart, at least four."""
     for digits in range(4, 17):
-        told = f"{low:.{digits}g}", f"{high:.{digits}g}"
-        if told[0] != told[1] or low == high:
-            return told
-    return repr(low), repr(high)
+        labels = f"{low:.{digits}g}", f"{high:.{digits}g}"
+        if labels[0] != labels[1] or low == high:
+            return labels
+    return repr(low), repr(high)  # the shortest text that differs for any two floats
 
 
 def _draw(steps: Sequence[int], values: Sequence[float], span: tuple[float, float], width: int, height: int) -> Grid:
-    """Dots (height, width): each point, and a line from it to the next where both are finite."""
+    """Return the dots (height, width) of the points, and of lines between neighbours that are both finite."""
     grid: Grid = [[False] * width for _ in range(height)]
     low, high = span
     first, length = steps[0], max(steps[-1] - steps[0], 1)
-    # halves first: the distance between the two largest floats is not a float
+    # Halved first: the distance between the largest and the smallest float is not a float.
     spread = high / 2 - low / 2
-    before: tuple[int, int] | None = None
+    previous: tuple[int, int] | None = None
     for step, value in zip(steps, values, strict=True):
         if not math.isfinite(value):
-            before = None
+            previous = None
             continue
         share = (value / 2 - low / 2) / spread if spread > 0 else 0.5
-        here = round((step - first) / length * (width - 1)), round((1 - share) * (height - 1))
-        for x, y in _line(before or here, here):
+        point = round((step - first) / length * (width - 1)), round((1 - share) * (height - 1))
+        for x, y in _line(previous or point, point):
             grid[y][x] = True
-        before = here
+        previous = point
     return grid
 
 

@@ -1,48 +1,62 @@
-"""Options that several commands share."""
+"""Parts that several commands share: options of the same name and meaning, the typer app, and tables of text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
+from typer.core import TyperCommand
 
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="print the result as JSON, everything else to stderr")]
+from clearsight.core.recipe import DataSection
+
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="print the result as JSON on stdout, everything else on stderr")
+]
 Model: TypeAlias = Annotated[
     Path, typer.Argument(help="run folder, bundle folder or packed bundle", show_default=False)
 ]
+RunFolder: TypeAlias = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
+Device: TypeAlias = Annotated[str, typer.Option(help="cpu, cuda or cuda:N")]
+MaxPixels: TypeAlias = Annotated[int, typer.Option(help="refuse images with more pixels than this", min=1)]
 
-
-_GAP = "  "
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
-    """A line for the head and one per row. right: the columns that are set flush right."""
-    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        put = (
-            f"{cell:>{w}}" if i in right else f"{cell:<{w}}"
-            for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
-        )
-        return _GAP.join(put).rstrip()
-
-    return [line(head), *map(line, rows)]
+MAX_PIXELS: int = DataSection.model_fields["max_pixels"].default
 
 
 class PageFormat(StrEnum):
-    """html: one self-contained page, live charts.  pdf: the same on paper, printed by Chromium."""
+    """File format of a page: html is self-contained with live charts, pdf the same on paper."""
 
     HTML = "html"
     PDF = "pdf"
 
 
 Format: TypeAlias = Annotated[
-    PageFormat, typer.Option("--format", help="html, or pdf: printed by Chromium", show_choices=False)
+    PageFormat, typer.Option("--format", help="html, or pdf, which needs Chromium or Chrome", show_choices=False)
 ]
 Browser: TypeAlias = Annotated[
     str | None,
-    typer.Option("--browser", metavar="PATH", help="the browser that prints pdf \\[default: Chromium or Chrome]"),
+    typer.Option("--browser", metavar="PATH", help="browser that prints the pdf \\[default: Chromium or Chrome]"),
 ]
+
+
+def command_app(command: Callable[..., Any], epilog: str, cls: type[TyperCommand] | None = None) -> typer.Typer:
+    """Return the app of a command. epilog: the examples at the end of its --help."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    app.command(epilog=epilog, cls=cls)(command)
+    return app
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
+    """Return the lines of a table, the head first. right: the columns that are aligned to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        aligned = (
+            f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "  ".join(aligned).rstrip()
+
+    return [line(head), *map(line, rows)]

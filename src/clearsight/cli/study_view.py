@@ -1,4 +1,4 @@
-"""What a person, or a program, sees of a study while it goes on."""
+"""Views of a running study: a live table on a terminal, plain lines elsewhere, JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -16,123 +16,123 @@ from rich.text import Text
 
 from clearsight.cli.terminal import Terminal
 from clearsight.core.finding import flags
+from clearsight.core.format import duration, several
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState, best_trial
-from clearsight.reports.kit.format import duration
-from clearsight.tuning.space_syntax import format_dimension
+from clearsight.workflow.study.plan import space_lines
 
-_SHOWN = 8  # trials under way and ended that the live table has room for
+_MAX_ROWS = 8  # trials in the live table: it must fit a terminal of 24 lines with the shell's prompt above it
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_WIDTH = 16  # characters of a curve
-_MARKS = {TrialState.COMPLETE: "", TrialState.PRUNED: "pruned", TrialState.FAILED: "failed"}
+_CURVE_WIDTH = 16  # characters
+_STATE_TEXTS = {TrialState.COMPLETE: "", TrialState.PRUNED: "pruned", TrialState.FAILED: "failed"}
 _COLOURS = {TrialState.COMPLETE: "green", TrialState.PRUNED: "yellow", TrialState.FAILED: "red"}
 
 
 class StudyProgress:
-    """What was heard of a study so far: the one place where views look."""
+    """State of a study as its events give it. The views read it."""
 
     def __init__(self) -> None:
         self.study: Study | None = None
         self.trials: dict[int, Trial] = {}
-        self.values: dict[int, list[float]] = {}  # of trials under way, by epoch
-        self.began = time.monotonic()
+        self.values: dict[int, list[float]] = {}  # by epoch, of the running trials
+        self.started = time.monotonic()
+        self._earlier = 0  # trials that had ended when this process started
 
-    def take(self, trial: Trial) -> None:
-        """A trial as it is now."""
+    def begin(self, study: Study, trials: Sequence[Trial]) -> None:
+        """Start with a study and the trials that it has already."""
+        self.study, self.started = study, time.monotonic()
+        self.trials = {trial.number: trial for trial in trials}
+        self._earlier = len(self.ended)
+
+    def update(self, trial: Trial) -> None:
+        """Replace a trial by its new state."""
         self.trials[trial.number] = trial
         if trial.state is not TrialState.RUNNING:
             self.values.pop(trial.number, None)
 
     @property
     def best(self) -> Trial | None:
-        """The best so far."""
+        """The best trial so far."""
         assert self.study is not None
-        return best_trial(list(self.trials.values()), self.study.aim)
+        return best_trial(list(self.trials.values()), self.study.objective)
 
     @property
-    def over(self) -> list[Trial]:
-        """Trials of this study that came to an end."""
-        trials = list(self.trials.values())  # at once: a table is drawn by a thread of its own
-        return [t for t in trials if t.own and t.state is not TrialState.RUNNING]
+    def ended(self) -> list[Trial]:
+        """The trials of this study that have ended."""
+        trials = list(self.trials.values())  # a copy: Rich draws the table on a thread of its own
+        return [trial for trial in trials if not trial.imported and trial.state is not TrialState.RUNNING]
 
     @property
     def seconds_left(self) -> float | None:
-        """About how long the rest takes, by the trials that ended since this process began; None before the first."""
+        """Estimate by the trials that ended since this process started; None before the first."""
         assert self.study is not None
-        done = len(self.over) - self._before
-        left = self.study.plan.trials - len(self.over)
-        return (time.monotonic() - self.began) / done * left if done > 0 else None
-
-    _before = 0
-
-    def begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        """The study as it was taken up."""
-        self.study, self.began = study, time.monotonic()
-        self.trials = {trial.number: trial for trial in trials}
-        self._before = len(self.over)
+        done = len(self.ended) - self._earlier
+        remaining = self.study.plan.trials - len(self.ended)
+        return (time.monotonic() - self.started) / done * remaining if done > 0 else None
 
 
 class StudyLines:
-    """A study as plain lines: one for each trial that came to an end, and for what went wrong."""
+    """A study as plain lines: one for each trial that ends, and one for each problem."""
 
     def __init__(self, terminal: Terminal) -> None:
-        self._terminal, self._told = terminal, StudyProgress()
+        self._terminal, self._progress = terminal, StudyProgress()
 
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        self._told.begin(study, trials)
-        self._terminal.say(*begin_lines(study, self._told))
+        self._progress.begin(study, trials)
+        self._terminal.print(*begin_lines(study, self._progress))
 
     def on_trial(self, trial: Trial) -> None:
-        self._told.take(trial)
+        self._progress.update(trial)
 
     def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
-        """Nothing is said of single epochs."""
+        """Print nothing: a log with a line per epoch of every trial would hide the trials."""
 
     def on_result(self, trial: Trial) -> None:
-        before = self._told.best
-        self._told.take(trial)
-        best = self._told.best
-        self._terminal.say(trial_line(trial, self._told, best=best is not None and best != before))
+        previous = self._progress.best
+        self._progress.update(trial)
+        best = self._progress.best
+        self._terminal.print(trial_line(trial, self._progress, best=best is not None and best != previous))
 
     def on_trouble(self, sentence: str) -> None:
-        self._terminal.say(f"note     {sentence}")
+        self._terminal.print(f"note     {sentence}")
 
     def on_end(self, status: StudyStatus, reason: str) -> None:
-        """The command says how it ended."""
+        """Print nothing: the command prints the end of the study."""
 
 
 class StudyTable:
-    """A study as a table that is drawn anew while it goes on, for a terminal."""
+    """A study as a table on a terminal, drawn again as the study goes on."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._told = console, StudyProgress()
+        self._console, self._progress = console, StudyProgress()
         self._live: Live | None = None
         self._notes: list[str] = []
 
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        self._told.begin(study, trials)
-        for line in begin_lines(study, self._told):
+        self._progress.begin(study, trials)
+        for line in begin_lines(study, self._progress):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        # Transient: the table disappears at the end, when the command prints the result.
         self._live = Live(self, console=self._console, refresh_per_second=4, transient=True)
         self._live.start()
 
     def on_trial(self, trial: Trial) -> None:
-        self._told.take(trial)
+        self._progress.update(trial)
 
     def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
-        self._told.values.setdefault(trial.number, []).append(value)
+        self._progress.values.setdefault(trial.number, []).append(value)
 
     def on_result(self, trial: Trial) -> None:
-        self._told.take(trial)
+        self._progress.update(trial)
 
     def on_trouble(self, sentence: str) -> None:
-        self._notes = [*self._notes[-2:], sentence]
+        self._notes = [*self._notes[-2:], sentence]  # the last three
 
     def on_end(self, status: StudyStatus, reason: str) -> None:
         self.close()
 
     def close(self) -> None:
-        """Take the table off the screen."""
+        """Remove the table from the screen."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -144,55 +144,55 @@ class StudyTable:
         table.add_column(self._metric, justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
         table.add_column("params", no_wrap=True, overflow="ellipsis")
-        running = [t for t in list(self._told.trials.values()) if t.state is TrialState.RUNNING]
-        recent = [t for t in self._told.over if t not in running][-max(1, _SHOWN - len(running)) :]
-        for trial in [*recent, *running[:_SHOWN]]:
+        running = [t for t in list(self._progress.trials.values()) if t.state is TrialState.RUNNING]
+        recent = [t for t in self._progress.ended if t not in running][-max(1, _MAX_ROWS - len(running)) :]
+        for trial in [*recent, *running[:_MAX_ROWS]]:
             table.add_row(*self._row(trial))
         notes = [Text(f"note  {note}", style="yellow") for note in self._notes]
-        return Group(Text(head_line(self._told)), table, *notes)
+        return Group(Text(head_line(self._progress)), table, *notes)
 
     @property
     def _metric(self) -> str:
-        assert self._told.study is not None
-        return self._told.study.aim.metric
+        assert self._progress.study is not None
+        return self._progress.study.objective.metric
 
     def _row(self, trial: Trial) -> tuple[Text | str, ...]:
-        values = self._told.values.get(trial.number, [])
-        shown = trial.values[0] if trial.values else values[-1] if values else None
-        best = self._told.best
-        mark = "best" if best is not None and best.number == trial.number else trial.state.value
-        style = "bold green" if mark == "best" else _COLOURS.get(trial.state, "cyan")
-        line = bars(list(trial.curve.values()) or values)
+        values = self._progress.values.get(trial.number, [])
+        value = trial.values[0] if trial.values else values[-1] if values else None
+        best = self._progress.best
+        state = "best" if best is not None and best.number == trial.number else trial.state.value
+        style = "bold green" if state == "best" else _COLOURS.get(trial.state, "cyan")
+        curve = bars(list(trial.curve.values()) or values)
         return (
             str(trial.number),
-            Text(mark, style=style),
-            "" if shown is None else f"{shown:.4f}",
-            Text(line, style="dim"),
+            Text(state, style=style),
+            "" if value is None else f"{value:.4f}",
+            Text(curve, style="dim"),
             flags(trial.params),
         )
 
 
 class StudyEvents:
-    """A study as JSON lines on standard error, for programs that look on."""
+    """A study as JSON lines on stderr, for programs. docs/json.md describes the events."""
 
     def __init__(self) -> None:
-        self._told = StudyProgress()
+        self._progress = StudyProgress()
 
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        self._told.begin(study, trials)
-        self._say("begin", study=str(study.path), trials=study.plan.trials, ended=len(self._told.over))
+        self._progress.begin(study, trials)
+        self._print("begin", study=str(study.path), trials=study.plan.trials, ended=len(self._progress.ended))
 
     def on_trial(self, trial: Trial) -> None:
-        self._told.take(trial)
-        self._say("trial", trial=trial.number, params=dict(trial.params), worker=trial.worker)
+        self._progress.update(trial)
+        self._print("trial", trial=trial.number, params=dict(trial.params), worker=trial.worker)
 
     def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
-        self._say("epoch", trial=trial.number, epoch=epoch, value=value if math.isfinite(value) else None)
+        self._print("epoch", trial=trial.number, epoch=epoch, value=value if math.isfinite(value) else None)
 
     def on_result(self, trial: Trial) -> None:
-        self._told.take(trial)
-        best = self._told.best
-        self._say(
+        self._progress.update(trial)
+        best = self._progress.best
+        self._print(
             "result",
             trial=trial.number,
             state=trial.state.value,
@@ -202,88 +202,93 @@ class StudyEvents:
         )
 
     def on_trouble(self, sentence: str) -> None:
-        self._say("trouble", text=sentence)
+        self._print("trouble", text=sentence)
 
     def on_end(self, status: StudyStatus, reason: str) -> None:
-        self._say("end", status=status.value, reason=reason)
+        self._print("end", status=status.value, reason=reason)
 
-    def _say(self, event: str, **facts: Any) -> None:
-        print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)
+    def _print(self, event: str, **values: Any) -> None:
+        print(json.dumps({"event": event, **values}), file=sys.stderr, flush=True)
 
 
-def begin_lines(study: Study, told: StudyProgress) -> list[str]:
-    """What a study is about to do."""
+def begin_lines(study: Study, progress: StudyProgress) -> list[str]:
+    """Return the plan of a study as lines for people."""
     plan = study.plan
-    aims = ", ".join(f"{one.direction} {one.metric}" for one in plan.objectives)
-    before = f", {len(told.over)} of them done" if told.over else ""
-    brought = sum(not trial.own for trial in told.trials.values())
+    metrics = ", ".join(f"{objective.direction} {objective.metric}" for objective in plan.objectives)
+    done = f", {len(progress.ended)} of them done" if progress.ended else ""
+    imported = sum(trial.imported for trial in progress.trials.values())
     return [
         f"study    {study.path}",
-        f"aim      {aims}, by the validation images",
-        f"search   {plan.searcher}, {plan.trials} trials{before}",
-        *(f"space    {format_dimension(one)}" for one in plan.space.dimensions),
-        *([f"earlier  {brought} trials of {', '.join(plan.warm_start)}"] if brought else []),
+        f"metric   {metrics}, on the validation images",
+        f"search   {plan.searcher}, {several(plan.trials, 'trial')}{done}",
+        *(f"space    {line}" for line in space_lines(plan.space)),
+        *([f"earlier  {several(imported, 'trial')} of {', '.join(plan.warm_start)}"] if imported else []),
     ]
 
 
-def trial_line(trial: Trial, told: StudyProgress, *, best: bool) -> str:
-    """One trial that came to an end."""
-    assert told.study is not None
-    width = len(str(told.study.plan.trials))
-    value = f"{told.study.aim.metric} {trial.values[0]:.4f}" if trial.values else _MARKS[trial.state]
-    same = f"  as trial {trial.same_as}" if trial.same_as is not None else ""
+def trial_line(trial: Trial, progress: StudyProgress, *, best: bool) -> str:
+    """Return the line of a trial that has ended."""
+    assert progress.study is not None
+    width = len(str(progress.study.plan.trials))
+    metric = progress.study.objective.metric
+    result = f"{metric} {trial.values[0]:.4f}" if trial.values else _STATE_TEXTS[trial.state]
+    same = f"  same recipe as trial {trial.same_as}" if trial.same_as is not None else ""
     reason = f"  {trial.reason}" if trial.reason else ""
-    parts = [f"trial {trial.number:>{width}}", value, flags(trial.params), duration(trial.seconds)]
+    parts = [f"trial {trial.number:>{width}}", result, flags(trial.params), duration(trial.seconds)]
     return "  ".join(parts) + same + reason + ("  best" if best else "")
 
 
 def bars(values: Sequence[float]) -> str:
-    """A curve in a few characters, each the last value of its stretch, by its height between the least and the most."""
+    """Return a curve as at most 16 blocks, as high as the values between the lowest and the highest."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
-    places = sorted({round((len(finite) - 1) * i / (_WIDTH - 1)) for i in range(_WIDTH)})
+    indices = sorted({round((len(finite) - 1) * i / (_CURVE_WIDTH - 1)) for i in range(_CURVE_WIDTH)})
     low, high = min(finite), max(finite)
-    span = (high - low) or 1.0
-    return "".join(_BLOCKS[min(7, int(8 * (finite[place] - low) / span))] for place in places)
+    span = (high - low) or 1.0  # a constant curve stays at the lowest block
+    return "".join(_BLOCKS[min(7, int(8 * (finite[index] - low) / span))] for index in indices)
 
 
-def head_line(told: StudyProgress) -> str:
-    """Where a study is: trials, best so far, time left."""
-    assert told.study is not None
-    best, left = told.best, told.seconds_left
-    parts = [f"{len(told.over)} of {told.study.plan.trials} trials"]
+def head_line(progress: StudyProgress) -> str:
+    """Return the line above the table: trials, best so far, time left."""
+    assert progress.study is not None
+    best, left = progress.best, progress.seconds_left
+    parts = [f"{len(progress.ended)} of {several(progress.study.plan.trials, 'trial')}"]
     if best is not None:
-        parts.append(f"best {told.study.aim.metric} {best.values[0]:.4f} (trial {best.number})")
+        parts.append(f"best {progress.study.objective.metric} {best.values[0]:.4f} (trial {best.number})")
     if left is not None:
         parts.append(f"about {duration(left)} left")
     return ", ".join(parts)
 
 
 def end_lines(study: Study, saved: Mapping[str, float], next_commands: Sequence[str], test: Any) -> list[str]:
-    """How a study ended, what it found, what it did not have to compute, and what to type next."""
-    after = f" ({study.reason})" if study.reason else ""
-    lines = [f"{study.status.value.replace('_', ' ')}{after} after {duration(study.seconds)}"]
+    """Return the end of a study for people: status, best trial, savings, and the commands to type next.
+
+    saved: of tuning.analysis.savings.  test: scores of the best trial's model on the test images, or None.
+    """
+    reason = f" ({study.reason})" if study.reason else ""
+    lines = [f"{study.status.value.replace('_', ' ')}{reason} after {duration(study.seconds)}"]
     if study.best:
-        found = flags(study.best["params"])
-        lines.append(f"best     trial {study.best['trial']}: {study.aim.metric} {study.best['value']:.4f}  {found}")
+        params, value = flags(study.best["params"]), study.best["value"]
+        lines.append(f"best     trial {study.best['trial']}: {study.objective.metric} {value:.4f}  {params}")
     if test:
         lines.append(f"test     loss {test['loss']:.4f} accuracy {test['accuracy']:.4f}")
-    if told := saved_words(saved):
-        lines.append(f"saved    {told}")
+    if text := savings_text(saved):
+        lines.append(f"saved    {text}")
     if study.status is not StudyStatus.INTERRUPTED:
         lines.append(f"report   {study.path / 'report.html'}")
     return [*lines, *(f"{'next' if i == 0 else '':<8} {command}" for i, command in enumerate(next_commands))]
 
 
-def saved_words(saved: Mapping[str, float]) -> str:
-    """What was not computed, in words; "" where that is nothing."""
+def savings_text(saved: Mapping[str, float]) -> str:
+    """Return what the study did not have to compute, as text; "" if that is nothing."""
     parts = []
     if saved["features_seconds"] >= 1:
         parts.append(f"{duration(saved['features_seconds'])} of forward passes (features computed once)")
     if saved["pruned_trials"]:
-        epochs = f"{saved['pruned_epochs']:.0f} epochs of {saved['pruned_trials']:.0f} pruned trials"
-        parts.append(f"{epochs}, about {duration(saved['pruned_seconds'])}")
+        epochs = several(round(saved["pruned_epochs"]), "epoch")
+        trials = several(round(saved["pruned_trials"]), "pruned trial")
+        parts.append(f"{epochs} of {trials}, about {duration(saved['pruned_seconds'])}")
     if saved["answered_trials"]:
-        parts.append(f"{saved['answered_trials']:.0f} trials answered from the same recipe")
+        parts.append(f"{several(round(saved['answered_trials']), 'trial')} with the recipe of an earlier one")
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: progress on a terminal, plain lines elsewhere, nothing in the way of JSON."""
+"""Terminal: progress bars on a terminal, plain lines elsewhere, and stdout for nothing but JSON with --json."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ from clearsight.workflow.messages import epoch_line, finding_lines, plan_lines
 
 
 class Terminal:
-    """Where a command talks. With `as_json` stdout carries the JSON alone and everything else goes to stderr."""
+    """Output of a command. With `as_json` stdout carries the JSON value alone and everything else goes to stderr."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._lines = sys.stderr if as_json else sys.stdout
+        self._stream = sys.stderr if as_json else sys.stdout
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
 
-    def say(self, *lines: str) -> None:
+    def print(self, *lines: str) -> None:
         """Print lines for people."""
-        if self._bar is not None:
-            for line in lines:
-                self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-            return
         for line in lines:
-            print(line, file=self._lines, flush=True)
+            if self._bar is not None:  # above the bar, which Rich draws again below the line
+                self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(line, file=self._stream, flush=True)  # at once, for `tee` and `tail -f`
 
-    def result(self, value: Any) -> None:
-        """Print the one JSON value of a command."""
+    def print_json(self, value: Any) -> None:
+        """Print the JSON value of the command."""
+        # NaN and Infinity are no JSON: an error here, in the tests, is better than one in the reader's parser.
         json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
         print()
 
     @contextmanager
     def working(self) -> Iterator[Terminal]:
-        """Within the block progress is shown, if a person is there to see it."""
-        if not sys.stderr.isatty():
+        """Show progress within the block if stderr is a terminal."""
+        if not sys.stderr.isatty():  # a log would fill with bars
             yield self
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        # On stderr, so that stdout can be piped while a person watches.
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             self._bar = bar
             try:
@@ -54,19 +55,19 @@ class Terminal:
                 self._bar = None
                 self._tasks.clear()
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Show how far a piece of work is; does nothing off a terminal."""
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Show how much of a task is done; does nothing without a terminal."""
         if self._bar is None:
             return
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total)
-        self._bar.update(self._tasks[what], completed=done, total=total)
+        if task not in self._tasks:
+            self._tasks[task] = self._bar.add_task(task, total=total)
+        self._bar.update(self._tasks[task], completed=done, total=total)
         if done >= total:
-            self._bar.remove_task(self._tasks.pop(what))
+            self._bar.remove_task(self._tasks.pop(task))
 
 
 class TrainingView(NullObserver):
-    """Shows a run as it goes: the plan, a bar for the steps, a line per epoch."""
+    """Observer that shows a run as it trains: the plan, a bar for the steps, a line per epoch and per finding."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -74,13 +75,18 @@ class TrainingView(NullObserver):
 
     def on_plan(self, plan: RunPlan) -> None:
         self._steps = plan.steps
-        self._terminal.say(*plan_lines(plan))
+        self._terminal.print(*plan_lines(plan))
 
     def on_step(self, record: StepRecord) -> None:
         self._terminal.progress("training", record.step, self._steps)
 
     def on_epoch(self, record: EpochRecord) -> None:
-        self._terminal.say(epoch_line(record))
+        self._terminal.print(epoch_line(record))
 
     def on_finding(self, finding: Finding) -> None:
-        self._terminal.say(*finding_lines(finding))
+        self._terminal.print(*finding_lines(finding))
+
+
+def shows_unicode() -> bool:
+    """Return True if the encoding of stdout has more than ASCII, so that curves can be drawn in braille dots."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -25,15 +25,15 @@ from clearsight.core.files import atomic, read_json, sha256, unpack, write_json
 from clearsight.core.preprocess import Preprocess
 
 MANIFEST = "bundle.json"
-FORMAT = 1
+FORMAT = 1  # raise it when an older clearsight would read a bundle wrongly
 
 
 class Bundle(BaseModel):
-    """The manifest of a bundle; `path` is where its files lie.
+    """Manifest of a bundle; `path` is the folder of its files.
 
-    model: registry name; head, dropout: how its head was built, so that the weights fit again.
-    temperature: divides the logits before the softmax (calibration on the validation split; 1 is none).
-    files: name to SHA-256 of every other file in the bundle.
+    model: its name in the model zoo.  head, dropout: widths and dropout of its head, so that the weights fit.
+    temperature: divides the logits before the softmax (calibration on the validation split; 1 for none).
+    files: SHA-256 of every other file, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,25 +50,26 @@ class Bundle(BaseModel):
     scores: dict[str, Any] = {}
     versions: dict[str, str] = {}
     files: dict[str, str] = {}
-    path: Path = Path()
+    path: Path = Path()  # not in the manifest: a bundle may be moved
 
     @property
     def class_map(self) -> ClassMap:
-        """Output index to class name."""
+        """Return the class names by output index."""
         return ClassMap(self.classes)
 
     @property
     def weights(self) -> Path:
-        """The safetensors file."""
+        """Return the path of the safetensors file."""
         return self.path / "model.safetensors"
 
     @property
     def onnx(self) -> Path:
-        """The ONNX file; may be absent."""
+        """Return the path of the ONNX file; it may be missing."""
         return self.path / "model.onnx"
 
     def seal(self, folder: Path) -> Bundle:
-        """Write the manifest over the files already in `folder`, last of all."""
+        """Write the manifest of the files in `folder`; it is written last, so its presence means a complete bundle."""
+        # Without hidden files: they are unfinished writes, or a desktop's own.
         names = sorted(
             p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST and not p.name.startswith(".")
         )
@@ -79,32 +80,33 @@ class Bundle(BaseModel):
 
     @classmethod
     def open(cls, folder: Path) -> Bundle:
-        """The bundle in `folder` (a bundle, or a run that holds one in model/), its files checked against the manifest.
+        """Return the bundle in `folder` (or in model/ of a run), its files checked against the manifest.
 
         Raises NotFound when there is nothing, BadBundle when it is incomplete, damaged or from a newer clearsight.
         """
         if not folder.exists():
             raise NotFound(str(folder), "there is no run or bundle of that name")
-        inner = folder / "model"
+        inner = folder / "model"  # a run folder holds its bundle there
         if not (folder / MANIFEST).is_file() and (inner / MANIFEST).is_file():
             folder = inner
         if not (folder / MANIFEST).is_file():
             raise BadBundle(str(folder), f"it is not a bundle or a finished run: {MANIFEST} is missing")
         try:
-            facts = read_json(folder / MANIFEST)
+            manifest = read_json(folder / MANIFEST)
         except BadData as error:
             raise BadBundle(str(folder / MANIFEST), error.problem, fix="Export or train the model again.") from error
-        if facts.get("format", 0) > FORMAT:
+        # Before validation: an unknown field of a newer format would read like damage.
+        if manifest.get("format", 0) > FORMAT:
             raise BadBundle(
-                str(folder), f"it has format {facts['format']}, this clearsight reads {FORMAT}", fix="Upgrade."
+                str(folder), f"it has format {manifest['format']}, this clearsight reads {FORMAT}", fix="Upgrade."
             )
         try:
-            bundle = cls.model_validate({**facts, "path": folder})
+            bundle = cls.model_validate({**manifest, "path": folder})
         except ValidationError as error:
             raise BadBundle(str(folder), f"its manifest is damaged ({error.errors()[0]['msg']})") from None
         for name, digest in bundle.files.items():
             if not (folder / name).is_file() or sha256(folder / name) != digest:
-                raise BadBundle(str(folder), f"{name} is missing or not the file that was written")
+                raise BadBundle(str(folder), f"{name} is missing or was changed")
         return bundle
 
     def pack(self, archive: Path) -> Path:
@@ -112,11 +114,12 @@ class Bundle(BaseModel):
         with (
             atomic(archive) as part,
             part.open("wb") as raw,
-            gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as squeezed,
+            gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as squeezed,  # no name and no time in it
             tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             for name in [*self.files, MANIFEST]:
                 info = tar.gettarinfo(self.path / name, arcname=name)
+                # Neither owner nor time, so that a digest of the archive tells whether the model changed.
                 info.uid = info.gid = 0
                 info.uname = info.gname = ""
                 info.mtime = 0
@@ -127,7 +130,7 @@ class Bundle(BaseModel):
 
 @contextmanager
 def open_bundle(path: Path) -> Iterator[Bundle]:
-    """The bundle at `path`: a run folder, a bundle folder, or a packed one (unpacked for the duration)."""
+    """Open the bundle at `path`: a run folder, a bundle folder, or an archive (unpacked for the duration)."""
     if not path.is_file():
         yield Bundle.open(path)
         return

@@ -1,4 +1,4 @@
-"""Facts: what is known of a run beside what was measured. Plain values that go to JSON and come back equal."""
+"""RunContext: circumstances of a run, beside what was measured. Plain values that go to JSON and come back equal."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerInfo:
-    """A leaf module, in the order of the model.
+    """A leaf module.
 
     kind: conv | linear | norm | relu | sigmoid | tanh | activation | dropout | pool | embedding | attention | other.
-    type: the class's own name.  frozen: whether it is kept in evaluation mode and has no trainable parameter.
+    type: name of its class.  frozen: True if it stays in evaluation mode and has no trainable parameter.
     """
 
     name: str
@@ -23,9 +23,10 @@ class LayerInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParameterInfo:
-    """A parameter: `trainable` says that it takes gradients, `optimized` that the optimizer holds it.
+    """A parameter.
 
-    head: whether it belongs to the last layer with parameters.  kind: weight | bias | norm.
+    trainable: True if it takes gradients.  optimized: True if the optimizer holds it.  head: True if it belongs to the
+    last layer with parameters.  kind: weight | bias | norm.
     """
 
     name: str
@@ -39,15 +40,16 @@ class ParameterInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunContext:
-    """What a rule may know of a run. None and 0 mean: not known.
+    """Circumstances of a run that a rule may use. None and 0 mean: not known.
 
-    steps, epochs: planned.  settings: recipe fields by name, for fixes that build on them; {} in a foreign loop.
-    pretrained: whether the weights come from elsewhere.  weights_mean, weights_std: what those weights expect inputs to
-    be normalised by, images in [0, 1].  used_mean, used_std: what the recipe normalises by.
+    steps, epochs: planned.  settings: recipe fields by name, for fixes that build on them; {} in an external loop.
+    pretrained: True for weights from elsewhere.  weights_mean, weights_std: normalisation of images in [0, 1] that
+    those weights expect.  used_mean, used_std: normalisation of the recipe.
     class_counts: training images per class.  duplicates: per split, images that also are in the training split.
-    cached: whether the model under watch is the tail behind cached features, so that inputs are no images.
+    cached: True if the model is the part behind cached features, so that its inputs are no images.
     """
 
+    # Defaults mean "not known" and are falsy: `if context.steps` asks for both at once.
     steps: int = 0
     epochs: int = 0
     steps_per_epoch: int = 0
@@ -73,13 +75,14 @@ class RunContext:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunContext:
-        """Facts out of `to_json`; keys that a newer version wrote are left out."""
-        known = {f.name: _tupled(values[f.name]) for f in fields(cls) if f.name in values}
+        """Return the context that `to_json` wrote; keys of a newer version are left out."""
+        # Keys of a newer version are left out, so that an older one can read its runs.
+        known = {f.name: _as_tuple(values[f.name]) for f in fields(cls) if f.name in values}
         known["layers"] = tuple(LayerInfo(**layer) for layer in values.get("layers", ()))
         known["parameters"] = tuple(
             ParameterInfo(**{**parameter, "shape": tuple(parameter["shape"])})
@@ -88,5 +91,6 @@ class RunContext:
         return cls(**known)
 
 
-def _tupled(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
+    # JSON has no tuples, and a context that was read must equal the one that was written.
     return tuple(value) if isinstance(value, list) else value

@@ -1,6 +1,6 @@
-"""A dataset as values: which images there are, their labels and splits; never their pixels.
+"""Dataset as values: its images, their labels and splits, without pixels.
 
-A reader lists; `Dataset` freezes. Pixels come from `Source.read(locator)` when somebody asks.
+A `Reader` lists what is there, `Dataset` fixes it. Pixels come from `ImageSource.read(locator)` on demand.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """Something a person should know about their data: a stable `code`, a sentence, and the paths it is about."""
+    """Remark about a dataset: a stable `code`, a sentence, and the paths concerned."""
 
     code: str
     text: str
@@ -34,29 +34,27 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """What a reader found: `label` is the class name, `split` a name of SPLITS; None where the data does not say."""
+    """Image as a reader lists it: `label` is the class name, `split` one of SPLITS; None where unknown."""
 
     locator: str
-    label: str | None
+    label: str | None  # by name: indices follow once all classes are known
     split: Split | None
 
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Opened data. `read` may be called from several threads at once."""
+    """Source of the images of a dataset. `read` may be called from several threads at once."""
 
     def read(self, locator: str) -> bytes | Pixels:
-        """The encoded file, or decoded RGB pixels (H, W, 3) uint8 where the format stores pixels."""
-        ...
+        """Return the encoded file, or decoded RGB pixels (H, W, 3) uint8 where the format stores pixels."""
 
     def stamp(self, locator: str) -> str:
-        """A cheap mark that changes when the content does (size and time, CRC), without reading the content."""
-        ...
+        """Return a text that changes when the content does (size and time, CRC), without reading the content."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """A reader's answer. `classes` fixes the class order where the format declares one, else names are sorted."""
+    """Result of a reader. `classes` fixes the class order where the format declares one, else names are sorted."""
 
     records: tuple[Record, ...]
     source: ImageSource
@@ -67,7 +65,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOptions:
-    """What a user may say about a dataset; None means: find out."""
+    """Options for reading a dataset; None means: detect."""
 
     label_column: str | None = None
     id_column: str | None = None
@@ -78,8 +76,8 @@ class ReadOptions:
 class Reader(Protocol):
     """One dataset format.
 
-    `recognises` is cheap (looks at names and the first bytes) and never raises for a path that exists.
-    `read` raises BadData with a way out when the format is right and the content is not.
+    `recognises` is cheap (it checks names and the first bytes) and never raises for a path that exists.
+    `read` raises BadData with a fix when the format is right and the content is not.
     """
 
     name: str
@@ -96,9 +94,9 @@ class ClassMap:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        twice = [name for name, count in Counter(self.names).items() if count > 1]
-        if twice:
-            raise BadData("classes", f"the name {twice[0]!r} occurs twice")
+        repeated = [name for name, count in Counter(self.names).items() if count > 1]
+        if repeated:
+            raise BadData("classes", f"the name {repeated[0]!r} occurs twice")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -110,17 +108,20 @@ class ClassMap:
         return self.names[index]
 
     def index(self, name: str) -> int:
-        """The index of `name`; raises BadChoice with the nearest name."""
+        """Return the index of `name`; raises BadChoice with the nearest name."""
         try:
             return self.names.index(name)
         except ValueError:
-            raise BadChoice(f"class {name!r}", "the model does not know it", got=name, allowed=self.names) from None
+            raise BadChoice(
+                f"class {name!r}", "the model has no class of that name", got=name, allowed=self.names
+            ) from None
 
     @classmethod
     def of(cls, names: Iterable[str]) -> ClassMap:
-        """The distinct names, sorted; names that are all whole numbers are sorted as numbers ("2" before "10")."""
+        """Return the map of the distinct names, sorted; all whole numbers: as numbers ("2" before "10")."""
         distinct = set(names)
         numeric = all(name.isdecimal() and name.isascii() for name in distinct)
+        # The name breaks ties: "1" and "01" are equal as numbers.
         return cls(tuple(sorted(distinct, key=(lambda name: (int(name), name)) if numeric else None)))
 
 
@@ -137,7 +138,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Samples in a fixed order, their class map, and where to read them."""
+    """Samples in a fixed order, their class map, and the source of their images."""
 
     samples: tuple[Sample, ...]
     classes: ClassMap
@@ -147,19 +148,19 @@ class Dataset:
     notices: tuple[Notice, ...] = ()
 
     def split(self, name: Split) -> Dataset:
-        """The same dataset with only the samples of one split."""
+        """Return the dataset with only the samples of one split."""
         return self.only(lambda sample: sample.split == name)
 
     def only(self, keep: Callable[[Sample], bool]) -> Dataset:
-        """The same dataset with only the samples that `keep` accepts."""
+        """Return the dataset with only the samples that `keep` accepts."""
         return replace(self, samples=tuple(sample for sample in self.samples if keep(sample)))
 
     def noting(self, *notices: Notice) -> Dataset:
-        """The same dataset with more notices."""
+        """Return the dataset with more notices."""
         return replace(self, notices=(*self.notices, *notices))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Images per split and class name, splits in the order of SPLITS; unlabelled ones under ""."""
+        """Return images per split and class name, splits in the order of SPLITS; unlabelled images under ""."""
         table: dict[str, Counter[str]] = {}
         for sample in self.samples:
             name = "" if sample.label is None else self.classes[sample.label]
@@ -171,30 +172,30 @@ class Dataset:
         }
 
     def labels(self) -> npt.NDArray[np.int64]:
-        """(N,) labels in [0, C); raises BadData when a sample has none."""
+        """Return the labels (N,) in [0, C); raises BadData when a sample has none."""
         missing = next((sample.id for sample in self.samples if sample.label is None), None)
         if missing is not None:
-            raise BadData(missing, "has no label", fix="Choose a labelled split with --split.")
+            raise BadData(missing, "it has no label", fix="Choose a labelled split with --split.")
         return np.array([sample.label for sample in self.samples], dtype=np.int64)
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of what a model can learn from: class names and each sample's id, split, label and content.
+        """Return the hex digest of class names and of each sample's id, split, label and content.
 
-        It does not depend on where the data lies. Before a scan has set the digests, content counts by `source.stamp`.
+        It does not depend on the dataset's path. Before a scan sets the digests, `source.stamp` stands for the content.
         """
-        whole = hashlib.sha256("\0".join(self.classes).encode())
+        digest = hashlib.sha256("\0".join(self.classes).encode())  # no class name contains a zero byte
         for sample in self.samples:
             content = sample.digest or self.source.stamp(sample.locator)
-            whole.update(f"\n{sample.id}\0{sample.split}\0{sample.label}\0{content}".encode())
-        return whole.hexdigest()
+            digest.update(f"\n{sample.id}\0{sample.split}\0{sample.label}\0{content}".encode())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.samples)
 
 
 def freeze(records: Sequence[Record], classes: ClassMap) -> tuple[Sample, ...]:
-    """Samples for records whose splits are known, sorted by split and locator: order never depends on a disk."""
+    """Return samples for records with known splits, sorted by split and locator: the order never depends on a disk."""
     index: Mapping[str, int] = {name: i for i, name in enumerate(classes)}
     samples = (
         Sample(
@@ -205,5 +206,5 @@ def freeze(records: Sequence[Record], classes: ClassMap) -> tuple[Sample, ...]:
         )
         for record in records
     )
-    order: dict[Any, int] = {name: i for i, name in enumerate(SPLITS)}
+    order: dict[Any, int] = {name: i for i, name in enumerate(SPLITS)}  # train first, not by the alphabet
     return tuple(sorted(samples, key=lambda sample: (order[sample.split], sample.id)))

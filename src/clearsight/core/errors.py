@@ -1,6 +1,6 @@
-"""The errors a user can meet: one sentence that says what, which value, what is allowed and how to go on.
+"""Errors for users: what is wrong, with which value, what is allowed, and what to do.
 
-No exit codes and no HTTP here: doors (`cli.messages`, `serving.app`) decide what a kind means to their caller.
+No exit codes and no HTTP here: `cli.messages` and `serving.app` decide what a kind of error means to their callers.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_LISTED = 12  # more allowed values than this are cut in the sentence
-_COUNTED = 200  # and of more than this only the number is said: twelve of 1,300 model names help nobody
+_MAX_LISTED = 12  # allowed values in a sentence; the rest are counted
+_MAX_NAMES = 200  # above it the sentence has only their number: twelve of 1,300 model names help nobody
 
 
 class ClearsightError(Exception):
-    """Base of everything clearsight raises on purpose.
+    """Base of all errors that clearsight raises on purpose.
 
-    what: the thing that is wrong, in the user's own spelling ("--freeze layer5", "dogs/test").
-    problem: what is wrong with it.
-    got: the offending value, used to find the nearest of `allowed`.
-    allowed: the values that would have been fine; listed when few.
+    what: the flag, file or setting, as the user wrote it ("--freeze layer5", "dogs/test").
+    problem: the problem with it, in a few words.
+    got: the wrong value; the sentence names the nearest of `allowed`.
+    allowed: the values that are accepted; the sentence lists them if they are few.
     fix: what to do, as a sentence.
     """
 
@@ -30,24 +30,25 @@ class ClearsightError(Exception):
         super().__init__(self._sentence())
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross process boundaries; the default recipe would call the class with the finished sentence.
+        # Exceptions cross process boundaries; the default would call the class with the finished sentence.
         return (_rebuild, (type(self), self.what, self.problem, self.got, self.allowed, self.fix))
 
     def _sentence(self) -> str:
-        parts = [f"{self.what}: {self.problem}"]
-        if len(self.allowed) > _COUNTED:
-            parts.append(f"; {len(self.allowed):,} names are known")
+        sentence = _with_full_stop(f"{self.what}: {self.problem}")
+        if len(self.allowed) > _MAX_NAMES:
+            sentence += f" {len(self.allowed):,} names are known."
         elif self.allowed:
-            shown = ", ".join(self.allowed[:_LISTED])
-            more = f" and {len(self.allowed) - _LISTED} more" if len(self.allowed) > _LISTED else ""
-            parts.append(f"; allowed: {shown}{more}")
-        sentence = "".join(parts)
-        if not sentence.endswith((".", "!", "?")):
-            sentence += "."
+            listed = ", ".join(self.allowed[:_MAX_LISTED])
+            rest = f" and {len(self.allowed) - _MAX_LISTED} more" if len(self.allowed) > _MAX_LISTED else ""
+            sentence += _with_full_stop(f" Allowed: {listed}{rest}")
         near = nearest(str(self.got), self.allowed) if self.got is not None else None
         if near is not None:
             sentence += f" Did you mean {near}?"
         return f"{sentence} {self.fix}".rstrip()
+
+
+def _with_full_stop(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def _rebuild(
@@ -57,16 +58,18 @@ def _rebuild(
 
 
 def nearest(got: str, allowed: Iterable[str]) -> str | None:
-    """The allowed spelling closest to `got`, or None when nothing is close (difflib ratio under 0.6)."""
-    options = {option.lower(): option for option in allowed}
+    """Return the allowed name closest to `got`, or None if none is close (difflib ratio under 0.6)."""
+    options = {option.lower(): option for option in allowed}  # "ADAM" means adam
     if got.lower() in options:
+        # No hint for a name that is allowed: something else is wrong with it.
         return None if got in options.values() else options[got.lower()]
+    # 0.6 accepts about one wrong letter in three; less similar names are rarely what was meant.
     close = difflib.get_close_matches(got.lower(), options, n=1, cutoff=0.6)
     return options[close[0]] if close else None
 
 
 class BadChoice(ClearsightError):
-    """A name that is not one of a known set."""
+    """A name that is not among the allowed ones."""
 
 
 class BadValue(ClearsightError):
@@ -74,7 +77,7 @@ class BadValue(ClearsightError):
 
 
 class BadShape(ClearsightError):
-    """Arrays that do not fit each other."""
+    """Arrays whose shapes do not fit."""
 
 
 class BadData(ClearsightError):
@@ -82,7 +85,7 @@ class BadData(ClearsightError):
 
 
 class BadImage(ClearsightError):
-    """One image that cannot be decoded; carries why."""
+    """One image that cannot be decoded; `problem` has the reason."""
 
 
 class UnsupportedType(ClearsightError):
@@ -90,7 +93,7 @@ class UnsupportedType(ClearsightError):
 
 
 class TooLarge(ClearsightError):
-    """A body, an image or an archive over its limit."""
+    """A request body, an image or an archive over its limit."""
 
 
 class EmptyInput(ClearsightError):
@@ -98,11 +101,11 @@ class EmptyInput(ClearsightError):
 
 
 class NotFound(ClearsightError):
-    """A path that is not there."""
+    """A path that does not exist."""
 
 
 class BadArchive(ClearsightError):
-    """An archive that would write outside its folder, or is damaged."""
+    """An archive that is damaged, or that would write outside its folder."""
 
 
 class BadBundle(ClearsightError):
@@ -110,31 +113,31 @@ class BadBundle(ClearsightError):
 
 
 class MissingExtra(ClearsightError):
-    """An optional package that is not installed; names the extra."""
+    """An optional package that is not installed; `fix` names the extra."""
 
 
 class WeightsUnavailable(ClearsightError):
-    """Pretrained weights that are neither on disk nor to be had."""
+    """Pretrained weights that are neither on disk nor downloadable."""
 
 
 class NotResumable(ClearsightError):
-    """A run that cannot be gone on with."""
+    """A run or a study that cannot be continued or replaced."""
 
 
 class StudyUnavailable(ClearsightError):
-    """A study that somebody else works on, or whose storage is locked or does not answer."""
+    """A study that another process works on, or whose storage is locked or does not answer."""
 
 
 class Diverged(ClearsightError):
-    """Training reached NaN or infinity; the best weights before it are whole."""
+    """Training reached NaN or infinity; the best weights before that are intact."""
 
 
 class DiskFull(ClearsightError):
-    """No room to write; what was written before is whole."""
+    """The disk is full; everything written before is intact."""
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtra:
-    """The one wording for an optional package that is needed now."""
+    """Return the error for an optional package that is needed now."""
     return MissingExtra(
         purpose, f"needs the package {package}", fix=f"Install it with: pip install 'clearsight[{extra}]'."
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from clearsight.core.finding import Finding
 
@@ -13,7 +13,7 @@ Mode = Literal["train", "eval"]
 
 
 class RunStatus(StrEnum):
-    """How a run stands. Only `completed` and `stopped_early` are ends; `interrupted` and `running` can be resumed."""
+    """Status of a run. `completed` and `stopped_early` are final; `interrupted` and `running` can be resumed."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -31,15 +31,15 @@ class StepRecord:
     epoch: int
     mode: Mode
     scalars: Mapping[str, float]
-    samples: int = 0  # images in the step, over all ranks
-    data_seconds: float = 0.0  # waited for the batch
+    samples: int = 0  # images in the step, of all ranks
+    data_seconds: float = 0.0  # waiting for the batch
     step_seconds: float = 0.0  # the whole step, waiting included
-    ids: tuple[str, ...] = ()  # which images, where the batch knows
+    ids: tuple[str, ...] = ()  # of the images, where the batch knows them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochRecord:
-    """One finished epoch: scores on the training batches as seen, and on the validation split (empty without one)."""
+    """One finished epoch: scores on its training batches, and on the validation split (empty without one)."""
 
     epoch: int
     epochs: int
@@ -55,7 +55,7 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """What a run is about to do, shown before the first step."""
+    """Plan of a run, shown before the first step."""
 
     model: str
     weights: str
@@ -63,7 +63,7 @@ class RunPlan:
     trainable: int
     classes: int
     images: Mapping[str, int]  # per split
-    imbalance: float
+    imbalance: float  # largest over smallest class of the training split
     preprocess: str
     device: str
     precision: str
@@ -72,17 +72,17 @@ class RunPlan:
     epochs: int
     steps: int
     lr: float
-    seconds: float  # estimate; about 0 where features are cached
-    cached: str  # "" or what the feature cache holds
+    seconds: float  # estimated duration; about 0 where features are cached
+    cached: str  # names of the phases on cached features, "" for none
     notes: tuple[str, ...] = ()
     measured: str = ""  # what the profiler measures
-    saved: tuple[str, ...] = ()  # what the debugger will save, and which rules get how much
+    saved: tuple[str, ...] = ()  # lines on what the debugger saves, and which rules get enough of it
 
 
 class Observer(Protocol):
-    """Receives every event of a run, in order, on the training thread of rank 0. All methods are optional to act on.
+    """Receives every event of a run, in order, on the training thread of rank 0.
 
-    vital: when an observer fails, a vital one stops the run; a non-vital one is reported once and left out after that.
+    vital: an error of a vital observer stops the run; another one is reported once and receives nothing more.
     """
 
     vital: bool
@@ -99,9 +99,9 @@ class Observer(Protocol):
 
 
 class NullObserver:
-    """The observer that does nothing; a base for those that care about one event."""
+    """Observer that does nothing; a base for observers of single events."""
 
-    vital = True
+    vital = True  # the safe default: an observer that writes results must not fail unnoticed
 
     def on_plan(self, plan: RunPlan) -> None:
         """Called once, before the first step."""
@@ -113,17 +113,12 @@ class NullObserver:
         """Called after each epoch."""
 
     def on_finding(self, finding: Finding) -> None:
-        """Called when the debugger first finds something, and when it did something about it."""
+        """Called when a rule first finds something."""
 
     def on_end(self, status: RunStatus, reason: str) -> None:
         """Called once, however the run ended, unless the process was killed."""
 
 
 def scalars_of(record: StepRecord) -> dict[str, float]:
-    """Every number of a step that is kept: its scalars and how long it took."""
+    """Return every number of a step that is stored: its scalars and its durations."""
     return {**record.scalars, "step_seconds": record.step_seconds, "data_seconds": record.data_seconds}
-
-
-def as_dict(record: StepRecord | EpochRecord | RunPlan) -> dict[str, Any]:
-    """A record as plain JSON values."""
-    return asdict(record)

@@ -1,10 +1,10 @@
-"""What carries out the trials of a study: what it is given, what it tells, and the protocol that every kind keeps."""
+"""Executor: the protocol of everything that runs the trials of a study, with its assignments, events and arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from clearsight.core.trial import TrialResult
@@ -12,36 +12,37 @@ from clearsight.core.trial import TrialResult
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialTask:
-    """A trial to be carried out: its recipe (flat, as JSON values) and the folder that is its own."""
+    """A trial for a worker: its recipe (flat, as JSON values) and its folder."""
 
     number: int
-    folder: str
-    recipe: Mapping[str, Any]
+    folder: str  # text, not a Path: a worker may run another system, and JSON has none
+    recipe: Mapping[str, Any]  # with every field, so that a worker needs neither the study nor its recipe.yaml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
-    """What one worker is given at once: one trial, or several that are trained together.
+    """Work for one worker: one trial, or several that train together.
 
-    key: tells assignments apart.  metrics: of the objectives, in their order.  told: whether every epoch is answered,
-    since a pruner may want to stop the trial there.  deliver: the trials are over; what they trained becomes a model
-    that is measured on the test split, and nothing else is done.
+    key: identifies the assignment.  metrics: of the objectives, in their order.
+    prunable: the study replies to every epoch, and the worker waits for it, because a pruner may end the trial there.
+    deliver: the trials have ended; the worker makes a model of each, measures it on the test split, and trains nothing
+    that is there.
     """
 
     key: int
     tasks: tuple[TrialTask, ...]
     data: str
     metrics: tuple[str, ...]
-    told: bool = False
+    prunable: bool = False
     deliver: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values that `from_json` reads."""
+        """Return plain JSON values that `from_json` reads."""
         return {**asdict(self), "tasks": [asdict(task) for task in self.tasks]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Assignment:
-        """The assignment that `to_json` gave."""
+        """Return the assignment that `to_json` wrote."""
         tasks = tuple(TrialTask(**task) for task in values["tasks"])
         return cls(**{**values, "tasks": tasks, "metrics": tuple(values["metrics"])})
 
@@ -58,7 +59,7 @@ class EpochDone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AssignmentStarted:
-    """A worker took up an assignment."""
+    """A worker started an assignment."""
 
     worker: int
     key: int
@@ -66,20 +67,20 @@ class AssignmentStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AssignmentDone:
-    """An assignment is over; the outcomes of those of its trials that came to an end (others were interrupted)."""
+    """An assignment ended. results: of its trials that ended; a trial without a result was interrupted."""
 
     worker: int
     key: int
-    outcomes: tuple[TrialResult, ...]
+    results: tuple[TrialResult, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerLost:
-    """A worker is gone with an assignment under way. why: one sentence.  log: the end of what it had said."""
+    """A worker died during an assignment. reason: one sentence.  log: the end of the worker's log."""
 
     worker: int
     key: int
-    why: str
+    reason: str
     log: str = ""
 
 
@@ -87,38 +88,49 @@ ExecutorEvent: TypeAlias = EpochDone | AssignmentStarted | AssignmentDone | Work
 
 
 class Executor(Protocol):
-    """Carries out assignments, some at a time. Used by one thread; no method waits but `events` and `close`.
+    """Runs assignments, several at a time. One thread uses it; only `events` and `close` wait.
 
-    A worker that dies costs its assignment, said as Lost, and never the executor. Nothing is tried again in here.
+    A worker that dies costs its assignment, reported as WorkerLost, and never the executor. The executor retries
+    nothing: the study counts the attempts.
     """
 
     slots: int  # assignments at a time
 
     def start(self, assignment: Assignment) -> None:
-        """Give an assignment to a free worker; there is one."""
-        ...
+        """Give an assignment to a free worker; the caller has made sure that one is free."""
 
-    def answer(self, number: int, epoch: int, stop: str) -> None:
-        """What is to become of a trial after an epoch that was told: go on (""), or end for this reason."""
-        ...
+    def reply(self, number: int, epoch: int, stop: str) -> None:
+        """Reply to an epoch of a trial: "" to continue, or the reason for which the trial ends."""
 
     def interrupt(self) -> None:
-        """Ask every worker to leave its trials resumable and come to an end; Done follows for each assignment."""
-        ...
+        """Ask every worker to leave its trials resumable and to end; AssignmentDone follows for each assignment."""
 
     def events(self, seconds: float) -> list[ExecutorEvent]:
-        """What has happened, waiting at most so long for the first."""
-        ...
+        """Return the events since the last call; wait at most `seconds` for the first one."""
 
     def close(self) -> None:
-        """End all workers, whatever they do, and let go of everything."""
-        ...
+        """End all workers, whatever they are doing, and release everything."""
 
 
-@contextmanager
-def closing(executor: Executor) -> Iterator[Executor]:
-    """The executor for the duration of the block."""
-    try:
-        yield executor
-    finally:
-        executor.close()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutorSpec:
+    """Arguments of every executor: the number of workers, their program, and their shares of a machine or a cluster.
+
+    slots: assignments at a time.
+    command: starts a worker process of this machine; the executor adds the number of the pipe that it writes to.
+    runner: "module:attribute" of a callable, for workers without such a command, as on a cluster. It is called with the
+    resources and returns an object with `run(assignment, reporter) -> list[TrialResult]`.
+    resources: slot -> the worker's share of the machine, as JSON values.
+    logs: folder for the logs of the workers.
+    address: of a cluster; "" starts one.
+    cpus, gpus: of each trial on a cluster; None for the executor's default.
+    """
+
+    slots: int
+    command: Sequence[str]
+    runner: str  # a name and not the object, because a cluster's workers are other processes
+    resources: Callable[[int], Mapping[str, Any]]
+    logs: Path
+    address: str = ""
+    cpus: float | None = None
+    gpus: float | None = None

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, digests, and archives unpacked without trust."""
+"""Files that are whole or absent: atomic writes, JSON, JSON lines, digests, and archives that are not trusted."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from clearsight.core.errors import BadArchive, BadData, DiskFull, NotFound
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # bytes in memory while unpacking
+_SEAL = 256  # bytes before the read position by which a rewritten file is recognised
 
 
 @contextlib.contextmanager
 def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; on success it is synced and renamed over `path`, else removed.
+    """Yield a temporary path beside `path`; on success it is synced and renamed over `path`, else removed.
 
     A reader sees the old file or the new one, never a part. Raises DiskFull when the file system has no room.
-    sync: without it the file survives a kill of the process but perhaps not a loss of power; far cheaper.
+    sync: False is much cheaper; the file then survives a kill of the process, but perhaps not a loss of power.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with disk_full_as_error(path):
+        # The same folder: renaming across disks is not atomic.
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
+        os.close(handle)  # writers open it by its name
         part = Path(name)
         try:
             yield part
@@ -40,14 +43,14 @@ def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
             part.chmod(0o644)  # mkstemp makes private files; these are results to share
             part.replace(path)
             if sync:
-                _sync(path.parent)
+                _sync(path.parent)  # the new name is stored in the folder
         finally:
-            part.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)  # gone already after a success
 
 
 @contextlib.contextmanager
 def disk_full_as_error(path: Path) -> Iterator[None]:
-    """Within the block, an error of a file system without room becomes DiskFull on `path`."""
+    """Turn the error of a full file system within the block into DiskFull on `path`."""
     try:
         yield
     except Exception as error:
@@ -91,17 +94,134 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in the file at `path`; raises NotFound when there is no such file, BadData for a damaged one."""
+    """Return the JSON value in the file at `path`; raises NotFound without the file, BadData for a damaged one."""
     if not path.is_file():
         raise NotFound(str(path), "there is no such file")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise BadData(str(path), "it is damaged: not JSON", fix="Restore it, or do without it and remove it.") from None
+        raise BadData(str(path), "it is damaged: not JSON", fix="Restore it, or remove it.") from None
+
+
+def finite_json(value: Any) -> Any:
+    """Return JSON values in which NaN and infinity are None; the one rule for numbers that JSON cannot express."""
+    if isinstance(value, float):  # numpy's float64 is one too
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_json(inner) for inner in value]
+    return value
+
+
+def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
+    """Return the objects of a JSON-lines file; a last line that a crash cut short is left out.
+
+    Raises BadData with the line number where any other line is damaged.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # a cut character spoils one line only
+    complete, tail = lines[:-1], lines[-1]
+    rows = [_parsed(path, number, line) for number, line in enumerate(complete, 1) if line]
+    try:
+        return [*rows, json.loads(tail)] if tail else rows
+    except json.JSONDecodeError:
+        return rows
+
+
+def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise BadData(str(path), f"line {number} is damaged", fix="Remove that line to read the rest.")
+    return value
+
+
+class LineFollower:
+    """Reads the lines that another process appends to a file, each line once; the file need not exist yet.
+
+    A last line without its newline is left for the next call. A file that became shorter or was rewritten (a resumed
+    run drops the lines after its checkpoint) is read again from its start, and `restarts` counts that.
+    """
+
+    def __init__(self, path: Path, *, tail: int | None = None) -> None:
+        """tail: read only about this many of the last bytes of a file that exists already; None reads all."""
+        self.path = path
+        self.restarts = 0
+        self.broken = 0  # lines that were not JSON: a crash cut one short and another process appended to it
+        self._tail = tail
+        self._offset = 0
+        self._seal = b""
+        self._started = False
+        self._cut = False  # True when reading began within a line
+
+    def lines(self) -> list[str]:
+        """Return the lines that were appended since the last call, without their newlines."""
+        try:
+            with self.path.open("rb") as stream:
+                size = stream.seek(0, 2)
+                if not self._same(stream, size):
+                    self._start_again()
+                self._skip(size)
+                stream.seek(self._offset)
+                data = stream.read()
+        except FileNotFoundError:
+            return self._gone()
+        # Bytes up to the last newline: text decoded at any place could cut a character in two.
+        end = data.rfind(b"\n") + 1
+        if not end:
+            return []
+        whole = data[:end]
+        self._offset += end
+        self._seal = (self._seal + whole)[-_SEAL:]
+        lines = whole.decode("utf-8", errors="replace").split("\n")[:-1]
+        if self._cut:
+            self._cut = False
+            del lines[0]  # the rest of a line that began before the tail
+        return lines
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the appended lines of a JSON-lines file as objects."""
+        rows = []
+        for line in filter(None, self.lines()):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                row = None
+            if isinstance(row, dict):
+                rows.append(row)
+            else:
+                self.broken += 1
+        return rows
+
+    def _same(self, stream: BinaryIO, size: int) -> bool:
+        """Return True when the bytes before the read position are still those that were read."""
+        if size < self._offset:
+            return False
+        stream.seek(self._offset - len(self._seal))
+        return bool(stream.read(len(self._seal)) == self._seal)
+
+    def _skip(self, size: int) -> None:
+        """Skip all but the tail, at the first call alone."""
+        first, self._started = not self._started, True
+        if first and self._tail is not None and size > self._tail:
+            self._offset, self._cut = size - self._tail, True
+
+    def _gone(self) -> list[str]:
+        if self._offset:
+            self._start_again()
+        return []
+
+    def _start_again(self) -> None:
+        self.restarts += 1
+        self._offset, self._seal, self._cut = 0, b"", False
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of the file's bytes, read in pieces."""
+    """Return the SHA-256 of a file in hex, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -143,7 +263,7 @@ def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, 
         for info in packed.infolist():
             if info.is_dir():
                 continue
-            if stat.S_ISLNK(info.external_attr >> 16):
+            if stat.S_ISLNK(info.external_attr >> 16):  # the upper half is the Unix mode
                 raise BadArchive(str(archive), f"member {info.filename!r} is a link")
             with packed.open(info) as stream:
                 yield info.filename, stream
@@ -152,122 +272,14 @@ def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, 
     for member in tar:
         if member.isdir():
             continue
-        taken = tar.extractfile(member) if member.isfile() else None
-        if taken is None:
+        content = tar.extractfile(member) if member.isfile() else None
+        if content is None:
             raise BadArchive(str(archive), f"member {member.name!r} is a link or a device")
-        yield member.name, taken
+        yield member.name, content
 
 
 def _safe(archive: Path, name: str) -> PurePosixPath:
-    path = PurePosixPath(name.replace("\\", "/"))
+    path = PurePosixPath(name.replace("\\", "/"))  # a backslash separates on Windows, and so does "C:"
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
         raise BadArchive(str(archive), f"member {name!r} would be written outside its folder")
     return path
-
-
-_SEAL = 256  # bytes before the place that is read from, by which a rewritten file is known
-
-
-class LineFollower:
-    """A file of lines that grows while it is read; it need not be there yet.
-
-    A last line without its end is left for the next look. A file that was cut short or written anew (a run that goes
-    on drops the lines after its checkpoint) is read again from its start, and `restarts` counts that.
-    """
-
-    def __init__(self, path: Path, *, tail: int | None = None) -> None:
-        """tail: of a file that is there already, only about so many of its last bytes are read; None for all."""
-        self.path = path
-        self.restarts = 0
-        self.broken = 0  # whole lines that were no JSON: what a crash cut short and another process wrote behind
-        self._tail = tail
-        self._offset = 0
-        self._seal = b""
-        self._looked = False
-        self._cut = False  # whether reading began within a line
-
-    def lines(self) -> list[str]:
-        """The whole lines that came since the last look, without their ends."""
-        try:
-            with self.path.open("rb") as stream:
-                size = stream.seek(0, 2)
-                if not self._same(stream, size):
-                    self._start_again()
-                self._skip(size)
-                stream.seek(self._offset)
-                data = stream.read()
-        except FileNotFoundError:
-            return self._gone()
-        end = data.rfind(b"\n") + 1
-        if not end:
-            return []
-        whole = data[:end]
-        self._offset += end
-        self._seal = (self._seal + whole)[-_SEAL:]
-        told = whole.decode("utf-8", errors="replace").split("\n")[:-1]
-        if self._cut:
-            self._cut = False
-            del told[0]
-        return told
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The same of a file of JSON lines, as objects."""
-        told = []
-        for line in filter(None, self.lines()):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            if isinstance(row, dict):
-                told.append(row)
-            else:
-                self.broken += 1
-        return told
-
-    def _same(self, stream: BinaryIO, size: int) -> bool:
-        """Whether what was read is still what stands before the place to read on from."""
-        if size < self._offset:
-            return False
-        stream.seek(self._offset - len(self._seal))
-        return bool(stream.read(len(self._seal)) == self._seal)
-
-    def _skip(self, size: int) -> None:
-        """Pass over all but the tail at the first look."""
-        first, self._looked = not self._looked, True
-        if first and self._tail is not None and size > self._tail:
-            self._offset, self._cut = size - self._tail, True
-
-    def _gone(self) -> list[str]:
-        if self._offset:
-            self._start_again()
-        return []
-
-    def _start_again(self) -> None:
-        self.restarts += 1
-        self._offset, self._seal, self._cut = 0, b"", False
-
-
-def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
-    """The objects of a JSON-lines file; a last line that a crash cut short is left out, nothing else is forgiven.
-
-    Raises BadData with the number of a line that is damaged.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    whole, tail = lines[:-1], lines[-1]
-    rows = [_parsed(path, number, line) for number, line in enumerate(whole, 1) if line]
-    try:
-        return [*rows, json.loads(tail)] if tail else rows
-    except json.JSONDecodeError:
-        return rows
-
-
-def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise BadData(str(path), f"line {number} is damaged", fix="Remove that line to read the rest.")
-    return value

@@ -1,4 +1,7 @@
-"""Finding: the answer of a rule. Returned, never raised; silence about missing data is a lie."""
+"""Finding: the verdict of a rule on a run, with its evidence; written to findings.jsonl and shown as lines.
+
+A finding is returned, never raised. A rule that lacks data says so instead of returning nothing.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ import numpy.typing as npt
 
 from clearsight.core.files import read_jsonl, write_text
 
-_EVIDENCE = 200  # points of a series that are kept
+_EVIDENCE = 200  # points of a series: enough for a chart, small enough for thousands of findings
 
 
 class Verdict(StrEnum):
-    """found: it happens. clear: looked, it does not. not-enough-data: cannot tell."""
+    """found: it happens.  clear: the rule had its data and found nothing.  not-enough-data: it cannot tell."""
 
     FOUND = "found"
     CLEAR = "clear"
@@ -27,7 +30,7 @@ class Verdict(StrEnum):
 
 
 class Severity(StrEnum):
-    """severe: the result is worthless or lost. warning: it costs accuracy or time. info: worth knowing."""
+    """severe: the result is worthless or lost.  warning: it costs accuracy or time.  info: worth knowing."""
 
     SEVERE = "severe"
     WARNING = "warning"
@@ -35,22 +38,22 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for the most pressing."""
-        return list(Severity).index(self)
+        """Return 0 for the most urgent."""
+        return list(Severity).index(self)  # members are declared from the most urgent on
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """How many data points a rule got and how many it needs; `of` says what they are of ("training steps")."""
+    """Number of data points that a rule had and that it needs; `of` names them ("training steps")."""
 
-    have: int
+    have: int  # these names are keys of findings.jsonl
     want: int
     of: str = "points"
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The numbers behind a verdict: values over steps, at most 200 points, first and last always among them."""
+    """Evidence of a verdict: values over steps, at most 200 points, the first and last always among them."""
 
     name: str
     steps: tuple[int, ...]
@@ -58,10 +61,11 @@ class Series:
 
     @classmethod
     def of(cls, name: str, steps: npt.ArrayLike, values: npt.ArrayLike) -> Series:
-        """A series thinned evenly to what is kept. steps, values: (S,) each."""
+        """Return the series, thinned evenly to 200 points. steps, values: (S,) each."""
         x, y = np.asarray(steps), np.asarray(values, dtype=float)
         if not len(x):
             return cls(name, (), ())
+        # Unique: rounding may repeat a place.
         keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), _EVIDENCE)).round().astype(int))
         return cls(name, tuple(int(v) for v in x[keep]), tuple(float(v) for v in y[keep]))
 
@@ -70,12 +74,12 @@ class Series:
 class Finding:
     """One verdict of one rule.
 
-    value, threshold: what was measured and the border it was held against, in `unit`.  steps: first and last training
-    step that it speaks of.  epoch: where it began, where that says more.  subject: the tensor, layer or class.
+    value, threshold: the measurement and the limit it was compared with, in `unit`.  steps: first and last training
+    step concerned.  epoch: where it began, if that says more.  subject: the tensor, layer or class.
     cause: one sentence in plain words.  fix: recipe fields and their new values, e.g. {"lr": 1e-3}.  advice: one
-    sentence for what no recipe field can change.  confidence: in [0, 1].  group: the rule that is the root cause.
-    because: rules that, where they found something on this run, are the cause of this finding; beside what a rule
-    always `explains`, for what depends on the run.
+    sentence on what no recipe field can change.  confidence: in [0, 1].  group: the rule that is the root cause.
+    because: rules that are the cause of this finding on this run if they found something; the rules that are always
+    a cause name it in their `explains`.
     """
 
     rule: str
@@ -98,35 +102,35 @@ class Finding:
 
     @property
     def found(self) -> bool:
-        """Whether the rule found something."""
+        """Return True when the rule found something."""
         return self.verdict is Verdict.FOUND
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Finding:
-        """The finding that `to_json` gave."""
-        told = dict(values)
-        told["verdict"], told["severity"] = Verdict(told["verdict"]), Severity(told["severity"])
-        told["steps"] = tuple(told["steps"]) if told.get("steps") else None
-        told["because"] = tuple(told.get("because") or ())
-        told["points"] = Points(**told["points"]) if told.get("points") else None
-        told["evidence"] = tuple(
-            Series(line["name"], tuple(line["steps"]), tuple(line["values"])) for line in told.get("evidence", ())
+        """Return the finding that `to_json` gave."""
+        fields = dict(values)
+        fields["verdict"], fields["severity"] = Verdict(fields["verdict"]), Severity(fields["severity"])
+        fields["steps"] = tuple(fields["steps"]) if fields.get("steps") else None
+        fields["because"] = tuple(fields.get("because") or ())
+        fields["points"] = Points(**fields["points"]) if fields.get("points") else None
+        fields["evidence"] = tuple(
+            Series(line["name"], tuple(line["steps"]), tuple(line["values"])) for line in fields.get("evidence", ())
         )
-        return cls(**told)
+        return cls(**fields)
 
 
 def flags(fix: Mapping[str, Any]) -> str:
-    """A fix as it is typed: `--lr 0.001 --class-weights balanced`."""
+    """Return a fix as it is typed: `--lr 0.001 --class-weights balanced`."""
     return " ".join(_flag(name.replace("_", "-"), value) for name, value in fix.items())
 
 
 def _flag(name: str, value: Any) -> str:
     if isinstance(value, bool):
-        return f"--{name}" if value else f"--no-{name}"
+        return f"--{name}" if value else f"--no-{name}"  # as Typer spells flags that are on or off
     return f"--{name} {_word(value)}"
 
 
@@ -139,37 +143,37 @@ def _word(value: Any) -> str:
 
 
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:
-    """Write every verdict with its evidence, a line each, in the order in which they should be read."""
+    """Write every verdict with its evidence, one a line, in the order in which to read them."""
     write_text(path, "".join(json.dumps(finding.to_json()) + "\n" for finding in findings))
 
 
 def read_findings(path: Path) -> list[Finding]:
-    """What `write_findings` wrote; nothing where the file is not there."""
+    """Return what `write_findings` wrote; nothing where the file is missing."""
     return [Finding.from_json(line) for line in read_jsonl(path)]
 
 
 def findings_lines(findings: Sequence[Finding]) -> list[str]:
-    """What was found, root causes first, and how many rules were clear or lacked data."""
-    told = [line for finding in findings if finding.found for line in finding_lines(finding)]
-    return [*told, verdict_counts(findings)]
+    """Return lines on what was found, root causes first, and how many rules were clear or lacked data."""
+    lines = [line for finding in findings if finding.found for line in finding_lines(finding)]
+    return [*lines, verdict_counts(findings)]
 
 
 def verdict_counts(findings: Sequence[Finding]) -> str:
-    """How many rules found something, were clear, or lacked data."""
-    rules = {finding.rule: finding.verdict for finding in reversed(findings)}
+    """Return a line on how many rules found something, were clear, or lacked data."""
+    rules = {finding.rule: finding.verdict for finding in reversed(findings)}  # the first of a rule, the worst, wins
     number = Counter(rules.values())
     parts = [f"{number[verdict]} {verdict.value.replace('-', ' ')}" for verdict in Verdict if number[verdict]]
     return f"rules    {', '.join(parts) or 'none were asked'}"
 
 
 def finding_lines(finding: Finding) -> list[str]:
-    """One finding: what and how bad, where, why, what to change. Consequences are indented below their root."""
+    """Return the lines of one finding: severity, place, cause, fix. Consequences are indented below their root."""
     indent = "" if finding.group in ("", finding.rule) else "  "
-    where = f", {finding.subject}" if finding.subject else ""
+    subject = f", {finding.subject}" if finding.subject else ""
     steps = "" if finding.steps is None else f", steps {finding.steps[0]} to {finding.steps[1]}"
-    told = [f"{indent}{finding.severity.value:<8} {finding.rule}{where}{steps}: {finding.cause}"]
+    lines = [f"{indent}{finding.severity.value:<8} {finding.rule}{subject}{steps}: {finding.cause}"]
     if finding.fix:
-        told.append(f"{indent}fix      {flags(finding.fix)}")
+        lines.append(f"{indent}fix      {flags(finding.fix)}")
     if finding.advice:
-        told.append(f"{indent}advice   {finding.advice}")
-    return told
+        lines.append(f"{indent}advice   {finding.advice}")
+    return lines

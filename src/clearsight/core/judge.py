@@ -1,4 +1,8 @@
-"""Judging: every rule on one view. A rule that fails itself is an answer too, never silence and never a crash."""
+"""Judgement of a run: every rule on one view, with the findings grouped by root cause.
+
+Each rule names the rules whose findings are its consequences (`explains`), and a finding may name its causes on this
+run (`because`). A finding that another one explains follows it: the first to be read is the first to be acted on.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 def judge(rules: Sequence[Rule], view: RunView) -> list[Finding]:
-    """The findings of all rules on a view: those that found something first, grouped by root cause, then the rest."""
-    findings = [finding for rule in rules for finding in _answers(rule, view)]
-    told = [finding for finding in findings if finding.found]
-    return [*group_by_cause(told, {rule.name: rule.explains for rule in rules}), *(f for f in findings if not f.found)]
+    """Return the findings of all rules: those that found something first, grouped by root cause, then the rest."""
+    findings = [finding for rule in rules for finding in _check(rule, view)]
+    found = [finding for finding in findings if finding.found]
+    return [*group_by_cause(found, {rule.name: rule.explains for rule in rules}), *(f for f in findings if not f.found)]
 
 
 def root_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Of judged findings the root causes, most pressing first, one of each rule."""
+    """Return the root causes among judged findings, most urgent first, one of each rule."""
     first: dict[str, Finding] = {}
     for finding in findings:
         if finding.found and finding.group == finding.rule:
@@ -29,27 +33,29 @@ def root_findings(findings: Sequence[Finding]) -> list[Finding]:
     return list(first.values())
 
 
-def _answers(rule: Rule, view: RunView) -> list[Finding]:
+def _check(rule: Rule, view: RunView) -> list[Finding]:
     try:
-        answers = list(rule.check(view))
-    except Exception as error:
+        findings = list(rule.check(view))
+    except Exception as error:  # rules may be the user's own: a bug in one must not cost the verdicts of the others
         log.warning("rule %s failed", rule.name, exc_info=True)
         failed = rule.not_enough_data(have=0, cause=f"the rule itself failed: {type(error).__name__}: {error}")
         return [replace(failed, verdict=Verdict.NOT_ENOUGH_DATA)]
-    return answers or [rule.not_enough_data(have=0, cause="the rule gave no answer")]
+    # Silence could be read as clear.
+    return findings or [rule.not_enough_data(have=0, cause="the rule returned no verdict")]
 
 
 def group_by_cause(findings: Sequence[Finding], explains: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """Found findings with their `group` filled in, in the order in which they should be read.
+    """Return found findings with their `group` filled in, in the order in which to read them.
 
     explains: rule name to the names of the rules that it explains. Groups come by severity, then by how much the root
     explains, then by confidence; within a group the root first.
     """
     names = list(dict.fromkeys(finding.rule for finding in findings))
-    best = {name: min((f for f in findings if f.rule == name), key=_pressing) for name in names}
-    climbed = {name: _root(name, names, explains, best) for name in names}
-    root = {name: _uncircled(name, climbed, best) for name in names}
+    best = {name: min((f for f in findings if f.rule == name), key=_urgency) for name in names}
+    root_of = {name: _root(name, names, explains, best) for name in names}
+    root = {name: _without_circles(name, root_of, best) for name in names}
     size = {name: sum(root[other] == name for other in names) for name in names}
+    # A group is as urgent as its worst member: a mild cause with a severe effect comes early.
     worst = {
         name: min(best[other].severity.rank for other in names if root[other] == name) for name in set(root.values())
     }
@@ -57,13 +63,13 @@ def group_by_cause(findings: Sequence[Finding], explains: Mapping[str, Sequence[
     def place(finding: Finding) -> tuple[object, ...]:
         head = root[finding.rule]
         group = (worst[head], -size[head], -best[head].confidence, names.index(head))
-        return (*group, finding.rule != head, *_pressing(finding), names.index(finding.rule))
+        return (*group, finding.rule != head, *_urgency(finding), names.index(finding.rule))
 
     return [replace(finding, group=root[finding.rule]) for finding in sorted(findings, key=place)]
 
 
 def _root(name: str, names: Sequence[str], explains: Mapping[str, Sequence[str]], best: Mapping[str, Finding]) -> str:
-    """Climb from consequence to cause; of several causes the most pressing, and never in a circle."""
+    """Follow a consequence to its cause; of several causes the most urgent one, and never in a circle."""
     seen = {name}
     while True:
         causes = [
@@ -73,18 +79,18 @@ def _root(name: str, names: Sequence[str], explains: Mapping[str, Sequence[str]]
         ]
         if not causes:
             return name
-        name = min(causes, key=lambda other: (_pressing(best[other]), names.index(other)))
+        name = min(causes, key=lambda other: (_urgency(best[other]), names.index(other)))
         seen.add(name)
 
 
-def _uncircled(name: str, climbed: Mapping[str, str], best: Mapping[str, Finding]) -> str:
-    """The root of a root, until it is its own; of rules that explain each other the most pressing is the root."""
+def _without_circles(name: str, root_of: Mapping[str, str], best: Mapping[str, Finding]) -> str:
+    """Return the root of a root, until it is its own; of rules that explain each other the most urgent is the root."""
     seen: list[str] = []
     while name not in seen:
         seen.append(name)
-        name = climbed[name]
-    return min(seen[seen.index(name) :], key=lambda other: (_pressing(best[other]), other))
+        name = root_of[name]
+    return min(seen[seen.index(name) :], key=lambda other: (_urgency(best[other]), other))
 
 
-def _pressing(finding: Finding) -> tuple[int, float]:
+def _urgency(finding: Finding) -> tuple[int, float]:
     return (finding.severity.rank, -finding.confidence)

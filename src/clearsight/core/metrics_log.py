@@ -17,8 +17,8 @@ class MetricsLog(NullObserver):
     def __init__(self, path: Path, *, last_step: int = 0) -> None:
         self._path = path
         if path.exists():
-            kept = [line for line in read_jsonl(path) if line["step"] <= last_step]
-            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+            lines = [line for line in read_jsonl(path) if line["step"] <= last_step]  # they will be trained again
+            write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
         self._stream: IO[str] | None = None
 
     def on_step(self, record: StepRecord) -> None:
@@ -27,15 +27,16 @@ class MetricsLog(NullObserver):
     def on_epoch(self, record: EpochRecord) -> None:
         self._append(record.step, record.epoch, "eval", {f"valid_{k}": v for k, v in record.valid.items()})
         named = {f"epoch_{k}": v for k, v in record.train.items()}
-        facts = {"lr": record.lr, "images_per_second": record.images_per_second, "data_share": record.data_share}
-        named |= {f"epoch_{k}": v for k, v in {**facts, "seconds": record.seconds, "best": float(record.best)}.items()}
+        values = {"lr": record.lr, "images_per_second": record.images_per_second, "data_share": record.data_share}
+        values |= {"seconds": record.seconds, "best": float(record.best)}  # `best` last: readers end the epoch there
+        named |= {f"epoch_{k}": v for k, v in values.items()}
         self._append(record.step, record.epoch, "train", named)
 
     def on_end(self, status: RunStatus, reason: str) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; a later line opens it again."""
+        """Close the file; a later line opens it again."""
         if self._stream:
             self._stream.close()
             self._stream = None
@@ -46,4 +47,5 @@ class MetricsLog(NullObserver):
         for name, value in scalars.items():
             line = {"step": step, "epoch": epoch, "mode": mode, "name": name, "value": value}
             self._stream.write(json.dumps(line) + "\n")
-        self._stream.flush()  # to the system, which outlives this process: a checkpoint never knows more than the file
+        # To the operating system, which outlives this process: no checkpoint is ahead of the file.
+        self._stream.flush()

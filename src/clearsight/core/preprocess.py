@@ -1,4 +1,4 @@
-"""How an image becomes numbers, as data: one set of values for training, evaluating, serving and explaining."""
+"""Preprocess and Augment: how an image becomes numbers, as data for training, evaluation, serving and explaining."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Channel = tuple[float, float, float]
 
-IMAGENET_MEAN: Channel = (0.485, 0.456, 0.406)
+IMAGENET_MEAN: Channel = (0.485, 0.456, 0.406)  # of RGB in [0, 1]; most pretrained weights expect them
 IMAGENET_STD: Channel = (0.229, 0.224, 0.225)
 
 
 class Preprocess(BaseModel):
-    """Short side to `resize`, centre crop `size` x `size`, scale to [0, 1], subtract `mean`, divide by `std`.
+    """Preprocessing: short side to `resize`, centre crop to `size`, scale to [0, 1], subtract `mean`, divide by `std`.
 
-    `source` says where the values came from (the weights' metadata, flags, a default): it is logged, and a wrong mean
+    `source` names the origin of the values (the weights' metadata, flags, a default). It is shown, since a wrong mean
     costs many points of accuracy without any error.
     """
 
@@ -53,7 +53,7 @@ class Augment(BaseModel):
 
     @property
     def random(self) -> bool:
-        """Whether it changes anything at all."""
+        """Return True when it changes images at all."""
         return bool(self.flip or self.scale != (1.0, 1.0) or self.rotate or self.colour or self.operations)
 
 

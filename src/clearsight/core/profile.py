@@ -1,15 +1,15 @@
-"""Profile: what a machine did while a network trained. T looks at the machine, S training steps.
+"""Profile: what a machine did while a network trained. T gauge samples, S training steps.
 
-Three kinds of measurement, all plain values: a Gauge is one look at the machine, a StepTimes is where one training step
-spent its time, a Span is a stretch of time outside of steps. Times are seconds since 1970 (UNIX), durations seconds.
-What a machine does not have is absent, never zero.
+Three kinds of measurement, all plain values: a GaugeSample holds the gauges of the machine at one moment, a StepTimes
+holds where one training step spent its time, a Span is a named time outside of the steps. Times are seconds since 1970
+(UNIX), durations are seconds. What a machine does not have is absent, never zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +17,26 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# Phases of a training step on the training thread, in the order in which they come. They do not overlap: where one lies
-# in another (the transfer of a batch in the wait for it) the inner one's time is its own alone.
+# Phases of a training step on the training thread, in their order. They do not overlap: where one runs inside another
+# (the transfer of a batch during the wait for it), its time counts for the inner one alone.
 PHASES = ("data", "transfer", "forward", "loss", "backward", "optimizer", "hook")
-# Parts of making a batch, wherever that is done: on reader threads, in worker processes, or in the training thread.
+# Parts of making a batch, wherever they run: on loader threads, in worker processes, or in the training thread.
 LOAD_PARTS = ("read", "decode", "augment", "collate")
-# Stretches outside of training steps. "initialisation" lasts from the start of the process to the first step.
+# Spans outside of training steps. "initialisation" lasts from the start of the process to the first step.
 SPAN_NAMES = ("initialisation", "validation", "checkpoint", "finalisation")
+
+# Rules written against earlier versions use these names of columns of Profile; they stay valid.
+_EARLIER_NAMES = {"looks": "gauge_samples", "timed": "step_times", "stretches": "all_spans"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GaugeSample:
-    """One look at the machine; `values` by name, in per cent [0, 100], bytes, or what the name says.
+    """Gauges of the machine at one moment; `values` by name, in per cent [0, 100], bytes, or the unit given here.
 
     cpu: mean over the cores this job may use, and cpu0, cpu1, ... each of them.  cpu.iowait: share of their time spent
     waiting for I/O.  cpu.clock: MHz.  cpu.temperature: degrees Celsius.
     tree.cpu: share of the cores used by the process and its children.  tree.memory: their resident bytes.
-    tree.processes, tree.threads: how many.  tree.switches: involuntary context switches per second.
+    tree.processes, tree.threads: counts.  tree.switches: involuntary context switches per second.
     memory: share in use.  memory.available: bytes.  swap, shm: share in use (shm: of /dev/shm).
     disk.read, disk.write, net.received, net.sent, tree.read: bytes per second.  disk.reads, disk.writes: per second.
     gpu0: utilisation, gpu0.memory: share in use, gpu0.memory_bytes, gpu0.power: W, gpu0.clock: MHz,
@@ -47,12 +50,12 @@ class GaugeSample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTimes:
-    """One training step: `seconds` from the moment its batch was asked for to its end, on the training thread.
+    """One training step: `seconds` from the request for its batch to its end, on the training thread.
 
-    phases: seconds by name, of PHASES; the rest of the step is in none of them.  device: the same as measured by the
-    GPU's own clock, {} on a CPU.  load: seconds by name, of PARTS, that all readers together spent since the step
-    before, with "images" and "bytes" that they made and read; {} where that is not known.
-    padding: share of the input pixels that are a border of one colour, None where nobody looked.
+    samples: images of the step, those of all accumulated batches.  phases: seconds by name, of PHASES; the rest of the
+    step is in none of them.  device: the same by the GPU's own clock, {} on a CPU.  load: seconds by name, of
+    LOAD_PARTS, that all loader workers together spent since the step before, with "images" and "bytes" that they made
+    and read; {} if unknown.  padding: share of the input pixels that are a border of one colour, None if not measured.
     """
 
     step: int
@@ -69,7 +72,7 @@ class StepTimes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """A stretch of time with a name, of STRETCHES or one's own; step and epoch: done when it began."""
+    """A named time outside of the steps, of SPAN_NAMES or a name of the user's; step, epoch: done when it began."""
 
     name: str
     start: float
@@ -81,7 +84,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operator:
-    """What one kind of operator cost in the traced steps, all calls together and without the operators inside it."""
+    """Cost of one kind of operator in the traced steps: all calls together, without the operators inside it."""
 
     name: str
     calls: int
@@ -92,9 +95,10 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
-    """The traced steps. kernels, kernel_seconds: on a GPU, launches and their time; on a CPU, leaf operators.
+    """Operators of the traced steps `first` to `last`, which took `seconds` together.
 
-    peak_bytes: memory that tensors held at most, 0 where not known.
+    kernels, kernel_seconds: on a GPU, launches and their time; on a CPU, leaf operators.
+    peak_bytes: largest memory that tensors held, 0 if unknown.
     """
 
     first: int
@@ -107,18 +111,19 @@ class Trace:
 
     @property
     def steps(self) -> int:
-        """How many steps were traced."""
+        """Number of traced steps."""
         return self.last - self.first + 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What the job ran on and how it was set up. 0, "" and None mean: not known.
+    """Hardware that the job ran on, and its settings. 0, "" and None mean: unknown.
 
-    cores: that the job may use.  threads: of torch, for one operator.  workers: readers of batches; reading: "threads",
-    "processes", or "here" for the training thread itself.  device: "cpu" or "cuda"; name: the GPU's own.
-    batch_bytes: of one batch as it crosses from readers to training.  prefetch: batches made ahead, per worker process.
-    pixels_kept: whether decoded images stay in memory between epochs.  launched: start of the process.
+    cores: that the job may use.  threads: of torch, for one operator.  workers: loader workers; reading: where batches
+    are made, in "threads", in "processes", or "here" for the training thread itself.  device: "cpu" or "cuda";
+    name: the GPU's product name.  batch_bytes: of one batch as it is handed to training.  prefetch: batches made ahead,
+    per worker process.  pixels_kept: whether decoded images stay in memory between epochs.
+    launched: start of the process.  interval: seconds between gauge samples.
     """
 
     cores: int = 0
@@ -133,26 +138,26 @@ class Machine:
     name: str = ""
     precision: str = ""
     channels_last: bool | None = None
-    pixels_kept: bool | None = None
+    pixels_kept: bool | None = None  # a key of machine.json
     batch_size: int = 0
     batch_bytes: int = 0
     launched: float = 0.0
-    interval: float = 0.0  # seconds between looks
+    interval: float = 0.0
     ranks: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Machine:
-        """What `to_json` gave; keys of a newer version are left out."""
+        """Read the values of `to_json`; keys of a newer version are left out."""
         return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
 
 
 @dataclass(frozen=True, slots=True)
 class GaugeSeries:
-    """One gauge over time, where it was there: times (T,) and values (T,), all finite."""
+    """One gauge over time, at the samples that hold it: times (T,) and values (T,), all finite."""
 
     times: Floats
     values: Floats
@@ -163,7 +168,7 @@ class GaugeSeries:
 
 @dataclass(frozen=True, slots=True)
 class StepTable:
-    """Training steps of one rank in order, all (S,): int64 and float64. padding is NaN where nobody looked."""
+    """Training steps of one rank in order, all (S,): int64 and float64. padding is NaN where it was not measured."""
 
     steps: Ints
     epochs: Ints
@@ -177,65 +182,61 @@ class StepTable:
 
 
 class Profile:
-    """Everything that was measured, as columns. Asking for what is not there gives empty arrays, never an error.
+    """All measurements of a run, as columns. Whatever was not measured is an empty array, never an error.
 
-    rank: which process of a distributed run is meant; gauges of GPUs are those that this process can see.
+    gauge_samples, in order of time, step_times and all_spans: of all ranks.
+    rank: a process of a distributed run; gauges of GPUs are those that this process can see.
     """
 
     def __init__(
         self,
         machine: Machine | None = None,
-        gauges: Sequence[GaugeSample] = (),
-        steps: Sequence[StepTimes] = (),
+        gauge_samples: Sequence[GaugeSample] = (),
+        step_times: Sequence[StepTimes] = (),
         spans: Sequence[Span] = (),
         trace: Trace | None = None,
     ) -> None:
         self.machine, self.trace = machine or Machine(), trace
-        self._gauges, self._steps, self._spans = gauges, steps, spans
+        self.gauge_samples, self.step_times, self.all_spans = gauge_samples, step_times, spans
+
+    if not TYPE_CHECKING:  # a type checker would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _EARLIER_NAMES:
+                return getattr(self, _EARLIER_NAMES[name])
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __bool__(self) -> bool:
-        return bool(self._gauges or self._steps or self._spans)
-
-    @property
-    def looks(self) -> Sequence[GaugeSample]:
-        """Every look at the machine, of all ranks, in order of time."""
-        return self._gauges
-
-    @property
-    def timed(self) -> Sequence[StepTimes]:
-        """Every timed step, of all ranks."""
-        return self._steps
-
-    @property
-    def stretches(self) -> Sequence[Span]:
-        """Every span, of all ranks."""
-        return self._spans
+        return bool(self.gauge_samples or self.step_times or self.all_spans)
 
     def ranks(self) -> tuple[int, ...]:
-        """Ranks that measured anything."""
-        return tuple(sorted({look.rank for look in self._gauges} | {step.rank for step in self._steps}))
+        """Return the ranks that measured anything."""
+        return tuple(sorted({sample.rank for sample in self.gauge_samples} | {step.rank for step in self.step_times}))
 
     def gauges(self, rank: int = 0) -> tuple[str, ...]:
-        """Names of the gauges that were read at least once, in the order in which they first came."""
-        return tuple(dict.fromkeys(name for look in self._gauges if look.rank == rank for name in look.values))
+        """Return the names of the gauges that were read at least once, in the order of their first sample."""
+        samples = (sample for sample in self.gauge_samples if sample.rank == rank)
+        return tuple(dict.fromkeys(name for sample in samples for name in sample.values))
 
     def gauge(self, name: str, rank: int = 0) -> GaugeSeries:
-        """One gauge over time."""
-        points = [(g.time, g.values[name]) for g in self._gauges if g.rank == rank and name in g.values]
+        """Return one gauge over time."""
+        points = [(s.time, s.values[name]) for s in self.gauge_samples if s.rank == rank and name in s.values]
         table = np.array(points, np.float64).reshape(-1, 2)
-        table = table[np.isfinite(table).all(axis=1)]
+        table = table[np.isfinite(table).all(axis=1)]  # a sensor may answer NaN
         return GaugeSeries(table[:, 0], table[:, 1])
 
     def devices(self, rank: int = 0) -> tuple[str, ...]:
-        """Gauges of the devices that compute: gpu0, gpu1, ... where there are any, else tree.cpu, else cpu."""
+        """Return the gauges of the devices that compute: gpu0, gpu1, ... if any, else tree.cpu, else cpu."""
         names = self.gauges(rank)
+        # Digits alone after gpu: gpu0.memory is another gauge of the same device.
         if gpus := tuple(name for name in names if name.startswith("gpu") and name[3:].isdigit()):
             return gpus
+        # Tree.cpu: other programs do not count.
         return next(((name,) for name in ("tree.cpu", "cpu") if name in names), ())
 
     def steps(self, rank: int = 0) -> StepTable:
-        """The timed steps of a rank."""
-        rows = [s for s in self._steps if s.rank == rank]
+        """Return the timed steps of a rank."""
+        rows = [s for s in self.step_times if s.rank == rank]
         return StepTable(
             np.array([s.step for s in rows], np.int64),
             np.array([s.epoch for s in rows], np.int64),
@@ -246,44 +247,50 @@ class Profile:
         )
 
     def phase(self, name: str, rank: int = 0, *, device: bool = False) -> Floats:
-        """Seconds of each timed step in a phase, (S,); NaN where that phase was not timed. device: by a GPU's clock."""
-        rows = [s.device if device else s.phases for s in self._steps if s.rank == rank]
+        """Return the seconds of each timed step in a phase, (S,), NaN if it was not timed.
+
+        device: by the clock of the GPU.
+        """
+        rows = [s.device if device else s.phases for s in self.step_times if s.rank == rank]
         return np.array([row.get(name, np.nan) for row in rows], np.float64)
 
     def phases(self, rank: int = 0) -> tuple[str, ...]:
-        """Phases that were timed at all, those of PHASES first and in their order."""
-        seen = dict.fromkeys(name for s in self._steps if s.rank == rank for name in s.phases)
+        """Return the phases that were timed at all, those of PHASES first and in their order."""
+        seen = dict.fromkeys(name for s in self.step_times if s.rank == rank for name in s.phases)
         return (*(name for name in PHASES if name in seen), *(name for name in seen if name not in PHASES))
 
     def load(self, part: str, rank: int = 0) -> Floats:
-        """What readers spent on a part since the step before (or "images", "bytes"), (S,); NaN where not known."""
-        return np.array([s.load.get(part, np.nan) for s in self._steps if s.rank == rank], np.float64)
+        """Return the seconds of loader workers in a part since the step before (or "images", "bytes"), (S,).
+
+        NaN where that is unknown.
+        """
+        return np.array([s.load.get(part, np.nan) for s in self.step_times if s.rank == rank], np.float64)
 
     def spans(self, name: str, rank: int = 0) -> list[Span]:
-        """The stretches of a name."""
-        return [span for span in self._spans if span.name == name and span.rank == rank]
+        """Return the spans of a name."""
+        return [span for span in self.all_spans if span.name == name and span.rank == rank]
 
-    def within(self, readings: GaugeSeries, rank: int = 0) -> GaugeSeries:
-        """Of a gauge, what was read while training steps ran (from the first one's start to the last one's end)."""
+    def within(self, series: GaugeSeries, rank: int = 0) -> GaugeSeries:
+        """Return the part of a gauge from the start of the first training step to the end of the last."""
         table = self.steps(rank)
         if not len(table):
             return GaugeSeries(np.empty(0), np.empty(0))
         first, last = table.starts[0], table.starts[-1] + table.seconds[-1]
-        inside = (readings.times >= first) & (readings.times <= last)
-        return GaugeSeries(readings.times[inside], readings.values[inside])
+        inside = (series.times >= first) & (series.times <= last)
+        return GaugeSeries(series.times[inside], series.values[inside])
 
     def step_at(self, time: float, rank: int = 0) -> int:
-        """The training step that ran, or was last begun, at a time; 0 before the first."""
+        """Return the training step that ran, or began last, at a time; 0 before the first."""
         table = self.steps(rank)
         place = int(np.searchsorted(table.starts, time, side="right"))
         return int(table.steps[place - 1]) if place else 0
 
     def until(self, step: int) -> Profile:
-        """The profile as it was when `step` training steps were done."""
-        steps = [s for s in self._steps if s.step <= step]
-        if len(steps) == len(self._steps):
+        """Return the profile as it was after `step` training steps."""
+        steps = [s for s in self.step_times if s.step <= step]
+        if len(steps) == len(self.step_times):  # of a whole run, also the samples and spans behind its last step
             return self
         end = max((s.start + s.seconds for s in steps), default=0.0)
         trace = self.trace if self.trace is not None and self.trace.last <= step else None
-        gauges = [g for g in self._gauges if g.time <= end]
-        return Profile(self.machine, gauges, steps, [s for s in self._spans if s.start <= end], trace)
+        samples = [sample for sample in self.gauge_samples if sample.time <= end]
+        return Profile(self.machine, samples, steps, [span for span in self.all_spans if span.start <= end], trace)

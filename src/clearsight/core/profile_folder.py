@@ -1,9 +1,9 @@
-"""The profile of a run on disk: plain JSON lines, a line per look and per step, readable by anything.
+"""The profile of a run on disk: plain JSON lines, one per gauge sample, per step and per span.
 
-profile/machine.json          what the job ran on
-profile/gauges.jsonl          {"time", "values": {name: value}}; of rank 1 and on gauges.1.jsonl, ...
+profile/machine.json          the machine and the settings of the job
+profile/gauges.jsonl          {"time", "values": {name: value}}; from rank 1 on gauges.1.jsonl, ...
 profile/spans.jsonl           {"step", "epoch", "start", "seconds", ...} of a step, {"name", "start", "seconds", ...}
-profile/trace.json.gz         for Perfetto, where steps were traced; operators.json: what its operators cost
+profile/operators.json        costs of the operators, if steps were traced; trace.json.gz: the same steps for Perfetto
 """
 
 from __future__ import annotations
@@ -19,53 +19,56 @@ from clearsight.core.errors import BadData
 from clearsight.core.files import read_json, read_jsonl, write_json
 from clearsight.core.profile import GaugeSample, Machine, Operator, Profile, Span, StepTimes, Trace
 
-_DIGITS = 6  # of a second: what a clock of this kind can tell
-# What goes into a line; dataclasses.asdict would copy everything first, at a cost that each training step would feel.
-_NAMES = {kind: tuple(f.name for f in fields(kind) if f.name != "rank") for kind in (StepTimes, Span)}
+_DECIMALS = 6  # microseconds: the resolution of the clocks that are read
+# Fields of a line. dataclasses.asdict would copy everything first, and each training step would pay for it.
+_FIELDS = {kind: tuple(f.name for f in fields(kind) if f.name != "rank") for kind in (StepTimes, Span)}
+_OLD_LOAD_KEYS = {"pictures": "images"}  # of files that were written before the key was renamed
 
 
 def gauges_file(folder: Path, rank: int = 0) -> Path:
-    """Where a rank's looks at the machine go."""
+    """Return the file of a rank's gauge samples."""
     return folder / (f"gauges.{rank}.jsonl" if rank else "gauges.jsonl")
 
 
 def spans_file(folder: Path, rank: int = 0) -> Path:
-    """Where a rank's steps and spans go."""
+    """Return the file of a rank's steps and spans."""
     return folder / (f"spans.{rank}.jsonl" if rank else "spans.jsonl")
 
 
-def gauge_line(gauge: GaugeSample) -> str:
-    """A look as one line, newline included."""
-    values = {name: float(f"{value:.6g}") for name, value in gauge.values.items()}
-    return json.dumps({"time": round(gauge.time, 3), "values": values}) + "\n"
+def gauge_line(sample: GaugeSample) -> str:
+    """Format a gauge sample as one line, newline included."""
+    # Six digits: no gauge is more exact, and lines stay short.
+    values = {name: float(f"{value:.6g}") for name, value in sample.values.items()}
+    return json.dumps({"time": round(sample.time, 3), "values": values}) + "\n"
 
 
 def span_line(span: StepTimes | Span) -> str:
-    """A step or a span as one line, newline included; what is empty is left out."""
-    told = {name: _rounded(value) for name in _NAMES[type(span)] if (value := getattr(span, name)) not in ({}, None)}
-    return json.dumps(told) + "\n"
+    """Format a step or a span as one line, newline included; empty fields are left out."""
+    names = _FIELDS[type(span)]
+    values = {name: _rounded(value) for name in names if (value := getattr(span, name)) not in ({}, None)}
+    return json.dumps(values) + "\n"
 
 
 def write_machine(folder: Path, machine: Machine) -> None:
-    """Say what the job runs on."""
+    """Write the description of the machine."""
     write_json(folder / "machine.json", machine.to_json())
 
 
 def write_trace(folder: Path, trace: Trace) -> None:
-    """Write what the operators of the traced steps cost."""
+    """Write the costs of the operators of the traced steps."""
     write_json(folder / "operators.json", asdict(trace))
 
 
 def read_profile(folder: Path) -> Profile:
-    """What lies in a run's `profile` folder, of every rank; an empty profile where there is none.
+    """Read a run's `profile` folder, all ranks; an empty profile if there is no folder.
 
-    A last line that a crash cut short is left out. Raises BadData for what is damaged in the middle.
+    A last line that a crash cut short is left out. Raises BadData if a file is damaged elsewhere.
     """
     try:
         return _read(folder)
     except (KeyError, TypeError, AttributeError) as error:
-        what = f"it holds something that is no profile ({type(error).__name__}: {error})"
-        raise BadData(str(folder), what, fix="Remove it to read the rest of the run.") from error
+        problem = f"a file in it is not part of a profile ({type(error).__name__}: {error})"
+        raise BadData(str(folder), problem, fix="Remove the folder to read the rest of the run.") from error
 
 
 def _read(folder: Path) -> Profile:
@@ -79,18 +82,21 @@ def _read(folder: Path) -> Profile:
     spans: list[Span] = []
     for rank, path in _ranks(folder, "spans"):
         for line in read_jsonl(path):
-            (spans.append(_span(line, rank)) if "name" in line else steps.append(_step(line, rank)))
+            if "name" in line:
+                spans.append(Span(**{name: line[name] for name in _FIELDS[Span] if name in line}, rank=rank))
+            else:
+                steps.append(_step(line, rank))
     return Profile(
         Machine.from_json(read_json(machine)) if machine.is_file() else None, gauges, steps, spans, _trace(folder)
     )
 
 
 def rewind(folder: Path, step: int, rank: int = 0) -> None:
-    """Drop a rank's steps after `step`: the run goes on from there. Looks at the machine and spans stay."""
+    """Drop a rank's steps after `step`, where a resumed run continues. Gauge samples and spans stay."""
     path = spans_file(folder, rank)
     if path.exists():
-        kept = [line for line in read_jsonl(path) if "name" in line or line["step"] <= step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        lines = [line for line in read_jsonl(path) if "name" in line or line["step"] <= step]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _ranks(folder: Path, stem: str) -> Iterator[tuple[int, Path]]:
@@ -100,27 +106,24 @@ def _ranks(folder: Path, stem: str) -> Iterator[tuple[int, Path]]:
 
 
 def _step(line: Mapping[str, Any], rank: int) -> StepTimes:
-    known = {f.name for f in fields(StepTimes)}
-    return StepTimes(**{name: value for name, value in line.items() if name in known}, rank=rank)
-
-
-def _span(line: Mapping[str, Any], rank: int) -> Span:
-    known = {f.name for f in fields(Span)}
-    return Span(**{name: value for name, value in line.items() if name in known}, rank=rank)
+    values = {name: line[name] for name in _FIELDS[StepTimes] if name in line}  # newer versions may write more
+    if "load" in values:
+        values["load"] = {_OLD_LOAD_KEYS.get(name, name): value for name, value in values["load"].items()}
+    return StepTimes(**values, rank=rank)
 
 
 def _trace(folder: Path) -> Trace | None:
     path = folder / "operators.json"
     if not path.is_file():
         return None
-    told = read_json(path)
-    operators = tuple(Operator(**one) for one in told.pop("operators"))
-    return Trace(**told, operators=operators)
+    values = read_json(path)
+    operators = tuple(Operator(**operator) for operator in values.pop("operators"))
+    return Trace(**values, operators=operators)
 
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, _DIGITS)
+        return round(value, _DECIMALS)
     if isinstance(value, Mapping):
         return {name: _rounded(inner) for name, inner in value.items()}
     return value

@@ -1,4 +1,4 @@
-"""Recipe: everything that decides how a model is trained, declared once.
+"""Recipe: every setting of a training run, declared once.
 
 Each field's name is its flag (`--lr`), its YAML key, its keyword argument and its name in a search space. Names are
 unique over all sections, so `lr: 0.001` and `optim: {lr: 0.001}` mean the same. Help and range stand in the field.
@@ -15,124 +15,162 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.core.learning_rates import HEAD_RATES, usual_rate
 from clearsight.core.preprocess import Channel, Interpolation
-from clearsight.core.settings import Section, bad_value, setting
+from clearsight.core.settings import Seconds, Section, bad_value, setting
 
 
 class DataSection(Section):
-    """What is read and how it is shown to the model."""
+    """Settings of the dataset: what is read, and how images reach the model."""
 
-    format: str = setting("auto", "dataset format, or auto: look at what is there")
-    label_column: str | None = setting(None, "column with the class, for tables and HDF5")
-    id_column: str | None = setting(None, "column with the images' keys, for HDF5 with a table")
-    split_column: str | None = setting(None, "column that says train, valid or test, for tables")
-    limit: int | None = setting(None, "use a stratified sample of this many images", low=2)
+    format: str = setting("auto", "dataset format; auto detects it from the files")
+    label_column: str | None = setting(None, "column with the class, in tables and HDF5 files")
+    id_column: str | None = setting(None, "column with the keys of the images, for an HDF5 file with a table")
+    split_column: str | None = setting(None, "column with the split of each image (train, valid or test), in tables")
+    limit: int | None = setting(None, "use this many images only, a sample with the same share of each class", low=2)
     valid_fraction: float = setting(
-        0.15, "share kept for validation where the data has no such split", above=0, below=1
+        0.15, "share of the images for validation, if the data have no such split", above=0, below=1
     )
-    test_fraction: float = setting(0.15, "share kept for the test where the data has no such split", low=0, below=1)
+    test_fraction: float = setting(
+        0.15, "share of the images for the test, if the data have no such split", low=0, below=1
+    )
+    # Unset, these follow the pretrained weights: features are only good for images prepared as in their training.
     image_size: int | None = setting(
-        None, "input height = width in pixels [default: the weights' own]", low=8, high=2048
+        None, "height and width of the input in pixels [default: that of the weights]", low=8, high=2048
     )
-    mean: Channel | None = setting(None, "channel means in [0, 1] [default: the weights' own]")
-    std: Channel | None = setting(None, "channel standard deviations [default: the weights' own]")
-    interpolation: Interpolation | None = setting(None, "resize filter [default: the weights' own]")
-    augment: Literal["none", "light", "standard", "randaugment"] = setting("none", "random changes to training images")
+    mean: Channel | None = setting(None, "channel means in [0, 1] [default: those of the weights]")
+    std: Channel | None = setting(None, "channel standard deviations [default: those of the weights]")
+    interpolation: Interpolation | None = setting(None, "resize filter [default: that of the weights]")
+    # Off by default: with random images the features of a frozen backbone cannot be cached, except as fixed `views`.
+    augment: Literal["none", "light", "standard", "randaugment"] = setting(
+        "none", "random changes of the training images"
+    )
     sampling: Literal["natural", "balanced"] = setting(
-        "natural", "draw training images as they come, or classes evenly"
+        "natural", "draw training images as the data have them, or every class equally often"
     )
-    on_bad: Literal["skip", "fail"] = setting("skip", "images that cannot be decoded: leave out and report, or stop")
-    ignore_class: tuple[str, ...] = setting((), "leave this class out")
-    max_pixels: int = setting(50_000_000, "refuse images with more pixels than this", low=1)
-    workers: int | None = setting(None, "threads that read and decode [default: by cores]", low=0, high=256)
-    keep_pixels: bool = setting(True, "keep decoded images in memory between epochs, as far as it goes")
+    on_bad: Literal["skip", "fail"] = setting(
+        "skip", "images that cannot be decoded: leave them out and report them, or stop"
+    )
+    ignore_class: tuple[str, ...] = setting((), "leave this class out; may be repeated")
+    # Of a camera at most; a few kilobytes of PNG can decode to gigabytes.
+    max_pixels: int = setting(
+        50_000_000, "largest image in pixels; larger ones count as images that cannot be decoded", low=1
+    )
+    workers: int | None = setting(
+        None, "threads that read and decode images [default: by the number of cores]", low=0, high=256
+    )
+    keep_pixels: bool = setting(True, "keep decoded images in memory between epochs, as many as fit")
 
 
 class ModelSection(Section):
-    """Which network, where its weights come from, what is trained of it."""
+    """Settings of the network: architecture, weights, head and frozen part."""
 
-    model: str = setting("timm/mobilenetv2_100", "torchvision name, timm/<name>, or tiny", flags=("-m",))
-    weights: str = setting("default", "default | none | a .safetensors or .pth file")
-    head: tuple[int, ...] = setting((), "hidden widths of the head, e.g. 750,500,250 [default: one linear layer]")
-    dropout: float = setting(0.0, "dropout in the head", low=0, below=1, search="float(0,0.5)")
+    model: str = setting("timm/mobilenetv2_100", "torchvision name, timm/NAME, or tiny", flags=("-m",))
+    weights: str = setting("default", "pretrained weights: default, none, or a .safetensors or .pth file")
+    # () is the usual linear layer; hidden layers help where the frozen features do not separate the classes.
+    head: tuple[int, ...] = setting(
+        (), "widths of hidden layers in the head, such as 750,500,250 [default: one linear layer]"
+    )
+    dropout: float = setting(0.0, "dropout rate in the head", low=0, below=1, search="float(0,0.5)")
+    # Text, since a number of stages, the name of a stage and a word share one flag.
     freeze: str = setting(
-        "none", "backbone | none | number of stages | stage name: not trained", search="[backbone,none]"
+        "none",
+        "part that is not trained: backbone, none, a number of stages or the name of the last one",
+        search="[backbone,none]",
     )
 
 
 class OptimSection(Section):
-    """How weights are changed."""
+    """Settings of the optimizer and of the learning-rate schedule."""
 
-    optimizer: Literal["adamw", "adam", "sgd"] = setting("adamw", "update rule")
+    optimizer: Literal["adamw", "adam", "sgd"] = setting("adamw", "optimizer")
+    # Unset and not a number: the usual rate depends on the optimizer, and for a new head on the number of steps.
     lr: float | None = setting(
         None,
-        "peak learning rate [default: 0.01 for sgd, else 0.001, and up to 0.005 for a head in few steps]",
+        f"peak learning rate [default: {usual_rate('sgd'):g} for sgd, else {usual_rate('adamw'):g}, and up to "
+        f"{HEAD_RATES[1]:g} for a head in few steps]",
         above=0,
         high=10,
         log=True,
         flags=("--learning-rate",),
         search="log(1e-5,1e-1)",
     )
-    momentum: float = setting(0.9, "sgd momentum", low=0, below=1, search="float(0.5,0.99)")
-    eps: float = setting(1e-8, "adam and adamw epsilon", above=0, high=1, log=True, search="log(1e-10,1e-4)")
+    momentum: float = setting(0.9, "momentum of sgd", low=0, below=1, search="float(0.5,0.99)")
+    eps: float = setting(1e-8, "epsilon of adam and adamw", above=0, high=1, log=True, search="log(1e-10,1e-4)")
     weight_decay: float = setting(
         0.01,
-        "decoupled for adamw, L2 otherwise; not on biases and norms",
+        "weight decay, decoupled for adamw, L2 otherwise; not on biases and normalisation layers",
         low=0,
         high=1,
         log=True,
         search="log(1e-6,1e-1)",
     )
-    schedule: Literal["cosine", "step", "constant"] = setting("cosine", "learning rate over the run")
+    schedule: Literal["cosine", "step", "constant"] = setting("cosine", "learning-rate schedule")
     warmup: float = setting(
-        0.05, "share of the steps in which the rate rises from 0", low=0, below=1, search="float(0,0.3)"
+        0.05, "share of the steps in which the learning rate rises from 0", low=0, below=1, search="float(0,0.3)"
     )
-    step_size: int = setting(10, "step schedule: epochs between drops", low=1, search="int(1,20)")
-    gamma: float = setting(0.1, "step schedule: factor at each drop", above=0, below=1, search="float(0.05,0.9)")
-    clip_grad: float | None = setting(None, "clip the gradient's L2 norm to this", above=0, search="log(0.1,10)")
+    step_size: int = setting(10, "epochs between drops of the step schedule", low=1, search="int(1,20)")
+    gamma: float = setting(0.1, "factor at each drop of the step schedule", above=0, below=1, search="float(0.05,0.9)")
+    clip_grad: float | None = setting(
+        None, "clip the L2 norm of the gradients to this value", above=0, search="log(0.1,10)"
+    )
     accumulate: int = setting(1, "batches per optimizer step", low=1, search="[1,2,4]")
     head_lr: float | None = setting(
         None,
-        "first phase: peak learning rate [default: lr, and up to 0.005 in few steps]",
+        "peak learning rate of the first phase, which trains the head alone "
+        f"[default: lr, and up to {HEAD_RATES[1]:g} in few steps]",
         above=0,
         high=10,
         log=True,
         search="log(1e-5,1e-1)",
     )
+    # Smaller, or large steps would destroy the pretrained features before the head has learned anything.
     backbone_lr_factor: float = setting(
-        0.1, "second phase: backbone rate = lr x this", above=0, high=1, search="log(1e-3,1)"
+        0.1,
+        "learning rate of the backbone in the second phase, as a multiple of lr",
+        above=0,
+        high=1,
+        search="log(1e-3,1)",
     )
 
     @property
-    def peak(self) -> float:
-        """The learning rate that was said, else the optimizer's usual one."""
-        return self.lr if self.lr is not None else 1e-2 if self.optimizer == "sgd" else 1e-3
+    def resolved_lr(self) -> float:
+        """The peak learning rate: `lr` where it is set, else the optimizer's usual rate."""
+        return self.lr if self.lr is not None else usual_rate(self.optimizer)
 
 
 class TrainSection(Section):
-    """How long, on what, and what is watched."""
+    """Settings of the training loop: length, loss, device, memory and checkpoints."""
 
     epochs: int | None = setting(
-        None,
-        "passes over the training split [default: 10, or 30 of a head on cached features]",
-        low=1,
-        high=100_000,
-        search="int(5,40)",
+        None, "epochs [default: 10, or 30 for a head on cached features]", low=1, high=100_000, search="int(5,40)"
     )
-    head_epochs: int = setting(0, "first phase: this many of the epochs train the head alone", low=0, search="int(0,5)")
+    head_epochs: int = setting(
+        0,
+        "epochs of the first phase, which trains the head alone; they count among the epochs",
+        low=0,
+        search="int(0,5)",
+    )
     batch_size: int = setting(
         32, "images per batch", low=1, high=65_536, log=True, flags=("-b",), search="[32,64,128,256,512]"
     )
-    seed: int = setting(0, "everything random follows from it", low=0, high=2**32 - 1)
+    # 2**32 - 1 is the largest seed of numpy and scikit-learn.
+    seed: int = setting(0, "seed of everything random", low=0, high=2**32 - 1)
     label_smoothing: float = setting(
-        0.0, "share of the target spread over all classes", low=0, below=1, search="float(0,0.2)"
+        0.0,
+        "label smoothing: share of the target that is spread over all classes",
+        low=0,
+        below=1,
+        search="float(0,0.2)",
     )
-    mixup: float = setting(0.0, "mixup alpha; 0 is off", low=0, search="float(0,0.4)")
-    cutmix: float = setting(0.0, "cutmix alpha; 0 is off", low=0, search="float(0,1)")
-    class_weights: Literal["none", "balanced"] = setting("none", "weigh the loss by inverse class frequency")
+    mixup: float = setting(0.0, "alpha of mixup; 0 turns it off", low=0, search="float(0,0.4)")
+    cutmix: float = setting(0.0, "alpha of cutmix; 0 turns it off", low=0, search="float(0,1)")
+    class_weights: Literal["none", "balanced"] = setting(
+        "none", "weights of the classes in the loss; balanced: by inverse frequency"
+    )
     ema: float = setting(
         0.0,
-        "decay of a running average of the weights, evaluated and kept; 0 is off",
+        "decay of an average of the weights over the steps, which becomes the model; 0 turns it off",
         low=0,
         below=1,
         search="[0,0.9,0.99,0.999]",
@@ -140,55 +178,76 @@ class TrainSection(Section):
     monitor: Literal["accuracy", "loss", "macro_f1", "roc_auc"] = setting(
         "accuracy", "validation score that picks the best epoch"
     )
-    patience: int | None = setting(None, "stop after so many epochs without a better score", low=1)
-    time_limit: float | None = setting(None, "stop after so many seconds (also 90s, 10m, 2h), resumable", above=0)
-    device: str = setting("auto", "auto | cpu | cuda | cuda:N")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "auto: bf16 on a GPU that has it, else fp32")
-    channels_last: Literal["auto", "on", "off"] = setting("auto", "memory layout of images; auto: on")
-    threads: int | None = setting(None, "torch threads [default: by cores]", low=1, high=1024)
-    keep_memory: bool = setting(True, "on a CPU keep what a step frees for the next one, instead of handing it back")
-    feature_cache: bool = setting(True, "compute what is frozen once instead of every epoch")
-    views: int = setting(1, "augmented views per image kept by the feature cache", low=1, high=1000)
-    checkpoint_every: float = setting(120.0, "seconds between checkpoints inside an epoch", above=0)
+    patience: int | None = setting(None, "stop after this many epochs without a better score", low=1)
+    time_limit: Seconds | None = setting(
+        None, "stop after this time, so that --resume can continue: seconds, or 90s, 10m, 2h", above=0, unit="s"
+    )
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
+        "auto", "floating-point format; auto: bf16 on a GPU that supports it, else fp32"
+    )
+    channels_last: Literal["auto", "on", "off"] = setting("auto", "channels-last memory layout; auto: on")
+    threads: int | None = setting(None, "threads of torch [default: by the number of cores]", low=1, high=1024)
+    keep_memory: bool = setting(
+        True, "keep memory that a step frees for the next step, instead of returning it to the system; CPU only"
+    )
+    feature_cache: bool = setting(True, "compute the output of the frozen part once instead of in every epoch")
+    # More than one only matters with `augment`: the cache keeps this many random versions of each image.
+    views: int = setting(1, "augmented views of each image in the feature cache", low=1, high=1000)
+    # Bounds what a kill costs in a long epoch; an epoch of 10 s or more ends with a checkpoint anyway.
+    checkpoint_every: Seconds = setting(120.0, "seconds between checkpoints within an epoch", above=0, unit="s")
 
     @property
-    def passes(self) -> int:
-        """The epochs that were said, else 10."""
+    def resolved_epochs(self) -> int:
+        """The planned epochs: `epochs` where they are set, else 10."""
         return 10 if self.epochs is None else self.epochs
 
 
 class DebugSection(Section):
-    """What the debugger saves, which rules look at it, and what is done about what they find."""
+    """Settings of the debugger: what it saves, which rules run, and what follows from their findings."""
 
     debug: Literal["off", "light", "full"] = setting(
-        "light", "what is saved: scalars and sampled statistics, or full statistics of all layers every 10 steps"
+        "light", "light: save scalars and some statistics; full: save statistics of all layers every 10 steps"
     )
-    rules: str = setting("default", "default | all | none | names of rules, separated by commas")
-    rule: tuple[str, ...] = setting((), 'a rule with parameters, "Overfit(patience=3)", or one of your own, my_rule.py')
-    save: tuple[str, ...] = setting((), "save whole tensors too: a collection such as gradients, or a pattern of names")
-    save_every: int | None = setting(None, "steps between saved statistics [default: by the plan and the rules]", low=1)
+    # Parsed in debugger.rule_parser, which knows the rules; core does not.
+    rules: str = setting("default", "rules to run: default, all, none, or names separated by commas")
+    rule: tuple[str, ...] = setting(
+        (), 'a rule with parameters, "Overfit(patience=3)", or your own in a file, my_rule.py; may be repeated'
+    )
+    save: tuple[str, ...] = setting(
+        (), "also save whole tensors: a collection such as gradients, or a pattern of names; may be repeated"
+    )
+    save_every: int | None = setting(None, "steps between saved statistics [default: as the rules need them]", low=1)
     on_finding: tuple[str, ...] = setting(
-        (), "notify[:URL|:COMMAND] | stop | stop-trial | adjust | retry; of some findings: severe=stop, Overfit=adjust"
+        (),
+        "what to do on a finding: notify[:URL|:COMMAND], stop, stop-trial, adjust or retry; "
+        "for some findings only: severe=stop, Overfit=adjust; may be repeated",
     )
+    # Off by default: each attempt is a whole training.
     repair: int = setting(
-        0, "let the debugger fix what it finds, at most so many times; --repair alone is 3", low=0, high=10
+        0,
+        "train again with the fixes of the debugger, at most this many times; --repair without a number is 3",
+        low=0,
+        high=10,
     )
 
 
 class ProfileSection(Section):
-    """What is measured of the machine while a network trains, and what is chosen by measuring first."""
+    """Settings of the profiler, and of the choice of fast settings before training."""
 
     profile: Literal["off", "light", "full"] = setting(
-        "light", "gauges and step times; full: a window of steps traced operator by operator too"
+        "light", "light: measure the machine and the steps; full: also trace some steps operator by operator"
     )
-    profile_every: float = setting(0.5, "seconds between looks at the machine", low=0.1, high=60)
+    profile_every: float = setting(0.5, "seconds between samples of the machine", low=0.1, high=60)
     auto_tune: bool = setting(
-        False, "before training, measure readers, threads, layout, precision and batch size that were not said"
+        False,
+        "before training, measure which workers, threads, memory layout, precision and batch size are fastest; "
+        "those that are set stay as they are",
     )
 
 
 class Recipe(BaseModel):
-    """One complete answer to "how was this trained?"; immutable, round-trips through YAML."""
+    """All settings of one training run; immutable, and equal after writing to YAML and reading back."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -201,23 +260,26 @@ class Recipe(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Recipe:
-        """A recipe from nested or flat values; anything left out has its default.
+        """Return the recipe with nested or flat values; what is left out has its default.
 
         Raises BadChoice for an unknown key and BadValue for a value outside its range, both naming the key.
         """
-        homes = {name: section for section, name, _ in fields()}
+        # Names are unique over all sections, so a flat key has one section.
+        sections = {name: section for section, name, _ in fields()}
         nested: dict[str, dict[str, Any]] = {section: {} for section in cls.model_fields}
         for key, value in values.items():
             if key in nested and isinstance(value, Mapping):
-                for inner, setting in value.items():
-                    if homes.get(inner) != key:
-                        own = [name for name, home in homes.items() if home == key]
-                        raise BadChoice(f"{key}.{inner}", "there is no such setting", got=inner, allowed=own)
-                    _put(nested[key], inner, setting)
-            elif key in homes:
-                _put(nested[homes[key]], key, value)
+                for name, inner in value.items():
+                    if sections.get(name) != key:
+                        names = [other for other, section in sections.items() if section == key]
+                        raise BadChoice(f"{key}.{name}", "no such setting", got=name, allowed=names)
+                    _put(nested[key], name, inner)
+            elif key in sections:
+                _put(nested[sections[key]], key, value)
+            elif key in nested:
+                raise BadValue(str(key), "must be a mapping of settings, since it is a section")
             else:
-                raise BadChoice(str(key), "there is no such setting", got=key, allowed=homes)
+                raise BadChoice(str(key), "no such setting", got=key, allowed=sections)
         try:
             return cls.model_validate(nested)
         except ValidationError as error:
@@ -225,24 +287,24 @@ class Recipe(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
-        """The recipe in a YAML file."""
+        """Return the recipe in a YAML file."""
         return cls.parse(read_yaml(path))
 
     def replace(self, **changes: Any) -> Recipe:
-        """A copy with some fields changed, by flat name."""
+        """Return a copy with some settings changed, by flat name."""
         return self.parse({**self.flat(), **changes})
 
     def flat(self) -> dict[str, Any]:
-        """Field name to value, over all sections."""
+        """Return the value of each setting by its name, over all sections."""
         return {name: getattr(getattr(self, section), name) for section, name, _ in fields()}
 
     def to_yaml(self) -> str:
-        """YAML that `load` reads back as an equal recipe."""
+        """Return YAML that `load` reads back as an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:
-    """(section, field name, declaration) of every setting, in order."""
+    """Yield (section, name, declaration) of every setting, in order."""
     for section, declared in Recipe.model_fields.items():
         kind = declared.annotation
         assert isinstance(kind, type)
@@ -252,23 +314,23 @@ def fields() -> Iterator[tuple[str, str, FieldInfo]]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises BadValue when it is not one."""
+    """Return the mapping in a YAML file; raises NotFound without the file, BadValue for other content."""
     if not path.is_file():
-        raise NotFound(str(path), "there is no such recipe file")
+        raise NotFound(str(path), "no such file")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadValue(str(path), f"it is not YAML ({' '.join(str(error).split())})") from None
-    if values is None:
+        raise BadValue(str(path), f"not valid YAML ({' '.join(str(error).split())})") from None
+    if values is None:  # an empty file is a recipe of defaults
         return {}
     if not isinstance(values, dict):
-        raise BadValue(str(path), "a recipe is a mapping of settings, such as 'lr: 0.001'")
+        raise BadValue(str(path), "must be a mapping of settings, such as 'lr: 0.001'")
     return values
 
 
 def _put(settings: dict[str, Any], key: str, value: Any) -> None:
     if key in settings:
-        raise BadValue(key, "it is set twice, once flat and once in its section", fix="Keep one of them.")
+        raise BadValue(key, "set twice, once at the top and once in its section", fix="Keep one of them.")
     settings[key] = value
 
 

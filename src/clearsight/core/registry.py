@@ -1,7 +1,7 @@
-"""Name tables: what exists, without importing any of it.
+"""Registry: names of interchangeable members, listed without importing them.
 
 A member is one line, `name -> "module:attribute"`; other distributions add theirs through an entry point group.
-Listing imports nothing, so `--help` stays fast; loading imports exactly one module.
+Listing imports nothing, so `--help` stays fast; loading imports one module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """A family of interchangeable members, looked up by name.
 
-    noun: how errors call a member ("reader", "model").  group: the entry point group for members from elsewhere.
+    noun: of a member, for errors ("reader", "model").  group: the entry point group for members of other distributions.
     """
 
     def __init__(self, noun: str, table: Mapping[str, str], *, group: str) -> None:
@@ -27,29 +27,31 @@ class Registry(Generic[T]):
         self._groups = [group]
 
     def __or__(self, other: Registry[T]) -> Registry[T]:
-        """The members of both families, those of this one first."""
-        further = {name: target for name, target in other._table.items() if name not in self._table}
-        both = Registry[T](self.noun, {**self._table, **further}, group=self.group)
-        both._groups = [*self._groups, *other._groups]
-        return both
+        """Return the registry of both families' members; this one's come first, and win where a name is in both."""
+        # Twice this table: its first place gives the order, its last place the targets.
+        union = Registry[T](self.noun, {**self._table, **other._table, **self._table}, group=self.group)
+        union._groups = [*self._groups, *other._groups]
+        return union
 
     def names(self) -> list[str]:
-        """Every name, built-in ones first, in the order in which they were declared."""
-        return [*self._table, *(name for name in self._foreign() if name not in self._table)]
+        """Return all names, built-in ones first, in the order of their declaration."""
+        # A built-in name wins, so that installing a package cannot change what a recipe means.
+        return [*self._table, *(name for name in self._entry_points() if name not in self._table)]
 
     def load(self, name: str) -> T:
-        """The member called `name`; raises BadChoice with the nearest name when there is none."""
-        target = self._table.get(name) or self._foreign().get(name)
+        """Return the member called `name`; raises BadChoice with the nearest name if there is none."""
+        # Entry points are read from disk: last.
+        target = self._table.get(name) or self._entry_points().get(name)
         if target is None:
-            raise BadChoice(f"{self.noun} {name!r}", "there is none of that name", got=name, allowed=self.names())
+            raise BadChoice(f"{self.noun} {name!r}", "no such name", got=name, allowed=self.names())
         module, _, attribute = target.partition(":")
         return cast(T, getattr(importlib.import_module(module), attribute))
 
     def __iter__(self) -> Iterator[tuple[str, T]]:
-        """Name and member of each, imported one at a time."""
+        """Yield the name and the member of each, imported one at a time."""
         for name in self.names():
             yield name, self.load(name)
 
-    def _foreign(self) -> dict[str, str]:
-        found = [point for group in self._groups for point in importlib.metadata.entry_points(group=group)]
-        return {point.name: point.value for point in found}
+    def _entry_points(self) -> dict[str, str]:
+        points = [point for group in self._groups for point in importlib.metadata.entry_points(group=group)]
+        return {point.name: point.value for point in points}

@@ -1,4 +1,4 @@
-"""Rule: a pure function of what was saved of a run, with its parameters and needs declared beside it."""
+"""Rule: a pure function of what was saved of a run, with its parameters and needs declared."""
 
 from __future__ import annotations
 
@@ -15,16 +15,25 @@ from clearsight.core.settings import aliases, bad_value
 from clearsight.core.tensors import Mode
 from clearsight.core.view import RunView
 
-Counted = Literal["steps", "snapshots", "outcomes", "rounds", "looks", "timed"]
+Counted = Literal["steps", "snapshots", "predictions", "evaluations", "samples", "timed_steps"]
+
+# Rules written against earlier versions use these words; they stay valid.
+_EARLIER_WORDS: dict[str, Counted] = {
+    "outcomes": "predictions",
+    "rounds": "evaluations",
+    "looks": "samples",
+    "timed": "timed_steps",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
-    """What must be saved so that a rule can speak.
+    """Data that must be saved before a rule can judge a run.
 
     points: how many, of `counted`: "steps" (scalars of every step), "snapshots" (saved statistics of `collections`),
-    "outcomes" (answered images), "rounds" (evaluations beside training), "looks" (of the profiler at the machine) or
-    "timed" (training steps whose phases were timed).
+    "predictions" (classified images), "evaluations" (validation scores beside training), "samples" (readings of the
+    profiler's gauges) or "timed_steps" (training steps whose phases were timed). Earlier words are accepted:
+    "outcomes", "rounds", "looks", "timed".
     """
 
     counted: Counted = "steps"
@@ -32,60 +41,63 @@ class Needs:
     collections: tuple[str, ...] = ()
     mode: Mode = "train"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counted", _EARLIER_WORDS.get(self.counted, self.counted))  # frozen, so set this way
+
 
 class Rule(BaseModel):
-    """Base of all rules. A subclass declares its knobs as fields and implements `needs` and `check`.
+    """Base of all rules. A subclass declares its parameters as fields and implements `needs` and `check`.
 
-    The docstring says when it speaks, why so, and where it differs from what people know. Rules keep no state, log
-    nothing and never look at the clock: the same view gives the same findings.
+    The docstring says when the rule fires, why this way, and where it differs from known rules. Rules keep no state,
+    log nothing and never read a clock: the same view gives the same findings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
     severity: ClassVar[Severity] = Severity.WARNING
-    explains: ClassVar[tuple[str, ...]] = ()  # rules whose finding is a consequence where this one found something
-    also: ClassVar[tuple[str, ...]] = ()  # other names it goes by
-    unused: ClassVar[tuple[str, ...]] = ()  # SageMaker parameters that have no meaning here and are accepted in silence
-    topic: ClassVar[Literal["learning", "speed"]] = "learning"  # what is at stake: what is learned, or how fast
-    optional: ClassVar[bool] = False  # left out of the default set: it needs a parameter or data of its own
+    explains: ClassVar[tuple[str, ...]] = ()  # rules whose findings are consequences of this one's
+    also: ClassVar[tuple[str, ...]] = ()  # other names of the rule
+    unused: ClassVar[tuple[str, ...]] = ()  # SageMaker parameters that are accepted without effect
+    topic: ClassVar[Literal["learning", "speed"]] = "learning"  # the rule judges what is learned, or how fast
+    optional: ClassVar[bool] = False  # not in the default set: it needs a parameter or data of its own
 
     @property
     def name(self) -> str:
-        """The rule's name, that of its class."""
+        """Name of the rule: that of its class."""
         return type(self).__name__
 
     @abstractmethod
     def needs(self) -> Needs:
-        """What must have been saved."""
+        """Return the data that must have been saved."""
 
     @abstractmethod
     def check(self, view: RunView) -> Iterable[Finding]:
-        """The findings on a run, at least one; several where several tensors are concerned, the worst first."""
+        """Yield the findings on a run, at least one; several where several tensors are affected, the worst first."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Rule:
-        """The rule with parameters by name, by SageMaker's name too; values may be words ("0.2").
+        """Return the rule with parameters by name or by alias, such as SageMaker's names; values may be text ("0.2").
 
         Raises BadChoice for an unknown parameter, BadValue for one outside its range.
         """
         homes = {name: name for name in cls.model_fields}
         for name, info in cls.model_fields.items():
             homes |= dict.fromkeys(aliases(info), name)
-        given: dict[str, Any] = {}
+        parsed: dict[str, Any] = {}
         for key, value in values.items():
-            if key in cls.unused:
+            if key in cls.unused:  # SageMaker's examples stay valid, too
                 continue
             if key not in homes:
                 raise BadChoice(f"{cls.__name__}({key})", "there is no such parameter", got=key, allowed=homes)
-            if homes[key] in given:
-                raise BadValue(f"{cls.__name__}({key})", f"{homes[key]} is said twice", fix="Keep one of them.")
-            given[homes[key]] = value
+            if homes[key] in parsed:
+                raise BadValue(f"{cls.__name__}({key})", f"{homes[key]} is given twice", fix="Keep one of them.")
+            parsed[homes[key]] = value
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(parsed)
         except ValidationError as error:
             first = error.errors()[0]
-            what = f"{cls.__name__}({first['loc'][0]}={first['input']})"
-            raise bad_value(error, what, first["input"]) from None
+            subject = f"{cls.__name__}({first['loc'][0]}={first['input']})"
+            raise bad_value(error, subject, first["input"], cls.model_fields[str(first["loc"][0])]) from None
 
     def found(
         self,
@@ -97,7 +109,11 @@ class Rule(BaseModel):
         confidence: float = 0.9,
         **more: Any,
     ) -> Finding:
-        """A finding that says so. more: severity, unit, epoch, subject, fix, advice, evidence (a Series or several)."""
+        """Return a finding.
+
+        more: severity, unit, epoch, subject, fix, advice, because, evidence (one Series or several).
+        """
+        # numpy numbers become Python's below: JSON has no float32.
         evidence = more.pop("evidence", ())
         return Finding(
             rule=self.name,
@@ -113,7 +129,7 @@ class Rule(BaseModel):
         )
 
     def clear(self, *, value: float | None = None, threshold: float | None = None, **more: Any) -> Finding:
-        """A finding that the rule looked and there is nothing."""
+        """Return the verdict that the data were enough and nothing was found."""
         return Finding(
             rule=self.name,
             verdict=Verdict.CLEAR,
@@ -124,7 +140,7 @@ class Rule(BaseModel):
         )
 
     def not_enough_data(self, *, have: int, want: int | None = None, of: str = "", cause: str = "") -> Finding:
-        """A finding that there is too little to judge. want: what `needs` says where left out."""
+        """Return the verdict that there are too few data. want: default as in `needs`; of: what is counted."""
         needed = self.needs()
         points = Points(int(have), needed.points if want is None else int(want), of or _WORDS[needed.counted])
         return Finding(
@@ -132,19 +148,19 @@ class Rule(BaseModel):
             verdict=Verdict.NOT_ENOUGH_DATA,
             severity=Severity.INFO,
             points=points,
-            cause=cause or f"{points.have} {points.of} of the {points.want} that it needs",
+            cause=cause or f"{points.have} of the {points.want} {points.of} that it needs",
         )
 
     def parameters(self) -> dict[str, Any]:
-        """Parameter names and values."""
+        """Return parameter names and values."""
         return self.model_dump(mode="json")
 
 
 _WORDS: dict[Counted, str] = {
     "steps": "training steps",
     "snapshots": "saved statistics",
-    "outcomes": "answered images",
-    "rounds": "evaluations",
-    "looks": "looks at the machine",
-    "timed": "timed steps",
+    "predictions": "predictions",
+    "evaluations": "evaluations",
+    "samples": "profiler samples",
+    "timed_steps": "timed steps",
 }

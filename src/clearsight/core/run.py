@@ -1,9 +1,9 @@
-"""A training run: its folder and its state."""
+"""Run: a training run, its state, and the name of every file in its folder."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,95 +11,179 @@ from clearsight.core.errors import NotFound, NotResumable
 from clearsight.core.events import RunStatus
 from clearsight.core.files import read_json, read_jsonl, write_json, write_text
 from clearsight.core.recipe import Recipe
+from clearsight.core.stop import StopKind, StopReason, stop_kind
+
+
+class _At:
+    """A path in a run folder, as an attribute of RunFolder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: RunFolder, owner: type[RunFolder]) -> Path:
+        return folder.path / self._name
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Name of every file and folder of a run; none of them need exist.
+
+    A loop that clearsight did not run (a Hook, `clearsight profile -- COMMAND`) writes some of the same files.
+    """
+
+    path: Path
+
+    state = _At("run.json")  # status, stop reason, seed, data, versions, scores
+    recipe = _At("recipe.yaml")  # what was asked, defaults filled in
+    log = _At("log.txt")  # the lines of the terminal, with the time
+    findings = _At("findings.jsonl")  # every verdict of every rule, written when the run has ended
+    live_findings = _At("findings.live.jsonl")  # what the rules found while the run went on, appended line by line
+    tensors = _At("tensors")  # what the debugger saved
+    profile = _At("profile")  # what the profiler measured
+    hot_lines = _At("profile/hotlines.json")  # the lines of the user's code that loading waits for
+    checkpoints = _At("checkpoints")  # the newest one, to resume from
+    bundle = _At("model")  # the trained model
+    evaluation = _At("evaluation")  # scores and predictions on the test split
+    scores = _At("evaluation/metrics.json")
+    predictions = _At("evaluation/predictions.csv")
+    actions = _At("actions.json")  # what was done about findings while the run went on
+    auto_tune = _At("auto_tune.json")  # settings that were chosen by measuring before the run began
+    repairs = _At("repairs.json")  # what --repair changed from attempt to attempt
+    attempts = _At("attempts")  # the runs that --repair did not keep
+    report = _At("report.html")
+    report_json = _At("report.json")  # the numbers of the report
+
+    def metrics(self, rank: int = 0) -> Path:
+        """Return the path of metrics.jsonl: every scalar of every step, of one process."""
+        return self.path / (f"metrics.{rank}.jsonl" if rank else "metrics.jsonl")
+
+    @property
+    def is_run(self) -> bool:
+        """Return True where a run of clearsight's own training is in the folder."""
+        return self.state.is_file()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """What a run was made with.
+
+    command: arguments of the process.  versions: of Python and packages.  hardware: system, processor, device.
+    """
+
+    command: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, Any] = field(default_factory=dict)
+
+
+_PROVENANCE = tuple(part.name for part in fields(Provenance))  # in run.json they stand beside the fields of the run
 
 
 @dataclass(kw_only=True)
 class Run:
-    """A run folder. run.json is rewritten atomically at each change of state; all else is written once or appended."""
+    """A training run. run.json is rewritten atomically at each change of state; the rest is written once."""
 
     path: Path
     name: str
     recipe: Recipe
     status: RunStatus = RunStatus.RUNNING
-    reason: str = ""
+    reason: str = ""  # why it ended, one sentence
+    stop_kind: StopKind | None = None  # why it ended, for programs; None for a run that went to its end
     seed: int = 0
     data: dict[str, Any] = field(default_factory=dict)  # path, format, fingerprint, classes, counts
-    versions: dict[str, str] = field(default_factory=dict)
-    hardware: dict[str, Any] = field(default_factory=dict)
-    command: list[str] = field(default_factory=list)
+    provenance: Provenance = field(default_factory=Provenance)
     started: float = field(default_factory=time.time)
     seconds: float = 0.0
     best_epoch: int | None = None
     scores: dict[str, Any] = field(default_factory=dict)  # {"valid": {...}, "test": {...} | None}
     images_per_second: float | None = None
-    spared_seconds: float = 0.0  # of forward passes that the feature cache answered
+    saved_seconds: float = 0.0  # forward passes that the feature cache made unnecessary
 
     @classmethod
     def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:
-        """A new run in the new or empty folder `path`; raises NotResumable when a run is there already."""
-        cls.check_free(path)
-        for folder in ("checkpoints", "model", "evaluation"):
-            (path / folder).mkdir(parents=True, exist_ok=True)
+        """Start a run in the new or empty folder `path`; raises NotResumable when a run is there already."""
+        cls.check_free(path)  # before anything is written
         run = cls(path=path, name=path.name, recipe=recipe, seed=recipe.train.seed, **facts)
-        write_text(path / "recipe.yaml", recipe.to_yaml())
-        run.save()
+        for folder in (run.files.checkpoints, run.files.bundle, run.files.evaluation):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(run.files.recipe, recipe.to_yaml())
+        run.save()  # last, since a folder with run.json counts as a run
         return run
 
     @staticmethod
     def check_free(path: Path) -> None:
         """Raise NotResumable when a run is in the folder `path` already."""
-        if (path / "run.json").exists():
+        if RunFolder(path).state.exists():
             raise NotResumable(
                 str(path), "a run is there already", fix=f"Continue it with --resume {path}, or choose another --out."
             )
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """The run in folder `path`; raises NotFound when there is none."""
-        if not (path / "run.json").is_file():
+        """Return the run in folder `path`; raises NotFound when there is none."""
+        files = RunFolder(path)
+        if not files.is_run:
             raise NotFound(str(path), "there is no run in this folder (no run.json)")
-        facts = read_json(path / "run.json")
-        facts["status"] = RunStatus(facts["status"])
-        return cls(path=path, recipe=Recipe.load(path / "recipe.yaml"), **facts)
+        state = read_json(files.state)
+        state["status"] = RunStatus(state["status"])
+        state["stop_kind"] = stop_kind(state.get("stop_kind"))
+        if "spared_seconds" in state:  # the name of the field in runs of earlier versions
+            state["saved_seconds"] = state.pop("spared_seconds")
+        made_with = Provenance(**{name: state.pop(name) for name in _PROVENANCE if name in state})
+        return cls(path=path, recipe=Recipe.load(files.recipe), provenance=made_with, **state)
 
     def save(self) -> None:
         """Write run.json."""
-        facts = {key: value for key, value in self.__dict__.items() if key not in ("path", "recipe")}
-        write_json(self.path / "run.json", facts)
+        state = {key: value for key, value in vars(self).items() if key not in ("path", "recipe", "provenance")}
+        write_json(self.files.state, {**state, **asdict(self.provenance)})
 
-    def finish(self, status: RunStatus, reason: str = "") -> None:
+    def end(self, status: RunStatus, stop: StopReason | None = None) -> None:
+        """Set status and reason, without writing them."""
+        self.status = status
+        self.reason, self.stop_kind = (stop.text, stop.kind) if stop is not None else ("", None)
+
+    def finish(self, status: RunStatus, stop: StopReason | None = None) -> None:
         """Record how it ended."""
-        self.status, self.reason = status, reason
+        self.end(status, stop)
         self.save()
 
     @property
+    def stop(self) -> StopReason | None:
+        """Return why it ended; None for a run that went to its end or goes on."""
+        return StopReason(self.stop_kind, self.reason) if self.stop_kind is not None else None
+
+    @property
+    def files(self) -> RunFolder:
+        """Return the names of its files."""
+        return RunFolder(self.path)
+
+    @property
     def checkpoints(self) -> Path:
-        """Folder of the resume state."""
-        return self.path / "checkpoints"
+        """Return the folder of checkpoints."""
+        return self.files.checkpoints
 
     @property
     def bundle(self) -> Path:
-        """Folder of the model that came out."""
-        return self.path / "model"
+        """Return the folder of the trained model."""
+        return self.files.bundle
 
     @property
     def has_bundle(self) -> bool:
-        """Whether a model came out."""
+        """Return True when a model was written."""
         return (self.bundle / "bundle.json").is_file()
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Every line of metrics.jsonl: {"step", "epoch", "mode", "name", "value"}; a torn last line is left out."""
-        return list(read_jsonl(self.path / "metrics.jsonl"))
+        """Return every line of metrics.jsonl: {"step", "epoch", "mode", "name", "value"}."""
+        return list(read_jsonl(self.files.metrics()))
 
     def epochs(self) -> list[dict[str, Any]]:
-        """Each finished epoch, from metrics.jsonl, with the fields of EpochRecord."""
+        """Return each finished epoch, from metrics.jsonl, with the fields of EpochRecord."""
         table: dict[int, dict[str, Any]] = {}
         for line in self.metrics():
             kind, _, name = line["name"].partition("_")
             if kind not in ("epoch", "valid"):
                 continue
-            blank = {"epoch": line["epoch"], "epochs": self.recipe.train.passes, "step": line["step"]}
-            row = table.setdefault(line["epoch"], {**blank, "train": {}, "valid": {}})
+            empty = {"epoch": line["epoch"], "epochs": self.recipe.train.resolved_epochs, "step": line["step"]}
+            row = table.setdefault(line["epoch"], {**empty, "train": {}, "valid": {}})
             if kind == "valid":
                 row["valid"][name] = line["value"]
             elif name in ("loss", "accuracy"):
@@ -107,3 +191,25 @@ class Run:
             else:
                 row[name] = bool(line["value"]) if name == "best" else line["value"]
         return list(table.values())
+
+    # Former names, for code of users.
+
+    @property
+    def spared_seconds(self) -> float:
+        """Return `saved_seconds`."""
+        return self.saved_seconds
+
+    @property
+    def command(self) -> list[str]:
+        """Return `provenance.command`."""
+        return self.provenance.command
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return `provenance.versions`."""
+        return self.provenance.versions
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """Return `provenance.hardware`."""
+        return self.provenance.hardware

@@ -1,4 +1,4 @@
-"""How sure a share is."""
+"""Confidence interval of a proportion."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _Z = 1.96  # 97.5 % quantile of the normal distribution
 
 
 class Interval(NamedTuple):
-    """A range of scores, both ends in [0, 1]."""
+    """Range of a proportion, both ends in [0, 1]."""
 
     low: float
     high: float
 
 
 def wilson(successes: float, trials: int) -> Interval:
-    """95 % interval of a proportion; no trials know nothing: (0, 1).
+    """Return the 95 % interval of a proportion; (0, 1) without trials.
 
-    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
-    Raises BadValue unless 0 <= successes <= trials.
+    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference". Raises BadValue unless
+    0 <= successes <= trials.
     """
     if not 0 <= successes <= trials:
         raise BadValue(f"{successes} of {trials}", "a proportion needs 0 <= successes <= trials")

@@ -7,21 +7,22 @@ from enum import StrEnum
 
 
 class StopKind(StrEnum):
-    """What ended it. Code decides by the kind, never by the wording of the text."""
+    """Kind of an end. Code decides by it, never by the wording of the text."""
 
     SIGNAL = "signal"  # Ctrl-C, SIGTERM, or a study that was told to stop
-    TIME_LIMIT = "time_limit"
+    TIME_LIMIT = "time_limit"  # of the run or of the study
     PATIENCE = "patience"  # the monitored score no longer improved
     FINDING = "finding"  # an action asked for by a rule of the debugger
     DIVERGED = "diverged"  # the loss became NaN or infinite
     PRUNED = "pruned"  # the study's pruner gave the trial up
     AT_CHANCE = "at_chance"  # a third into its training the trial had learned nothing
-    EPOCH_BUDGET = "epoch_budget"
+    EPOCH_BUDGET = "epoch_budget"  # the trials of the study used all epochs that it may train
     TARGET = "target"  # the objective reached its target
     NO_IMPROVEMENT = "no_improvement"  # too many trials in a row without a better one
     STUDY_ENDED = "study_ended"  # the study ended while the trial was under way
     FAILURE = "failure"  # an error ended it
-    UNKNOWN = "unknown"  # written by a version that stored the text alone
+    ALL_FAILED = "all_failed"  # every trial so far failed for the same reason
+    UNKNOWN = "unknown"  # a kind that a later version wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,9 @@ class StopReason:
     kind: StopKind
     text: str
 
-    def to_json(self) -> dict[str, str]:
-        """Return JSON values."""
-        return {"kind": self.kind.value, "text": self.text}
 
-    @classmethod
-    def from_json(cls, value: dict[str, str] | str | None) -> StopReason | None:
-        """Return the reason that `to_json` wrote; a bare text, as earlier versions stored it, has the kind UNKNOWN."""
-        if not value:
-            return None
-        if isinstance(value, str):
-            return cls(StopKind.UNKNOWN, value)
-        known = {kind.value for kind in StopKind}
-        kind = value.get("kind", "")
-        return cls(StopKind(kind) if kind in known else StopKind.UNKNOWN, value.get("text", ""))
+def stop_kind(value: str | None) -> StopKind | None:
+    """Return the kind that a JSON file names: None for none, UNKNOWN for a word of a later version."""
+    if not value:
+        return None
+    return StopKind(value) if value in {kind.value for kind in StopKind} else StopKind.UNKNOWN

@@ -1,4 +1,4 @@
-"""A study: what is searched and how, the folder it lives in, and what proposes the next point."""
+"""Study: the plan of a search, the folder that it is saved in, and the protocols of searchers and observers."""
 
 from __future__ import annotations
 
@@ -7,63 +7,80 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from clearsight.core.errors import BadData, NotFound, NotResumable
+from pydantic import InstanceOf
+
+from clearsight.core.errors import BadChoice, BadData, BadValue, NotFound, NotResumable
 from clearsight.core.files import read_json, write_json, write_text
 from clearsight.core.recipe import Recipe
+from clearsight.core.settings import Seconds, Section, setting
 from clearsight.core.space import Space
+from clearsight.core.stop import StopKind, StopReason, stop_kind
 from clearsight.core.trial import Objective, Trial
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StudyPlan:
-    """All that was asked of a study.
+class StudyPlan(Section):
+    """Everything that was asked of a study. A declared field is a flag of `clearsight tune` and a keyword of `tune`."""
 
-    trials: how many in all.  parallel: workers at a time.  stack: heads that are trained together at most.
-    time_limit: seconds of the whole study.  epoch_budget: epochs of training over all trials; what pruning spares is
-    not charged.  target: end when the first objective reaches it.  stop_after: end when so many trials in a row
-    brought nothing better.  storage: an Optuna URL, or "" for the study's own SQLite file.  warm_start: earlier
-    studies.  keep: of so many best trials the weights stay on disk.
-    """
-
+    # Not declared with `setting`: DATA, --space and --metric have a notation of their own, and --seed is the recipe's.
     data: str
-    space: Space
-    objectives: tuple[Objective, ...]
-    trials: int
-    parallel: int = 1
-    stack: int = 10  # as many as TPE draws at random before it has seen anything
-    searcher: str = "tpe"
-    pruner: str = "auto"
+    space: InstanceOf[Space]
+    objectives: tuple[InstanceOf[Objective], ...]
     seed: int = 0
-    time_limit: float | None = None
-    epoch_budget: int | None = None
-    target: float | None = None
-    stop_after: int | None = None
-    storage: str = ""
-    warm_start: tuple[str, ...] = ()
-    on: str = "local"
-    cpus_per_trial: float | None = None
-    gpus_per_trial: float | None = None
-    keep: int = 1
+
+    trials: int = setting(20, "number of trials [default: 20, or every combination of a grid]", low=1)
+    parallel: int = setting(1, "trials at the same time", low=1)
+    time_limit: Seconds | None = setting(
+        None, "end the study after this time: seconds, or 90s, 10m, 2h", above=0, unit="s"
+    )
+    searcher: str = setting(
+        "tpe", "search method: tpe, gp, random, grid, qmc, cmaes, nsga2, asha or hyperband", flag="--search"
+    )
+    pruner: str = setting(
+        "auto",
+        "method that ends weak trials early: median, asha, hyperband or none [default: the one that suits the search]",
+        flag="--prune",
+    )
+    target: float | None = setting(None, "end the study when the first metric reaches this value")
+    stop_after: int | None = setting(
+        None, "end the study after this many trials in a row without an improvement", low=1
+    )
+    epoch_budget: int | None = setting(
+        None, "end the study after this many epochs in all; epochs that pruning saves are not counted", low=1
+    )
+    # TPE draws its first 10 trials at random before it models anything, so ten heads can always begin together.
+    stack: int = setting(10, "heads that train together in one process, at most", low=1)
+    keep: int = setting(1, "best trials whose weights stay on disk", low=1)
+    warm_start: tuple[str, ...] = setting(
+        (), "begin with the trials of an earlier study: its folder, or URL#NAME; may be repeated"
+    )
+    storage: str = setting("", "URL of an Optuna storage that several machines may share")
+    on: str = setting("local", "where trials run: local, ray or ray://HOST:PORT")
+    cpus_per_trial: float | None = setting(None, "cores of each trial on a cluster", above=0)
+    gpus_per_trial: float | None = setting(None, "GPUs of each trial on a cluster", low=0)
+
+    # A study that is continued keeps these; all other settings may change.
+    FIXED: ClassVar[tuple[str, ...]] = ("searcher", "warm_start", "storage")
+
+    def replace(self, **changes: Any) -> StudyPlan:
+        """Return a copy with some fields changed; raises BadValue for a value outside its range."""
+        return self.parse({**dict(self), **changes})  # model_copy would not check the changes
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values that `from_json` reads."""
-        rest = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("space", "objectives")}
-        return {**rest, "space": self.space.to_json(), "objectives": [asdict(one) for one in self.objectives]}
+        """Return plain JSON values that `from_json` reads."""
+        values = {**dict(self), "warm_start": list(self.warm_start), "space": self.space.to_json()}
+        return {**values, "objectives": [asdict(objective) for objective in self.objectives]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StudyPlan:
-        """The plan that `to_json` gave."""
-        told = dict(values)
-        told["space"] = Space.from_json(told["space"])
-        told["objectives"] = tuple(Objective(**one) for one in told["objectives"])
-        told["warm_start"] = tuple(told["warm_start"])
-        return cls(**told)
+        """Return the plan that `to_json` wrote."""
+        objectives = tuple(Objective(**objective) for objective in values["objectives"])
+        return cls.parse({**values, "space": Space.from_json(values["space"]), "objectives": objectives})
 
 
 class StudyStatus(StrEnum):
-    """How a study stands. `completed` and `stopped_early` are ends, though more trials can be asked of either."""
+    """State of a study. `completed` and `stopped_early` are final, but either can be continued with more trials."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -74,10 +91,10 @@ class StudyStatus(StrEnum):
 
 @dataclass(kw_only=True)
 class Study:
-    """A study folder. study.json is rewritten atomically at each change of state; recipe.yaml is what is varied.
+    """A study folder. study.json is replaced atomically at each change of state; recipe.yaml is what it varies.
 
     study.json  recipe.yaml  study.db  log.txt
-    trials/0007/  trial.json (the point), outcome.json (what came of it), and what its training left
+    trials/0007/  trial.json (its settings), outcome.json (its result), and the files of its training
     best.yaml  report.html
     """
 
@@ -86,110 +103,113 @@ class Study:
     plan: StudyPlan
     recipe: Recipe
     status: StudyStatus = StudyStatus.RUNNING
-    reason: str = ""
-    started: float = field(default_factory=time.time)
-    seconds: float = 0.0  # of work, over all times that it was gone on with
+    reason: str = ""  # why it ended, one sentence
+    stop_kind: StopKind | None = None  # why it ended, for programs; None for a study that went to its end
+    started: float = field(default_factory=time.time)  # seconds since 1970
+    seconds: float = 0.0  # of work, over all times that it was continued
     best: dict[str, Any] = field(default_factory=dict)  # {"trial", "value", "values", "params", "run"}
     command: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, path: Path, plan: StudyPlan, recipe: Recipe, **facts: Any) -> Study:
-        """A new study in the new or empty folder `path`; raises NotResumable when a study is there already."""
+    def begin(cls, path: Path, plan: StudyPlan, recipe: Recipe, *, name: str = "", **facts: Any) -> Study:
+        """Start a study in the new or empty folder `path`; raises NotResumable if a study is there already.
+
+        name: in a shared storage; the folder's without one.  facts: command, versions, hardware.
+        """
         cls.check_free(path)
         (path / "trials").mkdir(parents=True, exist_ok=True)
-        study = cls(path=path, name=facts.pop("name", "") or path.name, plan=plan, recipe=recipe, **facts)
+        study = cls(path=path, name=name or path.name, plan=plan, recipe=recipe, **facts)
         write_text(path / "recipe.yaml", recipe.to_yaml())
-        study.save()
+        study.save()  # last, since a folder with study.json counts as a study
         return study
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Raise NotResumable when a study is in the folder `path` already."""
+        """Raise NotResumable if a study is in the folder `path` already."""
         if (path / "study.json").exists():
             raise NotResumable(
-                str(path), "a study is there already", fix=f"Go on with it by --resume {path}, or choose another --out."
+                str(path), "a study is there already", fix=f"Continue it with --resume {path}, or choose another --out."
             )
 
     @staticmethod
-    def is_one(path: Path) -> bool:
-        """Whether a study is in the folder `path`."""
+    def exists(path: Path) -> bool:
+        """Return True if a study is in the folder `path`."""
         return (path / "study.json").is_file()
 
     @classmethod
     def open(cls, path: Path) -> Study:
-        """The study in folder `path`; raises NotFound when there is none, BadData for a damaged one."""
-        if not cls.is_one(path):
+        """Return the study in the folder `path`; raises NotFound if there is none, BadData if study.json is damaged."""
+        if not cls.exists(path):
             raise NotFound(str(path), "there is no study in this folder (no study.json)")
-        facts = read_json(path / "study.json")
+        values = read_json(path / "study.json")
+        recipe = Recipe.load(path / "recipe.yaml")
         try:
-            facts["status"], facts["plan"] = StudyStatus(facts["status"]), StudyPlan.from_json(facts["plan"])
-            return cls(path=path, recipe=Recipe.load(path / "recipe.yaml"), **facts)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            values["status"], values["plan"] = StudyStatus(values["status"]), StudyPlan.from_json(values["plan"])
+            values["stop_kind"] = stop_kind(values.get("stop_kind"))
+            return cls(path=path, recipe=recipe, **values)
+        except (AttributeError, KeyError, TypeError, ValueError, BadValue, BadChoice) as error:
             raise BadData(str(path / "study.json"), f"it is damaged ({error})", fix="Restore it.") from None
 
     def save(self) -> None:
         """Write study.json."""
-        facts = {key: value for key, value in self.__dict__.items() if key not in ("path", "recipe", "plan")}
-        write_json(self.path / "study.json", {**facts, "plan": self.plan.to_json()})
+        values = {key: value for key, value in self.__dict__.items() if key not in ("path", "recipe", "plan")}
+        write_json(self.path / "study.json", {**values, "plan": self.plan.to_json()})
 
-    def finish(self, status: StudyStatus, reason: str = "") -> None:
-        """Record how it ended."""
-        self.status, self.reason = status, reason
+    def end(self, status: StudyStatus, stop: StopReason | None = None) -> None:
+        """Set the status and its reason, without writing them."""
+        self.status = status
+        self.reason, self.stop_kind = (stop.text, stop.kind) if stop is not None else ("", None)
+
+    def finish(self, status: StudyStatus, stop: StopReason | None = None) -> None:
+        """Set the status and its reason, and write study.json."""
+        self.end(status, stop)
         self.save()
 
     def folder(self, number: int) -> Path:
-        """Where a trial lies."""
-        return self.path / "trials" / f"{number:04d}"
+        """Return the folder of a trial."""
+        return self.path / "trials" / f"{number:04d}"  # four digits, so that file managers sort up to 10,000 trials
 
     @property
-    def aim(self) -> Objective:
-        """The first objective: the one that picks the best trial."""
+    def objective(self) -> Objective:
+        """The first objective, which decides which trial is best."""
         return self.plan.objectives[0]
 
 
 class Searcher(Protocol):
-    """Where the next point comes from. Search itself is Optuna's: a searcher makes one of its samplers.
+    """Search method: makes an Optuna sampler for each trial.
 
-    A sampler serves one proposal and is then thrown away, so that a study which was killed proposes the same again:
-    what it draws must follow from (seed, number) and the trials that are there.
+    A sampler proposes one trial and is discarded, so that a study that was killed proposes the same trials again: the
+    proposal must follow from (seed, number) and the trials so far.
     """
 
-    pruner: str  # that goes with it where nobody said one
+    pruner: str  # name of the pruner that suits it, for a plan that names none
 
     def sampler(self, space: Space, seed: int, number: int) -> Any:
-        """The optuna.samplers.BaseSampler that proposes trial `number`."""
-        ...
+        """Return the optuna.samplers.BaseSampler that proposes trial `number`."""
 
     def size(self, space: Space) -> int | None:
-        """How many points there are to try; None where there is no end."""
-        ...
+        """Return the number of different trials; None if it is unlimited."""
 
 
 class StudyObserver(Protocol):
-    """Told of everything that happens in a study, in order, on the thread that leads it."""
+    """Receives every event of a study, in order, on the thread that runs the study."""
 
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        """The study begins, or goes on: with these trials from before."""
-        ...
+        """The study starts, or continues with these earlier trials."""
 
     def on_trial(self, trial: Trial) -> None:
-        """A trial was taken up by a worker."""
-        ...
+        """A worker has started a trial."""
 
     def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
-        """A trial has finished an epoch; value: of the first objective, NaN where the epoch has none."""
-        ...
+        """A trial has finished an epoch. value: of the first objective, NaN if the epoch has none."""
 
     def on_result(self, trial: Trial) -> None:
-        """A trial came to an end: complete, pruned or failed."""
-        ...
+        """A trial has ended: complete, pruned or failed."""
 
     def on_trouble(self, sentence: str) -> None:
-        """Something went wrong that the study survives, such as a worker that died."""
-        ...
+        """Something went wrong that does not end the study, such as the death of a worker."""
 
     def on_end(self, status: StudyStatus, reason: str) -> None:
-        """The last trial is over."""
-        ...
+        """The study has ended."""

@@ -1,6 +1,6 @@
-"""What is saved of a training run: moments, the records taken at them, and when they are due.
+"""Records of a training run, the moments at which they are made, and the schedule.
 
-A record is what a rule may later ask for. Shapes: T tensors, K statistics, B histogram bins, N images of a batch.
+Rules read records through a RunView. Shapes: T tensors, K statistics, B histogram bins, N images of a batch.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from clearsight.core.errors import BadValue
 Mode = Literal["train", "eval", "predict"]
 MODES: tuple[Mode, ...] = ("train", "eval", "predict")
 
+# A snapshot lists its tensors in this order.
 COLLECTIONS = (
     *("losses", "weights", "biases", "gradients", "updates", "activations"),
     *("inputs", "outputs", "predictions", "labels", "tensors"),
 )
 
+# Columns of every saved table: their order is part of the file format.
 STATISTICS = (
     *("count", "mean", "std", "min", "max", "abs_mean", "l2", "zero_fraction", "nan", "inf"),
     *("q01", "q05", "q25", "q50", "q75", "q95", "q99"),
 )
-BINS = 32  # of a histogram, evenly from min to max
+BINS = 32  # of a histogram, evenly from min to max: enough for a plot, and 128 bytes per tensor and step
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]  # half the disk of float64; no rule needs more than 7 digits
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When something was saved.
+    """Moment of a record.
 
-    step: from 1, within the mode: optimizer steps in "train" (forward passes where no optimizer is watched), forward
+    step: from 1, within the mode: optimizer steps in "train" (forward passes where no optimizer is known), forward
     passes in the others.  epoch: from 1.  train_step: optimizer steps done so far in the run, 0 before the first.
     """
 
@@ -74,7 +76,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
-    """What the model said of each image of a batch and what was right, all (N,).
+    """Predictions of a batch of images, beside the labels, all (N,).
 
     labels: int64.  predictions: int64, the largest logit.  confidence: float32, its softmax probability.
     true_probability: float32, that of the label.  indices: int64, the image's place in its split, or -1.
@@ -90,7 +92,7 @@ class PredictionRecord:
 
 @dataclass(frozen=True, slots=True)
 class RawTensor:
-    """A whole tensor (or a small table such as the channels of the inputs), kept as it was."""
+    """A whole tensor, or a small table such as the channels of the inputs."""
 
     at: Moment
     name: str
@@ -100,16 +102,21 @@ class RawTensor:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened once.
+    """A single event.
 
-    kind: "nonfinite" (subject: where it was born; facts: {"where": "input" | "layer" | "loss" | "gradient"}),
+    kind: "nonfinite" (subject: where it was born; details: {"where": "input" | "layer" | "loss" | "gradient"}),
     "phase" (another part of the model trains from here on), "action" (the debugger changed something).
     """
 
     at: Moment
     kind: str
     subject: str
-    facts: Mapping[str, Any]
+    details: Mapping[str, Any]
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Former name of `details`."""
+        return self.details
 
 
 SavedRecord = Scalars | Snapshot | PredictionRecord | RawTensor | Event
@@ -117,7 +124,7 @@ SavedRecord = Scalars | Snapshot | PredictionRecord | RawTensor | Event
 
 @dataclass(frozen=True, kw_only=True)
 class SaveSchedule:
-    """At which steps of a mode something is saved: those in `steps`, and every `every`-th from `start` up to `end`.
+    """Schedule of a mode: the steps in `steps`, and every `every`-th from `start` up to `end`.
 
     every: 0 saves only `steps`.  end: exclusive, None for no end.  Steps count from 1, and step 1 is always due where
     `every` is not 0 and `start` is 1: a run shorter than the interval still has its first point.
@@ -130,32 +137,34 @@ class SaveSchedule:
 
     def __post_init__(self) -> None:
         if self.every < 0:
-            raise BadValue(f"save every {self.every}", "it must be 0 (only the named steps) or more")
+            raise BadValue(f"save every {self.every}", "must be 0 (only the named steps) or more")
         if self.start < 1 or (self.end is not None and self.end < self.start):
-            raise BadValue(f"save from step {self.start} to {self.end}", "it must be 1 <= start <= end")
+            raise BadValue(f"save from step {self.start} to {self.end}", "must be 1 <= start <= end")
 
     def due(self, step: int) -> bool:
-        """Whether something is saved at `step`."""
+        """Return True if something is saved at `step`."""
         if step in self.steps:
             return True
         if not self.every or step < self.start or (self.end is not None and step >= self.end):
             return False
+        # The first step even where `every` does not divide it: a run shorter than the interval has a point.
         return step == self.start or step % self.every == 0
 
     def points(self, planned: int) -> int:
-        """How many of the steps 1 to `planned` are saved."""
+        """Return how many of the steps 1 to `planned` are saved."""
         end = planned + 1 if self.end is None else min(self.end, planned + 1)
         regular: set[int] = set()
         if self.every and self.start < end:
             regular = {self.start, *range(-(-self.start // self.every) * self.every, end, self.every)}
+        # A union: a named step may be a regular one too.
         return len(regular | {step for step in self.steps if 1 <= step <= planned})
 
 
 class TensorStore(Protocol):
-    """Keeps records on disk in the order in which they came.
+    """Storage of records on disk, in the order of writing.
 
-    One writer; any number of readers at the same time, in other processes too. What `append` has returned from survives
-    a kill of the process; a torn tail is left out when reading, nothing else is forgiven.
+    One writer; any number of readers at the same time, in other processes too. Once `append` has returned, its records
+    survive a kill of the process. Reading leaves out a torn tail; any other damage is an error.
     """
 
     def append(self, records: Sequence[SavedRecord]) -> None: ...

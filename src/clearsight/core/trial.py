@@ -1,4 +1,4 @@
-"""A trial: one point of a search space and what came of it; and what a study aims at."""
+"""Trial: one set of values from a search space, and its result; the objectives of a study, and its best trial."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from clearsight.core.files import finite_json
 from clearsight.core.space import Params
+from clearsight.core.stop import StopKind, stop_kind
 
 Direction = Literal["maximize", "minimize"]
 
-# What a study can aim at, and the better direction: scores of the validation split at the best epoch, then facts.
+# Possible objectives with their usual directions: validation scores at the best epoch, then facts of a run.
 METRICS: dict[str, Direction] = {
     "accuracy": "maximize",
     "macro_f1": "maximize",
@@ -26,7 +28,7 @@ SCORES = ("accuracy", "macro_f1", "roc_auc", "loss")
 
 
 class TrialState(StrEnum):
-    """How a trial stands. Pruned ones were stopped with a reason; their last values count for the search alone."""
+    """State of a trial. A pruned trial was stopped early with a reason; its curve still informs sampler and pruner."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -36,25 +38,25 @@ class TrialState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric and which way is better."""
+    """A metric and its better direction."""
 
     metric: str
     direction: Direction
 
     def better(self, value: float, than: float) -> bool:
-        """Whether one value beats another."""
+        """Return True if `value` is strictly better than `than`; equal values and NaN are not."""
         return value > than if self.direction == "maximize" else value < than
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One point of the space and what came of it.
+    """One set of values from the space, and everything that the study knows about it.
 
-    values: one per objective, of a complete trial.  curve: epoch -> first objective on the validation split.
-    seconds: of work on it, all attempts.  started: Unix time; 0.0 while it waits.  worker: which one had it, or None.
+    values: one per objective, of a complete trial; else ().  curve: epoch -> first objective on the validation split.
+    seconds: of work on it, over all attempts.  started: Unix time; 0.0 while it waits.  worker: slot of its worker.
     planned: epochs that its recipe asks for.  reason: why it was pruned or failed, one sentence.
-    same_as: the trial with the same recipe that it was answered from.  source: the earlier study that it comes from.
-    spared_seconds: forward passes that it did not make because their features were there.
+    same_as: the trial with the same recipe whose result it shares.  source: the earlier study that it comes from.
+    saved_seconds: time of forward passes that the feature cache made unnecessary.
     """
 
     number: int
@@ -64,6 +66,7 @@ class Trial:
     curve: Mapping[int, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
+    stop_kind: StopKind | None = None
     started: float = 0.0
     seconds: float = 0.0
     worker: int | None = None
@@ -72,81 +75,105 @@ class Trial:
     attempts: int = 1
     same_as: int | None = None
     source: str = ""
-    spared_seconds: float = 0.0
+    saved_seconds: float = 0.0
 
     @property
     def epochs(self) -> int:
-        """Epochs that were trained."""
+        """Number of epochs that were trained; 0 for a trial that shares another one's result."""
+        # The curve of a shared result cost nothing again.
         return max(self.curve, default=0) if self.same_as is None else 0
 
     @property
+    def imported(self) -> bool:
+        """Return True for a trial of an earlier study, which informs the search and counts for nothing else."""
+        return bool(self.source)
+
+    # Former names, for code of users.
+
+    @property
     def own(self) -> bool:
-        """Whether it was tried in this study, not brought along from another."""
+        """Return the opposite of `imported`."""
         return not self.source
+
+    @property
+    def spared_seconds(self) -> float:
+        """Return `saved_seconds`."""
+        return self.saved_seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialResult:
-    """What came of a trial; lies as outcome.json in its folder before anybody is told.
+    """Result of a trial. A worker writes it to outcome.json in the trial's folder before it reports it.
 
-    state: never running; "interrupted" trials have no outcome.  curve: epoch -> scores of the validation split.
+    state: never running; an interrupted trial has no result.  curve: epoch -> scores of the validation split.
     """
 
     number: int
     state: TrialState
     values: tuple[float, ...] = ()
     reason: str = ""
+    stop_kind: StopKind | None = None
     curve: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
     best_epoch: int | None = None
     started: float = 0.0
     seconds: float = 0.0
-    spared_seconds: float = 0.0
+    saved_seconds: float = 0.0
+
+    @classmethod
+    def failed(cls, number: int, reason: str) -> TrialResult:
+        """Return the result of a trial that an error ended."""
+        return cls(number=number, state=TrialState.FAILED, reason=reason, stop_kind=StopKind.FAILURE)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values that `from_json` reads; numbers that are none are null."""
-        curve = {str(epoch): _plain(scores) for epoch, scores in self.curve.items()}
-        values = [value if math.isfinite(value) else None for value in self.values]
-        return {**asdict(self), "values": values, "curve": curve, "scores": _plain(self.scores)}
+        """Return plain JSON values that `from_json` reads; NaN and infinity become null."""
+        values: dict[str, Any] = finite_json(asdict(self))
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrialResult:
-        """The outcome that `to_json` gave."""
-        told = dict(values)
-        told["state"] = TrialState(told["state"])
-        told["values"] = tuple(math.nan if value is None else float(value) for value in told["values"])
-        told["curve"] = {int(epoch): _numbers(scores) for epoch, scores in told["curve"].items()}
-        told["scores"] = _numbers(told["scores"])
-        return cls(**told)
+        """Return the result that `to_json` wrote; null becomes NaN."""
+        fields = dict(values)
+        fields["state"] = TrialState(fields["state"])
+        fields["stop_kind"] = stop_kind(fields.get("stop_kind"))
+        if "spared_seconds" in fields:  # the name of the field in studies of earlier versions
+            fields["saved_seconds"] = fields.pop("spared_seconds")
+        fields["values"] = tuple(math.nan if value is None else float(value) for value in fields["values"])
+        # JSON keys are text.
+        fields["curve"] = {int(epoch): _numbers(scores) for epoch, scores in fields["curve"].items()}
+        fields["scores"] = _numbers(fields["scores"])
+        return cls(**fields)
 
 
 def complete_trials(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials of this study that ended well, in order."""
-    return [trial for trial in trials if trial.state is TrialState.COMPLETE and trial.own]
+    """Return the complete trials of this study, in order; trials of earlier studies are left out."""
+    return [trial for trial in trials if trial.state is TrialState.COMPLETE and not trial.imported]
 
 
-def best_trial(trials: Sequence[Trial], aim: Objective) -> Trial | None:
-    """The complete trial with the best first value, the earliest of equals; None where none is complete."""
+def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
+    """Return the complete trial with the best first value; None if no trial is complete.
+
+    Of equal values the earliest trial wins, so that the best trial never changes without an improvement.
+    """
     best: Trial | None = None
     for trial in complete_trials(trials):
-        if math.isfinite(trial.values[0]) and (best is None or aim.better(trial.values[0], best.values[0])):
+        if math.isfinite(trial.values[0]) and (best is None or objective.better(trial.values[0], best.values[0])):
             best = trial
     return best
 
 
 def pareto_front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:
-    """The complete trials that no other beats in one objective without losing in another (the Pareto front)."""
+    """Return the Pareto front: the complete trials that no other trial dominates.
 
-    def dominates(one: Trial, other: Trial) -> bool:
-        pairs = list(zip(objectives, one.values, other.values, strict=True))
+    A trial dominates another one if it is better in at least one objective and worse in none.
+    """
+
+    def dominates(first: Trial, second: Trial) -> bool:
+        pairs = list(zip(objectives, first.values, second.values, strict=True))
         return any(o.better(a, b) for o, a, b in pairs) and not any(o.better(b, a) for o, a, b in pairs)
 
-    done = complete_trials(trials)
-    return [trial for trial in done if not any(dominates(other, trial) for other in done)]
-
-
-def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
+    complete = complete_trials(trials)
+    return [trial for trial in complete if not any(dominates(other, trial) for other in complete)]
 
 
 def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:

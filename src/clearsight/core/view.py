@@ -1,4 +1,4 @@
-"""RunView: what a rule sees of a run, the same while it trains and long after. S saved steps, L tensors, M images."""
+"""RunView: the data of a run for rules, equal while it trains and long after. S saved steps, L tensors, M images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Curve:
 @dataclass(frozen=True, slots=True)
 class StatisticTable:
     """One statistic of the tensors of a collection. steps, epochs: (S,); names: L, in the order of the model;
-    values: (S, L) float64, NaN where a tensor was not there."""
+    values: (S, L) float64, NaN where a tensor was not saved."""
 
     steps: Ints
     epochs: Ints
@@ -46,7 +46,7 @@ class StatisticTable:
 class EvaluationTable:
     """Evaluations during training, each beside the training since the one before; all (R,), NaN where not known.
 
-    steps: training steps done at the time.  epochs: of the training.
+    steps: training steps done at each evaluation.  epochs: of the training.
     """
 
     steps: Ints
@@ -62,9 +62,9 @@ class EvaluationTable:
 
 @dataclass(frozen=True, slots=True)
 class PredictionTable:
-    """Every image that was answered in a mode, in order of time, all (M,); fields as in `tensors.Outcomes`.
+    """Predictions of a mode, in order of time, all (M,); fields as in `tensors.PredictionRecord`.
 
-    steps, epochs: of the batch.  batches: which batch, from 0, so that a batch's images share a number.
+    steps, epochs: of the batch.  batches: number of the batch, from 0; the images of a batch share it.
     """
 
     steps: Ints
@@ -81,58 +81,74 @@ class PredictionTable:
 
 
 class RunView(Protocol):
-    """What was saved of a run up to some step. Asking for what is not there gives empty arrays, never an error."""
+    """Saved data of a run up to some step. Data that were not saved are empty arrays, never an error."""
+
+    # Empty arrays keep rules short: `len(curve) < points` covers too little data and none at all.
 
     @property
-    def facts(self) -> RunContext:
-        """What is known beside what was measured."""
-        ...
+    def context(self) -> RunContext:
+        """Circumstances of the run: plan, model, data, settings."""
 
     @property
     def profile(self) -> Profile:
-        """What the machine did; empty where nobody measured."""
-        ...
+        """Measurements of the machine; empty where there are none."""
 
     @property
     def ended(self) -> bool:
-        """Whether the run is over, so that nothing more will come."""
-        ...
+        """True if the run is over, so that nothing more will come."""
 
     def done(self, mode: Mode = "train") -> int:
-        """Steps of the mode so far, saved or not."""
-        ...
+        """Return the steps of the mode so far, saved or not."""
 
     def scalar(self, name: str, mode: Mode = "train") -> Curve:
-        """A scalar by name: "loss", "accuracy", "lr", "grad_norm", "update_ratio", or one of the user's own.
+        """Return a scalar by name: "loss", "accuracy", "lr", "grad_norm", "update_ratio", or one of the user's own.
 
         Several values of one step (several losses, accumulated batches) are averaged.
         """
-        ...
 
     def scalars(self, mode: Mode = "train") -> tuple[str, ...]:
-        """Names of the scalars of a mode."""
-        ...
+        """Return the names of the scalars of a mode."""
 
-    def rounds(self) -> EvaluationTable:
-        """Training beside validation, per evaluation."""
-        ...
+    def evaluations(self) -> EvaluationTable:
+        """Return training beside validation, per evaluation."""
 
     def names(self, collection: str, mode: Mode = "train") -> tuple[str, ...]:
-        """Tensors of a collection that have statistics, in the order of the model."""
-        ...
+        """Return the tensors of a collection that have statistics, in the order of the model."""
 
     def statistic(self, statistic: str, collection: str, mode: Mode = "train") -> StatisticTable:
-        """A statistic (one of STATISTICS) of every tensor of a collection, over the saved steps."""
-        ...
+        """Return a statistic (one of STATISTICS) of every tensor of a collection, over the saved steps."""
 
-    def outcomes(self, mode: Mode = "train") -> PredictionTable:
-        """What the model said of each image, beside what was right."""
-        ...
+    def predictions(self, mode: Mode = "train") -> PredictionTable:
+        """Return the predictions of all images, beside their labels."""
 
     def raw(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[Any]]]:
-        """Whole tensors by name, in order of time."""
-        ...
+        """Return whole tensors by name, in order of time."""
 
     def events(self, kind: str) -> list[Event]:
-        """Single happenings of a kind."""
-        ...
+        """Return the events of a kind."""
+
+
+class FormerNames:
+    """Former names of a RunView's members, which rules of users may still call. New code uses the new ones."""
+
+    context: RunContext
+
+    @property
+    def facts(self) -> RunContext:
+        """Former name of `context`."""
+        return self.context
+
+    def rounds(self) -> EvaluationTable:
+        """Former name of `evaluations`."""
+        return self.evaluations()
+
+    def outcomes(self, mode: Mode = "train") -> PredictionTable:
+        """Former name of `predictions`."""
+        return self.predictions(mode)
+
+    # Implemented by the view that inherits from this class.
+    def evaluations(self) -> EvaluationTable:
+        raise NotImplementedError
+
+    def predictions(self, mode: Mode = "train") -> PredictionTable:
+        raise NotImplementedError

@@ -1,7 +1,7 @@
-"""Image files as containers: which format the bytes are, how the image is turned, and what a decoder needs of them.
+"""Image files as containers: their format, their orientation, and the parts that a decoder needs.
 
-A decoder is handed only what it needs to make pixels. Metadata (EXIF, text, colour profiles, further pages) is parsed
-by nobody, so it can neither fail a good image nor make a library warn from a thread. Orientation is the one tag that
+A decoder gets only the parts that it needs for the pixels. Metadata (EXIF, text, colour profiles, further pages) is not
+parsed, so it can neither make a good image fail nor make a library warn from a thread. Orientation is the one tag that
 changes the image; it is read here, for every format in the same way.
 """
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 FORMATS = ("jpeg", "png", "webp", "bmp", "gif", "tiff")
 
-_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ORIENTATION = 0x0112
+_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian; 42 ("*") is classic, 43 ("+") Big TIFF
+_ORIENTATION = 0x0112  # tag of EXIF and TIFF; its value is a SHORT (kind 3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StrippedImage:
-    """Bytes that decode to the same pixels without their metadata.
+    """Bytes of an image without metadata; they decode to the same pixels.
 
     orientation: the EXIF tag, 1 (upright) to 8.
     canvas: pixels that opening alone would make a decoder allocate (0 where opening allocates nothing).
@@ -31,7 +31,7 @@ class StrippedImage:
 
 
 def sniff(data: bytes) -> str | None:
-    """The format by magic bytes, one of FORMATS, or None; 16 bytes are enough."""
+    """Return the format by magic bytes, one of FORMATS, or None; 16 bytes are enough."""
     if data.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -63,7 +63,7 @@ def strip_metadata(data: bytes, kind: str) -> StrippedImage:
 
 
 def orientation(exif: bytes) -> int:
-    """The orientation in an EXIF block (a TIFF header and its first directory), 1 when it is absent or damaged."""
+    """Return the orientation in an EXIF block (TIFF header and first directory), 1 when it is missing or damaged."""
     exif = exif.removeprefix(b"Exif\0\0")
     try:
         for entry in _directory(exif):
@@ -75,25 +75,25 @@ def orientation(exif: bytes) -> int:
 
 
 def _turn(value: int) -> int:
-    return value if 1 <= value <= 8 else 1
+    return value if 1 <= value <= 8 else 1  # cameras write 0 for unknown
 
 
 def _jpeg(data: bytes) -> StrippedImage:
-    """Drops comments and all APPn segments but APP0 (JFIF) and APP14 (Adobe: says how CMYK and RGB are stored)."""
-    kept, turned, at = [data[:2]], 1, 2
-    while at + 4 <= len(data) and data[at : at + 2] != b"\xff\xda":
+    """Drop comments and all APPn segments but APP0 (JFIF) and APP14 (Adobe: says how CMYK and RGB are stored)."""
+    parts, exif_orientation, at = [data[:2]], 1, 2
+    while at + 4 <= len(data) and data[at : at + 2] != b"\xff\xda":  # scan data follow: no segments to parse
         end = _segment_end(data, at)
         segment, marker = data[at:end], data[at + 1] if data[at] == 0xFF else 0
-        if marker == 0xE1 and turned == 1 and segment[4:10] == b"Exif\0\0":
-            turned = orientation(segment[4:])
+        if marker == 0xE1 and exif_orientation == 1 and segment[4:10] == b"Exif\0\0":  # APP1 may be XMP too
+            exif_orientation = orientation(segment[4:])
         if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
-            kept.append(segment)
+            parts.append(segment)
         at = end
-    return StrippedImage(data=b"".join((*kept, data[at:])), orientation=turned)
+    return StrippedImage(data=b"".join((*parts, data[at:])), orientation=exif_orientation)
 
 
 def _segment_end(data: bytes, at: int) -> int:
-    """Where the segment at `at` ends; junk between segments ends where the next marker may be, as in Pillow."""
+    """Return where the segment at `at` ends; junk between segments ends where the next marker may be, as in Pillow."""
     if data[at] != 0xFF:
         end = data.find(b"\xff", at)
         return end if end > 0 else len(data)
@@ -102,51 +102,52 @@ def _segment_end(data: bytes, at: int) -> int:
         return at + 1
     if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD9:  # markers without a length
         return at + 2
-    return at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    return at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))  # the length counts itself: at least 2
 
 
 def _png(data: bytes) -> StrippedImage:
-    """Keeps the chunks that make pixels; an animation falls back to its default image."""
-    kept, turned, at = [data[:8]], 1, 8
+    """Keep the chunks that make pixels; an animation becomes its default image."""
+    chunks, exif_orientation, at = [data[:8]], 1, 8
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
+        end = at + 12 + length  # length, name and CRC are 4 bytes each
         if name == b"eXIf":
-            turned = orientation(data[at + 8 : end - 4])
+            exif_orientation = orientation(data[at + 8 : end - 4])
+        # Pillow applies neither gAMA nor iCCP to the pixels, so nothing is lost with them.
         if name in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            kept.append(data[at:end])
+            chunks.append(data[at:end])
         at = end
-    return StrippedImage(data=b"".join(kept), orientation=turned)
+    return StrippedImage(data=b"".join(chunks), orientation=exif_orientation)
 
 
 def _webp(data: bytes) -> StrippedImage:
-    turned, canvas, at = 1, 0, 12
+    exif_orientation, canvas, at = 1, 0, 12
     while at + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, at)
         body = data[at + 8 : at + 8 + length]
         if name == b"EXIF":
-            turned = orientation(body)
+            exif_orientation = orientation(body)
         canvas = canvas or _webp_canvas(name, body)
-        at += 8 + length + length % 2
-    return StrippedImage(data=data, orientation=turned, canvas=canvas)
+        at += 8 + length + length % 2  # RIFF pads chunks to even length
+    return StrippedImage(data=data, orientation=exif_orientation, canvas=canvas)
 
 
 def _webp_canvas(name: bytes, body: bytes) -> int:
-    if name == b"VP8X" and len(body) >= 10:
+    if name == b"VP8X" and len(body) >= 10:  # extended: width and height minus 1, 24 bits each
         return (1 + int.from_bytes(body[4:7], "little")) * (1 + int.from_bytes(body[7:10], "little"))
-    if name == b"VP8L" and len(body) >= 5:
+    if name == b"VP8L" and len(body) >= 5:  # lossless: minus 1 too, 14 bits each after a signature byte
         bits = int.from_bytes(body[1:5], "little")
         return (1 + (bits & 0x3FFF)) * (1 + (bits >> 14 & 0x3FFF))
-    if name == b"VP8 " and len(body) >= 10:
+    if name == b"VP8 " and len(body) >= 10:  # lossy: 14 bits each; the 2 above them ask for scaling
         width, height = struct.unpack_from("<HH", body, 6)
         return int(width & 0x3FFF) * int(height & 0x3FFF)
     return 0
 
 
 def _gif_canvas(data: bytes) -> int:
-    """The logical screen or the first frame's far corner, whichever is larger: decoders grow the one to the other."""
+    """Return the larger of logical screen and first frame's far corner: decoders enlarge the one to the other."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)  # header and global colour table, 3 bytes a colour
     while at < len(data) and data[at] == 0x21:  # extensions before the first frame
         at += 2
         while at < len(data) and data[at]:
@@ -160,9 +161,12 @@ def _gif_canvas(data: bytes) -> int:
 
 # --- TIFF: the first directory, rewritten with only the tags that make pixels -------------------------------------
 
+# Bytes of a value of each kind (BYTE, ASCII, SHORT, LONG, ...).
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _WIDTH, _LENGTH, _TILE_WIDTH, _TILE_LENGTH = 256, 257, 322, 323
+# Tags of one value: size, compression, photometric, fill order, samples, rows per strip, planar, predictor, tile.
 _ONE_VALUE = {_WIDTH, _LENGTH, 259, 262, 266, 277, 278, 284, 317, _TILE_WIDTH, _TILE_LENGTH}
+# Tags of arrays: bits, strips, fax options, colour map, tiles, inks, extra samples, sample format, tables, YCbCr.
 _ARRAYS = {258, 273, 279, 292, 293, 320, 324, 325, 332, 338, 339, 347, 529, 530, 531, 532}
 
 
@@ -184,7 +188,7 @@ class _Entry:
 
 
 def _directory(data: bytes) -> Iterator[_Entry]:
-    """The entries of the first directory of a classic or Big TIFF."""
+    """Yield the entries of the first directory of a classic or Big TIFF."""
     if not data.startswith(_TIFF_HEADS):
         raise ValueError("it has no TIFF header")
     order, big = "<" if data[:1] == b"I" else ">", 43 in data[2:4]
@@ -203,22 +207,23 @@ def _directory(data: bytes) -> Iterator[_Entry]:
 
 def _tiff(data: bytes) -> StrippedImage:
     little, big = data[:1] == b"I", 43 in data[2:4]
-    inline, budget, turned = 8 if big else 4, len(data), 1
-    kept: dict[int, _Entry] = {}
+    inline, budget, exif_orientation = 8 if big else 4, len(data), 1
+    entries: dict[int, _Entry] = {}
     for entry in _directory(data):
         if entry.tag == _ORIENTATION and entry.kind == 3:
-            turned = _turn(entry.number(little))
-        wanted = entry.tag in _ARRAYS or (entry.tag in _ONE_VALUE and entry.count == 1)
-        if not wanted or entry.kind not in _SIZES or entry.tag in kept:
+            exif_orientation = _turn(entry.number(little))
+        is_needed = entry.tag in _ARRAYS or (entry.tag in _ONE_VALUE and entry.count == 1)
+        if not is_needed or entry.kind not in _SIZES or entry.tag in entries:
             continue
-        if entry.size > inline:
+        if entry.size > inline:  # together at most the file: overlapping arrays could ask for any amount of memory
             budget -= entry.size
             if budget < 0 or int.from_bytes(entry.value, "little" if little else "big") + entry.size > len(data):
                 continue
-        kept[entry.tag] = entry
-    canvas = max(_area(kept, _WIDTH, _LENGTH, little), _area(kept, _TILE_WIDTH, _TILE_LENGTH, little))
+        entries[entry.tag] = entry
+    # A decoder allocates a whole tile, however small the image in it is.
+    canvas = max(_area(entries, _WIDTH, _LENGTH, little), _area(entries, _TILE_WIDTH, _TILE_LENGTH, little))
     return StrippedImage(
-        data=_rewritten(data, [entry.raw for entry in kept.values()]), orientation=turned, canvas=canvas
+        data=_rewritten(data, [entry.raw for entry in entries.values()]), orientation=exif_orientation, canvas=canvas
     )
 
 
@@ -229,9 +234,9 @@ def _area(entries: dict[int, _Entry], width: int, length: int, little: bool) -> 
 
 
 def _rewritten(data: bytes, entries: list[bytes]) -> bytes:
-    """The file with its header pointing to a new last directory made of `entries`, which has no successor."""
+    """Return the file with its header pointing to a new last directory made of `entries`, which has no successor."""
     order, big = "<" if data[:1] == b"I" else ">", 43 in data[2:4]
-    padded = data + bytes(-len(data) % 16)
+    padded = data + bytes(-len(data) % 16)  # a directory begins at an even offset
     start = struct.pack(order + ("Q" if big else "I"), len(padded))
     head = data[:8] + start if big else data[:4] + start
     count = struct.pack(order + ("Q" if big else "H"), len(entries))

@@ -1,12 +1,14 @@
-"""Bytes of an image file to RGB pixels, distrusting the bytes.
+"""Decoding of image files to RGB pixels; the bytes are not trusted.
 
-JPEG, PNG, WEBP, BMP, GIF (first frame) and TIFF (first page), by Pillow. Nothing global is touched and no warning
-filter is changed, so any number of threads may decode at once.
+JPEG, PNG, WEBP, BMP, GIF (first frame) and TIFF (first page), by Pillow. It changes no global state and no warning
+filter, so any number of threads may decode at once.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +29,7 @@ from clearsight.core.errors import BadImage
 from clearsight.data.containers import FORMATS, strip_metadata
 from clearsight.data.containers import sniff as sniff
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000  # 150 MB of RGB for each thread that decodes; default of --max-pixels
 
 # Plugins are called directly: Image.open would check its own limit, process-wide, and warn from this thread.
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
@@ -42,7 +44,7 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInfo:
-    """What the header says. width, height: pixels of the upright image, as `decode` returns it.
+    """Header of an image file. width, height: pixels of the upright image, as `decode` returns it.
 
     format: one of jpeg, png, webp, bmp, gif, tiff. orientation: EXIF tag, 1 (stored upright) to 8. mode: Pillow's word.
     """
@@ -55,45 +57,39 @@ class ImageInfo:
 
 
 def decode(data: bytes | Pixels, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Pixels:
-    """Upright RGB pixels, (H, W, 3) uint8.
+    """Return upright RGB pixels, (H, W, 3) uint8.
 
     EXIF orientation is applied, transparency is laid on white, CMYK and palettes are resolved. 16-bit gray is scaled
     from its full range; floating-point and 32-bit gray from [0, 1], [0, 255] or [0, 65535], whichever holds its values,
-    else from its own minimum and maximum. Pixels pass through after a check.
-    name: how the error calls the image.  max_pixels: limit on width x height, held before memory is taken.
+    else from its own minimum and maximum. Arrays of pixels are checked and returned unchanged.
+    name: of the image in errors.  max_pixels: limit on width x height, checked before memory is allocated.
     Raises BadImage for anything that is not a whole image of a known format.
     """
     if isinstance(data, np.ndarray):
         return _checked(data, max_pixels, name)
     image, info = _open(data, max_pixels, name)
-    try:
-        with np.errstate(all="ignore"):  # damaged floats: numpy would warn about signalling NaN
-            pixels = _rgb(image, info.format)
-    except Exception as error:  # Pillow raises a dozen kinds on damaged data; each of them means this one thing
-        raise BadImage(name or "image", f"its pixels cannot be decoded ({_reason(error)})") from error
-    return _upright(pixels, info.orientation)
+    # Damaged floats: numpy would warn about signalling NaN.
+    with _damage_as_bad_image(name, "its pixels cannot be decoded"), np.errstate(all="ignore"):
+        pixels = _rgb(image, info.format)
+    return np.ascontiguousarray(_UPRIGHT[info.orientation](pixels)) if info.orientation > 1 else pixels
 
 
 def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "") -> ImageInfo:
-    """What the header says, without decoding pixels; raises BadImage as `decode` does for what a header can show."""
+    """Return the header without decoding pixels; raises BadImage as `decode` does for problems that a header shows."""
     return _open(data, max_pixels, name)[1]
 
 
 def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile.ImageFile, ImageInfo]:
     kind = sniff(data)
     if kind is None:
-        raise BadImage(name or "image", f"{_foreign(data)}", fix=f"Known formats are {', '.join(FORMATS)}.")
-    try:
+        raise BadImage(name or "image", f"{_describe_unknown(data)}", fix=f"Known formats are {', '.join(FORMATS)}.")
+    with _damage_as_bad_image(name, f"its {kind} header is damaged"):
         container = strip_metadata(data, kind)
-        _limit(container.canvas, f"{container.canvas:,}", max_pixels, name)
+        _limit(container.canvas, f"{container.canvas:,}", max_pixels, name)  # before Pillow allocates it
         image = _PLUGINS[kind](io.BytesIO(container.data))
-    except BadImage:
-        raise
-    except Exception as error:
-        raise BadImage(name or "image", f"its {kind} header is damaged ({_reason(error)})") from error
     width, height = image.size
     _limit(width * height, f"{width} x {height}", max_pixels, name)
-    if container.orientation > 4:
+    if container.orientation > 4:  # 5 to 8 turn by a quarter
         width, height = height, width
     info = ImageInfo(width=width, height=height, format=kind, orientation=container.orientation, mode=image.mode)
     return image, info
@@ -117,12 +113,13 @@ def _rgb(image: ImageFile.ImageFile, kind: str) -> Pixels:
     image.load()
     mode = image.mode
     if mode.startswith("I;16"):
-        return _spread(np.asarray(image).astype(np.float64) / 257.0)
+        return _spread(np.asarray(image).astype(np.float64) / 257.0)  # 65535 / 255: white stays exactly 255
     if mode in ("I", "F"):
         values = np.asarray(image).astype(np.float64)
+        # A PNG has at most 16 bits of gray, whatever mode Pillow holds them in.
         return _spread(values / 257.0 if kind == "png" else _to_byte_range(values))
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        return np.array(_on_white(image))
+        return np.array(_on_white(image))  # a copy: asarray would be read-only
     return np.array(image.convert("RGB"))
 
 
@@ -132,12 +129,13 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _to_byte_range(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Gray of unknown range to [0, 255]: the smallest usual range that holds it, else its own."""
+    """Scale gray of unknown range to [0, 255]: the smallest usual range that holds it, else its own."""
     finite = np.isfinite(values)
     if not finite.any():
         raise ValueError("no value in it is a number")
     low, high = float(values[finite].min()), float(values[finite].max())
     values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    # A fixed range where one fits: scaling each image by its own extremes would hide differences in brightness.
     for top in (1.0, 255.0, 65535.0):
         if low >= 0 and high <= top:
             return values * (255.0 / top)
@@ -145,46 +143,43 @@ def _to_byte_range(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _spread(gray: npt.NDArray[np.float64]) -> Pixels:
-    """(H, W) in [0, 255] to three equal channels."""
+    """Repeat (H, W) in [0, 255] to three equal channels."""
     return np.repeat(np.rint(gray).clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    match orientation:
-        case 2:
-            turned = pixels[:, ::-1]
-        case 3:
-            turned = pixels[::-1, ::-1]
-        case 4:
-            turned = pixels[::-1]
-        case 5:
-            turned = pixels.transpose(1, 0, 2)
-        case 6:
-            turned = np.rot90(pixels, -1)
-        case 7:
-            turned = pixels.transpose(1, 0, 2)[::-1, ::-1]
-        case 8:
-            turned = np.rot90(pixels)
-        case _:
-            return pixels
-    return np.ascontiguousarray(turned)
+# From stored to upright pixels, by EXIF orientation; 2, 4, 5 and 7 are mirrored too.
+_UPRIGHT: dict[int, Callable[[Pixels], Pixels]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels.transpose(1, 0, 2)[::-1, ::-1],
+    8: np.rot90,
+}
 
 
-def _reason(error: Exception) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words[:120]
+@contextmanager
+def _damage_as_bad_image(name: str, problem: str) -> Iterator[None]:
+    try:
+        yield
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow raises a dozen kinds on damaged data; all mean the same
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise BadImage(name or "image", f"{problem} ({words[:120]})") from error  # an error is one short line
 
 
-def _foreign(data: bytes) -> str:
-    """What bytes of no known format seem to be."""
+def _describe_unknown(data: bytes) -> str:
+    """Return a guess at the kind of bytes that are no known image."""
     if not data:
         return "the file is empty"
-    head = data[:512].lstrip().lower()
+    head = data[:512].lstrip().lower()  # an SVG may start with an XML header and comments
     if b"<svg" in head:
         return "it is an SVG drawing, not a raster image"
     if head.startswith((b"<!doctype html", b"<html")):
         return "it is a web page, not an image"
-    if data[4:8] == b"ftyp":
+    if data[4:8] == b"ftyp":  # HEIC, AVIF, MP4: the brand follows
         return f"it is an {data[8:12].decode('ascii', 'replace').strip().upper()} file, which is not read"
     if head.startswith(b"%pdf"):
         return "it is a PDF document, not an image"

@@ -1,4 +1,4 @@
-"""Duplicates: the same image twice, byte for byte or nearly; and where the two differ in split or class."""
+"""Duplicates: equal images, byte for byte or nearly, and those that differ in split or class."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from clearsight.data.scan import Scan, ScannedImage
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Pairs: TypeAlias = npt.NDArray[np.int64]  # (P, 2) row numbers, the smaller first
 
-MOST_PAIRS = 100_000
-_BITS = 64
-_FARTHEST = 10  # two unrelated hashes differ in 32 bits, give or take 4; beyond this the buckets grow too wide
-_LEARNING: tuple[Split, ...] = ("train", "valid", "test")  # an image in two of these spoils the score of the later
+MOST_PAIRS = 100_000  # more than a person or a page can use
+_BITS = 64  # of a perceptual hash
+_FARTHEST = 10  # bits; unrelated hashes differ in 32 +- 4, and beyond 10 the buckets become too large
+_LEARNING: tuple[Split, ...] = ("train", "valid", "test")  # an image in two of these raises the score of the later one
 
 
 def exact_duplicates(scan: Scan, dataset: Dataset) -> list[tuple[str, ...]]:
-    """Ids of equal content, each group and the list in the dataset's order; bad images left out."""
+    """Return ids of equal content, each group and the list in the dataset's order; bad images left out."""
     groups: dict[str, list[str]] = {}
     for sample in dataset.samples:
         found = scan.by_id[sample.id]
         if not found.bad:
-            groups.setdefault(found.digest, []).append(sample.id)
+            groups.setdefault(found.digest, []).append(sample.id)  # dicts keep the order of insertion
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
 def near_duplicates(scan: Scan, dataset: Dataset, distance: int = 4, most: int = MOST_PAIRS) -> list[tuple[str, str]]:
-    """Pairs of ids that look the same: perceptual hashes that differ in at most `distance` of 64 bits.
+    """Return pairs of ids that look the same: perceptual hashes that differ in at most `distance` of 64 bits.
 
-    Of exact duplicates only the first takes part; images too flat for a hash take none. Closest pairs first, then in
+    Of exact duplicates only the first takes part; images too flat for a hash do not. Closest pairs first, then in
     the dataset's order; the search stops at `most` pairs, since a dataset of video frames has millions. Raises BadValue
     for a distance outside 0 to 10.
     """
@@ -50,20 +50,20 @@ def near_duplicates(scan: Scan, dataset: Dataset, distance: int = 4, most: int =
     distinct = tuple(first.values())
     hashes = np.array([found.phash for found in distinct], dtype=np.uint64)
     pairs = close_pairs(hashes, distance, most)
-    apart = hamming(hashes[pairs[:, 0]], hashes[pairs[:, 1]])
-    order = np.lexsort((pairs[:, 1], pairs[:, 0], apart))
+    distances = hamming(hashes[pairs[:, 0]], hashes[pairs[:, 1]])
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], distances))  # sorted by distance; the last key counts most
     return [(distinct[a].id, distinct[b].id) for a, b in pairs[order]]
 
 
 def close_pairs(hashes: Hashes, distance: int, most: int) -> Pairs:
-    """Pairs of rows of the (N,) `hashes` at most `distance` bits apart, each once; the search stops at `most`.
+    """Return pairs of rows of the (N,) `hashes` at most `distance` bits apart, each once; the search stops at `most`.
 
     Cut into distance + 1 pieces, two such hashes agree in at least one whole piece (pigeonhole), so only hashes that
     share a piece are compared: for 100,000 images some millions of pairs instead of five billion.
     Source: Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing", section 2.
     """
     edges = np.linspace(0, _BITS, distance + 2).astype(int)
-    keys = np.zeros(0, dtype=np.int64)
+    keys = np.zeros(0, dtype=np.int64)  # a pair (a, b) as a * N + b, so that `unique` works on one array
     for low, high in pairwise(edges):
         piece = (hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
         fresh, count = [keys], 0
@@ -80,13 +80,13 @@ def close_pairs(hashes: Hashes, distance: int, most: int) -> Pairs:
 
 
 def _sharing(piece: Hashes) -> Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Every pair of rows with an equal `piece`, once, as parallel arrays: neighbours in sorted order first."""
+    """Yield every pair of rows with an equal `piece`, once, as parallel arrays: neighbours in sorted order first."""
     order = np.argsort(piece, kind="stable")
     ordered = piece[order]
     at, gap = np.arange(len(order)), 1
     while True:
         at = at[at + gap < len(order)]
-        at = at[ordered[at] == ordered[at + gap]]  # who has no partner at this gap has none at a wider one
+        at = at[ordered[at] == ordered[at + gap]]  # a row without a partner at this gap has none at a wider one
         if not at.size:
             return
         yield order[at], order[at + gap]
@@ -94,10 +94,11 @@ def _sharing(piece: Hashes) -> Iterable[tuple[npt.NDArray[np.int64], npt.NDArray
 
 
 def hamming(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
-    """Bits in which (N,) `a` and (N,) `b` differ, 0 to 64."""
+    """Return bits in which (N,) `a` and (N,) `b` differ, 0 to 64."""
+    # np.bitwise_count does this, but only from numpy 2 on.
     bytes_ = np.ascontiguousarray(a ^ b).view(np.uint8).reshape(-1, 8)
-    apart: npt.NDArray[np.int64] = np.unpackbits(bytes_, axis=1).sum(axis=1, dtype=np.int64)
-    return apart
+    distances: npt.NDArray[np.int64] = np.unpackbits(bytes_, axis=1).sum(axis=1, dtype=np.int64)
+    return distances
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +111,7 @@ class Leak:
 
 
 def leaks(dataset: Dataset, groups: Sequence[tuple[str, ...]], pairs: Sequence[tuple[str, str]] = ()) -> list[Leak]:
-    """What of `groups` (from `exact`) and `pairs` (from `near`) lies in different ones of train, valid and test.
+    """Return the `groups` (exact) and `pairs` (near) that span two of train, valid and test.
 
     A member of a group is listed once, with the group's first image in an earlier split.
     """
@@ -118,6 +119,7 @@ def leaks(dataset: Dataset, groups: Sequence[tuple[str, ...]], pairs: Sequence[t
     place = {key: _LEARNING.index(name) for key, name in split.items()}
     found: list[Leak] = []
     for members, same in (*((group, True) for group in groups), *((pair, False) for pair in pairs)):
+        # Stable: the first image of the earliest split leads.
         inside = sorted((key for key in members if key in split), key=place.__getitem__)
         found += (
             Leak(paths=(inside[0], key), splits=(split[inside[0]], split[key]), exact=same)
@@ -128,6 +130,6 @@ def leaks(dataset: Dataset, groups: Sequence[tuple[str, ...]], pairs: Sequence[t
 
 
 def conflicts(dataset: Dataset, groups: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The groups (or pairs) whose members are labelled with more than one class."""
+    """Return the groups (or pairs) whose members are labelled with more than one class."""
     label = {sample.id: sample.label for sample in dataset.samples if sample.label is not None}
     return [group for group in groups if len({label[key] for key in group if key in label}) > 1]

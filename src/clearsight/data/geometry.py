@@ -1,6 +1,6 @@
-"""Preprocess, carried out: the one way in which train, evaluate, serve and explain turn an image into numbers.
+"""Preprocess applied: training, evaluation, serving and explanations turn images into numbers by this code alone.
 
-numpy and Pillow only. Knows nothing about random changes (`augment`) or about where bytes come from.
+It uses numpy and Pillow only. Random changes are in `augment`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WIDEST_FILTER = 3  # lanczos looks 3 source pixels (or 3 output pixels, when re
 
 
 def crop(pixels: Pixels, preprocess: Preprocess) -> Pixels:
-    """(H, W, 3) uint8 to (S, S, 3) uint8: short side to `resize`, then the centre S = `size`.
+    """Crop (H, W, 3) uint8 to (S, S, 3) uint8: short side to `resize`, then the centre S = `size`.
 
     Done as one antialiased resize of the centre box in source coordinates, so the cost depends on the box and a
     2000 x 1 line never becomes 512000 x 256. The box is the one that torchvision's Resize + CenterCrop keep after
@@ -37,69 +37,72 @@ def crop(pixels: Pixels, preprocess: Preprocess) -> Pixels:
     Raises BadShape when `pixels` is not (H, W, 3) uint8 with at least one pixel.
     """
     height, width = _extent(pixels)
-    if height == width == preprocess.size == preprocess.resize:
+    if height == width == preprocess.size == preprocess.resize:  # nothing to resample
         return np.ascontiguousarray(pixels)
     return resample(pixels, centre_box(height, width, preprocess), preprocess.size, preprocess.interpolation)
 
 
 def centre_box(height: int, width: int, preprocess: Preprocess) -> Box:
-    """The part of a `height` x `width` image that `crop` keeps; square but for the rounding of the long side."""
+    """Return the part of a `height` x `width` image that `crop` keeps; square but for the rounding of the long side."""
     short = min(height, width)
+    # torchvision's Resize rounds the long side down, its CenterCrop rounds half to even: the same here.
     left, right = _centre(width, preprocess.resize * width // short, preprocess.size)
     top, bottom = _centre(height, preprocess.resize * height // short, preprocess.size)
     return left, top, right, bottom
 
 
-def _centre(length: int, resized: int, kept: int) -> tuple[float, float]:
-    """Where the middle `kept` of `resized` pixels begin and end in the `length` pixels that they were resized from."""
-    start = round((resized - kept) / 2)
-    return start * length / resized, (start + kept) * length / resized
+def _centre(length: int, resized: int, size: int) -> tuple[float, float]:
+    """Return the ends of the middle `size` of `resized` pixels, in the `length` pixels before resizing."""
+    start = round((resized - size) / 2)
+    return start * length / resized, (start + size) * length / resized
 
 
 def resample(pixels: Pixels, box: Box, size: int, interpolation: Interpolation) -> Pixels:
-    """The `box` of `pixels` (H, W, 3) uint8 as (size, size, 3) uint8, antialiased unless "nearest"."""
+    """Return the `box` of `pixels` (H, W, 3) uint8 as (size, size, 3) uint8, antialiased unless "nearest"."""
     height, width = _extent(pixels)
     left, right = _span(box[0], box[2], size, width)
     top, bottom = _span(box[1], box[3], size, height)
-    # Pillow keeps boxes in float32: cutting first keeps coordinates small and exact, and copies only what is seen.
+    # Pillow keeps boxes in float32: cutting first keeps coordinates small and exact, and copies only the pixels in use.
     image = Image.fromarray(pixels[top:bottom, left:right])
+    # `min`: a rounding error beyond the edge would make Pillow refuse the box.
     inner = (box[0] - left, box[1] - top, min(box[2] - left, image.width), min(box[3] - top, image.height))
     return np.asarray(image.resize((size, size), _FILTERS[interpolation], box=inner))
 
 
 def _span(start: float, stop: float, size: int, limit: int) -> tuple[int, int]:
-    """Whole source pixels that the widest filter can see from [start, stop), within [0, limit)."""
+    """Return whole source pixels that the widest filter can see from [start, stop), within [0, limit)."""
     reach = math.ceil(_WIDEST_FILTER * max(1.0, (stop - start) / size)) + 1
     return max(0, math.floor(start) - reach), min(limit, math.ceil(stop) + reach)
 
 
 def shrink(pixels: Pixels, short: int, interpolation: Interpolation) -> Pixels:
-    """(H, W, 3) uint8 with the short side reduced to `short`, aspect ratio kept; smaller ones come back as they are."""
+    """Reduce the short side of (H, W, 3) uint8 to `short` at the same aspect ratio; smaller images are unchanged."""
     height, width = _extent(pixels)
     factor = short / min(height, width)
-    if factor >= 1:
+    if factor >= 1:  # enlarging would cost memory and add nothing
         return pixels
     target = (max(short, round(width * factor)), max(short, round(height * factor)))
     return np.asarray(Image.fromarray(pixels).resize(target, _FILTERS[interpolation]))
 
 
 def scale_shift(preprocess: Preprocess) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(3,) float32 scale and (3,) float32 shift: `x * scale + shift` is what the network sees of a byte x in [0, 255].
+    """Return scale and shift, (3,) float32: `x * scale + shift` is the network's input for a byte x in [0, 255].
 
-    Whoever does these two operations in this order in float32 gets the very same bits, on any device.
+    These two operations in this order in float32 give the same bits on any device.
     """
-    mean = np.asarray(preprocess.mean, dtype=np.float64)
+    mean = np.asarray(preprocess.mean, dtype=np.float64)  # rounded to float32 once, at the end
     std = np.asarray(preprocess.std, dtype=np.float64)
     return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
 
 def normalise(batch: npt.NDArray[np.uint8], preprocess: Preprocess) -> npt.NDArray[np.float32]:
-    """(N, S, S, 3) uint8 to (N, 3, S, S) float32, contiguous. Raises BadShape for anything else."""
+    """Normalise (N, S, S, 3) uint8 to (N, 3, S, S) float32, contiguous. Raises BadShape for anything else."""
     if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
         raise BadShape("batch", f"it is {batch.shape} {batch.dtype}; wanted (N, S, S, 3) uint8")
     scale, shift = scale_shift(preprocess)
     planes = batch.transpose(0, 3, 1, 2)
     numbers = np.empty(planes.shape, dtype=np.float32)
+    # `out` avoids two temporary arrays as large as the batch.
     np.multiply(planes, scale[:, None, None], out=numbers)
     np.add(numbers, shift[:, None, None], out=numbers)
     return numbers
@@ -108,7 +111,7 @@ def normalise(batch: npt.NDArray[np.uint8], preprocess: Preprocess) -> npt.NDArr
 def prepare(
     raw: bytes | Pixels, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, name: str = ""
 ) -> npt.NDArray[np.float32]:
-    """One encoded or decoded image to (3, S, S) float32, as the network sees it; raises BadImage naming `name`."""
+    """Turn an encoded or decoded image into the network's input (3, S, S) float32; BadImage names `name`."""
     pixels = crop(decode(raw, max_pixels=max_pixels, name=name), preprocess)
     numbers: npt.NDArray[np.float32] = normalise(pixels[None], preprocess)[0]
     return numbers

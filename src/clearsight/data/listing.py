@@ -1,4 +1,4 @@
-"""Opening a dataset: the right reader for what is there."""
+"""Opening of a dataset: the reader that recognises it lists its images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _EXPECTED = (
 
 
 def open_listing(path: Path, format: str = "auto", options: ReadOptions = _FIND_OUT) -> Listing:
-    """What the dataset at `path` holds, without its pixels.
+    """Return the listing of the dataset at `path`; no pixels are read.
 
     format: a name of READERS, or "auto": the first reader that recognises the path.
-    Raises NotFound when nothing is there, BadChoice for an unknown format, BadData when nothing can be made of it.
+    Raises NotFound when nothing is there, BadChoice for an unknown format, BadData for a path in no known format.
     """
     if format != "auto" and format not in READERS.names():
         allowed = ("auto", *READERS.names())
@@ -28,15 +28,15 @@ def open_listing(path: Path, format: str = "auto", options: ReadOptions = _FIND_
         raise _not_found(path)
     if format != "auto":
         return READERS.load(format).read(path, options)
-    for _, reader in READERS:
+    for _, reader in READERS:  # in the registry's order: unmistakable formats first
         if reader.recognises(path):
             return reader.read(path, options)
     raise BadData(str(path), _unknown(path), fix=_EXPECTED)
 
 
 def _not_found(path: Path) -> NotFound:
-    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = nearest(path.name, beside)
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = nearest(path.name, names)  # a misspelt name is the usual reason
     hint = f"Did you mean {path.parent / near}?" if near else ""
     return NotFound(str(path), "there is no such file or folder", fix=hint)
 

@@ -1,4 +1,4 @@
-"""LoadTimes: what the making of images cost, part by part, over all threads that make them."""
+"""LoadTimes: seconds of loading images, part by part, over all loader workers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 class LoadTimes:
     """Sums since the start: seconds of "read", "decode", "augment" and "collate", and how many "images" and "bytes".
 
-    Safe to use from several threads. A clock of the wall, not of the processor: a thread that waits for its turn costs
-    time too, and more threads than cores show up as parts that grow dear.
+    Safe to use from several threads. It is wall time, not processor time: a thread that waits for its turn takes time
+    too, and more threads than cores show up as parts that take longer.
     """
 
     def __init__(self) -> None:
@@ -21,19 +21,19 @@ class LoadTimes:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Within the block a reader does this part."""
-        began = time.perf_counter()
+        """Count the time of the block as this part."""
+        start = time.perf_counter()
         try:
             yield
         finally:
-            self.add(name, time.perf_counter() - began)
+            self.add(name, time.perf_counter() - start)
 
     def add(self, name: str, amount: float) -> None:
-        """Count more of something."""
-        with self._lock:
+        """Add to a count."""
+        with self._lock:  # `+=` on a dict entry is not atomic
             self._sums[name] += amount
 
     def sums(self) -> dict[str, float]:
-        """All sums so far."""
+        """Return all sums so far."""
         with self._lock:
             return dict(self._sums)

@@ -1,4 +1,4 @@
-"""Loader: a dataset as batches of bytes, in an order that follows from seed and epoch alone. Knows nothing of torch."""
+"""Loader: a dataset as batches of bytes, in an order that depends on seed and epoch alone. It does not use torch."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 ORDERS: tuple[Order, ...] = ("sequential", "shuffled", "balanced")
 
 _ORDER_STREAM = 2  # first word of the seed; `augment.view_rng` has another
-_AHEAD = 3  # batches in the making while one is consumed
+_AHEAD = 3  # batches in the making while one is consumed; each holds its pixels in memory
 _SPARE = 1.5  # augmented images keep this many times the resolution of the evaluation resize
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """How a dataset is turned into batches.
+    """Plan of turning a dataset into batches.
 
     order: "sequential" as listed, "shuffled", or "balanced" (as many draws as images, spread evenly over the
     classes; images of small classes repeat).
-    workers: threads that read, decode and crop; 0 does it in the caller's thread. Never changes what comes out.
-    memory_bytes: budget for decoded images kept between epochs; never changes what comes out.
+    workers: threads that read, decode and crop; 0 does it in the caller's thread. It does not change the batches.
+    memory_bytes: budget for decoded images kept between epochs; it does not change the batches.
     rank, world: this process is number `rank` of `world` that share each epoch.
     drop_last: leave out a last batch that is smaller than the others.
     Raises BadValue or BadChoice when a value is out of its range.
@@ -69,7 +69,7 @@ class LoadPlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class LoadedBatch:
-    """Images and what is known of them; the arrays belong to the consumer.
+    """Images with labels and ids; the arrays belong to the consumer.
 
     images: (N, S, S, 3) uint8, C-contiguous.  labels: (N,) int64, -1 where there is none.
     ids: N sample ids.  indices: (N,) int64 into the dataset's samples.
@@ -86,7 +86,7 @@ class LoadedBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Draws:
-    """What one rank shows in one epoch: `indices` into the samples, and the `views` that seed what each looks like."""
+    """Images of one rank in one epoch: `indices` into the samples, and the `views` that seed their augmentation."""
 
     indices: Indices
     views: Indices
@@ -100,83 +100,88 @@ class Loader:
 
     One loader may be used from one thread at a time. `memory` is what it keeps between epochs: the finished crop, or,
     with augmentation, the whole image, its short side first reduced to at most 1.5 times `preprocess.resize`
-    (whether it then fits the budget or not, so that the budget never shows in the result).
-    `times` is told what each part of the work cost.
+    (whether it then fits the budget or not, so that the budget does not change the result).
+    `times` sums the seconds of each part of the work.
     Raises EmptyInput for a dataset without samples, BadData for a balanced order over unlabelled ones.
     """
 
-    def __init__(self, dataset: Dataset, preprocess: Preprocess, how: LoadPlan, times: LoadTimes | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, preprocess: Preprocess, plan: LoadPlan, times: LoadTimes | None = None
+    ) -> None:
         if not dataset.samples:
             raise EmptyInput(dataset.path or "dataset", "there are no images to load")
-        if how.order == "balanced":
+        if plan.order == "balanced":
             dataset.labels()  # raises for the first unlabelled one
-        self._dataset, self._preprocess, self._how = dataset, preprocess, how
+        self._dataset, self._preprocess, self._plan = dataset, preprocess, plan
         self._labels = np.array([-1 if s.label is None else s.label for s in dataset.samples], dtype=np.int64)
-        self.memory = PixelCache(how.memory_bytes)
+        self.memory = PixelCache(plan.memory_bytes)
         self.times = times or LoadTimes()
 
     @property
     def steps(self) -> int:
-        """Batches per epoch on this rank.
+        """Return batches per epoch on this rank.
 
         The same on every rank for "shuffled" and "balanced"; for "sequential" nothing is repeated, so ranks may differ
         by one image and therefore by one batch.
         """
-        how = self._how
-        length = len(range(how.rank, _padded(len(self._labels), how), how.world))
-        return length // how.batch_size if how.drop_last else math.ceil(length / how.batch_size)
+        plan = self._plan
+        # Of the slice [rank::world], without drawing it.
+        length = len(range(plan.rank, _padded(len(self._labels), plan), plan.world))
+        return length // plan.batch_size if plan.drop_last else math.ceil(length / plan.batch_size)
 
     def epoch(self, number: int, start: int = 0) -> Generator[LoadedBatch, None, None]:
-        """The batches of epoch `number`, from batch `start` on (those before it are skipped without being read).
+        """Return the batches of epoch `number`, from batch `start` on (earlier ones are skipped without being read).
 
         An image that cannot be read ends the iteration with BadImage or BadData that names the sample. Closing the
         iterator, or dropping it, stops the threads.
         """
-        draws, size = self._draws(number), self._how.batch_size
+        draws, size = self._draws(number), self._plan.batch_size
         parts = [draws[size * step : size * (step + 1)] for step in range(start, self.steps)]
-        return self._here(parts, number) if self._how.workers == 0 else self._threaded(parts, number)
+        return self._unthreaded(parts, number) if self._plan.workers == 0 else self._threaded(parts, number)
 
     def order(self, number: int) -> Indices:
-        """Indices into the samples in the order in which epoch `number` shows them on this rank; reads none."""
+        """Return indices into the samples in the order in which epoch `number` shows them on this rank; reads none."""
         return self._draws(number).indices
 
     def _draws(self, number: int) -> _Draws:
-        how = self._how
-        order = epoch_order(self._labels, how.order, seed=how.seed, epoch=number)
-        order = np.resize(order, _padded(len(order), how))  # pads by starting again at the front
+        plan = self._plan
+        order = epoch_order(self._labels, plan.order, seed=plan.seed, epoch=number)
+        order = np.resize(order, _padded(len(order), plan))  # pads by starting again at the front
         # An image drawn twice in an epoch must not show the same view twice: the k-th repeat counts on by k * N.
         views = order + occurrence(order) * len(self._labels)
-        return _Draws(indices=order, views=views)[how.rank :: how.world]
+        return _Draws(indices=order, views=views)[plan.rank :: plan.world]
 
-    def _here(self, parts: Sequence[_Draws], number: int) -> Generator[LoadedBatch, None, None]:
+    def _unthreaded(self, parts: Sequence[_Draws], number: int) -> Generator[LoadedBatch, None, None]:
         for part in parts:
             batch = self._blank(part)
             self._fill(batch, part, number, 0, 1)
             yield batch
 
     def _threaded(self, parts: Sequence[_Draws], number: int) -> Generator[LoadedBatch, None, None]:
-        how = self._how
-        ahead = max(_AHEAD, math.ceil(2 * how.workers / how.batch_size))
+        plan = self._plan
+        # Small batches: enough of them that every worker has two tasks.
+        ahead = max(_AHEAD, math.ceil(2 * plan.workers / plan.batch_size))
         pending: deque[tuple[LoadedBatch, list[Future[None]]]] = deque()
-        pool = ThreadPoolExecutor(how.workers, thread_name_prefix="clearsight-loader")
+        pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="clearsight-loader")
         try:
             for part in parts:
                 batch = self._blank(part)
                 # Two tasks per worker even out images of different cost, and cost less than one task per image.
-                stride = min(len(batch), 2 * how.workers)
+                stride = min(len(batch), 2 * plan.workers)
                 tasks = [pool.submit(self._fill, batch, part, number, first, stride) for first in range(stride)]
                 pending.append((batch, tasks))
                 if len(pending) > ahead:
-                    yield _finished(*pending.popleft())
+                    yield _finished(*pending.popleft())  # in order, whichever is ready first
             while pending:
                 yield _finished(*pending.popleft())
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)  # no thread may outlive the source it reads
 
     def _blank(self, part: _Draws) -> LoadedBatch:
         side = self._preprocess.size
         samples = self._dataset.samples
         return LoadedBatch(
+            # Tasks write their rows in place: no list of images to stack, no second copy.
             images=np.empty((len(part.indices), side, side, 3), dtype=np.uint8),
             labels=self._labels[part.indices],
             ids=tuple(samples[i].id for i in part.indices),
@@ -192,22 +197,23 @@ class Loader:
                     batch.images[row] = pixels
                 self.times.add("images", 1)
             except ClearsightError as error:
-                if sample.id in str(error):
+                if sample.id in str(error):  # sources name the locator, which may differ from the id
                     raise
                 raise BadData(sample.id, error.problem, fix=error.fix) from error
             except OSError as error:
                 raise BadData(sample.id, f"it cannot be read ({error})") from error
-            except Exception as error:
+            except BaseException as error:  # a defect, perhaps of a plug-in: raised unchanged, with the name
                 error.add_note(f"while loading the image {sample.id!r}")
                 raise
 
     def _show(self, sample: Sample, view: int, number: int) -> Pixels:
-        how, preprocess = self._how, self._preprocess
-        if not how.augment.random:
+        plan, preprocess = self._plan, self._preprocess
+        if not plan.augment.random:
+            # The crop is final: smaller than the image.
             return self.memory.get(sample.id, partial(self._cropped, sample))
         pixels = self.memory.get(sample.id, partial(self._reduced, sample))
         with self.times.part("augment"):
-            return augment(pixels, how.augment, preprocess, view_rng(how.seed, number, view))
+            return augment(pixels, plan.augment, preprocess, view_rng(plan.seed, number, view))
 
     def _cropped(self, sample: Sample) -> Pixels:
         pixels = self._decoded(sample)
@@ -222,13 +228,9 @@ class Loader:
     def _decoded(self, sample: Sample) -> Pixels:
         with self.times.part("read"):
             raw = self._dataset.source.read(sample.locator)
-        self.times.add("bytes", _size(raw))
+        self.times.add("bytes", raw.nbytes if isinstance(raw, np.ndarray) else len(raw))
         with self.times.part("decode"):
-            return decode(raw, max_pixels=self._how.max_pixels, name=sample.id)
-
-
-def _size(raw: bytes | Pixels) -> int:
-    return raw.nbytes if isinstance(raw, np.ndarray) else len(raw)
+            return decode(raw, max_pixels=self._plan.max_pixels, name=sample.id)
 
 
 def _finished(batch: LoadedBatch, tasks: Sequence[Future[None]]) -> LoadedBatch:
@@ -237,12 +239,12 @@ def _finished(batch: LoadedBatch, tasks: Sequence[Future[None]]) -> LoadedBatch:
     return batch
 
 
-def _padded(length: int, how: LoadPlan) -> int:
-    return length if how.order == "sequential" else math.ceil(length / how.world) * how.world
+def _padded(length: int, plan: LoadPlan) -> int:
+    return length if plan.order == "sequential" else math.ceil(length / plan.world) * plan.world
 
 
 def epoch_order(labels: Indices, order: Order, *, seed: int, epoch: int) -> Indices:
-    """(N,) indices into (N,) `labels` in the order in which an epoch shows them, over all ranks."""
+    """Return (N,) indices into (N,) `labels` in the order in which an epoch shows them, over all ranks."""
     rng = np.random.default_rng(np.random.SeedSequence((_ORDER_STREAM, seed, epoch)))
     if order == "sequential":
         return np.arange(len(labels), dtype=np.int64)
@@ -253,18 +255,18 @@ def epoch_order(labels: Indices, order: Order, *, seed: int, epoch: int) -> Indi
 
 def _balanced(labels: Indices, rng: np.random.Generator) -> Indices:
     """N draws, every class that occurs equally often (give or take one), and every image of a class too."""
-    classes = rng.permutation(np.unique(labels))
+    classes = rng.permutation(np.unique(labels))  # shuffled: which classes get one more differs by epoch
     quotas = np.full(len(classes), len(labels) // len(classes))
     quotas[: len(labels) % len(classes)] += 1
-    drawn = [
+    draws = [
         np.resize(rng.permutation(np.flatnonzero(labels == label)), quota)
         for label, quota in zip(classes, quotas, strict=True)
     ]
-    return rng.permutation(np.concatenate(drawn)).astype(np.int64)
+    return rng.permutation(np.concatenate(draws)).astype(np.int64)
 
 
 def occurrence(order: Indices) -> Indices:
-    """(M,) how often each entry of `order` has come before: [7, 3, 7, 7] gives [0, 0, 1, 2]."""
+    """Return (M,) how often each entry of `order` has come before: [7, 3, 7, 7] gives [0, 0, 1, 2]."""
     by_value = np.argsort(order, kind="stable")
     ordered = order[by_value]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

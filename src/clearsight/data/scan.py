@@ -1,4 +1,4 @@
-"""Scan: every image of a dataset decoded once, before anything is trained on it; what it found is remembered."""
+"""Scan: every image of a dataset decoded once before training; the result is cached."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,14 +23,14 @@ from clearsight.data.decode import MAX_PIXELS, decode, inspect
 
 FORMAT = 1  # of the cache; raise it whenever an image could come out differently
 _PORTION = 16  # samples per task: enough to hide the cost of a task, few enough for a smooth progress bar
-_GRID, _KEPT = 32, 8  # phash: side of the gray image, side of the block of frequencies
+_GRID, _BLOCK = 32, 8  # phash: side of the gray image, side of the block of frequencies
 _FLAT = 2.0  # phash: gray levels of standard deviation under which the block is noise
 _SHOWN = 3  # bad images named in a sentence; the notice carries all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScannedImage:
-    """What the scan knows of one sample.
+    """Scan result of one sample.
 
     digest: blake2b-16 in hex of the encoded bytes, or of shape and pixels where the data holds pixels.
     width, height: upright, before any resize; 0 when not even the header is readable.
@@ -52,7 +52,7 @@ class ScannedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What was found, in the dataset's order; `cached` when it was remembered rather than read."""
+    """Scan results in the dataset's order; `cached` when they come from the cache."""
 
     found: tuple[ScannedImage, ...]
     cached: bool = False
@@ -64,12 +64,8 @@ class Scan:
 
     @property
     def bad(self) -> tuple[ScannedImage, ...]:
-        """The images that cannot be used."""
+        """Return the images that cannot be used."""
         return tuple(found for found in self.found if found.bad)
-
-
-def _silent(done: int, total: int) -> None:
-    pass
 
 
 def scan_images(
@@ -78,50 +74,49 @@ def scan_images(
     max_pixels: int = MAX_PIXELS,
     workers: int = 2,
     cache: Path | None = None,
-    progress: Callable[[int, int], None] = _silent,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scan:
-    """Read and decode every sample once, in `workers` threads (0: in this one), and tell what came out.
+    """Read and decode every sample once, in `workers` threads (0: in this one), and return the results.
 
     An image that cannot be read or decoded is a finding, not an error. At most `workers` images are in memory at a
-    time. With `cache`, the answer is kept in `cache`/scans/<key>.jsonl, keyed by sample ids and stamps, so that moving
-    a dataset keeps it and touching a file remakes it; a damaged cache file is remade. `progress(done, total)` is called
-    on the caller's thread.
+    time. With `cache`, the results are stored in `cache`/scans/<key>.jsonl, keyed by sample ids and stamps: they
+    survive moving a dataset, and are computed again when a file changes or the cache is damaged.
+    `progress(done, total)` is called on the caller's thread.
     """
-    kept = None if cache is None else cache / "scans" / f"{_key(dataset, max_pixels)}.jsonl"
-    if kept is not None and (remembered := _load(kept, dataset)) is not None:
+    cache_file = None if cache is None else cache / "scans" / f"{_key(dataset, max_pixels)}.jsonl"
+    if cache_file is not None and (remembered := _load(cache_file, dataset)) is not None:
         progress(len(remembered), len(remembered))
         return Scan(found=remembered, cached=True)
     found: list[ScannedImage] = []
     for portion in _examined(dataset, max_pixels, workers):
         found += portion
         progress(len(found), len(dataset))
-    if kept is not None:
-        write_text(kept, "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in found))
+    if cache_file is not None:
+        write_text(cache_file, "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in found))
     return Scan(found=tuple(found))
 
 
 def _examined(dataset: Dataset, max_pixels: int, workers: int) -> Iterator[list[ScannedImage]]:
-    """The findings in the dataset's order, a portion at a time, a few portions ahead of the consumer."""
-    look = partial(_examine_all, source=dataset.source, max_pixels=max_pixels)
+    """Yield the findings in the dataset's order, a chunk at a time, a few chunks ahead of the consumer."""
+
+    def examine_portion(portion: Sequence[Sample]) -> list[ScannedImage]:
+        return [examine(sample, dataset.source, max_pixels=max_pixels) for sample in portion]
+
     portions = (dataset.samples[i : i + _PORTION] for i in range(0, len(dataset), _PORTION))
     if workers == 0:
-        yield from map(look, portions)
+        yield from map(examine_portion, portions)
         return
     pending: deque[Future[list[ScannedImage]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="clearsight-scan")
     try:
         for portion in portions:
-            pending.append(pool.submit(look, portion))
-            if len(pending) > 3 * workers:
+            pending.append(pool.submit(examine_portion, portion))
+            if len(pending) > 3 * workers:  # enough queued that no thread waits for the consumer
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _examine_all(samples: Sequence[Sample], *, source: ImageSource, max_pixels: int) -> list[ScannedImage]:
-    return [examine(sample, source, max_pixels=max_pixels) for sample in samples]
 
 
 def examine(sample: Sample, source: ImageSource, *, max_pixels: int) -> ScannedImage:
@@ -135,13 +130,10 @@ def examine(sample: Sample, source: ImageSource, *, max_pixels: int) -> ScannedI
     found = ScannedImage(id=sample.id, digest=digest(raw))
     try:
         if isinstance(raw, bytes):
+            # Noted before decoding: an image with a good header and damaged pixels still has a size and a format.
             header = inspect(raw, max_pixels=max_pixels, name=sample.id)
             found = replace(
-                found,
-                width=header.width,
-                height=header.height,
-                format=header.format,
-                orientation=header.orientation,
+                found, width=header.width, height=header.height, format=header.format, orientation=header.orientation
             )
         else:
             found = replace(found, format="pixels")
@@ -155,32 +147,32 @@ def digest(raw: bytes | Pixels) -> str:
     """blake2b-16 in hex of encoded bytes, or of shape and values of decoded pixels."""
     if isinstance(raw, bytes):
         return hashlib.blake2b(raw, digest_size=16).hexdigest()
-    whole = hashlib.blake2b(repr(raw.shape).encode(), digest_size=16)
+    whole = hashlib.blake2b(repr(raw.shape).encode(), digest_size=16)  # 4 x 6 differs from 6 x 4
     whole.update(raw.tobytes())
     return whole.hexdigest()
 
 
 def phash(pixels: Pixels) -> int:
-    """The DCT perceptual hash of (H, W, 3) uint8, in [0, 2**64): alike images differ in few bits.
+    """Return the DCT perceptual hash of (H, W, 3) uint8, in [0, 2**64): similar images differ in few bits.
 
     Gray, 32 x 32, DCT-II, frequencies 1 to 8 each way, a bit for each above their median. 0 means that the image is
-    too flat (under 2 gray levels of standard deviation) for its frequencies to say anything.
+    too flat (under 2 gray levels of standard deviation) for its frequencies to mean anything.
     Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", section 3.2.1; the
     antialiased reduction stands for its mean filter.
     """
     gray = Image.fromarray(pixels).convert("L").resize((_GRID, _GRID), Image.Resampling.BILINEAR)
     values = np.asarray(gray, dtype=np.float64)
-    if values.std() < _FLAT:
+    if values.std() < _FLAT:  # else all blank images would be near-duplicates of each other
         return 0
     waves = _waves()
-    block = (waves @ values @ waves.T).ravel()
+    block = (waves @ values @ waves.T).ravel()  # from frequency 1 on: the mean brightness is left out
     return int.from_bytes(np.packbits(block > np.median(block)).tobytes(), "big")
 
 
 @lru_cache
 def _waves() -> npt.NDArray[np.float64]:
-    """(8, 32) rows 1 to 8 of the DCT-II matrix, without its scale (a hash compares, it does not measure)."""
-    k, x = np.arange(1, _KEPT + 1)[:, None], np.arange(_GRID)[None]
+    """Return (8, 32) rows 1 to 8 of the DCT-II matrix, without its scale (a hash compares, it does not measure)."""
+    k, x = np.arange(1, _BLOCK + 1)[:, None], np.arange(_GRID)[None]
     waves: npt.NDArray[np.float64] = np.cos(np.pi * (2 * x + 1) * k / (2 * _GRID))
     return waves
 
@@ -188,15 +180,16 @@ def _waves() -> npt.NDArray[np.float64]:
 def _key(dataset: Dataset, max_pixels: int) -> str:
     whole = hashlib.blake2b(f"{FORMAT}\0{max_pixels}".encode(), digest_size=16)
     for sample in dataset.samples:
-        whole.update(f"\n{sample.id}\0{dataset.source.stamp(sample.locator)}".encode())
+        whole.update(f"\n{sample.id}\0{dataset.source.stamp(sample.locator)}".encode())  # no name contains a zero byte
     return whole.hexdigest()
 
 
 def _load(path: Path, dataset: Dataset) -> tuple[ScannedImage, ...] | None:
-    """The findings kept at `path`; None when there are none, or none that can be trusted."""
+    """Return the findings stored at `path`; None when they are missing or damaged."""
     kinds = {field.name: str if field.type == "str" else int for field in fields(ScannedImage)}
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        # `type(...) is`, since isinstance takes true for an int.
         whole = all(row.keys() == kinds.keys() and all(type(row[n]) is k for n, k in kinds.items()) for row in rows)
     except (OSError, ValueError, AttributeError):  # not there, not JSON, not objects
         return None
@@ -206,7 +199,7 @@ def _load(path: Path, dataset: Dataset) -> tuple[ScannedImage, ...] | None:
 
 
 def drop_bad_images(dataset: Dataset, scan: Scan, on_bad: Literal["skip", "fail"]) -> Dataset:
-    """The dataset without its bad images, digests set on the rest, and a notice about what is gone.
+    """Return the dataset without its bad images, digests set on the rest, and a notice about the images left out.
 
     With on_bad "fail", any bad image raises BadData. So does, always, a dataset (or a training split) of which
     nothing is left. A split or a class of a split that becomes empty is a notice.

@@ -1,7 +1,7 @@
-"""From a listing to a dataset: the class map, the splits, the sample, and what looks wrong.
+"""Splits of a dataset: from a listing to class map, splits, sample, and notices about problems.
 
-What is random here follows from the seed and the names alone: images are ordered by a digest of seed, class and
-locator, so neither the disk's order nor images of other classes change where one goes.
+Random choices follow from the seed and the names alone: images are ordered by a digest of seed, class and locator, so
+neither the order on disk nor images of other classes change the split of an image.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from clearsight.core.errors import BadChoice, BadData, BadValue
 from clearsight.core.recipe import DataSection
 from clearsight.data.readers.support.split_names import split_of
 
-_IMBALANCE = 10  # largest class over smallest
-_TINY = 5  # training images
+_IMBALANCE = 10  # largest class over smallest; the audit mentions smaller ones too (3)
+_TINY = 5  # training images of a class
 _LEARNING: tuple[Split, ...] = ("train", "valid", "test")
 
 
 def make_splits(
     listing: Listing, *, path: str, recipe: DataSection, seed: int, classes: ClassMap | None = None
 ) -> Dataset:
-    """The dataset to train on. Splits that the data does not have are made from what it has, by class and `seed`.
+    """Return the dataset to train on. Missing splits are made from the labelled images, by class and `seed`.
 
     No split at all: train, valid and test by the recipe's fractions. Train without valid: a part of train becomes
     valid. Whatever else there is stays as it is; images without a label go to "predict".
@@ -38,13 +38,13 @@ def make_splits(
     class_map = _class_map(records, listing, path, recipe, classes)
     if classes is None:
         _learnable(records, listing, path)
-    records, made = _with_splits(records, recipe, seed)
-    dataset = _finish(listing, path, recipe, records, class_map).noting(*notices, *made)
+    records, split_notices = _with_splits(records, recipe, seed)
+    dataset = _finish(listing, path, recipe, records, class_map).noting(*notices, *split_notices)
     return dataset.noting(*_missing(dataset), *(_suspicious(dataset) if classes is None else ()))
 
 
 def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, classes: ClassMap | None) -> Dataset:
-    """The dataset to evaluate on: splits stay as they are, and a labelled image without one is a test image.
+    """Return the dataset to evaluate on: splits stay as they are, and a labelled image without one is a test image.
 
     classes: the class map of the model; raises BadData for a class that it does not have.
     """
@@ -56,26 +56,26 @@ def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, 
 
 
 def has_splits(listing: Listing) -> bool:
-    """Whether the data itself says which labelled images belong to which split."""
+    """Return True if the data itself says which labelled images belong to which split."""
     return any(record.split is not None for record in listing.records if record.label is not None)
 
 
-def evaluation_split(dataset: Dataset, wanted: str | None, splits_in_data: bool) -> Dataset:
-    """The labelled samples to evaluate on, of a dataset made by `assemble_whole`.
+def evaluation_split(dataset: Dataset, split: str | None, splits_in_data: bool) -> Dataset:
+    """Return the labelled samples to evaluate on, of a dataset made by `make_evaluation_splits`.
 
-    Data without splits is used whole. Of data with splits: the one wanted, else test, else the only labelled one.
+    Data without splits is used whole. Of data with splits: `split`, else test, else the only labelled one.
     Raises BadChoice for a split that is not there, BadData when nothing is labelled.
     """
     labelled = dataset.only(lambda sample: sample.label is not None)
-    present = [split for split in SPLITS if any(sample.split == split for sample in labelled.samples)]
+    present = [name for name in SPLITS if any(sample.split == name for sample in labelled.samples)]
     if not present:
         raise BadData(dataset.path or "data", "no image has a label, so there is nothing to compare with")
-    if not splits_in_data and wanted in (None, "test"):
+    if not splits_in_data and split in (None, "test"):
         return labelled
-    if wanted is not None:
-        chosen = split_of(wanted)
+    if split is not None:
+        chosen = split_of(split)  # "val" and "validation" are spellings of valid
         if chosen is None or chosen not in present:
-            raise BadChoice(f"--split {wanted}", "the data has no such labelled split", got=wanted, allowed=present)
+            raise BadChoice(f"--split {split}", "the data has no such labelled split", got=split, allowed=present)
         return labelled.split(chosen)
     if "test" in present or len(present) == 1:
         return labelled.split("test" if "test" in present else present[0])
@@ -86,13 +86,13 @@ def evaluation_split(dataset: Dataset, wanted: str | None, splits_in_data: bool)
 
 
 def _prepared(listing: Listing, path: str, recipe: DataSection) -> tuple[list[Record], tuple[Notice, ...]]:
-    """Records with composed class names, without ignored classes, the unlabelled ones in "predict"."""
+    """Return records with composed class names, without ignored classes, the unlabelled ones in "predict"."""
     if not listing.records:
         raise BadData(path, "it holds no image")
     records = [replace(r, label=_composed(r.label)) if r.label else r for r in listing.records]
     known = {record.label for record in records if record.label is not None} | {*map(_composed, listing.classes)}
     ignored = {_composed(name) for name in recipe.ignore_class}
-    for name in sorted(ignored - known):
+    for name in sorted(ignored - known):  # a misspelt name would silently ignore nothing
         raise BadChoice(f"--ignore-class {name}", "the data has no such class", got=name, allowed=sorted(known))
     records = [record for record in records if record.label not in ignored]
     if ignored and all(record.label is None for record in records):
@@ -106,26 +106,27 @@ def _prepared(listing: Listing, path: str, recipe: DataSection) -> tuple[list[Re
 
 
 def _composed(name: str) -> str:
-    """Some systems write accents decomposed in folder names; class names are composed (Unicode NFC) throughout."""
+    """Compose accents (Unicode NFC): some systems write them decomposed in folder names."""
     return unicodedata.normalize("NFC", name)
 
 
 def _class_map(
     records: Sequence[Record], listing: Listing, path: str, recipe: DataSection, classes: ClassMap | None
 ) -> ClassMap:
-    """The map, with every label checked against it."""
+    """Return the map, with every label checked against it."""
     if classes is not None:
         _only_known(records, classes, path, f"the {len(classes)} classes of the model")
         return classes
     train = [record for record in records if record.split in ("train", None) and record.label is not None]
     if listing.classes:
         ignored = {_composed(name) for name in recipe.ignore_class}
-        made = ClassMap(tuple(name for name in map(_composed, listing.classes) if name not in ignored))
-        _only_known(records, made, path, f"the {len(made)} classes that the data declares")
-        return made
-    made = ClassMap.of(record.label for record in train or records if record.label is not None)
-    _only_known(records, made, path, f"the {len(made)} classes of the training split")
-    return made
+        class_map = ClassMap(tuple(name for name in map(_composed, listing.classes) if name not in ignored))
+        _only_known(records, class_map, path, f"the {len(class_map)} classes that the data declares")
+        return class_map
+    # Classes of train alone: a network cannot learn a class that only valid or test has.
+    class_map = ClassMap.of(record.label for record in train or records if record.label is not None)
+    _only_known(records, class_map, path, f"the {len(class_map)} classes of the training split")
+    return class_map
 
 
 def _only_known(records: Sequence[Record], classes: ClassMap, path: str, whose: str) -> None:
@@ -146,12 +147,12 @@ def _only_known(records: Sequence[Record], classes: ClassMap, path: str, whose: 
 
 
 def _learnable(records: Sequence[Record], listing: Listing, path: str) -> None:
-    """At least two classes to tell apart; data without any label is let through, to be looked at."""
+    """Raise BadData unless the labels have at least two classes; data without labels passes, to be audited."""
     counts = Counter(r.label for r in records if r.label is not None and r.split in ("train", None))
     if not counts:
         return
-    beside = [notice.text for notice in listing.notices if notice.code == "table-beside"]
-    fix = f"Note that {beside[0]}." if beside else "Add a folder of images of something else."
+    tables = [notice.text for notice in listing.notices if notice.code == "table-beside"]
+    fix = f"Note that {tables[0]}." if tables else "Add a folder of images of something else."
     if sum(counts.values()) == 1:
         raise BadData(path, "it holds one labelled image to train on, that is not enough to learn from", fix=fix)
     if len(counts) == 1:
@@ -170,12 +171,12 @@ def _with_splits(records: Sequence[Record], recipe: DataSection, seed: int) -> t
             raise BadValue("valid_fraction + test_fraction", f"{sizes} leaves nothing to train on; must be below 1")
         return _divide(records, {"valid": recipe.valid_fraction, "test": recipe.test_fraction}, seed), []
     notices = []
-    unsaid = tuple(record.locator for record in records if record.split is None)
-    if unsaid:
-        text = f"{len(unsaid)} images have no split while others do: they were taken for training"
-        notices.append(Notice(code="split-missing", text=text, paths=unsaid))
+    unassigned = tuple(record.locator for record in records if record.split is None)
+    if unassigned:
+        text = f"{len(unassigned)} images have no split while others do: they were taken for training"
+        notices.append(Notice(code="split-missing", text=text, paths=unassigned))
     whole = [record if record.split else replace(record, split="train") for record in records]
-    if "valid" not in present and (unsaid or "train" in present):
+    if "valid" not in present and (unassigned or "train" in present):
         train = [replace(record, split=None) for record in whole if record.split == "train"]
         rest = [record for record in whole if record.split != "train"]
         whole = [*rest, *_divide(train, {"valid": recipe.valid_fraction}, seed)]
@@ -185,7 +186,7 @@ def _with_splits(records: Sequence[Record], recipe: DataSection, seed: int) -> t
 
 
 def _divide(records: Sequence[Record], shares: Mapping[Split, float], seed: int) -> list[Record]:
-    """Labelled records without a split to the splits of `shares` and, what remains, to train; class by class."""
+    """Assign labelled records without a split to the splits of `shares` and the rest to train, class by class."""
     groups: dict[str, list[Record]] = defaultdict(list)
     done = []
     for record in records:
@@ -193,6 +194,7 @@ def _divide(records: Sequence[Record], shares: Mapping[Split, float], seed: int)
             done.append(record)
         else:
             groups[record.label].append(record)
+    # Class by class, so that a rare class is in every split.
     for label, group in sorted(groups.items()):
         left = _shuffled(group, seed, label)
         for split, share in shares.items():
@@ -204,12 +206,13 @@ def _divide(records: Sequence[Record], shares: Mapping[Split, float], seed: int)
 
 
 def _portion(size: int, share: float, spare: int) -> int:
-    """How many of a class of `size` go: the rounded share, one at least from three images on, and never the last."""
+    """Return how many of a class of `size` move: the rounded share, at least 1 of three images, never all."""
     least = 1 if share > 0 and size >= 3 else 0
-    return max(0, min(max(math.floor(size * share + 0.5), least), spare))
+    return max(0, min(max(math.floor(size * share + 0.5), least), spare))  # round() would round 0.5 and 2.5 down
 
 
 def _shuffled(records: Iterable[Record], seed: int, label: str) -> list[Record]:
+    # A digest instead of a random generator: adding an image does not move the others to other splits.
     def key(record: Record) -> bytes:
         return hashlib.blake2b(f"{seed}\0{label}\0{record.locator}".encode(), digest_size=16).digest()
 
@@ -236,22 +239,25 @@ def _finish(listing: Listing, path: str, recipe: DataSection, records: Sequence[
 
 
 def _sample(records: Sequence[Record], limit: int) -> list[Record]:
-    """About `limit` records, each (split, class) in its share and at least once; the same ones whatever the order."""
+    """Return about `limit` records, each (split, class) in its share and at least once, whatever their order."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         groups[record.split or "", record.label or ""].append(record)
     quotas = {key: limit * len(group) / len(records) for key, group in groups.items()}
     counts = {key: max(1, math.floor(quota)) for key, quota in quotas.items()}
+    # Largest remainder first (Hamilton's method).
     most_short = sorted(quotas, key=lambda key: (counts[key] - quotas[key], key))
     for key in most_short[: max(0, limit - sum(counts.values()))]:
         counts[key] = min(counts[key] + 1, len(groups[key]))
-    for key in sorted(quotas, key=lambda key: (-quotas[key], key)):  # what the small ones got, the large ones give
+    # Small classes get at least one image beyond their share; these are taken from the large ones.
+    for key in sorted(quotas, key=lambda key: (-quotas[key], key)):
         counts[key] -= min(counts[key] - 1, max(0, sum(counts.values()) - limit), counts[key] // 10)
+    # Seed 0, not the run's: runs with other seeds see the same sample and can be compared.
     return [r for key, group in sorted(groups.items()) for r in _shuffled(group, 0, key[1])[: counts[key]]]
 
 
 def _missing(dataset: Dataset) -> Iterator[Notice]:
-    """Classes that a labelled split does not have."""
+    """Yield classes that a labelled split does not have."""
     for split, table in dataset.counts().items():
         absent = [name for name in dataset.classes if name not in table]
         if split != "predict" and absent:
@@ -261,7 +267,7 @@ def _missing(dataset: Dataset) -> Iterator[Notice]:
 
 
 def _suspicious(dataset: Dataset) -> Iterator[Notice]:
-    """What makes training on this data doubtful."""
+    """Yield a notice for each reason to doubt a training on this data."""
     counts = dataset.counts()
     train = counts.get("train", {})
     labelled = sum(sum(table.values()) for split, table in counts.items() if split != "predict")

@@ -1,1 +1,1 @@
-"""The debugger: hooks that watch a model train, a store of what they saw, and rules that see, explain and act."""
+"""The debugger: hooks record a training, a store saves the records, rules judge them, and actions follow."""

@@ -1,16 +1,17 @@
-"""Actions: what is done about a finding, said as `verb`, `verb:argument` or `selector=verb`.
+"""Actions: what is done about a finding, written as `verb`, `verb:argument` or `selector=verb`.
 
-A selector is a severity (that one and worse) or a rule; without one an action answers warnings and worse.
+A selector is a severity (that one and worse) or a rule; without one an action concerns warnings and worse.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import subprocess
 import urllib.request
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from clearsight.core.errors import BadChoice, BadValue
@@ -18,16 +19,20 @@ from clearsight.core.finding import Finding, Severity
 from clearsight.debugger.rule_parser import Book, find_rule
 from clearsight.debugger.rules import RULES
 
+log = logging.getLogger(__name__)
+
 Verb = Literal["notify", "stop", "stop-trial", "adjust", "retry"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
+# Settings that may differ from those of the checkpoint from which the run continues. Another model, batch size or
+# augmentation would not fit it, or would make the curves before and after incomparable.
 ADJUSTABLE = frozenset({"lr", "head_lr", "clip_grad", "class_weights", "label_smoothing", "weight_decay", "patience"})
-_SECONDS = 10  # that a webhook or a command may take
+_TIMEOUT = 10  # seconds for a webhook or a command: training waits for it
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What to do about which findings. argument: of notify, a URL or a command line; "" is log and terminal."""
+    """An action and the findings that it concerns. argument: of notify, a URL or a command line; "" is the log."""
 
     verb: Verb
     argument: str = ""
@@ -35,11 +40,11 @@ class Action:
 
     @property
     def by_rule(self) -> bool:
-        """Whether it is for one rule, rather than for all of a severity."""
+        """Return True for an action on one rule, False for one on a severity."""
         return self.selector not in set(Severity)
 
-    def answers(self, finding: Finding) -> bool:
-        """Whether it is to be done about this finding."""
+    def concerns(self, finding: Finding) -> bool:
+        """Return True if the action is taken on this finding."""
         if not finding.found:
             return False
         if self.by_rule:
@@ -47,8 +52,106 @@ class Action:
         return finding.severity.rank <= Severity(self.selector).rank
 
 
+@dataclass(frozen=True, kw_only=True)
+class RequestedChange:
+    """Change of the recipe that is made once the loop has stopped. verb: "adjust" or "retry"."""
+
+    verb: str
+    finding: Finding
+    changes: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class TakenAction:
+    """An action that was taken: when, why, what it changed, and what came of it.
+
+    before, after: validation accuracy when it was taken and at the end of the run, where a setting was changed.
+    """
+
+    step: int
+    rule: str
+    action: str
+    changed: dict[str, Any] = field(default_factory=dict)
+    outcome: str = ""
+    before: float | None = None
+    after: float | None = None
+
+
+class ActionRunner:
+    """Takes the actions of a run, each once for a rule.
+
+    stop: asks the loop to end, with a reason.  run_facts: of the run, sent along with a notice.
+    history: every action so far.  request: the change that waits until the loop has stopped; one at a time.
+    """
+
+    def __init__(
+        self, actions: Sequence[Action], stop: Callable[[str], None], run_facts: Mapping[str, Any] | None = None
+    ) -> None:
+        self.actions = list(actions)
+        self._stop, self._run_facts = stop, run_facts or {}
+        self.history: list[TakenAction] = []
+        self.request: RequestedChange | None = None
+        self._done: set[tuple[Action, str]] = set()  # an action and a rule
+
+    def run(
+        self, found: Sequence[Finding], causes: Sequence[Finding], step: int, *, accuracy: float | None = None
+    ) -> Iterator[TakenAction]:
+        """Take and yield the actions that are due at a step. causes: the root findings among `found`.
+
+        accuracy: of the last validation, None without one.
+        """
+        for action in self.actions:
+            # An action on a rule concerns that rule even where another finding explains it; one on a severity concerns
+            # causes alone, or every symptom would be acted on.
+            for finding in found if action.by_rule else causes:
+                if action.concerns(finding) and (action, finding.rule) not in self._done:
+                    self._done.add((action, finding.rule))
+                    yield self._carry_out(action, finding, step, accuracy)
+
+    def complete_request(self, outcome: str) -> None:
+        """Clear the request, which was carried out; its rule may ask again."""
+        assert self.request is not None
+        # Only a request has changes; another action may have been taken after it in the same check.
+        requested = next(record for record in reversed(self.history) if record.changed)
+        requested.outcome = outcome
+        self._done = {(action, rule) for action, rule in self._done if rule != self.request.finding.rule}
+        self.request = None
+
+    def conclude(self, accuracy: float | None) -> None:
+        """Note the validation accuracy at the end of the run beside every changed setting."""
+        for record in self.history:
+            record.after = accuracy if record.changed else None
+
+    def _carry_out(self, action: Action, finding: Finding, step: int, accuracy: float | None) -> TakenAction:
+        record = TakenAction(step=step, rule=finding.rule, action=action.verb)
+        match action.verb:
+            case "notify":
+                record.outcome = notify(action.argument, finding, self._run_facts) if action.argument else "logged"
+            case "stop" | "stop-trial":
+                record.outcome = "stopped"
+                self._stop(f"the debugger found {finding.rule}: {finding.cause}")
+            case "adjust" | "retry":
+                self._request(action.verb, finding, record, accuracy)
+        self.history.append(record)
+        log.info("%s at step %d: %s %s", record.rule, step, record.action, record.outcome)
+        return record
+
+    def _request(self, verb: str, finding: Finding, record: TakenAction, accuracy: float | None) -> None:
+        changes = dict(finding.fix)
+        if verb == "adjust":
+            part = adjustment([finding])
+            changes = part[1] if part else {}
+        # One change at a time: of two at once nobody knows which one helped.
+        if not changes or self.request is not None:
+            record.outcome = "another change came first" if changes else "nothing that can be changed in this way"
+            return
+        record.changed, record.outcome, record.before = changes, "requested", accuracy
+        self.request = RequestedChange(verb=verb, finding=finding, changes=changes)
+        self._stop(f"the debugger found {finding.rule}: {finding.cause}")
+
+
 def parse_action(text: str, book: Book = RULES) -> Action:
-    """An action out of its words; raises BadChoice for an unknown verb, severity or rule, with the nearest."""
+    """Return the action of its text; raises BadChoice for an unknown verb, severity or rule, with the nearest."""
     selector, equals, rest = text.partition("=")
     if not equals or ":" in selector:  # a URL may hold an equals sign
         selector, rest = "", text
@@ -74,41 +177,42 @@ def _selector(word: str, book: Book) -> str:
         ) from None
 
 
-def notify(target: str, finding: Finding, facts: Mapping[str, Any]) -> str:
-    """Tell a URL (POST, JSON) or a command (JSON on its stdin) of a finding; returns what came of it, in words.
+def notify(target: str, finding: Finding, run_facts: Mapping[str, Any]) -> str:
+    """Send a finding to a URL (POST, JSON) or a command (JSON on its stdin); returns the outcome in words.
 
-    A notice that cannot be delivered is said so in the answer; it is no reason to end a training run.
+    A notice that cannot be delivered is such an outcome too: it is no reason to end a training run.
     """
-    body = json.dumps({**facts, "finding": finding.to_json()}).encode()
+    body = json.dumps({**run_facts, "finding": finding.to_json()}).encode()
     if target.startswith(("http://", "https://")):
-        return _post(target, body)
+        return _send(target, body)
     return _command(target, body)
 
 
-def _post(url: str, body: bytes) -> str:
+def _send(url: str, body: bytes) -> str:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-            return f"told {_host(url)}: {answer.status}"
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+            return f"notified {_host(url)}: {response.status}"
     except (OSError, ValueError) as error:
-        return f"could not tell {_host(url)}: {error}"
+        return f"could not notify {_host(url)}: {error}"
 
 
 def _command(line: str, body: bytes) -> str:
     try:
-        done = subprocess.run(shlex.split(line), input=body, capture_output=True, timeout=_SECONDS, check=False)
+        # No shell: the words of the command come from the recipe, and nothing in the finding is interpreted.
+        done = subprocess.run(shlex.split(line), input=body, capture_output=True, timeout=_TIMEOUT, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return f"could not run {line}: {error}"
     return f"ran {line}: exit code {done.returncode}"
 
 
 def _host(url: str) -> str:
-    """A URL without its path and query, which may hold a secret."""
+    """Return a URL without its path and query, which may hold a secret."""
     return "/".join(url.split("/")[:3])
 
 
 def adjustment(findings: Sequence[Finding]) -> tuple[Finding, dict[str, Any]] | None:
-    """The first finding whose fix can be made while a run goes on, and the part of it that can."""
+    """Return the first finding whose fix can be made while a run goes on, and the part of it that can."""
     for finding in findings:
         changes = {name: value for name, value in finding.fix.items() if name in ADJUSTABLE}
         if changes:

@@ -1,4 +1,4 @@
-"""The rulebook of a run: from the words of a recipe or a flag to rules, one's own included.
+"""Rule parser: from the words of a recipe or a flag to rules, the user's own included.
 
 `Overfit`, `Overfit(patience=3)`, SageMaker's `overfit` and `StalledTrainingRule`,
 `my_rules.py`, `my_rules.py:Mine(x=1)`.
@@ -26,74 +26,77 @@ _CALL = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTA
 
 
 def select_rules(rules: str = "default", rule: Sequence[str] = (), book: Book = RULES) -> list[Rule]:
-    """The rules that `rules` (default | all | none | names) and each of `rule` (with parameters, or from a file) name.
+    """Return the rules of a recipe.
 
-    A rule of `rule` takes the place of one of the same name.  book: the rules that there are.
+    rules: default | all | none | names.  rule: further ones, with parameters or from a file; each replaces one of the
+    same name.  book: all known rules.
     Raises BadChoice for an unknown name, with the nearest.
     """
-    asked = {made.name: made for made in _named(rules, book)}
+    selected = {parsed.name: parsed for parsed in _named_rules(rules, book)}
     for text in rule:
-        asked |= {made.name: made for made in parse_rule(text, book)}
-    return [_informed(made) for made in asked.values()]
+        selected |= {parsed.name: parsed for parsed in parse_rule(text, book)}
+    return [_with_other_run(parsed) for parsed in selected.values()]
 
 
-def _informed(rule: Rule) -> Rule:
-    """The rule with the run that it compares with, where it names one: rules themselves read no files."""
+def _with_other_run(rule: Rule) -> Rule:
+    """Return the rule with the run that it compares with, where it names one: rules themselves read no files."""
     if not isinstance(rule, SimilarAcrossRuns) or not rule.other_trials:
         return rule
+    # Only now: reading runs loads safetensors, and few rules compare.
     from clearsight.debugger.storage.saved_run import SavedRun
 
     return rule.with_other(SavedRun(Path(rule.other_trials).expanduser()).tape())
 
 
 def parse_rule(text: str, book: Book = RULES) -> list[Rule]:
-    """The rule that one text describes; a file without a name gives every rule in it."""
-    where, name, arguments = _parts(text)
-    if not where:
+    """Return the rule that one text describes; a file without a name gives every rule in it."""
+    file, name, arguments = _parts(text)
+    if not file:
         return [find_rule(name, book).parse(arguments)]
-    own = _from_file(Path(where).expanduser())
+    defined = _rules_in(Path(file).expanduser())
     if not name:
-        return [kind.parse(arguments) for kind in own.values()]
-    if name not in own:
-        raise BadChoice(f"--rule {text}", "the file has no rule of that name", got=name, allowed=own)
-    return [own[name].parse(arguments)]
+        return [kind.parse(arguments) for kind in defined.values()]
+    if name not in defined:
+        raise BadChoice(f"--rule {text}", "the file has no rule of that name", got=name, allowed=defined)
+    return [defined[name].parse(arguments)]
 
 
 def find_rule(name: str, book: Book = RULES) -> type[Rule]:
-    """A rule's class by its name, its SageMaker name, or either in snake_case."""
-    wanted = _plain(name)
+    """Return a rule's class by its name, its SageMaker name, or either in snake_case."""
+    plain = _plain(name)
     for known in book.names():
-        if _plain(known) == wanted:
+        if _plain(known) == plain:
             return book.load(known)
+    # Other names stand in the classes, so that these must be imported: only after the names themselves.
     for _, kind in book:
-        if wanted in {_plain(other) for other in kind.also}:
+        if plain in {_plain(other) for other in kind.also}:
             return kind
     return book.load(name)
 
 
-def _named(rules: str, book: Book) -> list[Rule]:
+def _named_rules(rules: str, book: Book) -> list[Rule]:
     words = [word.strip() for word in _split(rules) if word.strip()]
     if len(words) == 1 and words[0] in ("default", "all", "none"):
         if words[0] == "none":
             return []
         return [kind() for _, kind in book if words[0] == "all" or not kind.optional]
-    return [made for word in words for made in parse_rule(word, book)]
+    return [rule for word in words for rule in parse_rule(word, book)]
 
 
 def _split(rules: str) -> list[str]:
-    """At commas outside of brackets."""
+    """Split at commas outside of brackets."""
     return re.split(r",(?![^()]*\))", rules)
 
 
 def _parts(text: str) -> tuple[str, str, Mapping[str, Any]]:
-    """File, name and arguments of a rule's text."""
-    where, name = "", text.strip()
+    """Return file, name and arguments of a rule's text."""
+    file, name = "", text.strip()
     if match := re.match(r"(?P<file>[^()]+?\.py)(?::(?P<rest>.*))?$", name, re.DOTALL):
-        where, name = match["file"], match["rest"] or ""
-    whole = _CALL.fullmatch(name)
-    if whole is None or (not whole["name"] and not where):
+        file, name = match["file"], match["rest"] or ""
+    call = _CALL.fullmatch(name)
+    if call is None or (not call["name"] and not file):
         raise BadValue(f"--rule {text}", "a rule is written Name or Name(parameter=value)")
-    return where, whole["name"], _arguments(text, whole["arguments"] or "")
+    return file, call["name"], _arguments(text, call["arguments"] or "")
 
 
 def _arguments(text: str, inside: str) -> dict[str, Any]:
@@ -102,23 +105,24 @@ def _arguments(text: str, inside: str) -> dict[str, Any]:
     except SyntaxError:
         raise BadValue(f"--rule {text}", "its brackets cannot be read; write Name(parameter=value)") from None
     if not isinstance(call, ast.Call) or call.args or any(keyword.arg is None for keyword in call.keywords):
-        raise BadValue(f"--rule {text}", "parameters go by name; write Name(parameter=value)")
+        raise BadValue(f"--rule {text}", "parameters are passed by name; write Name(parameter=value)")
     return {str(keyword.arg): _literal(text, keyword.value) for keyword in call.keywords}
 
 
 def _literal(text: str, node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
-        return node.id  # a word without quotes, as shells like to eat them
+        return node.id  # a word without quotes, which shells tend to remove
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise BadValue(f"--rule {text}", "a parameter's value is a number, a word or a list of them") from None
+        raise BadValue(f"--rule {text}", "a parameter's value must be a number, a word or a list of them") from None
 
 
-def _from_file(path: Path) -> dict[str, type[Rule]]:
-    """The rules that a file of the user's defines, by class name. The file is run: it is the user's own."""
+def _rules_in(path: Path) -> dict[str, type[Rule]]:
+    """Return the rules that a file of the user's defines, by class name. The file is run: it is the user's code."""
     if not path.is_file():
         raise NotFound(f"--rule {path}", "there is no such file")
+    # Named by the path: two files of one name must not share a module.
     name = f"clearsight_rules_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -126,7 +130,7 @@ def _from_file(path: Path) -> dict[str, type[Rule]]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except Exception as error:  # the user's code can raise anything
         raise BadValue(f"--rule {path}", f"the file cannot be run ({type(error).__name__}: {error})") from error
     found = {
         kind.__name__: kind

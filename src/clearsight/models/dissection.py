@@ -1,4 +1,4 @@
-"""Anatomy: where a model of the zoo can be cut, and where its classifier is. One family of models per file."""
+"""Dissection: the stages into which a model of the zoo is cut, and its classifier. One family of models per file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from clearsight.core.errors import BadChoice
 from clearsight.models.network import Stage
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # compared by identity: modules have no equality
 class Dissection:
-    """`stages` give the features (N, D); `head` is the qualified name of the linear layer that reads them."""
+    """Stages that give the features (N, D) when run in order, and `head`, the qualified name of the linear layer after
+    them.
+    """
 
     stages: tuple[Stage, ...]
     head: str
@@ -22,10 +24,10 @@ class Dissection:
 
 @runtime_checkable
 class Family(Protocol):
-    """A kind of model that is cut in one way.
+    """Models that are cut in the same way.
 
-    `recognises` is asked with a freshly made model and looks at its type and attributes only.
-    `dissect` may replace the dropout directly before the classifier, which belongs to the head, by nothing.
+    recognises: returns True for a new model of the family, by its type and attributes alone.
+    dissect: may replace the dropout directly before the classifier, which belongs to the head, by an identity.
     """
 
     def recognises(self, model: nn.Module) -> bool: ...
@@ -34,11 +36,11 @@ class Family(Protocol):
 
 
 def without(model: nn.Module, *names: str) -> nn.Module:
-    """A view of `model` in which the submodules called `names` pass their input through.
+    """Return a view of `model` in which the submodules called `names` pass their input through.
 
     The view shares every other submodule and parameter with `model`, has its class and its `forward`, and none of its
-    hooks. So `without(model, "fc")` gives the features that "fc" would have read, can be traced, copied and pickled,
-    and lists exactly the parameters that it uses. Names of parameters are dropped from the view.
+    hooks. So `without(model, "fc")` returns the features that "fc" reads, can be traced, copied and pickled, and lists
+    exactly the parameters that it uses. A name of a parameter leaves that parameter out.
     """
     view = _shallow(model)
     inner: dict[str, list[str]] = {}
@@ -56,12 +58,13 @@ def without(model: nn.Module, *names: str) -> nn.Module:
 
 
 def _shallow(module: nn.Module) -> nn.Module:
-    own = nn.Module()
+    """Return a module of the same class that shares parameters, buffers and submodules, without calling __init__."""
+    base_attributes = nn.Module().__dict__  # hooks and registries: the view has its own, empty ones
     view = module.__class__.__new__(module.__class__)
     nn.Module.__init__(view)
-    view.__dict__.update({key: value for key, value in module.__dict__.items() if key not in own.__dict__})
+    view.__dict__.update({key: value for key, value in module.__dict__.items() if key not in base_attributes})
     view._parameters = dict(module._parameters)
-    view._buffers = module._buffers
+    view._buffers = module._buffers  # shared: a buffer that is replaced must change in both
     view._modules = dict(module._modules)
     view._non_persistent_buffers_set = module._non_persistent_buffers_set
     view.training = module.training
@@ -69,10 +72,10 @@ def _shallow(module: nn.Module) -> nn.Module:
 
 
 def classifier_inputs(model: nn.Module, name: str, path: str) -> int:
-    """Features that the classifier at `path` of the model called `name` reads.
+    """Return the number of features that the classifier at `path` of the model called `name` reads.
 
-    It is a linear layer, or a convolution of one pixel over pooled features, which is the same thing. Raises BadChoice
-    for anything else.
+    A classifier is a linear layer, or a 1 x 1 convolution over pooled features, which computes the same. Raises
+    BadChoice for anything else.
     """
     layer = model.get_submodule(path)
     if isinstance(layer, nn.Linear):
@@ -83,7 +86,7 @@ def classifier_inputs(model: nn.Module, name: str, path: str) -> int:
 
 
 def no_classifier(name: str) -> BadChoice:
-    """The one wording for a model that cannot be given a new head."""
+    """Return the error for a model that cannot be given a new head."""
     return BadChoice(
         f"--model {name}",
         "it does not end in one linear layer, so a new head cannot take its place",
@@ -92,7 +95,8 @@ def no_classifier(name: str) -> BadChoice:
 
 
 def drop_dropout(container: nn.Module, names: Iterable[str]) -> None:
-    """Put nothing in the place of each dropout in `container`; no parameter changes its name."""
+    """Replace the dropouts among `names` in `container` by identities; no parameter changes its name."""
     for name in names:
+        # Replaced, not removed: in a Sequential the names of later parameters are positions.
         if isinstance(container.get_submodule(name), nn.Dropout):
             container.add_module(name, nn.Identity())

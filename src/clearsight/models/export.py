@@ -1,4 +1,4 @@
-"""Export to ONNX, so that serving needs no torch; the file is checked against the network before it is kept."""
+"""Export to ONNX, so that serving needs no torch; the file is checked against the network before it is written."""
 
 from __future__ import annotations
 
@@ -18,37 +18,42 @@ from torch import Tensor, nn
 
 from clearsight.core.errors import BadBundle
 from clearsight.core.files import write_bytes
-from clearsight.models.families.vit import settle
+from clearsight.models.families.vit import fix_image_size
 from clearsight.models.network import Network
 
-OPSET = 17
+OPSET = 17  # the first with LayerNormalization as one operator; onnxruntime has read it since 1.12
 INPUT, OUTPUT = "images", "logits"
 _TOLERANCE = 1e-3  # of the largest logit: kernels differ in the order of their sums
-_SMALLEST = 1e-3  # a largest logit below this counts as this
+_SMALLEST = 1e-3  # scale of logits that are all smaller: a relative difference would be rounding alone
 
 
 def to_onnx(network: Network, path: Path, size: int) -> None:
     """Write `network` for images of `size` x `size` to one ONNX file at `path`, atomically.
 
-    Input "images" (N, 3, S, S) float32, preprocessed; output "logits" (N, C) float32; N is free. The network itself is
-    not touched. Raises BadBundle when onnxruntime computes something else than the network; nothing is written then.
+    Input "images" (N, 3, S, S) float32, preprocessed; output "logits" (N, C) float32; N is free. The network does not
+    change. Raises BadBundle when onnxruntime gives other logits than the network; nothing is written then.
     """
     model = detached(network.model, size)
+    # Noise, since an image of one colour would hide errors in convolutions and poolings.
     images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
         data = serialise(model, images[:2])
+        # One image and several: an exporter may have fixed the size of the batch that it traced (two).
         worst = max(_difference(model, data, batch) for batch in (images[:1], images))
-    except Exception as error:  # exporters and runtimes fail in kinds of their own
+    except Exception as error:  # exporters and runtimes raise error classes of their own
         raise BadBundle(network.name, f"it cannot be expressed in ONNX ({_first_line(error)})") from error
-    if not worst <= _TOLERANCE:
-        raise BadBundle(network.name, f"its ONNX file gives other logits than the network (off by {worst:.3g})")
+    if not worst <= _TOLERANCE:  # written so that NaN counts as a difference
+        raise BadBundle(
+            network.name,
+            f"its ONNX file gives other logits than the network (off by {worst:.3g})",
+        )
     write_bytes(path, data)
 
 
 def detached(module: nn.Module, size: int) -> nn.Module:
-    """A copy of `module` on the CPU in float32, contiguous and in eval mode, settled on images of `size` x `size`.
+    """Return a copy of `module` without hooks, on the CPU in float32, contiguous and in eval mode.
 
-    Hooks stay behind.
+    Transformers in it are fixed to images of `size` x `size` pixels.
     """
     twin = copy.deepcopy(module).to(device="cpu", dtype=torch.float32)
     for part in twin.modules():
@@ -56,15 +61,15 @@ def detached(module: nn.Module, size: int) -> nn.Module:
             hooks.clear()
     for tensor in (*twin.parameters(), *twin.buffers()):
         tensor.data = tensor.data.contiguous()
-    settle(twin, size)
+    fix_image_size(twin, size)
     return twin.eval()
 
 
 def serialise(module: nn.Module, example: Tensor) -> bytes:
-    """`module` (in eval mode, on the CPU) as an ONNX file of its own, with the first axis free.
+    """Return `module` (in eval mode, on the CPU) as the bytes of an ONNX file, with the first axis free.
 
-    The exporter that torch calls legacy comes first: 0.3 s where its successor takes 5 s. Where it has gone or cannot
-    express the network, the successor does it.
+    torch's legacy exporter comes first: it takes 0.3 s where its successor takes 5 s. The successor is used where the
+    legacy one no longer exists or cannot express the network.
     """
     try:
         with _quiet():
@@ -111,20 +116,20 @@ def _exported(module: nn.Module, example: Tensor) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters warn about themselves, print progress, and dump whole graphs from C++; none of it is news to a user.
+    """Silence the exporters: they warn about themselves, print progress, and dump whole graphs from C++.
 
-    Standard output must stay clean (it may carry JSON), hence the file descriptors, not only Python's streams.
+    Standard output must stay clean, as it may carry JSON: hence the file descriptors, not only Python's streams.
     """
-    sys.stdout.flush()
+    sys.stdout.flush()  # else text from before the block would be lost in it
     sys.stderr.flush()
     with warnings.catch_warnings(), contextlib.ExitStack() as stack:
         warnings.simplefilter("ignore")
         nowhere = os.open(os.devnull, os.O_WRONLY)
         stack.callback(os.close, nowhere)
         for stream in (1, 2):
-            kept = os.dup(stream)
-            stack.callback(os.close, kept)
-            stack.callback(os.dup2, kept, stream)
+            saved = os.dup(stream)
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, stream)
             os.dup2(nowhere, stream)
         for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr):
             stack.enter_context(redirect(io.StringIO()))
@@ -132,17 +137,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _difference(model: nn.Module, data: bytes, batch: Tensor) -> float:
-    """Largest difference of the logits as a share of the largest logit."""
+    """Return the largest difference of the logits as a share of the largest logit; infinity for another shape."""
     with torch.inference_mode():
-        wanted = model(batch).numpy()
-    got = onnx_session(data)(batch.numpy())
-    if got.shape != wanted.shape:
+        expected = model(batch).numpy()
+    logits = onnx_session(data)(batch.numpy())
+    if logits.shape != expected.shape:
         return float("inf")
-    return float(np.abs(got - wanted).max()) / max(_SMALLEST, float(np.abs(wanted).max()))
+    return float(np.abs(logits - expected).max()) / max(_SMALLEST, float(np.abs(expected).max()))
 
 
 def onnx_session(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    """The ONNX file in `data` as a function of a batch, by onnxruntime on one thread."""
+    """Return the ONNX file in `data` as a function of a batch, run by onnxruntime on one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""Folding BatchNorm into the convolution before it: the same function of a network in eval mode, in fewer steps."""
+"""Folding of BatchNorm into the convolution before it: the same function in eval mode, with fewer operations."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class _Tracer(fx.Tracer):
-    """Does not look inside norms that bring their own activation (timm): they are folded as a whole."""
+    """Tracer that takes norms with an activation inside (timm) as one node: they are folded as a whole."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
 
 
 def fold(module: nn.Module) -> nn.Module:
-    """`module` (in eval mode) with each BatchNorm folded into the one convolution that feeds it alone.
+    """Return `module` (in eval mode) with each BatchNorm folded into the convolution that feeds only it.
 
-    The argument is taken over and must not be used any more. Raises what torch.fx raises for a forward that it cannot
+    The argument is changed and must not be used any more. Raises what torch.fx raises for a forward that it cannot
     trace (control flow on values): TraceError, a ValueError, or a TypeError, RuntimeError or AttributeError.
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", section 3.2.
     """
@@ -31,7 +31,7 @@ def fold(module: nn.Module) -> nn.Module:
         if node.op != "call_module" or not isinstance(norm, nn.BatchNorm2d):
             continue
         if not isinstance(feeder, fx.Node) or feeder.op != "call_module" or len(feeder.users) > 1:
-            continue
+            continue  # another user of the convolution would see the folded values
         convolution = parts.get(str(feeder.target))
         if isinstance(convolution, nn.Conv2d) and norm.track_running_stats:
             _put(traced, str(feeder.target), fuse_conv_bn_eval(convolution, norm))

@@ -1,4 +1,4 @@
-"""Freezing: the first stages of a network stay exactly as they are, statistics included."""
+"""Freezing of the first stages of a network: weights and statistics stay exactly as they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clearsight.models.network import Network, Stage
 
 @dataclass(frozen=True, eq=False)
 class FrozenStages:
-    """`network` with its first `cut` stages frozen: no gradients, BatchNorm statistics still, dropout off."""
+    """A network with its first `cut` stages frozen: no gradients, fixed BatchNorm statistics, no dropout."""
 
     network: Network
     cut: int
@@ -28,42 +28,42 @@ class FrozenStages:
         return tuple(stage.name for stage in self.stages)
 
     def parameters(self) -> list[nn.Parameter]:
-        """What an optimizer should get: everything that is not frozen."""
+        """Return the parameters for an optimizer: all that are not frozen."""
         return [parameter for parameter in self.network.model.parameters() if parameter.requires_grad]
 
     def train_mode(self) -> None:
-        """Training mode everywhere but in the frozen stages; a loop calls it in the place of `model.train()`."""
+        """Set training mode, except in the frozen stages; a loop calls this instead of `model.train()`."""
         self.network.model.train()
         for stage in self.network.stages[self.cut :]:
             stage.run.train()
-        for stage in self.stages:
+        for stage in self.stages:  # last: where stages share a module, the frozen one decides
             stage.run.eval()
 
     def eval_mode(self) -> None:
-        """Evaluation mode everywhere."""
+        """Set evaluation mode everywhere."""
         self.network.model.eval()
         for stage in self.network.stages:
             stage.run.eval()
 
 
-def freeze(network: Network, how: str) -> FrozenStages:
-    """Freeze part of `network`, and thaw the rest.
+def freeze(network: Network, extent: str) -> FrozenStages:
+    """Freeze part of `network`, and let the rest train.
 
-    how: "none"; "backbone" (all stages); a count n (the stem, where the family has one, and the first n blocks); or
+    extent: "none"; "backbone" (all stages); a count n (the stem, where the family has one, and the first n blocks); or
     the name of a stage (up to and including it). Raises BadValue for a count out of range, BadChoice for another word.
     """
-    frozen = FrozenStages(network, _cut(network, how))
+    frozen = FrozenStages(network, _cut(network, extent))  # first: an error must leave the network as it is
     unfreeze(network)
     for stage in frozen.stages:
         for parameter in stage.parameters():
             parameter.requires_grad_(False)
-            parameter.grad = None
+            parameter.grad = None  # left from an earlier phase, it would only take memory
     frozen.train_mode()
     return frozen
 
 
 def unfreeze(network: Network) -> FrozenStages:
-    """Let all of `network` train again (but for what its family keeps constant), as in a second phase."""
+    """Let all of `network` train again, except for parameters that its family keeps constant."""
     for name, parameter in network.model.named_parameters():
         parameter.requires_grad_(name not in network.fixed)
     frozen = FrozenStages(network, 0)
@@ -71,28 +71,29 @@ def unfreeze(network: Network) -> FrozenStages:
     return frozen
 
 
-def _cut(network: Network, how: str) -> int:
+def _cut(network: Network, extent: str) -> int:
     names = network.stage_names
-    if how == "none":
+    if extent == "none":
         return 0
-    if how == "backbone":
+    if extent == "backbone":
         return len(names)
+    # A count is of blocks: people say "the first three blocks" and do not count the stem.
     stems = 1 if names[0] == "stem" and len(names) > 1 else 0
-    if how.isascii() and how.lstrip("-").isdecimal():
+    if extent.isascii() and extent.lstrip("-").isdecimal():
         blocks = len(names) - stems
-        if not 1 <= int(how) <= blocks:
+        if not 1 <= int(extent) <= blocks:
             raise BadValue(
-                f"--freeze {how}",
+                f"--freeze {extent}",
                 f"{network.name} has {blocks} blocks, so a count is 1 to {blocks}",
                 fix="Pass none to freeze nothing, backbone to freeze all but the head.",
             )
-        return stems + int(how)
-    if how not in names:
+        return stems + int(extent)
+    if extent not in names:
         raise BadChoice(
-            f"--freeze {how}",
+            f"--freeze {extent}",
             f"{network.name} has no stage of that name",
-            got=how,
+            got=extent,
             allowed=(*names, "backbone", "none"),
             fix=f"Or give a count of blocks: --freeze {max(1, len(names) - stems - 1)}.",
         )
-    return names.index(how) + 1
+    return names.index(extent) + 1

@@ -1,4 +1,4 @@
-"""Heads: what turns features into logits, initialised so that training starts from an open mind."""
+"""Heads: layers from features to logits, initialised so that the first predictions prefer no class."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ _SHARE = 1e-3  # standard deviation of the first logits for features of unit siz
 def build_head(
     features: int, classes: int, hidden: Sequence[int] = (), dropout: float = 0.0, seed: int = 0
 ) -> nn.Module:
-    """(N, features) -> (N, classes): one linear layer, or a perceptron with ReLU and dropout after each hidden layer.
+    """Return a head (N, features) -> (N, classes): a linear layer, or a perceptron with ReLU and dropout after each
+    hidden layer.
 
-    With `dropout` and no hidden layer the features themselves are dropped. A lone layer is a plain nn.Linear, so that
-    it has the names that it has in the zoo.
+    With `dropout` and no hidden layer the dropout applies to the features. A single layer is a plain nn.Linear, so that
+    its parameters have the names that they have in the zoo.
 
     The last layer starts at N(0, 0.001 / sqrt(inputs)) and zero bias: the first loss is log(classes) whatever family
-    the features come from, also those in the hundreds of a random residual network in eval mode, and yet gradients
-    reach the backbone in the first step (with zeros, as in Kolesnikov et al. 2020, "Big Transfer", section 3.3, they
-    would not). Hidden layers follow He et al. 2015, "Delving Deep into Rectifiers", eq. 10. All values depend on `seed`
-    alone; the global random state is neither used nor changed.
+    the features come from, even for the features in the hundreds of a random residual network in eval mode. Yet
+    gradients reach the backbone in the first step, which they do not with zeros (Kolesnikov et al. 2020, "Big
+    Transfer", section 3.3). Hidden layers follow He et al. 2015, "Delving Deep into Rectifiers", eq. 10. All values
+    depend on `seed` alone; the global random state is neither used nor changed.
     """
     random = torch.Generator().manual_seed(seed)
     layers: OrderedDict[str, nn.Module] = OrderedDict()

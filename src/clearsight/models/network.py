@@ -1,4 +1,4 @@
-"""A network cut into stages: what runs first, what runs last, and which part of it is the head.
+"""Network: a model of the zoo, cut into stages and a head.
 
 A stage never owns weights of its own: it runs modules of the zoo's model, so names, checkpoints and `model(images)`
 stay those of the zoo.
@@ -23,29 +23,29 @@ from clearsight.core.preprocess import Preprocess
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A named piece of a backbone; `run` is a module over the model's own submodules and parameters."""
+    """Named piece of a backbone. run: a module over submodules and parameters of the model."""
 
     name: str
     run: nn.Module
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
-        """The model's modules that the stage consists of."""
+        """The model's modules in the stage."""
         return tuple(self.run.children())
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The model's parameters that belong to the stage."""
+        """Return the model's parameters in the stage."""
         return self.run.parameters()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # compared by identity: modules have no equality
 class Network:
     """A classifier from the zoo with its own head.
 
     `stages` one after another and then `head` equal `model(images)`: (N, 3, S, S) float32 -> (N, D) -> (N, C).
-    model: the zoo's module with its classifier replaced by `head`, which stands in it as `head_name`.
+    model: the zoo's module with its classifier replaced by `head`, under the name `head_name`.
     weights: one sentence for the log: which weights, and where mean and std come from.
-    fixed: names of parameters that the zoo itself keeps constant (sine position tables).
+    fixed: names of parameters that the zoo keeps constant (sine position tables).
     """
 
     name: str
@@ -64,52 +64,53 @@ class Network:
         return tuple(stage.name for stage in self.stages)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the head."""
+        """Return the parameters of the head."""
         return list(self.head.parameters())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """Parameters of all stages."""
+        """Return the parameters of all stages."""
         return [parameter for stage in self.stages for parameter in stage.parameters()]
 
     def prefix(self, cut: int) -> nn.Sequential:
-        """The first `cut` stages as one module that shares their parameters; with 0 it passes images through."""
+        """Return the first `cut` stages as one module that shares their parameters; 0 gives an identity."""
         return _chain(self.stages[:cut])
 
     def suffix(self, cut: int) -> nn.Sequential:
-        """All but the first `cut` stages, and the head; with `len(stages)` it is the head alone, (N, D) -> (N, C)."""
+        """Return all but the first `cut` stages, and the head; `len(stages)` gives the head alone, (N, D) -> (N, C)."""
         chain = _chain(self.stages[cut:])
         chain.add_module("head", self.head)
         return chain
 
     def with_preprocess(self, preprocess: Preprocess) -> Network:
-        """The same network (sharing its weights) fed in another way; raises BadValue when it cannot take that size."""
+        """Return the network, sharing its weights, with other preprocessing; raises BadValue for an impossible size."""
         self.check_size(preprocess.size)
         return replace(self, preprocess=preprocess)
 
     def check_size(self, size: int) -> None:
-        """Raises BadValue when images of `size` x `size` do not pass through the network.
+        """Raise BadValue if images of `size` x `size` do not pass through the network.
 
-        One image of zeros is run through, on the device where the weights are; modes and statistics stay as they are.
+        One image of zeros runs through it, on the device of the weights; modes and statistics do not change.
         """
         if size == self.preprocess.size:
-            return
+            return  # what the zoo declares fits; a forward pass of a large model takes a second
         parameter = next(self.model.parameters())
         zeros = torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
         with evaluating(self.model), torch.inference_mode():
             try:
                 self.model(zeros)
+            # torch raises RuntimeError; timm asserts, or raises ValueError.
             except (RuntimeError, AssertionError, ValueError) as error:
                 raise BadValue(
                     f"--image-size {size}",
                     f"{self.name} does not take images of that size ({_first_line(error)})",
-                    fix=f"Its own size is {self.preprocess.size}.",
+                    fix=f"Use its own size: --image-size {self.preprocess.size}.",
                 ) from None
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[nn.Module]:
-    """Within the block `module` is in eval mode; afterwards every submodule has the mode that it had before."""
-    modes = [(part, part.training) for part in module.modules()]
+    """Set `module` to eval mode within the block; afterwards every submodule has its mode of before."""
+    modes = [(part, part.training) for part in module.modules()]  # train() would reset frozen parts, too
     try:
         yield module.eval()
     finally:
@@ -118,7 +119,7 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Optimizer groups of what can be trained in `module`: weights (two or more axes) decay, biases and norms do not.
+    """Return optimizer groups of the trainable parameters: weights (two or more axes) decay, biases and norms do not.
 
     Source: He et al. 2019, "Bag of Tricks for Image Classification", section 3.1 (no bias decay).
     """
@@ -131,7 +132,7 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def _chain(stages: Sequence[Stage]) -> nn.Sequential:
-    # Module names may hold no dot; "blocks.3" is a stage name because the zoo's parameters are called so.
+    # Module names must not contain a dot, and stages have them ("blocks.3"), after the zoo's parameters.
     return nn.Sequential(OrderedDict((stage.name.replace(".", "_"), stage.run) for stage in stages))
 
 

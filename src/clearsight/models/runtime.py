@@ -1,4 +1,4 @@
-"""The frozen part of a network, computed in the quickest way at hand.
+"""PrefixRuntime: the frozen part of a network, in the fastest form that this machine can run.
 
 Measured on 2 virtual cores (AVX-512), whole backbones on 16 images of 224 x 224, milliseconds an image with one
 thread / two, best of 3 (torch 2.15, OpenVINO 2026.4); only the ratios carry over to other machines:
@@ -30,15 +30,15 @@ Array = npt.NDArray[np.float32]
 
 _TOLERANCE = 1e-3  # of the largest output: kernels differ in the order of their sums
 
-# Tracing, exporting and compiling a network that they cannot express fail in these ways.
-_CANNOT = (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError, LookupError)
+# Raised by tracing, exporting and compiling for networks that they cannot express.
+_UNSUPPORTED = (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError, LookupError)
 
 
 @dataclass(frozen=True)
 class PrefixRuntime:
-    """A function (N, 3, S, S) float32 -> (N, ...) float32; called from one thread at a time.
+    """Function (N, 3, S, S) float32 -> (N, ...) float32, to be called from one thread at a time.
 
-    name: "openvino", "torch-folded" or "torch". note: why a quicker one was not taken, "" when nothing is to be said.
+    name: "openvino", "torch-folded" or "torch".  note: why faster ones were not used, "" if there were none.
     """
 
     name: str
@@ -50,26 +50,26 @@ class PrefixRuntime:
 
 
 def fastest_runtime(prefix: nn.Module, example: Array, threads: int) -> PrefixRuntime:
-    """The quickest way to run `prefix` in eval mode on images like `example` (N, 3, S, S) float32, N at least 1.
+    """Return the fastest way to run `prefix` in eval mode on images like `example` (N, 3, S, S) float32, N at least 1.
 
-    On a CUDA device that is torch itself; on the CPU OpenVINO in float32 where it is installed, else torch with folded
-    BatchNorm and channels_last. A quicker way is taken only when it agrees with plain torch on `example` (largest
-    difference 0.1 % of the largest output). `prefix` is copied and not touched; later changes to it have no effect.
-    threads: of OpenVINO; torch keeps the process's own.
+    On a CUDA device that is torch itself; on the CPU it is OpenVINO in float32 where that is installed, else torch with
+    folded BatchNorm and channels_last. A faster way is used only if it agrees with plain torch on `example` (largest
+    difference 0.1 % of the largest output). `prefix` is copied; later changes to it have no effect.
+    threads: of OpenVINO; torch keeps those of the process.
     """
     device = next((parameter.device for parameter in prefix.parameters()), torch.device("cpu"))
     if device.type != "cpu":
         return PrefixRuntime("torch", _torch(copy.deepcopy(prefix).eval()))
     twin = detached(prefix, example.shape[-1])
-    wanted = _torch(twin)(example)
+    expected = _torch(twin)(example)
     notes = []
     for name, make in (("openvino", _openvino), ("torch-folded", _folded)):
         if name == "openvino" and importlib.util.find_spec("openvino") is None:
             continue
         try:
             run = make(twin, example, threads)
-            worst = _difference(run(example), wanted)
-        except _CANNOT as error:
+            worst = _difference(run(example), expected)
+        except _UNSUPPORTED as error:
             notes.append(f"{name} cannot run it ({_short(error)})")
             continue
         if worst <= _TOLERANCE:
@@ -106,9 +106,9 @@ def _openvino(module: nn.Module, example: Array, threads: int) -> Callable[[Arra
     import openvino
 
     core = openvino.Core()
-    # By way of ONNX, not openvino.convert_model: that one is slower and reports every use to its makers.
+    # Through ONNX, not openvino.convert_model: that is slower and sends telemetry to its makers.
     model = core.read_model(serialise(module, torch.from_numpy(example[:1])))
-    # One image per request: as quick as batches here, and a result never depends on its neighbours in a batch.
+    # One image per request: as fast as batches here, and no result depends on its neighbours in a batch.
     model.reshape({model.inputs[0]: [1, *example.shape[1:]]})
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
@@ -117,7 +117,7 @@ def _openvino(module: nn.Module, example: Array, threads: int) -> Callable[[Arra
     }
     compiled = core.compile_model(model, "CPU", settings)
     shape = tuple(compiled.outputs[0].shape)[1:]
-    # Requests by hand: openvino.AsyncInferQueue calls back into Python, and now and then deadlocks when it is let go.
+    # Requests by hand: openvino.AsyncInferQueue calls back into Python, and sometimes deadlocks when it is destroyed.
     width = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
     requests = [compiled.create_infer_request() for _ in range(width)]
 
@@ -135,12 +135,12 @@ def _openvino(module: nn.Module, example: Array, threads: int) -> Callable[[Arra
     return run
 
 
-def _difference(got: Array, wanted: Array) -> float:
-    """Largest difference as a share of the largest value; infinite when shapes differ or a value is not finite."""
-    if got.shape != wanted.shape or not np.isfinite(got).all():
+def _difference(output: Array, expected: Array) -> float:
+    """Return the largest difference as a share of the largest value; infinity for other shapes or non-finite values."""
+    if output.shape != expected.shape or not np.isfinite(output).all():
         return float("inf")
-    scale = float(np.abs(wanted).max()) or 1.0
-    return float(np.abs(got - wanted).max()) / scale
+    scale = float(np.abs(expected).max()) or 1.0  # an output of zeros has no scale
+    return float(np.abs(output - expected).max()) / scale
 
 
 def _short(error: Exception) -> str:

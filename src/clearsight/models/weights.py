@@ -1,4 +1,4 @@
-"""Pretrained weights: which file or download, whether it fits, and what preprocessing belongs to it."""
+"""Pretrained weights: found as a file or a download, checked against the model, with their preprocessing."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from clearsight.core.preprocess import Preprocess
 from clearsight.models.providers import ModelProvider
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
-# Whatever bytes make the restricted unpickler stumble over; none of them is a fault of ours.
-_STUMBLES = (
+# Raised by the restricted unpickler for damaged and foreign files; none of them is a fault of clearsight.
+_UNREADABLE = (
     *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError),
     *(struct.error, AttributeError, ArithmeticError, MemoryError),
 )
@@ -31,38 +31,42 @@ _SHOWN = 3  # keys named as examples in an error
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedWeights:
-    """Where a network starts. tensors: None for random. text: one sentence for the log."""
+    """Weights that a network starts from. tensors: None for random ones.  text: one sentence for the log.
+
+    architecture: what the file says it was made for, "" if it does not say.
+    """
 
     tensors: Mapping[str, Tensor] | None
     preprocess: Preprocess
     text: str
     file: str = ""
-    architecture: str = ""  # what the file says it is made for
+    architecture: str = ""
 
 
-def resolve(wanted: str, origin: ModelProvider, name: str, folders: Sequence[Path]) -> PretrainedWeights:
-    """The weights that `--weights wanted` means for model `name` of `origin`.
+def resolve(weights: str, provider: ModelProvider, name: str, folders: Sequence[Path]) -> PretrainedWeights:
+    """Return the weights that `--weights` means for model `name` of `provider`.
 
-    wanted: "none" (random); "default" (a file for the model in one of `folders`, else the zoo's own download or its
+    weights: "none" (random); "default" (a file for the model in one of `folders`, else the provider's download or its
     cache); or the path of a .safetensors file or of a .pth, which is loaded without running any code in it.
     Raises NotFound, BadValue (damaged or of another kind), WeightsUnavailable (nothing for "default").
     """
-    if wanted == "none":
-        preprocess = origin.preprocess(name)
+    if weights == "none":
+        preprocess = provider.preprocess(name)
         return PretrainedWeights(tensors=None, preprocess=preprocess, text=_text("random weights", preprocess))
-    if wanted != "default":
-        return from_file(Path(wanted).expanduser(), origin, name)
-    for path in candidates(origin.prefix + name, folders):
-        found = from_file(path, origin, name)
+    if weights != "default":
+        return from_file(Path(weights).expanduser(), provider, name)
+    for path in candidates(provider.prefix + name, folders):
+        found = from_file(path, provider, name)
+        # The name of a file may only begin like the model: resnet50_... may be a resnet50d by its metadata.
         if found.architecture in ("", name, name.partition(".")[0]):
             return found
-    return _downloaded(origin, name, folders)
+    return _downloaded(provider, name, folders)
 
 
 def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
-    """Weights files for `model` in `folders`, nearest name first: <model>.safetensors, <model>_<anything>.pth.
+    """Return the weights files for `model` in `folders`, nearest name first: <model>.safetensors, <model>_<more>.pth.
 
-    A "/" in the name may be written as "_" or "-", or the part before it left out.
+    A "/" in the name may be "_" or "-" in the file's name, or the part before it may be missing.
     """
     stems = list(dict.fromkeys((model.replace("/", "_"), model.replace("/", "-"), model.rpartition("/")[2])))
     found = []
@@ -74,17 +78,17 @@ def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
     return [path for *_, path in sorted(found, key=lambda entry: entry[:2])]
 
 
-def from_file(path: Path, origin: ModelProvider, name: str) -> PretrainedWeights:
-    """The weights in the file at `path`, with the preprocessing from its metadata or else from the zoo's entry."""
+def from_file(path: Path, provider: ModelProvider, name: str) -> PretrainedWeights:
+    """Return the weights in the file at `path`, with the preprocessing of its metadata or else of the provider."""
     if not path.is_file():
         raise NotFound(
             f"--weights {path}", "there is no such file", fix="Pass default, none, or a .safetensors or .pth file."
         )
     tensors, config = read(path)
-    facts = config.get("pretrained_cfg", {})
-    preprocess = _declared(facts, path) if facts else origin.preprocess(name, path.name)
+    declared = config.get("pretrained_cfg", {})
+    preprocess = _declared(declared, path) if declared else provider.preprocess(name, path.name)
     return PretrainedWeights(
-        tensors=origin.adapt(name, tensors),
+        tensors=provider.adapt(name, tensors),
         preprocess=preprocess,
         text=_text(str(path), preprocess),
         file=str(path),
@@ -93,37 +97,38 @@ def from_file(path: Path, origin: ModelProvider, name: str) -> PretrainedWeights
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by name, and the "config" of a safetensors file's metadata ({} elsewhere). Nothing in it is executed."""
+    """Return tensors by name, and the "config" of a safetensors file's metadata ({} for others). No code in it runs."""
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in _PICKLED:
         return _read_pickled(path), {}
     raise BadValue(
-        f"--weights {path}", f"files of type {path.suffix or 'none'} are not read, only .safetensors and .pth"
+        f"--weights {path}", f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth"
     )
 
 
 def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> None:
-    """Copy the tensors into `model`; a classifier of other shapes than the one at `head_name` is left out.
+    """Copy the tensors into `model`, except a classifier whose shapes differ from those at `head_name`.
 
     Raises BadValue when anything else is missing, unexpected or of another shape.
     """
-    tensors, own = dict(pretrained.tensors or {}), model.state_dict()
-    theirs = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{head_name}.")}
-    if {key: value.shape for key, value in theirs.items()} == {
-        key: value.shape for key, value in own.items() if key.startswith(f"{head_name}.")
+    tensors, state = dict(pretrained.tensors or {}), model.state_dict()
+    head = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{head_name}.")}
+    if {key: value.shape for key, value in head.items()} == {
+        key: value.shape for key, value in state.items() if key.startswith(f"{head_name}.")
     }:
-        tensors.update(theirs)
+        tensors.update(head)
     missing = [
         key
-        for key in own
+        for key in state
+        # Files from before torch 0.4.1 have no counters of batches, which BatchNorm reads only without a momentum.
         if key not in tensors and not key.startswith(f"{head_name}.") and not key.endswith(".num_batches_tracked")
     ]
-    unexpected = [key for key in tensors if key not in own]
-    reshaped = [key for key, value in tensors.items() if key in own and value.shape != own[key].shape]
+    unexpected = [key for key in tensors if key not in state]
+    reshaped = [key for key, value in tensors.items() if key in state and value.shape != state[key].shape]
     if missing or unexpected or reshaped:
         counts = ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
-        problem = ", ".join(f"{len(keys)} {what} ({_examples(keys)})" for keys, what in counts if keys)
+        problem = ", ".join(f"{len(keys)} {fault} ({_examples(keys)})" for keys, fault in counts if keys)
         made_for = f"; the file says it is for {pretrained.architecture}" if pretrained.architecture else ""
         raise BadValue(
             f"--weights {pretrained.file or 'default'}",
@@ -133,32 +138,32 @@ def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> Non
     model.load_state_dict(tensors, strict=False)
 
 
-def _downloaded(origin: ModelProvider, name: str, folders: Sequence[Path]) -> PretrainedWeights:
-    model = origin.prefix + name
+def _downloaded(provider: ModelProvider, name: str, folders: Sequence[Path]) -> PretrainedWeights:
+    model = provider.prefix + name
     try:
-        tensors, reason = origin.download(name), "nothing to download"
+        tensors, reason = provider.download(name), "nothing to download"
     except _unreachable() as error:
         tensors, reason = None, f"no download ({type(error).__name__})"
     if tensors is not None:
-        preprocess = origin.preprocess(name)
+        preprocess = provider.preprocess(name)
         return PretrainedWeights(tensors=tensors, preprocess=preprocess, text=_text(f"pretrained {model}", preprocess))
-    if name == "tiny":  # made to be trained from scratch
-        preprocess = origin.preprocess(name)
+    if name == "tiny":  # it exists to be trained from scratch
+        preprocess = provider.preprocess(name)
         text = _text("random weights (tiny has no pretrained ones)", preprocess)
         return PretrainedWeights(tensors=None, preprocess=preprocess, text=text)
-    looked = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
+    searched = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
     raise WeightsUnavailable(
         "weights",
-        f"{reason} and no file for {model}. Looked in {looked}",
+        f"{reason} and no file for {model}. Looked in {searched}",
         fix="Pass --weights FILE, or --weights none to start from random.",
     )
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
-    """What a download can fail with: sockets and files, damaged answers, and the hub's own errors."""
+    """Return the errors that a download can raise: of sockets and files, of damaged responses, and of the hub."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    # RuntimeError: torch.hub on a wrong digest. Newer hubs speak through httpx, which is loaded if it raised anything.
+    # RuntimeError: torch.hub on a wrong digest. Newer hubs use httpx, which is loaded already if it raised an error.
     kinds = [OSError, RuntimeError, ValueError, EOFError, http.client.HTTPException, HfHubHTTPError]
     client = sys.modules.get("httpx")
     return (*kinds, client.HTTPError) if client else tuple(kinds)
@@ -182,30 +187,31 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch remarks on unusual pickles; whether they load is what matters
+            warnings.simplefilter("ignore")  # torch warns about unusual pickles; it only matters if they load
             value = torch.load(path, map_location="cpu", weights_only=True)
-    except _STUMBLES as error:
+    except _UNREADABLE as error:
         raise BadValue(
             f"--weights {path}",
             f"it cannot be read as weights alone ({_short(error)})",
             fix="Save it as safetensors, or as a plain state_dict.",
         ) from None
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model"):  # of Lightning and timm, and of torchvision's scripts
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
-        raise BadValue(f"--weights {path}", "it holds no state_dict (names and tensors)")
+        raise BadValue(f"--weights {path}", "it contains no state_dict (names and tensors)")
+    # "module." comes from DistributedDataParallel.
     return {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
 
 
-def _declared(facts: Mapping[str, Any], path: Path) -> Preprocess:
+def _declared(config: Mapping[str, Any], path: Path) -> Preprocess:
     from clearsight.models.providers.timm import from_config
 
     try:
-        return from_config(facts, f"the metadata of {path.name}")
+        return from_config(config, f"the metadata of {path.name}")
     except (ValueError, TypeError, LookupError, AttributeError, ZeroDivisionError, OverflowError) as error:
         raise BadValue(
-            f"--weights {path}", f"the preprocessing in its metadata makes no sense ({_short(error)})"
+            f"--weights {path}", f"the preprocessing in its metadata is impossible ({_short(error)})"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The zoo: any model by name, cut into stages, with a head of its own and the right weights."""
+"""The zoo: any model by name, cut into stages, with a new head and the right weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from clearsight.models.weights import load, resolve
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
-    """What to build. head: hidden widths. weights: "default", "none" or a path. seed: decides every random weight."""
+    """Specification of a network. head: hidden widths.  weights: "default", "none" or a path.
+
+    seed: decides every random weight.
+    """
 
     model: str
     classes: int
@@ -33,55 +36,58 @@ class ModelSpec:
 
 
 def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
-    """The network that `spec` describes, in float32 on the CPU, in training mode, all of it trainable.
+    """Return the network that `spec` describes, in float32 on the CPU, in training mode, all of it trainable.
 
-    folders: where "default" weights are looked for before anything is downloaded.
+    folders: searched for "default" weights before anything is downloaded.
     The result depends on `spec` and the weights alone; the global random state is neither used nor changed.
     Raises BadChoice for an unknown model (with the nearest name) or one without a linear classifier, BadValue for a
     value out of range or weights that do not fit, NotFound and WeightsUnavailable for weights that are not there.
     """
     _check(spec)
-    origin, name = find(spec.model)
-    pretrained = resolve(spec.weights, origin, name, folders)
-    model = _construct(origin, name, spec)
+    provider, name = find(spec.model)
+    pretrained = resolve(spec.weights, provider, name, folders)
+    model = _construct(provider, name, spec)
+    # Before anything is replaced: a new head is trainable, whatever the zoo's was.
     fixed = frozenset(key for key, parameter in model.named_parameters() if not parameter.requires_grad)
-    anatomy = dissect(model)
-    features = classifier_inputs(model, spec.model, anatomy.head)
+    dissection = dissect(model)
+    features = classifier_inputs(model, spec.model, dissection.head)
     head = build_head(features, spec.classes, spec.head, spec.dropout, spec.seed)
-    if isinstance(model.get_submodule(anatomy.head), nn.Conv2d):  # it reads (N, D, 1, 1), and so will the head
+    if isinstance(model.get_submodule(dissection.head), nn.Conv2d):  # it reads (N, D, 1, 1), so the head must too
         head = nn.Sequential(OrderedDict(flatten=nn.Flatten(), linear=head))
-    parent, _, child = anatomy.head.rpartition(".")
+    parent, _, child = dissection.head.rpartition(".")
     model.get_submodule(parent).add_module(child, head)
     if pretrained.tensors is not None:
-        load(model, pretrained, anatomy.head)
+        load(model, pretrained, dissection.head)
     network = Network(
         name=spec.model,
         model=model.train(),
-        stages=anatomy.stages,
+        stages=dissection.stages,
         head=head,
-        head_name=anatomy.head,
+        head_name=dissection.head,
         features=features,
         preprocess=pretrained.preprocess,
         weights=pretrained.text,
         fixed=fixed,
     )
-    if len(anatomy.stages) == 1:
-        _prove(network)
+    if len(dissection.stages) == 1:  # cut by the last resort, WholeFamily
+        _check_whole(network)
     return network
 
 
 def names() -> list[str]:
-    """Every model name, spelled as `--model` takes it; builds nothing (it does import torchvision and timm)."""
-    return [origin.prefix + name for _, origin in PROVIDERS for name in origin.names()]
+    """Return every model name, as `--model` takes it; builds nothing, but imports torchvision and timm."""
+    return [provider.prefix + name for _, provider in PROVIDERS for name in provider.names()]
 
 
 def find(model: str) -> tuple[ModelProvider, str]:
-    """The collection that has `model`, and the name in it; raises BadChoice with the nearest name."""
-    # Asking a collection for its names imports it, which takes seconds: the one with a fitting prefix is asked first.
-    for _, origin in sorted(PROVIDERS, key=lambda entry: -len(entry[1].prefix)):
-        bare = model.removeprefix(origin.prefix)
-        if model.startswith(origin.prefix) and (bare in origin.names() or _untagged(origin, bare) in origin.names()):
-            return origin, bare
+    """Return the provider that has `model`, and the name in it; raises BadChoice with the nearest name."""
+    # Listing the names of a provider imports it, which takes seconds: those with a longer prefix come first.
+    for _, provider in sorted(PROVIDERS, key=lambda entry: -len(entry[1].prefix)):
+        bare = model.removeprefix(provider.prefix)
+        if model.startswith(provider.prefix) and (
+            bare in provider.names() or _untagged(provider, bare) in provider.names()
+        ):
+            return provider, bare
     known = names()
     fix = f"Write timm/{model}." if f"timm/{model}" in known else ""
     raise BadChoice(
@@ -90,20 +96,20 @@ def find(model: str) -> tuple[ModelProvider, str]:
 
 
 def dissect(model: nn.Module) -> Dissection:
-    """How `model` is cut: by the first family that recognises it, else as one piece."""
+    """Return the stages and the head of `model`: by the first family that recognises it, else as one piece."""
     family = next((family for _, family in FAMILIES if family.recognises(model)), WholeFamily())
     return family.dissect(model)
 
 
-def _untagged(origin: ModelProvider, name: str) -> str:
-    """timm's names may carry a tag of the pretrained weights: "resnet50.a1_in1k"."""
-    return name.partition(".")[0] if origin.prefix else name
+def _untagged(provider: ModelProvider, name: str) -> str:
+    """Return a name without the tag of pretrained weights, which timm's may have: "resnet50.a1_in1k"."""
+    return name.partition(".")[0] if provider.prefix else name
 
 
-def _construct(origin: ModelProvider, name: str, spec: ModelSpec) -> nn.Module:
+def _construct(provider: ModelProvider, name: str, spec: ModelSpec) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reach the GPU's state as well
-        return origin.construct(name, spec.classes)
+        return provider.construct(name, spec.classes)
 
 
 def _check(spec: ModelSpec) -> None:
@@ -121,15 +127,15 @@ def _all_positive(widths: Iterable[int]) -> bool:
     return all(width >= 1 for width in widths)
 
 
-def _prove(network: Network) -> None:
-    """A model that no family knows is cut on the assumption that its classifier comes last: check it on one image."""
+def _check_whole(network: Network) -> None:
+    """Check on one image that the classifier of a model that no family knows comes last; raises BadChoice otherwise."""
     size = network.preprocess.size
     image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     chain = network.suffix(0)
     with evaluating(network.model), evaluating(chain), torch.inference_mode():
         try:
             whole, composed = network.model(image), chain(image)
-        except RuntimeError as error:  # the head got something else than features
+        except RuntimeError as error:  # the head did not get features
             raise no_classifier(network.name) from error
     if not isinstance(whole, torch.Tensor) or not torch.equal(whole, composed):
         raise no_classifier(network.name)

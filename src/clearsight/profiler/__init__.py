@@ -1,1 +1,1 @@
-"""Where the time goes: gauges of the machine, spans of the training step, traces, and rules that say what to change."""
+"""Profiler: gauges of the machine, phases of training steps, traces, and rules that say what to change."""

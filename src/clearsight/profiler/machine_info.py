@@ -1,7 +1,8 @@
-"""Surroundings: what a process has to work with, as far as the machine can tell."""
+"""Machine information: the cores, memory and GPUs that a process may use."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,28 +11,33 @@ from typing import Any
 import psutil
 
 from clearsight.core.errors import NotFound
+from clearsight.core.guard import Guard
 from clearsight.core.profile import Machine
-from clearsight.profiler.gauges.cores import allowed_cores
+from clearsight.profiler.gauges.cpu import allowed_cores
 from clearsight.profiler.gauges.gpu import GpuGauges
 from clearsight.profiler.gauges.memory import meminfo, tighter
 from clearsight.profiler.gauges.memory_limit import memory_limit
+
+_log = logging.getLogger(__name__)
 
 
 def machine_info(
     pid: int | None = None, visible: Sequence[str] | None = None, *, root: Path = Path("/"), nvml: Any = None
 ) -> Machine:
-    """Cores, memory, shared memory, GPUs and the start of a process (None: this one); the rest is left as not known.
+    """Return the cores, memory, shared memory, GPUs and start time of a process (None: this one).
 
-    visible: the entries of CUDA_VISIBLE_DEVICES, None where not set.  nvml: as for `Gpus`.
-    device: "cuda" where a GPU is visible, whether or not the process uses it.  Raises NotFound without such a process.
+    The other fields stay unknown. `device` is "cuda" where a GPU is visible, whether or not the process uses it.
+    visible: the entries of CUDA_VISIBLE_DEVICES, None where not set.  nvml: as for `GpuGauges`.
+    Raises NotFound where there is no such process.
     """
     try:
         cores, launched = len(allowed_cores(pid)), psutil.Process(pid).create_time()
     except (ProcessLookupError, psutil.NoSuchProcess):
-        raise NotFound(f"process {pid}", "there is no process of that number") from None
+        raise NotFound(f"process {pid}", "no process has this number") from None
     total = meminfo((root / "proc/meminfo").read_text(encoding="ascii"))["MemTotal"]
+    # In a container the limit is what the job can use, whatever the host has.
     limit = tighter(memory_limit(pid, root=root), total)
-    models = _models(visible, nvml)
+    models = _gpu_models(visible, nvml)
     return Machine(
         cores=cores,
         memory_bytes=limit.bytes if limit else total,
@@ -44,17 +50,17 @@ def machine_info(
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the file system at a folder; 0 where there is none."""
+    """Return the bytes of the file system at a folder; 0 where there is no folder."""
     if not folder.is_dir():
         return 0
-    told = os.statvfs(folder)
-    return told.f_blocks * told.f_frsize
+    stats = os.statvfs(folder)
+    return stats.f_blocks * stats.f_frsize
 
 
-def _models(visible: Sequence[str] | None, nvml: Any) -> list[str]:
-    try:
-        gpus = GpuGauges(visible, nvml=nvml)
-    except Exception:  # whatever the reason, without the library nothing is known of GPUs
+def _gpu_models(visible: Sequence[str] | None, nvml: Any) -> list[str]:
+    # A machine without a driver is normal, whatever NVML raises then: no warning, only a line for debugging.
+    gpus = Guard("NVML", report=_log.debug).run(lambda: GpuGauges(visible, nvml=nvml))
+    if gpus is None:
         return []
     try:
         return gpus.models

@@ -1,78 +1,103 @@
-"""Recording: all that is measured of a run, in one folder, from its start to its end.
+"""Recording: everything that is measured of a run, in one folder, from its start to its end.
 
-It is the stopwatch of the training loop, looks at the machine beside it, and traces a few steps where that is wanted.
-Nothing in it raises once it is started: what fails is logged once and said in `failure`, and training goes on.
+It is the stopwatch of the training loop, samples the machine's gauges on a thread, and can trace a few steps.
+Nothing in it raises once it is started: a part that fails is turned off, logged once and named in `failure`, and
+training goes on.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from clearsight.core.errors import BadData
 from clearsight.core.files import read_jsonl
+from clearsight.core.guard import Guard, failures
 from clearsight.core.profile import Machine, Profile
 from clearsight.core.profile_folder import gauges_file, read_profile, rewind, spans_file, write_machine
 from clearsight.profiler.gauges import sources
 from clearsight.profiler.sampler import Sampler
+from clearsight.profiler.timing.gpu_timer import GpuTimer
+from clearsight.profiler.timing.step_log import StepLog
 from clearsight.profiler.timing.step_timer import StepTimer
 
 if TYPE_CHECKING:
-    from clearsight.profiler.trace import TraceWindow  # it loads torch, which gauges alone do not need
+    from clearsight.profiler.timing.traced_timer import TracedStepTimer
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingOptions:
+    """Extent of a recording.
+
+    every: seconds in [0.1, 60] between samples of the gauges.  full: rank 0 traces a few steps.  planned_steps: of the
+    whole run, 0 where not known.  last_step: of the checkpoint from which the run continues; later steps in the folder
+    are dropped, and the others are part of `Recording.profile`.  visible: GPUs that the process may use, as in
+    CUDA_VISIBLE_DEVICES; None for all.
+    """
+
+    every: float = 0.5
+    full: bool = False
+    planned_steps: int = 0
+    last_step: int = 0
+    visible: Sequence[str] | None = None
+
+    @property
+    def steps_to_come(self) -> int:
+        """Planned steps of this process, 0 where not known."""
+        return max(0, self.planned_steps - self.last_step) if self.planned_steps else 0
+
+
+class _State(Enum):
+    NEW = "new"
+    RUNNING = "running"
+    CLOSED = "closed"
 
 
 class Recording:
-    """Measures this process into `folder` (a run's `profile/`); a context manager, and a Stopwatch.
+    """Measures this process into `folder` (a run's `profile/`). It is a context manager and a Stopwatch.
 
-    machine: what the job runs on; rank 0 writes it.  every: seconds in [0.1, 60] between looks at the machine.
-    cuda: the loop trains on a GPU.  full: rank 0 traces a few steps.  planned_steps: of the whole run, 0: not known.
-    last_step: of the checkpoint that the run goes on from; what lies in the folder of later steps is dropped, the rest
-    is part of `profile`.  loads: sums so far of what readers spent.  pid: the process whose tree is looked at, None for
-    this one.  visible: GPUs that the process may see, as in CUDA_VISIBLE_DEVICES; None for all.
-    Raises BadValue for an `every` out of range.
+    machine: what the job runs on, written by rank 0.  loads: running sums of what the loader spent.
+    Raises BadValue for an interval out of range.
     """
 
     def __init__(
         self,
         folder: Path,
         machine: Machine,
+        options: RecordingOptions | None = None,
         *,
-        every: float = 0.5,
         rank: int = 0,
-        cuda: bool = False,
-        full: bool = False,
-        planned_steps: int = 0,
-        last_step: int = 0,
         loads: Callable[[], Mapping[str, float]] | None = None,
-        pid: int | None = None,
-        visible: Sequence[str] | None = None,
     ) -> None:
+        options = options or RecordingOptions()
         self.folder, self.machine = Path(folder), machine
-        self._rank, self._cuda, self._last_step = rank, cuda, last_step
-        self._traced = full and rank == 0
-        self._to_come = max(0, planned_steps - last_step) if planned_steps else 0
-        self._earlier, self._failures = Profile(), list[str]()
-        self._started = self._closed = False
-        self._window: TraceWindow | None = None
-        found = None if visible is None else sources(pid, visible)
-        self.sampler = Sampler(self.folder, every=every, rank=rank, pid=pid, sources=found)
-        self.clock = StepTimer(
-            spans_file(self.folder, rank),
+        self.guard = Guard("the profiler's folder", report=_log.warning)
+        self._rank, self._last_step = rank, options.last_step
+        self._earlier, self._state = Profile(), _State.NEW
+        cuda = machine.device == "cuda"
+        found = None if options.visible is None else sources(visible=options.visible)
+        self.sampler = Sampler(self.folder, every=options.every, rank=rank, sources=found)
+        self.timer = StepTimer(
+            StepLog(spans_file(self.folder, rank)),
             rank=rank,
-            cuda=cuda,
             loads=loads,
             launched=machine.launched or None,
-            done=last_step,
+            done=options.last_step,
+            gpu=GpuTimer() if cuda else None,
         )
-        # Bound once: the loop calls the clock's own methods, without a detour.
-        self.phase, self.stretch, self.cut = self.clock.phase, self.clock.stretch, self.clock.cut
-        self.note_images = self.clock.note_images
-        self.step = self._step_in_window if self._traced else self.clock.step
+        traces = options.full and rank == 0  # one rank alone: the steps of the others are alike
+        self._traced = _traced_timer(self.timer, self.folder, options, cuda=cuda) if traces else None
+        # Bound once: the loop calls the timer's own methods, without a detour.
+        stopwatch = self._traced or self.timer
+        self.phase, self.span, self.cut = stopwatch.phase, stopwatch.span, stopwatch.cut
+        self.note_images, self.step = stopwatch.note_images, stopwatch.step
 
     def __enter__(self) -> Recording:
         self.start()
@@ -85,106 +110,83 @@ class Recording:
 
     @property
     def failure(self) -> str:
-        """What could not be measured or written, "" where nothing went wrong."""
-        window = self._window.failure if self._window is not None else ""
-        return "; ".join(text for text in (*self._failures, self.clock.failure, window, self.sampler.failure) if text)
+        """The parts that could not be measured or written and why, "" where all work."""
+        traced = self._traced.failure if self._traced is not None else ""
+        texts = (failures([self.guard]), self.timer.failure, traced, self.sampler.failure)
+        return "; ".join(text for text in texts if text)
 
     @property
-    def why_no_trace(self) -> str:
-        """Why steps were to be traced and were not, "" where there is nothing to explain."""
-        return self._window.why if self._window is not None else ""
+    def no_trace_reason(self) -> str:
+        """The reason why steps were to be traced and were not, "" where there is nothing to explain."""
+        return self._traced.no_trace_reason if self._traced is not None else ""
 
     def start(self) -> None:
-        """Begin to measure; once begun, nothing more."""
-        if self._started:
+        """Begin to measure. A second call does nothing."""
+        if self._state is not _State.NEW:
             return
-        self._started = True
-        self._attempt(self._take_up)
-        self._attempt(self.sampler.start)
-        if self._traced:
-            self._attempt(self._open_window)
+        self._state = _State.RUNNING
+        self.guard.run(self._recover)
+        self.describe(self.machine)
+        self.sampler.start()
+        if self._traced is not None:
+            self._traced.start()
 
     def describe(self, machine: Machine) -> None:
-        """What the job runs on, as it is known by now; in the place of what was said before."""
+        """Replace the description of what the job runs on, when more of it is known."""
         self.machine = machine
         if self._rank == 0:
-            self._attempt(write_machine, self.folder, machine)
+            # Not `run`: a later description is written even where the folder was damaged or an earlier one failed.
+            self.guard.finish(write_machine, self.folder, machine)
 
     def profile(self) -> Profile:
-        """Everything that was measured so far, of earlier parts of the run too. What is measured later is not in it."""
-        before, clock = self._earlier, self.clock
-        trace = self._window.trace if self._window is not None else None
+        """Return everything measured so far, earlier parts of the run included. It does not change afterwards."""
+        earlier = self._earlier
+        trace = self._traced.trace if self._traced is not None else None
         return Profile(
             self.machine,
-            [*before.looks, *self.sampler.looks],
-            [*before.timed, *clock.steps],
-            [*before.stretches, *clock.spans],
-            trace or before.trace,
+            [*earlier.gauge_samples, *self.sampler.samples],
+            [*earlier.step_times, *self.timer.steps],
+            [*earlier.all_spans, *self.timer.spans],
+            trace or earlier.trace,
         )
 
     def close(self) -> None:
-        """End the measuring and write the rest; once closed, nothing more."""
-        if self._closed or not self._started:
+        """End the measuring and write the rest. It does nothing before `start`, and the second time."""
+        if self._state is not _State.RUNNING:
             return
-        self._closed = True
-        if self._window is not None:
-            self._window.stop()
-        self.clock.annotate = None
-        self.clock.close()
-        self._attempt(self.sampler.stop)
+        self._state = _State.CLOSED
+        # The gauges last: they also cover the writing of the trace.
+        (self._traced or self.timer).close()
+        self.sampler.stop()
 
-    def _take_up(self) -> None:
-        """Say what the job runs on, and take up what an earlier process measured."""
+    def _recover(self) -> None:
+        """Read what an earlier process of this run measured, as far as the checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.describe(self.machine)
         try:
             rewind(self.folder, self._last_step, self._rank)
             found = read_profile(self.folder)
         except BadData as error:
             self._set_aside()
-            what = f"what was measured before is damaged ({error}); it was set aside as *.damaged"
-            raise BadData(str(self.folder), what) from error
-        mine = self._rank
+            problem = f"an earlier measurement is damaged ({error}); it was set aside as *.damaged"
+            raise BadData(str(self.folder), problem) from error
         self._earlier = Profile(
             found.machine,
-            [look for look in found.looks if look.rank == mine],
-            [times for times in found.timed if times.rank == mine],
-            [span for span in found.stretches if span.rank == mine],
-            found.trace if mine == 0 else None,
+            [sample for sample in found.gauge_samples if sample.rank == self._rank],
+            [times for times in found.step_times if times.rank == self._rank],
+            [span for span in found.all_spans if span.rank == self._rank],
+            found.trace if self._rank == 0 else None,
         )
 
     def _set_aside(self) -> None:
-        """Rename files of this rank that are damaged in the middle: what comes now could not be read beside it."""
+        """Rename damaged files of this rank, because lines appended to them could not be read."""
         for path in (gauges_file(self.folder, self._rank), spans_file(self.folder, self._rank)):
             try:
                 read_jsonl(path)
             except BadData:
                 path.rename(path.with_name(f"{path.name}.damaged"))
 
-    def _open_window(self) -> None:
-        from clearsight.profiler.trace import TraceWindow
 
-        self._window = TraceWindow(self.folder, planned_steps=self._to_come, cuda=self._cuda)
-        self._window.start()
-        self.clock.annotate = self._window.annotate
+def _traced_timer(timer: StepTimer, folder: Path, options: RecordingOptions, *, cuda: bool) -> TracedStepTimer:
+    from clearsight.profiler.timing.traced_timer import TracedStepTimer  # loads torch, which gauges do not need
 
-    def _step_in_window(self, step: int, epoch: int, samples: int) -> None:
-        self.clock.step(step, epoch, samples)
-        window = self._window
-        if window is None:
-            return
-        if window.closing:
-            with self.clock.stretch("trace", step, epoch):  # seconds, where the network is large
-                window.step(step)
-        else:
-            window.step(step)
-        self.clock.annotate = window.annotate
-
-    def _attempt(self, work: Callable[..., None], *args: object) -> None:
-        """The one place where a failure of this object itself ends: it is kept, and training never hears of it."""
-        try:
-            work(*args)
-        except Exception as error:  # whatever it is, a measurement is not worth a training
-            told = f"{type(error).__name__}: {error}"
-            self._failures.append(told)
-            log.warning("the profiler cannot measure all that it should: %s", told)
+    return TracedStepTimer(timer, folder, planned_steps=options.steps_to_come, cuda=cuda)

@@ -1,12 +1,9 @@
-"""Sampler: looks at the machine at an even pace, on a thread of its own."""
+"""Sampler: reads the gauges of the machine at an even pace, on a thread of its own."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
-import os
-import stat
 import threading
 import time
 from collections.abc import Sequence
@@ -14,80 +11,83 @@ from pathlib import Path
 from types import TracebackType
 
 from clearsight.core.errors import BadValue
+from clearsight.core.guard import Guard, failures
 from clearsight.core.profile import GaugeSample
 from clearsight.core.profile_folder import gauge_line, gauges_file
-from clearsight.profiler.gauges import sources as sources_here
+from clearsight.profiler.gauges import sources as sources_of_machine
 from clearsight.profiler.gauges.source import GaugeSource
+from clearsight.profiler.timing.line_file import LineFile
 
 _log = logging.getLogger(__name__)
 
-_SHORTEST, _LONGEST = 0.1, 60.0  # seconds between looks
-_KEPT = 20_000  # looks in memory: 2.8 hours at two a second
-_PATIENCE = 10.0  # seconds that a source may hang before `stop` goes on without it
+_SHORTEST, _LONGEST = 0.1, 60.0  # seconds between samples
+_MAX_SAMPLES = 20_000  # in memory: 2.8 hours at two a second
+_PATIENCE = 10.0  # seconds that `stop` waits for a source that hangs, such as a GPU driver
 
 
 class Sampler:
-    """Looks at the machine every `every` seconds, the first time at once, the last time when it is stopped.
+    """Samples the gauges every `every` seconds, first at once and last when it is stopped.
 
-    path: the profile folder, to whose gauges file every look is appended at once; None keeps looks in memory only.
-    every: seconds in [0.1, 60]; deadlines do not drift, and those that were missed are left out.  rank: written with
-    each look.  pid: the process that trains, None for this one.  sources: what is read, None for all this machine has
-    (found on the thread: a GPU's driver may take a second to answer).  Raises BadValue for an interval out of range.
+    folder: the profile folder, to whose gauges file every sample is appended at once; None keeps them in memory only.
+    every: seconds in [0.1, 60]; deadlines do not drift, and missed ones are skipped.  rank: written with each sample.
+    pid: the process that trains, None for this one.  sources: None for all that this machine has, found on the thread,
+    because a GPU's driver may take a second to start.  Raises BadValue for an interval out of range.
 
-    Nothing raises after that: a source that fails is left out from then on, a file that cannot be written ends, and
+    Nothing raises after that: a source that fails is off from then on, a file that cannot be written ends, and
     `failure` says so.
     """
 
     def __init__(
         self,
-        path: Path | None,
+        folder: Path | None,
         *,
         every: float = 0.5,
         rank: int = 0,
         pid: int | None = None,
         sources: Sequence[GaugeSource] | None = None,
     ) -> None:
-        self._every = _checked(every)
-        self._path, self._rank, self._pid = path, rank, pid
-        self._given, self._sources = sources, list[GaugeSource]()
-        self._looks: list[GaugeSample] = []
-        self._failures: list[str] = []
-        self._file: int | None = None
+        self.guard = Guard("the profiler's sampling of gauges", report=_log.warning)
+        self._file_guard = Guard("the profiler's writing of gauges", report=_log.warning)
+        self._file = None if folder is None else LineFile(gauges_file(folder, rank))
+        self._every, self._rank, self._pid = _checked(every), rank, pid
+        self._sources = None if sources is None else [_GuardedSource(source) for source in sources]
+        self._samples: list[GaugeSample] = []
         self._wake, self._stopping = threading.Event(), False
         self._thread: threading.Thread | None = None
 
     @property
-    def looks(self) -> list[GaugeSample]:
-        """The looks so far. Over 20,000 every second one of the older half is dropped, again and again."""
-        return list(self._looks)
+    def samples(self) -> list[GaugeSample]:
+        """The samples so far. Whenever there are over 20,000, every second one of the older half is dropped."""
+        return list(self._samples)
 
     @property
     def failure(self) -> str:
-        """What went wrong, "" where nothing did."""
-        return "; ".join(self._failures)
+        """The parts that are off and why, "" where all work."""
+        return failures([self.guard, self._file_guard, *(source.guard for source in self._sources or ())])
 
     @property
     def every(self) -> float:
-        """Seconds between looks."""
+        """Seconds between samples."""
         return self._every
 
     def start(self) -> None:
-        """Begin; once begun, nothing more."""
+        """Begin to sample. A second call does nothing."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="clearsight-sampler", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="clearsight-sampler", daemon=True)
+            self.guard.run(thread.start)
+            self._thread = None if self.guard.off else thread
 
     def stop(self) -> None:
-        """Take a last look and end; it cannot be started again. Waits for the thread, 10 s at most."""
+        """Take a last sample and end for good. Waits for the thread, 10 s at most."""
         self._stopping = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(_PATIENCE)
             if self._thread.is_alive():
-                self._fail("the gauges did not answer in time and were left behind")
+                self.guard.fail(TimeoutError(f"a gauge took longer than {_PATIENCE:g} s to read"))
 
     def set_every(self, seconds: float) -> None:
-        """Look at another pace from now on; raises BadValue outside of [0.1, 60]."""
+        """Change the interval from now on. Raises BadValue outside of [0.1, 60]."""
         self._every = _checked(seconds)
         self._wake.set()
 
@@ -101,120 +101,77 @@ class Sampler:
         self.stop()
 
     def _run(self) -> None:
-        try:
-            self._sources = list(sources_here(self._pid) if self._given is None else self._given)
-            self._file = self._opened()
-            self._keep_looking()
-        except Exception as error:  # the one place where measuring ends and training does not
-            self._fail(f"looking at the machine ended: {_told(error)}")
-        finally:
-            self._close()
+        self.guard.run(self._sample_until_stopped)
+        for source in self._sources or ():
+            source.close()
+        if self._file is not None:
+            self._file_guard.finish(self._file.close)
 
-    def _keep_looking(self) -> None:
-        began, clock = time.time(), time.perf_counter()
+    def _sample_until_stopped(self) -> None:
+        if self._sources is None:
+            self._sources = [_GuardedSource(source) for source in sources_of_machine(self._pid)]
+        # UNIX seconds that never jump, whoever sets the machine's clock meanwhile.
+        start, clock = time.time(), time.perf_counter()
         due = clock
         while True:
-            self._look(began + time.perf_counter() - clock)
+            self._sample(start + time.perf_counter() - clock, self._sources)
             if self._stopping:
                 return
             due = self._wait(due)
 
     def _wait(self, due: float) -> float:
-        """Wait for the beat that follows the one at `due`, or for `stop`; returns when that beat was due."""
+        """Wait for the deadline after the one at `due`, or for `stop`. Return when that deadline was due."""
         every = self._every
-        # Beats that went by during a slow look are left out: a burst of looks would tell nothing.
+        # Deadlines that passed during a slow sample are skipped: a burst of samples would measure nothing new.
         following = due + every * max(1, math.ceil((time.perf_counter() - due) / every))
         while not self._stopping and (left := following - time.perf_counter()) > 0:
             self._wake.wait(left)
             self._wake.clear()
-            if self._every != every:
+            if self._every != every:  # changed by `set_every`
                 every = self._every
                 following = due + every
         return following
 
-    def _look(self, at: float) -> None:
+    def _sample(self, moment: float, sources: Sequence[_GuardedSource]) -> None:
         values: dict[str, float] = {}
-        for source in list(self._sources):
-            values |= self._read(source)
-        gauge = GaugeSample(time=at, values=values, rank=self._rank)
-        if len(self._looks) >= _KEPT:
-            half = len(self._looks) // 2  # a new list: who reads the old one meanwhile is not disturbed
-            self._looks = [*self._looks[:half:2], *self._looks[half:]]
-        self._looks.append(gauge)
-        self._write(gauge)
-
-    def _read(self, source: GaugeSource) -> dict[str, float]:
-        try:
-            return {name: value for name, value in source.read().items() if math.isfinite(value)}
-        except Exception as error:
-            self._sources.remove(source)
-            self._fail(f"{type(source).__name__} is left out of the gauges: {_told(error)}")
-            self._let_go(source)
-            return {}
-
-    def _write(self, gauge: GaugeSample) -> None:
-        if self._file is None:
-            return
-        line = gauge_line(gauge).encode("ascii")
-        try:
-            if os.write(self._file, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            self._fail(f"the gauges are no longer written: {_told(error)}")
-            self._end_file()
-
-    def _opened(self) -> int | None:
-        """The file to append to, unbuffered, so that a look is on its way to the disk whole or not at all."""
-        if self._path is None:
-            return None
-        path = gauges_file(self._path, self._rank)
-        try:
-            self._path.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            _drop_torn_line(file)
-        except OSError as error:
-            self._fail(f"the gauges are not written: {_told(error)}")
-            return None
-        return file
-
-    def _close(self) -> None:
-        for source in self._sources:
-            self._let_go(source)
-        self._end_file()
-
-    def _let_go(self, source: GaugeSource) -> None:
-        try:
-            source.close()
-        except Exception as error:
-            self._fail(f"{type(source).__name__} did not close: {_told(error)}")
-
-    def _end_file(self) -> None:
+        for source in sources:
+            values |= source.read()
+        sample = GaugeSample(time=moment, values=values, rank=self._rank)
+        if len(self._samples) >= _MAX_SAMPLES:
+            half = len(self._samples) // 2
+            # A new list, because another thread may be reading the old one.
+            self._samples = [*self._samples[:half:2], *self._samples[half:]]
+        self._samples.append(sample)
         if self._file is not None:
-            os.close(self._file)
-            self._file = None
+            self._file_guard.run(self._file.write, gauge_line(sample))
 
-    def _fail(self, sentence: str) -> None:
-        self._failures.append(sentence)
-        _log.warning("profiler: %s", sentence)
+
+class _GuardedSource:
+    """A source that is closed and left out after its first error."""
+
+    def __init__(self, source: GaugeSource) -> None:
+        self.guard = Guard(f"the gauge source {type(source).__name__}", report=_log.warning)
+        self._source = source
+
+    def read(self) -> dict[str, float]:
+        """Return the finite values, {} after an error."""
+        if self.guard.off:
+            return {}
+        values = self.guard.run_or({}, self._finite_values)
+        if self.guard.off:
+            self.guard.finish(self._source.close)
+        return values
+
+    def close(self) -> None:
+        """Close the source, unless an error has closed it."""
+        if not self.guard.off:
+            self.guard.finish(self._source.close)
+
+    def _finite_values(self) -> dict[str, float]:
+        return {name: value for name, value in self._source.read().items() if math.isfinite(value)}
 
 
 def _checked(every: float) -> float:
     if not _SHORTEST <= every <= _LONGEST:
-        raise BadValue(f"a look every {every:g} s", f"looks are {_SHORTEST:g} to {_LONGEST:g} s apart")
+        raise BadValue(f"a gauge sample every {every:g} s", f"the interval must be {_SHORTEST:g} to {_LONGEST:g} s")
     return float(every)
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _drop_torn_line(file: int) -> None:
-    """Cut off the unfinished last line that a kill or a full disk left, so that what follows begins on a line."""
-    told = os.fstat(file)
-    end = told.st_size
-    if not stat.S_ISREG(told.st_mode):
-        return
-    while end and os.pread(file, 1, end - 1) != b"\n":
-        end -= 1
-    if end < told.st_size:
-        os.ftruncate(file, end)

@@ -1,7 +1,7 @@
 """TraceWindow: a few training steps, traced operator by operator.
 
-Tracing slows the steps that it looks at and keeps every event in memory, so it looks at a short window, early in the
-run but after the first steps, which are like no others (memory is fetched, algorithms are chosen).
+Tracing slows the traced steps and keeps every event in memory, so the window is short. It lies early in the run, but
+after the first steps, which are not typical: memory is allocated and convolution algorithms are chosen in them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,46 +20,56 @@ import torch
 from torch.profiler import ProfilerActivity, record_function, schedule
 from torch.profiler import profile as TorchProfile
 
+from clearsight.core.guard import Guard, failures
 from clearsight.core.profile import Operator, Trace
 from clearsight.core.profile_folder import write_trace
 from clearsight.profiler.trace_file import write_trace_file
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 TRACE_FILE = "trace.json.gz"
-_CAP_BYTES = 64 << 20
-_WAIT, _WARMUP, _ACTIVE = 10, 2, 4
+_CAP_BYTES = 64 << 20  # of uncompressed JSON: every viewer that runs in a browser opens this much
+# Operators that only create or rename a tensor. They compute nothing, so on a CPU they are not counted as kernels.
 _BOOKKEEPING = frozenset(
     f"aten::{name}"
     for name in (
-        *(
-            "alias",
-            "as_strided",
-            "chunk",
-            "detach",
-            "detach_",
-            "expand",
-            "expand_as",
-            "flatten",
-            "lift_fresh",
-            "narrow",
-        ),
-        *("permute", "reshape", "resize_", "result_type", "select", "set_", "slice", "split", "squeeze", "t", "to"),
-        *("transpose", "unbind", "unsqueeze", "view", "view_as", "_reshape_alias", "_to_copy", "_unsafe_view"),
+        *("alias", "as_strided", "chunk", "detach", "detach_", "expand", "expand_as", "flatten", "lift_fresh"),
+        *("narrow", "permute", "reshape", "resize_", "result_type", "select", "set_", "slice", "split", "squeeze", "t"),
+        *("to", "transpose", "unbind", "unsqueeze", "view", "view_as", "_reshape_alias", "_to_copy", "_unsafe_view"),
         *("contiguous", "empty", "empty_like", "empty_strided", "item", "_local_scalar_dense", "unfold", "numpy_T"),
     )
 )
-_FEWEST = 3  # steps: one to warm up and two to trace
-_TRANSFERS = ("Memcpy", "Memset")  # the GPU's own names for what is not computing
+_TRANSFERS = ("Memcpy", "Memset")  # names of GPU activities that are not kernels
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSchedule:
+    """Steps that pass untraced, that are traced and dropped while the profiler warms up, and that are traced."""
+
+    FEWEST = 3  # planned steps: one to warm up and two to trace
+
+    wait: int = 10
+    warmup: int = 2
+    active: int = 4
+
+    @classmethod
+    def fit(cls, planned_steps: int) -> TraceSchedule:
+        """Return the schedule for a run of so many steps (0: not known); `active` is 0 where they are too few."""
+        if planned_steps <= 0:
+            return cls()
+        if planned_steps < cls.FEWEST:
+            return cls(0, 0, 0)
+        wait = min(cls().wait, planned_steps // 10)  # of a short run, the first tenth
+        warmup = cls().warmup if planned_steps >= 2 * cls.FEWEST else 1
+        return cls(wait, warmup, min(cls().active, planned_steps - wait - warmup))
 
 
 class TraceWindow:
-    """Traces `active` training steps after `wait` that pass unseen and `warmup` that are traced and dropped.
+    """Traces a few training steps into trace.json.gz and operators.json in `folder`.
 
-    folder: where trace.json.gz and operators.json go once the window is over.  planned_steps: how many steps are to
-    come, 0 where that is not known; the window shrinks to fit, and under 3 there is none.  wait, warmup, active: None
-    takes at most 10 (a tenth of the steps), 2 and 4.  cap_bytes: of the uncompressed trace.json.
-    Nothing raises: what fails is logged once and said in `failure`. `why`: why there is no trace, "" before and after.
+    planned_steps: steps to come, 0 where not known; under 3 there is no trace.  schedule: None for one that fits these
+    steps.  cap_bytes: of the uncompressed trace.json.  cuda: trace the GPU too.
+    Nothing raises: an error ends the tracing. It is logged once and kept in `failure`.
     """
 
     def __init__(
@@ -66,65 +77,75 @@ class TraceWindow:
         folder: Path,
         *,
         planned_steps: int = 0,
-        wait: int | None = None,
-        warmup: int | None = None,
-        active: int | None = None,
+        schedule: TraceSchedule | None = None,
         cap_bytes: int = _CAP_BYTES,
         cuda: bool = False,
     ) -> None:
-        fitting = window(planned_steps)
         self.trace: Trace | None = None
-        self.why = self.failure = ""
+        self.guard = Guard("the profiler's tracing", report=_log.warning, on_failure=lambda _: self._abort())
         self._folder, self._cap, self._cuda = folder, cap_bytes, cuda
-        self._wait, self._warmup, self._active = (
-            fit if said is None else said for said, fit in zip((wait, warmup, active), fitting, strict=True)
-        )
+        self._schedule = schedule or TraceSchedule.fit(planned_steps)
         self._profiler: TorchProfile | None = None
         self._steps = self._first = self._last = 0
-        self._began = self._ended = 0.0
-        if self._active < 1:
-            self.why = f"too few steps to trace: {planned_steps}, and it takes {_FEWEST}"
+        self._start_time = self._end_time = 0.0  # of the traced steps, from time.perf_counter
+        self._no_trace_reason = ""
+        if self._schedule.active < 1:
+            self._no_trace_reason = (
+                f"too few steps to trace: {planned_steps}; tracing needs at least {TraceSchedule.FEWEST}"
+            )
 
     def __enter__(self) -> TraceWindow:
         self.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
 
     @property
+    def failure(self) -> str:
+        """The error that ended the tracing, "" for none."""
+        return failures([self.guard])
+
+    @property
+    def no_trace_reason(self) -> str:
+        """The reason why there is no trace, "" before the window is over and where there is one."""
+        return self.failure or self._no_trace_reason
+
+    @property
     def annotate(self) -> Callable[[str], AbstractContextManager[object]] | None:
-        """What shows a named range in the trace, while there is one to show it in."""
-        return record_function if self._profiler is not None and self._steps >= self._wait else None
+        """Return the function that shows a named range in the trace, None while steps pass untraced."""
+        return record_function if self._profiler is not None and self._steps >= self._schedule.wait else None
 
     @property
     def closing(self) -> bool:
-        """Whether the next `step` ends the window: it then takes a while to look through what was traced."""
-        return self._profiler is not None and self._steps + 1 >= self._wait + self._warmup + self._active
+        """Return True if the next `step` ends the window. It then evaluates the trace, which takes a while."""
+        schedule = self._schedule
+        return self._profiler is not None and self._steps + 1 >= schedule.wait + schedule.warmup + schedule.active
 
     def start(self) -> None:
-        """The next training step is the first."""
-        if not self.why:
-            self._attempt(self._start)
+        """Begin: the next training step is the first that the schedule counts."""
+        if not self._no_trace_reason:
+            self.guard.run(self._start)
 
     def step(self, step: int = 0) -> None:
-        """A training step has ended; step: its number, from 1, where it is not the number of calls."""
+        """End a training step. step: its number, from 1, where it is not the number of calls."""
         if self._profiler is not None:
-            self._attempt(self._step, step)
+            self.guard.run(self._step, step)
 
     def stop(self) -> None:
-        """Trace no more; what whole steps were traced by now is written."""
+        """End the tracing and write the trace of the whole steps so far."""
         if self._profiler is not None:
-            self._attempt(self._stop)
+            self.guard.run(self._stop)
 
     def _start(self) -> None:
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._cuda else [])]
+        parts = self._schedule
         profiler = TorchProfile(
             activities=activities,
-            schedule=schedule(wait=self._wait, warmup=self._warmup, active=self._active, repeat=1),
-            on_trace_ready=self._ready,
+            schedule=schedule(wait=parts.wait, warmup=parts.warmup, active=parts.active, repeat=1),
+            on_trace_ready=self._write,
             profile_memory=True,
             acc_events=True,
         )
@@ -135,30 +156,27 @@ class TraceWindow:
         profiler, now = self._profiler, time.perf_counter()
         assert profiler is not None
         self._steps += 1
-        before = self._wait + self._warmup
-        if self._steps > before:
-            self._last, self._ended = step or self._steps, now
+        untraced = self._schedule.wait + self._schedule.warmup
+        if self._steps > untraced:
+            self._last, self._end_time = step or self._steps, now
             self._first = self._first or self._last
         profiler.step()
-        if self._steps == before:
-            self._began = time.perf_counter()
-        if self._steps >= before + self._active:
+        if self._steps == untraced:
+            # After profiler.step(), which starts the collection and takes a while itself.
+            self._start_time = time.perf_counter()
+        if self._steps >= untraced + self._schedule.active:
             self._stop()
 
     def _stop(self) -> None:
-        profiler, self._profiler = self._profiler, None
-        if profiler is None:
+        if self._profiler is None:
             return
-        try:
-            profiler.stop()
-        except Exception:
-            self._profiler = profiler  # for the one place where failures end
-            raise
+        self._profiler.stop()
+        self._profiler = None  # not before it has stopped: after an error `_abort` has to stop it
         if self.trace is None:
-            self.why = "the run ended before a step was traced"
+            self._no_trace_reason = "the run ended before a step was traced"
 
-    def _ready(self, profiler: TorchProfile) -> None:
-        """Keep and write what was traced."""
+    def _write(self, profiler: TorchProfile) -> None:
+        """Keep and write the trace."""
         if not self._first:
             return
         events = profiler.events() or ()  # type: ignore[no-untyped-call]
@@ -166,7 +184,7 @@ class TraceWindow:
         self.trace = Trace(
             first=self._first,
             last=self._last,
-            seconds=self._ended - self._began,
+            seconds=self._end_time - self._start_time,
             operators=operators,
             kernels=kernels,
             kernel_seconds=kernel_seconds,
@@ -178,41 +196,25 @@ class TraceWindow:
             profiler.export_chrome_trace(str(whole))
             write_trace_file(whole, self._folder / TRACE_FILE, self._cap)
 
-    def _attempt(self, work: Callable[..., None], *args: object) -> None:
-        """The one place where what fails inside ends: nothing is traced any more, and training never hears of it."""
-        try:
-            work(*args)
-        except Exception as error:  # whatever it is, a trace is not worth a training
-            profiler, self._profiler = self._profiler, None
-            self.failure = self.why = f"trace: {type(error).__name__}: {error}"
-            log.warning("the profiler stopped tracing: %s", self.failure)
-            if profiler is not None:
-                with suppress(Exception):  # it is broken already; torch must only be told to stop recording
-                    profiler.stop()
-
-
-def window(planned_steps: int = 0) -> tuple[int, int, int]:
-    """Steps to wait, to warm up and to trace, of so many (0: not known); none to trace where they are too few."""
-    if planned_steps <= 0:
-        return _WAIT, _WARMUP, _ACTIVE
-    if planned_steps < _FEWEST:
-        return 0, 0, 0
-    wait = min(_WAIT, planned_steps // 10)
-    warmup = _WARMUP if planned_steps >= 2 * _FEWEST else 1
-    return wait, warmup, min(_ACTIVE, planned_steps - wait - warmup)
+    def _abort(self) -> None:
+        """Stop torch's profiler after an error: while it records, no other one can start."""
+        profiler, self._profiler = self._profiler, None
+        if profiler is not None:
+            with suppress(Exception):  # it is broken already, and its first error is reported
+                profiler.stop()
 
 
 def summary(events: Iterable[Any], *, cuda: bool) -> tuple[tuple[Operator, ...], int, float]:
-    """Operators by their own time, dearest first; how many kernels ran, and their seconds.
+    """Return the operators by their own time, longest first, the number of kernels, and the kernels' seconds.
 
-    events: of torch.profiler. On a CPU the kernels are the operators of torch that compute, each with its own time;
-    those that only make or rename a tensor are none.
+    events: of torch.profiler. On a CPU a kernel is an operator of torch that computes, with its own time; operators
+    that only create or rename a tensor are not counted.
     """
     calls: dict[str, list[Any]] = {}
     kernels, kernel_us = 0, 0.0
     for event in events:
         if event.is_user_annotation or event.name.startswith(("[", "ProfilerStep")):
-            continue  # names that somebody gave to stretches of time, and notes about memory
+            continue  # named ranges of time, and records of memory
         if event.device_type.name != "CPU":
             if cuda and not event.name.startswith(_TRANSFERS):
                 kernels, kernel_us = kernels + 1, kernel_us + event.device_time_total

@@ -1,4 +1,4 @@
-"""How an error leaves the endpoint: its status, and one sentence as JSON."""
+"""Error responses of the endpoint: a status, and one sentence as JSON."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from clearsight.core.errors import (
 
 LOG = logging.getLogger("clearsight.serving")
 
-OUR_FAULT = "The endpoint failed to answer; its log says why."
+INTERNAL_ERROR = "The endpoint failed to answer; its log has the reason."
 
 
 class NotAcceptable(ClearsightError):
-    """An Accept header that names nothing the endpoint can write."""
+    """Raised for an Accept header without a media type that the endpoint writes."""
 
 
 class SlowBody(ClearsightError):
-    """A body that did not arrive in time."""
+    """Raised for a body that did not arrive in time."""
 
 
 class Busy(ClearsightError):
-    """More work than may wait."""
+    """Raised when the queue is full."""
 
 
-# The first kind that fits decides; a kind that is not here is the endpoint's own fault.
+# The first kind that matches decides; any other error is the endpoint's own: status 500.
 STATUSES: dict[type[ClearsightError], int] = {
     BadImage: 400,
     BadValue: 400,
@@ -48,21 +48,21 @@ STATUSES: dict[type[ClearsightError], int] = {
     Busy: 503,
 }
 
-# The rest of such a body is not worth reading, or there is nothing to read it for.
+# The connection is closed after these: the rest of the body was not read.
 _CLOSING = {408, 413}
 
 
 def busy() -> Busy:
-    """The one wording for a queue that is full."""
+    """Return the error for a full queue, worded once."""
     return Busy("endpoint", "too many images are waiting", fix="Try again in a second.")
 
 
 def error_response(error: Exception) -> JSONResponse:
-    """The response to a request that failed with `error`; the traceback of a failure of ours goes to the log alone."""
+    """Return the response to a request that failed with `error`; a traceback goes to the log alone."""
     status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
     if status == 500:
         LOG.error("a request failed", exc_info=error)
-        return JSONResponse({"error": OUR_FAULT}, status)
+        return JSONResponse({"error": INTERNAL_ERROR}, status)  # no detail: it may name files or code
     headers = {"Connection": "close"} if status in _CLOSING else {}
     if status == 503:
         headers["Retry-After"] = "1"

@@ -1,4 +1,4 @@
-"""Content negotiation: which codec reads the body, which one writes the answer (RFC 9110, sections 8.3 and 12.5.1)."""
+"""Content negotiation: the codecs that read the body and write the response (RFC 9110, sections 8.3 and 12.5.1)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from clearsight.serving.error_responses import NotAcceptable
 _SHOWN = 100  # characters of a header that an error repeats
 
 
-def reading(content_type: str | None, body: bytes, offered: Collection[str]) -> str:
-    """The media type to read `body` as: the declared one without its parameters, else what the first bytes look like.
+def request_type(content_type: str | None, body: bytes, offered: Collection[str]) -> str:
+    """Return the media type to read `body` as: the declared one without parameters, else by its first bytes.
 
     Raises UnsupportedType, which lists `offered`, for a declared type that is not among them.
     """
@@ -27,16 +27,17 @@ def reading(content_type: str | None, body: bytes, offered: Collection[str]) -> 
 
 
 def sniff(body: bytes) -> str:
-    """The media type of a body that came without one; anything that is neither JSON nor NPY is left to the decoder."""
+    """Return the media type of a body without a declared one; anything but JSON and NPY is left to the decoder."""
     if body.startswith(MAGIC):
         return "application/x-npy"
+    # A text may begin with blank lines.
     return "application/json" if body[:64].lstrip()[:1] in (b"{", b'"', b"[") else "application/octet-stream"
 
 
-def answering(accept: str | None, offered: Collection[str]) -> str:
-    """The media type to answer with: the one of `offered` with the highest q-value, ties going to the client's order.
+def response_type(accept: str | None, offered: Collection[str]) -> str:
+    """Return the media type of the response: the one of `offered` with the highest q-value, ties in the client's order.
 
-    No header, or one without a media range, means the first of `offered`. Raises NotAcceptable, which lists them.
+    Without a header, or a media range in it, it is the first of `offered`. Raises NotAcceptable, which lists them.
     """
     ranges = list(_ranges(accept or ""))
     if not ranges:
@@ -45,18 +46,18 @@ def answering(accept: str | None, offered: Collection[str]) -> str:
     best = max(ranked, key=lambda name: ranked[name])
     if ranked[best][0] <= 0:
         raise NotAcceptable(
-            f"Accept {str(accept)[:_SHOWN]!r}", "the endpoint cannot answer so", got=ranges[0][0], allowed=offered
+            f"Accept {str(accept)[:_SHOWN]!r}", "the endpoint does not write it", got=ranges[0][0], allowed=offered
         )
     return best
 
 
 def media_type(header: str) -> str:
-    """The bare type/subtype of a header value, lower case, parameters left out."""
+    """Return type/subtype of a header value, in lower case, without parameters."""
     return header.partition(";")[0].strip().lower()
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """(media range, q) of each member; a q that is no number counts as 1, as if it were not there."""
+    """Yield (media range, q) of each member; a q that is not a number counts as 1, as if it were missing."""
     for member in accept.split(","):
         name = media_type(member)
         if name:
@@ -71,18 +72,24 @@ def _quality(member: str) -> float:
                 quality = float(value)
             except ValueError:
                 return 1.0
-            return min(max(quality, 0.0), 1.0) if quality == quality else 1.0
+            return min(max(quality, 0.0), 1.0) if quality == quality else 1.0  # float("nan") is no error
     return 1.0
 
 
 def _preference(name: str, ranges: list[tuple[str, float]]) -> tuple[float, int, int]:
-    """(q, specificity, earliness) of `name` by the most specific range that covers it, larger is better; q 0 is no."""
+    """Return (q, specificity, earliness) of `name` by the most specific range that covers it; larger is better."""
     family = name.partition("/")[0]
-    covering = {name: 2, f"{family}/*": 1, "*/*": 0}
+    covering = {name: 2, f"{family}/*": 1, "*/*": 0}  # RFC 9110: the most specific range decides, not the highest q
     matches = [
-        (covering[wanted], -place, quality) for place, (wanted, quality) in enumerate(ranges) if wanted in covering
+        (covering[media_range], -index, quality)
+        for index, (media_range, quality) in enumerate(ranges)
+        if media_range in covering
     ]
     if not matches:
         return (0.0, 0, 0)
     specificity, earliness, quality = max(matches)
     return (quality, specificity, earliness)
+
+
+# Former names, which entry points in bundles of earlier versions import.
+reading, answering = request_type, response_type

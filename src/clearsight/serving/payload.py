@@ -1,4 +1,4 @@
-"""What travels through the endpoint: the images of a request, and the answer to them.
+"""Payload of a request, and the response to it.
 
 S is the side of the model's input in pixels, C the number of classes, N the images of one request.
 """
@@ -21,15 +21,20 @@ Probabilities: TypeAlias = npt.NDArray[np.float64]  # (N, C), rows sum to 1
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The images of one request. `batch`: the client sent a list, so a list is what it gets back, even of one."""
+    """Images of one request. `batch`: the client sent a list and gets a list back, even of one."""
 
     images: Sequence[Image]
     batch: bool = False
 
+    @property
+    def pictures(self) -> Sequence[Image]:
+        """Return the images; code/inference.py of earlier bundles uses this name."""
+        return self.images
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictionResponse:
-    """Probabilities (N, C) with the names of their columns; `top` is how many classes a ranking lists."""
+    """Probabilities (N, C) with the classes of their columns; `top`: classes listed in a ranking."""
 
     classes: tuple[str, ...]
     probabilities: Probabilities
@@ -37,12 +42,15 @@ class PredictionResponse:
     top: int = 5
 
     def records(self) -> list[dict[str, Any]]:
-        """One `record` per image, in the order of the request."""
+        """Return one `record` per image, in the order of the request."""
         return [record(row, self.classes, self.top) for row in self.probabilities]
 
 
+Answer = PredictionResponse  # the name that code/inference.py of earlier bundles imports
+
+
 def record(row: Probabilities, classes: Sequence[str], top: int) -> dict[str, Any]:
-    """{"label", "probability", "probabilities": {class: p}, "top": [{"label", "probability"}]} of one row (C,).
+    """Return {"label", "probability", "probabilities": {class: p}, "top": [{"label", "probability"}]} of a row (C,).
 
     Equal probabilities are ranked in the order of the classes.
     """

@@ -1,23 +1,43 @@
-"""Intake: request bodies, taken in only as far as the limits allow."""
+"""Limits of the endpoint, and request bodies read only as far as the limits allow."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 
-from clearsight.core.errors import ClearsightError, EmptyInput, TooLarge, UnsupportedType
+from clearsight.core.errors import BadValue, ClearsightError, EmptyInput, TooLarge, UnsupportedType
 from clearsight.serving.error_responses import SlowBody, busy
-from clearsight.serving.limits import Limits
 
-_LINGER_BYTES = 64 << 20
-_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 64 << 20  # of a refused body, read and dropped
+_LINGER_SECONDS = 2.0  # a client that sends slower sees its connection reset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Limits on what a client may ask of the endpoint; every value must be positive (BadValue).
+
+    The pixels of a single image are limited where it is decoded.
+    """
+
+    body_bytes: int = 20 << 20  # of one request
+    held_bytes: int = 256 << 20  # of all requests that are being read or answered
+    body_seconds: float = 30.0  # from the head of a request to the last byte of its body
+    images: int = 64  # in one request
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise BadValue(f"limit {name} {getattr(self, name)!r}", "it must be above 0")
+        if self.held_bytes < self.body_bytes:
+            raise BadValue(f"limit held_bytes {self.held_bytes}", f"it must be at least body_bytes ({self.body_bytes})")
 
 
 class RequestBodyReader:
-    """Reads bodies for one event loop, and knows how many bytes of them are held at the moment."""
+    """Reads bodies for one event loop, and counts the bytes of them that are in memory."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -25,12 +45,12 @@ class RequestBodyReader:
 
     @contextlib.asynccontextmanager
     async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body, counted as held until the block ends.
+        """Yield the whole body, counted as held until the block ends.
 
         Raises EmptyInput, TooLarge (by the declared length, or while it arrives), SlowBody, Busy when all requests
         together hold too much, UnsupportedType for a compressed body, ClientDisconnect.
         """
-        body = await self._take(request)
+        body = await self._receive(request)
         try:
             if not body:
                 raise EmptyInput("body", "it is empty", fix="Send the bytes of one image.")
@@ -38,7 +58,7 @@ class RequestBodyReader:
         finally:
             self._held -= len(body)
 
-    async def _take(self, request: Request) -> bytes:
+    async def _receive(self, request: Request) -> bytes:
         async with contextlib.aclosing(request.stream()) as stream:
             try:
                 self._check_head(request)
@@ -47,33 +67,34 @@ class RequestBodyReader:
             except TimeoutError:
                 raise SlowBody("body", f"it did not arrive within {self._limits.body_seconds:g} s") from None
             except ClearsightError:
-                # One that asked first (Expect: 100-continue) has sent nothing.
+                # A client that sent Expect: 100-continue has not sent its body yet.
                 if "expect" not in request.headers:
                     await _linger(stream)
                 raise
 
     def _check_head(self, request: Request) -> None:
         encoding = request.headers.get("content-encoding", "identity")
+        # A compressed body of a few kilobytes could unpack to gigabytes.
         if encoding.lower() != "identity":
-            raise UnsupportedType(f"Content-Encoding {encoding[:40]!r}", "the endpoint does not unpack bodies")
+            raise UnsupportedType(f"Content-Encoding {encoding[:40]!r}", "the endpoint does not decompress bodies")
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limits.body_bytes:
             raise self._too_large()
 
     async def _read(self, stream: AsyncIterator[bytes]) -> bytes:
-        taken = bytearray()
+        received = bytearray()
         try:
             async for chunk in stream:
-                if len(taken) + len(chunk) > self._limits.body_bytes:
+                if len(received) + len(chunk) > self._limits.body_bytes:
                     raise self._too_large()
                 if self._held + len(chunk) > self._limits.held_bytes:
-                    raise busy()
-                taken += chunk
+                    raise busy()  # in the middle of a body: headers may declare no length, or less
+                received += chunk
                 self._held += len(chunk)
-        except BaseException:
-            self._held -= len(taken)
+        except BaseException:  # a cancelled request too
+            self._held -= len(received)
             raise
-        return bytes(taken)
+        return bytes(received)
 
     def _too_large(self) -> TooLarge:
         most = self._limits.body_bytes
@@ -81,9 +102,9 @@ class RequestBodyReader:
 
 
 async def _linger(stream: AsyncIterator[bytes]) -> None:
-    """Read and drop what a refused client is still sending, up to a bound.
+    """Read and drop the rest of a refused body, up to a limit.
 
-    A client that writes its whole body before it reads would otherwise meet a reset connection instead of the refusal.
+    A client that writes its whole body before it reads would otherwise see a reset connection instead of the response.
     """
     left = _LINGER_BYTES
     with contextlib.suppress(TimeoutError, ClientDisconnect):

@@ -1,7 +1,7 @@
-"""What everything that carries out trials must keep to. A third party subclasses `ExecutorContract` in its own tests:
+"""Contract of executors. A third party subclasses `ExecutorContract` in its own tests:
 
 class TestMine(ExecutorContract):
-    build = staticmethod(my_executor)      # what the registry names: a Crew -> an Executor
+    build = staticmethod(my_executor)      # the function that the registry names: ExecutorSpec -> Executor
 """
 
 from __future__ import annotations
@@ -24,54 +24,55 @@ from clearsight.core.executor import (
     EpochDone,
     Executor,
     ExecutorEvent,
+    ExecutorSpec,
     TrialTask,
     WorkerLost,
 )
 from clearsight.core.trial import TrialResult, TrialState
-from clearsight.tuning.executors.spec import ExecutorSpec
 
-_PATIENCE = 60.0  # seconds; a cluster takes its time to begin
+_PATIENCE = 60.0  # seconds; a cluster needs many of them to start
 
 E = TypeVar("E", bound=ExecutorEvent)
 
 
 class ExecutorContract:
-    """Subclass it as Test... and set `build`. Workers are stand-ins: clearsight.testing.stand_in says what they can."""
+    """Subclass it as Test... and set `build`. Workers are stand-ins (clearsight.testing.stand_in)."""
 
     build: Callable[[ExecutorSpec], Executor]
 
     @pytest.fixture
-    def crew(self, tmp_path: Path) -> ExecutorSpec:
+    def spec(self, tmp_path: Path) -> ExecutorSpec:
         """Two workers."""
-        return stand_ins(tmp_path / "logs", slots=2)
+        return stand_in_spec(tmp_path / "logs", slots=2)  # two: assignments must run side by side
 
     @pytest.fixture
-    def executor(self, crew: ExecutorSpec) -> Iterator[Executor]:
-        """What is held to the contract."""
-        made = self.build(crew)
-        yield made
-        made.close()
+    def executor(self, spec: ExecutorSpec) -> Iterator[Executor]:
+        """Executor under test."""
+        executor = self.build(spec)
+        yield executor
+        executor.close()
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        """Where the trials have their folders."""
+        """Folder of the trials' folders."""
         return tmp_path / "trials"
 
     def test_has_the_slots_that_were_asked_for(self, executor: Executor) -> None:
         assert executor.slots == 2
 
-    def test_tells_a_trial_from_begin_to_end(self, executor: Executor, folder: Path) -> None:
+    def test_reports_a_trial_from_start_to_end(self, executor: Executor, folder: Path) -> None:
         executor.start(assignment(7, [task(folder, 3, epochs=2, accuracy=[0.5, 0.75])]))
-        begun, *epochs, done = heard(executor, is_over(7))
-        assert begun == AssignmentStarted(worker=begun.worker, key=7)
+        started, *epochs, done = collect(executor, has_ended(7))
+        # Any worker may take it: the executor decides.
+        assert started == AssignmentStarted(worker=started.worker, key=7)
         assert epochs == [
-            EpochDone(worker=begun.worker, number=3, epoch=1, scores={"accuracy": 0.5}),
-            EpochDone(worker=begun.worker, number=3, epoch=2, scores={"accuracy": 0.75}),
+            EpochDone(worker=started.worker, number=3, epoch=1, scores={"accuracy": 0.5}),
+            EpochDone(worker=started.worker, number=3, epoch=2, scores={"accuracy": 0.75}),
         ]
         assert done == AssignmentDone(
-            worker=begun.worker,
+            worker=started.worker,
             key=7,
-            outcomes=(
+            results=(
                 TrialResult(
                     number=3,
                     state=TrialState.COMPLETE,
@@ -85,170 +86,174 @@ class ExecutorContract:
 
     def test_several_trials_of_one_assignment_come_back_together(self, executor: Executor, folder: Path) -> None:
         executor.start(assignment(1, [task(folder, number) for number in (4, 5, 6)]))
-        done = the(AssignmentDone, heard(executor, is_over(1)))
-        assert [outcome.number for outcome in done.outcomes] == [4, 5, 6]
+        done = only(AssignmentDone, collect(executor, has_ended(1)))
+        assert [result.number for result in done.results] == [4, 5, 6]
 
-    def test_a_failed_trial_is_an_outcome_and_no_loss(self, executor: Executor, folder: Path) -> None:
+    def test_a_failed_trial_is_a_result_and_no_loss(self, executor: Executor, folder: Path) -> None:
         executor.start(assignment(1, [task(folder, 0, fails="no such layer"), task(folder, 1)]))
-        failed, complete = the(AssignmentDone, heard(executor, is_over(1))).outcomes
+        failed, complete = only(AssignmentDone, collect(executor, has_ended(1))).results
         assert (failed.state, failed.reason) == (TrialState.FAILED, "no such layer")
         assert complete.state is TrialState.COMPLETE
 
-    def test_a_number_that_is_none_arrives_as_none(self, executor: Executor, folder: Path) -> None:
-        executor.start(assignment(1, [task(folder, 0, accuracy=None)]))
-        events = heard(executor, is_over(1))
-        assert math.isnan(the(EpochDone, events).scores["accuracy"])
-        (outcome,) = the(AssignmentDone, events).outcomes
-        assert math.isnan(outcome.values[0])
-        assert math.isnan(outcome.curve[1]["accuracy"])
+    def test_nan_arrives_as_nan(self, executor: Executor, folder: Path) -> None:
+        executor.start(assignment(1, [task(folder, 0, accuracy=None)]))  # None is NaN: JSON has none
+        events = collect(executor, has_ended(1))
+        assert math.isnan(only(EpochDone, events).scores["accuracy"])
+        (result,) = only(AssignmentDone, events).results
+        assert math.isnan(result.values[0])
+        assert math.isnan(result.curve[1]["accuracy"])
 
-    def test_a_worker_is_told_its_share_of_the_machine(self, executor: Executor, folder: Path) -> None:
-        executor.start(assignment(1, [task(folder, 0, epochs=1)], told=True))
-        executor.start(assignment(2, [task(folder, 1, epochs=1)], told=True))
-        epochs = all_of(EpochDone, heard(executor, lambda events: len(all_of(EpochDone, events)) == 2))
+    def test_a_worker_receives_its_share_of_the_machine(self, executor: Executor, folder: Path) -> None:
+        executor.start(assignment(1, [task(folder, 0, epochs=1)], prunable=True))  # waits for a reply: holds its worker
+        executor.start(assignment(2, [task(folder, 1, epochs=1)], prunable=True))
+        epochs = all_of(EpochDone, collect(executor, lambda events: len(all_of(EpochDone, events)) == 2))
         assert len({event.worker for event in epochs}) == 2
         for event in epochs:
-            assert seen(folder, event.number)["post"] == {"slot": event.worker}
+            assert worker_facts(folder, event.number)["resources"] == {"slot": event.worker}
 
-    def test_assignments_are_carried_out_at_a_time(self, executor: Executor, folder: Path) -> None:
+    def test_assignments_run_at_the_same_time(self, executor: Executor, folder: Path) -> None:
         for key in (1, 2):
-            executor.start(assignment(key, [task(folder, key)], told=True))
-        both = all_of(EpochDone, heard(executor, lambda events: len(all_of(EpochDone, events)) == 2))
-        assert {event.number for event in both} == {1, 2}  # and neither is over, since neither was answered
+            executor.start(assignment(key, [task(folder, key)], prunable=True))
+        both = all_of(EpochDone, collect(executor, lambda events: len(all_of(EpochDone, events)) == 2))
+        assert {event.number for event in both} == {1, 2}  # and neither has ended, since neither had a reply
         for number in (1, 2):
-            executor.answer(number, 1, "")
-        heard(executor, lambda events: len(all_of(AssignmentDone, events)) == 2)
+            executor.reply(number, 1, "")
+        collect(executor, lambda events: len(all_of(AssignmentDone, events)) == 2)
 
-    def test_a_worker_takes_one_assignment_after_the_other(self, executor: Executor, folder: Path) -> None:
-        for key in range(1, 6):
+    def test_a_worker_runs_one_assignment_after_another(self, executor: Executor, folder: Path) -> None:
+        for key in range(1, 6):  # more assignments than workers: workers are used again
             executor.start(assignment(key, [task(folder, key)]))
-            assert the(AssignmentDone, heard(executor, is_over(key))).outcomes[0].number == key
+            assert only(AssignmentDone, collect(executor, has_ended(key))).results[0].number == key
 
-    def test_where_every_epoch_is_answered_an_answer_ends_the_trial(self, executor: Executor, folder: Path) -> None:
-        executor.start(assignment(1, [task(folder, 0, epochs=9), task(folder, 1)], told=True))
-        for epoch, stop in ((1, ""), (2, ""), (3, "it is behind the others")):
-            assert the(EpochDone, heard(executor, has(EpochDone))).epoch == epoch
-            executor.answer(0, epoch, stop)
-        assert the(EpochDone, heard(executor, has(EpochDone))).number == 1
-        executor.answer(1, 1, "")
-        pruned, complete = the(AssignmentDone, heard(executor, is_over(1))).outcomes
-        assert (pruned.state, pruned.reason) == (TrialState.PRUNED, "it is behind the others")
+    def test_a_reply_can_end_a_trial(self, executor: Executor, folder: Path) -> None:
+        executor.start(assignment(1, [task(folder, 0, epochs=9), task(folder, 1)], prunable=True))
+        for epoch, stop in ((1, ""), (2, ""), (3, "worse than the others")):
+            assert only(EpochDone, collect(executor, has(EpochDone))).epoch == epoch
+            executor.reply(0, epoch, stop)
+        assert only(EpochDone, collect(executor, has(EpochDone))).number == 1
+        executor.reply(1, 1, "")
+        pruned, complete = only(AssignmentDone, collect(executor, has_ended(1))).results
+        assert (pruned.state, pruned.reason) == (TrialState.PRUNED, "worse than the others")
         assert list(pruned.curve) == [1, 2, 3]
         assert complete.state is TrialState.COMPLETE
 
     def test_a_worker_that_dies_costs_its_assignment(self, executor: Executor, folder: Path) -> None:
+        # By SIGKILL, as the kernel does without memory.
         executor.start(assignment(1, [task(folder, 0, epochs=3, die_at=2)]))
-        events = heard(executor, is_over(1))
-        lost = the(WorkerLost, events)
+        events = collect(executor, has_ended(1))
+        lost = only(WorkerLost, events)
         assert [event.epoch for event in all_of(EpochDone, events)] == [1]
         assert lost.key == 1
-        assert lost.why
-        assert "\n" not in lost.why
+        assert lost.reason
+        assert "\n" not in lost.reason  # it stands in a line of the log
 
-    def test_and_nothing_else(self, executor: Executor, folder: Path) -> None:
-        executor.start(assignment(1, [task(folder, 1)], told=True))
-        heard(executor, has(EpochDone))
+    def test_the_death_of_a_worker_costs_nothing_else(self, executor: Executor, folder: Path) -> None:
+        executor.start(assignment(1, [task(folder, 1)], prunable=True))
+        collect(executor, has(EpochDone))
         executor.start(assignment(2, [task(folder, 2, die_at=1)]))
-        assert the(WorkerLost, heard(executor, has(WorkerLost))).key == 2
+        assert only(WorkerLost, collect(executor, has(WorkerLost))).key == 2
         executor.start(assignment(3, [task(folder, 3)]))
-        assert the(AssignmentDone, heard(executor, is_over(3))).outcomes[0].number == 3
-        executor.answer(1, 1, "")
-        assert the(AssignmentDone, heard(executor, is_over(1))).outcomes[0].number == 1
+        assert only(AssignmentDone, collect(executor, has_ended(3))).results[0].number == 3
+        executor.reply(1, 1, "")
+        assert only(AssignmentDone, collect(executor, has_ended(1))).results[0].number == 1
 
-    @pytest.mark.parametrize("told", [True, False])
-    def test_interrupted_trials_have_no_outcome(self, executor: Executor, folder: Path, told: bool) -> None:
-        """Those that were through have theirs, and a worker that was interrupted can be given work again."""
-        waiting = task(folder, 1, epochs=5, waits=True)
-        executor.start(assignment(1, [task(folder, 0, fails="early"), waiting, task(folder, 2)], told=told))
-        assert the(EpochDone, heard(executor, has(EpochDone))).number == 1
+    @pytest.mark.parametrize("prunable", [True, False])
+    def test_interrupted_trials_have_no_result(self, executor: Executor, folder: Path, prunable: bool) -> None:
+        """Trials that ended before have theirs, and an interrupted worker can run further assignments."""
+        waiting = task(folder, 1, epochs=5, waits=True)  # 0 has ended, 1 is under way, 2 has not begun
+        executor.start(assignment(1, [task(folder, 0, fails="early"), waiting, task(folder, 2)], prunable=prunable))
+        assert only(EpochDone, collect(executor, has(EpochDone))).number == 1
         executor.interrupt()
-        assert [outcome.number for outcome in the(AssignmentDone, heard(executor, is_over(1))).outcomes] == [0]
+        assert [result.number for result in only(AssignmentDone, collect(executor, has_ended(1))).results] == [0]
         executor.start(assignment(2, [task(folder, 3)]))
-        assert [outcome.number for outcome in the(AssignmentDone, heard(executor, is_over(2))).outcomes] == [3]
+        assert [result.number for result in only(AssignmentDone, collect(executor, has_ended(2))).results] == [3]
 
-    def test_to_interrupt_nobody_is_nothing(self, executor: Executor) -> None:
+    def test_an_interrupt_without_work_has_no_effect(self, executor: Executor) -> None:
         executor.interrupt()
         assert executor.events(0) == []
 
-    def test_looks_without_waiting(self, executor: Executor, folder: Path) -> None:
+    def test_events_can_be_read_without_waiting(self, executor: Executor, folder: Path) -> None:
         assert executor.events(0) == []
         executor.start(assignment(1, [task(folder, 0, waits=True)]))
-        heard(executor, has(EpochDone))
-        began = time.monotonic()
+        collect(executor, has(EpochDone))
+        start = time.monotonic()
         assert executor.events(0) == []
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - start < 1  # generous: a cluster answers over the network
 
-    def test_nobody_works_on_once_it_is_closed(self, crew: ExecutorSpec, folder: Path) -> None:
-        executor = self.build(crew)
+    def test_no_worker_survives_close(self, spec: ExecutorSpec, folder: Path) -> None:
+        executor = self.build(spec)
         for number in (0, 1):
             executor.start(assignment(number, [task(folder, number, waits=True)]))
-        heard(executor, lambda events: len(all_of(EpochDone, events)) == 2)
-        workers = [process(seen(folder, number)["pid"]) for number in (0, 1)]
+        collect(executor, lambda events: len(all_of(EpochDone, events)) == 2)
+        workers = [process(worker_facts(folder, number)["pid"]) for number in (0, 1)]
         executor.close()
+        # Children may need a moment to be gone.
         _, alive = psutil.wait_procs([worker for worker in workers if worker is not None], timeout=_PATIENCE)
         assert alive == []
 
 
-def stand_ins(logs: Path, slots: int = 1) -> ExecutorSpec:
-    """A crew of stand-ins."""
+def stand_in_spec(logs: Path, slots: int = 1) -> ExecutorSpec:
+    """Return the spec of an executor whose workers are stand-ins."""
     return ExecutorSpec(
         slots=slots,
         command=(sys.executable, "-m", "clearsight.testing.stand_in"),
-        bench="clearsight.testing.stand_in:StandIn",
-        post=lambda slot: {"slot": slot},
+        runner="clearsight.testing.stand_in:StandIn",
+        resources=lambda slot: {"slot": slot},
         logs=logs,
     )
 
 
 def task(folder: Path, number: int, **recipe: Any) -> TrialTask:
-    """A trial that asks a stand-in for what stands in its recipe."""
+    """Return a task whose recipe tells a stand-in what to do."""
     return TrialTask(number=number, folder=str(folder / str(number)), recipe=recipe)
 
 
-def assignment(key: int, tasks: Sequence[TrialTask], *, told: bool = False) -> Assignment:
-    """Trials for one worker."""
-    return Assignment(key=key, tasks=tuple(tasks), data="/no/data", metrics=("accuracy",), told=told)
+def assignment(key: int, tasks: Sequence[TrialTask], *, prunable: bool = False) -> Assignment:
+    """Return an assignment of trials to one worker."""
+    # A stand-in reads no data.
+    return Assignment(key=key, tasks=tuple(tasks), data="/no/data", metrics=("accuracy",), prunable=prunable)
 
 
-def heard(executor: Executor, enough: Callable[[list[ExecutorEvent]], bool]) -> list[ExecutorEvent]:
-    """All events until there are enough of them."""
+def collect(executor: Executor, enough: Callable[[list[ExecutorEvent]], bool]) -> list[ExecutorEvent]:
+    """Return all events until there are enough of them."""
     events: list[ExecutorEvent] = []
     end = time.monotonic() + _PATIENCE
     while not enough(events):
-        assert time.monotonic() < end, f"nothing more was heard after {events}"
-        events += executor.events(1.0)
+        # Without it a lost event would hang the suite.
+        assert time.monotonic() < end, f"no further event after {events}"
+        events += executor.events(1.0)  # short enough that the assertion above is reached in time
     return events
 
 
-def is_over(key: int) -> Callable[[list[ExecutorEvent]], bool]:
-    """Whether an assignment has ended, well or not."""
+def has_ended(key: int) -> Callable[[list[ExecutorEvent]], bool]:
+    """Return a test for the end of an assignment, also by the loss of its worker."""
     return lambda events: any(isinstance(event, AssignmentDone | WorkerLost) and event.key == key for event in events)
 
 
 def has(kind: type[ExecutorEvent]) -> Callable[[list[ExecutorEvent]], bool]:
-    """Whether there is an event of a kind."""
+    """Return a test for an event of a kind."""
     return lambda events: any(isinstance(event, kind) for event in events)
 
 
 def all_of(kind: type[E], events: Sequence[ExecutorEvent]) -> list[E]:
-    """The events of a kind."""
+    """Return the events of a kind."""
     return [event for event in events if isinstance(event, kind)]
 
 
-def the(kind: type[E], events: Sequence[ExecutorEvent]) -> E:
-    """The one event of a kind."""
-    (found,) = all_of(kind, events)
-    return found
+def only(kind: type[E], events: Sequence[ExecutorEvent]) -> E:
+    """Return the only event of a kind."""
+    (event,) = all_of(kind, events)
+    return event
 
 
-def seen(folder: Path, number: int) -> Mapping[str, Any]:
-    """What the stand-in that had a trial left of itself: its process and its post."""
-    left: Mapping[str, Any] = json.loads((folder / str(number) / "seen.json").read_text())
-    return left
+def worker_facts(folder: Path, number: int) -> Mapping[str, Any]:
+    """Return the process ID and the resources of the stand-in that ran a trial."""
+    facts: Mapping[str, Any] = json.loads((folder / str(number) / "seen.json").read_text())
+    return facts
 
 
 def process(pid: int) -> psutil.Process | None:
-    """A process, or None where it is gone."""
+    """Return a process; None if it is gone."""
     try:
         return psutil.Process(pid)
     except psutil.NoSuchProcess:

@@ -1,6 +1,6 @@
-"""MeanColour: the smallest model that tells images apart, whole and without torch, for tests of everything around it.
+"""MeanColour: a tiny complete bundle without torch, for tests of serving, packing and predicting.
 
-Its logits are the mean colour of the image times WEIGHTS, so a test can work out what any image must get.
+Its logits are the mean colour of an image times WEIGHTS, so a test can compute the expected probabilities itself.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from clearsight.core.dataset import Pixels
 from clearsight.core.errors import BadImage
 from clearsight.core.preprocess import Preprocess
 
-SIZE = 16
-CLASSES = ("red", "green", "blue, or so", "weiß")
+SIZE = 16  # pixels
+CLASSES = ("red", "green", "blue, or so", "weiß")  # a comma and a letter beyond ASCII: what CSV and headers may spoil
 WEIGHTS: npt.NDArray[np.float32] = np.array([[9, -3, -3, 0.5], [-3, 9, -3, 0.5], [-3, -3, 9, 0.5]], dtype=np.float32)
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-_MOST_PIXELS = 1_000_000
+_MAX_PIXELS = 1_000_000  # low, so that a test can exceed it with a small file
 
 
 def write_network(path: Path) -> Path:
-    """Write the ONNX file: images (N, 3, S, S), their means over both sides, times WEIGHTS (3, C), logits (N, C)."""
+    """Write the ONNX file. Logits (N, C) are the means of images (N, 3, S, S) over both sides, times WEIGHTS (3, C)."""
     import onnx
 
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
@@ -40,6 +40,7 @@ def write_network(path: Path) -> Path:
         [helper.make_tensor_value_info("logits", kind, ["n", WEIGHTS.shape[1]])],
         [onnx.numpy_helper.from_array(WEIGHTS, "weights")],
     )
+    # Old versions of both on purpose: every supported runtime reads them.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     onnx.save(model, path)
@@ -47,7 +48,7 @@ def write_network(path: Path) -> Path:
 
 
 def make_bundle(folder: Path, *, temperature: float = 1.0) -> Bundle:
-    """A sealed bundle around the network."""
+    """Write a sealed bundle of the network into `folder` and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     write_network(folder / "model.onnx")
     preprocess = Preprocess(size=SIZE, resize=SIZE)
@@ -55,22 +56,24 @@ def make_bundle(folder: Path, *, temperature: float = 1.0) -> Bundle:
 
 
 def prepare(raw: bytes | Pixels) -> npt.NDArray[np.float32]:
-    """(3, S, S) in [0, 1] of an image, squeezed to S x S; strict: BadImage for a damaged file or one over 1 Mpx."""
+    """Return an image resized to S x S, as (3, S, S) in [0, 1]. Raises BadImage if it is damaged or over 1 Mpx."""
     from PIL import Image
 
     try:
         image = Image.open(io.BytesIO(raw), formats=_FORMATS) if isinstance(raw, bytes) else Image.fromarray(raw)
-        if image.width * image.height > _MOST_PIXELS:
+        if image.width * image.height > _MAX_PIXELS:
             raise BadImage("image", f"it has {image.width} x {image.height} pixels, over the limit")
         small = image.convert("RGB").resize((SIZE, SIZE))
+    # What Pillow raises for damaged files, format by format.
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
         raise BadImage("image", f"it cannot be decoded ({error})") from None
     return np.ascontiguousarray(np.asarray(small, dtype=np.float32).transpose(2, 0, 1) / 255)
 
 
 def expected(image: bytes | Pixels) -> npt.NDArray[np.float64]:
-    """Probabilities (C,) that a predictor of the bundle must give at temperature 1, worked out without one."""
+    """Return the probabilities (C,) of an image at temperature 1, computed without a predictor."""
+    # In float64: the expected value must be the exact one.
     logits = prepare(image).mean(axis=(1, 2)).astype(np.float64) @ WEIGHTS.astype(np.float64)
-    powers: npt.NDArray[np.float64] = np.exp(logits - logits.max())
+    powers: npt.NDArray[np.float64] = np.exp(logits - logits.max())  # the maximum keeps exp() finite
     rows: npt.NDArray[np.float64] = powers / powers.sum()
     return rows

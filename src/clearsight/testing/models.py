@@ -1,4 +1,4 @@
-"""FamilyContract: what every model must do, whatever collection and family it comes from.
+"""FamilyContract: what every model must do, of whatever provider and family.
 
 A distribution that adds a family subclasses it in its own tests:
 
@@ -31,108 +31,109 @@ from clearsight.models.freeze import freeze, unfreeze
 from clearsight.models.network import Network, parameter_groups
 
 CLASSES = 6
-_NEAR = 0.35  # the first loss may be off by this share of log C
+_NEAR = 0.35  # the first loss may differ from log C by this share of it: a few images are not balanced exactly
 
 
 def random_images(count: int, size: int, seed: int = 0) -> Tensor:
-    """(count, 3, size, size) float32, normal."""
+    """Return images (count, 3, size, size) float32, drawn from a normal distribution."""
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
 def first_loss(network: Network, images: Tensor, labels: Tensor) -> float:
-    """Cross-entropy of a network that has not been trained yet, in the mode in which it stands."""
+    """Return the cross-entropy of an untrained network, in its present mode."""
     with torch.no_grad():
         return F.cross_entropy(network.model(images), labels).item()
 
 
 class FamilyContract:
-    """Give the fixtures `network` (six classes, random weights; shared, as every test works on a copy) and `size`."""
+    """Contract suite: provide the fixtures `network` (six classes, random weights; every test copies it) and `size`."""
 
     def test_stages_then_head_are_the_model(self, network: Network, size: int) -> None:
-        own = copy.deepcopy(network)
-        freeze(own, "none").eval_mode()
+        net = copy.deepcopy(network)  # the fixture is shared: tests must not train it
+        freeze(net, "none").eval_mode()
         images = random_images(2, size)
         with torch.inference_mode():
             features = images
-            for stage in own.stages:
+            for stage in net.stages:
                 features = stage.run(features)
-            assert features.shape == (2, own.features)
-            assert torch.equal(own.head(features), own.model(images))
+            assert features.shape == (2, net.features)
+            assert torch.equal(net.head(features), net.model(images))
 
     def test_every_cut_gives_the_same_logits(self, network: Network, size: int) -> None:
-        own = copy.deepcopy(network)
-        freeze(own, "none").eval_mode()
+        net = copy.deepcopy(network)
+        freeze(net, "none").eval_mode()
         images = random_images(1, size)
         with torch.inference_mode():
-            logits = own.model(images)
-            for cut in {0, 1, len(own.stages) // 2, len(own.stages)}:
-                assert torch.equal(own.suffix(cut).eval()(own.prefix(cut).eval()(images)), logits)
+            logits = net.model(images)
+            for cut in {0, 1, len(net.stages) // 2, len(net.stages)}:  # the ends and the middle: all would take minutes
+                assert torch.equal(net.suffix(cut).eval()(net.prefix(cut).eval()(images)), logits)
 
-    def test_stages_and_head_own_each_parameter_once(self, network: Network, size: int) -> None:
+    def test_each_parameter_is_in_one_stage_or_the_head(self, network: Network, size: int) -> None:
         parts = [id(parameter) for parameter in network.backbone_parameters() + network.head_parameters()]
         assert sorted(parts) == sorted(id(parameter) for parameter in network.model.parameters())
         assert network.model.get_submodule(network.head_name) is network.head
 
     def test_first_loss_is_near_log_c(self, network: Network, size: int) -> None:
-        own = copy.deepcopy(network)
-        freeze(own, "none")
-        loss = first_loss(own, random_images(6, size), torch.arange(6))
+        net = copy.deepcopy(network)
+        freeze(net, "none")
+        loss = first_loss(net, random_images(6, size), torch.arange(6))
         assert abs(loss - math.log(CLASSES)) < _NEAR * math.log(CLASSES)
 
     def test_a_step_moves_only_what_is_not_frozen(self, network: Network, size: int) -> None:
-        own = copy.deepcopy(network)
-        frozen = freeze(own, "1")
-        kept = {id(tensor) for stage in frozen.stages for tensor in stage.run.state_dict(keep_vars=True).values()}
-        before = {name: tensor.clone() for name, tensor in own.model.state_dict().items()}
-        _step(own, size)
-        for name, tensor in own.model.state_dict(keep_vars=True).items():
-            if id(tensor) in kept:
+        net = copy.deepcopy(network)
+        frozen = freeze(net, "1")
+        frozen_ids = {id(tensor) for stage in frozen.stages for tensor in stage.run.state_dict(keep_vars=True).values()}
+        before = {name: tensor.clone() for name, tensor in net.model.state_dict().items()}
+        _step(net, size)
+        # By identity: a stage may know a tensor by another name than the model.
+        for name, tensor in net.model.state_dict(keep_vars=True).items():
+            if id(tensor) in frozen_ids:
                 assert torch.equal(tensor, before[name]), f"{name} is frozen and has moved"
             elif tensor.requires_grad:
                 assert not torch.equal(tensor, before[name]), f"{name} is not frozen and has not moved"
 
-    def test_a_frozen_backbone_leaves_the_head_alone_to_train(self, network: Network, size: int) -> None:
-        own = copy.deepcopy(network)
-        frozen = freeze(own, "backbone")
-        before = {key: value.clone() for key, value in own.prefix(frozen.cut).state_dict().items()}
-        _step(own, size)
-        after = own.prefix(frozen.cut).state_dict()
+    def test_with_a_frozen_backbone_only_the_head_trains(self, network: Network, size: int) -> None:
+        net = copy.deepcopy(network)
+        frozen = freeze(net, "backbone")
+        before = {key: value.clone() for key, value in net.prefix(frozen.cut).state_dict().items()}
+        _step(net, size)
+        after = net.prefix(frozen.cut).state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
-        assert {id(p) for p in frozen.parameters()} == {id(p) for p in own.head_parameters()}
+        assert {id(p) for p in frozen.parameters()} == {id(p) for p in net.head_parameters()}
 
-    def test_thawed_it_trains_whole_again(self, network: Network, size: int) -> None:
-        own = copy.deepcopy(network)
-        trained = {name for name, parameter in own.model.named_parameters() if parameter.requires_grad}
-        freeze(own, "backbone")
-        unfreeze(own)
-        assert {name for name, parameter in own.model.named_parameters() if parameter.requires_grad} == trained
-        assert all(part.training for part in own.model.modules())
+    def test_unfrozen_all_of_it_trains_again(self, network: Network, size: int) -> None:
+        net = copy.deepcopy(network)
+        trained = {name for name, parameter in net.model.named_parameters() if parameter.requires_grad}
+        freeze(net, "backbone")
+        unfreeze(net)
+        assert {name for name, parameter in net.model.named_parameters() if parameter.requires_grad} == trained
+        assert all(part.training for part in net.model.modules())  # freezing puts norms into evaluation mode
 
     def test_the_model_pickles(self, network: Network, size: int) -> None:
-        own = copy.deepcopy(network)
-        own.model.eval()
-        twin = pickle.loads(pickle.dumps(own.model)).eval()
+        net = copy.deepcopy(network)
+        net.model.eval()
+        twin = pickle.loads(pickle.dumps(net.model)).eval()  # worker processes of a loader and of DDP pickle it
         with torch.inference_mode():
-            assert torch.equal(twin(random_images(1, size)), own.model(random_images(1, size)))
+            assert torch.equal(twin(random_images(1, size)), net.model(random_images(1, size)))
 
     def test_a_bundle_gives_the_same_logits_back(self, network: Network, size: int, tmp_path: Path) -> None:
-        own = copy.deepcopy(network)
-        _step(own, size)  # statistics and weights away from where a fresh build would put them
+        net = copy.deepcopy(network)
+        _step(net, size)  # so that statistics and weights are not those of a new network
         manifest = Bundle(
-            model=own.name,
+            model=net.name,
             classes=tuple("abcdef"),
-            preprocess=own.preprocess.model_copy(update={"size": size, "resize": size}),
+            preprocess=net.preprocess.model_copy(update={"size": size, "resize": size}),  # of the tests' small images
         )
-        save(own, manifest, tmp_path)
-        again = load(Bundle.open(tmp_path))
-        own.model.eval()
+        save(net, manifest, tmp_path)
+        loaded = load(Bundle.open(tmp_path))
+        net.model.eval()
         with torch.inference_mode():
-            assert torch.equal(again.model(random_images(3, size)), own.model(random_images(3, size)))
+            assert torch.equal(loaded.model(random_images(3, size)), net.model(random_images(3, size)))
         assert (tmp_path / "model.onnx").is_file()
 
 
 def _step(network: Network, size: int) -> None:
-    """One optimizer step on four images, in the mode in which the network stands."""
+    """Take one optimizer step on four images, in the network's present mode."""
     # Adam moves a weight by lr however small its gradient is; the tiny eps keeps that true of ConvNeXt's scaled layers.
     optimizer = torch.optim.Adam(parameter_groups(network.model, 0.0), lr=1e-2, eps=1e-20)
     loss = F.cross_entropy(network.model(random_images(4, size)), torch.tensor([0, 1, 2, 3]))

@@ -1,17 +1,16 @@
-"""What every rule must keep to. A third party subclasses `RuleContract` in its own tests, or `ProfilerRuleContract` for
-a rule that looks at a run's profile:
+"""Contract of rules. A third party subclasses `RuleContract` in its own tests, or `ProfilerRuleContract` for a rule
+about speed:
 
 class TestMine(RuleContract):
     rule = Mine()
 
-    def fault(self) -> Tape: ...     # a run on which it must speak
-    def control(self) -> Tape: ...   # a healthy one, on which it must look and find nothing
+    def fault(self) -> Tape: ...     # a run on which the rule must find something
+    def control(self) -> Tape: ...   # a healthy run, on which it must be clear
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,36 +32,36 @@ from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
 from clearsight.profiler.rules import PROFILER_RULES
 
-_POINTS = (0.25, 0.5, 0.75, 1.0)  # of a run at which it is judged
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # of a run's steps, at which it is judged
 
 
 def findings(rule: Rule, view: RunView) -> list[Finding]:
-    """Everything that a rule says."""
+    """Return all findings of a rule."""
     return list(rule.check(view))
 
 
 def only(rule: Rule, view: RunView) -> Finding:
-    """The one thing that a rule says; fails where it says more or nothing."""
+    """Return the only finding of a rule; fails where there are more or none."""
     (finding,) = rule.check(view)
     return finding
 
 
 def verdict(rule: Rule, view: RunView) -> str:
-    """The rule's verdict, by its first finding: "found", "clear" or "not-enough-data"."""
+    """Return the verdict of the first finding: "found", "clear" or "not-enough-data"."""
     return str(findings(rule, view)[0].verdict)
 
 
 class RuleContract:
-    """Subclass it as Test..., set `rule`, write `fault` and `control`."""
+    """Specification of a rule. Subclass it as Test..., set `rule`, write `fault` and `control`."""
 
     rule: Rule
 
     def fault(self) -> Tape:
-        """A run on which the rule must find something."""
+        """Return a run on which the rule must find something."""
         raise NotImplementedError
 
     def control(self) -> Tape:
-        """A healthy run with all that the rule needs, on which it must be clear."""
+        """Return a healthy run with all data that the rule needs, on which it must be clear."""
         raise NotImplementedError
 
     def test_finds_its_fault(self) -> None:
@@ -81,7 +80,7 @@ class RuleContract:
     def test_says_why_and_what_to_do(self) -> None:
         for finding in findings(self.rule, self.fault()):
             assert finding.cause.strip()
-            assert "\n" not in finding.cause + finding.advice
+            assert "\n" not in finding.cause + finding.advice  # each is one line in the terminal
             assert finding.fix or finding.advice
             assert finding.evidence
             assert all(len(series.steps) == len(series.values) > 0 for series in finding.evidence)
@@ -97,37 +96,39 @@ class RuleContract:
         assert finding.points.of
         assert finding.cause
 
-    def test_needs_something(self) -> None:
+    def test_needs_data(self) -> None:
         assert self.rule.needs().points >= 1
 
     def test_is_pure(self) -> None:
         tape = self.fault()
-        before = [_plain(record) for record in tape.records]
-        assert _said(self.rule, tape) == _said(self.rule, tape)
-        assert [_plain(record) for record in tape.records] == before
+        before = [_record_text(record) for record in tape.records]  # rules share the tape: none may change it
+        assert _findings_text(self.rule, tape) == _findings_text(self.rule, tape)
+        assert [_record_text(record) for record in tape.records] == before
 
-    @pytest.mark.parametrize("which", ["fault", "control"])
-    def test_live_equals_replay(self, which: str, tmp_path: Path) -> None:
-        live: Tape = getattr(self, which)()
-        for share in _POINTS:
+    @pytest.mark.parametrize("run", ["fault", "control"])
+    def test_live_equals_replay(self, run: str, tmp_path: Path) -> None:
+        live: Tape = getattr(self, run)()
+        for share in _SHARES:
             step = round(share * max((record.at.train_step for record in live.records), default=0))
-            heard = live.until(step)
-            kept = replayed(heard, tmp_path / f"{share}")
-            for heard.ended in kept.ended, not kept.ended:
-                kept.ended = heard.ended
-                assert _said(self.rule, kept) == _said(self.rule, heard)
+            live_part = live.until(step)
+            replay = replayed(live_part, tmp_path / f"{share}")
+            # Both: some rules wait for the end of a run.
+            for live_part.ended in replay.ended, not replay.ended:
+                replay.ended = live_part.ended
+                assert _findings_text(self.rule, replay) == _findings_text(self.rule, live_part)
 
-    @pytest.mark.parametrize("which", ["fault", "control"])
-    def test_bears_gaps(self, which: str) -> None:
-        whole: Tape = getattr(self, which)()
-        for every in (1, 3):
-            assert findings(self.rule, Tape(whole.facts, _with_gaps(whole.records, every), ended=True))
+    @pytest.mark.parametrize("run", ["fault", "control"])
+    def test_tolerates_gaps(self, run: str) -> None:
+        tape: Tape = getattr(self, run)()
+        for every in (1, 3):  # every record NaN, then each third
+            gapped = [_all_nan(r) if i % every == every - 1 else r for i, r in enumerate(tape.records)]
+            assert findings(self.rule, Tape(tape.context, gapped, ended=True))
 
-    @pytest.mark.parametrize("which", ["fault", "control"])
-    def test_finding_survives_json(self, which: str) -> None:
-        for finding in findings(self.rule, getattr(self, which)()):
+    @pytest.mark.parametrize("run", ["fault", "control"])
+    def test_finding_survives_json(self, run: str) -> None:
+        for finding in findings(self.rule, getattr(self, run)()):
             text = json.dumps(finding.to_json())
-            assert json.dumps(Finding.from_json(json.loads(text)).to_json()) == text
+            assert json.dumps(Finding.from_json(json.loads(text)).to_json()) == text  # as text: NaN differs from itself
 
     def test_fix_is_a_recipe(self) -> None:
         known = {name for _, name, _ in fields()}
@@ -136,18 +137,18 @@ class RuleContract:
             assert Recipe().replace(**finding.fix).flat().keys() == known
             assert bool(flags(finding.fix)) == bool(finding.fix)
 
-    def test_says_when_and_why(self) -> None:
+    def test_is_documented(self) -> None:
         assert type(self.rule).__doc__ not in (None, Rule.__doc__)
         for name, info in type(self.rule).model_fields.items():
             assert info.description, name
 
-    def test_parameters_go_by_name_and_by_old_name(self) -> None:
+    def test_parameters_accept_their_aliases(self) -> None:
         kind = type(self.rule)
         for name, info in kind.model_fields.items():
             for spelling in (name, *aliases(info)):
                 assert kind.parse({spelling: info.default}) == kind.parse({})
                 if isinstance(info.default, int | float) and not isinstance(info.default, bool):
-                    assert kind.parse({spelling: str(info.default)}) == kind.parse({})
+                    assert kind.parse({spelling: str(info.default)}) == kind.parse({})  # the command line has text only
         assert kind.parse(dict.fromkeys(kind.unused, "anything")) == kind.parse({})
         with pytest.raises(BadChoice):
             kind.parse({"no_such_parameter": 1})
@@ -159,62 +160,67 @@ class RuleContract:
 
 
 class ProfilerRuleContract(RuleContract):
-    """The same for rules about speed: their data is the profile on the tape, and its files on disk."""
+    """Specification of a rule about speed: its data are the profile on the tape, and its files on disk."""
 
     def test_is_about_speed(self) -> None:
         assert self.rule.topic == "speed"
-        assert self.rule.needs().counted in ("looks", "timed")
+        assert self.rule.needs().counted in ("samples", "timed_steps")
 
     def test_is_pure(self) -> None:
         tape = self.fault()
-        before = _measured(tape.profile)
-        assert _said(self.rule, tape) == _said(self.rule, tape)
-        assert _measured(tape.profile) == before
+        before = _profile_text(tape.profile)
+        assert _findings_text(self.rule, tape) == _findings_text(self.rule, tape)
+        assert _profile_text(tape.profile) == before
 
-    @pytest.mark.parametrize("which", ["fault", "control"])
-    def test_live_equals_replay(self, which: str, tmp_path: Path) -> None:
-        whole: Tape = getattr(self, which)()
-        measured = kept_profile(whole.profile, tmp_path / "whole")
-        live = Tape(whole.facts, whole.records, profile=measured)
+    @pytest.mark.parametrize("run", ["fault", "control"])
+    def test_live_equals_replay(self, run: str, tmp_path: Path) -> None:
+        tape: Tape = getattr(self, run)()
+        measured = replayed_profile(tape.profile, tmp_path / "whole")  # rounded as on disk: live and replay must agree
+        live = Tape(tape.context, tape.records, profile=measured)
         steps = measured.steps().steps
-        for share in _POINTS:
-            heard = live.until(int(share * steps[-1]) if len(steps) else 0)
-            replay = replayed(heard, tmp_path / f"{share}")
-            for heard.ended in replay.ended, not replay.ended:
-                replay.ended = heard.ended
-                assert _said(self.rule, replay) == _said(self.rule, heard)
+        for share in _SHARES:
+            live_part = live.until(int(share * steps[-1]) if len(steps) else 0)
+            replay = replayed(live_part, tmp_path / f"{share}")
+            for live_part.ended in replay.ended, not replay.ended:
+                replay.ended = live_part.ended
+                assert _findings_text(self.rule, replay) == _findings_text(self.rule, live_part)
 
-    @pytest.mark.parametrize("which", ["fault", "control"])
-    def test_rounding_on_disk_changes_no_verdict(self, which: str, tmp_path: Path) -> None:
-        made: Tape = getattr(self, which)()
-        kept = Tape(made.facts, made.records, ended=made.ended, profile=kept_profile(made.profile, tmp_path))
-        assert [f.verdict for f in findings(self.rule, kept)] == [f.verdict for f in findings(self.rule, made)]
+    @pytest.mark.parametrize("run", ["fault", "control"])
+    def test_rounding_on_disk_changes_no_verdict(self, run: str, tmp_path: Path) -> None:
+        original: Tape = getattr(self, run)()
+        replay = Tape(
+            original.context,
+            original.records,
+            ended=original.ended,
+            profile=replayed_profile(original.profile, tmp_path),
+        )
+        assert [f.verdict for f in findings(self.rule, replay)] == [f.verdict for f in findings(self.rule, original)]
 
-    @pytest.mark.parametrize("which", ["fault", "control"])
-    def test_bears_gaps(self, which: str) -> None:
-        whole: Tape = getattr(self, which)()
+    @pytest.mark.parametrize("run", ["fault", "control"])
+    def test_tolerates_gaps(self, run: str) -> None:
+        tape: Tape = getattr(self, run)()
         for every in (1, 3):
-            for finding in findings(self.rule, with_profile(whole, gappy(whole.profile, every))):
+            for finding in findings(self.rule, with_profile(tape, with_gaps(tape.profile, every))):
                 numbers = [x for x in (finding.value, finding.threshold) if x is not None]
                 assert np.isfinite(numbers).all(), finding
-                assert "nan" not in finding.cause.split()
+                assert "nan" not in finding.cause.split()  # NaN is no number to show to a person
 
-    @pytest.mark.parametrize("what", ["looks", "steps", "machine"])
-    def test_bears_what_was_never_measured(self, what: str) -> None:
-        whole = self.fault()
-        measured = whole.profile
+    @pytest.mark.parametrize("part", ["samples", "steps", "machine"])
+    def test_tolerates_missing_measurements(self, part: str) -> None:
+        tape = self.fault()
+        measured = tape.profile
         without = Profile(
-            None if what == "machine" else measured.machine,
-            () if what == "looks" else measured.looks,
-            () if what == "steps" else measured.timed,
-            () if what == "steps" else measured.stretches,
+            None if part == "machine" else measured.machine,
+            () if part == "samples" else measured.gauge_samples,
+            () if part == "steps" else measured.step_times,
+            () if part == "steps" else measured.all_spans,
             measured.trace,
         )
-        assert findings(self.rule, with_profile(whole, without))
+        assert findings(self.rule, with_profile(tape, without))
 
 
 class ReporterContract(ProfilerRuleContract):
-    """For rules that report numbers and never find anything; write `control` alone."""
+    """Specification of a rule that reports numbers and never finds anything; write `control` alone."""
 
     def fault(self) -> Tape:
         return self.control()
@@ -231,76 +237,72 @@ class ReporterContract(ProfilerRuleContract):
 
 
 def replayed(tape: Tape, folder: Path) -> Tape:
-    """What is read back of a run whose records, a few at a time, and profile went to disk."""
+    """Return a run whose records, a few at a time, and profile were written to disk and read back."""
     store = FileTensorStore(folder)
-    store.write_facts(tape.facts)
-    for start in range(0, len(tape.records), 7):
+    store.write_context(tape.context)
+    for start in range(0, len(tape.records), 7):  # few: the records of a step come in several writes
         store.append(tape.records[start : start + 7])
     store.close()
-    measured = kept_profile(tape.profile, folder / "profile")
-    return Tape(store.read_facts(), store.records(), ended=tape.ended, profile=measured)
+    measured = replayed_profile(tape.profile, folder / "profile")
+    return Tape(store.read_context(), store.records(), ended=tape.ended, profile=measured)
 
 
-def kept_profile(profile: Profile, folder: Path) -> Profile:
-    """What is read back of a profile that went to the files of a run's `profile` folder."""
+def replayed_profile(profile: Profile, folder: Path) -> Profile:
+    """Return a profile that was written to the files of a run's `profile` folder and read back."""
     folder.mkdir(parents=True, exist_ok=True)
     profile_folder.write_machine(folder, profile.machine)
-    for rank in {0, *profile.ranks()}:
-        looks = [profile_folder.gauge_line(look) for look in profile.looks if look.rank == rank]
-        spans = [profile_folder.span_line(span) for span in profile.stretches if span.rank == rank]
-        spans += [profile_folder.span_line(step) for step in profile.timed if step.rank == rank]
-        profile_folder.gauges_file(folder, rank).write_text("".join(looks), encoding="utf-8")
+    for rank in {0, *profile.ranks()}:  # 0 also without records: the files of an empty run
+        samples = [profile_folder.gauge_line(sample) for sample in profile.gauge_samples if sample.rank == rank]
+        spans = [profile_folder.span_line(span) for span in profile.all_spans if span.rank == rank]
+        spans += [profile_folder.span_line(step) for step in profile.step_times if step.rank == rank]
+        profile_folder.gauges_file(folder, rank).write_text("".join(samples), encoding="utf-8")
         profile_folder.spans_file(folder, rank).write_text("".join(spans), encoding="utf-8")
     if profile.trace is not None:
         profile_folder.write_trace(folder, profile.trace)
     return profile_folder.read_profile(folder)
 
 
-def gappy(profile: Profile, every: int) -> Profile:
-    """The profile without the gauges of each `every`-th look and what was timed of each `every`-th step."""
-    looks = [replace(g, values={}) if i % every == every - 1 else g for i, g in enumerate(profile.looks)]
+def with_gaps(profile: Profile, every: int) -> Profile:
+    """Return the profile without the gauges of each `every`-th sample and the times of each `every`-th step."""
+    samples = [
+        replace(sample, values={}) if i % every == every - 1 else sample
+        for i, sample in enumerate(profile.gauge_samples)
+    ]
     steps = [
         replace(step, phases={}, device={}, load={}, padding=None) if i % every == every - 1 else step
-        for i, step in enumerate(profile.timed)
+        for i, step in enumerate(profile.step_times)
     ]
-    return Profile(profile.machine, looks, steps, profile.stretches, profile.trace)
+    return Profile(profile.machine, samples, steps, profile.all_spans, profile.trace)
 
 
 def with_profile(tape: Tape, profile: Profile) -> Tape:
-    """The same run with another profile."""
-    return Tape(tape.facts, tape.records, ended=tape.ended, profile=profile)
+    """Return the same run with another profile."""
+    return Tape(tape.context, tape.records, ended=tape.ended, profile=profile)
 
 
-def _said(rule: Rule, view: RunView) -> str:
-    """Findings as text: a NaN in the evidence equals itself there."""
+def _findings_text(rule: Rule, view: RunView) -> str:
+    """Return the findings as text: a NaN in the evidence equals itself there."""
     return json.dumps([finding.to_json() for finding in rule.check(view)])
 
 
-def _measured(profile: Profile) -> str:
-    """A profile with all its numbers."""
-    return repr((profile.machine, profile.looks, profile.timed, profile.stretches, profile.trace))
+def _profile_text(profile: Profile) -> str:
+    return repr((profile.machine, profile.gauge_samples, profile.step_times, profile.all_spans, profile.trace))
 
 
-def _plain(record: SavedRecord) -> str:
-    """A record with all its numbers."""
-    held = {name: getattr(record, name) for name in record.__slots__}
-    return repr({name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in held.items()})
+def _record_text(record: SavedRecord) -> str:
+    values = {name: getattr(record, name) for name in record.__slots__}
+    return repr({name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in values.items()})
 
 
-def _with_gaps(records: Iterable[SavedRecord], every: int) -> list[SavedRecord]:
-    """The records with each `every`-th turned into NaN."""
-    return [_gap(record) if place % every == every - 1 else record for place, record in enumerate(records)]
-
-
-def _gap(record: SavedRecord) -> SavedRecord:
+def _all_nan(record: SavedRecord) -> SavedRecord:
     match record:
         case Scalars():
             return replace(record, values=dict.fromkeys(record.values, float("nan")))
         case Snapshot():
             return replace(record, table=np.full_like(record.table, np.nan))
         case PredictionRecord():
-            gap: Any = np.full_like(record.confidence, np.nan)
-            return replace(record, confidence=gap, true_probability=gap)
+            nan: Any = np.full_like(record.confidence, np.nan)
+            return replace(record, confidence=nan, true_probability=nan)
         case RawTensor() if np.issubdtype(record.value.dtype, np.floating):
             return replace(record, value=np.full_like(record.value, np.nan))
     return record

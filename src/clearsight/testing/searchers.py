@@ -1,4 +1,4 @@
-"""What every way to search must keep to. A third party subclasses `SearcherContract` in its own tests:
+"""Contract of searchers. A third party subclasses `SearcherContract` in its own tests:
 
 class TestMine(SearcherContract):
     searcher = MySearcher()
@@ -20,12 +20,12 @@ from clearsight.tuning.trial_store import TrialStore
 
 ACCURACY = Objective("accuracy", "maximize")
 
-# A range by orders of magnitude, a choice, a field that applies only sometimes, whole numbers, and steps.
+# A logarithmic range, a choice, a conditional setting, whole numbers, and steps.
 MIXED = Space(
     (
         Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True)),
         Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd"))),
-        Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), when={"optimizer": ("sgd",)}),
+        Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), condition={"optimizer": ("sgd",)}),
         Dimension(name="epochs", domain=IntRange(low=5, high=40)),
         Dimension(name="dropout", domain=FloatRange(low=0.0, high=0.3, step=0.1)),
     )
@@ -42,53 +42,54 @@ class SearcherContract:
     """Subclass it as Test..., set `searcher`."""
 
     searcher: Searcher
-    adapts_anew = False  # whether a study that is gone on with proposes other points than one that was never cut short
-    several = True  # whether it serves several objectives
-    trials = 13  # in a history: more than those that a sampler draws before it begins to learn
+    restarts = False  # a resumed study proposes other values than an undisturbed one, but still inside the space
+    multi_objective = True  # supports several objectives
+    trials = 13  # in a history: more than a sampler draws at random before it begins to learn
 
-    def test_points_lie_in_the_space_and_the_same_history_gives_the_same_next_one(self, tmp_path: Path) -> None:
-        """No two are the same, and a study that was killed and is gone on with proposes what it would have proposed."""
-        with record(tmp_path / "one", self.searcher, MIXED) as ledger:
-            points = [trial.params for trial in lived(ledger, self.trials)]
-            assert all(MIXED.holds(point) for point in points)
-            assert len({repr(point) for point in points}) == self.trials
-            assert {"adamw", "sgd"} == {point["optimizer"] for point in points} or self.searcher.size(MIXED)
-            ledger.flush()
-            shutil.copytree(tmp_path / "one", tmp_path / "two")
-            expected = proposed(ledger)
-        with reopened(tmp_path / "two", self.searcher) as ledger:
-            again = proposed(ledger)
-            assert again.number == expected.number
-            assert MIXED.holds(again.params)
-            assert again.params == expected.params or self.adapts_anew
+    def test_values_lie_in_the_space_and_follow_from_the_history(self, tmp_path: Path) -> None:
+        """No two trials are equal, and a study that was killed proposes the same next trial as an undisturbed one."""
+        with new_store(tmp_path / "undisturbed", self.searcher, MIXED) as store:
+            trials = run_trials(store, self.trials)
+            assert all(MIXED.contains(trial.params) for trial in trials)
+            assert len({repr(trial.params) for trial in trials}) == self.trials
+            assert {"adamw", "sgd"} == {trial.params["optimizer"] for trial in trials} or self.searcher.size(MIXED)
+            store.flush()
+            # A copy of the folder at this moment is what a kill leaves behind.
+            shutil.copytree(tmp_path / "undisturbed", tmp_path / "killed")
+            expected = propose(store)
+        with reopen_store(tmp_path / "killed", self.searcher) as store:
+            trial = propose(store)
+            assert trial.number == expected.number
+            assert MIXED.contains(trial.params)
+            assert trial.params == expected.params or self.restarts
 
-    def test_another_seed_gives_other_points(self, tmp_path: Path) -> None:
+    def test_another_seed_gives_other_values(self, tmp_path: Path) -> None:
         if self.searcher.size(NUMBERS) is not None:
-            return  # it tries them all in order
-        points = []
+            return  # it tries all combinations in order
+        params = []
         for seed in (0, 1):
-            with record(tmp_path / str(seed), self.searcher, NUMBERS, seed=seed) as ledger:
-                points.append(proposed(ledger).params)
-        assert points[0] != points[1]
+            with new_store(tmp_path / str(seed), self.searcher, NUMBERS, seed=seed) as store:
+                params.append(propose(store).params)
+        assert params[0] != params[1]
 
-    def test_brought_trials_take_no_points(self, tmp_path: Path) -> None:
-        """Trials of an earlier study are something to learn from, and nothing is left out for them."""
-        with record(tmp_path / "earlier", self.searcher, MIXED) as ledger:
-            earlier = [trial for trial in lived(ledger, 4) if trial.state is TrialState.COMPLETE]
-        with record(tmp_path / "s", self.searcher, MIXED) as ledger:
-            assert ledger.bring(earlier, "earlier") == len(earlier) > 0
-            first = proposed(ledger)
+    def test_imported_trials_use_up_no_values(self, tmp_path: Path) -> None:
+        """Trials of an earlier study inform the search, and no combination is left out because of them."""
+        with new_store(tmp_path / "earlier", self.searcher, MIXED) as store:
+            earlier = [trial for trial in run_trials(store, 4) if trial.state is TrialState.COMPLETE]
+        with new_store(tmp_path / "s", self.searcher, MIXED) as store:
+            assert store.import_trials(earlier, "earlier") == len(earlier) > 0
+            first = propose(store)
         assert first.number == len(earlier)
-        assert MIXED.holds(first.params)
+        assert MIXED.contains(first.params)
         if self.searcher.size(MIXED) is not None:
             assert first.params == next(MIXED.grid())
 
     def test_serves_several_objectives(self, tmp_path: Path) -> None:
-        if not self.several:
-            return  # nobody gets that far: such a plan is refused
-        aims = (ACCURACY, Objective("seconds", "minimize"))
-        with record(tmp_path / "s", self.searcher, MIXED, objectives=aims) as ledger:
-            assert all(MIXED.holds(trial.params) for trial in lived(ledger, 6))
+        if not self.multi_objective:
+            return  # such a plan is refused before a study begins
+        objectives = (ACCURACY, Objective("seconds", "minimize"))
+        with new_store(tmp_path / "s", self.searcher, MIXED, objectives=objectives) as store:
+            assert all(MIXED.contains(trial.params) for trial in run_trials(store, 6))
 
     def test_names_a_pruner(self) -> None:
         from clearsight.tuning.pruners import PRUNERS
@@ -97,7 +98,7 @@ class SearcherContract:
 
 
 @contextmanager
-def record(
+def new_store(
     path: Path,
     searcher: Searcher,
     space: Space = MIXED,
@@ -106,49 +107,50 @@ def record(
     pruner: str = "none",
     **plan: Any,
 ) -> Iterator[TrialStore]:
-    """The record of a new study."""
-    planned = StudyPlan(data="/no/data", space=space, objectives=objectives, **{"trials": 1000, **plan})
-    ledger = TrialStore(Study.begin(path, planned, Recipe()), searcher, pruner, 10)
+    """Yield the record of a new study."""
+    # More than any test runs: the plan never ends one.
+    study_plan = StudyPlan(data="/no/data", space=space, objectives=objectives, **{"trials": 1000, **plan})
+    store = TrialStore(Study.begin(path, study_plan, Recipe()), searcher, pruner, 10)  # epochs of a trial
     try:
-        yield ledger
+        yield store
     finally:
-        ledger.close()
+        store.close()
 
 
 @contextmanager
-def reopened(path: Path, searcher: Searcher, *, pruner: str = "none") -> Iterator[TrialStore]:
-    """The record of a study that is there, as another process would open it. It has the name that it began with."""
-    ledger = TrialStore(Study.open(path), searcher, pruner, 10)
+def reopen_store(path: Path, searcher: Searcher, *, pruner: str = "none") -> Iterator[TrialStore]:
+    """Yield the record of an existing study, as another process would open it, under the name that it began with."""
+    store = TrialStore(Study.open(path), searcher, pruner, 10)
     try:
-        yield ledger
+        yield store
     finally:
-        ledger.close()
+        store.close()
 
 
-def proposed(ledger: TrialStore) -> Trial:
-    """The next trial; there is one."""
-    trial = ledger.propose()
+def propose(store: TrialStore) -> Trial:
+    """Return the next trial; there is one."""
+    trial = store.propose()
     assert trial is not None
     return trial
 
 
-def lived(ledger: TrialStore, count: int) -> list[Trial]:
-    """Trials of every end: of seven one is pruned, one has failed and one is under way still."""
-    return [_ended(ledger, proposed(ledger)) for _ in range(count)]
+def run_trials(store: TrialStore, count: int) -> list[Trial]:
+    """Return trials of every state: of seven, one was pruned, one has failed and one still runs."""
+    return [_end(store, propose(store)) for _ in range(count)]
 
 
-def _ended(ledger: TrialStore, trial: Trial) -> Trial:
-    value, several = worth(trial.params), len(ledger.study.plan.objectives)
-    ledger.epoch(trial.number, 1, value / 2)
-    if trial.number % 7 == 3:
-        return ledger.trial(trial.number)
+def _end(store: TrialStore, trial: Trial) -> Trial:
+    value, objectives = score(trial.params), len(store.study.plan.objectives)
+    store.report_epoch(trial.number, 1, value / 2)
+    if trial.number % 7 == 3:  # still running, as trials of other workers are
+        return store.trial(trial.number)
     state = {4: TrialState.PRUNED, 5: TrialState.FAILED}.get(trial.number % 7, TrialState.COMPLETE)
-    values = (value, 1.0 + trial.number % 3)[:several] if state is TrialState.COMPLETE else ()
-    reason = "" if values else "it was not to be"
-    return ledger.finish(TrialResult(number=trial.number, state=state, values=values, reason=reason, seconds=1.0))
+    values = (value, 1.0 + trial.number % 3)[:objectives] if state is TrialState.COMPLETE else ()
+    reason = "" if values else "the test ended it"
+    return store.finish(TrialResult(number=trial.number, state=state, values=values, reason=reason, seconds=1.0))
 
 
-def worth(params: Params) -> float:
-    """Something to maximise: learning rates near 0.003, and sgd."""
-    rate, others = float(str(params["lr"])), 0.1 * (params.get("optimizer") == "sgd")
-    return 1 / (1 + (rate - 3e-3) ** 2 * 1e4) + others
+def score(params: Params) -> float:
+    """Return a value to maximise: best with a learning rate near 0.003 and sgd."""
+    lr, bonus = float(str(params["lr"])), 0.1 * (params.get("optimizer") == "sgd")
+    return 1 / (1 + (lr - 3e-3) ** 2 * 1e4) + bonus

@@ -1,8 +1,8 @@
-"""StandIn: does what a worker does without training anything, and dies or fails where its task says so.
+"""StandIn: does what a worker does without training anything, and dies or fails if its task says so.
 
-What a task asks for stands in its recipe: `epochs` with `accuracy` in each (a number or a list), `die_at` or `exit_at`
-an epoch, `waits` until it is interrupted, `fails` for a reason. It leaves `seen.json` in the trial's folder: its
-process and its post.
+The recipe of a task tells what it does: `epochs` with `accuracy` in each (a number or a list), `die_at` or `exit_at` an
+epoch, `waits` until it is interrupted, `fails` with a reason. It leaves `seen.json` in the trial's folder, with its
+process ID and its resources.
 
     python -m clearsight.testing.stand_in PIPE     the worker process of the local executor, without torch
 """
@@ -14,7 +14,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,45 +21,48 @@ from typing import Any
 
 from clearsight.core.executor import Assignment, TrialTask
 from clearsight.core.trial import TrialResult, TrialState
-from clearsight.tuning.executors import protocol as messages
 from clearsight.workflow.study.reporter import TrialReporter
-from clearsight.workflow.study.worker import PipeReporter
+from clearsight.workflow.study.worker import run_worker
 
 
 class StandIn:
-    """A bench for `Crew.bench`."""
+    """A runner for `ExecutorSpec.runner`."""
 
-    def __init__(self, post: Mapping[str, Any]) -> None:
-        self.post = post
+    def __init__(self, resources: Mapping[str, Any]) -> None:
+        self.resources = resources
 
-    def carry_out(self, assignment: Assignment, talk: TrialReporter) -> list[TrialResult]:
-        """The outcomes of the trials that came to an end."""
-        outcomes: list[TrialResult] = []
+    def run(self, assignment: Assignment, reporter: TrialReporter) -> list[TrialResult]:
+        """Return the results of the trials that ended."""
+        results: list[TrialResult] = []
+        # In their order, as a real runner does: an interruption ends the rest.
         for task in assignment.tasks:
-            outcome = self._tried(task, talk)
-            if outcome is None:
+            result = self._try(task, reporter)
+            if result is None:
                 break
-            outcomes.append(outcome)
-        return outcomes
+            results.append(result)
+        return results
 
-    def _tried(self, task: TrialTask, talk: TrialReporter) -> TrialResult | None:
-        """What came of a trial; None where it was interrupted."""
+    def _try(self, task: TrialTask, reporter: TrialReporter) -> TrialResult | None:
+        """Return the result of a trial; None if it was interrupted."""
         folder = Path(task.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "seen.json").write_text(json.dumps({"pid": os.getpid(), "post": dict(self.post)}))
-        print(f"trial {task.number} begins", flush=True)
+        (folder / "seen.json").write_text(json.dumps({"pid": os.getpid(), "resources": dict(self.resources)}))
+        print(f"trial {task.number} begins", flush=True)  # a worker's output goes into its log
         if reason := task.recipe.get("fails", ""):
             return TrialResult(number=task.number, state=TrialState.FAILED, reason=reason)
         curve: dict[int, dict[str, float]] = {}
         for epoch in range(1, task.recipe.get("epochs", 1) + 1):
-            self._end(task, epoch)
-            said = task.recipe.get("accuracy", 0.5)
-            value = math.nan if said is None else float(said[epoch - 1] if isinstance(said, list) else said)
+            self._die(task, epoch)
+            accuracy = task.recipe.get("accuracy", 0.5)
+            if isinstance(accuracy, list):
+                accuracy = accuracy[epoch - 1]
+            value = math.nan if accuracy is None else float(accuracy)
             curve[epoch] = {"accuracy": value}
-            stop = talk.epoch(task.number, epoch, curve[epoch])
-            while task.recipe.get("waits") and not talk.interrupted():
-                time.sleep(0.001)
-            if talk.interrupted():
+            stop = reporter.report_epoch(task.number, epoch, curve[epoch])
+            # Polls as a training loop does between its steps.
+            while task.recipe.get("waits") and not reporter.interruption():
+                time.sleep(0.001)  # short: tests wait for it
+            if reporter.interruption():
                 return None
             if stop:
                 return TrialResult(number=task.number, state=TrialState.PRUNED, reason=stop, curve=curve)
@@ -73,26 +75,15 @@ class StandIn:
             seconds=1.5,
         )
 
-    def _end(self, task: TrialTask, epoch: int) -> None:
+    def _die(self, task: TrialTask, epoch: int) -> None:
         if epoch == task.recipe.get("die_at"):
             print("these are my last words", flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)  # no handler and no clean-up runs, as without memory
         if epoch == task.recipe.get("exit_at"):
             print("this cannot go on", flush=True)
-            os._exit(3)
-
-
-def main(pipe: int) -> None:
-    """Work until standard input ends."""
-    told = sys.stdin.buffer
-    bench, line = StandIn(json.loads(told.readline())), PipeReporter(told, pipe)
-    threading.Thread(target=line.listen, daemon=True).start()
-    while True:
-        assignment = line.work.get()
-        line.answered = assignment.told
-        line.say(messages.begun(assignment))
-        line.say(messages.done(assignment, bench.carry_out(assignment, line)))
+            # At once, as a crash in native code would end it.
+            os._exit(3)  # without the clean-up of an exception, which would end the process more gently
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    run_worker(StandIn, int(sys.argv[1]))

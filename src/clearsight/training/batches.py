@@ -1,4 +1,4 @@
-"""What the loop trains on: batches of tensors, whatever they were made from. N images."""
+"""Batches: what the loop trains on, tensors made from images or from cached features. N images."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Batch:
     ids: tuple[str, ...]
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device."""
+        """Return the batch on a device."""
         return Batch(
-            self.inputs.to(device, non_blocking=True),
+            self.inputs.to(device, non_blocking=True),  # overlaps with the step under way, from pinned memory
             self.labels.to(device, non_blocking=True),
             self.indices,
             self.ids,
@@ -34,20 +34,18 @@ class Batch:
 
 
 class Batches(Protocol):
-    """Epochs of batches. The order is a pure function of the epoch, so that `start` goes on where a run was stopped."""
+    """Epochs of batches. The order is a pure function of the epoch, so that `start` continues where a run stopped."""
 
     @property
     def steps(self) -> int:
         """Batches in an epoch, the same on every rank."""
-        ...
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from batch `start` on."""
-        ...
+        """Yield the batches of an epoch from batch `start` on."""
 
 
 class PixelBatch(Protocol):
-    """What a pixel loader yields: images (N, S, S, 3) uint8, labels (N,) int64."""
+    """Batch of a pixel loader: images (N, S, S, 3) uint8, labels (N,) int64."""
 
     @property
     def images(self) -> npt.NDArray[np.uint8]: ...
@@ -60,7 +58,7 @@ class PixelBatch(Protocol):
 
 
 class PixelLoader(Protocol):
-    """A source of uint8 batches, free of torch."""
+    """Source of uint8 batches, free of torch."""
 
     @property
     def steps(self) -> int: ...
@@ -70,8 +68,8 @@ class PixelLoader(Protocol):
 class ImageBatches:
     """Batches of normalised images from a loader of uint8 pixels.
 
-    Pixels travel to the device as bytes, a quarter of the traffic, and become numbers there: the same multiplication
-    and addition in float32 as the endpoint does, so both sides agree to the last bit.
+    Pixels travel to the device as bytes, a quarter of the traffic of float32, and are normalised there: by the same
+    multiplication and addition in float32 as at an endpoint, so that both agree to the last bit.
     """
 
     def __init__(
@@ -85,6 +83,7 @@ class ImageBatches:
         self._loader, self._device, self._format = loader, device, memory_format
         self._stopwatch = stopwatch or NullStopwatch()
         scale, shift = scale_shift
+        # Copies: the arrays may be read-only, which torch warns about.
         self._scale = torch.from_numpy(scale.copy()).to(device).view(1, 3, 1, 1)
         self._shift = torch.from_numpy(shift.copy()).to(device).view(1, 3, 1, 1)
 
@@ -110,11 +109,21 @@ class ImageBatches:
 Order = Callable[[int], npt.NDArray[np.int64]]  # epoch -> indices of this rank, in order
 
 
-class FeatureBatches:
-    """Batches of precomputed features, in the very order in which the images would have come.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureTime:
+    """Time of computing features. pass_seconds: one pass over the images through the frozen part.
 
-    views: (V, N, ...) features; epoch e uses view (e - 1) mod V.  labels: (N,).  cost: seconds of one pass over the
-    images through what is frozen.  paid: of those, what was spent for this run.
+    computed_seconds: all passes that this run made itself; 0 when it read every feature from the cache.
+    """
+
+    pass_seconds: float = 0.0
+    computed_seconds: float = 0.0
+
+
+class FeatureBatches:
+    """Batches of precomputed features, in the order in which the images would come.
+
+    views: (V, N, ...) features; epoch e uses view (e - 1) mod V.  labels: (N,).
     """
 
     def __init__(
@@ -125,11 +134,10 @@ class FeatureBatches:
         order: Order,
         batch_size: int,
         *,
-        cost: float = 0.0,
-        paid: float = 0.0,
+        time: FeatureTime | None = None,
     ) -> None:
         self.views, self.labels, self._ids, self._order, self._size = views, labels, ids, order, batch_size
-        self.cost, self.paid = cost, paid
+        self.time = time or FeatureTime()
 
     @property
     def steps(self) -> int:
@@ -142,4 +150,5 @@ class FeatureBatches:
             chosen = order[step * self._size : (step + 1) * self._size]
             index = torch.from_numpy(chosen).to(features.device)
             labels = torch.from_numpy(self.labels[chosen]).to(features.device)
+            # float(): large maps are cached in half precision.
             yield Batch(features[index].float(), labels, chosen, tuple(self._ids[i] for i in chosen))

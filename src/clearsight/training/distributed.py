@@ -1,4 +1,4 @@
-"""The processes of one training job. One process by default; several under torchrun."""
+"""World: the processes of one training job. One by default, several under torchrun."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from torch import nn
 
 T = TypeVar("T")
 
+_TIMEOUT = timedelta(minutes=30)  # rank 0 scans the data and computes features while the others wait
+
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """rank of this process in [0, size), and its rank among those of this machine."""
+    """This process among all. rank: in [0, size).  local_rank: among those of this machine."""
 
     rank: int = 0
     size: int = 1
@@ -25,26 +27,26 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and talks to the user."""
+        """Return True in the process that writes files and reports to the user."""
         return self.rank == 0
 
     def average(self, value: torch.Tensor) -> torch.Tensor:
-        """The mean of a tensor over all processes."""
+        """Return the mean of a tensor over all processes."""
         if self.size > 1:
             dist.all_reduce(value)
             value = value / self.size
         return value
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is set in any process."""
+        """Return True if the flag is set in any process."""
         if self.size == 1:
             return flag
-        value = torch.tensor(float(flag), device=device)
+        value = torch.tensor(float(flag), device=device)  # nccl reduces tensors on its GPU only
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return bool(value.item())
 
     def gather(self, value: T) -> list[T]:
-        """Every process's value, in order of rank."""
+        """Return the values of all processes, in order of rank."""
         if self.size == 1:
             return [value]
         parts: list[T | None] = [None] * self.size
@@ -52,7 +54,7 @@ class World:
         return cast(list[T], parts)
 
     def share(self, value: T) -> T:
-        """Rank 0's value, everywhere."""
+        """Return the value of rank 0, in all processes."""
         if self.size == 1:
             return value
         box = [value]
@@ -60,12 +62,12 @@ class World:
         return box[0]
 
     def wait(self) -> None:
-        """Return once every process is here."""
+        """Return once every process has called this."""
         if self.size > 1:
             dist.barrier()
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The model with gradients averaged over the processes."""
+        """Return the model with gradients averaged over the processes."""
         if self.size == 1:
             return model
         ids = [device.index] if device.type == "cuda" else None
@@ -74,14 +76,14 @@ class World:
 
 @contextmanager
 def join_process_group(world: World, device: torch.device) -> Iterator[World]:
-    """The process group for the duration: nccl on GPUs, gloo on CPUs; addresses come from torchrun's environment."""
+    """Join the process group within the block: nccl on GPUs, gloo on CPUs; torchrun's environment has the addresses."""
     if world.size == 1:
         yield world
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)  # nccl gathers objects through the current device
-    dist.init_process_group(backend, rank=world.rank, world_size=world.size, timeout=timedelta(minutes=30))
+    dist.init_process_group(backend, rank=world.rank, world_size=world.size, timeout=_TIMEOUT)
     try:
         yield world
     finally:

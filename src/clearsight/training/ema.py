@@ -1,4 +1,4 @@
-"""A running average of the weights, swapped in for evaluation."""
+"""AveragedWeights: a running average of the weights, swapped in for evaluation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class AveragedWeights:
-    """Exponential moving average of named tensors, with a decay that starts low so that early epochs are not stale.
+    """Exponential moving average of named tensors. Its decay starts low, or early epochs would average the start.
 
-    decay at update t is min(decay, (1 + t) / (10 + t)), the warm-up of TensorFlow's ExponentialMovingAverage.
+    The decay at update t is min(decay, (1 + t) / (10 + t)), the warm-up of TensorFlow's ExponentialMovingAverage.
     Integer tensors (BatchNorm's counters) are copied, not averaged.
     """
 
@@ -24,22 +24,22 @@ class AveragedWeights:
     def update(self, live: Mapping[str, Tensor]) -> None:
         """Move the average towards the live weights."""
         self.updates += 1
-        pull = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, average in self.values.items():
-            if average.is_floating_point():
-                average.lerp_(live[name], pull)
+            if average.is_floating_point():  # statistics of BatchNorm are averaged like weights
+                average.lerp_(live[name], weight)
             else:
                 average.copy_(live[name])
 
     @contextmanager
     def swapped(self, live: Mapping[str, Tensor]) -> Iterator[None]:
-        """Within the block the live tensors hold the average; after it, what they held before."""
-        kept = {name: tensor.detach().clone() for name, tensor in live.items()}
+        """Put the average into the live tensors within the block, and their values of before after it."""
+        before = {name: tensor.detach().clone() for name, tensor in live.items()}
         try:
-            _copy(self.values, live)
+            _copy(self.values, live)  # inside of try: an interruption half-way must put everything back
             yield
         finally:
-            _copy(kept, live)
+            _copy(before, live)
 
 
 @torch.no_grad()

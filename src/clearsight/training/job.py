@@ -1,9 +1,10 @@
-"""What a training run is given, where it stands, and how it ended: the values around the loop."""
+"""TrainingJob and TrainingResult: what the loop is given and what it returns; TrainingPosition in between."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +13,23 @@ from torch import nn
 
 from clearsight.core.events import Observer, RunStatus
 from clearsight.core.recipe import Recipe
+from clearsight.core.stop import StopReason
 from clearsight.training.batches import Batches
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.distributed import World
 from clearsight.training.optim import ParameterGroup
 from clearsight.training.protocols import ModelWatcher, NullModelWatcher, NullStopwatch, Stopwatch
+from clearsight.training.selection import EpochSelection
 from clearsight.training.stop import StopSignal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of epochs in which the same parameters train on the same batches.
+    """Epochs in which the same parameters train on the same batches.
 
-    model: called on a batch's inputs.  enter: freezes what is frozen and gives the parameter groups.  train_mode: puts
-    the model into training mode, but for what is frozen.
+    model: called with the inputs of a batch.  enter: freezes what the phase does not train and returns the parameter
+    groups of the rest.  train_mode: puts the model into training mode, except for its frozen part.
+    cached: True if the batches are features of a frozen part, computed once.
     """
 
     name: str
@@ -35,12 +39,16 @@ class Phase:
     valid: Batches | None
     enter: Callable[[], Sequence[ParameterGroup]]
     train_mode: Callable[[], None]
-    cached: bool = False  # whether the batches are features of a frozen part, computed once
+    cached: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """All a training run needs. `network` is the whole model, of which checkpoints store what changes."""
+    """Everything that a training needs.
+
+    network: the whole model; checkpoints store the tensors of it that some phase changes.
+    precision: "fp32", "bf16" or "fp16".  class_weights: (C,), None for equal weights.
+    """
 
     network: nn.Module
     phases: Sequence[Phase]
@@ -49,36 +57,90 @@ class TrainingJob:
     observers: Sequence[Observer]
     stop: StopSignal
     world: World
-    device: torch.device
-    precision: str = "fp32"  # fp32 | bf16 | fp16
+    device: torch.device  # where the network is already
+    precision: str = "fp32"
     class_weights: npt.NDArray[np.float32] | None = None
     watcher: ModelWatcher = field(default_factory=NullModelWatcher)
     stopwatch: Stopwatch = field(default_factory=NullStopwatch)
 
+    def steps_per_epoch(self, phase: Phase) -> int:
+        """Return the optimizer steps in an epoch of a phase."""
+        return -(-phase.train.steps // self.recipe.optim.accumulate)  # the last step may have fewer batches
+
+
+@dataclass
+class EpochTotals:
+    """Sums over the training steps of an epoch so far. loss: mean loss of each step times its images."""
+
+    loss: float = 0.0
+    correct: float = 0.0  # floats, as they come from a tensor that is summed over the ranks
+    samples: float = 0.0
+
+    def scores(self) -> dict[str, float]:
+        """Return the means over the images."""
+        return {"loss": self.loss / self.samples, "accuracy": self.correct / self.samples}
+
 
 @dataclass
 class TrainingPosition:
-    """Where a run stands. `batch` counts within the epoch, `phase_step` optimizer steps within the phase."""
+    """Position of a training between two steps.
+
+    epoch: the epoch under way, from 1.  batch: batches of it that are done.  step: optimizer steps of the whole
+    training.  phase_step: those of the phase, which the learning-rate schedule counts.
+    """
 
     epoch: int = 1
     batch: int = 0
     step: int = 0
     phase_step: int = 0
-    best_epoch: int = 0
-    best_score: tuple[float, float] | None = None  # monitored score, then minus the loss: accuracy alone often ties
-    best_valid: dict[str, float] = field(default_factory=dict)
-    stale: int = 0  # epochs of this phase without a better score
-    loss: float = 0.0  # sums over the epoch so far
-    right: float = 0.0
-    samples: float = 0.0
+    selection: EpochSelection = field(default_factory=EpochSelection)
+    totals: EpochTotals = field(default_factory=EpochTotals)
+
+    def begin_phase(self) -> None:
+        """Start the schedule and the patience of a phase at 0."""
+        self.phase_step = self.selection.stale = 0
+
+    def begin_epoch(self) -> None:
+        """Move to the first batch of the next epoch."""
+        self.epoch, self.batch, self.totals = self.epoch + 1, 0, EpochTotals()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values. The keys are those of checkpoints on disk: "right" is `totals.correct`."""
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.step,
+            "phase_step": self.phase_step,
+            **self.selection.to_json(),
+            "loss": self.totals.loss,
+            "right": self.totals.correct,
+            "samples": self.totals.samples,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainingPosition:
+        """Return the position that `to_json` wrote."""
+        return cls(
+            epoch=values["epoch"],
+            batch=values["batch"],
+            step=values["step"],
+            phase_step=values["phase_step"],
+            selection=EpochSelection.from_json(values),
+            totals=EpochTotals(loss=values["loss"], correct=values["right"], samples=values["samples"]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """How training ended. images_per_second counts images trained on over the time spent in training epochs."""
+    """Outcome of a training.
+
+    stop: why it ended before its last epoch; None where it did not.  best_epoch: None when no epoch was finished.
+    valid: validation scores of the best epoch.
+    images_per_second: images trained on over the time of the training epochs; None when no epoch was finished.
+    """
 
     status: RunStatus
-    reason: str
+    stop: StopReason | None
     best_epoch: int | None
     valid: Mapping[str, float]
     images_per_second: float | None

@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Labels of a batch. Mixed batches have a second label per image and the share of the first; others have not."""
+    """Labels of a batch. Mixed batches have a second label per image, `others`, and the share of the first one."""
 
     labels: Tensor
     others: Tensor | None = None
@@ -24,24 +24,28 @@ class Target:
 
 
 def weighted_loss(logits: Tensor, target: Target, weights: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Sum of the weighted losses and sum of the weights: their ratio over any number of batches is the mean loss."""
-    first, weight = _part(logits, target.labels, weights, smoothing)
+    """Return the sum of the weighted losses and the sum of the weights.
+
+    Added up over any number of batches, their ratio is the mean loss.
+    """
+    first, weight = _losses(logits, target.labels, weights, smoothing)
+    # Two losses, not one with soft labels: each of the two labels counts with its own class weight.
     if target.others is None or target.share is None:
         return (first * weight).sum(), weight.sum()
-    second, other_weight = _part(logits, target.others, weights, smoothing)
+    second, other_weight = _losses(logits, target.others, weights, smoothing)
     share = target.share
     total = share * first * weight + (1 - share) * second * other_weight
     return total.sum(), (share * weight + (1 - share) * other_weight).sum()
 
 
-def _part(logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
-    # float() keeps the sum exact enough under autocast, where logits are half precision.
-    each = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
-    return each, torch.ones_like(each) if weights is None else weights[labels]
+def _losses(logits: Tensor, labels: Tensor, weights: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
+    # float(): under autocast logits have half precision, which is too coarse for the logarithm and the sum.
+    losses = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+    return losses, torch.ones_like(losses) if weights is None else weights[labels]
 
 
 def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    """(C,) weights N / (C * count): every class pulls equally. A class without images gets 0.
+    """Return (C,) weights N / (C * count), with which all classes count equally; a class without images gets 0.
 
     Source: King & Zeng 2001, "Logistic Regression in Rare Events Data", section 4.2, as in scikit-learn's "balanced".
     """

@@ -1,4 +1,4 @@
-"""Scores of a classifier from its outputs and the truth. N images, C classes; torch-free."""
+"""Scores of a classifier from its logits and the labels. N images, C classes; torch-free."""
 
 from __future__ import annotations
 
@@ -15,44 +15,47 @@ Ints = npt.NDArray[np.integer[Any]]
 
 
 def softmax(logits: Floats) -> npt.NDArray[np.float64]:
-    """(N, C) probabilities; rows sum to 1."""
+    """Return probabilities (N, C); rows sum to 1."""
+    # Minus the largest logit: exp of a logit above 709 overflows float64.
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     powers = np.exp(shifted)
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def cross_entropy(logits: Floats, labels: Ints) -> float:
-    """Mean negative log likelihood in nats, neither weighted nor smoothed."""
+    """Return the mean negative log likelihood in nats, neither weighted nor smoothed."""
     _fit(logits, labels)
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)  # as in softmax
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     return float(np.mean(log_sum - shifted[np.arange(len(labels)), labels]))
 
 
 def accuracy(logits: Floats, labels: Ints) -> float:
-    """Share of images whose largest output is the true class."""
+    """Return the share of images whose largest logit is that of the true class."""
     _fit(logits, labels)
     return float(np.mean(logits.argmax(axis=1) == labels))
 
 
 def top_k(logits: Floats, labels: Ints, k: int) -> float:
-    """Share of images whose true class is among the k largest outputs (1.0 when there are at most k classes)."""
+    """Return the share of images whose true class is among the k largest logits (1.0 with at most k classes)."""
     _fit(logits, labels)
     if logits.shape[1] <= k:
         return 1.0
-    best = np.argpartition(-logits, k - 1, axis=1)[:, :k]
+    best = np.argpartition(-logits, k - 1, axis=1)[:, :k]  # their order does not matter, so no full sort
     return float(np.mean((best == np.asarray(labels)[:, None]).any(axis=1)))
 
 
 def confusion(predicted: Ints, labels: Ints, classes: int) -> npt.NDArray[np.int64]:
-    """(C, C) counts: row true class, column predicted class."""
+    """Return (C, C) counts: row true class, column predicted class."""
     cells = np.bincount(np.asarray(labels) * classes + predicted, minlength=classes * classes)
     return cells.reshape(classes, classes).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class PerClass:
-    """(C,) arrays. A class never predicted has precision 0; one without images has recall 0 and support 0."""
+    """Scores of each class, (C,) arrays. A class that is never predicted has precision 0; one without images has recall
+    0 and support 0.
+    """
 
     precision: npt.NDArray[np.float64]
     recall: npt.NDArray[np.float64]
@@ -61,13 +64,13 @@ class PerClass:
 
     @property
     def macro_f1(self) -> float:
-        """Mean F1 over the classes that occur in the truth."""
+        """Mean F1 over the classes that occur in the labels."""
         present = self.support > 0
         return float(self.f1[present].mean()) if present.any() else 0.0
 
 
 def per_class(table: npt.NDArray[np.int64]) -> PerClass:
-    """Precision, recall, F1 and support of each class from a confusion table (C, C)."""
+    """Return precision, recall, F1 and support of each class from a confusion table (C, C)."""
     hits, predicted, support = np.diag(table).astype(float), table.sum(axis=0), table.sum(axis=1)
     precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
     recall = np.divide(hits, support, out=np.zeros_like(hits), where=support > 0)
@@ -77,17 +80,17 @@ def per_class(table: npt.NDArray[np.int64]) -> PerClass:
 
 
 def roc_auc(positive: Floats, labels: Ints) -> float | None:
-    """Area under the ROC curve of scores (N,) for labels in {0, 1}; None when only one of the two occurs."""
+    """Return the area under the ROC curve of scores (N,) for labels in {0, 1}; None when only one of the two occurs."""
     if len(np.unique(labels)) < 2:
         return None
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import roc_auc_score  # here: it takes a second to import, and only two classes need it
 
     return float(roc_auc_score(labels, positive))
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Images whose confidence fell into one bin: mean confidence, share that was right, how many."""
+    """Images whose confidence is in one bin: mean confidence, accuracy, number of images."""
 
     confidence: float
     accuracy: float
@@ -95,20 +98,21 @@ class CalibrationBin:
 
 
 def reliability(probabilities: Floats, labels: Ints, bins: int = 15) -> list[CalibrationBin]:
-    """The occupied ones of `bins` equal-width confidence bins on (0, 1], in order."""
+    """Return the occupied ones of `bins` equal-width confidence bins on (0, 1], in order."""
     _fit(probabilities, labels)
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    home = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    correct = probabilities.argmax(axis=1) == labels
+    # Bins are open below and closed above; a confidence of exactly 0 belongs to the first one.
+    places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return [
-        CalibrationBin(float(confidence[mine].mean()), float(right[mine].mean()), int(mine.sum()))
-        for mine in (home == index for index in range(bins))
-        if mine.any()
+        CalibrationBin(float(confidence[inside].mean()), float(correct[inside].mean()), int(inside.sum()))
+        for inside in (places == index for index in range(bins))
+        if inside.any()
     ]
 
 
 def expected_calibration_error(probabilities: Floats, labels: Ints, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy, weighted by bin size; 0 is perfect.
+    """Return the mean gap between confidence and accuracy, weighted by bin size; 0 is perfect.
 
     probabilities: (N, C), rows sum to 1.  labels: (N,) in [0, C).  Raises BadShape or EmptyInput.
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
@@ -118,14 +122,14 @@ def expected_calibration_error(probabilities: Floats, labels: Ints, bins: int = 
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> float:
-    """The T > 0 that minimises the cross-entropy of logits / T; 1.0 when no T in [0.05, 20] does better.
+    """Return the T > 0 that minimises the cross-entropy of logits / T; 1.0 when no T in [0.05, 20] does better.
 
-    Golden-section search on log T; the loss has one minimum in 1/T (it is convex there).
+    Golden-section search on log T: the loss is convex in 1/T, so that it has one minimum.
     Source: Guo et al. 2017, section 4.2, "temperature scaling".
     """
     low, high = np.log(0.05), np.log(20.0)
     ratio = (np.sqrt(5) - 1) / 2
-    for _ in range(60):
+    for _ in range(60):  # narrows the interval of log T to 1e-12 of its width
         a, b = high - ratio * (high - low), low + ratio * (high - low)
         if cross_entropy(logits / np.exp(a), labels) < cross_entropy(logits / np.exp(b), labels):
             high = b
@@ -136,20 +140,20 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
 
 
 def scores(logits: Floats, labels: Ints) -> dict[str, float]:
-    """The scores of a split: loss, accuracy, macro_f1, and roc_auc with two classes of which both occur."""
+    """Return the scores of a split: loss, accuracy, macro_f1, and roc_auc for two classes that both occur."""
     classes = logits.shape[1]
     table = confusion(logits.argmax(axis=1), labels, classes)
-    found = {
+    values = {
         "loss": cross_entropy(logits, labels),
         "accuracy": accuracy(logits, labels),
         "macro_f1": per_class(table).macro_f1,
     }
     area = roc_auc(softmax(logits)[:, 1], labels) if classes == 2 else None
-    return found if area is None else {**found, "roc_auc": area}
+    return values if area is None else {**values, "roc_auc": area}
 
 
 def _fit(outputs: Floats, labels: Ints) -> None:
     if outputs.ndim != 2 or len(outputs) != len(labels):
-        raise BadShape("outputs and labels", f"they do not fit: {outputs.shape} and {np.shape(labels)}")
+        raise BadShape("outputs and labels", f"their lengths differ: {outputs.shape} and {np.shape(labels)}")
     if len(labels) == 0:
         raise EmptyInput("outputs and labels", "there are none")

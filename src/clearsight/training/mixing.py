@@ -10,9 +10,9 @@ from clearsight.training.loss import Target
 
 
 def mix(images: Tensor, labels: Tensor, mixup: float, cutmix: float, rng: np.random.Generator) -> tuple[Tensor, Target]:
-    """Blend each image with another of the batch; with both alphas above 0 a coin decides between the two ways.
+    """Blend each image with another of the batch; with both alphas above 0, one of the two ways is drawn per batch.
 
-    mixup, cutmix: alpha of the Beta distribution that the share is drawn from; 0 is off, both 0 leaves all as it is.
+    mixup, cutmix: alpha of the Beta distribution of the share; 0 is off. With both 0 the images are returned unchanged.
     Sources: Zhang et al. 2018, "mixup", section 2; Yun et al. 2019, "CutMix", section 3.1.
     """
     if not mixup and not cutmix:
@@ -38,4 +38,5 @@ def _paste(images: Tensor, partner: Tensor, share: float, rng: np.random.Generat
     left, right = max(0, x - half_w), min(width, x + half_w)
     pasted = images.clone()
     pasted[:, :, top:bottom, left:right] = images[partner][:, :, top:bottom, left:right]
+    # The box may be cut off at an edge: the share follows from the pixels that were really pasted.
     return pasted, 1 - (bottom - top) * (right - left) / (height * width)

@@ -1,4 +1,4 @@
-"""Telling observers what happened, so that none of them can fail in silence or take a run down by accident."""
+"""ObserverList: passes every event of a run to each observer, so that none of them fails in silence."""
 
 from __future__ import annotations
 
@@ -7,45 +7,51 @@ from collections.abc import Callable, Sequence
 
 from clearsight.core.events import EpochRecord, Observer, RunPlan, RunStatus, StepRecord
 from clearsight.core.finding import Finding
+from clearsight.core.guard import Guard
 
 log = logging.getLogger(__name__)
 
 
 class ObserverList:
-    """Passes each event to every observer in order. A vital observer's error stops the run; another one is left out
-    from then on, and the log and `failures` say so."""
+    """Observer that passes each event to all observers in order.
+
+    The error of a vital observer stops the run. Another observer is off after its first error, which is logged and
+    added to `failures`. The list is an observer itself, so that several lists can share these guards.
+    """
+
+    vital = True  # as a member of another list it guards its observers itself
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = list(observers)
+        self._guarded = [(observer, Guard(type(observer).__name__, report=self._report)) for observer in observers]
         self.failures: list[str] = []
 
-    def plan(self, plan: RunPlan) -> None:
-        """Announce what is about to be done."""
-        self._tell(lambda observer: observer.on_plan(plan))
+    def on_plan(self, plan: RunPlan) -> None:
+        """Announce what the run is about to do."""
+        self._notify(lambda observer: observer.on_plan(plan))
 
-    def end(self, status: RunStatus, reason: str) -> None:
-        """Announce how the run ended."""
-        self._tell(lambda observer: observer.on_end(status, reason))
-
-    def step(self, record: StepRecord) -> None:
+    def on_step(self, record: StepRecord) -> None:
         """Announce a finished optimizer step."""
-        self._tell(lambda observer: observer.on_step(record))
+        self._notify(lambda observer: observer.on_step(record))
 
-    def epoch(self, record: EpochRecord) -> None:
+    def on_epoch(self, record: EpochRecord) -> None:
         """Announce a finished epoch."""
-        self._tell(lambda observer: observer.on_epoch(record))
+        self._notify(lambda observer: observer.on_epoch(record))
 
-    def finding(self, finding: Finding) -> None:
-        """Announce what the debugger found."""
-        self._tell(lambda observer: observer.on_finding(finding))
+    def on_finding(self, finding: Finding) -> None:
+        """Announce a finding of the debugger."""
+        self._notify(lambda observer: observer.on_finding(finding))
 
-    def _tell(self, event: Callable[[Observer], None]) -> None:
-        for observer in list(self._observers):
-            try:
-                event(observer)
-            except Exception as error:
-                if observer.vital:
-                    raise
-                self._observers.remove(observer)
-                self.failures.append(f"{type(observer).__name__} failed and was left out: {error}")
-                log.warning("%s", self.failures[-1])
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        """Announce how the run ended."""
+        self._notify(lambda observer: observer.on_end(status, reason))
+
+    def _notify(self, event: Callable[[Observer], None]) -> None:
+        for observer, guard in self._guarded:
+            if observer.vital:
+                event(observer)  # without a guard: its error must reach the run
+            else:
+                guard.run(event, observer)
+
+    def _report(self, sentence: str) -> None:
+        self.failures.append(sentence)
+        log.warning("%s", sentence)

@@ -1,4 +1,7 @@
-"""Watcher: what looks over the loop's shoulder, at the model itself and not only at the numbers that come out."""
+"""Protocols of what looks on from inside the loop: ModelWatcher sees the model, Stopwatch times the phases of steps.
+
+Both have a null object, so that the loop never asks whether there is one.
+"""
 
 from __future__ import annotations
 
@@ -13,98 +16,83 @@ from torch import Tensor, nn
 
 
 class ModelWatcher(Protocol):
-    """Told by the loop where it is. It must not change what is computed: weights are equal with and without it.
+    """Receives the model, its logits and the position of the loop. It must not change what is computed: the weights
+    are equal with and without it.
 
-    No method raises: a watcher that fails leaves the run alone and says so itself.
+    No method raises: a watcher that fails turns itself off and reports it.
     """
 
     def watching(self, phase: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> AbstractContextManager[None]:
-        """Within the block the phase trains this model with this optimizer."""
-        ...
+        """Return a context within which the phase trains this model with this optimizer."""
 
-    def step(self, step: int, epoch: int) -> None:
+    def before_step(self, step: int, epoch: int) -> None:
         """Called before the forward passes of optimizer step `step`, counting from 1 over the run."""
-        ...
 
-    def answered(self, logits: Any, labels: Any, indices: Any) -> None:
+    def after_forward(self, logits: Any, labels: Any, indices: Any) -> None:
         """Called after a forward pass and before its backward: logits (N, C), labels (N,), indices (N,) into the split.
 
         In evaluation called once, with the whole split.
         """
-        ...
 
-    def stepped(self) -> Mapping[str, float | Tensor]:
-        """Called after the optimizer step; returns further scalars of the step, such as the gradient norm."""
-        ...
+    def after_step(self) -> Mapping[str, float | Tensor]:
+        """Return further scalars of the optimizer step that has just been taken, such as the gradient norm."""
 
-    def evaluating(self, epoch: int, step: int) -> None:
+    def before_validation(self, epoch: int, step: int) -> None:
         """Called before the validation at the end of an epoch, after `step` optimizer steps."""
-        ...
-
-
-class NullModelWatcher:
-    """The watcher that sees nothing."""
-
-    def watching(self, phase: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def step(self, step: int, epoch: int) -> None:
-        """Nothing to see."""
-
-    def answered(self, logits: Any, labels: Any, indices: Any) -> None:
-        """Nothing to see."""
-
-    def stepped(self) -> Mapping[str, float | Tensor]:
-        return {}
-
-    def evaluating(self, epoch: int, step: int) -> None:
-        """Nothing to see."""
 
 
 class Stopwatch(Protocol):
-    """Told by the loop what it does. Phases may nest: the time of an inner one is not the outer one's.
+    """Times the phases of training steps. Phases may nest: the time of an inner one is not the outer one's.
 
     Used from the training thread alone. No method raises.
     """
 
     def phase(self, name: str) -> AbstractContextManager[object]:
-        """Within the block the step is in a phase of `core.profile.PHASES`."""
-        ...
+        """Return a context within which the step is in a phase of `core.profile.PHASES`."""
 
-    def stretch(self, name: str, step: int, epoch: int) -> AbstractContextManager[object]:
-        """Within the block something outside of training steps is done, one of `core.profile.STRETCHES`."""
-        ...
+    def span(self, name: str, step: int, epoch: int) -> AbstractContextManager[object]:
+        """Return a context for work between training steps, one of `core.profile.SPAN_NAMES`."""
 
     def note_images(self, images: npt.NDArray[np.uint8]) -> None:
-        """The images (N, S, S, 3) of the step under way."""
-        ...
+        """Called with the images (N, S, S, 3) of the step under way."""
 
     def step(self, step: int, epoch: int, samples: int) -> None:
-        """A training step has ended; the next one begins with the first phase after this."""
-        ...
+        """End a training step; the next one begins with the first phase after this."""
 
     def cut(self) -> None:
-        """No step came of what was done since the last one."""
-        ...
+        """Drop the phases since the last step: they led to none."""
+
+
+_DO_NOTHING = nullcontext()  # one object for all: a null stopwatch is asked several times in every step
+
+
+class NullModelWatcher:
+    """Model watcher that does nothing."""
+
+    def watching(self, phase: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> AbstractContextManager[None]:
+        return _DO_NOTHING
+
+    def before_step(self, step: int, epoch: int) -> None: ...
+
+    def after_forward(self, logits: Any, labels: Any, indices: Any) -> None: ...
+
+    def after_step(self) -> Mapping[str, float | Tensor]:
+        return {}  # no further scalars
+
+    def before_validation(self, epoch: int, step: int) -> None: ...
 
 
 class NullStopwatch:
-    """The stopwatch that measures nothing."""
+    """Stopwatch that measures nothing."""
 
     def phase(self, name: str) -> AbstractContextManager[object]:
-        return _NOTHING
+        return _DO_NOTHING
 
-    def stretch(self, name: str, step: int, epoch: int) -> AbstractContextManager[object]:
-        return _NOTHING
+    def span(self, name: str, step: int, epoch: int) -> AbstractContextManager[object]:
+        return _DO_NOTHING
 
-    def note_images(self, images: npt.NDArray[np.uint8]) -> None:
-        """Nothing to see."""
+    def note_images(self, images: npt.NDArray[np.uint8]) -> None: ...
 
-    def step(self, step: int, epoch: int, samples: int) -> None:
-        """Nothing to note."""
+    def step(self, step: int, epoch: int, samples: int) -> None: ...
 
-    def cut(self) -> None:
-        """Nothing to forget."""
-
-
-_NOTHING = nullcontext()
+    def cut(self) -> None: ...

@@ -1,4 +1,4 @@
-"""When to stop early for a reason from outside: Ctrl-C, SIGTERM, the time limit, a finding of the debugger."""
+"""StopSignal: asks a training loop to end early: Ctrl-C, SIGTERM, the time limit, a finding of the debugger."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-TIME_LIMIT = "the time limit"
-FINDING = "the debugger found"
+from clearsight.core.stop import StopKind, StopReason
 
 
-def _nobody() -> str:
-    return ""
+def _never() -> StopReason | None:
+    return None
 
 
 class StopSignal:
-    """Asked between steps whether to stop; `reason` says why. The second signal is no longer caught.
+    """Asked between steps whether to stop; `reason` says why. The second signal ends the process as usual.
 
-    also: somebody else who is asked too; gives a reason or "".
+    time_limit: seconds from now, None for no limit.  also: a further source, asked when nothing else stops the run.
     """
 
-    def __init__(self, time_limit: float | None = None, also: Callable[[], str] = _nobody) -> None:
+    def __init__(self, time_limit: float | None = None, also: Callable[[], StopReason | None] = _never) -> None:
         self._also = also
         self._deadline = None if time_limit is None else time.monotonic() + time_limit
         self._limit = time_limit
-        self._signal = self._asked = ""
+        self._signal: StopReason | None = None
+        self._requested: StopReason | None = None
 
-    def ask(self, reason: str) -> None:
-        """Stop after this step, for a reason that is told; the first one counts."""
-        self._asked = self._asked or reason
+    def ask(self, reason: StopReason) -> None:
+        """Stop after this step; of several reasons the first one counts."""
+        self._requested = self._requested or reason
 
-    def go_on(self) -> None:
-        """Forget what was asked: what it was about has been changed."""
-        self._asked = ""
+    def resume(self) -> None:
+        """Forget what was asked: its cause has been changed."""
+        self._requested = None
 
     @property
-    def reason(self) -> str:
-        """Why to stop now, or ""."""
-        if self._signal or self._asked:
-            return self._signal or self._asked
+    def reason(self) -> StopReason | None:
+        """Return why to stop now, or None."""
+        if self._signal or self._requested:
+            return self._signal or self._requested
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            return f"{TIME_LIMIT} of {self._limit:g} s was reached"
+            return StopReason(StopKind.TIME_LIMIT, f"the time limit of {self._limit:g} s was reached")
         return self._also()
 
     @contextmanager
@@ -55,8 +55,8 @@ class StopSignal:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def note(number: int, frame: FrameType | None) -> None:
-            self._signal = f"stopped by {signal.Signals(number).name}"
-            signal.signal(number, before[signal.Signals(number)])
+            self._signal = StopReason(StopKind.SIGNAL, f"stopped by {signal.Signals(number).name}")
+            signal.signal(number, before[signal.Signals(number)])  # a second Ctrl-C must end a hanging step
 
         for number in before:
             signal.signal(number, note)

@@ -1,8 +1,7 @@
-"""Rehearsal: real training steps whose only result is how long they take."""
+"""ThroughputTrial: real training steps of which only the time they take is kept."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -12,18 +11,18 @@ import torch
 
 from clearsight.training.batches import Batch
 from clearsight.training.job import Phase, TrainingJob
-from clearsight.training.loop import Training
-from clearsight.training.optim import build_optimizer, rate
+from clearsight.training.optim import rate
+from clearsight.training.step import TrainingStep, trained_tensors
 
 
 @dataclass(frozen=True, slots=True)
 class ThroughputSample:
-    """Some optimizer steps: how many, on how many images, in how many seconds, of which `waited` for batches."""
+    """Time of some optimizer steps on some images. wait_seconds: the part of `seconds` spent waiting for batches."""
 
     steps: int
     images: int
     seconds: float
-    waited: float
+    wait_seconds: float
 
     @property
     def images_per_second(self) -> float:
@@ -32,46 +31,45 @@ class ThroughputSample:
 
 
 class ThroughputTrial:
-    """Steps of one phase of a job, the very ones that training would make; weights move, nothing is written or told.
+    """Takes the steps that training would take on one phase of a job; weights move, nothing is written or announced.
 
-    The batches go round and round from epoch 1, so that what is kept of them between epochs is kept here too.
+    The batches repeat from epoch 1, so that a loader that keeps images between epochs keeps them here too.
     """
 
     def __init__(self, job: TrainingJob, phase: Phase) -> None:
-        self._training, self._job, self._phase = Training(job), job, phase
-        groups = phase.enter()
-        phase.train_mode()
-        self._training.optimizer = build_optimizer(groups, job.recipe.optim)
-        self._model = job.world.wrap(phase.model, job.device)
+        self._job, self._phase = job, phase
+        self._step = TrainingStep(job, trained_tensors(job))  # with EMA, clipping and scaling as in the run
+        self._step.begin(phase)
+        self._steps_done = 0
         self._batches: Generator[Batch, None, None] | None = self._endless()
 
     def load(self) -> ThroughputSample:
-        """One epoch of batches without training on them: reading alone, and it fills what keeps images."""
-        began, images = time.perf_counter(), 0
+        """Read one epoch of batches without training on them; it fills the memory of a loader that keeps images."""
+        start, images = time.perf_counter(), 0
         for batch in self._phase.train.epoch(1):
             images += len(batch.labels)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         return ThroughputSample(0, images, seconds, seconds)
 
     def steps(self, least: int, seconds: float = 0.0) -> ThroughputSample:
-        """At least so many steps, and more until `seconds` have passed; raises what the model raises."""
+        """Take `least` steps, and more until `seconds` have passed; raises what the model raises."""
         if self._batches is None:
-            raise ValueError("the rehearsal is closed")
-        began, waited, images, done = time.perf_counter(), 0.0, 0, 0
-        while done < least or time.perf_counter() - began < seconds:
-            asked = time.perf_counter()
-            window = list(islice(self._batches, self._job.recipe.optim.accumulate))
-            waited += time.perf_counter() - asked
-            self._training.step(self._model, window, self._lr(), waited, asked)
-            self._training.unread.clear()
-            images += sum(len(batch.labels) for batch in window)
-            done += 1
+            raise ValueError("the throughput trial is closed")
+        start, wait_seconds, images, steps = time.perf_counter(), 0.0, 0, 0
+        while steps < least or time.perf_counter() - start < seconds:
+            step_start = time.perf_counter()
+            batches = list(islice(self._batches, self._job.recipe.optim.accumulate))
+            wait_seconds += time.perf_counter() - step_start
+            self._step.run(batches, self._lr(), step=self._steps_done, epoch=1)  # its outcome is not read
+            self._steps_done += 1
+            images += sum(len(batch.labels) for batch in batches)
+            steps += 1
         if self._job.device.type == "cuda":
-            torch.cuda.synchronize(self._job.device)
-        return ThroughputSample(done, images, time.perf_counter() - began, waited)
+            torch.cuda.synchronize(self._job.device)  # kernels are only queued so far
+        return ThroughputSample(steps, images, time.perf_counter() - start, wait_seconds)
 
     def close(self) -> None:
-        """Stop what reads ahead."""
+        """Stop the loader from reading ahead."""
         if self._batches is not None:
             self._batches.close()
             self._batches = None
@@ -81,6 +79,6 @@ class ThroughputTrial:
             yield from self._phase.train.epoch(epoch)
 
     def _lr(self) -> float:
-        """So small that weights cannot run away, whatever the recipe asks: time does not depend on it."""
-        steps = max(1, math.ceil(self._phase.train.steps / self._job.recipe.optim.accumulate))
+        """Return a rate so small that weights cannot diverge, whatever the recipe says: time does not depend on it."""
+        steps = max(1, self._job.steps_per_epoch(self._phase))
         return 1e-3 * rate(steps // 2, steps, steps, self._job.recipe.optim)

@@ -1,1 +1,1 @@
-"""Tuning: searchers, pruning, the record of a study, what carries its trials out. Knows Optuna; no torch, no data."""
+"""Tuning: searchers, pruners, the record of a study, and the executors of its trials. On Optuna; no torch, no data."""

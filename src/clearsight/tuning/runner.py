@@ -1,14 +1,13 @@
-"""Conductor: leads a study from the first proposal to the last outcome.
+"""StudyRunner: runs a study from its first proposal to its last result.
 
-It knows a ledger that proposes and records, an executor that carries out, and two callables from above: what a trial's
-recipe is, and which trials are trained together. It knows no network and no data.
+It works with a store that proposes trials and records results, an executor that runs them, and two functions of the
+caller: one prepares a trial, the other one groups trials that train together. It knows no network and no data.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,269 +22,266 @@ from clearsight.core.executor import (
     TrialTask,
     WorkerLost,
 )
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.study import Study, StudyObserver, StudyStatus
 from clearsight.core.trial import Trial, TrialResult, TrialState
 from clearsight.tuning.retention import WeightRetention
-from clearsight.tuning.stopping import all_failed_alike, study_stop_reason
+from clearsight.tuning.stopping import common_failure, study_stop_reason
+from clearsight.tuning.trial_queue import PreparedTrial, TrialQueue
 from clearsight.tuning.trial_store import TrialStore
 
 _RETRIES = 2  # of a trial whose worker died
-_LOOK = 0.5  # seconds between looks at the clock and at Ctrl-C
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreparedTrial:
-    """What a point comes to: the task of its trial, the epochs that it asks for, and a digest of all that decides the
-    result; equal digests are the same work."""
-
-    task: TrialTask
-    epochs: int
-    digest: str
+_POLL = 0.5  # seconds between checks of the time limit and of Ctrl-C
 
 
 @dataclass(kw_only=True, eq=False)
 class StudyRunner:
-    """One study under way.
+    """A study in progress.
 
-    make: the task of a trial; raises ClearsightError where its recipe cannot be.  together: sorts tasks into those that
-    are trained at once.  ahead: how many trials are proposed at a time.  halt: why to stop now, resumable, or "".
+    prepare: returns the task of a trial; raises ClearsightError if the values make no recipe.
+    group: sorts tasks into groups that train together in one worker.
+    batch: number of trials that are proposed at a time.
+    halt: returns why to stop now, leaving the trials resumable; None to continue.
     """
 
     study: Study
-    ledger: TrialStore
+    store: TrialStore
     executor: Executor
-    make: Callable[[Trial], PreparedTrial]
-    together: Callable[[Sequence[TrialTask]], list[tuple[TrialTask, ...]]]
-    ahead: int
+    prepare: Callable[[Trial], PreparedTrial]
+    group: Callable[[Sequence[TrialTask]], list[tuple[TrialTask, ...]]]
+    batch: int
     observers: Sequence[StudyObserver]
-    halt: Callable[[], str]
-    _waiting: deque[tuple[TrialTask, ...]] = field(default_factory=deque)
-    _under_way: dict[int, Assignment] = field(default_factory=dict)
-    _made: dict[int, PreparedTrial] = field(default_factory=dict)
-    _first: dict[str, int] = field(default_factory=dict)  # digest -> the trial that does the work
-    _followers: dict[int, list[int]] = field(default_factory=dict)
-    _attempts: dict[int, int] = field(default_factory=dict)
-    _over: set[int] = field(default_factory=set)  # trials that had failed before
-    _exhausted: bool = False
-    _keys: int = 0
+    halt: Callable[[], StopReason | None]
+    _queue: TrialQueue = field(default_factory=TrialQueue)
+    _failed_before: set[int] = field(default_factory=set)  # trials that failed in an earlier process
+    _exhausted: bool = False  # the searcher has nothing left to propose
 
-    def run(self) -> tuple[StudyStatus, str]:
-        """Lead the study to its end, or to what stops it; returns how it ended and why."""
-        self._clock = time.monotonic()
-        self._shelf = WeightRetention(self.study, self.ledger)
-        self._take_up()
+    def run(self) -> tuple[StudyStatus, StopReason | None]:
+        """Run the study to its end, or until something stops it; returns how it ended and why."""
+        self._start_time = time.monotonic()  # here and not at construction: the plan limits the time of work
+        self._retention = WeightRetention(self.study, self.store)
+        self._recover()
         while True:
-            if reason := self.halt():
-                self._leave_off()
-                return StudyStatus.INTERRUPTED, reason
-            if reason := study_stop_reason(self.study.plan, self.ledger.trials(), self._seconds()):
-                return self._end_early(reason)
-            if reason := all_failed_alike([one for one in self.ledger.trials() if one.number not in self._over]):
-                self._leave_off()
-                return StudyStatus.FAILED, f"every trial failed: {reason}"
+            # Ctrl-C before limits: a study that the user stopped must stay resumable whatever it has reached.
+            if stop := self.halt():
+                self._drain()
+                return StudyStatus.INTERRUPTED, stop
+            if stop := study_stop_reason(self.study.plan, self.store.trials(), self._seconds()):
+                return self._end_early(stop)
+            trials = [trial for trial in self.store.trials() if trial.number not in self._failed_before]
+            if reason := common_failure(trials):
+                self._drain()
+                return StudyStatus.FAILED, StopReason(StopKind.ALL_FAILED, f"every trial failed: {reason}")
             if not self._fill():
-                return StudyStatus.COMPLETED, ""
-            for event in self.executor.events(_LOOK) if self._under_way else ():
-                self._hear(event)
+                return StudyStatus.COMPLETED, None
+            for event in self.executor.events(_POLL) if self._queue.running else ():
+                self._handle(event)
 
-    def carry_out(self, assignment_of: Callable[[int], Assignment]) -> str:
-        """Carry out one more assignment, such as the delivery of the best trial; returns why it failed, or ""."""
-        why = ""
+    def run_assignment(self, assignment_of: Callable[[int], Assignment]) -> str:
+        """Run one more assignment, such as the delivery of the best trial; returns why it failed, or "".
+
+        assignment_of: returns the assignment with the given key; each attempt has a key of its own.
+        """
+        reason = ""
         for _ in range(1 + _RETRIES):
-            self._keys += 1
-            self.executor.start(assignment_of(self._keys))
-            end = self._end_of(self._keys)
+            key = self._queue.new_key()
+            self.executor.start(assignment_of(key))
+            end = self._wait_for_end(key)
             if isinstance(end, AssignmentDone):
-                return end.outcomes[0].reason if end.outcomes else ""
-            why = f"{end.why}; it last said: {end.log}"
-        return why
+                return end.results[0].reason if end.results else ""
+            reason = _with_log(end.reason, end)
+        return reason
 
-    # --- what is done next --------------------------------------------------------------------------------------------
+    # --- proposals and assignments ------------------------------------------------------------------------------------
 
-    def _take_up(self) -> None:
-        """Begin with what an earlier process left under way."""
-        running = self.ledger.take_up()
-        # Why trials failed then may have been put right since: what is judged are those of this process.
-        self._over = {trial.number for trial in self.ledger.trials() if trial.state is TrialState.FAILED}
-        for trial in self.ledger.trials():
-            if trial.own and trial.state is TrialState.COMPLETE and trial.same_as is None:
+    def _recover(self) -> None:
+        """Continue where an earlier process stopped."""
+        running = self.store.recover()
+        # The cause of earlier failures may have been removed since: only failures of this process end the study.
+        self._failed_before = {trial.number for trial in self.store.trials() if trial.state is TrialState.FAILED}
+        for trial in self.store.trials():
+            if trial.state is TrialState.COMPLETE and not trial.imported and trial.same_as is None:
                 self._remember(trial)
-        own = sum(trial.own for trial in self.ledger.trials())
-        further = self._proposed(min(-own % self.ahead, self.study.plan.trials - own)) if running else []
-        self._accept([*running, *further])  # as they would have been taken up if nothing had come between
+        # The rest of an interrupted batch is proposed at once, so that the batches are those of an undisturbed study.
+        proposed = self._proposed_count()
+        rest = self._propose(min(-proposed % self.batch, self.study.plan.trials - proposed)) if running else []
+        self._accept([*running, *rest])
 
     def _remember(self, trial: Trial) -> None:
         try:
-            made = self.make(trial)
+            prepared = self.prepare(trial)
         except ClearsightError:
-            return  # it could be made once; what has changed since concerns new trials alone
-        self._first.setdefault(made.digest, trial.number)
+            return  # its recipe was valid once; a change since then matters for new trials alone
+        self._queue.remember(trial.number, prepared)
+
+    def _proposed_count(self) -> int:
+        return sum(not trial.imported for trial in self.store.trials())
 
     def _fill(self) -> bool:
-        """Give free workers something to do; False where there is nothing left."""
-        while len(self._under_way) < self.executor.slots:
-            if not self._waiting and not self._propose():
-                return bool(self._under_way)
-            if not self._waiting:
-                return True  # what was proposed failed or was answered at once: perhaps that is enough
-            self._start(self._waiting.popleft())
+        """Give work to the free workers; returns False once nothing runs and nothing is left to run."""
+        while self._queue.running < self.executor.slots:
+            if not self._queue.waiting and not self._propose_batch():
+                return self._queue.running > 0
+            if not self._queue.waiting:
+                return True  # every proposal failed or was a duplicate: the study may have reached a limit by them
+            plan = self.study.plan
+            metrics = tuple(objective.metric for objective in plan.objectives)
+            self.executor.start(self._queue.start_next(plan.data, metrics, prunable=self.store.prunes))
         return True
 
-    def _propose(self) -> bool:
-        """Ask for further trials; False where there are none to be had."""
-        own = sum(trial.own for trial in self.ledger.trials())
-        proposed = self._proposed(min(self.ahead, self.study.plan.trials - own))
-        self._accept(proposed)
-        return bool(proposed)
+    def _propose_batch(self) -> bool:
+        """Propose further trials; returns False if there are none."""
+        trials = self._propose(min(self.batch, self.study.plan.trials - self._proposed_count()))
+        self._accept(trials)
+        return bool(trials)
 
-    def _proposed(self, wanted: int) -> list[Trial]:
-        proposed: list[Trial] = []
-        while len(proposed) < wanted and not self._exhausted:
-            trial = self.ledger.propose()
+    def _propose(self, count: int) -> list[Trial]:
+        trials: list[Trial] = []
+        while len(trials) < count and not self._exhausted:
+            trial = self.store.propose()
             if trial is None:
                 self._exhausted = True
             else:
-                proposed.append(trial)
-        return proposed
+                trials.append(trial)
+        return trials
 
     def _accept(self, trials: Sequence[Trial]) -> None:
-        """Put trials where they belong: into the queue, behind one that does the same, or among the failed."""
+        """Queue trials; a trial without a valid recipe fails, and a duplicate takes the result of its original."""
         tasks: list[TrialTask] = []
         for trial in trials:
             try:
-                made = self.make(trial)
+                prepared = self.prepare(trial)
             except ClearsightError as error:
-                self._conclude(TrialResult(number=trial.number, state=TrialState.FAILED, reason=str(error)))
+                self._finish(TrialResult.failed(trial.number, str(error)))
                 continue
-            self._made[trial.number], self._attempts[trial.number] = made, trial.attempts
-            first = self._first.setdefault(made.digest, trial.number)
-            if first == trial.number:
-                tasks.append(made.task)
-            elif self.ledger.trial(first).state is TrialState.RUNNING:
-                self._followers.setdefault(first, []).append(trial.number)
+            original = self._queue.register(trial.number, prepared, trial.attempts)
+            if original == trial.number:
+                tasks.append(prepared.task)
+            elif self.store.trial(original).state is TrialState.RUNNING:
+                self._queue.wait_for(original, trial.number)
             else:
-                self._answer_from(trial.number, self.ledger.trial(first))
-        self._waiting.extend(self.together(tasks))
+                self._copy_result(trial.number, self.store.trial(original))
+        self._queue.extend(self.group(tasks))
 
-    def _start(self, tasks: tuple[TrialTask, ...]) -> None:
-        self._keys += 1
-        assignment = Assignment(
-            key=self._keys,
-            tasks=tasks,
-            data=self.study.plan.data,
-            metrics=tuple(objective.metric for objective in self.study.plan.objectives),
-            told=self.ledger.prunes,
-        )
-        self._under_way[assignment.key] = assignment
-        self.executor.start(assignment)
+    # --- events -------------------------------------------------------------------------------------------------------
 
-    # --- what is heard ------------------------------------------------------------------------------------------------
-
-    def _hear(self, event: ExecutorEvent) -> None:
+    def _handle(self, event: ExecutorEvent) -> None:
         match event:
             case AssignmentStarted():
-                for task in self._under_way[event.key].tasks:
-                    self._begun(task.number, event.worker)
+                for task in self._queue.assignment(event.key).tasks:
+                    self._handle_start(task.number, event.worker)
             case EpochDone():
-                self._epoch(event)
+                self._handle_epoch(event)
             case AssignmentDone():
-                assignment = self._under_way.pop(event.key)
-                for outcome in event.outcomes:
-                    self._conclude(outcome)
-                over = {outcome.number for outcome in event.outcomes}
-                if (left := tuple(task for task in assignment.tasks if task.number not in over)) and not self.halt():
-                    self._waiting.appendleft(left)
+                assignment = self._queue.end(event.key)
+                for result in event.results:
+                    self._finish(result)
+                finished = {result.number for result in event.results}
+                rest = tuple(task for task in assignment.tasks if task.number not in finished)
+                # Without a result and without an interruption the worker has stopped early: the rest runs again.
+                if rest and self.halt() is None:
+                    self._queue.put_back(rest)
             case WorkerLost():
-                self._lost(event, self._under_way.pop(event.key))
+                self._handle_loss(event, self._queue.end(event.key))
 
-    def _begun(self, number: int, worker: int) -> None:
-        self.ledger.note(number, worker=worker, planned=self._made[number].epochs, started=time.time())
+    def _handle_start(self, number: int, worker: int) -> None:
+        self.store.update(number, worker=worker, planned=self._queue.epochs(number), started=time.time())
         for observer in self.observers:
-            observer.on_trial(self.ledger.trial(number))
+            observer.on_trial(self.store.trial(number))
 
-    def _epoch(self, event: EpochDone) -> None:
-        value = event.scores.get(self.study.aim.metric, math.nan)
-        stop = self.ledger.epoch(event.number, event.epoch, value)
-        if self.ledger.prunes:
-            self.executor.answer(event.number, event.epoch, stop)
+    def _handle_epoch(self, event: EpochDone) -> None:
+        value = event.scores.get(self.study.objective.metric, math.nan)
+        stop = self.store.report_epoch(event.number, event.epoch, value)
+        if self.store.prunes:
+            self.executor.reply(event.number, event.epoch, stop)
         for observer in self.observers:
-            observer.on_epoch(self.ledger.trial(event.number), event.epoch, value)
+            observer.on_epoch(self.store.trial(event.number), event.epoch, value)
 
-    def _lost(self, event: WorkerLost, assignment: Assignment) -> None:
-        """A worker died. What it had is tried again, alone, since nobody knows which of several it was."""
-        for task in reversed(assignment.tasks):
-            outcome = self.ledger.folder(task.number).outcome()
-            if outcome is not None:
-                self._conclude(outcome)  # it was through, and only the word did not reach us
+    def _handle_loss(self, event: WorkerLost, assignment: Assignment) -> None:
+        """Queue the trials of a dead worker again, each alone, because nobody knows which of them killed it."""
+        for task in reversed(assignment.tasks):  # each goes to the front of the queue: the first trial ends up first
+            number = task.number
+            result = self.store.folder(number).result()
+            if result is not None:
+                self._finish(result)  # it ended before its worker died, and only the message was lost
                 continue
-            attempts = self._attempts[task.number]
-            if attempts > _RETRIES:
-                reason = f"{event.why}, {attempts} times" + (f"; it last said: {event.log}" if event.log else "")
-                self._conclude(TrialResult(number=task.number, state=TrialState.FAILED, reason=reason))
-            else:
-                self._attempts[task.number] = attempts + 1
-                self.ledger.folder(task.number).propose(self.ledger.trial(task.number).params, attempts + 1)
-                self._waiting.appendleft((task,))
-                self._trouble(f"trial {task.number}: {event.why}; it is tried again")
+            if (attempts := self._queue.attempts(number)) > _RETRIES:
+                self._finish(TrialResult.failed(number, _with_log(f"{event.reason}, in {attempts} attempts", event)))
+                continue
+            params, attempt = self.store.trial(number).params, self._queue.next_attempt(number)
+            self.store.folder(number).write_proposal(params, attempt)
+            self._queue.put_back((task,))
+            for observer in self.observers:
+                observer.on_trouble(f"trial {number}: {event.reason}; it is tried again")
 
-    def _conclude(self, outcome: TrialResult) -> None:
-        number = outcome.number
-        facts = {"attempts": a} if (a := self._attempts.get(number, 1)) > 1 else {}
-        trial = self.ledger.finish(outcome, **facts)
+    def _finish(self, result: TrialResult) -> None:
+        attempts = self._queue.attempts(result.number)
+        trial = self.store.finish(result, **({"attempts": attempts} if attempts > 1 else {}))
         for observer in self.observers:
             observer.on_result(trial)
-        self._shelf.sort()
-        for follower in self._followers.pop(number, []):
-            self._answer_from(follower, trial)
+        self._retention.update()  # before duplicates: they have no weights that could be kept or deleted
+        for duplicate in self._queue.duplicates(trial.number):
+            self._copy_result(duplicate, trial)
 
-    def _answer_from(self, number: int, first: Trial) -> None:
-        """A trial asks what another has answered."""
-        kept = self.ledger.folder(first.number).outcome()
-        if kept is None:
-            kept = TrialResult(number=first.number, state=first.state, values=first.values, reason=first.reason)
-        self.ledger.folder(number).conclude(answer := replace(kept, number=number, seconds=0.0, spared_seconds=0.0))
-        self.ledger.note(number, planned=self._made[number].epochs)
-        trial = self.ledger.finish(answer, same_as=first.number)
+    def _copy_result(self, number: int, original: Trial) -> None:
+        """Give a duplicate the result of its original, which has cost no time of its own."""
+        result = self.store.folder(original.number).result()
+        if result is None:  # the original failed before it ran, so no worker has written a result
+            result = TrialResult(
+                number=original.number,
+                state=original.state,
+                values=original.values,
+                reason=original.reason,
+                stop_kind=original.stop_kind,
+            )
+        result = replace(result, number=number, seconds=0.0, saved_seconds=0.0)
+        self.store.folder(number).write_result(result)
+        self.store.update(number, planned=self._queue.epochs(number))
+        trial = self.store.finish(result, same_as=original.number)
         for observer in self.observers:
             observer.on_result(trial)
 
-    def _trouble(self, sentence: str) -> None:
-        for observer in self.observers:
-            observer.on_trouble(sentence)
-
-    # --- ends ---------------------------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------------------------------
 
     def _seconds(self) -> float:
-        return self.study.seconds + time.monotonic() - self._clock
+        return self.study.seconds + time.monotonic() - self._start_time
 
-    def _leave_off(self) -> None:
-        """Let every trial under way come to a checkpoint."""
-        if self._under_way:
+    def _drain(self) -> None:
+        """Interrupt every running trial and wait until each has written its checkpoint."""
+        if self._queue.running:
             self.executor.interrupt()
-        while self._under_way:
-            for event in self.executor.events(_LOOK):
+        while self._queue.running:
+            for event in self.executor.events(_POLL):
                 if isinstance(event, WorkerLost):
-                    self._under_way.pop(event.key)
+                    self._queue.end(event.key)  # its trials stay resumable from their last checkpoints
                 else:
-                    self._hear(event)
-        self._waiting.clear()
+                    self._handle(event)
+        self._queue.clear()
 
-    def _end_early(self, reason: str) -> tuple[StudyStatus, str]:
-        """Enough. Trials under way are over too, but where it was for the time: then they can be gone on with."""
-        self._leave_off()
-        if not reason.startswith("the time limit"):
-            for trial in self.ledger.trials():
-                still = self.ledger.trial(trial.number).state is TrialState.RUNNING  # one may have answered for another
-                if still and trial.number in self._made:
-                    cut = TrialResult(
-                        number=trial.number, state=TrialState.PRUNED, reason=f"the study ended first: {reason}"
+    def _end_early(self, stop: StopReason) -> tuple[StudyStatus, StopReason | None]:
+        """End the study and its running trials; at the time limit the trials stay resumable."""
+        self._drain()
+        if stop.kind is not StopKind.TIME_LIMIT:
+            for trial in self.store.trials():
+                # Read again: a trial before this one may have been its original and have ended it.
+                running = self.store.trial(trial.number).state is TrialState.RUNNING
+                if running and self._queue.registered(trial.number):
+                    result = TrialResult(
+                        number=trial.number,
+                        state=TrialState.PRUNED,
+                        reason=f"the study ended first: {stop.text}",
+                        stop_kind=StopKind.STUDY_ENDED,
                     )
-                    self.ledger.folder(trial.number).conclude(cut)
-                    self._conclude(replace(cut, started=trial.started))
-        return StudyStatus.STOPPED_EARLY, reason
+                    self.store.folder(trial.number).write_result(result)
+                    self._finish(replace(result, started=trial.started))
+        return StudyStatus.STOPPED_EARLY, stop
 
-    def _end_of(self, key: int) -> AssignmentDone | WorkerLost:
+    def _wait_for_end(self, key: int) -> AssignmentDone | WorkerLost:
         while True:
-            for event in self.executor.events(_LOOK):
+            for event in self.executor.events(_POLL):
                 if isinstance(event, AssignmentDone | WorkerLost) and event.key == key:
                     return event
+
+
+def _with_log(reason: str, event: WorkerLost) -> str:
+    return f"{reason}; end of its log: {event.log}" if event.log else reason

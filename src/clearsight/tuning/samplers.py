@@ -1,4 +1,8 @@
-"""Numbered: a sampler that is made for each trial by its number, once the storage has given it out."""
+"""Optuna samplers for one proposal each, and the seed of a trial.
+
+A proposal depends on the study's seed, the trial's number and the trials that are known, and on nothing that a kill
+would lose.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +18,50 @@ from optuna.trial import FrozenTrial, TrialState
 from clearsight.core.space import Params
 
 
-class PerTrialSampler(BaseSampler):
-    """Proposes what the sampler of the trial's own number does.
+def trial_seed(seed: int, number: int) -> int:
+    """Return a seed in [0, 2**32) for proposal `number` of a study; seeds of different proposals are independent.
 
-    Several may propose into one storage at the same moment: how many trials are there does not say which number the
-    next one gets, and two that took the same would draw the same point.
+    Source: numpy.random.SeedSequence, which hashes its entropy so that neighbouring numbers give unlike streams.
+    """
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+class FixedSampler(BaseSampler):
+    """Sampler that proposes the same values whatever was tried before."""
+
+    def __init__(self, params: Params) -> None:
+        self._params = params
+
+    # An empty relative space makes Optuna ask `sample_independent` for every parameter.
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._params[param_name]
+
+
+class PerTrialSampler(BaseSampler):
+    """Sampler that builds another sampler for each trial, from the number that the storage gave to the trial.
+
+    The number of existing trials would not do: several machines may propose into one storage at the same moment, and
+    two that counted the same trials would draw the same values.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler]) -> None:
-        self._make = make
-        self._own: BaseSampler | None = None
+    def __init__(self, build: Callable[[int], BaseSampler]) -> None:
+        self._build = build
+        self._built: BaseSampler | None = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._own = self._make(trial.number)
-        self._own.before_trial(study, trial)
+        # The first call with a number: Optuna has created the trial in the storage by now.
+        self._built = self._build(trial.number)
+        self._built.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._sampler.infer_relative_search_space(study, trial)
@@ -43,38 +77,11 @@ class PerTrialSampler(BaseSampler):
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        if self._own is not None:
-            self._own.after_trial(study, trial, state, values)
+        # A trial that was added or recovered ends without a proposal of this process.
+        if self._built is not None:
+            self._built.after_trial(study, trial, state, values)
 
     @property
     def _sampler(self) -> BaseSampler:
-        assert self._own is not None, "asked before the trial was begun"
-        return self._own
-
-
-class FixedSampler(BaseSampler):
-    """Proposes `point`, whatever was tried before."""
-
-    def __init__(self, point: Params) -> None:
-        self._point = point
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._point[param_name]
-
-
-def trial_seed(seed: int, number: int) -> int:
-    """A seed in [0, 2**32) for proposal `number` of a study; different ones are independent of each other.
-
-    Source: numpy.random.SeedSequence, which hashes its entropy so that neighbouring numbers give unlike streams.
-    """
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        assert self._built is not None, "asked before the trial has begun"
+        return self._built

@@ -1,36 +1,44 @@
-"""Limits: when a study has done enough."""
+"""Stopping rules of a study: limits that the plan sets, and trials that all fail for the same reason."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.study import StudyPlan
-from clearsight.core.trial import Trial, TrialState, best_trial, complete_trials
+from clearsight.core.trial import Trial, TrialState, best_trial
 
 
-def study_stop_reason(plan: StudyPlan, trials: Sequence[Trial], seconds: float) -> str:
-    """Why no further trial is worth beginning, though some were planned; "" to go on.
+def study_stop_reason(plan: StudyPlan, trials: Sequence[Trial], seconds: float) -> StopReason | None:
+    """Return the limit of the plan that the study has reached; None to continue.
 
-    seconds: of work so far. Trials from earlier studies count for nothing here.
+    seconds: of work so far. Trials of earlier studies do not count.
     """
-    own = [trial for trial in trials if trial.own]
-    best = best_trial(own, plan.objectives[0])
+    trials = [trial for trial in trials if not trial.imported]
+    objective = plan.objectives[0]
+    best = best_trial(trials, objective)
+    # Time comes first: it is the one limit that leaves running trials resumable (StudyRunner).
     if plan.time_limit is not None and seconds >= plan.time_limit:
-        return f"the time limit of {plan.time_limit:g} s was reached"
-    if plan.epoch_budget is not None and (spent := sum(trial.epochs for trial in own)) >= plan.epoch_budget:
-        return f"the budget of {plan.epoch_budget} epochs is spent ({spent} were trained)"
-    if best is not None and plan.target is not None and not plan.objectives[0].better(plan.target, best.values[0]):
-        return f"the target of {plan.target:g} was reached by trial {best.number} ({best.values[0]:.4g})"
+        return StopReason(StopKind.TIME_LIMIT, f"the time limit of {plan.time_limit:g} s was reached")
+    if plan.epoch_budget is not None and (epochs := sum(trial.epochs for trial in trials)) >= plan.epoch_budget:
+        text = f"the budget of {plan.epoch_budget} epochs is used up ({epochs} were trained)"
+        return StopReason(StopKind.EPOCH_BUDGET, text)
+    if best is not None and plan.target is not None and not objective.better(plan.target, best.values[0]):
+        text = f"trial {best.number} reached the target of {plan.target:g} ({best.values[0]:.4g})"
+        return StopReason(StopKind.TARGET, text)
     if best is not None and plan.stop_after is not None:
-        later = [trial for trial in own if trial.number > best.number and trial.state is not TrialState.RUNNING]
+        # An equal value is no improvement, and a pruned or failed trial counts as one without improvement.
+        later = [trial for trial in trials if trial.number > best.number and trial.state is not TrialState.RUNNING]
         if len(later) >= plan.stop_after:
-            return f"{len(later)} trials in a row brought nothing better than trial {best.number}"
-    return ""
+            text = f"{len(later)} trials in a row were no better than trial {best.number}"
+            return StopReason(StopKind.NO_IMPROVEMENT, text)
+    return None
 
 
-def all_failed_alike(trials: Sequence[Trial], least: int = 3) -> str:
-    """The one reason for which every trial so far has failed, where there are at least `least`; else ""."""
-    own = [trial for trial in trials if trial.own and trial.state is not TrialState.RUNNING]
-    reasons = {trial.reason for trial in own if trial.state is TrialState.FAILED}
-    alike = len(own) >= least and not complete_trials(own) and len(reasons) == 1
-    return reasons.pop() if alike and all(trial.state is TrialState.FAILED for trial in own) else ""
+def common_failure(trials: Sequence[Trial], least: int = 3) -> str:
+    """Return the reason for which every ended trial has failed, if there are at least `least`; else ""."""
+    ended = [trial for trial in trials if not trial.imported and trial.state is not TrialState.RUNNING]
+    if len(ended) < least or any(trial.state is not TrialState.FAILED for trial in ended):
+        return ""
+    reasons = {trial.reason for trial in ended}
+    return reasons.pop() if len(reasons) == 1 else ""

@@ -1,9 +1,9 @@
-"""Ledger: the record of a study. Points are proposed from it, epochs and outcomes are entered into it.
+"""TrialStore: the record of a study. It proposes trials, and keeps their epochs and results.
 
-Two kinds of studies keep theirs in Optuna's words, so that its samplers, pruners and dashboard read it:
+The record of a study is an Optuna study, so that Optuna's samplers, pruners and dashboard can read it:
 
-- its own: in memory, mirrored into study.db by a thread; this process is the only one that writes;
-- shared: in a storage named by its URL, to which several machines write at once.
+- by default in memory, mirrored into study.db by a thread; this process is the only writer;
+- shared: in a storage named by a URL, to which several machines write at once.
 
 Used by one thread.
 """
@@ -24,298 +24,326 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState as OptunaState
 
 from clearsight.core.errors import NotFound, StudyUnavailable
+from clearsight.core.space import Params
+from clearsight.core.stop import StopKind
 from clearsight.core.study import Searcher, Study
-from clearsight.core.trial import Trial, TrialResult, TrialState
+from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState
 from clearsight.tuning.pruners import build_pruner
 from clearsight.tuning.samplers import PerTrialSampler
-from clearsight.tuning.storage.conversion import attributes, distribution_of, state_of, trial_of
+from clearsight.tuning.storage.conversion import (
+    distribution_of,
+    state_to_optuna,
+    trial_attributes,
+    trial_from_optuna,
+)
 from clearsight.tuning.storage.mirror import Mirror, portable
 from clearsight.tuning.storage.optuna_storage import (
     file_url,
     open_storage,
     quiet_optuna,
-    storage_errors_as_ours,
+    translate_storage_errors,
     without_password,
 )
-from clearsight.tuning.storage.trial_folder import TrialFolder, numbers
+from clearsight.tuning.storage.trial_folder import TrialFolder, trial_numbers
 
-_IN_MEMORY = "study"  # Hyperband's brackets follow from the name, and must not follow from a folder's
+_IN_MEMORY = "study"  # Hyperband assigns brackets by the study's name, which must not depend on the name of a folder
 
 
 class TrialStore:
-    """The record of one study that is worked on."""
+    """The record of a study that is being worked on."""
 
     def __init__(self, study: Study, searcher: Searcher, pruner: str, epochs: int) -> None:
-        """Open or begin the record.  pruner: its name.  epochs: the most that a trial trains.
+        """Open the record, or begin it.  pruner: its name.  epochs: the most that a trial trains.
 
-        Raises StudyUnavailable where the storage is locked or does not answer.
+        Raises StudyUnavailable if the storage is locked or does not answer.
         """
         self.study, self._searcher = study, searcher
         self._shared = bool(study.plan.storage)
         self._url = study.plan.storage or file_url(study.path / "study.db")
         self._mirror: Mirror | None = None
-        with storage_errors_as_ours(self._url), quiet_optuna():
+        with translate_storage_errors(self._url), quiet_optuna():
             self._storage = open_storage(self._url)
-            kept = _opened(self._storage, study)
-            self._optuna = kept if self._shared else _in_memory(kept)
+            stored = _open_study(self._storage, study)
+            self._optuna = stored if self._shared else _copy_to_memory(stored)
             self._optuna.pruner = build_pruner(pruner, epochs)
+            # With several objectives no single value says which trial is worse.
             self._prunes = pruner != "none" and len(study.plan.objectives) == 1
             if not self._shared:
-                self._mirror = Mirror(self._url, self._storage, kept._study_id, self._frozen)
+                self._mirror = Mirror(self._url, self._storage, stored._study_id, self._frozen)
 
     @property
     def prunes(self) -> bool:
-        """Whether epochs are worth telling one by one."""
+        """Return True if a pruner decides after each epoch whether the trial continues."""
         return self._prunes
 
     def trials(self) -> list[Trial]:
-        """All trials there are, in order."""
-        with storage_errors_as_ours(self._url):
-            return [trial_of(one) for one in self._optuna.get_trials(deepcopy=False)]
+        """Return all trials, in order."""
+        with translate_storage_errors(self._url):
+            return [trial_from_optuna(frozen) for frozen in self._optuna.get_trials(deepcopy=False)]
 
     def trial(self, number: int) -> Trial:
-        """One trial."""
-        return trial_of(self._frozen(number))
+        """Return one trial."""
+        return trial_from_optuna(self._frozen(number))
 
     def propose(self) -> Trial | None:
-        """A new trial at the next point; None where every point was proposed."""
-        with storage_errors_as_ours(self._url), _no_warnings():
-            before = self._optuna.get_trials(deepcopy=False)
-            brought = sum("source" in one.user_attrs for one in before)  # they take numbers, but no points
+        """Return a new trial with the next values; None once every combination has been proposed."""
+        with translate_storage_errors(self._url), _quiet():
+            trials = self._optuna.get_trials(deepcopy=False)
+            # Imported trials have numbers, but a grid or a sequence must not skip values because of them.
+            imported = sum("source" in frozen.user_attrs for frozen in trials)
             size = self._searcher.size(self.study.plan.space)
-            if size is not None and len(before) - brought >= size:
+            if size is not None and len(trials) - imported >= size:
                 return None
-            self._optuna.sampler = PerTrialSampler(lambda number: self._sampler(number - brought))
-            asked = self._optuna.ask()
+            self._optuna.sampler = PerTrialSampler(lambda number: self._sampler(number - imported))
+            proposal = self._optuna.ask()
             params: dict[str, Any] = {}
             for dimension in self.study.plan.space.dimensions:
                 if dimension.name not in params and dimension.applies(params):
-                    params[dimension.name] = asked._suggest(dimension.name, distribution_of(dimension.domain))
-        self.folder(asked.number).clear()
-        self.folder(asked.number).propose(params)
-        self._touch(asked.number)
-        return self.trial(asked.number)
+                    # The public suggest_* functions take ends and steps, and would build the distribution again.
+                    params[dimension.name] = proposal._suggest(dimension.name, distribution_of(dimension.domain))
+        self.folder(proposal.number).clear()  # left by a trial of a storage that was lost
+        self.folder(proposal.number).write_proposal(params)
+        self._touch(proposal.number)
+        return self.trial(proposal.number)
 
-    def epoch(self, number: int, epoch: int, value: float) -> str:
-        """Enter an epoch's first objective; returns why the trial is not worth going on with, or ""."""
-        with storage_errors_as_ours(self._url):
-            if not self._enter(number, {epoch: value}):
-                return ""
-            behind = (
+    def report_epoch(self, number: int, epoch: int, value: float) -> str:
+        """Record the first objective of an epoch; returns why the trial should end, or "" to continue."""
+        with translate_storage_errors(self._url):
+            if not self._add_epochs(number, {epoch: value}):
+                return ""  # a trial that was tried again: the pruner has judged this epoch before
+            # A NaN is left to the worker, which ends the trial with a better reason.
+            pruned = (
                 self._prunes and math.isfinite(value) and self._optuna.pruner.prune(self._optuna, self._frozen(number))
             )
-            self._touch(number)  # also what the pruner has noted
-            if not behind:
+            self._touch(number)  # the pruner may have added attributes of its own, such as rungs
+            if not pruned:
                 return ""
-        return f"{self.study.aim.metric} {value:.4g} after epoch {epoch} is behind the others"
+        metric = self.study.objective.metric
+        return f"{metric} {value:.4g} after epoch {epoch} is worse than that of the other trials"
 
-    def note(self, number: int, **facts: Any) -> None:
-        """Keep facts of a trial that is under way, by their names in Trial."""
-        with storage_errors_as_ours(self._url):
-            for name, value in attributes(facts).items():
-                self._storing.set_trial_user_attr(self._id(number), name, value)
+    def update(self, number: int, **fields: Any) -> None:
+        """Record fields of a running trial, by their names in Trial."""
+        with translate_storage_errors(self._url):
+            for name, value in trial_attributes(fields).items():
+                self._backend.set_trial_user_attr(self._trial_id(number), name, value)
         self._touch(number)
 
-    def finish(self, outcome: TrialResult, **facts: Any) -> Trial:
-        """Enter what came of a trial; returns it as it stands now."""
-        metric = self.study.aim.metric
-        state, values, reason = outcome.state, outcome.values, outcome.reason
-        if state is TrialState.COMPLETE and not all(map(math.isfinite, values)):
-            state, reason = TrialState.FAILED, f"an objective is no number ({', '.join(map(str, values))})"
-        kept = {
-            "scores": outcome.scores,
+    def finish(self, result: TrialResult, **fields: Any) -> Trial:
+        """Record the result of a trial, with further fields of Trial; returns the trial."""
+        metric = self.study.objective.metric
+        state, reason, kind = result.state, result.reason, result.stop_kind
+        if state is TrialState.COMPLETE and not all(map(math.isfinite, result.values)):
+            state, kind = TrialState.FAILED, StopKind.FAILURE
+            reason = f"an objective is not a finite number ({', '.join(map(str, result.values))})"
+        attributes = {
+            "scores": result.scores,
             "reason": reason,
-            "started": outcome.started,
-            "seconds": outcome.seconds,
-            "best_epoch": outcome.best_epoch,
-            "spared_seconds": outcome.spared_seconds,
+            "stop_kind": kind,
+            "started": result.started,
+            "seconds": result.seconds,
+            "best_epoch": result.best_epoch,
+            "saved_seconds": result.saved_seconds,
         }
-        if metric in ("accuracy", "macro_f1", "roc_auc", "loss"):
-            self._enter(outcome.number, {e: s[metric] for e, s in outcome.curve.items() if metric in s})
-        self.note(outcome.number, **{**kept, **facts})
-        with storage_errors_as_ours(self._url), _no_warnings():
-            told = values if state is TrialState.COMPLETE else None
-            self._optuna.tell(outcome.number, told, state=state_of(state))
-        self._touch(outcome.number)
-        return self.trial(outcome.number)
+        if metric in SCORES:
+            self._add_epochs(result.number, {e: s[metric] for e, s in result.curve.items() if metric in s})
+        # Before `tell`, because a storage refuses changes to a finished trial.
+        self.update(result.number, **{**attributes, **fields})
+        with translate_storage_errors(self._url), _quiet():
+            values = result.values if state is TrialState.COMPLETE else None
+            self._optuna.tell(result.number, values, state=state_to_optuna(state))
+        self._touch(result.number)
+        return self.trial(result.number)
 
-    def take_up(self) -> list[Trial]:
-        """What an earlier process left, set right: outcomes that nobody was told are entered, points that were proposed
-        without the storage knowing are in it. Returns the trials that are under way and belong to this folder."""
+    def recover(self) -> list[Trial]:
+        """Bring the record up to date with the trials' folders, after a kill.
+
+        Results that were never reported are entered, and so are proposals that the storage does not have. Returns the
+        running trials of this folder, with their attempts.
+        """
         known = {trial.number: trial for trial in self.trials()}
-        for number in numbers(self.study.path / "trials"):
+        for number in trial_numbers(self.study.path / "trials"):
             folder = self.folder(number)
-            kept = folder.proposed()
-            if kept is None:
+            proposal = folder.proposal()
+            if proposal is None:
                 continue
+            # Numbers must have no gaps; and a shared storage has the proposal already, since it is written first there.
             if number not in known and not self._shared and number == len(known):
-                known[number] = self._adopt(kept[0])
-            if number in known and known[number].state is TrialState.RUNNING and (outcome := folder.outcome()):
-                known[number] = self.finish(outcome)
+                added = self._add_trial(proposal[0], OptunaState.RUNNING, (), {}, {})
+                known[number] = self.trial(added)
+            if number in known and known[number].state is TrialState.RUNNING and (result := folder.result()):
+                known[number] = self.finish(result)
         running = [trial for trial in known.values() if trial.state is TrialState.RUNNING]
-        return [replace(trial, attempts=kept[1]) for trial in running if (kept := self.folder(trial.number).proposed())]
+        # In a shared storage some of the running trials belong to other machines: those have no folder here.
+        proposals = [(trial, self.folder(trial.number).proposal()) for trial in running]
+        return [replace(trial, attempts=proposal[1]) for trial, proposal in proposals if proposal is not None]
 
-    def bring(self, trials: Sequence[Trial], source: str) -> int:
-        """Enter the finished trials of an earlier study that lie in the space, but for those that were entered before
-        a kill; returns how many are entered."""
-        before = sum(trial.source == source for trial in self.trials())
-        fitting = [trial for trial in trials if self._can_bring(trial)][before:]
+    def import_trials(self, trials: Sequence[Trial], source: str) -> int:
+        """Add the finished trials of an earlier study that lie in the space; returns their number.
+
+        Trials of this source that were added before a kill are not added again.
+        """
+        present = sum(trial.source == source for trial in self.trials())
+        fitting = [trial for trial in trials if self._can_import(trial)][present:]
         for trial in fitting:
-            kept = {"source": source, "seconds": trial.seconds, "scores": trial.scores, "reason": trial.reason}
-            self._add(trial.params, state_of(trial.state), trial.values, trial.curve, attributes(kept))
-        self.flush()  # numbers go on behind them: no trial of our own may be known to a storage that lacks these
+            fields = {"source": source, "seconds": trial.seconds, "scores": trial.scores}
+            fields |= {"reason": trial.reason, "stop_kind": trial.stop_kind}
+            state = state_to_optuna(trial.state)
+            self._add_trial(trial.params, state, trial.values, trial.curve, trial_attributes(fields))
+        # Trials of this study get the numbers after them: the storage must never have one without the imported ones.
+        self.flush()
         return len(fitting)
 
     def folder(self, number: int) -> TrialFolder:
-        """What lies on disk of a trial."""
+        """Return the folder of a trial."""
         return TrialFolder(self.study.folder(number))
 
     def optuna_study(self) -> optuna.Study:
-        """The record as Optuna has it, for its own evaluators."""
+        """Return the record as an Optuna study, for Optuna's own evaluators."""
         return self._optuna
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining changes into the storage."""
         if self._mirror is not None:
             self._mirror.close()
 
     def flush(self) -> None:
-        """Return once the storage knows everything."""
+        """Return once the storage has every change."""
         if self._mirror is not None:
             self._mirror.flush()
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _sampler(self, place: int) -> BaseSampler:
-        made: BaseSampler = self._searcher.sampler(self.study.plan.space, self.study.plan.seed, place)
-        return made
+    def _sampler(self, position: int) -> BaseSampler:
+        sampler: BaseSampler = self._searcher.sampler(self.study.plan.space, self.study.plan.seed, position)
+        return sampler
 
     @property
-    def _storing(self) -> BaseStorage:
+    def _backend(self) -> BaseStorage:
+        """The storage behind the Optuna study: in memory, or the shared one."""
         return self._optuna._storage
 
-    def _id(self, number: int) -> int:
-        return self._storing.get_trial_id_from_study_id_trial_number(self._optuna._study_id, number)
+    def _trial_id(self, number: int) -> int:
+        return self._backend.get_trial_id_from_study_id_trial_number(self._optuna._study_id, number)
 
     def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
-        return self._storing.get_trial(self._id(number))
+        return self._backend.get_trial(self._trial_id(number))
 
     def _touch(self, number: int) -> None:
         if self._mirror is not None:
             self._mirror.touch(number)
 
-    def _enter(self, number: int, values: Mapping[int, float]) -> bool:
-        """Enter epochs that are not there yet; False where there was none."""
-        made = self._id(number)
-        there = self._storing.get_trial(made).intermediate_values
-        new = {epoch: value for epoch, value in values.items() if epoch not in there}
+    def _add_epochs(self, number: int, values: Mapping[int, float]) -> bool:
+        """Record epochs that the trial does not have yet; returns False if it had all of them."""
+        trial_id = self._trial_id(number)
+        recorded = self._backend.get_trial(trial_id).intermediate_values
+        new = {epoch: value for epoch, value in values.items() if epoch not in recorded}
         for epoch, value in new.items():
-            self._storing.set_trial_intermediate_value(made, epoch, value)
+            self._backend.set_trial_intermediate_value(trial_id, epoch, value)
         return bool(new)
 
-    def _can_bring(self, trial: Trial) -> bool:
-        """Whether an earlier study's trial says something here."""
-        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or trial.source:
+    def _can_import(self, trial: Trial) -> bool:
+        """Return True for a finished trial of an earlier study that fits this one's space and objectives."""
+        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or trial.imported:
             return False
         if trial.state is TrialState.COMPLETE and len(trial.values) != len(self.study.plan.objectives):
             return False
-        return self.study.plan.space.holds(trial.params)
+        return self.study.plan.space.contains(trial.params)
 
-    def _adopt(self, params: Mapping[str, Any]) -> Trial:
-        number = self._add(params, OptunaState.RUNNING, (), {}, {})
-        return self.trial(number)
-
-    def _add(
+    def _add_trial(
         self,
-        params: Mapping[str, Any],
+        params: Params,
         state: OptunaState,
         values: Sequence[float],
         curve: Mapping[int, float],
-        facts: Mapping[str, Any],
+        attributes: Mapping[str, Any],
     ) -> int:
-        found: dict[str, Any] = {}
+        """Add a trial that was proposed elsewhere or earlier; returns its number."""
+        applied: dict[str, Any] = {}
         distributions = {}
         for dimension in self.study.plan.space.dimensions:
-            if dimension.name not in found and dimension.applies(found):
-                found[dimension.name] = params[dimension.name]
+            if dimension.name not in applied and dimension.applies(applied):
+                applied[dimension.name] = params[dimension.name]
                 distributions[dimension.name] = distribution_of(dimension.domain)
         number = len(self._optuna.get_trials(deepcopy=False))
-        made = optuna.trial.create_trial(
+        trial = optuna.trial.create_trial(
             state=state,
             values=list(values) or None,
-            params=found,
+            params=applied,
             distributions=distributions,
             intermediate_values=dict(curve),
-            user_attrs=dict(facts),
+            user_attrs=dict(attributes),
         )
-        with storage_errors_as_ours(self._url):
-            self._optuna.add_trial(made)
+        with translate_storage_errors(self._url):
+            self._optuna.add_trial(trial)
         self._touch(number)
         return number
 
 
 @contextmanager
 def lock_study(study: Study) -> Iterator[None]:
-    """Within the block nobody else works on the study's folder; raises StudyUnavailable where somebody does."""
+    """Hold the lock of the study's folder; raises StudyUnavailable if another process holds it."""
     lock: IO[str] = (study.path / "study.lock").open("a+")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StudyUnavailable(
-                str(study.path), "another process works on this study", fix="Wait for it, or end it first."
+                str(study.path), "another process works on this study", fix="Wait until it ends, or end it."
             ) from None
         yield
 
 
 def read_trials(study: Study) -> list[Trial]:
-    """The trials of a study as its storage has them, while it goes on or after."""
+    """Return the trials of a study from its storage, also while the study runs."""
     url = study.plan.storage or file_url(study.path / "study.db")
     if not study.plan.storage and not (study.path / "study.db").is_file():
         return []
-    with storage_errors_as_ours(url), quiet_optuna():
-        return [trial_of(one) for one in _opened(open_storage(url), study).get_trials(deepcopy=False)]
+    with translate_storage_errors(url), quiet_optuna():
+        stored = _open_study(open_storage(url), study)
+        return [trial_from_optuna(frozen) for frozen in stored.get_trials(deepcopy=False)]
 
 
 def stored_trials(url: str, name: str) -> list[Trial]:
-    """The trials of the study `name` in any storage; "" for the only one there. Raises NotFound."""
-    with storage_errors_as_ours(url), quiet_optuna():
+    """Return the trials of the study `name` in any storage; "" for the only study there. Raises NotFound."""
+    with translate_storage_errors(url), quiet_optuna():
         storage = open_storage(url)
-        there = [one.study_name for one in storage.get_all_studies()]
-        if not name and len(there) == 1:
-            name = there[0]
-        if name not in there:
-            what = f"{without_password(url)} {name}".strip()
-            raise NotFound(what, f"there is no such study; there are {', '.join(there) or 'none'}")
-        return [trial_of(one) for one in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)]
+        names = [study.study_name for study in storage.get_all_studies()]
+        if not name and len(names) == 1:
+            name = names[0]
+        if name not in names:
+            subject = f"{without_password(url)} {name}".strip()
+            raise NotFound(subject, f"no such study in this storage; it has {', '.join(names) or 'none'}")
+        stored = optuna.load_study(study_name=name, storage=storage)
+        return [trial_from_optuna(frozen) for frozen in stored.get_trials(deepcopy=False)]
 
 
-def _opened(storage: BaseStorage, study: Study) -> optuna.Study:
-    with _no_warnings():
-        there = study.name in (one.study_name for one in storage.get_all_studies())
-        kept = optuna.create_study(
+def _open_study(storage: BaseStorage, study: Study) -> optuna.Study:
+    """Open the study in a storage, or create it."""
+    with _quiet():
+        exists = study.name in (stored.study_name for stored in storage.get_all_studies())
+        opened = optuna.create_study(
             storage=storage,
             study_name=study.name,
             directions=[objective.direction for objective in study.plan.objectives],
             load_if_exists=True,
         )
-        if not there:
-            kept.set_metric_names([objective.metric for objective in study.plan.objectives])
-    return kept
+        if not exists:
+            opened.set_metric_names([objective.metric for objective in study.plan.objectives])
+    return opened
 
 
-def _in_memory(kept: optuna.Study) -> optuna.Study:
-    """The same study in memory, without what a sampler would have to unpickle."""
-    memory = optuna.create_study(study_name=_IN_MEMORY, directions=kept.directions)
-    for trial in kept.get_trials(deepcopy=True):
+def _copy_to_memory(stored: optuna.Study) -> optuna.Study:
+    """Return a copy of the study in memory, without attributes that a sampler would unpickle."""
+    memory = optuna.create_study(study_name=_IN_MEMORY, directions=stored.directions)
+    for trial in stored.get_trials(deepcopy=True):
         trial.system_attrs = portable(trial.system_attrs)
         memory.add_trial(trial)
     return memory
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Optuna tells of parts that may still change; whoever tunes has not chosen them."""
+def _quiet() -> Iterator[None]:
+    """Silence Optuna's warnings about experimental parts within the block: the user has not chosen them."""
     with warnings.catch_warnings(), quiet_optuna():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield

@@ -1,4 +1,4 @@
-"""compare: several runs beside each other: what was set differently, what came of it, and whether that is chance."""
+"""compare: several runs side by side, with the settings in which they differ, their results, and their ranking."""
 
 from __future__ import annotations
 
@@ -10,108 +10,111 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue
-from clearsight.core.files import read_json, write_text
+from clearsight.core.files import finite_json, read_json, write_text
 from clearsight.core.finding import read_findings
 from clearsight.core.run import Run
-from clearsight.reports.comparison.page import check_number, compare_page, comparison_rows
+from clearsight.reports.comparison.page import ComparisonPage, check_number, comparison_rows
 from clearsight.reports.comparison.ranking import Ranking, rank_runs
 from clearsight.reports.comparison.run import SPLITS, ComparedRun, differences
 from clearsight.reports.run.report_data import RunReportData
 
-# What a network keeps beside its parameters: statistics of batch normalisation.
+# Statistics of batch normalisation: a network keeps them beside its parameters.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Runs beside each other, in the order in which they were named, and how they stand."""
+    """Runs side by side, in the order in which they were named, and their ranking."""
 
     runs: Sequence[ComparedRun]
-    standing: Ranking
+    ranking: Ranking
 
     def rows(self) -> list[tuple[str, ...]]:
-        """For people: (setting or result, its value in each run ...), settings that differ first."""
+        """Return the table for the terminal: (setting or result, its value in each run ...), settings first."""
         return comparison_rows(self.runs)
 
     def page(self) -> str:
-        """One self-contained HTML page."""
-        return compare_page(self.runs)
+        """Return one self-contained HTML page."""
+        return ComparisonPage(self.runs).render()
 
     def write_page(self, path: Path) -> None:
         """Write the page to a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, self.page())
 
     def to_json(self) -> dict[str, Any]:
-        """The shape of `clearsight compare --json`."""
+        """Return the value that `clearsight compare --json` prints."""
         labels = [run.label for run in self.runs]
         settings = differences(self.runs)
-        return {
-            "runs": [_told(run) for run in self.runs],
-            "differences": {name: dict(zip(labels, values, strict=True)) for name, values in settings.items()},
-            "split": self.standing.split,
-            "best": list(self.standing.best),
-            "contests": [contest.to_json() for contest in self.standing.contests],
-            "verdict": " ".join(self.standing.sentences),
-            "warnings": list(self.standing.warnings),
-        }
+        values: dict[str, Any] = finite_json(
+            {
+                "runs": [_run_json(run) for run in self.runs],
+                "differences": {name: dict(zip(labels, row, strict=True)) for name, row in settings.items()},
+                "split": self.ranking.split,
+                "best": self.ranking.best,
+                # A key that programs read by its first name.
+                "contests": [comparison.to_json() for comparison in self.ranking.comparisons],
+                "verdict": " ".join(self.ranking.sentences),
+                "warnings": self.ranking.warnings,
+            }
+        )
+        return values
 
 
 def compare(paths: Sequence[str | Path]) -> Comparison:
-    """Set the runs in 2 to 12 folders beside each other; they may still be growing.
+    """Compare the runs in 2 to 12 folders. They may still be training.
 
-    Raises BadValue for fewer, more, or the same one twice, NotFound where there is no run.
+    Raises BadValue for fewer, for more, or for a run that is named twice, NotFound where there is no run.
     """
     check_number(len(paths))
     folders = [Path(path) for path in paths]
     resolved = [folder.resolve() for folder in folders]
+    # Resolved, so that a link or ".." does not hide a run that is named twice.
     if twice := [str(folder) for folder, place in zip(folders, resolved, strict=True) if resolved.count(place) > 1]:
         raise BadValue(twice[0], "it is named more than once", fix="Name each run once.")
-    runs = [_gathered(folder, label) for folder, label in zip(folders, _labels(resolved), strict=True)]
-    return Comparison(runs=runs, standing=rank_runs(runs))
+    runs = [_read_run(folder, label) for folder, label in zip(folders, _labels(resolved), strict=True)]
+    return Comparison(runs=runs, ranking=rank_runs(runs))
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:
-    """The shortest end of each path that no other one has."""
-    for length in range(1, max(len(folder.parts) for folder in folders) + 1):
-        labels = ["/".join(folder.parts[-length:]) for folder in folders]
-        if len(set(labels)) == len(labels):
-            return labels
-    return [str(folder) for folder in folders]
+    """Return the last parts of each path, as few as make all labels different."""
+    lengths = range(1, max(len(folder.parts) for folder in folders) + 1)
+    candidates = (["/".join(folder.parts[-length:]) for folder in folders] for length in lengths)
+    # There is one: the whole paths are different.
+    return next(labels for labels in candidates if len(set(labels)) == len(labels))
 
 
-def _gathered(folder: Path, label: str) -> ComparedRun:
+def _read_run(folder: Path, label: str) -> ComparedRun:
     run = Run.open(folder)
-    measured = folder / "evaluation" / "metrics.json"
-    evaluation = read_json(measured) if measured.is_file() else None
-    facts = RunReportData(
+    files = run.files
+    evaluation = read_json(files.scores) if files.scores.is_file() else None
+    report = RunReportData(
         name=label,
         status=run.status.value,
         reason=run.reason,
         recipe=run.recipe.to_yaml(),
         seed=run.seed,
         data=run.data,
-        command=run.command,
+        command=run.provenance.command,
         seconds=run.seconds,
         images_per_second=run.images_per_second,
         best_epoch=run.best_epoch,
         epochs=run.epochs(),
-        steps=[line for line in run.metrics() if line["name"] == "loss"],
+        steps=[row for row in run.metrics() if row["name"] == "loss"],  # the page draws no other curve by step
         evaluation=evaluation,
         split=evaluation["split"] if evaluation else "test",
-        findings=read_findings(folder / "findings.jsonl"),
+        findings=read_findings(files.findings),
     )
     return ComparedRun(
         label=label,
         path=str(folder),
-        facts=facts,
+        report=report,
         parameters=_parameters(run.bundle / "model.safetensors"),
-        answers=_answers(folder / "evaluation" / "predictions.csv"),
+        predictions=_predictions(files.predictions),
     )
 
 
-def _answers(path: Path) -> dict[str, tuple[str, str]] | None:
-    """Image -> (its class, the class it was taken for); None where nobody wrote them down."""
+def _predictions(path: Path) -> dict[str, tuple[str, str]] | None:
+    """Return image -> (true class, predicted class); None where the predictions were not saved."""
     if not path.is_file():
         return None
     with path.open(encoding="utf-8", newline="") as lines:
@@ -119,49 +122,48 @@ def _answers(path: Path) -> dict[str, tuple[str, str]] | None:
 
 
 def _parameters(weights: Path) -> int | None:
-    """How many parameters a file of weights holds, from its header alone; None where there is no file."""
+    """Return the number of parameters in a file of weights, read from its header alone; None without the file."""
     if not weights.is_file():
         return None
     from safetensors import safe_open
 
+    # The header has the shapes: gigabytes of weights need not be read.
     with safe_open(weights, framework="numpy") as tensors:
+        # Not iterable itself: safetensors has keys() alone.
         names = [name for name in tensors.keys() if name.rpartition(".")[2] not in _STATISTICS]  # noqa: SIM118
         return int(sum(math.prod(tensors.get_slice(name).get_shape()) for name in names))
 
 
-def _told(run: ComparedRun) -> dict[str, Any]:
-    facts = run.facts
+def _run_json(run: ComparedRun) -> dict[str, Any]:
+    report = run.report
     return {
         "label": run.label,
         "path": run.path,
-        "status": facts.status,
-        "model": facts.settings.get("model"),
+        "status": report.status,
+        "model": report.settings.get("model"),
         "parameters": run.parameters,
         "fingerprint": run.fingerprint or None,
-        "epochs": len(facts.epochs),
-        "best_epoch": facts.best["epoch"] if facts.best else None,
-        "seconds": facts.seconds,
-        "images_per_second": facts.images_per_second,
-        **{split: _scores(run, split) for split in SPLITS},
+        "epochs": len(report.epochs),
+        "best_epoch": report.best["epoch"] if report.best else None,
+        "seconds": report.seconds,
+        "images_per_second": report.images_per_second,
+        **{split: _score_json(run, split) for split in SPLITS},
         "findings": [
-            {"rule": one.rule, "severity": one.severity.value, "cause": one.cause, "fix": dict(one.fix)}
-            for one in run.problems
+            {"rule": finding.rule, "severity": finding.severity.value, "cause": finding.cause, "fix": dict(finding.fix)}
+            for finding in run.problems
         ],
     }
 
 
-def _scores(run: ComparedRun, split: str) -> Mapping[str, Any] | None:
-    found = run.score(split)
-    if found is None:
+def _score_json(run: ComparedRun, split: str) -> Mapping[str, Any] | None:
+    score = run.score(split)
+    if score is None:
         return None
     return {
-        "accuracy": found.accuracy,
-        "accuracy_interval": list(found.interval) if found.interval else None,
-        "macro_f1": _finite(found.macro_f1),
-        "loss": _finite(found.loss),
-        "images": found.images or None,
+        "accuracy": score.accuracy,
+        "accuracy_interval": list(score.interval) if score.interval else None,
+        "macro_f1": score.macro_f1,
+        "loss": score.loss,
+        "images": score.images or None,
+        "pictures": score.images or None,  # the name of this key before "images"
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

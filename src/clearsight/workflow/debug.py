@@ -1,4 +1,4 @@
-"""debug: ask the rules about a run that was saved, whoever trained it."""
+"""debug: the verdict of the rules on a saved run, whoever trained it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clearsight.core.files import finite_json
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.judge import judge
 from clearsight.core.tensors import Mode
 from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
-from clearsight.workflow.run.rules import BOOK
+from clearsight.debugger.storage.saved_tensor import SavedTensor
+from clearsight.workflow.run.rules import ALL_RULES
 
-_TOLD = (
+# Without the evidence: series of up to 200 points, which findings.jsonl holds.
+_FIELDS = (
     *("rule", "verdict", "severity", "value", "threshold", "unit", "steps", "epoch", "subject", "cause", "fix"),
     *("advice", "confidence", "group", "points"),
 )
@@ -22,39 +25,98 @@ _TOLD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What the rules say of a run. findings: grouped, the root cause first; points: {tensor: {mode: saved steps}}."""
+    """Findings of the rules on a run, grouped, the root cause first; points: {tensor: {mode: saved steps}}."""
 
     findings: Sequence[Finding]
     points: Mapping[str, Mapping[Mode, int]]
 
     def at_least(self, severity: Severity) -> list[Finding]:
-        """What was found of that severity or worse."""
+        """Return what was found of that severity or worse."""
         return [finding for finding in self.findings if finding.found and finding.severity.rank <= severity.rank]
 
     def to_json(self) -> dict[str, Any]:
-        """The shape of `clearsight debug --json`."""
-        told = [finding.to_json() for finding in self.findings]
+        """Return the shape of `clearsight debug --json`; a value that is not finite is null."""
+        findings = [finite_json(finding.to_json()) for finding in self.findings]
         return {
-            "findings": [{name: _finite(each[name]) for name in _TOLD} for each in told],
+            "findings": [{name: finding[name] for name in _FIELDS} for finding in findings],
             "points": {name: {**modes} for name, modes in self.points.items()},
         }
 
 
 def debug(path: str | Path, *, rules: str = "default", rule: Sequence[str] = ()) -> Diagnosis:
-    """Replay rules on the run in folder `path`: the same code on the same numbers as while it trained.
+    """Replay rules on the run in folder `path`: the same code on the same numbers as during training.
 
-    rules: default | all | none | names, separated by commas.  rule: rules with parameters, or files with one's own.
-    Raises NotFound when there is no run, BadChoice for a rule that there is not.
+    rules: default | all | none | names, separated by commas.  rule: rules with parameters, or files with own rules.
+    Raises NotFound when there is no run, BadChoice for an unknown rule.
     """
-    asked, trial = select_rules(rules, rule, BOOK), SavedRun(Path(path))
-    tape = trial.tape()
-    if rules == "default" and not tape.profile:  # nobody measured, so nobody wanted to know
-        asked = [one for one in asked if one.topic == "learning" or any(text.startswith(one.name) for text in rule)]
-    return Diagnosis(findings=judge(asked, tape), points=trial.points())
+    selected, saved_run = select_rules(rules, rule, ALL_RULES), SavedRun(Path(path))
+    tape = saved_run.tape()
+    if rules == "default" and not tape.profile:
+        # Without a profile every rule about speed lacks data; only those that were named are asked.
+        selected = [each for each in selected if each.topic == "learning" or _is_named(each.name, rule)]
+    return Diagnosis(findings=judge(selected, tape), points=saved_run.points())
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN; a finding about them is told as a word."""
-    if isinstance(value, float) and value not in (0.0,) and value - value != 0:
-        return str(value)
-    return value
+def _is_named(name: str, texts: Sequence[str]) -> bool:
+    return any(text.startswith(name) for text in texts)  # "IOBottleneck(threshold=20)" names it, too
+
+
+@dataclass(frozen=True)
+class SavedSeries:
+    """A tensor or a scalar as it was saved in one mode. statistic: shown of a tensor; a scalar has its value."""
+
+    tensor: SavedTensor
+    mode: Mode
+    tensor_statistic: str
+
+    @property
+    def steps(self) -> list[int]:
+        """The saved steps, ascending."""
+        return self.tensor.steps(self.mode)
+
+    @property
+    def statistic(self) -> str | None:
+        """Statistic of the values; None for a scalar."""
+        return None if self.tensor.scalars.get(self.mode) else self.tensor_statistic
+
+    def values(self) -> dict[int, float]:
+        """Return the value of each saved step."""
+        return self.tensor.curve(self.mode, self.tensor_statistic)
+
+    def last(self) -> float:
+        """Return the value of the last saved step, without reading the others."""
+        step = self.steps[-1]  # a listing of many tensors must not load them all
+        if self.statistic is None:
+            return float(self.tensor.value(step, self.mode))
+        return self.tensor.reduction(self.statistic, self.mode, [step])[step]
+
+    def to_json(self, *, series: bool) -> dict[str, Any]:
+        """Return the shape of a row of `clearsight debug tensors --json`. series: with the values of all steps."""
+        steps = self.steps
+        row = {"name": self.tensor.name, "collection": self.tensor.collection, "mode": self.mode, "points": len(steps)}
+        row |= {"first": steps[0], "last": steps[-1], "statistic": self.statistic, "value": self.last()}
+        if series:
+            values = self.values()
+            row |= {"steps": list(values), "values": list(values.values())}
+        checked: dict[str, Any] = finite_json(row)
+        return checked
+
+
+def saved_series(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    collection: str | None = None,
+    mode: str | None = None,
+    statistic: str = "l2",
+) -> list[SavedSeries]:
+    """Return what was saved of the run in folder `path`, by name and mode.
+
+    name: a regular expression.  collection, mode: only this one.  statistic: shown of tensors.
+    Raises NotFound when there is no run, BadChoice for an unknown collection, mode or statistic.
+    """
+    run = SavedRun(Path(path))
+    tensors = [run.tensor(found) for found in run.tensor_names(name, collection, mode)]
+    return [
+        SavedSeries(tensor, saved, statistic) for tensor in tensors for saved in tensor.modes() if mode in (None, saved)
+    ]

@@ -1,4 +1,4 @@
-"""doctor: is this machine ready? Facts, and one line of advice for each problem."""
+"""doctor: facts about this machine, and one line of advice for each problem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from clearsight.core.machine import cores, hardware, installed, versions
 from clearsight.workflow.paths import Paths
 
-EXTRAS = {
+EXTRAS = {  # extra of clearsight -> the package that it brings
     "openvino": "openvino",
     "parquet": "pyarrow",
     "tensorboard": "tensorboard",
@@ -18,13 +18,13 @@ EXTRAS = {
     "huggingface": "transformers",
 }
 _PACKAGES = ("clearsight", "torch", "torchvision", "timm", "numpy", "pillow", "onnx", "onnxruntime", "scikit-learn")
-_LITTLE_DISK = 5 << 30
-_LITTLE_SHARED = 256 << 20
+_LITTLE_DISK = 5 << 30  # bytes: checkpoints and features of one long run
+_LITTLE_SHARED = 256 << 20  # bytes: Docker gives 64 MiB unless told otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorReport:
-    """What was found. bytes where an amount of memory or disk is given."""
+    """Facts about the machine; amounts of memory and disk in bytes."""
 
     versions: dict[str, str]
     hardware: dict[str, Any]
@@ -39,12 +39,12 @@ class DoctorReport:
     advice: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """The shape of `clearsight doctor --json`."""
+        """Return the shape of `clearsight doctor --json`."""
         return asdict(self)
 
 
-def doctor(places: Paths, folder: Path, environ_threads: str | None = None) -> DoctorReport:
-    """Look at the machine, at the disk under `folder` and at `places`; environ_threads: $OMP_NUM_THREADS."""
+def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> DoctorReport:
+    """Check the machine, the disk under `folder` and the caches at `paths`; environ_threads: $OMP_NUM_THREADS."""
     import psutil
     import torch
 
@@ -53,61 +53,57 @@ def doctor(places: Paths, folder: Path, environ_threads: str | None = None) -> D
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )
     shared = Path("/dev/shm")
-    checkup = DoctorReport(
+    report = DoctorReport(
         versions=versions(_PACKAGES),
         hardware=hardware(),
         memory={"total": memory.total, "available": memory.available},
         devices=["cpu", *(f"cuda:{i} {name}" for i, name in enumerate(gpus))],
         threads={"cores": cores(), "torch": torch.get_num_threads()},
-        disk={"here": shutil.disk_usage(folder).free, "cache": shutil.disk_usage(_existing(places.cache)).free},
+        disk={"here": shutil.disk_usage(folder).free, "cache": shutil.disk_usage(_existing(paths.cache)).free},
         shared_memory=shutil.disk_usage(shared).free if shared.is_dir() else None,
         extras={extra: installed(package) for extra, package in EXTRAS.items()},
-        cache=str(places.cache),
-        weights=[_weights(folder) for folder in places.weights],
+        cache=str(paths.cache),
+        weights=[_weights(folder) for folder in paths.weights],
         advice=[],
     )
-    gpu = Path("/dev/nvidia0").exists()
-    return replace(checkup, advice=advice(checkup, environ_threads, gpu_in_machine=gpu))
+    gpu = Path("/dev/nvidia0").exists()  # the driver's own file: independent of torch and CUDA
+    return replace(report, advice=advice(report, environ_threads, gpu_in_machine=gpu))
 
 
 def _existing(path: Path) -> Path:
-    while not path.exists():
+    while not path.exists():  # the cache is made at its first use; its disk exists already
         path = path.parent
     return path
 
 
 def _weights(folder: Path) -> dict[str, Any]:
-    found = (
-        sorted(p.name for p in folder.glob("*") if p.suffix in (".safetensors", ".pth", ".pt"))
-        if folder.is_dir()
-        else []
-    )
-    return {"folder": str(folder), "exists": folder.is_dir(), "files": found}
+    files = sorted(p.name for p in folder.glob("*") if p.suffix in (".safetensors", ".pth", ".pt"))
+    return {"folder": str(folder), "exists": folder.is_dir(), "files": files}
 
 
-def advice(found: DoctorReport, environ_threads: str | None, *, gpu_in_machine: bool) -> list[str]:
-    """One line for each problem; environ_threads: what $OMP_NUM_THREADS says."""
+def advice(report: DoctorReport, environ_threads: str | None, *, gpu_in_machine: bool) -> list[str]:
+    """Return one line for each problem; environ_threads: the value of $OMP_NUM_THREADS."""
     lines = []
-    if found.threads["torch"] > found.threads["cores"]:
-        asked = f" (OMP_NUM_THREADS={environ_threads})" if environ_threads else ""
+    if report.threads["torch"] > report.threads["cores"]:  # inside a container torch sees the host's cores
+        setting = f" (OMP_NUM_THREADS={environ_threads})" if environ_threads else ""
         lines.append(
-            f"torch uses {found.threads['torch']} threads on {found.threads['cores']} cores{asked}, which can cost a "
-            f"factor of ten: set OMP_NUM_THREADS={found.threads['cores']}."
+            f"torch uses {report.threads['torch']} threads on {report.threads['cores']} cores{setting}, which can make "
+            f"training ten times slower: set OMP_NUM_THREADS={report.threads['cores']}."
         )
-    for place, free in found.disk.items():
+    for folder, free in report.disk.items():
         if free < _LITTLE_DISK:
-            what = "in this folder: free some" if place == "here" else f"under {found.cache}: set CLEARSIGHT_CACHE"
-            lines.append(f"Only {free / 2**30:.1f} GiB of disk are free {what} before long runs.")
-    if found.shared_memory is not None and found.shared_memory < _LITTLE_SHARED:
+            place = "in this folder: free some" if folder == "here" else f"under {report.cache}: set CLEARSIGHT_CACHE"
+            lines.append(f"Only {free / 2**30:.1f} GiB of disk are free {place} before long runs.")
+    if report.shared_memory is not None and report.shared_memory < _LITTLE_SHARED:
         lines.append(
-            f"Only {found.shared_memory / 2**20:.0f} MiB of shared memory are free: start the container with "
-            "--shm-size=1g if data loaders of your own run in processes."
+            f"Only {report.shared_memory / 2**20:.0f} MiB of shared memory are free: start the container with "
+            "--shm-size=1g if your own data loaders use worker processes."
         )
-    if found.extras["openvino"] is None:
+    if report.extras["openvino"] is None:
         lines.append("Frozen networks run about twice as fast with OpenVINO: pip install 'clearsight[openvino]'.")
-    if not any(place["files"] for place in found.weights):
-        folders = " or ".join(place["folder"] for place in found.weights)
+    if not any(folder["files"] for folder in report.weights):
+        folders = " or ".join(folder["folder"] for folder in report.weights)
         lines.append(f"No pretrained weights on disk: offline, pass --weights FILE or put files into {folders}.")
-    if gpu_in_machine and found.devices == ["cpu"]:
-        lines.append("There is an NVIDIA device but torch cannot use it: check the driver with nvidia-smi.")
+    if gpu_in_machine and report.devices == ["cpu"]:
+        lines.append("The machine has an NVIDIA device that torch cannot use: check the driver with nvidia-smi.")
     return lines

@@ -1,4 +1,4 @@
-"""export: a bundle as one file to carry elsewhere."""
+"""export: a bundle as one archive, to deploy elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clearsight.core.errors import BadValue
 
 
 def export(model: str | Path, out: str | Path) -> Path:
-    """Write the run or bundle `model` as the archive `out` (.tar.gz, the model.tar.gz layout); returns its path."""
+    """Write the run or bundle `model` as the archive `out` (.tar.gz, the model.tar.gz layout); return its path."""
     path = Path(out)
     if not path.name.endswith((".tar.gz", ".tgz")):
         raise BadValue(f"--out {out}", "a bundle is packed as .tar.gz", fix="Name it model.tar.gz, for example.")

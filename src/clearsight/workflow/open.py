@@ -1,4 +1,7 @@
-"""open_study: what a study found, to be asked while it goes on or after."""
+"""load, open_run, open_study: what runs and studies left, for use in Python.
+
+Models and tensors are imported on first use: opening a study loads no torch.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,17 @@ from clearsight.core.run import Run
 from clearsight.core.study import Study
 from clearsight.core.trial import Trial, TrialState, best_trial, pareto_front
 from clearsight.tuning.analysis.importance import importances
+from clearsight.tuning.analysis.savings import study_savings
 from clearsight.tuning.trial_store import read_trials
 from clearsight.workflow.study.best import best_run
 
+if TYPE_CHECKING:  # torch and safetensors, imported when a function needs them
+    from clearsight.debugger.storage.saved_run import SavedRun
+    from clearsight.models.network import Network
+
 Columns = Literal["own", "sagemaker"]
 
-_STATUS = {  # as the analytics of SageMaker's tuning jobs call it
+_STATUS = {  # the words of SageMaker's HyperparameterTuningJobAnalytics
     TrialState.RUNNING: "InProgress",
     TrialState.COMPLETE: "Completed",
     TrialState.PRUNED: "Stopped",
@@ -27,32 +35,36 @@ _STATUS = {  # as the analytics of SageMaker's tuning jobs call it
 
 
 class SavedStudy:
-    """A study folder, and the trials as they were when it was opened."""
+    """A study folder with its trials as they were when it was opened."""
 
     def __init__(self, study: Study, trials: list[Trial]) -> None:
         self.study, self.trials = study, trials
 
     @property
     def best(self) -> Trial | None:
-        """The best complete trial by the first objective; None where none is complete."""
-        return best_trial(self.trials, self.study.aim)
+        """Return the best complete trial by the first objective; None where none is complete."""
+        return best_trial(self.trials, self.study.objective)
 
     @property
     def front(self) -> list[Trial]:
-        """The Pareto front of several objectives."""
+        """Return the Pareto front of several objectives."""
         return pareto_front(self.trials, self.study.plan.objectives)
 
     @property
     def best_run(self) -> Run | None:
-        """The run of the best trial, with its model; None where there is none yet."""
+        """Return the run of the best trial, with its model; None where there is none yet."""
         return best_run(self.study)
 
+    def savings(self) -> dict[str, float]:
+        """Return the seconds, epochs and trials that the study did not have to compute."""
+        return study_savings(self.trials)
+
     def importances(self) -> dict[str, dict[str, float]]:
-        """How much of the objective each field explains, by method; {} where the trials are too few."""
-        return importances(self.trials, self.study.plan.space, self.study.aim)
+        """Return how much of the objective each field explains, by method; {} where the trials are too few."""
+        return importances(self.trials, self.study.plan.space, self.study.objective)
 
     def to_frame(self, columns: Columns = "own") -> Any:
-        """A row per trial of this study: a pandas DataFrame where pandas is installed, else a list of dicts.
+        """Return a row per trial of this study: a pandas DataFrame where pandas is installed, else a list of dicts.
 
         columns: "own" (number, state, a column per objective and per varied field, best_epoch, trained_epochs, started,
         duration, worker, reason, same_as; no objective and no field has the name of one of these), or "sagemaker":
@@ -61,16 +73,17 @@ class SavedStudy:
         TrainingElapsedTimeSeconds.
         """
         make = self._analytics if columns == "sagemaker" else self._row
-        rows = [make(trial) for trial in self.trials if trial.own]
-        if importlib.util.find_spec("pandas") is None:
+        rows = [make(trial) for trial in self.trials if not trial.imported]
+        if importlib.util.find_spec("pandas") is None:  # pandas is not among the requirements
             return rows
         return importlib.import_module("pandas").DataFrame(rows)
 
     def _row(self, trial: Trial) -> dict[str, Any]:
+        metrics = [objective.metric for objective in self.study.plan.objectives]
         return {
             "number": trial.number,
             "state": trial.state.value,
-            **{one.metric: value for one, value in zip(self.study.plan.objectives, _values(self, trial), strict=True)},
+            **dict(zip(metrics, trial.values or [None] * len(metrics), strict=True)),
             **{name: trial.params.get(name) for name in self.study.plan.space.names},
             "best_epoch": trial.best_epoch,
             "trained_epochs": trial.epochs,
@@ -82,62 +95,52 @@ class SavedStudy:
         }
 
     def _analytics(self, trial: Trial) -> dict[str, Any]:
-        over = trial.state is not TrialState.RUNNING
-        value = trial.values[0] if trial.values else list(trial.curve.values())[-1] if over and trial.curve else None
+        ended = trial.state is not TrialState.RUNNING
+        # A pruned trial has no values: that of its last epoch stands for them.
+        value = trial.values[0] if trial.values else list(trial.curve.values())[-1] if ended and trial.curve else None
         return {
-            **{name: _as_sent(trial.params.get(name)) for name in self.study.plan.space.names},
-            "TrainingJobName": f"{self.study.name}-{trial.number + 1:03d}",
+            **{name: _as_analytics(trial.params.get(name)) for name in self.study.plan.space.names},
+            "TrainingJobName": f"{self.study.name}-{trial.number + 1:03d}",  # SageMaker counts its jobs from 1
             "TrainingJobStatus": _STATUS[trial.state],
             "FinalObjectiveValue": value,
             "TrainingStartTime": _time(trial.started),
-            "TrainingEndTime": _time(trial.started + trial.seconds) if over and trial.started else None,
-            "TrainingElapsedTimeSeconds": trial.seconds if over else None,
+            "TrainingEndTime": _time(trial.started + trial.seconds) if ended and trial.started else None,
+            "TrainingElapsedTimeSeconds": trial.seconds if ended else None,
         }
 
 
 def open_study(path: str | Path) -> SavedStudy:
-    """The study in the folder `path`, which may still be growing. Raises NotFound where no study is in it."""
+    """Return the study in the folder `path`, which may still be growing. Raises NotFound where there is none."""
     study = Study.open(Path(path))
     return SavedStudy(study, read_trials(study))
 
 
-def _values(found: SavedStudy, trial: Trial) -> list[float | None]:
-    return list(trial.values) or [None] * len(found.study.plan.objectives)
-
-
-def _as_sent(value: Any) -> Any:
-    """A value as it comes back from a service to which all of them were words."""
+def _as_analytics(value: Any) -> Any:
+    """Return a value as SageMaker's analytics give it: numbers as float, words in double quotes."""
     if isinstance(value, bool) or value is None:
         return value
     return float(value) if isinstance(value, int | float) else f'"{value}"'
 
 
 def _time(stamp: float) -> datetime | None:
-    return datetime.fromtimestamp(stamp, UTC) if stamp else None
-
-
-if TYPE_CHECKING:
-    from clearsight.models.network import Network
+    return datetime.fromtimestamp(stamp, UTC) if stamp else None  # 0.0 means that it has not started
 
 
 def load(model: str | Path) -> Network:
-    """The network of the run or bundle `model` with its trained weights, in eval mode."""
+    """Return the network of the run or bundle `model` with its trained weights, in eval mode."""
     from clearsight.models.bundle import load as load_network
 
     with open_bundle(Path(model)) as bundle:
         network = load_network(bundle)
+    # Dropout and batch normalisation would make each prediction differ otherwise.
     network.model.eval()
     return network
 
 
-if TYPE_CHECKING:
-    from clearsight.debugger.storage.saved_run import SavedRun
-
-
 def open_run(path: str | Path, rank: int = 0) -> SavedRun:
-    """The tensors, scalars and findings of the run folder `path`, which may still be growing.
+    """Return the tensors, scalars and findings of the run folder `path`, which may still be growing.
 
-    A folder that a Hook wrote in somebody's own loop opens too.  rank: whose tensors, where several processes saved.
+    A folder that a Hook wrote in another training loop opens too.  rank: of the process that saved, where several did.
     Raises NotFound where no run is in the folder.
     """
     from clearsight.debugger.storage.saved_run import SavedRun

@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from clearsight.core.bundle import Bundle
 from clearsight.core.machine import cores
+from clearsight.data.decode import MAX_PIXELS
 from clearsight.data.geometry import prepare
 from clearsight.serving.predictor import Predictor
 from clearsight.serving.predictor import load as load_predictor
-
-MAX_PIXELS = 50_000_000
 
 
 def open_predictor(
@@ -25,9 +24,9 @@ def open_predictor(
     threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Predictor:
-    """A predictor for `bundle`: on a CPU through a runtime without torch, on a GPU through torch.
+    """Return a predictor for `bundle`: on a CPU through a runtime without torch, on a GPU through torch.
 
-    The preprocessing is the bundle's own, the very function that training used.
+    The preprocessing is the bundle's own, by the same function that training used.
     """
     prepared = partial(prepare, preprocess=bundle.preprocess, max_pixels=max_pixels)
     if device.startswith("cuda"):
@@ -36,19 +35,21 @@ def open_predictor(
 
 
 class _TorchSession:
-    """A bundle's network in torch on a GPU, where ONNX on the CPU would be the slow way."""
+    """Session of a bundle's network in torch, for GPUs."""
 
     def __init__(self, bundle: Bundle, device: str) -> None:
+        # Here and not above: an endpoint on a CPU never loads torch.
         import torch
 
         from clearsight.models.bundle import load
 
         self._torch, self._device = torch, torch.device(device)
+        # Eval: batch normalisation by its saved statistics.
         self._model: Any = load(bundle).model.to(self._device).eval()
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, C) of prepared images (N, 3, S, S)."""
+        """Return the logits (N, C) of prepared images (N, 3, S, S)."""
         with self._torch.inference_mode():
             logits = self._model(self._torch.from_numpy(images).to(self._device))
-        result: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+        result: npt.NDArray[np.float32] = logits.float().cpu().numpy()  # numpy has no bfloat16
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import urllib.request
 from collections.abc import Callable
@@ -19,19 +20,19 @@ from clearsight.core.run import Run
 from clearsight.workflow.audit import AuditResult, audit
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.serve import ServeOptions, serving
-from clearsight.workflow.train import fit
+from clearsight.workflow.train import train
 
 BASE = Recipe().replace(
     model="tiny", weights="none", image_size=32, epochs=12, batch_size=64, lr=4e-3, weight_decay=0.02, seed=0
 )
 CANDIDATES: tuple[dict[str, Any], ...] = ({"lr": 1e-3}, {"lr": 4e-3}, {"lr": 1.6e-2})
-_TRIAL_EPOCHS = 2
+_TRIAL_EPOCHS = 2  # enough to tell the three learning rates apart
 _SHARES = {"train": 0.7, "valid": 0.15, "test": 0.15}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointReply:
-    """What the endpoint said of one image, and what it shows."""
+    """Reply of the endpoint to one image, and the true class."""
 
     image: Path
     truth: str
@@ -40,46 +41,46 @@ class EndpointReply:
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """Called when a step is done, to show it."""
+    """Callbacks that show each step when it is done."""
 
-    looked: Callable[[AuditResult], None]
+    audited: Callable[[AuditResult], None]
     tried: Callable[[dict[str, Any], Run], None]
     trained: Callable[[Run], None]
-    answered: Callable[[str, EndpointReply], None]
+    replied: Callable[[str, EndpointReply], None]
 
 
-def quickstart(folder: Path, steps: Steps, around: LaunchContext) -> Run:
-    """Data, look, tune, train, evaluate, report, serve, ask, stop; everything lands in `folder`."""
+def quickstart(folder: Path, steps: Steps, launch: LaunchContext) -> Run:
+    """Write the data, audit, tune, train, evaluate, report, serve, send a request, stop; all below `folder`."""
     data = write_digits(folder / "digits")
-    steps.looked(audit(data, image_size=32, places=around.kept, progress=around.progress))
-    best, chosen = -1.0, CANDIDATES[0]
-    quiet = LaunchContext(places=around.kept)
+    steps.audited(audit(data, image_size=32, paths=launch.cache_paths, progress=launch.progress))
+    best_score, best_settings = -1.0, CANDIDATES[0]
+    quiet = LaunchContext(paths=launch.cache_paths)  # the terminal shows one line a trial
     for settings in CANDIDATES:
-        trial = fit(data, out=_free(folder / "trials"), recipe=BASE, around=quiet, epochs=_TRIAL_EPOCHS, **settings)
+        trial = train(data, out=_free(folder / "trials"), recipe=BASE, launch=quiet, epochs=_TRIAL_EPOCHS, **settings)
         steps.tried(settings, trial)
         score = (trial.scores.get("valid") or {}).get("accuracy", -1.0)
-        if score > best:
-            best, chosen = score, settings
-    run = fit(data, out=_free(folder / "runs"), recipe=BASE, around=around, **chosen)
+        if score > best_score:
+            best_score, best_settings = score, settings
+    run = train(data, out=_free(folder / "runs"), recipe=BASE, launch=launch, **best_settings)
     steps.trained(run)
-    with serving(run.path, ServeOptions(port=0)) as url:
+    with serving(run.path, ServeOptions(port=0)) as url:  # port 0: any free one
         image = sorted((data / "test" / "7").iterdir())[0]
-        steps.answered(url, EndpointReply(image=image, truth="7", response=ask(url, image)))
+        steps.replied(url, EndpointReply(image=image, truth="7", response=post_image(url, image)))
     return run
 
 
-def ask(url: str, image: Path) -> dict[str, Any]:
-    """POST a PNG to an endpoint; returns its answer."""
+def post_image(url: str, image: Path) -> dict[str, Any]:
+    """POST a PNG to an endpoint; return its JSON response."""
     request = urllib.request.Request(
         f"{url}/invocations", data=image.read_bytes(), headers={"Content-Type": "image/png"}, method="POST"
     )
     with urllib.request.urlopen(request, timeout=30) as response:
-        answer: dict[str, Any] = json.load(response)
-    return answer
+        values: dict[str, Any] = json.load(response)
+    return values
 
 
 def write_digits(folder: Path) -> Path:
-    """scikit-learn's 1,797 handwritten digits (8 x 8 pixels, 16 grays) as PNG class folders, split by a fixed seed.
+    """Write scikit-learn's 1,797 handwritten digits (8 x 8 pixels, 16 grays) as PNG class folders; fixed split.
 
     Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository.
     """
@@ -88,16 +89,17 @@ def write_digits(folder: Path) -> Path:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # the same split on every machine
     for digit in range(10):
         members = rng.permutation(np.flatnonzero(bunch.target == digit))
         ends = np.cumsum([round(share * len(members)) for share in _SHARES.values()])[:-1]
-        for split, chosen in zip(_SHARES, np.split(members, ends), strict=True):
-            for index in chosen:
-                gray = (bunch.images[index] * (255 / 16)).astype(np.uint8)
+        for split, indices in zip(_SHARES, np.split(members, ends), strict=True):
+            for index in indices:
+                gray = (bunch.images[index] * (255 / 16)).astype(np.uint8)  # its grays are 0 to 16
                 target = folder / split / str(digit) / f"{index:04d}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(_png(gray))  # digits.json, written last, says that all are there
+                target.write_bytes(_png(gray))
+    # Written last: its presence means that every image is there.
     write_json(folder / "digits.json", {"source": "scikit-learn load_digits", "images": len(bunch.target)})
     return folder
 
@@ -109,8 +111,5 @@ def _png(gray: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
 
 
 def _free(folder: Path) -> Path:
-    """The first of folder/1, folder/2, ... that does not exist."""
-    number = 1
-    while (folder / str(number)).exists():
-        number += 1
-    return folder / str(number)
+    """Return the first of folder/1, folder/2, ... that does not exist."""
+    return next(path for path in (folder / str(number) for number in itertools.count(1)) if not path.exists())

@@ -11,19 +11,20 @@ from starlette.applications import Starlette
 
 from clearsight.core.bundle import Bundle, open_bundle
 from clearsight.core.machine import cores
+from clearsight.data.decode import MAX_PIXELS
 from clearsight.serving.app import build_app
-from clearsight.serving.limits import Limits
+from clearsight.serving.request_body import Limits
 from clearsight.serving.server import background
 from clearsight.serving.server import serve as serve_app
 from clearsight.serving.service import Service
-from clearsight.workflow.predictors import MAX_PIXELS, open_predictor
+from clearsight.workflow.predictors import open_predictor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServeOptions:
-    """How an endpoint is run."""
+    """Options of an endpoint."""
 
-    host: str = "127.0.0.1"
+    host: str = "127.0.0.1"  # this machine alone: the endpoint asks for no password
     port: int = 8080
     runtime: str = "onnxruntime"
     threads: int | None = None  # of inference; None: all cores
@@ -31,20 +32,20 @@ class ServeOptions:
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
 
 
-def serve(model: str | Path, how: ServeOptions, *, on_ready: Callable[[Bundle, str], None]) -> None:
+def serve(model: str | Path, options: ServeOptions, *, on_ready: Callable[[Bundle, str], None]) -> None:
     """Serve the run or bundle `model` until SIGINT or SIGTERM; `on_ready` gets the bundle and the URL."""
     with open_bundle(Path(model)) as bundle:
-        serve_app(endpoint(bundle, how), how.host, how.port, on_ready=lambda url: on_ready(bundle, url))
+        serve_app(endpoint(bundle, options), options.host, options.port, on_ready=lambda url: on_ready(bundle, url))
 
 
 @contextmanager
-def serving(model: str | Path, how: ServeOptions) -> Iterator[str]:
-    """Serve from a background thread for the duration; yields the URL."""
-    with open_bundle(Path(model)) as bundle, background(endpoint(bundle, how), how.host, how.port) as url:
+def serving(model: str | Path, options: ServeOptions) -> Iterator[str]:
+    """Serve from a background thread for the duration of the block; yield the URL."""
+    with open_bundle(Path(model)) as bundle, background(endpoint(bundle, options), options.host, options.port) as url:
         yield url
 
 
-def endpoint(bundle: Bundle, how: ServeOptions) -> Starlette:
-    """The application: decoding and inference share the cores, with one thread of inference at least."""
-    predictor = open_predictor(bundle, runtime=how.runtime, threads=how.threads, max_pixels=how.max_pixels)
-    return build_app(Service(predictor, decoders=cores()), how.limits)
+def endpoint(bundle: Bundle, options: ServeOptions) -> Starlette:
+    """Return the ASGI application of a bundle; decoding and inference share the cores."""
+    predictor = open_predictor(bundle, runtime=options.runtime, threads=options.threads, max_pixels=options.max_pixels)
+    return build_app(Service(predictor, decoders=cores()), options.limits)

@@ -1,3 +1,5 @@
+"""clearsight compare: tables that fit the terminal, the verdict, and the page."""
+
 from __future__ import annotations
 
 import json
@@ -8,18 +10,18 @@ import pytest
 from clearsight.cli.commands.compare import comparison_lines
 from clearsight.cli.messages import run_command
 from clearsight.workflow.compare import compare
-from tests.workflow.made_runs import evaluate, found, made_run
+from tests.workflow.run_folders import write_evaluation, write_run, write_verdicts
 
-COMMANDS = {"compare": ("clearsight.cli.commands.compare", "runs beside each other")}
+COMMANDS = {"compare": ("clearsight.cli.commands.compare", "compare runs")}
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[str]:
     for name, hits in (("resnet50", 70), ("resnet101", 90), ("resnet152", 89)):
-        run = made_run(tmp_path / name, model=name)
-        evaluate(run, [place < hits for place in range(100)])
+        run = write_run(tmp_path / name, model=name)
+        write_evaluation(run, [place < hits for place in range(100)])
         if name == "resnet50":
-            found(run)
+            write_verdicts(run)
     return [str(tmp_path / name) for name in ("resnet50", "resnet101", "resnet152")]
 
 
@@ -28,7 +30,7 @@ def test_the_table_the_findings_and_the_verdict(folders: list[str]) -> None:
     assert lines[0].split() == ["resnet50", "resnet101", "resnet152"]
     assert ["test", "accuracy", "70.0%", "90.0%", "89.0%"] in [line.split() for line in lines]
     assert "warning  resnet50: Overfit: validation loss rises while training loss falls" in lines
-    assert lines[-1].startswith("verdict  resnet101 is best: it gets 90.0% of 100 test images right")
+    assert lines[-1].startswith("verdict  resnet101 is best: it classifies 90.0% of 100 test images correctly")
 
 
 def test_a_narrow_terminal_gets_one_table_below_the_other(folders: list[str]) -> None:
@@ -41,7 +43,7 @@ def test_a_narrow_terminal_gets_one_table_below_the_other(folders: list[str]) ->
     assert len(comparison_lines(comparison, 1)) > len(lines)  # one run each, however narrow
 
 
-def test_the_page_goes_where_it_is_told(
+def test_the_page_is_written_to_out(
     folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -49,8 +51,8 @@ def test_the_page_goes_where_it_is_told(
     assert capsys.readouterr().out.splitlines()[-1] == "page     compare.html"
     assert (tmp_path / "compare.html").is_file()
     assert run_command("compare", [*folders, "--out", "there/it.html", "--json"], COMMANDS) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["best"], told["page"]) == (["resnet101"], "there/it.html")
+    result = json.loads(capsys.readouterr().out)
+    assert (result["best"], result["page"]) == (["resnet101"], "there/it.html")
     assert (tmp_path / "there" / "it.html").is_file()
 
 

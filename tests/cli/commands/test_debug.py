@@ -1,12 +1,9 @@
-"""clearsight debug: what a person types and what is answered."""
+"""clearsight debug: rules, tensors and export from the command line."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 from clearsight.cli import main
 from clearsight.cli.commands.debug import finding_lines
 from clearsight.core.finding import Finding, Severity, Verdict
+from clearsight.workflow.debug import Diagnosis
 from tests.debugger.conftest import LIVE, write_run
 
 FINDINGS = [
@@ -51,59 +49,52 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the rules were asked for; their answer is FINDINGS."""
-    got: dict[str, Any] = {}
-
-    class Diagnosis:
-        findings = FINDINGS
-
-        def to_json(self) -> dict[str, Any]:
-            return {"findings": [{"rule": "Overfit", "value": math.nan}], "points": {"loss": {"train": 6}}}
+def arguments(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Arguments of the verb `debug`, which returns FINDINGS."""
+    received: dict[str, Any] = {}
 
     def debug(path: Path, *, rules: str, rule: list[str]) -> Diagnosis:
-        got.update(path=path, rules=rules, rule=rule)
-        return Diagnosis()
+        received.update(path=path, rules=rules, rule=rule)
+        return Diagnosis(findings=FINDINGS, points={"loss": {"train": 6}})
 
-    module = types.ModuleType("clearsight.workflow.debug")
-    module.debug = debug  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "clearsight.workflow.debug", module)
-    return got
+    monkeypatch.setattr("clearsight.workflow.debug.debug", debug)
+    return received
 
 
-def test_a_run_alone_is_judged_by_the_rules(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_a_command_runs_the_rules(arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["debug", "runs/first"]) == 0
-    assert asked == {"path": Path("runs/first"), "rules": "default", "rule": []}
+    assert arguments == {"path": Path("runs/first"), "rules": "default", "rule": []}
     out = capsys.readouterr().out
-    assert "LearningRateTooHigh  found    warning   0.93 % (border 0.5)  10-120  loss" in out
+    assert "LearningRateTooHigh  found    warning   0.93 % (limit 0.5)  10-120  loss" in out
     assert "    cause   the loss rose by 0.93 %\n    fix     --lr 0.001\n" in out
     assert "    advice  Call zero_grad.\n" in out
     assert "Overfit" not in out
     assert out.endswith("verdicts 2 found, 1 clear, 1 not enough data\n")
 
 
-def test_flags_before_the_run_are_understood(asked: dict[str, Any]) -> None:
+def test_flags_may_stand_before_the_run(arguments: dict[str, Any]) -> None:
     assert main(["debug", "--rules", "none", "--rule", "Overfit(patience=3)", "--rule", "mine.py", "r"]) == 0
-    assert asked == {"path": Path("r"), "rules": "none", "rule": ["Overfit(patience=3)", "mine.py"]}
+    assert arguments == {"path": Path("r"), "rules": "none", "rule": ["Overfit(patience=3)", "mine.py"]}
 
 
-def test_a_folder_called_like_a_command_is_named_by_its_path(asked: dict[str, Any]) -> None:
+def test_a_folder_with_the_name_of_a_command_needs_a_path(arguments: dict[str, Any]) -> None:
     assert main(["debug", "./tensors"]) == 0
-    assert asked["path"] == Path("tensors")
+    assert arguments["path"] == Path("tensors")
 
 
-@pytest.mark.parametrize(("border", "code"), [("severe", 0), ("warning", 3), ("info", 3)])
-def test_fail_on_decides_the_exit_code(asked: dict[str, Any], border: str, code: int) -> None:
-    assert main(["debug", "r", "--fail-on", border]) == code
+@pytest.mark.parametrize(("severity", "code"), [("severe", 0), ("warning", 3), ("info", 3)])
+def test_fail_on_decides_the_exit_code(arguments: dict[str, Any], severity: str, code: int) -> None:
+    assert main(["debug", "r", "--fail-on", severity]) == code
 
 
-def test_json_is_alone_on_stdout_and_has_no_nan(asked: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_alone_on_stdout(arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["debug", "r", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert answer == {"findings": [{"rule": "Overfit", "value": None}], "points": {"loss": {"train": 6}}}
+    result = json.loads(capsys.readouterr().out)
+    assert [finding["rule"] for finding in result["findings"]] == [finding.rule for finding in FINDINGS]
+    assert result["points"] == {"loss": {"train": 6}}
 
 
-def test_all_shows_every_verdict_and_consequences_are_indented() -> None:
+def test_all_shows_every_verdict_with_consequences_indented() -> None:
     lines = finding_lines(FINDINGS, everything=True)
     assert [line.split("  ")[0] for line in lines if line.startswith(("Overfit", "DeadRelu"))] == [
         "Overfit",
@@ -118,8 +109,8 @@ def test_colours_are_for_terminals_alone() -> None:
     assert any(line.startswith("\033[33mLearningRateTooHigh") for line in finding_lines(FINDINGS, colour=True))
 
 
-def test_no_finding_is_said() -> None:
-    assert finding_lines([]) == ["verdicts none: no rule was asked"]
+def test_without_a_rule_there_is_a_line_too() -> None:
+    assert finding_lines([]) == ["verdicts none: no rule was selected"]
 
 
 def test_tensors_are_listed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,12 +123,12 @@ def test_tensors_are_listed(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     ]
 
 
-def test_tensors_are_chosen_and_told_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tensors_are_selected_and_printed_as_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["debug", "tensors", str(run), "--name", "^a", "--collection", "weights", "--mode", "train"]
     assert main([*words, "--statistic", "q50", "--plot", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)["tensors"]
-    assert (told["name"], told["points"], told["statistic"], told["steps"]) == ("a.weight", 3, "q50", [2, 4, 6])
-    assert told["value"] == told["values"][-1]
+    (row,) = json.loads(capsys.readouterr().out)["tensors"]
+    assert (row["name"], row["points"], row["statistic"], row["steps"]) == ("a.weight", 3, "q50", [2, 4, 6])
+    assert row["value"] == row["values"][-1]
 
 
 def test_a_plot_fits_the_terminal(
@@ -151,16 +142,16 @@ def test_a_plot_fits_the_terminal(
     assert max(map(len, lines)) == 50
 
 
-def test_nothing_chosen_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_match_there_is_a_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["debug", "tensors", str(run), "--name", "nothing"]) == 0
-    assert capsys.readouterr().out == "nothing was saved that is meant by this\n"
+    assert capsys.readouterr().out == "nothing that was saved matches\n"
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["tensors", "RUN", "--collection", "weightz"], "Did you mean weights?"),
-        (["tensors", "RUN", "--mode", "test"], "allowed: train, eval, predict"),
+        (["tensors", "RUN", "--mode", "test"], "Allowed: train, eval, predict"),
         (["tensors", "RUN", "--statistic", "meen"], "Did you mean mean?"),
         (["tensors", "nowhere"], "no run in this folder"),
         (["export", "RUN"], "Missing option '--tensorboard'"),

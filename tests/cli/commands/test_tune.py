@@ -1,4 +1,4 @@
-"""clearsight tune: words become a study, its answer is JSON, and mistakes cost one sentence."""
+"""clearsight tune: flags become a study, the result is lines or JSON, and a mistake is one sentence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from clearsight.cli import main
 from clearsight.core.study import Study
-from tests.workflow.here import working_here
+from tests.workflow.in_process import in_process
 
 WORDS = (
     *("-m", "tiny", "--weights", "none", "--image-size", "16", "--limit", "60", "--epochs", "1", "-b", "16"),
@@ -23,12 +23,12 @@ LR = ("--space", "lr=log(1e-3,1e-1)")
 
 @pytest.fixture(scope="module", autouse=True)
 def _here() -> Iterator[None]:
-    with working_here():
+    with in_process():
         yield
 
 
 @pytest.fixture(scope="module")
-def made(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two trials."""
     out = tmp_path_factory.mktemp("studies") / "first"
     assert main(["tune", str(digits), *WORDS, *LR, "--trials", "2", "--out", str(out)]) == 0
@@ -36,15 +36,15 @@ def made(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def said(*words: object) -> str:
+def error_of(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(*words: object) -> str:
         assert main(["tune", *map(str, words)]) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        (line,) = told.err.splitlines()
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        (line,) = captured.err.splitlines()
         return line.removeprefix("error: ")
 
-    return said
+    return run
 
 
 def test_json_alone_on_standard_output_and_events_on_standard_error(
@@ -52,37 +52,37 @@ def test_json_alone_on_standard_output_and_events_on_standard_error(
 ) -> None:
     out = tmp_path / "study"
     assert main(["tune", str(digits), *WORDS, *LR, "--trials", "2", "--out", str(out), "--json"]) == 0
-    said = capsys.readouterr()
-    found = json.loads(said.out)
-    assert {"study", "direction", "metric", "best", "trials", "saved"} <= set(found)
-    assert (found["study"], found["direction"], found["metric"]) == (str(out), "maximize", "accuracy")
-    assert {"trial", "value", "params", "run"} <= set(found["best"])
-    assert {"number", "state", "value", "params", "seconds", "reason"} <= set(found["trials"][0])
-    assert {"features_seconds", "pruned_trials"} <= set(found["saved"])
-    assert [trial["number"] for trial in found["trials"]] == [0, 1]
-    assert found["best"]["value"] == max(trial["value"] for trial in found["trials"])
-    events = [json.loads(line) for line in said.err.splitlines()]
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert {"study", "direction", "metric", "best", "trials", "saved"} <= set(result)
+    assert (result["study"], result["direction"], result["metric"]) == (str(out), "maximize", "accuracy")
+    assert {"trial", "value", "params", "run"} <= set(result["best"])
+    assert {"number", "state", "value", "params", "seconds", "reason"} <= set(result["trials"][0])
+    assert {"features_seconds", "pruned_trials"} <= set(result["saved"])
+    assert [trial["number"] for trial in result["trials"]] == [0, 1]
+    assert result["best"]["value"] == max(trial["value"] for trial in result["trials"])
+    events = [json.loads(line) for line in captured.err.splitlines()]
     kinds = [event["event"] for event in events]
     assert kinds == ["begin", *["trial", "epoch", "result"] * 2, "end"]
     assert events[-1] == {"event": "end", "status": "completed", "reason": ""}
 
 
-def test_lines_for_people(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tune", "--resume", str(made), "--trials", "3"]) == 0
-    said = capsys.readouterr()
-    lines = said.out.splitlines()
-    assert lines[0] == f"study    {made}"
+def test_lines_for_people(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--resume", str(finished), "--trials", "3"]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == f"study    {finished}"
     assert "search   random, 3 trials, 2 of them done" in lines
     assert sum(line.startswith("trial ") for line in lines) == 1
     assert any(line.startswith("completed after ") for line in lines)
     assert any(re.match(r"best     trial \d: accuracy 0\.\d{4}  --lr ", line) for line in lines)
     assert any(line.startswith("test     loss ") for line in lines)
-    assert f"report   {made / 'report.html'}" in lines
+    assert f"report   {finished / 'report.html'}" in lines
     assert any(line.startswith("next     clearsight train ") for line in lines)
-    assert said.err == ""
+    assert captured.err == ""
 
 
-def test_words_become_the_plan(digits: Path, tmp_path: Path) -> None:
+def test_flags_become_the_plan(digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "study"
     words = [*WORDS, "--tune", "batch-size, lr", "--space", "lr=[0.01]", "--trials", "1", "--seed", "5", "--keep", "2"]
     words += ["--metric", "loss", "--target", "100", "--stop-after", "9", "--epoch-budget", "50", "--time-limit", "10m"]
@@ -92,9 +92,9 @@ def test_words_become_the_plan(digits: Path, tmp_path: Path) -> None:
     assert plan.space.names == ["batch_size", "lr"]
     assert (plan.trials, plan.seed, plan.keep, plan.searcher, plan.pruner) == (1, 5, 2, "random", "none")
     assert (plan.target, plan.stop_after, plan.epoch_budget, plan.time_limit) == (100.0, 9, 50, 600.0)
-    assert [(one.metric, one.direction) for one in plan.objectives] == [("loss", "minimize")]
+    assert [(objective.metric, objective.direction) for objective in plan.objectives] == [("loss", "minimize")]
     assert study.name == "mine"
-    assert study.recipe.train.time_limit is None  # the time is the study's
+    assert study.recipe.train.time_limit is None  # it is that of the study
     assert study.command[0] == "clearsight"
 
 
@@ -112,37 +112,40 @@ def test_a_space_from_a_file_and_a_recipe_from_another(digits: Path, tmp_path: P
 def test_the_first_free_folder(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["tune", str(digits), *WORDS, *LR, "--trials", "1"]) == 0
-    assert Study.is_one(Path("studies/digits-1"))
+    assert Study.exists(Path("studies/digits-1"))
 
 
-def test_help_shows_how(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_has_examples_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tune", "--help"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "clearsight tune photos/ --freeze backbone --tune lr,batch_size,weight_decay --trials 40" in said
-    assert 'clearsight tune photos/ -m resnet18 --space "lr=log(1e-5,1e-1)" --space "epochs=int(5,40)"' in said
-    assert '--space "optimizer=[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"' in said
-    assert "clearsight tune --resume studies/photos-1 --trials 80" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "clearsight tune photos/ --freeze backbone --tune lr,batch_size,weight_decay --trials 40" in output
+    assert 'clearsight tune photos/ -m resnet18 --space "lr=log(1e-5,1e-1)" --space "epochs=int(5,40)"' in output
+    assert '--space "optimizer=[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"' in output
+    assert "clearsight tune --resume studies/photos-1 --trials 80" in output
     for flag in ("--trials", "--parallel", "--metric", "--warm-start", "--storage", "--resume", "--lr", "--json"):
-        assert flag in said
+        assert flag in output
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
         (("--space", "lrr=log(1,2)"), "Did you mean lr?"),
-        (("--space", "lr"), "it names no values"),
-        (("--tune", "lr,lrr"), "--tune lrr: there is no such setting"),
-        ((*LR, "--trials", "2", "--parallel", "3"), "--parallel 3: there are only 2 trials"),
-        ((*LR, "--trials", "0"), "--trials 0: it must be 1 or more."),
-        ((*LR, "--trials", "few"), "Invalid value for '--trials'"),
+        (("--space", "lr"), "no values"),
+        (("--tune", "lr,lrr"), "--tune lrr: no such setting"),
+        ((*LR, "--trials", "2", "--parallel", "3"), "--parallel 3: the study has only 2 trials"),
+        ((*LR, "--trials", "0"), "--trials 0: must be a whole number, at least 1."),
+        ((*LR, "--trials", "few"), "--trials few: must be a whole number, at least 1."),
         ((*LR, "--metric", "acuracy"), "Did you mean accuracy?"),
         ((*LR, "--search", "tpee"), "Did you mean tpe?"),
         ((*LR, "--prune", "medium"), "Did you mean median?"),
         ((*LR, "--storage", "mysqll://nobody/db"), "mysqll"),
         ((*LR, "--warm-start", "never"), "never: there is no study in this folder"),
-        ((*LR, "--time-limit", "soon"), "say a number of seconds, or 90s, 10m, 2h, 1d"),
+        (
+            (*LR, "--time-limit", "soon"),
+            "--time-limit soon: must be a number of seconds, or a time such as 90s",
+        ),
         ((*LR, "--lr", "fast"), "lr 'fast'"),
-        ((*LR, "--metric", "roc_auc"), "it is for two classes, these data have 10"),
+        ((*LR, "--metric", "roc_auc"), "it needs two classes, and this dataset has 10"),
         (("--space-file", "none.yaml"), "none.yaml"),
         ((*LR, "--recipe", "none.yaml"), "none.yaml"),
     ],
@@ -151,29 +154,29 @@ def test_help_shows_how(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_mistake_is_one_sentence_and_leaves_no_folder(
     digits: Path,
     tmp_path: Path,
-    complaint: Callable[..., str],
+    error_of: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
     flags: tuple[str, ...],
     sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert sentence in complaint(digits, *WORDS[:4], "--limit", "60", "--epochs", "1", *flags)
+    assert sentence in error_of(digits, *WORDS[:4], "--limit", "60", "--epochs", "1", *flags)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_data_that_are_not_there(
-    complaint: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_missing_data_are_an_error(
+    error_of: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "photos-of-nobody" in complaint("photos-of-nobody", *LR)
-    assert complaint() == "DATA: say what to train on. For example: clearsight tune photos/."
+    assert "photos-of-nobody" in error_of("photos-of-nobody", *LR)
+    assert error_of() == "clearsight tune: no data. For example: clearsight tune photos/."
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_space_said_twice(digits: Path, complaint: Callable[..., str], tmp_path: Path) -> None:
+def test_a_space_and_a_space_file_are_an_error(digits: Path, error_of: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_text("lr: log(1e-3,1e-1)\n")
-    said = complaint(digits, *LR, "--space-file", tmp_path / "space.yaml")
-    assert said == "--space-file: it cannot be said beside --space. Put all of it into the file."
+    sentence = error_of(digits, *LR, "--space-file", tmp_path / "space.yaml")
+    assert sentence == "--space and --space-file: cannot be used together. Keep one."
 
 
 @pytest.mark.parametrize(
@@ -194,41 +197,41 @@ def test_a_space_said_twice(digits: Path, complaint: Callable[..., str], tmp_pat
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_going_on_takes_nothing_that_would_make_it_another_study(
-    made: Path, complaint: Callable[..., str], flags: tuple[str, ...], named: str
+def test_resume_refuses_what_would_make_another_study(
+    finished: Path, error_of: Callable[..., str], flags: tuple[str, ...], named: str
 ) -> None:
-    said = complaint("--resume", made, *flags)
-    assert f"a study goes on with its own recipe, space and search, so {named} cannot be said" in said
-    assert "--trials" in said
+    sentence = error_of("--resume", finished, *flags)
+    assert f"a study continues with its own recipe, space and search, so {named} cannot be used with it" in sentence
+    assert "--trials" in sentence
 
 
-def test_going_on_with_data_named_again(made: Path, digits: Path, complaint: Callable[..., str]) -> None:
-    assert "so DATA cannot be said" in complaint(digits, "--resume", made)
+def test_resume_refuses_data(finished: Path, digits: Path, error_of: Callable[..., str]) -> None:
+    assert "so DATA cannot be used with it" in error_of(digits, "--resume", finished)
 
 
-def test_going_on_with_what_is_none(complaint: Callable[..., str], tmp_path: Path) -> None:
-    assert "no study.json" in complaint("--resume", tmp_path)
+def test_resume_needs_a_study(error_of: Callable[..., str], tmp_path: Path) -> None:
+    assert "no study.json" in error_of("--resume", tmp_path)
 
 
-def test_a_study_that_is_there_is_not_written_over(made: Path, digits: Path, complaint: Callable[..., str]) -> None:
-    assert "a study is there already" in complaint(digits, *WORDS, *LR, "--out", made)
+def test_an_existing_study_is_not_overwritten(finished: Path, digits: Path, error_of: Callable[..., str]) -> None:
+    assert "a study is there already" in error_of(digits, *WORDS, *LR, "--out", finished)
 
 
-def test_every_trial_failing_ends_with_2_and_why(
+def test_a_study_whose_trials_all_fail_ends_with_code_2(
     digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*WORDS, *LR, "--freeze", "layer9", "--out", str(tmp_path / "study"), "--json"]
     assert main(["tune", str(digits), *words]) == 2
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert (found["status"], found["best"]) == ("failed", None)
-    assert found["reason"].startswith("every trial failed: --freeze layer9: ")
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (result["status"], result["best"]) == ("failed", None)
+    assert result["reason"].startswith("every trial failed: --freeze layer9: ")
 
 
-def test_the_report_of_a_study_is_written_again(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = made / "report.html"
+def test_the_report_of_a_study_is_written_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = finished / "report.html"
     page.unlink()
-    assert main(["report", str(made)]) == 0
-    said = capsys.readouterr()
-    assert said.out == f"{page}\n"
-    assert said.err == f"numbers  {made / 'report.json'}\n"
+    assert main(["report", str(finished)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{page}\n"
+    assert captured.err == f"numbers  {finished / 'report.json'}\n"
     assert page.is_file()

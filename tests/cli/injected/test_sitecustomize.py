@@ -1,4 +1,4 @@
-"""sitecustomize: the way into somebody's Python, which changes nothing else in it."""
+"""sitecustomize: starts the profiler in the Python processes of a command, and changes nothing else in them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ LOADED = "import sys; print(*sorted(name for name in sys.modules if name.partiti
 
 
 def python(code: str, *paths: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a Python that finds our sitecustomize first."""
+    """Run code in a Python that finds this sitecustomize first."""
     added = {"PYTHONPATH": os.pathsep.join(map(str, (INJECTED, *paths))), **environment}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CLEARSIGHT")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**kept, **added})
+    unset = {name: value for name, value in os.environ.items() if not name.startswith("CLEARSIGHT")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**unset, **added})
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done
 
 
-def test_nothing_is_waited_for_without_a_folder(tmp_path: Path) -> None:
+def test_nothing_is_imported_without_a_folder(tmp_path: Path) -> None:
     assert python(LOADED).stdout.split() == []
     assert python(LOADED, CLEARSIGHT_PROFILE=str(tmp_path / "nowhere")).stdout.split() == []
 
 
-def test_with_a_folder_torch_is_waited_for_and_not_imported(tmp_path: Path) -> None:
+def test_with_a_folder_it_waits_for_torch_without_importing_it(tmp_path: Path) -> None:
     loaded = python(LOADED, CLEARSIGHT_PROFILE=str(tmp_path)).stdout.split()
     assert "clearsight.profiler.external.import_hook" in loaded
     assert "torch" not in loaded
@@ -45,14 +45,14 @@ def test_the_users_own_sitecustomize_runs_too(tmp_path: Path, profiled: bool) ->
     assert done.stdout == f"sitecustomize of the user {tmp_path / 'sitecustomize.py'}\n"
 
 
-def test_our_folder_is_not_on_the_scripts_path(tmp_path: Path) -> None:
+def test_the_injected_folder_is_not_on_the_path_of_the_script(tmp_path: Path) -> None:
     assert python("import sys; print(*sys.path)", tmp_path).stdout.split().count(str(INJECTED)) == 0
 
 
-def test_a_python_without_clearsight_says_so_to_its_parent(tmp_path: Path) -> None:
+def test_a_python_without_clearsight_leaves_a_note_for_its_parent(tmp_path: Path) -> None:
     code = "import runpy, sys; sys.modules['clearsight'] = None; "
     code += f"runpy.run_path({str(INJECTED / 'sitecustomize.py')!r}, run_name='sitecustomize')"
     environment = {**os.environ, "CLEARSIGHT_PROFILE": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert "its steps were not followed" in (tmp_path / "processes" / "problem.txt").read_text()
+    assert "its steps were not timed" in (tmp_path / "processes" / "problem.txt").read_text()

@@ -1,4 +1,4 @@
-"""Archives in place: every kind equals its folder, and nothing in them is trusted."""
+"""An archive lists what its folder lists; hostile members are refused."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_a_member_over_the_limit_is_one_bad_image(tmp_path: Path, monkeypatch: p
 def test_a_zip_bomb_gives_no_more_than_it_declares(tmp_path: Path) -> None:
     path = zipped(tmp_path / "a.zip", {"cat/1.jpg": bytes(5_000_000), "dog/1.jpg": b"x"})
     data = bytearray(path.read_bytes())
-    at = data.index(b"PK\x01\x02")
-    data[at + 24 : at + 28] = (1000).to_bytes(4, "little")  # the declared size
+    offset = data.index(b"PK\x01\x02")
+    data[offset + 24 : offset + 28] = (1000).to_bytes(4, "little")  # the declared size
     path.write_bytes(data)
     with pytest.raises(BadImage, match="damaged"):
         read(path).source.read("cat/1.jpg")
@@ -155,7 +155,7 @@ def test_stamp_follows_the_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz", ".tar.xz"])
-def test_a_file_that_only_has_the_name_is_refused(tmp_path: Path, ending: str) -> None:
+def test_a_file_with_only_the_name_of_an_archive_is_refused(tmp_path: Path, ending: str) -> None:
     (tmp_path / f"a{ending}").write_bytes(b"not an archive at all" * 100)
     with pytest.raises(BadArchive, match="cannot be read"):
         read(tmp_path / f"a{ending}")

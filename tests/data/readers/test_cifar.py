@@ -1,4 +1,4 @@
-"""CIFAR batches, through an unpickler that can make bytes and nothing else."""
+"""CIFAR batches are read through an unpickler that allows arrays and text alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def batches(tmp_path: Path, shared: Path) -> Path:
     return tmp_path
 
 
-def test_the_batches(shared: Path) -> None:
+def test_cifar_10_has_its_splits_and_classes(shared: Path) -> None:
     listing = read(shared / "data/cifar-10")
     assert Counter(record.split for record in listing.records) == {"train": 800, "test": 200}
     assert listing.classes[:3] == ("airplane", "automobile", "bird")
@@ -46,9 +46,9 @@ def test_the_batches(shared: Path) -> None:
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_batches_written_by_this_python(tmp_path: Path, protocol: int) -> None:
     rows = np.random.default_rng(0).integers(0, 256, (6, 3072), dtype=np.uint8)
-    facts = {"data": rows, "fine_labels": [0, 1, 0, 1, 1, 0], "filenames": ["é.png"] * 6}
+    content = {"data": rows, "fine_labels": [0, 1, 0, 1, 1, 0], "filenames": ["é.png"] * 6}
     for name in ("train", "test"):
-        (tmp_path / name).write_bytes(pickle.dumps(facts, protocol=protocol))
+        (tmp_path / name).write_bytes(pickle.dumps(content, protocol=protocol))
     (tmp_path / "meta").write_bytes(pickle.dumps({"fine_label_names": ["apple", "bee"]}, protocol=protocol))
     listing = read(tmp_path)
     assert [record.label for record in listing.records][:3] == ["apple", "bee", "apple"]
@@ -84,8 +84,8 @@ def test_a_pickle_that_calls_anything_else_is_refused(
 
 
 def test_object_arrays_are_refused(batches: Path) -> None:
-    facts = {"data": np.array([[1, "x"]], dtype=object), "labels": [0]}
-    (batches / "test_batch").write_bytes(pickle.dumps(facts, protocol=2))
+    content = {"data": np.array([[1, "x"]], dtype=object), "labels": [0]}
+    (batches / "test_batch").write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(BadData, match="not allowed"):
         read(batches)
 
@@ -101,8 +101,8 @@ def test_object_arrays_are_refused(batches: Path) -> None:
     ],
 )
 def test_shapes_and_ranges_are_checked(batches: Path, change: dict[str, object], words: str) -> None:
-    facts = {"data": np.zeros((200, 3072), dtype=np.uint8), "labels": [0] * 200, **change}
-    (batches / "test_batch").write_bytes(pickle.dumps(facts, protocol=2))
+    content = {"data": np.zeros((200, 3072), dtype=np.uint8), "labels": [0] * 200, **change}
+    (batches / "test_batch").write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(BadData, match=words):
         read(batches)
 

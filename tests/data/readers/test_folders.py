@@ -1,4 +1,4 @@
-"""Class folders on a disk: links, junk, odd names."""
+"""Class folders on a disk, with links, junk files and unusual names."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def pets(tmp_path: Path, shared: Path) -> Path:
     return tmp_path / "pets"
 
 
-def test_the_scenes(shared: Path) -> None:
+def test_intel_scenes_has_its_splits_and_classes(shared: Path) -> None:
     listing = read(shared / "data" / "intel-scenes")
     assert Counter(record.split for record in listing.records) == {"train": 720, "test": 240, "predict": 60}
     assert len({record.label for record in listing.records if record.label}) == 6
     assert listing.notices == ()
 
 
-def test_the_dogs(shared: Path) -> None:
+def test_dog_breeds_has_its_splits(shared: Path) -> None:
     listing = read(shared / "data" / "dog-breeds")
     assert Counter(record.split for record in listing.records) == {"train": 526, "valid": 144, "test": 144}
     assert listing.notices == ()
 
 
-def test_files_that_are_meant_as_images_are_listed_whether_good_or_not(shared: Path) -> None:
+def test_image_files_are_listed_even_if_damaged(shared: Path) -> None:
     names = {record.locator for record in read(shared / "data" / "bad-inputs").records}
     assert {"vector.svg", "zero_byte.jpg", "no_extension", "UPPERCASE.JPEG", "schöne Straße 街 photo (1).jpg"} <= names
     assert not names & {"Thumbs.db", "manifest.csv", "._resource_fork.jpg"}
@@ -57,7 +57,7 @@ def test_odd_names_are_read(pets: Path) -> None:
     assert listing.source.read(f"cat/{odd}") == (pets / "cat" / odd).read_bytes()
 
 
-def test_notebook_copies_are_left_out_and_said(pets: Path) -> None:
+def test_notebook_copies_are_left_out_and_reported(pets: Path) -> None:
     shutil.copytree(pets / "cat", pets / "cat" / ".ipynb_checkpoints")
     listing = read(pets)
     assert len(listing.records) == 2
@@ -70,7 +70,7 @@ def test_linked_class_folders_are_followed(pets: Path, tmp_path: Path) -> None:
     assert {record.label for record in read(pets).records} == {"cat", "dog"}
 
 
-def test_a_loop_of_links_ends_and_is_said(pets: Path) -> None:
+def test_a_loop_of_links_ends_and_is_reported(pets: Path) -> None:
     (pets / "cat" / "again").symlink_to(pets)
     listing = read(pets)
     assert len(listing.records) == 2
@@ -82,12 +82,12 @@ def test_a_broken_link_is_listed_so_that_it_gets_reported(pets: Path) -> None:
     assert "cat/gone.jpg" in {record.locator for record in read(pets).records}
 
 
-def test_a_pipe_is_not_a_image(pets: Path) -> None:
+def test_a_pipe_is_not_an_image(pets: Path) -> None:
     os.mkfifo(pets / "cat" / "pipe.jpg")
     assert len(read(pets).records) == 2
 
 
-def test_a_name_that_is_not_text_is_left_out_and_said(pets: Path) -> None:
+def test_a_name_that_is_not_text_is_left_out_and_reported(pets: Path) -> None:
     try:
         (pets / "cat" / os.fsdecode(b"\xff.jpg")).write_bytes(b"x")
     except OSError:
@@ -95,7 +95,7 @@ def test_a_name_that_is_not_text_is_left_out_and_said(pets: Path) -> None:
     assert codes(read(pets)) == ["undecodable-name"]
 
 
-def test_a_table_beside_unsorted_images_is_pointed_to(shared: Path) -> None:
+def test_a_table_next_to_unsorted_images_is_reported(shared: Path) -> None:
     listing = read(shared / "data" / "imagenet-sample")
     assert codes(listing) == ["table-beside"]
     assert "labels.csv" in listing.notices[0].text

@@ -1,4 +1,4 @@
-"""Arrays of pixels with labels, under the names that people give them."""
+"""HDF5 arrays of pixels and labels under their usual names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LABELS = np.array([0, 1, 1, 0])
         (("x_train", "y_train", "x_test"), {"train": 4, "predict": 4}),
     ],
 )
-def test_names_say_what_belongs_together(
+def test_arrays_and_labels_are_matched_by_name(
     tmp_path: Path, pixels: np.ndarray, names: tuple[str, ...], splits: dict[str | None, int]
 ) -> None:
     kinds = {name: LABELS if name.split("__")[-1][0] in "yl" or name.endswith("_y") else pixels for name in names}
@@ -78,7 +78,7 @@ def test_a_folder_of_files_named_by_split(tmp_path: Path, pixels: np.ndarray) ->
     assert Counter(record.split for record in read(tmp_path).records) == {"train": 4, "test": 4}
 
 
-def test_one_of_two_label_datasets_by_wish(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_one_of_two_label_datasets_is_chosen_by_name(tmp_path: Path, pixels: np.ndarray) -> None:
     path = store(tmp_path / "a.h5", images=pixels, labels=LABELS, coarse=LABELS + 5)
     with pytest.raises(BadData, match="coarse, labels may all be the labels of images"):
         read(path)
@@ -98,6 +98,6 @@ def test_other_numbers_are_refused(tmp_path: Path, pixels: np.ndarray, change: d
         read(path)
 
 
-def test_weights_beside_class_folders_are_not_taken_for_images(tmp_path: Path) -> None:
+def test_weights_next_to_class_folders_are_not_read_as_images(tmp_path: Path) -> None:
     store(tmp_path / "model.h5", conv=np.zeros((3, 3, 3, 64), dtype=np.float32))
     assert not READER.recognises(tmp_path)

@@ -1,4 +1,4 @@
-"""Encoded images by key with a CSV beside them."""
+"""HDF5 files of encoded images by key, with a CSV of labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read(path: Path, **options: str) -> Listing:
 
 @pytest.fixture
 def kaggle(tmp_path: Path, shared: Path) -> Path:
-    """The layout of the competition: many columns, an unlabelled test table."""
+    """Write the layout of the ISIC competition: many columns and a test table without labels."""
     image = np.void((shared / "data/bad-inputs/good.jpg").read_bytes())
     for name, keys in {"train": ["A1", "A2", "A3"], "test": ["T1"]}.items():
         with h5py.File(tmp_path / f"{name}-image.hdf5", "w") as file:
@@ -35,7 +35,7 @@ def kaggle(tmp_path: Path, shared: Path) -> Path:
     return tmp_path
 
 
-def test_the_skin_lesions(shared: Path) -> None:
+def test_isic_2024_has_its_splits_and_labels(shared: Path) -> None:
     listing = read(shared / "data/isic-2024")
     assert Counter((record.split, record.label) for record in listing.records) == {
         ("train", "0"): 486,
@@ -47,7 +47,7 @@ def test_the_skin_lesions(shared: Path) -> None:
     assert decode(listing.source.read(listing.records[0].locator)).ndim == 3
 
 
-def test_one_file_of_them(shared: Path) -> None:
+def test_a_single_file_is_one_split(shared: Path) -> None:
     listing = read(shared / "data/isic-2024/val_split-image.hdf5", label_column="target")
     assert Counter(record.split for record in listing.records) == {"valid": 200}
 
@@ -63,14 +63,14 @@ def test_the_layout_of_the_competition(kaggle: Path) -> None:
     assert listing.notices == ()
 
 
-def test_a_label_column_by_wish_and_its_absence(kaggle: Path) -> None:
+def test_a_named_label_column_and_an_unknown_one(kaggle: Path) -> None:
     labels = [record.label for record in read(kaggle, label_column="sex").records if record.split == "train"]
     assert labels == ["male", None, "female"]
     with pytest.raises(BadChoice, match=r"--label-column targte: .*Did you mean target"):
         read(kaggle, label_column="targte")
 
 
-def test_rows_and_images_that_do_not_meet_are_said(kaggle: Path) -> None:
+def test_rows_without_images_and_images_without_rows_are_reported(kaggle: Path) -> None:
     (kaggle / "train-metadata.csv").write_text("isic_id,target\nA1,0\nA2,1\nB7,1\n")
     listing = read(kaggle)
     assert {notice.code: notice.paths for notice in listing.notices} == {
@@ -79,7 +79,7 @@ def test_rows_and_images_that_do_not_meet_are_said(kaggle: Path) -> None:
     }
 
 
-def test_a_training_file_without_a_table_is_said(kaggle: Path) -> None:
+def test_a_training_file_without_a_table_is_reported(kaggle: Path) -> None:
     (kaggle / "train-metadata.csv").unlink()
     listing = read(kaggle)
     assert [notice.code for notice in listing.notices] == ["no-labels"]
@@ -103,9 +103,9 @@ def test_the_same_key_in_two_files_stays_two_images(kaggle: Path) -> None:
     with h5py.File(kaggle / "test-image.hdf5", "a") as file:
         file["A1"] = np.void(b"another")
     listing = read(kaggle)
-    twins = [record.locator for record in listing.records if record.locator.endswith("A1")]
-    assert len(twins) == 2
-    assert len({listing.source.read(locator) for locator in twins}) == 2
+    locators = [record.locator for record in listing.records if record.locator.endswith("A1")]
+    assert len(locators) == 2
+    assert len({listing.source.read(locator) for locator in locators}) == 2
 
 
 def test_an_unknown_key_is_a_bad_image(kaggle: Path) -> None:

@@ -1,4 +1,4 @@
-"""List files of tab-separated index, class number and path."""
+"""List files (.lst) of index, class number and path, separated by tabs."""
 
 from __future__ import annotations
 

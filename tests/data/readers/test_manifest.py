@@ -52,11 +52,11 @@ def test_class_names_of_a_labelling_job(folder: Path) -> None:
     assert read(folder, row).records[0].label == "cat"
 
 
-def test_an_attribute_by_wish(folder: Path) -> None:
+def test_an_attribute_is_chosen_by_name(folder: Path) -> None:
     metadata = {"class-name": "cat"}
     row = {"source-ref": "pets/img/a.jpg", "one": 0, "one-metadata": metadata, "two": 5, "two-metadata": {}}
     assert read(folder, row, label_column="two").records[0].label == "5"
-    with pytest.raises(BadChoice, match="--label-column; allowed: one, two"):
+    with pytest.raises(BadChoice, match=r"--label-column\. Allowed: one, two"):
         read(folder, row)
 
 

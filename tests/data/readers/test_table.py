@@ -25,13 +25,13 @@ def read(folder: Path, content: str, **options: str) -> Listing:
     return READER.read(folder / "t.csv", ReadOptions(**options))
 
 
-def found(listing: Listing) -> list[tuple[str, str | None, str | None]]:
+def rows_of(listing: Listing) -> list[tuple[str, str | None, str | None]]:
     return [(record.locator, record.label, record.split) for record in listing.records]
 
 
 def test_path_label_and_split(images: Path) -> None:
     listing = read(images, "filename,class,set\nimg/a.jpg,cat,train\n./img/b.jpg,dog,val\nimg\\c #1.jpg,cat,\n")
-    assert found(listing) == [
+    assert rows_of(listing) == [
         ("img/a.jpg", "cat", "train"),
         ("img/b.jpg", "dog", "valid"),
         ("img/c #1.jpg", "cat", None),
@@ -40,27 +40,27 @@ def test_path_label_and_split(images: Path) -> None:
 
 
 def test_the_only_other_column_is_the_label(images: Path) -> None:
-    assert found(read(images, "path,breed\nimg/a.jpg,pug\n")) == [("img/a.jpg", "pug", None)]
+    assert rows_of(read(images, "path,breed\nimg/a.jpg,pug\n")) == [("img/a.jpg", "pug", None)]
 
 
-def test_paths_alone_are_there_to_be_predicted(images: Path) -> None:
-    assert found(read(images, "path\nimg/a.jpg\n")) == [("img/a.jpg", None, None)]
+def test_paths_without_labels_are_in_the_predict_split(images: Path) -> None:
+    assert rows_of(read(images, "path\nimg/a.jpg\n")) == [("img/a.jpg", None, None)]
 
 
-def test_columns_by_wish(images: Path) -> None:
+def test_columns_are_chosen_by_name(images: Path) -> None:
     listing = read(
         images, "where,y,label,part\nimg/a.jpg,1,2,test\n", id_column="where", label_column="y", split_column="part"
     )
-    assert found(listing) == [("img/a.jpg", "1", "test")]
+    assert rows_of(listing) == [("img/a.jpg", "1", "test")]
 
 
 def test_a_set_column_that_names_no_split_is_not_one(images: Path) -> None:
-    assert found(read(images, "path,label,set\nimg/a.jpg,cat,7\n")) == [("img/a.jpg", "cat", None)]
+    assert rows_of(read(images, "path,label,set\nimg/a.jpg,cat,7\n")) == [("img/a.jpg", "cat", None)]
 
 
-def test_two_usual_label_columns_are_said(images: Path) -> None:
+def test_two_usual_label_columns_are_reported(images: Path) -> None:
     listing = read(images, "path,class,label\nimg/a.jpg,c,l\n")
-    assert found(listing)[0][1] == "l"
+    assert rows_of(listing)[0][1] == "l"
     assert [notice.code for notice in listing.notices] == ["label-column"]
 
 
@@ -99,7 +99,7 @@ def test_unusable_tables_are_refused(images: Path, content: str, words: str) -> 
 
 
 def test_unclear_columns_ask_for_a_choice(images: Path, shared: Path) -> None:
-    with pytest.raises(BadChoice, match="--label-column; allowed: wnid, index, name"):
+    with pytest.raises(BadChoice, match=r"--label-column\. Allowed: wnid, index, name"):
         READER.read(shared / "data/imagenet-sample/labels.csv", ReadOptions())
     with pytest.raises(BadChoice, match=r"split 'trian'.*Did you mean train"):
         read(images, "path,label,split\nimg/a.jpg,cat,train\nimg/b.jpg,cat,trian\n")

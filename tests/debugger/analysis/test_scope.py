@@ -1,4 +1,4 @@
-"""Scope: a rule's tensors by pattern and collection, in the names that people have from elsewhere."""
+"""Scope of a rule: tensors by pattern and collection, also by SageMaker's names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from clearsight.core.errors import BadValue
 from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs
 from clearsight.core.view import RunView
-from clearsight.debugger.analysis.scope import ScopedRule, module_of, spellings
+from clearsight.debugger.analysis.scope import ScopedRule, module_of, tensor_spellings
 from clearsight.testing.tapes import tape
 
 
 class Any(ScopedRule):
-    """Finds nothing."""
+    """Rule that finds nothing."""
 
     def needs(self) -> Needs:
         return Needs()
@@ -30,35 +30,35 @@ FACTS = RunContext(
 )
 
 
-def test_without_a_scope_everything_is_wanted() -> None:
+def test_without_a_scope_everything_matches() -> None:
     rule = Any()
     assert not rule.scoped
-    assert rule.within(("weights",)) == ("weights",)
-    assert rule.wants("conv1.weight", FACTS)
+    assert rule.chosen_collections(("weights",)) == ("weights",)
+    assert rule.matches("conv1.weight", FACTS)
 
 
-@pytest.mark.parametrize("given", ["weights, gradients", ["weights", "gradients"]])
-def test_collections_come_as_words_or_a_list(given: object) -> None:
-    rule = Any.parse({"collection_names": given})
+@pytest.mark.parametrize("value", ["weights, gradients", ["weights", "gradients"]])
+def test_collections_are_text_or_a_list(value: object) -> None:
+    rule = Any.parse({"collection_names": value})
     assert isinstance(rule, Any)
-    assert rule.within(()) == ("weights", "gradients")
+    assert rule.chosen_collections(()) == ("weights", "gradients")
 
 
 def test_sagemakers_patterns_of_activations_match() -> None:
     rule = Any.parse({"tensor_regex": ".*relu_output"})
     assert isinstance(rule, Any)
-    assert rule.wants("activation/layer1.0.relu", FACTS)
-    assert rule.wants("activation/2:1", FACTS)  # a member of a sequence has a number for a name
-    assert not rule.wants("layer1.0.conv1.weight", FACTS)
-    assert "layer1.0.relu_output_1" in spellings("activation/layer1.0.relu:1", FACTS)
+    assert rule.matches("activation/layer1.0.relu", FACTS)
+    assert rule.matches("activation/2:1", FACTS)  # a member of a sequence has a number for a name
+    assert not rule.matches("layer1.0.conv1.weight", FACTS)
+    assert "layer1.0.relu_output_1" in tensor_spellings("activation/layer1.0.relu:1", FACTS)
 
 
-def test_a_table_is_cut_to_what_is_wanted() -> None:
+def test_a_table_is_cut_to_the_scope() -> None:
     view = tape(loss=[1.0], statistics={"weights": {"a.weight": {"std": 1.0}, "b.weight": {"std": 2.0}}})
     rule = Any(tensors="^b")
-    assert rule.wanted(view, "std", "weights").names == ("b.weight",)
-    assert rule.wanted(view, "std", "weights").values.tolist() == [[2.0]]
-    assert Any().wanted(view, "std", "weights").names == ("a.weight", "b.weight")
+    assert rule.scoped_statistic(view, "std", "weights").names == ("b.weight",)
+    assert rule.scoped_statistic(view, "std", "weights").values.tolist() == [[2.0]]
+    assert Any().scoped_statistic(view, "std", "weights").names == ("a.weight", "b.weight")
 
 
 @pytest.mark.parametrize("name", ["activation/a.b", "activation/a.b:3"])
@@ -69,5 +69,5 @@ def test_the_module_of_an_activation(name: str) -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(BadValue, match="regular expression"):
         Any.parse({"tensors": "*"})
-    with pytest.raises(BadValue, match="no collection gradient;"):
+    with pytest.raises(BadValue, match="no such collection: gradient;"):
         Any.parse({"collections": "gradient"})

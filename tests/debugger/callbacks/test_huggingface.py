@@ -1,4 +1,4 @@
-"""The Hugging Face callback: watches what `transformers.Trainer` trains."""
+"""HuggingFaceDebugger: watches what `transformers.Trainer` trains, which trains the same."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def fit(transformers: Any, callback: Any, root: Path) -> nn.Module:
 @pytest.mark.filterwarnings("ignore")
 def test_a_trainer_is_watched_and_trains_the_same(transformers: Any, tmp_path: Path) -> None:
     callback = DebuggerCallback(tmp_path / "run", rules="none", quiet=True)
-    watched, alone = fit(transformers, callback, tmp_path), fit(transformers, None, tmp_path)
+    watched, unwatched = fit(transformers, callback, tmp_path), fit(transformers, None, tmp_path)
     hook = callback.hook
     assert hook.failure is None
-    assert same_state(alone, watched)
-    assert (hook.tape.facts.steps, hook.tape.facts.batch_size) == (12, 8)
+    assert same_state(unwatched, watched)
+    assert (hook.tape.context.steps, hook.tape.context.batch_size) == (12, 8)
     assert hook.tape.scalar("loss").steps.tolist() == list(range(1, 13))
     assert hook.tape.scalar("grad_norm").steps.tolist() == list(range(1, 13))
-    assert len(hook.tape.outcomes()) == 12 * 8
-    assert hook.tape.rounds().epochs.tolist() == [1, 2]
+    assert len(hook.tape.predictions()) == 12 * 8
+    assert hook.tape.evaluations().epochs.tolist() == [1, 2]
     assert hook.tape.raw("input_channels")
     assert "update/net.6.weight" in hook.tape.names("updates")

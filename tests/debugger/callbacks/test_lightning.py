@@ -1,4 +1,4 @@
-"""The Lightning callback: watches what a Trainer trains, in a loop that nobody here has written."""
+"""LightningDebugger: watches what a Lightning Trainer trains, which trains the same."""
 
 from __future__ import annotations
 
@@ -83,19 +83,19 @@ def fit(lightning: Any, callback: Any, root: Path, *, functional: bool = False, 
 @pytest.mark.parametrize("functional", [False, True])
 def test_a_trainer_is_watched_and_trains_the_same(lightning: Any, tmp_path: Path, functional: bool) -> None:
     callback = DebuggerCallback(tmp_path / "run", rules="none", quiet=True)
-    watched, alone = (
+    watched, unwatched = (
         fit(lightning, callback, tmp_path, functional=functional),
         fit(lightning, None, tmp_path, functional=functional),
     )
     hook = callback.hook
     assert hook.failure is None
-    assert same_state(alone, watched)
-    assert hook.tape.facts.steps == 12
+    assert same_state(unwatched, watched)
+    assert hook.tape.context.steps == 12
     assert hook.tape.scalar("loss").steps.tolist() == list(range(1, 13))
     assert hook.tape.scalar("grad_norm").steps.tolist() == list(range(1, 13))
-    assert len(hook.tape.outcomes()) == 12 * 8
-    assert hook.tape.rounds().epochs.tolist() == [1, 2]
-    assert (hook.tape.rounds().valid_loss > 0).all()
+    assert len(hook.tape.predictions()) == 12 * 8
+    assert hook.tape.evaluations().epochs.tolist() == [1, 2]
+    assert (hook.tape.evaluations().valid_loss > 0).all()
     assert {"0.weight", "6.weight"} <= set(hook.tape.names("weights"))
     assert "update/6.weight" in hook.tape.names("updates")
 

@@ -1,4 +1,4 @@
-"""Replay: a forward pass again, as if it had never been."""
+"""Forward replay: a forward pass is computed again and leaves no trace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_afterwards_buffers_random_state_and_modes_are_what_they_were() -> None:
     buffers = {name: (id(b), b._version, b.clone()) for name, b in model.named_buffers()}
     for training in (None, True, False):
         with traceless(model, training=training):
-            ForwardPass.of((inputs,), {}).again(model)
+            ForwardPass.of((inputs,), {}).recompute(model)
     assert [m.training for m in model.modules()] == modes
     assert torch.equal(state, torch.get_rng_state())
     for name, buffer in model.named_buffers():
@@ -26,16 +26,16 @@ def test_afterwards_buffers_random_state_and_modes_are_what_they_were() -> None:
 
 
 def test_between_forward_and_backward_it_does_not_disturb_the_graph() -> None:
-    alone, model, (inputs, labels) = network(), network(), next(batches(1))
-    for each in (alone, model):
+    unwatched, model, (inputs, labels) = network(), network(), next(batches(1))
+    for each in (unwatched, model):
         torch.manual_seed(0)
         loss = nn.functional.cross_entropy(each(inputs), labels)
         if each is model:
             with traceless(model):
-                ForwardPass.of((inputs,), {}).again(model)
+                ForwardPass.of((inputs,), {}).recompute(model)
         loss.backward()
-    assert same_state(alone, model)
-    pairs = zip(alone.parameters(), model.parameters(), strict=True)
+    assert same_state(unwatched, model)
+    pairs = zip(unwatched.parameters(), model.parameters(), strict=True)
     assert all(torch.equal(a.grad, b.grad) for a, b in pairs)  # type: ignore[arg-type]
 
 
@@ -53,17 +53,17 @@ def test_everything_is_put_back_after_an_exception() -> None:
 def test_the_pass_runs_under_the_autocast_that_it_ran_under() -> None:
     model, inputs = nn.Linear(4, 4), torch.ones(2, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        made = ForwardPass.of((inputs,), {})
-    assert made.again(model).dtype is torch.bfloat16
-    assert ForwardPass.of((inputs,), {}).again(model).dtype is torch.float32
+        forward = ForwardPass.of((inputs,), {})
+    assert forward.recompute(model).dtype is torch.bfloat16
+    assert ForwardPass.of((inputs,), {}).recompute(model).dtype is torch.float32
 
 
 def test_rows_are_taken_of_every_argument() -> None:
     def model(x: Tensor, *, other: dict[str, Tensor], flag: bool) -> tuple[int, int, bool]:
         return len(x), len(other["mask"]), flag
 
-    made = ForwardPass.of((torch.ones(8, 2),), {"other": {"mask": torch.ones(8)}, "flag": True})
-    assert made.again(model, rows=3) == (3, 3, True)  # type: ignore[arg-type]
+    forward = ForwardPass.of((torch.ones(8, 2),), {"other": {"mask": torch.ones(8)}, "flag": True})
+    assert forward.recompute(model, rows=3) == (3, 3, True)  # type: ignore[arg-type]
 
 
 def test_the_first_layer_that_makes_infinity_is_named() -> None:
@@ -74,6 +74,6 @@ def test_the_first_layer_that_makes_infinity_is_named() -> None:
     assert first_nonfinite_layer(model, [ForwardPass.of((inputs,), {})]) == "1"
 
 
-def test_tensors_are_found_inside_of_anything_usual() -> None:
+def test_tensors_are_found_in_tuples_lists_and_mappings() -> None:
     a, b, c = torch.ones(1), torch.ones(2), torch.ones(3)
     assert [len(t) for t in tensors_in((a, [b, {"c": c, "n": 1}], torch.ones(4, dtype=torch.long)))] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""Comparison of modes: seldom, and only where there is something to compare."""
+"""ModeComparison: a few times a run, and only where there is something to compare."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.debugger.networks import batches, network
 
 
 def compared(planned: int, every: int, steps: int) -> list[int]:
-    comparison, watched, (inputs, labels) = ModeComparison(planned), InspectedModel.of(network()), next(batches(1))
-    made, answers = ForwardPass.of((inputs,), {}), BatchPredictions.of(network()(inputs).detach(), labels)
-    assert answers is not None
+    comparison, inspected, (inputs, labels) = ModeComparison(planned), InspectedModel.of(network()), next(batches(1))
+    forward, batch = ForwardPass.of((inputs,), {}), BatchPredictions.of(network()(inputs).detach(), labels)
+    assert batch is not None
     due = [step for step in range(1, steps + 1) if step == 1 or step % every == 0]
-    return [s for s in due if comparison.due(s) and comparison.losses(s, watched, made, answers)]
+    return [s for s in due if comparison.due(s) and comparison.losses(s, inspected, forward, batch)]
 
 
 @pytest.mark.parametrize(("planned", "every", "least"), [(40, 5, 3), (150, 5, 3), (1000, 20, 10), (100_000, 2000, 10)])
@@ -40,8 +40,8 @@ def test_without_a_plan_it_becomes_ever_rarer() -> None:
 def test_there_is_nothing_to_compare_without_a_norm_in_train_mode() -> None:
     model, (inputs, labels) = network(), next(batches(1))
     model[1].eval()
-    answers = BatchPredictions.of(model(inputs).detach(), labels)
-    assert answers is not None
-    assert ModeComparison(10).losses(1, InspectedModel.of(model), ForwardPass.of((inputs,), {}), answers) == {}
+    batch = BatchPredictions.of(model(inputs).detach(), labels)
+    assert batch is not None
+    assert ModeComparison(10).losses(1, InspectedModel.of(model), ForwardPass.of((inputs,), {}), batch) == {}
     compiled = torch.compile(network(), backend="eager")
-    assert ModeComparison(10).losses(1, InspectedModel.of(compiled), ForwardPass.of((inputs,), {}), answers) == {}
+    assert ModeComparison(10).losses(1, InspectedModel.of(compiled), ForwardPass.of((inputs,), {}), batch) == {}

@@ -1,4 +1,4 @@
-"""Layers: what a model is made of, in plain facts."""
+"""InspectedModel: layers and parameters of a model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import nn
 from clearsight.debugger.capture.model_inspection import (
     InspectedModel,
     kind,
-    layer_facts,
+    layer_infos,
     leaves,
-    parameter_facts,
+    parameter_infos,
     unwrapped,
 )
 
@@ -23,58 +23,58 @@ def net() -> nn.Sequential:
 
 
 def test_kinds_go_by_what_a_layer_does() -> None:
-    assert [fact.kind for fact in layer_facts(net())] == ["conv", "norm", "relu", "pool", "other", "linear"]
-    told = {nn.ReLU6(): "relu", nn.GELU(): "activation", nn.Hardtanh(): "tanh", nn.Sigmoid(): "sigmoid"}
-    assert all(kind(module) == word for module, word in told.items())
+    assert [info.kind for info in layer_infos(net())] == ["conv", "norm", "relu", "pool", "other", "linear"]
+    kinds = {nn.ReLU6(): "relu", nn.GELU(): "activation", nn.Hardtanh(): "tanh", nn.Sigmoid(): "sigmoid"}
+    assert all(kind(module) == word for module, word in kinds.items())
     assert kind(nn.MultiheadAttention(4, 2)) == "attention"
 
 
 def test_a_norm_that_holds_its_activation_is_two_layers() -> None:
     model = timm.create_model("mobilenetv2_100", num_classes=2)
-    facts = {fact.name: fact for fact in layer_facts(model)}
-    assert (facts["bn1"].kind, facts["bn1"].type) == ("norm", "BatchNormAct2d")
-    assert facts["bn1.act"].kind == "relu"
-    assert "bn1.drop" not in facts  # an identity
+    infos = {info.name: info for info in layer_infos(model)}
+    assert (infos["bn1"].kind, infos["bn1"].type) == ("norm", "BatchNormAct2d")
+    assert infos["bn1.act"].kind == "relu"
+    assert "bn1.drop" not in infos  # an identity
 
 
-def test_parameters_say_what_they_are_and_who_trains_them() -> None:
+def test_parameters_have_a_kind_and_a_trainer() -> None:
     model = net()
     model[0].requires_grad_(False)
     optimizer = torch.optim.SGD([*model[1].parameters(), model[5].weight], 0.1)
-    facts = {fact.name: fact for fact in parameter_facts(model, optimizer)}
-    assert [fact.kind for fact in facts.values()] == ["weight", "bias", "norm", "norm", "weight", "bias"]
-    assert not facts["0.weight"].trainable
-    assert facts["1.weight"].optimized
-    assert (facts["5.bias"].trainable, facts["5.bias"].optimized) == (True, False)
-    assert [name for name, fact in facts.items() if fact.head] == ["5.weight", "5.bias"]
-    assert facts["0.weight"].shape == (4, 3, 3, 3)
+    infos = {info.name: info for info in parameter_infos(model, optimizer)}
+    assert [info.kind for info in infos.values()] == ["weight", "bias", "norm", "norm", "weight", "bias"]
+    assert not infos["0.weight"].trainable
+    assert infos["1.weight"].optimized
+    assert (infos["5.bias"].trainable, infos["5.bias"].optimized) == (True, False)
+    assert [name for name, info in infos.items() if info.head] == ["5.weight", "5.bias"]
+    assert infos["0.weight"].shape == (4, 3, 3, 3)
 
 
 def test_a_frozen_layer_is_in_evaluation_mode_and_has_nothing_to_train() -> None:
     model = net()
     model[1].eval()
-    assert not layer_facts(model)[1].frozen  # its weight still takes gradients
+    assert not layer_infos(model)[1].frozen  # its weight still takes gradients
     model[1].requires_grad_(False)
-    assert [fact.name for fact in layer_facts(model) if fact.frozen] == ["1"]
+    assert [info.name for info in layer_infos(model) if info.frozen] == ["1"]
 
 
-def test_what_is_shared_is_told_once() -> None:
+def test_what_is_shared_is_listed_once() -> None:
     layer = nn.Linear(3, 3)
     model = nn.Sequential(layer, nn.ReLU(), layer)
     assert [name for name, _ in leaves(model)] == ["0", "1"]
-    assert [fact.name for fact in parameter_facts(model, None)] == ["0.weight", "0.bias"]
+    assert [info.name for info in parameter_infos(model, None)] == ["0.weight", "0.bias"]
 
 
-def test_wrappers_are_looked_through() -> None:
+def test_wrappers_are_taken_off() -> None:
     model = net()
     compiled = torch.compile(model, backend="eager")
     assert unwrapped(nn.DataParallel(model)) == (model, model, False)
     assert unwrapped(compiled) == (model, compiled, True)
-    watched = InspectedModel.of(compiled)
-    assert (watched.compiled, watched.layers, watched.entry) == (True, (), compiled)
+    inspected = InspectedModel.of(compiled)
+    assert (inspected.compiled, inspected.layers, inspected.entry) == (True, (), compiled)
 
 
-def test_what_is_compiled_inside_is_not_heard() -> None:
+def test_compiled_parts_are_not_hooked() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
     model[1].compile(backend="eager")
     assert [name for name, _ in InspectedModel.of(model).layers] == ["0"]

@@ -1,4 +1,4 @@
-"""Where NaN was born, traced afterwards, and told from a device without waiting for it."""
+"""NonFiniteTracer: the birthplace of NaN, by computing again, or by sums that a device sends without waiting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from clearsight.debugger.capture.forward_replay import ForwardPass
 from clearsight.debugger.capture.model_inspection import InspectedModel
-from clearsight.debugger.capture.nonfinite import birthplace, birthplace_seen, on_device
+from clearsight.debugger.capture.nonfinite import StepEvidence, birthplace, birthplace_of_sums, device_sums
 from clearsight.debugger.capture.predictions import BatchPredictions
 from tests.debugger.networks import batches, network
 
@@ -16,13 +16,14 @@ NAMES = ["0.weight", "6.weight"]
 
 def test_the_first_cause_wins() -> None:
     model, (inputs, labels) = network(), next(batches(1))
-    watched, answers = InspectedModel.of(model), BatchPredictions.of(model(inputs).detach(), labels)
-    assert birthplace(watched, [ForwardPass.of((inputs,), {})], answers, "loss", False) == ("loss", "loss")
-    assert birthplace(watched, [ForwardPass.of((inputs,), {})], answers, "loss", None) == ("gradient", "gradient")
+    inspected, predictions = InspectedModel.of(model), BatchPredictions.of(model(inputs).detach(), labels)
+    step = StepEvidence([ForwardPass.of((inputs,), {})], predictions, "loss_1")
+    assert birthplace(inspected, step, False) == ("loss", "loss_1")
+    assert birthplace(inspected, step, None) == ("gradient", "gradient")
     model[6].weight.data[0, 0] = torch.nan
-    assert birthplace(watched, [ForwardPass.of((inputs,), {})], answers, "loss", False) == ("layer", "6")
+    assert birthplace(inspected, step, False) == ("layer", "6")
     inputs[0, 0, 0, 0] = torch.inf
-    assert birthplace(watched, [ForwardPass.of((inputs,), {})], answers, "loss", False) == ("input", "input")
+    assert birthplace(inspected, step, False) == ("input", "input")
 
 
 @pytest.mark.parametrize(
@@ -34,9 +35,9 @@ def test_the_first_cause_wins() -> None:
         (1.0, 1.0, [torch.nan, torch.nan], ("gradient", "gradient/6.weight")),
     ],
 )
-def test_sums_and_norms_tell_it_too(
+def test_sums_and_norms_show_the_birthplace_too(
     inputs: float, logits: float, norms: list[float], expected: tuple[str, str] | None
 ) -> None:
-    answers = BatchPredictions.of(torch.full((2, 3), logits), torch.zeros(2, dtype=torch.long))
-    told = on_device([ForwardPass.of((torch.full((2, 2), inputs),), {})], answers, torch.tensor(norms))
-    assert birthplace_seen(NAMES, [tensor.numpy() for tensor in told]) == expected
+    predictions = BatchPredictions.of(torch.full((2, 3), logits), torch.zeros(2, dtype=torch.long))
+    sums = device_sums([ForwardPass.of((torch.full((2, 2), inputs),), {})], predictions, torch.tensor(norms))
+    assert birthplace_of_sums(NAMES, [tensor.numpy() for tensor in sums]) == expected

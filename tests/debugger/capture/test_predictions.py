@@ -1,4 +1,4 @@
-"""Answers of a classifier, and what is none."""
+"""BatchPredictions: predictions of a classifier, and outputs that are no classification."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import torch
 from torch.nn import functional
 
 from clearsight.core.tensors import Moment
-from clearsight.debugger.capture.predictions import BatchPredictions, output_range, prediction_record, same_batch_losses
+from clearsight.debugger.capture.predictions import BatchPredictions, output_range, same_batch_losses
+from clearsight.debugger.capture.transfer import prediction_record
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
 
-def test_answers_have_a_prediction_a_confidence_and_the_probability_of_the_label() -> None:
-    answers = BatchPredictions.of(LOGITS, torch.tensor([1, 1]), [4, 5])
-    assert answers is not None
-    record = prediction_record(Moment("train", 1, 1, 1), [column.numpy() for column in answers.columns()])
+def test_a_batch_has_predictions_confidence_and_the_probability_of_the_label() -> None:
+    batch = BatchPredictions.of(LOGITS, torch.tensor([1, 1]), [4, 5])
+    assert batch is not None
+    record = prediction_record(Moment("train", 1, 1, 1), [column.numpy() for column in batch.columns()])
     shares = LOGITS.softmax(1).numpy()
     assert record.predictions.tolist() == [0, 1]
     np.testing.assert_allclose(record.confidence, shares.max(1))
     np.testing.assert_allclose(record.true_probability, shares[:, 1])
     assert record.indices.tolist() == [4, 5]
-    assert answers.accuracy() == 0.5
-    assert answers.loss().item() == pytest.approx(functional.cross_entropy(LOGITS, torch.tensor([1, 1])).item())
+    assert batch.accuracy() == 0.5
+    assert batch.loss().item() == pytest.approx(functional.cross_entropy(LOGITS, torch.tensor([1, 1])).item())
 
 
 def test_labels_may_be_shares_of_classes() -> None:
-    answers = BatchPredictions.of(LOGITS, torch.tensor([[0.2, 0.8, 0.0], [0.9, 0.1, 0.0]]))
-    assert answers is not None
-    assert answers.labels.tolist() == [1, 0]
-    assert answers.indices.tolist() == [-1, -1]
+    batch = BatchPredictions.of(LOGITS, torch.tensor([[0.2, 0.8, 0.0], [0.9, 0.1, 0.0]]))
+    assert batch is not None
+    assert batch.labels.tolist() == [1, 0]
+    assert batch.indices.tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +55,9 @@ def test_the_range_tells_probabilities_from_logits() -> None:
 
 
 def test_losses_of_two_modes_are_of_the_same_rows() -> None:
-    answers = BatchPredictions.of(LOGITS, torch.tensor([0, 1]))
-    assert answers is not None
-    losses = same_batch_losses(answers, {"logits": LOGITS[:1] * 2}, 1)
+    batch = BatchPredictions.of(LOGITS, torch.tensor([0, 1]))
+    assert batch is not None
+    losses = same_batch_losses(batch, {"logits": LOGITS[:1] * 2}, 1)
     assert losses["train_mode_loss"] == functional.cross_entropy(LOGITS[:1], torch.tensor([0]))
     assert losses["eval_mode_loss"] == functional.cross_entropy(LOGITS[:1] * 2, torch.tensor([0]))
-    assert same_batch_losses(answers, torch.zeros(1, 7), 1) == {}
+    assert same_batch_losses(batch, torch.zeros(1, 7), 1) == {}

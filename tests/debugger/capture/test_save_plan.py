@@ -1,4 +1,4 @@
-"""Saving: how often follows from the plan and from what the rules need, and is said."""
+"""SavePlan: the interval follows from the length of the run and from what the rules need."""
 
 from __future__ import annotations
 
@@ -54,32 +54,32 @@ def test_light_saves_at_most_a_hundred_points() -> None:
     assert max(make_save_plan("light", n).schedules["train"].points(n) for n in range(1, 5000, 7)) <= 100
 
 
-def test_says_how_many_points_there_will_be() -> None:
-    saving = make_save_plan("light", 100)
-    assert saving.lines == ("100 steps planned, sampled statistics every 5 steps: 21 points",)
+def test_the_plan_lists_the_number_of_points() -> None:
+    plan = make_save_plan("light", 100)
+    assert plan.lines == ("100 steps planned, sampled statistics every 5 steps: 21 points",)
 
 
 def test_a_rule_that_would_get_too_little_lowers_the_interval() -> None:
-    saving = make_save_plan("light", 49, 500, [VanishingGradient(points=6)])
-    schedule = saving.schedules["train"]
+    plan = make_save_plan("light", 49, 500, [VanishingGradient(points=6)])
+    schedule = plan.schedules["train"]
     assert schedule.points(49) >= 6
     assert SaveSchedule(every=schedule.every + 1).points(49) < 6
-    assert f"interval lowered from 500 to {schedule.every} for VanishingGradient" in saving.lines
+    assert f"interval lowered from 500 to {schedule.every} for VanishingGradient" in plan.lines
 
 
-def test_what_no_interval_can_give_is_said_and_changes_nothing() -> None:
-    saving = make_save_plan("light", 50, None, [LossNotDecreasing(points=100), VanishingGradient(points=80)])
-    assert saving.schedules["train"].every == 5
-    assert "LossNotDecreasing gets 50 of the 100 steps that it needs" in saving.lines
-    assert "VanishingGradient gets 11 of the 80 points that it needs" in saving.lines
+def test_a_shortage_that_no_interval_mends_is_listed_and_changes_nothing() -> None:
+    plan = make_save_plan("light", 50, None, [LossNotDecreasing(points=100), VanishingGradient(points=80)])
+    assert plan.schedules["train"].every == 5
+    assert "LossNotDecreasing gets 50 of the 100 steps that it needs" in plan.lines
+    assert "VanishingGradient gets 11 of the 80 points that it needs" in plan.lines
 
 
 def test_an_explicit_interval_that_is_enough_stays() -> None:
     assert every("light", 1000, 50, [VanishingGradient(points=6)]) == 50
 
 
-def test_without_a_plan_it_says_that_points_cannot_be_foretold() -> None:
-    assert "cannot be foretold" in make_save_plan("light", 0, None, [VanishingGradient()]).lines[0]
+def test_without_a_planned_length_the_number_of_points_is_open() -> None:
+    assert "number of steps not known" in make_save_plan("light", 0, None, [VanishingGradient()]).lines[0]
 
 
 def test_an_unknown_depth_names_the_nearest() -> None:
@@ -87,21 +87,21 @@ def test_an_unknown_depth_names_the_nearest() -> None:
         parse_save_setting("ligth")
 
 
-def test_a_list_mixes_depth_and_wishes() -> None:
-    depth, wishes = parse_save_setting(["full", "gradients"])
+def test_a_list_mixes_depth_and_requests() -> None:
+    depth, requests = parse_save_setting(["full", "gradients"])
     assert depth == "full"
-    assert [wish.collection for wish in wishes] == ["gradients"]
+    assert [request.collection for request in requests] == ["gradients"]
 
 
-def test_a_wish_is_a_collection_or_a_pattern_of_names() -> None:
+def test_a_request_is_a_collection_or_a_pattern_of_names() -> None:
     collection, pattern = parse_save(["gradients", r"layer4.*weight$"])
-    assert collection.wants("gradients", "gradient/fc.weight")
-    assert not collection.wants("weights", "fc.weight")
-    assert pattern.wants("weights", "layer4.0.conv1.weight")
-    assert not pattern.wants("weights", "layer3.0.conv1.weight")
+    assert collection.matches("gradients", "gradient/fc.weight")
+    assert not collection.matches("weights", "fc.weight")
+    assert pattern.matches("weights", "layer4.0.conv1.weight")
+    assert not pattern.matches("weights", "layer3.0.conv1.weight")
 
 
-def test_a_wish_may_have_its_own_schedule() -> None:
+def test_a_request_may_have_its_own_schedule() -> None:
     regular, single, mixed = parse_save(
         ["gradients@every=50,start=1,end=100", "fc@steps=1,5,9", "fc@every=4,steps=7,9"]
     )
@@ -110,7 +110,7 @@ def test_a_wish_may_have_its_own_schedule() -> None:
     assert mixed.schedule == SaveSchedule(every=4, steps=frozenset({7, 9}))
 
 
-def test_a_wish_may_be_for_a_mode_or_once_per_epoch() -> None:
+def test_a_request_may_be_for_a_mode_or_once_per_epoch() -> None:
     evaluated, each = parse_save(["activations@mode=eval", "weights@epoch"])
     assert (evaluated.modes, each.per_epoch) == (("eval",), True)
 
@@ -120,20 +120,20 @@ def test_a_wish_may_be_for_a_mode_or_once_per_epoch() -> None:
     [
         ("gradeints", "Did you mean gradients"),
         ("gradients@evry=5", "Did you mean every"),
-        ("gradients@mode=evaluate", "allowed: train, eval"),
+        ("gradients@mode=evaluate", "Allowed: train, eval"),
         ("gradients@every=often", "a number of steps"),
         ("(", "pattern"),
         ("@every=5", "neither"),
     ],
 )
-def test_a_misspelt_wish_is_refused(word: str, problem: str) -> None:
+def test_a_misspelt_request_is_refused(word: str, problem: str) -> None:
     with pytest.raises((BadChoice, BadValue), match=problem):
         parse_save([word])
 
 
-def test_wishes_are_said() -> None:
+def test_requests_are_listed() -> None:
     lines = make_save_plan(
-        "light", 100, keep=parse_save(["gradients@every=50,end=100", "fc@steps=1,5", "weights@epoch"])
+        "light", 100, requests=parse_save(["gradients@every=50,end=100", "fc@steps=1,5", "weights@epoch"])
     ).lines
     assert lines[1:] == (
         "whole tensors of gradients every 50 steps before 100",

@@ -1,41 +1,44 @@
-"""Take: rows of a snapshot in the order of the collections, whole tensors where wished for."""
+"""SnapshotBuilder: rows of a snapshot in the order of the collections, whole tensors where requested.
+
+CaptureSchedule: what is due at which step.
+"""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from clearsight.core.tensors import STATISTICS, Moment, RawTensor, SavedRecord, Snapshot
+from clearsight.core.tensors import STATISTICS, Mode, Moment, RawTensor, SavedRecord, SaveSchedule, Snapshot
 from clearsight.debugger.capture.save_plan import parse_save
-from clearsight.debugger.capture.snapshot_builder import SnapshotBuilder
-from clearsight.debugger.capture.transfer import TransferQueue
+from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, SnapshotBuilder
+from clearsight.debugger.capture.transfer import RecordSender
 
 AT = Moment("train", 3, 1, 3)
 
 
-def sent(take: SnapshotBuilder) -> list[SavedRecord]:
+def sent(builder: SnapshotBuilder) -> list[SavedRecord]:
     records: list[SavedRecord] = []
-    take.send(TransferQueue(), records.append)
+    builder.send(RecordSender(records.append))
     return records
 
 
-def test_rows_come_by_collection_and_then_as_they_were_seen() -> None:
-    take = SnapshotBuilder(AT, statistics=True, sample=None, wishes=())
-    take.see("activations", "activation/a", torch.ones(2))
-    take.see("weights", "b", torch.ones(3))
-    take.see("weights", "a", torch.ones(4))
-    (snapshot,) = sent(take)
+def test_rows_come_by_collection_and_then_in_the_order_of_adding() -> None:
+    builder = SnapshotBuilder(AT, statistics=True, sample=None, requests=())
+    builder.add("activations", "activation/a", torch.ones(2))
+    builder.add("weights", "b", torch.ones(3))
+    builder.add("weights", "a", torch.ones(4))
+    (snapshot,) = sent(builder)
     assert isinstance(snapshot, Snapshot)
     assert snapshot.names == ("b", "a", "activation/a")
     assert snapshot.table[:, 0].tolist() == [3, 4, 2]
 
 
-def test_a_tensor_is_seen_as_it_was() -> None:
-    take = SnapshotBuilder(AT, statistics=True, sample=None, wishes=parse_save(["w"]))
+def test_a_tensor_is_read_as_it_was() -> None:
+    builder = SnapshotBuilder(AT, statistics=True, sample=None, requests=parse_save(["w"]))
     tensor = torch.ones(5)
-    take.see("weights", "w", tensor)
+    builder.add("weights", "w", tensor)
     tensor.zero_()
-    raw, snapshot = sent(take)
+    raw, snapshot = sent(builder)
     assert isinstance(raw, RawTensor)
     assert isinstance(snapshot, Snapshot)
     assert raw.value.tolist() == [1] * 5
@@ -43,25 +46,56 @@ def test_a_tensor_is_seen_as_it_was() -> None:
 
 
 def test_nothing_is_sent_twice_and_nothing_of_nothing() -> None:
-    take = SnapshotBuilder(AT, statistics=True, sample=None, wishes=())
-    assert sent(take) == []
-    take.see("weights", "w", torch.ones(5))
-    assert len(sent(take)) == 1
-    assert sent(take) == []
+    builder = SnapshotBuilder(AT, statistics=True, sample=None, requests=())
+    assert sent(builder) == []
+    builder.add("weights", "w", torch.ones(5))
+    assert len(sent(builder)) == 1
+    assert sent(builder) == []
 
 
 def test_whole_numbers_have_no_statistics() -> None:
-    take = SnapshotBuilder(AT, statistics=True, sample=None, wishes=())
-    take.see("activations", "activation/indices", torch.ones(5, dtype=torch.long))
-    assert sent(take) == []
+    builder = SnapshotBuilder(AT, statistics=True, sample=None, requests=())
+    builder.add("activations", "activation/indices", torch.ones(5, dtype=torch.long))
+    assert sent(builder) == []
 
 
 def test_the_ratio_is_that_of_the_norms_of_everything_trained() -> None:
-    take = SnapshotBuilder(AT, statistics=True, sample=16, wishes=())
-    assert take.ratio(["a"]) is None
-    take.see("weights", "a", torch.full((1000,), 2.0))
-    take.see("weights", "frozen", torch.full((1000,), 50.0))
-    take.see_sample("updates", "update/a", torch.full((16,), 0.5), 1000)
-    ratio = take.ratio(["a"])
+    builder = SnapshotBuilder(AT, statistics=True, sample=16, requests=())
+    assert builder.update_ratio(["a"]) is None
+    builder.add("weights", "a", torch.full((1000,), 2.0))
+    builder.add("weights", "frozen", torch.full((1000,), 50.0))
+    builder.add_sample("updates", "update/a", torch.full((16,), 0.5), 1000)
+    ratio = builder.update_ratio(["a"])
     assert ratio is not None
     assert ratio.item() == pytest.approx(0.25)
+
+
+# What is due
+
+
+def due_steps(schedule: CaptureSchedule, mode: Mode = "train", epochs: int = 2, per_epoch: int = 6) -> list[int]:
+    moments = [Moment(mode, i + 1, i // per_epoch + 1, i + 1) for i in range(epochs * per_epoch)]
+    return [at.step for at in moments if schedule.builder(at) is not None]
+
+
+def test_statistics_follow_the_schedule_of_their_mode() -> None:
+    schedule = CaptureSchedule({"train": SaveSchedule(every=5)}, (), None)
+    assert due_steps(schedule) == [1, 5, 10]
+    assert due_steps(schedule, "eval") == []
+
+
+def test_requests_have_schedules_of_their_own() -> None:
+    assert due_steps(CaptureSchedule({}, parse_save(["gradients@steps=2,7"]), None)) == [2, 7]
+    assert due_steps(CaptureSchedule({"train": SaveSchedule(every=6)}, parse_save(["gradients"]), None)) == [1, 6, 12]
+
+
+def test_once_per_epoch_is_at_its_first_step() -> None:
+    assert due_steps(CaptureSchedule({}, parse_save(["weights@epoch"]), None)) == [1, 7]
+
+
+def test_a_request_alone_makes_no_statistics() -> None:
+    builder = CaptureSchedule({}, parse_save(["gradients@steps=1"]), None).builder(Moment("train", 1, 1, 1))
+    assert builder is not None
+    assert not builder.statistics
+    assert builder.wants("gradients")
+    assert not builder.wants("activations")

@@ -1,4 +1,4 @@
-"""Statistics: right to the last digit on everything, and honest estimates on a sample."""
+"""Statistics: exact on all elements, estimates on a sample."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def test_a_sample_estimates() -> None:
         assert seen[name] == pytest.approx(whole[name], rel=0.1), name
 
 
-def test_a_sample_meets_every_column() -> None:
+def test_a_sample_holds_elements_of_every_column() -> None:
     """512 x 512 at every 64th element would be eight columns of 512."""
     step = stride(512 * 512, (512, 512), 4096)
     assert len({place % 512 for place in range(0, 512 * 512, step)}) == 512
 
 
-def test_what_is_small_is_looked_at_in_full_whatever_the_sample() -> None:
+def test_a_small_tensor_is_read_in_full_whatever_the_sample() -> None:
     tensor = normal(500)
     np.testing.assert_allclose(
         summarize([tensor], 2048).table.numpy(), summarize([tensor]).table.numpy(), rtol=1e-5, atol=1e-6
@@ -127,16 +127,16 @@ def test_histograms_run_from_min_to_max_and_sum_to_the_elements() -> None:
 
 def test_many_tensors_give_the_rows_that_each_gives_alone() -> None:
     tensors = [normal(10), normal(100_000, seed=1), torch.zeros(0), normal(3, 3, 3, 3, seed=2)]
-    together = summarize(tensors)
+    joint = summarize(tensors)
     for place, tensor in enumerate(tensors):
-        torch.testing.assert_close(together.table[place], summarize([tensor]).table[0])
+        torch.testing.assert_close(joint.table[place], summarize([tensor]).table[0])
 
 
 def test_no_tensors_give_no_rows() -> None:
     assert summarize([]).table.shape == (0, len(STATISTICS))
 
 
-def test_the_way_that_waits_for_nothing_agrees_with_the_quick_one() -> None:
+def test_the_path_without_waiting_agrees_with_the_fast_one() -> None:
     """On CUDA nothing may look at a value; the same kernels run on a CPU."""
     for tensor in (normal(70_000) * 2 + 1, torch.tensor([1.0, torch.nan, -torch.inf]), torch.zeros(0), torch.ones(5)):
         torch.testing.assert_close(

@@ -1,4 +1,4 @@
-"""Outbox: in order, at once on a CPU, and never waiting for a GPU."""
+"""TransferQueue: in order, at once on a CPU, without waiting for a GPU. RecordSender: makes records of tensors."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from clearsight.debugger.capture.transfer import TransferQueue
+from clearsight.core.tensors import Event, Moment, PredictionRecord, RawTensor, SavedRecord, Scalars
+from clearsight.debugger.capture.transfer import RecordSender, TransferQueue
 
 
-def test_from_a_cpu_things_are_handed_over_at_once_as_copies() -> None:
-    got: list[np.ndarray] = []
+def test_from_a_cpu_tensors_are_handed_over_at_once_as_copies() -> None:
+    arrays_received: list[np.ndarray] = []
     tensor = torch.ones(3)
-    TransferQueue().send(lambda arrays: got.extend(arrays), [tensor])
+    TransferQueue().send(lambda arrays: arrays_received.extend(arrays), [tensor])
     tensor.zero_()
-    assert got[0].tolist() == [1, 1, 1]
+    assert arrays_received[0].tolist() == [1, 1, 1]
 
 
-def test_numpy_does_not_know_bfloat16_and_gets_float32() -> None:
-    got: list[np.ndarray] = []
-    TransferQueue().send(lambda arrays: got.extend(arrays), [torch.ones(2, dtype=torch.bfloat16)])
-    assert got[0].dtype == np.float32
+def test_bfloat16_which_numpy_lacks_becomes_float32() -> None:
+    arrays_received: list[np.ndarray] = []
+    TransferQueue().send(lambda arrays: arrays_received.extend(arrays), [torch.ones(2, dtype=torch.bfloat16)])
+    assert arrays_received[0].dtype == np.float32
 
 
 def test_what_is_sent_behind_something_on_its_way_waits_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,13 +34,13 @@ def test_what_is_sent_behind_something_on_its_way_waits_its_turn(monkeypatch: py
         def synchronize(self) -> None:
             self.done = True
 
-    outbox, order, event = TransferQueue(), [], Event()
-    outbox._waiting.append((lambda arrays: order.append("first"), [], event))  # type: ignore[arg-type]
-    outbox.send(lambda arrays: order.append("second"))
-    outbox.deliver()
+    queue, order, event = TransferQueue(), [], Event()
+    queue._pending.append((lambda arrays: order.append("first"), [], event))  # type: ignore[arg-type]
+    queue.send(lambda arrays: order.append("second"))
+    queue.deliver()
     assert order == []
     event.done = True
-    outbox.deliver()
+    queue.deliver()
     assert order == ["first", "second"]
 
 
@@ -49,18 +50,41 @@ def test_in_the_end_everything_is_waited_for() -> None:
             return False
 
         def synchronize(self) -> None:
-            """Waited."""
+            """Return at once."""
 
-    outbox, order = TransferQueue(), []
-    outbox._waiting.append((lambda arrays: order.append("late"), [], Event()))  # type: ignore[arg-type]
-    outbox.deliver(wait=True)
+    queue, order = TransferQueue(), []
+    queue._pending.append((lambda arrays: order.append("late"), [], Event()))  # type: ignore[arg-type]
+    queue.deliver(wait=True)
     assert order == ["late"]
+
+
+def test_records_are_made_of_tensors_in_the_order_of_sending() -> None:
+    records: list[SavedRecord] = []
+    sender, at = RecordSender(records.append), Moment("train", 3, 1, 3)
+    sender.scalars(at, {"loss": torch.tensor(0.5), "lr": 0.1})
+    sender.tensor(at, "inputs", "input", torch.ones(2))
+    sender.predictions(at, [torch.zeros(2, dtype=torch.long)] * 2 + [torch.ones(2)] * 2 + [torch.arange(2)])
+    sender.event(at, "nonfinite", "fc", {"where": "layer"})
+    scalars, raw, predictions, event = records
+    assert scalars == Scalars(at, {"loss": 0.5, "lr": 0.1})
+    assert isinstance(raw, RawTensor)
+    assert (raw.collection, raw.name, raw.value.tolist()) == ("inputs", "input", [1, 1])
+    assert isinstance(predictions, PredictionRecord)
+    assert predictions.indices.tolist() == [0, 1]
+    assert event == Event(at, "nonfinite", "fc", {"where": "layer"})
+
+
+def test_a_batch_without_a_label_makes_no_record() -> None:
+    records: list[SavedRecord] = []
+    ignored = torch.full((2,), -100)
+    RecordSender(records.append).predictions(Moment("train", 1, 1, 1), [ignored, *[torch.zeros(2)] * 4])
+    assert records == []
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_from_cuda_records_arrive_in_order() -> None:
-    outbox, got = TransferQueue(), []
+    queue, values = TransferQueue(), []
     for i in range(5):
-        outbox.send(lambda arrays: got.append(float(arrays[0])), [torch.full((), float(i), device="cuda")])
-    outbox.deliver(wait=True)
-    assert got == [0, 1, 2, 3, 4]
+        queue.send(lambda arrays: values.append(float(arrays[0])), [torch.full((), float(i), device="cuda")])
+    queue.deliver(wait=True)
+    assert values == [0, 1, 2, 3, 4]

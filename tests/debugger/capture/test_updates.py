@@ -1,4 +1,4 @@
-"""Changes: parameters before an update and what it made of them."""
+"""ParameterUpdates: parameters before an update and what it made of them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import nn
 from clearsight.core.tensors import STATISTICS, Moment, SavedRecord, Snapshot
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.snapshot_builder import SnapshotBuilder
-from clearsight.debugger.capture.transfer import TransferQueue
+from clearsight.debugger.capture.transfer import RecordSender
 from clearsight.debugger.capture.updates import ParameterUpdates
 
 
 @pytest.mark.parametrize("sample", [None, 128])
 def test_an_update_is_the_difference_even_where_only_a_sample_is_copied(sample: int | None) -> None:
     model = nn.Linear(100, 50)
-    take = SnapshotBuilder(Moment("train", 1, 1, 1), statistics=True, sample=sample, wishes=())
-    changes = ParameterUpdates(InspectedModel.of(model), take, sample)
-    changes.before()
+    builder = SnapshotBuilder(Moment("train", 1, 1, 1), statistics=True, sample=sample, requests=())
+    updates = ParameterUpdates(InspectedModel.of(model), builder, sample)
+    updates.before()
     with torch.no_grad():
         model.weight += 0.25
-    changes.after()
+    updates.after()
     records: list[SavedRecord] = []
-    take.send(TransferQueue(), records.append)
+    builder.send(RecordSender(records.append))
     (snapshot,) = records
     assert isinstance(snapshot, Snapshot)
     rows = dict(zip(snapshot.names, snapshot.table, strict=True))

@@ -1,4 +1,4 @@
-"""Runs in numbers, for the rules on how the loss goes: ten classes, batches of 16, a plan, and answers."""
+"""Synthetic runs for the rules about the loss: ten classes, batches of 16, a plan, and predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clearsight.core.view import RunView
 from clearsight.debugger.storage.tape import Tape
 
 CLASSES = tuple("abcdefghij")
-GUESS = math.log(len(CLASSES))
+CHANCE = math.log(len(CLASSES))
 CONV = ParameterInfo(
     name="conv.weight", layer="conv", shape=(64, 64, 3, 3), kind="weight", trainable=True, optimized=True
 )
@@ -29,7 +29,7 @@ HEAD = ParameterInfo(
 
 
 def facts(**more: Any) -> RunContext:
-    """Of a network that learns as a whole by AdamW at 0.001."""
+    """Return the context of a network whose layers all learn, by AdamW at 0.001."""
     settings = {
         "lr": 1e-3,
         "optimizer": "adamw",
@@ -52,31 +52,32 @@ def facts(**more: Any) -> RunContext:
 
 
 def cosine(steps: int, peak: float = 1e-3, *, warmup: float = 0.05) -> npt.NDArray[np.float64]:
-    """A learning rate that rises linearly and then falls to 0 as a cosine."""
+    """Return a learning rate that rises linearly and then falls to 0 as a cosine."""
     warm = round(warmup * steps)
     rise = peak * (np.arange(warm) + 1) / (warm + 1)
     return np.concatenate([rise, peak * 0.5 * (1 + np.cos(np.pi * np.arange(steps - warm) / max(1, steps - warm)))])
 
 
 def batches(curve: npt.ArrayLike, *, spread: float = 0.15, seed: int = 0) -> npt.NDArray[np.float64]:
-    """A loss as small batches show it: noise of a constant spread around its course, never below 0."""
+    """Return a loss as small batches show it: noise of a constant spread around its trend, never below 0."""
     clean = np.asarray(curve, dtype=float)
     return np.maximum(clean + spread * np.random.default_rng(seed).standard_normal(clean.shape), 0.001)
 
 
-def answered(made: Tape, costs: npt.ArrayLike, *, spread: float = 0.0, size: int = 16, seed: int = 0) -> Tape:
-    """The tape with the answers of every step: losses of `size` images around the mean of the batch, (S,)."""
+def with_predictions(saved: Tape, losses: npt.ArrayLike, *, spread: float = 0.0, size: int = 16, seed: int = 0) -> Tape:
+    """Return the tape with predictions at every step: `size` images with losses around the mean of the batch, (S,)."""
     draw = np.random.default_rng(seed)
-    for i, mean in enumerate(np.asarray(costs, dtype=float)):
-        right = np.exp(-np.maximum(mean + spread * draw.standard_normal(size), 0.0)).astype(np.float32)
+    for i, mean in enumerate(np.asarray(losses, dtype=float)):
+        probability = np.exp(-np.maximum(mean + spread * draw.standard_normal(size), 0.0)).astype(np.float32)
         labels = draw.integers(0, len(CLASSES), size)
-        said = np.where(right > 0.5, labels, (labels + draw.integers(1, len(CLASSES), size)) % len(CLASSES))
+        predicted = np.where(probability > 0.5, labels, (labels + draw.integers(1, len(CLASSES), size)) % len(CLASSES))
+        confidence = np.maximum(probability, (1 - probability) / 2)
         at = Moment("train", i + 1, 1, i + 1)
-        made.add(PredictionRecord(at, labels, said, np.maximum(right, (1 - right) / 2), right, np.full(size, -1)))
-    return made
+        saved.add(PredictionRecord(at, labels, predicted, confidence, probability, np.full(size, -1)))
+    return saved
 
 
 def only(rule: Rule, view: RunView) -> Finding:
-    """The one finding of a rule."""
+    """Return the only finding of a rule."""
     [finding] = rule.check(view)
     return finding

@@ -1,4 +1,4 @@
-"""AllZero speaks of trained layers that have never taken part."""
+"""AllZero finds trained layers that have never taken part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(gradients: dict[str, object], *, points: int = 8, relu: float = 0.6, **m
         "gradients": series("gradient", levels, points),
         "activations": {"activation/act1": {"zero_fraction": relu}, "activation/norm1": {"zero_fraction": 0.0}},
     }
-    return tape(loss=noisy(falling(2.3, 1.0, 40)), statistics=statistics, every=5, facts=facts(**more))
+    return tape(loss=noisy(falling(2.3, 1.0, 40)), statistics=statistics, every=5, context=facts(**more))
 
 
 def fault() -> Tape:
@@ -34,8 +34,8 @@ def control() -> Tape:
     return run({})
 
 
-def first(made: Tape, **knobs: object) -> Finding:
-    return next(iter(AllZero.parse(knobs).check(made)))
+def first(saved: Tape, **parameters: object) -> Finding:
+    return next(iter(AllZero.parse(parameters).check(saved)))
 
 
 def test_found_when_a_layer_never_gets_a_gradient() -> None:
@@ -55,20 +55,20 @@ def test_clear_otherwise_and_relus_are_another_rules() -> None:
     assert first(run({}, relu=1.0)).verdict is Verdict.CLEAR
 
 
-def test_what_starts_at_0_and_moves_is_well() -> None:
+def test_a_tensor_that_starts_at_0_and_moves_is_healthy() -> None:
     assert first(run({"conv2.weight": np.r_[0.0, 0.0, flat(1e-3, 6)]})).verdict is Verdict.CLEAR
 
 
-def test_a_run_that_has_learned_all_there_is_is_well() -> None:
+def test_a_run_that_has_converged_is_healthy() -> None:
     late = {name: np.r_[flat(1e-3, 3), flat(0.0, 5)] for name in WEIGHTS}
     assert first(run(late)).verdict is Verdict.CLEAR
 
 
-def test_frozen_weights_are_nobodys_business() -> None:
+def test_frozen_weights_are_not_judged() -> None:
     assert first(run({}, weights={"conv4": constant(0.0)}, frozen=CONVS)).verdict is Verdict.CLEAR
 
 
-def test_sagemakers_parameters_choose_what_is_looked_at() -> None:
+def test_sagemakers_parameters_choose_the_judged_tensors() -> None:
     late = {"conv2.weight": np.r_[flat(1e-3, 3), flat(0.0, 5)]}
     assert first(run(late), tensor_regex="gradient/conv2").verdict is Verdict.FOUND
     assert first(run(late), tensor_regex="conv3").verdict is Verdict.CLEAR

@@ -1,4 +1,4 @@
-"""BatchNormDrift: the same batch, another loss in evaluation mode."""
+"""BatchNormDrift: the same batch has another loss in evaluation mode."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clearsight.core.tensors import Moment, Scalars
 from clearsight.debugger.rules.batch_norm_drift import BatchNormDrift
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
-from clearsight.testing.tapes import falling, flat, noisy, outcomes, tape
+from clearsight.testing.tapes import falling, flat, noisy, prediction_record, tape
 
 NORM = LayerInfo(name="bn1", kind="norm", type="BatchNorm2d")
 CLASSES = tuple("abcdefghij")
@@ -27,15 +27,15 @@ def run(
     ended: bool = True,
     **facts: object,
 ) -> Tape:
-    """A run in which losses were compared at every `every`-th step."""
-    told: dict[str, object] = {"classes": CLASSES, "layers": (NORM,), "batch_size": batch, **facts}
-    made = Tape(RunContext(**told), ended=ended)  # type: ignore[arg-type]
+    """Return a run in which losses were compared at every `every`-th step."""
+    defaults: dict[str, object] = {"classes": CLASSES, "layers": (NORM,), "batch_size": batch, **facts}
+    saved = Tape(RunContext(**defaults), ended=ended)  # type: ignore[arg-type]
     for place, (first, second) in enumerate(zip(training, evaluating, strict=True), start=1):
         step = place * every
         at = Moment("train", step, 1, step)
-        made.add(outcomes(np.zeros(batch, int), np.zeros(batch, int), step=step))
-        made.add(Scalars(at, {"train_mode_loss": float(first), "eval_mode_loss": float(second)}))
-    return made
+        saved.add(prediction_record(np.zeros(batch, int), np.zeros(batch, int), step=step))
+        saved.add(Scalars(at, {"train_mode_loss": float(first), "eval_mode_loss": float(second)}))
+    return saved
 
 
 def rule() -> BatchNormDrift:
@@ -66,7 +66,7 @@ def test_running_statistics_may_lag_at_the_start() -> None:
     assert verdict(rule(), lagging) == "clear"
 
 
-def test_and_while_the_weights_still_move_fast() -> None:
+def test_running_statistics_may_lag_while_weights_move_fast() -> None:
     assert verdict(rule(), run([0.6] * 8, [2.4] * 8, ended=False)) == "clear"
     assert verdict(rule(), run([0.6] * 9, [2.4] * 9, ended=False)) == "found"
 
@@ -111,8 +111,8 @@ def test_nothing_to_drift_is_clear() -> None:
 
 def test_a_compiled_model_with_small_batches_is_judged_by_its_validation() -> None:
     facts = RunContext(classes=CLASSES, layers=(NORM,), batch_size=2, compiled=True)
-    bad = tape(loss=falling(2.3, 1.0, 40), valid={"loss": [3.5, 3.6, 3.4, 3.7]}, facts=facts)
-    fine = tape(loss=falling(2.3, 1.0, 40), valid={"loss": [1.9, 1.5, 1.2, 1.1]}, facts=facts)
+    bad = tape(loss=falling(2.3, 1.0, 40), valid={"loss": [3.5, 3.6, 3.4, 3.7]}, context=facts)
+    fine = tape(loss=falling(2.3, 1.0, 40), valid={"loss": [1.9, 1.5, 1.2, 1.1]}, context=facts)
     assert [verdict(rule(), bad), verdict(rule(), fine)] == ["found", "clear"]
 
 

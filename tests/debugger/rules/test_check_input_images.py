@@ -1,4 +1,4 @@
-"""CheckInputImages: what can hardly be images."""
+"""CheckInputImages: inputs that can hardly be images."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ORDINARY = [[0.1, 1.0, -2.1, 2.2], [-0.2, 0.9, -2.0, 2.4], [0.3, 1.1, -1.8, 2.6]
 
 
 def run(figures: npt.ArrayLike, *, batches: int = 9, every: int = 5, noise: float = 0.05, **facts: object) -> Tape:
-    """A run with saved channels of its inputs, around the given figures (C, 4)."""
-    told: dict[str, object] = {"batch_size": 16, "steps_per_epoch": 11, **facts}
-    made, rng = Tape(RunContext(**told), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
+    """Return a run with saved channels of its inputs, around the given figures (C, 4)."""
+    defaults: dict[str, object] = {"batch_size": 16, "steps_per_epoch": 11, **facts}
+    result, rng = Tape(RunContext(**defaults), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
     for place in range(batches):
         step = max(1, place * every)
         value = np.asarray(figures, float) * (1 + noise * rng.standard_normal(np.shape(figures)))
-        made.add(
+        result.add(
             RawTensor(Moment("train", step, 1 + step // 11, step), "input_channels", "inputs", value.astype(np.float32))
         )
-    return made
+    return result
 
 
 def rule() -> CheckInputImages:
@@ -72,10 +72,10 @@ def test_found_when_not_finite() -> None:
 
 def test_found_when_the_same_batch_comes_in_every_step() -> None:
     found = only(rule(), run(ORDINARY, noise=0.0))
-    assert "the same one" in found.cause
+    assert "the same batch" in found.cause
 
 
-def test_a_data_set_of_one_batch_may_repeat_it() -> None:
+def test_a_dataset_of_one_batch_may_repeat_it() -> None:
     assert verdict(rule(), run(ORDINARY, noise=0.0, steps_per_epoch=1)) == "clear"
 
 
@@ -90,7 +90,7 @@ def test_one_odd_batch_changes_nothing() -> None:
     assert verdict(rule(), odd) == "clear"
 
 
-def test_features_are_no_images() -> None:
+def test_features_are_not_judged_as_images() -> None:
     assert verdict(rule(), run([[118.0, 60.0, 0.0, 255.0]] * 3, cached=True)) == "not-enough-data"
 
 
@@ -100,8 +100,8 @@ def test_says_how_much_is_missing() -> None:
     assert (points.have, points.want) == (2, 3)
 
 
-def test_takes_the_parameters_of_sagemaker() -> None:
-    made = CheckInputImages.parse({"threshold_mean": "0.2", "threshold_samples": "100", "channel": "1"})
-    assert made == CheckInputImages(max_mean=0.2, images=100)
-    assert verdict(made, control()) == "found"
+def test_accepts_the_parameters_of_sagemaker() -> None:
+    result = CheckInputImages.parse({"threshold_mean": "0.2", "threshold_samples": "100", "channel": "1"})
+    assert result == CheckInputImages(max_mean=0.2, images=100)
+    assert verdict(result, control()) == "found"
     assert verdict(CheckInputImages.parse({"threshold_samples": "500"}), fault()) == "not-enough-data"

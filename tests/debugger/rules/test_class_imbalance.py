@@ -1,4 +1,4 @@
-"""ClassImbalance: rare classes that are passed over."""
+"""ClassImbalance: rare classes that the model misses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clearsight.core.rule import Rule
 from clearsight.debugger.rules.class_imbalance import ClassImbalance
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
-from clearsight.testing.tapes import outcomes
+from clearsight.testing.tapes import prediction_record
 
 PLAIN = {"class_weights": "none", "sampling": "natural"}
 CLASSES = ("cat", "dog", "newt")
@@ -27,31 +27,35 @@ def run(
     early: Sequence[float] | None = None,
     settings: dict[str, object] | None = None,
     known: bool = True,
-    drawn: Sequence[int] | None = None,
+    draws: Sequence[int] | None = None,
     ended: bool = True,
 ) -> Tape:
-    """A run on so many images per class. recall: of each class; early: before the last two epochs."""
+    """Return a run on so many images per class. recall: of each class; early: before the last two epochs."""
     rng = np.random.default_rng(0)
     facts = RunContext(classes=CLASSES, class_counts=tuple(counts) if known else (), settings=settings or {})
-    made, step = Tape(facts, ended=ended), 0
+    saved, step = Tape(facts, ended=ended), 0
     for epoch in range(1, epochs + 1):
         skill = recall if early is None or epoch > epochs - 2 else early
-        labels = rng.permutation(np.repeat(np.arange(3), drawn or counts))
+        labels = rng.permutation(np.repeat(np.arange(3), draws or counts))
         for start in range(0, len(labels), 32):
             step += 1
-            made.add(outcomes(*answered(labels[start : start + 32], skill), step=step, epoch=epoch))
+            saved.add(prediction_record(*with_predictions(labels[start : start + 32], skill), step=step, epoch=epoch))
         held = np.repeat(np.arange(3), valid)
-        made.add(outcomes(*answered(held, skill), indices=np.arange(len(held)), step=step, epoch=epoch, mode="eval"))
-    return made
+        saved.add(
+            prediction_record(
+                *with_predictions(held, skill), indices=np.arange(len(held)), step=step, epoch=epoch, mode="eval"
+            )
+        )
+    return saved
 
 
-def answered(labels: np.ndarray, recall: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and what a model of that recall says: the first ones right, the others the first class, or the second."""
-    said = labels.copy()
+def with_predictions(labels: np.ndarray, recall: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and predictions of that recall: the first ones correct, the others the first or second class."""
+    predicted = labels.copy()
     for number, share in enumerate(recall):
         places = np.flatnonzero(labels == number)
-        said[places[round(share * len(places)) :]] = 0 if number else 1
-    return labels, said
+        predicted[places[round(share * len(places)) :]] = 0 if number else 1
+    return labels, predicted
 
 
 def rule() -> Rule:
@@ -66,16 +70,16 @@ def control() -> Tape:
     return run((100, 100, 60), (0.9, 0.9, 0.85), valid=(30, 30, 20), settings=PLAIN)
 
 
-def test_found_when_a_rare_class_is_passed_over() -> None:
+def test_found_when_a_rare_class_is_missed() -> None:
     found = only(rule(), fault())
     assert found.found
     assert found.value == pytest.approx(30)
     assert found.subject == "newt"
     assert found.fix == {"class_weights": "balanced"}
-    assert "100% of the latter are answered wrongly" in found.cause
+    assert "100% of the latter are predicted wrongly" in found.cause
 
 
-def test_clear_when_classes_are_alike_in_size() -> None:
+def test_clear_when_classes_have_similar_sizes() -> None:
     assert verdict(rule(), control()) == "clear"
 
 
@@ -83,17 +87,17 @@ def test_a_rare_class_that_is_learned_is_no_harm() -> None:
     assert verdict(rule(), run(recall=(0.95, 0.95, 0.75))) == "clear"
 
 
-def test_a_hard_class_of_ordinary_size_is_another_matter() -> None:
+def test_a_hard_class_of_ordinary_size_is_clear() -> None:
     assert verdict(rule(), run((300, 300, 100), (0.95, 0.95, 0.1), valid=(60, 60, 20))) == "clear"
 
 
 @pytest.mark.parametrize("remedy", [{"class_weights": "balanced"}, {"sampling": "balanced"}])
-def test_clear_where_the_recipe_makes_up_for_it(remedy: dict[str, object]) -> None:
+def test_clear_where_the_recipe_compensates(remedy: dict[str, object]) -> None:
     assert verdict(rule(), run(settings={**PLAIN, **remedy})) == "clear"
 
 
-def test_clear_where_a_sampler_makes_up_for_it() -> None:
-    assert verdict(rule(), run(drawn=(200, 200, 200))) == "clear"
+def test_clear_where_a_sampler_compensates() -> None:
+    assert verdict(rule(), run(draws=(200, 200, 200))) == "clear"
 
 
 def test_a_model_that_knows_nothing_does_not_neglect_the_rare() -> None:
@@ -110,15 +114,15 @@ def test_waits_for_the_third_epoch() -> None:
     assert verdict(rule(), run(epochs=3, ended=False)) == "found"
 
 
-def test_training_answers_serve_where_validation_has_too_few() -> None:
+def test_training_predictions_serve_where_validation_has_too_few() -> None:
     assert verdict(rule(), run(valid=(60, 60, 1))) == "found"
 
 
-def test_counts_that_were_not_known_are_taken_from_what_came() -> None:
+def test_unknown_class_sizes_are_counted() -> None:
     assert verdict(rule(), run(known=False)) == "found"
 
 
-def test_and_then_of_a_whole_epoch() -> None:
+def test_an_epoch_without_a_second_class_is_enough() -> None:
     found = only(rule(), run((300, 300, 22), known=False))
     assert found.value == pytest.approx(300 / 22)
     assert "dog has 300 training images" in found.cause or "cat has 300 training images" in found.cause
@@ -135,8 +139,8 @@ def test_says_how_much_is_missing() -> None:
     assert (points.have, points.want) == (64, 100)
 
 
-def test_takes_the_parameters_of_sagemaker() -> None:
-    made = ClassImbalance.parse({"threshold_imbalance": "50", "threshold_misprediction": "0.9", "samples": "10"})
-    assert made == ClassImbalance(max_ratio=50, max_missed=0.9, images=10)
-    assert verdict(made, fault()) == "clear"
+def test_accepts_the_parameters_of_sagemaker() -> None:
+    saved = ClassImbalance.parse({"threshold_imbalance": "50", "threshold_misprediction": "0.9", "samples": "10"})
+    assert saved == ClassImbalance(max_ratio=50, max_missed=0.9, images=10)
+    assert verdict(saved, fault()) == "clear"
     assert ClassImbalance.parse({"argmax": "True", "labels_regex": ".*labels"}) == ClassImbalance()

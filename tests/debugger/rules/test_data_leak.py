@@ -1,4 +1,4 @@
-"""DataLeak: the same images on both sides."""
+"""DataLeak: equal images in training and in another split."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TRAIN, VALID, BATCH = 160, 64, 16
 CLASSES = tuple("abcdefghij")
 
 
-def run(leaked: int = 0, *, epochs: int = 3, varied: bool = False, own: bool = False) -> Tape:
-    """A run whose inputs have fingerprints.
+def run(leaked: int = 0, *, epochs: int = 3, varied: bool = False, evaluate_training: bool = False) -> Tape:
+    """Return a run whose inputs have fingerprints.
 
     leaked: validation images that are training images.  varied: augmentation makes each training input new.
     own: the training split is evaluated too.
     """
-    rng, made, step, seen = np.random.default_rng(0), Tape(RunContext(), ended=True), 0, 0
+    rng, saved, step, curves = np.random.default_rng(0), Tape(RunContext(), ended=True), 0, 0
     images = rng.integers(0, 2**62, TRAIN + VALID)
     training, valid = images[:TRAIN], images[TRAIN:].copy()
     valid[:leaked] = training[:leaked]
@@ -31,18 +31,18 @@ def run(leaked: int = 0, *, epochs: int = 3, varied: bool = False, own: bool = F
         shown = rng.integers(0, 2**62, TRAIN) if varied else rng.permutation(training)
         for batch in shown.reshape(-1, BATCH):
             step += 1
-            made.add(RawTensor(Moment("train", step, epoch, step), "input_hashes", "inputs", batch))
-        for batch in [*(training.reshape(-1, BATCH) if own else []), *valid.reshape(-1, BATCH)]:
-            seen += 1
-            made.add(RawTensor(Moment("eval", seen, epoch, step), "input_hashes", "inputs", batch))
-    return made
+            saved.add(RawTensor(Moment("train", step, epoch, step), "input_hashes", "inputs", batch))
+        for batch in [*(training.reshape(-1, BATCH) if evaluate_training else []), *valid.reshape(-1, BATCH)]:
+            curves += 1
+            saved.add(RawTensor(Moment("eval", curves, epoch, step), "input_hashes", "inputs", batch))
+    return saved
 
 
 def curves(valid_end: float, *, facts: RunContext | None = None) -> Tape:
-    """A run of 12 epochs that memorises its training images."""
+    """Return a run of 12 epochs that memorises its training images."""
     loss = noisy(falling(2.3, 0.004, 120, bend=6))
     valid = np.maximum(falling(2.2, 0.003, 12, bend=7), valid_end)
-    return tape(loss=loss, valid={"loss": valid}, facts=facts or RunContext(classes=CLASSES, valid_size=300))
+    return tape(loss=loss, valid={"loss": valid}, context=facts or RunContext(classes=CLASSES, valid_size=300))
 
 
 def rule() -> DataLeak:
@@ -82,30 +82,30 @@ def test_a_few_are_a_warning() -> None:
     assert only(rule(), run(leaked=4)).severity == "warning"
 
 
-def test_augmentation_hides_what_is_the_same() -> None:
+def test_augmentation_hides_equal_images() -> None:
     assert verdict(rule(), run(leaked=32, varied=True)) == "not-enough-data"
 
 
 def test_evaluating_the_training_split_too_is_no_leak() -> None:
-    assert verdict(rule(), run(own=True)) == "clear"
-    found = only(rule(), run(leaked=32, own=True))
+    assert verdict(rule(), run(evaluate_training=True)) == "clear"
+    found = only(rule(), run(leaked=32, evaluate_training=True))
     assert found.value == pytest.approx(0.5)
 
 
-def test_the_data_set_itself_is_believed_before_the_first_step() -> None:
+def test_the_dataset_itself_decides_before_the_first_step() -> None:
     known = Tape(RunContext(duplicates={"valid": 30, "test": 0}, valid_size=120, train_size=700))
     found = only(rule(), known)
     assert found.value == pytest.approx(0.25)
     assert found.cause.startswith("30 of 120 images of the valid split")
 
 
-def test_each_split_is_told() -> None:
+def test_each_split_is_reported() -> None:
     known = Tape(RunContext(duplicates={"valid": 30, "test": 40}, valid_size=120))
     assert [finding.subject for finding in findings(rule(), known)] == ["valid", "test"]
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_clear_when_the_data_set_has_no_duplicates(number: int) -> None:
+def test_clear_when_the_dataset_has_no_duplicates(number: int) -> None:
     known = Tape(RunContext(duplicates={"valid": number}, valid_size=60))
     assert verdict(rule(), known) == "clear"
 
@@ -130,11 +130,11 @@ def test_no_hint_on_easy_data_that_were_learned_well() -> None:
         RunContext(classes=CLASSES, valid_size=60),
     ],
 )
-def test_no_hint_where_another_reason_is_at_hand(facts: RunContext) -> None:
+def test_no_hint_where_another_cause_is_known(facts: RunContext) -> None:
     assert verdict(rule(), curves(0.0, facts=facts)) == "not-enough-data"
 
 
-def test_no_hint_where_the_data_set_is_known_to_be_clean() -> None:
+def test_no_hint_where_the_dataset_is_known_to_be_clean() -> None:
     assert (
         verdict(rule(), curves(0.0, facts=RunContext(classes=CLASSES, valid_size=300, duplicates={"valid": 0})))
         == "clear"
@@ -145,4 +145,4 @@ def test_says_what_is_missing() -> None:
     missing = only(rule(), Tape())
     assert missing.points is not None
     assert missing.points.have == 0
-    assert "neither the data set nor the inputs" in missing.cause
+    assert "neither the dataset nor the inputs" in missing.cause

@@ -1,4 +1,4 @@
-"""DeadRelu speaks of layers that answer nothing but 0, and keep on doing so."""
+"""DeadRelu finds layers whose outputs are all 0 and stay so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(zeros: Mapping[str, object], *, points: int = 8, known: RunContext | Non
     layers = {f"activation/{name}": {"zero_fraction": share} for name, share in {**usual, **zeros}.items()}
     steps = 5 * (points - 1) + 1
     return tape(
-        loss=noisy(flat(2.3, steps)), statistics={"activations": layers}, every=5, facts=known or facts(), ended=False
+        loss=noisy(flat(2.3, steps)), statistics={"activations": layers}, every=5, context=known or facts(), ended=False
     )
 
 
@@ -36,8 +36,8 @@ def control() -> Tape:
     return run({"act2": flat(0.97, 8)})
 
 
-def only(made: Tape, **knobs: object) -> Finding:
-    [finding] = DeadRelu.parse(knobs).check(made)
+def only(saved: Tape, **parameters: object) -> Finding:
+    [finding] = DeadRelu.parse(parameters).check(saved)
     return finding
 
 
@@ -50,7 +50,7 @@ def test_found_when_a_layer_is_dead_from_the_start() -> None:
     assert finding.fix == {"weights": "default"}
 
 
-def test_found_when_it_dies_later_and_the_learning_rate_is_to_blame() -> None:
+def test_found_when_it_dies_later_because_of_the_learning_rate() -> None:
     finding = only(run({"act3": np.r_[flat(0.6, 4), flat(0.999, 4)]}))
     assert finding.steps == (20, 35)
     assert finding.fix == {"lr": 1e-4}
@@ -80,16 +80,16 @@ def test_other_layers_may_be_all_zero() -> None:
     assert only(run({}, known=facts(act="sigmoid"))).verdict is Verdict.CLEAR
 
 
-def test_without_a_list_of_layers_names_tell_what_a_relu_is() -> None:
+def test_without_a_list_of_layers_relus_are_recognised_by_name() -> None:
     assert only(run({"block.relu1": flat(1.0, 8)}, known=RunContext())).verdict is Verdict.FOUND
 
 
 @pytest.mark.parametrize(("layer", "zeros", "verdict"), [("50", 0.994, "clear"), ("30", 0.994, "found")])
 def test_sagemakers_parameters_keep_their_meaning(layer: str, zeros: float, verdict: str) -> None:
-    made = run({"act3": flat(zeros, 8)})
-    knobs = {"tensor_regex": ".*relu_output", "threshold_inactivity": "1.0", "threshold_layer": layer}
-    assert only(made, **knobs).verdict == verdict
-    assert only(made, **{**knobs, "tensor_regex": "act2"}).verdict is Verdict.CLEAR
+    saved = run({"act3": flat(zeros, 8)})
+    parameters = {"tensor_regex": ".*relu_output", "threshold_inactivity": "1.0", "threshold_layer": layer}
+    assert only(saved, **parameters).verdict == verdict
+    assert only(saved, **{**parameters, "tensor_regex": "act2"}).verdict is Verdict.CLEAR
 
 
 def test_nan_in_the_series_is_not_dead() -> None:
@@ -103,4 +103,4 @@ def test_says_how_much_is_missing() -> None:
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.points is not None
     assert (finding.points.have, finding.points.want) == (2, 3)
-    assert only(tape(loss=[2.3] * 40, facts=facts())).verdict is Verdict.NOT_ENOUGH_DATA
+    assert only(tape(loss=[2.3] * 40, context=facts())).verdict is Verdict.NOT_ENOUGH_DATA

@@ -1,4 +1,4 @@
-"""EarlyNaN says at which step and where the first number of a run was none."""
+"""EarlyNaN says at which step and where the first value became NaN or infinite."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def rule() -> EarlyNaN:
     return EarlyNaN()
 
 
-def broken(where: str = "loss", subject: str = "loss", *, loss: list[float] | None = None, **settings: str) -> Tape:
+def broken(place: str = "loss", subject: str = "loss", *, loss: list[float] | None = None, **settings: str) -> Tape:
     values = loss or [*noisy(falling(2.3, 1.5, 20)), *[NAN] * 10]
-    made = tape(loss=values, lr=flat(1e-3, len(values)), facts=facts(settings=settings))
-    made.add(Event(Moment("train", 21, 3, 21), "nonfinite", subject, {"where": where}))
-    return made
+    saved = tape(loss=values, lr=flat(1e-3, len(values)), context=facts(settings=settings))
+    saved.add(Event(Moment("train", 21, 3, 21), "nonfinite", subject, {"where": place}))
+    return saved
 
 
 def fault() -> Tape:
@@ -35,11 +35,11 @@ def fault() -> Tape:
 
 
 def control() -> Tape:
-    return tape(loss=noisy(falling(2.3, 0.4, 40)), grad_norm=noisy(flat(1.5, 40)), facts=facts())
+    return tape(loss=noisy(falling(2.3, 0.4, 40)), grad_norm=noisy(flat(1.5, 40)), context=facts())
 
 
-def only(made: Tape) -> Finding:
-    [finding] = rule().check(made)
+def only(saved: Tape) -> Finding:
+    [finding] = rule().check(saved)
     return finding
 
 
@@ -53,7 +53,7 @@ def test_found_at_its_step_and_place() -> None:
     assert not finding.fix
 
 
-def test_clear_where_all_are_numbers() -> None:
+def test_clear_where_all_values_are_finite() -> None:
     assert only(control()).verdict is Verdict.CLEAR
 
 
@@ -82,17 +82,17 @@ def test_a_run_that_diverged_gets_a_lower_learning_rate() -> None:
 
 def test_growth_by_orders_of_magnitude_has_its_own_rule_as_the_cause() -> None:
     loss = [*flat(2.3, 20), NAN]
-    made = tape(loss=loss, grad_norm=[*flat(1.0, 16), *np.geomspace(10, 1e6, 4), NAN], facts=facts())
-    assert only(made).because == ("ExplodingTensor",)
+    saved = tape(loss=loss, grad_norm=[*flat(1.0, 16), *np.geomspace(10, 1e6, 4), NAN], context=facts())
+    assert only(saved).because == ("ExplodingTensor",)
 
 
-def test_without_a_watch_the_loss_tells_the_step() -> None:
-    finding = only(tape(loss=[2.3, 2.2, 2.1, float("inf"), NAN, NAN], facts=facts()))
+def test_without_an_event_the_step_is_that_of_the_loss() -> None:
+    finding = only(tape(loss=[2.3, 2.2, 2.1, float("inf"), NAN, NAN], context=facts()))
     assert finding.verdict is Verdict.FOUND
     assert finding.steps == (4, 6)
 
 
-def test_statistics_tell_the_layer() -> None:
+def test_statistics_identify_the_layer() -> None:
     activations = {"activation/conv2": {"nan": [0, 0, 3.0, 3.0]}, "activation/conv1": {"nan": 0}}
     finding = only(tape(loss=[*flat(2.3, 10), *[NAN] * 5], statistics={"activations": activations}, every=5))
     assert finding.subject == "activation/conv2"
@@ -101,13 +101,13 @@ def test_statistics_tell_the_layer() -> None:
 
 def test_weights_that_are_broken_from_the_start() -> None:
     statistics = {"weights": weights(conv1={"nan": [1.0]})}
-    finding = only(tape(loss=[NAN] * 3, statistics=statistics, facts=facts()))
+    finding = only(tape(loss=[NAN] * 3, statistics=statistics, context=facts()))
     assert finding.subject == "conv1.weight"
     assert not finding.fix
 
 
 @pytest.mark.parametrize("bad", [NAN, float("inf")])
-def test_steps_that_a_gradient_scaler_leaves_out_are_well(bad: float) -> None:
+def test_steps_that_a_gradient_scaler_skips_are_healthy(bad: float) -> None:
     norm = [bad, bad, *flat(1.0, 30), bad, 1.0]
     assert only(tape(loss=noisy(falling(2.3, 1.0, 34)), grad_norm=norm)).verdict is Verdict.CLEAR
     mid_run = tape(loss=noisy(falling(2.3, 1.0, 33)), grad_norm=norm[:33], ended=False)
@@ -130,8 +130,10 @@ def test_says_how_much_is_missing() -> None:
 
 
 def test_a_very_long_broken_run_is_judged_quickly() -> None:
-    made = tape(loss=np.r_[flat(2.3, 100), np.full(20_000, NAN)], grad_norm=np.r_[flat(1.0, 100), np.full(20_000, NAN)])
-    assert only(made).steps == (100 + 1, 20_100)
+    saved = tape(
+        loss=np.r_[flat(2.3, 100), np.full(20_000, NAN)], grad_norm=np.r_[flat(1.0, 100), np.full(20_000, NAN)]
+    )
+    assert only(saved).steps == (100 + 1, 20_100)
 
 
 def test_it_and_exploding_tensor_agree_on_which_came_first() -> None:

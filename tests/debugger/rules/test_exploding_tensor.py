@@ -1,4 +1,4 @@
-"""ExplodingTensor tells a growth that lasts from a spike, and from a head that starts at 0."""
+"""ExplodingTensor finds growth that lasts, but neither a spike nor a head that starts at 0."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def rule() -> ExplodingTensor:
 
 def fault(begin: int = 30, steps: int = 60) -> Tape:
     norm = noisy(np.r_[flat(1.5, begin), 1.5 * np.geomspace(20, 1e5, steps - begin)])
-    return tape(loss=noisy(flat(2.0, steps)), grad_norm=norm, lr=flat(1e-3, steps), facts=facts())
+    return tape(loss=noisy(flat(2.0, steps)), grad_norm=norm, lr=flat(1e-3, steps), context=facts())
 
 
 def control(steps: int = 60) -> Tape:
     norm = noisy(falling(8.0, 0.3, steps), share=0.5)
     head = {"fc": {"std": np.linspace(1e-5, 0.3, 12)}}
     statistics = {"weights": weights(**head), "activations": {"activation/fc": {"std": np.linspace(1e-3, 20.0, 12)}}}
-    return tape(loss=noisy(falling(2.3, 0.4, steps)), grad_norm=norm, facts=facts(), statistics=statistics, every=5)
+    return tape(loss=noisy(falling(2.3, 0.4, steps)), grad_norm=norm, context=facts(), statistics=statistics, every=5)
 
 
-def first(made: Tape, **knobs: object) -> Finding:
-    return next(iter(ExplodingTensor.parse(knobs).check(made)))
+def first(saved: Tape, **parameters: object) -> Finding:
+    return next(iter(ExplodingTensor.parse(parameters).check(saved)))
 
 
 def test_found_from_the_step_on_where_the_climb_began() -> None:
@@ -65,8 +65,8 @@ def test_a_growth_from_a_tiny_gradient_to_an_ordinary_one_is_no_explosion() -> N
 
 def test_weights_that_grow_are_found() -> None:
     std = he("conv3.weight") * np.r_[np.ones(6), np.geomspace(3, 1000, 6)]
-    made = tape(loss=flat(2.0, 60), facts=facts(), statistics={"weights": weights(conv3={"std": std})}, every=5)
-    finding = first(made)
+    saved = tape(loss=flat(2.0, 60), context=facts(), statistics={"weights": weights(conv3={"std": std})}, every=5)
+    finding = first(saved)
     assert finding.subject == "conv3.weight"
     assert finding.steps is not None
     assert 30 <= finding.steps[0] <= 45
@@ -75,16 +75,16 @@ def test_weights_that_grow_are_found() -> None:
 def test_activations_that_grow_until_they_break_are_found() -> None:
     std = np.r_[flat(2.0, 8), 1e4, 0, 0]
     activations = {"activation/conv3": spread(1.0) | {"std": std, "nan": np.r_[np.zeros(9), 1, 1]}}
-    made = tape(loss=[*flat(2.0, 44), *[NAN] * 6], statistics={"activations": activations}, every=5)
-    assert first(made).because == ("EarlyNaN",)  # one value that was large is not a growth that lasts
+    saved = tape(loss=[*flat(2.0, 44), *[NAN] * 6], statistics={"activations": activations}, every=5)
+    assert first(saved).because == ("EarlyNaN",)  # one value that was large is not a growth that lasts
     std[7] = 1e3
-    made = tape(loss=[*flat(2.0, 44), *[NAN] * 6], statistics={"activations": activations}, every=5)
-    assert first(made).subject == "activation/conv3"
+    saved = tape(loss=[*flat(2.0, 44), *[NAN] * 6], statistics={"activations": activations}, every=5)
+    assert first(saved).subject == "activation/conv3"
 
 
 def test_a_growth_that_ends_in_nan_at_once_is_a_growth() -> None:
-    made = tape(loss=[*flat(2.0, 20), NAN], grad_norm=[*flat(1.0, 19), 1e7, NAN])
-    finding = first(made)
+    saved = tape(loss=[*flat(2.0, 20), NAN], grad_norm=[*flat(1.0, 19), 1e7, NAN])
+    finding = first(saved)
     assert finding.subject == "grad_norm"
     assert finding.steps == (20, 21)
     assert not finding.because
@@ -111,7 +111,7 @@ def test_sagemakers_parameters_choose_the_tensors() -> None:
     assert first(fault(), tensor_regex="conv1").verdict is Verdict.CLEAR
     with pytest.raises(BadValue, match="regular expression"):
         ExplodingTensor.parse({"tensor_regex": "("})
-    with pytest.raises(BadValue, match="no collection"):
+    with pytest.raises(BadValue, match="no such collection"):
         ExplodingTensor.parse({"collection_names": "wieghts"})
 
 

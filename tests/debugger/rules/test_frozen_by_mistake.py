@@ -1,4 +1,4 @@
-"""FrozenByMistake knows a frozen backbone, which is meant, from a frozen head, which is not."""
+"""FrozenByMistake: a frozen backbone is intended, a frozen head is not."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def rule() -> FrozenByMistake:
 
 
 def fault() -> Tape:
-    return tape(loss=noisy(flat(2.3, 40)), lr=flat(1e-3, 40), facts=facts(frozen=HEAD, settings={"freeze": "2"}))
+    return tape(loss=noisy(flat(2.3, 40)), lr=flat(1e-3, 40), context=facts(frozen=HEAD, settings={"freeze": "2"}))
 
 
 def control() -> Tape:
-    return tape(loss=noisy(falling(2.3, 0.4, 40)), lr=flat(1e-3, 40), facts=facts(frozen=BACKBONE))
+    return tape(loss=noisy(falling(2.3, 0.4, 40)), lr=flat(1e-3, 40), context=facts(frozen=BACKBONE))
 
 
-def only(made: Tape) -> Finding:
-    [finding] = rule().check(made)
+def only(saved: Tape) -> Finding:
+    [finding] = rule().check(saved)
     return finding
 
 
@@ -44,15 +44,15 @@ def test_found_when_the_head_is_frozen() -> None:
 
 
 def test_found_when_the_optimizer_lacks_the_head() -> None:
-    finding = only(tape(loss=[2.3], facts=facts(unheld=HEAD, settings={})))
+    finding = only(tape(loss=[2.3], context=facts(unheld=HEAD, settings={})))
     assert finding.verdict is Verdict.FOUND
     assert "optimizer" in finding.cause
     assert not finding.fix
 
 
-@pytest.mark.parametrize("how", [{"frozen": (*BACKBONE, *HEAD)}, {"unheld": (*BACKBONE, *HEAD)}])
-def test_found_from_the_first_step_on_when_nothing_is_trained(how: dict[str, tuple[str, ...]]) -> None:
-    finding = only(tape(loss=[2.3], facts=facts(**how, settings={})))
+@pytest.mark.parametrize("untrained", [{"frozen": (*BACKBONE, *HEAD)}, {"unheld": (*BACKBONE, *HEAD)}])
+def test_found_from_the_first_step_on_when_nothing_is_trained(untrained: dict[str, tuple[str, ...]]) -> None:
+    finding = only(tape(loss=[2.3], context=facts(**untrained, settings={})))
     assert finding.verdict is Verdict.FOUND
     assert finding.steps == (1, 1)
     assert "nothing is trained" in finding.cause
@@ -60,23 +60,23 @@ def test_found_from_the_first_step_on_when_nothing_is_trained(how: dict[str, tup
 
 def test_a_frozen_backbone_is_clear_in_part_or_whole() -> None:
     assert only(control()).verdict is Verdict.CLEAR
-    assert only(tape(loss=[2.3], facts=facts(frozen=CONVS[:3]))).verdict is Verdict.CLEAR
-    assert only(tape(loss=[2.3], facts=facts(frozen=BACKBONE, settings={}))).verdict is Verdict.CLEAR
+    assert only(tape(loss=[2.3], context=facts(frozen=CONVS[:3]))).verdict is Verdict.CLEAR
+    assert only(tape(loss=[2.3], context=facts(frozen=BACKBONE, settings={}))).verdict is Verdict.CLEAR
 
 
-def test_without_a_watched_optimizer_what_takes_gradients_counts() -> None:
-    assert only(tape(loss=[2.3], facts=facts(unheld=WEIGHTS, optimizer="", settings={}))).verdict is Verdict.CLEAR
+def test_without_a_watched_optimizer_gradients_decide() -> None:
+    assert only(tape(loss=[2.3], context=facts(unheld=WEIGHTS, optimizer="", settings={}))).verdict is Verdict.CLEAR
 
 
 def test_a_middle_that_the_optimizer_lacks_is_found() -> None:
-    finding = only(tape(loss=[2.3], facts=facts(unheld=CONVS[2:4], settings={})))
+    finding = only(tape(loss=[2.3], context=facts(unheld=CONVS[2:4], settings={})))
     assert finding.verdict is Verdict.FOUND
     assert finding.severity is Severity.WARNING
     assert finding.subject == CONVS[2]
 
 
-def test_an_optimizer_of_the_head_alone_is_a_remark() -> None:
-    finding = only(tape(loss=[2.3], facts=facts(unheld=BACKBONE, settings={})))
+def test_an_optimizer_of_the_head_alone_is_an_information() -> None:
+    finding = only(tape(loss=[2.3], context=facts(unheld=BACKBONE, settings={})))
     assert finding.severity is Severity.INFO
 
 
@@ -89,10 +89,10 @@ def test_a_backbone_that_is_defined_after_the_head_is_no_head() -> None:
         for layer, shape, on, end in (("fc", (5, 64), True, False), ("back", (64, 3, 3, 3), False, True))
     )
     for classes in ((), tuple("abcde")):
-        made = tape(
-            loss=[1.6], facts=RunContext(classes=classes, layers=layers, parameters=parameters, optimizer="SGD")
+        saved = tape(
+            loss=[1.6], context=RunContext(classes=classes, layers=layers, parameters=parameters, optimizer="SGD")
         )
-        assert only(made).verdict is Verdict.CLEAR
+        assert only(saved).verdict is Verdict.CLEAR
 
 
 def resting(level: float, *, lr: float = 1e-3, gradient: float = 1e-3) -> Tape:
@@ -101,7 +101,7 @@ def resting(level: float, *, lr: float = 1e-3, gradient: float = 1e-3) -> Tape:
         "gradients": series("gradient", gradient, 8),
         "updates": series("update", {name: level if name in CONVS else 0.0 for name in WEIGHTS}, 8),
     }
-    return tape(loss=flat(2.3, 40), lr=flat(lr, 40), facts=facts(settings={}), statistics=statistics, every=5)
+    return tape(loss=flat(2.3, 40), lr=flat(lr, 40), context=facts(settings={}), statistics=statistics, every=5)
 
 
 def test_found_when_weights_get_a_gradient_and_never_change() -> None:

@@ -1,4 +1,4 @@
-"""GradientsNotCleared speaks of gradients that the step before left over, and of nothing else."""
+"""GradientsNotCleared finds gradients that remain from the step before, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def control(steps: int = 40) -> Tape:
     return tape(loss=noisy(falling(2.3, 0.5, steps)), stale_gradient=np.zeros(steps))
 
 
-def test_found_when_a_gradient_is_left_over() -> None:
+def test_found_when_a_gradient_remains() -> None:
     [finding] = rule().check(fault())
     assert finding.verdict is Verdict.FOUND
     assert finding.severity is Severity.SEVERE
@@ -40,7 +40,7 @@ def test_clear_when_cleared() -> None:
     assert finding.verdict is Verdict.CLEAR
 
 
-def test_the_first_step_has_nothing_to_leave_over() -> None:
+def test_the_first_step_is_not_judged() -> None:
     values = np.zeros(20)
     values[0] = 5.0
     [finding] = rule().check(tape(loss=[1.0] * 20, stale_gradient=values))
@@ -61,7 +61,7 @@ def test_one_odd_step_changes_nothing() -> None:
     assert finding.verdict is Verdict.FOUND
 
 
-def test_infinite_leftovers_are_leftovers() -> None:
+def test_infinite_remaining_gradients_count() -> None:
     values = np.full(10, np.inf)
     [finding] = rule().check(tape(loss=[1.0] * 10, stale_gradient=values))
     assert finding.verdict is Verdict.FOUND

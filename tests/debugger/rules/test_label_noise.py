@@ -1,4 +1,4 @@
-"""LabelNoise: sure, and contradicted by labels of no class in particular."""
+"""LabelNoise: the model is sure, and labels of no particular class contradict it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(
     settings: dict[str, object] | None = None,
     seed: int = 0,
 ) -> Tape:
-    """A run of a model that learns what can be learnt, and is as sure as it may be.
+    """Return a run of a model that learns what can be learned and is calibrated.
 
     noise: share of labels drawn at random.  skill: how much of the true class it sees in the end.  memorises: epoch
     from which it knows all labels by heart.  sharpness: above 1 it is surer than it may be.  pairs: it cannot tell
@@ -38,33 +38,42 @@ def run(
     true = rng.choice(count, IMAGES, p=shares)
     labels = np.where(rng.random(IMAGES) < noise, rng.integers(0, count, IMAGES), true)
     ease = rng.gamma(2.0, 1.0, IMAGES)  # of an image
-    made, step = Tape(RunContext(classes=tuple("abcdefghij"[:count]), settings=settings or {}), ended=True), 0
+    saved, step = Tape(RunContext(classes=tuple("abcdefghij"[:count]), settings=settings or {}), ended=True), 0
     for epoch in range(1, epochs + 1):
         level = skill * min(1.0, (epoch - 0.5) / 2)
         signal = 4 * level * ease[:, None]
-        sees = rng.normal(0, 1, (IMAGES, count))
-        sees[np.arange(IMAGES), true] += signal[:, 0]
+        evidence = rng.normal(0, 1, (IMAGES, count))
+        evidence[np.arange(IMAGES), true] += signal[:, 0]
         if pairs:
-            sees[np.arange(IMAGES), true ^ 1] += signal[:, 0]
-        odds = signal * sees  # Bayes' rule for a signal in unit noise
+            evidence[np.arange(IMAGES), true ^ 1] += signal[:, 0]
+        odds = signal * evidence  # Bayes' rule for a signal in unit noise
         clean = np.exp(odds - odds.max(1, keepdims=True))
         clean /= clean.sum(1, keepdims=True)
-        given = (1 - noise) * clean + noise / count  # calibrated for labels of that kind
-        given = given**sharpness / (given**sharpness).sum(1, keepdims=True)
+        confidences = (1 - noise) * clean + noise / count  # calibrated for labels of that kind
+        confidences = confidences**sharpness / (confidences**sharpness).sum(1, keepdims=True)
         if memorises is not None and epoch >= memorises:
-            given = 0.1 / count + 0.9 * np.eye(count)[labels]
-        for places in rng.permutation(IMAGES).reshape(-1, BATCH):
+            confidences = 0.1 / count + 0.9 * np.eye(count)[labels]
+        for indices in rng.permutation(IMAGES).reshape(-1, BATCH):
             step += 1
-            made.add(answers(given, labels, places, step, epoch))
-    return made
+            saved.add(predicted_batch(confidences, labels, indices, step, epoch))
+    return saved
 
 
-def answers(
-    given: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], places: npt.NDArray[np.int64], step: int, epoch: int
+def predicted_batch(
+    confidences: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.int64],
+    indices: npt.NDArray[np.int64],
+    step: int,
+    epoch: int,
 ) -> PredictionRecord:
-    rows = given[places]
-    surest, right = rows.max(1).astype(np.float32), rows[np.arange(len(rows)), labels[places]].astype(np.float32)
-    return PredictionRecord(Moment("train", step, epoch, step), labels[places], rows.argmax(1), surest, right, places)
+    rows = confidences[indices]
+    surest, true_probability = (
+        rows.max(1).astype(np.float32),
+        rows[np.arange(len(rows)), labels[indices]].astype(np.float32),
+    )
+    return PredictionRecord(
+        Moment("train", step, epoch, step), labels[indices], rows.argmax(1), surest, true_probability, indices
+    )
 
 
 def rule() -> LabelNoise:
@@ -92,7 +101,7 @@ def test_names_images_whose_labels_are_wrong() -> None:
     rng = np.random.default_rng(0)
     true = rng.choice(6, IMAGES)
     wrong = np.where(rng.random(IMAGES) < 0.4, rng.integers(0, 6, IMAGES), true) != true
-    (odd,) = [series for series in only(rule(), fault()).evidence if series.name == "images most at odds"]
+    (odd,) = [series for series in only(rule(), fault()).evidence if series.name == "least plausible labels"]
     assert wrong[[int(place) for place in odd.values]].mean() > 0.95
 
 
@@ -103,7 +112,7 @@ def test_clear_of_hard_data_with_good_labels(skill: float, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_clear_of_classes_that_look_alike(seed: int) -> None:
+def test_clear_on_similar_classes(seed: int) -> None:
     assert verdict(rule(), run(pairs=True, seed=seed)) == "clear"
 
 
@@ -141,7 +150,7 @@ def test_labels_that_are_mixed_on_purpose_are_not_judged(settings: dict[str, obj
     assert verdict(rule(), run(noise=0.4, settings=settings)) == "not-enough-data"
 
 
-def test_does_not_propose_what_is_done_already() -> None:
+def test_does_not_propose_a_setting_that_is_in_use() -> None:
     assert only(rule(), run(noise=0.4, settings={"label_smoothing": 0.1})).fix == {}
 
 

@@ -1,4 +1,4 @@
-"""LearningRateTooLow needs both: next to nothing learned, and updates too small for it to come."""
+"""LearningRateTooLow needs both: hardly anything learned, and updates that are too small."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.learning_rate_too_low import LearningRateTooLow
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
-from tests.debugger.rules.runs import GUESS, HEAD, batches, cosine, facts, only
+from tests.debugger.rules.runs import CHANCE, HEAD, batches, cosine, facts, only
 
 STEPS = 100
 
@@ -26,11 +26,11 @@ def run(loss: Any, *, lr: float = 1e-6, ratio: Any = 2e-5, known: RunContext | N
     if ratio is not None:
         ratios["update_ratio"] = ratio * np.ones(steps)
     known = known or facts(lr=lr, steps=STEPS, **more)
-    return tape(loss=loss, lr=cosine(STEPS, lr)[:steps], facts=known, **ratios)
+    return tape(loss=loss, lr=cosine(STEPS, lr)[:steps], context=known, **ratios)
 
 
 def crawling(steps: int = STEPS) -> Any:
-    return batches(np.linspace(GUESS, GUESS - 0.05, steps), spread=0.1)
+    return batches(np.linspace(CHANCE, CHANCE - 0.05, steps), spread=0.1)
 
 
 def fault() -> Tape:
@@ -38,7 +38,7 @@ def fault() -> Tape:
 
 
 def control() -> Tape:
-    return run(batches(falling(GUESS, 0.5, STEPS)), lr=1e-3, ratio=5e-3)
+    return run(batches(falling(CHANCE, 0.5, STEPS)), lr=1e-3, ratio=5e-3)
 
 
 def test_found_when_it_crawls_by_tiny_updates() -> None:
@@ -53,39 +53,39 @@ def test_found_well_before_the_end() -> None:
     assert only(rule(), run(crawling(40))).found
 
 
-def test_nothing_is_said_in_the_warm_up() -> None:
+def test_not_enough_data_in_the_warm_up() -> None:
     assert only(rule(), run(crawling(6))).verdict is Verdict.NOT_ENOUGH_DATA
 
 
 def test_clear_when_it_learns_however_small_the_updates() -> None:
-    assert only(rule(), run(batches(falling(GUESS, 0.5, STEPS)))).verdict is Verdict.CLEAR
+    assert only(rule(), run(batches(falling(CHANCE, 0.5, STEPS)))).verdict is Verdict.CLEAR
 
 
 def test_clear_when_the_updates_are_of_a_usual_size() -> None:
     assert only(rule(), run(crawling(), lr=1e-4, ratio=5e-3)).verdict is Verdict.CLEAR
 
 
-def test_a_usual_rate_is_never_blamed() -> None:
+def test_a_usual_rate_is_never_found() -> None:
     assert only(rule(), run(crawling(), lr=1e-3, ratio=1e-6)).verdict is Verdict.CLEAR
 
 
-def test_weights_that_do_not_move_at_all_are_another_matter() -> None:
+def test_weights_that_do_not_move_at_all_are_clear() -> None:
     assert only(rule(), run(crawling(), ratio=0.0)).verdict is Verdict.CLEAR
 
 
 def test_a_long_run_may_begin_slowly() -> None:
     known = facts(lr=1e-5, steps=3000)
-    steady = batches(np.linspace(GUESS, GUESS - 0.5, 600))
-    made = tape(loss=steady, lr=cosine(3000, 1e-5)[:600], update_ratio=flat(9e-5, 600), facts=known)
-    assert only(rule(), made).verdict is Verdict.CLEAR
+    steady = batches(np.linspace(CHANCE, CHANCE - 0.5, 600))
+    saved = tape(loss=steady, lr=cosine(3000, 1e-5)[:600], update_ratio=flat(9e-5, 600), context=known)
+    assert only(rule(), saved).verdict is Verdict.CLEAR
 
 
 def test_the_low_end_of_a_schedule_does_not_count() -> None:
     ratio = cosine(STEPS, 5e-3)
-    assert only(rule(), run(batches(flat(GUESS, STEPS)), lr=1e-4, ratio=ratio)).verdict is Verdict.CLEAR
+    assert only(rule(), run(batches(flat(CHANCE, STEPS)), lr=1e-4, ratio=ratio)).verdict is Verdict.CLEAR
 
 
-def test_a_head_that_cannot_get_anywhere_is_found() -> None:
+def test_a_head_that_cannot_move_far_enough_is_found() -> None:
     known = facts(lr=5e-6, steps=STEPS, cached=True, parameters=(HEAD,))
     finding = only(rule(), run(crawling(), lr=5e-6, ratio=3e-4, known=known))
     assert finding.found
@@ -124,7 +124,7 @@ def test_says_how_much_is_missing() -> None:
     assert finding.points.have < finding.points.want
 
 
-def test_an_unknown_rate_is_said() -> None:
-    finding = only(rule(), tape(loss=crawling(), facts=facts(steps=STEPS)))
+def test_an_unknown_rate_is_not_enough_data() -> None:
+    finding = only(rule(), tape(loss=crawling(), context=facts(steps=STEPS)))
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.cause == "the learning rate is not known"

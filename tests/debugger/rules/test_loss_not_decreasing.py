@@ -1,4 +1,4 @@
-"""LossNotDecreasing finds what is stuck, and leaves alone what is noisy, done, or slow on purpose."""
+"""LossNotDecreasing finds a loss that is stuck, and is clear on one that is noisy, converged, or slow on purpose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clearsight.core.finding import Severity, Verdict
 from clearsight.debugger.rules.loss_not_decreasing import LossNotDecreasing
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
-from tests.debugger.rules.runs import GUESS, batches, cosine, facts, only
+from tests.debugger.rules.runs import CHANCE, batches, cosine, facts, only
 
 STEPS = 120
 
@@ -24,15 +24,15 @@ def rule() -> LossNotDecreasing:
 
 def run(loss: Any, *, lr: Any = None, known: RunContext | None = None, **scalars: Any) -> Tape:
     rates = flat(1e-3, len(loss)) if lr is None else lr
-    return tape(loss=loss, lr=rates, facts=known or facts(steps=STEPS), **scalars)
+    return tape(loss=loss, lr=rates, context=known or facts(steps=STEPS), **scalars)
 
 
 def fault() -> Tape:
-    return run(batches(flat(GUESS, STEPS), spread=0.05))
+    return run(batches(flat(CHANCE, STEPS), spread=0.05))
 
 
 def control() -> Tape:
-    return run(batches(falling(GUESS, 0.5, STEPS, bend=2.0)))
+    return run(batches(falling(CHANCE, 0.5, STEPS, bend=2.0)))
 
 
 def test_found_when_flat() -> None:
@@ -51,28 +51,28 @@ def test_clear_when_falling() -> None:
 def test_falling_slowly_under_noise_is_clear_at_every_moment() -> None:
     alarms = 0
     for seed in range(50):
-        made = run(batches(np.linspace(2.3, 1.9, STEPS), seed=seed))
-        alarms += any(only(rule(), made.until(step)).found for step in range(10, STEPS + 1, 10))
+        saved = run(batches(np.linspace(2.3, 1.9, STEPS), seed=seed))
+        alarms += any(only(rule(), saved.until(step)).found for step in range(10, STEPS + 1, 10))
     assert alarms <= 2  # of 50 runs, each judged twelve times
 
 
 def test_one_lucky_batch_changes_nothing() -> None:
-    loss = batches(flat(GUESS, STEPS), spread=0.05)
+    loss = batches(flat(CHANCE, STEPS), spread=0.05)
     loss[-1] = 0.3
     assert only(rule(), run(loss)).found
 
 
-def test_values_that_are_no_numbers_are_left_out() -> None:
-    loss = batches(flat(GUESS, STEPS), spread=0.05)
+def test_nonfinite_values_are_left_out() -> None:
+    loss = batches(flat(CHANCE, STEPS), spread=0.05)
     loss[::9] = np.nan
     assert only(rule(), run(loss)).found
 
 
 def test_a_loss_that_has_converged_is_clear() -> None:
-    assert only(rule(), run(batches(falling(GUESS, 0.05, STEPS, bend=20.0), spread=0.02))).verdict is Verdict.CLEAR
+    assert only(rule(), run(batches(falling(CHANCE, 0.05, STEPS, bend=20.0), spread=0.02))).verdict is Verdict.CLEAR
 
 
-def test_a_model_that_is_right_is_not_stuck_whatever_its_loss() -> None:
+def test_an_accurate_model_is_not_stuck_whatever_its_loss() -> None:
     loss = batches(flat(2.0, STEPS), spread=0.02)
     assert only(rule(), run(loss, accuracy=flat(0.97, STEPS))).verdict is Verdict.CLEAR
 
@@ -82,7 +82,7 @@ def test_the_floor_of_smoothed_labels_counts_as_nothing() -> None:
     assert only(rule(), run(batches(flat(1.75, STEPS), spread=0.02), known=known)).verdict is Verdict.CLEAR
 
 
-def test_the_flat_end_of_a_schedule_is_meant() -> None:
+def test_the_flat_end_of_a_schedule_is_clear() -> None:
     lr = np.r_[flat(1e-3, STEPS // 3), flat(1e-6, STEPS - STEPS // 3)]
     loss = np.r_[np.linspace(2.3, 2.0, STEPS // 3), flat(2.0, STEPS - STEPS // 3)]
     assert only(rule(), run(batches(loss, spread=0.03), lr=lr)).verdict is Verdict.CLEAR
@@ -90,16 +90,16 @@ def test_the_flat_end_of_a_schedule_is_meant() -> None:
 
 def test_a_plateau_half_way_up_is_found_only_when_it_lasts() -> None:
     loss = batches(np.r_[np.linspace(2.3, 1.9, 30), flat(1.9, 170)], spread=0.03)
-    made = run(loss, known=facts(steps=200))
-    assert only(rule(), made.until(80)).verdict is not Verdict.FOUND
-    finding = only(rule(), made)
+    saved = run(loss, known=facts(steps=200))
+    assert only(rule(), saved.until(80)).verdict is not Verdict.FOUND
+    finding = only(rule(), saved)
     assert finding.found
     assert finding.severity is Severity.WARNING
     assert finding.fix == {"lr": 3e-4}
 
 
 def test_found_when_it_rises_and_stays_there() -> None:
-    loss = batches(np.r_[falling(GUESS, 0.6, 60), flat(2.0, 60)])
+    loss = batches(np.r_[falling(CHANCE, 0.6, 60), flat(2.0, 60)])
     finding = only(rule(), run(loss))
     assert finding.found
     assert finding.steps is not None
@@ -108,7 +108,7 @@ def test_found_when_it_rises_and_stays_there() -> None:
 
 
 def test_a_spike_that_passes_is_clear() -> None:
-    loss = batches(falling(GUESS, 0.5, STEPS))
+    loss = batches(falling(CHANCE, 0.5, STEPS))
     loss[70:76] = 2.4
     assert only(rule(), run(loss)).verdict is Verdict.CLEAR
 
@@ -119,26 +119,26 @@ def test_says_how_much_is_missing() -> None:
     assert (finding.points.have, finding.points.want) == (7, 48)
 
 
-def test_nothing_is_said_in_the_warm_up() -> None:
+def test_not_enough_data_in_the_warm_up() -> None:
     lr = cosine(1000, warmup=0.2)[:150]
-    made = run(batches(flat(GUESS, 150), spread=0.05), lr=lr, known=facts(steps=1000))
-    assert only(rule(), made).verdict is Verdict.NOT_ENOUGH_DATA
+    saved = run(batches(flat(CHANCE, 150), spread=0.05), lr=lr, known=facts(steps=1000))
+    assert only(rule(), saved).verdict is Verdict.NOT_ENOUGH_DATA
 
 
 def test_without_a_plan_it_waits_for_twice_as_long() -> None:
-    made = run(batches(flat(GUESS, 60), spread=0.05), known=facts())
-    assert only(rule(), made).points is not None
-    assert only(rule(), run(batches(flat(GUESS, 100), spread=0.05), known=facts())).found
+    saved = run(batches(flat(CHANCE, 60), spread=0.05), known=facts())
+    assert only(rule(), saved).points is not None
+    assert only(rule(), run(batches(flat(CHANCE, 100), spread=0.05), known=facts())).found
 
 
 def test_long_runs_are_judged_within_five_thousand_steps() -> None:
-    made = run(batches(flat(GUESS, 6000), spread=0.05), known=facts(steps=100_000))
-    assert only(rule(), made).found
+    saved = run(batches(flat(CHANCE, 6000), spread=0.05), known=facts(steps=100_000))
+    assert only(rule(), saved).found
 
 
-def test_sagemakers_names_are_understood() -> None:
+def test_sagemakers_names_are_accepted() -> None:
     words = {"num_steps": "10", "diff_percent": "0.5", "increase_threshold_percent": "5", "mode": "TRAIN"}
-    made = LossNotDecreasing.parse(words)
-    assert made == LossNotDecreasing(window=10, min_drop=0.5, max_rise=5.0)
+    saved = LossNotDecreasing.parse(words)
+    assert saved == LossNotDecreasing(window=10, min_drop=0.5, max_rise=5.0)
     with pytest.raises(BadValue):
         LossNotDecreasing.parse({"num_steps": "0"})

@@ -1,4 +1,4 @@
-"""LossOnProbabilities: a softmax before a loss that takes one itself."""
+"""LossOnProbabilities: a softmax before a loss that applies one itself."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ PROBABILITIES, LOGITS = (1e-4, 0.97, 1.0, 1e-7), (-4.2, 6.1, 0.8, 3.1)  # least,
 CLASSES = tuple("abcdefghij")
 
 
-def run(*ranges: tuple[float, ...], loss: str = "CrossEntropyLoss", again: bool = True) -> Tape:
-    """A run whose saved batches had outputs of these ranges. again: whether the loss takes the softmax of them."""
-    made = Tape(RunContext(loss=loss, classes=CLASSES), ended=True)
+def run(*ranges: tuple[float, ...], loss: str = "CrossEntropyLoss", second_softmax: bool = True) -> Tape:
+    """Return a run whose saved batches had outputs of these ranges. second_softmax: True if the loss applies one."""
+    result = Tape(RunContext(loss=loss, classes=CLASSES), ended=True)
     for place, values in enumerate(ranges):
         step = max(1, 5 * place)
         at = Moment("train", step, 1 + place // 4, step)
         right = np.array([0.9, 0.6, 0.2, 0.1])  # the probability that the model gave to the label
         twice = np.exp(right) / (np.exp(right) + 9 * np.exp((1 - right) / 9))
-        seen = -np.log(twice if again else right).mean()
-        made.add(Scalars(at, {"loss": float(seen)}))
+        curves = -np.log(twice if second_softmax else right).mean()
+        result.add(Scalars(at, {"loss": float(curves)}))
         label = np.zeros(4, np.int64)
-        made.add(PredictionRecord(at, label, label, twice.astype(np.float32), twice.astype(np.float32), label - 1))
-        made.add(RawTensor(at, "output_range", "outputs", np.array(values, np.float32)))
-    return made
+        result.add(PredictionRecord(at, label, label, twice.astype(np.float32), twice.astype(np.float32), label - 1))
+        result.add(RawTensor(at, "output_range", "outputs", np.array(values, np.float32)))
+    return result
 
 
 def rule() -> LossOnProbabilities:
@@ -45,11 +45,11 @@ def control() -> Tape:
     return run(*[LOGITS] * 6)
 
 
-def test_found_when_every_row_adds_up_to_one() -> None:
+def test_found_when_every_row_sums_to_one() -> None:
     found = only(rule(), fault())
     assert found.found
     assert found.steps == (1, 25)
-    assert "CrossEntropyLoss takes the softmax again" in found.cause
+    assert "CrossEntropyLoss applies the softmax again" in found.cause
     assert "softmax" in found.advice
     assert found.fix == {}
 
@@ -66,7 +66,7 @@ def test_clear_of_logits() -> None:
     assert verdict(rule(), control()) == "clear"
 
 
-def test_one_batch_that_happens_to_add_up_changes_nothing() -> None:
+def test_one_batch_that_sums_to_one_by_chance_changes_nothing() -> None:
     assert verdict(rule(), run(LOGITS, PROBABILITIES, LOGITS, LOGITS)) == "clear"
 
 
@@ -82,11 +82,11 @@ def test_probabilities_are_wrong_for_a_negative_log_likelihood() -> None:
 
 @pytest.mark.parametrize("loss", ["MSELoss", "binary_cross_entropy", ""])
 def test_a_loss_of_another_kind_may_have_probabilities(loss: str) -> None:
-    assert verdict(rule(), run(*[PROBABILITIES] * 4, loss=loss, again=False)) == "clear"
+    assert verdict(rule(), run(*[PROBABILITIES] * 4, loss=loss, second_softmax=False)) == "clear"
 
 
 def test_an_unknown_loss_is_found_out_by_its_values() -> None:
-    assert verdict(rule(), run(*[PROBABILITIES] * 4, loss="", again=True)) == "found"
+    assert verdict(rule(), run(*[PROBABILITIES] * 4, loss="", second_softmax=True)) == "found"
 
 
 def test_an_unknown_loss_without_values_cannot_be_judged() -> None:

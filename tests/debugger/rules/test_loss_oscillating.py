@@ -1,4 +1,4 @@
-"""LossOscillating knows how far batches differ by chance, and asks for more."""
+"""LossOscillating finds swings that are larger than the differences of batches by chance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.loss_oscillating import LossOscillating
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
-from tests.debugger.rules.runs import GUESS, answered, batches, facts, only
+from tests.debugger.rules.runs import CHANCE, batches, facts, only, with_predictions
 
 STEPS = 100
 
@@ -24,9 +24,9 @@ def swinging(size: float = 1.0, steps: int = STEPS) -> Any:
 
 
 def run(loss: Any, *, spread: float | None = 0.5, **more: Any) -> Tape:
-    """spread: of the losses of a batch's images; None for a run whose answers were not saved."""
-    made = tape(loss=loss, lr=flat(3e-3, len(loss)), facts=facts(steps=STEPS, **more))
-    return made if spread is None else answered(made, loss, spread=spread)
+    """Return a run. spread: of the losses of a batch's images; None for a run without saved predictions."""
+    result = tape(loss=loss, lr=flat(3e-3, len(loss)), context=facts(steps=STEPS, **more))
+    return result if spread is None else with_predictions(result, loss, spread=spread)
 
 
 def fault() -> Tape:
@@ -34,21 +34,21 @@ def fault() -> Tape:
 
 
 def control() -> Tape:
-    return run(falling(GUESS, 0.5, STEPS), spread=0.8)
+    return run(falling(CHANCE, 0.5, STEPS), spread=0.8)
 
 
 def test_found_when_it_swings_beyond_chance() -> None:
     finding = only(rule(), fault())
     assert finding.verdict is Verdict.FOUND
     assert finding.fix == {"lr": 1e-3}
-    assert "the draw of batches explains" in finding.cause
+    assert "drawing batches explains" in finding.cause
 
 
 def test_clear_when_it_falls_with_the_noise_of_batches() -> None:
     assert only(rule(), control()).verdict is Verdict.CLEAR
 
 
-def test_swings_that_the_draw_of_batches_explains_are_clear() -> None:
+def test_swings_explained_by_drawing_batches_are_clear() -> None:
     noise = batches(flat(1.8, STEPS), spread=0.6)
     assert only(rule(), run(noise, spread=2.4)).verdict is Verdict.CLEAR
 
@@ -62,7 +62,7 @@ def test_small_swings_are_clear() -> None:
     assert only(rule(), run(swinging(0.1), spread=0.01)).verdict is Verdict.CLEAR
 
 
-def test_without_answers_more_is_asked_for() -> None:
+def test_without_predictions_a_larger_amplitude_is_needed() -> None:
     assert only(rule(), run(swinging(0.6), spread=None)).verdict is Verdict.CLEAR
     finding = only(rule(), run(swinging(2.0) + 1.0, spread=None))
     assert finding.found
@@ -70,16 +70,16 @@ def test_without_answers_more_is_asked_for() -> None:
 
 
 def test_single_outliers_change_nothing() -> None:
-    loss = batches(falling(GUESS, 0.5, STEPS))
+    loss = batches(falling(CHANCE, 0.5, STEPS))
     loss[[20, 60, 80, 95]] = 9.0
     assert only(rule(), run(loss)).verdict is Verdict.CLEAR
 
 
-def test_values_that_are_no_numbers_are_left_out() -> None:
+def test_nonfinite_values_are_left_out() -> None:
     loss = swinging()
     loss[10:13] = np.nan
-    made = tape(loss=loss, lr=flat(3e-3, STEPS), facts=facts(steps=STEPS))
-    assert only(rule(), answered(made, np.nan_to_num(loss, nan=1.0), spread=0.5)).found
+    result = tape(loss=loss, lr=flat(3e-3, STEPS), context=facts(steps=STEPS))
+    assert only(rule(), with_predictions(result, np.nan_to_num(loss, nan=1.0), spread=0.5)).found
 
 
 def test_says_how_much_is_missing() -> None:

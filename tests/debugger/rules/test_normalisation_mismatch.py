@@ -1,4 +1,4 @@
-"""NormalisationMismatch: images are not what the weights expect."""
+"""NormalisationMismatch: images are not normalised as the weights expect."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def run(
     extra: float = 0.0,
     **facts: object,
 ) -> Tape:
-    """A run on images whose pixels, from `low` to `high`, were scaled and normalised by mean and std.
+    """Return a run on images whose pixels, from `low` to `high`, were scaled and normalised by mean and std.
 
     extra: how far values go beyond at either end, as with noise put on after normalising.
     """
-    made, rng = Tape(RunContext(**{"batch_size": 16, **facts}), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
+    result, rng = Tape(RunContext(**{"batch_size": 16, **facts}), ended=True), np.random.default_rng(0)  # type: ignore[arg-type]
     for place in range(batches):
         pixels = low + (high - low) * rng.beta(0.6, 0.6, (16, len(mean), 12, 12))
         pixels[0, :, 0, 0], pixels[0, :, 0, 1] = low, high
-        made.add(
+        result.add(
             saved((scale * pixels - np.reshape(mean, (1, -1, 1, 1))) / np.reshape(std, (1, -1, 1, 1)), place, extra)
         )
-    return made
+    return result
 
 
 def saved(inputs: npt.NDArray[np.float64], place: int, extra: float) -> RawTensor:
@@ -94,9 +94,9 @@ def test_found_when_weights_that_expect_imagenet_get_minus_1_to_1() -> None:
     assert "-1 to 1" in found.cause
 
 
-def test_and_the_other_way_round() -> None:
-    made = run(IMAGENET_MEAN, IMAGENET_STD, weights_mean=HALF, weights_std=HALF, pretrained=True)
-    assert "ImageNet" in only(rule(), made).cause
+def test_found_when_weights_for_imagenet_get_other_ranges() -> None:
+    result = run(IMAGENET_MEAN, IMAGENET_STD, weights_mean=HALF, weights_std=HALF, pretrained=True)
+    assert "ImageNet" in only(rule(), result).cause
 
 
 def test_found_when_normalised_twice() -> None:
@@ -124,14 +124,14 @@ def test_found_without_dark_pixels_when_nothing_leaves_0_to_1() -> None:
     assert verdict(rule(), run(low=0.2, high=0.9, **IMAGENET)) == "found"  # type: ignore[arg-type]
 
 
-def test_what_the_recipe_uses_is_compared_before_the_first_step() -> None:
+def test_the_recipes_normalisation_is_judged_before_the_first_step() -> None:
     facts = RunContext(**IMAGENET, used_mean=(0.0, 0.0, 0.0), used_std=(1.0, 1.0, 1.0))  # type: ignore[arg-type]
     found = only(rule(), Tape(facts))
     assert found.severity == "warning"
     assert found.fix["mean"] == [0.485, 0.456, 0.406]
 
 
-def test_a_small_difference_is_worth_knowing() -> None:
+def test_a_small_difference_is_an_information() -> None:
     cifar = RunContext(**IMAGENET, used_mean=(0.491, 0.482, 0.447), used_std=(0.247, 0.244, 0.262))  # type: ignore[arg-type]
     assert only(rule(), Tape(cifar)).severity == "info"
 
@@ -142,8 +142,8 @@ def test_features_are_judged_by_the_recipe_alone() -> None:
 
 
 def test_a_recipe_that_is_right_can_still_be_done_twice() -> None:
-    made = run(used_mean=IMAGENET_MEAN, used_std=IMAGENET_STD, **IMAGENET)  # type: ignore[arg-type]
-    found = only(rule(), made)
+    result = run(used_mean=IMAGENET_MEAN, used_std=IMAGENET_STD, **IMAGENET)  # type: ignore[arg-type]
+    found = only(rule(), result)
     assert found.found
     assert found.fix == {}
     assert found.advice

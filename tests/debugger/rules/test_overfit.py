@@ -1,4 +1,4 @@
-"""Overfit: apart beyond chance, and going further apart; not merely better in training than in validation."""
+"""Overfit: training is better than validation beyond chance, and the gap grows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.overfit import Overfit
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, tape
-from tests.debugger.rules.runs import GUESS, facts, only
+from tests.debugger.rules.runs import CHANCE, facts, only
 
 EPOCHS, PER_EPOCH = 20, 10
 TRAIN = falling(2.2, 0.05, EPOCHS)
@@ -26,11 +26,15 @@ def rule() -> Overfit:
 
 
 def run(train: Any, valid: Any, right: Any = None, valid_right: Any = None, known: RunContext | None = None) -> Tape:
-    """A run with one evaluation per epoch. All (R,)."""
+    """Return a run with one evaluation per epoch. All (R,)."""
     scores = {"loss": valid} | ({} if valid_right is None else {"accuracy": valid_right})
     scalars: dict[str, Any] = {} if right is None else {"accuracy": np.repeat(right, PER_EPOCH)}
     return tape(
-        loss=np.repeat(train, PER_EPOCH), valid=scores, per_epoch=PER_EPOCH, facts=known or facts(steps=200), **scalars
+        loss=np.repeat(train, PER_EPOCH),
+        valid=scores,
+        per_epoch=PER_EPOCH,
+        context=known or facts(steps=200),
+        **scalars,
     )
 
 
@@ -60,13 +64,13 @@ def test_clear_when_validation_follows() -> None:
 
 
 def test_a_training_loss_near_nothing_is_no_overfitting() -> None:
-    made = run(falling(2.2, 0.001, EPOCHS), falling(2.2, 0.12, EPOCHS), np.full(EPOCHS, 1.0), np.full(EPOCHS, 0.97))
-    assert only(rule(), made).verdict is Verdict.CLEAR
+    saved = run(falling(2.2, 0.001, EPOCHS), falling(2.2, 0.12, EPOCHS), np.full(EPOCHS, 1.0), np.full(EPOCHS, 0.97))
+    assert only(rule(), saved).verdict is Verdict.CLEAR
 
 
-def test_learning_by_heart_at_no_cost_to_validation_is_clear() -> None:
-    made = run(falling(2.2, 0.05, EPOCHS), falling(2.2, 0.6, EPOCHS, bend=12), RIGHT, RIGHT - 0.16)
-    finding = only(rule(), made)
+def test_memorising_at_no_cost_to_validation_is_clear() -> None:
+    saved = run(falling(2.2, 0.05, EPOCHS), falling(2.2, 0.6, EPOCHS, bend=12), RIGHT, RIGHT - 0.16)
+    finding = only(rule(), saved)
     assert finding.verdict is Verdict.CLEAR
     assert finding.value is not None
     assert finding.value > 0.2  # the gap alone would do
@@ -80,11 +84,11 @@ def test_a_gap_within_the_chance_of_few_images_is_clear() -> None:
 
 
 def test_clear_while_validation_still_gets_better() -> None:
-    made = run(TRAIN, falling(2.2, 0.9, EPOCHS, bend=1.0), RIGHT, RIGHT - 0.3)
-    assert only(rule(), made).verdict is Verdict.CLEAR
+    saved = run(TRAIN, falling(2.2, 0.9, EPOCHS, bend=1.0), RIGHT, RIGHT - 0.3)
+    assert only(rule(), saved).verdict is Verdict.CLEAR
 
 
-def test_a_small_set_learned_by_heart_is_found_though_both_rest() -> None:
+def test_a_small_memorised_set_is_found_though_both_losses_rest() -> None:
     train, valid = np.full(EPOCHS, 0.02), np.full(EPOCHS, 1.3)
     train[:3], valid[:3] = [2.0, 1.0, 0.3], [2.1, 1.6, 1.4]
     assert only(rule(), run(train, valid, np.full(EPOCHS, 1.0), np.full(EPOCHS, 0.7))).found
@@ -96,7 +100,7 @@ def test_one_bad_evaluation_changes_nothing() -> None:
     assert only(rule(), run(TRAIN, valid, RIGHT, rights)).verdict is Verdict.CLEAR
 
 
-def test_an_evaluation_without_a_number_is_left_out() -> None:
+def test_a_nonfinite_evaluation_is_left_out() -> None:
     valid = VALID.copy()
     valid[5] = np.nan
     assert only(rule(), run(TRAIN, valid, RIGHT, VALID_RIGHT)).found
@@ -109,8 +113,8 @@ def test_losses_alone_are_enough_but_less_sure() -> None:
 
 
 def test_nothing_learned_is_nothing_memorised() -> None:
-    made = run(np.full(EPOCHS, GUESS), np.linspace(GUESS, 4.0, EPOCHS), RIGHT * 0 + 0.1, RIGHT * 0 + 0.1)
-    assert only(rule(), made).verdict is Verdict.CLEAR
+    saved = run(np.full(EPOCHS, CHANCE), np.linspace(CHANCE, 4.0, EPOCHS), RIGHT * 0 + 0.1, RIGHT * 0 + 0.1)
+    assert only(rule(), saved).verdict is Verdict.CLEAR
 
 
 def test_the_remedy_is_one_that_is_not_in_use_yet() -> None:
@@ -123,16 +127,16 @@ def test_the_remedy_is_one_that_is_not_in_use_yet() -> None:
     assert only(rule(), run(TRAIN, VALID, RIGHT, VALID_RIGHT, cached)).fix == {"patience": 5}
 
 
-def test_without_validation_nothing_is_said() -> None:
-    finding = only(rule(), tape(loss=np.repeat(TRAIN, PER_EPOCH), facts=facts(steps=200)))
+def test_not_enough_data_without_validation() -> None:
+    finding = only(rule(), tape(loss=np.repeat(TRAIN, PER_EPOCH), context=facts(steps=200)))
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.points is not None
     assert (finding.points.have, finding.points.want, finding.points.of) == (0, 4, "evaluations")
 
 
-def test_sagemakers_names_are_understood() -> None:
-    made = Overfit.parse({"start_step": "100", "patience": "1", "ratio_threshold": "0.1", "tensor_regex": ".*"})
-    assert made == Overfit(start_step=100, patience=1, ratio_threshold=0.1)
+def test_sagemakers_names_are_accepted() -> None:
+    saved = Overfit.parse({"start_step": "100", "patience": "1", "ratio_threshold": "0.1", "tensor_regex": ".*"})
+    assert saved == Overfit(start_step=100, patience=1, ratio_threshold=0.1)
     assert only(Overfit(start_step=10_000), fault()).verdict is Verdict.CLEAR
     with pytest.raises(BadValue):
         Overfit.parse({"patience": "0"})

@@ -23,7 +23,7 @@ def rule() -> Overtraining:
 
 def run(valid: Any, train: Any = TRAIN, **more: Any) -> Tape:
     return tape(
-        loss=np.repeat(train, PER_EPOCH), valid={"loss": valid}, per_epoch=PER_EPOCH, facts=facts(steps=300, **more)
+        loss=np.repeat(train, PER_EPOCH), valid={"loss": valid}, per_epoch=PER_EPOCH, context=facts(steps=300, **more)
     )
 
 
@@ -35,7 +35,7 @@ def control() -> Tape:
     return run(falling(2.2, 0.3, EPOCHS))
 
 
-def test_found_when_the_best_is_long_past() -> None:
+def test_found_when_the_best_epoch_is_long_ago() -> None:
     finding = only(rule(), fault())
     assert finding.verdict is Verdict.FOUND
     assert finding.epoch == 9
@@ -76,7 +76,7 @@ def test_where_training_fell_apart_too_it_is_not_overtraining() -> None:
     assert only(rule(), run(VALID, np.linspace(1.0, 3.0, EPOCHS))).verdict is Verdict.CLEAR
 
 
-def test_evaluations_without_a_number_are_left_out() -> None:
+def test_nonfinite_evaluations_are_left_out() -> None:
     valid = VALID.copy()
     valid[[4, 20]] = np.nan
     assert only(rule(), run(valid)).epoch == 9
@@ -88,6 +88,6 @@ def test_says_how_much_is_missing() -> None:
     assert (finding.points.have, finding.points.want) == (6, 11)
 
 
-def test_sagemakers_names_are_understood() -> None:
-    made = Overtraining.parse({"patience_train": "5", "patience_validation": "3", "delta": "0.02"})
-    assert made == Overtraining(patience_validation=3, delta=0.02)
+def test_sagemakers_names_are_accepted() -> None:
+    saved = Overtraining.parse({"patience_train": "5", "patience_validation": "3", "delta": "0.02"})
+    assert saved == Overtraining(patience_validation=3, delta=0.02)

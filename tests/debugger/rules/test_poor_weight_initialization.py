@@ -1,4 +1,4 @@
-"""PoorWeightInitialization looks at the first weights, and forgives what healthy networks start with."""
+"""PoorWeightInitialization judges the first weights, and accepts those that healthy networks start with."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def rule() -> PoorWeightInitialization:
 
 
 def run(tensors: dict[str, dict[str, object]], *, loss: float = 2.3, wide: float = 2.0, **more: object) -> Tape:
-    made = tape(
-        loss=np.r_[loss, noisy(falling(2.3, 1.0, 39))], statistics={"weights": tensors}, every=5, facts=facts(**more)
+    saved = tape(
+        loss=np.r_[loss, noisy(falling(2.3, 1.0, 39))], statistics={"weights": tensors}, every=5, context=facts(**more)
     )
     at = Moment("train", 1, 1, 1)
-    made.add(RawTensor(at, "output_range", "outputs", np.array([-wide / 2, wide / 2, 0.0, 1.0])))
-    return made
+    saved.add(RawTensor(at, "output_range", "outputs", np.array([-wide / 2, wide / 2, 0.0, 1.0])))
+    return saved
 
 
 def fault() -> Tape:
@@ -34,8 +34,8 @@ def control() -> Tape:
     return run(weights(0.41, fc=constant(0.0)))
 
 
-def only(made: Tape, **knobs: object) -> Finding:
-    [finding] = PoorWeightInitialization.parse(knobs).check(made)
+def only(saved: Tape, **parameters: object) -> Finding:
+    [finding] = PoorWeightInitialization.parse(parameters).check(saved)
     return finding
 
 
@@ -68,7 +68,7 @@ def test_found_when_weights_are_huge() -> None:
     assert finding.value == pytest.approx(12.0, rel=1e-5)
 
 
-def test_a_first_loss_far_above_that_of_guessing_lowers_the_border() -> None:
+def test_a_first_loss_far_above_chance_level_lowers_the_threshold() -> None:
     finding = only(run(weights(4.0), loss=60.0, wide=200.0))
     assert finding.verdict is Verdict.FOUND
     assert finding.severity is Severity.SEVERE
@@ -77,31 +77,33 @@ def test_a_first_loss_far_above_that_of_guessing_lowers_the_border() -> None:
 
 
 def test_images_that_were_not_normalised_are_not_the_weights_fault() -> None:
-    made = run(weights(4.0), loss=60.0, wide=200.0)
-    made.add(RawTensor(Moment("train", 1, 1, 1), "input_channels", "inputs", np.array([[120.0, 60.0, 0.0, 255.0]] * 3)))
-    assert only(made).verdict is Verdict.CLEAR
+    saved = run(weights(4.0), loss=60.0, wide=200.0)
+    saved.add(
+        RawTensor(Moment("train", 1, 1, 1), "input_channels", "inputs", np.array([[120.0, 60.0, 0.0, 255.0]] * 3))
+    )
+    assert only(saved).verdict is Verdict.CLEAR
 
 
-def test_found_when_weights_are_next_to_nothing() -> None:
+def test_found_when_weights_are_near_zero() -> None:
     assert only(run(weights(1e-5))).verdict is Verdict.FOUND
 
 
-def test_weights_from_elsewhere_have_other_sizes_without_harm() -> None:
+def test_pretrained_weights_may_have_other_sizes() -> None:
     assert only(run(weights(12.0), pretrained=True)).verdict is Verdict.CLEAR
     assert only(run(weights(1e-5), pretrained=True)).verdict is Verdict.CLEAR
 
 
-def test_a_head_alone_may_start_as_it_likes() -> None:
+def test_a_head_alone_is_not_judged() -> None:
     assert only(run(weights(fc=constant(0.0)), frozen=CONVS)).verdict is Verdict.CLEAR
 
 
-def test_statistics_that_were_not_taken_are_no_zeros() -> None:
+def test_missing_statistics_are_not_zeros() -> None:
     assert only(run({name: {"l2": 1.0} for name in CONVS})).verdict is Verdict.CLEAR
 
 
 def test_sagemakers_parameters_are_accepted() -> None:
-    knobs = {"threshold": "20", "steps": "10", "patience": "5", "distribution_range": "0.001"}
-    assert only(run(weights(12.0)), **knobs, activation_inputs_regex=".*relu_input").verdict is Verdict.CLEAR
+    parameters = {"threshold": "20", "steps": "10", "patience": "5", "distribution_range": "0.001"}
+    assert only(run(weights(12.0)), **parameters, activation_inputs_regex=".*relu_input").verdict is Verdict.CLEAR
 
 
 def test_nan_in_the_statistics_decides_nothing() -> None:
@@ -109,8 +111,8 @@ def test_nan_in_the_statistics_decides_nothing() -> None:
 
 
 def test_says_how_much_is_missing() -> None:
-    for made in (Tape(), tape(loss=flat(2.3, 40), facts=facts())):
-        finding = only(made)
+    for saved in (Tape(), tape(loss=flat(2.3, 40), context=facts())):
+        finding = only(saved)
         assert finding.verdict is Verdict.NOT_ENOUGH_DATA
         assert finding.points is not None
         assert (finding.points.have, finding.points.want) == (0, 1)

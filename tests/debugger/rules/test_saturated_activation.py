@@ -1,4 +1,4 @@
-"""SaturatedActivation speaks of sigmoids and tanhs at their ends, where those are the network's activations."""
+"""SaturatedActivation finds sigmoids and tanhs at their ends, where they are the network's activations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rule() -> SaturatedActivation:
 
 
 def outputs(spread: np.ndarray, kind: str) -> dict[str, np.ndarray]:
-    """Quantiles of the outputs whose inputs are spread evenly over -spread to spread."""
+    """Return quantiles of outputs whose inputs are spread evenly over -spread to spread."""
     inputs = {name: spread * (2 * rank - 1) for name, rank in RANKS.items()}
     squash = np.tanh if kind == "tanh" else lambda x: 1 / (1 + np.exp(-x))
     return {name: squash(x) for name, x in inputs.items()}
@@ -32,7 +32,9 @@ def run(spread: object, *, kind: str = "sigmoid", layer: str = "act2", known: Ru
     level = np.broadcast_to(np.asarray(spread, float), 8)
     layers = {f"activation/act{i}": outputs(flat(1.5, 8), kind) for i in range(1, 7)}
     layers[f"activation/{layer}"] = outputs(level, kind)
-    return tape(loss=noisy(flat(2.3, 40)), statistics={"activations": layers}, every=5, facts=known or facts(act=kind))
+    return tape(
+        loss=noisy(flat(2.3, 40)), statistics={"activations": layers}, every=5, context=known or facts(act=kind)
+    )
 
 
 def fault() -> Tape:
@@ -43,8 +45,8 @@ def control() -> Tape:
     return run(5.0)
 
 
-def only(made: Tape, **knobs: object) -> Finding:
-    [finding] = SaturatedActivation.parse(knobs).check(made)
+def only(saved: Tape, **parameters: object) -> Finding:
+    [finding] = SaturatedActivation.parse(parameters).check(saved)
     return finding
 
 
@@ -62,7 +64,7 @@ def test_clear_in_the_middle() -> None:
     assert only(run(2.0, kind="tanh")).verdict is Verdict.CLEAR
 
 
-def test_later_saturation_blames_the_learning_rate() -> None:
+def test_later_saturation_lowers_the_learning_rate() -> None:
     finding = only(run(np.r_[flat(1.0, 4), flat(60.0, 4)]))
     assert finding.steps == (20, 35)
     assert finding.fix == {"lr": 1e-4}
@@ -75,12 +77,12 @@ def test_one_odd_snapshot_changes_nothing() -> None:
 def test_gates_beside_other_activations_may_close() -> None:
     usual = facts(act="relu")
     known = replace(usual, layers=(LayerInfo(name="gate", kind="sigmoid", type="Sigmoid"), *usual.layers))
-    made = run(50.0, layer="gate", known=known)
-    assert only(made).verdict is Verdict.CLEAR
-    assert only(made, tensor_regex="sigmoid_output|gate").verdict is Verdict.FOUND
+    saved = run(50.0, layer="gate", known=known)
+    assert only(saved).verdict is Verdict.CLEAR
+    assert only(saved, tensor_regex="sigmoid_output|gate").verdict is Verdict.FOUND
 
 
-def test_the_last_layer_may_answer_what_it_likes() -> None:
+def test_the_last_layer_is_not_judged() -> None:
     layers = (
         LayerInfo(name="fc", kind="linear", type="Linear"),
         LayerInfo(name="act2", kind="sigmoid", type="Sigmoid"),
@@ -104,5 +106,5 @@ def test_nan_in_the_series_is_not_saturated() -> None:
 
 
 def test_says_how_much_is_missing() -> None:
-    assert only(tape(loss=[2.3] * 40, facts=facts(act="tanh"))).verdict is Verdict.NOT_ENOUGH_DATA
+    assert only(tape(loss=[2.3] * 40, context=facts(act="tanh"))).verdict is Verdict.NOT_ENOUGH_DATA
     assert only(Tape()).verdict is Verdict.NOT_ENOUGH_DATA

@@ -1,4 +1,4 @@
-"""ScheduleMismatch: the rate sank while there was something to learn, or never stopped rising."""
+"""ScheduleMismatch: the rate sank while there was something to learn, or rose to the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rule() -> ScheduleMismatch:
 
 
 def run(loss: Any, lr: Any, *, known: RunContext | None = None, ended: bool = True, **more: Any) -> Tape:
-    return tape(loss=loss, lr=lr, facts=known or facts(steps=STEPS), ended=ended, **more)
+    return tape(loss=loss, lr=lr, context=known or facts(steps=STEPS), ended=ended, **more)
 
 
 def fault() -> Tape:
@@ -48,7 +48,7 @@ def test_found_before_the_end_where_the_plan_is_known() -> None:
     assert only(rule(), fault().until(70)).found
 
 
-def test_without_a_plan_the_end_is_waited_for() -> None:
+def test_without_a_plan_it_waits_for_the_end() -> None:
     assert only(rule(), run(STOPPED, SHORT, known=facts(), ended=False)).verdict is Verdict.CLEAR
     assert only(rule(), run(STOPPED, SHORT, known=facts())).found
 
@@ -88,8 +88,8 @@ def test_found_when_the_run_ends_in_its_warm_up() -> None:
 
 
 def test_a_run_that_was_stopped_early_may_end_in_its_warm_up() -> None:
-    made = run(STOPPED[:60], np.linspace(1e-5, 1e-3, 60))
-    assert only(rule(), made).verdict is Verdict.CLEAR
+    saved = run(STOPPED[:60], np.linspace(1e-5, 1e-3, 60))
+    assert only(rule(), saved).verdict is Verdict.CLEAR
 
 
 def test_lost_values_and_a_lucky_batch_change_nothing() -> None:

@@ -1,4 +1,4 @@
-"""ShuffledWrong: batches of one class, classes one after the other."""
+"""ShuffledWrong: batches of one class, or classes one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clearsight.core.context import RunContext
 from clearsight.debugger.rules.shuffled_wrong import ShuffledWrong
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
-from clearsight.testing.tapes import outcomes
+from clearsight.testing.tapes import prediction_record
 
 Order = Callable[[npt.NDArray[np.int64], np.random.Generator], npt.NDArray[np.int64]]
 
@@ -28,16 +28,16 @@ def by_class(labels: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDA
 def run(
     counts: Sequence[int], order: Order, *, batch: int = 16, epochs: int = 3, known: bool = True, seed: int = 0
 ) -> Tape:
-    """A run on so many images per class. known: whether the counts are known beforehand."""
+    """Return a run on so many images per class. known: True if the counts are known beforehand."""
     rng, labels, step = np.random.default_rng(seed), np.repeat(np.arange(len(counts)), counts), 0
-    made = Tape(RunContext(class_counts=tuple(counts) if known else ()), ended=True)
+    saved = Tape(RunContext(class_counts=tuple(counts) if known else ()), ended=True)
     for epoch in range(1, epochs + 1):
-        drawn = order(labels, rng)
-        for start in range(0, len(drawn), batch):
+        ordered = order(labels, rng)
+        for start in range(0, len(ordered), batch):
             step += 1
-            part = drawn[start : start + batch]
-            made.add(outcomes(part, part, step=step, epoch=epoch))
-    return made
+            part = ordered[start : start + batch]
+            saved.add(prediction_record(part, part, step=step, epoch=epoch))
+    return saved
 
 
 def rule() -> ShuffledWrong:
@@ -58,7 +58,7 @@ def test_found_when_ordered_by_class() -> None:
     assert found.severity == "severe"
     assert found.fix == {}
     assert "shuffle=True" in found.advice
-    assert "17% would be chance" in found.cause
+    assert "chance gives 17%" in found.cause
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 64])
@@ -96,7 +96,7 @@ def test_waits_for_a_second_class_where_they_are_not() -> None:
 
 def test_one_batch_of_one_class_changes_nothing() -> None:
     lucky = run([60] * 6, shuffled)
-    lucky.add(outcomes(np.zeros(16, int), np.zeros(16, int), step=999, epoch=3))
+    lucky.add(prediction_record(np.zeros(16, int), np.zeros(16, int), step=999, epoch=3))
     assert verdict(rule(), lucky) == "clear"
 
 

@@ -1,4 +1,4 @@
-"""SimilarAcrossRuns holds another run and says whether this one differs."""
+"""SimilarAcrossRuns compares this run with another one."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def test_clear_when_the_runs_differ() -> None:
     assert only(rule(), control()).verdict is Verdict.CLEAR
 
 
-def test_one_step_that_is_alike_or_not_changes_nothing() -> None:
-    alike, apart = run().scalar("loss").values.copy(), run(seed=1).scalar("loss").values.copy()
-    alike[7], apart[7] = 9.0, run().scalar("loss").values[7]
-    assert only(rule(), tape(loss=alike)).found
-    assert only(rule(), tape(loss=apart)).verdict is Verdict.CLEAR
+def test_one_equal_or_different_step_changes_nothing() -> None:
+    equal, different = run().scalar("loss").values.copy(), run(seed=1).scalar("loss").values.copy()
+    equal[7], different[7] = 9.0, run().scalar("loss").values[7]
+    assert only(rule(), tape(loss=equal)).found
+    assert only(rule(), tape(loss=different)).verdict is Verdict.CLEAR
 
 
 def test_runs_of_different_lengths_are_compared_where_both_are() -> None:
-    made = SimilarAcrossRuns().with_other(tape(loss=run().scalar("loss").values[:25]))
-    assert only(made, fault()).steps == (1, 25)
+    saved = SimilarAcrossRuns().with_other(tape(loss=run().scalar("loss").values[:25]))
+    assert only(saved, fault()).steps == (1, 25)
 
 
 def test_tensors_are_compared_by_name() -> None:
@@ -65,16 +65,16 @@ def test_tensors_are_compared_by_name() -> None:
     assert only(nothing, run()).verdict is Verdict.NOT_ENOUGH_DATA
 
 
-def test_values_that_are_no_numbers_are_left_out() -> None:
+def test_nonfinite_values_are_left_out() -> None:
     loss = run().scalar("loss").values.copy()
     loss[3:6] = np.nan
     assert only(rule(), tape(loss=loss)).found
 
 
-def test_without_the_other_run_nothing_is_said() -> None:
+def test_not_enough_data_without_the_other_run() -> None:
     finding = only(SimilarAcrossRuns.parse({"other_trials": "runs/a"}), fault())
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
-    assert finding.cause == "the other run was not given from runs/a"
+    assert finding.cause == "the other run is missing: runs/a"
 
 
 def test_says_how_much_is_missing() -> None:
@@ -89,9 +89,9 @@ def test_holding_a_run_leaves_the_first_rule_as_it_was() -> None:
     assert only(empty, fault()).verdict is Verdict.NOT_ENOUGH_DATA
 
 
-def test_it_is_asked_for_by_name() -> None:
+def test_it_must_be_selected_by_name() -> None:
     assert SimilarAcrossRuns.optional
-    made = SimilarAcrossRuns.parse({"other": "runs/a", "collection_names": "weights"})
-    assert made.parameters()["other_trials"] == "runs/a"
+    saved = SimilarAcrossRuns.parse({"other": "runs/a", "collection_names": "weights"})
+    assert saved.parameters()["other_trials"] == "runs/a"
     with pytest.raises(BadValue):
         SimilarAcrossRuns.parse({"tensor_regex": "("})

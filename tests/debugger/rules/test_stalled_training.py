@@ -1,4 +1,4 @@
-"""StalledTraining goes by the saved durations of steps."""
+"""StalledTraining judges the saved durations of steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rule() -> StalledTraining:
 
 
 def run(*slow: tuple[int, float], steps: int = STEPS) -> Tape:
-    """slow: (step, seconds) of the steps that took longer than the usual half second."""
+    """Return a run. slow: (step, seconds) of the steps that took longer than the usual half second."""
     seconds = noisy(flat(0.5, steps))
     for step, duration in slow:
         seconds[step - 1] = duration
@@ -39,7 +39,7 @@ def test_found_when_a_step_takes_forever() -> None:
     finding = only(rule(), fault())
     assert finding.verdict is Verdict.FOUND
     assert finding.steps == (30, 30)
-    assert finding.cause == "step 30 took 2400 s where 0.5 s is usual"
+    assert finding.cause == "step 30 took 2400 s, where the median is 0.5 s"
     assert finding.advice
 
 
@@ -60,17 +60,17 @@ def test_few_steps_only_know_the_threshold() -> None:
     assert only(rule(), run((4, 1900.0), steps=5)).found
 
 
-def test_durations_that_are_no_numbers_are_left_out() -> None:
+def test_nonfinite_durations_are_left_out() -> None:
     assert only(rule(), run((10, np.nan), (30, 2400.0))).found
 
 
-def test_without_durations_nothing_is_said() -> None:
+def test_not_enough_data_without_durations() -> None:
     finding = only(rule(), tape(loss=flat(1.0, STEPS)))
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.cause == "the durations of steps were not saved"
 
 
-def test_sagemakers_names_are_understood() -> None:
+def test_sagemakers_names_are_accepted() -> None:
     words = {"threshold": "120", "stop_training_on_fire": "True", "training_job_name_prefix": "job"}
     assert StalledTraining.parse(words) == StalledTraining(threshold=120)
     assert StalledTraining.also == ("StalledTrainingRule",)

@@ -1,4 +1,4 @@
-"""TensorVariance holds variances against the bounds that it was given."""
+"""TensorVariance compares variances with given bounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rule() -> TensorVariance:
 
 def run(std: object) -> Tape:
     statistics = {"weights": weights(conv3={"std": std}), "gradients": series("gradient", 1e-3, 8)}
-    return tape(loss=noisy(falling(2.3, 1.0, 40)), facts=facts(), statistics=statistics, every=5)
+    return tape(loss=noisy(falling(2.3, 1.0, 40)), context=facts(), statistics=statistics, every=5)
 
 
 def fault() -> Tape:
@@ -30,8 +30,8 @@ def control() -> Tape:
     return run(flat(0.1, 8))
 
 
-def first(made: Tape, **knobs: object) -> Finding:
-    return next(iter(TensorVariance.parse(knobs).check(made)))
+def first(saved: Tape, **parameters: object) -> Finding:
+    return next(iter(TensorVariance.parse(parameters).check(saved)))
 
 
 def test_it_has_no_bounds_of_its_own() -> None:

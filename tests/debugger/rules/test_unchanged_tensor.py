@@ -1,4 +1,4 @@
-"""UnchangedTensor speaks of weights that the optimizer is to train and does not move."""
+"""UnchangedTensor finds weights that the optimizer should train and does not change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(updates: dict[str, object], *, loss: float = 1.0, points: int = 8, **mor
         lr=rate,
         statistics={"weights": weights(), "updates": series("update", levels, points)},
         every=5,
-        facts=facts(**more),
+        context=facts(**more),
     )
 
 
@@ -35,8 +35,8 @@ def control() -> Tape:
     return run({})
 
 
-def only(made: Tape, **knobs: object) -> Finding:
-    [finding] = UnchangedTensor.parse(knobs).check(made)
+def only(saved: Tape, **parameters: object) -> Finding:
+    [finding] = UnchangedTensor.parse(parameters).check(saved)
     return finding
 
 
@@ -72,7 +72,7 @@ def test_the_end_of_the_schedule_may_rest() -> None:
     assert only(run(late, lr=np.r_[flat(1e-3, 18), flat(0.0, 22)])).verdict is Verdict.CLEAR
 
 
-def test_a_run_that_has_learned_all_there_is_may_rest() -> None:
+def test_a_run_that_has_converged_may_rest() -> None:
     assert only(run({name: flat(0.0, 8) for name in WEIGHTS}, loss=0.001)).verdict is Verdict.CLEAR
 
 
@@ -84,10 +84,10 @@ def test_one_step_that_was_left_out_changes_nothing() -> None:
 
 def test_sagemakers_tolerances_are_accepted() -> None:
     tiny = run({"conv2.weight": flat(1e-9, 8)})
-    knobs = {"num_steps": "3", "rtol": "1e-05", "atol": "1e-08", "equal_nan": "False"}
-    assert only(tiny, **knobs).verdict is Verdict.FOUND
+    parameters = {"num_steps": "3", "rtol": "1e-05", "atol": "1e-08", "equal_nan": "False"}
+    assert only(tiny, **parameters).verdict is Verdict.FOUND
     assert only(tiny, num_steps="3").verdict is Verdict.CLEAR
-    assert only(tiny, **knobs, tensor_regex="conv1").verdict is Verdict.CLEAR
+    assert only(tiny, **parameters, tensor_regex="conv1").verdict is Verdict.CLEAR
 
 
 def test_nan_in_the_series_is_no_rest() -> None:

@@ -1,4 +1,4 @@
-"""UnderfitCapacity: settled high, validation as good, and little that may learn."""
+"""UnderfitCapacity: a loss that settles high, validation as good, and few weights that learn."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from clearsight.core.finding import Verdict
 from clearsight.debugger.rules.underfit_capacity import UnderfitCapacity
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import falling, flat, tape
-from tests.debugger.rules.runs import FROZEN, GUESS, HEAD, batches, facts, only
+from tests.debugger.rules.runs import CHANCE, FROZEN, HEAD, batches, facts, only
 
 EPOCHS, PER_EPOCH = 10, 20
 STEPS = EPOCHS * PER_EPOCH
-SETTLED = np.r_[np.linspace(GUESS, 1.7, 40), flat(1.7, STEPS - 40)]
+PLATEAU = np.r_[np.linspace(CHANCE, 1.7, 40), flat(1.7, STEPS - 40)]
 
 
 def rule() -> UnderfitCapacity:
@@ -23,15 +23,19 @@ def rule() -> UnderfitCapacity:
 
 
 def probe(**more: Any) -> RunContext:
-    """A head behind a frozen backbone."""
+    """Return the context of a head behind a frozen backbone."""
     return facts(steps=STEPS, parameters=(FROZEN, HEAD), settings={"freeze": "backbone"}, **more)
 
 
-def run(loss: Any = SETTLED, valid: Any = 1.72, known: RunContext | None = None, **more: Any) -> Tape:
+def run(loss: Any = PLATEAU, valid: Any = 1.72, known: RunContext | None = None, **more: Any) -> Tape:
     scores = np.broadcast_to(np.asarray(valid, float), EPOCHS)
     scalars: dict[str, Any] = {"lr": flat(1e-3, STEPS), "update_ratio": flat(1e-2, STEPS)} | more
     return tape(
-        loss=batches(loss, spread=0.08), valid={"loss": scores}, per_epoch=PER_EPOCH, facts=known or probe(), **scalars
+        loss=batches(loss, spread=0.08),
+        valid={"loss": scores},
+        per_epoch=PER_EPOCH,
+        context=known or probe(),
+        **scalars,
     )
 
 
@@ -40,7 +44,7 @@ def fault() -> Tape:
 
 
 def control() -> Tape:
-    return run(falling(GUESS, 0.3, STEPS), falling(GUESS, 0.4, EPOCHS))
+    return run(falling(CHANCE, 0.3, STEPS), falling(CHANCE, 0.4, EPOCHS))
 
 
 def test_found_when_a_head_alone_settles_high() -> None:
@@ -59,15 +63,15 @@ def test_clear_when_it_learns() -> None:
 
 
 def test_clear_when_it_settles_at_a_fair_loss() -> None:
-    loss = np.r_[np.linspace(GUESS, 0.9, 40), flat(0.9, STEPS - 40)]
+    loss = np.r_[np.linspace(CHANCE, 0.9, 40), flat(0.9, STEPS - 40)]
     assert only(rule(), run(loss, 0.95)).verdict is Verdict.CLEAR
 
 
 def test_clear_while_the_loss_falls() -> None:
-    assert only(rule(), run(np.linspace(GUESS, 1.5, STEPS))).verdict is Verdict.CLEAR
+    assert only(rule(), run(np.linspace(CHANCE, 1.5, STEPS))).verdict is Verdict.CLEAR
 
 
-def test_a_large_network_that_learns_as_a_whole_has_other_troubles() -> None:
+def test_a_large_network_that_learns_as_a_whole_is_clear() -> None:
     assert only(rule(), run(known=facts(steps=STEPS))).verdict is Verdict.CLEAR
 
 
@@ -86,11 +90,11 @@ def test_clear_when_validation_is_much_worse() -> None:
     assert only(rule(), run(valid=2.4)).verdict is Verdict.CLEAR
 
 
-def test_nothing_learned_is_another_matter() -> None:
-    assert only(rule(), run(flat(GUESS, STEPS), GUESS)).verdict is Verdict.CLEAR
+def test_nothing_learned_is_clear() -> None:
+    assert only(rule(), run(flat(CHANCE, STEPS), CHANCE)).verdict is Verdict.CLEAR
 
 
-def test_updates_that_are_too_small_are_another_matter() -> None:
+def test_updates_that_are_too_small_are_clear() -> None:
     assert only(rule(), run(update_ratio=flat(1e-6, STEPS))).verdict is Verdict.CLEAR
 
 

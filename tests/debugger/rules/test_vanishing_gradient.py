@@ -1,4 +1,4 @@
-"""VanishingGradient compares the first layers with the last ones, and leaves converged runs alone."""
+"""VanishingGradient compares the first layers with the last ones, and is clear on converged runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(
     points: int = 12,
     **more: object,
 ) -> Tape:
-    """A run whose gradients lie evenly, by orders of magnitude, between those of the first and the last hidden layer.
+    """Return a run whose gradients lie evenly between those of the first and the last hidden layer, on a log scale.
 
     gain: the size of the head's weights over an ordinary one.
     """
@@ -38,7 +38,7 @@ def run(
         lr=flat(1e-3, 5 * points),
         statistics=statistics,
         every=5,
-        facts=facts(**more),
+        context=facts(**more),
     )
 
 
@@ -50,12 +50,12 @@ def control() -> Tape:
     return run(3e-3)
 
 
-def only(made: Tape, **knobs: object) -> Finding:
-    [finding] = VanishingGradient.parse(knobs).check(made)
+def only(saved: Tape, **parameters: object) -> Finding:
+    [finding] = VanishingGradient.parse(parameters).check(saved)
     return finding
 
 
-def test_found_when_the_first_layers_get_next_to_nothing() -> None:
+def test_found_when_the_first_layers_get_hardly_any_gradient() -> None:
     finding = only(fault())
     assert finding.verdict is Verdict.FOUND
     assert finding.subject == f"gradient/{CONVS[0]}"
@@ -73,7 +73,7 @@ def test_small_gradients_everywhere_are_not_vanishing_ones() -> None:
     assert only(run(3e-6, 1e-6, head=1e-6)).verdict is Verdict.CLEAR
 
 
-def test_sagemakers_threshold_is_held_against_the_first_layers() -> None:
+def test_sagemakers_threshold_applies_to_the_first_layers() -> None:
     assert only(run(1e-8, 1e-8, head=1e-8)).verdict is Verdict.FOUND
     assert only(run(3e-6, 1e-6, head=1e-6), threshold="1e-5").verdict is Verdict.FOUND
 
@@ -97,7 +97,7 @@ def test_the_gradient_may_be_lost_behind_the_head_already() -> None:
     assert only(run(1e-7, 1e-6)).verdict is Verdict.FOUND
 
 
-def test_a_head_near_0_holds_the_gradient_back_and_that_is_well() -> None:
+def test_a_head_near_0_holds_the_gradient_back_and_that_is_healthy() -> None:
     assert only(run(1e-6, 1e-6, gain=1e-3)).verdict is Verdict.CLEAR
 
 
@@ -116,6 +116,6 @@ def test_nan_in_the_series_decides_nothing() -> None:
 
 
 def test_says_how_much_is_missing() -> None:
-    for made in (run(1e-9, points=3), tape(loss=noisy(falling(2.3, 1.0, 40)), facts=facts()), Tape()):
-        assert only(made).verdict is Verdict.NOT_ENOUGH_DATA
+    for saved in (run(1e-9, points=3), tape(loss=noisy(falling(2.3, 1.0, 40)), context=facts()), Tape()):
+        assert only(saved).verdict is Verdict.NOT_ENOUGH_DATA
     assert only(run(1e-9, points=3)).points is not None

@@ -1,4 +1,4 @@
-"""WeightUpdateRatio speaks of steps that replace the weights, and of steps that are lost in rounding."""
+"""WeightUpdateRatio finds steps that replace the weights, and steps that are lost in rounding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(ratio: object, *, head: float = 0.01, loss: float = 2.0, points: int = 1
         lr=rate,
         statistics={"weights": weights(), "updates": series("update", updates, points)},
         every=5,
-        facts=facts(**more),
+        context=facts(**more),
     )
 
 
@@ -36,8 +36,8 @@ def control() -> Tape:
     return run(np.geomspace(2e-2, 1e-4, 12))
 
 
-def only(made: Tape, **knobs: object) -> Finding:
-    [finding] = WeightUpdateRatio.parse(knobs).check(made)
+def only(saved: Tape, **parameters: object) -> Finding:
+    [finding] = WeightUpdateRatio.parse(parameters).check(saved)
     return finding
 
 
@@ -80,9 +80,9 @@ def test_small_updates_are_no_harm_where_the_loss_is_low() -> None:
 
 
 def test_sagemakers_parameters_are_the_thresholds() -> None:
-    knobs = {"large_threshold": "10.0", "small_threshold": "0.00000001", "num_steps": "3", "epsilon": "1e-9"}
-    assert only(fault(), **knobs).verdict is Verdict.CLEAR
-    assert only(run(20.0), **knobs).verdict is Verdict.FOUND
+    parameters = {"large_threshold": "10.0", "small_threshold": "0.00000001", "num_steps": "3", "epsilon": "1e-9"}
+    assert only(fault(), **parameters).verdict is Verdict.CLEAR
+    assert only(run(20.0), **parameters).verdict is Verdict.FOUND
 
 
 def test_nan_in_the_series_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""A line of the index says what a record is and where its arrays are."""
+"""Index: a line names the record, its blob and its key."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from clearsight.core.tensors import Event, PredictionRecord, RawTensor, Scalars, Snapshot
 from clearsight.debugger.storage.index import BlobReader, DamagedBlob, checksum, dump, encode, parse
 from clearsight.debugger.storage.tensor_store import FileTensorStore
-from tests.debugger.records import at, event, outcomes, plain, raw, snapshot, some
+from tests.debugger.records import at, event, one_of_each, plain, predictions, raw, snapshot
 
 
 def test_entries_know_their_names_without_reading_arrays(tmp_path: Path) -> None:
-    FileTensorStore(tmp_path).append(some(1))
+    FileTensorStore(tmp_path).append(one_of_each(1))
     entries = FileTensorStore(tmp_path).entries()
     assert [(entry.kind, entry.names) for entry in entries] == [
         (Scalars, ("loss",)),
@@ -28,19 +28,19 @@ def test_entries_know_their_names_without_reading_arrays(tmp_path: Path) -> None
     assert all(entry.at == at(1) for entry in entries)
 
 
-def test_an_entry_is_sound_while_its_blob_is_whole(tmp_path: Path) -> None:
-    FileTensorStore(tmp_path).append(some(1))
-    _, of_arrays, *_ = entries = FileTensorStore(tmp_path).entries()
-    assert all(entry.sound() for entry in entries)
-    assert of_arrays.blob is not None
-    of_arrays.blob.unlink()
-    assert [entry.sound() for entry in entries] == [True, False, False, False, True]
+def test_an_entry_is_complete_while_its_blob_is_whole(tmp_path: Path) -> None:
+    FileTensorStore(tmp_path).append(one_of_each(1))
+    _, stored, *_ = entries = FileTensorStore(tmp_path).entries()
+    assert all(entry.is_complete() for entry in entries)
+    assert stored.blob is not None
+    stored.blob.unlink()
+    assert [entry.is_complete() for entry in entries] == [True, False, False, False, True]
     with pytest.raises(DamagedBlob, match="missing or damaged"):
-        of_arrays.load()
+        stored.load()
 
 
-def test_answers_of_one_batch_share_columns() -> None:
-    lines, arrays = encode([outcomes(1, size=2), outcomes(2, size=3), outcomes(3, size=0)], {})
+def test_predictions_written_together_share_arrays() -> None:
+    lines, arrays = encode([predictions(1, size=2), predictions(2, size=3), predictions(3, size=0)], {})
     assert [line["rows"] for line in lines] == [[0, 2], [2, 5], [5, 5]]
     assert {name: len(array) for name, array in arrays.items()} == dict.fromkeys(
         ("labels", "predictions", "confidence", "true_probability", "indices"), 5
@@ -70,7 +70,7 @@ def test_the_checksum_is_of_the_bytes_in_order() -> None:
     assert checksum([]) == 0
 
 
-def test_what_is_no_entry_is_refused(tmp_path: Path) -> None:
+def test_a_line_that_is_no_entry_is_refused(tmp_path: Path) -> None:
     (line,), _ = encode([event(1)], {})
     assert plain(parse(line, {}, tmp_path).load()) == plain(event(1))
     with pytest.raises(KeyError):

@@ -1,4 +1,4 @@
-"""A run folder answers what was saved of it, while it grows and after."""
+"""SavedRun: what was saved of a run, read while it grows and after."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
 from tests.debugger.conftest import LIVE, write_metrics, write_run
-from tests.debugger.records import at, outcomes, plain, plains, raw, scalars, snapshot
+from tests.debugger.records import at, plain, plains, predictions, raw, scalars, snapshot
 
 
 def curves(tape: Tape) -> list[object]:
-    """All that a rule may ask of a tape, as plain values."""
-    told: list[object] = [tape.facts, tape.ended, [plain(event) for event in tape.events("nonfinite")]]
+    """Everything that a rule may read of a tape, as plain values."""
+    values: list[object] = [tape.context, tape.ended, [plain(event) for event in tape.events("nonfinite")]]
     for mode in ("train", "eval"):
-        told += [tape.done(mode), tape.scalars(mode), tape.raw_names(mode)]  # type: ignore[arg-type]
+        values += [tape.done(mode), tape.scalars(mode), tape.raw_names(mode)]  # type: ignore[arg-type]
         for name in tape.scalars(mode):  # type: ignore[arg-type]
             curve = tape.scalar(name, mode)  # type: ignore[arg-type]
-            told.append([plain(part) for part in (curve.steps, curve.epochs, curve.values)])
+            values.append([plain(part) for part in (curve.steps, curve.epochs, curve.values)])
         table = tape.statistic("l2", "weights", mode)  # type: ignore[arg-type]
-        told.append([table.names, *(plain(part) for part in (table.steps, table.epochs, table.values))])
-        answers = tape.outcomes(mode)  # type: ignore[arg-type]
-        told.append([plain(getattr(answers, name)) for name in answers.__slots__])
-        told += [plain(value) for name in tape.raw_names(mode) for _, value in tape.raw(name, mode)]  # type: ignore[arg-type]
-    rounds = tape.rounds()
-    return [*told, *(plain(getattr(rounds, name)) for name in rounds.__slots__)]
+        values.append([table.names, *(plain(part) for part in (table.steps, table.epochs, table.values))])
+        predicted = tape.predictions(mode)  # type: ignore[arg-type]
+        values.append([plain(getattr(predicted, name)) for name in predicted.__slots__])
+        values += [plain(value) for name in tape.raw_names(mode) for _, value in tape.raw(name, mode)]  # type: ignore[arg-type]
+    evaluations = tape.evaluations()
+    return [*values, *(plain(getattr(evaluations, name)) for name in evaluations.__slots__)]
 
 
 def test_the_replayed_tape_equals_the_live_one(run_folder: Path) -> None:
@@ -47,32 +47,32 @@ def test_the_replayed_tape_equals_the_live_one(run_folder: Path) -> None:
     assert curves(replayed.until(3)) == curves(live.until(3))
 
 
-def test_scalars_that_are_in_both_files_are_told_once(tmp_path: Path) -> None:
+def test_scalars_that_are_in_both_files_come_once(tmp_path: Path) -> None:
     write_metrics(tmp_path, [scalars(1)])
-    FileTensorStore(tmp_path / "tensors").append([scalars(1), scalars(1, own=2.0)])
-    assert SavedRun(tmp_path).points() == {"loss": {"train": 1}, "own": {"train": 1}}
+    FileTensorStore(tmp_path / "tensors").append([scalars(1), scalars(1, mine=2.0)])
+    assert SavedRun(tmp_path).points() == {"loss": {"train": 1}, "mine": {"train": 1}}
     assert [record.at.step for record in SavedRun(tmp_path).records()] == [1, 1]
     assert [record.at.step for record in SavedRun(tmp_path).tail(patience=0)] == [1, 1]
 
 
 def test_names_by_pattern_collection_and_mode(run_folder: Path) -> None:
-    trial = SavedRun(run_folder)
-    assert trial.tensor_names() == ["loss", "lr", "valid_loss", "input_channels", "a.weight", "b.weight"]
-    assert trial.tensor_names(r"weight$") == ["a.weight", "b.weight"]
-    assert trial.tensor_names(collection="losses") == ["loss", "valid_loss"]
-    assert trial.tensor_names(collection="scalars") == ["loss", "lr", "valid_loss"]
-    assert trial.tensor_names(mode="eval") == ["valid_loss"]
-    assert trial.tensor_names("a", "weights", "train") == ["a.weight"]
+    run = SavedRun(run_folder)
+    assert run.tensor_names() == ["loss", "lr", "valid_loss", "input_channels", "a.weight", "b.weight"]
+    assert run.tensor_names(r"weight$") == ["a.weight", "b.weight"]
+    assert run.tensor_names(collection="losses") == ["loss", "valid_loss"]
+    assert run.tensor_names(collection="scalars") == ["loss", "lr", "valid_loss"]
+    assert run.tensor_names(mode="eval") == ["valid_loss"]
+    assert run.tensor_names("a", "weights", "train") == ["a.weight"]
 
 
 def test_steps_modes_and_points(run_folder: Path) -> None:
-    trial = SavedRun(run_folder)
-    assert trial.modes() == ["train", "eval"]
-    assert trial.steps() == [1, 2, 3, 4, 5, 6]
-    assert trial.steps("eval") == [3, 6]
-    assert trial.points()["loss"] == {"train": 6}
-    assert trial.points()["a.weight"] == {"train": 3}
-    assert trial.points()["input_channels"] == {"train": 3}
+    run = SavedRun(run_folder)
+    assert run.modes() == ["train", "eval"]
+    assert run.steps() == [1, 2, 3, 4, 5, 6]
+    assert run.steps("eval") == [3, 6]
+    assert run.points()["loss"] == {"train": 6}
+    assert run.points()["a.weight"] == {"train": 3}
+    assert run.points()["input_channels"] == {"train": 3}
 
 
 def test_a_step_with_values_and_statistics_is_one_point(tmp_path: Path) -> None:
@@ -80,27 +80,27 @@ def test_a_step_with_values_and_statistics_is_one_point(tmp_path: Path) -> None:
     assert SavedRun(tmp_path).points() == {"a.weight": {"train": 2}, "b.weight": {"train": 1}}
 
 
-def test_mistakes_are_answered_with_what_there_is(run_folder: Path, tmp_path: Path) -> None:
-    trial = SavedRun(run_folder)
+def test_mistakes_raise_with_what_there_is(run_folder: Path, tmp_path: Path) -> None:
+    run = SavedRun(run_folder)
     with pytest.raises(BadChoice, match=r"Did you mean a\.weight\?"):
-        trial.tensor("a.wieght")
+        run.tensor("a.wieght")
     with pytest.raises(BadChoice, match=r"Did you mean weights\?"):
-        trial.tensor_names(collection="weight")
-    with pytest.raises(BadChoice, match=r"allowed: train, eval, predict"):
-        trial.tensor_names(mode="test")
+        run.tensor_names(collection="weight")
+    with pytest.raises(BadChoice, match=r"Allowed: train, eval, predict"):
+        run.tensor_names(mode="test")
     with pytest.raises(BadValue, match="no regular expression"):
-        trial.tensor_names("(")
+        run.tensor_names("(")
     with pytest.raises(NotFound, match="no run in this folder"):
         SavedRun(tmp_path / "nothing")
 
 
 def test_a_folder_with_scalars_alone_opens(tmp_path: Path) -> None:
     write_metrics(tmp_path, [scalars(1)])
-    trial = SavedRun(tmp_path)
-    assert trial.tensor("loss").value(1) == 1.0
-    assert trial.facts == RunContext()
-    assert trial.findings() == []
-    assert not trial.ended
+    run = SavedRun(tmp_path)
+    assert run.tensor("loss").value(1) == 1.0
+    assert run.context == RunContext()
+    assert run.findings() == []
+    assert not run.ended
 
 
 def test_findings_are_read(run_folder: Path) -> None:
@@ -110,12 +110,12 @@ def test_findings_are_read(run_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("status", "ended"), [("running", False), ("completed", True), ("diverged", True)])
-def test_a_run_of_ours_says_itself_whether_it_ended(tmp_path: Path, status: str, ended: bool) -> None:
+def test_run_json_says_whether_a_run_of_our_loop_ended(tmp_path: Path, status: str, ended: bool) -> None:
     write_json(tmp_path / "run.json", {"status": status})
     assert SavedRun(tmp_path).ended is ended
 
 
-def test_each_rank_is_asked_by_itself(run_folder: Path) -> None:
+def test_each_rank_is_read_by_itself(run_folder: Path) -> None:
     second = FileTensorStore(run_folder / "tensors", 1)
     second.append([raw(2, "of_the_second")])
     assert "of_the_second" in SavedRun(run_folder, rank=1).tensor_names()
@@ -129,27 +129,27 @@ def test_each_rank_is_asked_by_itself(run_folder: Path) -> None:
 # While it grows
 
 
-def test_answers_follow_the_files(tmp_path: Path) -> None:
+def test_a_saved_run_follows_its_files(tmp_path: Path) -> None:
     write_run(tmp_path, [scalars(1), snapshot(1)], ended=False)
-    trial = SavedRun(tmp_path)
-    assert trial.steps() == [1]
+    run = SavedRun(tmp_path)
+    assert run.steps() == [1]
     write_run(tmp_path, [scalars(2), snapshot(2)], ended=True)
-    assert trial.steps() == [1, 2]
-    assert trial.tensor("a.weight").steps() == [1, 2]
-    assert trial.ended
+    assert run.steps() == [1, 2]
+    assert run.tensor("a.weight").steps() == [1, 2]
+    assert run.ended
 
 
 def test_a_run_that_went_back_to_a_checkpoint_is_read_anew(tmp_path: Path) -> None:
     write_run(tmp_path, [record for step in (1, 2, 3) for record in (scalars(step), snapshot(step))], ended=False)
-    trial = SavedRun(tmp_path)
-    assert trial.points() == {"loss": {"train": 3}, "a.weight": {"train": 3}, "b.weight": {"train": 3}}
+    run = SavedRun(tmp_path)
+    assert run.points() == {"loss": {"train": 3}, "a.weight": {"train": 3}, "b.weight": {"train": 3}}
     FileTensorStore(tmp_path / "tensors").rewind(1)
     MetricsLog(tmp_path / "metrics.jsonl", last_step=1)
-    assert trial.steps() == [1]
-    assert trial.points()["a.weight"] == {"train": 1}
+    assert run.steps() == [1]
+    assert run.points()["a.weight"] == {"train": 1}
     write_run(tmp_path, [scalars(2), snapshot(2)])
-    assert trial.steps() == [1, 2]
-    assert trial.tensor("a.weight").steps() == [1, 2]
+    assert run.steps() == [1, 2]
+    assert run.tensor("a.weight").steps() == [1, 2]
 
 
 def test_the_tail_of_an_ended_run_is_all_of_it(run_folder: Path) -> None:
@@ -157,16 +157,16 @@ def test_the_tail_of_an_ended_run_is_all_of_it(run_folder: Path) -> None:
 
 
 def test_the_tail_gives_what_comes_and_ends_with_the_run(tmp_path: Path) -> None:
-    write_run(tmp_path, [scalars(1), outcomes(1)], ended=False)
+    write_run(tmp_path, [scalars(1), predictions(1)], ended=False)
     tail = SavedRun(tmp_path).tail()
-    assert plains(islice(tail, 2)) == plains([scalars(1), outcomes(1)])
-    later = threading.Timer(0.05, write_run, (tmp_path, [scalars(2), outcomes(2)]))
+    assert plains(islice(tail, 2)) == plains([scalars(1), predictions(1)])
+    later = threading.Timer(0.05, write_run, (tmp_path, [scalars(2), predictions(2)]))
     later.start()
-    assert plains(tail) == plains([scalars(2), outcomes(2)])
+    assert plains(tail) == plains([scalars(2), predictions(2)])
     later.join()
 
 
-def test_the_tail_of_a_dead_run_ends_when_patience_does(tmp_path: Path) -> None:
+def test_the_tail_of_a_dead_run_ends_when_its_patience_is_over(tmp_path: Path) -> None:
     write_run(tmp_path, [scalars(1)], ended=False)
     assert plains(SavedRun(tmp_path).tail(patience=0.05)) == plains([scalars(1)])
 
@@ -186,16 +186,18 @@ def test_waiting_ends_with_the_run_or_the_time(run_folder: Path, tmp_path: Path)
     assert SavedRun(tmp_path / "other").wait_for_steps([100], timeout=0.01) == []
 
 
-def test_arrays_stay_on_disk_until_they_are_asked_for(run_folder: Path) -> None:
-    trial = SavedRun(run_folder)
-    tensor = trial.tensor("input_channels")
+def test_arrays_stay_on_disk_until_they_are_requested(run_folder: Path) -> None:
+    run = SavedRun(run_folder)
+    tensor = run.tensor("input_channels")
     for blob in (run_folder / "tensors").glob("*.safetensors"):
         blob.unlink()
     assert tensor.steps() == [2, 4, 6]
 
 
-def test_a_record_is_given_in_order_of_training(tmp_path: Path) -> None:
-    write_run(tmp_path, [outcomes(1), scalars(1), Scalars(at(1, "eval"), {"valid_loss": 1.0}), outcomes(2), scalars(2)])
+def test_records_come_in_the_order_of_training(tmp_path: Path) -> None:
+    write_run(
+        tmp_path, [predictions(1), scalars(1), Scalars(at(1, "eval"), {"valid_loss": 1.0}), predictions(2), scalars(2)]
+    )
     steps = [record.at.train_step for record in SavedRun(tmp_path).records()]
     assert steps == sorted(steps)
 

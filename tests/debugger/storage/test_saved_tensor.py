@@ -1,4 +1,4 @@
-"""One name over the steps: values where they were saved, statistics always, and a sentence where there is neither."""
+"""SavedTensor: values where they were saved, statistics always, and an error where there is neither."""
 
 from __future__ import annotations
 
@@ -45,35 +45,35 @@ def test_a_whole_tensor_gives_its_array_and_statistics_of_it(run_folder: Path) -
     assert list(tensor.values()) == [2, 4, 6]
     assert tensor.reduction("mean")[4] == pytest.approx(expected.value.mean(dtype=float))
     assert tensor.reductions(4)["count"] == 12
-    counts, borders = tensor.histogram(4)
-    assert (counts.shape, borders.shape, counts.sum()) == ((BINS,), (BINS + 1,), 12)
+    counts, edges = tensor.histogram(4)
+    assert (counts.shape, edges.shape, counts.sum()) == ((BINS,), (BINS + 1,), 12)
 
 
 def test_of_statistics_alone_the_statistics_are_given(run_folder: Path) -> None:
     tensor, stored = SavedRun(run_folder).tensor("b.weight"), snapshot(4)
     assert tensor.reductions(4) == dict(zip(STATISTICS, stored.table[1].tolist(), strict=True))
     assert list(tensor.reduction("l2")) == [2, 4, 6]
-    counts, borders = tensor.histogram(4)
+    counts, edges = tensor.histogram(4)
     assert stored.histograms is not None
     np.testing.assert_array_equal(counts, stored.histograms[1])
     low, high = (float(stored.table[1, STATISTICS.index(name)]) for name in ("min", "max"))
-    assert (borders[0], borders[-1]) == (low, high)
+    assert (edges[0], edges[-1]) == (low, high)
 
 
 def test_a_value_that_was_not_saved_names_what_was(run_folder: Path) -> None:
-    trial = SavedRun(run_folder)
+    run = SavedRun(run_folder)
     with pytest.raises(BadChoice, match="only the statistics count, mean, std"):
-        trial.tensor("a.weight").value(2)
+        run.tensor("a.weight").value(2)
     with pytest.raises(BadChoice, match="only the statistics count, mean, std"):
-        trial.tensor("a.weight").values()
+        run.tensor("a.weight").values()
     with pytest.raises(BadChoice, match="nearest saved steps are 2 and 4"):
-        trial.tensor("a.weight").reductions(3)
+        run.tensor("a.weight").reductions(3)
     with pytest.raises(BadChoice, match="nearest saved steps are 6"):
-        trial.tensor("loss").value(99)
-    with pytest.raises(BadChoice, match="not saved in eval; allowed: train"):
-        trial.tensor("loss").value(1, "eval")
+        run.tensor("loss").value(99)
+    with pytest.raises(BadChoice, match=r"not saved in eval\. Allowed: train"):
+        run.tensor("loss").value(1, "eval")
     with pytest.raises(BadChoice, match=r"Did you mean mean\?"):
-        trial.tensor("a.weight").reduction("meen")
+        run.tensor("a.weight").reduction("meen")
 
 
 def test_no_histogram_where_none_was_saved(tmp_path: Path) -> None:
@@ -93,10 +93,10 @@ def test_stored_statistics_come_before_computed_ones(tmp_path: Path) -> None:
 
 def test_tensors_that_come_and_go_keep_their_own_steps(tmp_path: Path) -> None:
     write_run(tmp_path, [snapshot(1, ("head",)), snapshot(2, ("head", "body")), snapshot(3, ("head",))])
-    trial = SavedRun(tmp_path)
-    assert trial.tensor("head").steps() == [1, 2, 3]
-    assert trial.tensor("body").steps() == [2]
-    assert trial.tensor("body").reductions(2)["l2"] == snapshot(2, ("head", "body")).table[1, STATISTICS.index("l2")]
+    run = SavedRun(tmp_path)
+    assert run.tensor("head").steps() == [1, 2, 3]
+    assert run.tensor("body").steps() == [2]
+    assert run.tensor("body").reductions(2)["l2"] == snapshot(2, ("head", "body")).table[1, STATISTICS.index("l2")]
 
 
 def test_rows_for_a_frame(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What was saved reaches TensorBoard with the same numbers."""
+"""Export to TensorBoard: the same numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers say what making the batches costs, and whether more of them would find a core."""
+"""LoaderCost adds up the work of loader workers; more of them are proposed only if a core is free."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from clearsight.testing.profiles import CPU_MACHINE, profile
 
 
 def test_parts_add_up_over_the_steps() -> None:
-    made = loader_cost(timed_steps(profile(steps=13, load={"read": 0.02, "decode": 0.06, "images": 32, "bytes": 1e6})))
-    assert made.parts == pytest.approx({"read": 0.2, "decode": 0.6})
-    assert (made.images, made.bytes) == (320, 1e7)
-    assert made.busy == pytest.approx(0.8)
-    assert made.dearest == "decode"
-    assert made.share("read") == pytest.approx(0.25)
-    assert made.share("augment") == 0
+    cost = loader_cost(timed_steps(profile(steps=13, load={"read": 0.02, "decode": 0.06, "images": 32, "bytes": 1e6})))
+    assert cost.parts == pytest.approx({"read": 0.2, "decode": 0.6})
+    assert (cost.images, cost.bytes) == (320, 1e7)
+    assert cost.busy == pytest.approx(0.8)
+    assert cost.costliest == "decode"
+    assert cost.share("read") == pytest.approx(0.25)
+    assert cost.share("augment") == 0
 
 
-def test_unknown_readers_are_unknown() -> None:
-    made = loader_cost(timed_steps(profile(steps=13)))
-    assert made.parts == {}
-    assert made.dearest == ""
-    assert np.isnan([made.busy, made.images, made.bytes]).all()
+def test_without_timed_loading_everything_is_unknown() -> None:
+    cost = loader_cost(timed_steps(profile(steps=13)))
+    assert cost.parts == {}
+    assert cost.costliest == ""
+    assert np.isnan([cost.busy, cost.images, cost.bytes]).all()
 
 
-def test_idle_cores_are_those_of_the_median_look() -> None:
+def test_idle_cores_are_those_of_the_median_sample() -> None:
     assert idle_cores(profile(gauges={"cpu": 75.0})) == pytest.approx(2.0)
     assert np.isnan(idle_cores(profile()))
 
@@ -50,5 +50,5 @@ def test_idle_cores_are_those_of_the_median_look() -> None:
         (Machine(workers=2), 4.0, None),
     ],
 )
-def test_more_readers_where_a_core_is_left(machine: Machine, idle: float, more: int | None) -> None:
+def test_more_workers_if_a_core_is_free(machine: Machine, idle: float, more: int | None) -> None:
     assert more_loader_workers(machine, idle) == more

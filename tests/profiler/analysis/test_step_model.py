@@ -1,4 +1,4 @@
-"""StepModel takes a step apart so that the parts add up."""
+"""A StepModel splits a step into parts that add up."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def of(**run: object) -> StepModel:
 
 def test_means_that_add_up() -> None:
     step = of(noise=0.05)
-    assert step.samples == 32
+    assert step.images == 32
     assert step.seconds == pytest.approx(0.2, rel=0.02)
-    assert step.data == pytest.approx(0.03, rel=0.02)
+    assert step.wait == pytest.approx(0.03, rel=0.02)
     assert step.work == pytest.approx(step.seconds - 0.03, rel=0.02)
     assert step.of("forward", "backward") == pytest.approx(0.15, rel=0.02)
     assert step.of("loss") == 0
-    assert (step.fixed, step.sizes) == (pytest.approx(0.01, rel=0.02), 1)
+    assert (step.fixed, step.batch_sizes) == (pytest.approx(0.01, rel=0.02), 1)
 
 
 def test_the_slowest_hundredth_does_not_count() -> None:
@@ -34,21 +34,21 @@ def test_the_slowest_hundredth_does_not_count() -> None:
     assert of(seconds=seconds).seconds == pytest.approx(0.2)
 
 
-def test_readers_are_counted_per_batch() -> None:
+def test_the_work_of_loader_workers_counts_per_batch() -> None:
     step = of(load={"decode": 0.4, "augment": 0.1})
-    assert step.making == pytest.approx(0.5)
-    assert step.dressing == pytest.approx(0.1)
-    assert of().making is None
+    assert step.loading == pytest.approx(0.5)
+    assert step.augmenting == pytest.approx(0.1)
+    assert of().loading is None
 
 
-def test_smaller_batches_tell_what_does_not_depend_on_the_size() -> None:
+def test_smaller_batches_show_the_part_that_does_not_depend_on_the_size() -> None:
     samples = np.tile([32] * 9 + [16], 20)
     step = of(samples=samples, seconds=0.03 + 0.05 + 0.004 * samples, per_epoch=10, noise=0.02)
     assert step.fixed == pytest.approx(0.05, rel=0.15)
-    assert step.sizes == 2
+    assert step.batch_sizes == 2
 
 
-def test_the_gpus_clock_counts_where_it_was_read() -> None:
+def test_the_gpus_clock_counts_if_it_was_read() -> None:
     step = of(device={"forward": 0.08}, machine=GPU_MACHINE)
     assert step.of("forward") == pytest.approx(0.08)
 

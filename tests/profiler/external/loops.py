@@ -1,4 +1,4 @@
-"""Small training loops, listened to with a step clock that writes nothing."""
+"""Small training loops, tracked with a step timer that writes nothing."""
 
 from __future__ import annotations
 
@@ -11,45 +11,46 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from clearsight.core.profile import Span
-from clearsight.profiler.external import torch_hooks as torch_events
+from clearsight.profiler.external import torch_hooks
 from clearsight.profiler.external.hot_lines import HotLines
 from clearsight.profiler.external.load_timer import LoadTimer
+from clearsight.profiler.external.loop_recorder import LoopRecorder
 from clearsight.profiler.external.loop_tracker import LoopTracker
 from clearsight.profiler.external.patches import Patches
 from clearsight.profiler.external.shared_counters import SharedCounters
 from clearsight.profiler.timing.step_timer import StepTimer
 
 
-class Listening:
-    """What was seen of a loop: the clock's steps, and spans outside of them."""
+class TrackedLoop:
+    """Steps of a loop as timed, and the spans outside of them."""
 
     def __init__(self, folder: Path) -> None:
-        self.reader = LoadTimer(SharedCounters(lambda: folder / "sums"), HotLines(folder / "lines.jsonl"))
-        self.clock, self.spans = StepTimer(None, loads=self.reader.sums), list[Span]()
-        self.course = LoopTracker(lambda: self.clock, self.spans.append)
+        self.load_timer = LoadTimer(SharedCounters(lambda: folder / "sums"), HotLines(folder / "lines.jsonl"))
+        self.timer, self.spans = StepTimer(loads=self.load_timer.sums), list[Span]()
+        self.tracker = LoopTracker(LoopRecorder(lambda: self.timer, self.spans.append))
         self.patches = Patches()
 
     def phases(self) -> list[set[str]]:
-        """The phases of each step, without the clock's own look at images."""
-        return [set(step.phases) - {"hook"} for step in self.clock.steps]
+        """Return the phases of each step, without the timer's own measuring of images."""
+        return [set(step.phases) - {"hook"} for step in self.timer.steps]
 
     def names(self) -> list[str]:
-        """The spans, in order."""
+        """Return the names of the spans, in order."""
         return [span.name for span in self.spans]
 
 
 @contextmanager
-def listening(folder: Path) -> Iterator[Listening]:
-    """Listen within the block."""
-    seen = Listening(folder)
-    torch_events.listen(seen.course, seen.reader, seen.patches)
+def listening(folder: Path) -> Iterator[TrackedLoop]:
+    """Track the loops within the block."""
+    seen = TrackedLoop(folder)
+    torch_hooks.listen(seen.tracker, seen.load_timer, seen.patches)
     try:
         yield seen
     finally:
         seen.patches.undo()
-        seen.course.close()
-        seen.reader.close()
-    assert seen.course.failure == seen.reader.failure == seen.clock.failure == ""
+        seen.tracker.close()
+        seen.load_timer.close()
+    assert seen.timer.failure == seen.tracker.guard.reason == seen.load_timer.guard.reason == ""
 
 
 class Loop:
@@ -63,12 +64,12 @@ class Loop:
         self.loader = DataLoader(TensorDataset(torch.rand(12, 3, 2, 2), torch.arange(12) % 2), batch_size=2)
 
     def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Of one batch."""
+        """Return the loss of a batch."""
         loss: torch.Tensor = self.criterion(self.model(images), labels)
         return loss
 
     def train(self) -> None:
-        """An epoch as they are written."""
+        """Train an epoch as most loops do."""
         self.model.train()
         for images, labels in self.loader:
             self.optimizer.zero_grad()
@@ -76,7 +77,7 @@ class Loop:
             self.optimizer.step()
 
     def evaluate(self) -> None:
-        """The way it is meant."""
+        """Evaluate in evaluation mode and without gradients."""
         self.model.eval()
         with torch.no_grad():
             for images, labels in self.loader:

@@ -1,4 +1,4 @@
-"""Batch: what is noted of one."""
+"""BatchInfo: facts about a batch."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_batches_of_other_shapes(value: object, size: int) -> None:
 @pytest.mark.parametrize(
     "tensor", [torch.zeros(2, 1, 4, 4), torch.zeros(2, 3, 4, 4, dtype=torch.bfloat16), torch.zeros(2, 3)]
 )
-def test_what_are_no_images(tensor: torch.Tensor) -> None:
+def test_tensors_that_are_no_images(tensor: torch.Tensor) -> None:
     assert BatchInfo.of(tensor, object()).images is None
 
 
 def test_images_are_not_copied() -> None:
     tensor = torch.zeros(2, 3, 4, 4)
-    shown = BatchInfo.of(tensor, object()).images
-    assert shown is not None
-    assert np.shares_memory(shown, tensor.numpy())
+    images = BatchInfo.of(tensor, object()).images
+    assert images is not None
+    assert np.shares_memory(images, tensor.numpy())

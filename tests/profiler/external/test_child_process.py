@@ -1,4 +1,4 @@
-"""Injection: a process listens to itself from the moment that it imports torch."""
+"""child_process: a process profiles itself from the moment that it imports torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
-from clearsight.profiler.external.child_process import tell
+from clearsight.profiler.external.child_process import report_problem
 from clearsight.profiler.external.collect import collect_profile
 
 BEGIN = """
@@ -54,11 +54,11 @@ def test_steps_are_written_however_the_process_ends(tmp_path: Path, end: str, co
     assert collect_profile(tmp_path, Machine()) == ""
     profile = read_profile(tmp_path)
     assert profile.steps().samples.tolist() == [3] * 5
-    assert {span.name for span in profile.stretches} == {"initialisation", "finalisation"}
+    assert {span.name for span in profile.all_spans} == {"initialisation", "finalisation"}
     assert profile.machine.device == "cpu"
 
 
-def test_a_folder_that_is_gone_and_a_handler_of_the_scripts_own_change_nothing(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_signal_handler_of_the_script_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN){TRAIN}print(signal.getsignal(signal.SIGTERM))"
     done = run(tmp_path / "file", code)
@@ -66,8 +66,8 @@ def test_a_folder_that_is_gone_and_a_handler_of_the_scripts_own_change_nothing(t
     assert done.stdout == "1\n"
 
 
-def test_problems_are_told_line_by_line(tmp_path: Path) -> None:
-    tell(tmp_path, "one")
-    tell(tmp_path, "two")
-    assert collect_profile(tmp_path, Machine()) == "one; two"
+def test_problems_are_reported_line_by_line(tmp_path: Path) -> None:
+    report_problem(tmp_path, "no disk")
+    report_problem(tmp_path, "no GPU")
+    assert collect_profile(tmp_path, Machine()) == "no disk; no GPU"
     assert json.loads((tmp_path / "machine.json").read_text())["ranks"] == 1

@@ -1,4 +1,4 @@
-"""Gathering: one profile out of what several processes left."""
+"""collect: one profile from the files of several processes."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from clearsight.profiler.external.collect import collect_profile
 
 
 @pytest.fixture
-def left(tmp_path: Path) -> Path:
-    """The folder in which processes leave what they have."""
+def processes(tmp_path: Path) -> Path:
+    """Create the folder for files of single processes."""
     folder = tmp_path / "processes"
     folder.mkdir()
     return folder
 
 
-def leave(left: Path, pid: int, start: float, *, rank: int = 0, steps: int = 2) -> None:
+def write(processes: Path, pid: int, start: float, *, rank: int = 0, steps: int = 2) -> None:
     spans = [Span(name="initialisation", start=start - 1, seconds=1)]
     times = [StepTimes(step=i + 1, epoch=1, start=start + i, seconds=1.0, samples=pid) for i in range(steps)]
-    (left / f"spans.{pid}.{rank}.jsonl").write_text("".join(map(span_line, [*spans, *times])))
-    (left / f"machine.{pid}.{rank}.json").write_text(json.dumps(Machine(workers=pid, batch_size=8).to_json()))
+    (processes / f"spans.{pid}.{rank}.jsonl").write_text("".join(map(span_line, [*spans, *times])))
+    (processes / f"machine.{pid}.{rank}.json").write_text(json.dumps(Machine(workers=pid, batch_size=8).to_json()))
 
 
-def test_the_first_process_that_trained_is_the_run(tmp_path: Path, left: Path) -> None:
-    leave(left, 30, start=200)
-    leave(left, 20, start=100)
-    leave(left, 10, start=50, steps=0)  # imported torch and trained nothing
+def test_the_first_process_that_trained_is_the_run(tmp_path: Path, processes: Path) -> None:
+    write(processes, 30, start=200)
+    write(processes, 20, start=100)
+    write(processes, 10, start=50, steps=0)  # imported torch and trained nothing
     assert collect_profile(tmp_path, Machine(interval=0.5, launched=5.0)) == ""
     profile = read_profile(tmp_path)
     assert profile.steps().samples.tolist() == [20, 20]
     assert (profile.machine.workers, profile.machine.interval, profile.machine.launched) == (20, 0.5, 5.0)
-    assert not left.exists()
+    assert not processes.exists()
 
 
-def test_every_rank_has_its_steps(tmp_path: Path, left: Path) -> None:
-    leave(left, 30, start=200, rank=1)
-    leave(left, 20, start=100)
+def test_every_rank_has_its_steps(tmp_path: Path, processes: Path) -> None:
+    write(processes, 30, start=200, rank=1)
+    write(processes, 20, start=100)
     collect_profile(tmp_path, Machine())
     profile = read_profile(tmp_path)
     assert profile.ranks() == (0, 1)
@@ -48,25 +48,25 @@ def test_every_rank_has_its_steps(tmp_path: Path, left: Path) -> None:
     assert profile.machine.ranks == 2
 
 
-def test_a_command_that_trained_nothing_has_a_machine_alone(tmp_path: Path) -> None:
+def test_a_command_that_trained_nothing_has_only_a_machine(tmp_path: Path) -> None:
     assert collect_profile(tmp_path, Machine(cores=4)) == ""
     assert read_profile(tmp_path).machine == Machine(cores=4)
     assert not read_profile(tmp_path)
 
 
-def test_a_process_that_was_killed_is_read_as_far_as_it_came(tmp_path: Path, left: Path) -> None:
-    leave(left, 20, start=100)
-    with (left / "spans.20.0.jsonl").open("a") as file:
+def test_whole_lines_of_a_killed_process_are_read(tmp_path: Path, processes: Path) -> None:
+    write(processes, 20, start=100)
+    with (processes / "spans.20.0.jsonl").open("a") as file:
         file.write('{"step": 3, "epo')
-    (left / "machine.20.0.json").unlink()
+    (processes / "machine.20.0.json").unlink()
     collect_profile(tmp_path, Machine(cores=4))
     assert read_profile(tmp_path).steps().steps.tolist() == [1, 2]
     assert read_profile(tmp_path).machine.cores == 4
 
 
-def test_problems_and_hot_lines_are_handed_on(tmp_path: Path, left: Path) -> None:
-    (left / "problem.txt").write_text("no torch\nno torch\nno luck\n")
-    (left / "lines.jsonl").write_text(
+def test_problems_and_hot_lines_are_collected(tmp_path: Path, processes: Path) -> None:
+    (processes / "problem.txt").write_text("no torch\nno torch\nno luck\n")
+    (processes / "lines.jsonl").write_text(
         '{"lines": {"a.py:1 decode": 3}}\n{"lines": {"a.py:1 decode": 0, "b.py:2 read": 1}}\n'
     )
     assert collect_profile(tmp_path, Machine()) == "no torch; no luck"

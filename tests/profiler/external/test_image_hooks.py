@@ -1,4 +1,4 @@
-"""Image functions: PIL and torchvision are timed where they are used, and left as they were."""
+"""image_hooks: PIL and torchvision are timed, and left as they were."""
 
 from __future__ import annotations
 
@@ -21,30 +21,29 @@ from clearsight.profiler.external.load_timer import LoadTimer
 from clearsight.profiler.external.patches import Patches
 from clearsight.profiler.external.shared_counters import SharedCounters
 
-PLACES = [
+HOOKED = [
     *((Image, "open"), (ImageFile.ImageFile, "load"), (pathlib.Path, "read_bytes"), (transforms.Compose, "__call__")),
     *((v2.Compose, "forward"), (v2.Transform, "forward"), (torchvision.io, "read_image"), (np, "load")),
 ]
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[LoadTimer]:
-    """One that listens, on PIL, pathlib and torchvision; afterwards they are as they were."""
-    reader, arrivals, patches = (
+def load_timer(tmp_path: Path) -> Iterator[LoadTimer]:
+    """Time PIL, pathlib and torchvision, and check that they are as before afterwards."""
+    load_timer, import_hook, patches = (
         LoadTimer(SharedCounters(lambda: tmp_path / "sums"), HotLines(tmp_path / "l")),
         ImportHook(),
         Patches(),
     )
-    before, finders = [vars(owner)[name] for owner, name in PLACES], list(sys.meta_path)
-    failures: list[Exception] = []
-    listen(reader, arrivals, patches, failed=failures.append)
-    assert all(vars(owner)[name] is not was for (owner, name), was in zip(PLACES, before, strict=True))
-    yield reader
-    arrivals.forget()
+    originals, finders = [vars(owner)[name] for owner, name in HOOKED], list(sys.meta_path)
+    guards = listen(load_timer, import_hook, patches)
+    assert all(vars(owner)[name] is not original for (owner, name), original in zip(HOOKED, originals, strict=True))
+    yield load_timer
+    import_hook.cancel()
     patches.undo()
-    reader.close()
-    assert failures == []
-    assert [vars(owner)[name] for owner, name in PLACES] == before
+    load_timer.close()
+    assert not any(guard.off for guard in guards)
+    assert [vars(owner)[name] for owner, name in HOOKED] == originals
     assert sys.meta_path == finders
 
 
@@ -56,45 +55,57 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_pil_reads_and_decodes(reader: LoadTimer, photo: Path) -> None:
-    reader.begin()
+def test_pil_reads_and_decodes(load_timer: LoadTimer, photo: Path) -> None:
+    load_timer.begin()
     with Image.open(photo) as image:
         image.convert("RGB")
-    reader.end(1)
-    sums = reader.sums()
+    load_timer.end(1)
+    sums = load_timer.sums()
     assert sums["decode"] > sums["read"] > 0
     assert sums["bytes"] == photo.stat().st_size
 
 
-def test_bytes_read_before_decoding_are_reading(reader: LoadTimer, photo: Path) -> None:
-    reader.begin()
+def test_bytes_read_before_decoding_are_reading(load_timer: LoadTimer, photo: Path) -> None:
+    load_timer.begin()
     assert photo.read_bytes()
-    reader.end(1)
-    assert reader.sums()["read"] > 0
-    assert reader.sums()["bytes"] == photo.stat().st_size
+    load_timer.end(1)
+    assert load_timer.sums()["read"] > 0
+    assert load_timer.sums()["bytes"] == photo.stat().st_size
 
 
 @pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
-def test_torchvision_reads_and_decodes(reader: LoadTimer, photo: Path) -> None:
-    reader.begin()
+def test_torchvision_reads_and_decodes(load_timer: LoadTimer, photo: Path) -> None:
+    load_timer.begin()
     torchvision.io.read_image(str(photo))
-    reader.end(1)
-    assert reader.sums()["decode"] > 0
+    load_timer.end(1)
+    assert load_timer.sums()["decode"] > 0
 
 
 @pytest.mark.parametrize("make", [lambda: transforms.Compose([transforms.Resize(64)]), lambda: v2.Resize(64)])
-def test_transforms_augment(reader: LoadTimer, photo: Path, make) -> None:  # type: ignore[no-untyped-def]
+def test_transforms_augment(load_timer: LoadTimer, photo: Path, make) -> None:  # type: ignore[no-untyped-def]
     with Image.open(photo) as image:
         image.load()
-        reader.begin()
+        load_timer.begin()
         make()(image)
-        reader.end(1)
-    assert reader.sums()["augment"] > 0
+        load_timer.end(1)
+    assert load_timer.sums()["augment"] > 0
 
 
-def test_a_file_that_is_not_there_is_told_by_the_function_itself(reader: LoadTimer, tmp_path: Path) -> None:
-    reader.begin()
+def test_a_missing_file_raises_the_error_of_the_function(load_timer: LoadTimer, tmp_path: Path) -> None:
+    load_timer.begin()
     with pytest.raises(FileNotFoundError):
         Image.open(tmp_path / "nowhere.jpg")
-    reader.end(0)
-    assert reader.sums()["bytes"] == 0
+    load_timer.end(0)
+    assert load_timer.sums()["bytes"] == 0
+
+
+def test_another_version_of_a_library_is_not_timed_and_disturbs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delattr(ImageFile, "ImageFile")
+    hook, patches = ImportHook(), Patches()
+    guards = listen(LoadTimer(SharedCounters(lambda: tmp_path / "sums"), HotLines(tmp_path / "l")), hook, patches)
+    hook.cancel()
+    patches.undo()
+    assert [guard.part for guard in guards if guard.off] == ["the profiler's timing of PIL.ImageFile"]
+    assert len(caplog.records) == 1

@@ -1,4 +1,4 @@
-"""Patches: replaced for a while, and put back as they were."""
+"""Patches: attributes are replaced for a while and put back as they were."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ def louder(greet: Any) -> Any:
     return lambda self: greet(self).upper()
 
 
-def test_a_replaced_method_is_put_back_as_the_very_object_that_it_was() -> None:
-    patches, before = Patches(), vars(Parent)["greet"]
+def test_a_replaced_method_is_the_very_same_object_afterwards() -> None:
+    patches, original = Patches(), vars(Parent)["greet"]
     patches.replace(Parent, "greet", louder)
     assert Child().greet() == "HELLO"
     patches.undo()
-    assert vars(Parent)["greet"] is before
+    assert vars(Parent)["greet"] is original
 
 
-def test_what_was_inherited_is_inherited_again() -> None:
+def test_an_inherited_method_is_inherited_again() -> None:
     patches = Patches()
     patches.replace(Child, "greet", louder)
     patches.undo()
     assert "greet" not in vars(Child)
 
 
-def test_a_static_method_stays_one() -> None:
-    patches, before = Patches(), vars(Child)["plain"]
+def test_a_static_method_stays_static() -> None:
+    patches, original = Patches(), vars(Child)["plain"]
     patches.replace(Child, "plain", lambda plain: lambda: plain() + 1)
     patches.undo()
-    assert vars(Child)["plain"] is before
+    assert vars(Child)["plain"] is original
     assert Child().plain() == 1
 
 
-def test_what_somebody_else_replaced_since_then_is_theirs() -> None:
-    patches, before = Patches(), vars(Parent)["greet"]
+def test_an_attribute_that_others_replaced_later_stays() -> None:
+    patches, original = Patches(), vars(Parent)["greet"]
     patches.replace(Parent, "greet", louder)
-    theirs = lambda self: "theirs"  # noqa: E731
-    Parent.greet = theirs  # type: ignore[method-assign]
+    other = lambda self: "other"  # noqa: E731
+    Parent.greet = other  # type: ignore[method-assign]
     try:
         patches.undo()
-        assert vars(Parent)["greet"] is theirs
+        assert vars(Parent)["greet"] is other
     finally:
-        Parent.greet = before  # type: ignore[method-assign]
+        Parent.greet = original  # type: ignore[method-assign]
 
 
-def test_other_things_are_undone_once() -> None:
+def test_other_actions_run_once() -> None:
     patches, done = Patches(), list[str]()
     patches.when_undone(lambda: done.append("hook"))
     patches.undo()
@@ -67,6 +67,6 @@ def test_other_things_are_undone_once() -> None:
     assert done == ["hook"]
 
 
-def test_what_is_not_there_cannot_be_replaced() -> None:
+def test_a_missing_attribute_raises() -> None:
     with pytest.raises(AttributeError):
         Patches().replace(Parent, "shout", louder)

@@ -1,4 +1,4 @@
-"""Torch events: loops of every kind are understood without a change, and torch is left as it was."""
+"""torch_hooks: loops of every kind are tracked unchanged, and torch is left as it was."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from torch.optim import optimizer as optimizers
 from torch.utils.data._utils.fetch import _IterableDatasetFetcher, _MapDatasetFetcher
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from clearsight.profiler.external import torch_hooks as torch_events
+from clearsight.profiler.external import torch_hooks
 from tests.profiler.external.loops import Loop, listening
 
 WHOLE = {"data", "forward", "loss", "backward", "optimizer"}
-PLACES: list[tuple[Any, str]] = [
+HOOKED: list[tuple[Any, str]] = [
     *((nn.Module, "__call__"), (torch.autograd, "backward"), (_BaseDataLoaderIter, "__next__"), (torch, "save")),
     *((_MapDatasetFetcher, "fetch"), (_IterableDatasetFetcher, "fetch")),
 ]
 
 
-def test_a_loop_as_they_are_written(tmp_path: Path) -> None:
+def test_an_ordinary_loop(tmp_path: Path) -> None:
     loop = Loop()
     with listening(tmp_path) as seen:
         loop.train()
         loop.train()
     assert seen.phases() == [WHOLE] * 12
-    assert [step.samples for step in seen.clock.steps] == [2] * 12
-    assert [step.epoch for step in seen.clock.steps] == [1] * 6 + [2] * 6
-    assert [step.load["images"] for step in seen.clock.steps] == [2.0] * 12
+    assert [step.samples for step in seen.timer.steps] == [2] * 12
+    assert [step.epoch for step in seen.timer.steps] == [1] * 6 + [2] * 6
+    assert [step.load["images"] for step in seen.timer.steps] == [2.0] * 12
     assert seen.names() == []
 
 
-def test_torch_is_left_with_the_very_objects_that_it_had(tmp_path: Path) -> None:
-    before = [vars(owner)[name] for owner, name in PLACES]
+def test_torch_has_the_very_same_objects_afterwards(tmp_path: Path) -> None:
+    originals = [vars(owner)[name] for owner, name in HOOKED]
     hooks = [dict(optimizers._global_optimizer_pre_hooks), dict(optimizers._global_optimizer_post_hooks)]
     moves = {name: name in vars(Tensor) for name in ("to", "cuda", "cpu")}
     with listening(tmp_path) as seen:
-        torch_events.listen_to_transfers(seen.course, seen.patches)
-        assert all(vars(owner)[name] is not was for (owner, name), was in zip(PLACES, before, strict=True))
+        torch_hooks.listen_to_transfers(seen.tracker, seen.patches)
+        assert all(vars(owner)[name] is not original for (owner, name), original in zip(HOOKED, originals, strict=True))
         Loop().train()
-    assert all(vars(owner)[name] is was for (owner, name), was in zip(PLACES, before, strict=True))
+    assert all(vars(owner)[name] is original for (owner, name), original in zip(HOOKED, originals, strict=True))
     assert [dict(optimizers._global_optimizer_pre_hooks), dict(optimizers._global_optimizer_post_hooks)] == hooks
     assert {name: name in vars(Tensor) for name in moves} == moves
 
 
 def test_weights_are_equal_with_and_without(tmp_path: Path) -> None:
-    plain, watched = Loop(), Loop()
+    plain, tracked = Loop(), Loop()
     for _ in range(2):
         plain.train()
     with listening(tmp_path):
         for _ in range(2):
-            watched.train()
-    assert all(map(torch.equal, plain.model.parameters(), watched.model.parameters()))
+            tracked.train()
+    assert all(map(torch.equal, plain.model.parameters(), tracked.model.parameters()))
 
 
 def test_a_model_can_be_copied_pickled_and_saved_meanwhile(tmp_path: Path) -> None:
@@ -82,10 +82,10 @@ def test_accumulated_gradients_are_one_step(tmp_path: Path) -> None:
                 loop.optimizer.step()
                 loop.optimizer.zero_grad()
     assert seen.phases() == [WHOLE] * 2
-    assert [step.samples for step in seen.clock.steps] == [6, 6]
+    assert [step.samples for step in seen.timer.steps] == [6, 6]
 
 
-def test_optimizers_that_follow_each_other_end_one_step(tmp_path: Path) -> None:
+def test_optimizers_that_step_one_after_the_other_end_one_step(tmp_path: Path) -> None:
     loop = Loop()
     other = torch.optim.SGD(list(loop.model.parameters())[:1], lr=0.01)
     with listening(tmp_path) as seen:
@@ -93,11 +93,11 @@ def test_optimizers_that_follow_each_other_end_one_step(tmp_path: Path) -> None:
             loop.loss(images, labels).backward()  # type: ignore[no-untyped-call]
             loop.optimizer.step()
             other.step()
-    assert [step.step for step in seen.clock.steps] == [1, 2, 3, 4, 5, 6]
+    assert [step.step for step in seen.timer.steps] == [1, 2, 3, 4, 5, 6]
     assert seen.phases() == [WHOLE] * 6
 
 
-def test_an_optimizer_that_is_left_out_now_and_then_ends_no_step_twice(tmp_path: Path) -> None:
+def test_an_optimizer_that_steps_seldom_ends_no_step_twice(tmp_path: Path) -> None:
     loop = Loop()
     other = torch.optim.SGD(list(loop.model.parameters())[:1], lr=0.01)
     with listening(tmp_path) as seen:
@@ -106,7 +106,7 @@ def test_an_optimizer_that_is_left_out_now_and_then_ends_no_step_twice(tmp_path:
             loop.optimizer.step()
             if number % 4 == 0:
                 other.step()
-    assert seen.course.done == 12
+    assert seen.tracker.recorder.steps == 12
 
 
 def test_an_optimizer_with_a_closure(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_optimizer_with_a_closure(tmp_path: Path) -> None:
     assert seen.phases() == [{"forward", "loss", "backward", "optimizer"}] * 3
 
 
-def test_evaluations_are_spans_and_in_no_step(tmp_path: Path) -> None:
+def test_evaluations_are_spans_outside_of_steps(tmp_path: Path) -> None:
     loop = Loop()
     with listening(tmp_path) as seen:
         for _ in range(2):
@@ -134,28 +134,28 @@ def test_evaluations_are_spans_and_in_no_step(tmp_path: Path) -> None:
             loop.evaluate()
     assert seen.names() == ["validation", "validation"]
     assert [(span.step, span.epoch) for span in seen.spans] == [(6, 1), (12, 2)]
-    steps = seen.clock.steps
+    steps = seen.timer.steps
     assert seen.spans[0].start >= steps[5].start + steps[5].seconds
     assert seen.spans[0].start + seen.spans[0].seconds <= steps[6].start
     assert seen.phases() == [WHOLE] * 12
 
 
-def carelessly(loop: Loop) -> None:
+def with_gradients(loop: Loop) -> None:
     loop.model.eval()
     for images, labels in loop.loader:
         loop.loss(images, labels)
 
 
-def each_for_itself(loop: Loop) -> None:
+def without_gradients_per_batch(loop: Loop) -> None:
     loop.model.eval()
     for images, _ in loop.loader:
         with torch.no_grad():
             loop.model(images)
 
 
-@pytest.mark.parametrize("evaluate", [carelessly, each_for_itself])
+@pytest.mark.parametrize("evaluate", [with_gradients, without_gradients_per_batch])
 @pytest.mark.parametrize("first", [True, False])
-def test_evaluations_that_show_late_are_no_steps_either(tmp_path: Path, evaluate: Any, first: bool) -> None:
+def test_evaluations_that_are_recognised_late_are_no_steps(tmp_path: Path, evaluate: Any, first: bool) -> None:
     loop = Loop()
     with listening(tmp_path) as seen:
         if first:
@@ -173,8 +173,8 @@ def test_a_teacher_is_a_part_of_the_step(tmp_path: Path) -> None:
     with listening(tmp_path) as seen:
         for images, labels in loop.loader:
             with torch.no_grad():
-                wanted = teacher(images)
-            (loop.loss(images, labels) + (loop.model(images) - wanted).square().mean()).backward()
+                target = teacher(images)
+            (loop.loss(images, labels) + (loop.model(images) - target).square().mean()).backward()
             loop.optimizer.step()
     assert seen.phases() == [WHOLE] * 6
     assert seen.names() == []
@@ -187,7 +187,7 @@ def test_a_model_that_is_trained_in_evaluation_mode(tmp_path: Path) -> None:
         for images, labels in loop.loader:
             loop.loss(images, labels).backward()  # type: ignore[no-untyped-call]
             loop.optimizer.step()
-    assert len(seen.clock.steps) == 6
+    assert len(seen.timer.steps) == 6
     assert seen.phases()[1:] == [WHOLE] * 5
     assert seen.names() == []
 
@@ -200,10 +200,10 @@ def test_a_backbone_and_a_head_are_both_forward(tmp_path: Path) -> None:
             loop.criterion(head(backbone(images)), labels).backward()
             loop.optimizer.step()
     assert seen.phases() == [WHOLE] * 6
-    assert [step.samples for step in seen.clock.steps] == [2] * 6
+    assert [step.samples for step in seen.timer.steps] == [2] * 6
 
 
-def test_without_a_loader_the_models_input_tells_the_samples(tmp_path: Path) -> None:
+def test_without_a_loader_the_models_inputs_are_counted(tmp_path: Path) -> None:
     loop = Loop()
     images, labels = torch.rand(5, 3, 2, 2), torch.zeros(5, dtype=torch.long)
     with listening(tmp_path) as seen:
@@ -211,7 +211,7 @@ def test_without_a_loader_the_models_input_tells_the_samples(tmp_path: Path) -> 
             loop.loss(images, labels).backward()  # type: ignore[no-untyped-call]
             loop.optimizer.step()
     assert seen.phases() == [WHOLE - {"data"}] * 3
-    assert [(step.samples, step.epoch) for step in seen.clock.steps] == [(5, 1)] * 3
+    assert [(step.samples, step.epoch) for step in seen.timer.steps] == [(5, 1)] * 3
 
 
 def test_a_pass_that_raises_raises_and_the_loop_goes_on(tmp_path: Path) -> None:
@@ -225,45 +225,45 @@ def test_a_pass_that_raises_raises_and_the_loop_goes_on(tmp_path: Path) -> None:
     assert seen.phases() == [WHOLE] * 6
 
 
-class Stumbling(torch.optim.SGD):
-    """Raises in its first step."""
+class FailsOnce(torch.optim.SGD):
+    """SGD that raises in its first step."""
 
-    stumbled = False
+    failed = False
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        if not self.stumbled:
-            self.stumbled = True
+        if not self.failed:
+            self.failed = True
             raise ArithmeticError("no")
         super().step()
 
 
-def test_an_optimizer_that_raises_is_forgotten(tmp_path: Path) -> None:
+def test_a_step_of_an_optimizer_that_raises_is_no_step(tmp_path: Path) -> None:
     loop = Loop()
-    loop.optimizer = Stumbling(loop.model.parameters(), lr=0.1)
+    loop.optimizer = FailsOnce(loop.model.parameters(), lr=0.1)
     with listening(tmp_path) as seen:
         with pytest.raises(ArithmeticError):
             loop.train()
         loop.train()
-    assert seen.course.done == 6
+    assert seen.tracker.recorder.steps == 6
     assert seen.phases()[1:] == [WHOLE] * 5
 
 
-def test_other_threads_pass_unseen(tmp_path: Path) -> None:
+def test_other_threads_do_not_count(tmp_path: Path) -> None:
     loop, other = Loop(), Loop()
     with listening(tmp_path) as seen:
         loop.train()
         thread = threading.Thread(target=other.evaluate)
         thread.start()
         thread.join()
-    assert len(seen.clock.steps) == 6
+    assert len(seen.timer.steps) == 6
     assert seen.names() == []
 
 
-def test_a_batch_on_its_way_to_another_device_is_transfer(tmp_path: Path) -> None:
-    """To "meta", the one other device that every machine has."""
+def test_moving_a_batch_to_another_device_is_transfer(tmp_path: Path) -> None:
+    """Moves to "meta", the one other device that every machine has."""
     loop = Loop()
     with listening(tmp_path) as seen:
-        torch_events.listen_to_transfers(seen.course, seen.patches)
+        torch_hooks.listen_to_transfers(seen.tracker, seen.patches)
         loop.model.to(torch.float32)
         for images, labels in loop.loader:
             images.to("meta")
@@ -275,7 +275,7 @@ def test_a_batch_on_its_way_to_another_device_is_transfer(tmp_path: Path) -> Non
     assert seen.phases() == [WHOLE | {"transfer"}] * 6
 
 
-def test_a_compiled_model_is_traced_as_ever(tmp_path: Path) -> None:
+def test_a_compiled_model_is_traced_as_without_hooks(tmp_path: Path) -> None:
     loop = Loop()
     torch.compiler.reset()
     counter = CompileCounter()

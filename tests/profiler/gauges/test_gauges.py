@@ -1,4 +1,4 @@
-"""Gauges: this machine has some, and what it does not have is not there."""
+"""sources: the gauge sources of this machine, without those that it does not have."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ def close(found: list[GaugeSource]) -> None:
 
 def test_every_linux_machine_has_these() -> None:
     found = sources()
-    assert {"Cpu", "Tree", "Memory"} <= kinds(found)
+    assert {"CpuGauges", "ProcessTreeGauges", "MemoryGauges"} <= kinds(found)
     close(found)
 
 
-def test_without_a_visible_gpu_there_is_no_gpu() -> None:
+def test_without_a_visible_gpu_there_is_no_gpu_gauge() -> None:
     found = sources(visible=[])
-    assert "Gpus" not in kinds(found)
+    assert "GpuGauges" not in kinds(found)
     assert not [name for source in found for name in source.read() if name.startswith("gpu")]
     close(found)
 
 
-def test_a_process_that_is_not_there_has_no_tree() -> None:
+def test_a_process_that_does_not_exist_has_no_tree() -> None:
     child = subprocess.Popen(["/bin/true"])
     child.wait()
     found = sources(child.pid)
-    assert "Tree" not in kinds(found)
+    assert "ProcessTreeGauges" not in kinds(found)
     close(found)
 
 
 def test_values_are_numbers_within_their_range() -> None:
     found = sources()
-    looks = []
+    samples = []
     for _ in range(2):
-        looks.append({name: value for source in found for name, value in source.read().items()})
+        samples.append({name: value for source in found for name, value in source.read().items()})
         until = time.perf_counter() + 0.12
         while time.perf_counter() < until:
             sum(range(1000))
-    looks.append({name: value for source in found for name, value in source.read().items()})
+    samples.append({name: value for source in found for name, value in source.read().items()})
     close(found)
-    first, last = looks[0], looks[-1]
-    assert not first.keys() & {"cpu", "tree.cpu", "disk.read", "net.sent"}, "a rate needs two looks"
+    first, last = samples[0], samples[-1]
+    assert not first.keys() & {"cpu", "tree.cpu", "disk.read", "net.sent"}, "a rate needs two samples"
     assert {
         "cpu",
         "cpu.iowait",

@@ -1,4 +1,4 @@
-"""MemoryLimit: the tightest of the control groups over a process, in both versions."""
+"""memory_limit: the tightest of the control groups of a process, in both versions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_version_2(tmp_path: Path) -> None:
+def test_limit_and_use_of_version_2(tmp_path: Path) -> None:
     group = "sys/fs/cgroup/user/job"
     stat = f"anon 1\ninactive_file {GIB}\nactive_file 5"
     files = {"memory.max": str(4 * GIB), "memory.current": str(3 * GIB), "memory.stat": stat}
@@ -32,7 +32,7 @@ def test_version_2(tmp_path: Path) -> None:
     assert (limit.bytes, limit.used()) == (4 * GIB, 2 * GIB)
 
 
-def test_version_1(tmp_path: Path) -> None:
+def test_limit_and_use_of_version_1(tmp_path: Path) -> None:
     group = "sys/fs/cgroup/memory/docker/abc"
     write(
         tmp_path,
@@ -48,7 +48,7 @@ def test_version_1(tmp_path: Path) -> None:
     assert (limit.bytes, limit.used()) == (2 * GIB, GIB - GIB // 4)
 
 
-def test_a_group_around_may_be_tighter(tmp_path: Path) -> None:
+def test_an_outer_group_may_be_tighter(tmp_path: Path) -> None:
     files = {"proc/self/cgroup": "0::/outer/inner", "sys/fs/cgroup/outer/memory.max": str(GIB)}
     write(tmp_path, {**files, "sys/fs/cgroup/outer/inner/memory.max": str(2 * GIB)})
     limit = memory_limit(root=tmp_path)
@@ -57,7 +57,7 @@ def test_a_group_around_may_be_tighter(tmp_path: Path) -> None:
 
 
 def test_a_container_that_sees_its_group_as_the_topmost(tmp_path: Path) -> None:
-    """Its own listing names a path of the machine around, which is not there."""
+    """The listing names a path of the host, which does not exist in the container."""
     write(tmp_path, {"proc/self/cgroup": "0::/../../docker/abc", "sys/fs/cgroup/memory.max": str(GIB)})
     limit = memory_limit(root=tmp_path)
     assert limit is not None
@@ -65,13 +65,13 @@ def test_a_container_that_sees_its_group_as_the_topmost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("listing", ["", "0::/", "4:memory:/"])
-def test_no_limit(tmp_path: Path, listing: str) -> None:
-    none = {"sys/fs/cgroup/memory.max": "max", "sys/fs/cgroup/memory/memory.limit_in_bytes": UNLIMITED}
-    write(tmp_path, {"proc/self/cgroup": listing, **none})
+def test_a_group_without_a_limit(tmp_path: Path, listing: str) -> None:
+    unlimited = {"sys/fs/cgroup/memory.max": "max", "sys/fs/cgroup/memory/memory.limit_in_bytes": UNLIMITED}
+    write(tmp_path, {"proc/self/cgroup": listing, **unlimited})
     assert memory_limit(root=tmp_path) is None
 
 
-def test_no_control_groups(tmp_path: Path) -> None:
+def test_a_process_without_control_groups(tmp_path: Path) -> None:
     assert memory_limit(root=tmp_path) is None
 
 
@@ -79,7 +79,7 @@ def test_no_control_groups(tmp_path: Path) -> None:
     ("text", "bytes_"),
     [("max\n", None), ("1073741824\n", GIB), (UNLIMITED, None), ("", None), ("-1", None), ("x", None)],
 )
-def test_limits(text: str, bytes_: int | None) -> None:
+def test_limit_of_a_file(text: str, bytes_: int | None) -> None:
     assert limit_of(text) == bytes_
 
 
@@ -91,7 +91,9 @@ controllers = st.lists(st.sampled_from(["cpu", "cpuacct", "pids", "name=systemd"
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(paths, paths, controllers, st.booleans())
-def test_listing_comes_back(old: PurePosixPath, new: PurePosixPath, others: list[str], hybrid: bool) -> None:
+def test_every_memory_group_of_a_listing_is_read(
+    old: PurePosixPath, new: PurePosixPath, others: list[str], hybrid: bool
+) -> None:
     named = ",".join([*others, "memory"])
     text = f"9:{','.join(others) or 'cpu'}:/x:y\n4:{named}:{old}\n" + (f"0::{new}\n" if hybrid else "")
     assert memory_groups(text) == [(1, old), *([(2, new)] if hybrid else [])]
@@ -99,12 +101,12 @@ def test_listing_comes_back(old: PurePosixPath, new: PurePosixPath, others: list
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(st.text(alphabet="0:,/memory\n.\0é", max_size=80))
-def test_any_listing_is_read(text: str) -> None:
+def test_no_listing_raises(text: str) -> None:
     assert all(path.is_absolute() for _, path in memory_groups(text))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(st.text(max_size=30))
-def test_any_limit_is_read(text: str) -> None:
-    told = limit_of(text)
-    assert told is None or 0 <= told < 1 << 62
+def test_no_limit_raises(text: str) -> None:
+    limit = limit_of(text)
+    assert limit is None or 0 <= limit < 1 << 62

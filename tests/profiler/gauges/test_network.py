@@ -1,4 +1,4 @@
-"""Network: what leads out of the machine, loopback left out."""
+"""NetworkGauges: interfaces that lead out of the machine, without loopback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def dev(root: Path, **received: int) -> None:
     (root / "net/dev").write_text(HEAD + "".join(lines))
 
 
-def test_counters() -> None:
+def test_bytes_of_an_interface_are_read() -> None:
     text = HEAD + "    lo:    3193      29    0    0    0     0          0         0     77      29    0    0\n"
     assert net_counters(text) == {"lo": (3193, 77)}
 
@@ -27,8 +27,8 @@ def test_loopback_is_left_out(tmp_path: Path) -> None:
     network = NetworkGauges(proc=tmp_path, sys=tmp_path)
     assert network.read() == {}
     dev(tmp_path, lo=10**9, eth0=210)
-    told = network.read()
-    assert told["net.received"] / told["net.sent"] == pytest.approx(2)
+    values = network.read()
+    assert values["net.received"] / values["net.sent"] == pytest.approx(2)
 
 
 def test_a_bridge_over_real_hardware_is_not_counted_twice(tmp_path: Path) -> None:
@@ -40,13 +40,13 @@ def test_a_bridge_over_real_hardware_is_not_counted_twice(tmp_path: Path) -> Non
     assert network.read() == {"net.received": 0.0, "net.sent": 0.0}
 
 
-def test_only_loopback_is_no_network(tmp_path: Path) -> None:
+def test_a_machine_with_loopback_alone_has_no_source(tmp_path: Path) -> None:
     dev(tmp_path, lo=10)
     with pytest.raises(LookupError):
         NetworkGauges(proc=tmp_path, sys=tmp_path)
 
 
-def test_an_interface_that_went_away(tmp_path: Path) -> None:
+def test_an_interface_that_was_removed_is_absent(tmp_path: Path) -> None:
     dev(tmp_path, eth0=10)
     network = NetworkGauges(proc=tmp_path, sys=tmp_path)
     dev(tmp_path, lo=10)

@@ -1,4 +1,4 @@
-"""CPUBottleneck speaks where the cores are full and the device waits for them."""
+"""CPUBottleneck finds full cores that the device waits for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from clearsight.core.context import RunContext
 from clearsight.profiler.rules.cpu_bottleneck import CPUBottleneck
 from clearsight.testing.profiles import profile, profiled
 from clearsight.testing.rules import only, verdict
-from tests.profiler.rules.faults_d import WAITING, cpu, full_cores, gpu, on_cpu, on_gpu
+from tests.profiler.rules.sagemaker_rule_faults import WAITING, cpu, full_cores, gpu, on_cpu, on_gpu
 
 
 def test_found_when_cores_are_full_and_the_gpu_is_idle() -> None:
@@ -17,11 +17,11 @@ def test_found_when_cores_are_full_and_the_gpu_is_idle() -> None:
     assert [series.name for series in finding.evidence] == ["cpu", "gpu0"]
 
 
-def test_full_cores_beside_a_busy_gpu_are_no_bottleneck() -> None:
+def test_full_cores_beside_a_busy_gpu_are_clear() -> None:
     assert verdict(CPUBottleneck(), on_gpu(gauges={"cpu": 98.0})) == "clear"
 
 
-def test_the_share_of_looks_decides() -> None:
+def test_the_share_of_samples_decides() -> None:
     assert verdict(CPUBottleneck(), on_gpu(gauges={"cpu": 98.0, "gpu0": [5, 5, 90, 90, 90]})) == "clear"
     assert verdict(CPUBottleneck(), on_gpu(gauges={"cpu": 98.0, "gpu0": [5, 5, 5, 90, 90]})) == "found"
     assert verdict(CPUBottleneck(threshold=70), on_gpu(gauges={"cpu": 98.0, "gpu0": [5, 5, 5, 90, 90]})) == "clear"
@@ -34,13 +34,13 @@ def test_without_a_gpu_full_cores_count_only_while_steps_wait() -> None:
     assert "waiting for its batch" in finding.cause
 
 
-def test_without_a_gpu_and_without_phases_it_cannot_tell() -> None:
+def test_without_a_gpu_and_without_phases_there_is_not_enough_data() -> None:
     assert verdict(CPUBottleneck(), on_cpu(gauges={"cpu": 98.0}, phases={})) == "not-enough-data"
 
 
-def test_keeping_pixels_is_the_fix_where_they_are_thrown_away() -> None:
+def test_the_fix_keeps_pixels_that_are_dropped() -> None:
     measured = full_cores().profile
-    assert only(CPUBottleneck(), profiled(measured, facts=RunContext(settings={"keep_pixels": False}))).fix == {
+    assert only(CPUBottleneck(), profiled(measured, context=RunContext(settings={"keep_pixels": False}))).fix == {
         "keep_pixels": True
     }
     assert not only(CPUBottleneck(), profiled(measured)).fix

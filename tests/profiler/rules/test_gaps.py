@@ -1,4 +1,4 @@
-"""Whatever is missing or odd in a profile: no rule raises, every verdict is well-formed, and every estimate finite."""
+"""Profiles with gaps and odd values: no rule raises, every verdict is well-formed, and every estimate is finite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.analysis.what_if import what_if
 from clearsight.profiler.rules import PROFILER_RULES
-from tests.profiler.rules.faults_e import FAULTS
+from tests.profiler.rules.other_rule_faults import FAULTS
 
 SECONDS = st.floats(0, 5, allow_subnormal=False)
 GAUGES = (
@@ -50,7 +50,7 @@ TRACES = st.none() | st.builds(
     kernels=st.integers(0, 10_000),
     kernel_seconds=SECONDS,
 )
-FACTS = st.builds(
+CONTEXTS = st.builds(
     RunContext,
     steps=st.sampled_from([0, 10, 10_000]),
     epochs=st.integers(0, 3),
@@ -63,9 +63,9 @@ FACTS = st.builds(
 
 @st.composite
 def profiles(draw: st.DrawFn) -> Profile:
-    """Up to 60 steps and 40 looks, with values that come and go, and clocks that stand still at times."""
+    """Up to 60 steps and 40 gauge samples, with values that come and go, and clocks that stand still at times."""
     random = draw(st.randoms(use_true_random=False))
-    slow, scale = draw(st.booleans()), draw(st.sampled_from([0.0, 1e-3, 0.3, 2.0]))
+    with_device, scale = draw(st.booleans()), draw(st.sampled_from([0.0, 1e-3, 0.3, 2.0]))
     per_epoch = draw(st.sampled_from([1, 7, 30, 100]))
     phases = draw(st.sets(st.sampled_from(PHASES)))
     parts = draw(st.sets(st.sampled_from([*LOAD_PARTS, "images", "bytes"])))
@@ -79,21 +79,21 @@ def profiles(draw: st.DrawFn) -> Profile:
         steps.append(
             StepTimes(
                 step=i + 1, epoch=i // per_epoch + 1, start=now, seconds=seconds, samples=random.choice([0, 8, 32]),
-                phases=some(phases, seconds), device=some(phases, seconds) if slow else {}, load=some(parts, 1e3),
-                padding=random.choice([None, random.random()]),
+                phases=some(phases, seconds), device=some(phases, seconds) if with_device else {},
+                load=some(parts, 1e3), padding=random.choice([None, random.random()]),
             )
         )  # fmt: skip
         now += seconds
     names = draw(st.sets(st.sampled_from(GAUGES)))
     length = now - 1e9
-    looks = [
+    samples = [
         GaugeSample(
             time=1e9 + length * k / 40, values={name: random.choice([0.0, 50.0, 1e9 * k]) for name in sorted(names)}
         )
         for k in range(draw(st.integers(0, 40)))
     ]
-    spans = [Span(name="validation", start=now, seconds=1.0)] if slow else []
-    return Profile(draw(MACHINES), looks, steps, spans, draw(TRACES))
+    spans = [Span(name="validation", start=now, seconds=1.0)] if with_device else []
+    return Profile(draw(MACHINES), samples, steps, spans, draw(TRACES))
 
 
 def well_formed(finding: Finding) -> None:
@@ -117,16 +117,16 @@ def well_formed(finding: Finding) -> None:
         Recipe().replace(**finding.fix)
 
 
-def check(name: str, measured: Profile, facts: RunContext, ended: bool) -> list[Finding]:
+def check(name: str, measured: Profile, context: RunContext, ended: bool) -> list[Finding]:
     rule: Any = PROFILER_RULES.load(name)()
-    return list(rule.check(Tape(facts, ended=ended, profile=measured)))
+    return list(rule.check(Tape(context, ended=ended, profile=measured)))
 
 
 @pytest.mark.parametrize("name", sorted(FAULTS))
 @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(measured=profiles(), facts=FACTS, ended=st.booleans())
-def test_every_verdict_is_well_formed(name: str, measured: Profile, facts: RunContext, ended: bool) -> None:
-    findings = check(name, measured, facts, ended)
+@given(measured=profiles(), context=CONTEXTS, ended=st.booleans())
+def test_every_verdict_is_well_formed(name: str, measured: Profile, context: RunContext, ended: bool) -> None:
+    findings = check(name, measured, context, ended)
     assert len(findings) == 1
     well_formed(findings[0])
 
@@ -139,10 +139,10 @@ def test_an_empty_run_is_not_enough(name: str) -> None:
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(measured=profiles(), facts=FACTS)
-def test_every_estimate_is_finite(measured: Profile, facts: RunContext) -> None:
-    for one in what_if(measured, facts):
-        json.dumps(asdict(one), allow_nan=False)
-        assert one.seconds_then > 0
-        assert one.gain >= 0.01
-        Recipe().replace(**one.change)
+@given(measured=profiles(), context=CONTEXTS)
+def test_every_estimate_is_finite(measured: Profile, context: RunContext) -> None:
+    for estimate in what_if(measured, context):
+        json.dumps(asdict(estimate), allow_nan=False)
+        assert estimate.seconds_then > 0
+        assert estimate.gain >= 0.01
+        Recipe().replace(**estimate.change)

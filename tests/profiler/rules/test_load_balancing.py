@@ -12,7 +12,7 @@ from clearsight.core.finding import Severity
 from clearsight.core.profile import Floats
 from clearsight.profiler.rules.load_balancing import LoadBalancing, distance
 from clearsight.testing.rules import only, verdict
-from tests.profiler.rules.faults_d import cpu, gpu, lopsided, on_gpu, two_gpus
+from tests.profiler.rules.sagemaker_rule_faults import cpu, gpu, lopsided, on_gpu, two_gpus
 
 USE = arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 100))
 
@@ -37,27 +37,27 @@ def test_the_worst_pair_of_several_is_named() -> None:
     assert [series.name for series in finding.evidence] == ["gpu0", "gpu2"]
 
 
-def test_taking_turns_is_no_unequal_load() -> None:
+def test_gpus_that_take_turns_are_clear() -> None:
     turns = on_gpu(gauges={"gpu0": [90.0, 20.0] * 20, "gpu1": [20.0, 90.0] * 20})
     assert verdict(LoadBalancing(), turns) == "clear"
 
 
-def test_neighbouring_values_are_near_wherever_a_bin_may_end() -> None:
+def test_the_distance_does_not_depend_on_bins() -> None:
     assert distance(np.array([89.0]), np.array([91.0])) == pytest.approx(0.02)
 
 
 @given(USE, USE)
-def test_the_distance_is_one(one: Floats, other: Floats) -> None:
-    assert 0 <= distance(one, other) <= 1
-    assert distance(one, other) == distance(other, one)
-    assert distance(one, one) == 0
+def test_the_distance_is_a_metric(first: Floats, second: Floats) -> None:
+    assert 0 <= distance(first, second) <= 1
+    assert distance(first, second) == distance(second, first)
+    assert distance(first, first) == 0
 
 
-def test_one_gpu_or_none_is_too_few() -> None:
-    assert only(LoadBalancing(), gpu()).cause == "1 of the 2 GPUs that it needs"
-    assert only(LoadBalancing(), cpu()).cause == "0 of the 2 GPUs that it needs"
+def test_fewer_than_two_gpus_are_not_enough_data() -> None:
+    assert only(LoadBalancing(), gpu()).cause == "the machine has 1 of the 2 GPUs that the rule needs"
+    assert only(LoadBalancing(), cpu()).cause == "the machine has 0 of the 2 GPUs that the rule needs"
 
 
-def test_the_threshold_can_be_said() -> None:
+def test_the_threshold_is_a_parameter() -> None:
     assert verdict(LoadBalancing(threshold=0.6), lopsided()) == "clear"
     assert verdict(LoadBalancing(), two_gpus()) == "clear"

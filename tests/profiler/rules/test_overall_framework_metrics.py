@@ -1,4 +1,4 @@
-"""OverallFrameworkMetrics reports where the time went, and finds nothing."""
+"""OverallFrameworkMetrics reports the time of phases and spans, and finds nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clearsight.testing.profiles import profile, profiled
 from clearsight.testing.rules import only
 
 
-def test_gives_the_seconds_of_steps_phases_and_stretches() -> None:
+def test_gives_the_seconds_of_steps_phases_and_spans() -> None:
     measured = profile(
         steps=100,
         seconds=0.1,
@@ -19,23 +19,23 @@ def test_gives_the_seconds_of_steps_phases_and_stretches() -> None:
     )
     finding = only(OverallFrameworkMetrics(), profiled(measured))
     assert finding.verdict == "clear"
-    told = {series.name: series for series in finding.evidence}
-    assert [*told] == [
+    series_by_name = {series.name: series for series in finding.evidence}
+    assert [*series_by_name] == [
         "step, seconds",
         "forward, seconds",
         "backward, seconds",
         "initialisation, seconds",
         "validation, seconds",
     ]
-    assert told["backward, seconds"].values == pytest.approx([0.05] * 100)
-    assert told["validation, seconds"].steps == (50, 100)
-    assert told["validation, seconds"].values == (2.0, 3.0)
+    assert series_by_name["backward, seconds"].values == pytest.approx([0.05] * 100)
+    assert series_by_name["validation, seconds"].steps == (50, 100)
+    assert series_by_name["validation, seconds"].values == (2.0, 3.0)
 
 
-def test_its_value_is_the_share_of_training_in_the_whole_time() -> None:
+def test_the_value_is_the_share_of_training_steps() -> None:
     measured = profile(steps=100, seconds=0.1, pauses={"validation": {50: 2.0}}, initialisation=8.0)
     assert only(OverallFrameworkMetrics(), profiled(measured)).value == pytest.approx(100 * 10 / 20)
 
 
-def test_without_a_timed_step_there_is_nothing_to_report() -> None:
+def test_without_a_timed_step_there_is_not_enough_data() -> None:
     assert only(OverallFrameworkMetrics(), profiled(profile(steps=0, gauges={"cpu": 3}))).verdict == "not-enough-data"

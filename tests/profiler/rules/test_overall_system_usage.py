@@ -1,4 +1,4 @@
-"""OverallSystemUsage reports percentiles of what the machine did while it trained, and finds nothing."""
+"""OverallSystemUsage reports percentiles of the gauges during training, and finds nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clearsight.core.errors import BadValue
 from clearsight.profiler.rules.overall_system_usage import OverallSystemUsage
 from clearsight.testing.profiles import profile, profiled
 from clearsight.testing.rules import only
-from tests.profiler.rules.faults_d import cpu, gpu, on_gpu
+from tests.profiler.rules.sagemaker_rule_faults import cpu, gpu, on_gpu
 
 
 def test_gives_percentiles_of_each_gauge() -> None:
@@ -29,18 +29,17 @@ def test_reports_the_gpus_there_are() -> None:
     assert not any(series.name.startswith("gpu") for series in only(OverallSystemUsage(), cpu()).evidence)
 
 
-def test_its_value_is_the_median_use_of_the_device() -> None:
+def test_the_value_is_the_median_use_of_the_device() -> None:
     assert only(OverallSystemUsage(), on_gpu(gauges={"gpu0": 30.0})).value == pytest.approx(30, abs=1)
 
 
 def test_the_start_of_the_job_does_not_count() -> None:
     late = profile(steps=20, seconds=0.5, gauges={"cpu": 80.0}, initialisation=100)
-    looks = [(g.time, dict(g.values)) for g in late.looks]
-    assert len(looks) > 200
+    assert len(late.gauge_samples) > 200
     assert only(OverallSystemUsage(), profiled(late)).evidence[0].values == (80.0,) * 5
 
 
-def test_other_percentiles_can_be_asked_for() -> None:
+def test_percentiles_are_a_parameter() -> None:
     assert only(OverallSystemUsage(percentiles=(10, 90)), gpu()).evidence[0].steps == (10, 90)
     with pytest.raises(BadValue, match="percentiles"):
         OverallSystemUsage.parse({"percentiles": (5, 101)})

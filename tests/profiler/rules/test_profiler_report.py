@@ -1,4 +1,4 @@
-"""ProfilerReport asks all rules about speed, with parameters in SageMaker's spelling."""
+"""ProfilerReport runs all rules about speed, with parameters in SageMaker's spelling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clearsight.profiler.rules import PROFILER_RULES
 from clearsight.profiler.rules.profiler_report import ProfilerReport
 from clearsight.testing.profiles import Machine, profile, profiled
 from clearsight.testing.rules import only, verdict
-from tests.profiler.rules.faults_d import cpu, full_cores, gpu, small_batches
+from tests.profiler.rules.sagemaker_rule_faults import cpu, full_cores, gpu, small_batches
 
 
 def test_found_when_any_rule_found_something() -> None:
@@ -20,7 +20,7 @@ def test_found_when_any_rule_found_something() -> None:
     assert "BatchSize" in finding.because
 
 
-def test_causes_come_before_what_follows_from_them() -> None:
+def test_root_causes_come_first() -> None:
     because = only(ProfilerReport(), full_cores()).because
     assert because.index("CPUBottleneck") < because.index("LowGPUUtilization")
     assert because.index("DataWait") < because.index("LowGPUUtilization")
@@ -30,7 +30,7 @@ def test_clear_when_no_rule_did() -> None:
     assert [verdict(ProfilerReport(), run) for run in (cpu(), gpu())] == ["clear", "clear"]
 
 
-def test_says_when_no_rule_had_enough() -> None:
+def test_not_enough_data_when_no_rule_has_enough() -> None:
     finding = only(ProfilerReport(), profiled(profile(steps=0, machine=Machine())))
     assert finding.verdict == "not-enough-data"
 
@@ -41,11 +41,10 @@ def test_takes_parameters_of_other_rules() -> None:
         "overrides": {"CPUBottleneck": {"cpu_threshold": "95"}, "BatchSize": {"patience": 1000}}
     }
     assert "BatchSize" in only(ProfilerReport(), small_batches()).because
-    said = only(rule, small_batches())
-    assert "BatchSize" not in said.because
+    assert "BatchSize" not in only(rule, small_batches()).because
 
 
-def test_refuses_what_no_rule_knows() -> None:
+def test_unknown_rules_and_parameters_are_errors() -> None:
     with pytest.raises(BadChoice, match="CPUBottleneck_cpu_threshold"):
         ProfilerReport.parse({"CPUBottlneck_cpu_threshold": 95})
     with pytest.raises(BadChoice, match="cpu_threshold"):
@@ -54,6 +53,6 @@ def test_refuses_what_no_rule_knows() -> None:
         ProfilerReport.parse({"CPUBottleneck_cpu_threshold": 950})
 
 
-def test_is_asked_for_by_name_alone() -> None:
+def test_the_rule_is_optional() -> None:
     assert ProfilerReport.optional
     assert "ProfilerReport" in PROFILER_RULES.names()

@@ -1,4 +1,4 @@
-"""StepOutlier finds the steps that are much longer than the others, and what they have in common."""
+"""StepOutlier finds steps that are much longer than the others, and their common reason."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from clearsight.core.errors import BadValue
+from clearsight.core.errors import BadChoice
 from clearsight.core.finding import Points, Severity
 from clearsight.core.profile import Floats
 from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.rules.step_outlier import StepOutlier
 from clearsight.testing.profiles import profile, profiled
 from clearsight.testing.rules import only, verdict
-from tests.profiler.rules.faults_d import cpu, gpu, long_steps, on_cpu
+from tests.profiler.rules.sagemaker_rule_faults import cpu, gpu, long_steps, on_cpu
 
 STEPS = 300
 EVERY_40TH = tuple(range(20, STEPS, 40))
@@ -52,7 +52,7 @@ def test_found_when_many_steps_take_five_times_as_long() -> None:
     assert finding.because == ("DataWait",)
 
 
-def test_two_long_steps_are_borne_and_so_is_one_per_cent() -> None:
+def test_two_long_steps_or_one_per_cent_are_allowed() -> None:
     assert verdict(StepOutlier(), run(lasting([100, 200]))) == "clear"
     assert verdict(StepOutlier(), run(lasting([100, 200, 250], steps=400))) == "clear"
     assert verdict(StepOutlier(), run(lasting([20, 40, 60], steps=100))) == "found"
@@ -70,7 +70,7 @@ def test_outliers_do_not_hide_each_other() -> None:
     assert only(StepOutlier(), run(seconds)).value == len(range(10, 300, 8))
 
 
-def test_what_is_a_tenth_longer_costs_nothing() -> None:
+def test_a_step_that_is_a_third_longer_is_clear() -> None:
     assert verdict(StepOutlier(), run(lasting(EVERY_40TH, 1.3))) == "clear"
 
 
@@ -78,55 +78,57 @@ def test_two_kinds_of_step_are_no_outliers() -> None:
     assert verdict(StepOutlier(), run(lasting(range(4, 301, 4), 3))) == "clear"
 
 
-def test_severity_is_by_what_they_cost() -> None:
+def test_severity_follows_the_cost() -> None:
     assert only(StepOutlier(), run(lasting(EVERY_40TH, 6))).severity is Severity.WARNING
     assert only(StepOutlier(), run(lasting(EVERY_40TH, 2))).severity is Severity.INFO
 
 
-def test_says_that_they_are_the_first_of_an_epoch() -> None:
+def test_the_reason_is_the_start_of_an_epoch() -> None:
     finding = only(StepOutlier(), run(lasting(range(21, 300, 20)), slow="data", per_epoch=20))
     assert "all 14 are the first of an epoch, 14 of them waiting for their batches" in finding.cause
     assert "between epochs" in finding.advice
 
 
-def test_says_that_they_come_with_a_checkpoint() -> None:
+def test_the_reason_is_a_checkpoint() -> None:
     pauses = {"checkpoint": dict.fromkeys([step - 1 for step in EVERY_40TH], 0.3)}
-    assert "come with a checkpoint or validation" in only(StepOutlier(), run(lasting(EVERY_40TH), pauses=pauses)).cause
+    assert (
+        "coincide with a checkpoint or validation" in only(StepOutlier(), run(lasting(EVERY_40TH), pauses=pauses)).cause
+    )
 
 
-def test_names_the_phase_they_lose_their_time_in() -> None:
+def test_the_reason_is_a_phase() -> None:
     finding = only(StepOutlier(), run(lasting(EVERY_40TH), slow="backward"))
-    assert "the time went into backward" in finding.cause
+    assert "the time was spent on backward" in finding.cause
     assert not finding.because
 
 
-def test_cores_that_others_take_are_worth_knowing_and_no_fault_of_the_run() -> None:
+def test_cores_in_use_by_other_processes_are_info() -> None:
     crowded = on_cpu(gauges={"cpu": 99.0, "tree.cpu": 60.0}, phases={}, seconds=lasting(EVERY_40TH))
     finding = only(StepOutlier(), crowded)
     assert finding.found
     assert finding.severity is Severity.INFO
-    assert "other processes take" in finding.cause
+    assert "other processes use" in finding.cause
 
 
 def test_without_phases_it_still_finds_them() -> None:
     assert verdict(StepOutlier(), profiled(profile(steps=STEPS, seconds=lasting(EVERY_40TH)))) == "found"
 
 
-def test_parameters_of_sagemaker_are_honoured() -> None:
+def test_parameters_of_sagemaker_are_accepted() -> None:
     assert verdict(StepOutlier(n_outliers=10), long_steps()) == "clear"
     assert verdict(StepOutlier(n_outliers=0), run(lasting([100]))) == "found"
     assert verdict(StepOutlier(stddev=300), long_steps()) == "clear"
-    with pytest.raises(BadValue, match="mode"):
+    with pytest.raises(BadChoice, match="mode"):
         StepOutlier.parse({"mode": "eval"})
 
 
-def test_says_how_much_is_missing() -> None:
+def test_the_missing_data_is_counted() -> None:
     assert only(StepOutlier(), run(lasting([], steps=9))).points == Points(9, 23, "timed steps")
     assert [verdict(StepOutlier(), whole) for whole in (cpu(), gpu())] == ["clear", "clear"]
 
 
-def test_what_nobody_feels_is_no_outlier() -> None:
+def test_outliers_that_cost_less_than_a_second_are_clear() -> None:
     quick = np.full(300, 0.002)
-    quick[50::20] = 0.01  # a tenth of a second in all
+    quick[50::20] = 0.01  # a tenth of a second in total
     assert verdict(StepOutlier(), profiled(profile(steps=300, seconds=quick))) == "clear"
     assert verdict(StepOutlier(n_outliers=3), profiled(profile(steps=300, seconds=quick))) == "found"

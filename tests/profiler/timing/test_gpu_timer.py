@@ -1,23 +1,35 @@
-"""DeviceClock tells a GPU's own times without waiting for it. The GPU is a stand-in: a queue with a clock."""
+"""GPU times of phases and steps, measured without waiting. The GPU is a stand-in: a queue with a clock."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clearsight.core.profile_folder import read_profile
 from clearsight.profiler.timing.gpu_timer import GpuTimer
+from clearsight.profiler.timing.step_log import StepLog
+from clearsight.profiler.timing.step_timer import StepTimer
+from tests.profiler.manual_clock import ManualTime, manual_time, ticks, work
+
+
+@pytest.fixture
+def clock() -> Iterator[ManualTime]:
+    with manual_time() as clock:
+        yield clock
 
 
 class Gpu:
-    """Reaches what is queued when it is told to; `busy` queues work of so many milliseconds."""
+    """Queue of work that is done when the test sets `now`. `busy` queues work of so many milliseconds."""
 
     def __init__(self) -> None:
         self.queued = self.now = 0.0
-        self.made = self.waits = 0
+        self.events = self.waits = 0
 
     def event(self) -> Event:
-        self.made += 1
+        self.events += 1
         return Event(self)
 
     def busy(self, milliseconds: float) -> None:
@@ -28,7 +40,7 @@ class Gpu:
 
 
 class Event:
-    """As torch.cuda.Event behaves."""
+    """Stand-in for torch.cuda.Event."""
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu, self.at = gpu, -1.0
@@ -49,51 +61,113 @@ class Event:
         return float(later.at - self.at)
 
 
-def step(gpu: Gpu, clock: GpuTimer) -> None:
-    """data 2 ms with a transfer of 3 ms inside, 5 ms in no phase, forward 7 ms."""
-    clock.mark("")
+def step(gpu: Gpu, timer: GpuTimer) -> None:
+    """Queue a step: data 2 ms with a transfer of 3 ms inside, 5 ms in no phase, forward 7 ms."""
+    timer.mark("")
     gpu.busy(2)
-    clock.mark("data")
+    timer.mark("data")
     gpu.busy(3)
-    clock.mark("transfer")
-    clock.mark("data")
+    timer.mark("transfer")
+    timer.mark("data")
     gpu.busy(5)
-    clock.mark("")
+    timer.mark("")
     gpu.busy(7)
-    clock.mark("forward")
+    timer.mark("forward")
 
 
-def test_phases_have_what_lies_between_their_marks() -> None:
+def test_a_phase_is_the_time_between_its_marks() -> None:
     gpu = Gpu()
-    clock = GpuTimer(gpu.event)
-    step(gpu, clock)
+    timer = GpuTimer(gpu.event)
+    step(gpu, timer)
     gpu.catch_up()
-    assert clock.seconds(clock.take()) == pytest.approx({"data": 0.002, "transfer": 0.003, "forward": 0.007})
+    assert timer.seconds(timer.collect()) == pytest.approx({"data": 0.002, "transfer": 0.003, "forward": 0.007})
 
 
-def test_nothing_is_told_before_the_gpu_is_there_and_nobody_waits() -> None:
+def test_times_are_unknown_until_the_gpu_has_passed_the_marks() -> None:
     gpu = Gpu()
-    clock = GpuTimer(gpu.event)
-    step(gpu, clock)
-    marks = clock.take()
-    gpu.now = 8.0  # in the midst of the step
-    assert clock.seconds(marks) is None
+    timer = GpuTimer(gpu.event)
+    step(gpu, timer)
+    marks = timer.collect()
+    gpu.now = 8.0  # in the middle of the step
+    assert timer.seconds(marks) is None
     assert gpu.waits == 0
-    assert clock.seconds(marks, True) is not None
+    assert timer.seconds(marks, True) is not None
     assert gpu.waits
 
 
-def test_marks_are_used_again() -> None:
+def test_marks_are_reused() -> None:
     gpu = Gpu()
-    clock = GpuTimer(gpu.event)
+    timer = GpuTimer(gpu.event)
     for _ in range(5):
-        step(gpu, clock)
+        step(gpu, timer)
         gpu.catch_up()
-        clock.seconds(clock.take())
-    step(gpu, clock)
-    clock.drop(clock.take())
-    assert gpu.made == 6
+        timer.seconds(timer.collect())
+    step(gpu, timer)
+    timer.drop(timer.collect())
+    assert gpu.events == 6
 
 
-def test_a_step_without_marks_took_nothing() -> None:
+def test_a_step_without_marks_has_no_times() -> None:
     assert GpuTimer(Gpu().event).seconds([]) == {}
+
+
+# Steps with GPU times
+
+
+def test_steps_are_logged_in_order_once_the_gpu_has_completed_them(clock: ManualTime, tmp_path: Path) -> None:
+    gpu = Gpu()
+    timer = StepTimer(StepLog(tmp_path / "spans.jsonl"), gpu=GpuTimer(gpu.event))
+    for number in (1, 2, 3):
+        with timer.phase("data"):
+            gpu.busy(1)
+            with timer.phase("transfer"):
+                gpu.busy(2)
+        with timer.phase("forward"):
+            gpu.busy(4 * number)
+        timer.step(number, 1, 1)
+    assert timer.steps == []
+    gpu.now = 8.0  # the first step is done, the second is not
+    work(timer, clock, data=1)
+    timer.step(4, 1, 1)
+    assert [times.step for times in timer.steps] == [1]
+    assert timer.steps[0].device == pytest.approx({"data": 0.001, "transfer": 0.002, "forward": 0.004})
+    assert gpu.waits == 0
+    timer.close()
+    assert [times.step for times in timer.steps] == [1, 2, 3, 4]
+    assert timer.steps[2].device["forward"] == pytest.approx(0.012)
+    assert [times.device for times in read_profile(tmp_path).step_times] == [times.device for times in timer.steps]
+
+
+def test_marks_of_a_cut_step_are_reused(clock: ManualTime) -> None:
+    gpu = Gpu()
+    timer = StepTimer(gpu=GpuTimer(gpu.event))
+    for _ in range(20):
+        work(timer, clock, data=1, forward=1)
+        with timer.span("validation", 0, 0):
+            work(timer, clock, transfer=1)
+    assert gpu.events == 4
+
+
+def test_steps_are_logged_without_gpu_times_after_an_error_of_the_gpu(clock: ManualTime) -> None:
+    gpu = Gpu()
+    marks = GpuTimer(gpu.event)
+    timer = StepTimer(gpu=marks)
+    work(timer, clock, forward=3)
+    timer.step(1, 1, 1)
+
+    def broken() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    gpu.busy(1)
+    marks._new = broken  # type: ignore[assignment]
+    work(timer, clock, forward=1, backward=2, optimizer=3)
+    timer.step(2, 1, 1)
+    timer.close()
+    assert [(times.step, ticks(times.phases)) for times in timer.steps] == [
+        (1, {"forward": 3}),
+        (2, {"forward": 1, "backward": 2, "optimizer": 3}),
+    ]
+    assert timer.steps[1].device == {}
+    assert (
+        timer.failure == "the profiler's GPU timing: RuntimeError: CUDA error: an illegal memory access was encountered"
+    )

@@ -1,4 +1,4 @@
-"""LineFile keeps what was written, and never continues a line that a crash cut short."""
+"""LineFile: nothing written is lost, and an unfinished line of a crash is never continued."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearsight.profiler.timing.line_file import LineFile, mend
+from clearsight.profiler.timing.line_file import LineFile, drop_unfinished_line
 
 
 def test_the_first_write_makes_the_file_and_its_folder(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_the_first_write_makes_the_file_and_its_folder(tmp_path: Path) -> None:
     assert file.path.read_text() == "one\ntwo\nthree\n"
 
 
-def test_it_goes_on_below_what_is_there(tmp_path: Path) -> None:
+def test_an_existing_file_is_continued_after_its_last_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"step": 1}\n{"ste')
     file = LineFile(path)
@@ -33,28 +33,28 @@ def test_it_goes_on_below_what_is_there(tmp_path: Path) -> None:
 
 @given(whole=st.lists(st.text("ab", max_size=5), max_size=4), cut=st.text("ab", max_size=5))
 @settings(max_examples=50, deadline=None)
-def test_mending_drops_the_cut_line_and_nothing_else(whole: list[str], cut: str) -> None:
+def test_only_the_unfinished_line_is_dropped(whole: list[str], cut: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.jsonl"
         lines = "".join(f"{line}\n" for line in whole)
         path.write_text(lines + cut)
-        mend(path)
+        drop_unfinished_line(path)
         assert path.read_text() == lines
 
 
-def test_a_cut_line_longer_than_any_block_is_dropped(tmp_path: Path) -> None:
+def test_an_unfinished_line_longer_than_a_block_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("one\n" + "x" * 200_000)
-    mend(path)
+    drop_unfinished_line(path)
     assert path.read_text() == "one\n"
 
 
-def test_a_file_that_is_not_there_stays_away(tmp_path: Path) -> None:
-    mend(tmp_path / "a.jsonl")
+def test_a_missing_file_is_not_created(tmp_path: Path) -> None:
+    drop_unfinished_line(tmp_path / "a.jsonl")
     assert not (tmp_path / "a.jsonl").exists()
 
 
-def test_a_full_disk_is_told_to_the_caller() -> None:
+def test_a_full_disk_raises() -> None:
     file = LineFile(Path("/dev/full"))
     with pytest.raises(OSError, match="No space left"):
         file.write("one\n")

@@ -12,7 +12,7 @@ def series(length: int) -> ScalarSeries:
     return ScalarSeries(np.arange(1, length + 1), np.linspace(2, 1, length))
 
 
-def test_training_stands_beside_validation_and_both_differ_without_colour() -> None:
+def test_training_and_validation_differ_without_colour() -> None:
     train, valid = charts.learning_curve([1, 2], [2.0, 1.0], [2.5, None], best=2).data
     assert (train.name, valid.name) == ("training", "validation")
     assert list(valid.y) == [2.5, None]
@@ -24,14 +24,14 @@ def test_a_side_without_values_is_left_out() -> None:
     assert [trace.name for trace in charts.learning_curve([1], [None], [0.5]).data] == ["validation"]
 
 
-def test_the_kept_epoch_is_marked() -> None:
+def test_the_best_epoch_is_marked() -> None:
     assert charts.learning_curve([1, 2], [2, 1], [2, 1], best=2).layout.shapes[0].x0 == 2
     assert not charts.learning_curve([1, 2], [2, 1], [2, 1]).layout.shapes
 
 
 def test_a_long_run_is_drawn_with_few_points_and_a_short_one_with_all() -> None:
     long = charts.step_curve(series(200_000), series(100))
-    assert [trace.name for trace in long.data] == ["each step", "median", "validation"]
+    assert [trace.name for trace in long.data] == ["each step", "running median", "validation"]
     assert all(len(trace.x) <= 600 for trace in long.data)
     assert [trace.name for trace in charts.step_curve(series(6)).data] == ["each step"]
 
@@ -55,7 +55,7 @@ def test_part_of_a_confusion_matrix_is_coloured_by_the_whole_row() -> None:
     assert np.array(figure.data[0].z).tolist() == [[0.5]]
 
 
-def test_a_class_without_images_is_no_division_by_zero() -> None:
+def test_a_class_without_images_has_shares_of_zero() -> None:
     assert np.array(charts.confusion_matrix(["a", "b"], [[1, 0], [0, 0]]).data[0].z).tolist() == [[1, 0], [0, 0]]
 
 
@@ -76,7 +76,7 @@ def test_reliability_has_an_interval_for_each_bin_and_skips_empty_ones() -> None
 
 
 def test_splits_are_stacked_and_hatched_apart() -> None:
-    figure = charts.class_counts({"train": {"a": 3, "b": 1}, "valid": {"a": 1}, "test": {"b": 9}}, ["a", "b"])
+    figure = charts.class_count_bars({"train": {"a": 3, "b": 1}, "valid": {"a": 1}, "test": {"b": 9}}, ["a", "b"])
     assert list(figure.layout.yaxis.ticktext) == ["a", "b"]
     assert [list(trace.x) for trace in figure.data] == [[3, 1], [1, 0], [0, 9]]
     assert len({trace.marker.pattern.shape for trace in figure.data}) == 3
@@ -95,12 +95,12 @@ def test_sizes_keep_their_order() -> None:
         charts.per_class_bars(
             {n: {"f1": 1, "precision": 1, "recall": 1, "support": 1} for n in ("<b>x</b>", "1", "01")}
         ),
-        charts.class_counts({"train": {"<b>x</b>": 1}}, ["<b>x</b>", "1", "01"]),
+        charts.class_count_bars({"train": {"<b>x</b>": 1}}, ["<b>x</b>", "1", "01"]),
         charts.size_histogram([("<b>x</b>", 1), ("1", 1), ("01", 1)]),
     ],
 )
-def test_names_are_text_at_a_place_of_their_own(figure: go.Figure) -> None:
-    """Neither markup, nor numbers, nor one class when clipped or read as numbers they would look the same."""
+def test_names_are_text_at_their_own_position(figure: go.Figure) -> None:
+    """They are neither markup nor numbers, and names that look the same as numbers stay apart."""
     axis = figure.layout.yaxis if figure.layout.yaxis.ticktext else figure.layout.xaxis
     assert set(axis.ticktext) == {"&lt;b&gt;x&lt;/b&gt;", "1", "01"}
     assert list(axis.tickvals) == [0, 1, 2]
@@ -110,7 +110,7 @@ def test_names_are_text_at_a_place_of_their_own(figure: go.Figure) -> None:
     "figure",
     [charts.learning_curve([1], [1.0], [1.0]), charts.step_curve(series(9)), charts.size_histogram([("1", 1)])],
 )
-def test_figures_leave_paper_and_ink_to_the_page(figure: go.Figure) -> None:
+def test_figures_leave_background_and_text_colours_to_the_page(figure: go.Figure) -> None:
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0,0,0,0)"
     assert figure.layout.font.color is None
     assert len(figure.to_json()) < 4_000  # no template of plotly's own inside

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from clearsight.reports.charts.series import ScalarSeries, by_name
+from clearsight.reports.charts.series import ScalarSeries, rounded, series_by_name
 
 
 def test_rows_are_grouped_by_mode_and_name_in_order() -> None:
@@ -11,17 +13,17 @@ def test_rows_are_grouped_by_mode_and_name_in_order() -> None:
         {"step": 1, "mode": "eval", "name": "loss", "value": 9.0},
         {"step": 2, "mode": "train", "name": "loss", "value": 1.0},
     ]
-    found = by_name(rows)
-    assert set(found) == {("train", "loss"), ("eval", "loss")}
-    assert found["train", "loss"].steps.tolist() == [1, 2]
-    assert found["train", "loss"].values.tolist() == [2.0, 1.0]
+    series = series_by_name(rows)
+    assert set(series) == {("train", "loss"), ("eval", "loss")}
+    assert series["train", "loss"].steps.tolist() == [1, 2]
+    assert series["train", "loss"].values.tolist() == [2.0, 1.0]
 
 
 def test_values_that_are_not_finite_are_left_out_and_counted() -> None:
     rows = [
         {"step": i, "mode": "train", "name": "loss", "value": v} for i, v in enumerate([1.0, float("nan"), None, 2.0])
     ]
-    series = by_name(rows)["train", "loss"]
+    series = series_by_name(rows)["train", "loss"]
     assert series.steps.tolist() == [0, 3]
     assert series.broken == 2
 
@@ -49,3 +51,7 @@ def test_short_series_stay_as_they_are() -> None:
     assert series.thinned(600) is series
     assert series.smoothed(60) is series
     assert series.smoothed(60, least=8) is series
+
+
+def test_numbers_of_a_chart_have_five_digits_or_are_a_gap() -> None:
+    assert (rounded(1 / 3), rounded(math.nan), rounded(math.inf)) == (0.33333, None, None)

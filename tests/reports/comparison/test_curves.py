@@ -10,7 +10,7 @@ from tests.reports.conftest import trained
 def long_run(label: str, steps: int) -> ComparedRun:
     epochs, rows = trained(epochs=3, steps=steps)
     return ComparedRun(
-        label=label, path="", facts=RunReportData(name=label, status="completed", epochs=epochs, steps=rows)
+        label=label, path="", report=RunReportData(name=label, status="completed", epochs=epochs, steps=rows)
     )
 
 
@@ -31,12 +31,12 @@ def test_a_long_run_is_thinned() -> None:
     assert len(section.panels[0].table.rows) == 40
 
 
-def test_a_run_without_steps_is_left_out_of_the_curves_but_keeps_the_look_of_the_others() -> None:
+def test_a_run_without_steps_is_left_out_and_the_others_keep_their_style() -> None:
     section = curves([compared("idle"), long_run("b", 10)])
     assert section is not None
     (only,) = section.panels[0].figure.data
     assert (only.name, only.marker.symbol) == ("b", "diamond")
 
 
-def test_nothing_to_draw_is_no_section() -> None:
+def test_without_curves_there_is_no_section() -> None:
     assert curves([compared("a"), compared("b")]) is None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clearsight.reports.dataset.page import GROUPS_SHOWN, data_page, images_wanted
+from clearsight.reports.dataset.page import GROUPS_SHOWN, DatasetPage, DatasetReportData, images_to_show
 from tests.reports.conftest import HOSTILE, SCENES, Opened
 from tests.reports.outline import Outline
 
@@ -20,9 +20,13 @@ CLEAN: dict[str, Any] = {
 }
 
 
+def html(audit: dict[str, Any], thumbnails: dict[str, str] | None = None, name: str = "Dataset") -> str:
+    return DatasetPage(DatasetReportData(audit=audit, thumbnails=thumbnails or {}, name=name)).render()
+
+
 @pytest.fixture(scope="module")
 def page(audit: dict[str, Any], scenes: list[tuple[str, str]]) -> str:
-    return data_page(audit, dict(scenes), name="intel-scenes")
+    return html(audit, dict(scenes), name="intel-scenes")
 
 
 def sections(page: str) -> list[str]:
@@ -44,15 +48,15 @@ def test_warnings_stand_on_top_and_every_fault_has_its_section(page: str, audit:
     assert text.index(audit["warnings"][0]["text"]) < text.index("Images per class and split")
 
 
-def test_what_is_not_there_is_not_shown() -> None:
-    page = data_page(CLEAN, {})
+def test_a_section_without_content_is_left_out() -> None:
+    page = html(CLEAN)
     assert sections(page) == ["Overview", "Classes"]
-    assert "Nothing to warn about." in page
+    assert "There are no warnings." in page
 
 
 def test_data_without_labels_has_a_page() -> None:
     bare = {**CLEAN, "classes": [], "splits": {"predict": {"": 5}}, "imbalance": None}
-    assert sections(data_page(bare, {})) == ["Overview"]
+    assert sections(html(bare)) == ["Overview"]
 
 
 def test_leaks_stand_side_by_side_with_their_splits(page: str, scenes: list[tuple[str, str]]) -> None:
@@ -63,8 +67,8 @@ def test_leaks_stand_side_by_side_with_their_splits(page: str, scenes: list[tupl
     assert "looks the same" in seen.text
 
 
-def test_a_image_without_thumbnail_is_named(audit: dict[str, Any], scenes: list[tuple[str, str]]) -> None:
-    seen = Outline(data_page(audit, {}))
+def test_an_image_without_thumbnail_is_shown_by_its_path(audit: dict[str, Any], scenes: list[tuple[str, str]]) -> None:
+    seen = Outline(html(audit))
     assert not seen.all("img")
     assert scenes[0][0] in seen.text
 
@@ -74,19 +78,19 @@ def test_corrupt_files_stand_with_their_reason(page: str) -> None:
     assert "the file is truncated after 1,024 bytes" in page
 
 
-def test_sizes_are_told_in_words_too(page: str) -> None:
+def test_sizes_are_text_too(page: str) -> None:
     text = Outline(page).text
-    assert "795 images smaller than the model's input of 224 pixels" in text
+    assert "795 images are smaller than the model's input of 224 pixels and will be enlarged." in text
     assert "2048+" in text
     assert "150 × 110" in text
 
 
-def test_only_images_that_are_shown_are_wanted(audit: dict[str, Any], scenes: list[tuple[str, str]]) -> None:
-    assert set(images_wanted(audit)) == {path for path, _ in scenes[:9]}
+def test_only_images_that_are_shown_need_a_thumbnail(audit: dict[str, Any], scenes: list[tuple[str, str]]) -> None:
+    assert set(images_to_show(audit)) == {path for path, _ in scenes[:9]}
     many = {**CLEAN, "duplicates": [[f"{i}/{j}" for j in range(50)] for i in range(500)]}
-    wanted = images_wanted(many)
-    assert len(wanted) == GROUPS_SHOWN * 6
-    assert set(wanted) >= {"0/0", f"{GROUPS_SHOWN - 1}/5"}
+    paths = images_to_show(many)
+    assert len(paths) == GROUPS_SHOWN * 6
+    assert set(paths) >= {"0/0", f"{GROUPS_SHOWN - 1}/5"}
 
 
 def test_large_audits_stay_small(scenes: list[tuple[str, str]]) -> None:
@@ -102,12 +106,12 @@ def test_large_audits_stay_small(scenes: list[tuple[str, str]]) -> None:
         "conflicts": [paths[i : i + 100] for i in range(0, 40_000, 100)],
         "leaks": [{"paths": paths[i : i + 2], "splits": ["train", "test"], "exact": True} for i in range(0, 40_000, 2)],
     }
-    page = data_page(large, dict.fromkeys(paths, scenes[0][1]))
+    page = html(large, dict.fromkeys(paths, scenes[0][1]))
     assert len(page.encode()) < 8_000_000
     assert "370 more groups are not shown" in page
 
 
-def test_names_and_paths_are_text() -> None:
+def test_names_and_paths_are_never_markup() -> None:
     name = HOSTILE[0]
     leak = {"paths": [name, HOSTILE[1]], "splits": ["train", "test"], "exact": True}
     bad = {
@@ -118,7 +122,7 @@ def test_names_and_paths_are_text() -> None:
         "leaks": [leak],
         "warnings": [{"code": name, "text": name}],
     }
-    seen = Outline(data_page(bad, {name: "javascript:alert(1)"}, name=name))
+    seen = Outline(html(bad, {name: "javascript:alert(1)"}, name=name))
     assert len(seen.all("script")) == 3  # one figure, the library, and what draws
     assert not seen.all("img")
     assert seen.text.count(name) >= 6
@@ -126,7 +130,7 @@ def test_names_and_paths_are_text() -> None:
 
 def test_a_browser_draws_it_offline_and_without_complaint(page: str, opened: Callable[..., Opened]) -> None:
     seen = opened(page)
-    assert seen.said == []
-    assert seen.asked == []
+    assert seen.messages == []
+    assert seen.requests == []
     assert seen.page.locator(".js-plotly-plot").count() == 2
     assert seen.page.locator("#counts .ytick text").count() == len(SCENES)

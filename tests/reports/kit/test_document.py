@@ -1,44 +1,51 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
-from clearsight.reports.kit.document import Document
-from clearsight.reports.kit.section import PageSection
+import pytest
+
+from clearsight.reports.charts.learning import size_histogram
+from clearsight.reports.kit.document import Document, Page
+from clearsight.reports.kit.section import PageSection, Panel, table
 from tests.reports.outline import Outline
 
 
 def notices(*texts: str) -> PageSection:
-    found = [{"code": "c", "text": text, "paths": [], "about": "", "left": 0} for text in texts]
-    return PageSection(key="s", title="Part", template="audit_overview.html", values={"notices": found, "figures": []})
+    values = [{"code": "c", "text": text, "paths": [], "about": "", "left": 0} for text in texts]
+    return PageSection(
+        key="s", title="Part", template="dataset/overview.html", values={"notices": values, "figures": []}
+    )
 
 
 def test_a_page_without_charts_carries_no_script() -> None:
-    page = Document(title="T", kind="Report", sections=[notices("hello")]).render()
-    assert not Outline(page).all("script")
-    assert len(page) < 20_000
+    html = Document(title="T", kind="Report", sections=[notices("hello")]).render()
+    assert not Outline(html).all("script")
+    assert len(html) < 20_000
 
 
 def test_title_kind_badge_and_sections_are_there_and_linked() -> None:
-    seen = Outline(Document(title="T", kind="Report", badge="done", sections=[notices()]).render())
-    assert seen.headings == [(1, "T "), (2, "Part")]
-    assert "done" in seen.text
-    assert {"href": "#s"} in seen.all("a")
-    assert any(section.get("id") == "s" for section in seen.all("section"))
+    outline = Outline(Document(title="T", kind="Report", badge="done", sections=[notices()]).render())
+    assert outline.headings == [(1, "T "), (2, "Part")]
+    assert "done" in outline.text
+    assert {"href": "#s"} in outline.all("a")
+    assert any(section.get("id") == "s" for section in outline.all("section"))
 
 
 def test_the_page_forbids_itself_the_network() -> None:
-    page = Document(title="T", kind="Report", sections=[notices()]).render()
-    policy = next(meta["content"] for meta in Outline(page).all("meta") if "http-equiv" in meta)
+    html = Document(title="T", kind="Report", sections=[notices()]).render()
+    policy = next(meta["content"] for meta in Outline(html).all("meta") if "http-equiv" in meta)
     assert policy is not None
     assert policy.startswith("default-src 'none';")
     assert "http" not in policy
 
 
 def test_text_is_never_markup() -> None:
-    seen = Outline(Document(title="<i>T", kind="<i>", badge="<i>", sections=[notices("<script>x")]).render())
-    assert not seen.all("i")
-    assert not seen.all("script")
-    assert "<script>x" in seen.text
+    outline = Outline(Document(title="<i>T", kind="<i>", badge="<i>", sections=[notices("<script>x")]).render())
+    assert not outline.all("i")
+    assert not outline.all("script")
+    assert "<script>x" in outline.text
 
 
 def test_the_same_values_give_the_same_bytes() -> None:
@@ -48,6 +55,46 @@ def test_the_same_values_give_the_same_bytes() -> None:
 
 def test_scripts_of_sections_run_once_each() -> None:
     parts = [replace(notices(), key=key, scripts=("copy.js", "fold.js")) for key in ("a", "b")]
-    page = Document(title="T", kind="Report", sections=parts).render()
-    assert len(Outline(page).all("script")) == 2
-    assert "plotly" not in page
+    html = Document(title="T", kind="Report", sections=parts).render()
+    assert len(Outline(html).all("script")) == 2
+    assert "plotly" not in html
+
+
+def words(data: list[str]) -> PageSection | None:
+    return notices(*data) if data else None
+
+
+def chart(data: list[str]) -> PageSection:
+    figure = size_histogram([(word, len(word)) for word in data or ["none"]])
+    panel = Panel(key="p", title="t", description="d", figure=figure, table=table("t", (), "", []))
+    return PageSection(key="c", title="Chart", template="kit/panels.html", values={"about": ""}, panels=(panel,))
+
+
+class WordPage(Page[list[str]]):
+    kind = "Words"
+    SECTIONS = (words, chart)
+
+    @property
+    def title(self) -> str:
+        return f"{len(self.data)} words"
+
+
+def test_a_section_with_nothing_to_show_is_left_out() -> None:
+    assert [section.key for section in WordPage(["a"]).sections] == ["s", "c"]
+    assert [section.key for section in WordPage([]).sections] == ["c"]
+
+
+def test_sections_are_built_once_for_html_and_json() -> None:
+    page = WordPage(["a"])
+    assert page.sections is page.sections
+    assert list(page.to_json()["sections"]) == ["s", "c"]
+    assert "1 words · Words" in page.render()
+
+
+def test_html_and_json_are_written_to_the_given_files(tmp_path: Path) -> None:
+    page = WordPage(["a"])
+    page.write(tmp_path / "page.html", tmp_path / "numbers.json")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page.render()
+    read = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert read == page.to_json()
+    assert read["name"] == "1 words"

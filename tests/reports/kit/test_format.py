@@ -4,18 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearsight.core.statistics import Interval
 from clearsight.reports.kit.format import (
     clipped,
-    count,
-    duration,
     general,
     percent,
     percent_span,
     score,
     score_span,
-    several,
+    sentence,
 )
-from clearsight.reports.statistics import Interval
 
 
 def test_shares_have_one_decimal() -> None:
@@ -29,30 +27,19 @@ def test_scores_have_three() -> None:
 
 
 @pytest.mark.parametrize("write", [percent, score, percent_span, score_span, general])
-def test_what_is_unknown_is_a_dash(write: object) -> None:
+def test_an_unknown_value_is_a_dash(write: object) -> None:
     assert write(None) == "–"  # type: ignore[operator]
 
 
-def test_a_broken_loss_is_said() -> None:
+def test_a_loss_that_is_not_finite_is_shown() -> None:
     assert general(float("nan")) == "nan"
     assert percent(float("nan")) == "–"
 
 
-@pytest.mark.parametrize(
-    ("number", "noun", "said"),
-    [(1, "epoch", "1 epoch"), (0, "epoch", "0 epochs"), (2, "class", "2 classes"), (401059, "file", "401,059 files")],
-)
-def test_counts_with_their_noun(number: int, noun: str, said: str) -> None:
-    assert several(number, noun) == said
-    assert said.startswith(count(number))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.04, "0.0 s"), (59.9, "59.9 s"), (65.4, "1 min 05 s"), (3599.7, "1 h 00 min"), (7620, "2 h 07 min")],
-)
-def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_text_becomes_a_sentence() -> None:
+    assert sentence("the loss rose") == "The loss rose."
+    assert sentence("Was it 3.5? ") == "Was it 3.5?"
+    assert sentence("") == ""
 
 
 @given(st.text(), st.integers(8, 40))

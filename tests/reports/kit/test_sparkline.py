@@ -12,11 +12,11 @@ def test_the_highest_value_is_on_top_and_the_line_fills_the_width() -> None:
     assert line.path == f"M4.0 {HEIGHT - 4.0}h0L{WIDTH / 2:.1f} 4.0L{WIDTH - 4.0} {HEIGHT / 2:.1f}"
 
 
-def test_it_is_told_in_words_and_numbers() -> None:
+def test_it_has_a_description_a_caption_and_a_table() -> None:
     line = sparkline(Series("loss", (1, 50, 90), (2.3, 9.0, 1.1)))
     assert line is not None
-    assert line.says == "loss: 2.3 at step 1, 1.1 at step 90, from 1.1 to 9 over 3 points."
-    assert line.beneath == "2.3 → 1.1, between 1.1 and 9"
+    assert line.description == "loss: 2.3 at step 1, 1.1 at step 90, from 1.1 to 9 over 3 points."
+    assert line.caption == "2.3 → 1.1, between 1.1 and 9"
     assert line.table.rows == (("1", "2.3"), ("50", "9"), ("90", "1.1"))
 
 
@@ -35,7 +35,7 @@ def test_flat_and_single_values_are_in_the_middle() -> None:
         assert f" {HEIGHT / 2}" in line.path
 
 
-def test_nothing_finite_nothing_drawn() -> None:
+def test_without_finite_values_there_is_no_line() -> None:
     assert sparkline(Series("x", (), ())) is None
     assert sparkline(Series("x", (1,), (math.nan,))) is None
 

@@ -29,7 +29,7 @@ def test_a_real_image_becomes_a_small_jpeg_of_the_same_shape(shared: Path) -> No
     assert abs(np.asarray(small, dtype=float) - wanted).mean() < 6
 
 
-def test_it_never_enlarges_and_survives_a_line() -> None:
+def test_it_never_enlarges_and_accepts_an_image_of_one_row() -> None:
     assert opened(thumbnail(np.zeros((32, 20, 3), np.uint8))).size == (20, 32)
     assert opened(thumbnail(np.zeros((1, 4000, 3), np.uint8), size=64)).size == (64, 1)
 
@@ -37,6 +37,6 @@ def test_it_never_enlarges_and_survives_a_line() -> None:
 @pytest.mark.parametrize(
     ("shape", "kind"), [((4, 4), np.uint8), ((4, 4, 4), np.uint8), ((4, 4, 3), np.float32), ((0, 4, 3), np.uint8)]
 )
-def test_other_arrays_are_refused(shape: tuple[int, ...], kind: type) -> None:
-    with pytest.raises(BadShape, match=r"\(H, W, 3\) uint8"):
+def test_other_arrays_are_an_error(shape: tuple[int, ...], kind: type) -> None:
+    with pytest.raises(BadShape, match=r"must be \(H, W, 3\) uint8"):
         thumbnail(np.zeros(shape, kind))

@@ -11,15 +11,15 @@ from clearsight.reports.run.report_data import RunReportData
 from tests.reports.conftest import evaluated
 
 
-def shown(facts: RunReportData) -> PageSection:
-    section = evaluation(facts)
+def shown(report: RunReportData) -> PageSection:
+    section = evaluation(report)
     assert section is not None
     return section
 
 
 @pytest.fixture(scope="module")
 def thousand() -> RunReportData:
-    """A thousand classes, five images each; class 7 is always taken for class 900."""
+    """A thousand classes, five images each; class 7 is always predicted as class 900."""
     rng = np.random.default_rng(0)
     matrix = np.eye(1000, dtype=int) * 5
     for row in rng.choice(1000, 200, replace=False):
@@ -31,19 +31,19 @@ def thousand() -> RunReportData:
     return RunReportData(name="r", status="completed", evaluation=evaluated(names, matrix, top5=0.97))
 
 
-def test_not_evaluated_not_shown() -> None:
+def test_without_an_evaluation_there_is_no_section() -> None:
     assert evaluation(RunReportData(name="r", status="completed")) is None
 
 
-def test_scores_stand_with_their_intervals(facts: RunReportData) -> None:
-    rows = {row[0]: row[1:3] for row in shown(facts).values["scores"].rows}
+def test_scores_have_their_intervals(report: RunReportData) -> None:
+    rows = {row[0]: row[1:3] for row in shown(report).values["scores"].rows}
     assert rows["Accuracy"] == ("89.2%", "84.6% to 92.5%")
     assert rows["Top-5 accuracy"] == ("100.0%", "98.4% to 100.0%")
     assert rows["Macro F1"][0] == "0.892"
     assert rows["Calibration error"] == ("3.1%", "–")
 
 
-def test_top5_of_five_classes_says_nothing_and_is_left_out() -> None:
+def test_top5_of_five_classes_is_left_out() -> None:
     five = evaluated(tuple("abcde"), np.eye(5, dtype=int) * 9)
     rows = shown(RunReportData(name="r", status="completed", evaluation=five)).values["scores"].rows
     assert "Top-5 accuracy" not in [row[0] for row in rows]
@@ -59,8 +59,8 @@ def test_two_classes_have_an_interval_of_their_roc_auc() -> None:
     assert low < 0.837 < high < 0.92
 
 
-def test_few_classes_share_a_row_and_many_have_their_own(facts: RunReportData, thousand: RunReportData) -> None:
-    assert [(p.key, p.wide) for p in shown(facts).panels] == [
+def test_a_small_matrix_shares_a_row_and_a_large_one_does_not(report: RunReportData, thousand: RunReportData) -> None:
+    assert [(p.key, p.wide) for p in shown(report).panels] == [
         ("confusion", False),
         ("reliability", False),
         ("classes", True),
@@ -68,13 +68,13 @@ def test_few_classes_share_a_row_and_many_have_their_own(facts: RunReportData, t
     assert [(p.key, p.wide) for p in shown(thousand).panels] == [("confusion", True), ("classes", False)]
 
 
-def test_confusions_are_listed_most_frequent_first(facts: RunReportData) -> None:
-    rows = shown(facts).panels[0].table.rows
+def test_confusions_are_listed_most_frequent_first(report: RunReportData) -> None:
+    rows = shown(report).panels[0].table.rows
     assert rows[0] == ("glacier", "mountain", "7", "17.5%")
     assert len(rows) == 9  # the cells off the diagonal that are not zero
 
 
-def test_of_a_thousand_classes_the_worst_thirty_are_drawn_and_all_are_listed(thousand: RunReportData) -> None:
+def test_of_a_thousand_classes_the_worst_thirty_are_drawn_and_all_are_in_the_table(thousand: RunReportData) -> None:
     section = shown(thousand)
     confusion, classes = section.panels
     assert len(confusion.figure.data[0].x) == len(classes.figure.data[0].y) == 30
@@ -96,17 +96,17 @@ def test_a_class_without_images_is_listed_without_a_score_of_its_own() -> None:
     assert section.values["classes"].rows[0][4] == "–"
 
 
-def test_the_gallery_is_capped(facts: RunReportData) -> None:
-    many = replace(facts, mistakes=list(facts.mistakes) * 10)
+def test_the_gallery_is_capped(report: RunReportData) -> None:
+    many = replace(report, mistakes=list(report.mistakes) * 10)
     assert len(shown(many).values["mistakes"]) == MISTAKES_SHOWN
     assert shown(many).values["mistakes_left"] == len(many.mistakes) - MISTAKES_SHOWN
 
 
-def test_typical_right_ones_stand_behind_the_mistakes(watched: RunReportData) -> None:
+def test_typical_correct_predictions_are_capped_too(watched: RunReportData) -> None:
     typical = shown(replace(watched, typical=list(watched.typical) * 10)).values["typical"]
     assert len(typical) == TYPICAL_SHOWN
-    assert all(one["true"] == one["predicted"] for one in typical)
+    assert all(image["true"] == image["predicted"] for image in typical)
 
 
-def test_scores_and_classes_are_tables_of_the_section(facts: RunReportData) -> None:
-    assert [one.caption for one in shown(facts).tables] == ["Scores", "Every class, lowest F1 first"]
+def test_scores_and_classes_are_tables_of_the_section(report: RunReportData) -> None:
+    assert [table.caption for table in shown(report).tables] == ["Scores", "Every class, lowest F1 first"]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clearsight.core.finding import Finding, Series
+from clearsight.reports.kit.document import Document
 from clearsight.reports.run.evaluation import evaluation
-from clearsight.reports.run.page import SECTIONS, page_of, run_page, sections_of
+from clearsight.reports.run.page import RunPage
 from clearsight.reports.run.report_data import RunReportData
 from tests.reports.conftest import HOSTILE, Opened, evaluated, trained
 from tests.reports.outline import Outline
@@ -21,18 +25,18 @@ MB = 1_000_000
 
 @pytest.fixture(scope="module")
 def page(watched: RunReportData) -> str:
-    return run_page(watched)
+    return RunPage(watched).render()
 
 
 @pytest.fixture(scope="module")
 def charts(watched: RunReportData) -> int:
-    return sum(len(section.panels) for section in sections_of(watched))
+    return sum(len(section.panels) for section in RunPage(watched).sections)
 
 
-def test_sections_stand_in_the_order_of_reading(page: str) -> None:
+def test_sections_are_in_the_order_of_reading(page: str) -> None:
     titles = [text for level, text in Outline(page).headings if level == 2]
     assert titles == ["Verdict", "Findings", "Training", "Evaluation", "Data", "System", "Rules", "Provenance"]
-    assert len(titles) == len(SECTIONS)
+    assert len(titles) == len(RunPage.SECTIONS)
 
 
 def test_headings_never_skip_a_level(page: str) -> None:
@@ -42,7 +46,7 @@ def test_headings_never_skip_a_level(page: str) -> None:
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
-def test_it_can_be_used_without_eyes_and_without_a_mouse(page: str, charts: int) -> None:
+def test_a_screen_reader_and_a_keyboard_can_use_it(page: str, charts: int) -> None:
     seen = Outline(page)
     assert all(cell["scope"] in ("col", "row") for cell in seen.all("th"))
     assert len(seen.all("caption")) == len(seen.all("table"))
@@ -55,40 +59,70 @@ def test_it_can_be_used_without_eyes_and_without_a_mouse(page: str, charts: int)
     assert {"lang": "en"} in seen.all("html")
 
 
-def test_keys_on_the_page_are_unique_and_links_lead_somewhere(page: str) -> None:
+def test_ids_are_unique_and_links_have_a_target(page: str) -> None:
     seen = Outline(page)
     keys = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
     assert len(keys) == len(set(keys))
     assert all((link["href"] or "").removeprefix("#") in keys for link in seen.all("a"))
 
 
-def test_it_loads_nothing_from_anywhere(page: str) -> None:
+def test_it_loads_nothing(page: str) -> None:
     assert all(address.startswith("data:") for address in Outline(page).loads())
     assert "@import" not in page.split("</style>")[0]
     assert "url(" not in page.split("</style>")[0]
 
 
 def test_the_same_run_gives_the_same_bytes(watched: RunReportData, page: str) -> None:
-    assert run_page(watched) == page
+    assert RunPage(watched).render() == page
 
 
-def test_a_run_that_knows_nothing_has_a_page() -> None:
-    seen = Outline(run_page(RunReportData(name="r", status="running")))
+def test_the_json_has_the_sections_of_the_page(watched: RunReportData) -> None:
+    page = RunPage(watched)
+    values = page.to_json()
+    assert (values["name"], values["status"]) == ("scenes-frozen", "completed")
+    assert list(values["sections"]) == [section.key for section in page.sections]
+    for section in page.sections:
+        assert list(values["sections"][section.key]["panels"]) == [panel.key for panel in section.panels]
+    assert "Readings while training ran" in values["sections"]["system"]["tables"]
+    loss = values["sections"]["curves"]["panels"]["epoch-loss"]
+    assert loss["figure"]["data"][0]["y"][0] == watched.epochs[0]["train"]["loss"]
+
+
+def test_the_json_has_every_finding(watched: RunReportData) -> None:
+    values = json.loads(json.dumps(RunPage(watched).to_json()))["findings"]
+    assert [Finding.from_json(finding) for finding in values] == list(watched.findings)
+
+
+def test_the_json_of_broken_numbers_has_null(report: RunReportData) -> None:
+    broken = found("A", value=math.inf, evidence=(Series("loss", (1, 2), (math.nan, 1.0)),))
+    steps = [{"step": 1, "epoch": 1, "mode": "train", "name": "loss", "value": math.nan}, *report.steps]
+    text = json.dumps(RunPage(replace(report, findings=[broken], steps=steps)).to_json(), allow_nan=False)
+    assert json.loads(text)["findings"][0]["evidence"][0]["values"] == [None, 1.0]
+
+
+def test_the_json_of_a_run_without_data_has_a_verdict() -> None:
+    values = RunPage(RunReportData(name="r", status="running")).to_json()
+    assert values["sections"]["verdict"] == {"title": "Verdict", "panels": {}, "tables": {}}
+    assert values["findings"] == []
+
+
+def test_a_run_without_data_has_a_page() -> None:
+    seen = Outline(RunPage(RunReportData(name="r", status="running")).render())
     assert [text for level, text in seen.headings if level == 2] == ["Verdict", "System"]
     assert "--profile off" in seen.text
 
 
-def test_a_loop_of_somebodys_own_has_a_page(foreign: RunReportData) -> None:
-    seen = Outline(run_page(foreign))
+def test_an_external_loop_has_a_page(external: RunReportData) -> None:
+    seen = Outline(RunPage(external).render())
     titles = [text for level, text in seen.headings if level == 2]
     assert titles == ["Verdict", "Findings", "System", "Rules", "Provenance"]
     assert "clearsight profile -- python train.py" in seen.text
 
 
-def test_names_are_text_wherever_they_stand(hostile: RunReportData, page: str) -> None:
-    seen, usual = Outline(run_page(hostile)), Outline(page)
+def test_names_are_never_markup(hostile: RunReportData, page: str) -> None:
+    seen, usual = Outline(RunPage(hostile).render()), Outline(page)
     assert {name for name, _ in seen.tags} <= {name for name, _ in usual.tags} | {"span"}
-    charts = sum(len(section.panels) for section in sections_of(hostile))
+    charts = sum(len(section.panels) for section in RunPage(hostile).sections)
     assert len(seen.all("script")) == charts + 4  # the library, and what draws, copies and folds
     assert not [key for _, attributes in seen.tags for key in attributes if key.startswith("on")]
     assert all(name in seen.text for name in HOSTILE)
@@ -96,7 +130,7 @@ def test_names_are_text_wherever_they_stand(hostile: RunReportData, page: str) -
 
 
 def test_only_images_inside_the_page_are_shown(hostile: RunReportData) -> None:
-    (image,) = Outline(run_page(hostile)).all("img")
+    (image,) = Outline(RunPage(hostile).render()).all("img")
     assert image == {"src": 'data:image/png;base64,"onerror="alert(8)', "alt": "Image 'onerror='x"}
 
 
@@ -118,7 +152,7 @@ def test_large_runs_stay_small(watched: RunReportData) -> None:
         profile=busy_gpus(gpus=8, steps=4000, cores=128),
         notices=[{"code": "bad-image", "text": "bad", "paths": [f"folder/{i}.jpg" for i in range(100_000)]}],
     )
-    assert len(run_page(large).encode()) < 7 * MB
+    assert len(RunPage(large).render().encode()) < 7 * MB
 
 
 @pytest.fixture(scope="module")
@@ -128,15 +162,15 @@ def light(page: str, opened: Callable[..., Opened]) -> Opened:
 
 
 def drawn(seen: Opened) -> tuple[float, float]:
-    """Brightness of the paper in [0, 255], and the share of the page that stands out from it."""
+    """Brightness of the background in [0, 255], and the share of the page that differs from it."""
     image = Image.open(io.BytesIO(seen.page.screenshot(full_page=True))).convert("RGB").reduce(4)
     pixels = np.asarray(image).astype(int)
     return float(pixels[1, 1].mean()), float((abs(pixels - pixels[1, 1]).max(axis=2) > 40).mean())
 
 
 def test_a_browser_draws_it_offline_and_without_complaint(light: Opened, charts: int) -> None:
-    assert light.said == []
-    assert light.asked == []
+    assert light.messages == []
+    assert light.requests == []
     assert light.page.locator(".js-plotly-plot").count() == charts
     assert light.page.locator(".js-plotly-plot .main-svg").count() >= charts
     paper, inked = drawn(light)
@@ -169,9 +203,9 @@ def test_a_fix_can_be_copied_and_folds_are_open_on_paper(light: Opened) -> None:
 
 
 _NARROW = """new Promise((answer) => {
-  const look = () => document.documentElement.scrollWidth <= 390 ? answer(true) : requestAnimationFrame(look);
+  const check = () => document.documentElement.scrollWidth <= 390 ? answer(true) : requestAnimationFrame(check);
   setTimeout(() => answer(false), 10000);
-  look();
+  check();
 })"""
 
 
@@ -190,18 +224,20 @@ def test_charts_follow_the_theme_while_the_page_is_open(light: Opened) -> None:
     paper, inked = drawn(light)
     assert paper < 60
     assert inked > 0.03
-    assert light.said == []
+    assert light.messages == []
 
 
 @pytest.mark.parametrize("classes", [12, 30])
-def test_every_class_of_a_full_matrix_keeps_its_name(
-    facts: RunReportData, opened: Callable[..., Opened], classes: int
+def test_every_class_of_a_large_matrix_keeps_its_name(
+    report: RunReportData, opened: Callable[..., Opened], classes: int
 ) -> None:
     names = tuple(f"{i:03}.a breed of dog" for i in range(classes))
-    wide = replace(facts, evaluation=evaluated(names, np.eye(classes, dtype=int) * 6), mistakes=())
+    wide = replace(report, evaluation=evaluated(names, np.eye(classes, dtype=int) * 6), mistakes=())
     section = evaluation(wide)
     assert section is not None
-    ticks = opened(page_of(wide, [section])).page.locator("#confusion .xtick text, #confusion .x2tick text")
+    ticks = opened(Document(title="t", kind="k", sections=[section]).render()).page.locator(
+        "#confusion .xtick text, #confusion .x2tick text"
+    )
     shown = ticks.evaluate_all(
         "nodes => nodes.filter((n) => getComputedStyle(n).display != 'none').map((n) => n.textContent)"
     )
@@ -209,9 +245,9 @@ def test_every_class_of_a_full_matrix_keeps_its_name(
 
 
 def test_hostile_names_do_nothing_in_a_browser(hostile: RunReportData, opened: Callable[..., Opened]) -> None:
-    seen = opened(run_page(hostile))
-    assert seen.asked == []
-    assert not [said for said in seen.said if "alert" in said]
+    seen = opened(RunPage(hostile).render())
+    assert seen.requests == []
+    assert not [message for message in seen.messages if "alert" in message]
     ticks = seen.page.locator("#confusion .ytick text").all_text_contents()
     assert "<script>alert(1)</script>" in ticks
     assert "a&lt;b" in ticks

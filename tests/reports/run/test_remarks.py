@@ -13,17 +13,17 @@ from tests.reports.watched import clear, found
 
 
 @pytest.fixture
-def clean(facts: RunReportData) -> RunReportData:
-    """A run in which nothing stands out."""
-    return replace(facts, evaluation=evaluated(SCENES, np.eye(6, dtype=int) * 39 + np.eye(6, k=1, dtype=int)))
+def clean(report: RunReportData) -> RunReportData:
+    """A run without problems."""
+    return replace(report, evaluation=evaluated(SCENES, np.eye(6, dtype=int) * 39 + np.eye(6, k=1, dtype=int)))
 
 
-def test_a_clean_run_has_no_remark_and_says_what_was_looked_at(clean: RunReportData) -> None:
+def test_a_clean_run_has_no_remark_and_lists_the_checks(clean: RunReportData) -> None:
     assert remarks(clean).found == ()
     assert remarks(clean).clear == tuple(name for name, _ in CHECKS)
 
 
-def test_missing_data_is_not_called_clear() -> None:
+def test_a_check_without_data_is_not_clear() -> None:
     assert remarks(RunReportData(name="r", status="running")).clear == ()
 
 
@@ -32,7 +32,7 @@ def overfit(run: RunReportData) -> RunReportData:
     return replace(run, epochs=epochs)
 
 
-def guessing(run: RunReportData) -> RunReportData:
+def no_better_than_largest_class(run: RunReportData) -> RunReportData:
     return replace(run, evaluation=evaluated(("a", "b"), [[60, 30], [25, 5]]))
 
 
@@ -40,7 +40,7 @@ def leaking(run: RunReportData) -> RunReportData:
     return replace(run, notices=[{"code": "leak", "text": "3 images occur twice."}])
 
 
-def blind(run: RunReportData) -> RunReportData:
+def missing_a_class(run: RunReportData) -> RunReportData:
     matrix = np.eye(6, dtype=int) * 40
     matrix[2] = [8, 8, 0, 8, 8, 8]
     return replace(run, evaluation=evaluated(SCENES, matrix))
@@ -52,63 +52,68 @@ def confusing(run: RunReportData) -> RunReportData:
     return replace(run, evaluation=evaluated(SCENES, matrix))
 
 
-def too_sure(run: RunReportData) -> RunReportData:
+def overconfident(run: RunReportData) -> RunReportData:
     bins = [{"confidence": 0.95, "accuracy": 0.8, "count": 240}]
     return replace(run, evaluation={**(run.evaluation or {}), "ece": 0.15}, reliability=bins)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "text"),
     [
-        (guessing, "It is not clearly better than always answering a, which would be right in 75.0% of the images."),
-        (leaking, "3 images occur twice."),
-        (blind, "It never recognises 1 of 6 classes: glacier."),
-        (overfit, "It overfits: 99.0% right on the training images, 70.0% on the validation split;"),
-        (confusing, "Its most common confusion is glacier taken for mountain: 7 of 40 images (17.5%)."),
         (
-            too_sure,
-            "It is surer of itself than it should be: confidence and accuracy differ by 15.0 points on average.",
+            no_better_than_largest_class,
+            "It is not clearly better than always predicting a, which would be correct for 75.0% of the images.",
+        ),
+        (leaking, "3 images occur twice."),
+        (missing_a_class, "It recognises no image of 1 of 6 classes: glacier."),
+        (overfit, "It overfits: the accuracy is 99.0% on the training images and 70.0% on the validation split."),
+        (confusing, "The most frequent confusion: glacier is predicted as mountain for 7 of 40 images (17.5%)."),
+        (
+            overconfident,
+            "It is overconfident: confidence and accuracy differ by 15.0 percentage points on average.",
         ),
     ],
 )
-def test_each_fault_is_the_first_thing_said(
-    clean: RunReportData, spoil: Callable[[RunReportData], RunReportData], said: str
+def test_each_problem_gives_the_first_remark(
+    clean: RunReportData, spoil: Callable[[RunReportData], RunReportData], text: str
 ) -> None:
-    assert remarks(spoil(clean)).found[0].startswith(said)
+    assert remarks(spoil(clean)).found[0].startswith(text)
 
 
-def test_an_unsure_model_is_told_apart_from_a_too_sure_one(clean: RunReportData) -> None:
-    modest = replace(too_sure(clean), reliability=[{"confidence": 0.6, "accuracy": 0.75, "count": 240}])
-    assert "less sure of itself than it could be" in remarks(modest).found[0]
+def test_an_underconfident_model_is_not_called_overconfident(clean: RunReportData) -> None:
+    underconfident = replace(overconfident(clean), reliability=[{"confidence": 0.6, "accuracy": 0.75, "count": 240}])
+    assert "underconfident" in remarks(underconfident).found[0]
 
 
-def test_the_more_pressing_comes_first(clean: RunReportData) -> None:
-    assert [text[:9] for text in remarks(too_sure(overfit(leaking(clean)))).found] == [
-        "3 image",
-        "It overfi",
-        "It is sur",
-    ]
+def test_the_most_urgent_comes_first(clean: RunReportData) -> None:
+    found = remarks(overconfident(overfit(leaking(clean)))).found
+    assert [text.split(":")[0] for text in found] == ["3 images occur twice.", "It overfits", "It is overconfident"]
 
 
-def test_a_gap_that_so_few_images_cannot_show_is_not_called_overfitting(clean: RunReportData) -> None:
+def test_a_gap_that_may_be_chance_is_not_called_overfitting(clean: RunReportData) -> None:
     few = {**clean.data, "counts": {"valid": {"sea": 4}}}
     epochs = [{**epoch, "train": {"accuracy": 0.9}, "valid": {"accuracy": 0.75}} for epoch in clean.epochs]
     assert remarks(replace(clean, data=few, epochs=epochs)).found == ()
 
 
-def test_many_lost_classes_are_not_all_named() -> None:
+def test_of_many_missed_classes_five_are_named() -> None:
     names = tuple(f"c{i}" for i in range(12))
     matrix = np.zeros((12, 12), dtype=int)
     matrix[:, 0] = 50
     found = remarks(RunReportData(name="r", status="completed", evaluation=evaluated(names, matrix))).found
-    assert "It never recognises 11 of 12 classes: c1, c2, c3, c4, c5 and 6 more." in found
+    assert "It recognises no image of 11 of 12 classes: c1, c2, c3, c4, c5 and 6 more." in found
 
 
 @pytest.mark.parametrize(
     ("spoil", "rule"),
-    [(guessing, "HeadNotLearning"), (leaking, "DataLeak"), (overfit, "Overfit"), (confusing, "Confusion")],
+    [
+        (no_better_than_largest_class, "HeadNotLearning"),
+        (leaking, "DataLeak"),
+        (overfit, "Overfit"),
+        (confusing, "Confusion"),
+    ],
 )
-def test_what_a_rule_has_found_is_not_said_twice(
+def test_a_problem_that_a_rule_has_found_gives_no_remark(
     clean: RunReportData, spoil: Callable[[RunReportData], RunReportData], rule: str
 ) -> None:
     spoilt = spoil(clean)

@@ -4,57 +4,57 @@ from dataclasses import replace
 
 from clearsight.reports.kit.section import PageSection
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.run.training import curves
+from clearsight.reports.run.training import training
 
 
-def drawn(facts: RunReportData) -> PageSection:
-    section = curves(facts)
+def drawn(report: RunReportData) -> PageSection:
+    section = training(report)
     assert section is not None
     return section
 
 
-def test_loss_comes_first_then_every_score_then_the_steps(facts: RunReportData) -> None:
-    keys = [panel.key for panel in drawn(facts).panels]
+def test_loss_comes_first_then_every_score_then_the_steps(report: RunReportData) -> None:
+    keys = [panel.key for panel in drawn(report).panels]
     assert keys == ["epoch-loss", "epoch-accuracy", "epoch-macro_f1", "step-loss", "rate"]
 
 
-def test_each_chart_has_its_numbers_behind_it(facts: RunReportData) -> None:
-    loss = drawn(facts).panels[0]
+def test_each_chart_has_a_table_of_its_numbers(report: RunReportData) -> None:
+    loss = drawn(report).panels[0]
     assert [row[0] for row in loss.table.rows] == [str(n) for n in range(1, 9)]
-    assert float(loss.table.rows[-1][2]) == round(facts.epochs[-1]["valid"]["loss"], 4)
-    assert all(0 < len(panel.table.rows) <= 40 for panel in drawn(facts).panels)
+    assert float(loss.table.rows[-1][2]) == round(report.epochs[-1]["valid"]["loss"], 4)
+    assert all(0 < len(panel.table.rows) <= 40 for panel in drawn(report).panels)
 
 
-def test_a_run_without_a_validation_split_draws_training_alone(facts: RunReportData) -> None:
-    alone = replace(facts, epochs=[{**epoch, "valid": {}} for epoch in facts.epochs])
+def test_a_run_without_a_validation_split_draws_training_alone(report: RunReportData) -> None:
+    alone = replace(report, epochs=[{**epoch, "valid": {}} for epoch in report.epochs])
     assert [trace.name for trace in drawn(alone).panels[0].figure.data] == ["training"]
 
 
-def test_without_steps_the_rate_is_shown_by_epoch(facts: RunReportData) -> None:
-    rate = drawn(replace(facts, steps=[])).panels[-1]
+def test_without_steps_the_rate_is_shown_by_epoch(report: RunReportData) -> None:
+    rate = drawn(replace(report, steps=[])).panels[-1]
     assert rate.title == "Learning rate by epoch"
     assert len(rate.figure.data[0].x) == 8
 
 
-def test_before_the_first_epoch_the_steps_are_there(facts: RunReportData) -> None:
-    section = drawn(replace(facts, epochs=[], steps=facts.steps[:10]))
+def test_before_the_first_epoch_there_are_charts_by_step(report: RunReportData) -> None:
+    section = drawn(replace(report, epochs=[], steps=report.steps[:10]))
     assert [panel.key for panel in section.panels] == ["step-loss", "rate"]
     assert section.values["epochs"] is None
 
 
-def test_a_loss_that_broke_is_said(facts: RunReportData) -> None:
+def test_losses_that_are_not_finite_are_counted(report: RunReportData) -> None:
     broken = {"step": 999, "epoch": 8, "mode": "train", "name": "loss", "value": float("nan")}
-    panel = next(p for p in drawn(replace(facts, steps=[*facts.steps, broken])).panels if p.key == "step-loss")
-    assert panel.note == "1 step had a loss that is not a finite number."
+    panel = next(p for p in drawn(replace(report, steps=[*report.steps, broken])).panels if p.key == "step-loss")
+    assert panel.note == "The loss of 1 step is not a finite number."
 
 
-def test_nothing_happened_nothing_shown() -> None:
-    assert curves(RunReportData(name="r", status="failed")) is None
+def test_before_the_first_step_there_is_no_section() -> None:
+    assert training(RunReportData(name="r", status="failed")) is None
 
 
-def test_the_speed_of_each_epoch_and_which_was_kept(facts: RunReportData) -> None:
-    rows = drawn(facts).values["epochs"].rows
-    assert [row[-1] for row in rows] == [""] * 6 + ["kept", ""]
+def test_the_table_has_the_speed_of_each_epoch_and_the_best_one(report: RunReportData) -> None:
+    rows = drawn(report).values["epochs"].rows
+    assert [row[-1] for row in rows] == [""] * 6 + ["best", ""]
     assert rows[0][2:5] == ("3.4 s", "185", "4.0%")
 
 
@@ -64,9 +64,9 @@ def test_the_gradient_norm_has_a_chart_of_its_own(watched: RunReportData) -> Non
     assert gradient.figure.layout.yaxis.type is None
 
 
-def test_a_gradient_that_spans_decades_is_drawn_on_a_logarithmic_axis(facts: RunReportData) -> None:
+def test_a_gradient_that_spans_decades_is_drawn_on_a_logarithmic_axis(report: RunReportData) -> None:
     norms = [{"step": i, "epoch": 1, "mode": "train", "name": "grad_norm", "value": 10.0 ** (i % 5)} for i in range(50)]
-    gradient = next(panel for panel in drawn(replace(facts, steps=norms)).panels if panel.key == "step-gradient")
+    gradient = next(panel for panel in drawn(replace(report, steps=norms)).panels if panel.key == "step-gradient")
     assert gradient.figure.layout.yaxis.type == "log"
 
 

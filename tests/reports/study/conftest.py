@@ -1,4 +1,4 @@
-"""Believable studies, told in the shape that their page takes."""
+"""Believable studies, as the data of their page."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import pytest
 from clearsight.core.recipe import Recipe
 from clearsight.core.trial import Trial
 from clearsight.reports.study.report_data import StudyReportData
-from tests.reports.study.studied import ACCURACY, SECONDS, broken, done, plan, searched
+from tests.reports.study.studied import ACCURACY, SECONDS, done, plan, searched
 
 FANOVA = {"lr": 0.71, "dropout": 0.12, "batch_size": 0.06, "warmup": 0.021, "optimizer": 0.006, "epochs": 0.004}
 PED_ANOVA = {"lr": 0.62, "batch_size": 0.2, "dropout": 0.11, "warmup": 0.04, "optimizer": 0.02, "epochs": 0.01}
 
 
 @pytest.fixture(scope="session")
-def facts() -> StudyReportData:
-    """A study of 30 trials on intel-scenes, one answered from another, two brought from an earlier study."""
+def report() -> StudyReportData:
+    """A study of 30 trials on intel-scenes, one reused from another, two from an earlier study."""
     again = replace(done(30, params=done(4).params), same_as=4, seconds=0.0, curve={}, worker=None)
-    return told([*searched(30), again, *brought()])
+    return study_report([*searched(30), again, *imported_trials()])
 
 
 @pytest.fixture(scope="session")
-def two_aims() -> StudyReportData:
+def two_objectives() -> StudyReportData:
     """The same with accuracy and seconds as objectives, which disagree."""
     trials = [
         replace(trial, values=(trial.values[0], 5.0 + 40 * trial.values[0] ** 6 + trial.number % 7))
@@ -31,18 +31,19 @@ def two_aims() -> StudyReportData:
         else trial
         for trial in searched(30)
     ]
-    won = [(trial.number, 0.4 + 0.5 * (place / 21) ** 0.5) for place, trial in enumerate(t for t in trials if t.values)]
-    return replace(told(trials), plan=plan(objectives=(ACCURACY, SECONDS)), hypervolume=won)
+    complete = [trial for trial in trials if trial.values]
+    history = [(trial.number, 0.4 + 0.5 * (index / 21) ** 0.5) for index, trial in enumerate(complete)]
+    return replace(study_report(trials), plan=plan(objectives=(ACCURACY, SECONDS)), hypervolume=history)
 
 
-def brought() -> list[Trial]:
+def imported_trials() -> list[Trial]:
     """Two trials of an earlier study."""
     return [replace(done(number), source="studies/monday", worker=None, started=0.0) for number in (31, 32)]
 
 
-def told(trials: list[Trial]) -> StudyReportData:
-    """Facts of a finished study with those trials."""
-    scored = [trial for trial in trials if trial.values and trial.own]
+def study_report(trials: list[Trial]) -> StudyReportData:
+    """The data of a finished study with these trials."""
+    scored = [trial for trial in trials if trial.values and not trial.imported]
     best = max(scored, key=lambda trial: trial.values[0]) if scored else None
     return StudyReportData(
         name="scenes-search",
@@ -85,4 +86,4 @@ def told(trials: list[Trial]) -> StudyReportData:
     )
 
 
-__all__ = ["broken", "brought", "facts", "told", "two_aims"]
+__all__ = ["imported_trials", "report", "study_report", "two_objectives"]

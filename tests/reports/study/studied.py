@@ -1,4 +1,4 @@
-"""A believable study whose values follow from a formula: the learning rate counts for much, the batch for little."""
+"""A believable study whose values follow from a formula: the learning rate matters much, the batch size little."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPACE = Space(
         Dimension(name="dropout", domain=FloatRange(low=0.0, high=0.6)),
         Dimension(name="warmup", domain=FloatRange(low=0.0, high=0.2)),
         Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd"))),
-        Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), when={"optimizer": ("sgd",)}),
+        Dimension(name="momentum", domain=FloatRange(low=0.5, high=0.99), condition={"optimizer": ("sgd",)}),
         Dimension(name="epochs", domain=IntRange(low=5, high=20)),
     )
 )
@@ -29,7 +29,7 @@ _GOLDEN = (0.7548776662466927, 0.5698402909980532, 0.618033988749895, 0.41421356
 
 
 def point(number: int, space: Space = SPACE) -> dict[str, Value]:
-    """A point of the space, the same for the same number: steps of irrational lengths, which fill it evenly."""
+    """A point of the space that depends on its number alone: steps of irrational lengths fill the space evenly."""
     params: dict[str, Value] = {}
     for place, dimension in enumerate(space.dimensions):
         share = (0.5 + (number + 1) * _GOLDEN[place % len(_GOLDEN)]) % 1.0
@@ -46,7 +46,7 @@ def point(number: int, space: Space = SPACE) -> dict[str, Value]:
 
 
 def accuracy(params: Params, best_lr: float = 6e-3) -> float:
-    """Falls with the distance of lr from the best, by orders of magnitude; a little with the batch and dropout."""
+    """An accuracy that falls with the logarithmic distance of lr from the best, and a little with batch and dropout."""
     lr, batch, dropout = params["lr"], params.get("batch_size", 32), params.get("dropout", 0.2)
     assert isinstance(lr, float)
     assert isinstance(batch, int)
@@ -55,50 +55,50 @@ def accuracy(params: Params, best_lr: float = 6e-3) -> float:
     return max(0.905 - lost, 0.2)
 
 
-def done(number: int, params: Params | None = None, value: float | None = None, **facts: Any) -> Trial:
-    """A complete trial at `params`, else at the point of its number."""
-    where = point(number) if params is None else params
-    found = accuracy(where) if value is None else value
-    epochs = facts.pop("planned", None) or int(str(where.get("epochs", 8)))
-    curve = {epoch: found * (1 - 0.6 * math.exp(-4 * epoch / epochs)) for epoch in range(1, epochs)}
-    told: dict[str, Any] = {
-        "values": (found,),
-        "curve": {**curve, epochs: found},
-        "scores": {"accuracy": found, "macro_f1": found - 0.01, "loss": 1.2 - found},
+def done(number: int, params: Params | None = None, value: float | None = None, **fields: Any) -> Trial:
+    """A complete trial at `params`, or else at the point of its number."""
+    params = point(number) if params is None else params
+    value = accuracy(params) if value is None else value
+    epochs = fields.pop("planned", None) or int(str(params.get("epochs", 8)))
+    curve = {epoch: value * (1 - 0.6 * math.exp(-4 * epoch / epochs)) for epoch in range(1, epochs)}
+    defaults: dict[str, Any] = {
+        "values": (value,),
+        "curve": {**curve, epochs: value},
+        "scores": {"accuracy": value, "macro_f1": value - 0.01, "loss": 1.2 - value},
         "started": START + 22.0 * (number // 2) + number % 2,
         "seconds": 17.0 + number % 5,
         "worker": number % 2,
         "planned": epochs,
         "best_epoch": epochs,
     }
-    return Trial(number=number, state=TrialState.COMPLETE, params=where, **(told | facts))
+    return Trial(number=number, state=TrialState.COMPLETE, params=params, **(defaults | fields))
 
 
-def stopped(number: int, at: int = 3, reason: str = "", **facts: Any) -> Trial:
-    """A trial stopped after `at` epochs."""
-    whole = done(number, **facts)
-    reason = reason or f"accuracy {whole.curve[at]:.3f} after epoch {at} is below the median of the others"
+def stopped(number: int, at: int = 3, reason: str = "", **fields: Any) -> Trial:
+    """A trial that was pruned after `at` epochs."""
+    complete = done(number, **fields)
+    reason = reason or f"accuracy {complete.curve[at]:.3f} after epoch {at} is below the median of the others"
     return replace(
-        whole,
+        complete,
         state=TrialState.PRUNED,
         values=(),
         scores={},
         best_epoch=None,
-        curve={epoch: value for epoch, value in whole.curve.items() if epoch <= at},
-        seconds=whole.seconds * at / whole.planned,
+        curve={epoch: value for epoch, value in complete.curve.items() if epoch <= at},
+        seconds=complete.seconds * at / complete.planned,
         reason=reason,
     )
 
 
-def broken(number: int, reason: str = "CUDA out of memory", **facts: Any) -> Trial:
-    """A trial that came to nothing."""
-    whole = done(number, **facts)
+def broken(number: int, reason: str = "CUDA out of memory", **fields: Any) -> Trial:
+    """A trial that failed."""
+    complete = done(number, **fields)
     nothing: dict[str, Any] = {"values": (), "scores": {}, "curve": {}, "best_epoch": None}
-    return replace(whole, state=TrialState.FAILED, seconds=3.0, reason=reason, **nothing)
+    return replace(complete, state=TrialState.FAILED, seconds=3.0, reason=reason, **nothing)
 
 
 def searched(count: int) -> list[Trial]:
-    """`count` trials as a study leaves them: the weak half pruned early, every thirteenth failed."""
+    """`count` trials of a study: the worse half is pruned early, every thirteenth has failed."""
     trials = []
     for number in range(count):
         value = accuracy(point(number))
@@ -112,12 +112,12 @@ def searched(count: int) -> list[Trial]:
 
 
 def plan(space: Space = SPACE, **changes: Any) -> StudyPlan:
-    """What was asked of the study."""
-    told: Mapping[str, Any] = {
+    """The plan of the study."""
+    defaults: Mapping[str, Any] = {
         "data": "data/intel-scenes",
         "space": space,
         "objectives": (ACCURACY,),
         "trials": 30,
         "parallel": 2,
     }
-    return StudyPlan(**{**told, **changes})
+    return StudyPlan(**{**defaults, **changes})

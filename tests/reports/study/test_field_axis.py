@@ -1,11 +1,11 @@
-"""Every kind of field has an axis, and every value a place on it."""
+"""Every kind of setting has an axis, and every value a position on it."""
 
 from __future__ import annotations
 
 import pytest
 
 from clearsight.core.space import Choice, Dimension, Domain, FloatRange, IntRange, Space, Value
-from clearsight.reports.study.field_axis import FieldAxis, said
+from clearsight.reports.study.field_axis import FieldAxis, value_text
 from tests.reports.study.studied import done
 
 
@@ -14,16 +14,16 @@ def axis(domain: Domain, *values: Value) -> FieldAxis:
     return FieldAxis.of("x", Space((Dimension(name="x", domain=domain),)), trials)
 
 
-def test_a_range_by_orders_of_magnitude_has_decades() -> None:
+def test_a_logarithmic_range_has_decades() -> None:
     decades = axis(FloatRange(low=1e-5, high=1e-1, log=True))
     assert decades.share({"x": 1e-3}) == pytest.approx(0.5)
     assert decades.value(0.5) == pytest.approx(1e-3)
-    assert decades.look()["ticktext"] == ["1e-05", "0.0001", "0.001", "0.01", "0.1"]
-    assert axis(FloatRange(low=2e-4, high=6e-4, log=True)).look()["tickvals"] == [2e-4, 3e-4, 4e-4, 5e-4, 6e-4]
-    assert len(axis(FloatRange(low=1e-12, high=1.0, log=True)).look()["tickvals"]) <= 8
+    assert decades.layout()["ticktext"] == ["1e-05", "0.0001", "0.001", "0.01", "0.1"]
+    assert axis(FloatRange(low=2e-4, high=6e-4, log=True)).layout()["tickvals"] == [2e-4, 3e-4, 4e-4, 5e-4, 6e-4]
+    assert len(axis(FloatRange(low=1e-12, high=1.0, log=True)).layout()["tickvals"]) <= 8
 
 
-def test_an_even_range_has_its_ends_and_middle() -> None:
+def test_a_linear_range_has_its_ends_and_middle() -> None:
     assert axis(FloatRange(low=0.0, high=0.6)).marks() == [(0.0, "0"), (0.5, "0.3"), (1.0, "0.6")]
     assert [label for _, label in axis(IntRange(low=5, high=20)).marks()] == ["5", "12", "20"]
 
@@ -31,7 +31,7 @@ def test_an_even_range_has_its_ends_and_middle() -> None:
 def test_a_choice_has_its_values_in_their_order() -> None:
     choice = axis(Choice(values=("none", None, True, 1, 0.5)))
     assert [label for _, label in choice.marks()] == ["none", "default", "yes", "1", "0.5"]
-    assert [choice.at({"x": value}) for value in ("none", True, 1)] == [0, 2, 3]
+    assert [choice.position({"x": value}) for value in ("none", True, 1)] == [0, 2, 3]
 
 
 def test_values_outside_the_space_widen_the_axis() -> None:
@@ -44,13 +44,13 @@ def test_a_range_from_zero_has_no_logarithm() -> None:
     assert not axis(FloatRange(low=1e-3, high=1.0, log=True), 0.0).log
 
 
-def test_where_a_field_does_not_apply_there_is_no_place() -> None:
+def test_where_a_setting_does_not_apply_there_is_no_position() -> None:
     assert not axis(FloatRange(low=0.0, high=1.0)).holds({})
     assert not axis(FloatRange(low=0.0, high=1.0)).holds({"x": float("nan")})
     assert axis(Choice(values=(None, 1))).holds({"x": None})
 
 
-def test_a_single_value_stands_in_the_middle_or_at_the_start() -> None:
+def test_a_single_value_is_in_the_middle_or_at_the_start() -> None:
     assert axis(Choice(values=("a",))).share({"x": "a"}) == 0
     assert axis(FloatRange(low=1.0, high=1.0)).share({"x": 1.0}) == 0.5
 
@@ -58,5 +58,5 @@ def test_a_single_value_stands_in_the_middle_or_at_the_start() -> None:
 @pytest.mark.parametrize(
     ("value", "words"), [(None, "default"), (True, "yes"), (16, "16"), (1e-5, "1e-05"), ("sgd", "sgd")]
 )
-def test_values_in_words(value: Value, words: str) -> None:
-    assert said(value) == words
+def test_values_as_text(value: Value, words: str) -> None:
+    assert value_text(value) == words

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from clearsight.core.trial import Objective
-from clearsight.reports.study.metric import named, short, titled, value_axis, written
+from clearsight.reports.study.metric import format_metric, metric_name, metric_title, value_axis
 
 
 @pytest.mark.parametrize(
@@ -21,21 +21,21 @@ from clearsight.reports.study.metric import named, short, titled, value_axis, wr
         ("accuracy", None, "–"),
     ],
 )
-def test_values_are_written_as_their_metric_asks(metric: str, value: float | None, words: str) -> None:
-    assert written(metric, value) == words
+def test_values_have_the_format_of_their_metric(metric: str, value: float | None, words: str) -> None:
+    assert format_metric(metric, value) == words
 
 
-def test_names_are_words() -> None:
-    assert (named("macro_f1"), titled("macro_f1"), titled("accuracy")) == ("macro F1", "Macro F1", "Accuracy")
+def test_names_and_titles() -> None:
+    assert (metric_name("macro_f1"), metric_title("macro_f1"), metric_title("accuracy")) == (
+        "macro F1",
+        "Macro F1",
+        "Accuracy",
+    )
 
 
-def test_only_a_wide_spread_needs_logarithms() -> None:
+def test_only_a_wide_range_has_a_logarithmic_axis() -> None:
     loss = Objective("loss", "minimize")
     assert "type" not in value_axis(loss, [0.3, 2.0])
     assert value_axis(loss, [0.3, 2e6, math.nan])["type"] == "log"
     assert "type" not in value_axis(loss, [-1.0, 2e6])
     assert value_axis(loss, []) == {"title_text": "loss", "nticks": 7}
-
-
-def test_what_is_no_number_is_a_gap() -> None:
-    assert (short(1 / 3), short(math.nan), short(math.inf)) == (0.33333, None, None)

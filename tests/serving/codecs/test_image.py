@@ -1,4 +1,4 @@
-"""Encoded images are handed on untouched; an NPY array under an image type is unwrapped."""
+"""Encoded images are passed on unchanged; an NPY array with an image type is unwrapped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clearsight.serving.codecs import CODECS, image
 from clearsight.testing.serving import npy_file
 
 
-def test_a_image_file_goes_to_the_decoder_as_it_is(photo: bytes) -> None:
+def test_an_image_file_reaches_the_decoder_unchanged(photo: bytes) -> None:
     payload = image.read(photo)
     assert payload.images == [photo]
     assert not payload.batch

@@ -1,4 +1,4 @@
-"""JSON bodies and JSON answers."""
+"""JSON bodies and JSON responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clearsight.core.errors import BadValue, ClearsightError, EmptyInput
 from clearsight.serving.codecs import json_text
 from clearsight.serving.payload import PredictionResponse
-from clearsight.testing.serving import AnswerContract, CodecContract
+from clearsight.testing.serving import CodecContract, ResponseContract
 
 IMAGE = bytes(range(256)) * 3
 
@@ -39,10 +39,10 @@ class TestRead(CodecContract):
 
 def parse(text: bytes) -> npt.NDArray[np.float64]:
     value = json.loads(text)
-    return np.array([list(one["probabilities"].values()) for one in value.get("predictions", [value])])
+    return np.array([list(entry["probabilities"].values()) for entry in value.get("predictions", [value])])
 
 
-class TestWrite(AnswerContract):
+class TestWrite(ResponseContract):
     write = staticmethod(json_text.write)
     parse = staticmethod(parse)
 
@@ -76,16 +76,16 @@ def test_a_list_of_one_is_still_a_list() -> None:
         (b"\xff\xfe\x00", "body: it is not JSON"),
         (b"[" * 4000, "body: it is not JSON"),
         (b"1" * 5000, "body: it is not JSON"),
-        (b"[[1,2],[3,4]]", "not one of the known forms"),
-        (b'{"image": "abc"}', "not one of the known forms"),
-        (b'{"image": 7}', '"image": an image is a base64 text, not int'),
+        (b"[[1,2],[3,4]]", "none of the accepted forms"),
+        (b'{"photo": "abc"}', "none of the accepted forms"),
+        (b'{"image": 7}', '"image": an image must be a base64 text, not int'),
         (b'{"image": "***"}', '"image": it is not base64'),
         (b'{"image": "abc"}', '"image": it is not base64'),
         ('{"image": "é"}'.encode(), '"image": it is not base64'),
         (b'{"image": "\\ud800"}', '"image": it is not base64'),
         (b'{"image": "data:image/png,abc"}', "data:image/jpeg;base64,"),
-        (b'{"images": ["aGk=", {"b64": null}]}', r'"images"\[1\]: an image is a base64 text'),
-        (b'{"image": ' + b'{"b64": ' * 900 + b'"aGk="' + b"}" * 901, "an image is a base64 text, not dict"),
+        (b'{"images": ["aGk=", {"b64": null}]}', r'"images"\[1\]: an image must be a base64 text'),
+        (b'{"image": ' + b'{"b64": ' * 900 + b'"aGk="' + b"}" * 901, "an image must be a base64 text, not dict"),
         (b"[" + b"0," * 5000 + b"0]", "it holds more than 4096 JSON values"),
     ],
 )
@@ -113,9 +113,9 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
         assert refused
 
 
-def test_an_answer_is_ranked_and_named() -> None:
-    answer = PredictionResponse(classes=("cat", "chien", "犬"), probabilities=np.array([[0.25, 0.25, 0.5]]), top=2)
-    text = json_text.write(answer)
+def test_a_response_is_ranked_with_class_names() -> None:
+    prediction = PredictionResponse(classes=("cat", "chien", "犬"), probabilities=np.array([[0.25, 0.25, 0.5]]), top=2)
+    text = json_text.write(prediction)
     assert json.loads(text) == {
         "label": "犬",
         "probability": 0.5,

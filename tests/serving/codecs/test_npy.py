@@ -1,4 +1,4 @@
-"""NPY bodies and NPY answers."""
+"""NPY bodies and NPY responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from clearsight.core.errors import BadShape, BadValue, ClearsightError, EmptyInput
 from clearsight.serving.codecs import npy as codec
-from clearsight.testing.serving import AnswerContract, CodecContract, npy_file
+from clearsight.testing.serving import CodecContract, ResponseContract, npy_file
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 FLOATS = np.linspace(-2, 2, 3 * 6 * 6, dtype=np.float32).reshape(3, 6, 6)
@@ -38,7 +38,7 @@ def parse(body: bytes) -> npt.NDArray[np.float64]:
     return np.load(io.BytesIO(body), allow_pickle=False).astype(np.float64)
 
 
-class TestWrite(AnswerContract):
+class TestWrite(ResponseContract):
     write = staticmethod(codec.write)
     parse = staticmethod(parse)
 
@@ -88,8 +88,8 @@ def test_a_wrapped_file_is_unwrapped(wrap: Any, photo: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        (b"\x93NUMPY", "does not begin as one"),
-        (b"GIF89a" + bytes(20), "does not begin as one"),
+        (b"\x93NUMPY", "does not begin like one"),
+        (b"GIF89a" + bytes(20), "does not begin like one"),
         (b"\x93NUMPY\x07\x00" + bytes(20), "its header is damaged"),
         (b"\x93NUMPY\x01\x00\xff\xff" + bytes(20), "its header is damaged"),
         (with_header("{'descr': '|O', 'fortran_order': False, 'shape': (3,), }"), "objects or records"),
@@ -99,10 +99,10 @@ def test_a_wrapped_file_is_unwrapped(wrap: Any, photo: bytes) -> None:
         (npy_file(PIXELS)[:-1], r"promises 60 bytes of uint8 \(5, 4, 3\), the body holds 59"),
         (npy_file(PIXELS) + b"\0", "the body holds 61"),
         (npy_file(np.full((3, 6, 6), np.nan)), "not finite"),
-        (npy_file(np.full((3, 6, 6), 1e300)), "not finite, or beyond 1e\\+06"),
+        (npy_file(np.full((3, 6, 6), 1e300)), "not finite or beyond 1e\\+06"),
     ],
 )
-def test_what_is_no_plain_array_is_refused(body: bytes, sentence: str) -> None:
+def test_a_body_that_is_no_plain_array_is_refused(body: bytes, sentence: str) -> None:
     with pytest.raises(BadValue, match=sentence):
         codec.read(body)
 
@@ -122,7 +122,7 @@ def test_what_is_no_plain_array_is_refused(body: bytes, sentence: str) -> None:
     ],
 )
 def test_an_array_that_is_no_image_is_refused_with_the_shapes_that_are(array: npt.NDArray[Any]) -> None:
-    with pytest.raises(BadShape, match=r"allowed: uint8 pixels \(H, W, 3\)"):
+    with pytest.raises(BadShape, match=r"Allowed: uint8 pixels \(H, W, 3\)"):
         codec.read(npy_file(array))
 
 
@@ -132,12 +132,12 @@ def test_an_array_without_images_is_refused(array: npt.NDArray[Any]) -> None:
         codec.read(npy_file(array))
 
 
-def test_a_header_that_lies_about_the_shape_costs_no_memory() -> None:
-    lie = with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (4000000, 100000, 3), }", bytes(100))
+def test_a_header_with_a_wrong_shape_allocates_no_memory() -> None:
+    body = with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (4000000, 100000, 3), }", bytes(100))
     tracemalloc.start()
     try:
         with pytest.raises(BadValue, match="promises 1200000000000 bytes"):
-            codec.read(lie)
+            codec.read(body)
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""onnxruntime keeps the runtime contract."""
+"""onnxruntime satisfies the runtime contract and is the default."""
 
 from __future__ import annotations
 

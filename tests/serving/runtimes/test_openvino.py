@@ -1,4 +1,4 @@
-"""OpenVINO keeps the runtime contract, and is optional."""
+"""OpenVINO satisfies the runtime contract and is optional."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TestOpenVino(RuntimeContract):
     load = staticmethod(openvino.load)
 
 
-def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtra, match=r"pip install 'clearsight\[openvino\]'"):
         RUNTIMES.load("openvino")(write_network(tmp_path / "model.onnx"), 1)

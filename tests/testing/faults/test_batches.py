@@ -1,4 +1,4 @@
-"""Batches: each image once an epoch, in another order, as the recipe wants it."""
+"""Batches: each image once per epoch, in another order, as the recipe says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clearsight.testing.faults.batches import FaultBatches, balanced_weights, moved, tensors
+from clearsight.testing.faults.batches import FaultBatches, augmented, balanced_weights, tensors
 from clearsight.testing.faults.images import load_images
 from clearsight.testing.faults.setup import FaultSetup
 
@@ -34,8 +34,8 @@ def test_ordered_batches_come_class_by_class(setup: FaultSetup) -> None:
 
 def test_balanced_sampling_evens_out(setup: FaultSetup) -> None:
     balanced = replace(setup, plant="class_imbalance_30").changed(sampling="balanced")
-    drawn = np.bincount([label for batch in labels(balanced) for label in batch])
-    assert drawn.max() < 2 * drawn.min()
+    counts = np.bincount([label for batch in labels(balanced) for label in batch])
+    assert counts.max() < 2 * counts.min()
 
 
 def test_balanced_weights_weigh_classes_alike() -> None:
@@ -55,5 +55,5 @@ def test_images_are_normalised_by_the_recipe(setup: FaultSetup) -> None:
 
 def test_moved_images_keep_their_pixels() -> None:
     images = torch.arange(2 * 3 * 8 * 8).view(2, 3, 8, 8).float()
-    changed = moved(images, np.random.default_rng(0))
+    changed = augmented(images, np.random.default_rng(0))
     assert torch.equal(changed.flatten(1).sort().values, images.flatten(1))

@@ -1,4 +1,4 @@
-"""The faults: each changes something, is expected by a rule that exists, and fits somewhere in both parts."""
+"""Planted faults: each changes something, is expected by a rule that exists, and fits somewhere in both parts."""
 
 from __future__ import annotations
 

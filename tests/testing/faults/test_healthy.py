@@ -1,4 +1,4 @@
-"""Healthy runs: parts that share no network, and variations that are honest ones."""
+"""Healthy runs: parts that share no network, and sound variations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_cifar_is_held_out() -> None:
 def test_variations_differ_and_plant_nothing(pair: tuple[str, str]) -> None:
     setups = list(controls(pair, 1).values())
     assert all(setup.plant == "" for setup in setups)
-    assert all(one != other for i, one in enumerate(setups) for other in setups[:i])
+    assert all(setup != other for i, setup in enumerate(setups) for other in setups[:i])
 
 
 def test_the_base_is_among_the_controls() -> None:

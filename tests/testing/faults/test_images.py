@@ -1,4 +1,4 @@
-"""What a setup trains on: shares of no image, evenly over the classes, the same again for the same seed."""
+"""Images of a setup: no image twice, evenly over the classes, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def bytes_of(part: SplitImages) -> set[bytes]:
 
 
 @pytest.mark.parametrize(("data", "classes"), [("digits", 10), ("intel-scenes", 6), ("cifar-10", 10)])
-def test_every_data_set(setup: FaultSetup, shared: Path, data: str, classes: int) -> None:
+def test_every_dataset(setup: FaultSetup, shared: Path, data: str, classes: int) -> None:
     found = load_images(replace(setup, data=data), shared)
     assert found.classes == classes
     assert found.train.pixels.shape == (160, 32, 32, 3)
@@ -34,9 +34,9 @@ def test_no_image_is_in_two_places(setup: FaultSetup, tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same(setup: FaultSetup, tmp_path: Path) -> None:
-    once, again, other = (load_images(replace(setup, seed=seed), tmp_path) for seed in (0, 0, 1))
-    assert np.array_equal(once.train.pixels, again.train.pixels)
-    assert not np.array_equal(once.train.pixels, other.train.pixels)
+    first, repeated, other = (load_images(replace(setup, seed=seed), tmp_path) for seed in (0, 0, 1))
+    assert np.array_equal(first.train.pixels, repeated.train.pixels)
+    assert not np.array_equal(first.train.pixels, other.train.pixels)
 
 
 def test_labels_shuffled_40_touches_two_of_five_training_labels(setup: FaultSetup, tmp_path: Path) -> None:
@@ -62,6 +62,6 @@ def test_more_than_there_are_is_an_error(setup: FaultSetup, tmp_path: Path) -> N
         load_images(replace(setup, train_size=5000), tmp_path)
 
 
-def test_an_unknown_data_set_is_an_error(setup: FaultSetup, tmp_path: Path) -> None:
+def test_an_unknown_dataset_is_an_error(setup: FaultSetup, tmp_path: Path) -> None:
     with pytest.raises(BadChoice):
         load_images(replace(setup, data="digit"), tmp_path)

@@ -1,4 +1,4 @@
-"""The plain loop does what the recipe says, the same each time, and each plant does what its name says."""
+"""The plain loop follows the recipe, is reproducible, and each planted fault does what its name says."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import nn
 from clearsight.testing.faults.healthy import base
 from clearsight.testing.faults.loop import Schedule, factor, freeze, train, training_mode
 from clearsight.testing.faults.networks import head, network
-from clearsight.testing.faults.setup import NO_NUMBER, FaultSetup
+from clearsight.testing.faults.setup import NONFINITE_LOSS, FaultSetup
 
 
 class Listener:
-    """Notes what goes on between the loop and the three things it is given."""
+    """Records rates, gradients and changes of the weights in a loop."""
 
     epoch = 0
 
@@ -37,7 +37,7 @@ class Listener:
         optimizer.register_step_post_hook(stepped)
 
 
-def heard(setup: FaultSetup, **changes: Any) -> Listener:
+def listened(setup: FaultSetup, **changes: Any) -> Listener:
     listener = Listener()
     train(setup.changed(epochs=2, **changes), Path(), listener)
     return listener
@@ -51,8 +51,8 @@ def test_a_healthy_run_learns(setup: FaultSetup) -> None:
 
 
 def test_the_same_setup_is_the_same_run(setup: FaultSetup) -> None:
-    once, again = train(setup.changed(epochs=1), Path()), train(setup.changed(epochs=1), Path())
-    assert replace(once, seconds=0) == replace(again, seconds=0)
+    first, repeated = train(setup.changed(epochs=1), Path()), train(setup.changed(epochs=1), Path())
+    assert replace(first, seconds=0) == replace(repeated, seconds=0)
 
 
 def test_the_global_random_state_stays(setup: FaultSetup) -> None:
@@ -62,7 +62,7 @@ def test_the_global_random_state_stays(setup: FaultSetup) -> None:
 
 
 def test_the_rate_rises_and_falls(setup: FaultSetup) -> None:
-    rates = heard(setup, lr=0.01, warmup=0.3).rates
+    rates = listened(setup, lr=0.01, warmup=0.3).rates
     assert max(rates) == pytest.approx(0.01)
     assert rates[0] < rates[1] < max(rates)
     assert rates[-1] < 0.1 * max(rates)
@@ -74,22 +74,22 @@ def test_a_step_schedule_falls_by_gamma(setup: FaultSetup) -> None:
 
 
 def test_exploding_after_k_multiplies_the_rate_from_the_middle_on(setup: FaultSetup) -> None:
-    rates = heard(replace(setup, plant="exploding_after_k"), schedule="constant", warmup=0.0).rates
+    rates = listened(replace(setup, plant="exploding_after_k"), schedule="constant", warmup=0.0).rates
     assert rates[5] == pytest.approx(1000 * rates[4])
 
 
 def test_everything_frozen_never_moves(setup: FaultSetup) -> None:
-    assert not any(heard(replace(setup, plant="everything_frozen")).moved)
-    assert all(heard(setup).moved)
+    assert not any(listened(replace(setup, plant="everything_frozen")).moved)
+    assert all(listened(setup).moved)
 
 
 def test_missing_zero_grad_hurts(setup: FaultSetup) -> None:
     assert train(replace(setup, plant="missing_zero_grad"), Path()).accuracy < train(setup, Path()).accuracy
 
 
-def test_nan_from_log0_ends_in_no_number(setup: FaultSetup) -> None:
+def test_nan_from_log0_ends_in_nan(setup: FaultSetup) -> None:
     score = train(replace(setup, plant="nan_from_log0").changed(epochs=6), Path())
-    assert score.loss == NO_NUMBER
+    assert score.loss == NONFINITE_LOSS
 
 
 def test_patience_stops_early_and_keeps_the_best(setup: FaultSetup) -> None:

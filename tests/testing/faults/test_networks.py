@@ -1,4 +1,4 @@
-"""Networks of the zoo, healthy and with a fault inside."""
+"""Networks, healthy and with a planted fault."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 @pytest.mark.parametrize(
     "name", ["small_cnn", "plain_cnn", "sigmoid_cnn", "sigmoid_mlp", "mobilenetv2", "resnet18", "vit_tiny"]
 )
-def test_answers_in_classes(setup: FaultSetup, shared: Path, name: str) -> None:
+def test_outputs_have_a_logit_per_class(setup: FaultSetup, shared: Path, name: str) -> None:
     model = network(replace(setup, network=name), 10, shared).eval()
     assert model(IMAGES).shape == (4, 10)
     assert head(model).out_features == 10
 
 
-def test_mobilenet_has_the_weights_unless_told_not_to(setup: FaultSetup, shared: Path) -> None:
-    pretrained, fresh, again = (
+def test_mobilenet_has_pretrained_weights_unless_the_recipe_says_none(setup: FaultSetup, shared: Path) -> None:
+    pretrained, fresh, repeated = (
         network(replace(setup, network="mobilenetv2").changed(weights=weights), 6, shared).state_dict()
         for weights in ("default", "none", "default")
     )
-    assert torch.equal(pretrained["conv_stem.weight"], again["conv_stem.weight"])
+    assert torch.equal(pretrained["conv_stem.weight"], repeated["conv_stem.weight"])
     assert not torch.equal(pretrained["conv_stem.weight"], fresh["conv_stem.weight"])
 
 
-def test_zero_init_answers_the_same_to_everything(setup: FaultSetup, tmp_path: Path) -> None:
+def test_zero_init_gives_equal_outputs_for_all_images(setup: FaultSetup, tmp_path: Path) -> None:
     assert torch.equal(*network(replace(setup, plant="zero_init"), 10, tmp_path)(IMAGES[:2]))
 
 
-def test_huge_init_answers_wildly(setup: FaultSetup, tmp_path: Path) -> None:
+def test_huge_init_has_huge_logits(setup: FaultSetup, tmp_path: Path) -> None:
     assert network(replace(setup, plant="huge_init"), 10, tmp_path)(IMAGES).std() > 100
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "plain_cnn", "mobilenetv2", "resnet18"])
-def test_dead_relu_bias_lets_nothing_through(setup: FaultSetup, shared: Path, name: str) -> None:
+def test_dead_relu_bias_makes_all_outputs_zero(setup: FaultSetup, shared: Path, name: str) -> None:
     model = network(replace(setup, network=name, plant="dead_relu_bias"), 10, shared)
     assert torch.equal(*model(IMAGES)[:2])
 

@@ -1,4 +1,4 @@
-"""Setups change as values, and a fix never reaches what is planted in code."""
+"""Setups change as values, and a fix never removes a fault in code."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_a_fix_names_recipe_fields(setup: FaultSetup) -> None:
         setup.repaired({"learning": 1e-3})
 
 
-def test_what_the_loop_honours_is_in_the_recipe() -> None:
+def test_settings_of_the_loop_are_in_the_recipe() -> None:
     assert {name for _, name, _ in fields()} >= HONOURED
 
 
 def test_a_fault_fits_the_networks_it_names(setup: FaultSetup) -> None:
-    fault = Fault(name="x", what="", expected=("DeadRelu",), apply=lambda setup: setup, networks=("resnet18",))
+    fault = Fault(name="x", description="", expected=("DeadRelu",), apply=lambda setup: setup, networks=("resnet18",))
     assert not fault.fits(setup)
     assert fault.fits(replace(setup, network="resnet18"))
 

@@ -1,4 +1,4 @@
-"""Trials: the hook sees a run without changing it, records stay, and judging needs no training."""
+"""Recorded runs: the hook changes nothing, records stay, and judging needs no training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.testing.faults.loop import train
 from clearsight.testing.faults.setup import FaultSetup
-from clearsight.testing.faults.trials import Case, FaultDiagnosis, diagnose, record, repaired, watched
+from clearsight.testing.faults.trials import Case, FaultDiagnosis, diagnose, record, recorded_run, repaired
 
 RULES: list[Rule] = select_rules("FrozenByMistake,LearningRateTooHigh,LossOnProbabilities")
 
@@ -23,16 +23,16 @@ def case(setup: FaultSetup) -> Case:
 
 
 def test_watching_changes_nothing(case: Case, tmp_path: Path) -> None:
-    seen = watched(case.setup, tmp_path / "run", tmp_path, RULES)
-    assert replace(seen, seconds=0) == replace(train(case.setup, tmp_path), seconds=0)
+    curves = recorded_run(case.setup, tmp_path / "run", tmp_path, RULES)
+    assert replace(curves, seconds=0) == replace(train(case.setup, tmp_path), seconds=0)
 
 
-def test_what_is_recorded_is_what_the_loop_did(case: Case, tmp_path: Path) -> None:
+def test_the_record_matches_the_loop(case: Case, tmp_path: Path) -> None:
     score = record(case, tmp_path, tmp_path, RULES)
     tape = SavedRun(tmp_path / "runs" / case.key).tape()
     assert tape.done() == score.steps
-    assert tape.rounds().valid_accuracy == pytest.approx(score.accuracies)
-    assert tape.facts.batch_size == 32
+    assert tape.evaluations().valid_accuracy == pytest.approx(score.accuracies)
+    assert tape.context.batch_size == 32
 
 
 def test_a_second_time_is_read_from_disk(case: Case, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_second_time_is_read_from_disk(case: Case, tmp_path: Path) -> None:
     assert not list((tmp_path / "making").iterdir())
 
 
-def test_the_key_tells_setups_apart(case: Case) -> None:
+def test_keys_of_setups_differ(case: Case) -> None:
     others = [
         replace(case, setup=case.setup.changed(lr=0.5)),
         replace(case, setup=replace(case.setup, plant="zero_init")),
@@ -55,21 +55,21 @@ def test_the_key_tells_setups_apart(case: Case) -> None:
 def test_a_plant_is_named_early_and_at_the_end(case: Case, tmp_path: Path, plant: str, rule: str) -> None:
     faulty = replace(case, setup=replace(case.setup, plant=plant).changed(epochs=4))
     score = record(faulty, tmp_path, tmp_path, RULES)
-    told = diagnose(faulty, tmp_path, RULES)
-    assert told.named([rule], top=1)
-    assert (told.step([rule]) or score.steps) < score.steps
+    root_causes = diagnose(faulty, tmp_path, RULES)
+    assert root_causes.named([rule], top=1)
+    assert (root_causes.step([rule]) or score.steps) < score.steps
 
 
-def test_nothing_is_told_of_a_healthy_run(case: Case, tmp_path: Path) -> None:
+def test_a_healthy_run_has_no_root_causes(case: Case, tmp_path: Path) -> None:
     record(case, tmp_path, tmp_path, RULES)
-    told = diagnose(case, tmp_path, RULES)
-    assert told.told == ()
-    assert [step for step, _ in told.looks] == list(range(1, 11))
+    root_causes = diagnose(case, tmp_path, RULES)
+    assert root_causes.root_causes == ()
+    assert [step for step, _ in root_causes.interim] == list(range(1, 11))
 
 
-def test_the_fix_is_the_first_that_the_loop_knows() -> None:
+def test_the_fix_is_the_first_that_the_loop_obeys() -> None:
     fixes = ({}, {"precision": "fp32"}, {"lr": 1e-3, "dropout": 0.1})
-    assert FaultDiagnosis(told=("A", "B", "C"), fixes=fixes).fix() == {"lr": 1e-3}
+    assert FaultDiagnosis(root_causes=("A", "B", "C"), fixes=fixes).fix() == {"lr": 1e-3}
 
 
 def test_a_fix_that_changes_nothing_is_none(case: Case) -> None:

@@ -1,4 +1,4 @@
-"""Heads of several batch sizes take each its own steps, whoever goes through the epoch with it."""
+"""Each head takes the steps of its own batch size, whatever the other sizes in the schedule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from clearsight.training.heads.batch_schedule import BatchSchedule, odd_part
 
 SIZES = st.tuples(st.integers(1, 15), st.lists(st.integers(0, 6), min_size=1, max_size=6)).map(
-    lambda drawn: sorted(drawn[0] * 2**power for power in drawn[1])
+    lambda pair: sorted(pair[0] * 2**power for power in pair[1])
 )
 
 

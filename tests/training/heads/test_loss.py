@@ -1,4 +1,4 @@
-"""The loss of a stack and its slope are those of `training.loss` for each head."""
+"""The loss of a stack and its gradient are those of `training.loss` for each head."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def of(loss: StackedLoss, logits: Tensor) -> tuple[list[float], Tensor]:
     return list(loss.means(loss.each(logits, BATCH), BATCH, every, [0])[0]), slopes
 
 
-def alone(how: TrainSection, logits: Tensor) -> tuple[Tensor, Tensor]:
+def loop_loss(section: TrainSection, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Mean loss of logits (B, C), and its slope."""
     logits = logits.clone().requires_grad_()
-    weights = torch.from_numpy(balanced_weights(LABELS, CLASSES)) if how.class_weights == "balanced" else None
-    total, weight = weighted_loss(logits, Target(BATCH), weights, how.label_smoothing)
+    weights = torch.from_numpy(balanced_weights(LABELS, CLASSES)) if section.class_weights == "balanced" else None
+    total, weight = weighted_loss(logits, Target(BATCH), weights, section.label_smoothing)
     mean = total / weight
     (slope,) = torch.autograd.grad(mean, logits)
     return mean.detach(), slope
@@ -59,8 +59,8 @@ def test_loss_and_slope_are_those_of_each_head(chosen: tuple[int, ...]) -> None:
     logits = torch.randn(len(BATCH), len(chosen), CLASSES, generator=torch.Generator().manual_seed(0)) * 3
     recipes = [RECIPES[index] for index in chosen]
     losses, slopes = of(stacked(*recipes), logits)
-    for index, how in enumerate(recipes):
-        loss, slope = alone(how, logits[:, index])
+    for index, section in enumerate(recipes):
+        loss, slope = loop_loss(section, logits[:, index])
         assert losses[index] == pytest.approx(float(loss), rel=1e-6)
         assert torch.allclose(slopes[:, index], slope, atol=1e-7)
 
@@ -69,8 +69,8 @@ def test_an_epoch_is_summed_up_by_its_batches() -> None:
     losses = torch.rand(len(BATCH), len(RECIPES), generator=torch.Generator().manual_seed(0))
     means = stacked(*RECIPES).means(losses, BATCH, slice(0, len(RECIPES)), [0, 3, 6])
     assert means.shape == (3, len(RECIPES))
-    for head, how in enumerate(RECIPES):
-        weights = balanced_weights(LABELS, CLASSES) if how.class_weights == "balanced" else np.ones(CLASSES)
+    for head, section in enumerate(RECIPES):
+        weights = balanced_weights(LABELS, CLASSES) if section.class_weights == "balanced" else np.ones(CLASSES)
         for row, part in enumerate((slice(0, 3), slice(3, 6), slice(6, 7))):
             expected = np.average(losses[part, head].numpy(), weights=weights[BATCH[part].numpy()])
             assert means[row, head] == pytest.approx(expected, rel=1e-6)
@@ -86,17 +86,17 @@ def test_a_batch_in_pieces_has_the_weights_of_all_of_it() -> None:
         loss.slopes(logits[a:b], BATCH[a:b], total)
         for a, b, total in zip(pace.bounds, pace.bounds[1:], totals, strict=False)
     ]
-    _, slope = alone(RECIPES[3], logits[:, 1])
+    _, slope = loop_loss(RECIPES[3], logits[:, 1])
     assert torch.allclose(torch.cat(parts)[:, 1], slope, atol=1e-7)
 
 
-def test_who_stays_keeps_weights_and_smoothing() -> None:
+def test_heads_that_stay_keep_weights_and_smoothing() -> None:
     logits = torch.randn(len(BATCH), 2, CLASSES, generator=torch.Generator().manual_seed(0))
     loss = stacked(*RECIPES)
     loss.only([3, 1])
     losses, slopes = of(loss, logits)
-    for index, how in enumerate((RECIPES[3], RECIPES[1])):
-        mean, slope = alone(how, logits[:, index])
+    for index, section in enumerate((RECIPES[3], RECIPES[1])):
+        mean, slope = loop_loss(section, logits[:, index])
         assert losses[index] == pytest.approx(float(mean), rel=1e-6)
         assert torch.allclose(slopes[:, index], slope, atol=1e-7)
 

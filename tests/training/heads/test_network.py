@@ -1,4 +1,4 @@
-"""Which heads can be stacked, and that a stack of them answers and learns as they do alone."""
+"""Heads that can be stacked; a stack computes the logits and gradients of each head alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from clearsight.models.heads import build_head
 from clearsight.training.heads.network import HeadLayer, StackedNetwork, layers_of, stackable
-from clearsight.training.loop import step_generator
+from clearsight.training.step import step_generator
 
 RELU, LINEAR = nn.ReLU(), nn.Linear(4, 4)
 
@@ -55,7 +55,7 @@ def test_anything_else_is_not(head: nn.Module) -> None:
     assert not stackable(head)
 
 
-def test_a_layer_says_what_stands_before_it() -> None:
+def test_a_layer_knows_the_modules_before_it() -> None:
     assert layers_of(build_head(8, 3, (6,), 0.3)) == (
         HeadLayer("hidden1.", 8, 6, relu=False, rate=0.0),
         HeadLayer("logits.", 6, 3, relu=True, rate=0.3),
@@ -90,7 +90,7 @@ MAKERS = {
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 @pytest.mark.parametrize("step", [0, 11])
-def test_answers_and_gradients_are_those_of_autograd(make: object, step: int) -> None:
+def test_logits_and_gradients_are_those_of_autograd(make: object, step: int) -> None:
     """Training mode, the dropout of that step included."""
     assert callable(make)
     heads = [fresh(make(), seed) for seed in range(3)]
@@ -102,16 +102,16 @@ def test_answers_and_gradients_are_those_of_autograd(make: object, step: int) ->
     network.backward(slope, masks, fresh=3)
     for index, head in enumerate(heads):
         step_generator(5, 0, step)
-        alone = head.train()(inputs)
-        assert torch.allclose(logits[:, index], alone, atol=1e-6)
-        alone.backward(slope[:, index])
+        expected = head.train()(inputs)
+        assert torch.allclose(logits[:, index], expected, atol=1e-6)
+        expected.backward(slope[:, index])
         for name, parameter in head.named_parameters():
             assert parameter.grad is not None
             assert torch.allclose(network.gradients.blocks[name][index], parameter.grad, atol=1e-5), name
 
 
 @pytest.mark.parametrize("make", [MAKERS["linear"], MAKERS["two hidden"]], ids=["linear", "two hidden"])
-def test_gradients_are_gathered_where_a_batch_goes_on(make: object) -> None:
+def test_gradients_add_up_over_the_pieces_of_a_batch(make: object) -> None:
     """Two of three heads begin a batch with the second piece."""
     assert callable(make)
     heads = [fresh(make(), seed) for seed in range(3)]

@@ -1,4 +1,4 @@
-"""The course of one head: which epoch is its best, in the words and by the rule of the loop."""
+"""The training of one head, recorded as the loop records it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ import pytest
 
 from clearsight.core.events import RunStatus
 from clearsight.core.recipe import Recipe
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.heads.job import StackedHead
-from clearsight.training.heads.progress import HeadEpoch, HeadProgress
+from clearsight.training.heads.progress import HeadEpoch, HeadProgress, finish
 
-WORST: dict[str, float] = {"loss": math.nan, "accuracy": math.nan, "macro_f1": math.nan}
-
-
-def scored(accuracy: float, loss: float, **more: float) -> dict[str, float]:
-    return {"loss": loss, "accuracy": accuracy, "macro_f1": accuracy / 2, **more}
+PRUNED = StopReason(StopKind.PRUNED, "worse than the others")
 
 
-def seen(valid: Mapping[str, float], *losses: float) -> HeadEpoch:
+def scores(accuracy: float, loss: float) -> dict[str, float]:
+    return {"loss": loss, "accuracy": accuracy, "macro_f1": accuracy / 2}
+
+
+def head_epoch(valid: Mapping[str, float], *losses: float) -> HeadEpoch:
     steps = np.array(losses or (1.0, 0.5))
     return HeadEpoch(
         loss=steps,
@@ -33,63 +34,76 @@ def seen(valid: Mapping[str, float], *losses: float) -> HeadEpoch:
     )
 
 
-def course(*valid: Mapping[str, float], **settings: Any) -> HeadProgress:
-    """A head that scored this epoch by epoch."""
-    recipe = Recipe().replace(**{"epochs": len(valid), **settings})
-    made = HeadProgress(StackedHead(number=3, recipe=recipe))
-    for scores in valid:
-        made.take(seen(scores), dict, None)
-    return made
+def progress(*valid: Mapping[str, float], **settings: Any) -> HeadProgress:
+    """A head with these validation scores, epoch by epoch."""
+    recipe = Recipe().replace(**{"epochs": max(len(valid), 1), **settings})
+    head = HeadProgress(StackedHead(number=3, recipe=recipe))
+    for epoch_scores in valid:
+        head.add(head_epoch(epoch_scores), dict, None)
+    return head
 
 
-BEST: dict[str, tuple[list[dict[str, float]], str, int | None]] = {
-    "more is better": ([scored(0.5, 1.0), scored(0.7, 1.1), scored(0.6, 0.9)], "accuracy", 2),
-    "a tie goes to the smaller loss": ([scored(0.5, 1.0), scored(0.5, 0.9), scored(0.5, 0.95)], "accuracy", 2),
-    "a full tie goes to the first": ([scored(0.5, 1.0), scored(0.5, 1.0)], "accuracy", 1),
-    "the loss, where it is asked for": ([scored(0.5, 1.0), scored(0.4, 0.8), scored(0.9, 0.9)], "loss", 2),
-    "macro_f1": ([scored(0.5, 1.0), scored(0.9, 1.0, macro_f1=0.1)], "macro_f1", 1),
-    "accuracy, where there is no such score": ([scored(0.5, 1.0), scored(0.6, 1.0)], "roc_auc", 2),
-    "no number is never the best": ([WORST, scored(0.1, 3.0), WORST], "accuracy", 2),
-    "no number at all": ([WORST, WORST], "accuracy", None),
-    "without validation the last": ([{}, {}, {}], "accuracy", 3),
-}
+def test_the_best_epoch_is_selected_by_the_rule_of_the_loop() -> None:
+    """`tests/training/test_selection.py` specifies the rule."""
+    result = progress(scores(0.5, 1.0), scores(0.7, 1.1), scores(0.7, 1.1)).result()
+    assert (result.status, result.stop) == (RunStatus.COMPLETED, None)
+    assert (result.best_epoch, result.best_score, result.best_valid) == (2, (0.7, -1.1), scores(0.7, 1.1))
+    assert [record.best for record in result.epochs] == [True, True, False]
 
 
-@pytest.mark.parametrize(("valid", "monitor", "best"), BEST.values(), ids=BEST)
-def test_the_best_epoch(valid: list[dict[str, float]], monitor: str, best: int | None) -> None:
-    result = course(*valid, monitor=monitor).result()
-    assert (result.status, result.best_epoch) == (RunStatus.COMPLETED, best)
-    assert result.best_valid == (valid[best - 1] if best else {})
+def test_no_epoch_is_the_best_if_all_scores_are_nan() -> None:
+    result = progress(scores(math.nan, math.nan)).result()
+    assert (result.status, result.best_epoch, result.best_valid) == (RunStatus.COMPLETED, None, {})
 
 
 def test_an_epoch_counts_each_image_once() -> None:
     """Its last batch is smaller, and weighs less."""
-    result = course(scored(0.5, 1.0)).result()
+    result = progress(scores(0.5, 1.0)).result()
     assert result.epochs[0].train == {"loss": pytest.approx((32 * 1.0 + 8 * 0.5) / 40), "accuracy": 0.5}
     assert (result.epochs[0].step, result.steps_per_epoch) == (2, 2)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_came_after_the_loss_was_no_number_is_not_told(value: float) -> None:
-    told: list[int] = []
-    made = course(scored(0.5, 1.0), epochs=4)
-    made.take(seen(scored(0.9, 0.1), value, 0.3), dict, lambda number, _: told.append(number) or "")
-    result = made.result()
-    assert (result.status, result.reason) == (RunStatus.DIVERGED, f"the loss became {value} at step 3 (epoch 2)")
-    assert (len(result.epochs), len(result.loss), len(result.lr), told) == (1, 3, 3, [])
-    assert (result.best_epoch, result.best_valid) == (1, scored(0.5, 1.0))
+@pytest.mark.parametrize(("value", "name"), [(math.nan, "NaN"), (math.inf, "infinite")])
+def test_steps_after_a_loss_that_is_not_finite_are_left_out(value: float, name: str) -> None:
+    announced: list[int] = []
+    head = progress(scores(0.5, 1.0), epochs=4)
+    head.add(head_epoch(scores(0.9, 0.1), value, 0.3), dict, lambda number, _: announced.append(number))
+    result = head.result()
+    assert result.status is RunStatus.DIVERGED
+    assert result.stop == StopReason(StopKind.DIVERGED, f"the loss became {name} at step 3 (epoch 2)")
+    assert (len(result.epochs), len(result.loss), len(result.lr), announced) == (1, 3, 3, [])
+    assert (result.best_epoch, result.best_valid) == (1, scores(0.5, 1.0))
     assert result.seconds == pytest.approx(0.2)
 
 
-def test_a_reason_of_the_listener_goes_before_lost_patience() -> None:
-    made = HeadProgress(StackedHead(number=3, recipe=Recipe().replace(epochs=5, patience=1)))
-    made.take(seen(scored(0.5, 1.0)), dict, lambda *_: "")
-    made.take(seen(scored(0.4, 1.0)), dict, lambda *_: "hopeless")
-    assert (made.status, made.reason, made.stopped) == (RunStatus.STOPPED_EARLY, "hopeless", "hopeless")
+def test_patience_ends_a_head() -> None:
+    head = progress(scores(0.5, 1.0), scores(0.4, 1.0), epochs=5, patience=1)
+    assert head.status is RunStatus.STOPPED_EARLY
+    assert head.stop == StopReason(StopKind.PATIENCE, "no better accuracy in 1 epochs")
 
 
-def test_weights_are_asked_for_only_where_they_are_the_best() -> None:
-    made, asked = HeadProgress(StackedHead(number=3, recipe=Recipe().replace(epochs=3))), []
+def test_a_reason_of_the_listener_comes_before_patience() -> None:
+    head = progress(scores(0.5, 1.0), epochs=5, patience=1)
+    head.add(head_epoch(scores(0.4, 1.0)), dict, lambda *_: PRUNED)
+    assert (head.status, head.stop) == (RunStatus.STOPPED_EARLY, PRUNED)
+
+
+def test_after_the_last_epoch_a_reason_stops_nothing() -> None:
+    head = progress(epochs=1)
+    head.add(head_epoch(scores(0.4, 1.0)), dict, lambda *_: PRUNED)
+    assert (head.status, head.stop) == (RunStatus.COMPLETED, None)
+
+
+def test_weights_are_copied_only_after_a_best_epoch() -> None:
+    head, copied = progress(epochs=3), []
     for accuracy in (0.5, 0.4, 0.6):
-        made.take(seen(scored(accuracy, 1.0)), lambda value=accuracy: asked.append(value) or {}, None)  # type: ignore[misc]
-    assert asked == [0.5, 0.6]
+        head.add(head_epoch(scores(accuracy, 1.0)), lambda value=accuracy: copied.append(value) or {}, None)  # type: ignore[misc]
+    assert copied == [0.5, 0.6]
+
+
+def test_heads_that_are_still_training_at_the_end_are_interrupted() -> None:
+    stop = StopReason(StopKind.SIGNAL, "stopped by SIGINT")
+    ended, running = progress(scores(0.5, 1.0)), progress(scores(0.5, 1.0), epochs=2)
+    first, second = finish([ended, running], stop)
+    assert (first.status, first.stop) == (RunStatus.COMPLETED, None)
+    assert (second.status, second.stop) == (RunStatus.INTERRUPTED, stop)

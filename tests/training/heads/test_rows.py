@@ -1,4 +1,4 @@
-"""What a group of heads sees in an epoch is the images in its order, however they are gathered."""
+"""A group of heads gets the images of an epoch in its order, however they are gathered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clearsight.training.batches import Order
-from clearsight.training.heads import rows as stack_rows
+from clearsight.training.heads import rows as module
 from clearsight.training.heads.job import HeadData
 from clearsight.training.heads.rows import RowCache
 
@@ -21,7 +21,7 @@ def shuffled(seed: int) -> Order:
     return lambda epoch: np.random.default_rng([seed, epoch]).permutation(IMAGES)
 
 
-def drawn(seed: int) -> Order:
+def repeated(seed: int) -> Order:
     """Some images twice, others not at all."""
     return lambda epoch: np.random.default_rng([seed, epoch]).integers(IMAGES, size=IMAGES + 4)
 
@@ -33,19 +33,19 @@ def data(dtype: torch.dtype = torch.float32, order: Callable[[int], Order] = shu
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("order", [shuffled, drawn])
+@pytest.mark.parametrize("order", [shuffled, repeated])
 @pytest.mark.parametrize("limit", [1 << 28, 0], ids=["at once", "piece by piece"])
 @pytest.mark.parametrize("size", [1, 4, 11, 64])
 def test_pieces_are_the_images_in_order(
     dtype: torch.dtype, order: Callable[[int], Order], limit: int, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stack_rows, "_WHOLE", limit)
-    made = data(dtype, order)
-    rows = RowCache(made)
+    monkeypatch.setattr(module, "_MAX_COPY_BYTES", limit)
+    features = data(dtype, order)
+    rows = RowCache(features)
     for epoch in (1, 2, 3):
         seen = rows.of(epoch, seed=5)
-        expected = torch.from_numpy(made.order(5)(epoch))
-        view = made.views[(epoch - 1) % VIEWS].float()
+        expected = torch.from_numpy(features.order(5)(epoch))
+        view = features.views[(epoch - 1) % VIEWS].float()
         bounds = [*range(0, len(expected), size), len(expected)]
         pieces = list(seen.pieces(bounds))
         assert [len(inputs) for inputs, _ in pieces] == [end - begin for begin, end in pairwise(bounds)]
@@ -63,8 +63,8 @@ def test_groups_of_one_seed_share_an_epoch() -> None:
 
 
 def test_validation_is_made_ready_once() -> None:
-    made = data(torch.float16)
-    rows = RowCache(made)
+    features = data(torch.float16)
+    rows = RowCache(features)
     assert rows.valid is not None
     assert rows.valid[0].dtype == torch.float32
-    assert torch.equal(rows.valid[0], made.views[0].float())
+    assert torch.equal(rows.valid[0], features.views[0].float())

@@ -1,4 +1,4 @@
-"""Hypervolume agrees with what can be counted by hand, and grows as a front does."""
+"""Hypervolume: equal to volumes counted by hand, and growing with the front."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trial(number: int, *values: float, state: TrialState = TrialState.COMPLETE, 
         ([(1, 1), (1, 1)], 4),
         ([(0, 2), (1, 1), (2, 0)], 3 + 2 + 1),  # a staircase
         ([(2, 0), (1, 1), (0, 2)], 6),
-        ([(0, 2), (1, 1), (2, 0), (2, 2)], 6),  # the last is beaten
+        ([(0, 2), (1, 1), (2, 0), (2, 2)], 6),  # the last one is dominated
         ([(0, 0)], 9),
     ],
 )
@@ -55,17 +55,17 @@ def test_one_objective_is_a_distance() -> None:
     assert hypervolume([(3,), (1,)], (5,)) == 4
 
 
-def test_what_does_not_beat_the_reference_adds_nothing() -> None:
+def test_points_beyond_the_reference_add_nothing() -> None:
     assert hypervolume([(1, 3), (4, 0), (math.nan, 0)], (3, 3)) == 0
 
 
-def test_the_share_of_random_points_is_the_volume() -> None:
+def test_the_volume_is_the_share_of_dominated_random_points() -> None:
     draws = np.random.default_rng(0)
-    points, thrown = draws.random((20, 3)), draws.random((200_000, 3))
-    beaten = np.zeros(len(thrown), dtype=bool)
+    points, samples = draws.random((20, 3)), draws.random((200_000, 3))
+    dominated = np.zeros(len(samples), dtype=bool)
     for point in points:
-        beaten |= (thrown >= point).all(axis=1)
-    assert hypervolume(points, np.ones(3)) == pytest.approx(beaten.mean(), abs=0.005)
+        dominated |= (samples >= point).all(axis=1)
+    assert hypervolume(points, np.ones(3)) == pytest.approx(dominated.mean(), abs=0.005)
 
 
 def test_points_and_reference_must_fit() -> None:
@@ -73,28 +73,28 @@ def test_points_and_reference_must_fit() -> None:
         hypervolume([(1, 1, 1)], (2, 2))
 
 
-def test_the_history_is_the_share_of_the_box_won() -> None:
+def test_the_history_is_the_dominated_share_of_the_box() -> None:
     """Best (0.9, 10), worst (0.5, 30): the box is 1.1 by 1.1 in spreads."""
     trials = [trial(0, 0.5, 10), trial(1, 0.9, 30), trial(4, 0.9, 10), trial(5, 0.6, 20)]
-    told = hypervolume_history(trials, (ACCURACY, SECONDS))
-    assert [number for number, _ in told] == [0, 1, 4, 5]
-    shares = [share for _, share in told]
+    history = hypervolume_history(trials, (ACCURACY, SECONDS))
+    assert [number for number, _ in history] == [0, 1, 4, 5]
+    shares = [share for _, share in history]
     assert shares[0] == pytest.approx(0.1 * 1.1 / 1.21)  # best in seconds, worst in accuracy
     assert shares[1] == pytest.approx((0.11 + 0.11 - 0.01) / 1.21)
     assert shares[2] == pytest.approx(1.0)  # best in both
     assert shares[3] == shares[2]
 
 
-def test_the_history_is_that_of_the_volume_itself() -> None:
+def test_the_history_agrees_with_the_volume() -> None:
     points = np.random.default_rng(1).random((30, 3))
     objectives = (SECONDS, Objective("loss", "minimize"), Objective("parameters", "minimize"))
-    told = hypervolume_history([trial(i, *map(float, row)) for i, row in enumerate(points)], objectives)
+    history = hypervolume_history([trial(i, *map(float, row)) for i, row in enumerate(points)], objectives)
     scaled = (points - points.min(axis=0)) / np.ptp(points, axis=0)
-    whole = [hypervolume(scaled[: n + 1], np.full(3, 1.1)) / 1.1**3 for n in range(30)]
-    assert [share for _, share in told] == pytest.approx(whole)
+    volumes = [hypervolume(scaled[: n + 1], np.full(3, 1.1)) / 1.1**3 for n in range(30)]
+    assert [share for _, share in history] == pytest.approx(volumes)
 
 
-def test_trials_of_others_and_such_without_numbers_do_not_count() -> None:
+def test_imported_pruned_and_infinite_trials_do_not_count() -> None:
     trials = [
         trial(0, 0.9, 10, source="studies/monday"),
         trial(1, 0.5, math.inf),
@@ -104,7 +104,7 @@ def test_trials_of_others_and_such_without_numbers_do_not_count() -> None:
     assert [number for number, _ in hypervolume_history(trials, (ACCURACY, SECONDS))] == [2]
 
 
-def test_a_single_objective_and_no_trials_have_no_history() -> None:
+def test_a_single_objective_or_no_trial_has_no_history() -> None:
     assert hypervolume_history([trial(0, 0.5)], (ACCURACY,)) == []
     assert hypervolume_history([], (ACCURACY, SECONDS)) == []
 

@@ -1,4 +1,4 @@
-"""Importance finds the field that matters, and is silent where the trials cannot tell."""
+"""Importance: finds the setting that matters, and nothing if the trials are too few or too alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from clearsight.core.space import Choice, Dimension, FloatRange, Space
 from clearsight.core.trial import Objective, Trial
-from clearsight.tuning.analysis.importance import importances, predicted, telling
+from clearsight.tuning.analysis.importance import importances, informative_trials, out_of_bag_score
 from tests.reports.study.studied import ACCURACY, SPACE, broken, done, point, stopped
 
 
@@ -33,7 +33,7 @@ def test_both_methods_put_the_learning_rate_first(forty: list[Trial]) -> None:
     assert found["fanova"]["dropout"] < 0.05
 
 
-def test_fanova_adds_up_to_less_than_all_and_ped_anova_to_all(forty: list[Trial]) -> None:
+def test_fanova_adds_up_to_less_than_one_and_ped_anova_to_one(forty: list[Trial]) -> None:
     found = importances(forty, SPACE, ACCURACY)
     assert 0.8 < sum(found["fanova"].values()) < 1
     assert sum(found["ped_anova"].values()) == pytest.approx(1)
@@ -44,14 +44,14 @@ def test_the_same_trials_give_the_same_shares(forty: list[Trial]) -> None:
     assert importances(forty, SPACE, ACCURACY) == importances(forty, SPACE, ACCURACY)
 
 
-def test_a_loss_is_judged_like_its_negative(forty: list[Trial]) -> None:
+def test_a_loss_has_the_importances_of_its_negative(forty: list[Trial]) -> None:
     losses = [replace(trial, values=(-trial.values[0],)) for trial in forty]
     found = importances(losses, SPACE, Objective("loss", "minimize"))
     assert found["ped_anova"] == pytest.approx(importances(forty, SPACE, ACCURACY)["ped_anova"])
 
 
-def test_orders_of_magnitude_count_alike() -> None:
-    """All happens between 1e-5 and 1e-3, which is a hundredth of the range and half of its decades."""
+def test_each_order_of_magnitude_has_the_same_weight() -> None:
+    """The value changes between 1e-5 and 1e-3, which is a hundredth of the range and half of its decades."""
     space = Space(
         (
             Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-1, log=True)),
@@ -60,35 +60,35 @@ def test_orders_of_magnitude_count_alike() -> None:
     )
     trials = []
     for number in range(60):
-        where = point(number, space)
-        lr, dropout = float(str(where["lr"])), float(str(where["dropout"]))
+        params = point(number, space)
+        lr, dropout = float(str(params["lr"])), float(str(params["dropout"]))
         value = 0.2 * min(0.0, math.log10(lr) + 3) + 0.3 * dropout
-        trials.append(done(number, params=where, value=value))
+        trials.append(done(number, params=params, value=value))
     assert importances(trials, space, ACCURACY)["fanova"]["lr"] > 0.6
 
 
-def test_fields_of_some_trials_are_left_out_of_fanova_alone() -> None:
+def test_conditional_settings_are_left_out_of_fanova_alone() -> None:
     found = importances([done(number) for number in range(100)], SPACE, ACCURACY)
     assert "momentum" not in found["fanova"]
     assert found["ped_anova"]["momentum"] < 0.1
 
 
-def test_few_good_trials_with_a_field_say_nothing_of_it(forty: list[Trial]) -> None:
+def test_a_setting_of_few_good_trials_has_no_share(forty: list[Trial]) -> None:
     """Two or three close values would make the sharpest density of all; momentum does nothing here."""
     assert "momentum" not in importances(forty[:20], SPACE, ACCURACY)["ped_anova"]
 
 
 @pytest.mark.parametrize(("count", "methods"), [(0, []), (3, []), (5, ["fanova"]), (10, ["fanova", "ped_anova"])])
-def test_few_trials_say_little(forty: list[Trial], count: int, methods: list[str]) -> None:
+def test_methods_need_a_number_of_trials(forty: list[Trial], count: int, methods: list[str]) -> None:
     assert list(importances(forty[:count], SPACE, ACCURACY)) == methods
 
 
-def test_trials_that_are_all_alike_say_nothing() -> None:
+def test_equal_values_have_no_importances() -> None:
     assert importances([done(number, value=0.5) for number in range(20)], SPACE, ACCURACY) == {}
-    assert predicted([done(number, value=0.5) for number in range(20)], SPACE) is None
+    assert out_of_bag_score([done(number, value=0.5) for number in range(20)], SPACE) is None
 
 
-def test_only_own_trained_trials_with_a_number_count(forty: list[Trial]) -> None:
+def test_only_trained_trials_of_the_study_with_finite_values_count(forty: list[Trial]) -> None:
     others = [
         broken(40),
         stopped(41),
@@ -98,11 +98,11 @@ def test_only_own_trained_trials_with_a_number_count(forty: list[Trial]) -> None
         replace(forty[0], number=45, same_as=0),
         done(46, params={**point(46), "lr": 1.0}, value=0.0),  # of a range that was narrowed since
     ]
-    assert telling([*forty, *others], SPACE) == forty
+    assert informative_trials([*forty, *others], SPACE) == forty
     assert importances([*forty, *others], SPACE, ACCURACY) == importances(forty, SPACE, ACCURACY)
 
 
-def test_choices_may_be_words_numbers_truths_or_nothing() -> None:
+def test_choices_may_be_text_numbers_bools_or_none() -> None:
     space = Space(
         (
             Dimension(name="keep_memory", domain=Choice(values=(True, False))),
@@ -112,28 +112,28 @@ def test_choices_may_be_words_numbers_truths_or_nothing() -> None:
     )
     points = [point(number, space) for number in range(30)]
     trials = [
-        done(i, params=where, value=0.8 if where["augment"] == "light" else 0.6) for i, where in enumerate(points)
+        done(i, params=params, value=0.8 if params["augment"] == "light" else 0.6) for i, params in enumerate(points)
     ]
     found = importances(trials, space, ACCURACY)
     assert found["fanova"]["augment"] == pytest.approx(1, abs=1e-6)
-    assert predicted(trials, space) == pytest.approx(1, abs=0.01)
+    assert out_of_bag_score(trials, space) == pytest.approx(1, abs=0.01)
 
 
-def test_a_field_of_two_ranges_is_judged_by_each() -> None:
+def test_a_setting_may_have_two_conditional_ranges() -> None:
     space = Space(
         (
             Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd"))),
-            Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-2, log=True), when={"optimizer": ("adamw",)}),
-            Dimension(name="lr", domain=FloatRange(low=1e-3, high=1.0, log=True), when={"optimizer": ("sgd",)}),
+            Dimension(name="lr", domain=FloatRange(low=1e-5, high=1e-2, log=True), condition={"optimizer": ("adamw",)}),
+            Dimension(name="lr", domain=FloatRange(low=1e-3, high=1.0, log=True), condition={"optimizer": ("sgd",)}),
         )
     )
     trials = [done(i, params=point(i, space), value=0.5 + 0.01 * i) for i in range(30)]
     assert set(importances(trials, space, ACCURACY)["ped_anova"]) == {"optimizer", "lr"}
 
 
-def test_settings_foretell_what_follows_from_them_and_not_chance(forty: list[Trial], chance: list[Trial]) -> None:
-    carried, not_carried = predicted(forty, SPACE), predicted(chance, SPACE)
-    assert carried is not None
-    assert not_carried is not None
-    assert carried > 0.9
-    assert not_carried < 0.1
+def test_the_score_tells_dependence_from_chance(forty: list[Trial], chance: list[Trial]) -> None:
+    dependent, random = out_of_bag_score(forty, SPACE), out_of_bag_score(chance, SPACE)
+    assert dependent is not None
+    assert random is not None
+    assert dependent > 0.9
+    assert random < 0.1

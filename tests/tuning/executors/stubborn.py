@@ -1,15 +1,15 @@
-"""A worker that will not go: it neither reads what it is told nor ends when nobody tells it anything.
+"""A worker that does not exit: it reads no messages, and lives on when its standard input ends.
 
-python stubborn.py HOW PIPE     HOW: deaf, or silent: it lets go of its pipe too
+python stubborn.py MODE PIPE     MODE: deaf, or silent: it closes its pipe too
 """
 
 import os
 import sys
 import threading
 
-how, pipe = sys.argv[1], int(sys.argv[2])
+mode, pipe = sys.argv[1], int(sys.argv[2])
 sys.stdin.buffer.readline()
-os.write(pipe, b'{"begun": 1}\n')
-if how == "silent":
+os.write(pipe, b'{"started": 1}\n')
+if mode == "silent":
     os.close(pipe)
 threading.Event().wait()

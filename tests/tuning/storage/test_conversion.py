@@ -1,4 +1,4 @@
-"""A trial is the same before and after Optuna has kept it."""
+"""A trial is unchanged after Optuna has stored it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from optuna.trial import TrialState as OptunaState
 
 from clearsight.core.space import Choice, Domain, FloatRange, IntRange
 from clearsight.core.trial import Trial, TrialState
-from clearsight.tuning.storage.conversion import attributes, distribution_of, state_of, trial_of
+from clearsight.tuning.storage.conversion import distribution_of, state_to_optuna, trial_attributes, trial_from_optuna
 
-KEPT = {one.name for one in fields(Trial)} - {"number", "state", "params", "values", "curve"}  # Optuna has these itself
+STORED = {field.name for field in fields(Trial)} - {
+    "number",
+    "state",
+    "params",
+    "values",
+    "curve",
+}  # fields of Optuna's own
 FULL = Trial(
     number=0,
     state=TrialState.COMPLETE,
@@ -23,7 +29,7 @@ FULL = Trial(
     values=(0.75,),
     curve={1: 0.5, 2: 0.75},
     scores={"accuracy": 0.75, "loss": 1.5},
-    reason="it was enough",
+    reason="it was stopped",
     started=1_700_000_000.5,
     seconds=12.5,
     worker=3,
@@ -32,81 +38,83 @@ FULL = Trial(
     attempts=2,
     same_as=7,
     source="earlier",
-    spared_seconds=2.5,
+    saved_seconds=2.5,
 )
 
 
 def through_optuna(trial: Trial) -> Trial:
     frozen = optuna.trial.create_trial(
-        state=state_of(trial.state),
+        state=state_to_optuna(trial.state),
         values=list(trial.values) or None,
         params=dict(trial.params),
         distributions={"lr": optuna.distributions.FloatDistribution(0, 1)},
         intermediate_values=dict(trial.curve),
-        user_attrs=attributes({name: getattr(trial, name) for name in KEPT}),
+        user_attrs=trial_attributes({name: getattr(trial, name) for name in STORED}),
     )
     frozen.number = trial.number
-    return trial_of(frozen)
+    return trial_from_optuna(frozen)
 
 
-def test_everything_is_kept() -> None:
+def test_every_field_is_stored() -> None:
     assert through_optuna(FULL) == FULL
 
 
 @pytest.mark.parametrize("zero", [{"worker": 0}, {"same_as": 0}, {"seconds": 0.0}])
-def test_a_zero_may_say_something(zero: dict[str, Any]) -> None:
+def test_a_meaningful_zero_is_stored(zero: dict[str, Any]) -> None:
     """The first worker, the first trial, and no time at all, whatever Optuna has measured."""
     trial = replace(FULL, **zero)
     assert through_optuna(trial) == trial
 
 
-def test_what_says_nothing_takes_no_room() -> None:
+def test_empty_fields_are_left_out() -> None:
     empty: dict[str, Any] = {"reason": "", "scores": {}, "started": 0.0, "planned": 0, "worker": None, "same_as": None}
-    assert attributes(empty) == {}
+    assert trial_attributes(empty) == {}
 
 
-def test_a_score_that_is_no_number_is_none_in_json() -> None:
-    assert attributes({"scores": {"loss": math.nan, "accuracy": 0.5}}) == {"scores": {"loss": None, "accuracy": 0.5}}
+def test_a_nan_score_is_null_in_json() -> None:
+    assert trial_attributes({"scores": {"loss": math.nan, "accuracy": 0.5}}) == {
+        "scores": {"loss": None, "accuracy": 0.5}
+    }
     assert math.isnan(through_optuna(replace(FULL, scores={"loss": math.nan})).scores["loss"])
 
 
 @pytest.mark.parametrize("state", TrialState)
-def test_every_state_has_a_word_and_comes_back(state: TrialState) -> None:
+def test_every_state_comes_back(state: TrialState) -> None:
     trial = replace(FULL, state=state, values=FULL.values if state is TrialState.COMPLETE else ())
     assert through_optuna(trial).state is state
 
 
-def test_every_word_of_optunas_is_understood() -> None:
+def test_every_state_of_optuna_has_one_of_ours() -> None:
     for state in OptunaState:
         values = [0.5] if state is OptunaState.COMPLETE else None
-        assert trial_of(optuna.trial.create_trial(state=state, values=values)).state in TrialState
+        assert trial_from_optuna(optuna.trial.create_trial(state=state, values=values)).state in TrialState
 
 
-def test_a_pruned_trial_has_no_value_though_optuna_says_its_last() -> None:
+def test_a_pruned_trial_has_no_value_although_optuna_gives_its_last() -> None:
     study = optuna.create_study()
-    asked = study.ask()
-    asked.report(0.5, 1)
-    study.tell(asked, state=OptunaState.PRUNED)
+    proposal = study.ask()
+    proposal.report(0.5, 1)
+    study.tell(proposal, state=OptunaState.PRUNED)
     assert study.trials[0].values == [0.5]
-    assert trial_of(study.trials[0]).values == ()
+    assert trial_from_optuna(study.trials[0]).values == ()
 
 
-def test_times_of_a_foreign_trial_are_optunas() -> None:
+def test_a_trial_of_another_program_has_the_times_of_optuna() -> None:
     study = optuna.create_study()
     study.optimize(lambda trial: trial.suggest_float("lr", 0, 1), n_trials=1)
     (frozen,) = study.trials
-    trial = trial_of(frozen)
+    trial = trial_from_optuna(frozen)
     assert frozen.datetime_start is not None
     assert frozen.duration is not None
     assert trial.started == frozen.datetime_start.timestamp()
     assert trial.seconds == frozen.duration.total_seconds()
-    assert trial.own
+    assert not trial.imported
 
 
-def test_a_trial_that_waits_has_not_started() -> None:
+def test_a_waiting_trial_has_not_started() -> None:
     study = optuna.create_study()
     study.ask()
-    assert trial_of(study.trials[0]).started == 0.0
+    assert trial_from_optuna(study.trials[0]).started == 0.0
 
 
 @pytest.mark.parametrize(
@@ -122,11 +130,18 @@ def test_a_trial_that_waits_has_not_started() -> None:
         (Choice(values=("a", 1, None, True)), CategoricalDistribution(("a", 1, None, True))),
     ],
 )
-def test_a_domain_is_a_distribution(domain: Domain, distribution: BaseDistribution) -> None:
+def test_a_domain_becomes_a_distribution(domain: Domain, distribution: BaseDistribution) -> None:
     assert distribution_of(domain) == distribution
 
 
 @pytest.mark.parametrize("domain", [FloatRange(low=0.05, high=0.9, step=0.1), IntRange(low=5, high=40, step=10)])
-def test_every_step_is_among_them(domain: FloatRange | IntRange) -> None:
+def test_a_distribution_contains_every_step(domain: FloatRange | IntRange) -> None:
     distribution = distribution_of(domain)
-    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in domain.points(5))
+    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in domain.grid_values(5))
+
+
+def test_a_trial_of_an_earlier_version_is_read() -> None:
+    attributes = {"spared_seconds": 2.5, "reason": "stopped by SIGINT"}
+    frozen = optuna.trial.create_trial(state=OptunaState.FAIL, user_attrs=attributes)
+    trial = trial_from_optuna(frozen)
+    assert (trial.saved_seconds, trial.reason, trial.stop_kind) == (2.5, "stopped by SIGINT", None)

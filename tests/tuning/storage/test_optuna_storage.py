@@ -1,4 +1,4 @@
-"""Any storage of Optuna's, opened or refused in one sentence that shows no password."""
+"""Storages of Optuna are opened, or refused in one sentence that shows no password."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from clearsight.tuning.storage.optuna_storage import file_url, open_storage, qui
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has a file locked is waited for a moment only."""
+    """A locked file is waited for a moment only."""
     monkeypatch.setattr(storage, "_PATIENCE", 0.05)
 
 
-def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:
+def test_a_missing_file_is_created(tmp_path: Path) -> None:
     open_storage(file_url(tmp_path / "study.db"))
     assert (tmp_path / "study.db").is_file()
     assert open_storage(file_url(tmp_path / "study.db")).get_all_studies() == []
 
 
-def test_others_read_while_one_writes(tmp_path: Path) -> None:
+def test_others_can_read_while_one_writes(tmp_path: Path) -> None:
     opened = open_storage(file_url(tmp_path / "study.db"))
     optuna.create_study(storage=opened, study_name="s")
     with sqlite3.connect(tmp_path / "study.db") as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         other.execute("BEGIN IMMEDIATE")
-        assert [one.study_name for one in opened.get_all_studies()] == ["s"]
+        assert [study.study_name for study in opened.get_all_studies()] == ["s"]
         other.rollback()
     other.close()
 
@@ -40,34 +40,34 @@ def test_others_read_while_one_writes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "kind", "sentence"),
     [
-        ("nonsense", BadValue, r"--storage nonsense: it is not the URL of a storage\. For example sqlite:///study\.db"),
-        ("", BadValue, r"it is not the URL of a storage"),
-        ("http://localhost/", BadValue, r"it is not the URL of a storage"),
-        ("redis://localhost/1", BadValue, r"it is not the URL of a storage"),
-        ("mysql+pymysql://anna:pass@h/db", BadValue, r"h/db: it needs the package pymysql\. Install it: pip install"),
+        ("nonsense", BadValue, r"--storage nonsense: not the URL of a storage\. For example sqlite:///study\.db"),
+        ("", BadValue, r"not the URL of a storage"),
+        ("http://localhost/", BadValue, r"not the URL of a storage"),
+        ("redis://localhost/1", BadValue, r"not the URL of a storage"),
+        ("mysql+pymysql://anna:pass@h/db", BadValue, r"h/db: needs the package pymysql\. Install it: pip install"),
         (
             "postgresql://anna:pass@h/db",
             BadValue,
-            r"anna@h/db: it needs the package psycopg\[binary\]\. Install it: pip",
+            r"anna@h/db: needs the package psycopg\[binary\]\. Install it: pip",
         ),
-        ("postgresql+no://anna:pass@h/db", BadValue, r"anna@h/db: it is not the URL of a storage"),
-        ("postgresql://anna:pass@h:port/db", BadValue, r"anna@h:port/db: it is not the URL of a storage"),
+        ("postgresql+no://anna:pass@h/db", BadValue, r"anna@h/db: not the URL of a storage"),
+        ("postgresql://anna:pass@h:port/db", BadValue, r"anna@h:port/db: not the URL of a storage"),
         ("postgresql://h/db?user=anna&password=pass", BadValue, r"needs the package"),
         (
             "sqlite://",
             BadValue,
-            r"--storage sqlite://: it names no file, and nothing would be kept\. Leave --storage ou",
+            r"--storage sqlite://: it names no file, so the study would be lost\. Remove --stor",
         ),
         ("sqlite:///:memory:", BadValue, r"it names no file"),
         (
             "sqlite:////no/such/folder/s.db",
             StudyUnavailable,
-            r"its folder does not exist\. Make it, or name a file in a",
+            r"its folder does not exist\. Create it, or name a file in",
         ),
-        ("sqlite:////tmp", StudyUnavailable, r"it does not answer \(unable to open database file\)\. Look whether"),
+        ("sqlite:////tmp", StudyUnavailable, r"it does not answer \(unable to open database file\)\. Check that"),
     ],
 )
-def test_what_cannot_be_opened_is_one_sentence(url: str, kind: type[ClearsightError], sentence: str) -> None:
+def test_a_storage_that_cannot_be_opened_is_one_sentence(url: str, kind: type[ClearsightError], sentence: str) -> None:
     with pytest.raises(kind, match=sentence) as raised:
         open_storage(url)
     assert "\n" not in str(raised.value)
@@ -77,25 +77,25 @@ def test_what_cannot_be_opened_is_one_sentence(url: str, kind: type[ClearsightEr
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("there", [True, False])
-def test_a_locked_file_is_said(tmp_path: Path, there: bool) -> None:
+def test_a_locked_file_is_an_error(tmp_path: Path, there: bool) -> None:
     if there:
         open_storage(file_url(tmp_path / "study.db"))
     other = sqlite3.connect(tmp_path / "study.db")
     other.execute("BEGIN EXCLUSIVE")
     try:
-        with pytest.raises(StudyUnavailable, match=r"somebody else has it locked\. End what writes to it, then go on"):
+        with pytest.raises(StudyUnavailable, match=r"another process has locked it\. End the process that writes"):
             optuna.create_study(storage=open_storage(file_url(tmp_path / "study.db")))
     finally:
         other.close()
 
 
-def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("my notes, and nothing else in here\n" * 40)
     with pytest.raises(StudyUnavailable, match=r"it does not answer \(file is not a database\)"):
         open_storage(file_url(tmp_path / "notes.db"))
 
 
-def test_a_path_may_look_like_anything(tmp_path: Path) -> None:
+def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
     folder = tmp_path / "my photos @home 100%"
     folder.mkdir()
     open_storage(file_url(folder / "study.db"))
@@ -116,7 +116,7 @@ def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert without_password(url) == shown
 
 
-def test_optuna_is_quiet_within_and_as_before_after() -> None:
+def test_the_log_level_of_optuna_is_restored() -> None:
     before, alembic = optuna.logging.get_verbosity(), logging.getLogger("alembic").level
     with quiet_optuna():
         assert optuna.logging.get_verbosity() == optuna.logging.ERROR

@@ -1,4 +1,4 @@
-"""Whether the frozen part can be computed once, and how many epochs a head then gets, stands in the recipe."""
+"""The recipe alone tells if the frozen part can be computed once, and how many epochs a head then gets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_asking_loads_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "cut", "why"),
+    ("change", "cut", "reason"),
     [
         ({}, 1, ""),
         ({"augment": "light", "views": 2}, 1, ""),
@@ -35,8 +35,8 @@ def test_asking_loads_no_torch() -> None:
         ),
     ],
 )
-def test_it_says_why_not(change: dict[str, Any], cut: int, why: str) -> None:
-    assert uncacheable(HEAD.replace(**change), cut) == why
+def test_the_reason_against_caching(change: dict[str, Any], cut: int, reason: str) -> None:
+    assert uncacheable(HEAD.replace(**change), cut) == reason
 
 
 @pytest.mark.parametrize(
@@ -50,5 +50,5 @@ def test_it_says_why_not(change: dict[str, Any], cut: int, why: str) -> None:
         ({"augment": "light"}, 10),
     ],
 )
-def test_a_head_on_cached_features_trains_longer_where_nobody_said(change: dict[str, Any], epochs: int) -> None:
+def test_a_head_on_cached_features_trains_longer_by_default(change: dict[str, Any], epochs: int) -> None:
     assert planned_epochs(HEAD.replace(**change)) == epochs

@@ -1,13 +1,15 @@
-"""What was left open is settled by what is trained, and what was said stays as it was said."""
+"""Unset settings follow from what is trained, and given ones stay as they are."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from clearsight.core.recipe import Recipe
 from clearsight.models.network import Network
 from clearsight.models.zoo import ModelSpec, build
-from clearsight.workflow.prepare.defaults import resolve_defaults
+from clearsight.workflow.prepare.defaults import resolve_defaults, weights_path
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +17,7 @@ def network() -> Network:
     return build(ModelSpec(model="tiny", classes=3))
 
 
-def test_the_first_of_two_phases_has_a_rate_of_its_own(network: Network) -> None:
+def test_a_head_phase_before_the_rest_has_a_rate_of_its_own(network: Network) -> None:
     found = resolve_defaults(Recipe().replace(head_epochs=2), network, 640)
     assert (found.optim.lr, found.optim.head_lr) == (1e-3, 5e-3)  # 40 steps for a new head
     assert resolve_defaults(Recipe().replace(head_epochs=2, lr=1e-4), network, 640).optim.head_lr == 1e-4
@@ -24,19 +26,27 @@ def test_the_first_of_two_phases_has_a_rate_of_its_own(network: Network) -> None
 
 
 @pytest.mark.parametrize(
-    ("said", "images", "epochs", "lr"),
+    ("settings", "images", "epochs", "lr"),
     [
         ({}, 600, 10, 1e-3),
         ({"optimizer": "sgd"}, 600, 10, 1e-2),
         ({"freeze": "backbone"}, 600, 30, 1.1e-3),  # 570 steps
         ({"freeze": "backbone"}, 60_000, 30, 1e-3),
-        ({"freeze": "backbone", "epochs": 2}, 100, 2, 5e-3),  # 8 steps: no rate makes up for that
-        ({"freeze": "backbone", "augment": "light"}, 600, 10, 3.2e-3),  # not cached, so epochs cost what they cost
+        ({"freeze": "backbone", "epochs": 2}, 100, 2, 5e-3),  # 8 steps: the highest rate
+        ({"freeze": "backbone", "augment": "light"}, 600, 10, 3.2e-3),  # not cached, so as many epochs as usual
         ({"freeze": "backbone", "lr": 0.5, "epochs": 7}, 600, 7, 0.5),
         ({"freeze": "1"}, 600, 10, 1e-3),
     ],
 )
-def test_settled(network: Network, said: dict[str, object], images: int, epochs: int, lr: float) -> None:
-    found = resolve_defaults(Recipe().replace(**said), network, images)
+def test_unset_settings_are_filled_in(
+    network: Network, settings: dict[str, object], images: int, epochs: int, lr: float
+) -> None:
+    found = resolve_defaults(Recipe().replace(**settings), network, images)
     assert (found.train.epochs, found.optim.lr) == (epochs, lr)
     assert resolve_defaults(found, network, images) == found
+
+
+def test_the_path_of_a_weights_file_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert weights_path("w.safetensors") == str(tmp_path / "w.safetensors")
+    assert weights_path("none") == "none"

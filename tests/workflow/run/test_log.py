@@ -1,4 +1,4 @@
-"""log.txt says what the terminal said, and never takes a run down."""
+"""log.txt has the lines of the terminal; findings.live.jsonl has the findings of a running job."""
 
 from __future__ import annotations
 

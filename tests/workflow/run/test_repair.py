@@ -1,4 +1,4 @@
-"""Repairing: the best attempt lies in the run folder, whatever came of the others."""
+"""Repair tries the fixes of findings; the best attempt ends in the run folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clearsight.workflow.run.repair import repair
 
 
 class Trainer:
-    """Runs whose accuracy follows from the learning rate, with findings that ask for a lower one."""
+    """Trains runs whose accuracy is a function of the learning rate, with findings that propose a lower one."""
 
     def __init__(self, folder: Path, accuracies: dict[float, float], fix: dict[str, Any] | None = None) -> None:
         self.folder, self.accuracies, self.fix = folder, accuracies, fix
@@ -39,41 +39,41 @@ class Trainer:
         return run
 
 
-def begun(folder: Path, accuracies: dict[float, float], most: int, fix: dict[str, Any] | None = None) -> Trainer:
+def repaired(folder: Path, accuracies: dict[float, float], most: int, fix: dict[str, Any] | None = None) -> Trainer:
     train = Trainer(folder, accuracies, fix)
     best = repair(train(Recipe().replace(lr=max(accuracies))), train, most=most, monitor="accuracy")
     assert best.path == folder
     return train
 
 
-def test_it_goes_on_until_nothing_is_found(tmp_path: Path) -> None:
-    train = begun(tmp_path / "run", {1.0: 0.2, 0.1: 0.5, 0.01: 0.95}, most=5)
+def test_repairs_continue_until_nothing_is_found(tmp_path: Path) -> None:
+    train = repaired(tmp_path / "run", {1.0: 0.2, 0.1: 0.5, 0.01: 0.95}, most=5)
     assert train.rates == [1.0, 0.1, 0.01]
     assert Run.open(tmp_path / "run").recipe.optim.lr == 0.01
-    story = read_json(tmp_path / "run" / "repairs.json")
-    assert [(entry["rule"], entry["fix"], entry["kept"]) for entry in story] == [
+    attempts = read_json(tmp_path / "run" / "repairs.json")
+    assert [(entry["rule"], entry["fix"], entry["kept"]) for entry in attempts] == [
         ("Fast", {"lr": 0.1}, False),
         ("Fast", {"lr": 0.01}, False),
         ("", {}, True),
     ]
 
 
-def test_it_stops_after_so_many(tmp_path: Path) -> None:
-    assert begun(tmp_path / "run", {1.0: 0.2, 0.1: 0.5, 0.01: 0.95}, most=1).rates == [1.0, 0.1]
+def test_the_number_of_repairs_is_limited(tmp_path: Path) -> None:
+    assert repaired(tmp_path / "run", {1.0: 0.2, 0.1: 0.5, 0.01: 0.95}, most=1).rates == [1.0, 0.1]
 
 
-def test_a_fix_that_made_it_worse_is_taken_back(tmp_path: Path) -> None:
-    begun(tmp_path / "run", {1.0: 0.8, 0.1: 0.5, 0.01: 0.3}, most=2)
+def test_a_fix_that_lowered_the_score_is_undone(tmp_path: Path) -> None:
+    repaired(tmp_path / "run", {1.0: 0.8, 0.1: 0.5, 0.01: 0.3}, most=2)
     assert Run.open(tmp_path / "run").recipe.optim.lr == 1.0
     assert [path.name for path in sorted((tmp_path / "run" / "attempts").iterdir())] == ["2", "3"]
     assert Run.open(tmp_path / "run" / "attempts" / "3").recipe.optim.lr == 0.01
 
 
 def test_the_same_fix_is_not_tried_twice(tmp_path: Path) -> None:
-    assert begun(tmp_path / "run", {1.0: 0.2, 0.5: 0.2}, most=5, fix={"lr": 0.5}).rates == [1.0, 0.5]
+    assert repaired(tmp_path / "run", {1.0: 0.2, 0.5: 0.2}, most=5, fix={"lr": 0.5}).rates == [1.0, 0.5]
 
 
 @pytest.mark.parametrize("fix", [{}, {"lr": 1.0}, {"lr": -3}, {"no such field": 1}])
-def test_what_a_recipe_cannot_change_ends_it(tmp_path: Path, fix: dict[str, Any]) -> None:
-    assert begun(tmp_path / "run", {1.0: 0.2}, most=5, fix=fix).rates == [1.0]
+def test_a_fix_that_no_recipe_can_apply_ends_the_repairs(tmp_path: Path, fix: dict[str, Any]) -> None:
+    assert repaired(tmp_path / "run", {1.0: 0.2}, most=5, fix=fix).rates == [1.0]
     assert not (tmp_path / "run" / "repairs.json").exists()

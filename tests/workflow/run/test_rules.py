@@ -1,4 +1,4 @@
-"""Which rules a run asks: both families, less what it does not collect."""
+"""A run uses the rules of debugger and profiler whose data it collects."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import pytest
 from clearsight.core.recipe import Recipe
 from clearsight.debugger.rules import RULES
 from clearsight.profiler.rules import PROFILER_RULES
-from clearsight.workflow.run.rules import BOOK, about, rules_of
+from clearsight.workflow.run.rules import ALL_RULES, recipe_rules, rules_about
 
 
-def test_the_book_holds_both_families() -> None:
-    assert BOOK.names() == [*RULES.names(), *PROFILER_RULES.names()]
+def test_all_rules_are_those_of_debugger_and_profiler() -> None:
+    assert ALL_RULES.names() == [*RULES.names(), *PROFILER_RULES.names()]
     assert {kind.topic for _, kind in RULES} == {"learning"}
     assert {kind.topic for _, kind in PROFILER_RULES} == {"speed"}
 
 
 @pytest.mark.parametrize(
-    ("said", "topics"),
+    ("settings", "topics"),
     [
         ({}, {"learning", "speed"}),
         ({"debug": "off"}, {"speed"}),
@@ -28,11 +28,11 @@ def test_the_book_holds_both_families() -> None:
         ({"rules": "none", "rule": ["DataWait()"]}, {"speed"}),
     ],
 )
-def test_rules_follow_what_is_measured(said: dict[str, object], topics: set[str]) -> None:
-    assert {rule.topic for rule in rules_of(Recipe.parse(said))} == topics
+def test_rules_follow_what_is_measured(settings: dict[str, object], topics: set[str]) -> None:
+    assert {rule.topic for rule in recipe_rules(Recipe.parse(settings))} == topics
 
 
-def test_about_one_topic() -> None:
-    rules = rules_of(Recipe())
-    assert {rule.name for rule in about("speed", rules)} <= set(PROFILER_RULES.names())
-    assert len(about("speed", rules)) + len(about("learning", rules)) == len(rules)
+def test_rules_about_one_topic() -> None:
+    rules = recipe_rules(Recipe())
+    assert {rule.name for rule in rules_about("speed", rules)} <= set(PROFILER_RULES.names())
+    assert len(rules_about("speed", rules)) + len(rules_about("learning", rules)) == len(rules)

@@ -1,4 +1,4 @@
-"""Other settings for a run are measured, not guessed, and the run stays as it is."""
+"""Other settings for a run are measured, and the run does not change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from clearsight.core.errors import BadValue, NotFound
 from clearsight.core.run import Run
-from clearsight.workflow.speed.try_settings import changes, try_settings
-from clearsight.workflow.train import fit
+from clearsight.workflow.speed.try_settings import single_changes, try_settings
+from clearsight.workflow.train import train
 
 TINY = {"model": "tiny", "weights": "none", "epochs": 1, "limit": 200, "batch_size": 16}
 
@@ -19,7 +19,7 @@ TINY = {"model": "tiny", "weights": "none", "epochs": 1, "limit": 200, "batch_si
 @pytest.fixture(scope="module")
 def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run on some digits."""
-    return fit(digits, out=tmp_path_factory.mktemp("runs") / "digits", **TINY)
+    return train(digits, out=tmp_path_factory.mktemp("runs") / "digits", **TINY)
 
 
 def state(folder: Path) -> str:
@@ -37,9 +37,9 @@ def test_every_change_is_measured_beside_the_runs_own_settings(run: Run) -> None
     rates = [row.images_per_second for row in tried.rows[1:]]
     assert rates == sorted(rates, reverse=True)
     assert all(rate > 0 for rate in rates)
-    told = tried.to_json()["rows"]
-    assert told[0]["gain"] == 0
-    assert all(row["steps"] == 3 for row in told)
+    rows = tried.to_json()["rows"]
+    assert rows[0]["gain"] == 0
+    assert all(row["steps"] == 3 for row in rows)
     assert state(run.path) == before
 
 
@@ -50,23 +50,24 @@ def test_each_candidate_changes_one_setting(digits: Path) -> None:
 
     recipe = Recipe().replace(model="tiny", weights="none", workers=0, channels_last="off")
     with run_process(recipe, LaunchContext().world) as placement:
-        wanted = changes(make_setup(digits, recipe, placement, LaunchContext()))
-    assert wanted[0] == {}
-    assert all(len(one) == 1 for one in wanted[1:])
-    assert {"workers": 0} not in wanted
-    assert {"channels_last": "on"} in wanted
-    assert len({str(one) for one in wanted}) == len(wanted)
+        setup = make_setup(digits, recipe, placement, LaunchContext())
+        changes = single_changes(setup.recipe, placement)
+    assert changes[0] == {}
+    assert all(len(change) == 1 for change in changes[1:])
+    assert {"workers": 0} not in changes
+    assert {"channels_last": "on"} in changes
+    assert len({str(change) for change in changes}) == len(changes)
 
 
-def test_cached_features_have_no_step_to_try(digits: Path, tmp_path: Path) -> None:
-    run = fit(digits, out=tmp_path / "run", freeze="backbone", **TINY)
+def test_a_run_on_cached_features_is_refused(digits: Path, tmp_path: Path) -> None:
+    run = train(digits, out=tmp_path / "run", freeze="backbone", **TINY)
     with pytest.raises(BadValue, match="cached features"):
         try_settings(run.path)
 
 
-def test_data_that_are_gone_are_missed(digits: Path, tmp_path: Path) -> None:
+def test_missing_data_are_one_sentence(digits: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(digits, tmp_path / "digits")
-    run = fit(moved, out=tmp_path / "run", **TINY)
+    run = train(moved, out=tmp_path / "run", **TINY)
     shutil.rmtree(moved)
-    with pytest.raises(NotFound, match="no longer there"):
+    with pytest.raises(NotFound, match="no longer exist"):
         try_settings(run.path)

@@ -1,4 +1,4 @@
-"""A post travels to its worker as plain JSON values."""
+"""WorkerResources travel to a worker as JSON values."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.study.reporter import WorkerResources
 
-PLACES = Paths(cache=Path("/cache"), weights=(Path("/w1"), Path("/w2")))
+PATHS = Paths(cache=Path("/cache"), weights=(Path("/w1"), Path("/w2")))
 
 
 @pytest.mark.parametrize(
-    "post",
-    [WorkerResources(places=PLACES), WorkerResources(places=PLACES, device="cuda:1", threads=3)],
+    "resources",
+    [WorkerResources(paths=PATHS), WorkerResources(paths=PATHS, device="cuda:1", threads=3)],
 )
-def test_comes_back_as_it_was(post: WorkerResources) -> None:
-    assert WorkerResources.from_json(json.loads(json.dumps(post.to_json()))) == post
+def test_resources_come_back(resources: WorkerResources) -> None:
+    assert WorkerResources.from_json(json.loads(json.dumps(resources.to_json()))) == resources
 
 
-def test_leaves_open_what_nobody_said() -> None:
-    assert (WorkerResources(places=PLACES).device, WorkerResources(places=PLACES).threads) == ("auto", None)
+def test_device_and_threads_are_unset_by_default() -> None:
+    assert (WorkerResources(paths=PATHS).device, WorkerResources(paths=PATHS).threads) == ("auto", None)

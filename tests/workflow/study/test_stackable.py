@@ -1,4 +1,4 @@
-"""Which trials train together follows from their recipes alone, and costs no import of torch."""
+"""Which trials can train together follows from their recipes alone, without torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAD = Recipe().replace(model="tiny", weights="none", freeze="backbone")
 ACCURACY = ("accuracy",)
 
 
-def test_asking_loads_no_torch() -> None:
+def test_the_key_loads_no_torch() -> None:
     code = (
         "import sys; from clearsight.core.recipe import Recipe; "
         "from clearsight.workflow.study.stackable import stack_key; "
@@ -41,7 +41,7 @@ def test_asking_loads_no_torch() -> None:
     ],
     ids=str,
 )
-def test_heads_that_differ_in_numbers_stand_together(change: dict[str, Any]) -> None:
+def test_heads_that_differ_in_numbers_can_train_together(change: dict[str, Any]) -> None:
     assert stack_key(HEAD.replace(**change), ACCURACY) == stack_key(HEAD, ACCURACY) is not None
     assert can_stack(HEAD, list(change), ACCURACY)
 
@@ -51,7 +51,7 @@ def test_heads_that_differ_in_numbers_stand_together(change: dict[str, Any]) -> 
     [{"image_size": 16}, {"model": "resnet18"}, {"limit": 50}, {"monitor": "loss"}, {"threads": 1}],
     ids=str,
 )
-def test_heads_over_other_images_or_networks_stand_elsewhere(change: dict[str, Any]) -> None:
+def test_heads_over_other_images_or_networks_cannot(change: dict[str, Any]) -> None:
     other = stack_key(HEAD.replace(**change), ACCURACY)
     assert other is not None
     assert other != stack_key(HEAD, ACCURACY)
@@ -79,17 +79,17 @@ def test_heads_over_other_images_or_networks_stand_elsewhere(change: dict[str, A
     ],
     ids=str,
 )
-def test_what_needs_a_run_of_its_own_trains_alone(change: dict[str, Any]) -> None:
+def test_settings_that_need_a_run_make_a_trial_train_alone(change: dict[str, Any]) -> None:
     assert stack_key(HEAD.replace(**change), ACCURACY) is None
     assert not can_stack(HEAD.replace(**change), ["lr"], ACCURACY)
 
 
-def test_augmented_views_that_are_kept_can_be_stood_on() -> None:
+def test_heads_can_train_on_stored_augmented_views() -> None:
     assert stack_key(HEAD.replace(augment="light", views=2), ACCURACY) is not None
 
 
 @pytest.mark.parametrize(
-    ("metrics", "may"),
+    ("metrics", "stacks"),
     [
         (["loss"], True),
         (["accuracy", "parameters"], True),
@@ -98,8 +98,8 @@ def test_augmented_views_that_are_kept_can_be_stood_on() -> None:
         (["accuracy", "images_per_second"], False),
     ],
 )
-def test_how_long_a_head_took_cannot_be_told_of_one_among_others(metrics: list[str], may: bool) -> None:
-    assert can_stack(HEAD, ["lr"], metrics) is may
+def test_times_are_no_objective_of_a_stack(metrics: list[str], stacks: bool) -> None:
+    assert can_stack(HEAD, ["lr"], metrics) is stacks
 
 
 def test_every_number_is_a_setting() -> None:

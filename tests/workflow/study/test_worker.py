@@ -1,4 +1,4 @@
-"""A worker process: what it hears, what it says, and that it lives exactly as long as its standard input."""
+"""Worker process: receives assignments, reports epochs, and lives exactly as long as its standard input."""
 
 from __future__ import annotations
 
@@ -15,114 +15,114 @@ from typing import Any
 import pytest
 
 from clearsight.core.executor import Assignment, TrialTask
+from clearsight.tuning.executors import protocol
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.study.reporter import WorkerResources
 from clearsight.workflow.study.worker import PipeReporter
 
-WORK = Assignment(
-    key=5, tasks=(TrialTask(number=3, folder="/f", recipe={"lr": 0.5}),), data="/d", metrics=("loss",), told=True
+ASSIGNMENT = Assignment(
+    key=5, tasks=(TrialTask(number=3, folder="/f", recipe={"lr": 0.5}),), data="/d", metrics=("loss",), prunable=True
 )
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[Any, int]]:
-    """What a worker speaks into, and where it is heard."""
-    ours, theirs = os.pipe()
-    with os.fdopen(ours) as heard:
-        yield heard, theirs
-        os.close(theirs)
+    """The read end of a worker's pipe as a file, and its write end."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end) as output:
+        yield output, write_end
+        os.close(write_end)
 
 
 @pytest.fixture
-def line(pipe: tuple[Any, int], monkeypatch: pytest.MonkeyPatch) -> PipeReporter:
-    """A line that ends quietly, where a worker would end itself."""
+def reporter(pipe: tuple[Any, int], monkeypatch: pytest.MonkeyPatch) -> PipeReporter:
+    """A reporter that returns from `listen` where a worker would exit."""
     monkeypatch.setattr("clearsight.workflow.study.worker.os._exit", lambda code: None)
     return PipeReporter(io.BytesIO(), pipe[1])
 
 
-def tell(line: PipeReporter, *messages: dict[str, Any]) -> None:
-    line._told = io.BytesIO(b"".join(json.dumps(message).encode() + b"\n" for message in messages))
-    line.listen()
+def receive(reporter: PipeReporter, *messages: dict[str, Any]) -> None:
+    reporter._messages = io.BytesIO(b"".join(protocol.encode(message) for message in messages))
+    reporter.listen()
 
 
-def test_work_is_put_into_the_queue(line: PipeReporter) -> None:
-    tell(line, {"do": "work", "assignment": WORK.to_json()})
-    assert line.work.get_nowait() == WORK
+def test_an_assignment_is_queued(reporter: PipeReporter) -> None:
+    receive(reporter, protocol.work(ASSIGNMENT))
+    assert reporter.work.get_nowait() == ASSIGNMENT
 
 
-def test_an_epoch_is_told_and_nobody_waits_where_there_is_no_answer(line: PipeReporter, pipe: tuple[Any, int]) -> None:
-    assert line.epoch(3, 1, {"loss": 0.5}) == ""
+def test_an_epoch_without_a_reply_does_not_wait(reporter: PipeReporter, pipe: tuple[Any, int]) -> None:
+    assert reporter.report_epoch(3, 1, {"loss": 0.5}) == ""
     assert json.loads(pipe[0].readline()) == {"epoch": 1, "trial": 3, "scores": {"loss": 0.5}}
 
 
-def test_an_epoch_waits_for_its_own_answer(line: PipeReporter) -> None:
-    line.answered = True
-    tell(line, {"do": "answer", "trial": 4, "epoch": 1, "stop": "another"})
-    tell(line, {"do": "answer", "trial": 3, "epoch": 1, "stop": "it is behind"})
-    assert line.epoch(3, 1, {}) == "it is behind"
-    answers: list[str] = []
-    waiting = threading.Thread(target=lambda: answers.append(line.epoch(3, 2, {})))
+def test_an_epoch_waits_for_its_own_reply(reporter: PipeReporter) -> None:
+    reporter.prunable = True
+    receive(reporter, protocol.reply(4, 1, "another trial"), protocol.reply(3, 1, "worse than the others"))
+    assert reporter.report_epoch(3, 1, {}) == "worse than the others"
+    replies: list[str] = []
+    waiting = threading.Thread(target=lambda: replies.append(reporter.report_epoch(3, 2, {})))
     waiting.start()
-    tell(line, {"do": "answer", "trial": 3, "epoch": 2, "stop": ""})
+    receive(reporter, protocol.reply(3, 2, ""))
     waiting.join(30)
-    assert answers == [""]
+    assert replies == [""]
 
 
-def test_an_interrupt_ends_the_waiting_until_there_is_new_work(line: PipeReporter) -> None:
-    line.answered = True
-    assert line.interrupted() == ""
-    tell(line, {"do": "interrupt"})
-    assert line.epoch(3, 1, {}) == ""
-    assert line.interrupted() == "the study was interrupted"
-    tell(line, {"do": "work", "assignment": WORK.to_json()})
-    assert line.interrupted() == ""
+def test_an_interrupt_ends_the_waiting_until_the_next_assignment(reporter: PipeReporter) -> None:
+    reporter.prunable = True
+    assert reporter.interruption() == ""
+    receive(reporter, protocol.interrupt())
+    assert reporter.report_epoch(3, 1, {}) == ""
+    assert reporter.interruption() == "the study was interrupted"
+    receive(reporter, protocol.work(ASSIGNMENT))
+    assert reporter.interruption() == ""
 
 
-def test_a_long_message_arrives_whole(line: PipeReporter, pipe: tuple[Any, int]) -> None:
+def test_a_long_message_arrives_whole(reporter: PipeReporter, pipe: tuple[Any, int]) -> None:
     """A pipe takes 64 KiB at a time."""
-    told: list[str] = []
-    reader = threading.Thread(target=lambda: told.append(pipe[0].readline()))
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.append(pipe[0].readline()))
     reader.start()
-    line.say({"text": "x" * 300_000})
+    reporter.send({"text": "x" * 300_000})
     reader.join(30)
-    assert len(json.loads(told[0])["text"]) == 300_000
+    assert len(json.loads(lines[0])["text"]) == 300_000
 
 
-def test_it_ends_with_its_standard_input(tmp_path: Path) -> None:
-    """However far it has come: it may still be importing torch."""
-    ours, theirs = os.pipe()
-    command = [sys.executable, "-m", "clearsight.workflow.study.worker", str(theirs)]
-    hello = WorkerResources(places=Paths(cache=tmp_path, weights=())).to_json()
-    with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs]) as worker:
-        os.close(theirs)
+def test_the_process_exits_with_its_standard_input(tmp_path: Path) -> None:
+    """At any time: it may still be importing torch."""
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-m", "clearsight.workflow.study.worker", str(write_end)]
+    resources = WorkerResources(paths=Paths(cache=tmp_path, weights=())).to_json()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[write_end]) as worker:
+        os.close(write_end)
         assert worker.stdin is not None
-        worker.stdin.write(json.dumps(hello).encode() + b"\n")
+        worker.stdin.write(protocol.encode(resources))
         worker.stdin.close()
         assert worker.wait(30) == 0
-    os.close(ours)
+    os.close(read_end)
 
 
-def test_a_worker_answers_an_assignment_with_its_outcome(tmp_path: Path) -> None:
-    """Here a mistake, which costs no training."""
-    ours, theirs = os.pipe()
-    command = [sys.executable, "-m", "clearsight.workflow.study.worker", str(theirs)]
+def test_the_process_reports_the_result_of_an_assignment(tmp_path: Path) -> None:
+    """The trial here has no data, so that nothing is trained."""
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-m", "clearsight.workflow.study.worker", str(write_end)]
     task = TrialTask(number=0, folder=str(tmp_path / "0000"), recipe={"model": "tiny", "weights": "none"})
-    work = Assignment(key=1, tasks=(task,), data=str(tmp_path / "nowhere"), metrics=("accuracy",))
-    hello = WorkerResources(places=Paths(cache=tmp_path, weights=())).to_json()
+    assignment = Assignment(key=1, tasks=(task,), data=str(tmp_path / "nowhere"), metrics=("accuracy",))
+    resources = WorkerResources(paths=Paths(cache=tmp_path, weights=())).to_json()
     with (
-        os.fdopen(ours) as heard,
-        subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs]) as worker,
+        os.fdopen(read_end) as output,
+        subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[write_end]) as worker,
     ):
-        os.close(theirs)
+        os.close(write_end)
         assert worker.stdin is not None
-        for message in (hello, {"do": "work", "assignment": work.to_json()}):
-            worker.stdin.write(json.dumps(message).encode() + b"\n")
+        for message in (resources, protocol.work(assignment)):
+            worker.stdin.write(protocol.encode(message))
         worker.stdin.flush()
-        begun, done = json.loads(heard.readline()), json.loads(heard.readline())
+        started, done = json.loads(output.readline()), json.loads(output.readline())
         worker.stdin.close()
         assert worker.wait(30) == 0
-    assert begun == {"begun": 1}
-    (outcome,) = done["outcomes"]
-    assert (outcome["number"], outcome["state"]) == (0, "failed")
-    assert "nowhere" in outcome["reason"]
+    assert started == {"started": 1}
+    (result,) = done["results"]
+    assert (result["number"], result["state"]) == (0, "failed")
+    assert "nowhere" in result["reason"]
     assert (tmp_path / "0000" / "outcome.json").is_file()

@@ -1,4 +1,4 @@
-"""clearsight compare."""
+"""clearsight compare: runs side by side, and which is best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, table
+from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app, table
 from clearsight.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -27,31 +27,31 @@ EPILOG = """Examples:
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="2 to 12 run folders", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="where the page goes \\[default: compare.html or compare.pdf]")
+        Path | None, typer.Option(metavar="FILE", help="file of the page \\[default: compare.html or compare.pdf]")
     ] = None,
     page_format: Format = PageFormat.HTML,
     browser: Browser = None,
     as_json: AsJson = False,
 ) -> int:
-    """Set runs beside each other: what was set differently, what came of it, and whether the best is best by chance."""
-    from clearsight.workflow.compare import compare as set_beside
+    """Compare runs: their different settings, their scores, and whether the best one is better than by chance."""
+    from clearsight.workflow.compare import compare as compare_runs
     from clearsight.workflow.pdf import find_browser
 
     terminal = Terminal(as_json=as_json)
     if page_format is PageFormat.PDF:
-        find_browser(browser)
-    comparison = set_beside(runs)
+        find_browser(browser)  # an error now, before the work
+    comparison = compare_runs(runs)
     page = write(comparison, out or Path(f"compare.{page_format.value}"), page_format, browser)
     if as_json:
-        terminal.result(comparison.to_json() | {"page": str(page)})
+        terminal.print_json(comparison.to_json() | {"page": str(page)})
         return 0
     width = shutil.get_terminal_size().columns
-    terminal.say(*comparison_lines(comparison, width), f"page     {page}")
+    terminal.print(*comparison_lines(comparison, width), f"page     {page}")
     return 0
 
 
 def write(comparison: Comparison, out: Path, page_format: PageFormat, browser: str | None) -> Path:
-    """Write the page of a comparison in a format; returns where it is."""
+    """Write the page of a comparison in a format and return its path."""
     from clearsight.workflow.pdf import print_pdf
 
     if page_format is PageFormat.HTML:
@@ -64,29 +64,30 @@ def write(comparison: Comparison, out: Path, page_format: PageFormat, browser: s
 
 
 def comparison_lines(comparison: Comparison, width: int) -> list[str]:
-    """A comparison for people: the table, as many runs at once as fit into `width` columns, then the verdict."""
+    """Return a comparison for people: tables of as many runs as fit into `width` columns, then the verdict."""
     labels = [run.label for run in comparison.runs]
     lines: list[str] = []
-    for first, last in _stretches(labels, comparison.rows(), width):
-        cells = [(row[0], *row[1 + first : 1 + last]) for row in comparison.rows()]
-        lines += [*table(("", *labels[first:last]), cells, right=tuple(range(1, last - first + 1))), ""]
+    for first, end in _table_ranges(labels, comparison.rows(), width):
+        cells = [(row[0], *row[1 + first : 1 + end]) for row in comparison.rows()]
+        lines += [*table(("", *labels[first:end]), cells, right=tuple(range(1, end - first + 1))), ""]
     for run in comparison.runs:
-        lines += [f"{one.severity.value:<8} {run.label}: {one.rule}: {one.cause}" for one in run.problems]
-    warned = [f"warning  {warning}" for warning in comparison.standing.warnings]
-    return [*lines, *warned, f"verdict  {' '.join(comparison.standing.sentences)}"]
+        lines += [
+            f"{finding.severity.value:<8} {run.label}: {finding.rule}: {finding.cause}" for finding in run.problems
+        ]
+    warnings = [f"warning  {warning}" for warning in comparison.ranking.warnings]
+    return [*lines, *warnings, f"verdict  {' '.join(comparison.ranking.sentences)}"]
 
 
-def _stretches(labels: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[tuple[int, int]]:
-    """Which runs stand in one table: (first, last + 1), at least one each."""
-    columns = [max(len(cell) for cell in column) + 2 for column in zip(("", *labels), *rows, strict=True)]
-    stretches, first, used = [], 0, columns[0]
-    for place, column in enumerate(columns[1:]):
-        if place > first and used + column > width:
-            stretches.append((first, place))
-            first, used = place, columns[0]
-        used += column
-    return [*stretches, (first, len(labels))]
+def _table_ranges(labels: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[tuple[int, int]]:
+    """Return the runs of each table as (first, end), at least one run each."""
+    widths = [max(len(cell) for cell in column) + 2 for column in zip(("", *labels), *rows, strict=True)]
+    ranges, first, used = [], 0, widths[0]
+    for index, column_width in enumerate(widths[1:]):
+        if index > first and used + column_width > width:
+            ranges.append((first, index))
+            first, used = index, widths[0]
+        used += column_width
+    return [*ranges, (first, len(labels))]
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(compare)
+app = command_app(compare, EPILOG)

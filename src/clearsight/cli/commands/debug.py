@@ -1,33 +1,33 @@
-"""clearsight debug: the rules over a run, the tensors in it, and the way to TensorBoard."""
+"""clearsight debug: the rules over a run, the tensors in it, and its export to TensorBoard."""
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from clearsight.cli.shared import AsJson, table
-from clearsight.cli.terminal import Terminal
+from clearsight.cli.shared import AsJson, RunFolder, table
+from clearsight.cli.terminal import Terminal, shows_unicode
 from clearsight.core.finding import Finding, Severity, Verdict, flags
 
 if TYPE_CHECKING:
-    from clearsight.core.tensors import Mode
-    from clearsight.debugger.storage.saved_tensor import SavedTensor
+    from clearsight.workflow.debug import SavedSeries
 
-FOUND = 3  # exit code of --fail-on
-_PLOTS = 20  # more at once are noise
+FOUND = 3  # exit code of --fail-on, apart from 1 and 2, so that a script can tell a finding from an error
+_MAX_PLOTS = 20  # more curves scroll past unread
+_PLOT_HEIGHT = 12  # lines
 _HEAD = ("rule", "verdict", "severity", "value", "steps", "subject")
 _COLOURS = {Severity.SEVERE: "\033[31m", Severity.WARNING: "\033[33m", Severity.INFO: "\033[36m"}
 _PLAIN = "\033[0m"
 
-EPILOG = """More commands: clearsight debug tensors RUN, clearsight debug export RUN. A folder tensors is ./tensors.
+EPILOG = """More commands: clearsight debug tensors RUN, clearsight debug export RUN. Write a run folder called tensors
+as ./tensors.
 
 Examples:
 
@@ -42,11 +42,9 @@ Examples:
   clearsight debug export runs/first --tensorboard logs/
 """
 
-RunFolder: TypeAlias = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
-
 
 class _RulesFirst(TyperGroup):
-    """A group that takes words that name none of its commands as those of the command `rules`."""
+    """Group whose command `rules` also runs without its name, so that `clearsight debug RUN` works."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in self.commands:
@@ -56,84 +54,78 @@ class _RulesFirst(TyperGroup):
 
 def rules(
     run: RunFolder,
-    rules: Annotated[str, typer.Option(help="default, all, none, or names of rules, separated by commas")] = "default",
+    rules: Annotated[str, typer.Option(help="default, all, none, or names of rules separated by commas")] = "default",
     rule: Annotated[
         list[str] | None,
-        typer.Option(help='a rule with parameters, "Overfit(patience=3)", or one of your own, file.py'),
+        typer.Option(help='a rule with parameters, "Overfit(patience=3)", or your own in a file, my_rule.py'),
     ] = None,
     fail_on: Annotated[
-        Severity | None, typer.Option(help="end with exit code 3 where something at least so severe was found")
+        Severity | None, typer.Option(help="exit with code 3 if a finding has at least this severity")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="show clear and undecided verdicts too")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="also show rules that are clear or lack data")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Look at a run with the debugger's rules, while it trains or long after: what is wrong, why, what to change."""
+    """Check a run with the rules of the debugger, during its training or later: problems, causes, fixes."""
     from clearsight.workflow.debug import debug
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
         diagnosis = debug(run, rules=rules, rule=list(rule or ()))
     if as_json:
-        terminal.result(_finite(diagnosis.to_json()))
+        terminal.print_json(diagnosis.to_json())
     else:
-        terminal.say(*finding_lines(diagnosis.findings, everything=everything, colour=sys.stdout.isatty()))
-    return FOUND if fail_on is not None and failing(diagnosis.findings, fail_on) else 0
+        terminal.print(*finding_lines(diagnosis.findings, everything=everything, colour=sys.stdout.isatty()))
+    return FOUND if fail_on is not None and diagnosis.at_least(fail_on) else 0
 
 
 def tensors(
     run: RunFolder,
-    name: Annotated[str | None, typer.Option(metavar="REGEX", help="only names in which this is found")] = None,
-    collection: Annotated[
-        str | None, typer.Option(help="only this one: gradients, weights, losses, scalars ...")
+    name: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="only names that match this regular expression")
     ] = None,
-    mode: Annotated[str | None, typer.Option(help="only what was saved in train, eval or predict")] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="only this collection: gradients, weights, losses, scalars ...")
+    ] = None,
+    # Text and not a choice of typer: the error of the run has the nearest name.
+    mode: Annotated[str | None, typer.Option(help="only what was saved in this mode: train, eval or predict")] = None,
     statistic: Annotated[
-        str, typer.Option(help="shown of tensors: mean, std, abs_mean, l2, zero_fraction, q50 ...")
+        str, typer.Option(help="statistic of tensors: mean, std, abs_mean, l2, zero_fraction, q50 ...")
     ] = "l2",
     plot: Annotated[bool, typer.Option("--plot", help="draw each as a curve over the steps")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """List what was saved of a run, name by name, with the last value (of a tensor: a statistic); or draw it."""
-    from clearsight.workflow.open import open_run
+    """List the tensors and scalars that were saved in a run, each with its last value; or draw them as curves."""
+    from clearsight.workflow.debug import saved_series
 
-    terminal, trial = Terminal(as_json=as_json), open_run(run)
-    found = [trial.tensor(one) for one in trial.tensor_names(name, collection, mode)]
-    chosen = [(tensor, at) for tensor in found for at in tensor.modes() if mode in (None, at)]
+    terminal = Terminal(as_json=as_json)
+    found = saved_series(run, name=name, collection=collection, mode=mode, statistic=statistic)
     if as_json:
-        terminal.result(_finite({"tensors": [_told(tensor, at, statistic, series=plot) for tensor, at in chosen]}))
-    elif not chosen:
-        terminal.say("nothing was saved that is meant by this")
+        terminal.print_json({"tensors": [series.to_json(series=plot) for series in found]})
+    elif not found:
+        terminal.print("nothing that was saved matches")
     elif plot:
-        terminal.say(*_plots(chosen, statistic))
+        terminal.print(*_plots(found))
     else:
-        told = [_told(tensor, at, statistic, series=False) for tensor, at in chosen]
-        rows = [
-            [t["name"], t["collection"], t["mode"], f"{t['points']:,}", _span(t), f"{t['value']:.4g}"] for t in told
-        ]
-        terminal.say(*table(("name", "collection", "mode", "points", "steps", "last"), rows, right=(3, 5)))
+        head = ("name", "collection", "mode", "points", "steps", "last")
+        terminal.print(*table(head, [_tensor_row(series) for series in found], right=(3, 5)))
     return 0
 
 
 def export(
     run: RunFolder,
-    tensorboard: Annotated[Path, typer.Option(metavar="DIR", help="write event files for TensorBoard here")],
+    tensorboard: Annotated[Path, typer.Option(metavar="DIR", help="write event files for TensorBoard to this folder")],
 ) -> int:
-    """Write what was saved of a run for other programs."""
+    """Export what was saved in a run to other programs."""
     from clearsight.workflow.open import open_run
 
     terminal = Terminal(as_json=False)
     for folder in open_run(run).to_tensorboard(tensorboard):
-        terminal.say(f"events   {folder}")
+        terminal.print(f"events   {folder}")
     return 0
 
 
-def failing(findings: Sequence[Finding], border: Severity) -> bool:
-    """Whether something at least as severe as `border` was found."""
-    return any(finding.found and finding.severity.rank <= border.rank for finding in findings)
-
-
 def finding_lines(findings: Sequence[Finding], *, everything: bool = False, colour: bool = False) -> list[str]:
-    """Findings for people: a table with the cause and the fix below each row, and a line of counts."""
+    """Return findings for people: a table with cause and fix below each row, and a line of counts."""
     shown = [finding for finding in findings if finding.found or everything]
     lines: list[str] = []
     if shown:
@@ -149,73 +141,46 @@ def finding_lines(findings: Sequence[Finding], *, everything: bool = False, colo
 def _row(finding: Finding) -> tuple[str, ...]:
     value = "" if finding.value is None else f"{finding.value:.4g} {finding.unit}".rstrip()
     if value and finding.threshold is not None:
-        value = f"{value} (border {finding.threshold:.4g})"
+        value = f"{value} (limit {finding.threshold:.4g})"
     steps = "" if finding.steps is None else f"{finding.steps[0]}-{finding.steps[1]}"
-    rule = finding.rule if finding.group in ("", finding.rule) else f"  {finding.rule}"
+    rule = finding.rule if finding.group in ("", finding.rule) else f"  {finding.rule}"  # below its root cause
     severity = finding.severity.value if finding.found else ""
     return (rule, finding.verdict.value.replace("-", " "), severity, value, steps, finding.subject)
 
 
 def _reasons(finding: Finding) -> list[str]:
-    named = (("cause", finding.cause), ("fix", flags(finding.fix)), ("advice", finding.advice))
-    return [f"{name:<6}  {text}" for name, text in named if text]
+    texts = (("cause", finding.cause), ("fix", flags(finding.fix)), ("advice", finding.advice))
+    return [f"{label:<6}  {text}" for label, text in texts if text]
 
 
 def _counts(findings: Sequence[Finding]) -> str:
     number = Counter(finding.verdict for finding in findings)
     parts = [f"{number[verdict]} {verdict.value.replace('-', ' ')}" for verdict in Verdict if number[verdict]]
-    return f"verdicts {', '.join(parts) or 'none: no rule was asked'}"
+    return f"verdicts {', '.join(parts) or 'none: no rule was selected'}"
 
 
-def _told(tensor: SavedTensor, mode: Mode, statistic: str, *, series: bool) -> dict[str, Any]:
-    steps = tensor.steps(mode)
-    told: dict[str, Any] = {"name": tensor.name, "collection": tensor.collection, "mode": mode, "points": len(steps)}
-    told |= {"first": steps[0], "last": steps[-1]}
-    if tensor.scalars.get(mode):
-        return (
-            told
-            | {"statistic": None, "value": tensor.value(steps[-1], mode)}
-            | _series(tensor, mode, statistic, series)
-        )
-    value = tensor.reduction(statistic, mode, [steps[-1]])[steps[-1]]
-    return told | {"statistic": statistic, "value": value} | _series(tensor, mode, statistic, series)
+def _tensor_row(series: SavedSeries) -> tuple[str, ...]:
+    steps = series.steps
+    span = f"{steps[0]}-{steps[-1]}"
+    return (series.tensor.name, series.tensor.collection, series.mode, f"{len(steps):,}", span, f"{series.last():.4g}")
 
 
-def _series(tensor: SavedTensor, mode: Mode, statistic: str, wanted: bool) -> dict[str, Any]:
-    if not wanted:
-        return {}
-    values = tensor.curve(mode, statistic)
-    return {"steps": list(values), "values": list(values.values())}
-
-
-def _plots(chosen: Sequence[tuple[SavedTensor, Mode]], statistic: str) -> list[str]:
+def _plots(found: Sequence[SavedSeries]) -> list[str]:
     from clearsight.cli.plot import plot
 
     width = shutil.get_terminal_size().columns
-    fancy = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     lines: list[str] = []
-    for tensor, mode in chosen[:_PLOTS]:
-        values = tensor.curve(mode, statistic)
-        title = f"{tensor.name}, {mode}" if tensor.scalars.get(mode) else f"{tensor.name}, {statistic}, {mode}"
-        lines += [title, *plot(list(values), list(values.values()), width, 12, unicode=fancy), ""]
-    if len(chosen) > _PLOTS:
-        lines.append(f"{_PLOTS} of {len(chosen)} are drawn; --name, --collection and --mode choose others")
+    for series in found[:_MAX_PLOTS]:
+        values = series.values()
+        title = ", ".join(part for part in (series.tensor.name, series.statistic, series.mode) if part)
+        curve = plot(list(values), list(values.values()), width, _PLOT_HEIGHT, unicode=shows_unicode())
+        lines += [title, *curve, ""]
+    if len(found) > _MAX_PLOTS:
+        lines.append(f"{_MAX_PLOTS} of {len(found)} curves; choose others with --name, --collection and --mode")
     return lines
 
 
-def _span(told: Mapping[str, Any]) -> str:
-    return f"{told['first']}-{told['last']}"
-
-
-def _finite(value: Any) -> Any:
-    """The value with null where a number is not finite: JSON has no NaN."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-
+# The group adds `rules` first: its help is that of `clearsight debug`.
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", cls=_RulesFirst)
 app.command(epilog=EPILOG)(rules)
 app.command()(tensors)

@@ -1,4 +1,4 @@
-"""clearsight doctor."""
+"""clearsight doctor: whether this machine is ready."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from clearsight.cli.shared import AsJson
+from clearsight.cli.shared import AsJson, command_app
 from clearsight.cli.terminal import Terminal
+
+EPILOG = "Example:\n\n  clearsight doctor --json"
+_GIB = 2**30
 
 
 def doctor(
@@ -19,38 +20,37 @@ def doctor(
     from clearsight.workflow.doctor import doctor as check
     from clearsight.workflow.paths import Paths
 
-    found = check(Paths.of(os.environ), Path.cwd(), os.environ.get("OMP_NUM_THREADS")).to_json()
+    result = check(Paths.of(os.environ), Path.cwd(), os.environ.get("OMP_NUM_THREADS")).to_json()
     terminal = Terminal(as_json=as_json)
     if as_json:
-        terminal.result(found)
+        terminal.print_json(result)
     else:
-        terminal.say(*checkup_lines(found))
+        terminal.print(*doctor_lines(result))
     return 0
 
 
-def checkup_lines(found: dict[str, Any]) -> list[str]:
-    """A check-up for people."""
-    gib = 2**30
-    shared = "none" if found["shared_memory"] is None else f"{found['shared_memory'] / gib:.1f} GiB free"
-    extras = ", ".join(f"{name} {'yes' if version else 'no'}" for name, version in found["extras"].items())
+def doctor_lines(result: dict[str, Any]) -> list[str]:
+    """Return the check for people. result: docs/json.md describes it."""
+    memory, disk, threads = result["memory"], result["disk"], result["threads"]
+    shared = "none" if result["shared_memory"] is None else f"{result['shared_memory'] / _GIB:.1f} GiB free"
+    extras = ", ".join(f"{name} {'yes' if version else 'no'}" for name, version in result["extras"].items())
     weights = [
-        f"{place['folder']}: {', '.join(place['files']) or ('empty' if place['exists'] else 'not there')}"
-        for place in found["weights"]
+        f"{place['folder']}: {', '.join(place['files']) or ('empty' if place['exists'] else 'does not exist')}"
+        for place in result["weights"]
     ]
     return [
-        f"versions  {', '.join(f'{name} {version}' for name, version in found['versions'].items())}",
-        f"machine   {found['hardware']['processor']}, {found['hardware']['system']}",
-        f"devices   {', '.join(found['devices'])}",
-        f"threads   {found['threads']['torch']} of torch on {found['threads']['cores']} cores",
-        f"memory    {found['memory']['available'] / gib:.1f} of {found['memory']['total'] / gib:.1f} GiB free",
-        f"disk      {found['disk']['here'] / gib:.1f} GiB free here, {found['disk']['cache'] / gib:.1f} in the cache",
+        f"versions  {', '.join(f'{name} {version}' for name, version in result['versions'].items())}",
+        f"machine   {result['hardware']['processor']}, {result['hardware']['system']}",
+        f"devices   {', '.join(result['devices'])}",
+        f"threads   torch uses {threads['torch']} on {threads['cores']} cores",
+        f"memory    {memory['available'] / _GIB:.1f} of {memory['total'] / _GIB:.1f} GiB free",
+        f"disk      {disk['here'] / _GIB:.1f} GiB free in this folder, {disk['cache'] / _GIB:.1f} in the cache",
         f"shared    {shared}",
         f"extras    {extras}",
-        f"cache     {found['cache']}",
+        f"cache     {result['cache']}",
         *(f"weights   {line}" for line in weights),
-        *(f"advice    {line}" for line in found["advice"] or ["none: this machine is ready."]),
+        *(f"advice    {line}" for line in result["advice"] or ["none: this machine is ready."]),
     ]
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog="Example:\n\n  clearsight doctor --json")(doctor)
+app = command_app(doctor, EPILOG)

@@ -1,4 +1,4 @@
-"""clearsight evaluate."""
+"""clearsight evaluate: scores of a model on labelled images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from clearsight.cli.recipe_flags import READING, with_recipe_flags
-from clearsight.cli.shared import AsJson, Model
+from clearsight.cli.setting_flags import READING, with_recipe_flags
+from clearsight.cli.shared import AsJson, Device, Model, command_app
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -26,15 +26,15 @@ def evaluate(
     model: Model,
     data_path: Annotated[str, typer.Argument(metavar="DATA", help="labelled images", show_default=False)],
     split: Annotated[
-        str | None, typer.Option(help="train, valid or test \\[default: test, or all of a bare folder]")
+        str | None, typer.Option(help="train, valid or test \\[default: test; all images of a folder without splits]")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="write predictions.csv and metrics.json into this folder")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="write predictions.csv and metrics.json to this folder")] = None,
+    device: Device = "cpu",
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
 ) -> int:
-    """Measure a model: accuracy with its interval, top-5, macro F1, ROC-AUC, calibration, confusion, worst mistakes."""
+    """Measure a model: accuracy with its interval, top-5, macro F1, ROC-AUC, calibration, confusion, mistakes."""
     from clearsight.workflow.evaluate import evaluate as measure
     from clearsight.workflow.paths import Paths
 
@@ -45,41 +45,41 @@ def evaluate(
             data_path,
             split=split,
             device=device,
-            places=Paths.of(os.environ),
+            paths=Paths.of(os.environ),
             progress=terminal.progress,
             **settings,
         )
     if out is not None:
         evaluation.write(out)
-        terminal.say(f"written  {out / 'predictions.csv'}, {out / 'metrics.json'}")
+        terminal.print(f"written  {out / 'predictions.csv'}, {out / 'metrics.json'}")
     if as_json:
-        terminal.result(evaluation.to_json())
+        terminal.print_json(evaluation.to_json())
     else:
-        terminal.say(*evaluation_lines(evaluation.to_json()))
+        terminal.print(*evaluation_lines(evaluation.to_json()))
     return 0
 
 
-def evaluation_lines(found: dict[str, Any]) -> list[str]:
-    """An evaluation for people."""
-    low, high = found["accuracy_interval"]
+def evaluation_lines(result: dict[str, Any]) -> list[str]:
+    """Return an evaluation for people. result: docs/json.md describes it."""
+    low, high = result["accuracy_interval"]
     lines = [
-        f"{found['n']:,} images of the {found['split']} split",
-        f"accuracy {found['accuracy']:.4f}  (95 % interval {low:.3f} to {high:.3f})",
-        f"top-5    {found['top5']:.4f}   macro F1 {found['macro_f1']:.4f}   ECE {found['ece']:.4f}"
-        + (f"   ROC-AUC {found['roc_auc']:.4f}" if found["roc_auc"] is not None else ""),
+        f"{result['n']:,} images of the {result['split']} split",
+        f"accuracy {result['accuracy']:.4f}  (95 % interval {low:.3f} to {high:.3f})",
+        f"top-5    {result['top5']:.4f}   macro F1 {result['macro_f1']:.4f}   ECE {result['ece']:.4f}"
+        + (f"   ROC-AUC {result['roc_auc']:.4f}" if result["roc_auc"] is not None else ""),
         "",
     ]
-    width = max([len(name) for name in found["per_class"]] + [5])
+    width = max([len(name) for name in result["per_class"]] + [5])
     lines.append(f"{'class':<{width}} precision  recall      f1  support")
-    for name, row in found["per_class"].items():
-        figures = f"{row['precision']:>9.3f}{row['recall']:>8.3f}{row['f1']:>8.3f}{row['support']:>9,}"
-        lines.append(f"{name:<{width}} {figures}")
-    if found["mistakes"]:
+    for name, row in result["per_class"].items():
+        scores = f"{row['precision']:>9.3f}{row['recall']:>8.3f}{row['f1']:>8.3f}{row['support']:>9,}"
+        lines.append(f"{name:<{width}} {scores}")
+    if result["mistakes"]:
         lines += ["", "most confident mistakes"]
-        for one in found["mistakes"][:5]:
-            lines.append(f"  {one['path']}: {one['predicted']} ({one['probability']:.2f}), is {one['true']}")
+        for mistake in result["mistakes"][:5]:
+            predicted = f"{mistake['predicted']} ({mistake['probability']:.2f})"
+            lines.append(f"  {mistake['path']}: predicted {predicted}, true {mistake['true']}")
     return lines
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(with_recipe_flags(evaluate, READING))
+app = command_app(with_recipe_flags(evaluate, READING), EPILOG)

@@ -1,4 +1,4 @@
-"""clearsight predict."""
+"""clearsight predict: the classes of images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson, Model
+from clearsight.cli.shared import MAX_PIXELS, AsJson, Device, MaxPixels, Model, command_app
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -19,27 +19,26 @@ EPILOG = """Examples:
 
 def predict(
     model: Model,
-    paths: Annotated[list[str], typer.Argument(help="images, folders, globs", show_default=False)],
+    paths: Annotated[list[str], typer.Argument(help="images, folders or glob patterns", show_default=False)],
     top: Annotated[int, typer.Option(help="classes listed per image", min=1)] = 5,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cpu",
-    max_pixels: Annotated[int, typer.Option(help="refuse images with more pixels than this", min=1)] = 50_000_000,
+    device: Device = "cpu",
+    max_pixels: MaxPixels = MAX_PIXELS,
     as_json: AsJson = False,
 ) -> int:
-    """Classify images. One that cannot be read gets its reason instead of an answer; exit code 2 if all are so."""
+    """Classify images. An image that cannot be read is listed with the reason; exit code 2 if none can be read."""
     from clearsight.workflow.predict import predict as classify
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
-        answers = classify(model, paths, top=top, device=device, max_pixels=max_pixels, progress=terminal.progress)
+        rows = classify(model, paths, top=top, device=device, max_pixels=max_pixels, progress=terminal.progress)
     if as_json:
-        terminal.result([answer.to_json() for answer in answers])
+        terminal.print_json([row.to_json() for row in rows])
     else:
-        width = max(len(answer.path) for answer in answers)
-        for answer in answers:
-            ranked = "  ".join(f"{label} {probability:.3f}" for label, probability in answer.top)
-            terminal.say(f"{answer.path:<{width}}  {ranked or f'cannot be read: {answer.error}'}")
-    return 2 if all(answer.error for answer in answers) else 0
+        width = max(len(row.path) for row in rows)
+        for row in rows:
+            ranked = "  ".join(f"{label} {probability:.3f}" for label, probability in row.top)
+            terminal.print(f"{row.path:<{width}}  {ranked or f'cannot be read: {row.error}'}")
+    return 2 if all(row.error for row in rows) else 0
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(predict)
+app = command_app(predict, EPILOG)

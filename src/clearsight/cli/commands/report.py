@@ -1,4 +1,4 @@
-"""clearsight report."""
+"""clearsight report: the page of a run or a study, written again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson, Browser, Format, PageFormat
+from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
@@ -23,22 +23,21 @@ EPILOG = """Examples:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="run folder, or study folder", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="run folder or study folder", show_default=False)],
     page_format: Format = PageFormat.HTML,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="where the page goes \\[default: into the run folder]")
+        Path | None, typer.Option(metavar="FILE", help="file of the page \\[default: in the run folder]")
     ] = None,
     browser: Browser = None,
     as_json: AsJson = False,
 ) -> int:
-    """Write the report of a run or a study again: one self-contained page, readable offline, and its numbers as
-    report.json."""
+    """Write the report of a run or a study again: one page that needs no network, and its numbers as report.json."""
     from clearsight.workflow.pdf import find_browser, print_pdf
 
     terminal = Terminal(as_json=as_json)
     if page_format is PageFormat.PDF:
-        find_browser(browser)  # before the work, not after it
-    written = page = _rewritten(run)
+        find_browser(browser)  # an error now, before the work
+    written = page = _rewrite(run)
     if page_format is PageFormat.PDF:
         written = print_pdf(page, out or page.with_suffix(".pdf"), browser=browser)
     elif out is not None:
@@ -46,19 +45,19 @@ def report(
         written = Path(shutil.copyfile(page, out))
     numbers = page.with_suffix(".json")
     if as_json:
-        terminal.result({"format": page_format.value, "page": str(written), "figures": str(numbers)})
+        terminal.print_json({"format": page_format.value, "page": str(written), "figures": str(numbers)})
     else:
-        terminal.say(str(written))  # alone on standard output, for scripts
+        terminal.print(str(written))  # alone on stdout, for scripts
         print(f"numbers  {numbers}", file=sys.stderr)
     return 0
 
 
-def _rewritten(folder: Path) -> Path:
-    """The page of whatever is in the folder, written again."""
+def _rewrite(folder: Path) -> Path:
+    """Write the page of the run or study in the folder again and return its path."""
     from clearsight.core.run import Run
     from clearsight.core.study import Study
 
-    if Study.is_one(folder):
+    if Study.exists(folder):
         from clearsight.workflow.study.report import rewrite_study_report
 
         return rewrite_study_report(Study.open(folder))
@@ -67,5 +66,4 @@ def _rewritten(folder: Path) -> Path:
     return rewrite_report(Run.open(folder))
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(report)
+app = command_app(report, EPILOG)

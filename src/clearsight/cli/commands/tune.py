@@ -1,4 +1,4 @@
-"""clearsight tune."""
+"""clearsight tune: a search for the best settings of a recipe."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearsight.cli.recipe_flags import seconds, with_recipe_flags
-from clearsight.cli.shared import AsJson
+from clearsight.cli.setting_flags import with_plan_flags, with_recipe_flags
+from clearsight.cli.shared import AsJson, command_app
 from clearsight.cli.terminal import Terminal
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.recipe import Recipe, fields, read_yaml
+from clearsight.core.settings import declared, flag
+from clearsight.core.study import StudyPlan, StudyStatus
 
 if TYPE_CHECKING:
     from clearsight.core.study import Study, StudyObserver
+    from clearsight.workflow.open import SavedStudy
 
-EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], perhaps with
-"when OTHER=VALUE" behind it. Trials are compared on the validation images; the test images are looked at once,
-with the best. Ctrl-C leaves a study that --resume goes on with.
+EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], if needed with
+"when OTHER=VALUE" after it. Trials are compared on the validation images; the best one is measured once on the test
+images. Continue a study after Ctrl-C with --resume.
 
 Examples:
 
@@ -37,13 +40,8 @@ Examples:
   clearsight tune --resume studies/photos-1 --trials 80
 """
 
-_RESUMED = (
-    *("--trials", "--parallel", "--time-limit", "--target", "--stop-after", "--epoch-budget", "--prune", "--stack"),
-    *("--keep", "--on", "--cpus-per-trial", "--gpus-per-trial"),
-)
-_OWN = ("time_limit",)  # recipe fields that mean the study here
-
-TimeLimit = Annotated[str | None, typer.Option(metavar="TIME", help="end after so many seconds (also 90s, 10m, 2h)")]
+_PLAN = declared(StudyPlan)
+_EXIT_CODES = {StudyStatus.INTERRUPTED: 130, StudyStatus.FAILED: 2}
 
 
 def tune(
@@ -55,109 +53,66 @@ def tune(
         list[str] | None, typer.Option(metavar="NAME=VALUES", help="vary a setting over these values")
     ] = None,
     space_file: Annotated[Path | None, typer.Option(metavar="YAML", help="file with a space")] = None,
-    trials: Annotated[int | None, typer.Option(help="how many in all \\[default: 20, or all of a grid]")] = None,
-    parallel: Annotated[int | None, typer.Option(help="trials at a time \\[default: 1]")] = None,
-    time_limit: TimeLimit = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC[:WAY]", help="what to aim at, several for a front \\[default: --monitor]"),
+        typer.Option(
+            metavar="METRIC[:DIRECTION]", help="compare trials by this; several give a front \\[default: --monitor]"
+        ),
     ] = None,
-    search: Annotated[
-        str | None, typer.Option(help="tpe, gp, random, grid, qmc, cmaes, nsga2, asha, hyperband \\[default: tpe]")
-    ] = None,
-    prune: Annotated[
-        str | None, typer.Option(help="median, asha, hyperband, none \\[default: what goes with the search]")
-    ] = None,
-    target: Annotated[float | None, typer.Option(help="end when the metric reaches this")] = None,
-    stop_after: Annotated[
-        int | None, typer.Option(metavar="N", help="end when N trials in a row brought nothing better")
-    ] = None,
-    epoch_budget: Annotated[
-        int | None, typer.Option(metavar="N", help="end after N epochs over all trials; pruned ones are not charged")
-    ] = None,
-    stack: Annotated[int | None, typer.Option(help="heads trained together at most \\[default: 10]")] = None,
-    keep: Annotated[int | None, typer.Option(help="best trials whose weights stay on disk \\[default: 1]")] = None,
-    warm_start: Annotated[
-        list[str] | None, typer.Option(metavar="STUDY", help="learn from an earlier study: folder, or URL#NAME")
-    ] = None,
-    storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="Optuna storage that several machines may share")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="of the study in a shared storage")] = None,
-    on: Annotated[str | None, typer.Option(metavar="local|ray|ray://HOST:PORT", help="where trials run")] = None,
-    cpus_per_trial: Annotated[float | None, typer.Option(help="on a cluster")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="on a cluster")] = None,
-    out: Annotated[Path | None, typer.Option(help="the study's own folder \\[default: studies/<data>-<n>]")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="YAML file with settings that are varied")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="STUDY", help="go on with the study in this folder")] = None,
+    name: Annotated[str | None, typer.Option(help="name of the study in a shared storage")] = None,
+    out: Annotated[Path | None, typer.Option(help="new study folder \\[default: studies/<data>-<n>]")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="YAML file with the settings that all trials share")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="STUDY", help="continue the study in this folder")] = None,
     as_json: AsJson = False,
     *,
+    plan: dict[str, Any],
     settings: dict[str, Any],
 ) -> int:
-    """Search the settings of a recipe: many trials, nothing computed twice, the best made into a model."""
-    from clearsight.tuning.trial_store import read_trials
+    """Search for the best settings: train many trials, compute nothing twice, make a model of the best trial."""
+    from clearsight.workflow.open import open_study
     from clearsight.workflow.study.report import study_json
     from clearsight.workflow.tune import resume_study
-    from clearsight.workflow.tune import tune as search_settings
+    from clearsight.workflow.tune import tune as tune_study
 
-    plan = {
-        "trials": trials,
-        "parallel": parallel,
-        "time_limit": seconds(time_limit) if time_limit is not None else None,
-        "searcher": search,
-        "pruner": prune,
-        "target": target,
-        "stop_after": stop_after,
-        "epoch_budget": epoch_budget,
-        "stack": stack,
-        "keep": keep,
-        "storage": storage,
-        "on": on,
-        "cpus_per_trial": cpus_per_trial,
-        "gpus_per_trial": gpus_per_trial,
-    }
-    said = {key: value for key, value in plan.items() if value is not None}
     terminal = Terminal(as_json=as_json)
-    with watched(terminal) as around:
+    with launched(terminal) as launch:
         if resume is not None:
-            kept = {"--metric": metric, "--search": search, "--warm-start": warm_start, "--storage": storage}
-            own = {"--out": out, "--recipe": recipe, "--tune": tune, "--space": space, "--space-file": space_file}
-            _only_resume({"DATA": data, **own, **kept, "--name": name}, settings)
-            study = resume_study(resume, around=around, **said)
+            arguments = {"DATA": data, "--tune": tune, "--space": space, "--space-file": space_file}
+            arguments |= {"--metric": metric, "--name": name, "--out": out, "--recipe": recipe}
+            _check_resume_alone(arguments, plan, settings)
+            study = resume_study(resume, launch=launch, **plan)
         elif data is None:
-            raise BadValue("DATA", "say what to train on", fix="For example: clearsight tune photos/.")
+            raise BadValue("clearsight tune", "no data", fix="For example: clearsight tune photos/.")
         else:
-            words: Any = read_yaml(space_file) if space_file else list(space or ())
-            if space_file and space:
-                raise BadValue("--space-file", "it cannot be said beside --space", fix="Put all of it into the file.")
-            study = search_settings(
+            study = tune_study(
                 data,
-                space=words or None,
-                vary=[one.strip().replace("-", "_") for one in (tune or "").split(",") if one.strip()],
+                space=_space(space, space_file),
+                vary=[part.strip().replace("-", "_") for part in (tune or "").split(",") if part.strip()],
                 metric=list(metric or ()),
                 out=out,
                 name=name or "",
                 recipe=Recipe.load(recipe) if recipe else None,
-                around=around,
-                **{**said, "warm_start": tuple(warm_start or ())},
+                launch=launch,
+                **plan,
                 **settings,
             )
-    trials_now = read_trials(study)
+    saved = open_study(study.path)  # from disk, since the trials of workers and other machines are there alone
     if as_json:
-        terminal.result(study_json(study, trials_now))
+        terminal.print_json(study_json(study, saved.trials))
     else:
-        _show(study, terminal, trials_now)
-    return _exit(study)
+        _show(study, saved, terminal)
+    return _EXIT_CODES.get(study.status, 0)
 
 
 @contextmanager
-def watched(terminal: Terminal) -> Iterator[Any]:
-    """The circumstances of a study with who looks on: a live table, plain lines, or JSON lines."""
+def launched(terminal: Terminal) -> Iterator[Any]:
+    """Yield the context of a study whose events are shown as a live table, as plain lines or as JSON lines."""
     from rich.console import Console
 
     from clearsight.cli.study_view import StudyEvents, StudyLines, StudyTable
     from clearsight.workflow.paths import Paths
-    from clearsight.workflow.tune import StudyContext
+    from clearsight.workflow.run.context import gpu_count
+    from clearsight.workflow.study.lead import StudyContext
 
     table = None
     view: StudyObserver
@@ -171,61 +126,45 @@ def watched(terminal: Terminal) -> Iterator[Any]:
         try:
             yield StudyContext(
                 observers=[view],
-                places=Paths.of(os.environ),
+                paths=Paths.of(os.environ),
                 progress=terminal.progress,
                 command=["clearsight", *sys.argv[1:]],
-                gpus=_gpus(),
+                gpus=gpu_count(os.environ),
             )
         finally:
             if table is not None:
-                table.close()
+                table.close()  # also after an error, whose sentence must not be drawn over
 
 
-def _show(study: Study, terminal: Terminal, trials: Any) -> None:
+def _space(texts: list[str] | None, file: Path | None) -> Any:
+    """Return the space of --space or --space-file; None without either."""
+    if file is not None and texts:
+        raise BadValue("--space and --space-file", "cannot be used together", fix="Keep one.")
+    return (read_yaml(file) if file is not None else texts) or None
+
+
+def _show(study: Study, saved: SavedStudy, terminal: Terminal) -> None:
     from clearsight.cli.study_view import end_lines
-    from clearsight.tuning.analysis.savings import study_savings
-    from clearsight.workflow.study.best import best_run
     from clearsight.workflow.study.report import next_commands
 
-    run = best_run(study)
+    run = saved.best_run
     test = run.scores.get("test") if run else None
-    terminal.say(*end_lines(study, study_savings(trials), next_commands(study), test))
+    terminal.print(*end_lines(study, saved.savings(), next_commands(study), test))
 
 
-def _exit(study: Study) -> int:
-    from clearsight.core.study import StudyStatus
-
-    return {StudyStatus.INTERRUPTED: 130, StudyStatus.FAILED: 2}.get(study.status, 0)
-
-
-def _only_resume(said: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Raise BadChoice for what was said and belongs to the beginning of a study."""
-    further = [flag for flag, value in said.items() if value]
+def _check_resume_alone(arguments: Mapping[str, Any], plan: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise BadChoice for arguments that a study which is continued has already."""
+    further = [name for name, value in arguments.items() if value]
+    further += [flag(name, _PLAN[name]) for name in plan if name in StudyPlan.FIXED]
     further += ["--" + name.replace("_", "-") for name in settings]
     if further:
-        raise BadChoice(
-            "--resume",
-            f"a study goes on with its own recipe, space and search, so {', '.join(further)} cannot be said",
-            allowed=_RESUMED,
-        )
+        problem = "a study continues with its own recipe, space and search, so "
+        problem += f"{', '.join(further)} cannot be used with it"
+        allowed = [flag(name, info) for name, info in _PLAN.items() if name not in StudyPlan.FIXED]
+        raise BadChoice("--resume", problem, allowed=allowed)
 
 
-def _gpus() -> int:
-    """GPUs that workers may share, as the driver tells; 0 without one."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([one for one in visible.split(",") if one.strip() and one.strip() != "-1"])
-    import pynvml
+# --time-limit is that of the study; a recipe's own stays unset in its trials.
+_RECIPE = [name for _, name, _ in fields() if name not in _PLAN]
 
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0  # no driver, or no GPU behind it
-    try:
-        return int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
-
-
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(with_recipe_flags(tune, [name for _, name, _ in fields() if name not in _OWN]))
+app = command_app(with_recipe_flags(with_plan_flags(tune), _RECIPE), EPILOG)

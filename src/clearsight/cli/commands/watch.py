@@ -1,24 +1,25 @@
-"""clearsight watch."""
+"""clearsight watch: a run in the terminal while it trains."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson
-from clearsight.cli.terminal import Terminal
+from clearsight.cli.shared import AsJson, RunFolder, command_app
+from clearsight.cli.terminal import Terminal, shows_unicode
+from clearsight.core.format import duration
 
 if TYPE_CHECKING:
     from clearsight.workflow.live.run import LiveRun
 
-_QUIET = 300.0  # seconds without a word after which a log is told so
+_SILENT = 300.0  # seconds without output after which a log gets a line; the screen has a minute, and shows it at once
 
-EPILOG = """Ctrl-C ends the watching; the run goes on. Where the output is no terminal, each epoch is a plain line.
+EPILOG = """Ctrl-C stops watching and does not touch the run. If the output is not a terminal, each epoch is a plain
+line.
 
 Examples:
 
@@ -31,12 +32,12 @@ Examples:
 
 
 def watch(
-    run: Annotated[Path, typer.Argument(help="run folder", show_default=False)],
-    once: Annotated[bool, typer.Option("--once", help="show the run as it is now and end")] = False,
-    every: Annotated[float, typer.Option(help="seconds between looks", min=0.1, max=3600)] = 1.0,
+    run: RunFolder,
+    once: Annotated[bool, typer.Option("--once", help="show the state now and exit")] = False,
+    every: Annotated[float, typer.Option(help="seconds between updates", min=0.1, max=3600)] = 1.0,
     as_json: AsJson = False,
 ) -> int:
-    """Look on while a run trains in another process: progress, curves, speed, the machine, findings as they come.
+    """Follow a run that trains in another process: progress, curves, speed, the machine, new findings.
 
     With --json the state is printed once.
     """
@@ -44,68 +45,65 @@ def watch(
     from clearsight.workflow.live.run import LiveRun
 
     terminal, live = Terminal(as_json=as_json), LiveRun(run)
-    live.look()
+    live.update()
     if as_json:
-        terminal.result(live.to_json())
+        terminal.print_json(live.to_json())
     elif once:
-        terminal.say(*state_lines(live))
+        terminal.print(*state_lines(live))
     else:
-        follow(terminal, live, pause=lambda: time.sleep(every), drawn=sys.stdout.isatty())
+        follow(terminal, live, pause=lambda: time.sleep(every), full_screen=sys.stdout.isatty())
     return 0
 
 
-def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], drawn: bool) -> None:
-    """Show the run until it ends or a person has enough. pause: waits between looks.  drawn: on a whole screen."""
+def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], full_screen: bool) -> None:
+    """Show the run until it ends or Ctrl-C. pause: waits between updates."""
     from clearsight.workflow.messages import end_lines
 
     try:
-        if drawn:
+        if full_screen:
             _draw(live, pause)
         else:
-            for line in told(live, pause):
-                terminal.say(line)
+            for line in new_lines(live, pause):
+                terminal.print(line)
     except KeyboardInterrupt:
-        terminal.say(f"no longer watching; the run in {live.path} is not touched")
+        terminal.print(f"no longer watching; the run in {live.path} goes on")
         return
-    terminal.say(*end_lines(live.run))
+    terminal.print(*end_lines(live.run))
 
 
-def told(live: LiveRun, pause: Callable[[], None]) -> Iterator[str]:
-    """A line per epoch and per finding, those that were there already first, until the run has ended."""
-    from clearsight.reports.kit.format import duration
+def new_lines(live: LiveRun, pause: Callable[[], None]) -> Iterator[str]:
+    """Yield a line per epoch and per finding, first those so far, until the run has ended."""
     from clearsight.workflow.messages import epoch_line
 
-    seen, heard, rewinds, warned = 0, 0, live.rewinds, False
+    epochs, findings, rewinds, is_silent = 0, 0, live.metrics.rewinds, False
     while True:
-        if live.rewinds > rewinds:
-            rewinds = live.rewinds
-            seen = min(seen, len(live.epochs))
-            yield f"back to a checkpoint after step {live.step:,}"
-        yield from (epoch_line(epoch) for epoch in live.epochs[seen:])
-        yield from live.said[heard:]
-        seen, heard = len(live.epochs), len(live.said)
+        if live.metrics.rewinds > rewinds:  # resumed from a checkpoint: its epochs since then come again
+            rewinds = live.metrics.rewinds
+            epochs = min(epochs, len(live.metrics.epochs))
+            yield f"back to the checkpoint after step {live.metrics.step:,}"
+        yield from (epoch_line(epoch) for epoch in live.metrics.epochs[epochs:])
+        yield from live.lines_so_far()[findings:]
+        epochs, findings = len(live.metrics.epochs), len(live.lines_so_far())
         if live.ended:
             return
-        quiet = live.silent > _QUIET
-        if quiet and not warned:
-            yield f"nothing new for {duration(live.silent)}; the process may be gone"
-        warned = quiet
+        was_silent, is_silent = is_silent, live.silent_seconds > _SILENT
+        if is_silent and not was_silent:
+            yield f"no output for {duration(live.silent_seconds)}; the process may have died"
         pause()
-        live.look()
+        live.update()
 
 
 def _draw(live: LiveRun, pause: Callable[[], None]) -> None:
     from rich.live import Live
 
-    from clearsight.cli.watch_view import Screen, speaks_unicode
+    from clearsight.cli.watch_view import Screen
 
-    view = Screen(live, unicode=speaks_unicode())
+    view = Screen(live, unicode=shows_unicode())
     with Live(view, screen=True, auto_refresh=False) as drawing:
         while not live.ended:
             pause()
-            live.look()
+            live.update()
             drawing.refresh()
 
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-app.command(epilog=EPILOG)(watch)
+app = command_app(watch, EPILOG)

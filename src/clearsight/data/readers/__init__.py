@@ -1,4 +1,4 @@
-"""Dataset formats, one file each, in the order in which they are tried: what is unmistakable first, folders last."""
+"""Dataset formats, one file each, in the order in which they are tried: unmistakable formats first, folders last."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Class folders in a zip or tar archive, read in place: nothing is unpacked to disk by name.
 
 A zip and a plain tar are read where they lie. A compressed tar has no random access, so its images are written once,
-one after the other, to an anonymous temporary file that goes with the process.
+one after the other, to an anonymous temporary file that is deleted with the process.
 """
 
 from __future__ import annotations
@@ -26,24 +26,26 @@ from clearsight.core.dataset import Listing, ReadOptions
 from clearsight.core.errors import BadArchive, BadData, BadImage, DiskFull, TooLarge
 from clearsight.data.containers import sniff
 from clearsight.data.readers.support.files import file_stamp
-from clearsight.data.readers.support.layout import Node, hidden, interpret, is_image, skipped
+from clearsight.data.readers.support.layout import Node, encodable, hidden, interpret, is_image, skipped
 
-MAX_MEMBER_BYTES = 512 << 20
-MAX_MEMBERS = 5_000_000
-MAX_DEPTH = 64
-MAX_SPOOL_BYTES = 64 << 30
+# Limits against archives made to fill memory or disk.
+MAX_MEMBER_BYTES = 512 << 20  # as of a plain file
+MAX_MEMBERS = 5_000_000  # their names stay in memory
+MAX_DEPTH = 64  # folders; the tree is walked by recursion
+MAX_SPOOL_BYTES = 64 << 30  # of a compressed tar, on the disk of temporary files
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+# Damaged bytes make zipfile, tarfile and the decompressors raise any of these.
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error),
     *(EOFError, OSError, ValueError, NotImplementedError),
 )
-_DEFLATED = {zipfile.ZIP_STORED: False, zipfile.ZIP_DEFLATED: True}
+_DEFLATED = {zipfile.ZIP_STORED: False, zipfile.ZIP_DEFLATED: True}  # what zlib reads; others would need a library
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Where the bytes of an image are. `packed` bytes at `offset` become `size` bytes; refused ones carry `why`."""
+    """Place of an image's bytes: `packed` bytes at `offset` become `size`. reason: why it is not read, or ""."""
 
     offset: int
     packed: int
@@ -52,7 +54,7 @@ class Member:
     deflated: bool = False
     crc: int | None = None
     local_header: bool = False  # a zip member's data follow a header whose length only the file itself tells
-    why: str = ""
+    reason: str = ""
 
 
 class ArchiveSource:
@@ -60,15 +62,15 @@ class ArchiveSource:
 
     def __init__(self, stream: IO[bytes], members: Mapping[str, Member]) -> None:
         self._stream, self._members, self._lock = stream, members, threading.Lock()
-        weakref.finalize(self, stream.close)
+        weakref.finalize(self, stream.close)  # no caller closes a source
 
     def read(self, locator: str) -> bytes:
-        """The member's bytes; raises BadImage when it is damaged, over 512 MiB, or packed in a way that is not read."""
+        """Return the member's bytes; raises BadImage when it is damaged, over 512 MiB, or packed otherwise."""
         member = self._members.get(locator)
         if member is None:
             raise BadImage(locator, "the archive has no such member")
-        if member.why:
-            raise BadImage(locator, member.why)
+        if member.reason:
+            raise BadImage(locator, member.reason)
         try:
             data = self._unpacked(member)
         except (OSError, zlib.error, struct.error) as error:
@@ -78,7 +80,7 @@ class ArchiveSource:
         return data
 
     def stamp(self, locator: str) -> str:
-        """Checksum and length where the archive keeps one, else length and times."""
+        """Return checksum and length where the archive keeps one, else length and times."""
         member = self._members.get(locator)
         return member.stamp if member else "missing"
 
@@ -87,10 +89,12 @@ class ArchiveSource:
             offset = member.offset
             if member.local_header:
                 self._stream.seek(offset)
+                # Their lengths end the header of 30 bytes.
                 name, extra = struct.unpack_from("<HH", self._stream.read(30), 26)
                 offset += 30 + name + extra
             self._stream.seek(offset)
             raw = self._stream.read(member.packed)
+        # -15: deflate without a header. One byte more than declared betrays a member that unpacks to gigabytes.
         return zlib.decompressobj(-15).decompress(raw, member.size + 1) if member.deflated else raw
 
 
@@ -100,11 +104,11 @@ class ArchiveReader:
     name = "archive"
 
     def recognises(self, path: Path) -> bool:
-        """Whether the name ends like an archive's."""
+        """Return True if the name ends like an archive's."""
         return path.is_file() and path.name.lower().endswith((".zip", *_TARS))
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """All images in the archive; raises BadArchive when it is damaged, encrypted, or holds links or ".."."""
+        """Return all images in the archive; raises BadArchive when it is damaged, encrypted, or holds links or ".."."""
         if not path.is_file():
             raise BadData(str(path), "it is not an archive file")
         try:
@@ -119,16 +123,17 @@ class ArchiveReader:
 
 @dataclass
 class _Contents:
-    """What an archive holds that may matter: visible folders, and visible files that are or may be images."""
+    """Visible folders of an archive, and its visible files that are or may be images."""
 
     path: Path
     members: dict[str, Member] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     checkpoints: set[str] = field(default_factory=set)
 
-    def takes(self, name: str, *, folder: bool, link: bool) -> str | None:
-        """The POSIX path of a member to keep, or None; raises BadArchive for one that points out of the archive."""
-        path = PurePosixPath(name.replace("\\", "/"))
+    def visible_name(self, name: str, *, folder: bool, link: bool) -> str | None:
+        """Return the POSIX path of a member to keep, or None; raises BadArchive for a path outside."""
+        path = PurePosixPath(name.replace("\\", "/"))  # some programs on Windows write backslashes
+        # Nothing is unpacked by name, but no ordinary dataset has such a member, so the archive is refused.
         if path.is_absolute() or ".." in path.parts or "\0" in name:
             raise BadArchive(str(self.path), f"member {name!r} points outside of the archive")
         if link:
@@ -144,11 +149,7 @@ class _Contents:
         if folder:
             self.folders.add(path.as_posix())
             return None
-        return path.as_posix() if is_image(path.name) is not False and _encodable(path.as_posix()) else None
-
-
-def _encodable(name: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+        return path.as_posix() if is_image(path.name) is not False and encodable(path.as_posix()) else None
 
 
 def _tree(contents: _Contents, source: ArchiveSource) -> Node:
@@ -162,11 +163,9 @@ def _tree(contents: _Contents, source: ArchiveSource) -> Node:
     return root
 
 
-def _why(size: int) -> str:
-    """Why a member of this size is not read, "" when it is."""
-    if 0 <= size <= MAX_MEMBER_BYTES:
-        return ""
-    return f"it unpacks to {size:,} bytes, the limit is {MAX_MEMBER_BYTES:,}"
+def _size_problem(size: int) -> str:
+    """Return why a member of this size is not read, "" when it is."""
+    return "" if 0 <= size <= MAX_MEMBER_BYTES else f"it unpacks to {size:,} bytes, the limit is {MAX_MEMBER_BYTES:,}"
 
 
 def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
@@ -174,38 +173,38 @@ def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
         infos = packed.infolist()
     contents = _Contents(path)
     for info in infos:
-        link = stat.S_ISLNK(info.external_attr >> 16)
-        name = contents.takes(info.filename, folder=info.is_dir(), link=link)
+        link = stat.S_ISLNK(info.external_attr >> 16)  # the upper half is the Unix mode
+        name = contents.visible_name(info.filename, folder=info.is_dir(), link=link)
         if name is None:
             continue
-        if info.flag_bits & 1:
+        if info.flag_bits & 1:  # bit 0: encrypted
             raise BadArchive(str(path), f"member {name!r} is encrypted", fix="Unpack it and pass the folder.")
         contents.members[name] = _zip_member(info)
     return contents, path.open("rb")
 
 
 def _zip_member(info: zipfile.ZipInfo) -> Member:
-    why = _why(info.file_size)
+    reason = _size_problem(info.file_size)
     if info.compress_type not in _DEFLATED:
-        why = f"it is packed by method {info.compress_type}, only stored and deflated members are read"
+        reason = f"it is packed by method {info.compress_type}, only stored and deflated members are read"
     return Member(
         offset=info.header_offset,
-        packed=min(info.compress_size, MAX_MEMBER_BYTES),
+        packed=min(info.compress_size, MAX_MEMBER_BYTES),  # what is declared may be a lie: read no more
         size=info.file_size,
         stamp=f"{info.CRC:08x}-{info.file_size}",
         deflated=_DEFLATED.get(info.compress_type, False),
         crc=info.CRC,
         local_header=True,
-        why=why,
+        reason=reason,
     )
 
 
 def _tar(path: Path) -> tuple[_Contents, IO[bytes]]:
     try:
-        with tarfile.open(path, "r:") as packed:
+        with tarfile.open(path, "r:") as packed:  # uncompressed only: offsets are those of the file
             return _plain_tar(path, packed)
     except tarfile.ReadError:
-        with tarfile.open(path, "r|*") as packed:
+        with tarfile.open(path, "r|*") as packed:  # a stream: going back would decompress again
             return _spooled_tar(path, packed)
 
 
@@ -214,8 +213,8 @@ def _plain_tar(path: Path, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes
     for info in packed:
         name = _tar_name(contents, info)
         if name is not None:
-            mark = f"{info.size}-{info.mtime}-{stamp}"
-            contents.members[name] = Member(info.offset_data, info.size, info.size, mark, why=_why(info.size))
+            mark, reason = f"{info.size}-{info.mtime}-{stamp}", _size_problem(info.size)
+            contents.members[name] = Member(info.offset_data, info.size, info.size, mark, reason=reason)
     return contents, path.open("rb")
 
 
@@ -233,8 +232,8 @@ def _spooled(path: Path, packed: tarfile.TarFile, spool: IO[bytes]) -> _Contents
         name = _tar_name(contents, info)
         if name is None:
             continue
-        why, data = _why(info.size), b""
-        if not why:
+        reason, data = _size_problem(info.size), b""
+        if not reason:
             stream = packed.extractfile(info)
             data = stream.read() if stream else b""
         at += len(data)
@@ -242,7 +241,7 @@ def _spooled(path: Path, packed: tarfile.TarFile, spool: IO[bytes]) -> _Contents
             raise TooLarge(str(path), f"its images take more than {MAX_SPOOL_BYTES >> 30} GiB", fix="Unpack it first.")
         _write(spool, data, path)
         mark = f"{zlib.crc32(data):08x}-{info.size}"
-        contents.members[name] = Member(at - len(data), len(data), info.size, mark, why=why)
+        contents.members[name] = Member(at - len(data), len(data), info.size, mark, reason=reason)
     return contents
 
 
@@ -250,15 +249,15 @@ def _write(stream: IO[bytes], data: bytes, path: Path) -> None:
     try:
         stream.write(data)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # EDQUOT: the user's quota, as on shared machines
             fix = "Unpack it where there is room and pass the folder, or pack it without compression."
             raise DiskFull(str(path), f"{tempfile.gettempdir()} has no room for its images", fix=fix) from None
         raise
 
 
 def _tar_name(contents: _Contents, info: tarfile.TarInfo) -> str | None:
-    odd = not (info.isdir() or info.isfile()) or info.issparse()
-    return contents.takes(info.name, folder=info.isdir(), link=odd)
+    odd = not (info.isdir() or info.isfile()) or info.issparse()  # sparse members are not stored byte for byte
+    return contents.visible_name(info.name, folder=info.isdir(), link=odd)
 
 
 READER = ArchiveReader()

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 in the original Python batches (Krizhevsky 2009).
 
-The batches are pickles, and a pickle may name any function to call. This unpickler knows five names, each of which
-leads to code here that can make an array of bytes and nothing else.
+The batches are pickles, and a pickle may name any function to call. This unpickler allows five names. Each stands
+for code in this file that can make an array of bytes and nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ import numpy as np
 from clearsight.core.dataset import Listing, Pixels, ReadOptions, Record, Split
 from clearsight.core.errors import BadData, BadImage
 
-_SIDE = 32
-_MAX_BYTES = 1 << 30
-_TEN = {**{f"data_batch_{i}": "train" for i in range(1, 6)}, "test_batch": "test"}
-_HUNDRED = {"train": "train", "test": "test"}
+_SIDE = 32  # pixels
+_MAX_BYTES = 1 << 30  # a batch of CIFAR-100, the largest, has 154 MB
+_TEN: dict[str, Split] = {**{f"data_batch_{i}": "train" for i in range(1, 6)}, "test_batch": "test"}
+_HUNDRED: dict[str, Split] = {"train": "train", "test": "test"}
 
 
 class CifarSource:
@@ -31,14 +31,15 @@ class CifarSource:
         self._batches = batches
 
     def read(self, locator: str) -> Pixels:
-        """(32, 32, 3) uint8."""
+        """Return (32, 32, 3) uint8."""
         row = self._row(locator)
         if row is None:
             raise BadImage(locator, "there is no such image")
+        # Rows hold the red plane, then green, then blue.
         return np.ascontiguousarray(row.reshape(3, _SIDE, _SIDE).transpose(1, 2, 0))
 
     def stamp(self, locator: str) -> str:
-        """A checksum of the pixels: they are in memory anyway."""
+        """Return a checksum of the pixels: they are in memory anyway."""
         row = self._row(locator)
         return "missing" if row is None else f"{zlib.crc32(row.tobytes()):08x}"
 
@@ -56,11 +57,11 @@ class CifarReader:
     name = "cifar"
 
     def recognises(self, path: Path) -> bool:
-        """Whether the names of the batches are there."""
+        """Return True if the names of the batches are there."""
         return _folder(path) is not None
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """Every batch that is there; raises BadData for a pickle that is not what it should be."""
+        """Return every batch that is there; raises BadData for a pickle with other contents."""
         folder = _folder(path)
         if folder is None:
             raise BadData(str(path), "there are no CIFAR batches (data_batch_1 with batches.meta, or train with meta)")
@@ -72,7 +73,9 @@ class CifarReader:
             if not (folder / batch).is_file():
                 continue
             batches[batch], labels = _batch(folder / batch, "fine_labels" if hundred else "labels", len(names))
-            records.extend(_records(batch, labels, names, "train" if split == "train" else "test"))
+            records += [
+                Record(locator=f"{batch}/{i:05d}", label=names[label], split=split) for i, label in enumerate(labels)
+            ]
         if not records:
             raise BadData(str(folder), "there is no batch beside the class names")
         return Listing(records=tuple(records), source=CifarSource(batches), format=self.name, classes=names)
@@ -83,10 +86,6 @@ def _folder(path: Path) -> Path | None:
         if (folder / "batches.meta").is_file() or ((folder / "meta").is_file() and (folder / "train").is_file()):
             return folder
     return None
-
-
-def _records(batch: str, labels: Sequence[int], names: Sequence[str], split: Split) -> list[Record]:
-    return [Record(locator=f"{batch}/{i:05d}", label=names[label], split=split) for i, label in enumerate(labels)]
 
 
 def _names(path: Path, hundred: bool) -> tuple[str, ...]:
@@ -115,7 +114,7 @@ def _load(path: Path) -> dict[str, Any]:
             content = stream.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
             raise BadData(str(path), "it is over 1 GiB, no CIFAR batch is")
-        facts = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        facts = _Unpickler(io.BytesIO(content), encoding="latin1").load()  # Python 2 wrote them: str is bytes there
     except BadData:
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
@@ -131,20 +130,20 @@ class _Numbers:
     pixels: Pixels | None = None
 
     def __setstate__(self, state: tuple[object, ...]) -> None:
-        _, shape, kind, fortran, raw = state
+        _, shape, kind, fortran, raw = state  # as numpy's ndarray.__reduce__ writes it
         if not isinstance(kind, _Bytes) or fortran:
             raise pickle.UnpicklingError("its numbers are not uint8 in row order")
-        content = raw.encode("latin1") if isinstance(raw, str) else raw
+        content = raw.encode("latin1") if isinstance(raw, str) else raw  # the other half of that encoding
         if not isinstance(content, bytes) or not isinstance(shape, tuple):
             raise pickle.UnpicklingError("its array is damaged")
-        self.pixels = np.frombuffer(content, dtype=np.uint8).reshape(shape)
+        self.pixels = np.frombuffer(content, dtype=np.uint8).reshape(shape)  # no copy: the batch stays as it was read
 
 
 class _Bytes:
     """Stands for numpy's uint8 type."""
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and flags mean nothing for bytes."""
+        """Ignore byte order and flags: they mean nothing for bytes."""
 
 
 def _array(*_: object) -> _Numbers:
@@ -165,7 +164,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _array,
-    ("numpy._core.multiarray", "_reconstruct"): _array,
+    ("numpy._core.multiarray", "_reconstruct"): _array,  # the name since numpy 2
     ("numpy", "ndarray"): "ndarray",  # only ever an argument of _reconstruct
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,  # how Python 3 writes bytes into old protocols
@@ -173,6 +172,7 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
+    # The only way from a pickle to code.
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is not allowed")

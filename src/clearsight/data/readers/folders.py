@@ -10,10 +10,10 @@ from clearsight.core.dataset import Listing, Notice, ReadOptions
 from clearsight.core.errors import BadData
 from clearsight.data.containers import sniff
 from clearsight.data.readers.support.files import FileSource
-from clearsight.data.readers.support.layout import Node, hidden, interpret, is_image, skipped
+from clearsight.data.readers.support.layout import Node, encodable, hidden, interpret, is_image, skipped
 
 _DEEPEST = 20  # folders below the root; real data is never so deep, links that lead around are
-_TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".lst", ".manifest")
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".lst", ".manifest")  # named in the hint when folders are no classes
 
 
 class FoldersReader:
@@ -22,23 +22,25 @@ class FoldersReader:
     name = "folders"
 
     def recognises(self, path: Path) -> bool:
-        """Whether `path` is a folder with a subfolder or an image in it."""
+        """Return True if `path` is a folder with a subfolder or an image in it."""
         if not path.is_dir():
             return False
         try:
             with os.scandir(path) as entries:
-                return any(_counts(entry) for entry in entries)
+                visible = (entry for entry in entries if not hidden(entry.name))
+                return any(entry.is_dir() or is_image(entry.name) is not False for entry in visible)
         except OSError:
-            return True  # unreadable: `read` says why
+            return True  # unreadable: `read` raises the reason
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """All images below `path`."""
+        """Return all images below `path`."""
         if not path.is_dir():
             raise BadData(str(path), "it is not a folder")
         walk = _Walk(path)
         walk.enter(path, walk.root, ())
         layout = interpret(walk.root, str(path))
-        if len({record.label for record in layout.records}) == 1 and (tables := _tables(path)):
+        tables = sorted(entry.name for entry in path.iterdir() if entry.suffix.lower() in _TABLES)
+        if tables and len({record.label for record in layout.records}) == 1:
             hint = f"the images are not sorted by class; to take the classes from the table, pass {path / tables[0]}"
             walk.notices.append(Notice(code="table-beside", text=hint, paths=tuple(tables)))
         return Listing(
@@ -47,10 +49,6 @@ class FoldersReader:
             format=self.name,
             notices=(*skipped(walk.checkpoints), *walk.notices, *layout.notices),
         )
-
-
-def _tables(path: Path) -> list[str]:
-    return sorted(entry.name for entry in path.iterdir() if entry.suffix.lower() in _TABLES)
 
 
 @dataclass
@@ -65,28 +63,28 @@ class _Walk:
     def enter(self, folder: Path, node: Node, above: tuple[tuple[int, int], ...]) -> None:
         """Read `folder` into `node`; `above` are the device and inode of the folders it lies in."""
         facts = folder.stat()
-        here = (facts.st_dev, facts.st_ino)
-        if here in above or len(above) > _DEEPEST:
+        identity = (facts.st_dev, facts.st_ino)  # the same folder whichever link leads to it
+        if identity in above or len(above) > _DEEPEST:
             text = f"{node.path}: left out, it leads back to a folder above, or lies over {_DEEPEST} folders deep"
             self.notices.append(Notice(code="link-loop", text=text, paths=(node.path,)))
             return
         for entry in self._entries(folder, node):
-            if entry.is_dir():
+            if entry.is_dir():  # follows links
                 child = node.folders.setdefault(entry.name, Node(node.join(entry.name)))
-                self.enter(Path(entry.path), child, (*above, here))
-            elif _wanted(entry):
+                self.enter(Path(entry.path), child, (*above, identity))
+            elif _is_listed(entry):
                 node.files.append(entry.name)
 
     def _entries(self, folder: Path, node: Node) -> list[os.DirEntry[str]]:
-        """What is visible in a folder, by name."""
+        """Return the visible entries of a folder, by name."""
         try:
             with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                found = sorted(entries, key=lambda entry: entry.name)  # the disk's order differs between machines
         except OSError as error:
             raise BadData(str(folder), f"the folder cannot be read ({error.strerror})") from None
         visible = []
         for entry in found:
-            if not _encodable(entry.name):
+            if not encodable(entry.name):  # such a name cannot be written to run.json, a table or a page
                 text = f"{node.join(entry.name)!a}: left out, the name is not valid UTF-8; rename it"
                 self.notices.append(Notice(code="undecodable-name", text=text, paths=(ascii(entry.name),)))
             elif not hidden(entry.name):
@@ -96,26 +94,14 @@ class _Walk:
         return visible
 
 
-def _counts(entry: os.DirEntry[str]) -> bool:
-    return not hidden(entry.name) and (entry.is_dir() or is_image(entry.name) is not False)
-
-
-def _encodable(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _wanted(entry: os.DirEntry[str]) -> bool:
-    """Whether a file is to be listed; a broken link named like an image is, so that it gets reported."""
-    wanted = is_image(entry.name)
-    if wanted is False:
+def _is_listed(entry: os.DirEntry[str]) -> bool:
+    """Return True if a file is to be listed; a broken link named like an image is, so that it gets reported."""
+    image = is_image(entry.name)
+    if image is False:
         return False
     if not entry.is_file():
-        return bool(wanted) and entry.is_symlink() and not os.path.exists(entry.path)
-    if wanted:
+        return bool(image) and entry.is_symlink() and not os.path.exists(entry.path)
+    if image:
         return True
     with open(entry.path, "rb") as stream:
         return sniff(stream.read(16)) is not None

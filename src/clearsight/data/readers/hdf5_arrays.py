@@ -1,6 +1,6 @@
 """HDF5 files of pixel arrays: (N, H, W, C) uint8 with labels (N,).
 
-Names say what belongs together: `images` + `labels`, `x_train` + `y_train`, `train/images` + `train/labels`,
+Images and labels are matched by name: `images` + `labels`, `x_train` + `y_train`, `train/images` + `train/labels`,
 `train_set_x` + `train_set_y`. A dataset of class names (`classes`, `list_classes`, `label_names`) is used when there.
 """
 
@@ -33,19 +33,20 @@ class _Array:
 
 
 class Hdf5ArraysSource:
-    """Pixels by array and index. Reads take turns per file (HDF5 itself allows no more)."""
+    """Pixels by array and index. Reads of a file are serial (HDF5 allows no more)."""
 
     def __init__(self, arrays: dict[str, _Array]) -> None:
         self._arrays = arrays
 
     def read(self, locator: str) -> Pixels:
-        """(H, W, 3) uint8; gray is repeated. Raises BadImage when the file is damaged there."""
+        """Return (H, W, 3) uint8; gray is repeated. Raises BadImage when the file is damaged there."""
         name, _, index = locator.rpartition("/")
         array = self._arrays.get(name)
         if array is None or not index.isdecimal() or int(index) >= array.count:
             raise BadImage(locator, "there is no such image")
         try:
             with array.file.lock:
+                # One image: the array may not fit in memory.
                 pixels = np.asarray(array.file.open()[array.key][int(index)])
         except (OSError, KeyError, ValueError) as error:
             raise BadImage(locator, f"{array.file.path.name} cannot be read there ({error})") from None
@@ -56,7 +57,7 @@ class Hdf5ArraysSource:
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
     def stamp(self, locator: str) -> str:
-        """Size and time of the file, and the place in it."""
+        """Return size and time of the file, and the place in it."""
         array = self._arrays.get(locator.rpartition("/")[0])
         return f"{array.file.stamp}-{locator}" if array else "missing"
 
@@ -67,16 +68,16 @@ class Hdf5ArraysReader:
     name = "hdf5-arrays"
 
     def recognises(self, path: Path) -> bool:
-        """Whether an HDF5 file holds an array of images."""
+        """Return True if an HDF5 file holds an array of images."""
         try:
             found = [array for file in hdf5_files(path) for array in _images(Hdf5File(file))]
         except (OSError, BadData):
             return False
-        # A file that was named is meant; beside other things in a folder, float arrays are more likely weights.
+        # Float arrays of a named file are an error that `read` explains; in a folder they are more likely weights.
         return any(array.numbers == "uint8" or path.is_file() for array in found)
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """Every image of every array; an array without labels is there to be predicted."""
+        """Return every image of every array; an array without labels goes to the predict split."""
         files = hdf5_files(path)
         if not files:
             raise BadData(str(path), "there is no HDF5 file")
@@ -87,7 +88,9 @@ class Hdf5ArraysReader:
             file = Hdf5File(name)
             names = _names(file)
             for array in _images(file):
-                _must_be_bytes(array)
+                if array.numbers != "uint8":
+                    problem = f"dataset {array.key} is {array.numbers}, images must be uint8 in 0..255"
+                    raise BadData(str(file.path), problem, fix="Scale and store it as uint8.")
                 prefix = array.key if len(files) == 1 else f"{name.name}/{array.key}"
                 arrays[prefix] = array
                 found = _labels(array, names, options)
@@ -96,6 +99,7 @@ class Hdf5ArraysReader:
             classes = classes or names
         if not records:
             raise BadData(str(path), "no dataset in it is an array of images (N, H, W, C) uint8")
+        # Declared names fix the order of classes, unless labels go beyond them (numbers without a name).
         fixed = classes if {record.label for record in records} - {None} <= set(classes) else ()
         return Listing(records=tuple(records), source=Hdf5ArraysSource(arrays), format=self.name, classes=fixed)
 
@@ -106,7 +110,7 @@ def _records(prefix: str, count: int, labels: list[str] | None, split: Split | N
     return [Record(locator=f"{prefix}/{i}", label=label, split=split) for i, label in enumerate(labels)]
 
 
-def _datasets(handle: Any, depth: int = 2) -> list[Any]:
+def _datasets(handle: Any, depth: int = 2) -> list[Any]:  # train/images is two deep; more is not a data set
     import h5py
 
     found = []
@@ -123,28 +127,23 @@ def _key(dataset: Any) -> str:
     return str(dataset.name).lstrip("/")
 
 
-def _must_be_bytes(array: _Array) -> None:
-    if array.numbers != "uint8":
-        problem = f"dataset {array.key} is {array.numbers}, images must be uint8 in 0..255"
-        raise BadData(str(array.file.path), problem, fix="Scale and store it as uint8.")
-
-
 def _images(file: Hdf5File) -> list[_Array]:
-    """What in a file has the shape of images."""
+    """Return the datasets of a file that have the shape of images."""
     found = []
     with file.lock:
         for dataset in _datasets(file.open()):
             shape: tuple[int, ...] = dataset.shape or ()
             last, first = shape[3:] in ((1,), (3,)), len(shape) == 4 and shape[1] in (1, 3)
+            # Under 8 pixels: boxes, not images.
             gray = len(shape) == 3 and dataset.dtype == np.uint8 and min(shape[1:]) >= 8
-            if not (gray or last or first) or dataset.dtype.kind not in "uif":
+            if not (gray or last or first) or dataset.dtype.kind not in "uif":  # floats: an error says to scale
                 continue
             found.append(_Array(file, _key(dataset), shape[0], first and not last, str(dataset.dtype)))
     return found
 
 
 def _names(file: Hdf5File) -> tuple[str, ...]:
-    """The class names that the file declares, in order, or ()."""
+    """Return the class names that the file declares, in order, or ()."""
     with file.lock:
         for dataset in _datasets(file.open()):
             if _CLASS_NAMES.search(_key(dataset).lower()) and dataset.ndim == 1 and dataset.dtype.kind in "SO":
@@ -157,13 +156,13 @@ def _word(value: Any) -> str:
 
 
 def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list[str] | None:
-    """One class name per image, None when no dataset of labels belongs to the array."""
+    """Return one class name per image, None when no dataset of labels belongs to the array."""
     with array.file.lock:
         handle = array.file.open()
         fitting = [dataset for dataset in _datasets(handle) if _fits(dataset, array)]
         if options.label_column is not None:
-            wanted = options.label_column
-            fitting = [dataset for dataset in fitting if wanted in (_key(dataset), _key(dataset).rpartition("/")[2])]
+            column = options.label_column
+            fitting = [dataset for dataset in fitting if column in (_key(dataset), _key(dataset).rpartition("/")[2])]
         if len(fitting) > 1:
             keys = ", ".join(_key(dataset) for dataset in fitting)
             raise BadData(str(array.file.path), f"{keys} may all be the labels of {array.key}", fix="Keep one of them.")
@@ -178,7 +177,7 @@ def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list
 
 
 def _fits(dataset: Any, array: _Array) -> bool:
-    """Whether a dataset has one value per image and belongs to the same group and split."""
+    """Return True if a dataset has one value per image and belongs to the same group and split."""
     same_split = split_in(_key(dataset)) == split_in(array.key)
     same_group = _key(dataset).rpartition("/")[0] == array.key.rpartition("/")[0]
     shaped = dataset.shape in ((array.count,), (array.count, 1), (1, array.count))

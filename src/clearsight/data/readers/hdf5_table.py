@@ -1,7 +1,7 @@
 """HDF5 files of encoded images by key, each with a CSV of labels beside it, as in ISIC 2024.
 
-`train-image.hdf5` + `train-metadata.csv`, `val_split-image.hdf5` + `val_split.csv`; the split is in the name. A file
-without a table is there to be predicted. Listing reads keys and two columns, never images.
+`train-image.hdf5` + `train-metadata.csv`, `val_split-image.hdf5` + `val_split.csv`; the split is in the name. Images
+of a file without a table go to the predict split. Listing reads keys and two columns, never images.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from clearsight.data.readers.support.rows import TableRows, open_table
 from clearsight.data.readers.support.split_names import split_in
 from clearsight.data.readers.table import label_column
 
+# Ends of the table's name, as of ISIC and others.
 _TABLES = ("", "-metadata", "_metadata", "-labels", "_labels", "-groundtruth", "_groundtruth")
-_HEAD = 200  # rows looked at to find the column with the keys
+_HEAD = 200  # rows searched for the column with the keys
 
 
 class Hdf5TableSource:
-    """Encoded images by key, over several files. Reads take turns per file (HDF5 itself allows no more)."""
+    """Encoded images by key, over several files. Reads of a file are serial (HDF5 allows no more)."""
 
     def __init__(self, places: Mapping[str, tuple[Hdf5File, str]]) -> None:
         self._places = places
 
     def read(self, locator: str) -> bytes:
-        """The encoded image; raises BadImage when the file is damaged there."""
+        """Return the encoded image; raises BadImage when the file is damaged there."""
         if locator not in self._places:
             raise BadImage(locator, "no file has such a key")
         file, key = self._places[locator]
@@ -40,7 +41,7 @@ class Hdf5TableSource:
             raise BadImage(locator, f"{file.path.name} cannot be read there ({error})") from None
 
     def stamp(self, locator: str) -> str:
-        """Size and time of the file, and the key."""
+        """Return size and time of the file, and the key."""
         if locator not in self._places:
             return "missing"
         file, key = self._places[locator]
@@ -53,14 +54,14 @@ class Hdf5TableReader:
     name = "hdf5-table"
 
     def recognises(self, path: Path) -> bool:
-        """Whether there is an HDF5 file whose first entry is an encoded image."""
+        """Return True if there is an HDF5 file whose first entry is an encoded image."""
         try:
             return any(_holds_images(file) for file in hdf5_files(path))
         except (OSError, BadData):
             return False
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """Every key that has a row, and every key of the files without a table."""
+        """Return every key that has a row, and every key of the files without a table."""
         files = [file for file in hdf5_files(path) if _holds_images(file)]
         if not files:
             raise BadData(str(path), "there is no HDF5 file with encoded images by key")
@@ -68,13 +69,13 @@ class Hdf5TableReader:
         parts = [_part(file, options, spare) for file in files]
         if options.label_column is not None and not any(part.labelled for part in parts):
             names = dict.fromkeys(name for part in parts if part.rows for name in part.rows.names)
-            what = f"--label-column {options.label_column}"
-            raise BadChoice(what, "no table has such a column", got=options.label_column, allowed=names)
+            flag = f"--label-column {options.label_column}"
+            raise BadChoice(flag, "no table has such a column", got=options.label_column, allowed=names)
         records: list[Record] = []
         places: dict[str, tuple[Hdf5File, str]] = {}
         for part in parts:
             for key, label in part.entries:
-                locator = key if key not in places else f"{part.file.path.name}/{key}"
+                locator = key if key not in places else f"{part.file.path.name}/{key}"  # the same key in two files
                 places[locator] = (part.file, key)
                 records.append(Record(locator=locator, label=label, split=part.split))
         notices = tuple(itertools.chain.from_iterable(part.notices for part in parts))
@@ -99,8 +100,8 @@ def _holds_images(path: Path) -> bool:
         handle = file.open()
     except BadData:
         return False
-    with handle:
-        first = next(iter(handle), None)
+    with handle:  # many files may be asked: no handle stays open
+        first = next(iter(handle), None)  # one entry: listing all keys of a large file is slow
         return first is not None and holds_encoded(handle[first])
 
 
@@ -125,7 +126,7 @@ def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
 
 
 def _table(path: Path, base: str, spare: list[Path]) -> TableRows | None:
-    """The table of an HDF5 file by its name, else the only one of the `spare` ones."""
+    """Return the table of an HDF5 file by its name, else the only one of the `spare` ones."""
     named = [path.with_name(f"{stem}{ending}.csv") for stem in (base, path.stem) for ending in _TABLES]
     found = [table for table in named if table.is_file()]
     if not found and len(spare) == 1:
@@ -134,9 +135,9 @@ def _table(path: Path, base: str, spare: list[Path]) -> TableRows | None:
 
 
 def _id_column(rows: TableRows, keys: set[str], options: ReadOptions) -> str:
-    """The column whose cells are keys of the HDF5 file."""
-    if (wanted := rows.column(options.id_column, "id column")) is not None:
-        return wanted
+    """Return the column whose cells are keys of the HDF5 file."""
+    if (column := rows.column(options.id_column, "id column")) is not None:
+        return column
     head = [cells for _, cells in itertools.islice(rows.pick(*rows.names), _HEAD)]
     hits = {name: sum(cells[place] in keys for cells in head) for place, name in enumerate(rows.names)}
     best = max(rows.names, key=lambda name: hits[name])
@@ -150,7 +151,7 @@ def _id_column(rows: TableRows, keys: set[str], options: ReadOptions) -> str:
 
 
 def _label(rows: TableRows, id_column: str, options: ReadOptions, split: Split | None) -> str | None:
-    """The column with the classes; None for a table that describes images without labels."""
+    """Return the column with the classes; None for a table that describes images without labels."""
     if options.label_column is not None:
         return options.label_column if options.label_column in rows.names else None
     try:

@@ -16,20 +16,20 @@ class LstReader:
     name = "lst"
 
     def recognises(self, path: Path) -> bool:
-        """Whether the name ends in .lst."""
+        """Return True if the name ends in .lst."""
         return path.is_file() and path.suffix.lower() == ".lst"
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """Every line; class numbers become names ("3"), since the format has no others."""
+        """Return every line; class numbers become names ("3"), since the format has no others."""
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise BadData(str(path), f"it cannot be read ({error})") from None
-        taken = PathRows(path, path.parent)
+        path_rows = PathRows(path, path.parent)
         for number, line in enumerate(lines, 1):
             if line.strip():
-                taken.add(number, _record(path, number, line.split("\t")))
-        return taken.listing(self.name)
+                path_rows.add(number, _record(path, number, line.split("\t")))
+        return path_rows.listing(self.name)
 
 
 def _record(path: Path, number: int, cells: list[str]) -> Record:
@@ -42,7 +42,7 @@ def _record(path: Path, number: int, cells: list[str]) -> Record:
             fix="Lists for detection or several labels per image are not classification data.",
         )
     try:
-        label = text(float(cells[1]))
+        label = text(float(cells[1]))  # im2rec writes "3.000000"
     except ValueError:
         raise BadData(f"{path} line {number}", f"label {cells[1]!r} is not a class number") from None
     return Record(locator=relative(cells[2].strip(), path.parent), label=label, split=None)

@@ -1,7 +1,7 @@
 """SageMaker augmented manifests: JSON lines with "source-ref" and a label attribute.
 
 `{"source-ref": "s3://bucket/pets/1.jpg", "job": 0, "job-metadata": {"class-name": "cat", ...}}` as Ground Truth writes
-them, or `{"source-ref": ..., "class": "0"}`. Nothing is fetched: images of s3:// addresses are looked for below the
+them, or `{"source-ref": ..., "class": "0"}`. Nothing is downloaded: images of s3:// addresses are looked for below the
 manifest's folder, by as much of the key's end as exists there.
 """
 
@@ -27,45 +27,47 @@ class ManifestReader:
     name = "manifest"
 
     def recognises(self, path: Path) -> bool:
-        """Whether the first line names a "source-ref"."""
+        """Return True if the first line names a "source-ref"."""
         if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
             return False
         try:
             with path.open("rb") as stream:
+                # A line of metadata has some kilobytes; the limit keeps a file without line ends out of memory.
                 return f'"{_REFERENCE}"'.encode() in stream.read(65536).split(b"\n")[0]
         except OSError:
             return False
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """Every line; the label attribute is the one with "-metadata", or of a usual name, or `label_column`."""
+        """Return every line; the label attribute is the one with "-metadata", or of a usual name, or `label_column`."""
         attribute = options.label_column
-        taken, places = PathRows(path, path.parent), _Places(path.parent)
+        path_rows, key_finder = PathRows(path, path.parent), _KeyFinder(path.parent)
         for line, row in json_objects(path):
             reference = row.get(_REFERENCE)
             if not isinstance(reference, str) or not reference:
                 raise BadData(f"{path} line {line}", f'it has no "{_REFERENCE}"')
-            attribute = attribute or _attribute(path, line, row)
+            attribute = attribute or _attribute(path, line, row)  # the first line decides for all
             split = row.get(options.split_column or "split")
             record = Record(
-                locator=places.find(reference),
+                locator=key_finder.find(reference),
                 label=_label(path, line, row, attribute),
                 split=split_of(split) if isinstance(split, str) else None,
             )
-            taken.add(line, record)
-        return taken.listing(self.name)
+            path_rows.add(line, record)
+        return path_rows.listing(self.name)
 
 
-class _Places:
-    """Finds s3:// keys below a folder; a tail length that worked once is tried first."""
+class _KeyFinder:
+    """Finds s3:// keys below a folder; the tail length that worked last is tried first."""
 
     def __init__(self, root: Path) -> None:
         self._root, self._drop = root, 0
 
     def find(self, reference: str) -> str:
-        """The path relative to the root; where nothing exists, the key's last part, for the error to show."""
+        """Return the path relative to the root; where nothing exists, the key's last part, for the error to show."""
         if not reference.startswith("s3://"):
             plain = unquote(urlparse(reference).path) if reference.startswith("file://") else reference
             return relative(plain, self._root)
+        # Without the bucket. A key is not a path: ".." in it must not lead out of the folder.
         parts = [part for part in reference.removeprefix("s3://").split("/")[1:] if part not in ("", ".", "..")]
         for drop in (self._drop, *range(len(parts))):
             tail = "/".join(parts[drop:])
@@ -76,7 +78,7 @@ class _Places:
 
 
 def _attribute(path: Path, line: int, row: dict[str, Any]) -> str:
-    described = [key for key in row if f"{key}-metadata" in row]
+    described = [key for key in row if f"{key}-metadata" in row]  # Ground Truth writes "<job>-metadata"
     usual = [key for key in LABELS if key in row]
     found = described or usual[:1]
     if len(found) == 1:

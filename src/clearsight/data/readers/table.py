@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
+from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadChoice, BadData
 from clearsight.data.readers.support.files import FileSource
 from clearsight.data.readers.support.rows import LABELS, PATHS, SPLITS, TableRows, is_table, open_table
@@ -17,15 +16,15 @@ from clearsight.data.readers.support.split_names import split_of
 class PathRows:
     """Rows of (path, label, split) being turned into records: one record per image, images that are on the disk."""
 
-    table: Path
+    table: Path  # for errors
     root: Path
     records: list[Record] = field(default_factory=list)
     _seen: dict[str, tuple[int, Record]] = field(default_factory=dict)
     _repeated: list[str] = field(default_factory=list)
 
     def add(self, line: int, record: Record) -> None:
-        """Take a row; raises BadData when an earlier one says something else about the same image."""
-        first = self._seen.setdefault(record.locator, (line, record))
+        """Take a row; raises BadData when an earlier row contradicts it."""
+        first = self._seen.setdefault(record.locator, (line, record))  # the line tells whether it is new
         if first[0] == line:
             self.records.append(record)
         elif first[1] == record:
@@ -33,14 +32,15 @@ class PathRows:
         else:
             raise BadData(
                 f"{self.table} line {line}",
-                f"{record.locator} is {_said(record)} here and {_said(first[1])} in line {first[0]}",
+                f"{record.locator} is {_describe(record)} here and {_describe(first[1])} in line {first[0]}",
                 fix="Keep one of the two rows.",
             )
 
     def listing(self, format: str, *notices: Notice) -> Listing:
-        """The records; raises BadData when there are none, or none of the images exists."""
+        """Return the records; raises BadData when there are none, or none of the images exists."""
         if not self.records:
             raise BadData(str(self.table), "it has no rows")
+        # One is enough: the scan names the missing.
         if not any((self.root / record.locator).is_file() for record in self.records):
             raise BadData(
                 str(self.table),
@@ -53,13 +53,13 @@ class PathRows:
         return Listing(records=tuple(self.records), source=FileSource(self.root), format=format, notices=notices)
 
 
-def _said(record: Record) -> str:
+def _describe(record: Record) -> str:
     return f"{record.label!r}" + (f" of {record.split}" if record.split else "")
 
 
 def relative(path: str, root: Path) -> str:
-    """A path as a table writes it, as POSIX and relative to `root` where it lies below."""
-    plain = path if "/" in path else path.replace("\\", "/")
+    """Return a path as a table writes it, as POSIX and relative to `root` where it lies below."""
+    plain = path if "/" in path else path.replace("\\", "/")  # a table written on Windows
     try:
         return Path(plain).relative_to(root).as_posix() if Path(plain).is_absolute() else Path(plain).as_posix()
     except ValueError:
@@ -72,28 +72,31 @@ class TableReader:
     name = "table"
 
     def recognises(self, path: Path) -> bool:
-        """Whether the name ends like a table's."""
+        """Return True if the name ends like a table's."""
         return is_table(path)
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
-        """Every row; columns are found by their usual names unless `options` names them."""
+        """Return every row; columns are found by their usual names unless `options` names them."""
         if not path.is_file():
             raise BadData(str(path), "it is not a table file")
         rows = open_table(path)
-        place = path_column(rows, options)
-        splits = _split_column(rows, options, taken=place)
-        label, notices = label_column(rows, options, taken=(place, splits.column))
-        taken = PathRows(path, path.parent)
-        for line, (locator, name, split) in rows.pick(place, label, splits.column):
+        paths = path_column(rows, options)
+        splits = _split_column(rows, options, used=paths)
+        label, notices = label_column(rows, options, used=(paths, splits))
+        records = PathRows(path, path.parent)
+        for line, (locator, name, cell) in rows.pick(paths, label, splits):
             if locator is None:
-                raise BadData(f"{path} line {line}", f"column {place!r} is empty", fix="Give every row a path.")
-            found = splits.read(path, line, split)
-            taken.add(line, Record(locator=relative(locator, path.parent), label=name, split=found))
-        return taken.listing(self.name, *notices, *splits.notices)
+                raise BadData(f"{path} line {line}", f"column {paths!r} is empty", fix="Give every row a path.")
+            split = None if cell is None else split_of(cell)
+            if split is None and cell is not None:  # a row that says "fold3" must not slip into training
+                problem = f"split {cell!r} is not known"
+                raise BadChoice(f"{path} line {line}", problem, got=cell, allowed=("train", "valid", "test", "predict"))
+            records.add(line, Record(locator=relative(locator, path.parent), label=name, split=split))
+        return records.listing(self.name, *notices)
 
 
 def path_column(rows: TableRows, options: ReadOptions) -> str:
-    """The column with the paths."""
+    """Return the column with the paths."""
     chosen = rows.column(options.id_column, "id column") or next(iter(rows.usual(PATHS)), None)
     if chosen is None:
         raise BadData(
@@ -105,18 +108,18 @@ def path_column(rows: TableRows, options: ReadOptions) -> str:
 
 
 def label_column(
-    rows: TableRows, options: ReadOptions, taken: tuple[str | None, ...]
+    rows: TableRows, options: ReadOptions, used: tuple[str | None, ...]
 ) -> tuple[str | None, tuple[Notice, ...]]:
-    """The column with the classes, None when all columns are `taken`; raises BadChoice when it is unclear."""
+    """Return the column with the classes, None when all columns are `used`; raises BadChoice when it is unclear."""
     if options.label_column is not None:
         return rows.column(options.label_column, "--label-column"), ()
-    usual = [name for name in rows.usual(LABELS) if name not in taken]
+    usual = [name for name in rows.usual(LABELS) if name not in used]
     if len(usual) > 1:
         text = f"classes are read from column {usual[0]!r}; --label-column {usual[1]} would take the other"
         return usual[0], (Notice(code="label-column", text=text),)
     if usual:
         return usual[0], ()
-    left = [name for name in rows.names if name not in taken]
+    left = [name for name in rows.names if name not in used]
     if len(left) > 1:
         raise BadChoice(
             str(rows.path), "no column has a usual name for classes; choose one with --label-column", allowed=left
@@ -124,39 +127,15 @@ def label_column(
     return (left[0] if left else None), ()
 
 
-@dataclass
-class _Splits:
-    """The column with the splits, and how its cells are read."""
-
-    column: str | None
-    notices: tuple[Notice, ...] = ()
-
-    def read(self, path: Path, line: int, cell: str | None) -> Split | None:
-        if cell is None:
-            return None
-        split = split_of(cell)
-        if split is None:
-            raise BadChoice(
-                f"{path} line {line}",
-                f"split {cell!r} is not known",
-                got=cell,
-                allowed=("train", "valid", "test", "predict"),
-            )
-        return split
-
-
-def _split_column(rows: TableRows, options: ReadOptions, taken: str) -> _Splits:
-    """A column found by its name counts only when one of its cells names a split: "set" may mean many things."""
+def _split_column(rows: TableRows, options: ReadOptions, used: str) -> str | None:
+    """Return the column with the splits: one with a usual name counts only when one of its cells names a split."""
     if options.split_column is not None:
-        return _Splits(rows.column(options.split_column, "split column"))
+        return rows.column(options.split_column, "split column")
     for column in rows.usual(SPLITS):
-        if column != taken and any(split_of(cell) for cell in _cells(rows, column)):
-            return _Splits(column)
-    return _Splits(None)
-
-
-def _cells(rows: TableRows, column: str) -> Iterator[str]:
-    return (cell for _, (cell,) in rows.pick(column) if cell is not None)
+        cells = (cell for _, (cell,) in rows.pick(column) if cell is not None)
+        if column != used and any(split_of(cell) for cell in cells):  # "set" may mean many things
+            return column
+    return None
 
 
 READER = TableReader()

@@ -1,83 +1,92 @@
-"""Learning rates that fit: what is usual for an optimizer, and what the measured updates say."""
+"""Learning rates of a run: the peak so far, steps at a working rate, and rates that fit the measured updates.
+
+The usual rates of each optimizer are in `core.learning_rates`.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clearsight.core.context import RunContext
-from clearsight.core.view import RunView
+from clearsight.core.learning_rates import HIGHEST_RATE, Family, head_rate, optimizer_family, usual_rate
+from clearsight.core.view import Ints, RunView
 from clearsight.debugger.analysis.loss_curve import value_at
 
-Family = Literal["adaptive", "gradient", ""]
-
-_USUAL: dict[Family, float] = {"adaptive": 1e-3, "gradient": 1e-2, "": 1e-3}
-_UPDATE: dict[Family, float] = {"adaptive": 2e-2, "gradient": 3e-3, "": 3e-3}  # of the weights, at the first step
+# Size of the first update over that of the weights that a proposed rate aims at, and the range of proposed rates.
+_FIRST_UPDATE: dict[Family, float] = {"adaptive": 2e-2, "gradient": 3e-3, "": 3e-3}
 _RANGE: dict[Family, tuple[float, float]] = {"adaptive": (3e-4, 3e-3), "gradient": (1e-3, 1e-1), "": (1e-4, 1e-2)}
-_HIGHEST = 10.0  # that a recipe takes
-_HEAD_REACH, _HEAD_RANGE = 0.6, (1e-3, 5e-3)
-_HEAD_UPDATE = 10.0  # times as much of a head that begins near nothing, by SGD
-_KNOWN_WEIGHTS = (1e-4, 1e-3)  # adaptive, for weights that already know something
+_PRETRAINED_RANGE = (1e-4, 1e-3)  # adaptive: larger steps wipe out what pretrained weights know
+_HEAD_UPDATE = 10.0  # times the update for SGD on a head, whose weights begin near zero
+_LOW_RATE = 0.1  # of the peak learning rate: below it little happens, and little is meant to
 
 
-def optimizer_family(facts: RunContext) -> Family:
-    """adaptive: the size of an update is the rate's, whatever the gradient's (Adam and its kin).  gradient: it is the
-    rate times the gradient (SGD).  "": not known."""
-    name = facts.optimizer.lower()
-    if any(word in name for word in ("adam", "rmsprop", "lion", "adafactor", "lamb")):
-        return "adaptive"
-    return "gradient" if "sgd" in name else ""
+def head_only(context: RunContext) -> bool:
+    """Return True if only the last layers learn: behind cached features, or behind a frozen backbone."""
+    moving = [parameter for parameter in context.parameters if parameter.trainable and parameter.optimized]
+    only_head = bool(moving) and all(parameter.head for parameter in moving)
+    return context.cached or (only_head and len(moving) < len(context.parameters))
 
 
-def usual_rate(facts: RunContext) -> float:
-    """The rate that people start from with this optimizer."""
-    return _USUAL[optimizer_family(facts)]
+def peak_learning_rate(view: RunView) -> float:
+    """Return the highest learning rate so far, or the planned one where none was saved; 0 where neither is known."""
+    rates = view.scalar("lr").values
+    rates = rates[np.isfinite(rates)]
+    return float(rates.max()) if rates.size and rates.max() > 0 else float(view.context.lr)
 
 
-def highest_usual_rate(facts: RunContext) -> float:
-    """The highest rate that goes well with some network or other."""
-    return {"adaptive": 1e-2, "gradient": 0.3, "": math.inf}[optimizer_family(facts)]
+def above_low_rate(view: RunView, steps: Ints) -> npt.NDArray[np.bool_]:
+    """Return a mask of the saved `steps` (S,) at a tenth of the peak rate or more; all True where no rate was saved.
 
-
-def head_only(facts: RunContext) -> bool:
-    """Whether only the last layers learn: the tail behind cached features, or a head behind a frozen backbone."""
-    moving = [parameter for parameter in facts.parameters if parameter.trainable and parameter.optimized]
-    alone = bool(moving) and all(parameter.head for parameter in moving) and len(moving) < len(facts.parameters)
-    return facts.cached or alone
+    Warm-up and the end of a cosine leave weights where they are, as they should.
+    """
+    curve = view.scalar("lr")
+    if not len(curve):
+        return np.ones(len(steps), bool)
+    # The first rate stands for steps before it, unlike `value_at`: a missing first record must not hide those steps.
+    nearest = np.clip(np.searchsorted(curve.steps, steps, side="right") - 1, 0, len(curve) - 1)
+    rates = curve.values[nearest]
+    return np.isfinite(rates) & (rates > 0) & (rates >= _LOW_RATE * peak_learning_rate(view))
 
 
 def suitable_rate(view: RunView, *, below: float = math.inf, above: float = 0.0) -> float:
-    """A rate that fits the run, one significant digit, below or above the one that does not.
+    """Return a rate that fits the run, one significant digit, clearly below or above the one that does not.
 
-    Adam moves a weight by about the rate, so that a head alone needs about 0.6 / steps (the reach that a new head has
-    to have); other networks by about 2 % of the weights' root mean square in a step at first, and no more than 0.001
-    where the weights are not new. SGD's update is measured: the first one should be about 0.3 % of the weights (3 %
-    of a head's, which begin small), before momentum adds up. Without measurements it is the usual rate.
+    Adam moves a weight by about the rate, so a head alone gets the rate of `head_rate`; other networks move by about
+    2 % of the weights' root mean square in the first step, and by no more than a rate of 0.001 where the weights are
+    pretrained. SGD's update is measured: the first one should be about 0.3 % of the weights (3 % of a head's, which
+    begin small), before momentum adds up. Without measurements it is the usual rate.
     Source: Kingma & Ba 2015, "Adam", section 2.1; You et al. 2017, "Large Batch Training of Convolutional Networks".
     """
-    kind, facts = optimizer_family(view.facts), view.facts
-    if kind == "adaptive" and head_only(facts):
-        steps = facts.steps or view.done()
-        rate = float(np.clip(_HEAD_REACH / max(steps, 1), *_HEAD_RANGE))
+    context = view.context
+    family = optimizer_family(context.optimizer)
+    if family == "adaptive" and head_only(context):
+        rate = head_rate(context.optimizer, context.steps or view.done())
     else:
-        low, high = _RANGE[kind]
-        if kind == "adaptive" and facts.pretrained:
-            low, high = _KNOWN_WEIGHTS
+        low, high = _PRETRAINED_RANGE if family == "adaptive" and context.pretrained else _RANGE[family]
         per_rate = _first_update(view)
-        wanted = _UPDATE[kind] * (_HEAD_UPDATE if head_only(facts) else 1.0)
-        rate = float(np.clip(wanted / per_rate, low, high)) if per_rate else _USUAL[kind]
+        wanted_update = _FIRST_UPDATE[family] * (_HEAD_UPDATE if head_only(context) else 1.0)
+        rate = float(np.clip(wanted_update / per_rate, low, high)) if per_rate else usual_rate(context.optimizer)
+    # One change should be enough: a proposal within a factor of three of the bad rate would rarely cure anything.
     if rate > below / 3:
         rate = below / 10
     if rate < above * 3:
         rate = above * 10
-    return min(_HIGHEST, _rounded(rate))
+    return min(HIGHEST_RATE, _rounded(rate))
 
 
 def lowered_rate(rate: float) -> float:
-    """A third of a rate, one significant digit."""
-    return min(_HIGHEST, _rounded(rate / 3))
+    """Return a third of a rate, one significant digit."""
+    return min(HIGHEST_RATE, _rounded(rate / 3))
+
+
+def lower_rate_fix(view: RunView, factor: float = 10.0) -> dict[str, Any]:
+    """Return the recipe change to a learning rate divided by `factor`, two digits; {} where the rate is not known."""
+    peak = float(view.context.lr) or peak_learning_rate(view)
+    return {"lr": float(f"{peak / factor:.1e}")} if peak > 0 else {}
 
 
 def _rounded(value: float) -> float:
@@ -85,8 +94,8 @@ def _rounded(value: float) -> float:
 
 
 def _first_update(view: RunView) -> float:
-    """Size of the first measured update over that of the weights, per unit of the learning rate; 0 if not known."""
+    """Return the first measured update over the weights' size, per unit of the learning rate; 0 where not known."""
     ratio = view.scalar("update_ratio")
     rates = value_at(view.scalar("lr"), ratio.steps)
-    fine = np.isfinite(ratio.values) & (ratio.values > 0) & (rates > 0)
-    return float(ratio.values[fine][0] / rates[fine][0]) if fine.any() else 0.0
+    usable = np.isfinite(ratio.values) & (ratio.values > 0) & (rates > 0)
+    return float(ratio.values[usable][0] / rates[usable][0]) if usable.any() else 0.0

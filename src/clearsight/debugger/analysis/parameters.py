@@ -1,7 +1,7 @@
-"""What a run trains, beside the statistics of it: the weights of layers, their sizes, tables cut to some tensors.
+"""Parameters that a run trains: the weights of layers, their sizes, and tables of statistics cut to some tensors.
 
 A weight here is a matrix or a kernel of a convolution, a linear or an attention layer. Biases and the scales of norms
-are left out of it: they start at 0 or 1, and behind a norm a bias has no gradient at all, without harm.
+are left out: they start at 0 or 1, and behind a norm a bias has no gradient at all, without harm.
 """
 
 from __future__ import annotations
@@ -14,84 +14,78 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.context import ParameterInfo, RunContext
-from clearsight.core.view import RunView, StatisticTable
+from clearsight.core.view import Floats64, RunView, StatisticTable
 
-Floats = npt.NDArray[np.float64]
-
-_WITH_WEIGHTS = ("conv", "linear", "attention")
-_PROJECTIONS = (
-    "in_proj_weight",
-    "q_proj_weight",
-    "k_proj_weight",
-    "v_proj_weight",
-)  # of an attention that has children
+_WEIGHTED_KINDS = ("conv", "linear", "attention")
+# An attention layer with children is no leaf module, so its projections are found by their names.
+_PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
-def layer_weights(facts: RunContext) -> tuple[ParameterInfo, ...]:
-    """The weights of layers, frozen ones too, in the order of the model."""
-    kinds = {layer.name: layer.kind for layer in facts.layers}
+def layer_weights(context: RunContext) -> tuple[ParameterInfo, ...]:
+    """Return the weights of layers, frozen ones too, in the order of the model."""
+    kinds = {layer.name: layer.kind for layer in context.layers}
     return tuple(
         parameter
-        for parameter in facts.parameters
+        for parameter in context.parameters
         if len(parameter.shape) > 1
-        and (kinds.get(parameter.layer) in _WITH_WEIGHTS or parameter.name.endswith(_PROJECTIONS) or not kinds)
+        and (kinds.get(parameter.layer) in _WEIGHTED_KINDS or parameter.name.endswith(_PROJECTIONS) or not kinds)
     )
 
 
-def trained_weights(facts: RunContext) -> tuple[ParameterInfo, ...]:
-    """Those weights that training is meant to change."""
-    return tuple(parameter for parameter in layer_weights(facts) if is_trained(parameter, facts))
+def trained_weights(context: RunContext) -> tuple[ParameterInfo, ...]:
+    """Return the weights of layers that training is meant to change."""
+    return tuple(parameter for parameter in layer_weights(context) if is_trained(parameter, context))
 
 
-def is_trained(parameter: ParameterInfo, facts: RunContext) -> bool:
-    """Whether the parameter takes gradients and the optimizer, where one is watched, holds it."""
-    return parameter.trainable and (parameter.optimized or not facts.optimizer)
+def is_trained(parameter: ParameterInfo, context: RunContext) -> bool:
+    """Return True if the parameter takes gradients and the optimizer, where one is watched, holds it."""
+    return parameter.trainable and (parameter.optimized or not context.optimizer)
 
 
 def fan_in(parameter: ParameterInfo) -> int:
-    """Inputs of one output: the product of the sizes behind the first. He et al. 2015, section 2.2."""
+    """Return the inputs of one output: the product of all sizes but the first. He et al. 2015, section 2.2."""
     return math.prod(parameter.shape[1:])
 
 
 def he_std(parameter: ParameterInfo) -> float:
-    """Standard deviation that keeps the variance of activations from layer to layer. He et al. 2015, eq. 10."""
+    """Return the standard deviation that keeps the variance of activations constant. He et al. 2015, eq. 10."""
     return math.sqrt(2 / max(fan_in(parameter), 1))
 
 
 def select_tensors(table: StatisticTable, names: Collection[str]) -> StatisticTable:
-    """The table's columns of these tensors, in the table's order."""
-    wanted = set(names)
-    keep = [i for i, name in enumerate(table.names) if name in wanted]
-    return replace(table, names=tuple(table.names[i] for i in keep), values=table.values[:, keep])
+    """Return the table's columns of these tensors, in the table's order."""
+    selected = set(names)
+    indices = [i for i, name in enumerate(table.names) if name in selected]
+    return replace(table, names=tuple(table.names[i] for i in indices), values=table.values[:, indices])
 
 
-def select_steps(table: StatisticTable, steps: npt.NDArray[np.bool_]) -> StatisticTable:
-    """The table's rows where `steps` (S,) says so."""
-    return StatisticTable(table.steps[steps], table.epochs[steps], table.names, table.values[steps])
+def select_steps(table: StatisticTable, mask: npt.NDArray[np.bool_]) -> StatisticTable:
+    """Return the table's rows where `mask` (S,) is True."""
+    return StatisticTable(table.steps[mask], table.epochs[mask], table.names, table.values[mask])
 
 
 def rms(view: RunView, collection: str) -> StatisticTable:
-    """Root mean square of the elements of each tensor, (S, L): of one scale whatever the tensor's size.
+    """Return the root mean square of the elements of each tensor, (S, L): comparable between tensors of any size.
 
-    From mean and standard deviation, so that it is the same for a tensor that was looked at through a sample.
+    It follows from mean and standard deviation, so that it is the same for a tensor that was sampled.
     """
     mean, std = view.statistic("mean", collection), view.statistic("std", collection)
     with np.errstate(over="ignore"):
         return replace(std, values=np.sqrt(np.square(mean.values) + np.square(std.values)))
 
 
-def columns(table: StatisticTable, names: Collection[str]) -> Floats:
-    """Values (S, len(names)) in the order of `names`; NaN where the table has no such tensor."""
-    place = {name: i for i, name in enumerate(table.names)}
+def columns(table: StatisticTable, names: Collection[str]) -> Floats64:
+    """Return values (S, len(names)) in the order of `names`; NaN where the table has no such tensor."""
+    index = {name: i for i, name in enumerate(table.names)}
     values = np.full((len(table), len(names)), np.nan)
     for column, name in enumerate(names):
-        if name in place:
-            values[:, column] = table.values[:, place[name]]
+        if name in index:
+            values[:, column] = table.values[:, index[name]]
     return values
 
 
-def finite_median(values: Floats, axis: int | None = None) -> Floats:
-    """Median of the values that are finite; NaN, without a warning, where none is."""
+def finite_median(values: Floats64, axis: int | None = None) -> Floats64:
+    """Return the median of the values that are finite; NaN, without a warning, where none is."""
     finite = np.where(np.isfinite(values), values, np.nan)
     empty = np.all(np.isnan(finite), axis=axis)
     if not finite.size:

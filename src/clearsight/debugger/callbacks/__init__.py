@@ -1,1 +1,1 @@
-"""The hook as a callback of other people's trainers, one file each. Nothing here imports their packages."""
+"""Callbacks of other trainers that own a Hook, one file each. Nothing here imports their packages before it is used."""

@@ -1,0 +1,1 @@
+"""Capture: records of a model under training. Knows no files and no rules."""

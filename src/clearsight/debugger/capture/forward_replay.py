@@ -1,4 +1,4 @@
-"""Replay: a forward pass again, on the same inputs, that leaves no trace on the model or on anything random."""
+"""ForwardPass: computed again on the same inputs, it leaves no trace on the model or the random state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clearsight.debugger.capture.model_inspection import leaves
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:
-    """What a forward pass was called with: arguments by reference, and the autocast it ran under."""
+    """Arguments of a forward pass, by reference, and the autocast under which it ran."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -25,38 +25,59 @@ class ForwardPass:
 
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ForwardPass:
-        """The pass that begins now with these arguments."""
+        """Return the forward pass that begins now with these arguments."""
         first = next(tensors_in((args, kwargs)), None)
         device = first.device.type if first is not None else "cpu"
-        on = torch.is_autocast_enabled(device)
-        return cls(args, kwargs, device, on, torch.get_autocast_dtype(device))
+        return cls(args, kwargs, device, torch.is_autocast_enabled(device), torch.get_autocast_dtype(device))
 
-    def again(self, model: nn.Module, rows: int | None = None) -> Any:
-        """The output of the model on the same arguments; with `rows` on the first so many of the batch."""
-        args, kwargs = (self.args, self.kwargs) if rows is None else _cut((self.args, self.kwargs), rows)
+    def recompute(self, model: nn.Module, rows: int | None = None) -> Any:
+        """Return the output of the model on the same arguments; with `rows` on the first rows of the batch."""
+        args, kwargs = (self.args, self.kwargs) if rows is None else _first_rows((self.args, self.kwargs), rows)
+        # Without autocast's cache: weights that are cast here, without gradients, would be reused by the training's own
+        # forward passes of the same autocast block, which would then give no gradients.
         with torch.autocast(self.device, dtype=self.dtype, enabled=self.autocast, cache_enabled=False):
             return model(*args, **kwargs)
 
     def tensors(self) -> Iterator[Tensor]:
-        """The tensors among the arguments."""
+        """Yield the tensors among the arguments."""
         yield from tensors_in((self.args, self.kwargs))
+
+
+class ReplayFlag:
+    """Flag that is up while the debugger computes a forward pass of its own, which no hook must count."""
+
+    def __init__(self) -> None:
+        self.active = False
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Raise the flag within the block."""
+        self.active = True
+        try:
+            yield
+        finally:
+            self.active = False
 
 
 @contextmanager
 def traceless(model: nn.Module, *, training: bool | None = None) -> Iterator[None]:
-    """Within the block nothing needs gradients; afterwards buffers, random state and modes are what they were.
+    """Compute without gradients within the block; afterwards buffers, random state and modes are what they were.
 
-    training: the mode that all modules are put into; None leaves each as it is.
+    training: the mode of all modules within the block; None leaves each as it is.
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module._buffers, dict(module._buffers)) for module in model.modules()]
     copies = {id(buffer): buffer.detach().clone() for buffer in model.buffers()}
+    # Of the model's devices alone: forking all generators would start every GPU of the machine.
     devices = sorted({tensor.device.index for tensor in model.parameters() if tensor.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices), torch.no_grad():
         try:
-            # Copies are put in their place, since autograd minds when what it has saved is written to, even unchanged.
-            for here, held in buffers:
-                here.update({name: None if buffer is None else copies[id(buffer)] for name, buffer in held.items()})
+            # Copies replace the buffers, instead of being written back afterwards: autograd refuses a backward when a
+            # tensor that it saved was written to, even with equal values.
+            for registered, originals in buffers:
+                registered.update(
+                    {n: None if buffer is None else copies[id(buffer)] for n, buffer in originals.items()}
+                )
             if training is not None:
                 for module, _ in modes:
                     module.training = training
@@ -64,33 +85,33 @@ def traceless(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
         finally:
             for module, mode in modes:
                 module.training = mode
-            for here, held in buffers:
-                here.update(held)
+            for registered, originals in buffers:
+                registered.update(originals)
 
 
-def first_nonfinite_layer(model: nn.Module, passes: Sequence[ForwardPass]) -> str | None:
-    """Name of the first layer, in the order of computing, that makes NaN or infinity out of finite inputs.
+def first_nonfinite_layer(model: nn.Module, forwards: Sequence[ForwardPass]) -> str | None:
+    """Return the name of the first layer, in the order of computing, that makes NaN or infinity of finite inputs.
 
-    The passes are computed again; None where every output is finite.
+    The forward passes are computed again; None where every output is finite.
     """
-    born: list[str] = []
+    found: list[str] = []
     with traceless(model), ExitStack() as hooks:
         for name, module in leaves(model):
-            hooks.callback(module.register_forward_hook(_noting(name, born)).remove)
-        for made in passes:
-            made.again(model)
-            if born:
-                return born[0]
+            hooks.callback(module.register_forward_hook(_recorder(name, found)).remove)
+        for forward in forwards:
+            forward.recompute(model)
+            if found:
+                return found[0]
     return None
 
 
 def all_finite(value: Any) -> bool:
-    """Whether every floating tensor in a value is finite. Waits for the device."""
+    """Return True if every floating-point tensor in a value is finite. Waits for the device."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors_in(value))
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The floating tensors in a value made of tuples, lists and mappings."""
+    """Yield the floating-point tensors in a value made of tuples, lists and mappings."""
     if isinstance(value, Tensor):
         if value.is_floating_point():
             yield value
@@ -102,17 +123,18 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(part)
 
 
-def _noting(name: str, born: list[str]) -> Callable[..., None]:
-    def note(module: nn.Module, args: Any, output: Any) -> None:
-        if not born and not all_finite(output):
-            born.append(name)
+def _recorder(name: str, found: list[str]) -> Callable[..., None]:
+    def record(module: nn.Module, args: Any, output: Any) -> None:
+        if not found and not all_finite(output):
+            found.append(name)
 
-    return note
+    return record
 
 
-def _cut(value: Any, rows: int) -> Any:
+def _first_rows(value: Any, rows: int) -> Any:
     if isinstance(value, Tensor):
         return value[:rows] if value.dim() else value
     if isinstance(value, Mapping):
-        return {key: _cut(part, rows) for key, part in value.items()}
-    return type(value)(_cut(part, rows) for part in value) if type(value) in (tuple, list) else value
+        return {key: _first_rows(part, rows) for key, part in value.items()}
+    # Named tuples and other subclasses stay whole: their constructors take other arguments.
+    return type(value)(_first_rows(part, rows) for part in value) if type(value) in (tuple, list) else value

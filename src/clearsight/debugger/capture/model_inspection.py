@@ -1,4 +1,4 @@
-"""Layers and parameters of a model as plain facts, by the names that its tensors are saved under."""
+"""InspectedModel: layers and parameters of a model, by the names under which its tensors are saved."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ACTIVATIONS = frozenset(
 
 
 def kind(module: nn.Module) -> str:
-    """What sort of layer a module is, one of the words of LayerFact."""
+    """Return the kind of a layer, one of the words of LayerInfo."""
     for word, classes in _KINDS:
         if isinstance(module, classes):
             return word
@@ -51,7 +51,7 @@ def kind(module: nn.Module) -> str:
 
 
 def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of everything that computes: modules without children, and norms, once each, in model order.
+    """Yield name and module of everything that computes: modules without children, and norms, in model order, once.
 
     A norm counts even where it holds its activation (timm's BatchNormAct2d); an Identity does not.
     """
@@ -61,46 +61,49 @@ def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def layer_facts(model: nn.Module) -> tuple[LayerInfo, ...]:
-    """A fact per leaf module; frozen are those in evaluation mode of which nothing is trained."""
+def layer_infos(model: nn.Module) -> tuple[LayerInfo, ...]:
+    """Return every leaf module; frozen are those in evaluation mode without a trainable parameter."""
     return tuple(
         LayerInfo(name=name, kind=kind(module), type=type(module).__name__, frozen=_frozen(module))
         for name, module in leaves(model)
     )
 
 
-def parameter_facts(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[ParameterInfo, ...]:
-    """A fact per parameter, shared ones once, by the first name."""
-    held = {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
+def parameter_infos(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[ParameterInfo, ...]:
+    """Return every parameter, shared ones once, by their first name."""
+    # By identity: comparing tensors compares their elements.
+    optimized = {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
     modules = dict(model.named_modules())
     head = head_layer(model)
-    facts = []
+    infos = []
     for name, parameter in model.named_parameters():
-        layer, _, own = name.rpartition(".")
-        facts.append(
+        layer, _, attribute = name.rpartition(".")
+        infos.append(
             ParameterInfo(
                 name=name,
                 layer=layer,
                 shape=tuple(parameter.shape),
-                kind=_parameter_kind(modules[layer], own, parameter),
+                kind=_parameter_kind(modules[layer], attribute, parameter),
                 trainable=parameter.requires_grad,
-                optimized=id(parameter) in held,
+                optimized=id(parameter) in optimized,
                 head=layer == head,
             )
         )
-    return tuple(facts)
+    return tuple(infos)
 
 
 def head_layer(model: nn.Module) -> str:
-    """Name of the last module that has parameters of its own; "" where the model itself is it, or nothing."""
-    own = [name for name, module in model.named_modules() if next(module.parameters(recurse=False), None) is not None]
-    return own[-1] if own else ""
+    """Return the name of the last module with parameters of its own; "" where that is the model itself, or none is."""
+    # The order of named_modules is that of definition, in which the classifier comes last.
+    names = [name for name, module in model.named_modules() if next(module.parameters(recurse=False), None) is not None]
+    return names[-1] if names else ""
 
 
-def _parameter_kind(module: nn.Module, own: str, parameter: nn.Parameter) -> str:
+def _parameter_kind(module: nn.Module, attribute: str, parameter: nn.Parameter) -> str:
     if kind(module) == "norm":
         return "norm"
-    return "bias" if "bias" in own or parameter.dim() < 2 else "weight"
+    # Vectors that are no bias (a layer scale, a class token) are treated like one.
+    return "bias" if "bias" in attribute or parameter.dim() < 2 else "weight"
 
 
 def _frozen(module: nn.Module) -> bool:
@@ -109,13 +112,13 @@ def _frozen(module: nn.Module) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class InspectedModel:
-    """A model under watch, with its wrappers taken off.
+    """A model that is observed, without its wrappers.
 
-    model: the module itself.  entry: where its forward pass can be heard; None where that is compiled in place.
-    layers: the leaves that can be heard: those outside of compiled parts.  parameters: by name, shared ones once.
+    model: the module itself.  entry: the module whose forward pass can be hooked; None where it is compiled in place.
+    layers: the leaves that can be hooked: those outside of compiled parts.  parameters: by name, shared ones once.
     trainable: those that take gradients.  trained: those that the optimizer holds (trainable, where there is none).
-    last: of the trainable ones the last weight.  normed: whether a BatchNorm is in train mode now.
-    compiled: whether any part is compiled.  replayable: whether the model can be run again, layer by layer.
+    last: the last trainable weight.  compiled: True if any part is compiled.  replayable: True if the model can be run
+    again, layer by layer.
     """
 
     model: nn.Module
@@ -131,12 +134,12 @@ class InspectedModel:
 
     @classmethod
     def of(cls, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> InspectedModel:
-        """What there is to watch of a model: DistributedDataParallel and torch.compile are looked through."""
+        """Inspect a model; DistributedDataParallel and torch.compile are taken off."""
         inner, entry, wrapped = unwrapped(model)
         hidden = _compiled_parts(inner)
         layers = () if wrapped else tuple((n, m) for n, m in leaves(inner) if not _within(n, hidden))
         parameters = tuple(inner.named_parameters())
-        held = {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
+        optimized = {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
         trainable = tuple((n, p) for n, p in parameters if p.requires_grad)
         weights = [p for n, p in trainable if p.dim() > 1] or [p for _, p in trainable]
         return cls(
@@ -146,7 +149,7 @@ class InspectedModel:
             layers=layers,
             parameters=parameters,
             trainable=trainable,
-            trained=tuple((n, p) for n, p in trainable if optimizer is None or id(p) in held),
+            trained=tuple((n, p) for n, p in trainable if optimizer is None or id(p) in optimized),
             last=weights[-1] if weights else None,
             compiled=wrapped or bool(hidden),
             replayable=not hidden and not _synchronised(inner),
@@ -154,22 +157,23 @@ class InspectedModel:
 
     @property
     def normed(self) -> bool:
-        """Whether a BatchNorm is in train mode now."""
+        """Return True if a BatchNorm is in train mode now."""
         kind = nn.modules.batchnorm._BatchNorm
         return any(m.training and m.track_running_stats for m in self.model.modules() if isinstance(m, kind))
 
     def is_bias(self, name: str) -> bool:
-        """Whether a parameter is in the collection of biases."""
+        """Return True for a parameter of the collection of biases."""
         return "bias" in name.rpartition(".")[2]
 
     def name(self, parameter: torch.Tensor) -> str:
-        """The parameter's name; "" for one that is not the model's."""
-        return next((name for name, own in self.parameters if own is parameter), "")
+        """Return the parameter's name; "" for one of another model."""
+        return next((name for name, candidate in self.parameters if candidate is parameter), "")
 
 
 def unwrapped(model: nn.Module) -> tuple[nn.Module, nn.Module, bool]:
-    """The module inside of its wrappers, the one whose call can be heard, and whether that call is compiled."""
+    """Return the module inside of its wrappers, the one whose call can be hooked, and True if that call is compiled."""
     entry = None
+    # In a loop, because compilation and distribution are applied in either order.
     while True:
         if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
             model = model.module
@@ -181,7 +185,7 @@ def unwrapped(model: nn.Module) -> tuple[nn.Module, nn.Module, bool]:
 
 
 def _compiled_parts(model: nn.Module) -> tuple[str, ...]:
-    """Names of the modules whose inside cannot be heard: compiled in place, or scripts."""
+    """Return the names of modules whose inside cannot be hooked: compiled in place, or scripts."""
     return tuple(
         name
         for name, module in model.named_modules()
@@ -196,24 +200,24 @@ def _within(name: str, parts: tuple[str, ...]) -> bool:
 
 
 def _synchronised(model: nn.Module) -> bool:
-    """Whether a layer waits for other processes, which do not run the model again."""
+    """Return True if a layer waits for other processes, which do not run the model again."""
     return any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
 
 
-def describe_model(known: RunContext, watched: InspectedModel, losses: Sequence[nn.Module] = ()) -> RunContext:
-    """Facts with what can be told from the model, its optimizer and the loss modules filled in."""
-    optimizer = watched.optimizer
-    of_weights = getattr(watched.model, "pretrained_cfg", None)  # timm says what its weights expect
-    expected = of_weights if isinstance(of_weights, Mapping) and known.pretrained is not False else {}
+def describe_model(context: RunContext, inspected: InspectedModel, losses: Sequence[nn.Module] = ()) -> RunContext:
+    """Return the context with what the model, its optimizer and the loss modules show."""
+    optimizer = inspected.optimizer
+    config = getattr(inspected.model, "pretrained_cfg", None)  # timm: normalisation that the weights were trained with
+    expected = config if isinstance(config, Mapping) and context.pretrained is not False else {}
     return replace(
-        known,
-        model=type(watched.model).__name__,
+        context,
+        model=type(inspected.model).__name__,
         optimizer=type(optimizer).__name__.lower() if optimizer else "",
         lr=float(optimizer.param_groups[-1]["lr"]) if optimizer else 0.0,
         loss=type(losses[0]).__name__ if losses else "",
-        weights_mean=known.weights_mean or tuple(expected.get("mean", ())),
-        weights_std=known.weights_std or tuple(expected.get("std", ())),
-        compiled=watched.compiled,
-        layers=layer_facts(watched.model),
-        parameters=parameter_facts(watched.model, optimizer),
+        weights_mean=context.weights_mean or tuple(expected.get("mean", ())),
+        weights_std=context.weights_std or tuple(expected.get("std", ())),
+        compiled=inspected.compiled,
+        layers=layer_infos(inspected.model),
+        parameters=parameter_infos(inspected.model, optimizer),
     )

@@ -1,57 +1,129 @@
-"""Where the first NaN or infinity of a step was born."""
+"""NonFiniteTracer: finds where the first NaN or infinity of a run was born."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from clearsight.debugger.capture.forward_replay import ForwardPass, all_finite, first_nonfinite_layer
+from clearsight.core.tensors import Moment
+from clearsight.debugger.capture.forward_replay import ForwardPass, ReplayFlag, all_finite, first_nonfinite_layer
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.predictions import BatchPredictions
-from clearsight.debugger.capture.transfer import Arrays
-
-Birth = tuple[str, str]  # where (input | layer | loss | gradient) and the name of the layer or tensor
+from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
 
-def birthplace(
-    watched: InspectedModel,
-    passes: Sequence[ForwardPass],
-    answers: BatchPredictions | None,
-    loss: str,
-    loss_finite: bool | None,
-) -> Birth:
-    """Computes the passes again, on a CPU, before anything was updated. loss: its name; loss_finite: where known."""
-    if any(not all_finite(list(made.tensors())) for made in passes):
-        return "input", "input"
-    if watched.replayable and (layer := first_nonfinite_layer(watched.model, passes)):
-        return "layer", layer
-    if not watched.replayable and answers is not None and not all_finite(answers.logits):
-        return "layer", "output"
-    if loss_finite is None and answers is not None:
-        loss_finite = all_finite(answers.loss())
+class Birthplace(NamedTuple):
+    """Birthplace of a NaN or infinity. stage: input | layer | loss | gradient.  subject: layer or tensor."""
+
+    stage: str
+    subject: str
+
+
+@dataclass(eq=False)
+class StepEvidence:
+    """Evidence of the step under way, for a trace.
+
+    forwards: its forward passes, at most the last few.  predictions: of the last pass that reported some.
+    loss_name: of the loss that was reported last.
+    """
+
+    forwards: list[ForwardPass] = field(default_factory=list)
+    predictions: BatchPredictions | None = None
+    loss_name: str = "loss"
+
+
+class NonFiniteTracer:
+    """Traces the first NaN or infinity of a model once, and sends an event that names its birthplace.
+
+    On a CPU the forward passes of the step are computed again. On CUDA nothing waits for the device, so the news
+    arrives some steps late, when the weights are spoilt already: the event then only tells whether the inputs, the
+    model's output or a gradient came first.
+    """
+
+    def __init__(self, sender: RecordSender, replay: ReplayFlag) -> None:
+        self._sender, self._replay = sender, replay
+        self.traced = False
+
+    def check_gradients(
+        self, at: Moment, model: InspectedModel, step: StepEvidence, norms: Tensor, parameters: Sequence[Tensor]
+    ) -> None:
+        """Trace where a gradient is not finite. norms: (P,) L2 of the gradients of `parameters`."""
+        if self.traced:
+            return
+        if norms.device.type == "cpu":
+            if not math.isfinite(torch.linalg.vector_norm(norms).item()):
+                self._trace(at, model, step, loss_finite=None)
+            return
+        # Names now: when the sums arrive, another model may be attached.
+        names = [model.name(parameter) for parameter in parameters]
+        receive = partial(self._receive_sums, at, names)
+        self._sender.send(receive, device_sums(step.forwards, step.predictions, norms))
+
+    def check_loss(self, at: Moment, model: InspectedModel, step: StepEvidence, loss: Tensor) -> None:
+        """Trace where a loss on a CPU is not finite, before its backward."""
+        if not self.traced and loss.device.type == "cpu" and not all_finite(loss):
+            self._trace(at, model, step, loss_finite=False)
+
+    def _trace(self, at: Moment, model: InspectedModel, step: StepEvidence, *, loss_finite: bool | None) -> None:
+        with self._replay.raised():
+            self._report(at, birthplace(model, step, loss_finite))
+
+    def _receive_sums(self, at: Moment, names: Sequence[str], arrays: Arrays) -> None:
+        found = None if self.traced else birthplace_of_sums(names, arrays)
+        if found is not None:
+            self._report(at, found)
+
+    def _report(self, at: Moment, found: Birthplace) -> None:
+        self.traced = True
+        self._sender.event(at, "nonfinite", found.subject, {"where": found.stage})
+
+
+def birthplace(model: InspectedModel, step: StepEvidence, loss_finite: bool | None) -> Birthplace:
+    """Return the birthplace by computing the forward passes again, on a CPU, before anything was updated.
+
+    loss_finite: None where it is not known.
+    """
+    predictions = step.predictions
+    # In the order of computing: the first that is not finite spoilt what came after it.
+    if any(not all_finite(list(forward.tensors())) for forward in step.forwards):
+        return Birthplace("input", "input")
+    if model.replayable and (layer := first_nonfinite_layer(model.model, step.forwards)):
+        return Birthplace("layer", layer)
+    if not model.replayable and predictions is not None and not all_finite(predictions.logits):
+        return Birthplace("layer", "output")
+    if loss_finite is None and predictions is not None:
+        loss_finite = all_finite(predictions.loss())
     if loss_finite is False:
-        return "loss", loss
-    bad = [name for name, p in watched.trainable if p.grad is not None and not all_finite(p.grad)]
-    return "gradient", f"gradient/{bad[-1]}" if bad else "gradient"
+        return Birthplace("loss", step.loss_name)
+    bad = [name for name, p in model.trainable if p.grad is not None and not all_finite(p.grad)]
+    # Backward runs from the last layer to the first, so the last bad gradient of the model was the first in time.
+    return Birthplace("gradient", f"gradient/{bad[-1]}" if bad else "gradient")
 
 
-def on_device(passes: Sequence[ForwardPass], answers: BatchPredictions | None, norms: Tensor) -> list[Tensor]:
-    """What `birthplace_seen` needs, computed without waiting: a sum of the inputs, one of the logits, and the norms."""
-    groups = [[t for made in passes for t in made.tensors()], [] if answers is None else [answers.logits]]
+def device_sums(forwards: Sequence[ForwardPass], predictions: BatchPredictions | None, norms: Tensor) -> list[Tensor]:
+    """Return what `birthplace_of_sums` needs, without waiting: a sum of the inputs, one of the logits, and `norms`."""
+    groups = [
+        [t for forward in forwards for t in forward.tensors()],
+        [] if predictions is None else [predictions.logits],
+    ]
+    # A sum is not finite if an element is not, so that one number crosses to the host instead of a tensor.
     with torch.no_grad():
         sums = [sum((t.sum(dtype=torch.float32) for t in group), norms.new_zeros(())) for group in groups]
     return [*sums, norms]
 
 
-def birthplace_seen(names: Sequence[str], arrays: Arrays) -> Birth | None:
-    """The answer from what `on_device` gave, None where all is finite. names: of the gradients with these norms."""
+def birthplace_of_sums(names: Sequence[str], arrays: Arrays) -> Birthplace | None:
+    """Return the birthplace by the sums of `device_sums`; None where all is finite. names: of the gradients."""
     inputs, outputs, norms = arrays
     bad = [name for name, norm in zip(names, norms.tolist(), strict=True) if not math.isfinite(norm)]
     if not math.isfinite(inputs):
-        return "input", "input"
+        return Birthplace("input", "input")
     if not math.isfinite(outputs):
-        return "layer", "output"
-    return ("gradient", f"gradient/{bad[-1]}") if bad else None
+        return Birthplace("layer", "output")
+    return Birthplace("gradient", f"gradient/{bad[-1]}") if bad else None

@@ -1,4 +1,4 @@
-"""Answers of a classifier: logits beside labels, and what follows from them. N images of a batch, C classes."""
+"""Predictions of a classifier: logits beside labels, and what follows from them. N images of a batch, C classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clearsight.core.tensors import Moment, PredictionRecord
 from clearsight.debugger.capture.forward_replay import tensors_in
-from clearsight.debugger.capture.transfer import Arrays
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPredictions:
-    """logits: (N, C) float32.  labels, predictions, indices: (N,) int64.  All on the logits' device."""
+    """Predictions of one batch, all on the device of the logits.
+
+    logits: (N, C) float32.  labels, predictions, indices: (N,) int64; an index is the place in the split, or -1.
+    """
 
     logits: Tensor
     labels: Tensor
@@ -25,10 +26,14 @@ class BatchPredictions:
 
     @classmethod
     def of(cls, logits: Tensor, labels: Tensor, indices: Any = None) -> BatchPredictions | None:
-        """Answers, where the two are a classification: (N, C) beside (N,) whole numbers or (N, C) shares; else None."""
+        """Return predictions where the two are a classification, else None.
+
+        logits: (N, C), C at least 2.  labels: (N,) whole numbers, or (N, C) shares, of which the largest counts.
+        """
         if logits.dim() != 2 or logits.shape[1] < 2 or not logits.is_floating_point() or len(labels) != len(logits):
             return None
         labels = labels.detach().to(logits.device, non_blocking=True)  # a blocking copy waits for the whole device
+        # Shares of classes, as of label smoothing and mixup.
         if labels.is_floating_point():
             if labels.shape != logits.shape:
                 return None
@@ -36,6 +41,7 @@ class BatchPredictions:
         if labels.dim() != 1:
             return None
         with torch.no_grad():
+            # In float32: softmax of half precision rounds small probabilities to 0.
             scores = logits.detach().float()
             predictions = scores.argmax(1)
         places = (
@@ -47,51 +53,47 @@ class BatchPredictions:
 
     @torch.no_grad()
     def columns(self) -> list[Tensor]:
-        """The fields of Outcomes in order: labels, predictions, confidence, true_probability, indices."""
+        """Return the fields of a PredictionRecord: labels, predictions, confidence, true_probability, indices."""
         shares = functional.softmax(self.logits, 1)
         confidence = shares.gather(1, self.predictions[:, None])[:, 0]
-        known = self.labels.clamp(0, self.logits.shape[1] - 1)
+        known = self.labels.clamp(0, self.logits.shape[1] - 1)  # an ignored label (-100) is no index; dropped later
         true = shares.gather(1, known[:, None])[:, 0]
         return [self.labels, self.predictions, confidence, true, self.indices]
 
     @torch.no_grad()
     def loss(self) -> Tensor:
-        """Cross entropy."""
+        """Return the mean cross entropy, ()."""
         return functional.cross_entropy(self.logits, self.labels, ignore_index=-100)
 
     @torch.no_grad()
     def accuracy(self) -> Tensor:
-        """Share of labels that were predicted, ()."""
+        """Return the share of labels that were predicted, ()."""
         return (self.predictions == self.labels).float().mean()
 
 
 def as_tensor(value: Any) -> Tensor:
-    """A tensor of a tensor, an array or a list, without gradient."""
+    """Return a tensor, an array or a list as a tensor without gradient."""
     return value.detach() if isinstance(value, Tensor) else torch.as_tensor(value)
 
 
 @torch.no_grad()
 def output_range(logits: Tensor) -> Tensor:
-    """(4,): smallest and largest logit, mean and standard deviation over the batch of the sum of a row."""
+    """Return (4,): smallest and largest logit, mean and standard deviation over the batch of the sum of a row."""
     rows = logits.sum(1)
     return torch.stack([logits.min(), logits.max(), rows.mean(), rows.std(correction=0)])
 
 
 @torch.no_grad()
-def same_batch_losses(answers: BatchPredictions, output: Any, rows: int) -> dict[str, Tensor | float]:
-    """Cross entropy of the first rows of a batch as answered in train mode, and with another output for them."""
+def same_batch_losses(batch: BatchPredictions, output: Any, rows: int) -> dict[str, Tensor | float]:
+    """Return the cross entropy of the first rows of a batch in train mode, and of `output` for the same rows.
+
+    {} where `output` has another shape.
+    """
     other = next(tensors_in(output), None)
-    if other is None or other.shape != answers.logits[:rows].shape:
+    if other is None or other.shape != batch.logits[:rows].shape:
         return {}
-    labels = answers.labels[:rows]
+    labels = batch.labels[:rows]
     return {
-        "train_mode_loss": functional.cross_entropy(answers.logits[:rows], labels),
+        "train_mode_loss": functional.cross_entropy(batch.logits[:rows], labels),
         "eval_mode_loss": functional.cross_entropy(other.float(), labels),
     }
-
-
-def prediction_record(at: Moment, columns: Arrays) -> PredictionRecord:
-    """`columns` as a record; images with a negative label, which means "leave it out", are left out."""
-    real = columns[0] >= 0
-    labels, predictions, confidence, true, indices = (column[real] for column in columns)
-    return PredictionRecord(at, labels, predictions, confidence, true, indices)

@@ -1,395 +1,351 @@
-"""Probe: listens to a model and its optimizer while they train, and makes records. It knows no files and no rules.
+"""Probe: observes a model and its optimizer while they train, and makes records. It knows no files and no rules.
 
-What is computed does not change: parameters, buffers, gradients, random state and modes are bit for bit those of an
-unwatched run. Between due steps one hook on the model as a whole is all there is on it; after `detach` nothing is.
+The result of the training does not change: parameters, buffers, gradients, random state and modes are bit for bit
+those of an unwatched run. Between due steps the model has one hook, on the module as a whole; after `detach` none.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from clearsight.core.guard import guarded
-from clearsight.core.tensors import Event, Mode, Moment, RawTensor, SavedRecord, SaveSchedule
-from clearsight.debugger.capture.forward_replay import ForwardPass, all_finite, tensors_in
+from clearsight.core.guard import Guard, guarded
+from clearsight.core.tensors import Mode, Moment, SavedRecord
+from clearsight.debugger.capture.forward_replay import ForwardPass, ReplayFlag, tensors_in
 from clearsight.debugger.capture.images import are_images, channels, fingerprints
 from clearsight.debugger.capture.mode_comparison import ModeComparison
 from clearsight.debugger.capture.model_inspection import InspectedModel
-from clearsight.debugger.capture.nonfinite import Birth, birthplace, birthplace_seen, on_device
-from clearsight.debugger.capture.predictions import BatchPredictions, as_tensor, output_range, prediction_record
-from clearsight.debugger.capture.safe_hook import SafeHook
-from clearsight.debugger.capture.save_plan import Depth, SaveRequest
-from clearsight.debugger.capture.schedule import CaptureSchedule
-from clearsight.debugger.capture.snapshot_builder import SnapshotBuilder, full_precision, number
+from clearsight.debugger.capture.nonfinite import NonFiniteTracer, StepEvidence
+from clearsight.debugger.capture.predictions import BatchPredictions, as_tensor, output_range
+from clearsight.debugger.capture.safe_hook import HookGroup
+from clearsight.debugger.capture.save_plan import SavePlan
+from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, SnapshotBuilder, full_precision, number
 from clearsight.debugger.capture.statistics import SAMPLE
-from clearsight.debugger.capture.transfer import Arrays, TransferQueue
+from clearsight.debugger.capture.transfer import RecordSender
 from clearsight.debugger.capture.updates import ParameterUpdates
 
-_FINGERPRINTED = 2  # epochs: enough to know every image, and that it comes again unchanged
-_KEPT_PASSES = 8  # of a step with accumulated batches: the last ones are kept for a post-mortem
+_FINGERPRINTED = 2  # epochs: enough to know every image, and to see whether it comes again unchanged
+_LAST_FORWARDS = 8  # of a step with accumulated batches: the inputs of the last ones stay in memory for a trace
+
+
+@dataclass(eq=False)
+class StepCapture:
+    """Collects what is seen of the step under way.
+
+    builder: of the snapshot; None where nothing is due.  scalars: of the step, tensors where they lie on a device.
+    stale_gradient: L2 of the last weight's gradient before the step's first backward.  updates: parameters before the
+    optimizer's step.  calls: how often each layer was called in this pass, from 0.  inputs_read, range_sent: of an
+    accumulated batch only the first part is read.
+    """
+
+    at: Moment
+    builder: SnapshotBuilder | None = None
+    evidence: StepEvidence = field(default_factory=StepEvidence)
+    scalars: dict[str, Tensor | float] = field(default_factory=dict)
+    stale_gradient: Tensor | None = None
+    updates: ParameterUpdates | None = None
+    calls: dict[str, int] = field(default_factory=dict)
+    inputs_read: bool = False
+    range_sent: bool = False
 
 
 class Probe:
-    """Watches one model at a time.
+    """Observes one model at a time.
 
-    schedule: when statistics are made, by mode.  depth: "light" looks at a sample of each tensor, "full" at all of it.
-    keep: whole tensors to keep.  emit: takes the records, in order; scalars are returned by `stepped` instead.
-    planned_steps: of the run, 0 for not known.
+    plan: which steps and tensors, and how deep.  emit: receives the records, in order; the scalars of a step are
+    returned by `end_step` instead.  planned_steps: of the run, 0 for not known.  guard: shared with the owner of the
+    probe; after a failure the owner calls `release`. Without one the probe has a guard of its own.
 
-    No method and no hook raises once it is attached: at the first error of its own the probe detaches, keeps the error
-    in `failure` and tells `failed`.
-
-    NaN and infinity: on a CPU the norm of the gradient is looked at in every step; the first that is not finite is
-    traced by computing the step's forward passes again. On CUDA nothing waits for the device, so that the news arrives
-    some steps late, when the weights are spoilt already: then it is only told whether the inputs, the model's output or
-    a gradient came first.
+    Once attached no method and no hook raises: the first error turns the guard off.
     """
 
     def __init__(
         self,
-        schedule: Mapping[Mode, SaveSchedule],
-        depth: Depth = "light",
-        keep: Sequence[SaveRequest] = (),
-        emit: Callable[[SavedRecord], None] = lambda record: None,
+        plan: SavePlan,
+        emit: Callable[[SavedRecord], None],
         *,
         planned_steps: int = 0,
-        failed: Callable[[Exception], None] = lambda error: None,
+        guard: Guard | None = None,
     ) -> None:
-        self._sample = SAMPLE if depth == "light" else None
-        self._calendar = CaptureSchedule(schedule, keep, self._sample)
-        self._emit, self._failed = emit, failed
-        self.failure: Exception | None = None
-        self.outbox = TransferQueue()
-        self.watched: InspectedModel | None = None
-        self._examined = False  # the first NaN or infinity is traced once
-        self._forwards: dict[Mode, int] = {"train": 0, "eval": 0, "predict": 0}
+        self.guard = guard or Guard("the debugger", on_failure=lambda error: self.release())
+        self.sender = RecordSender(emit)
+        self.replay = ReplayFlag()
+        self.capture = StepCapture(Moment("train", 1, 1, 0))
+        self._model: InspectedModel | None = None
+        self._sample = SAMPLE if plan.depth == "light" else None
+        self._schedule = CaptureSchedule(plan.schedules, plan.requests, self._sample)
         self._comparison = ModeComparison(planned_steps)
-        self._permanent, self._temporary = ExitStack(), ExitStack()
-        self._updating = False  # inside of the optimizer's step
-        self.replaying = False  # a forward pass of its own is going on: nobody else's hook need count it
-        self._ranged = False
-        self._answers: BatchPredictions | None = None
-        self._changes: ParameterUpdates | None = None
-        self._reset(Moment("train", 1, 1, 0))
+        self._tracer = NonFiniteTracer(self.sender, self.replay)
+        self._forward_counts: dict[Mode, int] = {"train": 0, "eval": 0, "predict": 0}
+        # Three lifetimes: of the attached model, of a step in which something is due, of one forward pass in it.
+        self._hooks, self._step_hooks, self._pass_hooks = HookGroup(), HookGroup(), HookGroup()
+        self._in_optimizer_step = False
+
+    @property
+    def failure(self) -> Exception | None:
+        """The error that turned the probe off; None while it works."""
+        return self.guard.failure
+
+    @property
+    def at(self) -> Moment:
+        """The moment of the step under way."""
+        return self.capture.at
 
     def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> AbstractContextManager[Any]:
-        """Listen to this model from now on; the returned block detaches at its end. What was there before is left."""
+        """Observe this model from now on, instead of the one before; the returned block detaches at its end."""
         self.detach()
-        self.failure, self._examined = None, False
-        self.watched = watched = InspectedModel.of(model, optimizer)
-        hooks = self._permanent
-        if watched.entry is not None:
-            hooks.callback(watched.entry.register_forward_pre_hook(SafeHook(self._enters), with_kwargs=True).remove)
+        self._tracer.traced = False
+        self._model = inspected = InspectedModel.of(model, optimizer)
+        if inspected.entry is not None:
+            self._hooks.attach(inspected.entry.register_forward_pre_hook, self._on_forward, with_kwargs=True)
         if optimizer is not None:
-            hooks.callback(optimizer.register_step_pre_hook(SafeHook(self._before)).remove)
-            hooks.callback(optimizer.register_step_post_hook(SafeHook(self._after)).remove)
-        left = ExitStack()
-        left.callback(self.detach)
-        return left
+            self._hooks.attach(optimizer.register_step_pre_hook, self._before_update)
+            self._hooks.attach(optimizer.register_step_post_hook, self._after_update)
+        block = ExitStack()
+        block.callback(self.detach)
+        return block
 
     def detach(self) -> None:
-        """Leave the model; records on their way are delivered. May be called at any time, and twice."""
-        self._temporary.close()
-        self._permanent.close()
-        self._updating = False
-        self._send_take()
-        self._reset(self.at)
-        if self.failure is None:
-            try:
-                self.outbox.deliver(wait=True)
-            except Exception as error:
-                self._fail(error)
-        self.watched = None
+        """Leave the model and emit what is still on its way. May be called at any time, and twice."""
+        self._remove_step_hooks()
+        self._hooks.remove()
+        self._in_optimizer_step = False
+        self.guard.run(self._send_snapshot)
+        self.capture = StepCapture(self.capture.at)
+        self.guard.run(self.sender.deliver, wait=True)
+        self._model = None
+
+    def release(self) -> None:
+        """Remove the hooks after a failure."""
+        self._remove_step_hooks()
+        # The optimizer runs through its hooks: removing one now would break its loop. They do nothing from now on, and
+        # `end_step` or `detach` removes them.
+        if not self._in_optimizer_step:
+            self._hooks.remove()
 
     @guarded
-    def step(self, step: int, epoch: int) -> None:
-        """The forward passes of optimizer step `step`, from 1, come next."""
+    def begin_step(self, step: int, epoch: int) -> None:
+        """Prepare for the forward passes of optimizer step `step`, from 1."""
         self._begin(Moment("train", step, epoch, step))
-        if self._take is None or self.watched is None:
+        builder, model = self.capture.builder, self._model
+        if builder is None or model is None:
             return
-        if self._take.statistics and self.watched.last is not None:
-            parameter = self.watched.last
-            ear = SafeHook(partial(self._first_backward, parameter))
-            self._temporary.callback(parameter.register_hook(ear).remove)  # type: ignore[no-untyped-call]
-        if self.watched.optimizer is None:
-            self._changes = ParameterUpdates(self.watched, self._take, self._sample)
-            self._changes.before()
-            for name, parameter in self.watched.trainable:
-                ear = SafeHook(partial(self._accumulated, name))
-                hook = parameter.register_post_accumulate_grad_hook(ear)  # type: ignore[no-untyped-call]
-                self._temporary.callback(hook.remove)
+        if builder.statistics and model.last is not None:
+            self._step_hooks.attach(model.last.register_hook, partial(self._on_first_backward, model.last))
+        if model.optimizer is None:
+            self.capture.updates = ParameterUpdates(model, builder, self._sample)
+            self.capture.updates.before()
+            for name, parameter in model.trainable:
+                self._step_hooks.attach(parameter.register_post_accumulate_grad_hook, partial(self._on_gradient, name))
 
     @guarded
-    def evaluating(self, epoch: int, train_step: int, mode: Mode = "eval") -> None:
-        """Forward passes of an evaluation (or prediction) after `train_step` optimizer steps come next."""
-        self._begin(Moment(mode, self._forwards[mode] + 1, epoch, train_step), forwards=False)
+    def begin_evaluation(self, epoch: int, train_step: int, mode: Mode = "eval") -> None:
+        """Prepare for the forward passes of an evaluation, or prediction, after `train_step` optimizer steps."""
+        # The builder comes with the first forward pass: this is no step of its own.
+        self._begin(Moment(mode, self._forward_counts[mode] + 1, epoch, train_step), is_step=False)
 
     @guarded
-    def answered(self, logits: Any, labels: Any, indices: Any = None) -> None:
-        """Tell what a forward pass gave, in training before its backward. What is no classification is ignored.
+    def record_predictions(self, logits: Any, labels: Any, indices: Any = None) -> None:
+        """Record the output of a forward pass, in training before its backward. Ignores what is no classification.
 
         logits: (N, C) float.  labels: (N,) int, or (N, C) shares.  indices: (N,) int places in the split.
         Tensors on any device, or arrays.
         """
-        logits, labels = as_tensor(logits), as_tensor(labels)
-        answers = BatchPredictions.of(logits, labels, indices)
-        if answers is None:
+        batch = BatchPredictions.of(as_tensor(logits), as_tensor(labels), indices)
+        if batch is None:
             return
-        self._answers = answers
-        self.outbox.send(partial(self._outcomes, self.at), answers.columns())
-        if (take := self._take) is None:
+        capture = self.capture
+        capture.evidence.predictions = batch
+        self.sender.predictions(capture.at, batch.columns())
+        if (builder := capture.builder) is None:
             return
-        take.keep("labels", "labels", answers.labels)
-        take.keep("predictions", "predictions", answers.predictions)
-        if take.statistics and self.at.mode == "train" and not self._ranged:
-            self._ranged = True
-            self._raw("output_range", "outputs", output_range(answers.logits))
-            if self._comparison.due(self.at.step) and self._passes and self.watched is not None:
-                with self._own_passes():
-                    scalars = self._comparison.losses(self.at.step, self.watched, self._passes[-1], answers)
-                self._scalars |= scalars
+        builder.add_whole("labels", "labels", batch.labels)
+        builder.add_whole("predictions", "predictions", batch.predictions)
+        if builder.statistics and capture.at.mode == "train" and not capture.range_sent:
+            capture.range_sent = True
+            self.sender.tensor(capture.at, "outputs", "output_range", output_range(batch.logits))
+            self._compare_modes(batch)
 
     @guarded
-    def lost(self, loss: Tensor, name: str = "loss") -> None:
-        """Tell a loss of this step, before its backward, so that one that is not finite can be traced."""
-        self._loss_name = name
-        if self.at.mode == "train" and loss.device.type == "cpu" and not self._examined and not all_finite(loss):
-            self._post_mortem(False)
+    def check_loss(self, loss: Tensor, name: str = "loss") -> None:
+        """Trace a loss of this step that is not finite; call it before its backward."""
+        self.capture.evidence.loss_name = name
+        if self.at.mode == "train" and self._model is not None:
+            self._tracer.check_loss(self.at, self._model, self.capture.evidence, loss)
 
-    def stepped(self) -> dict[str, Tensor | float]:
-        """After the optimizer step: its scalars. On CUDA they are tensors, so that nothing waits.
+    def end_step(self) -> dict[str, Tensor | float]:
+        """Return the scalars of the step, after its optimizer step. On CUDA they are tensors, so that nothing waits.
 
         grad_norm: L2 of all gradients as the optimizer used them.  On due steps also update_ratio and stale_gradient,
-        now and then train_mode_loss and eval_mode_loss.
+        a few times a run train_mode_loss and eval_mode_loss.
         """
-        if self.failure is not None:
-            self._permanent.close()
+        if self.guard.off:
+            self._hooks.remove()  # those that `release` left to the optimizer
             return {}
-        try:
-            return self._stepped()
-        except Exception as error:
-            self._fail(error)
-            return {}
+        nothing: dict[str, Tensor | float] = {}
+        return self.guard.run_or(nothing, self._end_step)
 
-    def _stepped(self) -> dict[str, Tensor | float]:
-        scalars, take = self._scalars, self._take
-        if take is not None and self.watched is not None:
-            if self.watched.optimizer is None and self._changes is not None:
-                self._changes.after()
-            ratio = take.ratio([name for name, _ in self.watched.trained])
+    def _end_step(self) -> dict[str, Tensor | float]:
+        capture = self.capture
+        scalars, builder, model = capture.scalars, capture.builder, self._model
+        if builder is not None and model is not None:
+            if model.optimizer is None and capture.updates is not None:
+                capture.updates.after()
+            ratio = builder.update_ratio([name for name, _ in model.trained])
             scalars |= {"update_ratio": ratio} if ratio is not None else {}
-            scalars |= {"stale_gradient": self._stale} if self._stale is not None else {}
-        self._temporary.close()
-        self._send_take()
-        self._reset(self.at)
-        self.outbox.deliver()
+            scalars |= {"stale_gradient": capture.stale_gradient} if capture.stale_gradient is not None else {}
+        self._remove_step_hooks()
+        self.guard.run(self._send_snapshot)  # its failure does not cost the scalars, which are there already
+        self.capture = StepCapture(capture.at)
+        self.sender.deliver()
         return {name: number(value) for name, value in scalars.items()}
 
-    # A step begins
+    # A step begins and ends
 
-    def _reset(self, at: Moment) -> None:
-        self.at = at
-        self._take: SnapshotBuilder | None = None
-        self._passes: list[ForwardPass] = []
-        self._answers = None
-        self._scalars: dict[str, Tensor | float] = {}
-        self._stale: Tensor | None = None
-        self._changes = None
-        self._calls: dict[str, int] = {}
-        self._seen_pass = self._ranged = False
-        self._loss_name = "loss"
+    def _begin(self, at: Moment, *, is_step: bool = True) -> None:
+        self._remove_step_hooks()
+        self._send_snapshot()
+        self.capture = StepCapture(at)
+        self.sender.deliver()
+        if is_step:
+            self.capture.builder = self._schedule.builder(at)
 
-    def _begin(self, at: Moment, *, forwards: bool = True) -> None:
-        self._temporary.close()
-        self._send_take()
-        self._reset(at)
-        self.outbox.deliver()
-        if forwards:
-            self._take = self._calendar.take(at)
+    def _send_snapshot(self) -> None:
+        builder, self.capture.builder = self.capture.builder, None
+        if builder is not None:
+            builder.send(self.sender)
 
-    def _send_take(self) -> None:
-        if self._take is not None and self.failure is None:
-            try:
-                self._take.send(self.outbox, self._emit)
-            except Exception as error:
-                self._take = None
-                self._fail(error)
-        self._take = None
+    def _remove_step_hooks(self) -> None:
+        self._pass_hooks.remove()
+        self._step_hooks.remove()
 
     # Forward
 
     @guarded
-    def _enters(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        if self.replaying or torch.compiler.is_compiling() or self.watched is None:
+    def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if self.replay.active or torch.compiler.is_compiling() or self._model is None:
             return
-        mode = self.at.mode
-        self._forwards[mode] += 1
-        if mode != "train":
-            self._begin(Moment(mode, self._forwards[mode], self.at.epoch, self.at.train_step))
+        at = self.at
+        self._forward_counts[at.mode] += 1
+        if at.mode != "train":
+            self._begin(Moment(at.mode, self._forward_counts[at.mode], at.epoch, at.train_step))
         else:
-            self._passes = [*self._passes[1 - _KEPT_PASSES :], ForwardPass.of(args, kwargs)]
+            forwards = self.capture.evidence.forwards
+            self.capture.evidence.forwards = [*forwards[1 - _LAST_FORWARDS :], ForwardPass.of(args, kwargs)]
         inputs = list(tensors_in((args, kwargs)))
         if self.at.epoch <= _FINGERPRINTED and inputs and are_images(inputs[0]):
-            self._raw("input_hashes", "inputs", fingerprints(inputs[0]))
-        if self._take is not None and not self._seen_pass:
-            self._seen_pass = True
-            self._see_inputs(inputs)
-            self._listen()
+            self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(inputs[0]))
+        if self.capture.builder is not None and not self.capture.inputs_read:
+            self.capture.inputs_read = True
+            self._read_inputs(self.capture.builder, inputs)
+            self._hook_layers(self._model, self.capture.builder)
 
-    def _listen(self) -> None:
-        """Hear every layer, until the end of this pass."""
-        assert self.watched is not None
-        take, hooks = self._take, self._temporary.enter_context(ExitStack())
-        assert take is not None
-        if take.wants("activations"):
-            for name, layer in self.watched.layers:
-                hooks.callback(layer.register_forward_hook(SafeHook(partial(self._layer, name))).remove)
-        if self.watched.entry is not None:
-            hooks.callback(self.watched.entry.register_forward_hook(SafeHook(partial(self._leaves, hooks))).remove)
+    def _hook_layers(self, model: InspectedModel, builder: SnapshotBuilder) -> None:
+        """Hook every layer, until the end of this forward pass."""
+        if builder.wants("activations"):
+            for name, layer in model.layers:
+                self._pass_hooks.attach(layer.register_forward_hook, partial(self._on_layer_output, name))
+        if model.entry is not None:
+            self._pass_hooks.attach(model.entry.register_forward_hook, self._on_output)
 
     @guarded
-    def _layer(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        tensor = next(tensors_in(output), None)
-        if self._take is None or tensor is None or self.replaying:
+    def _on_layer_output(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+        builder, tensor = self.capture.builder, next(tensors_in(output), None)
+        if builder is None or tensor is None or self.replay.active:
             return
-        call = self._calls[name] = self._calls.get(name, -1) + 1
+        call = self.capture.calls[name] = self.capture.calls.get(name, -1) + 1
         with full_precision(tensor):
-            self._take.see("activations", f"activation/{name}:{call}" if call else f"activation/{name}", tensor)
+            builder.add("activations", f"activation/{name}:{call}" if call else f"activation/{name}", tensor)
 
     @guarded
-    def _leaves(self, hooks: ExitStack, module: nn.Module, args: Any, output: Any) -> None:
-        if self.replaying:
+    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self.replay.active:
             return
-        hooks.close()
+        self._pass_hooks.remove()
         for place, tensor in enumerate(tensors_in(output)):
-            if self._take is not None:
-                self._take.keep("outputs", f"output:{place}" if place else "output", tensor)
+            if self.capture.builder is not None:
+                self.capture.builder.add_whole("outputs", f"output:{place}" if place else "output", tensor)
 
     @torch.no_grad()
-    def _see_inputs(self, inputs: Sequence[Tensor]) -> None:
-        take = self._take
-        assert take is not None
+    def _read_inputs(self, builder: SnapshotBuilder, inputs: Sequence[Tensor]) -> None:
         for place, tensor in enumerate(inputs):
-            take.keep("inputs", f"input:{place}" if place else "input", tensor)
-            if not place and take.statistics and self.at.mode == "train" and are_images(tensor):
-                self._raw("input_channels", "inputs", channels(tensor))
+            builder.add_whole("inputs", f"input:{place}" if place else "input", tensor)
+            if not place and builder.statistics and self.at.mode == "train" and are_images(tensor):
+                self.sender.tensor(self.at, "inputs", "input_channels", channels(tensor))
+
+    def _compare_modes(self, batch: BatchPredictions) -> None:
+        forwards, step = self.capture.evidence.forwards, self.at.step
+        if forwards and self._model is not None and self._comparison.due(step):
+            with self.replay.raised():
+                self.capture.scalars |= self._comparison.losses(step, self._model, forwards[-1], batch)
 
     # Backward and update
 
     @guarded
-    def _first_backward(self, parameter: nn.Parameter, gradient: Tensor) -> None:
-        if self._stale is None:
-            left = parameter.grad
+    def _on_first_backward(self, parameter: nn.Parameter, gradient: Tensor) -> None:
+        if self.capture.stale_gradient is None:
+            stale = parameter.grad  # what the step before left, since this backward is not added yet
             with torch.no_grad():
-                self._stale = torch.zeros(()) if left is None else torch.linalg.vector_norm(left.detach().float())
+                self.capture.stale_gradient = (
+                    torch.zeros(()) if stale is None else torch.linalg.vector_norm(stale.detach().float())
+                )
 
     @guarded
-    def _accumulated(self, name: str, parameter: Tensor) -> None:
-        if self._take is not None and parameter.grad is not None and f"gradient/{name}" not in self._calls:
-            self._calls[f"gradient/{name}"] = 1
-            self._take.see("gradients", f"gradient/{name}", parameter.grad)
+    def _on_gradient(self, name: str, parameter: Tensor) -> None:
+        capture, key = self.capture, f"gradient/{name}"
+        if capture.builder is not None and parameter.grad is not None and key not in capture.calls:
+            capture.calls[key] = 1
+            capture.builder.add("gradients", key, parameter.grad)
 
     @guarded
-    def _before(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self._updating = True
+    def _before_update(
+        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._in_optimizer_step = True
         if self.at.mode != "train":
             return
-        if self._take is not None and self.watched is not None:
-            self._changes = ParameterUpdates(self.watched, self._take, self._sample)
-            self._changes.before()
+        if self.capture.builder is not None and self._model is not None:
+            self.capture.updates = ParameterUpdates(self._model, self.capture.builder, self._sample)
+            self.capture.updates.before()
         if not _has_closure(args, kwargs):  # a closure computes the gradients inside of the step
-            self._see_gradients(optimizer)
+            self._read_gradients(optimizer)
 
     @guarded
-    def _after(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _after_update(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if self.at.mode == "train" and _has_closure(args, kwargs):
-            self._see_gradients(optimizer)
-        if self._changes is not None:
-            self._changes.after()
-        self._updating = False
+            self._read_gradients(optimizer)
+        if self.capture.updates is not None:
+            self.capture.updates.after()
+        self._in_optimizer_step = False
 
     @torch.no_grad()
-    def _see_gradients(self, optimizer: torch.optim.Optimizer) -> None:
-        assert self.watched is not None
-        held = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    def _read_gradients(self, optimizer: torch.optim.Optimizer) -> None:
+        assert self._model is not None
+        capture, model = self.capture, self._model
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         scale = getattr(optimizer, "grad_scale", None)  # fused optimizers divide by it inside of the step
-        if held:
-            gradients = [p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in held]
+        if parameters:
+            gradients = [p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in parameters]
             norms = torch.stack([n.float().to(gradients[0].device) for n in torch._foreach_norm(gradients)])
             norm = torch.linalg.vector_norm(norms)
-            self._scalars["grad_norm"] = norm if scale is None else norm / scale
-            self._check(norm, norms, held)
-        if self._take is not None and self._take.wants("gradients"):
-            for name, parameter in self.watched.trainable:
+            capture.scalars["grad_norm"] = norm if scale is None else norm / scale
+            self._tracer.check_gradients(capture.at, model, capture.evidence, norms, parameters)
+        if capture.builder is not None and capture.builder.wants("gradients"):
+            for name, parameter in model.trainable:
                 if parameter.grad is not None:
                     gradient = parameter.grad.detach()
-                    self._take.see("gradients", f"gradient/{name}", gradient if scale is None else gradient / scale)
-
-    # NaN and infinity
-
-    def _check(self, norm: Tensor, norms: Tensor, held: Sequence[Tensor]) -> None:
-        if self._examined:
-            return
-        if norm.device.type == "cpu":
-            if not math.isfinite(norm.item()):
-                self._post_mortem(None)
-            return
-        assert self.watched is not None
-        names = [self.watched.name(parameter) for parameter in held]
-        self.outbox.send(partial(self._late_news, self.at, names), on_device(self._passes, self._answers, norms))
-
-    def _late_news(self, at: Moment, names: Sequence[str], arrays: Arrays) -> None:
-        birth = None if self._examined else birthplace_seen(names, arrays)
-        if birth is not None:
-            self._nonfinite(at, birth)
-
-    def _post_mortem(self, loss_finite: bool | None) -> None:
-        assert self.watched is not None
-        with self._own_passes():
-            birth = birthplace(self.watched, self._passes, self._answers, self._loss_name, loss_finite)
-        self._nonfinite(self.at, birth)
-
-    def _nonfinite(self, at: Moment, birth: Birth) -> None:
-        self._examined = True
-        where, subject = birth
-        self._emit(Event(at, "nonfinite", subject, {"where": where}))
-
-    @contextmanager
-    def _own_passes(self) -> Iterator[None]:
-        self.replaying = True
-        try:
-            yield
-        finally:
-            self.replaying = False
-
-    # Sending
-
-    def _raw(self, name: str, collection: str, value: Tensor) -> None:
-        at = self.at
-        self.outbox.send(lambda arrays: self._emit(RawTensor(at, name, collection, arrays[0])), [value])
-
-    def _outcomes(self, at: Moment, columns: Arrays) -> None:
-        record = prediction_record(at, columns)
-        if len(record.labels):
-            self._emit(record)
-
-    def _fail(self, error: Exception) -> None:
-        if self.failure is not None:
-            return
-        self.failure = error
-        self._temporary.close()
-        if not self._updating:  # the optimizer is going through its hooks: they are deaf now, and go later
-            self._permanent.close()
-        self._failed(error)
+                    capture.builder.add(
+                        "gradients", f"gradient/{name}", gradient if scale is None else gradient / scale
+                    )
 
 
 def _has_closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    # The optimizer itself is the first of the arguments that its hooks are told.
-    given = args[1:] if args and isinstance(args[0], torch.optim.Optimizer) else args
-    return any(value is not None for value in (*given[:1], kwargs.get("closure")))
+    # The first argument that an optimizer passes to its hooks is the optimizer itself.
+    passed = args[1:] if args and isinstance(args[0], torch.optim.Optimizer) else args
+    return any(value is not None for value in (*passed[:1], kwargs.get("closure")))

@@ -1,34 +1,51 @@
-"""Ear: a callback that listens to a model or an optimizer, and that copies of the model do not take along."""
+"""Hooks on a model, its parameters and its optimizer: registered as one group, removed as one group."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 
 def do_nothing(*args: Any, **kwargs: Any) -> None:
-    """Hears nothing: what an Ear becomes in a copy."""
+    """Return None: the hook that a SafeHook becomes in a copy of the model."""
 
 
 class SafeHook:
-    """Calls `listen`, whose answer is dropped: a listener changes neither inputs nor outputs.
+    """Hook that calls `listener` and drops its result, so that inputs and outputs of the module stay as they are.
 
     Training scripts copy and pickle models in the middle of training, to keep the best one. The listener holds files
-    and threads and must not go along, so a copied or pickled Ear is `deaf`.
+    and threads that cannot be copied, so a copied or pickled SafeHook is `do_nothing`.
     """
 
-    def __init__(self, listen: Callable[..., None]) -> None:
-        self._listen = listen
+    def __init__(self, listener: Callable[..., None]) -> None:
+        self._listener = listener
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        self._listen(*args, **kwargs)
+        self._listener(*args, **kwargs)
 
+    # Not an error, because the user's copy of the model must work; not the listener, because it cannot be copied.
     def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
         return do_nothing
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        return (_deaf, ())
+        return (_copied_hook, ())
 
 
-def _deaf() -> Callable[..., None]:
+def _copied_hook() -> Callable[..., None]:
     return do_nothing
+
+
+class HookGroup:
+    """Hooks that are removed together."""
+
+    def __init__(self) -> None:
+        self._handles = ExitStack()
+
+    def attach(self, register: Callable[..., Any], listener: Callable[..., None], **options: Any) -> None:
+        """Register a hook. register: a method such as `module.register_forward_hook`, with its options."""
+        self._handles.callback(register(SafeHook(listener), **options).remove)
+
+    def remove(self) -> None:
+        """Remove all of them; may be called at any time, and twice."""
+        self._handles.close()

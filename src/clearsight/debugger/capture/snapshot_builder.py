@@ -1,9 +1,9 @@
-"""Take: what is seen of a model in one step, until it is a Snapshot and RawTensors."""
+"""SnapshotBuilder: collects the tensors of one step, until they are a Snapshot and RawTensors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clearsight.core.tensors import COLLECTIONS, STATISTICS, Moment, RawTensor, SavedRecord, Snapshot
+from clearsight.core.tensors import COLLECTIONS, STATISTICS, Mode, Moment, SaveSchedule, Snapshot
 from clearsight.debugger.capture.save_plan import SaveRequest
 from clearsight.debugger.capture.statistics import Reading, read, read_sample, tabulate
-from clearsight.debugger.capture.transfer import Arrays, TransferQueue
+from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
-_IN_TABLE = frozenset(("weights", "biases", "gradients", "updates", "activations"))
-_L2 = STATISTICS.index("l2")
+# Collections with statistics; the others are saved whole, or as small tables of their own.
+_TABLED = frozenset(("weights", "biases", "gradients", "updates", "activations"))
+_L2 = STATISTICS.index("l2") - 1  # column of a Reading, which has no count
 
 
 class _Row(NamedTuple):
@@ -27,60 +28,65 @@ class _Row(NamedTuple):
 
 
 class SnapshotBuilder:
-    """Tensors are shown to it as they come up; nothing waits for the device.
+    """Reads tensors as they come up, without waiting for the device.
 
-    statistics: whether a Snapshot is made.  sample: as in `summarize`.  wishes: the whole tensors due at this step.
+    statistics: True where a Snapshot is made.  sample: as of `summarize`.  requests: the whole tensors due at this
+    step.
     """
 
-    def __init__(self, at: Moment, *, statistics: bool, sample: int | None, wishes: Sequence[SaveRequest]) -> None:
-        self.at, self.statistics, self.sample, self._wishes = at, statistics, sample, wishes
+    def __init__(self, at: Moment, *, statistics: bool, sample: int | None, requests: Sequence[SaveRequest]) -> None:
+        self.at, self.statistics, self.sample, self._requests = at, statistics, sample, requests
         self._rows: list[_Row] = []
         self._raw: list[tuple[str, str, Tensor]] = []
 
     def wants(self, collection: str) -> bool:
-        """Whether a tensor of the collection could be kept in any form."""
-        tabled = self.statistics and collection in _IN_TABLE
-        return tabled or any(wish.pattern is not None or wish.collection == collection for wish in self._wishes)
+        """Return True if a tensor of the collection could be saved in any form."""
+        is_tabled = self.statistics and collection in _TABLED
+        return is_tabled or any(
+            request.pattern is not None or request.collection == collection for request in self._requests
+        )
 
-    def keeps(self, collection: str, name: str) -> bool:
-        """Whether the whole tensor is kept."""
-        return any(wish.wants(collection, name) for wish in self._wishes)
+    def saves_whole(self, collection: str, name: str) -> bool:
+        """Return True if the whole tensor is saved."""
+        return any(request.matches(collection, name) for request in self._requests)
 
-    def see(self, collection: str, name: str, tensor: Tensor) -> None:
-        """Show a tensor as it is now; it may change afterwards."""
-        if self.statistics and collection in _IN_TABLE and tensor.is_floating_point():
+    def add(self, collection: str, name: str, tensor: Tensor) -> None:
+        """Read a tensor as it is now; it may change afterwards."""
+        # Indices and masks are whole numbers, whose statistics mean nothing.
+        if self.statistics and collection in _TABLED and tensor.is_floating_point():
             self._rows.append(_Row(collection, name, read(tensor, self.sample)))
-        self.keep(collection, name, tensor)
+        self.add_whole(collection, name, tensor)
 
-    def see_sample(self, collection: str, name: str, values: Tensor, count: int) -> None:
-        """Show a sample of a tensor of `count` elements; it is taken over."""
+    def add_sample(self, collection: str, name: str, values: Tensor, count: int) -> None:
+        """Read a sample of a tensor of `count` elements; `values` belongs to the builder from now on."""
         self._rows.append(_Row(collection, name, read_sample(values, count)))
 
-    def keep(self, collection: str, name: str, tensor: Tensor) -> None:
-        """Keep the whole tensor where it is wished for."""
-        if self.keeps(collection, name):
+    def add_whole(self, collection: str, name: str, tensor: Tensor) -> None:
+        """Copy the whole tensor where a request names it."""
+        if self.saves_whole(collection, name):
             self._raw.append((collection, name, tensor.detach().clone()))
 
-    def send(self, outbox: TransferQueue, emit: Callable[[SavedRecord], None]) -> None:
-        """Send the records off. May be called again after more was seen."""
+    def send(self, sender: RecordSender) -> None:
+        """Send the records. May be called again after more was added."""
         for collection, name, tensor in self._raw:
-            outbox.send(self._raw_record(collection, name, emit), [tensor])
+            sender.tensor(self.at, collection, name, tensor)
         self._raw = []
         if self._rows:
-            self._send_snapshot(outbox, emit)
+            self._send_snapshot(sender)
             self._rows = []
 
-    def ratio(self, names: Sequence[str]) -> Tensor | None:
-        """L2 of the whole update over the L2 of these parameters, of what was seen; None where either is missing."""
+    def update_ratio(self, names: Sequence[str]) -> Tensor | None:
+        """Return L2 of the whole update over L2 of the parameters `names`; None where either was not read."""
         trained = set(names)
         weights = [r.reading for r in self._rows if r.collection in ("weights", "biases") and r.name in trained]
         updates = [r.reading for r in self._rows if r.collection == "updates"]
         if not weights or not updates:
             return None
-        return _norm(updates) / _norm(weights).clamp_min(1e-30)
+        return _norm(updates) / _norm(weights).clamp_min(1e-30)  # weights that are all 0 give no division by 0
 
-    def _send_snapshot(self, outbox: TransferQueue, emit: Callable[[SavedRecord], None]) -> None:
+    def _send_snapshot(self, sender: RecordSender) -> None:
         rows = sorted(self._rows, key=lambda row: COLLECTIONS.index(row.collection))
+        # A model may lie on several devices: one table each, and the rows go back into one order on the host.
         by_device: dict[torch.device, list[int]] = {}
         for place, row in enumerate(rows):
             by_device.setdefault(row.reading.values.device, []).append(place)
@@ -88,36 +94,68 @@ class SnapshotBuilder:
         order = np.argsort(np.concatenate(list(by_device.values())))
         names, collections = tuple(row.name for row in rows), tuple(row.collection for row in rows)
 
-        def made(arrays: Arrays) -> None:
+        def receive(arrays: Arrays) -> None:
             table, histograms = np.concatenate(arrays[0::2])[order], np.concatenate(arrays[1::2])[order]
-            emit(Snapshot(self.at, names, collections, table, histograms))
+            sender.emit(Snapshot(self.at, names, collections, table, histograms))
 
-        outbox.send(made, [tensor for part in parts for tensor in part])
+        sender.send(receive, [tensor for part in parts for tensor in part])
 
-    def _raw_record(self, collection: str, name: str, emit: Callable[[SavedRecord], None]) -> Callable[[Arrays], None]:
-        return lambda arrays: emit(RawTensor(self.at, name, collection, arrays[0]))
+
+class CaptureSchedule:
+    """Decides at each step what is due.
+
+    schedules: of statistics, by mode.  requests: whole tensors.  sample: as of `summarize`.
+    """
+
+    def __init__(
+        self, schedules: Mapping[Mode, SaveSchedule], requests: Sequence[SaveRequest], sample: int | None
+    ) -> None:
+        self._schedules, self._requests, self._sample = dict(schedules), tuple(requests), sample
+        self._epochs: dict[Mode, int] = {}  # the last one met, for requests "once per epoch"
+
+    def builder(self, at: Moment) -> SnapshotBuilder | None:
+        """Return an empty builder, or None where nothing is due. Call it once for each step, in order."""
+        schedule = self._schedules.get(at.mode)
+        statistics = schedule is not None and schedule.due(at.step)
+        is_new_epoch = self._epochs.get(at.mode) != at.epoch
+        self._epochs[at.mode] = at.epoch
+        requests = [
+            request
+            for request in self._requests
+            if at.mode in request.modes and _is_due(request, at, schedule, is_new_epoch)
+        ]
+        if not statistics and not requests:
+            return None
+        return SnapshotBuilder(at, statistics=statistics, sample=self._sample, requests=requests)
+
+
+def _is_due(request: SaveRequest, at: Moment, schedule: SaveSchedule | None, is_new_epoch: bool) -> bool:
+    if request.per_epoch:
+        return is_new_epoch
+    chosen = request.schedule or schedule or SaveSchedule()
+    return chosen.due(at.step)
 
 
 def _norm(readings: Sequence[Reading]) -> Tensor:
-    """L2 over several tensors together, on the device of the first."""
+    """Return L2 over several tensors together, on the device of the first."""
     device = readings[0].values.device
-    column = _L2 - 1  # readings have no count
     parts = []
     for reading in readings:
         if reading.sampled:
+            # Each sampled element stands for size / len(values) of them, and L2 grows with the root of their number.
             scale = math.sqrt(reading.size / max(1, len(reading.values)))
             parts.append(torch.linalg.vector_norm(reading.values).to(device) * scale)
         else:
-            parts.append(reading.exact[column].to(device))
+            parts.append(reading.exact[_L2].to(device))
     norm: Tensor = torch.linalg.vector_norm(torch.stack(parts))
     return norm
 
 
 def number(value: Tensor | float) -> Tensor | float:
-    """A number where it costs nothing to have one; on a device it stays there."""
+    """Return a float for a tensor on a CPU; a tensor on a device stays there, because reading it would wait."""
     return value.item() if isinstance(value, Tensor) and value.device.type == "cpu" else value
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Statistics are not to be computed in the lower precision that the model's own layers run in."""
+    """Return a block without autocast: statistics must not be computed in the lower precision of the model's layers."""
     return torch.autocast(tensor.device.type, enabled=False)

@@ -1,7 +1,7 @@
 """Statistics of tensors, many at a time, where they are. T tensors, K statistics, B histogram bins, S sampled elements.
 
-Two steps, since an activation must be looked at before the next layer overwrites it in place: `read` takes from one
-tensor what is needed of it, `tabulate` makes the table of all readings with few kernels.
+Two steps, since an activation must be read before the next layer overwrites it in place: `read` copies from one tensor
+what the statistics need, `tabulate` makes the table of all readings with few kernels.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 
 from clearsight.core.tensors import BINS, STATISTICS
 
-SAMPLE = 2048  # elements of a tensor that quantiles and the histogram are made of
-_CHUNK = 1 << 20  # elements looked at together on a CPU: 4 MB stay in the cache from one kernel to the next
+SAMPLE = 2048  # elements of a tensor for quantiles and histogram: 20 lie beyond q01, and sorting them is cheap
+_CHUNK = 1 << 20  # elements read together on a CPU: 4 MB stay in the cache from one kernel to the next
 _QUANTILES = tuple(int(name[1:]) / 100 for name in STATISTICS if name[0] == "q")
 _MOMENTS = STATISTICS.index("q01") - 1  # mean to inf: what comes after the count and before the quantiles
 
 
 class Reading(NamedTuple):
-    """What was taken of a tensor: its size, up to S of its elements, and what is exact of it.
+    """Reading of a tensor: its size, up to S of its elements, and its exact statistics.
 
     values: (<= S,) float32, a copy.  exact: (9,) float32, mean to inf in the order of STATISTICS; where `sampled`,
     only the last two (NaN, infinite) of it count, and the rest follows from `values`.
@@ -43,20 +43,20 @@ class Summary(NamedTuple):
 
 
 def summarize(tensors: Sequence[Tensor], sample: int | None = None) -> Summary:
-    """Statistics of tensors of one device, on that device; on CUDA nothing waits for it.
+    """Return statistics of tensors of one device, on that device; on CUDA nothing waits for it.
 
     NaN and infinite elements are counted; every other statistic is of the finite ones (0 where there are none), `std`
     that of the population.
-    sample: None looks at every element, only quantiles and histogram are estimates from 2048 evenly strided elements.
-    With a number, a tensor with more elements is looked at through that many: then all statistics are estimates, `l2`
-    scaled to the whole tensor, except `count`, `nan` and `inf`. The estimates of min and max lie inside the true range.
+    sample: None reads every element; only quantiles and histogram are estimates from 2048 evenly strided elements. Of a
+    tensor with more than `sample` elements only that many are read: then all statistics are estimates, `l2` scaled to
+    the whole tensor, except `count`, `nan` and `inf`. The estimates of min and max lie inside the true range.
     """
     return tabulate([read(tensor, sample) for tensor in tensors])
 
 
 @torch.no_grad()
 def read(tensor: Tensor, sample: int | None = None) -> Reading:
-    """The reading of one tensor, of any floating type, memory layout and size; see `summarize` for `sample`."""
+    """Return the reading of one tensor, of any floating type, memory layout and size; see `summarize` for `sample`."""
     flat = flattened(tensor.detach())
     values = thinned(flat, tensor.shape, sample or SAMPLE).to(torch.float32, copy=True)
     sampled = sample is not None and len(flat) > sample
@@ -71,13 +71,14 @@ def read(tensor: Tensor, sample: int | None = None) -> Reading:
 
 @torch.no_grad()
 def read_sample(values: Tensor, count: int) -> Reading:
-    """The reading of a tensor with `count` elements of which only these, of any shape, are at hand, owned by it."""
+    """Return the reading of a tensor with `count` elements by a sample of any shape, which belongs to the reading."""
     values = values.detach().reshape(-1).float()
     return Reading(count, values, _counted(values), True)
 
 
 def stride(count: int, shape: Sequence[int], sample: int) -> int:
-    """Elements from one sampled to the next: prime to every dimension, or the sample would be of a few columns only."""
+    """Return the distance between sampled elements: prime to every dimension of the tensor."""
+    # A stride that shares a factor with the width of a row visits the same columns in every row.
     step = max(1, -(-count // sample))
     while step > 1 and any(math.gcd(step, size) > 1 for size in shape if size > 1):
         step += 1
@@ -85,23 +86,24 @@ def stride(count: int, shape: Sequence[int], sample: int) -> int:
 
 
 def thinned(flat: Tensor, shape: Sequence[int], sample: int) -> Tensor:
-    """Up to `sample` evenly strided elements of a flat tensor, a view."""
+    """Return up to `sample` evenly strided elements of a flat tensor, a view."""
     return flat if len(flat) <= sample else flat[:: stride(len(flat), shape, sample)]
 
 
 @torch.no_grad()
 def tabulate(readings: Sequence[Reading]) -> Summary:
-    """The table of readings of one device."""
+    """Return the table of readings of one device."""
     if not readings:
         return Summary(torch.zeros(0, len(STATISTICS)), torch.zeros(0, BINS))
     device = readings[0].values.device
     sizes = torch.tensor([len(reading.values) for reading in readings])
     width = max(1, int(sizes.max()))
-    drawn = torch.full((len(readings), width), torch.inf, device=device)
-    for row, reading in zip(drawn, readings, strict=True):
+    rows = torch.full((len(readings), width), torch.inf, device=device)
+    for row, reading in zip(rows, readings, strict=True):
         row[: len(reading.values)] = reading.values
-    drawn.nan_to_num_(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
-    ordered = _sorted(drawn)
+    # Whatever is not finite becomes +inf and so goes behind the finite elements, with the padding.
+    rows.nan_to_num_(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
+    ordered = _sorted(rows)
     finite = torch.isfinite(ordered)
     known = finite.sum(1)
     exact = torch.stack([reading.exact for reading in readings])
@@ -116,7 +118,7 @@ def tabulate(readings: Sequence[Reading]) -> Summary:
 
 
 def flattened(tensor: Tensor) -> Tensor:
-    """All elements in one dimension, in any order, without a copy where memory has no holes."""
+    """Return all elements in one dimension, in any order, without a copy where memory has no holes."""
     if tensor.layout is not torch.strided:
         tensor = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.to_dense()
     if tensor.is_contiguous():
@@ -128,7 +130,8 @@ def flattened(tensor: Tensor) -> Tensor:
 
 
 def _all_finite(flat: Tensor) -> bool:
-    # A sum meets every element at the speed of memory; it overflows without cause only where counting is due anyway.
+    # A sum reads every element at the speed of memory. Where it overflows although all are finite, counting is slower
+    # and not wrong.
     return math.isfinite(flat.sum(dtype=torch.float32).item())
 
 
@@ -200,11 +203,11 @@ def _exact_masked(flat: Tensor) -> Tensor:
     return counted
 
 
-def _sorted(drawn: Tensor) -> Tensor:
-    if drawn.device.type != "cpu":
-        return drawn.sort(1).values
-    drawn.numpy().sort(axis=1)  # several times as fast as torch's on a CPU
-    return drawn
+def _sorted(rows: Tensor) -> Tensor:
+    if rows.device.type != "cpu":
+        return rows.sort(1).values
+    rows.numpy().sort(axis=1)  # several times as fast as torch's on a CPU
+    return rows
 
 
 def _moments(ordered: Tensor, finite: Tensor, known: Tensor, whole: Tensor) -> Tensor:

@@ -1,45 +1,57 @@
-"""Clock: which step and which epoch it is in a loop that says neither."""
+"""StepCounter: step, epoch and mode of a training loop that reports none of them."""
 
 from __future__ import annotations
 
+from clearsight.core.tensors import Mode
+
 
 class StepCounter:
-    """done: training steps finished.  open: whether one is under way.  per_epoch: steps of an epoch, 0 for not known.
+    """Counts the steps of an external loop.
 
-    The epoch is what was told; else it follows from `per_epoch`; else an evaluation ends one.
+    done: training steps finished.  open: True while one is under way.  per_epoch: steps of an epoch, 0 for not known.
+    forced_mode: the mode that the user has set; None to ask the model.
+
+    The epoch is the one that the user sets; else it follows from `per_epoch`; else an evaluation ends one.
     """
 
     def __init__(self, per_epoch: int = 0) -> None:
         self.done, self.open = 0, False
-        self._per_epoch, self._epoch, self._told, self._evaluated = per_epoch, 1, False, False
+        self.forced_mode: Mode | None = None
+        self._per_epoch, self._epoch, self._is_set, self._evaluated = per_epoch, 1, False, False
 
     @property
     def epoch(self) -> int:
-        """From 1."""
+        """The epoch, from 1."""
         return self._epoch
 
-    def tell(self, epoch: int) -> None:
-        """It is this epoch, and from now on only what is told counts."""
-        self._epoch, self._told = int(epoch), True
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch; from now on nothing else changes it."""
+        self._epoch, self._is_set = int(epoch), True
+
+    def mode(self, *, training: bool) -> Mode:
+        """Return the mode of a forward pass of a model that is in train mode, or not."""
+        return self.forced_mode or ("train" if training else "eval")
 
     def begin(self) -> int:
-        """A training step begins; returns its number."""
-        if not self._told and self._per_epoch:
+        """Begin a training step; returns its number, from 1."""
+        if not self._is_set and self._per_epoch:
             self._epoch = self.done // self._per_epoch + 1
-        elif not self._told and self._evaluated and self.done:
+        # `done`: an evaluation before the first step, as trainers make to check themselves, ends no epoch.
+        elif not self._is_set and self._evaluated and self.done:
             self._epoch += 1
         self.open, self._evaluated = True, False
         return self.done + 1
 
     def end(self) -> None:
-        """The step is done."""
+        """End the training step under way."""
         self.done, self.open = self.done + 1, False
 
     def abandon(self) -> None:
-        """The step that is under way, if any, will not be done; its number is used again."""
+        """Give up the step under way, if any; its number is used again."""
         self.open = False
 
-    def evaluated(self) -> bool:
-        """An evaluation step begins; whether it is the first since the last training step."""
-        first, self._evaluated = not self._evaluated, True
-        return first
+    def begin_evaluation(self) -> bool:
+        """Begin an evaluation step; returns True for the first since the last training step."""
+        # Several evaluations without a training step between them belong to one epoch.
+        is_first, self._evaluated = not self._evaluated, True
+        return is_first

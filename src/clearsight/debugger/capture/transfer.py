@@ -1,9 +1,9 @@
-"""Outbox: records on their way from tensors on a device to numbers, in order, without anybody waiting for a GPU."""
+"""Transfer: tensors on a device become records of numbers, in order, without waiting for a GPU."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,53 +11,110 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clearsight.core.tensors import Event, Moment, PredictionRecord, RawTensor, SavedRecord, Scalars
+
 Arrays = Sequence[npt.NDArray[Any]]
-_WAITING = 256  # more than this on their way and the oldest is waited for: memory stays bounded
+
+# Transfers under way. Each holds its tensors on the device and their copies on the host: this bounds both memories
+# where the training queues work faster than the device finishes it.
+_MAX_PENDING = 256
 
 
 class TransferQueue:
-    """Calls what was sent with its tensors as arrays, in the order of sending.
+    """Calls each receiver with its tensors as arrays, in the order of sending.
 
-    From a CPU at once. From CUDA the copy goes on beside the training, and what has arrived is handed over at the next
+    From a CPU at once. From CUDA the copy runs beside the training; what has arrived is handed over at the next
     `deliver`, a few steps later.
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[[Arrays], None], list[Tensor], torch.cuda.Event | None]] = deque()
+        self._pending: deque[tuple[Callable[[Arrays], None], list[Tensor], torch.cuda.Event | None]] = deque()
 
-    def send(self, then: Callable[[Arrays], None], tensors: Sequence[Tensor] = ()) -> None:
-        """Call `then` with the tensors as numpy arrays, after everything that was sent before."""
+    def send(self, receiver: Callable[[Arrays], None], tensors: Sequence[Tensor] = ()) -> None:
+        """Call `receiver` with the tensors as numpy arrays, after everything that was sent before."""
         device = next((tensor.device for tensor in tensors if tensor.device.type == "cuda"), None)
-        if device is None and not self._waiting:
-            then([_array(tensor) for tensor in tensors])
+        # Values from a CPU wait too where something is pending: the order of records must not depend on the device.
+        if device is None and not self._pending:
+            receiver([_array(tensor) for tensor in tensors])
             return
         event = None
         copies = [tensor.detach().to("cpu", non_blocking=True) for tensor in tensors]
         if device is not None:
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record(torch.cuda.current_stream(device))
-        self._waiting.append((then, copies, event))
-        while len(self._waiting) > _WAITING:
+        self._pending.append((receiver, copies, event))
+        while len(self._pending) > _MAX_PENDING:
             self._hand_over()
 
     def deliver(self, *, wait: bool = False) -> None:
         """Hand over what has arrived; with `wait` everything."""
-        while self._waiting:
-            event = self._waiting[0][2]
+        while self._pending:
+            event = self._pending[0][2]
             if not wait and event is not None and not event.query():  # type: ignore[no-untyped-call]
                 return
             self._hand_over()
 
     def _hand_over(self) -> None:
-        then, copies, event = self._waiting.popleft()
+        receiver, copies, event = self._pending.popleft()
         if event is not None:
             event.synchronize()
-        then([_array(tensor) for tensor in copies])
+        receiver([_array(tensor) for tensor in copies])
+
+
+class RecordSender:
+    """Makes records of tensors and hands them to `emit`, in the order of sending."""
+
+    def __init__(self, emit: Callable[[SavedRecord], None]) -> None:
+        self.emit, self._queue = emit, TransferQueue()
+
+    def send(self, receiver: Callable[[Arrays], None], tensors: Sequence[Tensor] = ()) -> None:
+        """Call `receiver` with the tensors as numpy arrays; it makes and emits the record itself."""
+        self._queue.send(receiver, tensors)
+
+    def scalars(self, at: Moment, values: Mapping[str, Tensor | float]) -> None:
+        """Send named numbers."""
+        names = tuple(values)
+        tensors = [torch.as_tensor(value, dtype=torch.float64) for value in values.values()]
+
+        def receive(arrays: Arrays) -> None:
+            self.emit(Scalars(at, {name: float(array) for name, array in zip(names, arrays, strict=True)}))
+
+        self.send(receive, tensors)
+
+    def tensor(self, at: Moment, collection: str, name: str, value: Tensor) -> None:
+        """Send a whole tensor, which belongs to the sender from now on."""
+        self.send(lambda arrays: self.emit(RawTensor(at, name, collection, arrays[0])), [value])
+
+    def predictions(self, at: Moment, columns: Sequence[Tensor]) -> None:
+        """Send the predictions of a batch. columns: (N,) each, as of `BatchPredictions.columns`."""
+
+        def receive(arrays: Arrays) -> None:
+            record = prediction_record(at, arrays)
+            if len(record.labels):
+                self.emit(record)
+
+        self.send(receive, columns)
+
+    def event(self, at: Moment, kind: str, subject: str, details: Mapping[str, Any]) -> None:
+        """Emit an event at once: it holds no tensor, and whoever waits for it should not wait longer."""
+        self.emit(Event(at, kind, subject, details))
+
+    def deliver(self, *, wait: bool = False) -> None:
+        """Emit what has arrived from the device; with `wait` everything."""
+        self._queue.deliver(wait=wait)
+
+
+def prediction_record(at: Moment, columns: Arrays) -> PredictionRecord:
+    """Return `columns` as a record, without images of a negative label, which means "ignore this one"."""
+    is_labelled = columns[0] >= 0
+    labels, predictions, confidence, true, indices = (column[is_labelled] for column in columns)
+    return PredictionRecord(at, labels, predictions, confidence, true, indices)
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:
-    """A copy: the tensor may be changed in place a moment later. numpy has no bfloat16."""
+    """Return a copy: the tensor may be changed in place a moment later."""
     tensor = tensor.detach()
+    # numpy knows neither bfloat16 nor sparse tensors.
     if tensor.dtype is torch.bfloat16 or tensor.layout is not torch.strided:
         tensor = tensor.to_dense().float() if tensor.layout is not torch.strided else tensor.float()
     return np.array(tensor.cpu().resolve_conj().resolve_neg().numpy())

@@ -1,4 +1,4 @@
-"""Changes: parameters before and after an update."""
+"""ParameterUpdates: parameters before an optimizer step, and what the step changed."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ from clearsight.debugger.capture.statistics import SAMPLE, flattened, thinned
 
 
 class ParameterUpdates:
-    """Shows a take the parameters of a model as they are before an update, and then what the update made of them.
+    """Adds the parameters of a model to a builder before an update, and the differences after it.
 
-    sample: as in `summarize`; with it only the sampled elements are copied.
+    sample: as of `summarize`; with it only the sampled elements are copied, so that a large model needs no second
+    copy of its weights.
     """
 
-    def __init__(self, watched: InspectedModel, take: SnapshotBuilder, sample: int | None) -> None:
-        self._watched, self._take, self._sample = watched, take, sample
+    def __init__(self, model: InspectedModel, builder: SnapshotBuilder, sample: int | None) -> None:
+        self._model, self._builder, self._sample = model, builder, sample
         self._copies: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def before(self) -> None:
-        """The update comes next."""
-        for name, parameter in self._watched.parameters:
-            self._take.see("biases" if self._watched.is_bias(name) else "weights", name, parameter)
-        if self._take.wants("updates"):
-            self._copies = {name: self._copy(name, parameter) for name, parameter in self._watched.trained}
+        """Add the parameters; call it right before the update."""
+        # Before the update: these are the weights with which the step computed its loss.
+        for name, parameter in self._model.parameters:
+            self._builder.add("biases" if self._model.is_bias(name) else "weights", name, parameter)
+        if self._builder.wants("updates"):
+            self._copies = {name: self._copy(name, parameter) for name, parameter in self._model.trained}
 
     @torch.no_grad()
     def after(self) -> None:
-        """The update is made."""
-        for name, parameter in self._watched.trained:
+        """Add the differences; call it right after the update."""
+        for name, parameter in self._model.trained:
             before = self._copies.pop(name, None)
             if before is None:
                 continue
             if before.shape == parameter.shape:
-                self._take.see("updates", f"update/{name}", before.neg_().add_(parameter.detach()))
-            elif self._take.statistics:
+                # In place, on the copy that is no longer needed: no third copy of the weights.
+                self._builder.add("updates", f"update/{name}", before.neg_().add_(parameter.detach()))
+            elif self._builder.statistics:
                 now = thinned(flattened(parameter.detach()), parameter.shape, self._sample or SAMPLE)
-                self._take.see_sample("updates", f"update/{name}", now - before, parameter.numel())
+                self._builder.add_sample("updates", f"update/{name}", now - before, parameter.numel())
 
     def _copy(self, name: str, parameter: Tensor) -> Tensor:
-        if self._sample is None or self._take.keeps("updates", f"update/{name}"):
+        if self._sample is None or self._builder.saves_whole("updates", f"update/{name}"):
             return parameter.detach().clone()
         return thinned(flattened(parameter.detach()), parameter.shape, self._sample).clone()

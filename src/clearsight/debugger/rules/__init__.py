@@ -1,13 +1,13 @@
-"""The rules by name, one file each. Listing imports none of them."""
+"""Registry of the debugger's rules, one file each. Listing their names imports none of them."""
 
 from __future__ import annotations
 
 from clearsight.core.registry import Registry
 from clearsight.core.rule import Rule
 
-_HERE = "clearsight.debugger.rules"
+_PACKAGE = "clearsight.debugger.rules"
 _MODULES = {
-    # how the loss goes
+    # the loss and the learning rate
     "HeadNotLearning": "head_not_learning",
     "LearningRateTooHigh": "learning_rate_too_high",
     "LearningRateTooLow": "learning_rate_too_low",
@@ -19,7 +19,7 @@ _MODULES = {
     "SimilarAcrossRuns": "similar_across_runs",
     "StalledTraining": "stalled_training",
     "UnderfitCapacity": "underfit_capacity",
-    # what the tensors look like
+    # weights, gradients and activations
     "AllZero": "all_zero",
     "DeadRelu": "dead_relu",
     "EarlyNaN": "early_nan",
@@ -32,7 +32,7 @@ _MODULES = {
     "UnchangedTensor": "unchanged_tensor",
     "VanishingGradient": "vanishing_gradient",
     "WeightUpdateRatio": "weight_update_ratio",
-    # what goes in and what comes out
+    # inputs, labels and predictions
     "BatchNormDrift": "batch_norm_drift",
     "CheckInputImages": "check_input_images",
     "ClassImbalance": "class_imbalance",
@@ -45,5 +45,5 @@ _MODULES = {
 }
 
 RULES: Registry[type[Rule]] = Registry(
-    "rule", {name: f"{_HERE}.{module}:{name}" for name, module in _MODULES.items()}, group="clearsight.rules"
+    "rule", {name: f"{_PACKAGE}.{module}:{name}" for name, module in _MODULES.items()}, group="clearsight.rules"
 )

@@ -1,4 +1,4 @@
-"""AllZero: layers whose weights, gradients or outputs are nothing but zeros."""
+"""AllZero: layers whose weights, gradients or outputs are all zeros."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.analysis.parameters import select_tensors, trained_weights
 from clearsight.debugger.analysis.scope import ScopedRule, module_of
 
-_USUAL = ("weights", "gradients", "activations")
-_ANSWERING = ("conv", "linear", "norm", "attention", "activation")  # kinds of layers that do not answer 0 alone
+_DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
+_OUTPUT_KINDS = (
+    "conv",
+    "linear",
+    "norm",
+    "attention",
+    "activation",
+)  # layer kinds whose outputs are not all 0
 
 
 class AllZero(ScopedRule):
-    """Found when `threshold` of a tensor's elements are exactly 0 at every saved step, `patience` of them at least.
+    """Found when `threshold` of a tensor's elements are 0 at every saved step, of which there are `patience` or more.
 
-    Looked at are the weights of layers that are trained, their gradients and their layers' outputs: with zeros at
-    every step they have never taken part. One that starts at 0 and moves is well, such as the last scale of a residual
-    branch. SageMaker's rule of this name must be told what to look at; `tensors` and `collections` do so here, and
-    then the last `patience` saved steps decide. ReLUs are DeadRelu's.
+    The rule judges the weights of trained layers, their gradients and the outputs of their layers: zeros at every step
+    mean that the tensor has never taken part. A tensor that starts at 0 and then moves is healthy, such as the last
+    scale of a residual branch. SageMaker's rule of this name judges only the tensors that are named to it; `tensors`
+    and `collections` name them here, and then the last `patience` saved steps decide. The outputs of ReLUs belong to
+    DeadRelu.
     """
 
     explains = ("VanishingGradient", "UnchangedTensor", "HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity")
@@ -36,7 +43,7 @@ class AllZero(ScopedRule):
         return Needs(counted="snapshots", points=self.patience, collections=("weights", "gradients", "activations"))
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        tables = [self._table(view, collection) for collection in self.within(_USUAL)]
+        tables = [self._table(view, collection) for collection in self.chosen_collections(_DEFAULT_COLLECTIONS)]
         tables = [table for table in tables if table.names]
         saved = max((len(table) for table in tables), default=0)
         if saved < self.patience:
@@ -46,37 +53,38 @@ class AllZero(ScopedRule):
         if not found:
             yield self.clear(threshold=self.threshold)
             return
-        others = f"; so are {len(found) - 1} more tensors" if len(found) > 1 else ""
+        others = f"; so are {len(found) - 1} other tensors" if len(found) > 1 else ""
         yield replace(found[0], cause=found[0].cause + others)
 
     def _table(self, view: RunView, collection: str) -> StatisticTable:
-        table = self.wanted(view, "zero_fraction", collection)
+        table = self.scoped_statistic(view, "zero_fraction", collection)
         if self.scoped:
             return table
         if collection == "activations":
-            kinds = {layer.name: layer.kind for layer in view.facts.layers if not layer.frozen}
-            return select_tensors(table, [name for name in table.names if kinds.get(module_of(name)) in _ANSWERING])
+            kinds = {layer.name: layer.kind for layer in view.context.layers if not layer.frozen}
+            return select_tensors(table, [name for name in table.names if kinds.get(module_of(name)) in _OUTPUT_KINDS])
         prefix = "gradient/" if collection == "gradients" else ""
-        return select_tensors(table, [f"{prefix}{parameter.name}" for parameter in trained_weights(view.facts)])
+        return select_tensors(table, [f"{prefix}{parameter.name}" for parameter in trained_weights(view.context)])
 
     def _zeros(self, table: StatisticTable) -> Iterator[Finding]:
         for i, name in enumerate(table.names):
-            there = np.isfinite(table.values[:, i])
-            share, steps = 100 * table.values[there, i], table.steps[there]
-            looked = share[-self.patience :] if self.scoped else share
-            if len(share) < self.patience or not (looked >= self.threshold).all():
+            known = np.isfinite(table.values[:, i])
+            share, steps = 100 * table.values[known, i], table.steps[known]
+            recent = share[-self.patience :] if self.scoped else share
+            if len(share) < self.patience or not (recent >= self.threshold).all():
                 continue
             over = share >= self.threshold
+            # With a scope only the last steps decide, so the zeros may have begun late.
             first = 0 if over.all() else len(over) - int(np.argmin(over[::-1]))
             yield self.found(
-                value=float(looked.min()),
+                value=float(recent.min()),
                 threshold=self.threshold,
                 unit="% zeros",
                 steps=(int(steps[first]), int(steps[-1])),
                 subject=name,
-                cause=f"{looked.min():.0f} % of {name} are 0 at all {len(share) - first} saved steps from step "
-                f"{steps[first]} on",
-                advice="Look at what stands before and behind it: weights that start at 0, a branch that is not used, "
-                "a loss that does not reach it.",
+                cause=f"{recent.min():.0f} % of {name} are 0 at all {len(share) - first} saved steps since step "
+                f"{steps[first]}",
+                advice="Check the layers around it for weights that start at 0, a branch that is not used, or a loss "
+                "that does not depend on it.",
                 evidence=Series.of(f"zeros of {name}", steps, share),
             )

@@ -1,4 +1,4 @@
-"""ClassImbalance: some classes are rare, nothing makes up for it, and the model passes them over."""
+"""ClassImbalance: some classes are rare, nothing compensates for it, and the model misses them."""
 
 from __future__ import annotations
 
@@ -12,87 +12,92 @@ from clearsight.core.settings import setting
 from clearsight.core.statistics import wilson
 from clearsight.core.view import Floats64, Ints, PredictionTable, RunView
 from clearsight.debugger.analysis.predictions import (
+    class_count,
     class_name,
-    classes,
-    confusion,
+    confusion_matrix,
     join_names,
     last_step,
-    pick,
+    select_rows,
     training_steps,
     validation_predictions,
 )
 
-_IMAGES = 5  # of the small classes that must have been answered
-_BEHIND = 0.2  # by which the recall of small classes surely lies below that of the large ones
-_EARLY = 3  # epochs: before them even a model that will learn small classes has not yet
+_IMAGES = 5  # of the small classes that must have been predicted: fewer say nothing about recall
+_RECALL_GAP = 0.2  # between large and small classes, which must surely be exceeded
+_EARLY = 3  # epochs before which even a good model has not learned small classes yet
 
 
 class ClassImbalance(Rule):
-    """Found when the largest class has `max_ratio` times the images of a small one and the small one is passed over.
+    """Found when the largest class has `max_ratio` times the images of a small one, and the model misses the small one.
 
-    Passed over means that `max_missed` of its images are answered wrongly, surely more often (95 % intervals) than
+    Missed means that `max_missed` of its images are predicted wrongly, and surely more often (95 % intervals) than
     those of the large classes, in the last two validations, or in the last two epochs of training where validation has
-    too few. SageMaker's rule of this name speaks at either alone: a ratio of 10 that does no harm, or a class that is
-    merely hard. Where the loss is weighed or classes are drawn evenly it is clear.
+    too few images. SageMaker's rule of this name fires on either alone: on a ratio of 10 that does no harm, or on a
+    class that is merely hard. Where the loss is weighted or classes are drawn evenly the rule is clear.
     """
 
     explains = ("Confusion", "LabelNoise")
 
-    max_ratio: float = setting(10.0, "largest class over a small one", above=1, aliases=("threshold_imbalance",))
-    max_missed: float = setting(
-        0.7, "share of a small class answered wrongly", above=0, high=1, aliases=("threshold_misprediction",)
+    max_ratio: float = setting(
+        10.0, "size of the largest class over that of a small one", above=1, aliases=("threshold_imbalance",)
     )
-    images: int = setting(100, "answered training images that are needed", low=1, aliases=("samples",))
+    max_missed: float = setting(
+        0.7, "share of a small class predicted wrongly", above=0, high=1, aliases=("threshold_misprediction",)
+    )
+    images: int = setting(100, "training predictions that are needed", low=1, aliases=("pictures", "samples"))
     unused = ("argmax", "labels_regex", "predictions_regex")
 
     def needs(self) -> Needs:
-        return Needs(counted="outcomes", points=self.images)
+        return Needs(counted="predictions", points=self.images)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        table, settings = view.outcomes(), view.facts.settings
-        counts, exact = _counts(view, table)
+        table, settings = view.predictions(), view.context.settings
+        counts, exact = _class_sizes(view, table)
         if len(table) < self.images or counts.max(initial=0) == 0:
             yield self.not_enough_data(have=len(table))
             return
         ratios = _ratios(counts, exact=exact)
         small = np.flatnonzero(ratios >= self.max_ratio)
-        evened = settings.get("class_weights") == "balanced" or settings.get("sampling") == "balanced"
-        if not len(small) or evened or _drawn_evenly(table, small, self.max_ratio):
+        balanced = settings.get("class_weights") == "balanced" or settings.get("sampling") == "balanced"
+        if not len(small) or balanced or _drawn_evenly(table, small, self.max_ratio):
             yield self.clear(value=float(ratios.max()), threshold=self.max_ratio, unit="times")
             return
-        rounds = _rounds(view, small)
+        recent = _recent_predictions(view, small)
         _, epochs = training_steps(view)
-        if len(rounds) < 2 or not (view.ended or epochs.max(initial=0) >= _EARLY):
-            yield self.not_enough_data(have=len(rounds), want=2, of=f"rounds with {_IMAGES} images of small classes")
+        # Two evaluations, so that a single unlucky one decides nothing.
+        if len(recent) < 2 or not (view.ended or epochs.max(initial=0) >= _EARLY):
+            yield self.not_enough_data(
+                have=len(recent), want=2, of=f"evaluations with {_IMAGES} images of small classes"
+            )
             return
-        missed = [_missed(one, small, classes(view.facts, table, one), self.max_missed) for one in rounds]
+        missed = [_missed(part, small, class_count(view.context, table, part), self.max_missed) for part in recent]
         if not all(share >= self.max_missed for share, _ in missed):
             yield self.clear(value=missed[-1][0], threshold=self.max_missed, unit="of small classes missed")
             return
-        yield self._finding(view, counts, ratios, rounds, missed[-1])
+        yield self._finding(view, counts, ratios, recent, missed[-1])
 
     def _finding(
         self,
         view: RunView,
         counts: Ints,
         ratios: Floats64,
-        rounds: Sequence[PredictionTable],
+        recent: Sequence[PredictionTable],
         worst: tuple[float, tuple[int, ...]],
     ) -> Finding:
         share, missed = worst
-        names = [class_name(view.facts, number) for number in missed]
+        names = [class_name(view.context, index) for index in missed]
         largest = int(np.argmax(counts))
-        first, last = (last_step(view, int(one.epochs[-1])) for one in (rounds[0], rounds[-1]))
+        first, last = (last_step(view, int(part.epochs[-1])) for part in (recent[0], recent[-1]))
         return self.found(
             value=float(ratios[list(missed)].max()),
             threshold=self.max_ratio,
             unit="times",
             steps=(first, last),
-            epoch=int(rounds[0].epochs[0]),
+            epoch=int(recent[0].epochs[0]),
             subject=names[0],
             cause=(
-                f"{class_name(view.facts, largest)} has {counts[largest]} training images, {join_names(names[:3])} "
-                f"{counts[list(missed)].min()}, and {share:.0%} of the latter are answered wrongly"
+                f"{class_name(view.context, largest)} has {counts[largest]} training images, {join_names(names[:3])} "
+                f"{counts[list(missed)].min()}, and {share:.0%} of the latter are predicted wrongly"
             ),
             fix={"class_weights": "balanced"},
             confidence=0.9,
@@ -100,9 +105,12 @@ class ClassImbalance(Rule):
         )
 
 
-def _counts(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
-    """(C,) training images per class, and whether that is all of them: as known, or as they came in an epoch."""
-    known = np.asarray(view.facts.class_counts, np.int64)
+def _class_sizes(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
+    """Return the training images per class, (C,), and True if they are complete.
+
+    They are known from the dataset, or else counted in the first epoch.
+    """
+    known = np.asarray(view.context.class_counts, np.int64)
     if len(known):
         return known, True
     first = table.labels[table.epochs == table.epochs[:1]]
@@ -110,8 +118,10 @@ def _counts(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
 
 
 def _ratios(counts: Ints, *, exact: bool) -> Floats64:
-    """(C,) the largest class over each. Of counts that are a sample the ratio that is sure: two standard errors of a
-    Poisson count on either side. Classes without an image are none."""
+    """Return the size of the largest class over that of each, (C,); 0 for classes without an image.
+
+    Counts that are a sample give the ratio that is sure: two standard errors of a Poisson count on either side.
+    """
     lower, upper = counts.astype(float), counts.astype(float)
     if not exact:
         lower, upper = lower - 2 * np.sqrt(lower), upper + 2 * np.sqrt(upper + 1)
@@ -119,34 +129,37 @@ def _ratios(counts: Ints, *, exact: bool) -> Floats64:
 
 
 def _drawn_evenly(table: PredictionTable, small: Ints, ratio: float) -> bool:
-    """Whether what came is far more even than the data: a sampler makes up for it."""
-    came = np.bincount(table.labels, minlength=int(small.max()) + 1)
-    return bool(came.max() < ratio / 2 * max(came[small].min(), 1))
+    """Return True if the drawn images are far more even than the data: a sampler compensates for the imbalance."""
+    draws = np.bincount(table.labels, minlength=int(small.max()) + 1)
+    return bool(draws.max() < ratio / 2 * max(draws[small].min(), 1))
 
 
-def _rounds(view: RunView, small: Ints) -> list[PredictionTable]:
-    """The last two rounds of answers that have enough images of small classes."""
-    table = view.outcomes()
-    trained = [pick(table, table.epochs == epoch) for epoch in np.unique(table.epochs)[-2:]]
-    for rounds in (validation_predictions(view, 2), trained):
-        enough = [one for one in rounds if np.isin(one.labels, small).sum() >= _IMAGES]
+def _recent_predictions(view: RunView, small: Ints) -> list[PredictionTable]:
+    """Return the predictions of the last two validations, else epochs, with enough images of small classes; else []."""
+    table = view.predictions()
+    epochs = [select_rows(table, table.epochs == epoch) for epoch in np.unique(table.epochs)[-2:]]
+    for parts in (validation_predictions(view, 2), epochs):
+        enough = [part for part in parts if np.isin(part.labels, small).sum() >= _IMAGES]
         if len(enough) == 2:
             return enough
     return []
 
 
-def _missed(table: PredictionTable, small: Ints, size: int, border: float) -> tuple[float, tuple[int, ...]]:
-    """The largest share answered wrongly, of all small classes together or of one, and whose it is; 0 if not surely
-    more than of the large classes."""
-    matrix = confusion(table, size)
-    right, all_ = np.diag(matrix), matrix.sum(axis=1)
+def _missed(table: PredictionTable, small: Ints, size: int, limit: float) -> tuple[float, tuple[int, ...]]:
+    """Return the largest share predicted wrongly, of all small classes together or of one, and their indices.
+
+    The share is 0 where it is not surely larger than that of the large classes.
+    """
+    matrix = confusion_matrix(table, size)
+    correct, total = np.diag(matrix), matrix.sum(axis=1)
     large = np.setdiff1d(np.arange(size), small)
-    floor = wilson(int(right[large].sum()), int(all_[large].sum())).low - _BEHIND
-    found: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    groups: list[list[int]] = [small.tolist(), *([number] for number in small.tolist())]
+    floor = wilson(int(correct[large].sum()), int(total[large].sum())).low - _RECALL_GAP
+    candidates: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    groups: list[list[int]] = [small.tolist(), *([index] for index in small.tolist())]
     for group in groups:
-        hits, images = int(right[group].sum()), int(all_[group].sum())
+        hits, images = int(correct[group].sum()), int(total[group].sum())
         if images >= _IMAGES and wilson(hits, images).high < floor:
-            found.append((1 - hits / images, tuple(group)))
-    together = next((one for one in found[1:] if len(one[1]) == len(small) and one[0] >= border), None)
-    return together or max(found, key=lambda one: one[0])
+            candidates.append((1 - hits / images, tuple(group)))
+    # All small classes together come first: naming one of them would hide the others.
+    everyone = (pair for pair in candidates[1:] if len(pair[1]) == len(small) and pair[0] >= limit)
+    return next(everyone, None) or max(candidates, key=lambda pair: pair[0])

@@ -1,4 +1,4 @@
-"""EarlyNaN: a number of the run became no number."""
+"""EarlyNaN: a value of the run became NaN or infinite."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.divergence import NonFinite, first_nonfinite, growing_tensors
-from clearsight.debugger.analysis.loss_curve import loss_progress, lower_rate_fix
+from clearsight.debugger.analysis.learning_rates import lower_rate_fix
+from clearsight.debugger.analysis.loss_curve import loss_progress
 
-_LAST = 5  # losses before the break that tell whether it was on its way up
+_LAST_LOSSES = 5  # losses before the break that show whether the loss was rising
 
-_PLACES = {
+_PLACE_WORDS = {
     "input": "the input of the model",
     "layer": "the output of {subject}",
     "weight": "{subject}",
@@ -24,23 +25,23 @@ _PLACES = {
     "gradient": "the gradient",
 }
 _ADVICE = {
-    "input": "Look for images with NaN or infinite values and for a division by a standard deviation of 0 in the "
+    "input": "Check for images with NaN or infinite values, and for a division by a standard deviation of 0 in the "
     "preprocessing.",
-    "layer": "Look at {subject}: a division, a root or a logarithm that can meet 0, or an overflow.",
-    "weight": "Look at where the weights come from: the file or the initialisation holds values that are no numbers.",
-    "loss": "Look for a logarithm of 0 or a division by 0 in the loss: give cross_entropy the logits, or use "
-    "log_softmax instead of log(softmax).",
-    "gradient": "Look for a function with an infinite slope, such as the square root or a norm at 0, and add a small "
-    "epsilon to what it takes.",
+    "layer": "Check {subject} for a division, a root or a logarithm that can get 0, or for an overflow.",
+    "weight": "Check the file or the initialisation of the weights: it contains NaN or infinite values.",
+    "loss": "Check the loss for a logarithm of 0 or a division by 0: pass logits to cross_entropy, or use log_softmax "
+    "instead of log(softmax).",
+    "gradient": "Check for a function with an infinite slope, such as the square root or a norm at 0, and add a small "
+    "epsilon to its input.",
 }
 
 
 class EarlyNaN(Rule):
-    """Found when a value became NaN or infinite, and says at which step and where: input, layer, loss or gradient.
+    """Found when a value became NaN or infinite; it names the step and the place: input, layer, loss or gradient.
 
-    The loss shows it a step later than it happens and never where; what to change depends on where. A gradient that is
-    infinite now and then while the losses stay finite is how automatic scaling of half precision works, and is well.
-    SageMaker has no such rule: its ExplodingTensor fires on the same value without saying where it was born.
+    The loss shows it a step after it happened and never where, but the cure depends on where. A gradient that is
+    infinite now and then while the losses stay finite belongs to the automatic scaling of half precision and is
+    healthy. SageMaker has no such rule: its ExplodingTensor fires on the same value without saying where it came from.
     """
 
     severity = Severity.SEVERE
@@ -50,7 +51,7 @@ class EarlyNaN(Rule):
         *("BatchNormDrift", "Overtraining"),
     )
 
-    growth: float = setting(3.0, "losses that rose by this factor before the break say that it diverged", above=1)
+    growth: float = setting(3.0, "rise of the losses before the break that counts as divergence", above=1)
 
     def needs(self) -> Needs:
         return Needs(points=1)
@@ -63,51 +64,56 @@ class EarlyNaN(Rule):
         if first is None:
             yield self.clear()
             return
-        exploded = [growth for growth in growing_tensors(view) if growth.steps[0] <= first.step]
+        growths = [growth for growth in growing_tensors(view) if growth.steps[0] <= first.step]
         rise = self._rise(view, first.step)
         loss = view.scalar("loss")
-        numbers = np.isfinite(loss.values)
+        finite = np.isfinite(loss.values)
         yield self.found(
             value=1,
             threshold=0,
-            unit="values that are no number",
+            unit="NaN or infinite values",
             steps=(first.step, max(first.step, view.done())),
-            subject=first.subject or ("loss" if first.where == "loss" else first.where),
-            severity=Severity.WARNING if first.passed else Severity.SEVERE,
-            cause=self._cause(first, rise, bool(exploded)),
-            **self._way_out(view, first, bool(exploded) or rise >= self.growth),
+            subject=first.subject or ("loss" if first.place == "loss" else first.place),
+            severity=Severity.WARNING if first.recovered else Severity.SEVERE,
+            cause=self._cause(first, rise, bool(growths)),
+            **self._remedy(view, first, bool(growths) or rise >= self.growth),
+            # A loss alone shows it a step late, and not where.
             confidence=0.99 if first.exact else 0.95,
-            because=("ExplodingTensor",) if exploded else (),
-            evidence=Series.of("loss", loss.steps[numbers], loss.values[numbers]),
+            because=("ExplodingTensor",) if growths else (),
+            evidence=Series.of("loss", loss.steps[finite], loss.values[finite]),
         )
 
     def _rise(self, view: RunView, step: int) -> float:
-        """The loss just before the break over that of the start, or of guessing where that is higher."""
-        curve, state = view.scalar("loss"), loss_progress(view)
-        before = curve.values[(curve.steps <= step) & np.isfinite(curve.values)][-_LAST:]
-        if not before.size or state is None:
+        """Return the loss just before the break over that at the start, or over chance level where that is higher."""
+        curve, progress = view.scalar("loss"), loss_progress(view)
+        before = curve.values[(curve.steps <= step) & np.isfinite(curve.values)][-_LAST_LOSSES:]
+        if not before.size or progress is None:
             return 0.0
         return float(before.max()) / max(
-            curve.values[0] if np.isfinite(curve.values[0]) else 0.0, state.reference, 1e-9
+            curve.values[0] if np.isfinite(curve.values[0]) else 0.0, progress.reference, 1e-9
         )
 
-    def _cause(self, first: NonFinite, rise: float, exploded: bool) -> str:
-        place = _PLACES[first.where].format(subject=first.subject or "a layer")
-        where = place if first.exact or first.where != "loss" else "the loss"
-        grew = f", after the loss had risen to {rise:.3g} times that of the start" if rise >= self.growth else ""
-        grew = grew or (", after its numbers had grown by orders of magnitude" if exploded else "")
-        went_on = "; the losses after it are finite again" if first.passed else ""
-        return f"at step {first.step} {where} became NaN or infinite{grew}{went_on}"
+    def _cause(self, first: NonFinite, rise: float, growths: bool) -> str:
+        place = _PLACE_WORDS[first.place].format(subject=first.subject or "a layer")
+        location = place if first.exact or first.place != "loss" else "the loss"
+        history = f", after the loss had risen to {rise:.3g} times its start" if rise >= self.growth else ""
+        history = history or (", after its values had grown by orders of magnitude" if growths else "")
+        recovery = "; the losses after it are finite again" if first.recovered else ""
+        return f"at step {first.step} {location} became NaN or infinite{history}{recovery}"
 
-    def _way_out(self, view: RunView, first: NonFinite, diverged: bool) -> dict[str, Any]:
-        advice = _ADVICE[first.where].format(subject=first.subject or "the layer")
-        if first.where == "input":
+    def _remedy(self, view: RunView, first: NonFinite, diverged: bool) -> dict[str, Any]:
+        advice = _ADVICE[first.place].format(subject=first.subject or "the layer")
+        if first.place == "input":
             return {"advice": advice}
-        if view.facts.settings.get("precision") == "fp16" and first.where in ("layer", "gradient") and not diverged:
-            return {"fix": {"precision": "fp32"}, "advice": "Half precision ends at 65,504; bf16 does not."}
+        if view.context.settings.get("precision") == "fp16" and first.place in ("layer", "gradient") and not diverged:
+            return {
+                "fix": {"precision": "fp32"},
+                "advice": "The largest fp16 number is 65,504; bf16 has the range of fp32.",
+            }
         if diverged:
             return {"fix": {**lower_rate_fix(view), "clip_grad": 1.0}}
-        seen_only_late = not first.exact and first.where in ("loss", "gradient")
-        if first.where in ("layer", "gradient") or seen_only_late:
+        late = not first.exact and first.place in ("loss", "gradient")
+        if first.place in ("layer", "gradient") or late:
+            # Before the first update no learning rate can have caused it.
             return {"fix": {**lower_rate_fix(view), "clip_grad": 1.0} if first.step > 1 else {}, "advice": advice}
         return {"advice": advice}

@@ -1,4 +1,4 @@
-"""FrozenByMistake: what should be trained is not, because nobody told the optimizer or the parameters."""
+"""FrozenByMistake: layers that should be trained are not, because of the optimizer or of requires_grad."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.analysis.loss_curve import above_low_rate
+from clearsight.debugger.analysis.learning_rates import above_low_rate
 from clearsight.debugger.analysis.parameters import columns, is_trained, layer_weights, select_steps, trained_weights
 
-_HAND_OVER = "Pass model.parameters() to the optimizer after the model is complete, the new last layer included."
+_PASS_ALL = "Pass model.parameters() to the optimizer after the model is complete, the new last layer included."
 _UNFREEZE = "Set requires_grad of the last layer's parameters, and pass them to the optimizer."
 
 
 class FrozenByMistake(Rule):
-    """Found when nothing is trained, or the last layer is not, or the optimizer lacks trainable layers, or none moves.
+    """Found when nothing is trained, the last layer is not, the optimizer lacks trainable layers, or no weight moves.
 
-    A frozen backbone under a trained last layer is how one trains on few images, and is clear, in part as well as
-    whole. A last layer that is not trained makes every other layer serve random weights. What is trained is known
-    before the first step, so the rule need not wait. Weights that get a gradient and never change, at a learning rate
-    above 0 and over `patience` saved steps, are frozen too, whatever the optimizer says: it holds a copy of the model,
-    or their group has a rate of 0.
+    A frozen backbone under a trained last layer is how one trains on few images: it is clear, in part as well as whole.
+    A last layer that is not trained makes every other layer serve random weights. What is trained is known before the
+    first step, so the rule need not wait. Weights that get a gradient and never change, at a learning rate above 0 and
+    over `patience` saved steps, are frozen too, whatever the optimizer says: it holds a copy of the model, or their
+    group has a rate of 0. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
@@ -36,65 +36,65 @@ class FrozenByMistake(Rule):
         *("StalledTraining", "Overtraining", "DeadRelu", "GradientsNotCleared"),
     )
 
-    patience: int = setting(3, "saved steps over which a weight must have rested", low=2)
+    patience: int = setting(3, "saved steps over which a weight must not have changed", low=2)
 
     def needs(self) -> Needs:
         return Needs(points=1)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        facts = view.facts
-        if not facts.parameters:
-            yield self.not_enough_data(have=0, of="lists of what is trained")
+        context = view.context
+        if not context.parameters:
+            yield self.not_enough_data(have=0, of="lists of trained parameters")
             return
+        # From the largest fault to the smallest: only one is reported.
         yield (
             self._nothing(view)
             or self._head(view)
-            or self._resting(view)
-            or self._forgotten(view)
-            or self.clear(value=_share(facts), threshold=0)
+            or self._unmoved(view)
+            or self._missing_in_optimizer(view)
+            or self.clear(value=_share(context), threshold=0)
         )
 
     def _nothing(self, view: RunView) -> Finding | None:
-        facts = view.facts
-        if any(is_trained(parameter, facts) for parameter in facts.parameters):
+        context = view.context
+        if any(is_trained(parameter, context) for parameter in context.parameters):
             return None
-        trainable = any(parameter.trainable for parameter in facts.parameters)
-        why = "the optimizer holds none of them" if trainable else "none of them takes a gradient"
+        trainable = any(parameter.trainable for parameter in context.parameters)
+        reason = "the optimizer holds none of them" if trainable else "none of them takes a gradient"
         return self._finding(
             view,
             value=0.0,
             subject="all parameters",
-            cause=f"nothing is trained: of {len(facts.parameters)} parameters {why}",
-            advice=_HAND_OVER,
+            cause=f"nothing is trained: of {len(context.parameters)} parameters {reason}",
+            advice=_PASS_ALL,
         )
 
     def _head(self, view: RunView) -> Finding | None:
-        facts = view.facts
-        head = [parameter for parameter in layer_weights(facts) if parameter.head]
-        if not head or any(is_trained(parameter, facts) for parameter in head) or _other_head(view, head[-1]):
+        context = view.context
+        head = [parameter for parameter in layer_weights(context) if parameter.head]
+        if not head or any(is_trained(parameter, context) for parameter in head) or _other_head(view, head[-1]):
             return None
-        missing = "the optimizer does not hold it" if head[-1].trainable else "it takes no gradient"
+        reason = "the optimizer does not hold it" if head[-1].trainable else "it takes no gradient"
         return self._finding(
             view,
-            value=_share(facts),
+            value=_share(context),
             subject=head[-1].layer or head[-1].name,
-            cause=f"the last layer, {head[-1].layer or head[-1].name}, is not trained: {missing}, while "
-            f"{_share(facts):.0%} of the parameters are",
+            cause=f"the last layer, {head[-1].layer or head[-1].name}, is not trained: {reason}, while "
+            f"{_share(context):.0%} of the parameters are",
             advice=_UNFREEZE,
         )
 
-    def _resting(self, view: RunView) -> Finding | None:
-        """Weights with a gradient that no step changes."""
+    def _unmoved(self, view: RunView) -> Finding | None:
+        """Return a finding for weights with a gradient that no step changes."""
         zeros, norms = view.statistic("zero_fraction", "updates"), view.statistic("l2", "gradients")
-        names = [p.name for p in trained_weights(view.facts) if f"update/{p.name}" in zeros.names]
+        names = [weight.name for weight in trained_weights(view.context) if f"update/{weight.name}" in zeros.names]
         rows = above_low_rate(view, zeros.steps) & np.isin(zeros.steps, norms.steps)
         if not names or rows.sum() < self.patience or not len(view.scalar("lr")):
             return None
-        still = columns(select_steps(zeros, rows), [f"update/{name}" for name in names]) >= 1
-        pulled = (
-            columns(select_steps(norms, np.isin(norms.steps, zeros.steps[rows])), [f"gradient/{n}" for n in names]) > 0
-        )
-        stuck = [name for i, name in enumerate(names) if still[:, i].all() and pulled[:, i].all()]
+        unchanged = columns(select_steps(zeros, rows), [f"update/{name}" for name in names]) >= 1
+        same_steps = select_steps(norms, np.isin(norms.steps, zeros.steps[rows]))
+        has_gradient = columns(same_steps, [f"gradient/{name}" for name in names]) > 0
+        stuck = [name for i, name in enumerate(names) if unchanged[:, i].all() and has_gradient[:, i].all()]
         if not stuck:
             return None
         steps, share = zeros.steps[rows], len(stuck) / len(names)
@@ -102,37 +102,38 @@ class FrozenByMistake(Rule):
             view,
             value=share,
             subject=stuck[0],
-            cause=f"{len(stuck)} of {len(names)} weights that the optimizer holds get a gradient and never change",
-            advice="Give the optimizer the parameters of this very model, with a learning rate above 0, and do not put "
-            "weights back after a step.",
+            cause=f"{len(stuck)} of {len(names)} weights of the optimizer get a gradient and never change",
+            advice="Give the optimizer the parameters of this very model, with a learning rate above 0, and do not "
+            "restore weights after a step.",
             severity=Severity.SEVERE if share > 0.5 else Severity.WARNING,
-            evidence=Series.of("resting weights with a gradient", steps, (still & pulled).mean(axis=1)),
+            evidence=Series.of("unchanged weights with a gradient", steps, (unchanged & has_gradient).mean(axis=1)),
         )
 
-    def _forgotten(self, view: RunView) -> Finding | None:
-        facts = view.facts
-        if not facts.optimizer:
+    def _missing_in_optimizer(self, view: RunView) -> Finding | None:
+        context = view.context
+        if not context.optimizer:
             return None
-        left = [parameter for parameter in layer_weights(facts) if parameter.trainable and not parameter.optimized]
-        if not left:
+        missing = [parameter for parameter in layer_weights(context) if parameter.trainable and not parameter.optimized]
+        if not missing:
             return None
-        others = [parameter for parameter in layer_weights(facts) if not parameter.head]
-        on_purpose = not any(is_trained(parameter, facts) for parameter in others)  # the last layer alone is trained
+        others = [parameter for parameter in layer_weights(context) if not parameter.head]
+        on_purpose = not any(is_trained(parameter, context) for parameter in others)  # the last layer alone is trained
         return self._finding(
             view,
-            value=len(left) / len(layer_weights(facts)),
-            subject=left[0].name,
+            value=len(missing) / len(layer_weights(context)),
+            subject=missing[0].name,
             severity=Severity.INFO if on_purpose else Severity.WARNING,
-            cause=f"{len(left)} of {len(layer_weights(facts))} weights take gradients, but the optimizer does not hold them",
-            advice="Set requires_grad to False for what is to stay as it is: it saves the time of its gradients."
+            cause=f"{len(missing)} of {len(layer_weights(context))} weights take gradients, but the optimizer does not "
+            "hold them",
+            advice="Set requires_grad to False for weights that should not change: it saves computing their gradients."
             if on_purpose
-            else _HAND_OVER,
+            else _PASS_ALL,
         )
 
     def _finding(self, view: RunView, *, value: float, subject: str, cause: str, advice: str, **more: Any) -> Finding:
-        frozen, loss = str(view.facts.settings.get("freeze", "none")) != "none", view.scalar("loss")
-        numbers = np.isfinite(loss.values)
-        more.setdefault("evidence", Series.of("loss", loss.steps[numbers], loss.values[numbers]))
+        frozen, loss = str(view.context.settings.get("freeze", "none")) != "none", view.scalar("loss")
+        finite = np.isfinite(loss.values)
+        more.setdefault("evidence", Series.of("loss", loss.steps[finite], loss.values[finite]))
         return self.found(
             value=value,
             threshold=0,
@@ -147,17 +148,18 @@ class FrozenByMistake(Rule):
         )
 
 
-def _share(facts: RunContext) -> float:
-    """Share of the parameters, by number of tensors, that are trained."""
-    return sum(is_trained(parameter, facts) for parameter in facts.parameters) / len(facts.parameters)
+def _share(context: RunContext) -> float:
+    """Return the share of the parameters, by number of tensors, that are trained."""
+    return sum(is_trained(parameter, context) for parameter in context.parameters) / len(context.parameters)
 
 
 def _other_head(view: RunView, last: ParameterInfo) -> bool:
-    """Whether another trained layer has the answers: modules need not stand in the order in which they are used."""
-    facts = view.facts
-    linear = {layer.name for layer in facts.layers if layer.kind == "linear"}
-    classes = len(facts.classes)
-    trained = [parameter for parameter in trained_weights(facts) if parameter.layer in linear]
+    """Return True if another trained layer has the outputs: modules need not stand in the order of their use."""
+    context = view.context
+    linear = {layer.name for layer in context.layers if layer.kind == "linear"}
+    classes = len(context.classes)
+    trained = [parameter for parameter in trained_weights(context) if parameter.layer in linear]
+    # The true head has as many outputs as there are classes, or as few as the last layer where they are not known.
     if classes:
         return last.shape[0] != classes and any(parameter.shape[0] == classes for parameter in trained)
     return any(parameter.shape[0] <= last.shape[0] for parameter in trained)

@@ -1,4 +1,4 @@
-"""GradientsNotCleared: every step goes along the sum of all gradients so far."""
+"""GradientsNotCleared: each step follows the sum of all gradients so far."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from clearsight.core.view import RunView
 
 
 class GradientsNotCleared(Rule):
-    """Found when the last layer still holds a gradient as the first backward pass after an optimizer step reaches it.
+    """Found when the last layer still holds a gradient at the first backward pass after an optimizer step.
 
-    Then the new gradient is added to it, and the steps follow the sum of all gradients since the start. What is left
-    over is measured before the first backward pass of a step, so that batches which are accumulated on purpose do not
-    count. Healthy loops leave exactly 0; the first step has nothing to leave over and is not looked at.
+    The new gradient is then added to it, and the steps follow the sum of all gradients since the start. The remaining
+    gradient is measured before the first backward pass of a step, so batches that are accumulated on purpose do not
+    count. Healthy loops leave exactly 0; before the first step nothing can remain, so it is not judged. SageMaker has
+    no such rule.
     """
 
     severity = Severity.SEVERE
@@ -27,34 +28,35 @@ class GradientsNotCleared(Rule):
         *("BatchNormDrift", "Overtraining", "Confusion", "AllZero", "VanishingGradient", "ScheduleMismatch"),
     )
 
-    share: float = setting(0.9, "share of the steps looked at that must show it", above=0, high=1)
-    points: int = setting(3, "steps that must have been looked at", low=1)
+    share: float = setting(0.9, "share of the measured steps that must show it", above=0, high=1)
+    points: int = setting(3, "measured steps that are needed", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.points + 1)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         curve = view.scalar("stale_gradient")
-        looked = (curve.steps > 1) & ~np.isnan(curve.values)
-        steps, left = curve.steps[looked], curve.values[looked]
+        # Infinite remaining gradients count, so only NaN is left out: it marks steps that were not measured.
+        measured = (curve.steps > 1) & ~np.isnan(curve.values)
+        steps, remaining = curve.steps[measured], curve.values[measured]
         if len(steps) < self.points:
-            yield self.not_enough_data(have=len(steps), want=self.points, of="looks at what a step left over")
+            yield self.not_enough_data(have=len(steps), want=self.points, of="steps with a measured remaining gradient")
             return
-        over = left > 0
+        over = remaining > 0
         share = float(over.mean())
         if share < self.share:
             yield self.clear(value=share, threshold=self.share)
             return
-        numbers = np.isfinite(left)
+        finite = np.isfinite(remaining)
         yield self.found(
             value=share,
             threshold=self.share,
-            unit="of the steps looked at",
+            unit="of the measured steps",
             steps=(int(steps[over][0]), int(steps[over][-1])),
             subject="gradients of the last layer",
-            cause=f"at {over.sum()} of {len(over)} steps looked at the gradient of the step before was still there and "
+            cause=f"at {over.sum()} of {len(over)} measured steps the gradient of the step before was still there, and "
             "the new one was added to it",
             advice="Call optimizer.zero_grad() before loss.backward() in every step.",
             confidence=0.99,
-            evidence=Series.of("stale gradient", steps[numbers], left[numbers]),
+            evidence=Series.of("stale gradient", steps[finite], remaining[finite]),
         )

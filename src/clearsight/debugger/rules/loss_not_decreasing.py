@@ -1,4 +1,4 @@
-"""LossNotDecreasing: training goes on and the loss no longer falls, or rises again."""
+"""LossNotDecreasing: the training loss no longer falls, or rises again."""
 
 from __future__ import annotations
 
@@ -13,125 +13,128 @@ from clearsight.core.view import RunView
 from clearsight.debugger.analysis.learning_rates import lowered_rate, suitable_rate
 from clearsight.debugger.analysis.loss_curve import LossCurve, Trend, loss_curve, rolling, trend, value_at
 
-_LEAST = 15  # steps that are compared, whatever is asked for
-_SHARE = 0.4  # of the plan, to be seen before anything is said
-_AT_WORK = 0.1  # of the peak rate: below it a flat loss is what the schedule wants
-_STUCK = 0.7  # of the way from the least loss to that of guessing still to go
-_UNTAUGHT = 0.94  # the same: nothing was learned at all
-_BLUR = {False: 0.02, True: 0.04}  # of the loss of guessing: such a fall must be out of the question; untaught or not
-_RIGHT = 0.9  # accuracy from which nothing is stuck
-_TOLD = 1.645  # standard errors at which a fall is told from noise
-_SURE = 4.0  # standard errors of a rise
-_ADVICE = "Check the labels and that the optimizer holds what should learn, then try another learning rate."
+_LEAST = 15  # steps that are compared, however small `window` is
+_SHARE = 0.4  # of the plan that must be over before a verdict
+_WORKING_RATE = 0.1  # of the peak rate: below it a flat loss is what the schedule wants
+_STUCK = 0.7  # position between the least loss (0) and chance level (1): above it there is much to learn
+_NOTHING_LEARNED = 0.94  # the same position: above it nothing was learned at all
+# Falls that must be excluded, of the chance-level loss. True: nothing was learned so far, so noise is larger too.
+_EXCLUDED_FALL = {False: 0.02, True: 0.04}
+_ACCURATE = 0.9  # accuracy: above it the run is no failure, however flat its loss
+_FALL_ERRORS = 1.645  # standard errors of a fall, one-sided 95 %
+_RISE_ERRORS = 4.0  # standard errors of a rise: it is searched for at many places
+_ADVICE = "Check the labels and that the optimizer holds the parameters, then try another learning rate."
 
 
 class LossNotDecreasing(Rule):
     """Found when the training loss is high and flat: it fell by less than `min_drop` % beyond the noise of batches.
 
-    Compared are medians of the first and the last third of the steps after the warm-up, of the last half where
+    The rule compares medians of the first and the last third of the steps after the warm-up, or of the last half where
     something was learned before, once they are `window` or 40 % of the plan: one lucky batch decides nothing. Flat
-    means that a fall cannot be told from noise and that a fall worth having (4 % of the loss of guessing, 2 % where
-    something was learned before) can be excluded. A low plateau is convergence, a flat end of a schedule is meant, and
-    both are clear. Found too is a loss that rose by more than `max_rise` % of that of guessing and stays there.
+    means that a fall cannot be told from noise, and that a useful fall (4 % of the chance-level loss, 2 % where
+    something was learned before) can be excluded. A low plateau is convergence and a flat end of a schedule is
+    intended: both are clear. A loss that rose by more than `max_rise` % of the chance-level loss and stays there is
+    found too.
+
     SageMaker's rule of this name compares two single points ten steps apart: with batches of 16 that fires by chance on
-    most runs that learn, and on those that are done. Its `num_steps`, `diff_percent` and
-    `increase_threshold_percent` are understood.
+    most runs that learn, and on those that have converged. Its `num_steps`, `diff_percent` and
+    `increase_threshold_percent` are accepted.
     """
 
     explains = ("UnderfitCapacity",)
     unused = ("collection_names", "tensor_regex", "use_losses_collection", "mode")
 
-    window: int = setting(40, "steps that are looked at, at the least", low=1, unit="steps", aliases=("num_steps",))
+    window: int = setting(40, "steps that are judged, at least", low=1, unit="steps", aliases=("num_steps",))
     min_drop: float = setting(0.1, "smallest fall that counts", low=0, unit="% of the loss", aliases=("diff_percent",))
     max_rise: float = setting(
-        30.0, "largest rise", above=0, unit="% of the loss of guessing", aliases=("increase_threshold_percent",)
+        30.0, "largest rise", above=0, unit="% of the chance-level loss", aliases=("increase_threshold_percent",)
     )
 
     def needs(self) -> Needs:
         return Needs(points=max(self.window, _LEAST))
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = loss_curve(view)
-        warm = seen.warm() if len(seen) else seen
-        want = seen.wanted(max(self.window, _LEAST), _SHARE)
-        if len(warm) < want:
-            yield self.not_enough_data(have=len(warm), want=want)
+        curve = loss_curve(view)
+        warm = curve.after_warm_up() if len(curve) else curve
+        needed = curve.needed_steps(max(self.window, _LEAST), _SHARE)
+        if len(warm) < needed:
+            yield self.not_enough_data(have=len(warm), want=needed)
             return
-        recent = warm  # what was never taught anything is flat all along
-        if seen.height(float(np.median(warm.losses[-want:]))) <= _UNTAUGHT:
-            # A loss that fell before may well rest for a while.
-            recent = warm.last(max(seen.wanted(2 * want, 0.5), len(warm) // 2))
+        recent = warm  # a run that never learned is flat all along
+        if curve.share_of_chance(float(np.median(warm.losses[-needed:]))) <= _NOTHING_LEARNED:
+            # A loss that fell before may pause for a while.
+            recent = warm.last(max(curve.needed_steps(2 * needed, 0.5), len(warm) // 2))
         line = trend(recent.losses)
-        drop = 100 * line.drop / max(abs(line.before), 1e-12)
-        risen = self._risen(view, seen, want)
+        drop = 100 * line.drop / max(abs(line.early), 1e-12)
+        risen = self._risen(view, curve, needed)
         if risen is not None:
             yield risen
-        elif self._flat(view, seen, recent, line):
-            yield self._stuck(view, seen, recent, line, drop)
+        elif self._flat(view, curve, recent, line):
+            yield self._stuck(view, curve, recent, line, drop)
         else:
             yield self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")
 
-    def _flat(self, view: RunView, seen: LossCurve, recent: LossCurve, line: Trend) -> bool:
-        """Whether nothing more is learned where there is much to learn, at a rate that could teach it."""
-        working = not seen.known or np.nanmedian(recent.rates) >= _AT_WORK * seen.peak
+    def _flat(self, view: RunView, curve: LossCurve, recent: LossCurve, line: Trend) -> bool:
+        """Return True if nothing more is learned where much is left to learn, at a rate that could teach it."""
+        at_work = not curve.has_rates or np.nanmedian(recent.rates) >= _WORKING_RATE * curve.peak_lr
         accuracy = value_at(view.scalar("accuracy"), recent.steps)
-        right = bool(np.isfinite(accuracy).any() and np.nanmean(accuracy) > _RIGHT)
-        height = seen.height(line.now)
+        accurate = bool(np.isfinite(accuracy).any() and np.nanmean(accuracy) > _ACCURATE)
+        level = curve.share_of_chance(line.late)
         return bool(
-            working
-            and not right
-            and height > _STUCK
-            and (height > _UNTAUGHT or len(recent) >= seen.wanted(0, 0.5))
+            at_work
+            and not accurate
+            and level > _STUCK
+            and (level > _NOTHING_LEARNED or len(recent) >= curve.needed_steps(0, 0.5))
             and not self._falls(line)
-            and line.most < _BLUR[bool(height > _UNTAUGHT)] * seen.chance
+            and line.largest_drop < _EXCLUDED_FALL[bool(level > _NOTHING_LEARNED)] * curve.chance
         )
 
     def _falls(self, line: Trend) -> bool:
-        """Whether a fall can be told from noise."""
-        return line.drop - _TOLD * line.error > self.min_drop / 100 * line.before
+        """Return True if a fall can be told from noise."""
+        return line.drop - _FALL_ERRORS * line.error > self.min_drop / 100 * line.early
 
-    def _stuck(self, view: RunView, seen: LossCurve, recent: LossCurve, line: Trend, drop: float) -> Finding:
-        nothing = seen.height(line.now) > _UNTAUGHT
-        where = f"guessing costs {seen.chance:.3g}"
+    def _stuck(self, view: RunView, curve: LossCurve, recent: LossCurve, line: Trend, drop: float) -> Finding:
+        untrained = curve.share_of_chance(line.late) > _NOTHING_LEARNED
         return self.found(
             value=drop,
             threshold=self.min_drop,
             unit="% of the loss",
             steps=recent.span(),
             subject="loss",
-            severity=Severity.SEVERE if nothing else Severity.WARNING,
+            severity=Severity.SEVERE if untrained else Severity.WARNING,
             cause=(
-                f"over the last {len(recent)} steps the loss went from {line.before:.3g} to {line.now:.3g}, "
-                f"within its noise of {line.error:.2g}; {where}"
+                f"over the last {len(recent)} steps the loss went from {line.early:.3g} to {line.late:.3g}, "
+                f"within its noise of {line.error:.2g}; chance level is {curve.chance:.3g}"
             ),
-            fix={"lr": lowered_rate(seen.peak)} if seen.known and not nothing else {},
-            advice="" if seen.known and not nothing else _ADVICE,
+            fix={"lr": lowered_rate(curve.peak_lr)} if curve.has_rates and not untrained else {},
+            advice="" if curve.has_rates and not untrained else _ADVICE,
             confidence=0.8,
-            evidence=Series.of("loss", seen.steps, seen.losses),
+            evidence=Series.of("loss", curve.steps, curve.losses),
         )
 
-    def _risen(self, view: RunView, seen: LossCurve, want: int) -> Finding | None:
-        width = min(want, max(_LEAST, len(seen) // 10))
-        if len(seen) <= 2 * width:
+    def _risen(self, view: RunView, curve: LossCurve, needed: int) -> Finding | None:
+        width = min(needed, max(_LEAST, len(curve) // 10))
+        if len(curve) <= 2 * width:
             return None
+        # A tenth of the window is fine enough to find the best level, and keeps long runs fast.
         every = max(1, width // 10)
-        smooth = rolling(seen.losses[:-width], width, every)
+        smooth = rolling(curve.losses[:-width], width, every)
         best = int(smooth.argmin()) * every
-        low, high = float(smooth.min()), float(np.median(seen.losses[-width:]))
-        both = np.concatenate([seen.losses[best : best + width], seen.losses[-width:]])
+        low, high = float(smooth.min()), float(np.median(curve.losses[-width:]))
+        both = np.concatenate([curve.losses[best : best + width], curve.losses[-width:]])
         rise, error = high - low, trend(both).error
-        if rise <= self.max_rise / 100 * seen.chance or rise < _SURE * error:
+        if rise <= self.max_rise / 100 * curve.chance or rise < _RISE_ERRORS * error:
             return None
         return self.found(
-            value=100 * rise / seen.chance,
+            value=100 * rise / curve.chance,
             threshold=self.max_rise,
-            unit="% of the loss of guessing",
-            steps=(int(seen.steps[best + width - 1]), int(seen.steps[-1])),
+            unit="% of the chance-level loss",
+            steps=(int(curve.steps[best + width - 1]), int(curve.steps[-1])),
             subject="loss",
-            severity=Severity.SEVERE if seen.height(high) > _UNTAUGHT else Severity.WARNING,
-            cause=f"the loss was {low:.3g} by step {seen.steps[best + width - 1]} and is {high:.3g} now",
-            fix={"lr": suitable_rate(view, below=seen.peak)} if seen.known else {},
-            advice="" if seen.known else "Lower the learning rate to a third.",
+            severity=Severity.SEVERE if curve.share_of_chance(high) > _NOTHING_LEARNED else Severity.WARNING,
+            cause=f"the loss was {low:.3g} at step {curve.steps[best + width - 1]} and is {high:.3g} now",
+            fix={"lr": suitable_rate(view, below=curve.peak_lr)} if curve.has_rates else {},
+            advice="" if curve.has_rates else "Lower the learning rate to a third.",
             confidence=0.8,
-            evidence=Series.of("loss", seen.steps, seen.losses),
+            evidence=Series.of("loss", curve.steps, curve.losses),
         )

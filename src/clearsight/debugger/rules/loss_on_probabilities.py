@@ -1,4 +1,4 @@
-"""LossOnProbabilities: the loss takes the softmax of what already went through one."""
+"""LossOnProbabilities: the loss applies a softmax to outputs that are probabilities already."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
-from clearsight.debugger.analysis.predictions import classes
+from clearsight.debugger.analysis.predictions import class_count
 
-_SHARE = 0.9  # of the batches: one odd batch decides nothing
-_AGREE = 0.02  # a loss that is computed by the softmax of the outputs agrees with it but for rounding
+_SHARE = 0.9  # of the batches must show it: one odd batch decides nothing
+_EQUAL = 0.02  # relative difference up to which two losses are equal but for rounding
 
 
 class LossOnProbabilities(Rule):
-    """Found when every row of the model's outputs adds up to 1 and lies in 0 to 1, and the loss expects logits.
+    """Found when every row of outputs sums to 1 with values in 0 to 1, and the loss expects logits.
 
-    Cross entropy applies a softmax itself. On outputs that are probabilities already it can only fall to
-    log(e + C - 1) - 1 of C classes, and its gradients fade long before: training looks slow, not broken. Logits that
-    add up to 1 in every image of several batches do not occur by chance. A negative log likelihood expects
-    log-probabilities, so the same outputs are wrong for it too. Where the loss is not known by name, it is found only
-    if the recorded loss agrees with the cross entropy of the outputs taken as logits.
+    Cross entropy applies a softmax itself. On outputs that are probabilities already it cannot fall below log((e + C -
+    1) / e) for C classes, and its gradients fade long before: training looks slow, not broken. Logits that sum to 1 in
+    every image of several batches do not occur by chance. A negative log likelihood expects log-probabilities, so the
+    same outputs are wrong for it too. Where the name of the loss is not known, it is found only if the recorded loss
+    agrees with the cross entropy of the outputs taken as logits. SageMaker has no such rule.
     """
 
     explains = ("LossNotDecreasing", "HeadNotLearning", "LearningRateTooLow", "UnderfitCapacity", "VanishingGradient")
 
     batches: int = setting(3, "saved batches that are needed", low=1)
-    tolerance: float = setting(0.005, "how far a row's sum may be from 1: half precision rounds", above=0, high=0.1)
+    tolerance: float = setting(
+        0.005, "largest distance of a row's sum from 1 (half precision rounds)", above=0, high=0.1
+    )
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
@@ -47,30 +49,31 @@ class LossOnProbabilities(Rule):
         if share < _SHARE:
             yield self.clear(value=share, threshold=_SHARE)
             return
-        takes = _takes(view.facts.loss)
-        if not takes:
-            agreement = _agreement(view)
-            if len(agreement) < self.batches:
+        expects = _expected_inputs(view.context.loss)
+        if not expects:
+            differences = _loss_differences(view)
+            if len(differences) < self.batches:
                 yield self.not_enough_data(
-                    have=len(agreement), of="losses beside answers: the outputs are probabilities, the loss is unknown"
+                    have=len(differences),
+                    of="steps with loss and predictions; the outputs are probabilities, the loss is unknown",
                 )
                 return
-            takes = "logits" if float(np.median(agreement)) <= _AGREE else ""
-        if not takes:
+            expects = "logits" if float(np.median(differences)) <= _EQUAL else ""
+        if not expects:
             yield self.clear(value=share, threshold=_SHARE)
             return
-        yield self._finding(view, takes, share, steps, total)
+        yield self._finding(view, expects, share, steps, total)
 
-    def _finding(self, view: RunView, takes: str, share: float, steps: list[int], total: Floats64) -> Finding:
-        what = f"in {share:.0%} of {len(steps)} saved batches every row of outputs lies in 0 to 1 and adds up to 1"
-        count, loss = classes(view.facts, view.outcomes()), view.facts.loss or "the loss"
-        floor = f" and cannot fall below {math.log(math.e + count - 1) - 1:.3g}" if count > 1 else ""
+    def _finding(self, view: RunView, expects: str, share: float, steps: list[int], total: Floats64) -> Finding:
+        observation = f"in {share:.0%} of {len(steps)} saved batches every row of outputs lies in 0 to 1 and sums to 1"
+        classes, loss = class_count(view.context, view.predictions()), view.context.loss or "the loss"
+        floor = f" and cannot fall below {math.log(math.e + classes - 1) - 1:.3g}" if classes > 1 else ""
         means = {
-            "logits": f"they are probabilities, of which {loss} takes the softmax again{floor}",
+            "logits": f"they are probabilities, and {loss} applies the softmax again{floor}",
             "logs": f"they are probabilities, but {loss} expects their logarithms",
         }
         advice = {
-            "logits": "Take the softmax at the end of the model out and give the loss the logits.",
+            "logits": "Remove the softmax at the end of the model, and give the loss the logits.",
             "logs": "End the model with LogSoftmax, or use CrossEntropyLoss on logits.",
         }
         return self.found(
@@ -79,24 +82,25 @@ class LossOnProbabilities(Rule):
             unit="of the batches",
             steps=(steps[0], steps[-1]),
             subject="outputs",
-            cause=f"{what}: {means[takes]}",
-            advice=advice[takes],
+            cause=f"{observation}: {means[expects]}",
+            advice=advice[expects],
             confidence=0.98,
             evidence=Series.of("sum of a row of outputs", steps, total),
         )
 
 
-def _takes(loss: str) -> str:
-    """What a loss of that name wants: logits, logs (log-probabilities) or "": unknown."""
-    word = "".join(filter(str.isalpha, loss.lower()))
-    if "crossentropy" in word and "binary" not in word:
+def _expected_inputs(loss: str) -> str:
+    """Return the inputs that a loss of that name expects: logits, logs (log-probabilities) or "" for unknown."""
+    name = "".join(filter(str.isalpha, loss.lower()))
+    # Binary cross entropy expects probabilities.
+    if "crossentropy" in name and "binary" not in name:
         return "logits"
-    return "logs" if "nll" in word else ""
+    return "logs" if "nll" in name else ""
 
 
-def _agreement(view: RunView) -> Floats64:
-    """Relative difference of the recorded loss and the softmax's cross entropy of the outputs, per step of both."""
-    table, loss = view.outcomes(), view.scalar("loss")
+def _loss_differences(view: RunView) -> Floats64:
+    """Return the relative difference of the recorded loss and the softmax cross entropy of the outputs, per step."""
+    table, loss = view.predictions(), view.scalar("loss")
     steps, first = np.unique(table.steps, return_index=True)
     if not len(steps):
         return np.empty(0)

@@ -1,4 +1,4 @@
-"""LossOscillating: the loss swings up and down far beyond the chance of batches, and the swings do not shrink."""
+"""LossOscillating: the loss swings up and down far more than drawing batches explains, and does not calm down."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from clearsight.core.view import Floats64, Ints, RunView
 from clearsight.debugger.analysis.learning_rates import lowered_rate
 from clearsight.debugger.analysis.loss_curve import loss_curve
 
-_LEAST_IMAGES = 4  # of a batch: below, its own spread says nothing
-_ALMOST_NEVER = 1e-30  # a probability that float32 still holds
-_BENDS = 2  # degree of the course: a loss that falls is bent
-_SPREAD = 1.4826
-_MOST = 5000  # steps that are looked at
-_SHRINKING = 0.7  # swings of the second half over those of the first
-_WITHOUT_ANSWERS = 3.0  # as large must swings be where the chance of batches is not known
+_LEAST_IMAGES = 4  # of a batch: the spread of fewer says nothing
+_ALMOST_NEVER = 1e-30  # smallest probability that counts: float32 still represents it
+_DEGREE = 2  # of the polynomial for the trend: a falling loss is bent
+_MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation, for normal noise
+_MAX_STEPS = 5000  # steps that are judged: keeps the time constant in long runs
+_SHRINKING = 0.7  # ratio of the swings in the second and the first half, below which they shrink
+_BLIND_FACTOR = 3.0  # times the amplitude, where the spread by chance is not known
 
 
 @dataclass(frozen=True, slots=True)
 class _Swings:
-    """Spread of the loss around its line; expected: that which drawing batches alone explains, NaN if not known."""
+    """Spread of the loss around its trend, over all steps and in each half.
+
+    expected: the spread that drawing batches alone explains, NaN if not known. drop: fall of the trend.
+    """
 
     spread: float
     expected: float
@@ -35,93 +38,95 @@ class _Swings:
 
 
 class LossOscillating(Rule):
-    """Found when the loss of batches swings by more than `amplitude` of that of guessing around its own course, more
-    than `beyond` times what drawing batches explains, no less at the end than before, and gains nothing by it.
+    """Found when the loss of batches swings widely around its trend, no less at the end than before, to no gain.
 
-    How far a batch's loss lies from the mean by chance follows from the spread of its own images' losses, divided by
-    the root of their number: small batches are allowed more. Where the images' answers were not saved, three times
-    the amplitude is asked for. SageMaker has no such rule; LossNotDecreasing fires there on every noisy run instead.
+    Widely means a standard deviation above `amplitude` of the chance-level loss, and `beyond` times what drawing
+    batches explains. How far a batch's loss lies from the mean by chance follows from the spread of its own images'
+    losses, divided by the root of their number: small batches may swing more. Where the predictions of the images were
+    not saved, three times the amplitude is needed. SageMaker has no such rule; LossNotDecreasing fires there on every
+    noisy run instead.
     """
 
     explains = ("LossNotDecreasing",)
 
-    amplitude: float = setting(0.15, "standard deviation of the swings", above=0, unit="of the loss of guessing")
-    beyond: float = setting(2.5, "the same over what the draw of batches explains", above=1)
-    window: int = setting(40, "steps that are looked at, at the least", low=20, unit="steps")
+    amplitude: float = setting(0.15, "standard deviation of the swings", above=0, unit="of the chance-level loss")
+    beyond: float = setting(2.5, "standard deviation over what drawing batches explains", above=1)
+    window: int = setting(40, "steps that are judged, at least", low=20, unit="steps")
 
     def needs(self) -> Needs:
         return Needs(points=self.window)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = loss_curve(view)
-        warm = seen.warm() if len(seen) else seen
-        want = seen.wanted(self.window, 0.2)
-        if len(warm) < want:
-            yield self.not_enough_data(have=len(warm), want=want)
+        curve = loss_curve(view)
+        warm = curve.after_warm_up() if len(curve) else curve
+        needed = curve.needed_steps(self.window, 0.2)
+        if len(warm) < needed:
+            yield self.not_enough_data(have=len(warm), want=needed)
             return
-        recent = warm.last(min(max(want, len(warm) // 2), _MOST))
-        steps, losses, errors = _by_answers(view, recent.steps)
+        recent = warm.last(min(max(needed, len(warm) // 2), _MAX_STEPS))
+        steps, losses, errors = _by_predictions(view, recent.steps)
         if len(steps) < self.window:
             steps, losses, errors = recent.steps, recent.losses, np.full(len(recent), np.nan)
-        swings = _measured(losses, errors)
+        swings = _measure(losses, errors)
         blind = not np.isfinite(swings.expected)
-        border = self.amplitude * (_WITHOUT_ANSWERS if blind else 1.0)
-        size = swings.spread / seen.chance
-        if not self._oscillates(swings, size, border):
-            yield self.clear(value=size, threshold=border, unit="of the loss of guessing")
+        limit = self.amplitude * (_BLIND_FACTOR if blind else 1.0)
+        size = swings.spread / curve.chance
+        if not self._oscillates(swings, size, limit):
+            yield self.clear(value=size, threshold=limit, unit="of the chance-level loss")
             return
-        chance = "" if blind else f", where the draw of batches explains {swings.expected:.2g}"
+        chance = "" if blind else f", while drawing batches explains {swings.expected:.2g}"
         yield self.found(
             value=size,
-            threshold=border,
-            unit="of the loss of guessing",
+            threshold=limit,
+            unit="of the chance-level loss",
             steps=(int(steps[0]), int(steps[-1])),
             subject="loss",
             cause=(
-                f"over the last {len(steps)} steps the loss swings by {swings.spread:.2g} around its course{chance}, "
+                f"over the last {len(steps)} steps the loss swings by {swings.spread:.2g} around its trend{chance}, "
                 f"and the swings do not shrink"
             ),
-            fix={"lr": lowered_rate(seen.peak)} if seen.known else {},
-            advice="" if seen.known else "Lower the learning rate to a third, or use larger batches.",
+            fix={"lr": lowered_rate(curve.peak_lr)} if curve.has_rates else {},
+            advice="" if curve.has_rates else "Lower the learning rate to a third, or use larger batches.",
             confidence=0.6 if blind else 0.8,
-            evidence=Series.of("loss", seen.steps, seen.losses),
+            evidence=Series.of("loss", curve.steps, curve.losses),
         )
 
-    def _oscillates(self, swings: _Swings, size: float, border: float) -> bool:
+    def _oscillates(self, swings: _Swings, size: float, limit: float) -> bool:
         by_chance = swings.spread <= self.beyond * swings.expected  # False where that is not known
         return bool(
-            size > border
-            and not by_chance
-            and swings.second > _SHRINKING * swings.first
-            and swings.drop < swings.spread
+            size > limit and not by_chance and swings.second > _SHRINKING * swings.first and swings.drop < swings.spread
         )
 
 
-def _by_answers(view: RunView, wanted: Ints) -> tuple[Ints, Floats64, Floats64]:
-    """Per step with saved answers: the mean loss of its images and the standard error of that mean, all (S,).
+def _by_predictions(view: RunView, chosen_steps: Ints) -> tuple[Ints, Floats64, Floats64]:
+    """Return steps with saved predictions, the mean loss of their images and its standard error, all (S,).
 
-    The error is from the spread of all images together, since the few of one batch say little of it.
+    The error is from the spread of all images together, since the few of one batch say little about it.
     """
-    table = view.outcomes()
-    chosen = np.isin(table.steps, wanted) & np.isfinite(table.true_probability)
-    steps, inverse = np.unique(table.steps[chosen], return_inverse=True)
+    table = view.predictions()
+    usable = np.isin(table.steps, chosen_steps) & np.isfinite(table.true_probability)
+    steps, inverse = np.unique(table.steps[usable], return_inverse=True)
     if not len(steps):
         return steps, np.empty(0), np.empty(0)
-    costs = -np.log(np.maximum(table.true_probability[chosen], _ALMOST_NEVER))
+    image_losses = -np.log(np.maximum(table.true_probability[usable], _ALMOST_NEVER))
     images = np.bincount(inverse)
-    means = np.bincount(inverse, weights=costs) / images
-    within = float(((costs - means[inverse]) ** 2).sum() / max(len(costs) - len(steps), 1))
+    means = np.bincount(inverse, weights=image_losses) / images
+    # Pooled over all batches: the few images of one batch say little about the spread.
+    within = float(((image_losses - means[inverse]) ** 2).sum() / max(len(image_losses) - len(steps), 1))
     enough = np.median(images) >= _LEAST_IMAGES
     return steps, means, np.sqrt(within / images) if enough else np.full(len(steps), np.nan)
 
 
-def _measured(losses: Floats64, errors: Floats64) -> _Swings:
+def _measure(losses: Floats64, errors: Floats64) -> _Swings:
+    """Return the swings of losses (S,) around a bent line."""
     places = np.arange(len(losses), dtype=float)
-    line = np.polyval(np.polyfit(places, losses, _BENDS), places)
-    off, half = losses - line, len(losses) // 2
+    line = np.polyval(np.polyfit(places, losses, _DEGREE), places)
+    residuals, half = losses - line, len(losses) // 2
     expected = float(np.sqrt(np.mean(errors**2)))
-    return _Swings(_spread(off), expected, _spread(off[:half]), _spread(off[half:]), float(line[0] - line[-1]))
+    return _Swings(
+        _spread(residuals), expected, _spread(residuals[:half]), _spread(residuals[half:]), float(line[0] - line[-1])
+    )
 
 
 def _spread(values: Floats64) -> float:
-    return float(_SPREAD * np.median(np.abs(values - np.median(values))))
+    return float(_MAD_TO_STD * np.median(np.abs(values - np.median(values))))

@@ -1,4 +1,4 @@
-"""NormalisationMismatch: images are normalised otherwise than the weights expect."""
+"""NormalisationMismatch: images are not normalised as the weights expect."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
 
-_FIT = 0.05  # of the range: how closely its ends must fit
-_BEYOND = 1.0  # range lengths outside of what the weights expect: no image, and no noise put on one
-_RAW, _RAW_STD = 20.0, 10.0  # values and spread that only pixels from 0 to 255 have
-_MILD = (0.15, 0.3)  # shift and change of scale up to which it costs little
+_FIT = 0.05  # of the range: largest distance of its ends that still fits
+_OUTSIDE = 1.0  # range lengths beyond the expected ends: no image reaches that, not even with added noise
+_RAW, _RAW_STD = 20.0, 10.0  # value and standard deviation that only pixels from 0 to 255 exceed
+_MILD = (0.15, 0.3)  # shift and change of scale up to which the accuracy suffers little
 
 Ends = tuple[Floats64, Floats64]  # (C,) values of black and of white
 
@@ -25,12 +25,13 @@ Ends = tuple[Floats64, Floats64]  # (C,) values of black and of white
 class NormalisationMismatch(Rule):
     """Found when images are normalised otherwise than the pretrained weights expect, or not at all.
 
-    Where both are known the figures are compared: a mean off by more than `max_shift` of the pixel range, or a standard
-    deviation by more than `max_scale` of itself; small differences are an information. Where not, the normalisation
-    is read off the inputs: over many images black and white occur, and tell where they were put. All channels must
-    agree on another place than the expected one, for example 0 to 1. Images without dark or without bright
-    pixels agree on nothing, and then nothing is said. Weights of unknown origin that are pretrained are taken for
-    ImageNet's, or for those that expect -1 to 1. Pixels from 0 to 255 are found for weights from scratch too.
+    Where both are known, the figures are compared: a mean off by more than `max_shift` of the pixel range, or a
+    standard deviation by more than `max_scale` of itself; small differences are an information. Otherwise the
+    normalisation is inferred from the inputs: over many images black and white occur, and show which values they got.
+    All channels must agree on other values than the expected ones, for example 0 to 1. Images without dark or without
+    bright pixels agree on nothing, and then the rule is clear. Pretrained weights of unknown source count as
+    ImageNet's, or as those that expect -1 to 1. Pixels from 0 to 255 are found for weights from scratch too. SageMaker
+    has no such rule.
     """
 
     explains = (
@@ -39,38 +40,38 @@ class NormalisationMismatch(Rule):
         *("PoorWeightInitialization", "BatchNormDrift"),
     )
 
-    max_shift: float = setting(0.05, "difference of the means", above=0, unit="of the pixel range")
-    max_scale: float = setting(0.1, "relative difference of the standard deviations", above=0)
+    max_shift: float = setting(0.05, "largest difference of the means", above=0, unit="of the pixel range")
+    max_scale: float = setting(0.1, "largest relative difference of the standard deviations", above=0)
     batches: int = setting(3, "saved batches that are needed", low=1)
-    images: int = setting(32, "images that are needed", low=1)
+    images: int = setting(32, "images that are needed", low=1, aliases=("pictures",))
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        facts = view.facts
-        mean, std = _expected(facts)
-        saved = [] if facts.cached else [(at, value) for at, value in view.raw("input_channels") if _sound(value)]
-        if mean and facts.used_mean and facts.used_std:
-            told = self._told(view, mean, std)
-            if told.found or not saved:
-                yield told
+        context = view.context
+        mean, std = _expected(context)
+        saved = [] if context.cached else [(at, value) for at, value in view.raw("input_channels") if _finite(value)]
+        if mean and context.used_mean and context.used_std:
+            finding = self._by_settings(view, mean, std)
+            if finding.found or not saved:
+                yield finding
                 return
         if len(saved) < self.batches:
-            cause = "the model under watch is given features, no images" if facts.cached else ""
+            cause = "the watched model gets features, not images" if context.cached else ""
             yield self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)
             return
         steps = [at.step for at, _ in saved]
-        answered = int(np.count_nonzero(np.isin(view.outcomes().steps, steps)))
-        images = answered or len(steps) * max(facts.batch_size, 1)
+        predicted = int(np.count_nonzero(np.isin(view.predictions().steps, steps)))
+        images = predicted or len(steps) * max(context.batch_size, 1)
         if images < self.images:
             yield self.not_enough_data(have=images, want=self.images, of="images")
             return
-        yield self._measured(facts, steps, np.array([value for _, value in saved], float), mean, std)
+        yield self._by_inputs(context, steps, np.array([value for _, value in saved], float), mean, std)
 
-    def _told(self, view: RunView, mean: tuple[float, ...], std: tuple[float, ...]) -> Finding:
-        """By the figures of the recipe and of the weights."""
-        used_mean, used_std = np.asarray(view.facts.used_mean), np.asarray(view.facts.used_std)
+    def _by_settings(self, view: RunView, mean: tuple[float, ...], std: tuple[float, ...]) -> Finding:
+        """Judge by the normalisation of the recipe and of the weights."""
+        used_mean, used_std = np.asarray(view.context.used_mean), np.asarray(view.context.used_std)
         shift = float(np.abs(used_mean - mean).max())
         scale = float(np.abs(used_std / np.maximum(std, 1e-12) - 1).max())
         if shift <= self.max_shift and scale <= self.max_scale:
@@ -85,113 +86,122 @@ class NormalisationMismatch(Rule):
             steps=(0, view.done()),
             subject="inputs",
             cause=(
-                f"images are normalised by mean {_words(used_mean)} and standard deviation {_words(used_std)}, the "
-                f"weights expect {_words(mean)} and {_words(std)}"
+                f"images are normalised by mean {_listed(used_mean)} and standard deviation {_listed(used_std)}, the "
+                f"weights expect {_listed(mean)} and {_listed(std)}"
             ),
             confidence=0.95,
             evidence=Series.of("mean by channel", np.arange(len(used_mean)), used_mean),
-            **_repair(view.facts, mean, std),
+            **_remedy(view.context, mean, std),
         )
 
-    def _measured(
-        self, facts: RunContext, steps: list[int], figures: Floats64, mean: tuple[float, ...], std: tuple[float, ...]
+    def _by_inputs(
+        self, context: RunContext, steps: list[int], ranges: Floats64, mean: tuple[float, ...], std: tuple[float, ...]
     ) -> Finding:
-        """By what was put in. figures: (S, C, 4)."""
-        low, high = figures[:, :, 2].min(axis=0), figures[:, :, 3].max(axis=0)
-        raw = bool((high > _RAW).all() and np.median(figures[:, :, 1]) > _RAW_STD)
+        """Judge by the inputs of the model. ranges: (S, C, 4) mean, standard deviation, minimum and maximum."""
+        low, high = ranges[:, :, 2].min(axis=0), ranges[:, :, 3].max(axis=0)
+        raw = bool((high > _RAW).all() and np.median(ranges[:, :, 1]) > _RAW_STD)
         if not mean and not raw:
             return self.clear(value=float(np.abs([low, high]).max()), threshold=_RAW, unit="largest input")
-        off, how = (1.0, "as pixels from 0 to 255") if raw else _mismatch((low, high), facts, mean, std)
-        if not how:
-            return self.clear(value=off, threshold=_FIT, unit="of the range")
-        if not mean:  # from scratch: by the figures of the images themselves
-            mean, std = (tuple(np.median(figures[:, :, column], axis=0) / 255) for column in (0, 1))
-            want = "a network learns best from values around 0"
+        distance, actual = (1.0, "as pixels from 0 to 255") if raw else _mismatch((low, high), context, mean, std)
+        if not actual:
+            return self.clear(value=distance, threshold=_FIT, unit="of the range")
+        if not mean:  # from scratch: by the statistics of the images themselves
+            mean, std = (tuple(np.median(ranges[:, :, column], axis=0) / 255) for column in (0, 1))
+            expectation = "networks learn best from values around 0"
         else:
-            want = f"the weights expect mean {_words(mean)} and standard deviation {_words(std)} in [0, 1]"
+            expectation = f"the weights expect mean {_listed(mean)} and standard deviation {_listed(std)} in [0, 1]"
         return self.found(
-            value=off if not raw else float(high.max()),
+            value=distance if not raw else float(high.max()),
             threshold=_FIT if not raw else _RAW,
             unit="of the range" if not raw else "largest input",
             steps=(steps[0], steps[-1]),
             subject="inputs",
-            cause=f"images come {how} (channels from {_words(low)} to {_words(high)}); {want}",
+            cause=f"images come {actual} (channels from {_listed(low)} to {_listed(high)}); {expectation}",
             confidence=0.95 if raw else 0.8,
             evidence=tuple(
-                Series.of(f"{name} of the first channel", steps, figures[:, 0, column])
+                Series.of(f"{name} of the first channel", steps, ranges[:, 0, column])
                 for column, name in enumerate(("mean", "standard deviation", "smallest value", "largest value"))
             ),
-            **_repair(facts, mean, std),
+            **_remedy(context, mean, std),
         )
 
 
-def _expected(facts: RunContext) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What the weights expect; () for weights from scratch or where nothing is known."""
-    if facts.pretrained is False:
+def _expected(context: RunContext) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and standard deviation that the weights expect; () from scratch or where nothing is known."""
+    if context.pretrained is False:
         return (), ()
-    if facts.weights_mean and facts.weights_std:
-        return facts.weights_mean, facts.weights_std
-    return (IMAGENET_MEAN, IMAGENET_STD) if facts.pretrained else ((), ())
+    if context.weights_mean and context.weights_std:
+        return context.weights_mean, context.weights_std
+    return (IMAGENET_MEAN, IMAGENET_STD) if context.pretrained else ((), ())
 
 
-def _sound(value: Any) -> bool:
+def _finite(value: Any) -> bool:
     return bool(np.isfinite(value).all())
 
 
-def _mismatch(seen: Ends, facts: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, str]:
-    """How far the ends of the inputs are from what is expected, in range lengths, and what they were normalised by
-    instead; "" where that cannot be told or nothing is wrong."""
-    known = {"as pixels from 0 to 255": _flat(0, 255), "in 0 to 1, not normalised": _flat(0, 1)}
-    known |= {"in -1 to 1": _flat(-1, 1), "normalised by ImageNet's figures": _ends(IMAGENET_MEAN, IMAGENET_STD)}
-    expected = _ends(mean, std)
-    fine = [expected] if facts.weights_mean else [expected, _flat(-1, 1)]
-    off = min(_distance(seen, ends) for ends in fine)
-    if off <= _FIT:
-        return off, ""
-    elsewhere: Mapping[str, Ends] = {
-        how: ends for how, ends in known.items() if all(_distance(ends, other) > _FIT for other in fine)
+def _mismatch(actual: Ends, context: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, str]:
+    """Return the distance of the inputs' ends from the expected ones, in range lengths, and the actual normalisation.
+
+    The latter is "" where it cannot be inferred or nothing is wrong.
+    """
+    candidates = {
+        "as pixels from 0 to 255": _constant_ends(0, 255),
+        "in 0 to 1, not normalised": _constant_ends(0, 1),
+        "in -1 to 1": _constant_ends(-1, 1),
+        "normalised by ImageNet's figures": _ends(IMAGENET_MEAN, IMAGENET_STD),
     }
-    for how, ends in elsewhere.items():
-        if _distance(seen, ends) <= _FIT:
-            return off, how
-    low, high = seen
+    expected = _ends(mean, std)
+    accepted = [expected] if context.weights_mean else [expected, _constant_ends(-1, 1)]
+    distance = min(_distance(actual, ends) for ends in accepted)
+    if distance <= _FIT:
+        return distance, ""
+    # A candidate close to what is accepted would fit correct inputs as well, so it proves nothing.
+    distinct: Mapping[str, Ends] = {
+        name: ends for name, ends in candidates.items() if all(_distance(ends, other) > _FIT for other in accepted)
+    }
+    for name, ends in distinct.items():
+        if _distance(actual, ends) <= _FIT:
+            return distance, name
+    low, high = actual
     length = np.ptp(expected, axis=0)
-    beyond = np.maximum(expected[0] - low, high - expected[1]) / length
-    if (beyond > _BEYOND).all():
-        return off, "far outside of what images can be"
+    outside = np.maximum(expected[0] - low, high - expected[1]) / length
+    if (outside > _OUTSIDE).all():
+        return distance, "far outside the range of images"
+    # Images without pure black or white do not reach the ends, but stay inside 0 to 1.
     inside = ((low >= -_FIT) & (low <= 0.3) & (high >= 0.7) & (high <= 1 + _FIT)).all()
-    if inside and "in 0 to 1, not normalised" in elsewhere:
-        return off, "in 0 to 1, not normalised"
-    return off, ""
+    if inside and "in 0 to 1, not normalised" in distinct:
+        return distance, "in 0 to 1, not normalised"
+    return distance, ""
 
 
-def _flat(low: float, high: float) -> Ends:
+def _constant_ends(low: float, high: float) -> Ends:
+    """Return the same ends for every channel."""
     return np.array([low], float), np.array([high], float)
 
 
 def _ends(mean: tuple[float, ...], std: tuple[float, ...]) -> Ends:
-    """Where black and white come to lie."""
+    """Return the values that black and white get."""
     centre, scale = np.asarray(mean, float), np.maximum(np.asarray(std, float), 1e-12)
     return -centre / scale, (1 - centre) / scale
 
 
-def _distance(seen: Ends, ends: Ends) -> float:
-    """The largest difference of the ends over the channels, in range lengths."""
+def _distance(actual: Ends, ends: Ends) -> float:
+    """Return the largest difference of the ends over the channels, in range lengths."""
     length = np.maximum(ends[1] - ends[0], 1e-12)
-    return float(np.maximum(np.abs(seen[0] - ends[0]), np.abs(seen[1] - ends[1])).max() / length.min())
+    return float(np.maximum(np.abs(actual[0] - ends[0]), np.abs(actual[1] - ends[1])).max() / length.min())
 
 
-def _repair(facts: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
-    """The figures to use: a fix for three channels, advice for others and where they are said to be used already."""
-    if facts.used_mean and np.allclose(facts.used_mean, mean, atol=1e-3):
+def _remedy(context: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
+    """Return the figures to use: a fix for three channels, advice for others and where they are in use already."""
+    if context.used_mean and np.allclose(context.used_mean, mean, atol=1e-3):
         return {"advice": "Scale images to [0, 1] once, and normalise them once, before the model."}
-    figures = {"mean": [round(float(value), 4) for value in mean], "std": [round(float(value), 4) for value in std]}
-    if len(mean) == 1:
-        figures = {name: values * 3 for name, values in figures.items()}
-    if len(figures["mean"]) == 3:
-        return {"fix": figures}
-    return {"advice": f"Normalise by mean {_words(mean)} and standard deviation {_words(std)}."}
+    fix = {"mean": [round(float(value), 4) for value in mean], "std": [round(float(value), 4) for value in std]}
+    if len(mean) == 1:  # grey images are given to the network as three equal channels
+        fix = {name: values * 3 for name, values in fix.items()}
+    if len(fix["mean"]) == 3:
+        return {"fix": fix}
+    return {"advice": f"Normalise by mean {_listed(mean)} and standard deviation {_listed(std)}."}
 
 
-def _words(values: Any) -> str:
+def _listed(values: Any) -> str:
     return ", ".join(f"{float(value):.3g}" for value in np.atleast_1d(values))

@@ -1,4 +1,4 @@
-"""PoorWeightInitialization: weights that no training starts well from."""
+"""PoorWeightInitialization: initial weights that no training starts well from."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from clearsight.core.view import RunView
 from clearsight.debugger.analysis.loss_curve import loss_progress
 from clearsight.debugger.analysis.parameters import columns, finite_median, he_std, trained_weights
 
-_HALF = 0.5  # of the hidden layers that must start constant: single ones may, behind a shortcut
-_HIGH = 3.0  # times the loss of guessing: no fair start costs that much
-_WIDE = 20.0  # between the largest and the smallest logit: the softmax answers 0 or 1 before anything was learned
-_LARGE = 3.0  # times what the fan-in asks for, where the loss shows the harm too
-_SAME = 1e-5  # of the mean: a constant is not the same to the last digit of its mean
-_TINY = 1e-3  # times what the fan-in asks for
-_SANE = 10.0  # of a normalised input's mean and spread: beyond it, the images are to blame and not the weights
+_MOST_LAYERS = 0.5  # of the hidden layers must start constant: single ones may, behind a shortcut
+_HIGH_LOSS = 3.0  # times the chance-level loss: no sound start has that much
+_WIDE_LOGITS = 20.0  # between the largest and the smallest logit: the softmax gives 0 or 1 before anything was learned
+_LARGE_GAIN = 3.0  # times the size by fan-in, where the loss shows the harm too
+_EQUAL = 1e-5  # of the mean: range up to which a constant differs from its mean by rounding
+_TINY_GAIN = 1e-3  # times the size by fan-in
+_NORMAL_INPUT = 10.0  # largest mean and spread of a normalised input: beyond it, the images are the cause
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """The weights of the hidden layers at the first saved step, and what they led to."""
+    """Weights of the hidden layers at the first saved step, and the loss that they led to."""
 
     step: int
     hidden: Sequence[ParameterInfo]
-    gains: np.ndarray  # (L,) standard deviation over that of He et al.; NaN where there is none
-    constant: np.ndarray  # (L,) whether all elements are the same
-    loss: float  # first loss over that of guessing
-    wide: float  # largest logit minus the smallest; NaN where not saved
+    gains: np.ndarray  # (L,) standard deviation over that of He et al.; NaN where it is 0
+    constant: np.ndarray  # (L,) True where all elements are equal
+    loss: float  # first loss over the chance-level loss
+    logit_range: float  # largest logit minus the smallest; NaN where not saved
 
 
 class PoorWeightInitialization(Rule):
-    """Found when the first saved weights are all the same in half of the hidden layers, far too large, or near nothing.
+    """Found when, in half of the hidden layers, the first saved weights are all equal, far too large, or near zero.
 
-    Same: every unit of a layer then learns the same. Large: the standard deviation is more than `threshold` times that
-    of He et al. 2015 at the median of the layers, or 3 times and the first loss is 3 times that of guessing with logits
-    20 apart. Near nothing: under a thousandth of it. Weights that come from elsewhere have other sizes without harm:
-    of those only a first loss and logits like that speak. What a healthy network starts at 0, its head or the last
-    layer of a branch beside a shortcut, is left out.
+    Equal: every unit of a layer then learns the same. Large: at the median of the layers the standard deviation is more
+    than `threshold` times that of He et al. 2015, or 3 times and the first loss is 3 times the chance-level loss with
+    logits 20 apart. Near zero: under a thousandth of it. Pretrained weights have other sizes without harm: of those,
+    only such a first loss with such logits counts. Tensors that healthy networks start at 0, the head or the last layer
+    of a branch beside a shortcut, are left out.
 
     SageMaker's rule of this name compares the variances of layers with each other (`threshold`), which differ by their
     fan-in alone by more than its 10 in any ResNet, and looks for gradients that lie within 0.001, as those of any
@@ -59,8 +59,8 @@ class PoorWeightInitialization(Rule):
     )
     unused = ("activation_inputs_regex", "distribution_range", "patience")
 
-    threshold: float = setting(10.0, "times that the weights may be larger than their fan-in asks for", above=1)
-    steps: int = setting(10, "steps from the start within which the first weights must have been saved", low=1)
+    threshold: float = setting(10.0, "largest size of the weights over that by their fan-in", above=1)
+    steps: int = setting(10, "first steps in which weights must have been saved", low=1)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=1, collections=("weights",))
@@ -79,79 +79,82 @@ class PoorWeightInitialization(Rule):
 
     def _start(self, view: RunView) -> _Start | None:
         tables = [view.statistic(name, "weights") for name in ("std", "mean", "min", "max", "zero_fraction")]
-        state, loss = loss_progress(view), view.scalar("loss")
-        hidden = [p for p in trained_weights(view.facts) if not p.head and p.name in tables[0].names]
-        if not len(tables[0]) or tables[0].steps[0] > self.steps or not view.facts.parameters:
+        progress, loss = loss_progress(view), view.scalar("loss")
+        trained = trained_weights(view.context)
+        hidden = [weight for weight in trained if not weight.head and weight.name in tables[0].names]
+        if not len(tables[0]) or tables[0].steps[0] > self.steps or not view.context.parameters:
             return None
-        std, mean, low, high, zeros = (columns(table, [p.name for p in hidden])[0] for table in tables)
-        wide = [value[1] - value[0] for at, value in view.raw("output_range") if at.step <= self.steps]
-        known = loss.values.size and math.isfinite(loss.values[0]) and state is not None
-        chance = state.chance if state is not None else math.nan
+        std, mean, low, high, zeros = (columns(table, [weight.name for weight in hidden])[0] for table in tables)
+        ranges = [value[1] - value[0] for at, value in view.raw("output_range") if at.step <= self.steps]
+        known = loss.values.size and math.isfinite(loss.values[0]) and progress is not None
+        chance = progress.chance if progress is not None else math.nan
         return _Start(
             step=int(tables[0].steps[0]),
             hidden=hidden,
-            gains=np.where(std > 0, std, np.nan) / np.array([he_std(p) for p in hidden]),
-            constant=(high - low <= _SAME * np.abs(mean)) & ((mean != 0) | (zeros >= 1)),
+            gains=np.where(std > 0, std, np.nan) / np.array([he_std(weight) for weight in hidden]),
+            # A mean of exactly 0 counts only with all elements 0: missing statistics read as 0 too.
+            constant=(high - low <= _EQUAL * np.abs(mean)) & ((mean != 0) | (zeros >= 1)),
             loss=float(loss.values[0]) / chance if known else math.nan,
-            wide=float(wide[0]) if wide else math.nan,
+            logit_range=float(ranges[0]) if ranges else math.nan,
         )
 
     def _constant(self, view: RunView, start: _Start) -> Finding | None:
         share = float(start.constant.mean()) if len(start.hidden) else 0.0
-        if share < _HALF:
+        if share < _MOST_LAYERS:
             return None
         first = start.hidden[int(np.argmax(start.constant))]
         return self.found(
             value=share,
-            threshold=_HALF,
+            threshold=_MOST_LAYERS,
             unit="of the hidden layers",
             steps=(start.step, max(start.step, view.done())),
             subject=first.name,
-            cause=f"at step {start.step} all weights of {first.name} are the same, as in {start.constant.sum()} of "
-            f"{len(start.hidden)} hidden layers: their units cannot come to differ",
-            fix=_ready_made(view),
-            advice="Initialise convolutions and linear layers at random, by torch.nn.init.kaiming_normal_.",
+            cause=f"at step {start.step} all weights of {first.name} are equal, as in {start.constant.sum()} of "
+            f"{len(start.hidden)} hidden layers: their units will all learn the same",
+            fix=_pretrained_fix(view),
+            advice="Initialise convolutions and linear layers at random, with torch.nn.init.kaiming_normal_.",
             confidence=0.97,
-            evidence=_spread(view, first.name),
+            evidence=_std_series(view, first.name),
         )
 
     def _size(self, view: RunView, start: _Start, gain: float) -> Finding | None:
-        fresh = view.facts.pretrained is not True
-        harmed = start.loss > _HIGH and start.wide > _WIDE and _sane_inputs(view)
-        large = gain > (_LARGE if harmed else self.threshold) if fresh else harmed and gain > self.threshold
-        tiny = fresh and gain < _TINY and not start.constant.all()
+        untrained = view.context.pretrained is not True
+        # Wild logits can also come from inputs that were not normalised: then the weights are not the cause.
+        harmed = start.loss > _HIGH_LOSS and start.logit_range > _WIDE_LOGITS and _inputs_are_normal(view)
+        large = gain > (_LARGE_GAIN if harmed else self.threshold) if untrained else harmed and gain > self.threshold
+        tiny = untrained and gain < _TINY_GAIN and not start.constant.all()
         if not (large or tiny):
             return None
         worst = int(np.nanargmax(start.gains) if large else np.nanargmin(start.gains))
-        told = f"; the first loss is {start.loss:.3g} times that of guessing" if harmed else ""
+        loss_words = f"; the first loss is {start.loss:.3g} times the chance-level loss" if harmed else ""
         return self.found(
             value=gain,
-            threshold=(_LARGE if harmed and fresh else self.threshold) if large else _TINY,
-            unit="times the standard deviation that the fan-in asks for",
+            threshold=(_LARGE_GAIN if harmed and untrained else self.threshold) if large else _TINY_GAIN,
+            unit="times the standard deviation by fan-in",
             steps=(start.step, max(start.step, view.done())),
             subject=start.hidden[worst].name,
             severity=Severity.SEVERE if harmed else Severity.WARNING,
-            cause=f"at step {start.step} the weights of hidden layers are {gain:.2g} times as large as their fan-in "
-            f"asks for{told}",
-            fix=_ready_made(view),
-            advice="Initialise convolutions and linear layers by torch.nn.init.kaiming_normal_.",
+            cause=f"at step {start.step} the weights of hidden layers are {gain:.2g} times as large as their "
+            f"fan-in requires{loss_words}",
+            fix=_pretrained_fix(view),
+            advice="Initialise convolutions and linear layers with torch.nn.init.kaiming_normal_.",
             confidence=0.95 if harmed else 0.85,
-            evidence=_spread(view, start.hidden[worst].name),
+            evidence=_std_series(view, start.hidden[worst].name),
         )
 
 
-def _spread(view: RunView, name: str) -> Series:
+def _std_series(view: RunView, name: str) -> Series:
     table = view.statistic("std", "weights")
     values = columns(table, [name])[:, 0]
     known = np.isfinite(values)
     return Series.of(f"standard deviation of {name}", table.steps[known], values[known])
 
 
-def _sane_inputs(view: RunView) -> bool:
+def _inputs_are_normal(view: RunView) -> bool:
     channels = [value for at, value in view.raw("input_channels")][:1]
-    return all(np.abs(value[:, :2]).max() <= _SANE for value in channels)
+    return all(np.abs(value[:, :2]).max() <= _NORMAL_INPUT for value in channels)
 
 
-def _ready_made(view: RunView) -> dict[str, str]:
-    settings = view.facts.settings
+def _pretrained_fix(view: RunView) -> dict[str, str]:
+    settings = view.context.settings
     return {"weights": "default"} if settings.get("weights") == "none" and settings.get("model") != "tiny" else {}

@@ -1,4 +1,4 @@
-"""SaturatedActivation: sigmoids and tanhs at their ends, where they have no slope."""
+"""SaturatedActivation: sigmoid or tanh layers whose outputs lie where the slope is near 0."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.analysis.loss_curve import lower_rate_fix
+from clearsight.debugger.analysis.learning_rates import lower_rate_fix
 from clearsight.debugger.analysis.parameters import select_tensors
 from clearsight.debugger.analysis.scope import ScopedRule, module_of
 
 _QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
+# Kinds of activations beside which sigmoids are gates.
 _OTHERS = ("relu", "activation")
 
 Floats = npt.NDArray[np.float64]
 
 
 class SaturatedActivation(ScopedRule):
-    """Found when `threshold_layer` of a sigmoid or tanh layer's outputs lie where its slope is under 1 % of the best.
+    """Found when `threshold_layer` of a sigmoid or tanh layer's outputs lie where its slope is under 1 % of its best.
 
     The thresholds are inputs of the functions, as in SageMaker's rule of this name; its own (-23 and 17 for a sigmoid,
-    9.5 for a tanh) are where single precision rounds to the end, long after learning has stopped. Looked at are
-    outputs: the share of them beyond the outputs of the thresholds, told from the quantiles 1, 5, 25, 50, 75, 95 and
-    99 %, so it is a lower bound. A network whose activations are others uses sigmoids as gates, which are meant to
-    close and open: there only the layers that `tensors` names are looked at. The last layer of a network is not.
+    9.5 for a tanh) are where single precision rounds to the end, long after learning has stopped. The rule judges the
+    share of outputs beyond the outputs of the thresholds, from the quantiles 1, 5, 25, 50, 75, 95 and 99 %, so it is a
+    lower bound. A network with other activations uses sigmoids as gates, which are meant to close and open: there only
+    the layers that `tensors` names are judged. The last layer of a network is not.
     """
 
     explains = (
@@ -50,32 +51,32 @@ class SaturatedActivation(ScopedRule):
 
     def check(self, view: RunView) -> Iterator[Finding]:
         kinds = self._kinds(view)
-        if view.facts.layers and not kinds:
-            yield self.clear(cause="no sigmoid or tanh is the network's activation")
+        if view.context.layers and not kinds:
+            yield self.clear(cause="the network has no sigmoid or tanh as its activation")
             return
-        tables = {name: self.wanted(view, name, "activations") for name in _QUANTILES}
+        tables = {name: self.scoped_statistic(view, name, "activations") for name in _QUANTILES}
         names = [name for name in tables["q50"].names if module_of(name) in kinds]
         saved = len(tables["q50"])
         if saved < self.patience or not names:
             yield self.not_enough_data(have=min(saved, self.patience - 1) if not names else saved)
             return
-        steps, border = tables["q50"].steps, self.threshold_layer / 100
+        steps, limit = tables["q50"].steps, self.threshold_layer / 100
         shares = {name: self._share(tables, name, kinds[module_of(name)]) for name in names}
-        late = {name: float(share[-self.patience :].min()) for name, share in shares.items()}
-        found = sorted((name for name in names if late[name] >= border), key=lambda name: -late[name])
+        recent = {name: float(share[-self.patience :].min()) for name, share in shares.items()}
+        found = sorted((name for name in names if recent[name] >= limit), key=lambda name: -recent[name])
         if found:
             yield self._finding(view, found[0], shares[found[0]], steps, len(found), len(names))
         else:
-            yield self.clear(value=max(late.values()), threshold=border)
+            yield self.clear(value=max(recent.values()), threshold=limit)
 
     def _kinds(self, view: RunView) -> dict[str, str]:
-        layers = view.facts.layers
+        layers = view.context.layers
         if any(layer.kind in _OTHERS for layer in layers) and not self.tensors:
             return {}
         return {layer.name: layer.kind for layer in layers[:-1] if layer.kind in ("sigmoid", "tanh")}
 
     def _share(self, tables: Mapping[str, StatisticTable], name: str, kind: str) -> Floats:
-        """Lower bound of the share of saturated outputs at each saved step, (S,)."""
+        """Return a lower bound of the share of saturated outputs at each saved step, (S,)."""
         if kind == "tanh":
             low, high = math.tanh(self.threshold_tanh_min), math.tanh(self.threshold_tanh_max)
         else:
@@ -83,6 +84,7 @@ class SaturatedActivation(ScopedRule):
         values = np.stack([select_tensors(tables[quantile], [name]).values[:, 0] for quantile in _QUANTILES])
         ranks = np.array(list(_QUANTILES.values()))[:, None]
         below, above = values <= low, values >= high
+        # A quantile at the end means that at least its rank of the outputs are there.
         share: Floats = np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0)
         return share
 
@@ -99,8 +101,8 @@ class SaturatedActivation(ScopedRule):
             steps=(int(steps[first]), int(steps[-1])),
             subject=layer,
             cause=f"since step {steps[first]} at least {share[-1]:.0%} of the outputs of {layer} lie at its ends, "
-            f"where it has no slope ({found} of {layers} such layers)",
+            f"where the slope is near 0 ({found} of {layers} such layers)",
             fix=lower_rate_fix(view) if first else {},
-            advice="Use ReLU or GELU, or put a norm in front of it and initialise as in Glorot and Bengio 2010.",
+            advice="Use ReLU or GELU, or put a norm in front of the layer and initialise as in Glorot and Bengio 2010.",
             evidence=Series.of(f"saturated share of {layer}", steps, share),
         )

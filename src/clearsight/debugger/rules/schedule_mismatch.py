@@ -1,4 +1,4 @@
-"""ScheduleMismatch: the learning rate's schedule was made for a run of another length."""
+"""ScheduleMismatch: the learning-rate schedule was made for a run of another length."""
 
 from __future__ import annotations
 
@@ -12,73 +12,76 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.loss_curve import LossCurve, loss_curve, trend
 
-_OPEN = 0.15  # of the loss of guessing still to be learned when the rate sank
-_RISING = 0.5  # of the run in which the rate only rises
-_LEAST = 9  # steps before and after the rate sank
-_SURE = 1.0  # standard errors: the standstill itself is the evidence
-_RIGHT = 0.95  # accuracy at which there is little left to learn
+_TO_LEARN = 0.15  # of the chance-level loss that was left to learn when the rate sank
+_RISING = 0.5  # of the run in which the rate must still rise
+_LEAST = 9  # steps that are needed before and after the rate sank
+_ERRORS = 1.0  # standard error: a weak sign is enough, since the standstill itself is the evidence
+_ACCURATE = 0.95  # accuracy above which there is little left to learn
 
 
 class ScheduleMismatch(Rule):
-    """Found when the rate is below `sunk` of its peak for more than `share` of the run though the loss was still
-    falling when it sank, or when the run ends in its warm-up.
+    """Found when the rate is below `sunk` of its peak for more than `share` of the run, or the run ends in its warm-up.
 
-    A step schedule whose steps are too short for the run does the first: the model stands still for most of its time
-    with a loss that it would have left behind. A schedule that ends low after a loss that had converged, and the low
-    end that every cosine has, are clear. SageMaker has no such rule.
+    In the first case the loss must still have been falling when the rate sank. A step schedule whose steps are too
+    short for the run does that: the model stands still for most of the time with a loss that it would have left behind.
+    A schedule that ends low after a loss that had converged, and the low end of every cosine, are clear. SageMaker has
+    no such rule.
     """
 
     explains = ("LossNotDecreasing", "UnderfitCapacity", "WeightUpdateRatio")
 
-    sunk: float = setting(0.015, "rate that teaches nothing any more", above=0, below=1, unit="of its peak")
-    share: float = setting(0.45, "part of the run at such a rate", above=0, below=1, unit="of the run")
+    sunk: float = setting(
+        0.015, "learning rate below which nothing more is learned", above=0, below=1, unit="of its peak"
+    )
+    share: float = setting(0.45, "largest part of the run at such a rate", above=0, below=1, unit="of the run")
 
     def needs(self) -> Needs:
         return Needs(points=2 * _LEAST)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen = loss_curve(view)
-        if len(seen) < self.needs().points or not seen.known:
-            cause = "" if seen.known or not len(seen) else "the learning rate is not known"
-            yield self.not_enough_data(have=len(seen) if seen.known else 0, cause=cause)
+        curve = loss_curve(view)
+        if len(curve) < self.needs().points or not curve.has_rates:
+            cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"
+            yield self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)
             return
-        planned = seen.planned or view.done()
-        if view.ended and self._warming(seen, view.done()):
-            yield self._unfinished(view, seen)
+        planned = curve.planned or view.done()
+        if view.ended and self._warming(curve, view.done()):
+            yield self._unfinished(view, curve)
             return
-        low = seen.rates < self.sunk * seen.peak
-        low &= np.arange(len(seen)) > int(np.argmax(seen.rates == seen.peak))
-        wasted = int(np.argmax(low)) if low.any() else len(seen)
-        rest = max(planned, view.done()) - wasted
+        low = curve.rates < self.sunk * curve.peak_lr
+        # Only after the peak: the warm-up is low on purpose.
+        low &= np.arange(len(curve)) > int(np.argmax(curve.rates == curve.peak_lr))
+        sunk_at = int(np.argmax(low)) if low.any() else len(curve)
+        rest = max(planned, view.done()) - sunk_at
         share = rest / max(planned, view.done())
-        watched = len(seen) - wasted >= max(_LEAST, 0.2 * planned) and (seen.planned or view.ended)
-        sunken = low.any() and low[wasted:].all() and watched and share > self.share
-        if not sunken or not self._was_learning(view, seen, wasted):
+        long_enough = len(curve) - sunk_at >= max(_LEAST, 0.2 * planned) and (curve.planned or view.ended)
+        sunken = low.any() and low[sunk_at:].all() and long_enough and share > self.share
+        if not sunken or not self._was_learning(view, curve, sunk_at):
             value = share if low.any() else 0.0
             yield self.clear(value=value, threshold=self.share, unit="of the run")
             return
-        yield self._sank(view, seen, wasted, share)
+        yield self._sank(view, curve, sunk_at, share)
 
-    def _warming(self, seen: LossCurve, done: int) -> bool:
-        """Whether the rate only ever rose, in a run that went to its planned end."""
-        rises = np.all(np.diff(seen.rates) >= 0) and seen.rates[-1] > seen.rates[int(_RISING * len(seen))]
-        return bool(rises and done >= (seen.planned or done))
+    def _warming(self, curve: LossCurve, done: int) -> bool:
+        """Return True if the rate only ever rose, in a run that reached its planned end."""
+        rises = np.all(np.diff(curve.rates) >= 0) and curve.rates[-1] > curve.rates[int(_RISING * len(curve))]
+        return bool(rises and done >= (curve.planned or done))
 
-    def _was_learning(self, view: RunView, seen: LossCurve, wasted: int) -> bool:
-        """Whether, while the rate was worth something, the loss fell to the end of that and had far to go."""
-        if wasted < _LEAST:
+    def _was_learning(self, view: RunView, curve: LossCurve, sunk_at: int) -> bool:
+        """Return True if the loss fell until the rate sank, and had far to go."""
+        if sunk_at < _LEAST:
             return False
-        before = seen.losses[:wasted]
-        line, late = trend(before), trend(before[wasted // 2 :])
+        before = curve.losses[:sunk_at]
+        line, late = trend(before), trend(before[sunk_at // 2 :])
         accuracy = view.scalar("accuracy")
-        reached = accuracy.values[(accuracy.steps <= seen.steps[wasted]) & np.isfinite(accuracy.values)][-_LEAST:]
-        done = len(reached) > 0 and float(reached.mean()) > _RIGHT
-        level = float(np.median(seen.losses[wasted:]))
-        falling = line.drop > _SURE * line.error and line.drop > 0 and late.drop > -late.error
-        return bool(falling and not done and seen.height(level) > _OPEN)
+        accuracies = accuracy.values[(accuracy.steps <= curve.steps[sunk_at]) & np.isfinite(accuracy.values)][-_LEAST:]
+        accurate = len(accuracies) > 0 and float(accuracies.mean()) > _ACCURATE
+        level = float(np.median(curve.losses[sunk_at:]))
+        falling = line.drop > _ERRORS * line.error and line.drop > 0 and late.drop > -late.error
+        return bool(falling and not accurate and curve.share_of_chance(level) > _TO_LEARN)
 
-    def _sank(self, view: RunView, seen: LossCurve, wasted: int, share: float) -> Finding:
-        step, level = int(seen.steps[wasted]), float(np.median(seen.losses[wasted:]))
+    def _sank(self, view: RunView, curve: LossCurve, sunk_at: int, share: float) -> Finding:
+        step, level = int(curve.steps[sunk_at]), float(np.median(curve.losses[sunk_at:]))
         return self.found(
             value=share,
             threshold=self.share,
@@ -93,23 +96,23 @@ class ScheduleMismatch(Rule):
             fix={"schedule": "cosine"},
             confidence=0.85,
             evidence=(
-                Series.of("learning rate", seen.steps, seen.rates),
-                Series.of("loss", seen.steps, seen.losses),
+                Series.of("learning rate", curve.steps, curve.rates),
+                Series.of("loss", curve.steps, curve.losses),
             ),
         )
 
-    def _unfinished(self, view: RunView, seen: LossCurve) -> Finding:
-        settings = view.facts.settings
+    def _unfinished(self, view: RunView, curve: LossCurve) -> Finding:
+        settings = view.context.settings
         fix = {"warmup": 0.05} if float(settings.get("warmup") or 0.0) > 0.05 else {}
         return self.found(
             value=1.0,
             threshold=_RISING,
             unit="of the run",
-            steps=seen.span(),
+            steps=curve.span(),
             subject="lr",
-            cause=f"the run ended after {view.done()} steps while the learning rate rose, at {seen.rates[-1]:.2g}",
+            cause=f"the run ended after {view.done()} steps while the learning rate rose, at {curve.rates[-1]:.2g}",
             fix=fix,
             advice="" if fix else "Shorten the warm-up, or train for longer than it lasts.",
             confidence=0.8,
-            evidence=Series.of("learning rate", seen.steps, seen.rates),
+            evidence=Series.of("learning rate", curve.steps, curve.rates),
         )

@@ -11,22 +11,22 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, PredictionTable, RunView
-from clearsight.debugger.analysis.predictions import classes, pick
+from clearsight.debugger.analysis.predictions import class_count, select_rows
 
-_BLOCK = 8  # images: smaller batches are judged together, or a pair of the same class would say too much
-_IMAGES = 20_000  # that are looked at: how a sampler orders shows at the start
-_SURE = 6.0  # standard errors beyond chance
-_SEVERE = 0.5
+_BLOCK = 8  # images: smaller batches are combined, or a single pair of one class would weigh too much
+_IMAGES = 20_000  # that are judged: how a sampler orders images shows at the start
+_SIGMAS = 6.0  # standard errors from chance
+_SEVERE = 0.5  # of what chance leaves: batches hold hardly more than one or two classes
 
 
 class ShuffledWrong(Rule):
-    """Found when images of a batch share their class far more often than in a random draw, or classes come in order.
+    """Found when images of a batch share their class far more often than by chance, or classes come in order.
 
-    Compared is the share of pairs of a batch's images with the same label, with what a draw from the same labels
-    gives: 0 is chance, 1 is a batch of one class. So a data set of one large and one small class is no finding, and
-    neither is a sampler that draws classes evenly. The standard error is that of a U-statistic (Hoeffding 1948,
-    section 5). Many classes with few images each hide from that count; there the correlation of an image's place in
-    the epoch with its class number tells, which is 0 when shuffled.
+    The rule compares the share of pairs with the same label in a batch with that in a draw from the same labels: 0 is
+    chance, 1 is a batch of one class. So neither a dataset of one large and one small class nor a sampler that draws
+    classes evenly is found. The standard error is that of a U-statistic (Hoeffding 1948, section 5). This count misses
+    many classes with few images each; there the correlation of an image's place in the epoch with its class index shows
+    the order, which is 0 after shuffling. SageMaker has no such rule.
     """
 
     explains = (
@@ -34,37 +34,37 @@ class ShuffledWrong(Rule):
         *("Overfit", "Overtraining", "UnderfitCapacity", "Confusion", "ClassImbalance", "LabelNoise"),
     )
 
-    images: int = setting(96, "answered training images that are needed", low=16)
+    images: int = setting(96, "training predictions that are needed", low=16, aliases=("pictures",))
     max_excess: float = setting(
-        0.2, "pairs of the same class beyond chance", above=0, below=1, unit="of what chance leaves"
+        0.2, "excess of pairs of the same class", above=0, below=1, unit="of the range above chance"
     )
     max_order: float = setting(0.5, "correlation of an image's place in the epoch with its class", above=0, below=1)
 
     def needs(self) -> Needs:
-        return Needs(counted="outcomes", points=self.images)
+        return Needs(counted="predictions", points=self.images)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        table = view.outcomes()
-        table = pick(table, table.batches <= _last_batch(table))
+        table = view.predictions()
+        table = select_rows(table, table.batches <= _last_batch(table))
         shares = _class_shares(view, table)
         if len(table) < self.images or np.count_nonzero(shares) < 2:
-            cause = "" if len(table) < self.images else "only one class has come so far"
+            cause = "" if len(table) < self.images else "only one class was drawn so far"
             yield self.not_enough_data(have=len(table), cause=cause)
             return
         pairs, order = _pairs(table, shares), _order(table)
-        ordered = order.value >= self.max_order and order.sigmas >= _SURE
-        if not ordered and not (pairs.value >= self.max_excess and pairs.sigmas >= _SURE):
+        ordered = order.value >= self.max_order and order.sigmas >= _SIGMAS
+        if not ordered and not (pairs.value >= self.max_excess and pairs.sigmas >= _SIGMAS):
             yield self.clear(value=pairs.value, threshold=self.max_excess)
             return
-        yield self._finding(table, pairs, order, classes(view.facts, table))
+        yield self._finding(table, pairs, order, class_count(view.context, table))
 
     def _finding(self, table: PredictionTable, pairs: _Pairs, order: _Order, count: int) -> Finding:
         by_pairs = pairs.value >= self.max_excess
-        sentence = (
-            f"two images of a batch are of the same class in {pairs.same:.0%} of all pairs, {pairs.chance:.0%} would "
-            "be chance: batches hold few classes at a time"
+        cause = (
+            f"{pairs.same:.0%} of the pairs of images in a batch have the same class, where chance gives "
+            f"{pairs.chance:.0%}: batches hold few classes at a time"
             if by_pairs
-            else f"an image's place in the epoch tells its class (correlation {order.value:.2f}, 0 would be chance): "
+            else f"an image's place in the epoch correlates with its class ({order.value:.2f}; shuffled: 0): "
             f"the {count} classes come one after the other"
         )
         return self.found(
@@ -73,7 +73,7 @@ class ShuffledWrong(Rule):
             severity=Severity.SEVERE if pairs.value >= _SEVERE else Severity.WARNING,
             steps=(int(table.steps[0]), int(table.steps[-1])),
             subject="labels",
-            cause=sentence,
+            cause=cause,
             advice="Pass shuffle=True to the training DataLoader, or shuffle the list of training images.",
             confidence=0.97,
             evidence=(
@@ -85,7 +85,11 @@ class ShuffledWrong(Rule):
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """same, chance: share of pairs with equal labels.  value: (same - chance) / (1 - chance).  steps, each: (B,)."""
+    """Pairs of images with equal labels.
+
+    same, chance: their share. value: (same - chance) / (1 - chance). sigmas: standard errors from chance. steps, each:
+    (B,) per block.
+    """
 
     same: float
     chance: float
@@ -100,7 +104,10 @@ class _Pairs:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """value: absolute correlation of place and class, the median over epochs.  sigmas: of chance."""
+    """Order of the classes.
+
+    value: absolute correlation of place and class, the median over epochs. sigmas: standard errors from chance.
+    """
 
     value: float
     sigmas: float
@@ -111,8 +118,9 @@ def _last_batch(table: PredictionTable) -> int:
 
 
 def _class_shares(view: RunView, table: PredictionTable) -> Floats64:
-    """(C,) share of each class in what is drawn from: that of the data until an epoch has been seen, then as seen."""
-    known = np.asarray(view.facts.class_counts, float)
+    """Return the share of each class, (C,): that of the data until an epoch has passed, then as drawn."""
+    known = np.asarray(view.context.class_counts, float)
+    # Until an epoch has passed, the images so far may lack whole classes.
     if known.sum() > len(table):
         return np.asarray(known / known.sum())
     return np.bincount(table.labels) / max(len(table), 1)
@@ -123,18 +131,20 @@ def _pairs(table: PredictionTable, shares: Floats64) -> _Pairs:
     size = int(table.labels.max()) + 1
     _, counts = np.unique(blocks * size + table.labels, return_counts=True)
     owners = np.unique(blocks * size + table.labels) // size
-    n = np.bincount(blocks).astype(float)
-    each = np.bincount(owners, weights=counts * (counts - 1.0), minlength=len(n)) / np.maximum(n * (n - 1), 1)
-    each, n, steps = each[n > 1], n[n > 1], steps[n > 1]
+    sizes = np.bincount(blocks).astype(float)
+    equal = np.bincount(owners, weights=counts * (counts - 1.0), minlength=len(sizes))
+    each = equal / np.maximum(sizes * (sizes - 1), 1)
+    each, sizes, steps = each[sizes > 1], sizes[sizes > 1], steps[sizes > 1]
     chance, cubes = float((shares**2).sum()), float((shares**3).sum())
-    variance = 2 / (n * (n - 1)) * (2 * (n - 2) * (cubes - chance**2) + chance - chance**2)
+    # Variance of a U-statistic: `chance` and `cubes` are the chances of two and of three equal labels in a draw.
+    variance = 2 / (sizes * (sizes - 1)) * (2 * (sizes - 2) * (cubes - chance**2) + chance - chance**2)
     same = float(each.mean()) if len(each) else 0.0
     error = float(np.sqrt(max(variance.sum(), 0.0))) / max(len(each), 1)
     return _Pairs(same, chance, (same - chance) / max(error, 1e-12), steps, each)
 
 
 def _blocks(table: PredictionTable) -> tuple[Ints, Ints]:
-    """Per image the number of its block, from 0, (M,); per block its first step, (B,)."""
+    """Return the index of each image's block, (M,), and the first step of each block, (B,)."""
     per_batch = float(np.median(np.bincount(table.batches - table.batches[0])))
     blocks = (table.batches - table.batches[0]) // max(1, int(np.ceil(_BLOCK / max(per_batch, 1))))
     _, first = np.unique(blocks, return_index=True)
@@ -142,13 +152,13 @@ def _blocks(table: PredictionTable) -> tuple[Ints, Ints]:
 
 
 def _order(table: PredictionTable) -> _Order:
-    found, images = [], []
+    correlations, images = [], []
     for epoch in np.unique(table.epochs):
         labels = table.labels[table.epochs == epoch]
         if len(labels) >= 4 * _BLOCK and labels.min() < labels.max():
-            found.append(abs(float(np.corrcoef(np.arange(len(labels)), labels)[0, 1])))
+            correlations.append(abs(float(np.corrcoef(np.arange(len(labels)), labels)[0, 1])))
             images.append(len(labels))
-    if not found:
+    if not correlations:
         return _Order(0.0, 0.0)
-    value = float(np.median(found))
+    value = float(np.median(correlations))
     return _Order(value, value * float(np.sqrt(np.median(images))))

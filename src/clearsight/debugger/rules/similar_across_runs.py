@@ -1,4 +1,4 @@
-"""SimilarAcrossRuns: two runs that were meant to differ are the same."""
+"""SimilarAcrossRuns: two runs that should differ are equal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _COLLECTIONS = ("weights", "biases", "gradients", "updates", "activations")
 
 
 class SimilarAcrossRuns(Rule):
-    """Found when this run and another one are (nearly) equal: what was changed between them had no effect.
+    """Found when this run and another one are (nearly) equal: the change between them had no effect.
 
-    Compared are the training losses at the steps that both have, by the median of |a - b| / (|a| + |b|), or with
-    `tensor_regex` the L2 norms of the tensors of that name. The other run is handed over by `with_other`, since a rule
-    reads no files; `other_trials` keeps where it lies. SageMaker's rule of this name compares sums of squared
-    differences of whole tensors; its `collection_names` is accepted without effect.
+    The rule compares the training losses at the steps that both have, by the median of |a - b| / (|a| + |b|), or with
+    `tensor_regex` the L2 norms of the tensors of that name. `with_other` passes the other run, since a rule reads no
+    files; `other_trials` stores its folder. SageMaker's rule of this name compares sums of squared differences of whole
+    tensors; its `collection_names` is accepted without effect.
     """
 
     severity = Severity.INFO
@@ -30,9 +30,9 @@ class SimilarAcrossRuns(Rule):
     optional = True
 
     other_trials: str = setting("", "folder of the other run", aliases=("other",))
-    tensor_regex: str = setting("", "compare the tensors with such names instead of the loss")
+    tensor_regex: str = setting("", "regular expression: compare the tensors with such names instead of the loss")
     tolerance: float = setting(1e-4, "median relative difference", above=0, below=1)
-    window: int = setting(10, "common points, at the least", low=1, unit="points")
+    window: int = setting(10, "points that both runs must have", low=1, unit="points")
 
     _other: RunView | None = PrivateAttr(default=None)
 
@@ -42,11 +42,11 @@ class SimilarAcrossRuns(Rule):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"it is not a regular expression ({error})") from None
+            raise ValueError(f"not a regular expression ({error})") from None
         return pattern
 
     def with_other(self, other: RunView) -> SimilarAcrossRuns:
-        """The same rule, holding the run to compare with."""
+        """Return the same rule, with the run to compare with."""
         rule = self.model_copy()
         rule._other = other
         return rule
@@ -58,48 +58,53 @@ class SimilarAcrossRuns(Rule):
 
     def check(self, view: RunView) -> Iterator[Finding]:
         if self._other is None:
-            where = f" from {self.other_trials}" if self.other_trials else ""
-            yield self.not_enough_data(have=0, cause=f"the other run was not given{where}")
+            source = f": {self.other_trials}" if self.other_trials else ""
+            yield self.not_enough_data(have=0, cause=f"the other run is missing{source}")
             return
-        steps, ours, theirs = self._pairs(view, self._other)
-        want = 1 if self.tensor_regex else self.window
-        if len(ours) < want:
-            yield self.not_enough_data(have=len(ours), want=want, of="points that both runs have")
+        steps, left_values, right_values = self._pairs(view, self._other)
+        needed = 1 if self.tensor_regex else self.window
+        if len(left_values) < needed:
+            yield self.not_enough_data(have=len(left_values), want=needed, of="points that both runs have")
             return
-        apart = np.abs(ours - theirs) / np.maximum(np.abs(ours) + np.abs(theirs), 1e-12)
-        value, subject = float(np.median(apart)), self.tensor_regex or "loss"
+        # Symmetric and within [0, 1], whichever run is the reference.
+        differences = np.abs(left_values - right_values) / np.maximum(np.abs(left_values) + np.abs(right_values), 1e-12)
+        value, subject = float(np.median(differences)), self.tensor_regex or "loss"
         if value > self.tolerance:
             yield self.clear(value=value, threshold=self.tolerance, unit="relative difference", subject=subject)
             return
-        named = f" ({self.other_trials})" if self.other_trials else ""
+        folder = f" ({self.other_trials})" if self.other_trials else ""
         yield self.found(
             value=value,
             threshold=self.tolerance,
             unit="relative difference",
             steps=(int(steps.min()), int(steps.max())),
             subject=subject,
-            cause=f"at {len(ours)} common points {subject} differs by {value:.1g} from that of the other run{named}",
-            advice="Check that what was to differ between the two runs was really set.",
-            evidence=(Series.of("this run", steps, ours), Series.of("the other run", steps, theirs)),
+            cause=f"at {len(left_values)} common points {subject} differs by {value:.1g} from the other run{folder}",
+            advice="Check that the setting that should differ between the two runs took effect.",
+            evidence=(Series.of("this run", steps, left_values), Series.of("the other run", steps, right_values)),
         )
 
-    def _pairs(self, one: RunView, two: RunView) -> tuple[Ints, Floats64, Floats64]:
-        """Steps and finite values that both runs have, all (S,)."""
+    def _pairs(self, view: RunView, other: RunView) -> tuple[Ints, Floats64, Floats64]:
+        """Return steps and finite values that both runs have, all (S,)."""
         if self.tensor_regex:
-            parts = [self._tensors(one, two, collection) for collection in _COLLECTIONS]
-            steps, ours, theirs = (np.concatenate(column) for column in zip(*parts, strict=True))
+            parts = [self._tensors(view, other, collection) for collection in _COLLECTIONS]
+            steps, left_values, right_values = (np.concatenate(column) for column in zip(*parts, strict=True))
         else:
-            ours_, theirs_ = one.scalar("loss"), two.scalar("loss")
-            steps, here, there = np.intersect1d(ours_.steps, theirs_.steps, return_indices=True)
-            ours, theirs = ours_.values[here], theirs_.values[there]
-        fine = np.isfinite(ours) & np.isfinite(theirs)
-        return steps[fine], ours[fine], theirs[fine]
+            left_curve, right_curve = view.scalar("loss"), other.scalar("loss")
+            steps, left_rows, right_rows = np.intersect1d(left_curve.steps, right_curve.steps, return_indices=True)
+            left_values, right_values = left_curve.values[left_rows], right_curve.values[right_rows]
+        finite = np.isfinite(left_values) & np.isfinite(right_values)
+        return steps[finite], left_values[finite], right_values[finite]
 
-    def _tensors(self, one: RunView, two: RunView, collection: str) -> tuple[Ints, Floats64, Floats64]:
-        a, b = one.statistic("l2", collection), two.statistic("l2", collection)
-        names = [name for name in a.names if name in b.names and re.search(self.tensor_regex, name)]
-        steps, here, there = np.intersect1d(a.steps, b.steps, return_indices=True)
-        left = np.array([a.names.index(name) for name in names], np.int64)
-        right = np.array([b.names.index(name) for name in names], np.int64)
-        ours, theirs = a.values[here][:, left], b.values[there][:, right]
-        return np.repeat(steps, len(names)), ours.ravel(), theirs.ravel()
+    def _tensors(self, view: RunView, other: RunView, collection: str) -> tuple[Ints, Floats64, Floats64]:
+        """Return steps and norms of the matching tensors of a collection, all (S,)."""
+        left_table, right_table = view.statistic("l2", collection), other.statistic("l2", collection)
+        names = [name for name in left_table.names if name in right_table.names and re.search(self.tensor_regex, name)]
+        steps, left_rows, right_rows = np.intersect1d(left_table.steps, right_table.steps, return_indices=True)
+        left_columns = np.array([left_table.names.index(name) for name in names], np.int64)
+        right_columns = np.array([right_table.names.index(name) for name in names], np.int64)
+        left_values, right_values = (
+            left_table.values[left_rows][:, left_columns],
+            right_table.values[right_rows][:, right_columns],
+        )
+        return np.repeat(steps, len(names)), left_values.ravel(), right_values.ravel()

@@ -1,4 +1,4 @@
-"""StalledTraining: a step that took so long that something must have been waiting."""
+"""StalledTraining: a step took so long that it must have waited for something."""
 
 from __future__ import annotations
 
@@ -11,53 +11,54 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 
-_LEAST = 20  # steps before one of them can be called unlike the others
-_FLOOR = 60.0  # seconds: shorter pauses are evaluations, checkpoints and caches that fill
+_LEAST = 20  # steps that are needed for a median to compare with
+_FLOOR = 60.0  # seconds: shorter pauses are evaluations, checkpoints and filling caches
 
 
 class StalledTraining(Rule):
     """Found when a step took longer than `threshold` seconds, or `unlike` times the median step and over a minute.
 
-    Judged by the saved durations of the steps (scalar `step_seconds`), never by a clock, so that a finished run gives
-    the same answer as a live one. The first step, in which caches fill and kernels are chosen, only counts by
-    `threshold`. SageMaker's rule of this name waits for new tensors for as many seconds and can stop the job; what
-    happens on a finding is said by actions here, and its `stop_training_on_fire` and `training_job_name_prefix` are
-    accepted without effect.
+    The rule judges the saved durations of the steps (scalar `step_seconds`), never a clock, so that a finished run
+    gives the same result as a running one. The first step, in which caches fill and kernels are chosen, only counts by
+    `threshold`. SageMaker's rule of this name waits for new tensors for as many seconds, and can stop the job; here
+    actions decide what follows a finding, and its `stop_training_on_fire` and `training_job_name_prefix` are accepted
+    without effect.
     """
 
     also = ("StalledTrainingRule",)
     unused = ("stop_training_on_fire", "training_job_name_prefix")
 
-    threshold: float = setting(1800.0, "duration of a step", above=0, unit="seconds")
-    unlike: float = setting(100.0, "duration of a step over that of the median one", above=1)
+    threshold: float = setting(1800.0, "longest duration of a step", above=0, unit="seconds")
+    unlike: float = setting(100.0, "longest duration over that of the median step", above=1)
 
     def needs(self) -> Needs:
         return Needs(points=2)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         seconds = view.scalar("step_seconds")
-        fine = np.isfinite(seconds.values)
-        steps, values = seconds.steps[fine], seconds.values[fine]
+        finite = np.isfinite(seconds.values)
+        steps, values = seconds.steps[finite], seconds.values[finite]
         if len(values) < self.needs().points:
             yield self.not_enough_data(have=len(values), cause="the durations of steps were not saved")
             return
-        usual = float(np.median(values))
-        borders = np.full(len(values), self.threshold)
+        median = float(np.median(values))
+        limits = np.full(len(values), self.threshold)
         if len(values) >= _LEAST:
-            borders[1:] = min(self.threshold, max(_FLOOR, self.unlike * usual))
-        slow = np.flatnonzero(values > borders)
+            # Not the first step: caches fill and kernels are chosen in it.
+            limits[1:] = min(self.threshold, max(_FLOOR, self.unlike * median))
+        slow = np.flatnonzero(values > limits)
         if not len(slow):
-            yield self.clear(value=values.max(), threshold=float(borders[-1]), unit="seconds")
+            yield self.clear(value=values.max(), threshold=float(limits[-1]), unit="seconds")
             return
         worst = int(slow[values[slow].argmax()])
-        more = f", and {len(slow) - 1} more like it" if len(slow) > 1 else ""
+        others = f", and so did {len(slow) - 1} other steps" if len(slow) > 1 else ""
         yield self.found(
             value=values[worst],
-            threshold=float(borders[worst]),
+            threshold=float(limits[worst]),
             unit="seconds",
             steps=(int(steps[slow[0]]), int(steps[slow[-1]])),
             subject="step_seconds",
-            cause=f"step {steps[worst]} took {values[worst]:.0f} s where {usual:.2g} s is usual{more}",
-            advice="Look at what the run shared the machine with then: its disk, its memory and its data loader.",
+            cause=f"step {steps[worst]} took {values[worst]:.0f} s, where the median is {median:.2g} s{others}",
+            advice="Check the disk, the memory, the data loader and other jobs of the machine at that time.",
             evidence=Series.of("seconds per step", steps, values),
         )

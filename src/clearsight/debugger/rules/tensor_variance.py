@@ -1,4 +1,4 @@
-"""TensorVariance: tensors whose variance leaves the bounds that were given."""
+"""TensorVariance: tensors whose variance leaves given bounds."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.analysis.scope import ScopedRule
 
-_TOLD = 5  # tensors that are named one by one
-_USUAL = ("weights", "gradients", "activations")
+_LISTED = 5  # findings at most, the worst
+_DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
 
 
 class TensorVariance(ScopedRule):
     """Found when the variance of a tensor's elements is above `max_threshold` or below `min_threshold` at a saved step.
 
-    As SageMaker's rule of this name. There are no bounds that fit every tensor, so it is asked for by name, with at
-    least one of them; without `tensors` or `collections` it looks at weights, gradients and activations.
+    SageMaker's rule of this name does the same. No bounds fit every tensor, so the rule must be selected by name, with
+    at least one of them; without `tensors` or `collections` it judges weights, gradients and activations.
     """
 
     optional = True
@@ -29,24 +29,27 @@ class TensorVariance(ScopedRule):
     min_threshold: float | None = setting(None, "smallest variance", low=0)
 
     def needs(self) -> Needs:
-        return Needs(counted="snapshots", points=1, collections=self.within(_USUAL))
+        return Needs(counted="snapshots", points=1, collections=self.chosen_collections(_DEFAULT_COLLECTIONS))
 
     def check(self, view: RunView) -> Iterator[Finding]:
         if self.max_threshold is None and self.min_threshold is None:
-            yield self.not_enough_data(have=0, of="bounds", cause="it needs max_threshold or min_threshold")
+            yield self.not_enough_data(have=0, of="bounds", cause="set max_threshold or min_threshold")
             return
-        tables = [self.wanted(view, "std", collection) for collection in self.within(_USUAL)]
+        tables = [
+            self.scoped_statistic(view, "std", collection)
+            for collection in self.chosen_collections(_DEFAULT_COLLECTIONS)
+        ]
         if not any(table.names for table in tables):
             yield self.not_enough_data(have=0)
             return
         found = [finding for table in tables for finding in self._outside(table)]
-        yield from sorted(found, key=_distance)[:_TOLD] or [self.clear()]
+        yield from sorted(found, key=_order)[:_LISTED] or [self.clear()]
 
     def _outside(self, table: StatisticTable) -> Iterator[Finding]:
         for i, name in enumerate(table.names):
-            there = np.isfinite(table.values[:, i])
-            variance, steps = np.square(table.values[there, i]), table.steps[there]
-            for bound, outside, word in (
+            known = np.isfinite(table.values[:, i])
+            variance, steps = np.square(table.values[known, i]), table.steps[known]
+            for bound, extreme, word in (
                 (self.max_threshold, np.max, "above"),
                 (self.min_threshold, np.min, "below"),
             ):
@@ -56,19 +59,19 @@ class TensorVariance(ScopedRule):
                 if not wrong.any():
                     continue
                 yield self.found(
-                    value=float(outside(variance)),
+                    value=float(extreme(variance)),
                     threshold=bound,
                     steps=(int(steps[wrong][0]), int(steps[wrong][-1])),
                     subject=name,
-                    cause=f"the variance of {name} is {outside(variance):.3g}, {word} {bound:.3g}, at {wrong.sum()} of "
+                    cause=f"the variance of {name} is {extreme(variance):.3g}, {word} {bound:.3g}, at {wrong.sum()} of "
                     f"{len(wrong)} saved steps",
-                    advice="Look at the learning rate and the initialisation of this layer, or at the bound.",
+                    advice="Check the learning rate and the initialisation of this layer, or change the bound.",
                     confidence=1.0,
                     evidence=Series.of(f"variance of {name}", steps, variance),
                 )
 
 
-def _distance(finding: Finding) -> float:
-    """Minus how many times the variance is outside of its bound."""
+def _order(finding: Finding) -> float:
+    """Return a sort key: the variances furthest outside their bounds come first."""
     value, bound = max(finding.value or 0.0, 1e-30), max(finding.threshold or 0.0, 1e-30)
     return -max(value / bound, bound / value)

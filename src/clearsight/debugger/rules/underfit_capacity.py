@@ -1,4 +1,4 @@
-"""UnderfitCapacity: everything works, and the model can do no better."""
+"""UnderfitCapacity: everything works, and the model is too small to do better."""
 
 from __future__ import annotations
 
@@ -9,99 +9,109 @@ import numpy as np
 
 from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Series
+from clearsight.core.learning_rates import optimizer_family, usual_rate
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
-from clearsight.debugger.analysis.learning_rates import head_only, optimizer_family, usual_rate
+from clearsight.debugger.analysis.learning_rates import head_only
 from clearsight.debugger.analysis.loss_curve import Trend, loss_curve, trend
 
-_AT_WORK = 0.2  # of the peak rate: below it a flat loss is what the schedule wants
+_WORKING_RATE = 0.2  # of the peak rate: below it a flat loss is what the schedule wants
 _LEAST = 30  # steps at such a rate
-_BLUR = 0.06  # of the loss of guessing: such a fall must be out of the question
-_LEARNED = 0.95  # of the loss of guessing: above it something else is wrong
-_MOVES = 1e-4  # size of an update in the weights: below it the rate is to blame
-_SMALL = 20_000  # parameters that learn, for a network as a whole
+_EXCLUDED_FALL = 0.06  # of the chance-level loss: such a fall must be excluded
+_LEARNED = 0.95  # of the chance-level loss: above it nothing is learned, for another cause
+_MIN_UPDATE = 1e-4  # update over weights: below it the learning rate is the cause
+_SMALL = 20_000  # trained weights, below which a whole network is small
 
 
 class UnderfitCapacity(Rule):
-    """Found when the training loss has settled high, validation is just as good, and little of the network may learn.
+    """Found when the training loss has settled high, validation is as good, and few of the weights may learn.
 
-    The loss must have learned something, stay above `high` x the loss of guessing for half of the steps at a working
-    rate without falling, with validation within `gap` of it: a model that cannot even tell its training images apart.
-    And there must be a reason to think of capacity: only the head learns, or fewer than 20,000 weights do. Where all of
-    a large network learns, the reason lies elsewhere, and other rules say so. SageMaker has no such rule.
+    The loss must have learned something and stay above `high` x the chance-level loss for half of the steps at a
+    working rate without falling, with validation within `gap` of it: the model cannot even tell its training images
+    apart. And there must be a reason to suspect the capacity: only the head learns, or fewer than 20,000 weights do.
+    Where all of a large network learns, the cause is another one, and other rules find it. SageMaker has no such rule.
     """
 
-    high: float = setting(0.55, "loss at which it has settled", above=0, below=1, unit="of the loss of guessing")
-    gap: float = setting(0.1, "validation loss over that of training", above=0, unit="of the loss of guessing")
-    rounds: int = setting(4, "evaluations", low=2, unit="evaluations")
+    high: float = setting(
+        0.55, "smallest loss at which it has settled", above=0, below=1, unit="of the chance-level loss"
+    )
+    gap: float = setting(
+        0.1, "largest difference of validation and training loss", above=0, unit="of the chance-level loss"
+    )
+    evaluations: int = setting(4, "evaluations that are needed", low=2, unit="evaluations", aliases=("rounds",))
 
     def needs(self) -> Needs:
-        return Needs(counted="rounds", points=self.rounds)
+        return Needs(counted="evaluations", points=self.evaluations)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        seen, beside = loss_curve(view), train_valid_curves(view)
-        if len(beside) < self.rounds:
-            yield self.not_enough_data(have=len(beside))
+        curve, curves = loss_curve(view), train_valid_curves(view)
+        if len(curves) < self.evaluations:
+            yield self.not_enough_data(have=len(curves))
             return
-        working = seen.warm().powered(_AT_WORK)
-        want = seen.wanted(2 * _LEAST, 0.5)
-        if len(working) < want:
-            yield self.not_enough_data(have=len(working), want=want, cause="too few steps at a working rate")
+        working = curve.after_warm_up().at_rate(_WORKING_RATE)
+        needed = curve.needed_steps(2 * _LEAST, 0.5)
+        if len(working) < needed:
+            yield self.not_enough_data(have=len(working), want=needed, cause="too few steps at a working rate")
             return
         recent = working.last(len(working) // 2)
         line = trend(recent.losses)
-        height = seen.height(line.now)
-        reason = _capacity(view.facts)
-        if not reason or not self._settled(view, beside, line, height):
-            yield self.clear(value=height, threshold=self.high, unit="of the loss of guessing")
+        level = curve.share_of_chance(line.late)
+        reason = _capacity_reason(view.context)
+        if not reason or not self._is_settled(view, curves, line, level):
+            yield self.clear(value=level, threshold=self.high, unit="of the chance-level loss")
             return
         yield self.found(
-            value=height,
+            value=level,
             threshold=self.high,
-            unit="of the loss of guessing",
+            unit="of the chance-level loss",
             steps=recent.span(),
             subject="loss",
             cause=(
-                f"the training loss has settled at {line.now:.2f} (guessing costs {seen.chance:.2f}), validation is as "
-                f"good at {beside.valid[-1]:.2f}, and {reason}"
+                f"the training loss has settled at {line.late:.2f} (chance level: {curve.chance:.2f}), that of "
+                f"validation at {curves.valid[-1]:.2f}, and {reason}"
             ),
-            fix=_remedy(view.facts),
-            advice="" if _remedy(view.facts) else "Take a larger network, or pretrained weights.",
+            fix=_remedy(view.context),
+            advice="" if _remedy(view.context) else "Use a larger network or pretrained weights.",
             confidence=0.6,
             evidence=(
-                Series.of("training loss", beside.steps, beside.train),
-                Series.of("validation loss", beside.steps, beside.valid),
+                Series.of("training loss", curves.steps, curves.train),
+                Series.of("validation loss", curves.steps, curves.valid),
             ),
         )
 
-    def _settled(self, view: RunView, beside: TrainValidCurves, line: Trend, height: float) -> bool:
+    def _is_settled(self, view: RunView, curves: TrainValidCurves, line: Trend, level: float) -> bool:
         ratio = view.scalar("update_ratio").values
-        moves = ratio[np.isfinite(ratio) & (ratio > 0)]
-        still = line.drop < 2 * line.error and line.most < _BLUR * beside.chance and -line.drop < 2 * line.error
-        apart = (np.median(beside.valid[-2:]) - np.median(beside.train[-2:])) / beside.chance
+        updates = ratio[np.isfinite(ratio) & (ratio > 0)]
+        # Neither falling nor rising beyond noise, and a useful fall can be excluded.
+        flat = abs(line.drop) < 2 * line.error and line.largest_drop < _EXCLUDED_FALL * curves.chance
+        valid_gap = (np.median(curves.valid[-2:]) - np.median(curves.train[-2:])) / curves.chance
         return bool(
-            self.high < height < _LEARNED
-            and still
-            and abs(apart) < self.gap
-            and (not len(moves) or np.median(moves) > _MOVES)
+            self.high < level < _LEARNED
+            and flat
+            and abs(valid_gap) < self.gap
+            and (not len(updates) or np.median(updates) > _MIN_UPDATE)
         )
 
 
-def _capacity(facts: RunContext) -> str:
-    """Why the network may be too small for its task, "" where nothing says so."""
-    moving = sum(int(np.prod(p.shape)) for p in facts.parameters if p.trainable and p.optimized)
-    if head_only(facts) or facts.settings.get("freeze") == "backbone":
+def _capacity_reason(context: RunContext) -> str:
+    """Return why the network may be too small for its task, "" where nothing suggests it."""
+    trained = sum(int(np.prod(weight.shape)) for weight in context.parameters if weight.trainable and weight.optimized)
+    if head_only(context) or context.settings.get("freeze") == "backbone":
         return "only the head learns"
-    if facts.parameters and moving < _SMALL:
-        return f"only {moving:,} weights learn"
+    if context.parameters and trained < _SMALL:
+        return f"only {trained:,} weights learn"
     return ""
 
 
-def _remedy(facts: RunContext) -> Mapping[str, Any]:
-    """Let all of the network learn, at a rate that is fit for that."""
-    if facts.settings.get("freeze", "none") == "none":
+def _remedy(context: RunContext) -> Mapping[str, Any]:
+    """Return a fix that trains the whole network, at a rate that suits it."""
+    if context.settings.get("freeze", "none") == "none":
         return {}
-    rate = {"lr": usual_rate(facts)} if facts.lr > usual_rate(facts) and optimizer_family(facts) == "adaptive" else {}
+    rate = (
+        {"lr": usual_rate(context.optimizer)}
+        if context.lr > usual_rate(context.optimizer) and optimizer_family(context.optimizer) == "adaptive"
+        else {}
+    )
     return {"freeze": "none", **rate}

@@ -10,10 +10,9 @@ import numpy as np
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
-from clearsight.core.view import RunView, StatisticTable
+from clearsight.core.view import Floats64, RunView, StatisticTable
 from clearsight.debugger.analysis.loss_curve import loss_progress
 from clearsight.debugger.analysis.parameters import (
-    Floats,
     columns,
     fan_in,
     finite_median,
@@ -22,20 +21,21 @@ from clearsight.debugger.analysis.parameters import (
     trained_weights,
 )
 
-_LAYERS = 4  # fewer have no depth to vanish in
-_RISE = 3.0  # over its own first half: a gradient that grows so is on its way, as behind a head that starts at 0
+_LEAST_LAYERS = 4  # hidden layers: fewer are not deep enough for it
+_RISE = 3.0  # over its own first half: such a gradient is growing, as behind a head that starts at 0
 
 
 class VanishingGradient(Rule):
     """Found when the first layers' gradient stays under `ratio` of that of the last layers, or under `threshold`.
 
-    Compared are root mean squares per parameter of the weights of layers: the first quarter of the trained hidden
-    layers, and the last quarter or the head, whichever has more. What leaves the head backwards is of the size of its
+    The rule compares root mean squares per parameter of the weights of layers: the first quarter of the trained hidden
+    layers, and the last quarter or the head, whichever has more. What leaves the head backwards has the size of its
     weights, so its gradient counts by their size over that of an ordinary initialisation: a head that starts near 0
-    holds back the gradient of all others for some steps, and that is well. Each of the last `patience` saved steps has
-    to show it, without a rise among them, while the loss is still high.
-    SageMaker's rule of this name fires when the mean |gradient| of any one tensor is under 1e-7: so it does on every
-    bias in front of a batch norm, whose gradient is 0 by construction, and on every run that has converged.
+    holds back the gradient of all other layers for some steps, which is healthy. Each of the last `patience` saved
+    steps must show it, without a rise among them, while the loss is still high.
+
+    SageMaker's rule of this name fires when the mean |gradient| of any one tensor is under 1e-7: that is every bias in
+    front of a batch norm, whose gradient is 0 by construction, and every run that has converged.
     """
 
     explains = (
@@ -51,35 +51,38 @@ class VanishingGradient(Rule):
         return Needs(counted="snapshots", points=self.patience, collections=("gradients",))
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        names = [f"gradient/{p.name}" for p in trained_weights(view.facts) if not p.head]
-        if view.facts.parameters and len(names) < _LAYERS:
-            yield self.clear(cause=f"{len(names)} hidden layers are trained: nothing can vanish on so short a way")
+        names = [f"gradient/{weight.name}" for weight in trained_weights(view.context) if not weight.head]
+        if view.context.parameters and len(names) < _LEAST_LAYERS:
+            yield self.clear(cause=f"{len(names)} hidden layers are trained, too few for a gradient to vanish")
             return
         sizes, means = rms(view, "gradients"), view.statistic("abs_mean", "gradients")
         names = [name for name in names if name in sizes.names]
-        state = loss_progress(view)
-        if len(sizes) < self.patience or len(names) < _LAYERS or state is None:
+        progress = loss_progress(view)
+        if len(sizes) < self.patience or len(names) < _LEAST_LAYERS or progress is None:
             yield self.not_enough_data(have=min(len(sizes), self.patience - 1), of="saved gradients of hidden layers")
             return
         end = max(1, len(names) // 4)
         first, hidden = (finite_median(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
-        last = np.fmax(hidden, _through_head(view, sizes))
-        tiny = finite_median(columns(means, names[:end]), axis=1)
+        # fmax ignores NaN: the head may have no saved weights.
+        last = np.fmax(hidden, _head_gradient(view, sizes))
+        mean_gradient = finite_median(columns(means, names[:end]), axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(last > 0, first / last, np.nan)
-        low = (last > 0) & ((ratio < self.ratio) | (tiny < self.threshold))  # no gradient at all is AllZero's
-        tail = int(np.argmin(low[::-1])) if not low.all() else len(low)
+        # A last layer without any gradient belongs to AllZero.
+        low = (last > 0) & ((ratio < self.ratio) | (mean_gradient < self.threshold))
+        low_steps = int(np.argmin(low[::-1])) if not low.all() else len(low)
         value = float(finite_median(ratio[-self.patience :]))
-        if tail < self.patience or state.low or _rising(ratio[-tail:]) or _rising(tiny[-tail:]):
+        rising = _rising(ratio[-low_steps:]) or _rising(mean_gradient[-low_steps:])
+        if low_steps < self.patience or progress.low or rising:
             yield self.clear(value=None if np.isnan(value) else value, threshold=self.ratio)
             return
-        since = select_steps(sizes, np.arange(len(sizes)) >= len(sizes) - tail)
-        yield self._finding(view, names[0], since, ratio[-tail:], tiny[-tail:])
+        since = select_steps(sizes, np.arange(len(sizes)) >= len(sizes) - low_steps)
+        yield self._finding(view, names[0], since, ratio[-low_steps:], mean_gradient[-low_steps:])
 
-    def _finding(self, view: RunView, subject: str, since: StatisticTable, ratio: Any, tiny: Any) -> Finding:
-        middle_ratio, level = float(finite_median(ratio)), float(finite_median(tiny))
+    def _finding(self, view: RunView, subject: str, since: StatisticTable, ratio: Any, mean_gradient: Any) -> Finding:
+        middle_ratio, level = float(finite_median(ratio)), float(finite_median(mean_gradient))
         relative = middle_ratio < self.ratio
-        what = f"{middle_ratio:.2g} times that of the last ones" if relative else f"{level:.2g} per weight on average"
+        size = f"{middle_ratio:.2g} times that of the last layers" if relative else f"{level:.2g} per weight on average"
         steps = (int(since.steps[0]), int(since.steps[-1]))
         known = np.isfinite(ratio)
         return self.found(
@@ -88,29 +91,32 @@ class VanishingGradient(Rule):
             steps=steps,
             subject=subject,
             severity=Severity.WARNING,
-            cause=f"from step {steps[0]} on the gradient of the first layers is {what}: they do not learn",
-            fix={"weights": "default"} if view.facts.settings.get("weights") == "none" else {},
+            cause=f"since step {steps[0]} the gradient of the first layers is {size}: they do not learn",
+            fix={"weights": "default"} if view.context.settings.get("weights") == "none" else {},
             advice="Use a network with normalisation and shortcuts, such as a ResNet, and ReLU or GELU instead of "
             "sigmoid or tanh.",
             evidence=Series.of("gradient of the first layers over the last", since.steps[known], ratio[known]),
         )
 
 
-def _through_head(view: RunView, sizes: StatisticTable) -> Floats:
-    """Gradient of the head times the size of its weights over an ordinary one, 1 at most; (S,), NaN if not known."""
-    heads = [parameter for parameter in trained_weights(view.facts) if parameter.head]
+def _head_gradient(view: RunView, sizes: StatisticTable) -> Floats64:
+    """Return the head's gradient, (S,), NaN if not known, times the size of its weights over an ordinary one, at most
+    1.
+    """
+    heads = [parameter for parameter in trained_weights(view.context) if parameter.head]
     if not heads:
         return np.full(len(sizes), np.nan)
     weights = rms(view, "weights")
     level = columns(weights, [heads[-1].name])[:, 0]
-    there = np.isin(weights.steps, sizes.steps)
+    common = np.isin(weights.steps, sizes.steps)
     gain = np.full(len(sizes), np.nan)
-    gain[np.isin(sizes.steps, weights.steps)] = np.minimum(1.0, level[there] * fan_in(heads[-1]) ** 0.5)
-    through: Floats = columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain
-    return through
+    gain[np.isin(sizes.steps, weights.steps)] = np.minimum(1.0, level[common] * fan_in(heads[-1]) ** 0.5)
+    gradient: Floats64 = columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain
+    return gradient
 
 
 def _rising(values: Any) -> bool:
+    """Return True if a series grows much from its first to its second half."""
     half = len(values) // 2
     early, late = finite_median(values[:half]), finite_median(values[half:])
     return bool(late > _RISE * early)

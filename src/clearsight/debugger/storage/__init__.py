@@ -1,0 +1,1 @@
+"""Storage: records in memory and on disk, and the runs that are read back."""

@@ -1,7 +1,7 @@
-"""Entries: records as lines of an index, with their arrays in blobs.
+"""Index: records as lines of JSON, with their arrays in blobs.
 
-A line is one JSON object. `{"layout": 0, "names": [...], "collections": [...]}` says once what the rows of later
-snapshots are; every other line is a record, e.g. `{"kind": "snapshot", "at": ["train", 10, 1, 10], "layout": 0,
+A line `{"layout": 0, "names": [...], "collections": [...]}` names the rows of later snapshots, once. Every other line
+is a record, e.g. `{"kind": "snapshot", "at": ["train", 10, 1, 10], "layout": 0,
 "blob": ["000-000007", 8192], "key": "3", "crc": 123}`: the blob's name and size in bytes, the record's key in it, and
 the CRC-32 of its arrays.
 """
@@ -38,16 +38,16 @@ _STORED = frozenset("?bhilqBHILQefdF")  # numpy type codes that a safetensors fi
 
 
 class DamagedBlob(Exception):
-    """A blob that is missing or not what was written."""
+    """Raised for a blob that is missing or differs from what was written."""
 
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path}: {why}")
-        self.path, self.why = path, why
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path, self.problem = path, problem
 
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """A record of which the arrays may still be on disk."""
+    """A record whose arrays stay on disk until `load`."""
 
     kind: type
     at: Moment
@@ -69,13 +69,13 @@ class IndexEntry:
         """The file with its arrays."""
         return self.folder / f"{self.line['blob'][0]}.safetensors" if "blob" in self.line else None
 
-    def sound(self) -> bool:
-        """Whether its blob is there in full length."""
+    def is_complete(self) -> bool:
+        """Return True if its blob is there in full length."""
         blob = self.blob
         return blob is None or (blob.is_file() and blob.stat().st_size == self.line["blob"][1])
 
     def load(self, blobs: BlobReader | None = None) -> SavedRecord:
-        """The record. Raises Damaged."""
+        """Return the record. Raises DamagedBlob."""
         line, blobs = self.line, blobs or BlobReader()
         if self.kind is Scalars:
             return Scalars(self.at, line["values"])
@@ -93,13 +93,14 @@ class IndexEntry:
         path = self.blob
         assert path is not None
         arrays = blobs.read(path, keys, rows)
+        # A loss of power can leave a file of the right length with the wrong bytes.
         if checksum(arrays) != self.line["crc"]:
-            raise DamagedBlob(path, "its content is not what was written")
+            raise DamagedBlob(path, "its content differs from what was written")
         return arrays
 
 
 class BlobReader:
-    """Reads arrays from blobs; keeps the last one open, since records that follow each other often share it."""
+    """Reads arrays from blobs; the last blob stays open, since records that follow each other often share it."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -107,8 +108,9 @@ class BlobReader:
         self._columns: Arrays = {}  # of the open blob, those of which rows were asked for
 
     def read(self, path: Path, keys: Iterable[str], rows: Sequence[int] = ()) -> list[npt.NDArray[Any]]:
-        """The arrays under `keys`, or their rows from `rows[0]` to before `rows[1]`. Raises Damaged."""
+        """Return the arrays under `keys`, or their rows from `rows[0]` to before `rows[1]`. Raises DamagedBlob."""
         try:
+            # Opening a safetensors file parses its header, which takes longer than reading a small array.
             if path != self._path:
                 self._path, self._file, self._columns = path, safe_open(path, "np"), {}
             if not rows:
@@ -116,19 +118,19 @@ class BlobReader:
             self._columns |= {key: self._file.get_tensor(key) for key in keys if key not in self._columns}
             return [self._columns[key][rows[0] : rows[1]] for key in keys]
         except (SafetensorError, OSError) as error:
-            self._path = None
+            self._path = None  # the file may be complete at the next call
             raise DamagedBlob(path, "it is missing or damaged") from error
 
 
 def parse(line: Mapping[str, Any], layouts: Mapping[int, Layout], folder: Path) -> IndexEntry:
-    """The entry of an index line. Raises KeyError, ValueError or TypeError where it is none."""
+    """Return the entry of an index line. Raises KeyError, ValueError or TypeError for what is no entry."""
     mode, step, epoch, train_step = line["at"]
     layout = layouts[line["layout"]] if line["kind"] == "snapshot" else ((), ())
     return IndexEntry(KINDS[line["kind"]], Moment(mode, step, epoch, train_step), line, layout, folder)
 
 
 def checksum(arrays: Iterable[npt.NDArray[Any]]) -> int:
-    """CRC-32 over the bytes of the arrays, one after the other."""
+    """Return the CRC-32 over the bytes of the arrays, one after the other."""
     crc = 0
     for array in arrays:
         crc = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, crc)
@@ -136,14 +138,15 @@ def checksum(arrays: Iterable[npt.NDArray[Any]]) -> int:
 
 
 def encode(records: Iterable[SavedRecord], layouts: dict[Layout, int]) -> tuple[list[dict[str, Any]], Arrays]:
-    """Index lines and blob arrays of records; lines with arrays have a "crc" and still lack their "blob".
+    """Return index lines and blob arrays of records; lines with arrays have a "crc" and still lack their "blob".
 
-    layouts: those that the index has, by number; new ones are added.
+    layouts: those of the index, by number; new ones are added.
     Raises BadValue for a tensor whose type cannot be stored.
     """
     lines: list[dict[str, Any]] = []
     arrays: Arrays = {}
-    outcomes: list[PredictionRecord] = []
+    # Predictions of all batches become one array per field: a blob of thousands of small tensors would be slow.
+    predictions: list[PredictionRecord] = []
     rows = 0
     for place, record in enumerate(records):
         at, key = _moment(record.at), str(place)
@@ -152,28 +155,28 @@ def encode(records: Iterable[SavedRecord], layouts: dict[Layout, int]) -> tuple[
                 values = {name: float(value) for name, value in record.values.items()}
                 lines.append({"kind": "scalars", "at": at, "values": values})
             case Event():
-                told = {"event": record.kind, "subject": record.subject, "facts": dict(record.facts)}
-                lines.append({"kind": "event", "at": at, **told})
+                # "facts" is the name of `details` in the files of every version.
+                fields = {"event": record.kind, "subject": record.subject, "facts": dict(record.details)}
+                lines.append({"kind": "event", "at": at, **fields})
             case PredictionRecord():
-                outcomes.append(record)
+                predictions.append(record)
                 end = rows + len(record.labels)
                 lines.append({"kind": "outcomes", "at": at, "rows": [rows, end], "crc": checksum(_columns(record))})
                 rows = end
             case RawTensor():
                 arrays[key] = _plain(record.name, record.value)
-                told = {"name": record.name, "collection": record.collection, "key": key}
-                lines.append({"kind": "raw", "at": at, **told, "crc": checksum([arrays[key]])})
+                fields = {"name": record.name, "collection": record.collection, "key": key}
+                lines.append({"kind": "raw", "at": at, **fields, "crc": checksum([arrays[key]])})
             case Snapshot():
                 lines += _snapshot(record, key, arrays, layouts)
-    if outcomes:
-        arrays |= {
-            f: np.concatenate(c) for f, c in zip(_FIELDS, zip(*map(_columns, outcomes), strict=True), strict=True)
-        }
+    if predictions:
+        columns = zip(*map(_columns, predictions), strict=True)
+        arrays |= {name: np.concatenate(parts) for name, parts in zip(_FIELDS, columns, strict=True)}
     return lines, arrays
 
 
 def dump(lines: Iterable[Mapping[str, Any]]) -> bytes:
-    """The lines as they stand in an index."""
+    """Return the bytes of index lines."""
     return "".join(json.dumps(line, separators=(",", ":"), default=_native) + "\n" for line in lines).encode()
 
 
@@ -187,8 +190,8 @@ def _snapshot(record: Snapshot, key: str, arrays: Arrays, layouts: dict[Layout, 
     if record.histograms is not None:
         parts[f"{key}.histograms"] = np.asarray(record.histograms, np.float32, order="C")
     arrays.update(parts)
-    told = {"layout": layouts[layout], "key": key, "histograms": record.histograms is not None}
-    return [*lines, {"kind": "snapshot", "at": _moment(record.at), **told, "crc": checksum(parts.values())}]
+    fields = {"layout": layouts[layout], "key": key, "histograms": record.histograms is not None}
+    return [*lines, {"kind": "snapshot", "at": _moment(record.at), **fields, "crc": checksum(parts.values())}]
 
 
 def _columns(record: PredictionRecord) -> list[npt.NDArray[Any]]:
@@ -196,7 +199,7 @@ def _columns(record: PredictionRecord) -> list[npt.NDArray[Any]]:
 
 
 def _plain(name: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # Safetensors writes an array's memory as it lies and calls it row by row: anything else must be laid out first.
+    # safetensors writes an array's memory as it lies and declares it row-major: other layouts must be copied first.
     array = np.asarray(value, order="C")
     if array.dtype.char not in _STORED:
         raise BadValue(f"tensor {name}", f"values of type {array.dtype} cannot be saved", fix="Save it as numbers.")
@@ -208,6 +211,7 @@ def _moment(at: Moment) -> list[Any]:
 
 
 def _native(value: Any) -> Any:
+    # Details of an event may hold numbers of numpy.
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is no JSON value")

@@ -1,4 +1,4 @@
-"""Recorder: takes records while training goes on and writes them on a thread of its own."""
+"""Recorder: receives records while the training goes on, and writes them on a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import IO, Protocol
 
 from clearsight.core.errors import ClearsightError
 from clearsight.core.files import disk_full_as_error
+from clearsight.core.guard import Guard
 from clearsight.core.tensors import SavedRecord, Scalars
 
-_WAITING = 256  # records; where the disk is slower than training for so long, training waits
-_SECONDS = 0.5  # at most, from a record's arrival until it is handed to the system
-_TOGETHER = 256  # records written in one piece
+_MAX_PENDING = 256  # records: where the disk falls behind by so many, training waits, so that memory stays bounded
+_MAX_DELAY = 0.5  # seconds from a record's arrival until the system has it: a kill loses at most that
+_BATCH = 256  # records written in one piece: one blob each instead of one file per record
 
 
 class RecordSink(Protocol):
-    """What a recorder needs of a store."""
+    """Store, as far as a recorder needs it."""
 
     def append(self, records: Sequence[SavedRecord]) -> None: ...
 
@@ -28,27 +29,28 @@ class RecordSink(Protocol):
 
 
 class Recorder:
-    """Scalars go to `metrics` as lines of JSON, everything else to the store, each in the order in which it came.
+    """Writes scalars to `metrics` as lines of JSON and everything else to the store, each in the order of arrival.
 
-    metrics: None where somebody else writes the scalars: they are then left out.
-    Nothing is dropped: `add` waits while 256 records are under way. An error of writing is raised by the next `add` or
-    by `close` (DiskFull where there is no room), and what comes after it is not written.
+    metrics: None where the training loop writes the scalars itself; they are then left out.
+    Nothing is dropped: `add` waits while 256 records are pending. An error of writing is raised by the next `add` or
+    by `close` (DiskFull where there is no room), once; what comes after it is not written.
     """
 
     def __init__(self, store: RecordSink, metrics: Path | None = None) -> None:
         self._store, self._metrics = store, metrics
         self._stream: IO[str] | None = None
-        self._queue: queue.Queue[SavedRecord | None] = queue.Queue(_WAITING)
-        self._error: BaseException | None = None
-        self._closed = False
+        self._queue: queue.Queue[SavedRecord | None] = queue.Queue(_MAX_PENDING)
+        # Its errors are raised to the caller instead of being reported.
+        self._guard = Guard("the recorder", report=lambda sentence: None)
+        self._closed = self._raised = False
         self._thread = threading.Thread(target=self._work, name="clearsight-recorder", daemon=True)
         self._thread.start()
 
     def add(self, record: SavedRecord) -> None:
-        """Hand over a record."""
+        """Put a record on its way."""
         self._raise()
         if self._closed:
-            raise ClearsightError("recorder", "it is closed already")
+            raise ClearsightError("recorder", "it is closed and accepts no records")
         self._queue.put(record)
 
     def close(self) -> None:
@@ -60,33 +62,27 @@ class Recorder:
         self._raise()
 
     def _raise(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        if self._guard.failure is not None and not self._raised:
+            self._raised = True
+            raise self._guard.failure
 
     def _work(self) -> None:
         more = True
         while more:
             batch, more = self._batch()
-            if self._failed:
-                continue  # goes on taking, so that nobody waits for a full queue
-            try:
-                self._write(batch)
-            except Exception as error:
-                self._error, self._failed = error, True
-        self._end()
-
-    _failed = False
+            # After an error the queue is emptied all the same, or the training would wait for a place in it for ever.
+            self._guard.run(self._write, batch)
+        self._guard.finish(self._close_files)
 
     def _batch(self) -> tuple[list[SavedRecord], bool]:
-        """What comes within half a second of the first, and whether more may follow."""
+        """Return what comes within half a second of the first record, and True if more may follow."""
         record = self._queue.get()
         batch: list[SavedRecord] = []
-        until = time.monotonic() + _SECONDS
+        until = time.monotonic() + _MAX_DELAY
         while record is not None:
             batch.append(record)
             left = until - time.monotonic()
-            if left <= 0 or len(batch) >= _TOGETHER:
+            if left <= 0 or len(batch) >= _BATCH:
                 return batch, True
             try:
                 record = self._queue.get(timeout=left)
@@ -108,19 +104,16 @@ class Recorder:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = path.open("a", encoding="utf-8")
         self._stream.write("".join(line for record in scalars for line in metrics_lines(record)))
-        self._stream.flush()
+        self._stream.flush()  # to the system, which outlives a killed process
 
-    def _end(self) -> None:
-        try:
-            if self._stream is not None:
-                self._stream.close()
-            self._store.close()
-        except Exception as error:
-            self._error = self._error or error
+    def _close_files(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        self._store.close()
 
 
 def metrics_lines(record: Scalars) -> Iterable[str]:
-    """Scalars as lines of metrics.jsonl; outside of training with the training steps done."""
+    """Yield scalars as lines of metrics.jsonl; outside of training with the training steps done."""
     at = record.at
     head = {"step": at.step, "epoch": at.epoch, "mode": at.mode}
     more = {} if at.mode == "train" else {"train_step": at.train_step}

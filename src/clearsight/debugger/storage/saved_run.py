@@ -1,4 +1,4 @@
-"""Trial: questions to what was saved of a run, while it goes on and long after."""
+"""SavedRun: what was saved of a run, read while it goes on and long after."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from clearsight.core.files import read_json
 from clearsight.core.finding import Finding, read_findings
 from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import read_profile
+from clearsight.core.run import RunFolder
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode, Moment, RawTensor, SavedRecord, Scalars, Snapshot
 from clearsight.debugger.storage.index import IndexEntry, Layout
 from clearsight.debugger.storage.metrics_reader import MetricsReader
@@ -24,7 +25,7 @@ from clearsight.debugger.storage.saved_tensor import SavedTensor
 from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore, IndexPosition
 
-_POLL = 0.2  # seconds between two looks at the sizes of the files of a run that goes on
+_POLL = 0.2  # seconds between two checks of the file sizes of a run that goes on
 _SCALARS = "scalars"
 
 _Numbers = dict[Mode, list[tuple[Moment, float]]]
@@ -32,50 +33,56 @@ Stamp = tuple[tuple[int, int, int], ...]  # inode, size and time of each file
 
 
 class SavedRun:
-    """A run folder that is asked. Every answer is of what is on disk at the moment of asking.
+    """A run folder. Every method returns what is on disk at the moment of the call.
 
-    Scalars are tensors too. Names are those of metrics.jsonl and of the store; scalars of which the name contains
-    "loss" belong to the collection "losses", and all of them to "scalars".  rank: of the process whose records are
-    meant, in a run on several devices that saved all of them.
+    Scalars are tensors too. Names are those of metrics.jsonl and of the store; scalars with "loss" in their name belong
+    to the collection "losses", and all of them to "scalars".  rank: of the process whose records are read, in a run on
+    several devices that saved all of them.
     """
 
     def __init__(self, path: Path, rank: int = 0) -> None:
         self.path = Path(path)
-        self.store = FileTensorStore(self.path / "tensors", rank)
-        self._metrics = self.path / (f"metrics.{rank}.jsonl" if rank else "metrics.jsonl")
-        if not any((self.path / name).exists() for name in ("run.json", "tensors", "metrics.jsonl", "profile")):
+        self._files = files = RunFolder(self.path)
+        self.store = FileTensorStore(files.tensors, rank)
+        self._metrics = files.metrics(rank)
+        if not any(file.exists() for file in (files.state, files.tensors, files.metrics(), files.profile)):
             raise NotFound(str(path), "there is no run in this folder (no run.json, tensors, metrics.jsonl or profile)")
         self._stamp: Stamp = ()
-        self._kept = _Contents(self._metrics, self.store)
+        self._cached = _Contents(self._metrics, self.store)
 
     @property
     def ended(self) -> bool:
-        """Whether the run is over: run.json does not say `running`, or the hook was closed."""
+        """True if the run is over: its status in run.json is not `running`, or the hook was closed."""
         if self.store.finished:
             return True
-        told = self.path / "run.json"
-        return told.is_file() and read_json(told).get("status") != RunStatus.RUNNING
+        return self._files.is_run and read_json(self._files.state).get("status") != RunStatus.RUNNING
+
+    @property
+    def context(self) -> RunContext:
+        """Circumstances of the run: its plan, model, data and settings."""
+        return self.store.read_context()
 
     @property
     def facts(self) -> RunContext:
-        """What is known of the run beside what was measured."""
-        return self.store.read_facts()
+        """Former name of `context`."""
+        return self.context
 
     def modes(self) -> list[Mode]:
-        """The modes in which something was saved."""
+        """Return the modes in which something was saved."""
         return [mode for mode in MODES if self.steps(mode)]
 
     def steps(self, mode: Mode = "train") -> list[int]:
-        """The steps of a mode at which anything was saved, ascending."""
+        """Return the steps of a mode at which anything was saved, ascending."""
+        # Of the index alone: no blob is opened for names, steps and points.
         return sorted(self._contents().steps[_mode(mode)])
 
     def tensor_names(
         self, regex: str | None = None, collection: str | None = None, mode: str | None = None
     ) -> list[str]:
-        """Names of what was saved, scalars first, then in the order of the model.
+        """Return the names of what was saved, scalars first, then in the order of the model.
 
         regex: found anywhere in the name.  collection: one of COLLECTIONS, or "scalars".
-        Raises BadChoice for an unknown collection or mode, BadValue for a regex that is none.
+        Raises BadChoice for an unknown collection or mode, BadValue for an invalid regex.
         """
         contents = self._contents()
         names = contents.names(collection)
@@ -86,22 +93,22 @@ class SavedRun:
         return [name for name in names if pattern.search(name)]
 
     def tensor(self, name: str) -> SavedTensor:
-        """What was saved under a name. Raises BadChoice, with the nearest name, where there is nothing."""
+        """Return what was saved under a name. Raises BadChoice, with the nearest name, for an unknown one."""
         contents = self._contents()
         if name not in contents.points:
             raise BadChoice(name, "nothing was saved under this name", got=name, allowed=contents.points)
         return contents.tensor(name)
 
     def points(self) -> dict[str, dict[Mode, int]]:
-        """How many points each name has, per mode."""
+        """Return the number of points of each name, per mode."""
         return {name: dict(counts) for name, counts in self._contents().points.items()}
 
     def findings(self) -> list[Finding]:
-        """The verdicts in findings.jsonl; none where the rules were never asked."""
-        return read_findings(self.path / "findings.jsonl")
+        """Return the verdicts in findings.jsonl; none where the rules were never asked."""
+        return read_findings(self._files.findings)
 
     def to_tensorboard(self, folder: str | Path) -> list[Path]:
-        """Write scalars, statistics and histograms as event files, a folder per mode in `folder`; those folders.
+        """Write scalars, statistics and histograms as event files, a folder per mode in `folder`; return those folders.
 
         Raises MissingExtra without the package tensorboard, BadValue where event files are there already.
         """
@@ -110,38 +117,39 @@ class SavedRun:
         return export_tensorboard(self.records(), Path(folder))
 
     def tape(self) -> Tape:
-        """The whole run as the rules see it: equal to what they saw while it trained."""
+        """Return the whole run as the rules see it: equal to what they saw while it trained."""
         ended = self.ended
-        return Tape(self.facts, self.records(), ended=ended, profile=self.profile())
+        return Tape(self.context, self.records(), ended=ended, profile=self.profile())
 
     def profile(self) -> Profile:
-        """What the machine did; empty where nobody measured."""
-        return read_profile(self.path / "profile")
+        """Return what the machine did; empty where nothing was measured."""
+        return read_profile(self._files.profile)
 
     def records(self) -> Iterator[SavedRecord]:
-        """Every record, by training step: scalars of metrics.jsonl and what is in the store."""
+        """Yield every record, by training step: scalars of metrics.jsonl and what is in the store."""
+        # Of equal steps scalars come first, since `merge` keeps the order of its arguments.
         scalars = MetricsReader(self._metrics).scalars()
-        own = _OwnScalars(scalars)
-        stored = (record for record in map(own.rest, self.store.records()) if record is not None)
+        names = _MetricsNames(scalars)
+        stored = (record for record in map(names.without, self.store.records()) if record is not None)
         return merge(scalars, stored, key=lambda record: record.at.train_step)
 
     def tail(self, patience: float | None = None) -> Iterator[SavedRecord]:
-        """Records as they come, from the first; ends when the run has ended and all was given.
+        """Yield records as they come, from the first; ends when the run has ended and all were yielded.
 
-        It looks at the files five times a second. patience: seconds without anything new after which it ends too, for
-        a run whose process may have died without a word. After a resume, what came after its checkpoint comes again.
+        It checks the files five times a second. patience: seconds without anything new after which it ends too, for a
+        run whose process may have died. After a resume, what came after its checkpoint comes again.
         """
-        metrics, position, own = MetricsReader(self._metrics), IndexPosition(), _OwnScalars(())
+        metrics, position, names = MetricsReader(self._metrics), IndexPosition(), _MetricsNames(())
         quiet, last = threading.Event(), time.monotonic()
         while True:
-            ended = self.ended  # asked before reading: what was written before the end is seen
+            ended = self.ended  # before reading: everything that was written before the end is then read
             scalars = metrics.follow()
-            own.add(scalars)
+            names.add(scalars)
             stored, position = self.store.follow(position)
-            rest = [record for record in map(own.rest, stored) if record is not None]
-            came = list(merge(scalars, rest, key=lambda record: record.at.train_step))
-            yield from came
-            if came:
+            rest = [record for record in map(names.without, stored) if record is not None]
+            new = list(merge(scalars, rest, key=lambda record: record.at.train_step))
+            yield from new
+            if new:
                 last = time.monotonic()
             elif ended or (patience is not None and time.monotonic() - last >= patience):
                 return
@@ -149,31 +157,33 @@ class SavedRun:
                 quiet.wait(_POLL)
 
     def wait_for_steps(self, steps: Sequence[int], mode: Mode = "train", timeout: float | None = None) -> list[int]:
-        """Wait until the run has passed all of `steps`, has ended, or `timeout` seconds are over; those that are saved.
+        """Wait until the run has passed all of `steps`, has ended, or `timeout` seconds are over.
 
-        It looks at the sizes of the files five times a second and reads what is new when they grew.
+        Return those of `steps` that are saved. It checks the sizes of the files five times a second and reads what is
+        new when they grew.
         """
         quiet, start = threading.Event(), time.monotonic()
         while True:
             ended, saved = self.ended, self.steps(mode)
-            late = timeout is not None and time.monotonic() - start >= timeout
-            if ended or late or not steps or (saved and saved[-1] >= max(steps)):
+            is_late = timeout is not None and time.monotonic() - start >= timeout
+            if ended or is_late or not steps or (saved and saved[-1] >= max(steps)):
                 return sorted(set(steps) & set(saved))
             quiet.wait(_POLL if timeout is None else min(_POLL, timeout))
 
     def _contents(self) -> _Contents:
+        # Sizes and times first: asking again costs two calls of stat while nothing has come.
         stamp = tuple(_stamp(path) for path in (self._metrics, self.store.index))
         if stamp != self._stamp:
-            # A run that went back to a checkpoint wrote its files anew: they say other things from some line on.
+            # A run that went back to a checkpoint wrote its files anew: they differ from some line on.
             if any(new[0] != old[0] or new[1] < old[1] for new, old in zip(stamp, self._stamp, strict=False)):
-                self._kept = _Contents(self._metrics, self.store)
-            self._kept.read_on()
+                self._cached = _Contents(self._metrics, self.store)
+            self._cached.read_on()
             self._stamp = stamp
-        return self._kept
+        return self._cached
 
 
-class _OwnScalars:
-    """Names of scalars that metrics.jsonl has: where the store has them too, they are not told twice."""
+class _MetricsNames:
+    """Names of the scalars of metrics.jsonl: where the store has them too, they must not come twice."""
 
     def __init__(self, scalars: Sequence[Scalars]) -> None:
         self._names: set[tuple[Mode, str]] = set()
@@ -182,8 +192,8 @@ class _OwnScalars:
     def add(self, scalars: Sequence[Scalars]) -> None:
         self._names.update((record.at.mode, name) for record in scalars for name in record.values)
 
-    def rest(self, record: SavedRecord) -> SavedRecord | None:
-        """The record without them; None where nothing is left."""
+    def without(self, record: SavedRecord) -> SavedRecord | None:
+        """Return the record without them; None where nothing is left."""
         if not isinstance(record, Scalars):
             return record
         values = {name: value for name, value in record.values.items() if (record.at.mode, name) not in self._names}
@@ -191,11 +201,11 @@ class _OwnScalars:
 
 
 class _Contents:
-    """What a run has, by name and mode, with the arrays left on disk. `read_on` adds what has come."""
+    """Contents of a run by name and mode, with the arrays left on disk. `read_on` adds what has come."""
 
     def __init__(self, metrics: Path, store: FileTensorStore) -> None:
         self._metrics, self._store, self._position = MetricsReader(metrics), store, IndexPosition()
-        self._told: dict[str, _Numbers] = defaultdict(lambda: defaultdict(list))  # in metrics.jsonl
+        self._measured: dict[str, _Numbers] = defaultdict(lambda: defaultdict(list))  # in metrics.jsonl
         self._stored: dict[str, _Numbers] = defaultdict(lambda: defaultdict(list))  # in the store
         self._snapshots: dict[Mode, dict[int, tuple[Layout, list[IndexEntry]]]] = defaultdict(dict)
         self._raws: dict[str, dict[Mode, list[IndexEntry]]] = defaultdict(lambda: defaultdict(list))
@@ -204,37 +214,37 @@ class _Contents:
         self.points: dict[str, dict[Mode, int]] = {}
 
     def read_on(self) -> None:
-        """Take in what is new in the files."""
+        """Read what is new in the files."""
         for record in self._metrics.follow():
-            self._add_scalars(record.at, record.values, self._told)
+            self._add_scalars(record.at, record.values, self._measured)
         entries, self._position = self._store.entries_since(self._position)
         for entry in entries:
             self._add(entry)
         self.points = self._counted()
 
     def names(self, collection: str | None) -> list[str]:
-        """Names of a collection, or all."""
+        """Return the names of a collection, or all."""
         if collection is None:
             return list(self.points)
         if collection == _SCALARS:
-            return [*self._told, *(name for name in self._stored if name not in self._told)]
+            return [*self._measured, *(name for name in self._stored if name not in self._measured)]
         if collection not in COLLECTIONS:
             allowed = (*COLLECTIONS, _SCALARS)
             raise BadChoice(collection, "there is no such collection", got=collection, allowed=allowed)
         return [name for name, kind in self.collections.items() if kind == collection]
 
     def tensor(self, name: str) -> SavedTensor:
-        """What there is of one name."""
-        having: dict[Mode, list[IndexEntry]] = {}
+        """Return what there is of one name."""
+        snapshots: dict[Mode, list[IndexEntry]] = {}
         for mode, groups in self._snapshots.items():
-            held = [entry for layout, entries in groups.values() if name in layout[0] for entry in entries]
-            if held:
-                having[mode] = sorted(held, key=lambda entry: entry.at.step)
+            found = [entry for layout, entries in groups.values() if name in layout[0] for entry in entries]
+            if found:
+                snapshots[mode] = sorted(found, key=lambda entry: entry.at.step)
         raws = dict(self._raws.get(name, {}))
-        return SavedTensor(name, self.collections[name], self._store, self._numbers(name), having, raws)
+        return SavedTensor(name, self.collections[name], self._store, self._numbers(name), snapshots, raws)
 
     def _numbers(self, name: str) -> _Numbers:
-        return {**self._stored.get(name, {}), **self._told.get(name, {})}
+        return {**self._stored.get(name, {}), **self._measured.get(name, {})}
 
     def _add_scalars(self, at: Moment, values: Mapping[str, float], to: dict[str, _Numbers]) -> None:
         self.steps[at.mode].add(at.step)
@@ -268,7 +278,7 @@ class _Contents:
             for (names, _), entries in groups.values():
                 counts.update(dict.fromkeys(names, len(entries)))
             for name, count in counts.items():
-                # A step of which both the values and the statistics are there is one point.
+                # A step with both values and statistics is one point.
                 points[name][mode] = max(count, points[name].get(mode, 0))
         return dict(points)
 
@@ -289,7 +299,7 @@ def _pattern(regex: str) -> re.Pattern[str]:
 
 def _stamp(path: Path) -> tuple[int, int, int]:
     try:
-        told = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return (0, 0, 0)
-    return (told.st_ino, told.st_size, told.st_mtime_ns)
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""SavedTensor: what was saved of one tensor or scalar of a run."""
+"""SavedTensor: the values and statistics that were saved of one tensor or scalar of a run."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class SavedTensor:
-    """One name over the steps of a run. Arrays are read from disk when they are asked for.
+    """One name over the steps of a run. Arrays are read from disk when they are requested.
 
-    scalars: by mode, where it is a scalar.  snapshots: by mode, those that have its statistics.  raws: by mode, those
-    that have its values.
+    scalars: by mode, for a scalar.  snapshots: by mode, those with its statistics.  raws: by mode, those with its
+    values.
     """
 
     name: str
@@ -36,26 +36,26 @@ class SavedTensor:
     raws: Mapping[Mode, Sequence[IndexEntry]] = field(default_factory=dict)
 
     def modes(self) -> list[Mode]:
-        """The modes in which it was saved."""
+        """Return the modes in which it was saved."""
         return list(dict.fromkeys([*self.scalars, *self.raws, *self.snapshots]))
 
     def steps(self, mode: Mode = "train") -> list[int]:
-        """The steps of the mode at which a value or statistics were saved, ascending."""
+        """Return the steps of the mode at which a value or statistics were saved, ascending."""
         return sorted({at.step for at in self._moments(mode)})
 
     def moments(self, mode: Mode = "train") -> dict[int, Moment]:
-        """The moment of each saved step."""
+        """Return the moment of each saved step."""
         return {at.step: at for at in sorted(self._moments(mode), key=lambda at: at.step)}
 
     def value(self, step: int, mode: Mode = "train") -> Value:
-        """The value at a step: a number for a scalar (the mean where a step has several), else the array.
+        """Return the value at a step: a number for a scalar (the mean where a step has several), else the array.
 
         Of an array that was saved several times in a step this is the last. Raises BadChoice where the step was not
         saved, or only statistics were.
         """
         self._check(step, mode)
         if numbers := [value for at, value in self.scalars.get(mode, ()) if at.step == step]:
-            return float(np.mean(numbers))
+            return float(np.mean(numbers))  # one value per accumulated batch
         whole = [entry for entry in self.raws.get(mode, ()) if entry.at.step == step]
         if not whole:
             raise self._only_statistics(step, mode)
@@ -64,7 +64,7 @@ class SavedTensor:
         return record.value
 
     def values(self, mode: Mode = "train") -> dict[int, Value]:
-        """The value at every step that has one. Raises BadChoice where only statistics were saved."""
+        """Return the value at every step that has one. Raises BadChoice where only statistics were saved."""
         steps = [at.step for at, _ in self.scalars.get(mode, ())] or [
             entry.at.step for entry in self.raws.get(mode, ())
         ]
@@ -75,9 +75,9 @@ class SavedTensor:
         return {step: self.value(step, mode) for step in sorted(set(steps))}
 
     def reduction(self, statistic: str, mode: Mode = "train", steps: Sequence[int] | None = None) -> dict[int, float]:
-        """One of STATISTICS over the saved steps: as it was stored, or computed where only the values were.
+        """Return one of STATISTICS over the saved steps: as it was stored, or computed where only the values were.
 
-        steps: those that are wanted, all where left out.  Raises BadChoice for a statistic that is not known.
+        steps: None for all.  Raises BadChoice for a statistic that is not known.
         """
         if statistic not in STATISTICS:
             raise BadChoice(statistic, "there is no such statistic", got=statistic, allowed=STATISTICS)
@@ -85,17 +85,17 @@ class SavedTensor:
         return {step: float(row[column]) for step, row in self._rows(mode, steps)}
 
     def curve(self, mode: Mode = "train", statistic: str = "l2") -> dict[int, float]:
-        """One number per saved step: a scalar's value, or a statistic of a tensor."""
+        """Return one number per saved step: a scalar's value, or a statistic of a tensor."""
         return dict(self._numbers(mode)) if self.scalars.get(mode) else self.reduction(statistic, mode)
 
     def reductions(self, step: int, mode: Mode = "train") -> dict[str, float]:
-        """All STATISTICS at a step. Raises BadChoice where the step was not saved."""
+        """Return all STATISTICS at a step. Raises BadChoice where the step was not saved."""
         self._check(step, mode)
         row = next(row for _, row in self._rows(mode, [step]))
         return {name: float(value) for name, value in zip(STATISTICS, row, strict=True)}
 
     def histogram(self, step: int, mode: Mode = "train") -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-        """Counts (B,) and edges (B + 1,) of the finite values at a step, as stored, or computed from the values.
+        """Return counts (B,) and edges (B + 1,) of the finite values at a step, stored or computed from the values.
 
         Raises BadChoice where the step was not saved, or without histograms.
         """
@@ -110,7 +110,7 @@ class SavedTensor:
         return histogram_of(np.asarray(self.value(step, mode)))
 
     def to_frame(self) -> Any:
-        """A row per mode and step: a pandas DataFrame where pandas is installed, else a list of dicts.
+        """Return a row per mode and step: a pandas DataFrame where pandas is installed, else a list of dicts.
 
         Columns: mode, step, epoch, train_step, and then `value` for a scalar, or the STATISTICS.
         """
@@ -122,9 +122,10 @@ class SavedTensor:
                 named = ((step, {"value": value}) for step, value in self._numbers(mode))
             else:
                 named = ((step, dict(zip(STATISTICS, row.tolist(), strict=True))) for step, row in self._rows(mode))
-            for step, told in named:
+            for step, columns in named:
                 at = moments[step]
-                rows.append({"mode": mode, "step": step, "epoch": at.epoch, "train_step": at.train_step, **told})
+                rows.append({"mode": mode, "step": step, "epoch": at.epoch, "train_step": at.train_step, **columns})
+        # pandas is no dependency: people who have it get a frame.
         if importlib.util.find_spec("pandas") is None:
             return rows
         return importlib.import_module("pandas").DataFrame(rows)
@@ -136,7 +137,8 @@ class SavedTensor:
         return ((step, float(np.mean(values))) for step, values in sorted(by_step.items()))
 
     def _rows(self, mode: Mode, steps: Sequence[int] | None = None) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Steps and their rows of statistics (K,), ascending; computed where they were not stored."""
+        """Yield steps and their rows of statistics (K,), ascending; computed where they were not stored."""
+        # Stored statistics come first: they are read without the whole tensor.
         stored = {entry.at.step: entry for entry in self.snapshots.get(mode, ())}
         blobs = BlobReader()
         for step in self.steps(mode) if steps is None else steps:
@@ -154,41 +156,45 @@ class SavedTensor:
         steps = self.steps(mode)
         if step in steps:
             return
-        what = f"{self.name} at {mode} step {step}"
+        subject = f"{self.name} at {mode} step {step}"
         if not steps:
-            raise BadChoice(what, f"it was not saved in {mode}", got=mode, allowed=self.modes())
+            raise BadChoice(subject, f"it was not saved in {mode}", got=mode, allowed=self.modes())
         near = [*[s for s in steps if s < step][-1:], *[s for s in steps if s > step][:1]]
-        raise BadChoice(what, f"it was not saved then; the nearest saved steps are {' and '.join(map(str, near))}")
+        raise BadChoice(
+            subject, f"it was not saved at this step; the nearest saved steps are {' and '.join(map(str, near))}"
+        )
 
     def _only_statistics(self, step: int | None, mode: Mode) -> BadChoice:
         at = "" if step is None else f" at {mode} step {step}"
         return BadChoice(
             f"{self.name}{at}",
             f"its values were not saved, only the statistics {', '.join(STATISTICS)}",
-            fix=f'Ask reduction("mean", mode="{mode}"), or name it in save to keep the values.',
+            fix=f'Call reduction("mean", mode="{mode}"), or name the tensor in save to save its values.',
         )
 
 
 def edges(row: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The borders (B + 1,) of the bins of a histogram, from a tensor's statistics (K,)."""
+    """Return the edges (B + 1,) of the bins of a histogram, from a tensor's statistics (K,)."""
     low, high = row[STATISTICS.index("min")], row[STATISTICS.index("max")]
     return np.linspace(float(low), float(high), BINS + 1)
 
 
 def histogram_of(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Counts (B,) and borders (B + 1,), evenly from the least to the largest finite value; equal values: bin 0."""
+    """Return counts (B,) and edges (B + 1,), evenly from the least to the largest finite value; equal values: bin 0."""
     finite = _finite(values)
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    # np.histogram would invent a range of 1 around equal values.
     if low == high:
         counts = np.zeros(BINS, np.float32)
         counts[0] = finite.size
         return counts, np.full(BINS + 1, low)
-    counts, borders = np.histogram(finite, BINS, (low, high))
-    return counts.astype(np.float32), borders
+    counts, bin_edges = np.histogram(finite, BINS, (low, high))
+    return counts.astype(np.float32), bin_edges
 
 
 def statistics_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """STATISTICS (K,) of an array of any shape; NaN and infinity are counted, the others are of the finite values."""
+    """Return STATISTICS (K,) of an array of any shape: NaN and infinity are counted, the rest is of the others."""
+    # In float64: squares of large float16 or float32 values overflow.
     flat = np.asarray(values, np.float64).ravel()
     finite = _finite(values)
     counts = [float(flat.size), float(np.isnan(flat).sum()), float(np.isinf(flat).sum())]
@@ -196,8 +202,8 @@ def statistics_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         nothing = dict.fromkeys(STATISTICS, 0.0)
         return np.array([*(nothing | dict(zip(("count", "nan", "inf"), counts, strict=True))).values()])
     size = np.abs(finite)
-    told = [finite.mean(), finite.std(), finite.min(), finite.max(), size.mean(), np.linalg.norm(finite)]
-    return np.array([counts[0], *told, np.mean(finite == 0), *counts[1:], *np.quantile(finite, _QUANTILES)])
+    moments = [finite.mean(), finite.std(), finite.min(), finite.max(), size.mean(), np.linalg.norm(finite)]
+    return np.array([counts[0], *moments, np.mean(finite == 0), *counts[1:], *np.quantile(finite, _QUANTILES)])
 
 
 def _finite(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

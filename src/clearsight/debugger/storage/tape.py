@@ -1,6 +1,6 @@
-"""Tape: the records of a run in memory, in order; the one RunView, live and in replay alike.
+"""Tape: the records of a run in memory, in order. It is the RunView of a running training and of a saved run alike.
 
-Live it is fed by the hook, in replay by the store: what a rule sees is the same numbers either way.
+A running training adds records as they come, a replay adds those of the store: rules see the same numbers either way.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from clearsight.core.tensors import (
     Scalars,
     Snapshot,
 )
-from clearsight.core.view import Curve, EvaluationTable, PredictionTable, StatisticTable
+from clearsight.core.view import Curve, EvaluationTable, FormerNames, PredictionTable, StatisticTable
 
 _Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of a snapshot
-_VALID = "valid_"  # a run's own scores of an epoch: mode eval, named valid_loss, valid_accuracy
+_VALID = "valid_"  # scores that our own loop computes over a whole epoch: mode eval, valid_loss, valid_accuracy
 
 
-class Tape:
-    """Records as they came. `ended` is set when the run is over."""
+class Tape(FormerNames):
+    """Records in the order of arrival. `ended` is set when the run is over."""
 
     def __init__(
         self,
-        facts: RunContext | None = None,
+        context: RunContext | None = None,
         records: Iterable[SavedRecord] = (),
         *,
         ended: bool = False,
         profile: Profile | None = None,
     ) -> None:
-        self.facts, self.ended, self.profile = facts or RunContext(), ended, profile or Profile()
+        self.context, self.ended, self.profile = context or RunContext(), ended, profile or Profile()
         self._records: list[SavedRecord] = []
         self._last: dict[Mode, int] = dict.fromkeys(MODES, 0)
         self._scalars: dict[tuple[Mode, str], list[tuple[Moment, float]]] = defaultdict(list)
         self._snapshots: dict[Mode, list[Snapshot]] = defaultdict(list)
-        self._layouts: dict[Mode, dict[_Layout, None]] = defaultdict(dict)  # few, where snapshots are many
-        self._outcomes: dict[Mode, list[PredictionRecord]] = defaultdict(list)
+        self._layouts: dict[Mode, dict[_Layout, None]] = defaultdict(dict)  # few even where snapshots are many
+        self._predictions: dict[Mode, list[PredictionRecord]] = defaultdict(list)
         self._raw: dict[tuple[Mode, str], list[tuple[Moment, npt.NDArray[Any]]]] = defaultdict(list)
         self._events: list[Event] = []
         for record in records:
@@ -69,16 +69,16 @@ class Tape:
                 self._snapshots[at.mode].append(record)
                 self._layouts[at.mode][record.names, record.collections] = None
             case PredictionRecord():
-                self._outcomes[at.mode].append(record)
+                self._predictions[at.mode].append(record)
             case RawTensor():
                 self._raw[at.mode, record.name].append((at, record.value))
             case Event():
                 self._events.append(record)
 
     def until(self, train_step: int) -> Tape:
-        """The tape as it was when `train_step` training steps were done and what followed them was evaluated."""
-        kept = [record for record in self._records if record.at.train_step <= train_step]
-        return Tape(self.facts, kept, profile=self.profile.until(train_step))
+        """Return the tape as it was after `train_step` training steps and the evaluation that followed them."""
+        records = [record for record in self._records if record.at.train_step <= train_step]
+        return Tape(self.context, records, profile=self.profile.until(train_step))
 
     @property
     def records(self) -> Sequence[SavedRecord]:
@@ -96,6 +96,7 @@ class Tape:
         unique, first, inverse = np.unique(steps, return_index=True, return_inverse=True)
         if len(unique) == len(steps):
             return Curve(steps, epochs, values)
+        # The mean of +inf and -inf is NaN, and no reason for a warning.
         with np.errstate(invalid="ignore"):
             means = np.bincount(inverse, weights=values) / np.bincount(inverse)
         return Curve(unique, epochs[first], means)
@@ -103,10 +104,12 @@ class Tape:
     def scalars(self, mode: Mode = "train") -> tuple[str, ...]:
         return tuple(name for kind, name in self._scalars if kind == mode)
 
-    def rounds(self) -> EvaluationTable:
-        wanted = ("loss", "accuracy")
-        own = {f"{_VALID}{name}" for name in wanted if ("eval", f"{_VALID}{name}") in self._scalars} or set(wanted)
-        steps = sorted({at.train_step for name in own for at, _ in self._scalars.get(("eval", name), [])} - {0})
+    def evaluations(self) -> EvaluationTable:
+        # Scores of an external loop come batch by batch under the plain names; those of our loop are one per epoch.
+        scores = ("loss", "accuracy")
+        names = {f"{_VALID}{name}" for name in scores if ("eval", f"{_VALID}{name}") in self._scalars} or set(scores)
+        steps = sorted({at.train_step for name in names for at, _ in self._scalars.get(("eval", name), [])} - {0})
+        # Step 0 is an evaluation before any training, which no training loss stands beside.
         train_loss, epochs = self._between("loss", steps)
         train_accuracy, _ = self._between("accuracy", steps)
         return EvaluationTable(
@@ -127,26 +130,27 @@ class Tape:
 
     def statistic(self, statistic: str, collection: str, mode: Mode = "train") -> StatisticTable:
         names, column = self.names(collection, mode), STATISTICS.index(statistic)
+        # Names come and go where layers are frozen or released in the middle of a run: gaps are NaN.
         place = {name: i for i, name in enumerate(names)}
         homes = {layout: _homes(layout, place) for layout in self._layouts.get(mode, ())}
         snapshots = self._snapshots.get(mode, [])
-        held = [(s, *homes[s.names, s.collections]) for s in snapshots if len(homes[s.names, s.collections][0])]
-        values = np.full((len(held), len(names)), np.nan)
-        for row, (snapshot, rows, columns) in enumerate(held):
+        parts = [(s, *homes[s.names, s.collections]) for s in snapshots if len(homes[s.names, s.collections][0])]
+        values = np.full((len(parts), len(names)), np.nan)
+        for row, (snapshot, rows, columns) in enumerate(parts):
             values[row, columns] = snapshot.table[rows, column]
-        steps = np.array([s.at.step for s, _, _ in held], np.int64)
-        return StatisticTable(steps, np.array([s.at.epoch for s, _, _ in held], np.int64), names, values)
+        steps = np.array([s.at.step for s, _, _ in parts], np.int64)
+        return StatisticTable(steps, np.array([s.at.epoch for s, _, _ in parts], np.int64), names, values)
 
     def histograms(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[np.float32]]]:
-        """The saved histograms (B,) of a tensor, in order of time."""
+        """Return the saved histograms (B,) of a tensor, in order of time."""
         return [
             (s.at, s.histograms[s.names.index(name)])
             for s in self._snapshots.get(mode, [])
             if s.histograms is not None and name in s.names
         ]
 
-    def outcomes(self, mode: Mode = "train") -> PredictionTable:
-        batches = self._outcomes.get(mode, [])
+    def predictions(self, mode: Mode = "train") -> PredictionTable:
+        batches = self._predictions.get(mode, [])
         sizes = [len(batch.labels) for batch in batches]
 
         def repeated(values: list[int]) -> npt.NDArray[np.int64]:
@@ -170,14 +174,14 @@ class Tape:
         return list(self._raw.get((mode, name), []))
 
     def raw_names(self, mode: Mode = "train") -> tuple[str, ...]:
-        """Names of the whole tensors of a mode."""
+        """Return the names of the whole tensors of a mode."""
         return tuple(name for kind, name in self._raw if kind == mode)
 
     def events(self, kind: str) -> list[Event]:
         return [event for event in self._events if event.kind == kind]
 
     def _between(self, name: str, steps: list[int]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Mean of a training scalar over the steps up to each of `steps` and after the one before; and the epochs."""
+        """Return the mean of a training scalar between consecutive `steps` (the last included), and the epochs."""
         curve, means, epochs, before = self.scalar(name), np.full(len(steps), np.nan), np.zeros(len(steps), np.int64), 0
         for i, step in enumerate(steps):
             span = (curve.steps > before) & (curve.steps <= step)
@@ -195,7 +199,7 @@ class Tape:
 
 
 def _homes(layout: _Layout, place: dict[str, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows of a snapshot that are wanted, and the columns that they go to."""
-    held = [(row, place[name]) for row, name in enumerate(layout[0]) if name in place]
-    pairs = np.array(held, np.int64).reshape(-1, 2)
+    """Return the rows of a snapshot whose names have a place, and those places: the columns that they go to."""
+    found = [(row, place[name]) for row, name in enumerate(layout[0]) if name in place]
+    pairs = np.array(found, np.int64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]

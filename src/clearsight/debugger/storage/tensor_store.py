@@ -1,10 +1,10 @@
-"""FileStore: records on disk, in safetensors blobs and an append-only index that names what is in which blob.
+"""FileTensorStore: records on disk, in safetensors blobs and an append-only index of what is in which blob.
 
     tensors/facts.json  index.jsonl  000-000001.safetensors ...  end.json
 
 Each `append` writes one blob, whole and under its final name, and then its lines of the index in one piece. So a kill
 at any moment leaves at most a cut last line or a blob that no line names; both are left out when reading. After a loss
-of power the last blobs can be damaged too: damage is forgiven where nothing sound follows it, and nowhere else.
+of power the last blobs can be damaged too: they are left out where nothing sound follows, and raise anywhere else.
 The first line of the index is `{"clearsight": "tensors", "format": 1, "rewinds": []}`; a rewind writes a new index and
 puts there how many of the old lines, from the top, are still the same. Blob names begin with the number of rewinds,
 so that no name is ever used twice.
@@ -27,12 +27,13 @@ from clearsight.core.files import atomic, disk_full_as_error, read_json, write_b
 from clearsight.core.tensors import SavedRecord
 from clearsight.debugger.storage.index import Arrays, BlobReader, DamagedBlob, IndexEntry, Layout, dump, encode, parse
 
+_CONTEXT = "facts.json"  # its name in the files of every version
 _HEAD: dict[str, Any] = {"clearsight": "tensors", "format": 1, "rewinds": []}
 
 
 @dataclass(frozen=True, slots=True)
 class IndexPosition:
-    """How far a reader has come in an index; `Position()` is the start."""
+    """Place up to which an index was read; `IndexPosition()` is the start."""
 
     rewinds: int = 0
     offset: int = 0
@@ -42,9 +43,9 @@ class IndexPosition:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of an index below the first, and where it ends."""
+    """A line of an index below the first, and the position behind it."""
 
-    entry: IndexEntry | None  # None: a layout
+    entry: IndexEntry | None  # None for a layout
     values: Mapping[str, Any]
     after: IndexPosition
 
@@ -52,7 +53,7 @@ class _Line:
 class FileTensorStore:
     """The TensorStore in the folder `folder` (of a run: `tensors/`).
 
-    One writer and any number of readers, in other processes too; the folder is made by the first write.  rank: of the
+    One writer and any number of readers, in other processes too. The first write makes the folder.  rank: of the
     process in a run on several devices; each rank has an index, blobs and an end of its own (`index.1.jsonl`).
     """
 
@@ -66,7 +67,7 @@ class FileTensorStore:
         self._rewinds, self._number = 0, 0
 
     def append(self, records: Sequence[SavedRecord]) -> None:
-        """Put records at the end: one blob, one piece of index, no sync.
+        """Append records: one blob, one piece of index, no sync to disk (a kill of the process loses nothing).
 
         Raises DiskFull, and BadValue for a tensor whose type cannot be saved; nothing of `records` is kept then.
         """
@@ -82,36 +83,36 @@ class FileTensorStore:
         self._layouts = layouts
 
     def records(self, kinds: Iterable[type] = ()) -> Iterator[SavedRecord]:
-        """The records of the given kinds (none given: of all), in the order in which they came.
+        """Yield the records of the given kinds (none: of all), in the order of writing.
 
         Raises BadData where something other than the tail is damaged.
         """
         yield from self._loaded(self.entries(kinds))
 
     def entries(self, kinds: Iterable[type] = ()) -> list[IndexEntry]:
-        """What `records` would give, with the arrays still on disk."""
-        wanted, (_, lines) = tuple(kinds), self._lines()
-        return [line.entry for line in lines if line.entry and (not wanted or line.entry.kind in wanted)]
+        """Return the entries of `records`, with the arrays still on disk."""
+        selected, (_, lines) = tuple(kinds), self._lines()
+        return [line.entry for line in lines if line.entry and (not selected or line.entry.kind in selected)]
 
     def entries_since(self, position: IndexPosition) -> tuple[list[IndexEntry], IndexPosition]:
-        """What `follow` would give, with the arrays still on disk."""
+        """Return the entries of `follow`, with the arrays still on disk."""
         lines, position = self._since(position)
         return [line.entry for line in lines if line.entry], lines[-1].after if lines else position
 
     def load(self, entry: IndexEntry, blobs: BlobReader | None = None) -> SavedRecord:
-        """The record of an entry. Raises BadData where its blob is damaged.
+        """Return the record of an entry. Raises BadData where its blob is damaged.
 
-        blobs: shared by those who load many.
+        blobs: one reader for many calls.
         """
         try:
             return entry.load(blobs)
         except DamagedBlob as damage:
-            raise BadData(str(damage.path), damage.why) from damage
+            raise BadData(str(damage.path), damage.problem) from damage
 
     def follow(self, position: IndexPosition | None = None) -> tuple[list[SavedRecord], IndexPosition]:
-        """What has come since `position`, and the new position; never waits.
+        """Return what has come since `position`, and the new position; never waits.
 
-        After a rewind it goes on where the index was cut, so that what comes again there is given again.
+        After a rewind it continues where the index was cut, so what is written again there is returned again.
         """
         position = position or IndexPosition()
         try:
@@ -119,45 +120,46 @@ class FileTensorStore:
         except BadData:
             if len(self._lines()[0]["rewinds"]) == position.rewinds:
                 raise
-            return self._follow(position)  # the blobs went with a rewind that came between
+            return self._follow(position)  # a rewind in between has removed the blobs
 
     def rewind(self, train_step: int) -> None:
-        """Drop everything after the training step, for a run that goes on from a checkpoint."""
+        """Drop everything after the training step, for a run that continues from a checkpoint."""
         self.close()
         self._end.unlink(missing_ok=True)
         head, lines = self._sound()
-        kept = [line.entry is None or line.entry.at.train_step <= train_step for line in lines]
-        if all(kept):
+        is_before = [line.entry is None or line.entry.at.train_step <= train_step for line in lines]
+        if all(is_before):
             return
-        head = {**head, "rewinds": [*head["rewinds"], kept.index(False)]}
-        stay = [line for line, keep in zip(lines, kept, strict=True) if keep]
-        write_bytes(self.index, dump([head, *(line.values for line in stay)]))
-        named = {line.entry.blob for line in stay if line.entry}
+        head = {**head, "rewinds": [*head["rewinds"], is_before.index(False)]}
+        remaining = [line for line, before in zip(lines, is_before, strict=True) if before]
+        # The index first: a kill in between leaves blobs that no line names, never lines without a blob.
+        write_bytes(self.index, dump([head, *(line.values for line in remaining)]))
+        named = {line.entry.blob for line in remaining if line.entry}
         for blob in self._blobs():
             if blob not in named:
                 blob.unlink()
 
-    def write_facts(self, facts: RunContext) -> None:
-        """Write or replace what is known of the run."""
-        write_json(self.folder / "facts.json", facts.to_json())
+    def write_context(self, context: RunContext) -> None:
+        """Write or replace the run's context."""
+        write_json(self.folder / _CONTEXT, context.to_json())
 
-    def read_facts(self) -> RunContext:
-        """What is known of the run; where nothing was written, that nothing is known."""
-        path = self.folder / "facts.json"
+    def read_context(self) -> RunContext:
+        """Return the run's context; an empty one where none was written."""
+        path = self.folder / _CONTEXT
         return RunContext.from_json(read_json(path)) if path.is_file() else RunContext()
 
     def finish(self, status: str = "completed") -> None:
-        """Say that the run is over; `append` and `rewind` take it back."""
+        """Mark the run as over; `append` and `rewind` remove the mark."""
         self.close()
         write_json(self._end, {"status": status})
 
     @property
     def finished(self) -> bool:
-        """Whether the writer said that the run is over."""
+        """True if the writer marked the run as over."""
         return self._end.is_file()
 
     def close(self) -> None:
-        """Let go of the file; the next append opens it again."""
+        """Close the index file; the next append opens it again."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -165,7 +167,7 @@ class FileTensorStore:
     # Writing
 
     def _opened(self) -> int:
-        """The index, open at its end, with a torn tail cut off."""
+        """Return the index, open at its end, with a torn tail cut off."""
         if self._handle is not None:
             return self._handle
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -173,8 +175,8 @@ class FileTensorStore:
         head, lines = self._sound()
         self._rewinds = len(head["rewinds"])
         self._layouts = {layout: number for number, layout in lines[-1].after.layouts.items()} if lines else {}
-        here = f"{self._prefix}{self._rewinds:03d}-"
-        numbers = [int(path.stem.removeprefix(here)) for path in self._blobs() if path.stem.startswith(here)]
+        prefix = f"{self._prefix}{self._rewinds:03d}-"
+        numbers = [int(path.stem.removeprefix(prefix)) for path in self._blobs() if path.stem.startswith(prefix)]
         self._number = max(numbers, default=0)
         whole = lines[-1].after.offset if lines else self._head_length()
         handle = os.open(self.index, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -203,22 +205,22 @@ class FileTensorStore:
             raise
 
     def _sound(self) -> tuple[dict[str, Any], list[_Line]]:
-        """The head and the lines; those of a torn tail are left out. Raises BadData for damage elsewhere."""
+        """Return the head and the lines without those of a torn tail. Raises BadData for damage elsewhere."""
         head, lines = self._lines()
-        held = [(place, line.entry) for place, line in enumerate(lines) if line.entry]
-        damaged = {entry.line["blob"][0] for entry in self._firsts(e for _, e in held) if not entry.sound()}
-        bad = [place for place, entry in held if entry.line.get("blob", [None])[0] in damaged]
-        if not bad and held and held[-1][1].blob:
-            last = held[-1][1].blob  # a loss of power can leave a blob of the right length with the wrong content
-            bad = [place for place, entry in held if entry.blob == last and not _loads(entry)]
+        entries = [(place, line.entry) for place, line in enumerate(lines) if line.entry]
+        damaged = {entry.line["blob"][0] for entry in self._firsts(e for _, e in entries) if not entry.is_complete()}
+        bad = [place for place, entry in entries if entry.line.get("blob", [None])[0] in damaged]
+        if not bad and entries and entries[-1][1].blob:
+            last = entries[-1][1].blob  # a loss of power can leave a blob of the right length with the wrong content
+            bad = [place for place, entry in entries if entry.blob == last and not _loads(entry)]
         if not bad:
             return head, lines
-        self._check_tail([entry for place, entry in held if place >= bad[0]])
+        self._check_tail([entry for place, entry in entries if place >= bad[0]])
         return head, lines[: bad[0]]
 
     @staticmethod
     def _firsts(entries: Iterable[IndexEntry]) -> Iterator[IndexEntry]:
-        """The first entry of each blob."""
+        """Yield the first entry of each blob."""
         before = ""
         for entry in entries:
             if "blob" in entry.line and entry.line["blob"][0] != before:
@@ -229,17 +231,17 @@ class FileTensorStore:
 
     def _follow(self, position: IndexPosition) -> tuple[list[SavedRecord], IndexPosition]:
         lines, position = self._since(position)
-        came = [line for line in lines if line.entry]
-        records = list(self._loaded([line.entry for line in came if line.entry]))
-        return records, came[len(records) - 1].after if records else position
+        new = [line for line in lines if line.entry]
+        records = list(self._loaded([line.entry for line in new if line.entry]))
+        return records, new[len(records) - 1].after if records else position
 
     def _since(self, position: IndexPosition) -> tuple[list[_Line], IndexPosition]:
-        """The lines after a position, and where they begin: after a rewind further up."""
+        """Return the lines after a position, and where they begin: after a rewind further up."""
         head, lines = self._lines(position)
         if len(head["rewinds"]) == position.rewinds:
             return lines, position
-        stays = min([position.lines, *head["rewinds"][position.rewinds :]])
-        return lines[stays:], lines[stays - 1].after if stays else IndexPosition(len(head["rewinds"]))
+        same = min([position.lines, *head["rewinds"][position.rewinds :]])
+        return lines[same:], lines[same - 1].after if same else IndexPosition(len(head["rewinds"]))
 
     def _loaded(self, entries: Sequence[IndexEntry]) -> Iterator[SavedRecord]:
         blobs = BlobReader()
@@ -254,18 +256,18 @@ class FileTensorStore:
     def _check_tail(self, entries: Sequence[IndexEntry], damage: DamagedBlob | None = None) -> None:
         """Raise BadData if a sound blob follows the damaged one of the first entry."""
         bad = entries[0].blob
-        if any(entry.blob != bad and entry.sound() for entry in self._firsts(entries)):
-            raise BadData(str(bad), damage.why if damage else "it is missing or damaged") from damage
+        if any(entry.blob != bad and entry.is_complete() for entry in self._firsts(entries)):
+            raise BadData(str(bad), damage.problem if damage else "it is missing or damaged") from damage
 
     def _lines(self, start: IndexPosition | None = None) -> tuple[dict[str, Any], list[_Line]]:
-        """The head, and the whole lines after `start`; where a rewind came after `start`, all lines.
+        """Return the head and the complete lines after `start`; all lines where a rewind came after `start`.
 
-        Raises BadData for what is no line of an index, unless it is the last.
+        Raises BadData for a line that does not belong into an index, unless it is the last.
         """
         start, head = start or IndexPosition(), dict(_HEAD)
         if not self._head_length():
             return head, []
-        with self.index.open("rb") as stream:  # one file throughout: a rewind puts another one in its place
+        with self.index.open("rb") as stream:  # opened once: a rewind replaces the file in the meantime
             head |= self._parse_head(stream.readline())
             if len(head["rewinds"]) != start.rewinds or not start.offset:
                 start = IndexPosition(len(head["rewinds"]), stream.tell())
@@ -304,7 +306,7 @@ class FileTensorStore:
         return head
 
     def _head_length(self) -> int:
-        """Where the first line of the index ends; 0 where it is not whole."""
+        """Return the length of the first line of the index; 0 where it is not complete."""
         if not self.index.is_file():
             return 0
         with self.index.open("rb") as stream:

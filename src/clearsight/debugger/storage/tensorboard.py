@@ -1,4 +1,4 @@
-"""Event files for TensorBoard out of a run."""
+"""Export of a run to event files of TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from clearsight.core.errors import BadValue, missing_extra
 from clearsight.core.tensors import MODES, STATISTICS, Mode, RawTensor, SavedRecord, Scalars, Snapshot
 from clearsight.debugger.storage.saved_tensor import edges, histogram_of, statistics_of
 
-_SHOWN = ("mean", "std", "min", "max", "l2", "zero_fraction", "nan")  # the rest is in the histogram
+_EXPORTED = ("mean", "std", "min", "max", "l2", "zero_fraction", "nan")  # the quantiles are in the histogram
 
 
 def export_tensorboard(records: Iterable[SavedRecord], folder: Path) -> list[Path]:
-    """Write a run's scalars, statistics and histograms into event files, a folder per mode; those folders.
+    """Write a run's scalars, statistics and histograms into event files, a folder per mode; return those folders.
 
     Tags: the name of a scalar; `<collection>/<tensor>` for a histogram and `<collection>/<tensor>/<statistic>` for
     mean, std, min, max, l2, zero_fraction and nan.  Steps are those of the mode.
@@ -29,6 +29,7 @@ def export_tensorboard(records: Iterable[SavedRecord], folder: Path) -> list[Pat
         raise missing_extra("tensorboard", "tensorboard", "the export for TensorBoard")
     from torch.utils.tensorboard import SummaryWriter
 
+    # TensorBoard merges all event files of a folder: those of another run would be drawn into the same curves.
     for mode in MODES:
         if any((folder / mode).glob("events.out.tfevents.*")):
             raise BadValue(str(folder / mode), "event files are there already", fix="Choose another folder.")
@@ -49,14 +50,14 @@ def _write(record: SavedRecord, writer: Any) -> None:
             writer.add_scalar(name, value, step)
         return
     for tag, row, histogram in _rows(record):
-        for statistic in _SHOWN:
+        for statistic in _EXPORTED:
             writer.add_scalar(f"{tag}/{statistic}", float(row[STATISTICS.index(statistic)]), step)
         if histogram is not None:
             _write_histogram(writer.add_histogram_raw, tag, row, histogram, step)
 
 
 def _rows(record: SavedRecord) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[Any] | None]]:
-    """Tag, statistics (K,) and histogram (B,) of each tensor of a record."""
+    """Yield tag, statistics (K,) and histogram (B,) of each tensor of a record."""
     if isinstance(record, Snapshot):
         for place, (name, collection) in enumerate(zip(record.names, record.collections, strict=True)):
             histogram = None if record.histograms is None else record.histograms[place]
@@ -69,15 +70,16 @@ def _rows(record: SavedRecord) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDAr
 def _write_histogram(
     add: Callable[..., None], tag: str, row: npt.NDArray[Any], counts: npt.NDArray[Any], step: int
 ) -> None:
-    told = dict(zip(STATISTICS, row.tolist(), strict=True))
-    finite = told["count"] - told["nan"] - told["inf"]
+    values = dict(zip(STATISTICS, row.tolist(), strict=True))
+    finite = values["count"] - values["nan"] - values["inf"]
+    # TensorBoard wants sums, not means; l2 is the root of the sum of squares.
     add(
         tag,
-        min=told["min"],
-        max=told["max"],
+        min=values["min"],
+        max=values["max"],
         num=finite,
-        sum=told["mean"] * finite,
-        sum_squares=told["l2"] ** 2,
+        sum=values["mean"] * finite,
+        sum_squares=values["l2"] ** 2,
         bucket_limits=edges(row)[1:].tolist(),
         bucket_counts=counts.tolist(),
         global_step=step,

@@ -1,4 +1,4 @@
-"""Families of models, by anatomy. The first that recognises a model cuts it; `whole` takes what is left."""
+"""FAMILIES: kinds of models by structure. The first family that recognises a model cuts it; `whole` takes the rest."""
 
 from __future__ import annotations
 

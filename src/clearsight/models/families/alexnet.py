@@ -47,7 +47,8 @@ def _by_pooling(layers: list[nn.Module]) -> list[list[nn.Module]]:
 
 
 def _by_linear(layers: list[nn.Module]) -> list[list[nn.Module]]:
-    # AlexNet drops before each linear layer, VGG after each activation; a group ends where the next one's layer begins.
+    # AlexNet has dropout before each linear layer, VGG after each activation: a dropout directly before the second
+    # linear layer belongs to that layer's group.
     second = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Linear)][1]
     start = second - 1 if isinstance(layers[second - 1], nn.Dropout) else second
     return [layers[:start], layers[start:]]

@@ -19,7 +19,7 @@ class ConvNeXtFamily:
 
     def dissect(self, model: nn.Module) -> Dissection:
         part = model.get_submodule
-        if hasattr(model, "stages"):
+        if hasattr(model, "stages"):  # timm; torchvision has pairs of reduction and blocks in `features`
             stem, blocks = part("stem"), list(part("stages").children())
             tail, head = [part("norm_pre"), without(part("head"), "fc")], "head.fc"
         else:

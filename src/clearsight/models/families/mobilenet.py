@@ -25,6 +25,7 @@ class MobileNetFamily:
         classifier = dict(model.get_submodule("classifier").named_children())
         head = list(classifier)[-1]
         drop_dropout(model.get_submodule("classifier"), list(classifier)[-2:-1])
+        # MobileNet v2 pools by a function in its forward, which no module stands for.
         pool = model.get_submodule("avgpool") if hasattr(model, "avgpool") else nn.AdaptiveAvgPool2d(1)
         before = list(model.get_submodule("classifier").children())[:-1]
         stages = (

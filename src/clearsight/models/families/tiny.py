@@ -1,4 +1,4 @@
-"""tiny: a small CNN of our own for small images (digits, CIFAR); any size from 8 pixels, trains fast on a CPU."""
+"""tiny: clearsight's own small CNN for small images (digits, CIFAR) from 8 pixels; trains fast on a CPU."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from torch import Tensor, nn
 from clearsight.models.dissection import Dissection
 from clearsight.models.network import Stage
 
-WIDTHS = (32, 64, 128, 128)
+WIDTHS = (32, 64, 128, 128)  # channels after each convolution
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        # No bias: the norm after it would subtract it again.
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
     )
 
 

@@ -12,10 +12,11 @@ from clearsight.models.network import Stage
 
 
 class Embedding(nn.Module):
-    """(N, 3, S, S) -> (N, T, D): patches, class token and position of a VisionTransformer, as its forward does it."""
+    """Patches, class token and position of a VisionTransformer, as in its forward: (N, 3, S, S) -> (N, T, D)."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
+        # Any: the attributes that forward uses belong to timm's class, which is not imported here.
         self.model: Any = without(model, "blocks", "norm", "fc_norm", "head_drop", "head", "attn_pool")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -25,7 +26,7 @@ class Embedding(nn.Module):
 
 
 class Pooling(nn.Module):
-    """(N, T, D) -> (N, D): last norm and pooling of a VisionTransformer, as its forward does it."""
+    """Last norm and pooling of a VisionTransformer, as in its forward: (N, T, D) -> (N, D)."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -38,11 +39,11 @@ class Pooling(nn.Module):
         return features
 
 
-def settle(module: nn.Module, size: int) -> None:
-    """Fit the position tables of the transformers in `module` to images of `size` x `size`, in place.
+def fix_image_size(module: nn.Module, size: int) -> None:
+    """Fix the position tables of the transformers in `module` to images of `size` x `size`, in place.
 
-    The function for that size stays the same. Otherwise the tables are resampled in every forward, by a filter that
-    ONNX has no equal of.
+    The result for that size does not change. Without it the tables are resampled in every forward, by a filter that
+    ONNX does not have.
     """
     for part in module.modules():
         patches = getattr(part, "patch_embed", None)
@@ -56,7 +57,7 @@ class VisionTransformerFamily:
 
     def recognises(self, model: nn.Module) -> bool:
         known = f"{type(model).__module__}.{type(model).__name__}" == "timm.models.vision_transformer.VisionTransformer"
-        return known and getattr(model, "attn_pool", None) is None
+        return known and getattr(model, "attn_pool", None) is None  # attention pooling has weights after the last block
 
     def dissect(self, model: nn.Module) -> Dissection:
         blocks = dict(model.get_submodule("blocks").named_children())

@@ -9,7 +9,7 @@ from clearsight.models.network import Stage
 
 
 class WholeFamily:
-    """The last linear layer by name is the classifier (timm: what the model says); all before it is one stage."""
+    """The last linear layer by name is the classifier (timm: the declared one); all before it is one stage."""
 
     def recognises(self, model: nn.Module) -> bool:
         return True
@@ -18,6 +18,7 @@ class WholeFamily:
         head = classifier_path(model)
         parent, _, name = head.rpartition(".")
         container = model.get_submodule(parent)
+        # Elsewhere the order of modules is not the order in which forward calls them.
         if isinstance(container, nn.Sequential):
             names = [child for child, _ in container.named_children()]
             drop_dropout(container, names[max(0, names.index(name) - 1) : names.index(name)])
@@ -25,7 +26,7 @@ class WholeFamily:
 
 
 def classifier_path(model: nn.Module) -> str:
-    """Qualified name of the classifier: declared by timm models, else the last layer that has weights."""
+    """Return the qualified name of the classifier: declared by timm models, else the last layer with weights."""
     declared = getattr(model, "get_classifier", None)
     if callable(declared):
         layer = declared()

@@ -1,4 +1,4 @@
-"""Where models come from: torchvision (plain names), timm ("timm/<name>") and clearsight itself."""
+"""PROVIDERS: collections of models: torchvision (plain names), timm ("timm/<name>") and clearsight itself."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from clearsight.core.registry import Registry
 
 @runtime_checkable
 class ModelProvider(Protocol):
-    """A collection of models. Names are given without prefix.
+    """Collection of models. Methods take names without the prefix.
 
-    prefix: what stands before its names ("timm/"), or "".
-    names: every name, without building anything.
-    construct: the zoo's model with random weights and a classifier of `classes` outputs.
-    preprocess: what the pretrained weights expect; `file` is the name of a weights file, should it say more.
-    adapt: tensors of a weights file with the keys that `construct` has.
-    download: pretrained tensors, or None where there are none to be had. Network and hub errors pass through.
+    prefix: text before its names ("timm/"), or "".
+    names: returns every name, without building anything.
+    construct: returns the zoo's model with random weights and a classifier of `classes` outputs.
+    preprocess: returns what the pretrained weights expect; `file` is the name of a weights file, which may tell more.
+    adapt: returns the tensors of a weights file under the keys that `construct` has.
+    download: returns pretrained tensors, or None if there are none. Network and hub errors pass through.
 
-    Unknown names need no answer: only what `names` lists is asked for (timm's may carry a tag of the weights).
+    Methods are called only with names that `names` lists (those of timm may have a tag of the weights).
     """
 
     prefix: str
@@ -45,5 +45,5 @@ PROVIDERS: Registry[ModelProvider] = Registry(
         "torchvision": "clearsight.models.providers.torchvision:PROVIDER",
         "timm": "clearsight.models.providers.timm:PROVIDER",
     },
-    group="clearsight.model_origins",
+    group="clearsight.model_origins",  # its name since version 0.1, which plug-ins use
 )

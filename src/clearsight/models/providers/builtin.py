@@ -1,4 +1,4 @@
-"""clearsight's own models, and one that timm can build but does not name."""
+"""Models of clearsight itself, and one that timm can build but does not register."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from clearsight.core.preprocess import Channel, Preprocess
 
-_HALF: Channel = (0.5, 0.5, 0.5)
+_HALF: Channel = (0.5, 0.5, 0.5)  # maps [0, 1] to [-1, 1]; there are no weights that expect other values
 
 
 def _tiny(classes: int) -> nn.Module:

@@ -15,7 +15,7 @@ _INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic", 
 
 
 class TimmProvider:
-    """Everything that timm registers."""
+    """All models that timm registers."""
 
     prefix = "timm/"
 
@@ -57,7 +57,7 @@ class TimmProvider:
         architecture, _, tag = name.partition(".")
         tags = [known.partition(".")[2] for known in timm.list_models(f"{architecture}.*", pretrained=True)]
         if tag and tag not in tags:
-            raise BadChoice(f"--model timm/{name}", "timm has no weights of that tag", got=tag, allowed=tags)
+            raise BadChoice(f"--model timm/{name}", "timm has no weights with that tag", got=tag, allowed=tags)
 
 
 def _settings(name: str) -> dict[str, Any]:
@@ -66,23 +66,25 @@ def _settings(name: str) -> dict[str, Any]:
     architecture = name.partition(".")[0]
     module = timm.models.model_entrypoint(architecture).__module__
     if module == "timm.models.vision_transformer" or (module == "timm.models.deit" and "distilled" not in name):
-        return {"dynamic_img_size": True}  # else a transformer takes images of one size only
+        return {"dynamic_img_size": True}  # by default a transformer takes images of one size only
     return {}
 
 
 def from_config(facts: Mapping[str, Any], source: str) -> Preprocess:
-    """Preprocessing out of timm's `pretrained_cfg`; what it does not say is timm's own default (224, ImageNet, 0.875).
+    """Return the preprocessing in timm's `pretrained_cfg`, with timm's defaults (224, ImageNet, 0.875) for the rest.
 
-    `resize` is the size divided by `crop_pct`. Raises pydantic's ValidationError (a ValueError) for values that make no
-    sense, KeyError, TypeError for ones of another type.
+    `resize` is the size divided by `crop_pct`. Raises pydantic's ValidationError (a ValueError) for impossible values,
+    KeyError or TypeError for values of another type.
     """
     size = int(facts.get("input_size", (3, 224, 224))[-1])
     interpolation = facts.get("interpolation", "bilinear")
+    # Left out where timm says nothing, so that Preprocess's own default (ImageNet) counts.
     values: dict[str, Any] = {key: tuple(facts[key]) for key in ("mean", "std") if key in facts}
     if not all(math.isfinite(value) for channel in values.values() for value in channel):
         raise ValueError("mean and std must be finite")
     return Preprocess(
         size=size,
+        # A crop_pct above 1 would ask for a crop that is larger than the image.
         resize=max(size, round(size / float(facts.get("crop_pct", 0.875)))),
         interpolation=interpolation if interpolation in _INTERPOLATIONS else "bilinear",
         source=source,

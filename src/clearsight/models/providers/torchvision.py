@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from clearsight.core.preprocess import Preprocess
 
-# Both were ported with TensorFlow's normalisation built in; their side classifiers serve training from scratch only.
+# Both were ported from TensorFlow with its normalisation built in; their side classifiers help training from scratch
+# alone.
 _PORTED = ("googlenet", "inception_v3")
 _SIDE = ("aux1.", "aux2.", "AuxLogits.")
 
@@ -21,7 +22,7 @@ _OLD_DENSENET = re.compile(
 
 
 class TorchvisionProvider:
-    """Everything in torchvision.models that classifies images."""
+    """All image classifiers of torchvision.models."""
 
     prefix = ""
 

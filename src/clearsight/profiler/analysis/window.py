@@ -1,7 +1,7 @@
-"""Window: what a rule about speed looks at, the newest looks at the machine while training steps ran, as columns.
+"""Window: the newest gauge samples that were taken while training steps ran, as columns. T samples, S timed steps.
 
-T looks, S timed steps. Looks before the first step, during validation and while a checkpoint is written say nothing of
-how training goes, and are left out; so is the time between the end of a run and its continuation.
+Samples before the first step, during validation and while a checkpoint is written do not describe training and are left
+out; so is the time between the end of a run and its continuation.
 """
 
 from __future__ import annotations
@@ -9,140 +9,153 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from clearsight.core.finding import Series
 from clearsight.core.profile import Floats, Ints, Profile
+from clearsight.core.settings import setting
 from clearsight.core.view import RunView
+from clearsight.profiler.analysis.timed_steps import WARM_UP
 
-LEAST = 20  # looks or steps before anything is said
-MOST = 500  # looks that are looked at, where nothing else is asked for; SageMaker's window
-WARM_UP = 3  # steps at the start of a run in which memory is taken and kernels are chosen
-WAITS = 0.15  # share of a run's step time from which on waiting for batches is what is wrong
-UNUSED = 1.0  # per cent of a GPU at its busiest, up to which this job does not use it
-FULL = 90.0  # per cent of the cores from which on no more work fits
+MIN_SAMPLES = 20  # before a verdict: ten seconds at the default rate of two samples a second
+MAX_SAMPLES = 500  # in a window by default; SageMaker's window
+HIGH_WAIT_SHARE = 0.15  # of a run's step time: above it, waiting for batches is what slows training down
+UNUSED_GPU = 1.0  # per cent at the busiest samples: up to it, the job does not use the GPU
+FULL_CORES = 90.0  # per cent of the cores: above it, no more work fits
 
-_PATIENCE = 0.2  # share of the planned run that is waited for
-_MOST_PATIENCE = 1000  # looks; SageMaker's patience
+_PLANNED_SHARE = 0.2  # of the samples of the planned run that must be there before a verdict
+_MAX_REQUIRED = 1000  # samples; SageMaker's patience
+_BUSIEST = 95  # percentile: a single busy sample says nothing
+
+
+def patience_setting() -> Any:
+    """Declare the parameter `patience` of a rule over gauge samples, for `sample_window`."""
+    help_text = "samples before the first verdict [default: a fifth of the planned run, at least 20]"
+    return setting(None, help_text, low=1, unit="samples")
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """Gauges that were read together: times (T,) seconds, steps (T,) that ran, and values (T,) by name, all finite.
 
-    have, wanted: looks that there are, older ones included, and that there must be before a rule speaks.
+    available: samples during training, older ones included.  required: samples that a verdict needs.
     """
 
     times: Floats
     steps: Ints
     values: dict[str, Floats]
-    have: int = 0
-    wanted: int = LEAST
+    available: int = 0
+    required: int = MIN_SAMPLES
 
     def __len__(self) -> int:
         return len(self.times)
 
     @property
     def enough(self) -> bool:
-        """Whether there are as many looks as there must be."""
-        return self.have >= max(self.wanted, 1)
+        """Return True if there are as many samples as a verdict needs."""
+        return self.available >= max(self.required, 1)
 
     @property
-    def span(self) -> tuple[int, int]:
-        """First and last step that it covers; not of an empty window."""
+    def step_range(self) -> tuple[int, int]:
+        """First and last step of the window; fails on an empty window."""
         return int(self.steps[0]), int(self.steps[-1])
 
-    def percentile(self, name: str, share: float) -> float:
-        """A gauge's percentile, share in [0, 100]."""
-        return float(np.percentile(self.values[name], share))
+    def percentile(self, name: str, percent: float) -> float:
+        """Return a percentile of a gauge, percent in [0, 100]."""
+        return float(np.percentile(self.values[name], percent))
 
     def mean(self, names: Sequence[str]) -> Floats:
-        """The mean over several gauges at each look, (T,)."""
+        """Return the mean over several gauges at each sample, (T,)."""
         return np.asarray(np.mean([self.values[name] for name in names], axis=0), np.float64)
 
     def series(self, *names: str) -> tuple[Series, ...]:
-        """Gauges over the steps that ran, as evidence."""
+        """Return gauges over the steps that ran, as evidence."""
         return tuple(Series.of(name, self.steps, self.values[name]) for name in names)
 
 
-def window(
+def sample_window(
     view: RunView, names: Sequence[str], *, length: int | None = None, patience: int | None = None, rank: int = 0
 ) -> Window:
-    """The newest `length` looks during training at which all of `names` were read.
+    """Return the newest `length` samples during training that hold all of `names`.
 
-    length: MOST where left out.  patience: looks there must be; where left out a fifth of those that the planned run
-    will take, between LEAST and SageMaker's 1,000, and LEAST once the run is over.
+    length: MAX_SAMPLES by default.  patience: samples that a verdict needs; by default a fifth of those that the
+    planned run will take, between MIN_SAMPLES and SageMaker's 1,000, and MIN_SAMPLES once the run is over.
     """
-    looks = [
-        look
-        for look in view.profile.looks
-        if look.rank == rank and all(math.isfinite(look.values.get(name, math.nan)) for name in names)
+    samples = [
+        sample
+        for sample in view.profile.gauge_samples
+        if sample.rank == rank and all(math.isfinite(sample.values.get(name, math.nan)) for name in names)
     ]
-    times = np.array([look.time for look in looks], np.float64)
-    kept, steps = _training(view.profile, times, rank)
-    chosen = kept[-(length or MOST) :]
-    columns = {name: np.array([looks[i].values[name] for i in chosen], np.float64) for name in names}
-    wanted = _wanted(view, len(kept)) if patience is None else patience
-    return Window(times[chosen], steps[-(length or MOST) :], columns, len(kept), wanted)
+    times = np.array([sample.time for sample in samples], np.float64)
+    during, steps = _during_steps(view.profile, times, rank)
+    chosen = during[-(length or MAX_SAMPLES) :]
+    columns = {name: np.array([samples[i].values[name] for i in chosen], np.float64) for name in names}
+    required = _required(view, len(during)) if patience is None else patience
+    return Window(times[chosen], steps[-(length or MAX_SAMPLES) :], columns, len(during), required)
 
 
-def waited(profile: Profile, rank: int = 0) -> Floats:
-    """Share of each step that passed in waiting for its batch and moving it to the device, (S,); NaN: not timed."""
+def wait_shares(profile: Profile, rank: int = 0) -> Floats:
+    """Return the share of each step that passed in waiting for its batch and its transfer, (S,); NaN if not timed."""
     seconds = profile.steps(rank).seconds
-    moving = np.nan_to_num(profile.phase("transfer", rank))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.clip((profile.phase("data", rank) + moving) / seconds, 0, 1), np.float64)
+    # On a CPU there is no transfer to time, but the wait for the batch still counts.
+    transfer = np.nan_to_num(profile.phase("transfer", rank))
+    with np.errstate(divide="ignore", invalid="ignore"):  # steps of 0 s, where the clock stood still
+        return np.asarray(np.clip((profile.phase("data", rank) + transfer) / seconds, 0, 1), np.float64)
 
 
-def waiting(profile: Profile, rank: int = 0) -> float | None:
-    """Share of all step time after the warm-up that passed in waiting for batches; None where it was not timed."""
-    seconds, shares = profile.steps(rank).seconds[WARM_UP:], waited(profile, rank)[WARM_UP:]
+def overall_wait_share(profile: Profile, rank: int = 0) -> float | None:
+    """Return the share of all step time after the warm-up that passed in waiting for batches; None if not timed."""
+    seconds, shares = profile.steps(rank).seconds[WARM_UP:], wait_shares(profile, rank)[WARM_UP:]
     known = np.isfinite(shares) & (seconds > 0)
     return float((shares[known] * seconds[known]).sum() / seconds[known].sum()) if known.any() else None
 
 
-def others(view: RunView, *, length: int | None = None) -> float:
-    """Per cent of the cores that other processes take, median, where these leave none idle at the busiest; else 0."""
-    looks = window(view, ("cpu", "tree.cpu"), length=length)
-    if not len(looks) or looks.percentile("cpu", 95) < FULL:
+def use_by_other_processes(view: RunView, *, length: int | None = None) -> float:
+    """Return the per cent of the cores that other processes occupy, median; 0 if cores are free even when busiest.
+
+    Other processes slow training down only where they leave it no free core.
+    """
+    samples = sample_window(view, ("cpu", "tree.cpu"), length=length)
+    if not len(samples) or samples.percentile("cpu", _BUSIEST) < FULL_CORES:
         return 0.0
-    return max(0.0, float(np.median(looks.values["cpu"] - looks.values["tree.cpu"])))
+    return max(0.0, float(np.median(samples.values["cpu"] - samples.values["tree.cpu"])))
 
 
-def gpus(profile: Profile, rank: int = 0) -> tuple[str, ...]:
-    """The gauges of the GPUs, gpu0, gpu1, ...; () without any."""
+def gpu_gauges(profile: Profile, rank: int = 0) -> tuple[str, ...]:
+    """Return the gauges of the GPUs, gpu0, gpu1, ...; () without any."""
     return tuple(name for name in profile.devices(rank) if name.startswith("gpu"))
 
 
-def in_use(profile: Profile, rank: int = 0) -> tuple[str, ...]:
-    """The GPUs that did anything during training; all of them where none did."""
-    there = gpus(profile, rank)
-    read = {name: profile.within(profile.gauge(name, rank), rank).values for name in there}
-    return tuple(name for name, values in read.items() if len(values) and _busiest(values) > UNUSED) or there
+def used_gpus(profile: Profile, rank: int = 0) -> tuple[str, ...]:
+    """Return the GPUs that did anything during training; all of them if none did."""
+    names = gpu_gauges(profile, rank)
+    during = {name: profile.within(profile.gauge(name, rank), rank).values for name in names}
+    used = (name for name, values in during.items() if len(values) and np.percentile(values, _BUSIEST) > UNUSED_GPU)
+    return tuple(used) or names
 
 
-def _training(profile: Profile, times: Floats, rank: int) -> tuple[Ints, Ints]:
-    """Of some times the places of those at which a step ran, and which steps that were."""
+def _during_steps(profile: Profile, times: Floats, rank: int) -> tuple[Ints, Ints]:
+    """Return the indices of the times at which a step ran, and which steps these were."""
     table = profile.steps(rank)
     if not len(table) or not len(times):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     step = np.searchsorted(table.starts, times, side="right") - 1
     ends = table.starts + table.seconds
+    # A loop does some work between two steps, so a gap of one usual step still belongs to training; a longer one is a
+    # pause, such as that between a run and its continuation.
     ran = (step >= 0) & (times <= ends[step] + np.median(table.seconds)) & (times <= ends[-1])
-    for span in profile.stretches:
-        if span.rank == rank and span.name != "initialisation":
+    for span in profile.all_spans:
+        if span.rank == rank and span.name != "initialisation":  # it ends where the first step begins
             ran &= ~((times >= span.start) & (times < span.start + span.seconds))
     return np.flatnonzero(ran), table.steps[step[ran]]
 
 
-def _busiest(values: Floats) -> float:
-    return float(np.percentile(values, 95))
-
-
-def _wanted(view: RunView, looks: int) -> int:
+def _required(view: RunView, samples: int) -> int:
+    """Return the samples that a verdict needs: a fifth of those of the planned run, within its limits."""
     table = view.profile.steps()
     if view.ended or not len(table):
-        return LEAST
-    whole = looks * max(view.facts.steps, 0) / max(int(table.steps[-1]), 1)
-    return int(np.clip(round(_PATIENCE * whole), LEAST, _MOST_PATIENCE))
+        return MIN_SAMPLES
+    planned = samples * max(view.context.steps, 0) / max(int(table.steps[-1]), 1)
+    return int(np.clip(round(_PLANNED_SHARE * planned), MIN_SAMPLES, _MAX_REQUIRED))

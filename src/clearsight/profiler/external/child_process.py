@@ -1,7 +1,7 @@
-"""Injection: a process of a command under `clearsight profile` listens to itself.
+"""Profiling inside of the processes of a command under `clearsight profile`.
 
-Every Python process of the command waits for torch to be imported, and loads next to nothing until then. One that
-trains writes its steps to files of its own in `profile/processes`, of which `gathering` makes the run's.
+Every Python process of the command waits until it imports torch, and loads next to nothing before. A process that
+trains writes its steps to files of its own (`layout`), from which `collect` makes the profile of the run.
 """
 
 from __future__ import annotations
@@ -11,94 +11,105 @@ import contextlib
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from clearsight.profiler.external.import_hook import ImportHook
+from clearsight.profiler.external.layout import problems_file, process_machine, process_spans
 
 if TYPE_CHECKING:
     from clearsight.core.profile import Machine
-    from clearsight.profiler.external.traced_timer import TracedStepTimer
     from clearsight.profiler.timing.step_timer import StepTimer
-
-PROCESSES = "processes"  # folder in the profile's, for what single processes leave
-PROBLEM = "problem.txt"  # in it: what they could not measure
+    from clearsight.profiler.timing.traced_timer import TracedStepTimer
 
 
 def begin(folder: Path, *, full: bool = False, rank: int = 0) -> None:
-    """Listen to this process as soon as it imports torch. folder: the profile's.  rank: of a distributed run."""
-    ImportHook().when_imported("torch", lambda _: _listen(folder, full, rank))
+    """Profile this process as soon as it imports torch.
+
+    folder: of the profile.  full: rank 0 traces a few steps.  rank: in a distributed run.
+    """
+    ImportHook().when_imported("torch", lambda _: _profile(folder, full, rank))
 
 
-def tell(folder: Path, problem: str) -> None:
-    """Leave a note for whoever started the command, if there is a place for it."""
-    path = folder / PROCESSES / PROBLEM
-    with contextlib.suppress(OSError):  # nobody is left to tell, and the script is not to hear of it
+def report_problem(folder: Path, problem: str) -> None:
+    """Append a problem to the file that the profiler outside of the command reads, if the file can be written."""
+    path = problems_file(folder)
+    with contextlib.suppress(OSError):  # nothing else can report it, and the script must not fail by it
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(problem + "\n")
 
 
-def _listen(folder: Path, full: bool, rank: int) -> None:
-    try:
-        injected = _Injected(folder, full, rank)
-    except Exception as error:  # the script goes on as if nobody had wanted to look
-        tell(folder, f"{type(error).__name__}: {error}")
+def _profile(folder: Path, full: bool, rank: int) -> None:
+    from clearsight.core.guard import Guard  # loads logging, which a process without torch may not need
+
+    guard = Guard("the profiler in the script", report=partial(report_problem, folder))
+    process = guard.run(_ProfiledProcess, folder, full, rank)
+    if process is None:
         return
-    atexit.register(injected.close)
+    atexit.register(process.close)
+    # Only the main thread may set handlers, and a handler of the script's own stays.
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, injected.terminated)
+        signal.signal(signal.SIGTERM, process.terminate)
 
 
-class _Injected:
-    """One process that may train: it measures its steps; its gauges are read from outside."""
+class _ProfiledProcess:
+    """A process that may train. It times its steps; its gauges are sampled from outside."""
 
     def __init__(self, folder: Path, full: bool, rank: int) -> None:
         from clearsight.profiler.external.session import ProfilingSession
         from clearsight.profiler.machine_info import machine_info
 
         self._folder, self._full, self._rank, self._pid = folder, full, rank, os.getpid()
-        self._stem = f"{self._pid}.{rank}"
-        self._watch: StepTimer | TracedStepTimer | None = None
-        spans = folder / PROCESSES / f"spans.{self._stem}.jsonl"
-        self._following = ProfilingSession(folder, spans, machine_info(), self._describe)
-        self._following.start(self._open_watch)
-        self._spans = spans
+        self._spans = process_spans(folder, self._pid, rank)
+        self._timer: StepTimer | TracedStepTimer | None = None
+        self._session = ProfilingSession(folder, self._spans, machine_info(), self._describe)
+        self._session.start(self._open_timer)
 
     def close(self) -> None:
-        """The process ends."""
-        if os.getpid() != self._pid:  # a child that was forked
+        """Write the rest before the process ends."""
+        if os.getpid() != self._pid:  # a forked child runs the exit handlers of its parent
             return
-        self._following.close(finalisation=True)
-        if self._watch is not None:
-            self._watch.close()
-        if self._following.steps and (problem := self._following.failure):
-            tell(self._folder, problem)
+        self._session.close(finalisation=True)
+        if self._timer is not None:
+            self._timer.close()
+        # Problems of processes that trained nothing, such as loader workers, do not matter.
+        if self._session.steps and (problem := self._session.failure):
+            report_problem(self._folder, problem)
 
-    def terminated(self, number: int, frame: FrameType | None) -> None:
-        """SIGTERM: write what there is, and end as the process would have without us."""
+    def terminate(self, number: int, frame: FrameType | None) -> None:
+        """Write the rest at SIGTERM, and end as the process would have ended without the profiler."""
         self.close()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    def _open_watch(self) -> StepTimer | TracedStepTimer:
+    def _open_timer(self) -> StepTimer | TracedStepTimer:
         import torch
 
-        from clearsight.profiler.external.traced_timer import TracedStepTimer
+        from clearsight.profiler.timing.gpu_timer import GpuTimer
+        from clearsight.profiler.timing.step_log import StepLog
         from clearsight.profiler.timing.step_timer import StepTimer
+        from clearsight.profiler.timing.traced_timer import TracedStepTimer
 
-        clock = StepTimer(
-            self._spans,
+        cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        timer = StepTimer(
+            StepLog(self._spans),
             rank=self._rank,
-            cuda=torch.cuda.is_initialized(),  # type: ignore[no-untyped-call]
-            loads=self._following.loads,
-            launched=self._following.machine.launched,
+            loads=self._session.loads,
+            launched=self._session.machine.launched,
+            gpu=GpuTimer() if cuda else None,
         )
-        self._watch = TracedStepTimer(clock, self._folder) if self._full and not self._rank else clock
-        return self._watch
+        if not self._full or self._rank:
+            self._timer = timer
+            return timer
+        traced = TracedStepTimer(timer, self._folder, cuda=cuda)
+        traced.start()
+        self._timer = traced
+        return traced
 
     def _describe(self, machine: Machine) -> None:
         from clearsight.core.files import write_json
 
-        write_json(self._folder / PROCESSES / f"machine.{self._stem}.json", machine.to_json())
+        write_json(process_machine(self._spans), machine.to_json())

@@ -1,6 +1,6 @@
-"""HotLines: which lines of somebody's own code the making of images waits for.
+"""HotLines: which lines of the user's own code loading waits for.
 
-A thread looks about every 10 ms where the thread that makes a batch stands. It sleeps while no batch is made.
+A thread samples about every 10 ms which line the thread that makes a batch is at. It sleeps while no batch is made.
 """
 
 from __future__ import annotations
@@ -18,108 +18,113 @@ from pathlib import Path, PurePath
 from types import FrameType
 from typing import Any
 
+from clearsight.core.guard import Guard
 from clearsight.profiler.timing.line_file import LineFile
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-_EVERY = 0.01  # seconds between looks
-_MOST = 50  # looks between two lines in the file
-_TOP = 10
+_EVERY = 0.01  # seconds between samples: less than 1 % of a core
+_MAX_UNWRITTEN = 50  # samples
+_TOP = 10  # lines that are reported
 
 
 class HotLines:
-    """Looks of this process, and of those forked from it, appended to the file at `path` as {"lines": {...}}.
+    """Samples the lines of this process and of those forked from it into the file at `path`, as {"lines": {...}}.
 
-    Nothing raises: a failure ends the looking, and is logged once.
+    Nothing raises: an error ends the sampling and is logged once.
     """
 
     def __init__(self, path: Path) -> None:
+        self.guard = Guard("the profiler's sampling of hot lines", report=_log.warning)
         self._path = path
-        self._pid = 0
-        self._failed = self._closed = False
-        self._fresh: Counter[str] = Counter()
-        self._rest: Counter[str] = Counter()
-        self._thread, self._open = 0, list[str]()
+        self._pid = 0  # of the process in which the sampling thread runs
+        self._closed = False
+        self._unwritten: Counter[str] = Counter()
+        self._by_name: Counter[str] = Counter()  # samples in no known part, by the part that names suggest
+        self._followed, self._parts = 0, list[str]()
         self._busy = self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
-    def watch(self, thread: int, parts: list[str]) -> None:
-        """Look at this thread until `rest`. parts: those it is in, innermost last; "" is one that names must tell."""
-        if self._closed or self._failed:
+    def follow(self, thread: int, parts: list[str]) -> None:
+        """Sample this thread until `pause`. parts: those it is in, innermost last; "" for one to find out by names."""
+        if self._closed or self.guard.off:
             return
-        self._thread, self._open = thread, parts
+        self._followed, self._parts = thread, parts
         if self._pid != os.getpid():
-            self._begin()
+            self._start_thread()
         self._busy.set()
 
-    def rest(self) -> None:
-        """Look no more until the next `watch`."""
+    def pause(self) -> None:
+        """Take no samples until the next `follow`."""
         self._busy.clear()
 
     def shares(self) -> dict[str, float]:
-        """Of the looks at code without a known part: the share of each part, by names, "" for none; {} without any."""
-        counts = self._rest.copy()
+        """Return the shares of parts in the samples in no known part, "" where names suggest none; {} without any."""
+        counts = self._by_name.copy()  # the other thread may add to it meanwhile
         return {part: count / counts.total() for part, count in counts.items()}
 
     def close(self) -> None:
-        """Look no more, and hand over what was seen."""
+        """End the sampling and write the rest."""
         self._closed = True
-        if self._pid == os.getpid():
+        if self._pid == os.getpid() and self._thread is not None:
             self._stop.set()
-            self._busy.set()
-            self._looking.join(1.0)
+            self._busy.set()  # the thread may be waiting for it
+            self._thread.join(1.0)
         self._pid = 0
 
-    def _begin(self) -> None:
-        """Begin to look, in this process: threads do not come along when a process forks."""
+    def _start_thread(self) -> None:
+        """Start a thread in this process: threads are not copied when a process forks."""
         self._pid = os.getpid()
-        self._fresh.clear()
+        self._unwritten.clear()  # the parent writes its own
         self._busy, self._stop = threading.Event(), threading.Event()
-        self._looking = threading.Thread(target=self._run, name="clearsight-hot-lines", daemon=True)
-        self._looking.start()
+        self._thread = threading.Thread(target=self._run, name="clearsight-hot-lines", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
-        file, enough = LineFile(self._path), 1  # early at first, for readers that live for an epoch of a second
-        try:
-            while not self._stop.is_set():
-                self._busy.wait()
-                self._look()
-                if self._fresh.total() >= enough:
-                    self._hand_over(file)
-                    enough = min(_MOST, 3 * enough)
-                self._stop.wait(_EVERY)
-            self._hand_over(file)
-        except Exception as error:  # the one place: looking ends, and nobody's work does
-            self._failed = True
-            log.warning("the profiler no longer looks for hot lines: %s: %s", type(error).__name__, error)
-        finally:
-            file.close()
+        file = LineFile(self._path)
+        self.guard.run(self._sample_until_stopped, file)
+        self.guard.finish(file.close)
 
-    def _look(self) -> None:
-        frame = sys._current_frames().get(self._thread) if self._busy.is_set() else None
-        if frame is None or not self._open:
+    def _sample_until_stopped(self, file: LineFile) -> None:
+        enough = 1  # small at first, because the workers of a short epoch live for a second
+        while not self._stop.is_set():
+            self._busy.wait()
+            self._sample()
+            if self._unwritten.total() >= enough:
+                self._write(file)
+                enough = min(_MAX_UNWRITTEN, 3 * enough)
+            self._stop.wait(_EVERY)
+        self._write(file)
+
+    def _sample(self) -> None:
+        frame = sys._current_frames().get(self._followed) if self._busy.is_set() else None
+        if frame is None or not self._parts:
             return
-        known = self._open[-1]
+        known = self._parts[-1]
         part = known or part_of(frame)
         if not known:
-            self._rest[part] += 1
-        if line := own_line(frame):
-            self._fresh[f"{line} {part or 'decode'}"] += 1
+            self._by_name[part] += 1
+        if line := user_line(frame):
+            self._unwritten[f"{line} {part or 'decode'}"] += 1
 
-    def _hand_over(self, file: LineFile) -> None:
-        if self._fresh:
-            lines, self._fresh = self._fresh, Counter()
+    def _write(self, file: LineFile) -> None:
+        if self._unwritten:
+            lines, self._unwritten = self._unwritten, Counter()
             file.write(json.dumps({"lines": lines}) + "\n")
 
 
-def hottest(told: Iterable[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
-    """The lines that were seen most often: [{"where": "train.py:42 decode", "share": of all looks, in [0, 1]}]."""
+def hottest(records: Iterable[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Return the lines seen most often: [{"where": "train.py:42 decode", "share": of all samples, in [0, 1]}]."""
     counts: Counter[str] = Counter()
-    for one in told:
-        counts.update(one["lines"])
-    return [{"where": where, "share": round(seen / counts.total(), 4)} for where, seen in counts.most_common(_TOP)]
+    for record in records:
+        counts.update(record["lines"])
+    return [{"where": line, "share": round(seen / counts.total(), 4)} for line, seen in counts.most_common(_TOP)]
 
 
-# Words of a function's name, or of its file's and folder's, and the part that they mean; the innermost frame decides.
+# Frames: the part of loading that a stack of calls belongs to, and the line that it waits at.
+#
+# Words in the name of a function, or of its file and folder in a library, with the part that they mean. The innermost
+# frame decides.
 _WORDS = {
     "read": ("open", "read", "fetch", "download", "getobject"),
     "decode": ("decode", "decoder", "decoded", "imread", "imdecode", "load", "loader", "loads", "unpack", "decompress"),
@@ -129,27 +134,27 @@ _WORDS = {
     ),
     "collate": ("collate", "stack", "batchify"),
 }
-_PART = {word: part for part, words in _WORDS.items() for word in words}
+_PARTS = {word: part for part, words in _WORDS.items() for word in words}
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_OURS = os.path.join("clearsight", "profiler", "foreign")
-_FETCH = os.path.join("torch", "utils", "data")  # where the loader calls the dataset: nothing further out tells more
+_THIS_PACKAGE = os.path.dirname(__file__)  # the functions that time others stand between those
+_LOADER = os.path.join("torch", "utils", "data")  # calls the dataset; frames further out say nothing about the part
 
 
-def innermost_first(frame: FrameType | None) -> Iterator[FrameType]:
-    """The frames of a fetch from the innermost one out, up to the loader that asked for it, without our own."""
-    while frame is not None and _FETCH not in frame.f_code.co_filename:
-        if _OURS not in frame.f_code.co_filename:
+def loading_frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frames of a fetch from the innermost out, up to the loader, without those of this package."""
+    while frame is not None and _LOADER not in frame.f_code.co_filename:
+        if not frame.f_code.co_filename.startswith(_THIS_PACKAGE):
             yield frame
         frame = frame.f_back
 
 
 def part_of(frame: FrameType | None) -> str:
-    """The part that the names speak of: "read", "decode", "augment", "collate", or "" where none does."""
-    for one in innermost_first(frame):
-        code = one.f_code
+    """Return the part that names of the stack suggest: "read", "decode", "augment", "collate"; "" for none."""
+    for loading_frame in loading_frames(frame):
+        code = loading_frame.f_code
         if part := part_named(code.co_name):
             return part
-        if _library(code.co_filename):
+        if _is_library(code.co_filename):
             path = PurePath(code.co_filename)
             if part := part_named(path.stem) or part_named(path.parent.name):
                 return part
@@ -157,24 +162,24 @@ def part_of(frame: FrameType | None) -> str:
 
 
 def part_named(name: str) -> str:
-    """The part that a name such as `load_image` or `RandomCrop` speaks of; "" for none."""
+    """Return the part that a name such as `load_image` or `RandomCrop` suggests; "" for none."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
-    return next((_PART[word.lower()] for word in words if word.lower() in _PART), "")
+    return next((_PARTS[word.lower()] for word in words if word.lower() in _PARTS), "")
 
 
-def own_line(frame: FrameType | None) -> str:
-    """The innermost line that is the user's, as "train.py:42"; that of a library where there is none; else ""."""
-    first = None
-    for one in innermost_first(frame):
-        first = first or one
-        if not _library(one.f_code.co_filename):
-            return _line(one)
-    return _line(first) if first is not None else ""
+def user_line(frame: FrameType | None) -> str:
+    """Return the innermost line of the user's code, as "train.py:42"; else the innermost of a library; else ""."""
+    innermost = None
+    for loading_frame in loading_frames(frame):
+        innermost = innermost or loading_frame
+        if not _is_library(loading_frame.f_code.co_filename):
+            return _line(loading_frame)
+    return _line(innermost) if innermost is not None else ""
 
 
 def _line(frame: FrameType) -> str:
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-def _library(file: str) -> bool:
+def _is_library(file: str) -> bool:
     return file.startswith(("<frozen", *_LIBRARIES)) or "site-packages" in file or "dist-packages" in file

@@ -1,21 +1,25 @@
-"""Image functions: where libraries read, decode and augment images, so that a reader's time can be told apart.
+"""Hooks on the functions of libraries that read, decode and augment images, so that loading is timed by parts.
 
-Functions that a script has taken by name before (`from torchvision.io import read_image`) go by the names of its
-frames instead.
+A function that a script imported by name before (`from torchvision.io import read_image`) is not hooked: it is timed by
+the names in its stack instead (`hot_lines`).
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
 
+from clearsight.core.guard import Guard
 from clearsight.profiler.external.import_hook import ImportHook
 from clearsight.profiler.external.load_timer import LoadTimer
 from clearsight.profiler.external.patches import Patches
+
+_log = logging.getLogger(__name__)
 
 _DECODING = tuple(("", name, "decode") for name in ("decode_image", "decode_jpeg", "decode_png", "read_image"))
 # module -> (class in it, or "" for the module itself; attribute; part)
@@ -30,53 +34,62 @@ _FUNCTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "h5py": (("Dataset", "__getitem__", "read"),),
     "numpy": (("", "load", "read"),),
 }
-_MARK = "__clearsight_timed__"
-# Those of which the first argument is a path, or the result is what was read.
+# Functions whose first argument may be a path: its bytes are counted too.
 _READING: dict[str, tuple[tuple[str, str], ...]] = {
     "PIL.Image": (("", "open"),),
     "pathlib": (("Path", "read_bytes"),),
     "torchvision.io": (("", "read_file"),),
     "torchvision.io.image": (("", "read_file"),),
 }
+_MARK = "__clearsight_timed__"
 
 
-def listen(reader: LoadTimer, arrivals: ImportHook, patches: Patches, *, failed: Callable[[Exception], None]) -> None:
-    """Time these functions from now on, in modules that are imported later too, until `patches` are undone."""
+def listen(load_timer: LoadTimer, import_hook: ImportHook, patches: Patches) -> Sequence[Guard]:
+    """Time these functions until `patches` are undone, also in modules that are imported later.
+
+    Returns a guard per module: with another version of a library the functions of that library alone are not timed.
+    """
+    guards = []
     for module in dict.fromkeys((*_FUNCTIONS, *_READING)):
-        arrivals.when_imported(module, partial(_dress, reader, patches, failed))
+        guard = Guard(f"the profiler's timing of {module}", report=_log.warning)
+        # Guarded, because an error would be raised by the import that leads here.
+        import_hook.when_imported(module, partial(_hook_guarded, guard, load_timer, patches))
+        guards.append(guard)
+    return guards
 
 
-def _dress(reader: LoadTimer, patches: Patches, failed: Callable[[Exception], None], module: ModuleType) -> None:
-    try:
-        for owner, name, part in _FUNCTIONS.get(module.__name__, ()):
-            _replace(patches, getattr(module, owner) if owner else module, name, partial(reader.timed, part))
-        for owner, name in _READING.get(module.__name__, ()):
-            _replace(patches, getattr(module, owner) if owner else module, name, partial(_reading, reader))
-    except Exception as error:  # another version of the library, say: the import that led here must not fail by it
-        failed(error)
+def _hook_guarded(guard: Guard, load_timer: LoadTimer, patches: Patches, module: ModuleType) -> None:
+    guard.run(_hook, load_timer, patches, module)
 
 
-def _replace(patches: Patches, home: Any, name: str, make: Callable[[Any], Any]) -> None:
-    """Time a function, where this version of the library has it and it was not imported timed already."""
-    if hasattr(home, name) and not hasattr(getattr(home, name), _MARK):
-        patches.replace(home, name, make)
-        setattr(getattr(home, name), _MARK, True)
+def _hook(load_timer: LoadTimer, patches: Patches, module: ModuleType) -> None:
+    for owner, name, part in _FUNCTIONS.get(module.__name__, ()):
+        _replace(patches, getattr(module, owner) if owner else module, name, partial(load_timer.timed, part))
+    for owner, name in _READING.get(module.__name__, ()):
+        _replace(patches, getattr(module, owner) if owner else module, name, partial(_reading, load_timer))
 
 
-def _reading(reader: LoadTimer, work: Callable[..., Any]) -> Callable[..., Any]:
-    """Timed as reading, and the bytes of the file counted."""
-    counted = reader.timed("read", work)
+def _replace(patches: Patches, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Time a function, if this version of the library has it and it was not imported from a hooked module."""
+    if hasattr(owner, name) and not hasattr(getattr(owner, name), _MARK):
+        patches.replace(owner, name, make)
+        setattr(getattr(owner, name), _MARK, True)
+
+
+def _reading(load_timer: LoadTimer, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, timed as reading, with the bytes of its file counted."""
+    timed = load_timer.timed("read", function)
 
     def reading(*args: Any, **kwargs: Any) -> Any:
-        if args and reader.busy_here() and isinstance(args[0], str | os.PathLike):
-            reader.count_bytes(_size(args[0]))
-        return counted(*args, **kwargs)
+        if args and load_timer.busy_here() and isinstance(args[0], str | os.PathLike):
+            load_timer.count_bytes(_size(args[0]))
+        return timed(*args, **kwargs)
 
-    return functools.wraps(work)(reading)
+    return functools.wraps(function)(reading)
 
 
 def _size(path: str | os.PathLike[str]) -> int:
     try:
         return os.stat(path).st_size
     except (OSError, ValueError):
-        return 0  # the function itself says what is wrong with the path
+        return 0  # the hooked function raises the error that fits

@@ -1,7 +1,7 @@
-"""Arrivals: something is done as soon as a module is imported, and nothing is imported for it.
+"""ImportHook: runs actions as soon as a module is imported, without importing it.
 
-This is loaded at the start of every Python process under `clearsight profile`, so it needs nothing but the
-standard library's import machinery.
+Loaded at the start of every Python process under `clearsight profile`, so it needs only the import machinery of the
+standard library.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Action = Callable[[ModuleType], None]
 
 
 class ImportHook:
-    """Waits for modules. One finder at the front of sys.meta_path, there only while something is awaited."""
+    """Waits for modules, as a finder at the front of sys.meta_path. It is there only while it waits."""
 
     def __init__(self) -> None:
         self._awaited: dict[str, list[Action]] = {}
         self._searching: set[str] = set()
 
     def when_imported(self, name: str, action: Action) -> None:
-        """Call `action(module)` once: now where the module is there already, else right after it was imported.
+        """Call `action(module)` once: at once if the module is imported already, else right after its import.
 
-        An error of the action goes to whoever imported the module, so it should not raise.
+        An error of the action would be raised by the import, so it should not raise.
         """
         module = sys.modules.get(name)
         spec = getattr(module, "__spec__", None)
@@ -36,16 +36,16 @@ class ImportHook:
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
 
-    def forget(self) -> None:
-        """Wait for nothing any more."""
+    def cancel(self) -> None:
+        """Stop waiting."""
         self._awaited.clear()
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
-        """Part of the import machinery: the module as others find it, with the actions behind its loading."""
+        """Return the spec from other finders, made to run the actions after loading. Called by the import system."""
         if name not in self._awaited or name in self._searching:
-            return None
+            return None  # in `_searching`: importlib.util.find_spec below asks this finder too
         self._searching.add(name)
         try:
             spec = importlib.util.find_spec(name)
@@ -56,15 +56,15 @@ class ImportHook:
             return None
 
         def load_and_act(module: ModuleType) -> None:
-            del spec.loader.exec_module  # type: ignore[union-attr]  # the class's own is back
+            del spec.loader.exec_module  # type: ignore[union-attr]  # the method of the class is back
             load(module)
             for action in self._awaited.pop(name, ()):
                 action(module)
             if not self._awaited:
-                self.forget()
+                self.cancel()
 
         try:
             spec.loader.exec_module = load_and_act  # type: ignore[union-attr,method-assign]
-        except AttributeError:  # a loader that takes no attributes, such as that of built-in modules
+        except AttributeError:  # a loader without a __dict__, such as that of built-in modules
             return None
         return spec

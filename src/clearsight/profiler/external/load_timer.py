@@ -1,8 +1,8 @@
-"""Reader: what one process spends on the images that it makes, part by part.
+"""LoadTimer: time that one process spends on the images that it makes, part by part.
 
-A part that a known function does (PIL's decoding, torchvision's transforms) is timed at that function. What is left of
-the making of an image is code of the user's own: it counts to the parts that the names of its functions speak of, as
-`HotLines` saw them, and to decoding where they speak of none.
+A part in a known function (decoding of PIL, transforms of torchvision) is timed at that function. The rest of the
+making of an image is code of the user's own: it counts to the parts that the names of its functions suggest, as sampled
+by `HotLines`, and to decoding where they suggest none.
 """
 
 from __future__ import annotations
@@ -15,107 +15,107 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from clearsight.core.guard import Guard
 from clearsight.core.profile import LOAD_PARTS
 from clearsight.profiler.external.hot_lines import HotLines
 from clearsight.profiler.external.shared_counters import SharedCounters
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 REST = ""  # the making of an image outside of every known function
-_UNKNOWN = "decode"
+_DEFAULT_PART = "decode"
 
 
 class LoadTimer:
-    """Times the thread that makes batches, one batch at a time; others pass unseen.
+    """Times the thread that makes batches, one batch at a time. Other threads do not count.
 
-    Nothing raises: a failure ends the timing, is logged once and said in `failure`.
+    Nothing raises: an error ends the timing and is logged once.
     """
 
-    def __init__(self, ledger: SharedCounters, hot_lines: HotLines) -> None:
-        self.ledger, self.hot_lines = ledger, hot_lines
-        self.failure = ""
-        self.thread = 0  # that makes a batch at the moment
+    def __init__(self, counters: SharedCounters, hot_lines: HotLines) -> None:
+        self.guard = Guard("the profiler's timing of loader workers", report=_log.warning)
+        self.thread = 0  # the one that makes a batch at the moment
+        self._counters, self._hot_lines = counters, hot_lines
         self._pid = os.getpid()
         self._open: list[str] = []
-        self._spent: dict[str, float] = {}
+        self._amounts: dict[str, float] = {}
         self._mark = 0.0
 
     def sums(self) -> Mapping[str, float]:
-        """What all readers spent so far: seconds by part, and how many "images" and "bytes"."""
-        return self.ledger.sums()
+        """Return what all loader workers spent so far: seconds by part, and the number of "images" and "bytes"."""
+        return self._counters.sums()
 
     def begin(self) -> bool:
-        """The calling thread begins a batch; False where it is not to be timed, and `end` not to be called."""
-        if (self.thread and self._pid == os.getpid()) or self.failure:
+        """Begin a batch on the calling thread. Return False if it is not timed, and `end` must not be called."""
+        if (self.thread and self._pid == os.getpid()) or self.guard.off:
             return False
-        if self._pid != os.getpid():  # forked in the middle of something that the parent does
+        if self._pid != os.getpid():  # forked while the parent made a batch
             self._pid = os.getpid()
-            self.ledger.close()
-        self._open, self._spent, self._mark = [REST], {}, time.perf_counter()
+            self._counters.close()
+        self._open, self._amounts, self._mark = [REST], {}, time.perf_counter()
         self.thread = threading.get_ident()
-        self.hot_lines.watch(self.thread, self._open)
+        self._hot_lines.follow(self.thread, self._open)
         return True
 
     def end(self, images: int) -> None:
-        """The batch is made."""
-        try:
-            self._spend()
-            self.thread = 0
-            self.hot_lines.rest()
-            left = self._spent.pop(REST, 0.0)
-            for part, share in (self.hot_lines.shares() or {_UNKNOWN: 1.0}).items():
-                part = part or _UNKNOWN
-                self._spent[part] = self._spent.get(part, 0.0) + left * share
-            self._spent["images"] = images
-            self.ledger.add(self._spent)
-        except Exception as error:  # the one place: a measurement is not worth a training
-            self.thread = 0
-            self.failure = f"readers: {type(error).__name__}: {error}"
-            log.warning("the profiler stopped measuring %s", self.failure)
+        """End the batch, of so many images."""
+        self._charge()
+        self.thread = 0
+        self._hot_lines.pause()
+        self.guard.run(self._add, images)
 
     def enter(self, part: str) -> None:
-        """The thread begins a part, of PARTS; what it does inside of it may be another one."""
-        self._spend()
+        """Begin a part, of LOAD_PARTS. A part inside of it has its own time."""
+        self._charge()
         self._open.append(part)
 
     def leave(self) -> None:
-        """The thread ends the part that it began last."""
-        self._spend()
-        if len(self._open) > 1:
+        """End the part that began last."""
+        self._charge()
+        if len(self._open) > 1:  # the first is REST, which ends with the batch
             self._open.pop()
 
     def busy_here(self) -> bool:
-        """Whether the calling thread makes a batch."""
+        """Return True if the calling thread makes a batch."""
         return self.thread == threading.get_ident()
 
     def count_bytes(self, amount: float) -> None:
-        """So many bytes were read."""
-        self._spent["bytes"] = self._spent.get("bytes", 0.0) + amount
+        """Count bytes that were read."""
+        self._amounts["bytes"] = self._amounts.get("bytes", 0.0) + amount
 
-    def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        """`work`, timed as a part wherever it is called while a batch is made."""
+    def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, timed as a part wherever it is called while a batch is made."""
         assert part in LOAD_PARTS
 
-        @functools.wraps(work)
+        @functools.wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
             if self.thread != threading.get_ident():
-                return work(*args, **kwargs)
+                return function(*args, **kwargs)
             self.enter(part)
             try:
-                return work(*args, **kwargs)
+                return function(*args, **kwargs)
             finally:
                 self.leave()
 
         return timed
 
     def close(self) -> None:
-        """Let go of files and threads."""
+        """Close files and end the sampling of hot lines."""
         self.thread = 0
-        self.hot_lines.close()
-        self.ledger.close()
+        self._hot_lines.close()
+        self._counters.close()
 
-    def _spend(self) -> None:
+    def _add(self, images: int) -> None:
+        rest = self._amounts.pop(REST, 0.0)
+        for named, share in (self._hot_lines.shares() or {_DEFAULT_PART: 1.0}).items():
+            part = named or _DEFAULT_PART
+            self._amounts[part] = self._amounts.get(part, 0.0) + rest * share
+        self._amounts["images"] = images
+        self._counters.add(self._amounts)
+
+    def _charge(self) -> None:
+        """Add the time since the last change to the innermost open part."""
         now = time.perf_counter()
         part = self._open[-1]
-        self._spent[part] = self._spent.get(part, 0.0) + now - self._mark
+        self._amounts[part] = self._amounts.get(part, 0.0) + now - self._mark
         self._mark = now

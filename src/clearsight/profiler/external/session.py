@@ -1,4 +1,4 @@
-"""Following: everything that is listened to in one process that trains with a loop of its own."""
+"""ProfilingSession: everything that is hooked in one process with an external training loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,132 +14,134 @@ import torch
 from torch import nn
 from torch.utils.data import get_worker_info
 
+from clearsight.core.guard import Guard, failures
 from clearsight.core.profile import Machine, Span
 from clearsight.core.profile_folder import span_line
-from clearsight.profiler.external import image_hooks, torch_hooks
-from clearsight.profiler.external.child_process import PROCESSES
-from clearsight.profiler.external.collect import LINES
+from clearsight.profiler.external import image_hooks, layout, torch_hooks
 from clearsight.profiler.external.hot_lines import HotLines
 from clearsight.profiler.external.import_hook import ImportHook
-from clearsight.profiler.external.listener import LoopTimer
 from clearsight.profiler.external.load_timer import LoadTimer
-from clearsight.profiler.external.loop_inspection import seen_in_batch, seen_in_pass
-from clearsight.profiler.external.loop_tracker import LoopTracker
+from clearsight.profiler.external.loop_inspection import machine_of_batch, machine_of_pass
+from clearsight.profiler.external.loop_recorder import LoopRecorder, LoopTimer
+from clearsight.profiler.external.loop_tracker import LoopCallbacks, LoopTracker
 from clearsight.profiler.external.patches import Patches
 from clearsight.profiler.external.shared_counters import SharedCounters
 from clearsight.profiler.timing.line_file import LineFile
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class ProfilingSession:
-    """Listens from `start` to `close`, and leaves nothing behind in torch or in other libraries.
+    """Hooks PyTorch and image libraries from `start` to `close`, and leaves nothing behind in them.
 
-    folder: the profile's.  spans: the file for spans outside of steps.  describe: takes the machine as far as it is
-    known, after the first step and at the end.  Nothing raises: failures are logged once and said in `failure`.
+    folder: of the profile.  spans: the file for spans outside of steps.  describe: receives the machine as far as it is
+    known, after the first step and at the end.  Nothing raises: errors are logged once and named in `failure`.
     """
 
     def __init__(self, folder: Path, spans: Path, machine: Machine, describe: Callable[[Machine], None]) -> None:
         self.machine = machine
+        self.guard = Guard("the profiler's hooks", report=_log.warning, on_failure=lambda _: self._patches.undo())
+        self.tracker: LoopTracker | None = None
         self._describe_to, self._spans = describe, LineFile(spans)
-        self._folder, self._patches, self._arrivals = folder, Patches(), ImportHook()
-        self._failure = ""
-        self._spent_before: Mapping[str, float] = {}  # when the last step ended
-        self._spent_trying: Mapping[str, float] = {}  # when the last part of an evaluation was done
-        self._aside: dict[str, float] = {}
-        ledger = SharedCounters(lambda: folder / PROCESSES / f"loads.{_trainer()}")
-        self.reader = LoadTimer(ledger, HotLines(folder / PROCESSES / LINES))
-        self.course: LoopTracker | None = None
+        self._patches, self._import_hook = Patches(), ImportHook()
+        self._image_guards: Sequence[Guard] = ()
+        counters = SharedCounters(lambda: layout.process_loads(folder, _trainer()))
+        self._load_timer = LoadTimer(counters, HotLines(layout.line_counts_file(folder)))
+        self._training_loads = TrainingLoads(self._load_timer.sums)
 
     @property
     def failure(self) -> str:
-        """What went wrong, "" where nothing did."""
-        course = f"the training loop: {self.course.failure}" if self.course and self.course.failure else ""
-        return "; ".join(text for text in (self._failure, course, self.reader.failure) if text)
+        """The parts that are off and why, "" where all work."""
+        tracker = [self.tracker.guard] if self.tracker is not None else []
+        return failures([self.guard, *tracker, self._load_timer.guard, *self._image_guards])
 
     @property
     def steps(self) -> int:
         """Training steps done."""
-        return self.course.done if self.course is not None else 0
+        return self.tracker.recorder.steps if self.tracker is not None else 0
 
     def loads(self) -> Mapping[str, float]:
-        """What all readers of this process spent so far, without what they read for evaluations. For the stopwatch."""
-        self._spent_before = self.reader.sums()
-        return {name: value - self._aside.get(name, 0.0) for name, value in self._spent_before.items()}
+        """Return the sums of what loading for training took so far. For the stopwatch, at the end of a step."""
+        return self._training_loads.at_step()
 
-    def said_step(self, samples: int | None) -> None:
-        """The script says that a step has ended."""
-        if self.course is not None:
-            self.course.said_step(samples)
+    def mark_step(self, samples: int | None) -> None:
+        """End a training step where the script says so. samples: in it, None for what was seen of it."""
+        if self.tracker is not None:
+            self.tracker.mark_step(samples)
 
-    def start(self, open_watch: Callable[[], LoopTimer]) -> None:
-        """Begin to listen. open_watch: gives the stopwatch when the first sign of training is seen."""
-        self.course = LoopTracker(
-            open_watch, self._note, begun=self._begun, stepped_once=self._describe, tried=self._tried
-        )
-        try:
-            torch_hooks.listen(self.course, self.reader, self._patches)
-            image_hooks.listen(self.reader, self._arrivals, self._patches, failed=self._failed)
-        except Exception as error:  # another version of torch, say
-            self._failed(error)
-            self._patches.undo()
+    def start(self, open_timer: Callable[[], LoopTimer]) -> None:
+        """Set the hooks. open_timer: returns the stopwatch, called at the first sign of training."""
+        callbacks = LoopCallbacks(self._inspect_pass, self._describe, self._training_loads.note_evaluation)
+        self.tracker = LoopTracker(LoopRecorder(open_timer, self._write), callbacks)
+        self.guard.run(self._hook, self.tracker)  # fails with a version of torch that has other internals
 
     def close(self, *, finalisation: bool = False) -> None:
-        """Stop listening, put everything back, and write the rest.
+        """Remove the hooks and write the rest.
 
-        finalisation: since the last step the process does what is left to do, which is a span of its own.
+        finalisation: record the time since the last step as a span of this name, because the process is about to end.
         """
-        course = self.course
-        self._arrivals.forget()
+        # Hooks first, so that no event arrives while the rest is written.
+        self._import_hook.cancel()
         self._patches.undo()
-        self.reader.close()
-        if course is None or course.silent:
+        self._load_timer.close()
+        if self.tracker is None or self.tracker.silent:
             return
-        course.close()
-        try:
-            if course.done:
-                self._describe()
-                if finalisation:
-                    now = time.perf_counter()
-                    self._note(
-                        Span(
-                            name="finalisation",
-                            start=time.time() - now + course.ended_at,
-                            seconds=now - course.ended_at,
-                            step=course.done,
-                            epoch=course.epoch,
-                        )
-                    )
-            self._spans.close()
-        except OSError as error:
-            self._failed(error)
+        self.tracker.close()
+        self.guard.finish(self._write_end, self.tracker.recorder, finalisation)
 
-    def _begun(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self.machine = seen_in_pass(self.machine, module, args)
-        if self.course is not None and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch_hooks.listen_to_transfers(self.course, self._patches)
+    def _hook(self, tracker: LoopTracker) -> None:
+        torch_hooks.listen(tracker, self._load_timer, self._patches)
+        self._image_guards = image_hooks.listen(self._load_timer, self._import_hook, self._patches)
+
+    def _inspect_pass(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self.machine = machine_of_pass(self.machine, module, args)
+        if self.tracker is not None and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch_hooks.listen_to_transfers(self.tracker, self._patches)
 
     def _describe(self) -> None:
-        if self.course is not None:
-            self.machine = seen_in_batch(self.machine, self.course.last_batch)
+        if self.tracker is not None:
+            self.machine = machine_of_batch(self.machine, self.tracker.recorder.last_batch)
         self._describe_to(self.machine)
 
-    def _tried(self) -> None:
-        self._spent_trying = self.reader.sums()
-
-    def _note(self, span: Span) -> None:
+    def _write(self, span: Span) -> None:
         if span.name == "validation":
-            for name, value in self._spent_trying.items():
-                self._aside[name] = self._aside.get(name, 0.0) + value - self._spent_before.get(name, 0.0)
-            self._spent_before = self._spent_trying
+            self._training_loads.end_evaluation()
         self._spans.write(span_line(span))
 
-    def _failed(self, error: Exception) -> None:
-        self._failure = self._failure or f"{type(error).__name__}: {error}"
-        log.warning("the profiler cannot listen to all that it should: %s", self._failure)
+    def _write_end(self, recorder: LoopRecorder, finalisation: bool) -> None:
+        if recorder.steps:
+            self._describe()
+            if finalisation:
+                recorder.span("finalisation", recorder.last_end, time.perf_counter())
+        self._spans.close()
+
+
+class TrainingLoads:
+    """Sums of what loading took, without what was loaded for evaluations. sums: reads those of all loading."""
+
+    def __init__(self, sums: Callable[[], Mapping[str, float]]) -> None:
+        self._sums = sums
+        self._at_step: Mapping[str, float] = {}  # when the last step ended
+        self._in_evaluation: Mapping[str, float] = {}  # when the last part of an evaluation was done
+        self._excluded: dict[str, float] = {}
+
+    def at_step(self) -> dict[str, float]:
+        """Return the sums of training, at the end of a step."""
+        self._at_step = self._sums()
+        return {name: value - self._excluded.get(name, 0.0) for name, value in self._at_step.items()}
+
+    def note_evaluation(self) -> None:
+        """Note the sums where a part of what may be an evaluation ends."""
+        self._in_evaluation = self._sums()
+
+    def end_evaluation(self) -> None:
+        """Exclude what was loaded between the last step and the last part of the evaluation."""
+        for name, value in self._in_evaluation.items():
+            self._excluded[name] = self._excluded.get(name, 0.0) + value - self._at_step.get(name, 0.0)
+        self._at_step = self._in_evaluation
 
 
 def _trainer() -> int:
-    """The process that trains: this one, or the one whose batches this one reads."""
+    """Return the process that trains: this one, or in a loader worker the one that it loads for."""
     parent = multiprocessing.parent_process()
     return parent.pid if get_worker_info() is not None and parent is not None and parent.pid else os.getpid()

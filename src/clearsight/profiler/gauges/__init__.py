@@ -1,10 +1,11 @@
-"""Gauges: looks at the machine, off the training thread, one source of numbers per file."""
+"""Gauges of the machine, read off the training thread; one source per module."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 
+from clearsight.core.guard import Guard
 from clearsight.profiler.gauges.cpu import CpuGauges
 from clearsight.profiler.gauges.disk import DiskGauges
 from clearsight.profiler.gauges.gpu import GpuGauges
@@ -17,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def sources(pid: int | None = None, visible: Sequence[str] | None = None) -> list[GaugeSource]:
-    """Every source that this machine has; the others are left out.
+    """Return every source that this machine has. The others are left out.
 
     pid: the process that trains, None for this one.  visible: the entries of CUDA_VISIBLE_DEVICES, None where not set.
     """
@@ -29,12 +30,5 @@ def sources(pid: int | None = None, visible: Sequence[str] | None = None) -> lis
         NetworkGauges,
         lambda: GpuGauges(visible),
     )
-    return [source for make in makers if (source := _made(make)) is not None]
-
-
-def _made(make: Callable[[], GaugeSource]) -> GaugeSource | None:
-    try:
-        return make()
-    except Exception as error:  # a machine without it is no fault of the user's
-        _log.debug("left out of the gauges: %s", error)
-        return None
+    # A missing driver, file or library is normal, whatever it raises: no warning, only a line for debugging.
+    return [source for make in makers if (source := Guard("a gauge source", report=_log.debug).run(make)) is not None]

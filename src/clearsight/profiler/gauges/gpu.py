@@ -1,21 +1,22 @@
-"""GPUs, by NVIDIA's management library. Written to its documentation, tested with a stand-in, not yet run on a GPU."""
+"""Gauges of GPUs, from NVIDIA's management library (NVML). Tested with a stand-in for the library, not on a GPU."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from clearsight.profiler.gauges.throttle import ThrottledReading
+from clearsight.profiler.gauges.source import ThrottledReading
 
-# A reading of one GPU: of the library and the GPU's handle to values by the end of their names.
+# Takes the library and the handle of a GPU, and returns values by the suffix of their gauges' names.
 Probe = Callable[[Any, Any], Mapping[str, float]]
 
 
 @dataclass(slots=True)
 class Gpu:
-    """One GPU: its name in gauges ("gpu0"), the library's handle of it, and what it can be asked for."""
+    """GPU with its name in gauges ("gpu0"), its handle in the library, and the probes that it supports."""
 
     name: str
     handle: Any
@@ -23,77 +24,78 @@ class Gpu:
 
 
 class GpuGauges:
-    """gpu0, gpu0.memory, gpu0.memory_bytes, gpu0.power, gpu0.clock, gpu0.temperature, gpu0.pcie_received, ...
+    """Gauges gpu0, gpu0.memory, gpu0.memory_bytes, gpu0.power, gpu0.clock, gpu0.temperature, gpu0.pcie_received, ...
 
     visible: the entries of CUDA_VISIBLE_DEVICES (numbers, or UUIDs of GPUs or of MIG slices), None where it is not set;
     gpu0 is the first of them, as in torch. Numbers are in the order of the PCI bus: where CUDA orders by speed instead
     and the machine has different GPUs, set CUDA_DEVICE_ORDER=PCI_BUS_ID.
-    What a GPU does not support is absent. Traffic over PCIe is asked for every 5 s: the driver counts for 20 ms then.
-    nvml: the module `pynvml`, or one like it. Raises what it raises where there is no driver, LookupError where no GPU
-    is visible.
+    Values that a GPU does not support are absent. PCIe traffic is read every 5 s: the driver blocks for 20 ms to
+    measure it.
+    nvml: the module `pynvml`, or one like it. Raises its errors where there is no driver, LookupError where no GPU is
+    visible.
     """
 
     def __init__(self, visible: Sequence[str] | None = None, *, nvml: Any = None) -> None:
+        # Imported when it is needed: the package is there on every machine, the driver behind it is not.
         self._nvml = importlib.import_module("pynvml") if nvml is None else nvml
         self._nvml.nvmlInit()
-        try:
+        with ExitStack() as stack:  # every nvmlInit needs its nvmlShutdown
+            stack.callback(self._nvml.nvmlShutdown)
             handles = visible_handles(self._nvml, visible)
             if not handles:
                 raise LookupError("no GPU is visible")
-        except BaseException:
-            self._nvml.nvmlShutdown()
-            raise
+            stack.pop_all()  # all is well: `close` shuts it down
         self._gpus = [Gpu(f"gpu{place}", handle, list(_PROBES)) for place, handle in enumerate(handles)]
         self._traffic = ThrottledReading(self._read_traffic)
-        self._traced = [Gpu(gpu.name, gpu.handle, list(_TRAFFIC)) for gpu in self._gpus]
+        self._traffic_gpus = [Gpu(gpu.name, gpu.handle, list(_TRAFFIC)) for gpu in self._gpus]
 
     @property
     def models(self) -> list[str]:
-        """What each visible GPU calls itself, "NVIDIA A100-SXM4-40GB"; "" where it does not say."""
+        """Return the product name of each visible GPU, such as "NVIDIA A100-SXM4-40GB"; "" where it is not known."""
         return [_model(self._nvml, gpu.handle) for gpu in self._gpus]
 
     def read(self) -> Mapping[str, float]:
-        return {**self._ask(self._gpus), **self._traffic.read()}
+        return {**self._query(self._gpus), **self._traffic.read()}
 
     def close(self) -> None:
         self._nvml.nvmlShutdown()
 
     def _read_traffic(self) -> Mapping[str, float]:
-        return self._ask(self._traced)
+        return self._query(self._traffic_gpus)
 
-    def _ask(self, gpus: Sequence[Gpu]) -> dict[str, float]:
+    def _query(self, gpus: Sequence[Gpu]) -> dict[str, float]:
         values: dict[str, float] = {}
         for gpu in gpus:
             for probe in list(gpu.probes):
                 try:
-                    told = probe(self._nvml, gpu.handle)
+                    readings = probe(self._nvml, gpu.handle)
                 except self._nvml.NVMLError as error:
                     if error.value in (self._nvml.NVML_ERROR_NOT_SUPPORTED, self._nvml.NVML_ERROR_NO_PERMISSION):
                         gpu.probes.remove(probe)
-                    continue  # anything else may pass: this value is absent in this look
-                values |= {gpu.name + end: value for end, value in told.items()}
+                    continue  # other errors may be temporary: the value is absent in this sample only
+                values |= {gpu.name + suffix: value for suffix, value in readings.items()}
         return values
 
 
 def visible_handles(nvml: Any, visible: Sequence[str] | None) -> list[Any]:
-    """The library's handles of the visible GPUs, in CUDA's order: it stops at the first entry that names none.
+    """Return the handles of the visible GPUs, in CUDA's order: CUDA stops at the first entry that names no GPU.
 
     Source: CUDA C++ Programming Guide, "CUDA Environment Variables".
     """
     every = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
     if visible is None:
         return every
-    found: list[Any] = []
+    handles: list[Any] = []
     for entry in (word.strip() for word in visible):
-        handle = _named(nvml, every, entry)
+        handle = _find(nvml, every, entry)
         if handle is None:
             break
-        found.append(handle)
-    return found
+        handles.append(handle)
+    return handles
 
 
-def _named(nvml: Any, every: Sequence[Any], entry: str) -> Any:
-    """The handle that an entry names, or None. A GPU's UUID may be cut short where that is still one GPU's alone."""
+def _find(nvml: Any, every: Sequence[Any], entry: str) -> Any:
+    """Return the handle that an entry names, or None. A GPU's UUID may be shortened as long as one GPU alone fits."""
     if entry.isdecimal():
         return every[int(entry)] if int(entry) < len(every) else None
     if entry.startswith("GPU-"):
@@ -114,8 +116,9 @@ def _model(nvml: Any, handle: Any) -> str:
         return ""
 
 
-def _text(said: str | bytes) -> str:
-    return said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+def _text(text: str | bytes) -> str:
+    # Older versions of pynvml return bytes.
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
 def _utilisation(nvml: Any, handle: Any) -> dict[str, float]:
@@ -123,12 +126,12 @@ def _utilisation(nvml: Any, handle: Any) -> dict[str, float]:
 
 
 def _memory(nvml: Any, handle: Any) -> dict[str, float]:
-    told = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return {".memory": 100 * told.used / told.total, ".memory_bytes": float(told.used)} if told.total else {}
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    return {".memory": 100 * memory.used / memory.total, ".memory_bytes": float(memory.used)} if memory.total else {}
 
 
 def _power(nvml: Any, handle: Any) -> dict[str, float]:
-    return {".power": nvml.nvmlDeviceGetPowerUsage(handle) / 1000}
+    return {".power": nvml.nvmlDeviceGetPowerUsage(handle) / 1000}  # mW to W
 
 
 def _clock(nvml: Any, handle: Any) -> dict[str, float]:
@@ -140,6 +143,7 @@ def _temperature(nvml: Any, handle: Any) -> dict[str, float]:
 
 
 def _received(nvml: Any, handle: Any) -> dict[str, float]:
+    # KB/s to bytes/s, here and below.
     return {".pcie_received": 1000.0 * nvml.nvmlDeviceGetPcieThroughput(handle, nvml.NVML_PCIE_UTIL_RX_BYTES)}
 
 

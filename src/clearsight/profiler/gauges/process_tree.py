@@ -1,4 +1,4 @@
-"""Tree: the process that trains and all its children, such as workers that read images."""
+"""Gauges of the process that trains and all its children, such as loader workers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 import psutil
 
-from clearsight.profiler.gauges.cores import allowed_cores
+from clearsight.profiler.gauges.cpu import allowed_cores
 
 _PAGE, _TICK = os.sysconf("SC_PAGE_SIZE"), 1 / os.sysconf("SC_CLK_TCK")
-_SHORTEST = 0.05  # seconds between looks, below which times counted in ticks of 10 ms are coarse
+_SHORTEST = 0.05  # seconds between samples: over less time, processor times in ticks of 10 ms are too coarse
 
 
 class ProcessSample(NamedTuple):
-    """One look at one process: counters since it started, seconds and bytes, and what it holds now."""
+    """Sample of one process: counters since it started, in seconds and bytes, and its memory and threads now."""
 
-    started: int  # ticks after the machine did: with it a number that was given to another process shows
+    started: int  # ticks after the machine: tells processes apart that got the same number one after the other
     cpu: float
     read: int | None
     switches: int | None
@@ -30,13 +30,13 @@ class ProcessSample(NamedTuple):
 
 
 class ProcessTreeGauges:
-    """tree.cpu, tree.memory, tree.processes, tree.threads, tree.switches, tree.read of a process and its children.
+    """Gauges of a process and its children: tree.cpu, .memory, .processes, .threads, .switches and .read.
 
-    pid: the process, None for this one.  refresh: seconds between searches for children, the one costly thing here; a
-    child is counted from the first search that finds it.
-    tree.memory counts pages that processes share once for each of them.  tree.read: bytes per second that came from
-    storage, a network's included, not from files that were in memory already.  tree.switches: of all threads of `pid`,
-    and of the main thread of each child.
+    pid: the process, None for this one.  refresh: seconds between searches for children, the one expensive step here;
+    a child counts from the first search that finds it.
+    tree.memory counts pages that processes share once for each of them.  tree.read: bytes per second from storage,
+    network storage included, without what came from the cache in memory.  tree.switches: of all threads of `pid`, and
+    of the main thread of each child.
     """
 
     def __init__(
@@ -52,22 +52,22 @@ class ProcessTreeGauges:
         self._members: tuple[int, ...] = (self._root,)
         self._due = -float("inf")
         self._time, self._before = 0.0, dict[int, ProcessSample]()
-        self._look(self._root)
+        self._sample(self._root)  # raises where there is no such process
 
     def read(self) -> Mapping[str, float]:
         now = self._clock()
         if now >= self._due:
             self._members, self._due = self._search(), now + self._refresh
-        looks: dict[int, ProcessSample] = {}
+        samples: dict[int, ProcessSample] = {}
         for pid in self._members:
             try:
-                looks[pid] = self._look(pid)
+                samples[pid] = self._sample(pid)
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it ended: nothing is amiss
-        return {**_held(looks), **self._grown(looks, now)} if looks else {}
+                continue  # it ended since the last search, as loader workers do after each epoch
+        return {**_totals(samples), **self._rates(samples, now)} if samples else {}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no file stays open."""
 
     def _search(self) -> tuple[int, ...]:
         try:
@@ -75,29 +75,30 @@ class ProcessTreeGauges:
         except psutil.NoSuchProcess:
             return ()
 
-    def _grown(self, looks: Mapping[int, ProcessSample], now: float) -> dict[str, float]:
-        """What is counted over time, since the look before, of the processes that were there then."""
+    def _rates(self, samples: Mapping[int, ProcessSample], now: float) -> dict[str, float]:
+        """Return the gauges over time, since the sample before, of the processes that were there then."""
         before, seconds = self._before, now - self._time
         if before and seconds < _SHORTEST:
             return {}
-        self._time, self._before = now, dict(looks)
-        pairs = [(before[p], look) for p, look in looks.items() if p in before and before[p].started == look.started]
+        self._time, self._before = now, dict(samples)
+        pairs = [(before[p], s) for p, s in samples.items() if p in before and before[p].started == s.started]
         if not pairs:
             return {}
-        cores = max(0.0, sum(look.cpu - then.cpu for then, look in pairs)) / seconds
+        cores = max(0.0, sum(sample.cpu - then.cpu for then, sample in pairs)) / seconds
         values = {"tree.cpu": min(100.0, 100 * cores / self._cores)}
-        if (switches := _growth((then.switches, look.switches) for then, look in pairs)) is not None:
+        if (switches := _growth((then.switches, sample.switches) for then, sample in pairs)) is not None:
             values["tree.switches"] = switches / seconds
-        if (read := _growth((then.read, look.read) for then, look in pairs)) is not None:
+        if (read := _growth((then.read, sample.read) for then, sample in pairs)) is not None:
             values["tree.read"] = read / seconds
         return values
 
-    def _look(self, pid: int) -> ProcessSample:
+    def _sample(self, pid: int) -> ProcessSample:
         folder = self._proc / str(pid)
-        # The name stands in parentheses and may hold any character, parentheses and blanks too.
+        # The second field is the name in parentheses, which may contain any character, parentheses and blanks too.
+        # The fields after it are those of proc_pid_stat(5) from the third on: state, parent, ...
         words = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        if words[0] in ("Z", "X"):
-            raise ProcessLookupError(f"process {pid} has ended and waits to be noticed")
+        if words[0] in ("Z", "X"):  # a zombie still has a folder in /proc until its parent waits for it
+            raise ProcessLookupError(f"process {pid} has ended")
         cpu = (int(words[11]) + int(words[12])) * _TICK
         return ProcessSample(
             started=int(words[19]),
@@ -109,34 +110,39 @@ class ProcessTreeGauges:
         )
 
     def _switches(self, pid: int) -> int | None:
-        """Involuntary context switches so far. Each thread counts its own; of itself a process can ask for the sum."""
+        """Return the involuntary context switches so far, None where they may not be read.
+
+        Each thread counts its own. A process can query the sum of its own threads, ended ones included, in one call.
+        """
         if pid == os.getpid():
             return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         folder = self._proc / str(pid)
+        # Of children the main thread alone: a loader worker has one thread that matters, and each costs a file.
         threads = (folder / "task").iterdir() if pid == self._root else [folder]
-        told = [_number(thread / "status", "nonvoluntary_ctxt_switches") for thread in threads]
-        return sum(count for count in told if count is not None) if any(count is not None for count in told) else None
+        counts = [_number(thread / "status", "nonvoluntary_ctxt_switches") for thread in threads]
+        readable = [count for count in counts if count is not None]
+        return sum(readable) if readable else None
 
 
-def _held(looks: Mapping[int, ProcessSample]) -> dict[str, float]:
+def _totals(samples: Mapping[int, ProcessSample]) -> dict[str, float]:
     return {
-        "tree.memory": float(sum(look.memory for look in looks.values())),
-        "tree.processes": float(len(looks)),
-        "tree.threads": float(sum(look.threads for look in looks.values())),
+        "tree.memory": float(sum(sample.memory for sample in samples.values())),
+        "tree.processes": float(len(samples)),
+        "tree.threads": float(sum(sample.threads for sample in samples.values())),
     }
 
 
 def _growth(counts: Iterable[tuple[int | None, int | None]]) -> int | None:
-    """By how much counters grew, of (before, now) each; one that may not be read is left out, None where none may.
+    """Return the sum of the growth of counters, each (before, now); None where no counter is readable.
 
-    A counter that fell lost what a thread that ended had counted: it grew by nothing that can be told.
+    A counter that fell counts as no growth: it lost the share of a thread that ended.
     """
     known = [max(0, now - before) for before, now in counts if before is not None and now is not None]
     return sum(known) if known else None
 
 
 def _number(file: Path, name: str) -> int | None:
-    """A number out of a file of lines `name: number`; None where it may not be read or is not there."""
+    """Return a number from a file of lines `name: number`; None where the file is not readable or lacks the name."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except (PermissionError, FileNotFoundError, ProcessLookupError):

@@ -1,13 +1,13 @@
-"""The profiler's rules by name, one file each. Listing imports none of them."""
+"""The profiler's rules by name, one file each. Listing the names imports none of them."""
 
 from __future__ import annotations
 
 from clearsight.core.registry import Registry
 from clearsight.core.rule import Rule
 
-_HERE = "clearsight.profiler.rules"
+_PACKAGE = "clearsight.profiler.rules"
 _MODULES = {
-    # what Amazon SageMaker's profiler looks for too
+    # Rules that Amazon SageMaker's profiler has too, under its names.
     "BatchSize": "batch_size",
     "CPUBottleneck": "cpu_bottleneck",
     "Dataloader": "dataloader",
@@ -20,7 +20,7 @@ _MODULES = {
     "OverallFrameworkMetrics": "overall_framework_metrics",
     "StepOutlier": "step_outlier",
     "ProfilerReport": "profiler_report",
-    # what it does not
+    # Rules that it does not have.
     "DataWait": "data_wait",
     "MemoryLeak": "memory_leak",
     "PaddingWaste": "padding_waste",
@@ -31,6 +31,8 @@ _MODULES = {
 }
 
 PROFILER_RULES: Registry[type[Rule]] = Registry(
-    "rule", {name: f"{_HERE}.{module}:{name}" for name, module in _MODULES.items()}, group="clearsight.profiler_rules"
+    "rule",
+    {name: f"{_PACKAGE}.{module}:{name}" for name, module in _MODULES.items()},
+    group="clearsight.profiler_rules",
 )
-"""Rules over a run's `profile`; every one has `topic = "speed"`."""
+"""Rules about a run's `profile`; every one has `topic = "speed"`."""

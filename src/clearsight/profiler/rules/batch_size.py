@@ -1,4 +1,4 @@
-"""BatchSize: neither processor nor memory is used to the full, and a larger batch would use them."""
+"""BatchSize: neither the cores nor the device nor its memory is used to the full, and a larger batch would use them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,32 @@ from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.analysis.window import LEAST, WAITS, Window, gpus, in_use, waiting, window
+from clearsight.profiler.analysis.window import (
+    HIGH_WAIT_SHARE,
+    MIN_SAMPLES,
+    Window,
+    gpu_gauges,
+    overall_wait_share,
+    patience_setting,
+    sample_window,
+    used_gpus,
+)
 
-_ROOM = 90.0  # per cent of the memory that a larger batch may fill
-_TWICE = 2.0
-_EIGHT = 8  # images: batches of a multiple are fastest
+_MAX_MEMORY = 90.0  # per cent of the memory that a larger batch may fill; peaks between two samples are not seen
+_MAX_FACTOR = 2.0  # a larger step away from the measured batch size would be a guess
+_MULTIPLE = 8  # images: batches of a multiple are fastest
 
 
 class BatchSize(Rule):
-    """Found when even the busiest looks (95th percentile) leave cores, GPUs and GPU memory below their thresholds.
+    """Found when even the busiest samples (95th percentile) leave cores, GPUs and GPU memory below their thresholds.
 
-    Then a step is too small for the machine, and more images per step take little longer. The batch that is advised
-    is twice as large, or less where twice the memory in use would not fit. Where steps wait for their batches, that is
-    the cause, and no larger batch is advised. With several GPUs all of those in use must be below.
-    Without a GPU the processor is the device: its use by this job is held against `gpu_threshold_p95`, as a share of
-    the cores that torch may use, and the machine's memory against `gpu_memory_threshold_p95`. Cores that other
-    processes take are none that a larger batch could use.
-    SageMaker's rule knows nothing of waiting, and speaks of the first 500 looks after 1,000 at the earliest.
+    A step is then too small for the machine, and more images per step take little longer. The proposed batch is twice
+    as large, or smaller if twice the memory in use would not fit. If steps wait for their batches, that is the cause,
+    and no larger batch is proposed. With several GPUs, all of those in use must be below.
+    Without a GPU the processor is the device: this job's use of the cores that torch may use is compared with
+    `gpu_threshold_p95`, and the machine's memory with `gpu_memory_threshold_p95`. Cores that other processes occupy
+    would not serve a larger batch.
+    SageMaker's rule ignores waiting, and first judges 500 samples, after 1,000 at the earliest.
     """
 
     topic = "speed"
@@ -35,80 +44,80 @@ class BatchSize(Rule):
     gpu_memory_threshold_p95: float = setting(
         70.0, "device memory in use, 95th percentile", above=0, high=100, unit="%"
     )
-    patience: int | None = setting(
-        None, "looks before it speaks [default: a fifth of the planned run, at least 20]", low=1, unit="looks"
-    )
-    window: int | None = setting(None, "newest looks that count [default: up to 500]", low=1, unit="looks")
+    patience: int | None = patience_setting()
+    window: int | None = setting(None, "newest samples that count [default: up to 500]", low=1, unit="samples")
 
     def needs(self) -> Needs:
-        return Needs(counted="looks", points=self.patience or LEAST)
+        return Needs(counted="samples", points=self.patience or MIN_SAMPLES)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         devices, memories, cores = _gauges(view)
-        looks = window(view, (*devices, *memories, *cores), length=self.window, patience=self.patience)
-        if not devices or not looks.enough:
-            yield self.not_enough_data(have=looks.have, want=looks.wanted)
+        samples = sample_window(view, (*devices, *memories, *cores), length=self.window, patience=self.patience)
+        if not devices or not samples.enough:
+            yield self.not_enough_data(have=samples.available, want=samples.required)
             return
-        device = min(100.0, max(looks.percentile(name, 95) for name in devices) / _usable(view))
-        memory = max(looks.percentile(name, 95) for name in memories)
-        cpu = max(looks.percentile(name, 95) for name in cores)
+        device = min(100.0, max(samples.percentile(name, 95) for name in devices) / _usable_share(view))
+        # The fullest GPU decides: a larger batch needs room on all of them.
+        memory = max(samples.percentile(name, 95) for name in memories)
+        cpu = max(samples.percentile(name, 95) for name in cores)
         full = device >= self.gpu_threshold_p95 or memory >= self.gpu_memory_threshold_p95
         if full or cpu >= self.cpu_threshold_p95:
             yield self.clear(value=device, threshold=self.gpu_threshold_p95, unit="%")
             return
-        yield self._small(view, looks, device, memory, cpu)
+        yield self._small_batch(view, samples, device, memory, cpu)
 
-    def _small(self, view: RunView, looks: Window, device: float, memory: float, cpu: float) -> Finding:
-        on_gpu, wait = bool(gpus(view.profile)), waiting(view.profile)
-        waits = wait is not None and wait > WAITS
-        used = f"the {'GPU' if on_gpu else 'processor'} to {device:.0f} % and its memory to {memory:.0f} %"
-        beside = f", the cores to {cpu:.0f} %" if on_gpu else ""
-        why = f"; {100 * (wait or 0):.0f} % of the time steps wait for their batches" if waits else ""
-        now = view.facts.batch_size or view.profile.machine.batch_size
-        then = 0 if waits else _larger(now, memory, view.facts.train_size)
-        of = f"batches of {now} use " if now else "batches use "
+    def _small_batch(self, view: RunView, samples: Window, device: float, memory: float, cpu: float) -> Finding:
+        on_gpu, wait_share = bool(gpu_gauges(view.profile)), overall_wait_share(view.profile)
+        waits = wait_share is not None and wait_share > HIGH_WAIT_SHARE
+        use = f"at most {device:.0f} % of the {'GPU' if on_gpu else 'processor'} and {memory:.0f} % of its memory"
+        cores = f", and {cpu:.0f} % of the cores" if on_gpu else ""
+        wait = f"; steps wait for their batches for {100 * (wait_share or 0):.0f} % of the time" if waits else ""
+        now = view.context.batch_size or view.profile.machine.batch_size
+        larger = 0 if waits else _larger(now, memory, view.context.train_size)
+        batches = f"batches of {now}" if now else "batches"
         return self.found(
             value=device,
             threshold=self.gpu_threshold_p95,
             unit="%",
-            steps=looks.span,
-            cause=f"{of}{used} at the most{beside}{why}",
-            fix={"batch_size": then} if then and view.facts.settings else {},
-            advice=_advice(waits, then),
+            steps=samples.step_range,
+            cause=f"{batches} use {use}{cores}{wait}",
+            fix={"batch_size": larger} if larger and view.context.settings else {},
+            advice=_advice(waits, larger),
             because=("DataWait",) if waits else (),
-            confidence=0.8 if on_gpu and wait is not None else 0.6,
-            evidence=looks.series(*looks.values),
+            # Without timed phases or without a GPU, the reason why the device is free is less certain.
+            confidence=0.8 if on_gpu and wait_share is not None else 0.6,
+            evidence=samples.series(*samples.values),
         )
 
 
 def _gauges(view: RunView) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Gauges of the devices, of their memory, and of the cores, whoever uses them."""
-    if gpus(view.profile):
-        used = in_use(view.profile)
+    """Return the gauges of the devices, of their memory, and of the cores of the whole machine."""
+    if gpu_gauges(view.profile):
+        used = used_gpus(view.profile)
         return used, tuple(f"{name}.memory" for name in used), ("cpu",)
     return view.profile.devices(), ("memory",), ("cpu",)
 
 
-def _usable(view: RunView) -> float:
-    """Share of the cores that the device may be: less than all where torch was given fewer threads."""
+def _usable_share(view: RunView) -> float:
+    """Return the share of the cores that training can use: less than all if torch has fewer threads."""
     machine = view.profile.machine
-    if gpus(view.profile) or not machine.threads or not machine.cores:
+    if gpu_gauges(view.profile) or not machine.threads or not machine.cores:
         return 1.0
     return min(1.0, machine.threads / machine.cores)
 
 
 def _larger(now: int, memory: float, images: int) -> int:
-    """A batch that fits, up to twice as large; 0 where there is none."""
-    size = int(now * min(_TWICE, _ROOM / max(memory, 1.0)))
+    """Return a larger batch size that fits, up to twice as large; 0 if there is none. memory: per cent in use."""
+    size = int(now * min(_MAX_FACTOR, _MAX_MEMORY / max(memory, 1.0)))
     if images:
-        size = min(size, images // 2)
-    size -= size % _EIGHT if size > _EIGHT else 0
+        size = min(size, images // 2)  # an epoch of one step could not be shuffled or scheduled
+    size -= size % _MULTIPLE if size > _MULTIPLE else 0
     return size if size > now else 0
 
 
-def _advice(waits: bool, then: int) -> str:
+def _advice(waits: bool, larger: int) -> str:
     if waits:
-        return "First see to it that batches come in time: a larger one takes as much longer to prepare."
-    if then:
-        return f"Train on batches of {then}; the learning rate may rise with them, by the same factor at the most."
-    return "Try larger batches, a larger image size or a larger network: the machine has room for it."
+        return "Make batches arrive in time first: a larger batch takes longer to prepare."
+    if larger:
+        return f"Train on batches of {larger}, and raise the learning rate by at most the same factor."
+    return "Try a larger batch size, a larger image size or a larger network: the machine has room for it."

@@ -1,4 +1,4 @@
-"""GPUMemoryIncrease: a GPU's memory fills up while training goes on."""
+"""GPUMemoryIncrease: the memory of a GPU fills up while training goes on."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from clearsight.core.profile import Floats
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.analysis.window import LEAST, WARM_UP, Window, gpus, window
+from clearsight.profiler.analysis.timed_steps import WARM_UP
+from clearsight.profiler.analysis.window import MIN_SAMPLES, Window, gpu_gauges, patience_setting, sample_window
 
-_SPANS = 5  # windows in a run, where their length is not said
-_SHORTEST, _LONGEST = 4, 500  # looks
-_MOST_LOOKS = 20_000
-_STEADY = 0.75  # share of windows above the one before, from which on memory grows all the time
-_KEPT = 0.5  # of a rise must last
+_DEFAULT_WINDOWS = 5  # in a run, if the parameter `window` is not given
+_MIN_WINDOW, _MAX_WINDOW = 4, 500  # samples
+_MAX_SAMPLES = 20_000  # nearly three hours at two a second; keeps a check of a long run fast
+_STEADY = 0.75  # share of the windows that are above the one before; from here on memory grows all the time
+_LASTING = 0.5  # share of a rise that must remain at the end, else it was a peak
 _FULL = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Growth:
-    """Points of memory: the largest rise from one window to the next, all of it, and whether it goes on."""
+    """Growth of the memory in use, in percentage points.
+
+    rise: largest, from one window to the next.  total: from the first window to the last.  last: mean of the last
+    window, per cent.  steady: memory grows from window to window.
+    """
 
     rise: float
     total: float
@@ -33,88 +38,88 @@ class _Growth:
 
 
 class GPUMemoryIncrease(Rule):
-    """Found when the share of a GPU's memory in use, averaged over a window of looks, rises by more than `increase`
-    points over the window before and stays, or rises from window to window by that much in all.
+    """Found when the share of a GPU's memory in use, averaged over a window of samples, rises by more than `increase`
+    points over the window before and stays, or rises from window to window by that much in total.
 
-    SageMaker's rule has only the first: it misses a slow leak, and takes a single jump, such as a first validation with
-    larger batches, for one. Here a jump is told as worth knowing, growth that goes on as a warning, and as severe where
-    the memory is full before the planned end. The first three steps, in which memory is taken anyway, do not count.
-    Memory that torch holds in reserve counts as in use. It needs a GPU.
+    SageMaker's rule has only the first condition: it misses a slow leak, and takes a single jump, such as a first
+    validation with larger batches, for one. This rule reports a jump as info, steady growth as a warning, and steady
+    growth that fills the memory before the planned end as severe. The first three steps, in which memory is allocated
+    anyway, do not count. Memory that torch holds in reserve counts as in use. It needs a GPU.
     """
 
     topic = "speed"
 
     increase: float = setting(5.0, "rise of the memory in use", above=0, below=100, unit="percentage points")
-    patience: int | None = setting(
-        None, "looks before it speaks [default: a fifth of the planned run, at least 20]", low=1, unit="looks"
-    )
-    window: int | None = setting(None, "looks that are averaged [default: a fifth of them]", low=1, unit="looks")
+    patience: int | None = patience_setting()
+    window: int | None = setting(None, "samples that are averaged [default: a fifth of them]", low=1, unit="samples")
 
     def needs(self) -> Needs:
-        return Needs(counted="looks", points=self.patience or LEAST)
+        return Needs(counted="samples", points=self.patience or MIN_SAMPLES)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        there = gpus(view.profile)
-        seen = {gpu: window(view, (f"{gpu}.memory",), length=_MOST_LOOKS, patience=self.patience) for gpu in there}
-        if not any(looks.enough for looks in seen.values()):
-            best = max(seen.values(), key=lambda looks: looks.have, default=None)
-            without = "" if there or not view.profile else "there is no GPU to look at"
-            have, want = (best.have, best.wanted) if best else (0, self.needs().points)
-            yield self.not_enough_data(have=have, want=want, cause=without)
+        gpus = gpu_gauges(view.profile)
+        windows = {
+            gpu: sample_window(view, (f"{gpu}.memory",), length=_MAX_SAMPLES, patience=self.patience) for gpu in gpus
+        }
+        if not any(samples.enough for samples in windows.values()):
+            longest = max(windows.values(), key=lambda samples: samples.available, default=None)
+            no_gpu = "" if gpus or not view.profile else "this machine has no GPU"
+            available, required = (longest.available, longest.required) if longest else (0, self.needs().points)
+            yield self.not_enough_data(have=available, want=required, cause=no_gpu)
             return
-        grown = {gpu: self._growth(looks, f"{gpu}.memory") for gpu, looks in seen.items() if looks.enough}
-        fuller = [gpu for gpu, growth in grown.items() if self._grows(growth)]
-        if not fuller:
-            yield self.clear(value=max(g.rise for g in grown.values()), threshold=self.increase, unit="points")
-        for gpu in sorted(fuller, key=lambda gpu: -grown[gpu].total):
-            yield self._fills(view, gpu, seen[gpu], grown[gpu])
+        growths = {gpu: self._growth(samples, f"{gpu}.memory") for gpu, samples in windows.items() if samples.enough}
+        growing = [gpu for gpu, growth in growths.items() if self._grows(growth)]
+        if not growing:
+            yield self.clear(value=max(g.rise for g in growths.values()), threshold=self.increase, unit="points")
+        for gpu in sorted(growing, key=lambda gpu: -growths[gpu].total):
+            yield self._fills(view, gpu, windows[gpu], growths[gpu])
 
     def _grows(self, growth: _Growth) -> bool:
-        jumps = growth.rise > self.increase and growth.total > _KEPT * growth.rise
+        jumps = growth.rise > self.increase and growth.total > _LASTING * growth.rise
         return jumps or (growth.steady and growth.total > self.increase)
 
-    def _growth(self, looks: Window, name: str) -> _Growth:
-        values = looks.values[name][looks.steps > looks.steps[0] + WARM_UP - 1]
-        length = self.window or int(np.clip(len(values) // _SPANS, _SHORTEST, _LONGEST))
+    def _growth(self, samples: Window, name: str) -> _Growth:
+        values = samples.values[name][samples.steps > samples.steps[0] + WARM_UP - 1]
+        length = self.window or int(np.clip(len(values) // _DEFAULT_WINDOWS, _MIN_WINDOW, _MAX_WINDOW))
         means = _means(values, length)
         rises = np.diff(means)
         if not len(rises):
             return _Growth(0.0, 0.0, float(means[-1]) if len(means) else 0.0, False)
-        steady = len(rises) > 1 and float((rises > 0).mean()) >= _STEADY and float(rises.max()) < _KEPT * rises.sum()
+        # A single rise that makes up most of the growth is a jump, however the other windows go.
+        steady = len(rises) > 1 and float((rises > 0).mean()) >= _STEADY and float(rises.max()) < _LASTING * rises.sum()
         return _Growth(float(rises.max()), float(means[-1] - means[0]), float(means[-1]), steady)
 
-    def _fills(self, view: RunView, gpu: str, looks: Window, growth: _Growth) -> Finding:
-        first, last = looks.span
-        pace = growth.total / max(last - first, 1)
-        full = int(min(last + (_FULL - growth.last) / max(pace, 1e-9), 1e12))
-        planned = view.facts.steps
-        runs_out = growth.steady and not view.ended and last < full < planned
-        goes_on = f" and grows on by {100 * pace:.2g} points in 100 steps" if growth.steady else ", in one jump"
-        ends = f": it is full at about step {full} of {planned}" if runs_out else ""
-        severity = Severity.SEVERE if runs_out else Severity.WARNING if growth.steady else Severity.INFO
+    def _fills(self, view: RunView, gpu: str, samples: Window, growth: _Growth) -> Finding:
+        first, last = samples.step_range
+        per_step = growth.total / max(last - first, 1)
+        full_at = int(min(last + (_FULL - growth.last) / max(per_step, 1e-9), 1e12))  # finite, as an integer must be
+        planned = view.context.steps
+        fills = growth.steady and not view.ended and last < full_at < planned
+        manner = f", by {100 * per_step:.2g} points in 100 steps" if growth.steady else ", in one jump"
+        end = f"; it will be full at about step {full_at} of {planned}" if fills else ""
         return self.found(
             value=growth.total,
             threshold=self.increase,
             unit="percentage points",
-            severity=severity,
+            severity=Severity.SEVERE if fills else Severity.WARNING if growth.steady else Severity.INFO,
             steps=(first, last),
             subject=gpu,
             cause=(
                 f"the memory of {gpu} in use rose from {growth.last - growth.total:.0f} % to {growth.last:.0f} %"
-                f"{goes_on}{ends}"
+                f"{manner}{end}"
             ),
             advice=(
-                "Keep no loss or output together with its graph, total += loss.item() instead of loss, and clear lists "
-                "of tensors at the end of an epoch."
+                "Keep no loss or output together with its graph (total += loss.item() instead of loss), and clear "
+                "lists of tensors at the end of an epoch."
                 if growth.steady
                 else "Look at what begins there, such as a validation with larger batches or larger images."
             ),
             confidence=0.9 if growth.steady else 0.6,
-            evidence=looks.series(f"{gpu}.memory"),
+            evidence=samples.series(f"{gpu}.memory"),
         )
 
 
 def _means(values: Floats, length: int) -> Floats:
-    """Means of consecutive windows, the newest one whole; (W,)."""
+    """Return the means of consecutive windows, (W,); the newest window is whole, older samples are left out."""
     whole = values[len(values) % length :]
     return np.asarray(whole.reshape(-1, length).mean(axis=1), np.float64)

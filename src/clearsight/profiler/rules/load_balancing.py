@@ -1,4 +1,4 @@
-"""LoadBalancing: some GPUs work and others do not."""
+"""LoadBalancing: the GPUs of a job have different amounts of work."""
 
 from __future__ import annotations
 
@@ -12,56 +12,63 @@ from clearsight.core.profile import Floats
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.analysis.window import LEAST, UNUSED, Window, gpus, window
+from clearsight.profiler.analysis.window import (
+    MIN_SAMPLES,
+    UNUSED_GPU,
+    Window,
+    gpu_gauges,
+    patience_setting,
+    sample_window,
+)
 
 _QUANTILES = np.linspace(0, 100, 101)
 
 
 class LoadBalancing(Rule):
-    """Found when the utilisation of two GPUs is distributed so differently that the distance is above `threshold`.
+    """Found when the distance between the utilisation of two GPUs, as distributions, is above `threshold`.
 
     The distance is the earth mover's (first Wasserstein) of the two distributions over 0 to 100 %, as a share: 0.2
-    means that 20 points of utilisation would have to move on average. It does not depend on where the bins of a
-    histogram lie, as the distance of SageMaker's rule does; its reports use 0.2, its SDK sends 0.5. A GPU that does
-    nothing at all is told as worth knowing: the job does not use it. It needs two GPUs.
+    means that 20 points of utilisation would have to move on average. Unlike the distance of SageMaker's rule, it does
+    not depend on the bins of a histogram; SageMaker's reports use 0.2, its SDK sends 0.5. A GPU that does nothing at
+    all is reported as info: the job does not use it. It needs two GPUs.
     Source: Rubner, Tomasi and Guibas 2000, "The Earth Mover's Distance as a Metric for Image Retrieval".
     """
 
     topic = "speed"
 
     threshold: float = setting(0.2, "distance of two GPUs' utilisation", above=0, below=1)
-    patience: int | None = setting(
-        None, "looks before it speaks [default: a fifth of the planned run, at least 20]", low=1, unit="looks"
-    )
+    patience: int | None = patience_setting()
 
     def needs(self) -> Needs:
-        return Needs(counted="looks", points=self.patience or LEAST)
+        return Needs(counted="samples", points=self.patience or MIN_SAMPLES)
 
     def check(self, view: RunView) -> Iterator[Finding]:
-        there = gpus(view.profile)
-        looks = window(view, there, length=max(len(view.profile.looks), 1), patience=self.patience)
-        if len(there) < 2 or not looks.enough:
-            few = f"{len(there)} of the 2 GPUs that it needs" if view.profile and len(there) < 2 else ""
-            yield self.not_enough_data(
-                have=looks.have if len(there) > 1 else 0, want=looks.wanted, cause=few
-            )  # fmt: skip
+        gpus = gpu_gauges(view.profile)
+        # All samples of the run: GPUs that take turns are balanced over a long time only.
+        samples = sample_window(view, gpus, length=max(len(view.profile.gauge_samples), 1), patience=self.patience)
+        if len(gpus) < 2 or not samples.enough:
+            available = samples.available if len(gpus) > 1 else 0
+            too_few = f"the machine has {len(gpus)} of the 2 GPUs that the rule needs"
+            cause = too_few if view.profile and len(gpus) < 2 else ""
+            yield self.not_enough_data(have=available, want=samples.required, cause=cause)
             return
-        pairs = {(a, b): distance(looks.values[a], looks.values[b]) for a, b in combinations(there, 2)}
-        (one, other), worst = max(pairs.items(), key=lambda pair: pair[1])
+        distances = {(a, b): distance(samples.values[a], samples.values[b]) for a, b in combinations(gpus, 2)}
+        pair, worst = max(distances.items(), key=lambda entry: entry[1])
         if worst <= self.threshold:
             yield self.clear(value=worst, threshold=self.threshold)
             return
-        busy, idle = sorted((one, other), key=lambda name: -looks.values[name].mean())
-        yield self._uneven(looks, busy, idle, worst)
+        busy, idle = sorted(pair, key=lambda name: -samples.values[name].mean())
+        yield self._uneven(samples, busy, idle, worst)
 
-    def _uneven(self, looks: Window, busy: str, idle: str, worst: float) -> Finding:
-        unused = looks.percentile(idle, 95) <= UNUSED
-        most, least = looks.values[busy].mean(), looks.values[idle].mean()
+    def _uneven(self, samples: Window, busy: str, idle: str, worst: float) -> Finding:
+        # One process uses one GPU, so a GPU without any work is the usual case and no fault of the job's balance.
+        unused = samples.percentile(idle, 95) <= UNUSED_GPU
+        most, least = samples.values[busy].mean(), samples.values[idle].mean()
         return self.found(
             value=worst,
             threshold=self.threshold,
             severity=Severity.INFO if unused else Severity.WARNING,
-            steps=looks.span,
+            steps=samples.step_range,
             subject=idle,
             cause=(
                 f"{idle} does nothing while {busy} is used to {most:.0f} % on average"
@@ -69,14 +76,15 @@ class LoadBalancing(Rule):
                 else f"{busy} is used to {most:.0f} % on average and {idle} to {least:.0f} %"
             ),
             advice=(
-                "Give it to another run: training uses one GPU per process."
+                "Use it for another run: training uses one GPU per process."
                 if unused
-                else "Give every GPU the same number of images of the same size, and let no one collect the results."
+                else "Give every GPU the same number of images of the same size, and collect no results on one alone."
             ),
-            evidence=looks.series(busy, idle),
+            evidence=samples.series(busy, idle),
         )
 
 
-def distance(one: Floats, other: Floats) -> float:
-    """Earth mover's distance of two sets of percentages, as a share in [0, 1]."""
-    return float(np.abs(np.percentile(one, _QUANTILES) - np.percentile(other, _QUANTILES)).mean() / 100)
+def distance(first: Floats, second: Floats) -> float:
+    """Return the earth mover's distance of two sets of percentages, (N,) and (M,), as a share in [0, 1]."""
+    # In one dimension it is the mean distance of equal quantiles, whatever the two numbers of samples are.
+    return float(np.abs(np.percentile(first, _QUANTILES) - np.percentile(second, _QUANTILES)).mean() / 100)

@@ -1,4 +1,4 @@
-"""OverallSystemUsage: how much of the machine was used, in percentiles."""
+"""OverallSystemUsage: the use of the machine, in percentiles."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.analysis.window import gpus
+from clearsight.profiler.analysis.window import gpu_gauges
 
 Percentile = Annotated[int, Field(ge=0, le=100)]
 
-_LEAST = 2  # looks
+_MIN_SAMPLES = 2  # all percentiles of a single sample are equal
 _GAUGES = (
     "cpu", "cpu.iowait", "tree.cpu", "memory", "tree.memory", "swap", "shm", "disk.read", "disk.write", "net.received",
     "net.sent",
 )  # fmt: skip
-_OF_A_GPU = ("", ".memory", ".power")
+_GAUGES_OF_A_GPU = ("", ".memory", ".power")  # behind its name; "" is the utilisation
 
 
 class OverallSystemUsage(Rule):
-    """Never finds anything: it reports what the machine did, as SageMaker's rule of this name does.
+    """Never finds anything: it reports the use of the machine, as SageMaker's rule of this name does.
 
     The evidence is one series per gauge, whose values stand at the percentiles instead of steps: smallest (0), 50th,
     95th, 99th and largest (100). Its value is the median use of the device. Only the time from the first training step
@@ -37,22 +37,22 @@ class OverallSystemUsage(Rule):
     percentiles: tuple[Percentile, ...] = setting((0, 50, 95, 99, 100), "percentiles that are reported")
 
     def needs(self) -> Needs:
-        return Needs(counted="looks", points=_LEAST)
+        return Needs(counted="samples", points=_MIN_SAMPLES)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         profile = view.profile
-        wanted = [*_GAUGES, *(f"{gpu}{of}" for gpu in gpus(profile) for of in _OF_A_GPU)]
-        read = {name: profile.within(profile.gauge(name)).values for name in wanted}
-        there = {name: values for name, values in read.items() if len(values) >= _LEAST}
-        if not there:
-            yield self.not_enough_data(have=max((len(values) for values in read.values()), default=0))
+        names = [*_GAUGES, *(f"{gpu}{suffix}" for gpu in gpu_gauges(profile) for suffix in _GAUGES_OF_A_GPU)]
+        during = {name: profile.within(profile.gauge(name)).values for name in names}
+        sampled = {name: values for name, values in during.items() if len(values) >= _MIN_SAMPLES}
+        if not sampled:
+            yield self.not_enough_data(have=max((len(values) for values in during.values()), default=0))
             return
-        device = next((there[name] for name in profile.devices() if name in there), None)
+        device = next((sampled[name] for name in profile.devices() if name in sampled), None)
         yield self.clear(
             value=None if device is None else float(np.median(device)),
             unit="% of the device, median",
             evidence=tuple(
                 Series(name, self.percentiles, tuple(float(v) for v in np.percentile(values, self.percentiles)))
-                for name, values in there.items()
+                for name, values in sampled.items()
             ),
         )

@@ -14,12 +14,11 @@ from clearsight.profiler.rules import PROFILER_RULES
 
 
 class ProfilerReport(Rule):
-    """Found when any other rule about speed found something; clear when one of them could look and none did.
+    """Found when any other rule about speed found something; clear when at least one had enough data and none did.
 
     SageMaker's rule of this name runs the others and takes their parameters as `{Rule}_{parameter}`, such as
-    CPUBottleneck_threshold=50; so does this one. Its cause names the rules, causes before what follows from them and
-    then by severity; its fix is that of the first. The default rules speak for themselves, which is why it is left out
-    where it is not asked for by name.
+    CPUBottleneck_threshold=50; so does this one. Its cause names the rules, root causes first and then by severity; its
+    fix is that of the first. It repeats the default rules, and is therefore left out unless it is asked for by name.
     """
 
     topic = "speed"
@@ -29,51 +28,53 @@ class ProfilerReport(Rule):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Rule:
-        """The rule with parameters of others by `{Rule}_{parameter}`.
+        """Build the rule from parameters of other rules, named `{Rule}_{parameter}`.
 
         Raises BadChoice for an unknown rule or parameter, BadValue for one outside its range.
         """
         overrides: dict[str, dict[str, Any]] = {}
         for key, value in values.items():
             if key == "overrides" and isinstance(value, Mapping):
-                for name, given in value.items():
-                    overrides.setdefault(name, {}).update(given)
+                for name, parameters in value.items():
+                    overrides.setdefault(name, {}).update(parameters)
                 continue
             name, _, parameter = key.partition("_")
-            if name not in _others() or not parameter:
-                raise BadChoice(f"{cls.__name__}({key})", "there is no such parameter", got=key, allowed=_parameters())
+            if name not in _other_rules() or not parameter:
+                call = f"{cls.__name__}({key})"
+                raise BadChoice(call, "there is no such parameter", got=key, allowed=_parameters())
             overrides.setdefault(name, {})[parameter] = value
-        for name, given in overrides.items():
-            PROFILER_RULES.load(name).parse(given)
+        for name, parameters in overrides.items():
+            PROFILER_RULES.load(name).parse(parameters)  # raises for a bad value now, not at the first check
         return cls(overrides=overrides)
 
     def needs(self) -> Needs:
-        return Needs(counted="timed", points=1)
+        return Needs(counted="timed_steps", points=1)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         rules = self._rules()
-        said = [finding for rule in rules for finding in rule.check(view)]
-        if found := _causes_first(rules, [finding for finding in said if finding.found]):
-            yield self._together(found, len({finding.rule for finding in said}))
-        elif any(finding.verdict is Verdict.CLEAR for finding in said):
+        # The rules run again: findings of the default set may have been made with other parameters.
+        verdicts = [finding for rule in rules for finding in rule.check(view)]
+        if found := _root_causes_first(rules, [finding for finding in verdicts if finding.found]):
+            yield self._summary(found, len({finding.rule for finding in verdicts}))
+        elif any(finding.verdict is Verdict.CLEAR for finding in verdicts):
             yield self.clear(value=0, threshold=0, unit="rules")
         else:
-            yield self.not_enough_data(have=0, cause="none of the rules about speed has enough to look at")
+            yield self.not_enough_data(have=0, cause="no rule about speed has enough data")
 
     def _rules(self) -> list[Rule]:
-        kinds = {name: PROFILER_RULES.load(name) for name in _others()}
+        kinds = {name: PROFILER_RULES.load(name) for name in _other_rules()}
         return [kind.parse(self.overrides.get(name, {})) for name, kind in kinds.items() if not kind.optional]
 
-    def _together(self, found: list[Finding], asked: int) -> Finding:
+    def _summary(self, found: list[Finding], rule_count: int) -> Finding:
         first, names = found[0], list(dict.fromkeys(finding.rule for finding in found))
-        covered = [finding.steps for finding in found if finding.steps is not None]
+        ranges = [finding.steps for finding in found if finding.steps is not None]
         return self.found(
             value=len(names),
             threshold=0,
             unit="rules",
             severity=first.severity,
-            steps=(min(steps[0] for steps in covered), max(steps[1] for steps in covered)),
-            cause=f"{len(names)} of {asked} rules found something ({', '.join(names)}); first, {first.cause}",
+            steps=(min(start for start, _ in ranges), max(end for _, end in ranges)),
+            cause=f"{len(names)} of {rule_count} rules found something ({', '.join(names)}); first, {first.cause}",
             fix=dict(first.fix),
             advice=first.advice,
             because=tuple(names),
@@ -82,8 +83,8 @@ class ProfilerReport(Rule):
         )
 
 
-def _causes_first(rules: list[Rule], found: list[Finding]) -> list[Finding]:
-    """Findings that no other explains first, the most severe and surest of them at the top."""
+def _root_causes_first(rules: list[Rule], found: list[Finding]) -> list[Finding]:
+    """Sort findings: those that no other explains first, among them the most severe and then the surest."""
     names = {finding.rule for finding in found}
     explained = {name for rule in rules if rule.name in names for name in rule.explains}
     return sorted(
@@ -92,14 +93,14 @@ def _causes_first(rules: list[Rule], found: list[Finding]) -> list[Finding]:
     )
 
 
-def _others() -> list[str]:
+def _other_rules() -> list[str]:
     return [name for name in PROFILER_RULES.names() if name != ProfilerReport.__name__]
 
 
 def _parameters() -> list[str]:
     return [
         f"{name}_{spelling}"
-        for name in _others()
+        for name in _other_rules()
         for parameter, info in PROFILER_RULES.load(name).model_fields.items()
         for spelling in (parameter, *aliases(info))
     ]

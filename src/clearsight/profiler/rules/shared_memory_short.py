@@ -1,28 +1,31 @@
-"""SharedMemoryShort: worker processes hand over batches through shared memory, and there is too little of it."""
+"""SharedMemoryShort: worker processes pass batches on through shared memory, and there is too little of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
+from clearsight.core.format import several
 from clearsight.core.profile import Machine
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.analysis.timed_steps import LEAST_STEPS, steps_done, timed_steps
+from clearsight.profiler.analysis.timed_steps import MIN_STEPS, steps_done, timed_steps
 
-_PREFETCH = 2  # batches that a DataLoader makes ahead per worker where nothing else is said
+_PREFETCH = 2  # batches that a DataLoader makes ahead per worker by default
 _MB = 2**20
-_NEAR_THE_TOP = 95  # percentile of the looks: the border must hold when most batches are waiting
+_UNIT = "% of the shared memory"
+_BUSIEST = 95  # percentile of the samples: the limit must hold when most batches are waiting
 
 
 class SharedMemoryShort(Rule):
     """Found when the batches that worker processes make ahead may take more than `share` of /dev/shm, or when it was
-    more than `used` full. Severe where they need more than there is: workers then die with a bus error.
+    more than `used` full. Severe if they need more than there is: workers then die with a bus error.
 
-    In containers /dev/shm is 64 MB unless something else is said, whatever the machine has. Readers that are threads
+    In containers /dev/shm has 64 MB by default, however much memory the machine has. Loader workers that are threads
     share memory anyway and are always clear. SageMaker has no such rule.
     """
 
@@ -33,7 +36,7 @@ class SharedMemoryShort(Rule):
     used: float = setting(90.0, "shared memory in use", above=0, high=100, unit="%")
 
     def needs(self) -> Needs:
-        return Needs(counted="timed", points=LEAST_STEPS)
+        return Needs(counted="timed_steps", points=MIN_STEPS)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         machine, steps = view.profile.machine, timed_steps(view.profile)
@@ -41,68 +44,68 @@ class SharedMemoryShort(Rule):
             yield self.not_enough_data(**missing)
             return
         if machine.reading in ("threads", "here") or machine.workers == 0:
-            yield self.clear(value=0.0, threshold=self.share, unit="% of the shared memory")
+            yield self.clear(value=0.0, threshold=self.share, unit=_UNIT)
             return
-        need, looks = _need(machine), view.profile.within(view.profile.gauge("shm"))
-        full = float(np.percentile(looks.values, _NEAR_THE_TOP)) if len(looks) else None
+        need, samples = _bytes_made_ahead(machine), view.profile.within(view.profile.gauge("shm"))
+        full = float(np.percentile(samples.values, _BUSIEST)) if len(samples) else None
         if need is None and full is None:
-            cause = "how large batches and shared memory are is unknown, and nobody looked at how full it is"
-            yield self.not_enough_data(have=0, want=1, of="looks at the shared memory", cause=cause)
+            cause = "the sizes of batches and of the shared memory are unknown, and its use was not sampled"
+            yield self.not_enough_data(have=0, want=1, of="samples of the shared memory", cause=cause)
             return
         share = 100 * need / machine.shm_bytes if need is not None else 0.0
-        seen = Series.of("shm (% in use)", steps_done(view.profile, looks.times), looks.values)
-        wanted = Series.of("batches made ahead (% of shm)", steps.steps, np.full(len(steps), share))
-        evidence = tuple(series for series, told in ((seen, len(looks)), (wanted, need is not None)) if told)
+        in_use = Series.of("shm (% in use)", steps_done(view.profile, samples.times), samples.values)
+        ahead = Series.of("batches made ahead (% of shm)", steps.steps, np.full(len(steps), share))
+        evidence = tuple(series for series, known in ((in_use, len(samples)), (ahead, need is not None)) if known)
+        # The possible need comes before the present use: it is reached when all workers are ahead at once.
         if need is not None and share > self.share:
-            yield self.found(
+            yield self._short(
+                need,
                 value=share,
                 threshold=self.share,
-                unit="% of the shared memory",
-                steps=steps.ends,
-                subject="/dev/shm",
+                steps=steps.step_range,
                 severity=Severity.SEVERE if share > 100 else self.severity,
-                cause=_said(machine, need, share),
-                advice=_advice(need),
+                cause=_cause(machine, need, share),
                 evidence=evidence,
             )
         elif full is not None and full > self.used:
-            yield self.found(
+            yield self._short(
+                need,
                 value=full,
                 threshold=self.used,
-                unit="% of the shared memory",
-                steps=steps.ends,
-                subject="/dev/shm",
-                cause=f"the shared memory through which worker processes hand over batches is {full:.0f} % full",
-                advice=_advice(need),
-                confidence=0.8,
+                steps=steps.step_range,
+                cause=f"the shared memory through which worker processes pass batches is {full:.0f} % full",
+                confidence=0.8,  # other processes may be the ones that fill it
                 evidence=evidence,
             )
         elif need is None:
-            assert full is not None
-            yield self.clear(value=full, threshold=self.used, unit="% of the shared memory")
+            yield self.clear(value=full, threshold=self.used, unit=_UNIT)
         else:
-            yield self.clear(value=share, threshold=self.share, unit="% of the shared memory")
+            yield self.clear(value=share, threshold=self.share, unit=_UNIT)
+
+    def _short(self, need: float | None, **values: Any) -> Finding:
+        return self.found(unit=_UNIT, subject="/dev/shm", advice=_advice(need), **values)
 
 
-def _need(machine: Machine) -> float | None:
-    """Bytes of all batches made ahead; None where that is not known."""
+def _bytes_made_ahead(machine: Machine) -> float | None:
+    """Return the bytes of all batches made ahead; None if unknown."""
     if not machine.workers or not machine.batch_bytes or not machine.shm_bytes:
         return None
     return float(machine.workers * (machine.prefetch or _PREFETCH) * machine.batch_bytes)
 
 
-def _said(machine: Machine, need: float, share: float) -> str:
-    each = machine.batch_bytes / _MB
-    end = "; a worker that finds no room dies with a bus error" if share > 100 else ""
+def _cause(machine: Machine, need: float, share: float) -> str:
+    processes = several(machine.workers or 0, "worker process")
+    crash = "; a worker that finds no room dies with a bus error" if share > 100 else ""
     return (
-        f"{machine.workers} worker processes with {machine.prefetch or _PREFETCH} batches of {each:.3g} MB each "
-        f"need {need / _MB:.0f} MB of the {machine.shm_bytes / _MB:.0f} MB in /dev/shm{end}"
+        f"{processes} with {machine.prefetch or _PREFETCH} batches of {machine.batch_bytes / _MB:.3g} MB each "
+        f"need {need / _MB:.0f} MB of the {machine.shm_bytes / _MB:.0f} MB in /dev/shm{crash}"
     )
 
 
 def _advice(need: float | None) -> str:
+    # Twice the need, so that the batches stay below the default threshold of 50 %.
     size = f"{max(1, int(np.ceil(2 * need / 2**30)))}g" if need is not None else "8g"
     return (
-        f"Start the container with --shm-size {size}, or make less ahead (a lower prefetch_factor, fewer workers), or "
-        'call torch.multiprocessing.set_sharing_strategy("file_system").'
+        f"Start the container with --shm-size {size}, or make fewer batches ahead (a lower prefetch_factor, fewer "
+        'workers), or call torch.multiprocessing.set_sharing_strategy("file_system").'
     )

@@ -1,44 +1,53 @@
-"""DeviceClock: where a GPU spent a training step, by its own clock and without ever waiting for it.
+"""GPU times of the phases of training steps, measured without waiting for the GPU.
 
-Work is queued on a GPU and done later, so the training thread's clock says when work was asked for. Here every change
-of phase puts a mark (a CUDA event) into the queue; the time between two marks that the GPU has passed is what the phase
-between them took there, waiting for more work included.
+Work is queued on a GPU and done later, so a clock on the training thread measures when work is queued. Here every
+change of phase puts a mark (a CUDA event) into the queue. The time between two marks that the GPU has passed is the
+time of the phase between them, idle time of the GPU included.
 """
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol
 
+from clearsight.core.guard import Guard, guarded
+from clearsight.core.profile import StepTimes
+from clearsight.profiler.timing.step_log import StepLog
+
+_logger = logging.getLogger(__name__)
+
+# Steps that may wait for the GPU's times. A training thread is never this far ahead of a GPU that works: its marks are
+# lost, and steps are logged without them.
+_MAX_WAITING = 1000
+
 
 class CudaEvent(Protocol):
-    """What is used of torch.cuda.Event."""
+    """Part of torch.cuda.Event that is used here."""
 
     def record(self) -> None:
-        """Put it into the queue of the current stream."""
-        ...
+        """Put the event into the queue of the current stream."""
 
     def query(self) -> bool:
-        """Whether the GPU has passed it."""
-        ...
+        """Return True once the GPU has passed the event."""
 
     def synchronize(self) -> None:
-        """Wait until it has."""
-        ...
+        """Wait until the GPU has passed the event."""
 
     def elapsed_time(self, later: Any, /) -> float:
-        """Milliseconds from here to a later mark."""
-        ...
+        """Return the milliseconds from this event to a later one."""
 
 
 Marks = list[tuple[str, CudaEvent]]  # in order, each with the phase that ended there; "" where there was none
 
 
 class GpuTimer:
-    """Marks of the step under way, and what marks of earlier steps say.
+    """Marks of the step under way, and the times between the marks of earlier steps.
 
-    new: makes a mark; by default a CUDA event that takes the time. Marks are used again.
+    new: makes a mark; by default a CUDA event with timing. Marks are reused, because creating an event is slow.
     """
 
     def __init__(self, new: Callable[[], CudaEvent] | None = None) -> None:
@@ -47,40 +56,78 @@ class GpuTimer:
         self._marks: Marks = []
 
     def mark(self, phase: str) -> None:
-        """Here `phase` ends; "" where a phase begins after none."""
+        """Note that `phase` ends here; "" where a phase begins and none was open."""
         mark = self._free.pop() if self._free else self._new()
         mark.record()
         self._marks.append((phase, mark))
 
-    def take(self) -> Marks:
-        """The marks since the last take: those of a step."""
-        taken, self._marks = self._marks, []
-        return taken
+    def collect(self) -> Marks:
+        """Return the marks since the last call: those of a step."""
+        marks, self._marks = self._marks, []
+        return marks
 
     def drop(self, marks: Marks) -> None:
-        """These are needed no more."""
+        """Make these marks free for reuse."""
         self._free.extend(mark for _, mark in marks)
 
     def seconds(self, marks: Marks, wait: bool = False) -> dict[str, float] | None:
-        """Seconds by phase between the marks, which are then used again; None while the GPU has not passed them all.
+        """Return the seconds by phase between the marks and drop them; None while the GPU has not passed them all.
 
-        wait: until it has.
+        wait: wait until it has.
         """
         if wait:
             for _, mark in marks:
                 mark.synchronize()
-        # The last first: while it is ahead nothing else need be asked. All, as phases may be on streams of their own.
+        # The last mark first: while the GPU has not passed it, the others need no query. Then all of them, because
+        # phases may run on different streams, where the order of marks is not the order of passing.
         if not all(mark.query() for _, mark in reversed(marks)):
             return None
-        spent: dict[str, float] = {}
+        seconds: dict[str, float] = {}
         for (_, before), (phase, mark) in pairwise(marks):
             if phase:
-                spent[phase] = spent.get(phase, 0.0) + max(0.0, before.elapsed_time(mark)) / 1000
+                seconds[phase] = seconds.get(phase, 0.0) + max(0.0, before.elapsed_time(mark)) / 1000
         self.drop(marks)
-        return spent
+        return seconds
+
+
+class GpuStepQueue:
+    """Steps whose GPU times are not known yet, passed on to a log in order as the GPU completes them.
+
+    After an error of the GPU steps are logged without its times.
+    """
+
+    def __init__(self, gpu: GpuTimer, log: StepLog) -> None:
+        self.guard = Guard("the profiler's GPU timing", report=_logger.warning)
+        self._gpu, self._log = gpu, log
+        self._waiting: deque[tuple[StepTimes, Marks]] = deque()
+
+    @guarded
+    def mark(self, phase: str) -> None:
+        """Note that `phase` of the step under way ends here, "" for none."""
+        self._gpu.mark(phase)
+
+    def add(self, times: StepTimes, now: float) -> None:
+        """Take a step that has ended, with its marks. now: of time.perf_counter."""
+        self._waiting.append((times, self._gpu.collect()))
+        self.release(now)
+
+    def drop_marks(self) -> None:
+        """Drop the marks of the step under way."""
+        self._gpu.drop(self._gpu.collect())
+
+    def release(self, now: float, *, wait: bool = False) -> None:
+        """Log the steps that the GPU has completed. wait: wait for all of them."""
+        while self._waiting:
+            times, marks = self._waiting[0]
+            seconds = self.guard.run(self._gpu.seconds, marks, wait)
+            may_wait = not wait and not self.guard.off and len(self._waiting) <= _MAX_WAITING
+            if seconds is None and may_wait:
+                return
+            self._waiting.popleft()
+            self._log.add_step(replace(times, device=seconds or {}), now)
 
 
 def _cuda_event() -> CudaEvent:
-    import torch  # here: whoever measures without a GPU need not have it loaded
+    import torch  # not at the top: without a GPU the profiler runs without torch
 
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

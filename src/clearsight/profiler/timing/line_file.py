@@ -1,17 +1,17 @@
-"""LineFile: a file that grows line by line and stays readable whatever happens to the process."""
+"""LineFile: a file that grows line by line and stays readable if the process is killed."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 16  # bytes read at a time, from the end of the file, in search of its last newline
 
 
 class LineFile:
-    """Appends to the file at `path`, which the first write makes or, where a crash cut its last line short, mends.
+    """Appends whole lines to the file at `path`. The first write creates it, or drops an unfinished last line.
 
-    Every write goes to the system at once, so that a kill loses nothing that was written. Methods raise OSError.
+    Every write goes to the system at once, without a buffer, so that a kill loses nothing. Methods raise OSError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,35 +22,35 @@ class LineFile:
         """Append whole lines, each with its newline."""
         if self._handle is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            mend(self.path)
+            drop_unfinished_line(self.path)
             self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         rest = memoryview(lines.encode())
-        while rest:
+        while rest:  # a write to a pipe or a nearly full disk may take a part only
             rest = rest[os.write(self._handle, rest) :]
 
     def close(self) -> None:
-        """Let go of the file; a later write opens it again."""
+        """Close the file. A later write opens it again."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
 
-def mend(path: Path) -> None:
-    """Drop a last line without a newline: the next one would continue it. Nothing happens to a file that is not there.
+def drop_unfinished_line(path: Path) -> None:
+    """Cut off a last line without a newline, which the next line would continue. A missing file is left alone.
 
     Raises OSError.
     """
     if not path.is_file():
         return
     with path.open("r+b") as file:
-        end = place = file.seek(0, os.SEEK_END)
-        while place:
-            start = max(0, place - _BLOCK)
+        size = end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _BLOCK)
             file.seek(start)
-            found = file.read(place - start).rfind(b"\n")
-            if found >= 0:
-                place = start + found + 1
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
                 break
-            place = start
-        if place < end:
-            file.truncate(place)
+            end = start
+        if end < size:
+            file.truncate(end)

@@ -1,11 +1,11 @@
-"""Images per class and split, as the run page and the data page both show them."""
+"""Images per class and split, for the page of a run and the page of a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from clearsight.reports.charts.learning import class_counts
-from clearsight.reports.kit.format import count, several
+from clearsight.core.format import count, several
+from clearsight.reports.charts.learning import class_count_bars
 from clearsight.reports.kit.section import Panel, Table, table
 
 Counts = Mapping[str, Mapping[str, int]]  # split -> class name -> images; unlabelled images under ""
@@ -14,39 +14,43 @@ _CLASSES_DRAWN = 30
 
 
 def counts_panel(counts: Counts, classes: Sequence[str]) -> Panel:
-    """The chart of every class, or of the rarest where there are many, with the whole table behind it."""
+    """Return a chart of every class, or of the rarest where there are many, with a table of all of them."""
     totals = {name: sum(row.get(name, 0) for row in counts.values()) for name in classes}
-    drawn = sorted(classes, key=lambda name: totals[name])[:_CLASSES_DRAWN]
-    note = f"Shown are the {len(drawn)} rarest of {count(len(classes))} classes; the table has them all."
+    # The rarest, because a class with too few images is what a reader looks for.
+    visible = sorted(classes, key=lambda name: totals[name])[:_CLASSES_DRAWN]
+    note = f"Shown are the {len(visible)} rarest of {count(len(classes))} classes; the table has all."
     labelled = {split: row for split, row in counts.items() if any(row.get(name) for name in classes)}
     return Panel(
         key="counts",
         title="Images per class and split",
-        says=f"Images of {several(len(drawn), 'class')} in each split.",
-        figure=class_counts(labelled, drawn),
+        description=f"Images of {several(len(visible), 'class')} in each split.",
+        figure=class_count_bars(labelled, visible),
         table=counts_table(counts, classes),
-        note=note if len(drawn) < len(classes) else "",
+        note=note if len(visible) < len(classes) else "",
         wide=True,
     )
 
 
 def counts_table(counts: Counts, classes: Sequence[str]) -> Table:
-    """A row per class with its images in each split, and their sum; unlabelled images last where there are any."""
+    """Return a row per class with its images in each split and in total; unlabelled images last, if there are any."""
     splits = list(counts)
-    bare = any(row.get("") for row in counts.values())
+    has_unlabelled = any(row.get("") for row in counts.values())
     rows = [
         (name or "(no label)", *(count(counts[split].get(name, 0)) for split in splits), _sum(counts, name))
-        for name in (*classes, *([""] if bare else []))
+        for name in (*classes, *([""] if has_unlabelled else []))
     ]
     rows.append(("all", *(count(sum(counts[split].values())) for split in splits), _sum(counts, None)))
     return table("Images per class and split", ("class", *splits, "all"), "l" + "r" * (len(splits) + 1), rows)
 
 
 def imbalance(counts: Counts, classes: Sequence[str]) -> float | None:
-    """Largest over smallest class of the training split, of the classes that have images; None without any."""
+    """Return the ratio of the largest to the smallest class of the training split; None without images.
+
+    Classes without images do not count.
+    """
     train = counts.get("train", {})
-    held = [train[name] for name in classes if train.get(name)]
-    return max(held) / min(held) if held else None
+    sizes = [train[name] for name in classes if train.get(name)]
+    return max(sizes) / min(sizes) if sizes else None
 
 
 def _sum(counts: Counts, name: str | None) -> str:

@@ -1,8 +1,9 @@
-"""Gauges in words: what each is called on a page, and its readings with their unit."""
+"""Titles and units of gauges on a page."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from clearsight.reports.kit.format import UNKNOWN
@@ -11,26 +12,27 @@ GIB, MIB = 2**30, 2**20
 
 
 class GaugeLabel(NamedTuple):
-    """What a gauge is called, and the unit that its readings have after division by `scale`."""
+    """Title of a gauge, and the unit that its readings have after division by `scale`."""
 
-    called: str
+    title: str
     unit: str
     scale: float = 1.0
 
 
+# Names are those of core.profile.GaugeSample. "this job" is the process with all its children.
 _HOST = {
     "cpu": GaugeLabel("cores (all programs)", "%"),
-    "cpu.iowait": GaugeLabel("cores waiting for reading or writing", "%"),
+    "cpu.iowait": GaugeLabel("cores waiting for I/O", "%"),
     "cpu.clock": GaugeLabel("clock of the cores", "MHz"),
     "cpu.temperature": GaugeLabel("temperature of the processor", "°C"),
     "tree.cpu": GaugeLabel("cores (this job)", "%"),
     "tree.memory": GaugeLabel("memory of this job", "GiB", GIB),
     "tree.processes": GaugeLabel("processes of this job", ""),
     "tree.threads": GaugeLabel("threads of this job", ""),
-    "tree.switches": GaugeLabel("threads pushed off their core", "/s"),
+    "tree.switches": GaugeLabel("involuntary context switches", "/s"),
     "tree.read": GaugeLabel("read by this job", "MiB/s", MIB),
     "memory": GaugeLabel("memory in use", "%"),
-    "memory.available": GaugeLabel("memory still available", "GiB", GIB),
+    "memory.available": GaugeLabel("available memory", "GiB", GIB),
     "swap": GaugeLabel("swap in use", "%"),
     "shm": GaugeLabel("shared memory in use", "%"),
     "disk.read": GaugeLabel("read from disks", "MiB/s", MIB),
@@ -40,6 +42,7 @@ _HOST = {
     "net.received": GaugeLabel("received from the network", "MiB/s", MIB),
     "net.sent": GaugeLabel("sent to the network", "MiB/s", MIB),
 }
+# By what follows "gpu0".
 _GPU = {
     "": GaugeLabel("", "%"),
     ".memory": GaugeLabel("memory in use", "%"),
@@ -53,26 +56,27 @@ _GPU = {
 
 
 def gauge_label(name: str) -> GaugeLabel:
-    """What is known of a gauge; one that nobody knows goes by its own name."""
-    if known := _HOST.get(name):
-        return known
+    """Return the label of a gauge. An unknown gauge, such as one of a plug-in, keeps its name and has no unit."""
+    if label := _HOST.get(name):
+        return label
     if match := re.fullmatch(r"cpu(\d+)", name):
         return GaugeLabel(f"core {match[1]}", "%")
     if (match := re.fullmatch(r"gpu(\d+)(\..+)?", name)) and (match[2] or "") in _GPU:
-        known = _GPU[match[2] or ""]
-        return known._replace(called=f"GPU {match[1]} {known.called}".rstrip())
+        label = _GPU[match[2] or ""]
+        return label._replace(title=f"GPU {match[1]} {label.title}".rstrip())
     return GaugeLabel(name, "")
 
 
-def cores(names: tuple[str, ...]) -> list[str]:
-    """Of gauge names, those of single cores, by number."""
+def core_gauges(names: Iterable[str]) -> list[str]:
+    """Return the gauges of single cores, sorted by number: "cpu2" comes before "cpu10"."""
     return sorted((name for name in names if re.fullmatch(r"cpu\d+", name)), key=lambda name: int(name[3:]))
 
 
-def reading(value: float | None, unit: str) -> str:
-    """A reading with few digits and its unit: "43%", "3.21 GiB", "1,240 MHz"."""
+def format_reading(value: float | None, unit: str) -> str:
+    """Return a reading with few digits and its unit: "43%", "3.21 GiB", "1,240 MHz"."""
     if value is None:
         return UNKNOWN
+    # Three significant digits: more is below the accuracy of a gauge.
     digits = 0 if abs(value) >= 100 or float(value).is_integer() else 1 if abs(value) >= 10 else 2
     number = f"{value:,.{digits}f}"
     return f"{number}%" if unit == "%" else f"{number} {unit}".rstrip()

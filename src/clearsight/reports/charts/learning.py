@@ -1,8 +1,8 @@
-"""Charts: plain values in, a Plotly figure out.
+"""Plotly figures of learning curves, confusion, classes and calibration, made from plain values.
 
-Figures carry no colour of paper, ink or grid: the page paints those, for light, dark and print. Lines and bars use the
-palette of Okabe and Ito 2008, "Color Universal Design", and differ by dash, marker or hatching as well. Names are data:
-they are placed by position and escaped, because Plotly reads a subset of HTML in every text.
+Figures have no colours for background, text and grid: the page sets those, for light, dark and print. Lines and bars
+use the palette of Okabe and Ito 2008, "Color Universal Design", and differ by dash, marker or hatching as well. Names
+come from the user's data: they are placed by position and escaped, because Plotly reads HTML in every text.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from clearsight.core.statistics import wilson
 from clearsight.reports.charts.series import ScalarSeries
 from clearsight.reports.kit.format import clipped
 
-# Each has at least 3:1 against white; the page swaps BLUE for the palette's sky blue on a dark ground.
+# Each has a contrast of at least 3:1 to white; on a dark background the page swaps BLUE for the palette's sky blue.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 _CLEAR_TO_BLUE = [[0, "rgba(0,114,178,0)"], [1, "rgba(0,114,178,1)"]]
-_ROW = 22  # pixels of height per class in charts that list classes
+_ROW = 22  # pixels of height per class in charts that list classes; smaller labels overlap
 
 
 def learning_curve(
@@ -33,12 +33,12 @@ def learning_curve(
     best: int | None = None,
     share: bool = False,
 ) -> go.Figure:
-    """One score over the epochs, training beside validation on one axis; `best` is marked.
+    """Return a score over the epochs, with training and validation on one axis and a mark at epoch `best`.
 
-    None leaves a gap; a side that is all None is left out. share: the score is in [0, 1] and written as per cent.
+    None leaves a gap; a side that is all None is left out. share: the score is in [0, 1] and shown in per cent.
     """
-    figure = blank(height=300)
-    written = ".1%" if share else ".4f"
+    figure = empty_figure(height=300)
+    number_format = ".1%" if share else ".4f"
     for name, values, colour, dash, symbol in (
         ("training", train, BLUE, "solid", "circle"),
         ("validation", valid, VERMILLION, "dash", "diamond"),
@@ -49,25 +49,27 @@ def learning_curve(
             x=list(epochs),
             y=list(values),
             name=name,
-            mode="lines+markers" if len(epochs) <= 40 else "lines",
+            mode="lines+markers" if len(epochs) <= 40 else "lines",  # more markers would hide the line
             line={"color": colour, "width": 2, "dash": dash},
             marker={"symbol": symbol, "size": 7},
-            hovertemplate=f"%{{y:{written}}}",
+            hovertemplate=f"%{{y:{number_format}}}",
         )
     if best is not None:
         figure.add_vline(x=best, line={"width": 1, "dash": "dot", "color": "#808080"})
         figure.add_annotation(
-            x=best, y=1, yref="paper", text="kept", showarrow=False, yanchor="top", xanchor="left", xshift=3
+            x=best, y=1, yref="paper", text="best", showarrow=False, yanchor="top", xanchor="left", xshift=3
         )
+    # Whole numbers alone: Plotly would write 2.5 on the axis of a short run.
     figure.update_xaxes(title_text="epoch", dtick=1 if len(epochs) <= 12 else None, tickformat="d")
     figure.update_yaxes(tickformat=".0%" if share else None, nticks=7)
     return figure.update_layout(hovermode="x unified")
 
 
 def step_curve(train: ScalarSeries, valid: ScalarSeries | None = None) -> go.Figure:
-    """A scalar at every optimizer step (faint), its running median (bold), and validation at the end of each epoch."""
-    figure = blank(height=300)
-    raw, middle = train.thinned(), train.smoothed(least=8)
+    """Return a scalar at every optimizer step (faint), its running median (bold), and validation after each epoch."""
+    figure = empty_figure(height=300)
+    # Below eight steps per part the median would follow the noise and add nothing to the raw line.
+    raw, median = train.thinned(), train.smoothed(least=8)
     figure.add_scatter(
         x=raw.steps.tolist(),
         y=raw.values.tolist(),
@@ -77,20 +79,20 @@ def step_curve(train: ScalarSeries, valid: ScalarSeries | None = None) -> go.Fig
         line={"color": BLUE, "width": 1},
         hovertemplate="%{y:.4g}",
     )
-    if len(middle) < len(train):
+    if len(median) < len(train):
         figure.add_scatter(
-            x=middle.steps.tolist(),
-            y=middle.values.tolist(),
-            name="median",
+            x=median.steps.tolist(),
+            y=median.values.tolist(),
+            name="running median",
             mode="lines",
             line={"color": BLUE, "width": 2.5},
             hovertemplate="%{y:.4g}",
         )
     if valid is not None and len(valid):
-        shown = valid.thinned()
+        points = valid.thinned()
         figure.add_scatter(
-            x=shown.steps.tolist(),
-            y=shown.values.tolist(),
+            x=points.steps.tolist(),
+            y=points.values.tolist(),
             name="validation",
             mode="lines+markers",
             line={"color": VERMILLION, "width": 2, "dash": "dash"},
@@ -102,34 +104,35 @@ def step_curve(train: ScalarSeries, valid: ScalarSeries | None = None) -> go.Fig
 
 
 def rate_curve(rate: ScalarSeries, *, unit: str = "step") -> go.Figure:
-    """The learning rate over the steps (or epochs)."""
-    figure, shown = blank(height=300), rate.thinned()
+    """Return the learning rate over the steps (or epochs)."""
+    figure, points = empty_figure(height=300), rate.thinned()
     figure.add_scatter(
-        x=shown.steps.tolist(),
-        y=shown.values.tolist(),
+        x=points.steps.tolist(),
+        y=points.values.tolist(),
         mode="lines" if len(rate) > 40 else "lines+markers",
         line={"color": GREEN, "width": 2},
         hovertemplate="%{y:.3g}<extra></extra>",
     )
     figure.update_xaxes(title_text=unit)
+    # From zero, because a schedule that ends at 0 must look like it.
     figure.update_yaxes(rangemode="tozero", exponentformat="power")
     return figure
 
 
 def confusion_matrix(labels: Sequence[str], matrix: npt.ArrayLike, totals: Sequence[int] | None = None) -> go.Figure:
-    """Counts with true classes in rows; colour is the share of the row.
+    """Return a matrix of counts with true classes in rows; the colour is the share of the row.
 
     matrix: (C, C) counts.  totals: images per true class where the matrix shows only some of the predicted classes.
     """
     counts = np.asarray(matrix, dtype=np.int64)
     rows = counts.sum(axis=1) if totals is None else np.asarray(totals)
-    shares = counts / np.maximum(rows, 1)[:, None]
-    names = [escaped(name) for name in labels]
-    place, few = list(range(len(labels))), len(labels) <= 12
-    figure = blank(height=max(340, 130 + len(labels) * (40 if few else 24)))
+    shares = counts / np.maximum(rows, 1)[:, None]  # a class without images has a row of zeros
+    names = [escape_name(name) for name in labels]
+    indices, few = list(range(len(labels))), len(labels) <= 12
+    figure = empty_figure(height=max(340, 130 + len(labels) * (40 if few else 24)))
     figure.add_heatmap(
-        x=place,
-        y=place,
+        x=indices,
+        y=indices,
         z=shares.tolist(),
         zmin=0,
         zmax=1,
@@ -138,9 +141,9 @@ def confusion_matrix(labels: Sequence[str], matrix: npt.ArrayLike, totals: Seque
         xgap=1,
         ygap=1,
         customdata=[
-            [[names[true], names[predicted], int(counts[true, predicted])] for predicted in place] for true in place
+            [[names[true], names[predicted], int(counts[true, predicted])] for predicted in indices] for true in indices
         ],
-        hovertemplate="%{customdata[0]}, taken for %{customdata[1]}: %{customdata[2]} (%{z:.1%})<extra></extra>",
+        hovertemplate="%{customdata[0]}, predicted as %{customdata[1]}: %{customdata[2]} (%{z:.1%})<extra></extra>",
     )
     for true, predicted in zip(*np.nonzero(counts), strict=True):
         figure.add_annotation(
@@ -148,30 +151,32 @@ def confusion_matrix(labels: Sequence[str], matrix: npt.ArrayLike, totals: Seque
             y=int(true),
             text=str(counts[true, predicted]),
             showarrow=False,
-            name="on-colour" if shares[true, predicted] > 0.5 else "on-paper",  # the page picks the ink by this
+            name="on-colour" if shares[true, predicted] > 0.5 else "on-paper",  # the page picks the text colour by this
             font={"size": 13 if few else 10},
         )
     figure.update_xaxes(
         title_text="predicted", side="top", tickangle=-35 if few else -90, showgrid=False, **named_ticks(labels)
     )
+    # A matrix is read from the top; Plotly counts from the bottom.
     downwards = {"range": [len(labels) - 0.5, -0.5]}
     figure.update_yaxes(title_text="true", showgrid=False, **(named_ticks(labels) | downwards))
-    if few:  # room for the last of the slanted labels, which Plotly hides where they leave the figure
+    # Plotly hides a slanted label that leaves the figure: the last one needs room.
+    if few:
         figure.update_layout(margin_r=min(6 * max(len(clipped(name)) for name in labels), 100))
-    return still(figure)
+    return without_zoom(figure)
 
 
 def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """F1 of each class as a bar, with precision and recall marked on it; the best class on top.
+    """Return the F1 of each class as a bar, with precision and recall marked on it; the best class on top.
 
     scores: class name -> {"precision", "recall", "f1", "support"}, each score in [0, 1].
     """
     names = sorted(scores, key=lambda name: scores[name]["f1"])
-    place = list(range(len(names)))
-    figure = blank(height=90 + _ROW * max(len(names), 4))
+    rows = list(range(len(names)))
+    figure = empty_figure(height=90 + _ROW * max(len(names), 4))
     figure.add_bar(
         x=[scores[name]["f1"] for name in names],
-        y=place,
+        y=rows,
         name="F1",
         orientation="h",
         marker={"color": BLUE, "opacity": 0.45},
@@ -180,7 +185,7 @@ def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
     for key, colour, symbol in (("precision", VERMILLION, "diamond"), ("recall", GREEN, "circle-open")):
         figure.add_scatter(
             x=[scores[name][key] for name in names],
-            y=place,
+            y=rows,
             name=key,
             mode="markers",
             marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}},
@@ -188,73 +193,74 @@ def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
         )
     figure.update_xaxes(range=[0, 1.02], dtick=0.2)
     figure.update_yaxes(showgrid=False, **named_ticks(names))
-    return still(figure.update_layout(hovermode="y unified", bargap=0.35))
+    return without_zoom(figure.update_layout(hovermode="y unified", bargap=0.35))
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> go.Figure:
-    """How often the model is right against how sure it is, with 95 % intervals; on the diagonal both agree.
+    """Return accuracy against confidence, with 95 % intervals; on the diagonal they are equal.
 
     bins: {"confidence", "accuracy", "count"}; empty ones are left out.
     """
-    filled = [one for one in bins if one["count"]]
-    spans = [wilson(one["accuracy"] * one["count"], int(one["count"])) for one in filled]
-    figure = blank(height=340)
+    filled = [bin_ for bin_ in bins if bin_["count"]]
+    intervals = [wilson(bin_["accuracy"] * bin_["count"], int(bin_["count"])) for bin_ in filled]
+    figure = empty_figure(height=340)
     figure.add_scatter(
         x=[0, 1],
         y=[0, 1],
-        name="as sure as right",
+        name="perfect calibration",
         mode="lines",
         line={"color": "#808080", "width": 1.5, "dash": "dot"},
         hoverinfo="skip",
     )
     figure.add_scatter(
-        x=[one["confidence"] for one in filled],
-        y=[one["accuracy"] for one in filled],
+        x=[bin_["confidence"] for bin_ in filled],
+        y=[bin_["accuracy"] for bin_ in filled],
         name="this model",
         mode="lines+markers",
         line={"color": BLUE, "width": 2},
         marker={"size": 8},
         error_y={
             "symmetric": False,
-            "array": [span.high - one["accuracy"] for one, span in zip(filled, spans, strict=True)],
-            "arrayminus": [one["accuracy"] - span.low for one, span in zip(filled, spans, strict=True)],
+            "array": [interval.high - bin_["accuracy"] for bin_, interval in zip(filled, intervals, strict=True)],
+            "arrayminus": [bin_["accuracy"] - interval.low for bin_, interval in zip(filled, intervals, strict=True)],
             "thickness": 1,
             "width": 3,
         },
-        customdata=[int(one["count"]) for one in filled],
-        hovertemplate="sure %{x:.1%}, right %{y:.1%} (%{customdata} images)<extra></extra>",
+        customdata=[int(bin_["count"]) for bin_ in filled],
+        hovertemplate="confidence %{x:.1%}, accuracy %{y:.1%} (%{customdata} images)<extra></extra>",
     )
-    figure.update_xaxes(title_text="how sure the model is", range=[0, 1.02], tickformat=".0%", dtick=0.2)
-    figure.update_yaxes(title_text="how often it is right", range=[0, 1.02], tickformat=".0%", dtick=0.2)
-    return still(figure)
+    figure.update_xaxes(title_text="confidence", range=[0, 1.02], tickformat=".0%", dtick=0.2)
+    figure.update_yaxes(title_text="accuracy", range=[0, 1.02], tickformat=".0%", dtick=0.2)
+    return without_zoom(figure)
 
 
-def class_counts(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]) -> go.Figure:
-    """Images of each class, its splits stacked; the class with the most images on top.
+def class_count_bars(counts: Mapping[str, Mapping[str, int]], classes: Sequence[str]) -> go.Figure:
+    """Return the images of each class, splits stacked; the class with the most images on top.
 
     counts: split -> class name -> images.
     """
     totals = {name: sum(split.get(name, 0) for split in counts.values()) for name in classes}
     names = sorted(classes, key=lambda name: totals[name])
-    figure = blank(height=100 + _ROW * max(len(names), 4))
-    looks = ((BLUE, ""), (VERMILLION, "/"), (GREEN, "."), (PURPLE, "x"))
-    for (split, row), (colour, hatch) in zip(counts.items(), looks, strict=False):
+    figure = empty_figure(height=100 + _ROW * max(len(names), 4))
+    # train, valid, test, predict: hatching tells them apart on paper.
+    styles = ((BLUE, ""), (VERMILLION, "/"), (GREEN, "."), (PURPLE, "x"))
+    for (split, row), (colour, hatch) in zip(counts.items(), styles, strict=False):
         figure.add_bar(
             x=[row.get(name, 0) for name in names],
             y=list(range(len(names))),
-            name=escaped(split),
+            name=escape_name(split),
             orientation="h",
             marker={"color": colour, "opacity": 0.8, "pattern": {"shape": hatch, "size": 5, "solidity": 0.35}},
             hovertemplate="%{x}",
         )
     figure.update_xaxes(title_text="images")
     figure.update_yaxes(showgrid=False, **named_ticks(names))
-    return still(figure.update_layout(barmode="stack", hovermode="y unified", bargap=0.35))
+    return without_zoom(figure.update_layout(barmode="stack", hovermode="y unified", bargap=0.35))
 
 
 def size_histogram(bins: Sequence[tuple[str, int]]) -> go.Figure:
-    """How many images have a shorter side of so many pixels; bins: (range in words, images), ascending."""
-    figure = blank(height=280)
+    """Return the number of images by their shorter side. bins: (range of pixels as text, images), ascending."""
+    figure = empty_figure(height=280)
     figure.add_bar(
         x=list(range(len(bins))),
         y=[count for _, count in bins],
@@ -263,18 +269,18 @@ def size_histogram(bins: Sequence[tuple[str, int]]) -> go.Figure:
     )
     figure.update_xaxes(title_text="shorter side in pixels", showgrid=False, **named_ticks([name for name, _ in bins]))
     figure.update_yaxes(title_text="images")
-    return still(figure.update_layout(bargap=0.08))
+    return without_zoom(figure.update_layout(bargap=0.08))
 
 
-def escaped(name: str) -> str:
-    """A name as Plotly must get it to show it letter by letter."""
+def escape_name(name: str) -> str:
+    """Return a name as Plotly needs it to show it unchanged."""
     return html.escape(name, quote=False)
 
 
-def blank(*, height: int) -> go.Figure:
-    """A figure without a look of its own, `height` pixels high."""
+def empty_figure(*, height: int) -> go.Figure:
+    """Return a figure without colours and traces, `height` pixels high."""
     layout: dict[str, Any] = {
-        "template": "none",
+        "template": "none",  # Plotly's own one adds several kB to every figure
         "height": height,
         "margin": {"l": 8, "r": 12, "t": 34, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -287,17 +293,18 @@ def blank(*, height: int) -> go.Figure:
 
 
 def named_ticks(names: Sequence[str]) -> dict[str, Any]:
-    """An axis on which each name stands at its place, 0 for the first."""
+    """Return the settings of an axis with one name at each whole number, the first at 0."""
     return {
         "tickmode": "array",
         "tickvals": list(range(len(names))),
-        "ticktext": [escaped(clipped(name)) for name in names],
+        # Positions instead of names: Plotly merges equal names, and reads "1" as a number.
+        "ticktext": [escape_name(clipped(name)) for name in names],
         "range": [-0.5, len(names) - 0.5],
     }
 
 
-def still(figure: go.Figure) -> go.Figure:
-    """The figure with axes that do not zoom: dragging over it scrolls the page."""
+def without_zoom(figure: go.Figure) -> go.Figure:
+    """Return the figure with axes that do not zoom, so that dragging over it on a phone scrolls the page."""
     figure.update_xaxes(fixedrange=True)
     figure.update_yaxes(fixedrange=True)
     return figure

@@ -1,7 +1,8 @@
-"""A scalar over the steps of a run, and how to draw a million of them with a few hundred points."""
+"""A scalar over the steps of a run, reduced so that a chart draws a million steps with a few hundred points."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,10 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class ScalarSeries:
-    """steps: (S,) int64, in the order of the run.  values: (S,) float64, all finite.  broken: values that were not."""
+    """Scalar over steps, in the order of the run. steps: (S,) int64.  values: (S,) float64, all finite.
+
+    broken: number of values that were left out because they were not finite.
+    """
 
     steps: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
@@ -22,34 +26,48 @@ class ScalarSeries:
         return len(self.steps)
 
     def thinned(self, points: int = 600) -> ScalarSeries:
-        """At most `points` points that keep every peak: the lowest and the highest value of each of equal stretches."""
+        """Return at most `points` points with every peak: the lowest and highest value of each of equal parts."""
         if len(self) <= points:
             return self
-        kept: set[int] = set()
-        for stretch in np.array_split(np.arange(len(self)), points // 2):
-            values = self.values[stretch]
-            kept |= {int(stretch[values.argmin()]), int(stretch[values.argmax()])}
-        index = np.array(sorted(kept))
-        return ScalarSeries(self.steps[index], self.values[index], self.broken)
+        # Not every n-th step: a single spike of the loss is what a reader must see.
+        indices: set[int] = set()
+        for part in np.array_split(np.arange(len(self)), points // 2):
+            values = self.values[part]
+            indices |= {int(part[values.argmin()]), int(part[values.argmax()])}
+        order = np.array(sorted(indices))
+        return ScalarSeries(self.steps[order], self.values[order], self.broken)
 
     def smoothed(self, points: int = 60, least: int = 1) -> ScalarSeries:
-        """The median of each of at most `points` equal stretches of `least` or more, at the middle step of each."""
+        """Return the median of each of at most `points` equal parts of `least` steps or more, at their middle steps.
+
+        The median, because the mean of a part follows a single spike.
+        """
         points = min(points, len(self) // least)
+        # One step per part would be the series itself.
         if points == 0 or points == len(self):
             return self
-        stretches = np.array_split(np.arange(len(self)), points)
-        steps = np.array([self.steps[stretch[len(stretch) // 2]] for stretch in stretches])
-        return ScalarSeries(steps, np.array([np.median(self.values[stretch]) for stretch in stretches]), self.broken)
+        parts = np.array_split(np.arange(len(self)), points)
+        steps = np.array([self.steps[part[len(part) // 2]] for part in parts])
+        return ScalarSeries(steps, np.array([np.median(self.values[part]) for part in parts]), self.broken)
 
 
-def by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], ScalarSeries]:
-    """(mode, name) -> its series, from rows {"step", "mode", "name", "value"} in the order of the run."""
-    found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+def series_by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], ScalarSeries]:
+    """Return the series of each (mode, name) of rows {"step", "mode", "name", "value"} in the order of the run."""
+    columns: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
     for row in rows:
-        steps, values = found.setdefault((row["mode"], row["name"]), ([], []))
+        steps, values = columns.setdefault((row["mode"], row["name"]), ([], []))
         steps.append(row["step"])
+        # metrics.jsonl has null for NaN and infinity.
         values.append(float("nan") if row["value"] is None else row["value"])
-    return {key: _series(steps, values) for key, (steps, values) in found.items()}
+    return {key: _series(steps, values) for key, (steps, values) in columns.items()}
+
+
+def rounded(value: float) -> float | None:
+    """Return a number for a chart with five significant digits, or None, which Plotly draws as a gap.
+
+    A chart cannot show more digits, and full ones would double the size of the page.
+    """
+    return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def _series(steps: list[int], values: list[float]) -> ScalarSeries:

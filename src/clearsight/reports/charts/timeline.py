@@ -1,4 +1,4 @@
-"""Readings of gauges over the time of a job, as charts and tables take them."""
+"""Gauges over the time of a job, as charts and tables need them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.profile import Profile
-from clearsight.reports.charts.gauge_labels import gauge_label, reading
+from clearsight.reports.charts.gauge_labels import format_reading, gauge_label
 from clearsight.reports.kit.section import Table, table
 
 Floats = npt.NDArray[np.float64]
-POINTS = 600
-_SHADES = 60
+POINTS = 600  # of a line; more than the pixels of a chart show nothing new
+_SHADES = 60  # with more shaded spans a chart would be grey all over
+_ROWS = 24  # of the table behind a chart
 
 
 class TimeSeries(NamedTuple):
-    """A named reading over time, (T,) each; times in the units of a Clock."""
+    """Named gauge over time. times, values: (T,) each; times in the units of a TimeAxis."""
 
     name: str
     times: Floats
@@ -26,37 +27,41 @@ class TimeSeries(NamedTuple):
 
 
 class TimeAxis(NamedTuple):
-    """How a page counts the time of a job: from `start` (UNIX seconds) in units of `unit` seconds, called `called`."""
+    """Time of a job, from `start` (UNIX seconds), in units of `unit` seconds. title: of the axis."""
 
     start: float
     unit: float
-    called: str
+    title: str
 
     @classmethod
     def of(cls, profile: Profile) -> TimeAxis:
-        """Seconds, minutes or hours, by how long the job was."""
-        start, end = extent(profile)
-        for unit, called in ((3600.0, "hours"), (60.0, "minutes")):
-            if end - start > 3 * unit:
-                return cls(start, unit, f"{called} since the start")
+        """Return an axis in seconds, minutes or hours, by the length of the job."""
+        start, end = time_range(profile)
+        for unit, name in ((3600.0, "hours"), (60.0, "minutes")):
+            if end - start > 3 * unit:  # below that the axis would have one or two labels
+                return cls(start, unit, f"{name} since the start")
         return cls(start, 1.0, "seconds since the start")
 
-    def read(self, times: Floats) -> Floats:
-        """UNIX seconds on this clock."""
+    def convert(self, times: Floats) -> Floats:
+        """Return UNIX seconds in the units of the axis."""
         return (times - self.start) / self.unit
 
 
-def extent(profile: Profile) -> tuple[float, float]:
-    """When the first thing that was measured began and the last ended; (0, 0) where nothing was."""
-    begun = [look.time for look in profile.looks]
-    timed = [(one.start, one.seconds) for one in profile.timed]
-    timed += [(one.start, one.seconds) for one in profile.stretches]
-    starts, ends = [*begun, *(start for start, _ in timed)], [*begun, *(start + seconds for start, seconds in timed)]
+def time_range(profile: Profile) -> tuple[float, float]:
+    """Return when the first measurement began and the last one ended, in UNIX seconds; (0, 0) without any."""
+    samples = [sample.time for sample in profile.gauge_samples]
+    timed = [(step.start, step.seconds) for step in profile.step_times]
+    timed += [(span.start, span.seconds) for span in profile.all_spans]
+    starts = [*samples, *(start for start, _ in timed)]
+    ends = [*samples, *(start + seconds for start, seconds in timed)]
     return (min(starts), max(ends)) if starts else (0.0, 0.0)
 
 
-def averaged(times: Floats, values: Floats, points: int = POINTS) -> tuple[Floats, Floats]:
-    """At most `points` of them: the mean of each of equal stretches. What a gauge shows is a mean over time already."""
+def downsampled(times: Floats, values: Floats, points: int = POINTS) -> tuple[Floats, Floats]:
+    """Return at most `points` points, each the mean of one of equal parts.
+
+    Means are right here: a gauge is a mean since its last sample already.
+    """
     if len(times) <= points:
         return times, values
     first = np.linspace(0, len(times), points + 1).astype(np.int64)
@@ -64,46 +69,52 @@ def averaged(times: Floats, values: Floats, points: int = POINTS) -> tuple[Float
     return np.add.reduceat(times, first[:-1]) / sizes, np.add.reduceat(values, first[:-1]) / sizes
 
 
-def line(profile: Profile, name: str, clock: TimeAxis, rank: int = 0, points: int = POINTS) -> TimeSeries:
-    """A gauge as a line, in the unit of its meter."""
-    found, known = profile.gauge(name, rank), gauge_label(name)
-    times, values = averaged(clock.read(found.times), found.values / known.scale, points)
-    return TimeSeries(known.called, times, values)
+def gauge_series(profile: Profile, name: str, axis: TimeAxis, rank: int = 0, points: int = POINTS) -> TimeSeries:
+    """Return a gauge over time, in the unit of its label."""
+    gauge, label = profile.gauge(name, rank), gauge_label(name)
+    times, values = downsampled(axis.convert(gauge.times), gauge.values / label.scale, points)
+    return TimeSeries(label.title, times, values)
 
 
-def shades(profile: Profile, clock: TimeAxis, rank: int = 0) -> list[tuple[float, float]]:
-    """The stretches outside of training, on a clock; none where there are so many that a chart would be all grey."""
-    spans = [span for span in profile.stretches if span.rank == rank]
+def shaded_spans(profile: Profile, axis: TimeAxis, rank: int = 0) -> list[tuple[float, float]]:
+    """Return start and end of the spans outside of training on an axis; none where they are more than 60."""
+    spans = [span for span in profile.all_spans if span.rank == rank]
     if len(spans) > _SHADES:
         return []
-    place = clock.read(np.array([(span.start, span.start + span.seconds) for span in spans], np.float64).reshape(-1, 2))
-    return [(float(start), float(end)) for start, end in place]
+    times = np.array([(span.start, span.start + span.seconds) for span in spans], np.float64).reshape(-1, 2)
+    return [(float(start), float(end)) for start, end in axis.convert(times)]
 
 
-def percentiles(profile: Profile, names: Iterable[str], rank: int = 0) -> Table:
-    """Lowest, median, 95th and 99th percentile and highest reading of each gauge while training steps ran."""
+def percentile_table(profile: Profile, names: Iterable[str], rank: int = 0) -> Table:
+    """Return minimum, median, 95th and 99th percentile and maximum of each gauge during the training steps.
+
+    Without training steps every sample counts.
+    """
     rows = []
     for name in names:
-        found = profile.gauge(name, rank)
-        inside = profile.within(found, rank)
-        values = (inside if len(inside) else found).values
+        gauge = profile.gauge(name, rank)
+        inside = profile.within(gauge, rank)
+        values = (inside if len(inside) else gauge).values
         if not len(values):
-            continue
-        known = gauge_label(name)
-        shown = np.percentile(values, (0, 50, 95, 99, 100)) / known.scale
-        rows.append((known.called, name, *(reading(float(value), known.unit) for value in shown)))
-    columns = ("what", "gauge", "min", "p50", "p95", "p99", "max")
+            continue  # a gauge that never read a number
+        label = gauge_label(name)
+        percentiles = np.percentile(values, (0, 50, 95, 99, 100)) / label.scale
+        rows.append((label.title, name, *(format_reading(float(value), label.unit) for value in percentiles)))
+    columns = ("gauge", "name", "min", "p50", "p95", "p99", "max")
     return table("Readings while training ran", columns, "llrrrrr", rows)
 
 
-def line_table(caption: str, lines: Sequence[TimeSeries], unit: str, clock: TimeAxis) -> Table:
-    """The lines of a chart in at most 24 rows, each the mean of a stretch."""
-    shown = [TimeSeries(one.name, *averaged(one.times, one.values, 24)) for one in lines]
-    longest = max(shown, key=lambda one: len(one.times))
-    rows = [(f"{time:.4g}", *(_at(one, float(time), unit) for one in shown)) for time in longest.times]
-    columns = (clock.called.split()[0], *(one.name for one in shown))
+def lines_table(caption: str, lines: Sequence[TimeSeries], unit: str, axis: TimeAxis) -> Table:
+    """Return the lines of a chart in at most 24 rows of means."""
+    reduced = [TimeSeries(line.name, *downsampled(line.times, line.values, _ROWS)) for line in lines]
+    longest = max(reduced, key=lambda line: len(line.times))
+    rows = [(f"{time:.4g}", *(_at(line, float(time), unit) for line in reduced)) for time in longest.times]
+    columns = (axis.title.split()[0], *(line.name for line in reduced))
     return table(caption, columns, "r" * len(columns), rows)
 
 
-def _at(one: TimeSeries, time: float, unit: str) -> str:
-    return reading(float(one.values[int(np.abs(one.times - time).argmin())]) if len(one.times) else None, unit)
+def _at(line: TimeSeries, time: float, unit: str) -> str:
+    """Return the reading nearest to a time: gauges are not all sampled at the same moments."""
+    return format_reading(
+        float(line.values[int(np.abs(line.times - time).argmin())]) if len(line.times) else None, unit
+    )

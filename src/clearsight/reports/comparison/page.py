@@ -1,4 +1,4 @@
-"""The page of a comparison: several runs beside each other, in the shape of a run's own page."""
+"""Page of a comparison: several runs side by side, in the order of a run's own page."""
 
 from __future__ import annotations
 
@@ -7,183 +7,188 @@ from typing import Any
 
 from clearsight.core.errors import BadValue
 from clearsight.core.finding import Finding, Verdict, flags
+from clearsight.core.format import count, duration, rate, several
 from clearsight.reports.comparison.curves import curves
-from clearsight.reports.comparison.overlay import MOST, spans
-from clearsight.reports.comparison.ranking import Ranking, p_value, rank_runs
+from clearsight.reports.comparison.overlay import MAX_RUNS, interval_chart
+from clearsight.reports.comparison.ranking import Ranking, p_value_text, rank_runs
 from clearsight.reports.comparison.run import SPLITS, ComparedRun, differences
-from clearsight.reports.kit.document import Document
-from clearsight.reports.kit.format import (
-    UNKNOWN,
-    count,
-    duration,
-    general,
-    percent,
-    percent_span,
-    score,
-    several,
-)
-from clearsight.reports.kit.section import PageSection, Panel, Table, table
+from clearsight.reports.kit.document import Page
+from clearsight.reports.kit.format import UNKNOWN, general, percent, percent_span, score
+from clearsight.reports.kit.section import PageSection, Panel, Table, table, table_section
 
-LEAST = 2
-_SPLIT_NAMES = {"test": "test", "valid": "validation"}
-
-
-def compare_page(runs: Sequence[ComparedRun]) -> str:
-    """The page of 2 to 12 runs as HTML; the same runs give the same bytes. Raises BadValue for fewer or more."""
-    check_number(len(runs))
-    judged = rank_runs(runs)
-    sections = [verdict(runs, judged), results(runs), curves(runs), findings(runs), sources(runs)]
-    return Document(
-        title=f"{len(runs)} runs compared", kind="Comparison", sections=[one for one in sections if one is not None]
-    ).render()
+MIN_RUNS = 2
 
 
 def check_number(runs: int) -> None:
-    """Raise BadValue unless so many runs can stand beside each other."""
-    if not LEAST <= runs <= MOST:
+    """Raise BadValue unless this number of runs can be compared."""
+    if not MIN_RUNS <= runs <= MAX_RUNS:
         raise BadValue(
-            f"{several(runs, 'run')}", f"{LEAST} to {MOST} can be compared", fix="Name the folders of the runs."
+            f"{several(runs, 'run')}",
+            f"{MIN_RUNS} to {MAX_RUNS} can be compared",
+            fix="Name the folders of the runs.",
         )
 
 
-def verdict(runs: Sequence[ComparedRun], judged: Ranking) -> PageSection:
-    """Which run is best, whether by more than chance, and what makes the comparison lame."""
-    panels = [_accuracies(runs, judged.split)] if judged.split else []
+def verdict(runs: Sequence[ComparedRun]) -> PageSection:
+    """Return which run is best, whether its lead is significant, and reasons for caution."""
+    # Ranked here again: it takes milliseconds, and a section is a function of the runs alone.
+    ranking = rank_runs(runs)
+    panels = [_accuracies(runs, ranking.split)] if ranking.split else []
     return PageSection(
         key="verdict",
         title="Verdict",
-        template="compare_verdict.html",
-        values={"sentences": judged.sentences, "warnings": judged.warnings, "contests": _contest_table(judged)},
+        template="comparison/verdict.html",
+        values={
+            "sentences": ranking.sentences,
+            "warnings": ranking.warnings,
+            "comparisons": _comparison_table(ranking),
+        },
         panels=tuple(panels),
     )
 
 
 def results(runs: Sequence[ComparedRun]) -> PageSection:
-    """The settings in which the runs differ, and what came of them, a column per run."""
-    rows = comparison_rows(runs)
+    """Return the settings in which the runs differ and their results, a column per run."""
     changed = len(differences(runs))
     about = f"The recipes differ in {several(changed, 'setting')}." if changed else "The recipes are the same."
     columns = ("", *(run.label for run in runs))
-    shown = table("Settings that differ, and results", columns, "l" + "r" * len(runs), rows)
-    return PageSection(
-        key="results",
-        title="Recipes and results",
-        template="compare_table.html",
-        values={"about": about, "table": shown},
-    )
+    content = table("Settings that differ, and results", columns, "l" + "r" * len(runs), comparison_rows(runs))
+    return table_section("results", "Recipes and results", content, about=about)
 
 
 def comparison_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
-    """A row per setting that differs, then one per result that is known of any run: (name, cell of each run ...)."""
+    """Return a row per setting that differs, then one per result that any run has: (name, cell of each run ...)."""
+    # Settings first: they are the cause, results the effect.
     rows = [(name, *map(_setting, values)) for name, values in differences(runs).items()]
     return [*rows, *(row for row in _result_rows(runs) if set(row[1:]) != {UNKNOWN})]
 
 
 def findings(runs: Sequence[ComparedRun]) -> PageSection | None:
-    """What the rules found in each run; None where no rule was asked of any."""
-    if not any(run.facts.findings for run in runs):
+    """Return the findings of each run; None when no run has any verdict."""
+    if not any(run.report.findings for run in runs):
         return None
-    told = [
-        {"label": run.label, "said": _counted(run), "found": [_finding(one) for one in run.problems]} for run in runs
+    values = [
+        {"label": run.label, "counts": _counts(run), "findings": [_finding(finding) for finding in run.problems]}
+        for run in runs
     ]
-    return PageSection(key="findings", title="Findings", template="compare_findings.html", values={"runs": told})
+    return PageSection(key="findings", title="Findings", template="comparison/findings.html", values={"runs": values})
 
 
 def sources(runs: Sequence[ComparedRun]) -> PageSection:
-    """Where each run lies, what it was trained on, and by which command."""
+    """Return the folder, the data and the command of each run."""
     rows = [
         (
             run.label,
             run.path,
-            f"{run.facts.data.get('path') or UNKNOWN} ({run.fingerprint[:8] or 'no fingerprint'})",
-            " ".join(run.facts.command) or UNKNOWN,
+            # Eight digits tell apart any data that one person has.
+            f"{run.report.data.get('path') or UNKNOWN} ({run.fingerprint[:8] or 'no fingerprint'})",
+            " ".join(run.report.command) or UNKNOWN,
         )
         for run in runs
     ]
     columns = ("run", "folder", "data (fingerprint)", "command")
-    shown = table("The runs", columns, "llll", rows)
-    return PageSection(key="runs", title="Runs", template="compare_table.html", values={"about": "", "table": shown})
+    return table_section("runs", "Runs", table("The runs", columns, "llll", rows))
+
+
+class ComparisonPage(Page[Sequence[ComparedRun]]):
+    """Page of 2 to 12 runs. Raises BadValue for fewer or more."""
+
+    kind = "Comparison"
+    # Results before curves: with the verdict they answer most questions.
+    SECTIONS = (verdict, results, curves, findings, sources)
+
+    def __init__(self, data: Sequence[ComparedRun]) -> None:
+        check_number(len(data))
+        super().__init__(data)
+
+    @property
+    def title(self) -> str:
+        """Number of runs."""
+        return f"{len(self.data)} runs compared"
 
 
 def _accuracies(runs: Sequence[ComparedRun], split: str) -> Panel:
-    title = f"Accuracy on the {_SPLIT_NAMES[split]} split"
-    known = [(run.label, place, found) for place, run in enumerate(runs) if (found := run.score(split)) is not None]
-    rows = [(label, percent(found.accuracy), percent_span(found.interval), found.images) for label, _, found in known]
+    title = f"Accuracy on the {SPLITS[split]} split"
+    scores = [(run.label, index, found) for index, run in enumerate(runs) if (found := run.score(split)) is not None]
+    rows = [(label, percent(found.accuracy), percent_span(found.interval), found.images) for label, _, found in scores]
     return Panel(
         key="accuracies",
         title=title,
-        says=f"{title} of {several(len(known), 'run')}, each with its 95% interval.",
-        figure=spans([(label, place, found.accuracy, found.interval) for label, place, found in known]),
+        description=f"{title} of {several(len(scores), 'run')}, each with its 95% interval.",
+        figure=interval_chart([(label, index, found.accuracy, found.interval) for label, index, found in scores]),
         table=table(title, ("run", "accuracy", "95% interval", "images"), "lrrr", rows),
         wide=True,
     )
 
 
-def _contest_table(judged: Ranking) -> Table | None:
-    paired = [contest for contest in judged.contests if contest.p is not None]
+def _comparison_table(ranking: Ranking) -> Table | None:
+    paired = [comparison for comparison in ranking.comparisons if comparison.p is not None]
     if not paired:
         return None
-    best = judged.best[0]
-    columns = ("against", "images", "only the best right", "only the other right", "p", "more than chance")
+    best = ranking.best[0]  # of several in a tie the first one is compared
+    columns = ("other run", "images", "only the best correct", "only the other correct", "p", "significant")
     rows = [
         (
-            one.against,
-            count(one.images),
-            count(one.best_alone),
-            count(one.other_alone),
-            p_value(one.p if one.p is not None else 1.0),
-            "yes" if one.beyond else "no",
+            comparison.other,
+            count(comparison.images),
+            count(comparison.best_only),
+            count(comparison.other_only),
+            p_value_text(comparison.p if comparison.p is not None else 1.0),
+            "yes" if comparison.significant else "no",
         )
-        for one in paired
+        for comparison in paired
     ]
-    return table(f"{best} against the others on the same images", columns, "lrrrrl", rows)
+    return table(f"{best} and the other runs on the same images", columns, "lrrrrl", rows)
 
 
 def _result_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
-    facts = [run.facts for run in runs]
+    reports = [run.report for run in runs]
     rows: list[tuple[str, ...]] = []
-    for split in SPLITS:
-        found = [run.score(split) for run in runs]
-        name = _SPLIT_NAMES[split]
+    for split, name in SPLITS.items():
+        scores = [run.score(split) for run in runs]
         rows += [
-            (f"{name} accuracy", *(percent(one.accuracy) if one else UNKNOWN for one in found)),
-            (f"{name} 95% interval", *(percent_span(one.interval) if one else UNKNOWN for one in found)),
-            (f"{name} macro F1", *(score(one.macro_f1) if one else UNKNOWN for one in found)),
-            (f"{name} loss", *(general(one.loss) if one else UNKNOWN for one in found)),
+            (f"{name} accuracy", *(percent(found.accuracy) if found else UNKNOWN for found in scores)),
+            (f"{name} 95% interval", *(percent_span(found.interval) if found else UNKNOWN for found in scores)),
+            (f"{name} macro F1", *(score(found.macro_f1) if found else UNKNOWN for found in scores)),
+            (f"{name} loss", *(general(found.loss) if found else UNKNOWN for found in scores)),
         ]
     return [
         *rows,
-        ("epochs", *(count(len(one.epochs)) if one.epochs else UNKNOWN for one in facts)),
-        ("epoch kept", *(str(one.best["epoch"]) if one.best else UNKNOWN for one in facts)),
-        ("training time", *(duration(one.seconds) if one.seconds else UNKNOWN for one in facts)),
-        ("images/s", *(f"{one.images_per_second:,.0f}" if one.images_per_second else UNKNOWN for one in facts)),
+        ("epochs", *(count(len(report.epochs)) if report.epochs else UNKNOWN for report in reports)),
+        ("best epoch", *(str(report.best["epoch"]) if report.best else UNKNOWN for report in reports)),
+        ("training time", *(duration(report.seconds) if report.seconds else UNKNOWN for report in reports)),
+        (
+            "images/s",
+            *(rate(report.images_per_second) if report.images_per_second else UNKNOWN for report in reports),
+        ),
         ("parameters", *(count(run.parameters) if run.parameters else UNKNOWN for run in runs)),
-        ("status", *(one.status.replace("_", " ") for one in facts)),
+        ("status", *(report.status.replace("_", " ") for report in reports)),
     ]
 
 
-def _counted(run: ComparedRun) -> str:
-    if not run.facts.findings:
-        return "No rule was asked."
-    clear = len({one.rule for one in run.facts.findings if one.verdict is Verdict.CLEAR})
-    undecided = len({one.rule for one in run.facts.findings if one.verdict is Verdict.NOT_ENOUGH_DATA})
-    found = several(len(run.problems), "problem") if run.problems else "Nothing"
-    return f"{found} found; {several(clear, 'rule')} clear, {count(undecided)} without enough data."
+def _counts(run: ComparedRun) -> str:
+    if not run.report.findings:
+        return "No rule ran."
+    clear = len({finding.rule for finding in run.report.findings if finding.verdict is Verdict.CLEAR})
+    # A rule has one verdict for each thing that it looks at; here each rule counts once.
+    undecided = len({finding.rule for finding in run.report.findings if finding.verdict is Verdict.NOT_ENOUGH_DATA})
+    problems = several(len(run.problems), "problem") if run.problems else "No problem"
+    return f"{problems} found; {several(clear, 'rule')} clear, {count(undecided)} without enough data."
 
 
-def _finding(one: Finding) -> dict[str, str]:
+def _finding(finding: Finding) -> dict[str, str]:
     return {
-        "rule": one.rule,
-        "severity": one.severity.value,
-        "cause": one.cause,
-        "fix": flags(one.fix),
-        "advice": one.advice,
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "cause": finding.cause,
+        "fix": flags(finding.fix),
+        "advice": finding.advice,
     }
 
 
 def _setting(value: Any) -> str:
     if value is None:
-        return "default"
+        return "default"  # unset: the run resolved it from its network and data
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):

@@ -1,78 +1,95 @@
-"""Standing: which of several runs is best, and whether it is by more than chance."""
+"""Ranking of runs: which one is best, and whether its lead is statistically significant."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from clearsight.core.format import count, several
 from clearsight.reports.comparison.run import SPLITS, ComparedRun, RunScore
-from clearsight.reports.kit.format import percent, percent_span, several
+from clearsight.reports.kit.format import percent, percent_span
 from clearsight.reports.statistics import holm, mcnemar
 
 _UNFINISHED = {
-    "running": "is still in training",
+    "running": "is still training",
     "interrupted": "was interrupted",
     "diverged": "diverged",
     "failed": "failed",
 }
-_NAMED = 3  # runs in one sentence
-_LEVEL = 0.05  # of the adjusted p-values, as the intervals are of 95 %
+_NAMED = 3  # runs in one sentence; more are counted
+_LEVEL = 0.05  # of the adjusted p-values, to match the intervals of 95 %
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedComparison:
-    """The best run against another one.
+    """Comparison of the best run with another one.
 
-    p: McNemar's on the same images, adjusted by Holm for the number of contests; None where the images are not the
-    same, and the intervals decide.  best_alone, other_alone: images that only the one or the other got right.
-    beyond: whether the difference is more than chance.
+    p: McNemar's p-value on the same images, adjusted by Holm for the number of comparisons; None where the images are
+    not the same and the intervals decide.  best_only, other_only: images that only this run predicts correctly.
     """
 
-    against: str
-    beyond: bool
+    other: str
+    significant: bool
     p: float | None = None
-    best_alone: int = 0
-    other_alone: int = 0
+    best_only: int = 0
+    other_only: int = 0
     images: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Return plain JSON values; "pictures" is an older name of "images"."""
+        return {
+            "against": self.other,
+            "beyond": self.significant,
+            "p": self.p,
+            "best_alone": self.best_only,
+            "other_alone": self.other_only,
+            "images": self.images,
+            "pictures": self.images,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """split: what the runs were measured on, "" where fewer than two were.  best: labels of the best, several in a tie.
+    """Result of ranking runs. best: labels of the best runs, several in a tie.  sentences: the result as text.
 
-    sentences: the same in words.  warnings: what makes the comparison lame.
+    split: on which the runs were compared, "" where fewer than two have a score.  warnings: reasons for caution.
     """
 
     split: str
     best: tuple[str, ...]
-    contests: tuple[PairedComparison, ...]
+    comparisons: tuple[PairedComparison, ...]
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 def rank_runs(runs: Sequence[ComparedRun]) -> Ranking:
-    """Judge runs by accuracy on the test split where at least two were measured on it, else on the validation split."""
-    split, scores = _judged(runs)
+    """Rank runs by accuracy on the test split if at least two have a score there, else on the validation split."""
+    split, scores = _split_to_compare(runs)
     warnings = tuple(_warnings(runs, split, scores))
     if not scores:
-        said = "Fewer than two of these runs have an accuracy, so that none can be called the best."
-        return Ranking(split="", best=(), contests=(), sentences=(said,), warnings=warnings)
+        text = "Fewer than two of these runs have an accuracy, so they cannot be ranked."
+        return Ranking(split="", best=(), comparisons=(), sentences=(text,), warnings=warnings)
     highest = max(score.accuracy for score in scores.values())
+    # Exactly equal: on the same number of images a tie is a tie, and any tolerance would be arbitrary.
     best = [run for run in runs if run.label in scores and scores[run.label].accuracy == highest]
     others = [run for run in runs if run.label in scores and run not in best]
-    contests = _contests(best[0], others, split, scores)
-    sentences = (_who(best, scores, split), *_how_sure(best, contests, split))
+    comparisons = _comparisons(best[0], others, split, scores)
     return Ranking(
-        split=split, best=tuple(run.label for run in best), contests=contests, sentences=sentences, warnings=warnings
+        split=split,
+        best=tuple(run.label for run in best),
+        comparisons=comparisons,
+        sentences=(_best_sentence(best, scores, split), *_significance_sentences(best, comparisons, split)),
+        warnings=warnings,
     )
 
 
-def _judged(runs: Sequence[ComparedRun]) -> tuple[str, dict[str, RunScore]]:
+def p_value_text(value: float) -> str:
+    """Return a p-value as "0.031" or "under 0.0001"."""
+    return "under 0.0001" if value < 0.0001 else f"{value:.2g}"
+
+
+def _split_to_compare(runs: Sequence[ComparedRun]) -> tuple[str, dict[str, RunScore]]:
     for split in SPLITS:
         scores = {run.label: score for run in runs if (score := run.score(split)) is not None}
         if len(scores) >= 2:
@@ -80,114 +97,129 @@ def _judged(runs: Sequence[ComparedRun]) -> tuple[str, dict[str, RunScore]]:
     return "", {}
 
 
-def _contests(
+def _comparisons(
     best: ComparedRun, others: Sequence[ComparedRun], split: str, scores: dict[str, RunScore]
 ) -> tuple[PairedComparison, ...]:
-    """Paired where both answered for the same images, by intervals otherwise."""
-    paired = [(other, counted) for other in others if (counted := _paired(best, other, split)) is not None]
-    adjusted = holm([mcnemar(alone, other_alone) for _, (alone, other_alone, _) in paired])
-    found = {
+    """Compare the best run with each other one: image by image where both predicted the same images, else by intervals.
+
+    Pairs are far more sensitive: two models can differ significantly although their intervals overlap.
+    """
+    paired = [(other, counts) for other in others if (counts := _paired_counts(best, other, split)) is not None]
+    adjusted = holm([mcnemar(best_only, other_only) for _, (best_only, other_only, _) in paired])
+    by_label = {
         other.label: PairedComparison(
-            against=other.label,
-            beyond=p < _LEVEL,
+            other=other.label,
+            significant=p < _LEVEL,  # p is adjusted: the level holds for all comparisons together
             p=p,
-            best_alone=best_alone,
-            other_alone=other_alone,
+            best_only=best_only,
+            other_only=other_only,
             images=images,
         )
-        for (other, (best_alone, other_alone, images)), p in zip(paired, adjusted, strict=True)
+        for (other, (best_only, other_only, images)), p in zip(paired, adjusted, strict=True)
     }
     return tuple(
-        found.get(run.label) or _by_intervals(run.label, scores[best.label], scores[run.label]) for run in others
+        by_label.get(run.label) or _by_intervals(run.label, scores[best.label], scores[run.label]) for run in others
     )
 
 
-def _paired(best: ComparedRun, other: ComparedRun, split: str) -> tuple[int, int, int] | None:
-    """(only the best right, only the other right, images), where both were asked about the same images."""
-    mine, theirs = best.answers, other.answers
-    if not mine or not theirs or {best.facts.split, other.facts.split} != {split} or mine.keys() != theirs.keys():
+def _paired_counts(best: ComparedRun, other: ComparedRun, split: str) -> tuple[int, int, int] | None:
+    """Return (images only the best run predicts correctly, only the other, all); None for different images."""
+    first, second = best.predictions, other.predictions
+    # predictions.csv is about the evaluated split, which may be another one than that of the ranking.
+    if not first or not second or {best.report.split, other.report.split} != {split} or first.keys() != second.keys():
         return None
-    if any(mine[name][0] != theirs[name][0] for name in mine):
+    if any(first[name][0] != second[name][0] for name in first):
         return None  # the same images by name, with other classes
-    right = [(true == said, true == theirs[name][1]) for name, (true, said) in mine.items()]
-    return right.count((True, False)), right.count((False, True)), len(right)
+    correct = [(true == predicted, true == second[name][1]) for name, (true, predicted) in first.items()]
+    return correct.count((True, False)), correct.count((False, True)), len(correct)
 
 
 def _by_intervals(label: str, best: RunScore, other: RunScore) -> PairedComparison:
-    apart = best.interval is not None and other.interval is not None and best.interval.low > other.interval.high
-    return PairedComparison(against=label, beyond=apart)
+    disjoint = best.interval is not None and other.interval is not None and best.interval.low > other.interval.high
+    return PairedComparison(other=label, significant=disjoint)
 
 
-def _who(best: Sequence[ComparedRun], scores: dict[str, RunScore], split: str) -> str:
-    named, score = _listed([run.label for run in best]), scores[best[0].label]
-    name = {"test": "test", "valid": "validation"}[split]
-    of = f" of {several(score.images, f'{name} image')}" if score.images else f" on the {name} split"
-    span = f" (95% interval {percent_span(score.interval)})" if score.interval is not None else ""
+def _best_sentence(best: Sequence[ComparedRun], scores: dict[str, RunScore], split: str) -> str:
+    names, score = _listed([run.label for run in best]), scores[best[0].label]
+    name = SPLITS[split]
+    images = f"of {several(score.images, f'{name} image')}" if score.images else f"of the {name} split"
+    interval = f" (95% interval {percent_span(score.interval)})" if score.interval is not None else ""
     if len(best) > 1:
-        return f"{named} are equally good: each gets {percent(score.accuracy)}{of} right{span}."
-    return f"{named} is best: it gets {percent(score.accuracy)}{of} right{span}."
+        return f"{names} are equally good: each classifies {percent(score.accuracy)} {images} correctly{interval}."
+    return f"{names} is best: it classifies {percent(score.accuracy)} {images} correctly{interval}."
 
 
-def _how_sure(best: Sequence[ComparedRun], contests: Sequence[PairedComparison], split: str) -> list[str]:
-    """What is more than chance, and what is not: first by the same images, then by intervals."""
-    told, whose = [], "Its" if len(best) == 1 else "Their"
-    for by_images, beyond in ((True, True), (True, False), (False, True), (False, False)):
-        chosen = [one for one in contests if (one.p is not None) == by_images and one.beyond == beyond]
+def _significance_sentences(
+    best: Sequence[ComparedRun], comparisons: Sequence[PairedComparison], split: str
+) -> list[str]:
+    """Return which leads are significant and which are not, first by the same images, then by intervals."""
+    sentences, owner = [], "Its" if len(best) == 1 else "Their"
+    # The most certain first: pairs before intervals, significant leads before others.
+    for is_paired, significant in ((True, True), (True, False), (False, True), (False, False)):
+        chosen = [
+            comparison
+            for comparison in comparisons
+            if (comparison.p is not None) == is_paired and comparison.significant == significant
+        ]
         if chosen:
-            why = _by_images(chosen, beyond) if by_images else _BY_INTERVALS[beyond]
-            told.append(f"{whose} lead over {_others(chosen, contests)} {why}.")
+            reason = _paired_reason(chosen, significant) if is_paired else _INTERVAL_REASONS[significant]
+            sentences.append(f"{owner} lead over {_others(chosen, comparisons)} {reason}.")
     if split == "valid":
-        told.append("The validation split chose the epochs, which flatters every run; a test split would tell more.")
-    return told
+        sentences.append(
+            "The validation split also chose the epochs, so every accuracy is slightly optimistic; a test split would "
+            "decide better."
+        )
+    return sentences
 
 
-_BY_INTERVALS = {
-    True: "is beyond the 95% intervals, which do not overlap",
-    False: "may be chance: the 95% intervals overlap or are not known",
+_INTERVAL_REASONS = {
+    True: "is significant: the 95% intervals do not overlap",
+    False: "may be chance: the 95% intervals overlap or are unknown",
 }
 
 
-def _by_images(chosen: Sequence[PairedComparison], beyond: bool) -> str:
-    word = "is more than chance" if beyond else "may well be chance"
-    values = [contest.p for contest in chosen if contest.p is not None]
-    same = f"the same {several(chosen[0].images, 'image')}"
+def _paired_reason(chosen: Sequence[PairedComparison], significant: bool) -> str:
+    result = "is significant" if significant else "may be chance"
+    values = [comparison.p for comparison in chosen if comparison.p is not None]
+    images = f"the same {several(chosen[0].images, 'image')}"
     if len(chosen) == 1:
-        counted = f"of {same} it alone has {chosen[0].best_alone:,} right, the other alone {chosen[0].other_alone:,}"
-        return f"{word}: {counted} (McNemar's p: {p_value(values[0])})"
-    edge = f"the largest {p_value(max(values))}" if beyond else f"the smallest {p_value(min(values))}"
-    return f"{word}, judged on {same} (McNemar's p, adjusted by Holm: {edge})"
+        best, other = count(chosen[0].best_only), count(chosen[0].other_only)
+        counts = f"of {images}, only it classifies {best} correctly, only the other {other}"
+        return f"{result}: {counts} (McNemar's test, p {_equals(values[0])})"
+    extreme = f"largest p {_equals(max(values))}" if significant else f"smallest p {_equals(min(values))}"
+    return f"{result}, measured on {images} (McNemar's test, adjusted by Holm, {extreme})"
 
 
-def _others(chosen: Sequence[PairedComparison], contests: Sequence[PairedComparison]) -> str:
-    """By name where that can be read, else by number; the table has the names."""
+def _equals(p: float) -> str:
+    text = p_value_text(p)
+    return text if text.startswith("under") else f"= {text}"
+
+
+def _others(chosen: Sequence[PairedComparison], comparisons: Sequence[PairedComparison]) -> str:
+    """Return the other runs by name, or as a number where there are many; the table has their names."""
     if len(chosen) <= _NAMED:
-        return _listed([contest.against for contest in chosen])
-    if len(chosen) == len(contests):
-        return f"each of the {len(contests)} other runs"
-    return f"{len(chosen)} of the {len(contests)} other runs"
+        return _listed([comparison.other for comparison in chosen])
+    if len(chosen) == len(comparisons):
+        return f"each of the {len(comparisons)} other runs"
+    return f"{len(chosen)} of the {len(comparisons)} other runs"
 
 
 def _warnings(runs: Sequence[ComparedRun], split: str, scores: dict[str, RunScore]) -> list[str]:
-    told = []
+    warnings = []
     if len({run.fingerprint for run in runs}) > 1:
         groups: dict[str, list[str]] = {}
         for run in runs:
             groups.setdefault(run.fingerprint, []).append(run.label)
-        named = "; ".join(_listed(labels) for labels in groups.values())
-        told.append(
-            f"These runs are not on the same data (their fingerprints differ: {named}), so that a difference "
-            "may be one of the data."
+        names = "; ".join(_listed(labels) for labels in groups.values())
+        warnings.append(
+            f"These runs are not on the same data (their fingerprints differ: {names}), so a difference in accuracy "
+            "may come from the data."
         )
-    told += [f"{run.label} {_UNFINISHED[run.facts.status]}." for run in runs if run.facts.status in _UNFINISHED]
+    warnings += [f"{run.label} {_UNFINISHED[run.report.status]}." for run in runs if run.report.status in _UNFINISHED]
     if split and (missing := [run.label for run in runs if run.label not in scores]):
-        named = "test" if split == "test" else "validation"
-        told.append(f"{_listed(missing)} cannot be ranked: there is no accuracy on the {named} split.")
-    return told
-
-
-def p_value(value: float) -> str:
-    """A p-value in words: "0.031", or "under 0.0001"."""
-    return "under 0.0001" if value < 0.0001 else f"{value:.2g}"
+        reason = f"there is no accuracy on the {SPLITS[split]} split"
+        warnings.append(f"{_listed(missing)} cannot be ranked: {reason}.")
+    return warnings
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""ComparedRun: what the page of a comparison says of one run, as plain values; whoever wires gathers them."""
+"""ComparedRun: what the page of a comparison shows of one run, as plain values. The workflow gathers them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from clearsight.core.finding import Finding
 from clearsight.core.statistics import Interval, wilson
 from clearsight.reports.run.report_data import RunReportData
 
-SPLITS = ("test", "valid")  # what tells most comes first: the validation split chose the epoch
+# The test split comes first: the validation split chose the epoch, which flatters a run.
+SPLITS = {"test": "test", "valid": "validation"}  # split -> its name in sentences
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunScore:
-    """An accuracy in [0, 1] on `images` images, with its 95 % interval; None for what is not known."""
+    """Accuracy in [0, 1] on `images` images, with its 95 % interval; None for an unknown value."""
 
     accuracy: float
     images: int
@@ -26,58 +27,60 @@ class RunScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedRun:
-    """One run among others.
+    """One of several runs. label: unlike that of any other.  path: of its folder.  parameters: of its network.
 
-    label: its name, unlike that of any other.  path: where it lies.  parameters: of the network, all together.
-    answers: of the evaluated images, image -> (its class, the class it was taken for).
+    predictions: of the evaluated images, image -> (true class, predicted class).
     """
 
     label: str
     path: str
-    facts: RunReportData
+    report: RunReportData
     parameters: int | None = None
-    answers: Mapping[str, tuple[str, str]] | None = None
+    predictions: Mapping[str, tuple[str, str]] | None = None
 
     @property
     def fingerprint(self) -> str:
-        """That of its data; "" where nobody knows."""
-        return str(self.facts.data.get("fingerprint") or "")
+        """Fingerprint of its data; "" when it is unknown."""
+        return str(self.report.data.get("fingerprint") or "")
 
     @property
     def problems(self) -> list[Finding]:
-        """What was found, root causes alone, one of each rule, in the order in which they should be read."""
+        """Root causes, one of each rule, in the order in which they should be read."""
         first: dict[str, Finding] = {}
-        for finding in self.facts.findings:
+        for finding in self.report.findings:
+            # A consequence has the group of another rule; it goes away with its cause.
             if finding.found and finding.group in ("", finding.rule):
                 first.setdefault(finding.rule, finding)
         return list(first.values())
 
     def score(self, split: str) -> RunScore | None:
-        """How good it is on a split: as evaluated, or for the validation split in the epoch that was kept."""
-        found = self.facts.evaluation
-        if found is not None and self.facts.split == split:
-            return _score(found, found["n"])
-        best = self.facts.best
+        """Return its score on a split: as evaluated, or on the validation split that of the best epoch."""
+        evaluation = self.report.evaluation
+        if evaluation is not None and self.report.split == split:
+            return _score(evaluation, evaluation["n"])
+        best = self.report.best
         if split != "valid" or best is None or "accuracy" not in best["valid"]:
             return None
-        return _score(best["valid"], self.facts.images("valid"))
+        return _score(best["valid"], self.report.images("valid"))
 
 
 def differences(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
-    """Recipe fields in which the runs differ, in the recipe's order: name -> value in each run, None where unset."""
-    settings = [run.facts.settings for run in runs]
-    names = dict.fromkeys(name for one in settings for name in one)
-    columns = {name: [one.get(name) for one in settings] for name in names}
+    """Return the settings in which the runs differ, in the order of the recipe: name -> value in each run.
+
+    The value is None where a run leaves the setting unset.
+    """
+    settings = [run.report.settings for run in runs]
+    names = dict.fromkeys(name for recipe in settings for name in recipe)
+    columns = {name: [recipe.get(name) for recipe in settings] for name in names}
     return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 
 
-def _score(found: Mapping[str, Any], images: int) -> RunScore:
-    share = found["accuracy"]
-    interval = wilson(min(share * images, images), images) if images else None
+def _score(scores: Mapping[str, Any], images: int) -> RunScore:
+    share = scores["accuracy"]
     return RunScore(
         accuracy=share,
         images=images,
-        interval=interval,
-        macro_f1=found.get("macro_f1"),
-        loss=found.get("loss"),
+        interval=wilson(min(share * images, images), images) if images else None,
+        macro_f1=scores.get("macro_f1"),
+        loss=scores.get("loss"),
     )

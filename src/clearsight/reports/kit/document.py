@@ -1,21 +1,74 @@
-"""A page as one file: sections, style, and the chart library inside it; opening it asks the network for nothing."""
+"""HTML pages in one file: sections, style and the chart library are inside, so a page opens without a network."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from clearsight.core.files import write_text
+from clearsight.reports.kit.json_export import page_json
 from clearsight.reports.kit.section import PageSection
+
+Data = TypeVar("Data")
+
+
+class Page(Generic[Data]):
+    """A page that shows `data`. A subclass declares its kind, its title and its sections in the order of reading.
+
+    A section is built by a function of the data. It returns None when it has nothing to show; the page then has no such
+    section.
+    """
+
+    kind: ClassVar[str]
+    SECTIONS: ClassVar[tuple[Callable[[Any], PageSection | None], ...]]
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    @property
+    def title(self) -> str:
+        """Heading of the page."""
+        raise NotImplementedError
+
+    @property
+    def badge(self) -> str:
+        """Word beside the title, such as the status; "" for none."""
+        return ""
+
+    @cached_property
+    def sections(self) -> list[PageSection]:
+        """Sections that have something to show, built once: charts are costly, and HTML and JSON share them."""
+        return [section for build in self.SECTIONS if (section := build(self.data)) is not None]
+
+    def values(self) -> dict[str, Any]:
+        """Return what the JSON of the page holds beside the sections."""
+        return {"name": self.title}
+
+    def render(self) -> str:
+        """Return the page as HTML. The same data give the same bytes."""
+        return Document(title=self.title, kind=self.kind, sections=self.sections, badge=self.badge).render()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every figure and table of the page as JSON values without NaN; see `page_json`."""
+        return page_json(self.values(), self.sections)
+
+    def write(self, html: Path, numbers: Path) -> None:
+        """Write the page to the file `html` and its JSON to the file `numbers`."""
+        write_text(html, self.render())
+        write_text(numbers, json.dumps(self.to_json(), allow_nan=False) + "\n")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """title: the heading of the page.  kind: what sort of page it is.  badge: a word beside the title, or ""."""
+    """HTML document. title: heading.  kind: what sort of page it is.  badge: word beside the title, or ""."""
 
     title: str
     kind: str
@@ -23,31 +76,35 @@ class Document:
     badge: str = ""
 
     def render(self) -> str:
-        """The page as HTML."""
+        """Return the document as HTML."""
         templates = _environment()
         parts = [
             (section, Markup(templates.get_template(section.template).render(panels=section.panels, **section.values)))
             for section in self.sections
         ]
-        charts = any(section.panels for section in self.sections)
-        return templates.get_template("document.html").render(
+        has_charts = any(section.panels for section in self.sections)
+        return templates.get_template("kit/document.html").render(
             document=self,
             parts=parts,
             style=_asset("style.css"),
-            scripts=[_asset(name) for name in self._scripts(charts)],
-            plotly=_plotly() if charts else "",
+            scripts=[_asset(name) for name in self._scripts(has_charts)],
+            # The library is about 4.8 MB: a page without charts does without it.
+            plotly=_plotly() if has_charts else "",
         )
 
-    def _scripts(self, charts: bool) -> list[str]:
-        wanted = [name for section in self.sections for name in section.scripts]
-        return list(dict.fromkeys([*(["figures.js"] if charts else []), *wanted]))
+    def _scripts(self, has_charts: bool) -> list[str]:
+        names = [name for section in self.sections for name in section.scripts]
+        # Two sections may need the same script; running it twice would add two copy buttons.
+        return list(dict.fromkeys([*(["figures.js"] if has_charts else []), *names]))
 
 
 @cache
 def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("clearsight.reports"),
+        # Class names and paths come from the user's data and may hold markup.
         autoescape=True,
+        # A misspelled value is an error in the tests, not an empty place on somebody's page.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -55,8 +112,8 @@ def _environment() -> Environment:
 
 
 def _asset(name: str) -> Markup:
-    """A file of templates/ as it is: our own text, nothing of the user's in it."""
-    return Markup(files("clearsight.reports").joinpath("templates", name).read_text(encoding="utf-8"))
+    """Return a style sheet or script of templates/kit unescaped. It is our own text and holds nothing of the user's."""
+    return Markup(files("clearsight.reports").joinpath("templates", "kit", name).read_text(encoding="utf-8"))
 
 
 def _plotly() -> Markup:

@@ -1,4 +1,4 @@
-"""One part of a page: a heading, and a template of its own with the values it shows."""
+"""Building blocks of a page: sections with a template each, and the charts, tables and notices inside them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,78 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from clearsight.core.errors import BadShape
+from clearsight.core.format import several
+
+PATHS_LISTED = 50  # of a notice; more are counted
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table of cells that are text already; the first cell of each row names the row.
+
+    align: one letter per column, l for words and r for numbers.
+    Raises BadShape where a row or `align` has another length than `columns`.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    align: str
+    rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        # Checked here, because a template would silently shift the cells of a short row.
+        width = len(self.columns)
+        if len(self.align) != width or any(len(row) != width for row in self.rows):
+            raise BadShape(f"table {self.caption!r}", f"every row and `align` must have {width} cells")
+
+    def side(self, column: int) -> Literal["words", "number"]:
+        """Return the CSS class that aligns the cells of a column."""
+        return "number" if self.align[column] == "r" else "words"
+
+
+def table(caption: str, columns: Sequence[str], align: str, rows: Iterable[Sequence[object]]) -> Table:
+    """Return a Table of any values, each converted to text by `str`."""
+    return Table(caption, tuple(columns), align, tuple(tuple(str(cell) for cell in row) for row in rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Chart with its title and the table of its numbers.
+
+    key: unique on the page.  description: one sentence for readers who cannot see the figure.  note: caption below it.
+    wide: takes the whole width.  unfolded: the table is open, because readers come for its numbers.
+    """
+
+    key: str
+    title: str
+    description: str
+    figure: go.Figure
+    table: Table
+    note: str = ""
+    wide: bool = False
+    unfolded: bool = False
+
+    @property
+    def height(self) -> int:
+        """Height in pixels. It is known before the figure is drawn, so that the page does not jump."""
+        return int(self.figure.layout.height)
+
+    @property
+    def json(self) -> Markup:
+        """Figure as JSON without <, > and &, so that it can stand inside a script element."""
+        text = self.figure.to_json(validate=False)  # it was validated when it was built
+        for character in "<>&":
+            text = text.replace(character, f"\\u{ord(character):04x}")
+        return Markup(text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageSection:
-    """key: anchor on the page.  template: file under templates/.  values: what the template may name.
+    """Section of a page: a heading, and a template with the values that it shows.
 
-    panels: the charts in it; the template gets them as `panels`.  tables: those in it that stand without a chart, as
-    `values` holds them too.  scripts: files under templates/ that the part runs.
+    key: anchor on the page.  template: path below templates/.  values: names that the template may use.
+    panels: charts of the section; the template gets them as `panels`.  tables: tables without a chart, for the JSON;
+    the template finds them in `values`.  scripts: files below templates/kit/ that the section needs.
     """
 
     key: str
@@ -29,58 +93,28 @@ class PageSection:
     scripts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """key: unique on the page.  says: one sentence for who cannot see the figure.  wide: takes a row of its own.
+def panels_section(key: str, title: str, panels: Sequence[Panel], about: str = "") -> PageSection:
+    """Return a section of charts alone, with a sentence above them if `about` is given."""
+    return PageSection(key=key, title=title, template="kit/panels.html", values={"about": about}, panels=tuple(panels))
 
-    unfolded: the table stands open under the figure, because people come for its numbers.
+
+def table_section(key: str, title: str, content: Table, *, about: str = "", note: str = "") -> PageSection:
+    """Return a section of one table, with a sentence above it and a note below it if they are given."""
+    values = {"about": about, "table": content, "note": note}
+    return PageSection(key=key, title=title, template="kit/table.html", values=values)
+
+
+def notice_values(notice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a notice about the data as the templates show it, with its first PATHS_LISTED paths.
+
+    notice: {"code", "text", "paths"}; "paths" may be missing.
     """
-
-    key: str
-    title: str
-    says: str
-    figure: go.Figure
-    table: Table
-    note: str = ""
-    wide: bool = False
-    unfolded: bool = False
-
-    @property
-    def height(self) -> int:
-        """Pixels, known before the figure is drawn so that the page does not jump."""
-        return int(self.figure.layout.height)
-
-    @property
-    def json(self) -> Markup:
-        """The figure as JSON that may stand inside a script element: no <, > or & in it."""
-        text = self.figure.to_json(validate=False)
-        for character in "<>&":
-            text = text.replace(character, f"\\u{ord(character):04x}")
-        return Markup(text)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells already in words; the first of each row names it.
-
-    align: one letter per column, l for words and r for numbers.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    align: str
-    rows: tuple[tuple[str, ...], ...]
-
-    def __post_init__(self) -> None:
-        wanted = len(self.columns)
-        if len(self.align) != wanted or any(len(row) != wanted for row in self.rows):
-            raise BadShape(f"table {self.caption!r}", f"every row and `align` must have {wanted} cells")
-
-    def side(self, column: int) -> Literal["words", "number"]:
-        """Which side the cells of a column stand on, as a CSS class."""
-        return "number" if self.align[column] == "r" else "words"
-
-
-def table(caption: str, columns: Sequence[str], align: str, rows: Iterable[Sequence[object]]) -> Table:
-    """A Table of anything that can be written."""
-    return Table(caption, tuple(columns), align, tuple(tuple(str(cell) for cell in row) for row in rows))
+    # Of 100,000 corrupt files the first fifty show the pattern.
+    paths = [str(path) for path in notice.get("paths", ())]
+    return {
+        "code": notice["code"],
+        "text": notice["text"],
+        "paths": paths[:PATHS_LISTED],
+        "about": several(len(paths), "image"),
+        "left": max(0, len(paths) - PATHS_LISTED),
+    }

@@ -1,4 +1,4 @@
-"""The section of evaluation: scores with intervals, confusion, classes, calibration, and galleries of answers."""
+"""Section of the evaluation: scores with intervals, confusion matrix, classes, calibration and galleries of images."""
 
 from __future__ import annotations
 
@@ -8,85 +8,94 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clearsight.core.format import count, several
 from clearsight.core.statistics import Interval, wilson
 from clearsight.reports.charts.learning import confusion_matrix, per_class_bars, reliability_diagram
-from clearsight.reports.kit.format import UNKNOWN, count, percent, percent_span, score, score_span, several
+from clearsight.reports.kit.format import UNKNOWN, percent, percent_span, score, score_span
 from clearsight.reports.kit.section import PageSection, Panel, Table, table
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.statistics import accuracy_interval, macro_f1_interval, roc_auc_interval
 
-CLASSES_DRAWN = 30  # more classes than these are unreadable in a chart; tables hold them all
+CLASSES_DRAWN = 30  # a chart of more classes cannot be read; tables hold them all
 MISTAKES_SHOWN = 24
 TYPICAL_SHOWN = 12
-_CLASSES_BESIDE = 8  # a matrix of more classes needs the page's whole width
+_CLASSES_IN_HALF_WIDTH = 8  # a matrix of more classes needs the page's whole width
 _CONFUSIONS_LISTED = 40
 
 
-def evaluation(facts: RunReportData) -> PageSection | None:
-    """None when nothing was evaluated."""
-    if facts.evaluation is None:
+def evaluation(report: RunReportData) -> PageSection | None:
+    """Return the section; None when nothing was evaluated."""
+    if report.evaluation is None:
         return None
-    scores, classes = _scores(facts.evaluation), _class_table(facts.evaluation)
+    scores, classes = _scores(report.evaluation), _class_table(report.evaluation)
     return PageSection(
         key="evaluation",
         title="Evaluation",
-        template="evaluation.html",
+        template="run/evaluation.html",
         values={
-            "about": f"On {several(facts.evaluation['n'], 'image')} of the {facts.split} split.",
+            "about": f"On {several(report.evaluation['n'], 'image')} of the {report.split} split.",
             "scores": scores,
             "classes": classes,
-            "mistakes": [_answer(one) for one in facts.mistakes[:MISTAKES_SHOWN]],
-            "mistakes_left": max(0, len(facts.mistakes) - MISTAKES_SHOWN),
-            "typical": [_answer(one) for one in facts.typical[:TYPICAL_SHOWN]],
+            "mistakes": [_prediction(mistake) for mistake in report.mistakes[:MISTAKES_SHOWN]],
+            "mistakes_left": max(0, len(report.mistakes) - MISTAKES_SHOWN),
+            "typical": [_prediction(image) for image in report.typical[:TYPICAL_SHOWN]],
         },
-        panels=tuple(_panels(facts, facts.evaluation)),
+        panels=tuple(_panels(report, report.evaluation)),
         tables=(scores, classes),
     )
 
 
 def worst_classes(matrix: npt.NDArray[np.int64], most: int = CLASSES_DRAWN) -> list[int]:
-    """Indices of the `most` classes with the most mistakes, as true or as predicted class, in class order."""
+    """Return the `most` classes with the most mistakes, as true or as predicted class, as indices in class order.
+
+    matrix: (C, C) counts, true classes in rows.
+    """
     wrong = matrix - np.diag(np.diag(matrix))
+    # Both directions: a class that others are taken for is as interesting as one that is missed.
     order = np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")
     return sorted(int(index) for index in order[:most])
 
 
-def _panels(facts: RunReportData, found: Mapping[str, Any]) -> list[Panel]:
-    """Few classes: confusion and calibration share a row; many: the matrix has its own and the classes stand beside."""
-    calibrated = [_reliability(facts)] if any(one["count"] for one in facts.reliability) else []
-    if len(found["per_class"]) <= _CLASSES_BESIDE:
-        return [_confusion(found, wide=False), *calibrated, _classes(found, wide=bool(calibrated))]
-    return [_confusion(found, wide=True), _classes(found, wide=False), *calibrated]
+def _panels(report: RunReportData, scores: Mapping[str, Any]) -> list[Panel]:
+    """Return the charts; with few classes, confusion matrix and calibration share a row."""
+    calibration = [_reliability(report)] if any(bin_["count"] for bin_ in report.reliability) else []
+    if len(scores["per_class"]) <= _CLASSES_IN_HALF_WIDTH:
+        return [_confusion(scores, wide=False), *calibration, _classes(scores, wide=bool(calibration))]
+    return [_confusion(scores, wide=True), _classes(scores, wide=False), *calibration]
 
 
-def _scores(found: Mapping[str, Any]) -> Table:
-    support = [int(row["support"]) for row in found["per_class"].values()]
-    rows = [("Accuracy", percent(found["accuracy"]), percent_span(accuracy_interval(found)), "images it gets right")]
-    if found.get("top5") is not None and len(support) > 5:
-        span = percent_span(accuracy_interval(found, "top5"))
-        rows.append(("Top-5 accuracy", percent(found["top5"]), span, "right class among its first five"))
-    f1 = macro_f1_interval(found["confusion"]["matrix"])
-    rows.append(("Macro F1", score(found["macro_f1"]), score_span(f1), "mean F1, every class counting the same"))
-    if found.get("roc_auc") is not None and len(support) == 2:
-        area = roc_auc_interval(found["roc_auc"], support[1], support[0])
-        rows.append(("ROC-AUC", score(found["roc_auc"]), score_span(area), "a positive ranks above a negative"))
-    if found.get("ece") is not None:
-        rows.append(("Calibration error", percent(found["ece"]), UNKNOWN, "ECE: mean gap of confidence and accuracy"))
-    return table("Scores", ("score", "value", "95% interval", "what it says"), "lrrl", rows)
+def _scores(scores: Mapping[str, Any]) -> Table:
+    support = [int(row["support"]) for row in scores["per_class"].values()]  # in the order of the class map
+    accuracy = percent_span(accuracy_interval(scores))
+    rows = [("Accuracy", percent(scores["accuracy"]), accuracy, "share of images that are predicted correctly")]
+    # Among five classes the true one is always in the first five.
+    if scores.get("top5") is not None and len(support) > 5:
+        interval = percent_span(accuracy_interval(scores, "top5"))
+        rows.append(("Top-5 accuracy", percent(scores["top5"]), interval, "true class among the five most probable"))
+    f1 = macro_f1_interval(scores["confusion"]["matrix"])
+    rows.append(("Macro F1", score(scores["macro_f1"]), score_span(f1), "mean F1 over classes, each with equal weight"))
+    if scores.get("roc_auc") is not None and len(support) == 2:
+        area = roc_auc_interval(scores["roc_auc"], support[1], support[0])
+        meaning = "probability that a positive image ranks above a negative one"
+        rows.append(("ROC-AUC", score(scores["roc_auc"]), score_span(area), meaning))
+    if scores.get("ece") is not None:
+        meaning = "ECE: mean gap between confidence and accuracy"
+        rows.append(("Calibration error", percent(scores["ece"]), UNKNOWN, meaning))  # no interval is known for ECE
+    return table("Scores", ("score", "value", "95% interval", "meaning"), "lrrl", rows)
 
 
-def _confusion(found: Mapping[str, Any], *, wide: bool) -> Panel:
-    labels, matrix = found["confusion"]["labels"], np.array(found["confusion"]["matrix"], dtype=np.int64)
-    drawn = worst_classes(matrix)
-    note = "Rows are the true classes, columns what the model said; a cell is as dark as its share of the row."
-    if len(drawn) < len(labels):
-        note += f" Shown are the {len(drawn)} of {count(len(labels))} classes with the most mistakes."
+def _confusion(scores: Mapping[str, Any], *, wide: bool) -> Panel:
+    labels, matrix = scores["confusion"]["labels"], np.array(scores["confusion"]["matrix"], dtype=np.int64)
+    visible = worst_classes(matrix)
+    note = "Rows are true classes, columns predicted classes. A darker cell is a larger share of its row."
+    if len(visible) < len(labels):
+        note += f" Shown are the {len(visible)} of {count(len(labels))} classes with the most mistakes."
     return Panel(
         key="confusion",
         title="Confusion matrix",
-        says=f"Confusion matrix of {several(len(drawn), 'class')}; the table lists the mistakes.",
+        description=f"Confusion matrix of {several(len(visible), 'class')}; the table lists the mistakes.",
         figure=confusion_matrix(
-            [labels[index] for index in drawn], matrix[np.ix_(drawn, drawn)], matrix.sum(axis=1)[drawn].tolist()
+            [labels[index] for index in visible], matrix[np.ix_(visible, visible)], matrix.sum(axis=1)[visible].tolist()
         ),
         table=_confusion_table(labels, matrix),
         note=note,
@@ -96,77 +105,85 @@ def _confusion(found: Mapping[str, Any], *, wide: bool) -> Panel:
 
 def _confusion_table(labels: list[str], matrix: npt.NDArray[np.int64]) -> Table:
     totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
+    # Stable, so that equally frequent confusions keep the order of the classes and the page its bytes.
     order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS_LISTED]
     cells = [divmod(int(index), len(labels)) for index in order if wrong.flat[index]]
     rows = [
-        (labels[true], labels[said], count(int(wrong[true, said])), percent(float(wrong[true, said] / totals[true])))
-        for true, said in cells
+        (
+            labels[true],
+            labels[predicted],
+            count(int(wrong[true, predicted])),
+            percent(float(wrong[true, predicted] / totals[true])),
+        )
+        for true, predicted in cells
     ]
-    columns = ("true class", "taken for", "images", "share of the true class")
+    columns = ("true class", "predicted as", "images", "share of the true class")
     return table("Most frequent confusions", columns, "llrr", rows)
 
 
-def _classes(found: Mapping[str, Any], *, wide: bool) -> Panel:
-    scores = {name: row for name, row in found["per_class"].items() if row["support"]}
-    worst = sorted(scores, key=lambda name: scores[name]["f1"])[:CLASSES_DRAWN]
-    shown = {name: scores[name] for name in worst}
-    note = f"Shown are the {len(worst)} of {count(len(scores))} classes with the lowest F1."
-    rows = [(name, *(score(row[key]) for key in ("f1", "precision", "recall"))) for name, row in shown.items()]
+def _classes(scores: Mapping[str, Any], *, wide: bool) -> Panel:
+    # Without images a class has no recall, and its F1 of 0 says nothing.
+    by_class = {name: row for name, row in scores["per_class"].items() if row["support"]}
+    worst = sorted(by_class, key=lambda name: by_class[name]["f1"])[:CLASSES_DRAWN]
+    visible = {name: by_class[name] for name in worst}
+    note = f"Shown are the {len(worst)} of {count(len(by_class))} classes with the lowest F1."
+    rows = [(name, *(score(row[key]) for key in ("f1", "precision", "recall"))) for name, row in visible.items()]
     return Panel(
         key="classes",
         title="F1, precision and recall by class",
-        says=f"F1, precision and recall of {several(len(worst), 'class')}.",
-        figure=per_class_bars(shown),
+        description=f"F1, precision and recall of {several(len(worst), 'class')}.",
+        figure=per_class_bars(visible),
         table=table("Classes, lowest F1 first", ("class", "F1", "precision", "recall"), "lrrr", rows),
-        note=note if len(worst) < len(scores) else "",
+        note=note if len(worst) < len(by_class) else "",
         wide=wide,
     )
 
 
-def _class_table(found: Mapping[str, Any]) -> Table:
-    labels = found["confusion"]["labels"]
-    matrix = np.array(found["confusion"]["matrix"], dtype=np.int64)
-    spans = dict(zip(labels, map(_recall_interval, np.diag(matrix), matrix.sum(axis=1)), strict=True))
+def _class_table(scores: Mapping[str, Any]) -> Table:
+    labels = scores["confusion"]["labels"]
+    matrix = np.array(scores["confusion"]["matrix"], dtype=np.int64)
+    intervals = dict(zip(labels, map(_recall_interval, np.diag(matrix), matrix.sum(axis=1)), strict=True))
     rows = [
         (
             name,
             count(int(row["support"])),
             score(row["precision"]),
             score(row["recall"]),
-            score_span(spans.get(name)),
+            score_span(intervals.get(name)),
             score(row["f1"]),
         )
-        for name, row in sorted(found["per_class"].items(), key=lambda item: item[1]["f1"])
+        for name, row in sorted(scores["per_class"].items(), key=lambda item: item[1]["f1"])
     ]
     columns = ("class", "images", "precision", "recall", "95% interval of recall", "F1")
     return table("Every class, lowest F1 first", columns, "lrrrrr", rows)
 
 
-def _recall_interval(right: np.int64, support: np.int64) -> Interval | None:
-    return wilson(int(right), int(support)) if support else None
+def _recall_interval(correct: np.int64, support: np.int64) -> Interval | None:
+    # Without images the interval would be (0, 1), which says nothing.
+    return wilson(int(correct), int(support)) if support else None
 
 
-def _reliability(facts: RunReportData) -> Panel:
+def _reliability(report: RunReportData) -> Panel:
     rows = [
-        (percent(one["confidence"]), percent(one["accuracy"]), count(int(one["count"])))
-        for one in facts.reliability
-        if one["count"]
+        (percent(bin_["confidence"]), percent(bin_["accuracy"]), count(int(bin_["count"])))
+        for bin_ in report.reliability
+        if bin_["count"]
     ]
     return Panel(
         key="reliability",
         title="Calibration",
-        says="How often the model is right against how sure it is; on the diagonal both agree.",
-        figure=reliability_diagram(facts.reliability),
-        table=table("Calibration", ("confidence", "right", "images"), "rrr", rows),
-        note="Below the diagonal it is too sure of itself, above it too modest. Bars are 95% intervals.",
+        description="Accuracy against confidence; on the diagonal they are equal.",
+        figure=reliability_diagram(report.reliability),
+        table=table("Calibration", ("confidence", "accuracy", "images"), "rrr", rows),
+        note="Below the diagonal the model is overconfident, above it underconfident. Bars are 95% intervals.",
     )
 
 
-def _answer(one: Mapping[str, Any]) -> dict[str, str]:
+def _prediction(image: Mapping[str, Any]) -> dict[str, str]:
     return {
-        "id": str(one["id"]),
-        "true": str(one["true"]),
-        "predicted": str(one["predicted"]),
-        "sure": percent(one["probability"]),
-        "thumbnail": str(one.get("thumbnail") or ""),
+        "id": str(image["id"]),
+        "true": str(image["true"]),
+        "predicted": str(image["predicted"]),
+        "probability": percent(image["probability"]),
+        "thumbnail": str(image.get("thumbnail") or ""),
     }

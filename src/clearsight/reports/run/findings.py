@@ -1,4 +1,4 @@
-"""The section of findings: root causes first, each with its evidence and what to change; consequences below them."""
+"""Findings of the rules: grouped by root cause, counted by verdict, and as the section of a page."""
 
 from __future__ import annotations
 
@@ -8,30 +8,79 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearsight.core.finding import Finding, Severity, Verdict, flags
-from clearsight.reports.kit.format import general, percent
+from clearsight.reports.kit.format import general, percent, sentence
 from clearsight.reports.kit.section import PageSection
 from clearsight.reports.kit.sparkline import HEIGHT, WIDTH, sparkline
 from clearsight.reports.run.report_data import RunReportData
 
+# A run of 3,000 findings must stay a page that opens: these bounds keep the section under 1 MB.
 _CAUSES = 40
-_ALSO = 8  # more places of one rule than these are counted, not listed
-_LINES = 3
+_OTHER_PLACES = 8  # more places of one rule are counted, not listed
+_SPARKLINES = 3  # of one finding
 
 
-def findings(facts: RunReportData) -> PageSection | None:
-    """None when no rule was asked."""
-    if not facts.findings:
+@dataclass(frozen=True)
+class RootCause:
+    """Finding to act on. others: what the same rule found elsewhere.  consequences: findings that follow from it."""
+
+    root: Finding
+    others: tuple[Finding, ...]
+    consequences: tuple[Finding, ...]
+
+
+def root_causes(findings: Sequence[Finding]) -> list[RootCause]:
+    """Group the findings that were found by their `group`, in the order in which they were given."""
+    members: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.found:
+            # A finding that no judge has grouped is its own root.
+            members.setdefault(finding.group or finding.rule, []).append(finding)
+    return [_root_cause(name, group) for name, group in members.items()]
+
+
+def most_urgent(findings: Sequence[Finding], speed: Collection[str] = ()) -> Finding | None:
+    """Return the root to act on first: the first one that is, or leads to, more than information; None without one.
+
+    speed: rules about how fast a run is. A wrong result comes before a slow one.
+    """
+    causes = root_causes(findings)
+    for cause in sorted(causes, key=lambda cause: cause.root.rule in speed):
+        members = (cause.root, *cause.others, *cause.consequences)
+        if any(finding.severity is not Severity.INFO for finding in members):
+            return cause.root
+    return None
+
+
+def verdicts(findings: Sequence[Finding]) -> Mapping[str, Verdict]:
+    """Return the verdict of each rule: found where it found anything, else its first verdict."""
+    by_rule: dict[str, Verdict] = {}
+    for finding in findings:
+        if finding.found or finding.rule not in by_rule:
+            by_rule[finding.rule] = finding.verdict
+    return by_rule
+
+
+def counts_by_verdict(findings: Sequence[Finding]) -> str:
+    """Return the number of rules of each verdict: "2 found something, 29 clear, 8 not enough data"."""
+    number = Counter(verdicts(findings).values())
+    words = {Verdict.FOUND: "found something", Verdict.CLEAR: "clear", Verdict.NOT_ENOUGH_DATA: "not enough data"}
+    return ", ".join(f"{number[verdict]} {text}" for verdict, text in words.items() if number[verdict])
+
+
+def findings(report: RunReportData) -> PageSection | None:
+    """Return the section: root causes first, each with evidence and fix; None when no rule ran."""
+    if not report.findings:
         return None
-    causes = root_causes(facts.findings)
-    topics = {str(rule["name"]): str(rule.get("topic", "")) for rule in facts.rules}
+    causes = root_causes(report.findings)
+    topics = {str(rule["name"]): str(rule.get("topic", "")) for rule in report.rules}
     return PageSection(
         key="findings",
         title="Findings",
-        template="findings.html",
+        template="run/findings.html",
         values={
-            "causes": [_told(cause, topics) for cause in causes[:_CAUSES]],
+            "causes": [_cause_values(cause, topics) for cause in causes[:_CAUSES]],
             "left": max(0, len(causes) - _CAUSES),
-            "counts": counted(facts.findings),
+            "counts": counts_by_verdict(report.findings),
             "width": WIDTH,
             "height": HEIGHT,
         },
@@ -39,42 +88,45 @@ def findings(facts: RunReportData) -> PageSection | None:
     )
 
 
-def sentence(text: str) -> str:
-    """Words as a sentence: a capital in front and a full stop behind."""
-    text = text.strip()
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}" if text else ""
-
-
 def measured(finding: Finding) -> str:
-    """What was measured beside the border it was held against, in words; "" where there is no number."""
+    """Return the measured value and its threshold as text; "" for a finding without a number."""
     if finding.value is None:
         return ""
-    said = quantity(finding.value, finding.unit)
-    return said if finding.threshold is None else f"{said}, held against {quantity(finding.threshold, finding.unit)}"
+    value = quantity(finding.value, finding.unit)
+    if finding.threshold is None:
+        return value
+    return f"{value} (threshold: {quantity(finding.threshold, finding.unit)})"
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """A number with its unit: "12.3%", "4.1% of the loss", "6 steps"."""
+    """Return a number with its unit: "12.3%", "4.1% of the loss", "6 steps"."""
     return f"{general(value)}{unit if unit.startswith('%') else f' {unit}'}".rstrip()
 
 
-def _told(cause: RootCause, topics: dict[str, str]) -> dict[str, Any]:
+def _root_cause(name: str, members: Sequence[Finding]) -> RootCause:
+    # The rule that names the group may have found nothing itself; then its first consequence stands in for it.
+    root = next((finding for finding in members if finding.rule == name), members[0])
+    others = tuple(finding for finding in members if finding.rule == root.rule and finding is not root)
+    return RootCause(root, others, tuple(finding for finding in members if finding.rule != root.rule))
+
+
+def _cause_values(cause: RootCause, topics: dict[str, str]) -> dict[str, Any]:
     return {
-        "root": _one(cause.root, topics),
-        "also": [_place(finding) for finding in cause.also[:_ALSO]],
-        "left": max(0, len(cause.also) - _ALSO),
-        "consequences": [_one(finding, topics) for finding in cause.consequences],
+        "root": _finding_values(cause.root, topics),
+        "others": [_place(finding) for finding in cause.others[:_OTHER_PLACES]],
+        "left": max(0, len(cause.others) - _OTHER_PLACES),
+        "consequences": [_finding_values(finding, topics) for finding in cause.consequences],
         "names": ", ".join(dict.fromkeys(finding.rule for finding in cause.consequences)),
     }
 
 
-def _one(finding: Finding, topics: dict[str, str]) -> dict[str, Any]:
-    lines = [line for series in finding.evidence[:_LINES] if (line := sparkline(series)) is not None]
-    known = [
+def _finding_values(finding: Finding, topics: dict[str, str]) -> dict[str, Any]:
+    lines = [line for series in finding.evidence[:_SPARKLINES] if (line := sparkline(series)) is not None]
+    details = [
         ("measured", measured(finding)),
         ("where", finding.subject),
         ("steps", _steps(finding)),
-        ("sure", percent(finding.confidence) if finding.confidence < 1 else ""),
+        ("confidence", percent(finding.confidence) if finding.confidence < 1 else ""),
     ]
     return {
         "rule": finding.rule,
@@ -83,7 +135,7 @@ def _one(finding: Finding, topics: dict[str, str]) -> dict[str, Any]:
         "cause": sentence(finding.cause),
         "fix": flags(finding.fix),
         "advice": sentence(finding.advice),
-        "known": [(name, value) for name, value in known if value],
+        "details": [(name, value) for name, value in details if value],
         "lines": lines,
     }
 
@@ -97,58 +149,5 @@ def _steps(finding: Finding) -> str:
 
 
 def _place(finding: Finding) -> str:
-    told = [finding.subject, measured(finding), f"steps {_steps(finding)}" if finding.steps else ""]
-    return "; ".join(word for word in told if word) or finding.cause
-
-
-@dataclass(frozen=True)
-class RootCause:
-    """root: the finding to act on.  also: what the same rule found elsewhere.  consequences: what comes of it."""
-
-    root: Finding
-    also: tuple[Finding, ...]
-    consequences: tuple[Finding, ...]
-
-
-def root_causes(findings: Sequence[Finding]) -> list[RootCause]:
-    """Found findings by their `group`, in the order in which they were given."""
-    members: dict[str, list[Finding]] = {}
-    for finding in findings:
-        if finding.found:
-            members.setdefault(finding.group or finding.rule, []).append(finding)
-    return [_cause(name, of_it) for name, of_it in members.items()]
-
-
-def most_urgent(findings: Sequence[Finding], speed: Collection[str] = ()) -> Finding | None:
-    """The root to act on first: that of the first cause which is, or leads to, more than worth knowing.
-
-    speed: rules about how fast a run is; what is wrong with the result comes before them.
-    """
-    causes = root_causes(findings)
-    for cause in sorted(causes, key=lambda cause: cause.root.rule in speed):
-        every = (cause.root, *cause.also, *cause.consequences)
-        if any(finding.severity is not Severity.INFO for finding in every):
-            return cause.root
-    return None
-
-
-def verdicts(findings: Sequence[Finding]) -> Mapping[str, Verdict]:
-    """Each rule's verdict: found where it found anything, else what it said first."""
-    told: dict[str, Verdict] = {}
-    for finding in findings:
-        if finding.found or finding.rule not in told:
-            told[finding.rule] = finding.verdict
-    return told
-
-
-def counted(findings: Sequence[Finding]) -> str:
-    """How many rules found something, are clear, or lack data: "2 found something, 29 clear, 8 not enough data"."""
-    number = Counter(verdicts(findings).values())
-    words = {Verdict.FOUND: "found something", Verdict.CLEAR: "clear", Verdict.NOT_ENOUGH_DATA: "not enough data"}
-    return ", ".join(f"{number[verdict]} {said}" for verdict, said in words.items() if number[verdict])
-
-
-def _cause(name: str, members: Sequence[Finding]) -> RootCause:
-    root = next((finding for finding in members if finding.rule == name), members[0])
-    also = tuple(finding for finding in members if finding.rule == root.rule and finding is not root)
-    return RootCause(root, also, tuple(finding for finding in members if finding.rule != root.rule))
+    parts = [finding.subject, measured(finding), f"steps {_steps(finding)}" if finding.steps else ""]
+    return "; ".join(part for part in parts if part) or finding.cause

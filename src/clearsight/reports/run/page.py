@@ -1,11 +1,10 @@
-"""The page of a run: one self-contained HTML file, readable in a minute from the top, printable, offline."""
+"""Page of a run: one self-contained HTML file that can be read in a minute, printed, and opened offline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import Any
 
-from clearsight.reports.kit.document import Document
-from clearsight.reports.kit.section import PageSection
+from clearsight.reports.kit.document import Page
 from clearsight.reports.run.data import data
 from clearsight.reports.run.evaluation import evaluation
 from clearsight.reports.run.findings import findings
@@ -13,37 +12,31 @@ from clearsight.reports.run.provenance import provenance
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.run.rules import rules
 from clearsight.reports.run.system.section import system
-from clearsight.reports.run.training import curves
+from clearsight.reports.run.training import training
 from clearsight.reports.run.verdict import verdict
 
-# In the order of the page. A section that has nothing to say returns None and is left out.
-SECTIONS: tuple[Callable[[RunReportData], PageSection | None], ...] = (
-    verdict,
-    findings,
-    curves,
-    evaluation,
-    data,
-    system,
-    rules,
-    provenance,
-)
 
+class RunPage(Page[RunReportData]):
+    """Page of one run, under 8 MB whatever the run.
 
-def run_page(facts: RunReportData) -> str:
-    """The page of one run as HTML, under 8 MB whatever the run; the same facts give the same bytes.
-
-    Raises BadValue when the recipe is not a YAML mapping.
+    Building its sections raises BadValue when the recipe is not a YAML mapping.
     """
-    return page_of(facts, sections_of(facts))
 
+    kind = "Run report"
+    # What a reader wants first comes first: the result, then what to change, then the details.
+    SECTIONS = (verdict, findings, training, evaluation, data, system, rules, provenance)
 
-def sections_of(facts: RunReportData) -> list[PageSection]:
-    """The sections that have something to say, in order; page and figures are both made of them."""
-    return [section for build in SECTIONS if (section := build(facts)) is not None]
+    @property
+    def title(self) -> str:
+        """Name of the run."""
+        return self.data.name
 
+    @property
+    def badge(self) -> str:
+        """Status of the run."""
+        return self.data.status.replace("_", " ")
 
-def page_of(facts: RunReportData, sections: Sequence[PageSection]) -> str:
-    """The page of one run made of its sections."""
-    return Document(
-        title=facts.name, kind="Run report", badge=facts.status.replace("_", " "), sections=sections
-    ).render()
+    def values(self) -> dict[str, Any]:
+        """Return name, status and findings; each finding as `Finding.to_json` gives it."""
+        findings = [finding.to_json() for finding in self.data.findings]
+        return {"name": self.data.name, "status": self.data.status, "findings": findings}

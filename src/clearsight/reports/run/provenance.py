@@ -1,4 +1,4 @@
-"""The section of provenance: all it takes to train the same model again."""
+"""Section of the provenance: everything that is needed to train the same model again."""
 
 from __future__ import annotations
 
@@ -11,51 +11,53 @@ from clearsight.reports.kit.section import PageSection, Table, table
 from clearsight.reports.run.report_data import RunReportData
 
 
-def provenance(facts: RunReportData) -> PageSection | None:
-    """Command, recipe, seed, data fingerprint, versions and hardware; None when nothing of it is known."""
-    tables = [shown for shown in (_data(facts), _versions(facts), _hardware(facts)) if shown.rows]
-    if not (facts.command or facts.recipe or tables):
+def provenance(report: RunReportData) -> PageSection | None:
+    """Return command, recipe, seed, data fingerprint, versions and hardware; None when none of them is known."""
+    tables = [part for part in (_data(report), _versions(report), _hardware(report)) if part.rows]
+    if not (report.command or report.recipe or tables):
         return None
     return PageSection(
         key="provenance",
         title="Provenance",
-        template="provenance.html",
+        template="run/provenance.html",
         values={
-            "command": shlex.join(facts.command),
-            "recipe": facts.recipe.rstrip(),
+            "command": shlex.join(report.command),  # quoted, so that it can be pasted into a shell
+            # With defaults filled in: a later version may have others.
+            "recipe": report.recipe.rstrip(),
             "tables": tables,
         },
     )
 
 
-def _data(facts: RunReportData) -> Table:
-    known = {"path": "path", "format": "format", "fingerprint": "fingerprint (SHA-256)"}
-    rows = [(title, facts.data[key]) for key, title in known.items() if facts.data.get(key)]
-    if facts.seed is not None:
-        rows.append(("seed", facts.seed))
-    return table("Data and seed", ("what", "value"), "ll", rows)
+def _data(report: RunReportData) -> Table:
+    titles = {"path": "path", "format": "format", "fingerprint": "fingerprint (SHA-256)"}
+    rows = [(title, report.data[key]) for key, title in titles.items() if report.data.get(key)]
+    if report.seed is not None:
+        rows.append(("seed", report.seed))
+    return table("Data and seed", ("item", "value"), "ll", rows)
 
 
-def _versions(facts: RunReportData) -> Table:
-    return table("Versions", ("package", "version"), "ll", facts.versions.items())
+def _versions(report: RunReportData) -> Table:
+    return table("Versions", ("package", "version"), "ll", report.versions.items())
 
 
-def _hardware(facts: RunReportData) -> Table:
-    rows = ((key.replace("_", " "), _said(value)) for key, value in _flat(facts.hardware))
-    return table("Hardware", ("what", "value"), "ll", rows)
+def _hardware(report: RunReportData) -> Table:
+    rows = ((key.replace("_", " "), _value_text(value)) for key, value in _flattened(report.hardware))
+    return table("Hardware", ("item", "value"), "ll", rows)
 
 
-def _flat(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _flattened(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return nested values as one level; the key of an inner value follows that of its mapping."""
     rows: list[tuple[str, Any]] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            rows += [(f"{key} {inner}", said) for inner, said in _flat(value)]
+            rows += [(f"{key} {inner_key}", inner) for inner_key, inner in _flattened(value)]
         else:
             rows.append((key, value))
     return rows
 
 
-def _said(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return UNKNOWN if value is None else str(value)

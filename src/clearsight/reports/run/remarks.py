@@ -1,6 +1,6 @@
-"""Remarks: what stands out in a run, most pressing first.
+"""Remarks: problems of a run that its scores and data show, the most urgent first.
 
-Each check answers with a sentence (it stands out), "" (looked, nothing there) or None (not enough data to look).
+Each check returns a sentence (the problem is there), "" (it is not) or None (too little data to tell).
 """
 
 from __future__ import annotations
@@ -10,116 +10,126 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clearsight.core.format import count, several
 from clearsight.core.statistics import wilson
-from clearsight.reports.kit.format import count, percent, several
+from clearsight.reports.kit.format import percent
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.statistics import accuracy_interval
 
-_PAIR_SHARE, _PAIR_COUNT = 0.10, 3  # a confusion is worth a word from these on
-_OVERFIT_GAP = 0.10
-_MISCALIBRATION = 0.05
+# A confusion is worth a remark from this share of the true class on, and from this many images: in a class of ten
+# images, one or two mistakes are chance.
+_CONFUSION_SHARE, _CONFUSION_IMAGES = 0.10, 3
+_OVERFIT_GAP = 0.10  # training minus validation accuracy; smaller gaps are usual
+_CALIBRATION_ERROR = 0.05  # ECE
+_CLASSES_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Remarks:
-    """found: sentences, most pressing first.  clear: names of the checks that found nothing."""
+    """Results of the checks. found: sentences, most urgent first.  clear: names of the checks that found nothing."""
 
     found: tuple[str, ...]
     clear: tuple[str, ...]
 
 
-def remarks(facts: RunReportData) -> Remarks:
-    """Every check on one run, but for what a rule has already found on it."""
-    found = {finding.rule for finding in facts.findings if finding.found}
-    answers = [(name, check(facts)) for name, check in CHECKS if not found & _SAID_BY.get(name, set())]
-    return Remarks(tuple(text for _, text in answers if text), tuple(name for name, text in answers if text == ""))
+def remarks(report: RunReportData) -> Remarks:
+    """Run every check, except where a rule has already found the same problem on this run."""
+    found = {finding.rule for finding in report.findings if finding.found}
+    results = [(name, check(report)) for name, check in CHECKS if not found & _RULES_FOR.get(name, set())]
+    return Remarks(tuple(text for _, text in results if text), tuple(name for name, text in results if text == ""))
 
 
-def _no_better_than_guessing(facts: RunReportData) -> str | None:
-    if facts.evaluation is None:
+def _not_better_than_largest_class(report: RunReportData) -> str | None:
+    if report.evaluation is None:
         return None
-    support = {name: int(row["support"]) for name, row in facts.evaluation["per_class"].items()}
+    support = {name: int(row["support"]) for name, row in report.evaluation["per_class"].items()}
     largest = max(support, key=lambda name: support[name])
-    share, span = support[largest] / max(1, facts.evaluation["n"]), accuracy_interval(facts.evaluation)
-    if span is None or span.low > share:
+    share, interval = support[largest] / max(1, report.evaluation["n"]), accuracy_interval(report.evaluation)
+    if interval is None or interval.low > share:
         return ""
     return (
-        f"It is not clearly better than always answering {largest}, which would be right in {percent(share)} of the "
-        "images."
+        f"It is not clearly better than always predicting {largest}, which would be correct for {percent(share)} of "
+        "the images."
     )
 
 
-def _leaks(facts: RunReportData) -> str | None:
-    if not facts.data:
+def _leaks(report: RunReportData) -> str | None:
+    if not report.data:
         return None
-    leak = next((notice for notice in facts.notices if "leak" in notice["code"]), None)
+    leak = next((notice for notice in report.notices if "leak" in notice["code"]), None)
     return "" if leak is None else str(leak["text"])
 
 
-def _class_never_found(facts: RunReportData) -> str | None:
-    if facts.evaluation is None:
+def _class_never_recognised(report: RunReportData) -> str | None:
+    if report.evaluation is None:
         return None
-    lost = [name for name, row in facts.evaluation["per_class"].items() if row["support"] and not row["recall"]]
-    if not lost:
+    per_class = report.evaluation["per_class"]
+    missed = [name for name, row in per_class.items() if row["support"] and not row["recall"]]
+    if not missed:
         return ""
-    named = ", ".join(lost[:5]) + (f" and {count(len(lost) - 5)} more" if len(lost) > 5 else "")
-    classes = several(len(facts.evaluation["per_class"]), "class")
-    return f"It never recognises {count(len(lost))} of {classes}: {named}."
+    left = len(missed) - _CLASSES_NAMED
+    names = ", ".join(missed[:_CLASSES_NAMED]) + (f" and {count(left)} more" if left > 0 else "")
+    return f"It recognises no image of {count(len(missed))} of {several(len(per_class), 'class')}: {names}."
 
 
-def _overfit(facts: RunReportData) -> str | None:
-    best = facts.best
+def _overfit(report: RunReportData) -> str | None:
+    best = report.best
     if best is None or "accuracy" not in best["train"] or "accuracy" not in best["valid"]:
         return None
     train, valid = best["train"]["accuracy"], best["valid"]["accuracy"]
-    images = facts.images("valid")
-    sure = train > wilson(min(valid * images, images), images).high if images else True
-    if train - valid <= _OVERFIT_GAP or not sure:
+    images = report.images("valid")
+    # On few validation images a large gap may be chance; the training accuracy must lie above the interval.
+    certain = train > wilson(min(valid * images, images), images).high if images else True
+    if train - valid <= _OVERFIT_GAP or not certain:
         return ""
     return (
-        f"It overfits: {percent(train)} right on the training images, {percent(valid)} on the validation split; more "
-        "images, stronger augmentation or fewer trained layers would help."
+        f"It overfits: the accuracy is {percent(train)} on the training images and {percent(valid)} on the validation "
+        "split. More images, stronger augmentation or fewer trained layers would help."
     )
 
 
-def _confused_pair(facts: RunReportData) -> str | None:
-    if facts.evaluation is None:
+def _confused_pair(report: RunReportData) -> str | None:
+    if report.evaluation is None:
         return None
-    labels = facts.evaluation["confusion"]["labels"]
-    matrix = np.array(facts.evaluation["confusion"]["matrix"], dtype=np.int64)
+    labels = report.evaluation["confusion"]["labels"]
+    matrix = np.array(report.evaluation["confusion"]["matrix"], dtype=np.int64)
     totals = matrix.sum(axis=1)
     wrong = matrix - np.diag(np.diag(matrix))
-    shares = np.where(wrong >= _PAIR_COUNT, wrong / np.maximum(totals, 1)[:, None], 0)
+    shares = np.where(wrong >= _CONFUSION_IMAGES, wrong / np.maximum(totals, 1)[:, None], 0)
     true, predicted = np.unravel_index(int(shares.argmax()), shares.shape)
-    if shares[true, predicted] < _PAIR_SHARE:
+    if shares[true, predicted] < _CONFUSION_SHARE:
         return ""
     return (
-        f"Its most common confusion is {labels[true]} taken for {labels[predicted]}: "
+        f"The most frequent confusion: {labels[true]} is predicted as {labels[predicted]} for "
         f"{count(int(wrong[true, predicted]))} of {several(int(totals[true]), 'image')} "
         f"({percent(float(shares[true, predicted]))})."
     )
 
 
-def _badly_calibrated(facts: RunReportData) -> str | None:
-    if facts.evaluation is None or facts.evaluation.get("ece") is None or not facts.reliability:
+def _badly_calibrated(report: RunReportData) -> str | None:
+    if report.evaluation is None or report.evaluation.get("ece") is None or not report.reliability:
         return None
-    if facts.evaluation["ece"] <= _MISCALIBRATION:
+    if report.evaluation["ece"] <= _CALIBRATION_ERROR:
         return ""
-    gap = sum(one["count"] * (one["confidence"] - one["accuracy"]) for one in facts.reliability if one["count"])
-    much = "surer of itself than it should be" if gap > 0 else "less sure of itself than it could be"
-    return f"It is {much}: confidence and accuracy differ by {100 * facts.evaluation['ece']:.1f} points on average."
+    filled = [bin_ for bin_ in report.reliability if bin_["count"]]
+    gap = sum(bin_["count"] * (bin_["confidence"] - bin_["accuracy"]) for bin_ in filled)
+    points = f"{100 * report.evaluation['ece']:.1f} percentage points"
+    direction = "overconfident" if gap > 0 else "underconfident"
+    return f"It is {direction}: confidence and accuracy differ by {points} on average."
 
 
+# The most urgent first: the first one that finds something becomes a sentence of the verdict.
 CHECKS: tuple[tuple[str, Callable[[RunReportData], str | None]], ...] = (
-    ("better than guessing", _no_better_than_guessing),
+    ("better than the largest class", _not_better_than_largest_class),
     ("leaks between splits", _leaks),
-    ("classes never recognised", _class_never_found),
+    ("classes never recognised", _class_never_recognised),
     ("overfitting", _overfit),
     ("pairs of classes often confused", _confused_pair),
     ("calibration", _badly_calibrated),
 )
-_SAID_BY = {
-    "better than guessing": {"HeadNotLearning"},
+# Rules that look for the same problem with better evidence.
+_RULES_FOR = {
+    "better than the largest class": {"HeadNotLearning"},
     "leaks between splits": {"DataLeak"},
     "overfitting": {"Overfit", "Overtraining"},
     "pairs of classes often confused": {"Confusion"},

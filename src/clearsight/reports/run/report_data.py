@@ -1,4 +1,4 @@
-"""RunFacts: everything the run page says, as plain values; whoever wires gathers them."""
+"""RunReportData: everything that the page of a run shows, as plain values. The workflow gathers them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from clearsight.core.profile import Profile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunReportData:
-    """One run, told in plain values (what JSON can hold); only `name` and `status` must be known.
+    """One run in plain values (what JSON can hold). Only `name` and `status` are required.
 
-    status: a value of core.run.RunStatus; reason: why it ended so.
+    status: a value of core.events.RunStatus; reason: why it ended so.
     recipe: the recipe as YAML.
     data: {"path", "format", "fingerprint", "classes": [name], "counts": {split: {class: count}}}.
     command: the words of the command line that started the run.
-    epochs: EpochRecords as mappings, in order.  steps: rows of metrics.jsonl, all of them; charts thin them out.
+    epochs: EpochRecords as mappings, in order.  steps: all rows of metrics.jsonl; charts thin them out.
     evaluation: {"accuracy", "top5", "macro_f1", "roc_auc", "ece", "n", "per_class": {name: {"precision", "recall",
         "f1", "support"}}, "confusion": {"labels", "matrix"}}, or None when nothing was evaluated.
     split: the split that was evaluated.
     reliability: bins {"confidence", "accuracy", "count"}.
-    mistakes: {"id", "true", "predicted", "probability", "thumbnail": data-URI}, most confident first.
+    mistakes: {"id", "true", "predicted", "probability", "thumbnail": data URI}, most confident first.
     notices: {"code", "text", "paths"} about the data; `paths` may be missing.
-    typical: as mistakes, images that it got right.  samples: {"id", "label", "thumbnail"} of training images as the
-        model sees them, augmented.
+    typical: images that are predicted correctly, as mistakes.  samples: {"id", "label", "thumbnail"} of training images
+        as the model gets them, augmented.
     findings: every verdict of every rule, in the order in which they should be read.
-    rules: {"name", "parameters": {name: value}, "topic": "learning" | "speed"} of every rule that was asked.
-    actions: {"step", "rule", "action", "changed": {field: value}, "outcome"}, what was done about findings.
-    profile: what the machine did.  hotlines: {"where", "share"} of lines of code by their share of the time, in [0, 1].
+    rules: {"name", "parameters": {name: value}, "topic": "learning" | "speed"} of every rule that ran.
+    actions: {"step", "rule", "action", "changed": {field: value}, "outcome"}, taken because of findings.
+    profile: measurements of the machine.  hotlines: {"where", "share"} of lines of code by their share of the time, in
+        [0, 1].
     what_if: {"name", "change", "images_per_second_now", "images_per_second_then", "basis"}.
     tuning: {"chosen": {field: value}, "rows": [{"settings", "images_per_second", "spread", "note"}], "why"}.
     """
@@ -69,13 +70,14 @@ class RunReportData:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The recipe as flat name -> value; empty without one. Raises BadValue when `recipe` is not a YAML mapping."""
+        """Settings of the recipe by name; {} without a recipe. Raises BadValue when `recipe` is not a YAML mapping."""
         try:
-            sections = yaml.safe_load(self.recipe) or {}
+            sections = yaml.safe_load(self.recipe) or {}  # an external loop has no recipe
         except yaml.YAMLError as error:
-            raise BadValue("recipe", f"it is not YAML ({' '.join(str(error).split())})") from None
+            raise BadValue("recipe", f"it is not valid YAML ({' '.join(str(error).split())})") from None
         if not isinstance(sections, dict):
-            raise BadValue("recipe", "a recipe is a mapping of settings, such as 'lr: 0.001'")
+            raise BadValue("recipe", "it must be a mapping of settings, such as 'lr: 0.001'")
+        # Recipes are sections of settings; names are unique over all of them, as on the command line.
         flat: dict[str, Any] = {}
         for key, value in sections.items():
             flat.update(value if isinstance(value, dict) else {key: value})
@@ -83,11 +85,17 @@ class RunReportData:
 
     @property
     def best(self) -> Mapping[str, Any] | None:
-        """The epoch whose weights were kept: `best_epoch`, else the last one marked best, else the last."""
+        """Epoch whose weights are the model: `best_epoch`, else the last one marked best, else the last."""
         marked = [epoch for epoch in self.epochs if epoch["epoch"] == self.best_epoch]
+        # While a run trains, best_epoch is not set yet and the last marked epoch is the best so far.
         marked = marked or [epoch for epoch in self.epochs if epoch.get("best")] or list(self.epochs)
         return marked[-1] if marked else None
 
+    @property
+    def speed_rules(self) -> set[str]:
+        """Names of the rules about how fast the run is."""
+        return {rule["name"] for rule in self.rules if rule.get("topic") == "speed"}
+
     def images(self, split: str) -> int:
-        """How many images a split holds."""
+        """Return the number of images of a split."""
         return sum(self.data.get("counts", {}).get(split, {}).values())

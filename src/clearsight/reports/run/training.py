@@ -1,4 +1,4 @@
-"""The section of learning curves: loss and every score by epoch; loss, gradient and learning rate by step."""
+"""Section of the training: loss and scores by epoch; loss, gradient norm and learning rate by step."""
 
 from __future__ import annotations
 
@@ -6,51 +6,54 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clearsight.core.format import duration, rate, several
 from clearsight.reports.charts.learning import learning_curve, rate_curve, step_curve
-from clearsight.reports.charts.series import ScalarSeries, by_name
-from clearsight.reports.kit.format import duration, general, percent, several
+from clearsight.reports.charts.series import ScalarSeries, series_by_name
+from clearsight.reports.kit.format import general, percent
 from clearsight.reports.kit.section import PageSection, Panel, Table, table
-from clearsight.reports.run.marks import CurveMark, mark, marks
+from clearsight.reports.run.marks import CurveMark, draw_marks, marks
 from clearsight.reports.run.report_data import RunReportData
 
 _SHARES = ("accuracy", "top5")
-_WIDE = 100  # from this ratio of high to low on, only a logarithmic axis shows both
+_LOG_RATIO = 100  # highest over lowest gradient norm; from here on only a logarithmic axis shows both
+_ROWS = 40  # of a table by step
 _TITLES = {"macro_f1": "Macro F1", "roc_auc": "ROC-AUC", "lr": "Learning rate"}
 
 
-def curves(facts: RunReportData) -> PageSection | None:
-    """Nothing to show before the first step."""
-    shown = marks(facts) if facts.steps else ()
-    by_step = _by_step(facts, shown)
-    panels = (*_by_epoch(facts), *by_step)
+def training(report: RunReportData) -> PageSection | None:
+    """Return the section; None before the first step."""
+    step_marks = marks(report) if report.steps else ()
+    by_step = _by_step(report, step_marks)
+    panels = (*_by_epoch(report), *by_step)
     if not panels:
         return None
-    epochs = _epoch_table(facts) if facts.epochs else None
+    epochs = _epoch_table(report) if report.epochs else None
     return PageSection(
-        key="curves",
+        key="curves",  # links and report.json have always called it so
         title="Training",
-        template="curves.html",
-        values={"epochs": epochs, "marks": shown if by_step else ()},
+        template="run/training.html",
+        values={"epochs": epochs, "marks": step_marks if by_step else ()},
         panels=panels,
         tables=(epochs,) if epochs else (),
     )
 
 
-def _by_epoch(facts: RunReportData) -> list[Panel]:
-    names = {name: None for epoch in facts.epochs for side in ("train", "valid") for name in epoch[side]}
-    numbers = [epoch["epoch"] for epoch in facts.epochs]
-    best = facts.best
+def _by_epoch(report: RunReportData) -> list[Panel]:
+    names = {name: None for epoch in report.epochs for side in ("train", "valid") for name in epoch[side]}
+    numbers = [epoch["epoch"] for epoch in report.epochs]
+    best = report.best
     panels = []
+    # Loss and accuracy come first, the other scores in the order of the records.
     for name in sorted(names, key=lambda name: (name != "loss", name != "accuracy")):
-        train = [epoch["train"].get(name) for epoch in facts.epochs]
-        valid = [epoch["valid"].get(name) for epoch in facts.epochs]
+        train = [epoch["train"].get(name) for epoch in report.epochs]
+        valid = [epoch["valid"].get(name) for epoch in report.epochs]
         title = f"{_title(name)} by epoch"
         rows = [(n, general(t), general(v)) for n, t, v in zip(numbers, train, valid, strict=True)]
         panels.append(
             Panel(
                 key=f"epoch-{name}",
                 title=title,
-                says=f"{_title(name)} on training and validation images over {several(len(numbers), 'epoch')}.",
+                description=f"{_title(name)} on training and validation images over {several(len(numbers), 'epoch')}.",
                 figure=learning_curve(
                     numbers, train, valid, best=best["epoch"] if best else None, share=name in _SHARES
                 ),
@@ -60,78 +63,82 @@ def _by_epoch(facts: RunReportData) -> list[Panel]:
     return panels
 
 
-def _by_step(facts: RunReportData, shown: Sequence[CurveMark]) -> list[Panel]:
-    found = by_name(facts.steps)
+def _by_step(report: RunReportData, step_marks: Sequence[CurveMark]) -> list[Panel]:
+    series = series_by_name(report.steps)
     panels = []
-    loss, valid = found.get(("train", "loss")), found.get(("eval", "valid_loss"))
+    loss = series.get(("train", "loss"))
     if loss is not None and len(loss):
-        broken = f"{several(loss.broken, 'step')} had a loss that is not a finite number." if loss.broken else ""
-        panels.append(
-            Panel(
-                key="step-loss",
-                title="Loss by step",
-                says=f"Training loss at each of {several(len(loss), 'step')}, with its running median.",
-                figure=mark(step_curve(loss, valid), shown),
-                table=_step_table("Loss by step (median of each stretch)", loss),
-                note=broken,
-            )
-        )
-    gradient = found.get(("train", "grad_norm"))
+        panels.append(_loss(loss, series.get(("eval", "valid_loss")), step_marks))
+    gradient = series.get(("train", "grad_norm"))
     if gradient is not None and len(gradient):
-        panels.append(_gradient(gradient, shown))
-    rate, unit = found.get(("train", "lr")), "step"
-    if rate is None and facts.epochs:
-        rate = ScalarSeries(
-            np.array([epoch["epoch"] for epoch in facts.epochs]), np.array([epoch["lr"] for epoch in facts.epochs])
-        )
-        unit = "epoch"
-    if rate is not None and len(rate):
-        panels.append(
-            Panel(
-                key="rate",
-                title=f"Learning rate by {unit}",
-                says=f"Learning rate from {general(rate.values[0])} to {general(rate.values[-1])}.",
-                figure=mark(rate_curve(rate, unit=unit), shown if unit == "step" else ()),
-                table=_step_table("Learning rate", rate, unit),
-            )
-        )
+        panels.append(_gradient(gradient, step_marks))
+    learning_rate, unit = series.get(("train", "lr")), "step"
+    # The rate is known by epoch even where no step was saved.
+    if learning_rate is None and report.epochs:
+        epochs = np.array([epoch["epoch"] for epoch in report.epochs])
+        learning_rate, unit = ScalarSeries(epochs, np.array([epoch["lr"] for epoch in report.epochs])), "epoch"
+    if learning_rate is not None and len(learning_rate):
+        panels.append(_learning_rate(learning_rate, unit, step_marks if unit == "step" else ()))
     return panels
 
 
-def _gradient(gradient: ScalarSeries, shown: Sequence[CurveMark]) -> Panel:
+def _loss(loss: ScalarSeries, valid: ScalarSeries | None, step_marks: Sequence[CurveMark]) -> Panel:
+    return Panel(
+        key="step-loss",
+        title="Loss by step",
+        description=f"Training loss at each of {several(len(loss), 'step')}, with its running median.",
+        figure=draw_marks(step_curve(loss, valid), step_marks),
+        table=_step_table("Loss by step (running median)", loss),
+        note=f"The loss of {several(loss.broken, 'step')} is not a finite number." if loss.broken else "",
+    )
+
+
+def _gradient(gradient: ScalarSeries, step_marks: Sequence[CurveMark]) -> Panel:
     figure = step_curve(gradient)
+    # Percentiles, so that one spike does not turn the axis logarithmic.
     low, high = np.percentile(gradient.values, (1, 99))
-    if low > 0 and high > _WIDE * low:
+    if low > 0 and high > _LOG_RATIO * low:
         figure.update_yaxes(type="log", dtick=1, exponentformat="power")
-    broken = f"{several(gradient.broken, 'step')} had a gradient that is not a finite number." * bool(gradient.broken)
+    median = general(float(np.median(gradient.values)))
     return Panel(
         key="step-gradient",
         title="Gradient norm by step",
-        says=f"Norm of the gradient of all trained parameters, median {general(float(np.median(gradient.values)))}.",
-        figure=mark(figure, shown),
-        table=_step_table("Gradient norm by step (median of each stretch)", gradient),
-        note=broken,
+        description=f"Norm of the gradient of all trained parameters, median {median}.",
+        figure=draw_marks(figure, step_marks),
+        table=_step_table("Gradient norm by step (running median)", gradient),
+        note=f"The gradient of {several(gradient.broken, 'step')} is not finite." if gradient.broken else "",
+    )
+
+
+def _learning_rate(learning_rate: ScalarSeries, unit: str, step_marks: Sequence[CurveMark]) -> Panel:
+    first, last = general(learning_rate.values[0]), general(learning_rate.values[-1])
+    return Panel(
+        key="rate",
+        title=f"Learning rate by {unit}",
+        description=f"Learning rate from {first} to {last}.",
+        figure=draw_marks(rate_curve(learning_rate, unit=unit), step_marks),
+        table=_step_table("Learning rate", learning_rate, unit),
     )
 
 
 def _step_table(caption: str, series: ScalarSeries, unit: str = "step") -> Table:
-    shown = series.smoothed(40)
-    rows = [(step, general(value)) for step, value in zip(shown.steps, shown.values, strict=True)]
+    listed = series.smoothed(_ROWS)
+    rows = [(step, general(value)) for step, value in zip(listed.steps, listed.values, strict=True)]
     return table(caption, (unit, "value"), "rr", rows)
 
 
-def _epoch_table(facts: RunReportData) -> Table:
+def _epoch_table(report: RunReportData) -> Table:
     columns = ("epoch", "learning rate", "time", "images/s", "waiting for data", "")
     rows = [
         (
             epoch["epoch"],
             general(epoch["lr"]),
             duration(epoch["seconds"]),
-            f"{epoch['images_per_second']:,.0f}",
+            rate(epoch["images_per_second"]),
             percent(epoch["data_share"]),
-            "kept" if facts.best is epoch else "",
+            "best" if report.best is epoch else "",
         )
-        for epoch in facts.epochs
+        for epoch in report.epochs
     ]
     return table("Speed of each epoch", columns, "rrrrrl", rows)
 

@@ -1,4 +1,4 @@
-"""The first section: the run in three sentences and a handful of figures."""
+"""First section of the page of a run: the run in three sentences and a few numbers."""
 
 from __future__ import annotations
 
@@ -7,175 +7,178 @@ from pathlib import PurePath
 import numpy as np
 
 from clearsight.core.finding import Finding, Verdict, flags
+from clearsight.core.format import duration, several, speed
 from clearsight.core.statistics import wilson
-from clearsight.reports.kit.format import duration, percent, percent_span, score, several
+from clearsight.reports.kit.format import percent, percent_span, score, sentence
 from clearsight.reports.kit.section import PageSection
-from clearsight.reports.run.findings import most_urgent, root_causes, sentence, verdicts
+from clearsight.reports.run.findings import most_urgent, root_causes, verdicts
 from clearsight.reports.run.remarks import Remarks, remarks
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.run.system.step_times import StepPhases
 from clearsight.reports.statistics import accuracy_interval
 
+# {done}: "8 epochs".  {progress}: "8 of 20 epochs".
 _ENDS = {
-    "running": "is still in training ({share} so far)",
+    "running": "is still training ({progress} so far)",
     "completed": "was trained for {done}",
-    "stopped_early": "was trained for {share} and stopped early",
-    "interrupted": "was interrupted after {share}",
-    "diverged": "diverged after {share}",
-    "failed": "failed after {share}",
+    "stopped_early": "was trained for {progress} and stopped early",
+    "interrupted": "was interrupted after {progress}",
+    "diverged": "diverged after {progress}",
+    "failed": "failed after {progress}",
 }
-
-
-# A loop of somebody's own has no recipe and no epochs to speak of.
-_FOREIGN_ENDS = {
+# An external training loop has neither a recipe nor epochs.
+_EXTERNAL_ENDS = {
     "running": "is still running",
-    "completed": "ran to its end",
+    "completed": "finished",
     "stopped_early": "stopped early",
     "interrupted": "was interrupted",
 }
-_LOST = ("failed", "diverged")
+_LOST = ("failed", "diverged")  # statuses without a usable model
 
 
-def verdict(facts: RunReportData) -> PageSection:
-    """What was trained on what, how good it is, what is wrong and what to do first; then the rest that stands out."""
-    noticed, root = remarks(facts), most_urgent(facts.findings, _about_speed(facts))
-    rest = noticed.found if root is not None else noticed.found[1:]
+def verdict(report: RunReportData) -> PageSection:
+    """Return what was trained, how good it is, what is wrong and what to do first; then the other problems."""
+    # A finding has evidence from the training itself; a remark follows from the scores alone.
+    noticed, root = remarks(report), most_urgent(report.findings, report.speed_rules)
+    # Without a finding the first remark is the third sentence; it is not repeated below.
+    more = noticed.found if root is not None else noticed.found[1:]
     return PageSection(
         key="verdict",
         title="Verdict",
-        template="verdict.html",
+        template="run/verdict.html",
         values={
-            "sentences": (trained(facts), good(facts), wrong(facts, root, noticed)),
+            "sentences": (training_sentence(report), score_sentence(report), problem_sentence(report, root, noticed)),
             "fix": flags(root.fix) if root is not None else "",
-            "more": (*_other_causes(facts, root), *rest),
-            "figures": _figures(facts),
+            "more": (*_other_causes(report, root), *more),
+            "figures": _figures(report),
         },
         scripts=("copy.js",) if root is not None and root.fix else (),
     )
 
 
-def trained(facts: RunReportData) -> str:
-    """What was trained on what, and how it ended."""
-    settings, data = facts.settings, facts.data
-    if _foreign(facts):
-        return _ran(facts)
-    asked = facts.epochs[-1]["epochs"] if facts.epochs else settings.get("epochs", 0)
-    how = _ENDS.get(facts.status, f"ended as {facts.status} after {{done}}")
-    done = several(len(facts.epochs), "epoch")
-    told = how.format(done=done, share=f"{done} of {asked}" if asked else done)
-    sentence = f"{settings.get('model', facts.name)}{_start(settings)} {told}"
-    if facts.status != "running" and facts.reason and facts.status != "completed":
-        sentence += f" ({facts.reason.rstrip('.')})"
+def training_sentence(report: RunReportData) -> str:
+    """Return what was trained on which data, and how it ended."""
+    settings, data = report.settings, report.data
+    if _is_external(report):
+        return _external_sentence(report)
+    planned = report.epochs[-1]["epochs"] if report.epochs else settings.get("epochs", 0)
+    done = several(len(report.epochs), "epoch")
+    progress = f"{len(report.epochs)} of {several(planned, 'epoch')}" if planned else done
+    end = _ENDS.get(report.status, f"ended as {report.status} after {{done}}").format(done=done, progress=progress)
+    text = f"{settings.get('model', report.name)}{_start(settings)} {end}"
+    # A run that is still training or completed has nothing to explain.
+    if report.reason and report.status not in ("running", "completed"):
+        text += f" ({report.reason.rstrip('.')})"
     if data.get("classes"):
-        sentence += f", on {several(facts.images('train'), 'image')} of {several(len(data['classes']), 'class')}"
-        sentence += f" from {PurePath(data['path']).name}" if data.get("path") else ""
-    return f"{sentence}."
+        text += f", on {several(report.images('train'), 'image')} of {several(len(data['classes']), 'class')}"
+        text += f" from {PurePath(data['path']).name}" if data.get("path") else ""
+    return f"{text}."
 
 
-def _about_speed(facts: RunReportData) -> set[str]:
-    return {rule["name"] for rule in facts.rules if rule.get("topic") == "speed"}
-
-
-def good(facts: RunReportData) -> str:
-    """How good it is, with its interval; says so when only the validation split can tell, or nothing can."""
-    if facts.evaluation is not None:
-        found = facts.evaluation
-        span = percent_span(accuracy_interval(found))
-        images = several(found["n"], f"{facts.split} image")
+def score_sentence(report: RunReportData) -> str:
+    """Return the accuracy with its interval, on the test split or else on the validation split."""
+    if report.evaluation is not None:
+        scores = report.evaluation
+        interval = percent_span(accuracy_interval(scores))
+        images = several(scores["n"], f"{report.split} image")
         return (
-            f"Of {images} it gets {percent(found['accuracy'])} right (95% interval {span}), "
-            f"macro F1 {score(found['macro_f1'])}."
+            f"It classifies {percent(scores['accuracy'])} of {images} correctly (95% interval {interval}); "
+            f"its macro F1 is {score(scores['macro_f1'])}."
         )
-    if _foreign(facts):
-        return _fast(facts)
-    best, seen = facts.best, facts.images("valid")
-    if best is None or "accuracy" not in best["valid"] or not seen:
+    if _is_external(report):
+        return _speed_sentence(report)
+    # Only the sizes of the splits are needed for the interval, so a run without an evaluation has one too.
+    best, images_seen = report.best, report.images("valid")
+    if best is None or "accuracy" not in best["valid"] or not images_seen:
         return "It has not been evaluated."
     share = best["valid"]["accuracy"]
-    span = percent_span(wilson(min(share * seen, seen), seen))
+    interval = percent_span(wilson(min(share * images_seen, images_seen), images_seen))
     return (
-        f"Of {several(seen, 'validation image')} it gets {percent(share)} right (95% interval {span}), "
-        "a little flattering since that split chose the epoch; a test split has not been evaluated."
+        f"It classifies {percent(share)} of {several(images_seen, 'validation image')} correctly (95% interval "
+        f"{interval}). That is slightly optimistic, because these images also chose the epoch; no test split was "
+        "evaluated."
     )
+
+
+def problem_sentence(report: RunReportData, root: Finding | None, noticed: Remarks) -> str:
+    """Return what to act on first: a finding, else a remark; for a lost run without either, where to look."""
+    if root is not None:
+        advice = "" if root.fix else f" {sentence(root.advice)}".rstrip()
+        return f"Look first at {root.rule}: {root.cause.rstrip('.')}.{advice}"
+    if noticed.found:
+        return noticed.found[0]
+    if report.status in _LOST:
+        return "No rule found the reason; see the last lines of log.txt in the run folder."
+    return _nothing_found(report, noticed.clear)
 
 
 def _start(settings: dict[str, object]) -> str:
     if "weights" not in settings:
-        return ""
+        return ""  # a hand-written recipe may name the model alone
     weights, freeze = str(settings["weights"]), str(settings.get("freeze", "none"))
     start = {"none": "from random weights", "default": "pretrained"}.get(weights, f"from {PurePath(weights).name}")
-    held = {"none": "", "backbone": ", backbone frozen"}.get(freeze, f", frozen up to {freeze}")
-    return f" ({start}{held})"
+    frozen = {"none": "", "backbone": ", backbone frozen"}.get(freeze, f", frozen up to {freeze}")
+    return f" ({start}{frozen})"
 
 
-def wrong(facts: RunReportData, root: Finding | None, noticed: Remarks) -> str:
-    """What to act on first: a rule's finding, else a remark; of a lost run without either, that nobody knows why."""
-    if root is not None:
-        advice = "" if root.fix else f" {sentence(root.advice)}".rstrip()
-        return f"What to look at first is {root.rule}: {root.cause.rstrip('.')}.{advice}"
-    if noticed.found:
-        return noticed.found[0]
-    if facts.status in _LOST:
-        return "No rule found out why; log.txt of the run has its last words."
-    return _nothing(facts, noticed.clear)
+def _nothing_found(report: RunReportData, clear: tuple[str, ...]) -> str:
+    rules = sum(verdict is Verdict.CLEAR for verdict in verdicts(report.findings).values())
+    checked = [*clear, *([several(rules, "rule")] if rules else [])]
+    if not checked:
+        return "There is not enough data yet to check the run for problems."
+    return f"No problem was found. Checked: {', '.join(checked)}."
 
 
-def _nothing(facts: RunReportData, clear: tuple[str, ...]) -> str:
-    rules = sum(verdict is Verdict.CLEAR for verdict in verdicts(facts.findings).values())
-    looked = [*clear, *([several(rules, "rule")] if rules else [])]
-    if not looked:
-        return "There is not enough yet to say what stands out."
-    return f"Nothing stands out; looked at: {', '.join(looked)}."
+def _other_causes(report: RunReportData, root: Finding | None) -> list[str]:
+    """Return one sentence with the names of the other root causes; the section of findings has the details."""
+    names = dict.fromkeys(cause.root.rule for cause in root_causes(report.findings) if cause.root is not root)
+    return [f"Found by rules: {', '.join(names)}."] if names else []
 
 
-def _other_causes(facts: RunReportData, root: Finding | None) -> list[str]:
-    """The roots of the other causes by name, as one sentence; the section of findings tells them."""
-    names = dict.fromkeys(cause.root.rule for cause in root_causes(facts.findings) if cause.root is not root)
-    return [f"Found as well: {', '.join(names)}."] if names else []
+def _is_external(report: RunReportData) -> bool:
+    """Return True for an external training loop, of which only the profile is known."""
+    return bool(report.profile) and not report.epochs and not report.recipe and not report.data
 
 
-def _foreign(facts: RunReportData) -> bool:
-    return bool(facts.profile) and not facts.epochs and not facts.recipe and not facts.data
-
-
-def _ran(facts: RunReportData) -> str:
-    steps = facts.profile.steps() if facts.profile is not None else None
-    told = f"{facts.name} {_FOREIGN_ENDS.get(facts.status, facts.status.replace('_', ' '))}"
-    told += f" ({facts.reason.rstrip('.')})" if facts.reason and facts.status != "completed" else ""
-    told += f" after {duration(facts.seconds)}" if facts.seconds else ""
+def _external_sentence(report: RunReportData) -> str:
+    steps = report.profile.steps() if report.profile is not None else None
+    text = f"{report.name} {_EXTERNAL_ENDS.get(report.status, report.status.replace('_', ' '))}"
+    text += f" ({report.reason.rstrip('.')})" if report.reason and report.status != "completed" else ""
+    text += f" after {duration(report.seconds)}" if report.seconds else ""
     if steps is not None and len(steps):
-        told += f", with {several(len(steps), 'timed training step')}"
-    return f"{told}."
+        text += f", with {several(len(steps), 'timed training step')}"
+    return f"{text}."
 
 
-def _fast(facts: RunReportData) -> str:
-    timed = StepPhases.of(facts.profile) if facts.profile is not None else None
+def _speed_sentence(report: RunReportData) -> str:
+    timed = StepPhases.of(report.profile) if report.profile is not None else None
     if timed is None or not len(timed.steps):
-        return "How good its model is, nobody told."
-    told = f"A step takes {1000 * float(np.median(timed.steps.seconds)):,.0f} ms (median)"
-    told += f", which makes {timed.rate:,.0f} images per second" if timed.rate else ""
-    told += f"; {percent(timed.waiting)} of it is waiting for data" if timed.waiting is not None else ""
-    return f"{told}."
+        return "The accuracy of its model is not known."
+    text = f"A step takes {1000 * float(np.median(timed.steps.seconds)):,.0f} ms (median)"
+    text += f", at {speed(timed.images_per_second)}" if timed.images_per_second else ""
+    text += f"; {percent(timed.waiting)} of the time is spent waiting for data" if timed.waiting is not None else ""
+    return f"{text}."
 
 
-def _figures(facts: RunReportData) -> list[tuple[str, str, str]]:
-    """(name, value, beneath) of the few numbers that people look for first."""
-    shown: list[tuple[str, str, str]] = []
-    if facts.evaluation is not None:
-        found = facts.evaluation
-        shown.append((f"{facts.split} accuracy", percent(found["accuracy"]), percent_span(accuracy_interval(found))))
-        shown.append(("macro F1", score(found["macro_f1"]), "every class counts the same"))
-        if found.get("roc_auc") is not None:
-            shown.append(("ROC-AUC", score(found["roc_auc"]), "0.5 is a coin, 1 is perfect"))
-        if found.get("ece") is not None:
-            shown.append(("calibration error", percent(found["ece"]), "how far confidence is off"))
-    best = facts.best
+def _figures(report: RunReportData) -> list[tuple[str, str, str]]:
+    """Return (name, value, explanation) of the numbers that readers look for first."""
+    figures: list[tuple[str, str, str]] = []
+    if report.evaluation is not None:
+        scores = report.evaluation
+        interval = percent_span(accuracy_interval(scores))
+        figures.append((f"{report.split} accuracy", percent(scores["accuracy"]), interval))
+        figures.append(("macro F1", score(scores["macro_f1"]), "mean over classes"))
+        if scores.get("roc_auc") is not None:  # with two classes alone
+            figures.append(("ROC-AUC", score(scores["roc_auc"]), "0.5 is chance level, 1 is perfect"))
+        if scores.get("ece") is not None:
+            figures.append(("calibration error", percent(scores["ece"]), "gap of confidence and accuracy"))
+    best = report.best
     if best is not None:
-        shown.append(("epoch kept", str(best["epoch"]), f"of {several(len(facts.epochs), 'epoch')}"))
-    if facts.seconds:
-        rate = f"{facts.images_per_second:,.0f} images/s" if facts.images_per_second else "in all"
-        shown.append(("training time", duration(facts.seconds), rate))
-    waiting = StepPhases.of(facts.profile).waiting if facts.profile else None
+        figures.append(("best epoch", str(best["epoch"]), f"of {several(len(report.epochs), 'epoch')}"))
+    if report.seconds:
+        explanation = speed(report.images_per_second) if report.images_per_second else "in total"
+        figures.append(("training time", duration(report.seconds), explanation))
+    waiting = StepPhases.of(report.profile).waiting if report.profile else None
     if waiting is not None:
-        shown.append(("waiting for data", percent(waiting), "of the training steps' time"))
-    return shown
+        figures.append(("waiting for data", percent(waiting), "of the time of training steps"))
+    return figures

@@ -1,4 +1,4 @@
-"""The section of several objectives: which trials no other beats in everything, and how the front grew."""
+"""Section of several objectives: the Pareto front and its growth."""
 
 from __future__ import annotations
 
@@ -8,80 +8,94 @@ from itertools import combinations
 import plotly.graph_objects as go
 
 from clearsight.core.finding import flags
+from clearsight.core.format import several
 from clearsight.core.trial import Objective, Trial, pareto_front
-from clearsight.reports.charts.learning import BLUE, GREEN, VERMILLION, blank, still
-from clearsight.reports.kit.format import percent, several
-from clearsight.reports.kit.section import PageSection, Panel, table
-from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
+from clearsight.reports.charts.learning import BLUE, GREEN, VERMILLION, empty_figure, without_zoom
+from clearsight.reports.charts.series import rounded
+from clearsight.reports.kit.format import percent
+from clearsight.reports.kit.section import PageSection, Panel, panels_section, table
+from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, value_axis
 from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
-_PAIRS = 3  # of objectives that are drawn
+_PAIRS = 3  # of objectives that are drawn: all pairs of three objectives
 
 
-def front(facts: StudyReportData) -> PageSection | None:
-    """None for a single objective and before the first complete trial."""
-    aims = facts.plan.objectives
-    done = facts.measured
-    if len(aims) < 2 or not done:
+def front(report: StudyReportData) -> PageSection | None:
+    """Return the section; None for a single objective and before the first complete trial."""
+    objectives, trials = report.plan.objectives, report.fully_scored
+    if len(objectives) < 2 or not trials:
         return None
-    unbeaten = sorted(pareto_front(done, aims), key=lambda one: one.values[0], reverse=aims[0].direction == "maximize")
-    pairs = list(combinations(range(len(aims)), 2))[:_PAIRS]
-    panels = [_pair(aims, pair, done, unbeaten, wide=len(pairs) == 1 and not facts.hypervolume) for pair in pairs]
-    if facts.hypervolume:
-        panels.append(_volume(facts))
+    best = sorted(
+        pareto_front(trials, objectives),
+        key=lambda trial: trial.values[0],
+        reverse=objectives[0].direction == "maximize",
+    )
+    pairs = list(combinations(range(len(objectives)), 2))[:_PAIRS]
+    wide = len(pairs) == 1 and not report.hypervolume
+    panels = [_pair(objectives, pair, trials, best, wide=wide) for pair in pairs]
+    if report.hypervolume:
+        panels.append(_hypervolume(report))
     about = (
-        f"{several(len(unbeaten), 'trial')} of {len(done)} stand on the front: no other is better in one objective "
+        f"On the front: {several(len(best), 'trial')} of {len(trials)}. No other trial is better in one objective "
         "without being worse in another."
     )
-    return PageSection(
-        key="front", title="Pareto front", template="study_panels.html", values={"about": about}, panels=tuple(panels)
-    )
+    return panels_section("front", "Pareto front", panels, about)
 
 
 def _pair(
-    aims: Sequence[Objective], pair: tuple[int, int], done: Sequence[Trial], unbeaten: Sequence[Trial], *, wide: bool
+    objectives: Sequence[Objective],
+    pair: tuple[int, int],
+    trials: Sequence[Trial],
+    best: Sequence[Trial],
+    *,
+    wide: bool,
 ) -> Panel:
-    first, second = (aims[place] for place in pair)
-    title = f"{titled(first.metric)} and {named(second.metric)}"
-    columns = ("trial", *(named(aim.metric) for aim in aims), "what the recipe changes")
+    first, second = (objectives[index] for index in pair)
+    title = f"{metric_title(first.metric)} and {metric_name(second.metric)}"
+    columns = ("trial", *(metric_name(objective.metric) for objective in objectives), "settings")
     rows = [
         (
-            one.number,
-            *(written(aim.metric, value) for aim, value in zip(aims, one.values, strict=True)),
-            flags(one.params),
+            trial.number,
+            *(
+                format_metric(objective.metric, value)
+                for objective, value in zip(objectives, trial.values, strict=True)
+            ),
+            flags(trial.params),
         )
-        for one in unbeaten[:_ROWS]
+        for trial in best[:_ROWS]
     ]
     return Panel(
         key=f"study-front-{first.metric}-{second.metric}",
         title=title,
-        says=f"{title} of {several(len(done), 'trial')}, of which {len(unbeaten)} stand on the Pareto front.",
-        figure=_scatter(aims, pair, done, unbeaten),
-        table=table(f"The front: {title}", columns, "r" * (len(aims) + 1) + "l", rows),
+        description=f"{title} of {several(len(trials), 'trial')}, of which {len(best)} are on the Pareto front.",
+        figure=_scatter(objectives, pair, trials, best),
+        table=table(f"The front: {title}", columns, "r" * (len(objectives) + 1) + "l", rows),
         wide=wide,
     )
 
 
 def _scatter(
-    aims: Sequence[Objective], pair: tuple[int, int], done: Sequence[Trial], unbeaten: Sequence[Trial]
+    objectives: Sequence[Objective], pair: tuple[int, int], trials: Sequence[Trial], best: Sequence[Trial]
 ) -> go.Figure:
-    figure, (across, up) = blank(height=360), (aims[pair[1]], aims[pair[0]])
-    on_front = {one.number for one in unbeaten}
-    along = sorted(unbeaten, key=lambda one: one.values[pair[1]])
+    row, column = pair
+    figure, up, across = empty_figure(height=360), objectives[row], objectives[column]
+    on_front = {trial.number for trial in best}
+    along = sorted(best, key=lambda trial: trial.values[column])
     groups = (
-        ("beaten", [one for one in done if one.number not in on_front], "markers", BLUE, "circle-open"),
+        ("dominated", [trial for trial in trials if trial.number not in on_front], "markers", BLUE, "circle-open"),
         # A front of more objectives is a surface; a line through it would show nothing.
-        ("on the front", along, "lines+markers" if len(aims) == 2 else "markers", VERMILLION, "diamond"),
+        ("on the front", along, "lines+markers" if len(objectives) == 2 else "markers", VERMILLION, "diamond"),
     )
-    for name, trials, mode, colour, symbol in groups:
-        if trials:
+    hover = f"trial %{{customdata}}: {hover_format(up.metric)}, {hover_format(across.metric, 'x')}<extra></extra>"
+    for name, group, mode, colour, symbol in groups:
+        if group:
             figure.add_scatter(
-                x=[short(one.values[pair[1]]) for one in trials],
-                y=[short(one.values[pair[0]]) for one in trials],
+                x=[rounded(trial.values[column]) for trial in group],
+                y=[rounded(trial.values[row]) for trial in group],
                 name=name,
                 mode=mode,
-                # As steps, since between two trials of the front nothing better than the lesser of them was seen.
+                # As steps: between two trials of the front nothing better than the lesser of them was measured.
                 line={
                     "color": colour,
                     "width": 1.5,
@@ -89,35 +103,39 @@ def _scatter(
                     "shape": "hv" if across.direction == "minimize" else "vh",
                 },
                 marker={"color": colour, "symbol": symbol, "size": 9},
-                customdata=[one.number for one in trials],
-                hovertemplate=f"trial %{{customdata}}: {hover(up.metric)}, {hover(across.metric, 'x')}<extra></extra>",
+                customdata=[trial.number for trial in group],
+                hovertemplate=hover,
             )
-    figure.update_xaxes(**value_axis(across, [one.values[pair[1]] for one in done]))
-    figure.update_yaxes(**value_axis(up, [one.values[pair[0]] for one in done]))
+    figure.update_xaxes(**value_axis(across, [trial.values[column] for trial in trials]))
+    figure.update_yaxes(**value_axis(up, [trial.values[row] for trial in trials]))
     return figure.update_layout(hovermode="closest", showlegend=True)
 
 
-def _volume(facts: StudyReportData) -> Panel:
-    history = facts.hypervolume
-    figure = blank(height=360)
+def _hypervolume(report: StudyReportData) -> Panel:
+    history = report.hypervolume
+    figure = empty_figure(height=360)
     figure.add_scatter(
         x=[number for number, _ in history],
-        y=[short(share) for _, share in history],
+        y=[rounded(share) for _, share in history],
         mode="lines+markers" if len(history) <= 40 else "lines",
         line={"color": GREEN, "width": 2, "shape": "hv"},
         hovertemplate="trial %{x}: %{y:.1%}<extra></extra>",
     )
     figure.update_xaxes(title_text="trial", tickformat="d")
-    figure.update_yaxes(title_text="share of the box that is won", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(title_text="share of the box that is dominated", tickformat=".0%", rangemode="tozero")
+    # Only trials at which the volume grew: the table would repeat one value for most.
     grown = [
-        one for before, one in zip([None, *history], history, strict=False) if before is None or one[1] > before[1]
+        point
+        for previous, point in zip([None, *history], history, strict=False)
+        if previous is None or point[1] > previous[1]
     ]
     title = "Hypervolume"
     return Panel(
         key="study-hypervolume",
         title=title,
-        says=f"Share of the box between best and worst that the front wins, {percent(history[-1][1])} in the end.",
-        figure=still(figure),
+        description=f"Share of the box between best and worst that the front dominates, {percent(history[-1][1])} at "
+        "the end.",
+        figure=without_zoom(figure),
         table=table(title, ("trial", "share"), "rr", [(number, percent(share)) for number, share in grown[-_ROWS:]]),
         note="The box reaches from the best value of each objective to a tenth beyond the worst.",
     )

@@ -1,4 +1,4 @@
-"""The section of the optimisation's history: what every trial reached, and the best so far."""
+"""Section of the history: the value of every trial, and the best value so far."""
 
 from __future__ import annotations
 
@@ -7,138 +7,149 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from clearsight.core.format import several
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.reports.charts.learning import BLUE, GREEN, PURPLE, VERMILLION, blank
-from clearsight.reports.kit.format import several
-from clearsight.reports.kit.section import PageSection, Panel, Table, table
-from clearsight.reports.study.metric import hover, named, short, titled, value_axis, written
+from clearsight.reports.charts.learning import BLUE, GREEN, PURPLE, VERMILLION, empty_figure
+from clearsight.reports.charts.series import rounded
+from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
+from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, value_axis
 from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
+_MANY = 100  # trials, from which on markers are smaller
 GREY = "#808080"
+_PRUNED_STYLE = (VERMILLION, "triangle-down-open")  # a triangle downwards: stopped
 
-Point = tuple[Trial, float]  # a trial and the value that it is drawn at
+Point = tuple[Trial, float]  # a trial and the value at which it is drawn
 
 
-def history(facts: StudyReportData) -> PageSection | None:
-    """None where no trial reached a value, not even for an epoch."""
-    groups = _groups(facts)
+def history(report: StudyReportData) -> PageSection | None:
+    """Return the section; None where no trial reached a value, not even for an epoch."""
+    groups = _groups(report)
     if not any(points for _, points, *_ in groups):
         return None
-    aim, steps = facts.aim, best_so_far(facts.scored, facts.aim)
-    title = f"{titled(aim.metric)} of each trial"
+    best = best_so_far(report.scored, report.objective)
+    title = f"{metric_title(report.objective.metric)} of each trial"
     panel = Panel(
         key="study-history",
         title=title,
-        says=_says(facts, steps),
-        figure=_figure(facts, groups, steps),
-        table=_table(title, facts, steps),
-        note=_note(facts),
+        description=_description(report, best),
+        figure=_figure(report, groups, best),
+        table=_table(title, report, best),
+        note=_note(report),
         wide=True,
     )
-    return PageSection(
-        key="history", title="History", template="study_panels.html", values={"about": ""}, panels=(panel,)
-    )
+    return panels_section("history", "History", [panel])
 
 
-def best_so_far(trials: Sequence[Trial], aim: Objective) -> list[Point]:
-    """(trial, best value until then) of scored trials in order."""
-    told: list[Point] = []
+def best_so_far(trials: Sequence[Trial], objective: Objective) -> list[Point]:
+    """Return (trial, best value until then) of scored trials in order."""
+    points: list[Point] = []
     for trial in trials:
-        before = told[-1][1] if told else None
-        better = before is None or aim.better(trial.values[0], before)
-        told.append((trial, trial.values[0] if better or before is None else before))
-    return told
-
-
-def _groups(facts: StudyReportData) -> list[tuple[str, list[Point], str, str]]:
-    """(name, points, colour, marker), in the order of the legend."""
-    answered = [(one, one.values[0]) for one in facts.scored if one.same_as is not None]
-    trained = [(one, one.values[0]) for one in facts.scored if one.same_as is None]
-    stopped = [one for one in facts.own if one.state is TrialState.PRUNED]
-    brought = [one for one in facts.brought if one.values and math.isfinite(one.values[0])]
-    return [
-        ("complete", trained, BLUE, "circle"),
-        ("answered from another", answered, BLUE, "circle-open"),
-        ("pruned, its last value", [(one, last) for one in stopped if (last := last_value(one)) is not None], *PRUNED),
-        ("from an earlier study", [(one, one.values[0]) for one in brought], GREY, "square-open"),
-    ]
-
-
-PRUNED = (VERMILLION, "triangle-down-open")
+        best = points[-1][1] if points else None
+        better = best is None or objective.better(trial.values[0], best)
+        points.append((trial, trial.values[0] if better or best is None else best))
+    return points
 
 
 def last_value(trial: Trial) -> float | None:
-    """The last number on its curve."""
+    """Return the last finite value on the curve of a trial."""
     return next((value for value in reversed(list(trial.curve.values())) if math.isfinite(value)), None)
 
 
+def _groups(report: StudyReportData) -> list[tuple[str, list[Point], str, str]]:
+    """Return (name, points, colour, marker) in the order of the legend."""
+    reused = [(trial, trial.values[0]) for trial in report.scored if trial.same_as is not None]
+    trained = [(trial, trial.values[0]) for trial in report.scored if trial.same_as is None]
+    pruned = [trial for trial in report.own_trials if trial.state is TrialState.PRUNED]
+    earlier = [trial for trial in report.imported_trials if trial.values and math.isfinite(trial.values[0])]
+    # The last value, not the best: the curve was cut there.
+    pruned_points = [(trial, value) for trial in pruned if (value := last_value(trial)) is not None]
+    return [
+        ("complete", trained, BLUE, "circle"),
+        ("reused from another trial", reused, BLUE, "circle-open"),
+        ("pruned, its last value", pruned_points, *_PRUNED_STYLE),
+        ("from an earlier study", [(trial, trial.values[0]) for trial in earlier], GREY, "square-open"),
+    ]
+
+
 def _figure(
-    facts: StudyReportData, groups: Sequence[tuple[str, list[Point], str, str]], steps: list[Point]
+    report: StudyReportData, groups: Sequence[tuple[str, list[Point], str, str]], best: list[Point]
 ) -> go.Figure:
-    figure, aim = blank(height=400), facts.aim
+    figure, objective = empty_figure(height=400), report.objective
+    hover = hover_format(objective.metric)
     for name, points, colour, symbol in groups:
         if points:
+            size = 8 if len(report.own_trials) <= _MANY else 6
             figure.add_scatter(
-                x=[one.number for one, _ in points],
-                y=[short(value) for _, value in points],
+                x=[trial.number for trial, _ in points],
+                y=[rounded(value) for _, value in points],
                 name=name,
                 mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 8 if len(facts.own) <= 100 else 6, "opacity": 0.85},
-                hovertemplate=f"trial %{{x}}: {hover(aim.metric)}<extra>{name}</extra>",
+                marker={"color": colour, "symbol": symbol, "size": size, "opacity": 0.85},
+                hovertemplate=f"trial %{{x}}: {hover}<extra>{name}</extra>",
             )
-    lost = [one.number for one in facts.own if one.state is TrialState.FAILED or _lost(one)]
-    drawn = [value for _, points, *_ in groups for _, value in points]
-    if lost:
-        floor = min(drawn)
+    failed = [
+        trial.number for trial in report.own_trials if trial.state is TrialState.FAILED or _is_without_value(trial)
+    ]
+    values = [value for _, points, *_ in groups for _, value in points]
+    if failed:
+        # A failed trial has no value; it is drawn at the lower edge, so that it is not overlooked.
         figure.add_scatter(
-            x=lost,
-            y=[short(floor)] * len(lost),
+            x=failed,
+            y=[rounded(min(values))] * len(failed),
             name="failed, no value",
             mode="markers",
             marker={"color": PURPLE, "symbol": "x", "size": 8},
             hovertemplate="trial %{x}<extra>failed</extra>",
         )
-    if steps:
+    if best:
         figure.add_scatter(
-            x=[one.number for one, _ in steps],
-            y=[short(value) for _, value in steps],
+            x=[trial.number for trial, _ in best],
+            y=[rounded(value) for _, value in best],
             name="best so far",
             mode="lines",
             line={"color": GREEN, "width": 2, "shape": "hv"},
-            hovertemplate=f"{hover(aim.metric)}<extra>best so far</extra>",
+            hovertemplate=f"{hover}<extra>best so far</extra>",
         )
-    ticks = {"dtick": 1} if len(facts.trials) <= 12 else {}
+    # Of few trials Plotly would label halves.
+    ticks = {"dtick": 1} if len(report.trials) <= 12 else {}
     figure.update_xaxes(title_text="trial", tickformat="d", **ticks)
-    figure.update_yaxes(**value_axis(aim, drawn))
+    figure.update_yaxes(**value_axis(objective, values))
     return figure.update_layout(hovermode="closest", showlegend=True)
 
 
-def _lost(trial: Trial) -> bool:
-    """Whether it is complete but its value is no number."""
+def _is_without_value(trial: Trial) -> bool:
+    """Return True for a complete trial whose value is not finite."""
     return trial.state is TrialState.COMPLETE and not (trial.values and math.isfinite(trial.values[0]))
 
 
-def _says(facts: StudyReportData, steps: Sequence[Point]) -> str:
-    metric = facts.aim.metric
-    told = f"{titled(metric)} of {several(len(facts.own), 'trial')} in order"
-    if not steps:
-        return f"{told}; none is complete."
-    (_, first), (_, last) = steps[0], steps[-1]
-    return f"{told}; the best so far goes from {written(metric, first)} to {written(metric, last)}."
+def _description(report: StudyReportData, best: Sequence[Point]) -> str:
+    metric = report.objective.metric
+    text = f"{metric_title(metric)} of {several(len(report.own_trials), 'trial')} in order"
+    if not best:
+        return f"{text}; none is complete."
+    (_, first), (_, last) = best[0], best[-1]
+    return f"{text}; the best so far goes from {format_metric(metric, first)} to {format_metric(metric, last)}."
 
 
-def _note(facts: StudyReportData) -> str:
-    broken = [one for one in facts.own if _lost(one)]
-    return f"{several(len(broken), 'complete trial')} had no finite value and counts as failed here." if broken else ""
+def _note(report: StudyReportData) -> str:
+    number = sum(_is_without_value(trial) for trial in report.own_trials)
+    if not number:
+        return ""
+    return f"The value of {several(number, 'complete trial')} is not finite; here such a trial counts as failed."
 
 
-def _table(title: str, facts: StudyReportData, steps: Sequence[Point]) -> Table:
-    """All complete trials where they are few, else those that brought something better and the last."""
-    metric = facts.aim.metric
-    better = [
-        here for before, here in zip([None, *steps], steps, strict=False) if before is None or here[1] != before[1]
+def _table(title: str, report: StudyReportData, best: Sequence[Point]) -> Table:
+    """Return all complete trials where they are few, else those that improved the best value, and the last."""
+    metric = report.objective.metric
+    improved = [
+        point
+        for previous, point in zip([None, *best], best, strict=False)
+        if previous is None or point[1] != previous[1]
     ]
-    shown = list(steps) if len(steps) <= _ROWS else [*better[-_ROWS:], *steps[-1:]]
-    rows = [(one.number, written(metric, one.values[0]), written(metric, best)) for one, best in shown]
-    return table(title, ("trial", named(metric), "best so far"), "rrr", rows)
+    listed = list(best) if len(best) <= _ROWS else [*improved[-_ROWS:], *best[-1:]]
+    rows = [
+        (trial.number, format_metric(metric, trial.values[0]), format_metric(metric, value)) for trial, value in listed
+    ]
+    return table(title, ("trial", metric_name(metric), "best so far"), "rrr", rows)

@@ -1,42 +1,45 @@
-"""The section of provenance: what was asked of the study, the space, and all it takes to search the same again."""
+"""Section of the provenance of a study: its plan, its space, and everything needed to search again."""
 
 from __future__ import annotations
 
+from clearsight.core.format import duration
 from clearsight.core.space import Choice, Dimension
-from clearsight.reports.kit.format import duration, general
+from clearsight.reports.kit.format import general
 from clearsight.reports.kit.section import PageSection, Table, table
 from clearsight.reports.run.provenance import provenance as run_provenance
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.study.field_axis import said
-from clearsight.reports.study.metric import named
+from clearsight.reports.study.field_axis import value_text
+from clearsight.reports.study.metric import metric_name
 from clearsight.reports.study.report_data import StudyReportData
 
 
-def provenance(facts: StudyReportData) -> PageSection:
-    """As for a run, with the plan and the space before."""
-    same = run_provenance(
+def provenance(report: StudyReportData) -> PageSection:
+    """Return the section of a run with the plan and the space in front."""
+    section = run_provenance(
         RunReportData(
-            name=facts.name,
-            status=facts.status,
-            recipe=facts.recipe,
-            seed=facts.plan.seed,
-            data={"path": facts.plan.data, **facts.data},
-            versions=facts.versions,
-            hardware=facts.hardware,
-            command=facts.command,
+            name=report.name,
+            status=report.status,
+            recipe=report.recipe,
+            seed=report.plan.seed,
+            data={"path": report.plan.data, **report.data},  # without a finished run only the path is known
+            versions=report.versions,
+            hardware=report.hardware,
+            command=report.command,
         )
     )
-    assert same is not None  # a study has a seed
-    tables = [_plan(facts), _space(facts), *same.values["tables"]]
+    assert section is not None  # a study has a seed
+    tables = [_plan(report), _space(report), *section.values["tables"]]
     return PageSection(
-        key="provenance", title="Provenance", template="provenance.html", values={**same.values, "tables": tables}
+        key="provenance", title="Provenance", template=section.template, values={**section.values, "tables": tables}
     )
 
 
-def _plan(facts: StudyReportData) -> Table:
-    plan = facts.plan
-    asked = {
-        "objectives": ", ".join(f"{one.direction} {named(one.metric)}" for one in plan.objectives),
+def _plan(report: StudyReportData) -> Table:
+    plan = report.plan
+    values = {
+        "objectives": ", ".join(
+            f"{objective.direction} {metric_name(objective.metric)}" for objective in plan.objectives
+        ),
         "trials": plan.trials,
         "searcher": plan.searcher,
         "pruner": plan.pruner,
@@ -45,29 +48,30 @@ def _plan(facts: StudyReportData) -> Table:
         "time limit": duration(plan.time_limit) if plan.time_limit is not None else None,
         "epochs over all trials": plan.epoch_budget,
         "target": general(plan.target) if plan.target is not None else None,
-        "stop after so many without gain": plan.stop_after,
-        "on": plan.on,
-        "began from": ", ".join(plan.warm_start) or None,
+        "stop after trials without improvement": plan.stop_after,
+        "executor": plan.on,
+        "started from": ", ".join(plan.warm_start) or None,
     }
-    return table("What was asked", ("what", "value"), "ll", [row for row in asked.items() if row[1] is not None])
+    return table("Plan", ("item", "value"), "ll", [row for row in values.items() if row[1] is not None])
 
 
-def _space(facts: StudyReportData) -> Table:
-    rows = [(one.name, _range(one), _condition(one)) for one in facts.plan.space.dimensions]
-    return table("The space", ("setting", "values", "only where"), "lll", rows)
+def _space(report: StudyReportData) -> Table:
+    rows = [
+        (dimension.name, _domain_text(dimension), _condition(dimension)) for dimension in report.plan.space.dimensions
+    ]
+    return table("Search space", ("setting", "values", "only where"), "lll", rows)
 
 
-def _range(dimension: Dimension) -> str:
+def _domain_text(dimension: Dimension) -> str:
     domain = dimension.domain
     if isinstance(domain, Choice):
-        return "one of " + ", ".join(said(value) for value in domain.values)
-    told = f"{domain.low:g} to {domain.high:g}"
+        return "one of " + ", ".join(value_text(value) for value in domain.values)
+    text = f"{domain.low:g} to {domain.high:g}"
     if domain.log:
-        return f"{told}, by orders of magnitude"
-    return f"{told} in steps of {domain.step:g}" if domain.step not in (None, 1) else told
+        return f"{text}, logarithmic"
+    return f"{text} in steps of {domain.step:g}" if domain.step not in (None, 1) else text
 
 
 def _condition(dimension: Dimension) -> str:
-    return " and ".join(
-        f"{name} is {' or '.join(said(value) for value in values)}" for name, values in dimension.when.items()
-    )
+    alternatives = {name: " or ".join(map(value_text, values)) for name, values in dimension.condition.items()}
+    return " and ".join(f"{name} is {values}" for name, values in alternatives.items())

@@ -1,4 +1,4 @@
-"""StudyFacts: everything the page of a study says, as plain values; whoever wires gathers them."""
+"""StudyReportData: everything that the page of a study shows, as plain values. The workflow gathers them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from clearsight.core.trial import Objective, Trial, TrialState, complete_trials
 
 @dataclass(frozen=True, kw_only=True)
 class StudyReportData:
-    """One study, told in plain values; only `name`, `status` and `plan` must be known.
+    """One study in plain values. Only `name`, `status` and `plan` are required.
 
     status: a value of core.study.StudyStatus; reason: why it ended so.
-    recipe: what is varied, as YAML.  trials: all of them, those of earlier studies too, in the order of their numbers.
-    best: {"trial", "value", "values", "params", "run", "test"}; run: where the trial lies; test: its scores on the test
+    recipe: the recipe whose settings vary, as YAML.  trials: all of them, those of earlier studies too, by number.
+    best: {"trial", "value", "values", "params", "run", "test"}; run: folder of the trial; test: its scores on the test
         split, or None.  {} while no trial is complete.
-    seconds: of work, over all times that it was gone on with.
-    importance: method ("fanova", "ped_anova") -> field -> share in [0, 1]; {} when the trials are too few.
-    hypervolume: (trial, share of the box won until then), with several objectives.
+    seconds: of work, over all sessions of the study.
+    importance: method ("fanova", "ped_anova") -> setting -> share in [0, 1]; {} when there are too few trials.
+    hypervolume: (trial, share of the box dominated until then), with several objectives.
     advice: sentences, the most useful first.  next: commands to type.
     saved: {"features_seconds", "pruned_trials", "pruned_epochs", "pruned_seconds", "answered_trials"}; any may be
-        missing. pruned_epochs: those that pruned trials were planned to train and did not.
+        missing. pruned_epochs: epochs that pruned trials were planned to train and did not.
     data: {"path", "format", "fingerprint", "classes": [name], "counts": {split: {class: count}}}.
     command: the words of the command line that started the study.
     """
@@ -48,48 +48,51 @@ class StudyReportData:
     command: Sequence[str] = ()
 
     @property
-    def aim(self) -> Objective:
-        """The first objective: the one that picks the best trial."""
+    def objective(self) -> Objective:
+        """First objective, which decides the best trial."""
         return self.plan.objectives[0]
 
     @property
-    def own(self) -> list[Trial]:
-        """The trials of this study."""
-        return [trial for trial in self.trials if trial.own]
+    def own_trials(self) -> list[Trial]:
+        """Trials of this study."""
+        return [trial for trial in self.trials if not trial.imported]
 
     @property
-    def brought(self) -> list[Trial]:
-        """The trials of earlier studies that the search began from."""
-        return [trial for trial in self.trials if not trial.own]
+    def imported_trials(self) -> list[Trial]:
+        """Trials of earlier studies, from which the search started."""
+        return [trial for trial in self.trials if trial.imported]
 
     @property
     def scored(self) -> list[Trial]:
-        """Own complete trials whose first value is a number, in order."""
+        """Complete trials of this study whose first value is finite, in order."""
         return [trial for trial in complete_trials(self.trials) if trial.values and math.isfinite(trial.values[0])]
 
     @property
-    def measured(self) -> list[Trial]:
-        """The scored ones of which every objective is a number."""
-        aims = self.plan.objectives
-        return [one for one in self.scored if len(one.values) == len(aims) and all(map(math.isfinite, one.values))]
+    def fully_scored(self) -> list[Trial]:
+        """Scored trials with a finite value for every objective."""
+        number = len(self.plan.objectives)
+        return [trial for trial in self.scored if len(trial.values) == number and all(map(math.isfinite, trial.values))]
 
     @property
     def ranked(self) -> list[Trial]:
-        """The scored ones, the best first."""
-        return sorted(self.scored, key=lambda one: one.values[0], reverse=self.aim.direction == "maximize")
+        """Scored trials, the best first."""
+        # Stable: of equal values the first trial wins, as everywhere.
+        return sorted(self.scored, key=lambda trial: trial.values[0], reverse=self.objective.direction == "maximize")
 
     @property
     def best_trial(self) -> Trial | None:
-        """The trial that `best` names, else the best of the scored."""
-        named = [trial for trial in self.scored if trial.number == self.best.get("trial")]
-        return next(iter([*named, *self.ranked]), None)
+        """Trial that `best` names, else the best of the scored ones."""
+        # `best` comes from study.json; while workers write, it may be behind the trials.
+        chosen = [trial for trial in self.scored if trial.number == self.best.get("trial")]
+        return next(iter([*chosen, *self.ranked]), None)
 
     @property
-    def weighty(self) -> list[str]:
-        """The varied fields, those that matter most first, as far as it is known."""
-        known = next((shares for shares in self.importance.values() if shares), {})
-        return sorted(self.plan.space.names, key=lambda name: -known.get(name, -1.0))
+    def settings_by_importance(self) -> list[str]:
+        """Settings that vary, the most important first; in the order of the space where the importance is unknown."""
+        # The first method with a result: with few trials one of them has none.
+        shares = next((shares for shares in self.importance.values() if shares), {})
+        return sorted(self.plan.space.names, key=lambda name: -shares.get(name, -1.0))
 
-    def counted(self, state: TrialState) -> int:
-        """How many own trials are in a state."""
-        return sum(trial.state is state for trial in self.own)
+    def count(self, state: TrialState) -> int:
+        """Return the number of trials of this study in a state."""
+        return sum(trial.state is state for trial in self.own_trials)

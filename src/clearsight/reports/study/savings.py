@@ -1,52 +1,53 @@
-"""The section of savings: what need not be computed thanks to kept features, pruning and trials that came twice."""
+"""Section of the savings: work that a feature cache, pruning and repeated recipes made unnecessary."""
 
 from __future__ import annotations
 
+from clearsight.core.format import count, duration, several
 from clearsight.core.trial import TrialState
-from clearsight.reports.kit.format import count, duration, several
 from clearsight.reports.kit.section import PageSection
 from clearsight.reports.study.report_data import StudyReportData
 
 
-def savings(facts: StudyReportData) -> PageSection | None:
-    """None where nothing was saved."""
-    saved = {name: value for name, value in facts.saved.items() if value > 0}
-    figures: list[tuple[str, str, str]] = []
+def savings(report: StudyReportData) -> PageSection | None:
+    """Return the section; None where nothing was saved."""
+    saved = {name: value for name, value in report.saved.items() if value > 0}  # a zero is no saving to show
+    figures: list[tuple[str, str, str]] = []  # name, value, explanation
     if seconds := saved.get("features_seconds"):
-        figures.append(("kept features", duration(seconds), "forward passes not made"))
+        figures.append(("cached features", duration(seconds), "of forward passes not made"))
     if epochs := saved.get("pruned_epochs"):
         figures.append(("pruning", several(round(epochs), "epoch"), _pruned(saved)))
-    if answered := saved.get("answered_trials"):
-        figures.append(("same recipe again", several(round(answered), "trial"), "answered without training"))
+    if reused := saved.get("answered_trials"):
+        figures.append(("repeated recipes", several(round(reused), "trial"), "reused without training"))
     if not figures:
         return None
     return PageSection(
         key="savings",
         title="Saved",
-        template="study_savings.html",
-        values={"about": _about(facts, saved), "figures": figures},
+        template="study/savings.html",
+        values={"about": _about(report, saved), "figures": figures},
     )
 
 
 def _pruned(saved: dict[str, float]) -> str:
-    told = f"of {several(round(saved['pruned_trials']), 'trial')}" if "pruned_trials" in saved else "not trained"
-    return f"{told}, about {duration(saved['pruned_seconds'])}" if "pruned_seconds" in saved else told
+    text = f"of {several(round(saved['pruned_trials']), 'trial')}" if "pruned_trials" in saved else "not trained"
+    return f"{text}, about {duration(saved['pruned_seconds'])}" if "pruned_seconds" in saved else text
 
 
-def _about(facts: StudyReportData, saved: dict[str, float]) -> str:
-    """The sum against what was spent, where both are known; what pruning spared is an estimate."""
-    spared = saved.get("features_seconds", 0.0) + saved.get("pruned_seconds", 0.0)
-    spent = sum(trial.seconds for trial in facts.own)
-    told = []
-    if spared and spent:
-        told.append(
-            f"The trials took {duration(spent)} of work; without kept features and pruning it would have been about "
-            f"{duration(spent + spared)}."
+def _about(report: StudyReportData, saved: dict[str, float]) -> str:
+    """Compare the saved time with the time of the trials, where both are known."""
+    # The seconds of pruning are an estimate: nobody knows how long the pruned epochs would have taken.
+    saved_seconds = saved.get("features_seconds", 0.0) + saved.get("pruned_seconds", 0.0)
+    total_seconds = sum(trial.seconds for trial in report.own_trials)
+    sentences = []
+    if saved_seconds and total_seconds:
+        sentences.append(
+            f"The trials took {duration(total_seconds)}; without cached features and pruning they would have taken "
+            f"about {duration(total_seconds + saved_seconds)}."
         )
-    epochs, trained = saved.get("pruned_epochs", 0.0), sum(trial.epochs for trial in facts.own)
+    epochs, trained = saved.get("pruned_epochs", 0.0), sum(trial.epochs for trial in report.own_trials)
     if epochs:
-        stopped, planned = facts.counted(TrialState.PRUNED), round(epochs) + trained
-        told.append(
-            f"{several(stopped, 'pruned trial')} left {count(round(epochs))} of {count(planned)} epochs untrained."
+        pruned, planned = report.count(TrialState.PRUNED), round(epochs) + trained
+        sentences.append(
+            f"{several(pruned, 'pruned trial')} did not train {count(round(epochs))} of {count(planned)} epochs."
         )
-    return " ".join(told)
+    return " ".join(sentences)

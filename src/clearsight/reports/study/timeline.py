@@ -1,4 +1,4 @@
-"""The section of the timeline: what each worker did when, a bar per trial."""
+"""Section of the timeline: what each worker did when, a bar per trial."""
 
 from __future__ import annotations
 
@@ -7,97 +7,113 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from clearsight.core.format import duration, several
 from clearsight.core.trial import Trial, TrialState
-from clearsight.reports.charts.learning import BLUE, GREEN, PURPLE, VERMILLION, blank, named_ticks, still
-from clearsight.reports.kit.format import duration, percent, several
-from clearsight.reports.kit.section import PageSection, Panel, Table, table
+from clearsight.reports.charts.learning import (
+    BLUE,
+    GREEN,
+    PURPLE,
+    VERMILLION,
+    empty_figure,
+    named_ticks,
+    without_zoom,
+)
+from clearsight.reports.kit.format import percent
+from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
 from clearsight.reports.study.report_data import StudyReportData
 
-_LOOKS = (
+_STYLES = (
     (TrialState.COMPLETE, BLUE, ""),
     (TrialState.PRUNED, VERMILLION, "/"),
     (TrialState.FAILED, PURPLE, "x"),
     (TrialState.RUNNING, GREEN, "."),
 )
-_PAUSE = 0.1  # of the time of work, but at least a minute: a longer while without any is cut to this
+_PAUSE_SHARE, _PAUSE_SECONDS = 0.1, 60.0  # of the time of work; a longer pause than both is cut to this length
 _LANES = 40
 
 
 class Bar(NamedTuple):
-    """A trial on a lane, from `begin` for `seconds`, on a clock that skips the pauses."""
+    """Trial on a lane, from `start` for `seconds`, on a clock that skips the pauses."""
 
     trial: Trial
     lane: int
-    begin: float
+    start: float
     seconds: float
 
 
-def timeline(facts: StudyReportData) -> PageSection | None:
-    """None where no trial has begun."""
-    timed = [trial for trial in facts.own if trial.started > 0 and trial.seconds > 0 and trial.same_as is None]
-    if not timed:
+class Pause(NamedTuple):
+    """Time without work, such as the night between an interruption and the resumption. end: in UNIX seconds.
+
+    cut: seconds by which the chart shortens it.
+    """
+
+    end: float
+    cut: float
+
+
+def timeline(report: StudyReportData) -> PageSection | None:
+    """Return the section; None where no trial has started."""
+    trials = [trial for trial in report.own_trials if trial.started > 0 and trial.seconds > 0 and trial.same_as is None]
+    if not trials:
         return None
-    pauses = _pauses(timed)
-    bars, names = _laid(timed, pauses)
+    pauses = _pauses(trials)
+    bars, lanes = _bars(trials, pauses)
     title = "What each worker did"
-    total = max(bar.begin + bar.seconds for bar in bars)
-    workers = {trial.worker for trial in timed}
-    note = f"Left out: {duration(sum(cut for _, cut in pauses))} in which nobody worked (dotted)." if pauses else ""
+    total = max(bar.start + bar.seconds for bar in bars)
+    workers = {trial.worker for trial in trials}
+    cut = duration(sum(pause.cut for pause in pauses))
     panel = Panel(
         key="study-timeline",
         title=title,
-        says=f"{several(len(timed), 'trial')} on {several(len(workers), 'worker')} over {duration(total)}.",
-        figure=_figure(bars, names, total, pauses),
-        table=_table(title, timed, total),
-        note=note,
+        description=f"{several(len(trials), 'trial')} on {several(len(workers), 'worker')} over {duration(total)}.",
+        figure=_figure(bars, lanes, total, pauses),
+        table=_table(title, trials, total),
+        note=f"Left out: {cut} in which no worker ran (dotted lines)." if pauses else "",
         wide=True,
     )
-    return PageSection(
-        key="timeline", title="Timeline", template="study_panels.html", values={"about": ""}, panels=(panel,)
-    )
+    return panels_section("timeline", "Timeline", [panel])
 
 
-def _pauses(timed: Sequence[Trial]) -> list[tuple[float, float]]:
-    """(end, seconds cut) of whiles in which nobody worked, as between an interruption and the going on."""
-    spans = sorted((trial.started, trial.started + trial.seconds) for trial in timed)
-    allowed = max(_PAUSE * _covered(timed), 60.0)
-    found, until = [], spans[0][1]
-    for begin, end in spans[1:]:
-        if begin - until > allowed:
-            found.append((begin, begin - until - allowed))
+def _pauses(trials: Sequence[Trial]) -> list[Pause]:
+    spans = sorted((trial.started, trial.started + trial.seconds) for trial in trials)
+    longest = max(_PAUSE_SHARE * _busy_seconds(trials), _PAUSE_SECONDS)
+    pauses, until = [], spans[0][1]
+    for start, end in spans[1:]:
+        if start - until > longest:
+            pauses.append(Pause(start, start - until - longest))
         until = max(until, end)
-    return found
+    return pauses
 
 
-def _laid(timed: Sequence[Trial], pauses: Sequence[tuple[float, float]]) -> tuple[list[Bar], list[str]]:
-    """Bars, and the name of each lane. Trials that a worker had at once, trained together, get lanes of their own."""
-    start = min(trial.started for trial in timed)
+def _bars(trials: Sequence[Trial], pauses: Sequence[Pause]) -> tuple[list[Bar], list[str]]:
+    """Return bars, and the name of each lane. Trials that a worker trained together get lanes of their own."""
+    first = min(trial.started for trial in trials)
     bars: list[Bar] = []
     names: list[str] = []
-    for worker in sorted({trial.worker for trial in timed}, key=lambda one: -1 if one is None else one):
+    for worker in _workers(trials):
         ends: list[float] = []
-        for trial in sorted((one for one in timed if one.worker == worker), key=lambda one: one.started):
-            begin = trial.started - start - sum(cut for when, cut in pauses if when <= trial.started)
-            free = next((lane for lane, end in enumerate(ends) if end <= begin + 0.01 * trial.seconds), len(ends))
-            ends[free : free + 1] = [begin + trial.seconds]
-            bars.append(Bar(trial, len(names) + free, begin, trial.seconds))
-        called = "no worker known" if worker is None else f"worker {worker}"
-        names += [called, *[""] * (len(ends) - 1)]
+        for trial in sorted((trial for trial in trials if trial.worker == worker), key=lambda trial: trial.started):
+            start = trial.started - first - sum(pause.cut for pause in pauses if pause.end <= trial.started)
+            # One per cent of tolerance: start and duration are measured at slightly different moments.
+            free = next((lane for lane, end in enumerate(ends) if end <= start + 0.01 * trial.seconds), len(ends))
+            ends[free : free + 1] = [start + trial.seconds]
+            bars.append(Bar(trial, len(names) + free, start, trial.seconds))
+        name = "unknown worker" if worker is None else f"worker {worker}"
+        names += [name, *[""] * (len(ends) - 1)]
     return bars, names
 
 
-def _figure(
-    bars: Sequence[Bar], names: Sequence[str], total: float, pauses: Sequence[tuple[float, float]]
-) -> go.Figure:
-    lanes = len(names)
-    figure = blank(height=100 + max(lanes * (30 if lanes <= 12 else 16 if lanes <= _LANES else 8), 60))
-    unit, called = (3600.0, "hours") if total > 10_800 else (60.0, "minutes") if total > 180 else (1.0, "seconds")
-    for state, colour, hatch in _LOOKS:
+def _figure(bars: Sequence[Bar], lanes: Sequence[str], total: float, pauses: Sequence[Pause]) -> go.Figure:
+    number = len(lanes)
+    lane_height = 30 if number <= 12 else 16 if number <= _LANES else 8
+    figure = empty_figure(height=100 + max(number * lane_height, 60))
+    unit, name = (3600.0, "hours") if total > 10_800 else (60.0, "minutes") if total > 180 else (1.0, "seconds")
+    for state, colour, hatch in _STYLES:
         group = [bar for bar in bars if bar.trial.state is state]
         if group:
             figure.add_bar(
                 x=[round(bar.seconds / unit, 4) for bar in group],
-                base=[round(bar.begin / unit, 4) for bar in group],
+                base=[round(bar.start / unit, 4) for bar in group],
                 y=[bar.lane for bar in group],
                 name=state.value,
                 orientation="h",
@@ -110,30 +126,37 @@ def _figure(
                 customdata=[[bar.trial.number, duration(bar.seconds)] for bar in group],
                 hovertemplate=f"trial %{{customdata[0]}}: %{{customdata[1]}}<extra>{state.value}</extra>",
             )
-    begin_of = {bar.trial.started: bar.begin for bar in bars}
-    for when, _ in pauses:
-        figure.add_vline(x=begin_of[when] / unit, line={"width": 1.5, "dash": "dot", "color": "#808080"})
-    figure.update_xaxes(title_text=f"{called} of work", rangemode="tozero")
-    downwards = {"range": [lanes - 0.5, -0.5]}
-    figure.update_yaxes(showgrid=False, **(named_ticks(names) | downwards))
-    return still(figure.update_layout(barmode="overlay", bargap=0.2, hovermode="closest", showlegend=True))
+    # The end of a pause is the start of a trial: its bar tells where that is on the shortened clock.
+    starts = {bar.trial.started: bar.start for bar in bars}
+    for pause in pauses:
+        figure.add_vline(x=starts[pause.end] / unit, line={"width": 1.5, "dash": "dot", "color": "#808080"})
+    figure.update_xaxes(title_text=f"{name} of work", rangemode="tozero")
+    downwards = {"range": [number - 0.5, -0.5]}
+    figure.update_yaxes(showgrid=False, **(named_ticks(lanes) | downwards))
+    return without_zoom(figure.update_layout(barmode="overlay", bargap=0.2, hovermode="closest", showlegend=True))
 
 
-def _table(title: str, timed: Sequence[Trial], total: float) -> Table:
-    """A row per worker: trials that are trained together count their time each, so busy is not said over 100 %."""
+def _table(title: str, trials: Sequence[Trial], total: float) -> Table:
     rows = []
-    for worker in sorted({trial.worker for trial in timed}, key=lambda one: -1 if one is None else one):
-        own = [trial for trial in timed if trial.worker == worker]
-        busy = min(_covered(own) / total, 1.0) if total else 0.0
-        counts = [sum(trial.state is state for trial in own) for state, *_ in _LOOKS[:3]]
-        rows.append(("unknown" if worker is None else worker, *counts, duration(_covered(own)), percent(busy)))
-    return table(title, ("worker", "complete", "pruned", "failed", "at work", "of the time"), "rrrrrr", rows)
+    for worker in _workers(trials):
+        group = [trial for trial in trials if trial.worker == worker]
+        # Trials that are trained together overlap: their sum could be more than the time of the worker.
+        busy = _busy_seconds(group)
+        share = min(busy / total, 1.0) if total else 0.0
+        counts = [sum(trial.state is state for trial in group) for state, *_ in _STYLES[:3]]
+        rows.append(("unknown" if worker is None else worker, *counts, duration(busy), percent(share)))
+    return table(title, ("worker", "complete", "pruned", "failed", "busy", "share of the time"), "rrrrrr", rows)
 
 
-def _covered(trials: Sequence[Trial]) -> float:
-    """Seconds in which at least one of them ran."""
-    covered, until = 0.0, 0.0
-    for begin, end in sorted((one.started, one.started + one.seconds) for one in trials):
-        covered += max(end - max(begin, until), 0.0)
+def _workers(trials: Sequence[Trial]) -> list[int | None]:
+    """Return the workers in order, an unknown one first."""
+    return sorted({trial.worker for trial in trials}, key=lambda worker: -1 if worker is None else worker)
+
+
+def _busy_seconds(trials: Sequence[Trial]) -> float:
+    """Return the seconds in which at least one of the trials ran."""
+    seconds, until = 0.0, 0.0
+    for start, end in sorted((trial.started, trial.started + trial.seconds) for trial in trials):
+        seconds += max(end - max(start, until), 0.0)
         until = max(until, end)
-    return covered
+    return seconds

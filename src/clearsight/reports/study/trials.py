@@ -1,105 +1,117 @@
-"""The section of trials: the best with their recipes, all in order, and those of earlier studies apart."""
+"""Section of the trials: the best with their settings, all in order, and those of earlier studies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from clearsight.core.finding import flags
+from clearsight.core.format import duration, several
 from clearsight.core.trial import Trial, TrialState
-from clearsight.reports.kit.format import UNKNOWN, duration, several
+from clearsight.reports.kit.format import UNKNOWN
 from clearsight.reports.kit.section import PageSection, Table, table
-from clearsight.reports.study.metric import named, written
+from clearsight.reports.study.metric import format_metric, metric_name
 from clearsight.reports.study.report_data import StudyReportData
 
 _BEST = 10
-_LISTED = 500
+_LISTED = 500  # rows of a table; more would make the page slow
 
 
-def trials(facts: StudyReportData) -> PageSection | None:
-    """None before the first trial, if none came from an earlier study either."""
-    if not facts.trials:
+def trials(report: StudyReportData) -> PageSection | None:
+    """Return the section; None before the first trial, unless some came from an earlier study."""
+    if not report.trials:
         return None
-    best = _best_table(facts) if facts.scored else None
-    every = _every_table(facts) if facts.own else None
-    brought = _brought_table(facts) if facts.brought else None
+    best = _best_table(report) if report.scored else None
+    complete = _all_table(report) if report.own_trials else None
+    imported = _imported_table(report) if report.imported_trials else None
+    number = len(report.own_trials)
     return PageSection(
         key="trials",
         title="Trials",
-        template="study_trials.html",
+        template="study/trials.html",
         values={
-            "about": _about(facts),
+            "about": _about(report),
             "best": best,
-            "every": every,
-            "listed": f"All {several(len(facts.own), 'trial')}" if len(facts.own) <= _LISTED else f"First {_LISTED}",
-            "brought": brought,
+            "all": complete,
+            "all_title": f"All {several(number, 'trial')}" if number <= _LISTED else f"First {_LISTED}",
+            "imported": imported,
         },
-        tables=tuple(one for one in (best, every, brought) if one is not None),
+        tables=tuple(part for part in (best, complete, imported) if part is not None),
     )
 
 
-def _about(facts: StudyReportData) -> str:
-    run = facts.best.get("run")
-    told = "What a recipe changes is written as it is typed."
-    return f"{told} The best lies in {run}." if run else told
+def _about(report: StudyReportData) -> str:
+    run = report.best.get("run")
+    text = "Settings are written as flags, as they are typed."
+    return f"{text} The folder of the best run is {run}." if run else text
 
 
-def _best_table(facts: StudyReportData) -> Table:
-    shown = facts.ranked[:_BEST]
-    scores = [name for name in ("accuracy", "macro_f1", "loss") if _adds(facts, shown, name)]
-    columns = ["trial", *_objectives(facts), *map(named, scores), "epochs", "time", "what the recipe changes"]
+def _best_table(report: StudyReportData) -> Table:
+    best = report.ranked[:_BEST]
+    scores = [name for name in ("accuracy", "macro_f1", "loss") if _is_extra_score(report, best, name)]
+    columns = ["trial", *_objectives(report), *map(metric_name, scores), "epochs", "time", "settings"]
     rows = [
         (
-            one.number,
-            *_values(facts, one),
-            *(written(name, one.scores.get(name)) for name in scores),
-            _epochs(one),
-            _time(one),
-            flags(one.params),
+            trial.number,
+            *_values(report, trial),
+            *(format_metric(name, trial.scores.get(name)) for name in scores),
+            _epochs(trial),
+            _time(trial),
+            flags(trial.params),
         )
-        for one in shown
+        for trial in best
     ]
     return table("The best trials", columns, "r" * (len(columns) - 1) + "l", rows)
 
 
-def _every_table(facts: StudyReportData) -> Table:
-    columns = ["trial", "state", *_objectives(facts), "epochs", "time", "why it ended", "what the recipe changes"]
+def _all_table(report: StudyReportData) -> Table:
+    columns = ["trial", "state", *_objectives(report), "epochs", "time", "reason for its end", "settings"]
     rows = [
-        (one.number, one.state.value, *_values(facts, one), _epochs(one), _time(one), _why(one), flags(one.params))
-        for one in facts.own[:_LISTED]
+        (
+            trial.number,
+            trial.state.value,
+            *_values(report, trial),
+            _epochs(trial),
+            _time(trial),
+            _reason(trial),
+            flags(trial.params),
+        )
+        for trial in report.own_trials[:_LISTED]
     ]
     return table("Trials in order", columns, "rl" + "r" * (len(columns) - 4) + "ll", rows)
 
 
-def _brought_table(facts: StudyReportData) -> Table:
-    columns = ["trial", *_objectives(facts), "from", "what the recipe changes"]
+def _imported_table(report: StudyReportData) -> Table:
+    columns = ["trial", *_objectives(report), "study", "settings"]
     rows = [
-        (one.number, *_values(facts, one), one.source, flags(one.params))
-        for one in sorted(facts.brought, key=lambda one: one.number)[:_LISTED]
+        (trial.number, *_values(report, trial), trial.source, flags(trial.params))
+        for trial in sorted(report.imported_trials, key=lambda trial: trial.number)[:_LISTED]
     ]
-    return table(
-        "Trials of earlier studies, from which the search began", columns, "r" * (len(columns) - 2) + "ll", rows
-    )
+    align = "r" * (len(columns) - 2) + "ll"
+    return table("Trials of earlier studies, from which the search began", columns, align, rows)
 
 
-def _objectives(facts: StudyReportData) -> list[str]:
-    return [named(aim.metric) for aim in facts.plan.objectives]
+def _objectives(report: StudyReportData) -> list[str]:
+    return [metric_name(objective.metric) for objective in report.plan.objectives]
 
 
-def _values(facts: StudyReportData, trial: Trial) -> list[str]:
-    """A cell per objective; of a trial without values, dashes."""
-    aims = facts.plan.objectives
-    given = [*trial.values, *(None for _ in aims)][: len(aims)]
-    return [written(aim.metric, value) for aim, value in zip(aims, given, strict=True)]
+def _values(report: StudyReportData, trial: Trial) -> list[str]:
+    """Return a cell per objective, dashes for a trial without values."""
+    objectives = report.plan.objectives
+    # A trial of an earlier study may have fewer objectives or more.
+    values = [*trial.values, *(None for _ in objectives)][: len(objectives)]
+    return [format_metric(objective.metric, value) for objective, value in zip(objectives, values, strict=True)]
 
 
-def _adds(facts: StudyReportData, shown: Sequence[Trial], name: str) -> bool:
-    """Whether a score is known and no objective itself."""
-    return all(name != aim.metric for aim in facts.plan.objectives) and any(name in one.scores for one in shown)
+def _is_extra_score(report: StudyReportData, trials: Sequence[Trial], name: str) -> bool:
+    """Return True for a score that any trial has and that is no objective itself."""
+    is_objective = any(name == objective.metric for objective in report.plan.objectives)
+    return not is_objective and any(name in trial.scores for trial in trials)
 
 
 def _epochs(trial: Trial) -> str:
     if trial.same_as is not None:
-        return UNKNOWN
+        return UNKNOWN  # nothing was trained for it
+    # Pruned trials and those with patience train fewer epochs than planned.
     return f"{trial.epochs} of {trial.planned}" if trial.planned > trial.epochs else str(trial.epochs)
 
 
@@ -107,10 +119,11 @@ def _time(trial: Trial) -> str:
     return duration(trial.seconds) if trial.seconds else UNKNOWN
 
 
-def _why(trial: Trial) -> str:
-    told = [trial.reason] if trial.reason else []
+def _reason(trial: Trial) -> str:
+    reasons = [trial.reason] if trial.reason else []
     if trial.same_as is not None:
-        told.append(f"answered from trial {trial.same_as}, which has the same recipe")
+        reasons.append(f"result of trial {trial.same_as}, which has the same recipe")
+    # A worker may have died; while the trial runs, further attempts may follow.
     if trial.attempts > 1 and trial.state is not TrialState.RUNNING:
-        told.append(f"{trial.attempts} attempts")
-    return "; ".join(told)
+        reasons.append(f"{trial.attempts} attempts")
+    return "; ".join(reasons)

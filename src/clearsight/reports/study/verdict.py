@@ -1,119 +1,124 @@
-"""The first section: what the search found, what it teaches, and what to type next."""
+"""First section of the page of a study: the best trial, advice, and commands to type next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import median
-from typing import Any
 
 from clearsight.core.finding import flags
+from clearsight.core.format import count, duration, several
 from clearsight.core.trial import TrialState, pareto_front
-from clearsight.reports.kit.format import count, duration, several
 from clearsight.reports.kit.section import PageSection
-from clearsight.reports.study.metric import named, written
+from clearsight.reports.study.metric import format_metric, metric_name
 from clearsight.reports.study.report_data import StudyReportData
 
+# A completed study needs no words: its counts say it.
 _ENDS = {
     "running": "is still running",
     "interrupted": "was interrupted",
     "failed": "failed",
-    "stopped_early": "ended before all was tried",
+    "stopped_early": "stopped before all trials ran",
 }
+_SCORES = ("accuracy", "macro_f1", "roc_auc", "loss")  # of the validation split
 
 
-def verdict(facts: StudyReportData) -> PageSection:
-    """The study in three sentences, the best recipe, advice, and a handful of figures."""
-    best = facts.best_trial
+def verdict(report: StudyReportData) -> PageSection:
+    """Return the study in three sentences, the best settings, advice, and a few numbers."""
+    best = report.best_trial
     fix = flags(best.params) if best is not None else ""
+    sentences = (trials_sentence(report), best_sentence(report), evaluation_sentence(report))
     return PageSection(
         key="verdict",
         title="Verdict",
-        template="study_verdict.html",
+        template="study/verdict.html",
         values={
-            "sentences": [sentence for sentence in (searched(facts), good(facts), on_test_split(facts)) if sentence],
+            "sentences": [sentence for sentence in sentences if sentence],
             "fix": fix,
-            "advice": facts.advice,
-            "next": facts.next,
-            "figures": _figures(facts),
+            "advice": report.advice,
+            "next": report.next,
+            "figures": _figures(report),
         },
-        scripts=("copy.js",) if fix or facts.next else (),
+        scripts=("copy.js",) if fix or report.next else (),
     )
 
 
-def searched(facts: StudyReportData) -> str:
-    """How many trials there were, how they ended, and how the study did."""
-    own = len(facts.own)
-    if not own:
-        return f"The study {_ENDS.get(facts.status, 'has no trials')}{_why(facts)}; no trial has begun."
+def trials_sentence(report: StudyReportData) -> str:
+    """Return the number of trials in each state, and how the study ended."""
+    number = len(report.own_trials)
+    if not number:
+        return f"The study {_ENDS.get(report.status, 'has no trials')}{_reason(report)}; no trial has started."
     states = ((TrialState.COMPLETE, "complete"), (TrialState.PRUNED, "pruned"), (TrialState.FAILED, "failed"))
-    parts = [f"{count(number)} {word}" for state, word in states if (number := facts.counted(state))]
-    parts += [f"{count(number)} under way"] if (number := facts.counted(TrialState.RUNNING)) else []
-    varied = several(len(facts.plan.space.names), "setting")
-    sentence = f"{several(own, 'trial')} over {varied}: {', '.join(parts)}"
-    sentence += f", in {duration(facts.seconds)}" if facts.seconds else ""
-    if facts.status in _ENDS:
-        sentence += f"; the study {_ENDS[facts.status]}{_why(facts)}"
-    return f"{sentence}."
+    parts = [f"{count(matches)} {word}" for state, word in states if (matches := report.count(state))]
+    parts += [f"{count(matches)} running"] if (matches := report.count(TrialState.RUNNING)) else []
+    settings = several(len(report.plan.space.names), "setting")
+    text = f"{several(number, 'trial')} over {settings}: {', '.join(parts)}"
+    text += f", in {duration(report.seconds)}" if report.seconds else ""
+    if report.status in _ENDS:
+        text += f"; the study {_ENDS[report.status]}{_reason(report)}"
+    return f"{text}."
 
 
-def good(facts: StudyReportData) -> str:
-    """The best trial against the middle one; with several objectives the front that it stands on."""
-    best, metric = facts.best_trial, facts.aim.metric
+def best_sentence(report: StudyReportData) -> str:
+    """Return the best trial beside the median; with several objectives, the size of the front that it is on."""
+    best, metric = report.best_trial, report.objective.metric
     if best is None:
-        return "No trial is complete yet, so there is no best." if facts.own else ""
-    usual = median(trial.values[0] for trial in facts.scored)
-    sentence = f"The best is trial {best.number} with {_value(metric, best.values[0])}"
-    if len(facts.plan.objectives) > 1:
-        others = zip(facts.plan.objectives[1:], best.values[1:], strict=False)
-        said = " and ".join(_value(aim.metric, value) for aim, value in others)
-        front = len(pareto_front(facts.measured, facts.plan.objectives))
-        sentence += f" (and {said}), one of {several(front, 'trial')} on the Pareto front"
-        return f"{sentence}."
-    if len(facts.scored) > 1:
-        sentence += f"; the middle one of {several(len(facts.scored), 'complete trial')} has {written(metric, usual)}"
-    return f"{sentence}."
+        return "No trial is complete yet, so there is no best trial." if report.own_trials else ""
+    text = f"The best is trial {best.number} with {_value(metric, best.values[0])}"
+    if len(report.plan.objectives) > 1:
+        others = zip(report.plan.objectives[1:], best.values[1:], strict=False)
+        values = " and ".join(_value(objective.metric, value) for objective, value in others)
+        front = len(pareto_front(report.fully_scored, report.plan.objectives))
+        return f"{text} (and {values}), one of {several(front, 'trial')} on the Pareto front."
+    # Against the median, because the best of many is high by chance alone.
+    if len(report.scored) > 1:
+        middle = format_metric(metric, median(trial.values[0] for trial in report.scored))
+        text += f"; the median of {several(len(report.scored), 'complete trial')} is {middle}"
+    return f"{text}."
 
 
-def on_test_split(facts: StudyReportData) -> str:
-    """What the test split says of the best, or that nobody asked it."""
-    test = facts.best.get("test")
-    if facts.best_trial is None:
+def evaluation_sentence(report: StudyReportData) -> str:
+    """Return the scores of the best trial on the test split, or that they are missing."""
+    test = report.best.get("test")
+    if report.best_trial is None:
         return ""
     if isinstance(test, Mapping) and test:
-        known = {name: value for name, value in test.items() if name in ("accuracy", "macro_f1", "loss")}
-        said = ", ".join(_value(name, float(value)) for name, value in known.items() if value is not None)
-        return f"On the test split, which no trial saw, it has {said}." if said else ""
-    if facts.aim.metric not in ("accuracy", "macro_f1", "roc_auc", "loss"):
+        scores = {name: value for name, value in test.items() if name in ("accuracy", "macro_f1", "loss")}
+        values = ", ".join(_value(name, float(value)) for name, value in scores.items() if value is not None)
+        return f"On the test split, which no trial used, it has {values}." if values else ""
+    # The choice of the best trial makes only scores optimistic, not a time or a size.
+    if report.objective.metric not in _SCORES:
         return ""
-    among = several(len(facts.scored), "trial")
+    number = several(len(report.scored), "trial")
     return (
-        f"That is a little flattering, since the same validation images chose it among {among}; "
-        "the test split has not been evaluated."
+        f"That is slightly optimistic, because the same validation images chose it among {number}; no test split was "
+        "evaluated."
     )
 
 
-def _why(facts: StudyReportData) -> str:
-    return f" ({facts.reason.rstrip('.')})" if facts.reason else ""
+def _reason(report: StudyReportData) -> str:
+    return f" ({report.reason.rstrip('.')})" if report.reason else ""
 
 
 def _value(metric: str, value: float) -> str:
-    """As part of a sentence: "accuracy 88.3%", "12.0 s"."""
-    return written(metric, value) if metric == "seconds" else f"{named(metric)} {written(metric, value)}"
+    """Return a value as part of a sentence: "accuracy 88.3%", "12.0 s"."""
+    text = format_metric(metric, value)
+    return text if metric == "seconds" else f"{metric_name(metric)} {text}"
 
 
-def _figures(facts: StudyReportData) -> list[tuple[str, str, str]]:
-    best: Any = facts.best_trial
-    shown = []
+def _figures(report: StudyReportData) -> list[tuple[str, str, str]]:
+    """Return (name, value, explanation) of the numbers that readers look for first."""
+    best = report.best_trial
+    figures = []
     if best is not None:
-        metric = facts.aim.metric
-        shown.append((f"best {named(metric)}", written(metric, best.values[0]), f"trial {best.number}"))
-    if isinstance(test := facts.best.get("test"), Mapping) and test.get("accuracy") is not None:
-        shown.append(("test accuracy", written("accuracy", test["accuracy"]), "of the best"))
-    if facts.own:
-        shown.append(("trials", count(len(facts.own)), f"{count(facts.plan.trials)} asked for"))
-        shown.append(("complete", count(facts.counted(TrialState.COMPLETE)), "ran to their end"))
-        epochs = sum(trial.epochs for trial in facts.own)
-        shown.append(("epochs trained", count(epochs), "over all trials"))
-    if facts.seconds:
-        shown.append(("time", duration(facts.seconds), f"{several(facts.plan.parallel, 'worker')}"))
-    return shown
+        metric = report.objective.metric
+        figures.append((f"best {metric_name(metric)}", format_metric(metric, best.values[0]), f"trial {best.number}"))
+    if isinstance(test := report.best.get("test"), Mapping) and test.get("accuracy") is not None:
+        figures.append(("test accuracy", format_metric("accuracy", test["accuracy"]), "of the best trial"))
+    if report.own_trials:
+        figures.append(("trials", count(len(report.own_trials)), f"of {count(report.plan.trials)} planned"))
+        figures.append(("complete", count(report.count(TrialState.COMPLETE)), "trained to the end"))
+        epochs = sum(trial.epochs for trial in report.own_trials)
+        figures.append(("epochs trained", count(epochs), "over all trials"))
+    if report.seconds:
+        figures.append(("time", duration(report.seconds), f"{several(report.plan.parallel, 'worker')}"))
+    return figures

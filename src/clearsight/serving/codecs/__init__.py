@@ -1,7 +1,7 @@
-"""Payload codecs by media type: CODECS read a request's body, ACCEPTS write the answer. One file per format.
+"""Payload codecs by media type: CODECS read the request's body, ACCEPTS write the response. One file per format.
 
 A reader is a pure function of the bytes, runs on several threads at once, and raises an error of clearsight.core for
-whatever it cannot read. It takes no memory that the body does not already account for.
+what it cannot read. Its memory is bounded by the size of the body.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ CODECS: Registry[Read] = Registry(
         "image/bmp": _IMAGE,
         "image/gif": _IMAGE,
         "image/tiff": _IMAGE,
-        "image/jpg": _IMAGE,  # not a registered type, but half the world sends it
+        "image/jpg": _IMAGE,  # not a registered type, but common
         "application/x-image": _IMAGE,
-        "application/octet-stream": _IMAGE,
+        "application/octet-stream": _IMAGE,  # what clients send that name no type
         "application/json": "clearsight.serving.codecs.json_text:read",
         "application/x-npy": "clearsight.serving.codecs.npy:read",
     },
     group="clearsight.codecs",
 )
 
+# The first is the response without an Accept header.
 ACCEPTS: Registry[Write] = Registry(
-    "answer type",
+    "response type",
     {
         "application/json": "clearsight.serving.codecs.json_text:write",
         "application/x-npy": "clearsight.serving.codecs.npy:write",
         "text/csv": "clearsight.serving.codecs.csv_text:write",
         "application/jsonlines": "clearsight.serving.codecs.jsonlines:write",
     },
-    group="clearsight.answers",
+    group="clearsight.answers",  # the name that other distributions registered under
 )

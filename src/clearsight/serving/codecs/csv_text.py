@@ -1,10 +1,10 @@
-"""CSV answers: one line of probabilities per image, columns in the order of the classes, no heading."""
+"""CSV responses: one line of probabilities per image, columns in the order of the classes, no header line."""
 
 from __future__ import annotations
 
 from clearsight.serving.payload import PredictionResponse
 
 
-def write(answer: PredictionResponse) -> bytes:
-    """N lines of C numbers."""
-    return "".join(",".join(map(repr, row)) + "\n" for row in answer.probabilities.tolist()).encode()
+def write(prediction: PredictionResponse) -> bytes:
+    """Return N lines of C numbers."""
+    return "".join(",".join(map(repr, row)) + "\n" for row in prediction.probabilities.tolist()).encode()

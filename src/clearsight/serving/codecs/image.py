@@ -1,4 +1,4 @@
-"""An image file as it is: the decoder looks at its first bytes, whatever the Content-Type says."""
+"""Encoded image files: the decoder detects the format by the first bytes, whatever the Content-Type says."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from clearsight.serving.payload import Payload
 
 
 def read(body: bytes) -> Payload:
-    """One encoded image.
+    """Return the one encoded image.
 
-    A body that is an NPY array is read as one: a SageMaker predictor that was told only `ContentType="image/png"`
-    still wraps the file in its default NPY serialisation.
+    A body that is an NPY array is read as such: a SageMaker predictor with `ContentType="image/png"` alone wraps the
+    file in its default NPY serialisation.
     """
     return npy.read(body) if body.startswith(npy.MAGIC) else Payload([body])

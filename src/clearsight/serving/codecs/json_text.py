@@ -11,11 +11,11 @@ from clearsight.serving.payload import Payload, PredictionResponse
 
 _SHAPES = '{"image": base64}, {"images": [base64, ...]} or {"instances": [{"image": {"b64": base64}}, ...]}'
 _STANDARD = bytes.maketrans(b"-_", b"+/")  # the URL-safe alphabet to the usual one
-_MOST_VALUES = 4096  # a small JSON value takes about 30 times its text in memory; images are few and long
+_MOST_VALUES = 4096  # commas and brackets: a small JSON value takes about 30 times its text in memory
 
 
 def read(body: bytes) -> Payload:
-    """{"image": p}, {"images": [p, ...]}, {"instances": [{"image": {"b64": p}}, ...]} or just p.
+    """Read {"image": p}, {"images": [p, ...]}, {"instances": [{"image": {"b64": p}}, ...]} or just p.
 
     p is base64 (standard or URL-safe alphabet, line breaks allowed) or a data: URL with base64.
     Raises BadValue for anything else, EmptyInput for an empty list.
@@ -23,7 +23,7 @@ def read(body: bytes) -> Payload:
     value = _parse(body)
     match value:
         case str():
-            # Clients that serialise a JSON text again send it in two pairs of quotes.
+            # Clients that serialise a JSON text twice send two pairs of quotes.
             return Payload([_decode(value.strip().strip('"'), "the body")])
         case {"image": image}:
             return Payload([_decode(image, '"image"')])
@@ -31,13 +31,13 @@ def read(body: bytes) -> Payload:
             return Payload(_decode_all(images, "images"), batch=True)
         case {"instances": [*images]}:
             return Payload(_decode_all(images, "instances"), batch=True)
-    raise BadValue("body", f"it is JSON, but not one of the known forms: {_SHAPES}")
+    raise BadValue("body", f"it is JSON, but none of the accepted forms: {_SHAPES}")
 
 
-def write(answer: PredictionResponse) -> bytes:
-    """The record of the one image, or {"predictions": [record, ...]} for a list."""
-    records = answer.records()
-    value: Any = {"predictions": records} if answer.batch else records[0]
+def write(prediction: PredictionResponse) -> bytes:
+    """Return the record of the one image, or {"predictions": [record, ...]} for a list."""
+    records = prediction.records()
+    value: Any = {"predictions": records} if prediction.batch else records[0]
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
@@ -56,17 +56,17 @@ def _decode_all(images: list[Any], key: str) -> list[bytes]:
     return [_decode(image, f'"{key}"[{index}]') for index, image in enumerate(images)]
 
 
-def _decode(value: Any, where: str) -> bytes:
+def _decode(value: Any, subject: str) -> bytes:
     for key in ("image", "b64"):  # {"image": p}, {"b64": p} or {"image": {"b64": p}}
         value = value[key] if isinstance(value, dict) and key in value else value
     if not isinstance(value, str):
-        raise BadValue(where, f"an image is a base64 text, not {type(value).__name__}")
+        raise BadValue(subject, f"an image must be a base64 text, not {type(value).__name__}")
     if value.startswith("data:"):
         head, comma, value = value.partition(",")
         if not comma or not head.endswith(";base64"):
-            raise BadValue(where, "a data: URL must look like data:image/jpeg;base64,...")
+            raise BadValue(subject, "a data: URL must look like data:image/jpeg;base64,...")
     try:
         plain = value.encode("ascii").translate(_STANDARD, delete=b" \t\r\n")
         return base64.b64decode(plain, validate=True)
-    except ValueError:  # of which binascii.Error and UnicodeEncodeError are kinds
-        raise BadValue(where, "it is not base64", fix="Encode the bytes of the image file with base64.") from None
+    except ValueError:  # the base of binascii.Error and UnicodeEncodeError
+        raise BadValue(subject, "it is not base64", fix="Encode the bytes of the image file with base64.") from None

@@ -16,17 +16,13 @@ class Session(Protocol):
     """A loaded network. `run` is called by one thread at a time; it need not be the thread that loaded it."""
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, C) of prepared images (N, 3, S, S), for any N >= 1. The result is the caller's to keep."""
-        ...
+        """Return logits (N, C) of prepared images (N, 3, S, S), for any N >= 1; the array is the caller's."""
 
 
 Load: TypeAlias = Callable[[Path, int], Session]  # (model.onnx, threads); raises BadBundle for a damaged file
 
 RUNTIMES: Registry[Load] = Registry(
     "runtime",
-    {
-        "onnxruntime": "clearsight.serving.runtimes.onnx:load",
-        "openvino": "clearsight.serving.runtimes.openvino:load",
-    },
+    {"onnxruntime": "clearsight.serving.runtimes.onnx:load", "openvino": "clearsight.serving.runtimes.openvino:load"},
     group="clearsight.runtimes",
 )

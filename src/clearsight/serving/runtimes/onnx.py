@@ -1,4 +1,4 @@
-"""onnxruntime: the default, always installed."""
+"""Runtime onnxruntime: the default, always installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clearsight.core.errors import BadBundle
 
 
 class OnnxSession:
-    """A network in onnxruntime's CPU provider."""
+    """Network in onnxruntime's CPU provider."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -20,20 +20,20 @@ class OnnxSession:
         self._output = session.get_outputs()[0].name
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, C) of prepared images (N, 3, S, S)."""
+        """Return logits (N, C) of prepared images (N, 3, S, S)."""
         logits: npt.NDArray[np.float32] = self._session.run([self._output], {self._input: images})[0]
         return logits
 
 
 def load(path: Path, threads: int) -> OnnxSession:
-    """The network in the ONNX file `path`, on `threads` cores; raises BadBundle when onnxruntime cannot read it."""
+    """Return the network in the ONNX file `path`, on `threads` cores; BadBundle when onnxruntime cannot read it."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors: warnings about a good model help nobody who serves it
-    # Threads that spin between requests take the cores away from the decoders and from everything else here.
+    options.inter_op_num_threads = 1  # a network is one chain of operators
+    options.log_severity_level = 3  # errors alone: a working model needs no warnings
+    # Threads that spin between requests take cores from the decoders and from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     try:

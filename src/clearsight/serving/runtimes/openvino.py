@@ -1,4 +1,4 @@
-"""OpenVINO: quicker on many Intel machines; the extra `openvino`."""
+"""Runtime OpenVINO: faster on many Intel machines; needs the extra `openvino`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from clearsight.core.errors import BadBundle, missing_extra
 
 
 class OpenVinoSession:
-    """A network compiled by OpenVINO for the CPU. Its one inference request is why `run` takes one thread at a time."""
+    """Network compiled by OpenVINO for the CPU; one inference request, so `run` takes one thread at a time."""
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, C) of prepared images (N, 3, S, S)."""
+        """Return logits (N, C) of prepared images (N, 3, S, S)."""
         logits: npt.NDArray[np.float32] = self._request.infer([images])[0]
         return logits
 
 
 def load(path: Path, threads: int) -> OpenVinoSession:
-    """The network in the ONNX file `path`, on `threads` cores.
+    """Return the network in the ONNX file `path`, on `threads` cores.
 
     Raises MissingExtra without the package, BadBundle when OpenVINO cannot read the file.
     """
@@ -34,8 +34,8 @@ def load(path: Path, threads: int) -> OpenVinoSession:
         raise missing_extra("openvino", "openvino", "runtime openvino") from None
 
     settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": "1",
+        "PERFORMANCE_HINT": "LATENCY",  # the batcher makes the throughput
+        "NUM_STREAMS": "1",  # all cores for one batch, as in onnxruntime
         "INFERENCE_NUM_THREADS": str(threads),
         # On CPUs with bfloat16 units the default is to round to it, and the endpoint would disagree with training.
         "INFERENCE_PRECISION_HINT": "f32",
@@ -43,5 +43,5 @@ def load(path: Path, threads: int) -> OpenVinoSession:
     try:
         return OpenVinoSession(openvino.Core().compile_model(str(path), "CPU", settings))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[-200:]
+        reason = " ".join(str(error).split())[-200:]  # its errors end with what is wrong
         raise BadBundle(str(path), f"openvino cannot load it ({reason})") from error

@@ -1,1 +1,1 @@
-"""The fault zoo: training runs with a known fault planted in them, and healthy ones."""
+"""Planted faults: training runs with one known fault each, and healthy runs, to measure how well causes are named."""

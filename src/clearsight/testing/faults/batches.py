@@ -1,4 +1,4 @@
-"""Batches of the zoo: order, changes at random, normalisation."""
+"""Training batches of a setup: their order, random changes and normalisation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from clearsight.testing.faults.images import Labels, SplitImages
 from clearsight.testing.faults.setup import FaultSetup
 
 Batch = tuple[Tensor, Tensor]
-_SHIFT = 3  # pixels at 32
+_SHIFT = 3  # pixels, for images of 32 x 32
 
 
 class FaultBatches:
-    """The training batches of a setup: `for images, labels in batches(epoch)`."""
+    """Training batches of a setup: `for images, labels in batches(epoch)`."""
 
     def __init__(self, setup: FaultSetup, part: SplitImages) -> None:
         self._setup, self._part = setup, part
@@ -27,18 +27,18 @@ class FaultBatches:
         self._size = min(setup.recipe.train.batch_size, len(part))
 
     def __len__(self) -> int:
-        """Batches in an epoch; a rest that is no whole batch waits for another epoch."""
+        """Return the number of batches in an epoch; images that fill no whole batch are left out."""
         return len(self._part) // self._size
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
         rng = np.random.default_rng([self._setup.seed, 2, epoch])
         order = self._order(rng)
         for start in range(0, len(self) * self._size, self._size):
-            places = torch.from_numpy(order[start : start + self._size])
-            images = self._images[places]
+            rows = torch.from_numpy(order[start : start + self._size])
+            images = self._images[rows]
             if self._setup.recipe.data.augment != "none":
-                images = moved(images, rng)
-            yield images, self._labels[places]
+                images = augmented(images, rng)
+            yield images, self._labels[rows]
 
     def _order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         labels = self._part.labels
@@ -51,22 +51,22 @@ class FaultBatches:
 
 
 def tensors(part: SplitImages, recipe: Recipe) -> Batch:
-    """All images of a part as the network gets them, (N, 3, side, side) float32, and labels (N,) int64."""
+    """Return all images of a part as the network gets them, (N, 3, side, side) float32, and labels (N,) int64."""
     mean = torch.tensor(recipe.data.mean or IMAGENET_MEAN).view(3, 1, 1)
     std = torch.tensor(recipe.data.std or IMAGENET_STD).view(3, 1, 1)
     pixels = torch.from_numpy(part.pixels).permute(0, 3, 1, 2).contiguous()
     return (pixels.float() / 255 - mean) / std, torch.from_numpy(part.labels)
 
 
-def moved(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Each image flipped by chance, all of them shifted by a few pixels; what leaves comes in again opposite."""
+def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return the images, each flipped at random, all shifted by a few pixels around the edges."""
     flip = torch.from_numpy(rng.random(len(images)) < 0.5).view(-1, 1, 1, 1)
-    reach = _SHIFT * images.shape[-1] // 32
-    down, right = (int(number) for number in rng.integers(-reach, reach + 1, 2))
+    limit = _SHIFT * images.shape[-1] // 32
+    down, right = (int(shift) for shift in rng.integers(-limit, limit + 1, 2))
     return torch.where(flip, images.flip(-1), images).roll((down, right), dims=(-2, -1))
 
 
 def balanced_weights(labels: Labels, classes: int) -> Tensor:
-    """(classes,) float32 weights of the loss, inverse to how often a class occurs, 1 on average over the images."""
+    """Return float32 weights of the loss, (classes,), inverse to class frequency, with mean 1 over the images."""
     counts = np.maximum(np.bincount(labels, minlength=classes), 1)
     return torch.from_numpy((len(labels) / (classes * counts)).astype(np.float32))

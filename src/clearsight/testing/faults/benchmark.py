@@ -1,4 +1,4 @@
-"""The benchmark over the zoo: which cases, what is measured of each, and the table."""
+"""Benchmark of planted faults: its cases, the measurements of each, and repairs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from clearsight.testing.faults.setup import Fault, FaultScore
 from clearsight.testing.faults.trials import Case, FaultDiagnosis, diagnose, record, repaired
 
 FAULT_SEEDS, CONTROL_SEEDS = 2, 5
-_REPAIRS = 2
-_HARM = 0.05  # of accuracy or of loss, below that there is nothing to regain
-_WORST_LOSS = 100.0
-_REGAINED = 0.9  # of what was lost
+_REPAIRS = 2  # fixes that are tried, one after another
+_MIN_HARM = 0.05  # of accuracy or of loss: below it there is nothing to regain
+_WORST_LOSS = 100.0  # larger losses count as this, so that a median stays meaningful
+_REGAINED = 0.9  # of the harm, from which on a run counts as repaired
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A case of a part. pair: network and data of the healthy setup that it was made of."""
+    """A case of a part. pair: network and data of the healthy setup that it is based on."""
 
     case: Case
     pair: Pair
@@ -31,10 +31,11 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A case in figures.
+    """Measurements of a case.
 
-    harm: what the fault costs, of accuracy or of loss; None for a healthy run.  regained: the share of it that the
-    fixes brought back, None where none were tried.  fixes: those.
+    harm: cost of the fault, in accuracy or loss; None for a healthy run.  root_causes: rules that are severe or a
+    warning at the end, the most important first.  interim: the same rules during the run, as (training steps, rules).
+    regained: the share of the harm that the fixes undid, None where none were tried.  fixes: the fixes that were tried.
     """
 
     key: str
@@ -47,32 +48,34 @@ class Result:
     honest: float
     steps: int
     seconds: float
-    told: tuple[str, ...]
-    looks: tuple[tuple[int, tuple[str, ...]], ...]
+    root_causes: tuple[str, ...]
+    interim: tuple[tuple[int, tuple[str, ...]], ...]
     harm: float | None = None
     regained: float | None = None
     fixes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def repaired(self) -> bool:
-        """Whether the fixes undid the harm."""
+        """Return True if the fixes undid the harm."""
         return self.regained is not None and self.regained >= _REGAINED
 
     @property
     def diagnosis(self) -> FaultDiagnosis:
-        """What the rules said."""
-        return FaultDiagnosis(told=self.told, fixes=(), looks=self.looks)
+        """Verdicts of the rules on the run."""
+        return FaultDiagnosis(root_causes=self.root_causes, fixes=(), interim=self.interim)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Result:
-        """Out of what JSON made of `asdict`."""
-        looks = tuple((step, tuple(told)) for step, told in values["looks"])
-        lists = {name: tuple(values[name]) for name in ("pair", "told", "fixes")}
-        return cls(**{**values, **lists, "looks": looks})
+        """Return the result that `asdict` and JSON made, also one of an earlier version."""
+        # Files of earlier versions call them "told" and "looks".
+        values = {{"told": "root_causes", "looks": "interim"}.get(name, name): value for name, value in values.items()}
+        interim = tuple((step, tuple(rules)) for step, rules in values["interim"])
+        lists = {name: tuple(values[name]) for name in ("pair", "root_causes", "fixes")}
+        return cls(**{**values, **lists, "interim": interim})
 
 
 def cases(part: str, fault_seeds: int = FAULT_SEEDS, control_seeds: int = CONTROL_SEEDS) -> list[Planned]:
-    """The runs of a part: the healthy ones first, and of them those that faults are compared with."""
+    """Return the runs of a part, healthy ones first, and of those first the ones that faults are compared with."""
     healthy = [
         Planned(case=Case(name=f"healthy-{variation}", setup=setup), pair=pair)
         for seed in range(control_seeds)
@@ -91,11 +94,11 @@ def cases(part: str, fault_seeds: int = FAULT_SEEDS, control_seeds: int = CONTRO
 
 
 def examine(planned: Planned, work: Path, shared: Path, rules: Sequence[Rule]) -> Result:
-    """Make a case's run, judge it, and try what the rules propose."""
+    """Train a case's run, judge it, and try the fixes that the rules propose."""
     case, pair = planned.case, planned.pair
     broken = fault(case.fault) if case.fault else None
     score, diagnosis = record(case, work, shared, rules), diagnose(case, work, rules)
-    known: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "key": case.key,
         "name": case.name,
         "pair": pair,
@@ -106,55 +109,54 @@ def examine(planned: Planned, work: Path, shared: Path, rules: Sequence[Rule]) -
         "honest": score.honest,
         "steps": score.steps,
         "seconds": score.seconds,
-        "told": diagnosis.told,
-        "looks": diagnosis.looks,
+        "root_causes": diagnosis.root_causes,
+        "interim": diagnosis.interim,
     }
     if broken is None:
-        return Result(**known)
+        return Result(**measured)
     control = Case(name="healthy-base", setup=base(pair, case.setup.seed))
     goal = target(broken, score, record(control, work, shared, rules))
-    harm = worth(broken, goal) - worth(broken, score)
-    if not broken.repairable or harm < _HARM:
-        return Result(**known, harm=harm)
-    start = worth(broken, score)
+    harm = quality(broken, goal) - quality(broken, score)
+    if not broken.repairable or harm < _MIN_HARM:
+        return Result(**measured, harm=harm)
+    start = quality(broken, score)
     fixes, reached = _repair(broken, case, diagnosis, start + _REGAINED * harm, (work, shared, rules))
-    return Result(**known, harm=harm, fixes=fixes, regained=(reached - start) / harm if fixes else 0.0)
+    return Result(**measured, harm=harm, fixes=fixes, regained=(reached - start) / harm if fixes else 0.0)
 
 
 def _repair(
-    broken: Fault, case: Case, told: FaultDiagnosis, goal: float, where: tuple[Path, Path, Sequence[Rule]]
+    broken: Fault, case: Case, diagnosis: FaultDiagnosis, goal: float, environment: tuple[Path, Path, Sequence[Rule]]
 ) -> tuple[tuple[Mapping[str, Any], ...], float]:
-    """Try fixes, one after another, until the worth `goal` is reached: those tried, and what the last run is worth."""
-    work, shared, rules = where
+    """Try fixes, one after another, until the quality `goal` is reached.
+
+    Returns the fixes and the quality of the last run.
+    """
+    work, shared, rules = environment
     tried: list[Mapping[str, Any]] = []
     reached = -math.inf
-    while len(tried) < _REPAIRS and reached < goal and (fix := told.fix()):
-        again = repaired(case, fix)
-        if again is None:
+    while len(tried) < _REPAIRS and reached < goal and (fix := diagnosis.fix()):
+        changed = repaired(case, fix)
+        if changed is None:
             break
-        case = again
+        case = changed
         tried.append(fix)
-        reached = worth(broken, record(case, work, shared, rules))
-        told = diagnose(case, work, rules, looks=1)
+        reached = quality(broken, record(case, work, shared, rules))
+        diagnosis = diagnose(case, work, rules, checks=1)
     return tuple(tried), reached
 
 
 def target(broken: Fault, score: FaultScore, healthy: FaultScore) -> FaultScore:
-    """What a repair should reach: the healthy run; for a fault of the loss the best epoch of the run itself."""
+    """Return the score that a repair should reach: the healthy one, or the own best epoch for a fault of the loss."""
     if broken.measure != "loss":
         return healthy
     best = min(range(len(score.losses)), key=lambda epoch: score.losses[epoch])
     return FaultScore(
-        accuracy=score.accuracies[best],
-        loss=score.losses[best],
-        honest=math.nan,
-        steps=score.steps,
-        seconds=0.0,
+        accuracy=score.accuracies[best], loss=score.losses[best], honest=math.nan, steps=score.steps, seconds=0.0
     )
 
 
-def worth(broken: Fault, score: FaultScore) -> float:
-    """How good a run is, more is better."""
+def quality(broken: Fault, score: FaultScore) -> float:
+    """Return how good a run is, by the fault's measure; more is better."""
     match broken.measure:
         case "accuracy":
             return score.accuracy

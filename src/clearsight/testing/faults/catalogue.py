@@ -1,6 +1,6 @@
-"""The faults by name, each with the cause that should be named.
+"""Catalogue of planted faults, each with the rules that should name its cause.
 
-Faults of the profiler (a slow loader, an idle device) are no part of it: they do not spoil what is learned.
+Faults of the profiler (a slow loader, an idle device) are left out: they do not spoil what is learned.
 """
 
 from __future__ import annotations
@@ -9,24 +9,30 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from clearsight.core.learning_rates import HIGHEST_RATE
 from clearsight.testing.faults.setup import Fault, FaultSetup
 
-_BATCH_NORM = ("mobilenetv2", "resnet18")  # a small one has many pixels a channel to the end: no harm there
+# Not the small networks: they have many pixels per channel up to the last layer, so batches of 2 do no harm there.
+_BATCH_NORM = ("mobilenetv2", "resnet18")
 _RELU = ("small_cnn", "plain_cnn", "mobilenetv2", "resnet18")
 
 
-def _planted(name: str, what: str, *expected: str, **more: Any) -> Fault:
-    """A fault in the code of the loop, of the network or of the data."""
-    return Fault(name=name, what=what, expected=expected, apply=lambda setup: replace(setup, plant=name), **more)
+def _planted(name: str, description: str, *expected: str, **more: Any) -> Fault:
+    """Return a fault in the code of the loop, of the network or of the data."""
+    return Fault(
+        name=name, description=description, expected=expected, apply=lambda setup: replace(setup, plant=name), **more
+    )
 
 
-def _chosen(name: str, what: str, apply: Callable[[FaultSetup], FaultSetup], *expected: str, **more: Any) -> Fault:
-    """A fault in what was asked for."""
-    return Fault(name=name, what=what, expected=expected, apply=apply, **more)
+def _setting_fault(
+    name: str, description: str, apply: Callable[[FaultSetup], FaultSetup], *expected: str, **more: Any
+) -> Fault:
+    """Return a fault in the settings of a run."""
+    return Fault(name=name, description=description, expected=expected, apply=apply, **more)
 
 
 def _lr(factor: float) -> Callable[[FaultSetup], FaultSetup]:
-    return lambda setup: setup.changed(lr=min(10.0, setup.recipe.optim.peak * factor))
+    return lambda setup: setup.changed(lr=min(HIGHEST_RATE, setup.recipe.optim.resolved_lr * factor))
 
 
 def _sigmoid(setup: FaultSetup) -> FaultSetup:
@@ -34,7 +40,7 @@ def _sigmoid(setup: FaultSetup) -> FaultSetup:
 
 
 def _raw_pixels(setup: FaultSetup) -> FaultSetup:
-    """Features of pretrained weights are only looked at, as relearning them hides what they got."""
+    """Leave pixels in 0 to 255. Pretrained features stay frozen, since learning them anew hides the fault."""
     freeze = "backbone" if setup.network == "mobilenetv2" else "none"
     return setup.changed(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255), freeze=freeze)
 
@@ -54,14 +60,18 @@ def _classes(setup: FaultSetup) -> int:
 
 
 FAULTS: tuple[Fault, ...] = (
-    _chosen("lr_x100", "the learning rate is 100 times too high", _lr(100), "LearningRateTooHigh", repairable=True),
-    _chosen(
+    _setting_fault(
+        "lr_x100", "the learning rate is 100 times too high", _lr(100), "LearningRateTooHigh", repairable=True
+    ),
+    _setting_fault(
         "lr_over_1000", "the learning rate is 1000 times too low", _lr(1e-3), "LearningRateTooLow", repairable=True
     ),
     _planted("zero_init", "all weights of convolutions and linear layers start at 0", "PoorWeightInitialization"),
-    _planted("huge_init", "those weights start 30 times too large", "PoorWeightInitialization"),
+    _planted(
+        "huge_init", "weights of convolutions and linear layers start 30 times too large", "PoorWeightInitialization"
+    ),
     _planted("dead_relu_bias", "biases before the ReLUs start at -10", "DeadRelu", networks=_RELU),
-    _chosen(
+    _setting_fault(
         "sigmoid_deep",
         "a deep network of sigmoids without normalisation",
         _sigmoid,
@@ -73,23 +83,23 @@ FAULTS: tuple[Fault, ...] = (
     _planted("everything_frozen", "the optimizer holds the parameters of another model", "FrozenByMistake"),
     _planted(
         "head_frozen",
-        "the new head was frozen, the normalisations train",
+        "the new head is frozen, only norms are trained",
         "FrozenByMistake",
         networks=("small_cnn", "mobilenetv2", "resnet18", "vit_tiny"),
     ),
-    _chosen(
+    _setting_fault(
         "wrong_normalisation",
-        "pixels go in as 0 to 255",
+        "pixels are not normalised, 0 to 255",
         _raw_pixels,
         *("NormalisationMismatch", "CheckInputImages"),
         networks=("mobilenetv2", "vit_tiny"),
         repairable=True,
     ),
     _planted("leaked_validation", "the validation images are training images", "DataLeak", measure="honesty"),
-    _chosen("tiny_set_overfit", "three images a class, twenty times over", _tiny, "Overfit"),
-    _chosen(
+    _setting_fault("tiny_set_overfit", "three images per class, twenty epochs", _tiny, "Overfit"),
+    _setting_fault(
         "overtraining",
-        "twelve images a class, twenty-five times over",
+        "twelve images per class, twenty-five epochs",
         _too_long,
         *("Overtraining", "Overfit"),
         repairable=True,
@@ -97,12 +107,14 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _planted(
         "exploding_after_k",
-        "from the middle on the learning rate is 1000 times too high",
+        "in the second half the learning rate is 1000 times too high",
         *("ExplodingTensor", "LearningRateTooHigh"),
     ),
-    _planted("nan_from_log0", "the loss takes the logarithm of 0 where the network is sure", "EarlyNaN"),
-    _planted("class_imbalance_30", "half of the classes have a thirtieth", "ClassImbalance", repairable=True),
-    _chosen(
+    _planted("nan_from_log0", "the loss computes the logarithm of 0 where the network is sure", "EarlyNaN"),
+    _planted(
+        "class_imbalance_30", "half of the classes have a thirtieth of the images", "ClassImbalance", repairable=True
+    ),
+    _setting_fault(
         "batchnorm_batch_2",
         "batches of 2 with batch normalisation",
         lambda setup: setup.changed(batch_size=2),
@@ -110,11 +122,11 @@ FAULTS: tuple[Fault, ...] = (
         networks=_BATCH_NORM,
         repairable=True,
     ),
-    _planted("loss_on_softmax", "the model ends in a softmax and the loss takes another", "LossOnProbabilities"),
+    _planted("loss_on_softmax", "the model ends in a softmax, and the loss applies another", "LossOnProbabilities"),
     _planted("missing_zero_grad", "gradients are never cleared", "GradientsNotCleared"),
-    _chosen(
+    _setting_fault(
         "schedule_too_short",
-        "the rate drops tenfold each epoch, meant for another length",
+        "the rate drops tenfold each epoch, as in a longer run",
         lambda setup: setup.changed(schedule="step", step_size=1, gamma=0.1, warmup=0.0),
         "ScheduleMismatch",
         repairable=True,
@@ -123,5 +135,5 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def fault(name: str) -> Fault:
-    """A fault by name; raises KeyError."""
+    """Return a fault by name; raises KeyError."""
     return {fault.name: fault for fault in FAULTS}[name]

@@ -1,7 +1,7 @@
-"""Healthy runs: a recipe for each network and data set that learns, and honest variations of it.
+"""Healthy runs: for each network and dataset a recipe that learns, and sound variations of it.
 
-The zoo has two parts that share no network, and CIFAR-10 is in one of them alone: thresholds are set on `DEVELOPMENT`
-and reported on `HELD_OUT`.
+There are two parts that share no network, and CIFAR-10 is in one of them alone: thresholds are set on `DEVELOPMENT` and
+reported on `HELD_OUT`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ HELD_OUT: tuple[Pair, ...] = (
 )
 PARTS: Mapping[str, Sequence[Pair]] = {"development": DEVELOPMENT, "held-out": HELD_OUT, "smoke": DEVELOPMENT[:1]}
 
-_HALF = (0.5, 0.5, 0.5)  # what the weights of mobilenetv2 expect
+_HALF = (0.5, 0.5, 0.5)  # mean and standard deviation that the weights of mobilenetv2 expect
 # side, training images, recipe. Chosen so that the run learns and does not overfit by the gap between training and
-# validation accuracy: a run that overfits is not a healthy one. Which were changed, and when: docs/diagnosis.md.
+# validation accuracy: a run that overfits is not a healthy one. docs/diagnosis.md lists the changes.
 _BASES: Mapping[Pair, tuple[int, int, Mapping[str, Any]]] = {
     ("small_cnn", "digits"): (32, 320, {"lr": 5e-3, "epochs": 8}),
     ("small_cnn", "intel-scenes"): (32, 480, {"lr": 5e-3, "epochs": 6}),
@@ -49,9 +49,9 @@ _BASES: Mapping[Pair, tuple[int, int, Mapping[str, Any]]] = {
 
 
 def base(pair: Pair, seed: int) -> FaultSetup:
-    """The recipe that faults are planted in."""
-    side, size, own = _BASES[pair]
-    recipe = Recipe.parse({"batch_size": 32, "seed": seed, **own})
+    """Return the setup in which faults are planted."""
+    side, size, settings = _BASES[pair]
+    recipe = Recipe.parse({"batch_size": 32, "seed": seed, **settings})
     return FaultSetup(network=pair[0], data=pair[1], seed=seed, recipe=recipe, side=side, train_size=size)
 
 
@@ -70,16 +70,16 @@ _VARIATIONS: Mapping[str, Mapping[str, Any]] = {
 
 
 def controls(pair: Pair, seed: int) -> dict[str, FaultSetup]:
-    """The healthy runs of a pair with a seed, by the name of the variation."""
+    """Return the healthy runs of a pair with a seed, by the name of the variation."""
     healthy = base(pair, seed)
-    found = {name: healthy.changed(**_fitted(name, dict(changes), healthy)) for name, changes in _VARIATIONS.items()}
+    setups = {name: healthy.changed(**_fitted(name, dict(changes), healthy)) for name, changes in _VARIATIONS.items()}
     if pair[0] == "mobilenetv2":
-        found["frozen"] = healthy.changed(freeze="backbone")
-    return {name: setup for name, setup in found.items() if name == "base" or setup != healthy}
+        setups["frozen"] = healthy.changed(freeze="backbone")
+    return {name: setup for name, setup in setups.items() if name == "base" or setup != healthy}
 
 
 def _fitted(name: str, changes: dict[str, Any], healthy: FaultSetup) -> dict[str, Any]:
-    lr, epochs = healthy.recipe.optim.peak, healthy.recipe.train.passes
+    lr, epochs = healthy.recipe.optim.resolved_lr, healthy.recipe.train.resolved_epochs
     match name:
         case "sgd":
             changes["lr"] = 10 * lr

@@ -1,4 +1,4 @@
-"""The zoo's images: three public data sets, small, in memory, and the faults that lie in data."""
+"""Images of the planted faults: three public datasets, small, in memory, and the faults of data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from clearsight.testing.faults.setup import FaultSetup
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
-_MISLABELLED = 0.4
-_IMBALANCE = 30
+_MISLABELLED = 0.4  # of the training labels
+_IMBALANCE = 30  # images of a large class over those of a small one
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class SplitImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def pick(self, places: Labels) -> SplitImages:
-        """The images at the given places, in that order."""
-        return SplitImages(self.pixels[places], self.labels[places])
+    def select(self, indices: Labels) -> SplitImages:
+        """Return the images at these indices, in that order."""
+        return SplitImages(self.pixels[indices], self.labels[indices])
 
 
 @dataclass(frozen=True)
 class FaultImages:
-    """Training, validation, and images that are looked at only when all is over."""
+    """Images for training, validation, and a test that is only evaluated at the end."""
 
     train: SplitImages
     valid: SplitImages
@@ -47,67 +47,70 @@ class FaultImages:
 
 
 def load_images(setup: FaultSetup, shared: Path) -> FaultImages:
-    """What a setup trains on, its data faults included.
+    """Return the images that a setup trains on, its faults of data included.
 
-    shared: the folder with `data/intel-scenes` and `data/cifar-10`. Raises BadChoice for an unknown data set, NotFound
-    where its files are not there, BadValue where it has fewer images than the setup asks for.
+    shared: the folder with `data/intel-scenes` and `data/cifar-10`. Raises BadChoice for an unknown dataset, NotFound
+    where its files are missing, BadValue where it has fewer images than the setup needs.
     """
-    pool, rest = whole(setup.data, setup.side, shared)
+    pool, rest = all_images(setup.data, setup.side, shared)
     rng = np.random.default_rng([setup.seed, 1])
     classes = int(pool.labels.max()) + 1
-    test = rest.pick(_even(rest.labels, setup.valid_size, rng))
-    order = _even(pool.labels, len(pool), rng)
-    valid, train = pool.pick(order[: setup.valid_size]), pool.pick(order[setup.valid_size :])
+    test = rest.select(_balanced_order(rest.labels, setup.valid_size, rng))
+    order = _balanced_order(pool.labels, len(pool), rng)
+    valid, train = pool.select(order[: setup.valid_size]), pool.select(order[setup.valid_size :])
     if setup.train_size > len(train):
         raise BadValue(f"{setup.train_size} training images of {setup.data}", f"it must be up to {len(train)}")
-    chosen = FaultImages(train.pick(np.arange(setup.train_size)), valid, test, classes)
+    chosen = FaultImages(train.select(np.arange(setup.train_size)), valid, test, classes)
     plant = _PLANTS.get(setup.plant)
     return plant(chosen, train, rng) if plant else chosen
 
 
 @cache
-def whole(data: str, side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
-    """All of a data set, (for training and validation, for the test), decoded once in a process."""
+def all_images(data: str, side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
+    """Return all images of a dataset, (for training and validation, for the test), decoded once per process."""
     if data not in _SOURCES:
-        raise BadChoice(f"data {data}", "the zoo has no such images", got=data, allowed=_SOURCES)
+        raise BadChoice(f"data {data}", "there are no planted faults for these images", got=data, allowed=_SOURCES)
     return _SOURCES[data](side, shared)
 
 
-def _even(labels: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Places of `count` images, shuffled within the classes and dealt out class by class, as evenly as there are."""
+def _balanced_order(labels: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return `count` indices, shuffled within the classes and taken class by class in turn.
+
+    So the classes are as even as the data allow.
+    """
     if count > len(labels):
         raise BadValue(f"{count} images", f"there are {len(labels)}")
     shuffled = rng.permutation(len(labels))
-    turn = np.zeros(len(labels), np.int64)
+    rank = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
-        mine = labels[shuffled] == label
-        turn[mine] = np.arange(mine.sum())
-    dealt: npt.NDArray[np.int64] = shuffled[np.argsort(turn, kind="stable")][:count]
-    return dealt
+        in_class = labels[shuffled] == label
+        rank[in_class] = np.arange(in_class.sum())
+    order: npt.NDArray[np.int64] = shuffled[np.argsort(rank, kind="stable")][:count]
+    return order
 
 
-# Faults in the data: (what was chosen, all training images there are, random numbers) -> what is trained on
+# Faults of data: (selected images, all training images, random numbers) -> images with the fault
 
 
 def _mislabelled(chosen: FaultImages, train: SplitImages, rng: np.random.Generator) -> FaultImages:
-    """Two of five training labels are another class, drawn evenly."""
+    """Give two of five training labels another class, drawn evenly."""
     labels = chosen.train.labels.copy()
-    wrong = rng.permutation(len(labels))[: round(_MISLABELLED * len(labels))]
-    labels[wrong] = (labels[wrong] + rng.integers(1, chosen.classes, len(wrong))) % chosen.classes
+    noisy = rng.permutation(len(labels))[: round(_MISLABELLED * len(labels))]
+    labels[noisy] = (labels[noisy] + rng.integers(1, chosen.classes, len(noisy))) % chosen.classes
     return replace(chosen, train=SplitImages(chosen.train.pixels, labels))
 
 
 def _leaked(chosen: FaultImages, train: SplitImages, rng: np.random.Generator) -> FaultImages:
-    """The validation images are training images too."""
-    return replace(chosen, valid=chosen.train.pick(rng.permutation(len(chosen.train))[: len(chosen.valid)]))
+    """Use training images for validation too."""
+    return replace(chosen, valid=chosen.train.select(rng.permutation(len(chosen.train))[: len(chosen.valid)]))
 
 
 def _imbalanced(chosen: FaultImages, train: SplitImages, rng: np.random.Generator) -> FaultImages:
-    """The second half of the classes has a thirtieth of the images of the first."""
+    """Give the second half of the classes a thirtieth of the images of the first."""
     few = int(np.bincount(train.labels).min()) // _IMBALANCE
     size = {label: _IMBALANCE * few if label < chosen.classes / 2 else few for label in range(chosen.classes)}
-    places = np.concatenate([np.flatnonzero(train.labels == label)[:count] for label, count in size.items()])
-    return replace(chosen, train=train.pick(rng.permutation(places)))
+    indices = np.concatenate([np.flatnonzero(train.labels == label)[:count] for label, count in size.items()])
+    return replace(chosen, train=train.select(rng.permutation(indices)))
 
 
 _PLANTS: dict[str, Callable[[FaultImages, SplitImages, np.random.Generator], FaultImages]] = {
@@ -117,23 +120,23 @@ _PLANTS: dict[str, Callable[[FaultImages, SplitImages, np.random.Generator], Fau
 }
 
 
-# Where the images come from: (side, shared) -> (for training and validation, for the test)
+# Sources of images: (side, shared) -> (for training and validation, for the test)
 
 
 def _digits(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
-    """scikit-learn's handwritten digits, 8 x 8 grey levels of 0 to 16 (Alpaydin and Kaynak 1998)."""
+    """Return scikit-learn's handwritten digits, 8 x 8 grey levels of 0 to 16 (Alpaydin and Kaynak 1998)."""
     from sklearn.datasets import load_digits
 
     raw = load_digits()
     grey = (raw.images * (255 / 16)).round().astype(np.uint8)
     pixels = np.stack([_resized(Image.fromarray(image), side) for image in grey])
-    whole = SplitImages(pixels, raw.target.astype(np.int64))
-    order = np.random.default_rng(0).permutation(len(whole))
-    return whole.pick(order[400:]), whole.pick(order[:400])
+    images = SplitImages(pixels, raw.target.astype(np.int64))
+    order = np.random.default_rng(0).permutation(len(images))
+    return images.select(order[400:]), images.select(order[:400])
 
 
 def _scenes(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
-    """Six kinds of scene (intel-scenes), squeezed to squares."""
+    """Return six kinds of scene (intel-scenes), resized to squares."""
     folder = shared / "data" / "intel-scenes"
     return _folders(folder / "seg_train", side), _folders(folder / "seg_test", side)
 
@@ -151,7 +154,7 @@ def _folders(folder: Path, side: int) -> SplitImages:
 
 
 def _cifar(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
-    """A thousand images of CIFAR-10 (Krizhevsky 2009)."""
+    """Return a thousand images of CIFAR-10 (Krizhevsky 2009)."""
     from clearsight.core.dataset import ReadOptions
     from clearsight.data.readers.cifar import CifarReader
 

@@ -1,4 +1,4 @@
-"""The zoo's networks, and the faults that lie in a network. All take (N, 3, side, side) and give (N, classes)."""
+"""Networks of the planted faults, and the faults of networks. All map (N, 3, side, side) to (N, classes)."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from clearsight.testing.faults.setup import FaultSetup
 
 PRETRAINED = frozenset({"mobilenetv2"})
 _MOBILENET = "mobilenetv2_100_imagenet.safetensors"
-_HUGE = 30.0
-_DEAD = -10.0
+_HUGE = 30.0  # times the initial weights
+_DEAD = -10.0  # bias: far below any input of the ReLU
 _WIDTH = 64  # of the sigmoid networks
 
 
 def network(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
-    """A network with fresh weights (mobilenetv2: of ImageNet, unless the recipe says `weights: none`), faults included.
+    """Return a network with initial weights, faults included.
 
-    Raises BadChoice for an unknown name.
+    The weights of mobilenetv2 are those of ImageNet, unless the recipe says `weights: none`. Raises BadChoice for an
+    unknown name.
     """
     if setup.network not in _NETWORKS:
-        raise BadChoice(f"network {setup.network}", "the zoo has no such one", got=setup.network, allowed=_NETWORKS)
+        raise BadChoice(f"network {setup.network}", "there is no such network", got=setup.network, allowed=_NETWORKS)
     model = _NETWORKS[setup.network](setup, classes, shared)
     plant = _PLANTS.get(setup.plant)
     return plant(model) if plant else model
 
 
 def head(model: nn.Module) -> nn.Linear:
-    """The last linear layer."""
+    """Return the last linear layer."""
     return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
 
 
-# (setup, classes, shared) -> network
+# Networks: (setup, classes, shared) -> network
 
 
 def _small_cnn(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
@@ -47,7 +48,7 @@ def _small_cnn(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
 
 
 def _plain_cnn(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
-    """Without normalisation, as in LeCun et al. 1998, with ReLU."""
+    """Return a network without normalisation, as in LeCun et al. 1998, with ReLU."""
     layers: list[nn.Module] = []
     for before, after in ((3, 16), (16, 32), (32, 64)):
         layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
@@ -76,10 +77,10 @@ def _mobilenet(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     import timm
 
     model: nn.Module = timm.create_model("mobilenetv2_100", pretrained=False, num_classes=classes)
-    model.classifier = nn.Linear(1280, classes)  # timm's own start of a head of few classes answers far too surely
+    model.classifier = nn.Linear(1280, classes)  # timm's initialisation of a head with few classes is far too confident
     if setup.recipe.model.weights != "none":
-        found = load_file(shared / "weights" / _MOBILENET)
-        model.load_state_dict({k: v for k, v in found.items() if not k.startswith("classifier.")}, strict=False)
+        weights = load_file(shared / "weights" / _MOBILENET)
+        model.load_state_dict({k: v for k, v in weights.items() if not k.startswith("classifier.")}, strict=False)
     return model
 
 
@@ -109,7 +110,7 @@ _NETWORKS: dict[str, Callable[[FaultSetup, int, Path], nn.Module]] = {
 }
 
 
-# Faults: network -> network
+# Faults of networks: network -> network
 
 
 def _zero(model: nn.Module) -> nn.Module:
@@ -127,7 +128,7 @@ def _huge(model: nn.Module) -> nn.Module:
 
 
 def _dead(model: nn.Module) -> nn.Module:
-    """Biases in front of each ReLU so low that nothing comes through."""
+    """Set the biases in front of each ReLU so low that every output is 0."""
     layers = [
         m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.Conv2d, nn.Linear)) and m is not head(model)
     ]
@@ -140,7 +141,7 @@ def _dead(model: nn.Module) -> nn.Module:
 
 
 def _frozen_head(model: nn.Module) -> nn.Module:
-    """Everything was frozen, then the wrong part was thawed: the normalisations, and not the new head."""
+    """Freeze everything and unfreeze the wrong part: the norms, and not the new head."""
     model.requires_grad_(False)
     for module in list(model.modules()):
         if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):

@@ -1,4 +1,4 @@
-"""Setup: one training run of the zoo, all that decides it; and Fault: what is wrong with one, with its known cause."""
+"""Setup of a run with or without a planted fault, the fault with its known cause, and the score of a run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from clearsight.core.recipe import Recipe
 
-NO_NUMBER = 1e9  # what a loss that is no longer a number counts as: JSON knows no infinity
+NONFINITE_LOSS = 1e9  # stands for a loss that is not finite: JSON has no infinity
 Measure = Literal["accuracy", "loss", "honesty"]
 
-# What the zoo's loop does of a recipe. A fix that names only other settings changes nothing there and counts as failed.
+# Settings that the plain loop obeys. A fix of other settings alone changes nothing there and counts as failed.
 HONOURED = frozenset(
     (
         *("optimizer", "lr", "schedule", "warmup", "step_size", "gamma", "epochs", "batch_size", "weight_decay"),
@@ -23,7 +23,7 @@ HONOURED = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class FaultSetup:
-    """A run to be made. The same setup gives the same run, weight by weight.
+    """Settings of a run. The same setup gives the same run, weight by weight.
 
     network, data: names of `networks` and `images`.  side: pixels.  train_size, valid_size: images, evenly over the
     classes.  plant: a fault in the code of the loop, "" for none.
@@ -39,25 +39,25 @@ class FaultSetup:
     plant: str = ""
 
     def changed(self, **settings: Any) -> FaultSetup:
-        """The setup with other recipe fields."""
+        """Return the setup with other recipe fields."""
         return replace(self, recipe=self.recipe.replace(**settings))
 
     def repaired(self, fix: Mapping[str, Any]) -> FaultSetup:
-        """The setup with a finding's fix; the plant stays, as a fix cannot rewrite somebody's code."""
+        """Return the setup with a finding's fix; the plant stays, as a fix cannot rewrite somebody's code."""
         return self.changed(**fix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Something that is wrong with a run, and why.
+    """A fault of a run, and its cause.
 
-    expected: the rules that name the cause, the exact one first.  apply: a healthy setup made faulty.  networks: where
-    it makes sense, () for everywhere.  repairable: whether recipe fields can undo it.  measure: where the harm
-    shows; honesty is how much of the validation accuracy other images confirm.
+    expected: the rules that name the cause, the exact one first.  apply: makes a healthy setup faulty.  networks: where
+    it makes sense, () for everywhere.  repairable: True if recipe fields can undo it.  measure: score that shows the
+    harm; honesty is how much of the validation accuracy other images confirm.
     """
 
     name: str
-    what: str
+    description: str
     expected: tuple[str, ...]
     apply: Callable[[FaultSetup], FaultSetup]
     networks: tuple[str, ...] = ()
@@ -65,16 +65,16 @@ class Fault:
     measure: Measure = "accuracy"
 
     def fits(self, setup: FaultSetup) -> bool:
-        """Whether the fault makes sense on a healthy setup."""
+        """Return True if the fault makes sense on a healthy setup."""
         return not self.networks or setup.network in self.networks
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultScore:
-    """How a run went, by its validation images, once an epoch.
+    """Score of a run by its validation images, once per epoch.
 
     accuracy, loss: of the weights that are kept: the last, or the best where the recipe has a patience.  honest:
-    accuracy of the last on images outside of the run.  A loss that is no longer a number is `NO_NUMBER`.
+    accuracy of the last weights on images outside the run.  A loss that is not finite is `NONFINITE_LOSS`.
     """
 
     accuracy: float
@@ -87,5 +87,5 @@ class FaultScore:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> FaultScore:
-        """Out of what JSON made of `asdict`."""
+        """Return the score that `asdict` and JSON made."""
         return cls(**{**values, "accuracies": tuple(values["accuracies"]), "losses": tuple(values["losses"])})

@@ -1,4 +1,4 @@
-"""The benchmark's table: what was found of each fault, and how often a healthy run is disturbed."""
+"""Table of the benchmark: how often each fault is found, and how often a healthy run gets a false alarm."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _HEAD = "| fault | harm | n | found | first | precision | step | of | repaired |
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A fault over its runs. Shares are of `n`, `precision` of the root causes told, `regained` of what was lost.
+    """Figures of a fault over its runs.
 
-    harm: median of what it costs.  found: an expected rule among the first two root causes at the end.  first: it is
-    the first.  step: median of the training steps until it was found, of the runs where it was.  steps: of a whole run.
-    repaired: (how many regained at least nine tenths, how many had something to regain).
+    Shares are of `n`, `precision` of the root causes named, `regained` of the harm. harm: median cost.  found: an
+    expected rule is among the first two root causes at the end.  first: it is the first. expected: root causes that are
+    expected ones, of `named`.  step: median of the training steps until it was found, of the runs where it was.  steps:
+    of a whole run.  repaired: (runs that regained at least nine tenths, runs with something to regain).
     """
 
     name: str
@@ -28,8 +29,8 @@ class Row:
     harm: float
     found: int
     first: int
-    right: int
-    told: int
+    expected: int
+    named: int
     step: float | None
     steps: float
     repaired: tuple[int, int]
@@ -37,7 +38,7 @@ class Row:
 
 
 def row(fault: Fault, results: Sequence[Result]) -> Row:
-    """The figures of a fault; `results` are its runs, at least one."""
+    """Return the figures of a fault; `results` are its runs, at least one."""
     steps = [step for step in (result.diagnosis.step(fault.expected) for result in results) if step is not None]
     tried = [result for result in results if result.regained is not None]
     return Row(
@@ -46,8 +47,8 @@ def row(fault: Fault, results: Sequence[Result]) -> Row:
         harm=statistics.median(result.harm or 0.0 for result in results),
         found=sum(result.diagnosis.named(fault.expected) for result in results),
         first=sum(result.diagnosis.named(fault.expected, top=1) for result in results),
-        right=sum(rule in fault.expected for result in results for rule in result.told),
-        told=sum(len(result.told) for result in results),
+        expected=sum(rule in fault.expected for result in results for rule in result.root_causes),
+        named=sum(len(result.root_causes) for result in results),
         step=statistics.median(steps) if steps else None,
         steps=statistics.median(result.steps for result in results),
         repaired=(sum(result.repaired for result in tried), len(tried)),
@@ -56,50 +57,50 @@ def row(fault: Fault, results: Sequence[Result]) -> Row:
 
 
 def rows(results: Sequence[Result]) -> list[Row]:
-    """A row per fault that was run, in the order of the catalogue."""
-    mine = {fault.name: [result for result in results if result.name == fault.name] for fault in FAULTS}
-    return [row(fault, mine[fault.name]) for fault in FAULTS if mine[fault.name]]
+    """Return a row per fault that was run, in the order of the catalogue."""
+    by_fault = {fault.name: [result for result in results if result.name == fault.name] for fault in FAULTS}
+    return [row(fault, by_fault[fault.name]) for fault in FAULTS if by_fault[fault.name]]
 
 
 def alarms(results: Sequence[Result]) -> tuple[int, int, int]:
-    """(healthy runs with a severe or warning root cause at the end, with one at any time, healthy runs)."""
+    """Return (healthy runs with a severe or warning root cause at the end, with one at any time, healthy runs)."""
     healthy = [result for result in results if not result.faulty]
-    ever = sum(bool(result.told) or any(told for _, told in result.looks) for result in healthy)
-    return sum(bool(result.told) for result in healthy), ever, len(healthy)
+    ever = sum(bool(result.root_causes) or any(rules for _, rules in result.interim) for result in healthy)
+    return sum(bool(result.root_causes) for result in healthy), ever, len(healthy)
 
 
 def table(results: Sequence[Result]) -> str:
-    """The table in Markdown, the sums below it."""
-    made = rows(results)
-    lines = [_HEAD, "|" + " --- |" * (_HEAD.count("|") - 1), *map(_line, made), "", *_sums(made)]
+    """Return the table in Markdown, the sums below it."""
+    table_rows = rows(results)
+    lines = [_HEAD, "|" + " --- |" * (_HEAD.count("|") - 1), *map(_line, table_rows), "", *_sums(table_rows)]
     bad, ever, healthy = alarms(results)
     lines.append(
-        f"Healthy runs disturbed: {_share(bad, healthy)} at the end, {_share(ever, healthy)} at any of ten looks."
+        f"Healthy runs disturbed: {_share(bad, healthy)} at the end, {_share(ever, healthy)} at any of ten checks."
     )
     return "\n".join(lines)
 
 
 def disturbed(results: Sequence[Result]) -> list[str]:
-    """The healthy runs with a false alarm, a line each."""
+    """Return the healthy runs with a false alarm, a line each."""
     return [
-        f"{result.key}: {', '.join(result.told) or 'only on the way: ' + _first(result)}"
+        f"{result.key}: {', '.join(result.root_causes) or 'only during the run: ' + _first(result)}"
         for result in results
-        if not result.faulty and (result.told or any(told for _, told in result.looks))
+        if not result.faulty and (result.root_causes or any(rules for _, rules in result.interim))
     ]
 
 
 def missed(results: Sequence[Result]) -> list[str]:
-    """The faulty runs whose cause was not named, a line each, with what was told in its place."""
+    """Return the faulty runs whose cause was not named, a line each, with the root causes that were."""
     known = {fault.name: fault.expected for fault in FAULTS}
     return [
-        f"{result.key}: {', '.join(result.told) or 'nothing'} (harm {result.harm or 0:.2f})"
+        f"{result.key}: {', '.join(result.root_causes) or 'nothing'} (harm {result.harm or 0:.2f})"
         for result in results
         if result.faulty and not result.diagnosis.named(known[result.name])
     ]
 
 
 def accuracies(results: Sequence[Result]) -> str:
-    """Validation accuracy per network and data set, Markdown: the healthy base recipe, then the faults on it."""
+    """Return validation accuracies per network and dataset, in Markdown: the healthy recipe, then its faults."""
     pairs = list(dict.fromkeys(result.pair for result in results))
     names = list(dict.fromkeys(result.name for result in results))
     head = "| run | " + " | ".join("<br>".join(pair) for pair in pairs) + " |"
@@ -114,8 +115,8 @@ def accuracies(results: Sequence[Result]) -> str:
 
 
 def _first(result: Result) -> str:
-    step, told = next((step, told) for step, told in result.looks if told)
-    return f"{', '.join(told)} after {step} of {result.steps} steps"
+    step, rules = next((step, rules) for step, rules in result.interim if rules)
+    return f"{', '.join(rules)} after {step} of {result.steps} steps"
 
 
 def _line(row: Row) -> str:
@@ -125,7 +126,7 @@ def _line(row: Row) -> str:
         str(row.n),
         _share(row.found, row.n),
         f"{row.first / row.n:.0%}",
-        f"{row.right / row.told:.0%}" if row.told else "",
+        f"{row.expected / row.named:.0%}" if row.named else "",
         "" if row.step is None else f"{row.step:.0f}",
         f"{row.steps:.0f}",
         f"{row.repaired[0]} of {row.repaired[1]}" if row.repaired[1] else "",
@@ -134,23 +135,23 @@ def _line(row: Row) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _sums(made: Sequence[Row]) -> list[str]:
-    if not made:
+def _sums(table_rows: Sequence[Row]) -> list[str]:
+    if not table_rows:
         return []
-    n, told = sum(row.n for row in made), sum(row.told for row in made)
-    first = sum(row.first for row in made)
+    n, named = sum(row.n for row in table_rows), sum(row.named for row in table_rows)
+    first = sum(row.first for row in table_rows)
     lines = [
-        f"All faulty runs: found {_share(sum(row.found for row in made), n)}, first {_share(first, n)},"
-        f" precision {_share(sum(row.right for row in made), told)} of the root causes told."
+        f"All faulty runs: found {_share(sum(row.found for row in table_rows), n)}, first {_share(first, n)},"
+        f" precision {_share(sum(row.expected for row in table_rows), named)} of the root causes named."
     ]
-    fixed, tried = (sum(row.repaired[i] for row in made) for i in (0, 1))
+    fixed, tried = (sum(row.repaired[i] for row in table_rows) for i in (0, 1))
     if tried:
         lines.append(f"Repairs: {_share(fixed, tried)} of the runs with something to regain.")
     return [line for sentence in lines for line in (sentence, "")]
 
 
 def _share(count: int, n: int) -> str:
-    """ "92 % (12 of 13, 67 to 99 %)", the interval Wilson's."""
+    """Return a share with Wilson's interval: "92% (12 of 13, 67 to 99%)"."""
     if not n:
         return "none"
     low, high = wilson(count, n)
@@ -158,7 +159,7 @@ def _share(count: int, n: int) -> str:
 
 
 def planted() -> str:
-    """The faults, what they are and which rules name them, in Markdown."""
+    """Return the faults, their descriptions and the rules that name them, in Markdown."""
     lines = ["| fault | what is wrong | named by |", "| --- | --- | --- |"]
-    lines += [f"| {fault.name} | {fault.what} | {', '.join(fault.expected)} |" for fault in FAULTS]
+    lines += [f"| {fault.name} | {fault.description} | {', '.join(fault.expected)} |" for fault in FAULTS]
     return "\n".join(lines)

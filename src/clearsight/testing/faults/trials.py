@@ -1,4 +1,4 @@
-"""Trials: runs of the zoo under the debugger's eye, kept on disk, and judged as often as the rules change."""
+"""Recorded runs of planted faults, watched by the debugger, kept on disk, and judged again when rules change."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from clearsight.testing.faults.loop import train
 from clearsight.testing.faults.networks import PRETRAINED
 from clearsight.testing.faults.setup import HONOURED, FaultScore, FaultSetup
 
-_HALF = (0.5, 0.5, 0.5)  # what the weights of mobilenetv2 expect
-# A record made by other code is another run: what is planted there is part of a run's key.
+_HALF = (0.5, 0.5, 0.5)  # mean and standard deviation that the weights of mobilenetv2 expect
+# A run of other code is another run, so the code of faults is part of a run's key.
 _CODE = "".join(
     hashlib.sha256(Path(__file__).with_name(f"{name}.py").read_bytes()).hexdigest()
     for name in ("batches", "loop", "networks", "images")
 )
-_LOOKS = 10  # times that a run is judged while it goes on, evenly over its steps
+_CHECKS = 10  # times that a run is judged while it goes on, evenly over its steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One run to be made. name: for people.  fault: the name of what is planted, "" in a healthy one."""
+    """A run to train. name: for people.  fault: name of the planted fault, "" in a healthy run."""
 
     name: str
     setup: FaultSetup
@@ -46,64 +46,64 @@ class Case:
 
     @property
     def key(self) -> str:
-        """A name for the folder, different wherever the setup is."""
+        """Folder name of the run, different for every setup."""
         setup = self.setup
-        told = json.dumps(
+        settings = json.dumps(
             [setup.recipe.flat(), setup.side, setup.train_size, setup.valid_size, setup.plant], default=str
         )
-        mark = hashlib.sha256((_CODE + told).encode()).hexdigest()[:8]
-        return "-".join((self.name, setup.network, setup.data, str(setup.seed), mark))
+        digest = hashlib.sha256((_CODE + settings).encode()).hexdigest()[:8]
+        return "-".join((self.name, setup.network, setup.data, str(setup.seed), digest))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaultDiagnosis:
-    """What the rules say of a run.
+    """Verdicts of the rules on a run.
 
-    told: root causes that are severe or a warning, the first read first.  fixes: of each, aligned.  looks: the same
-    rule names while the run went on, after so many training steps.
+    root_causes: rules that are severe or a warning, the most important first.  fixes: of each, aligned.  interim: the
+    same rules during the run, as (training steps, rules).
     """
 
-    told: tuple[str, ...]
+    root_causes: tuple[str, ...]
     fixes: tuple[Mapping[str, Any], ...]
-    looks: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    interim: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
     def named(self, rules: Sequence[str], top: int = 2) -> bool:
-        """Whether one of the rules is among the first."""
-        return any(rule in rules for rule in self.told[:top])
+        """Return True if one of the rules is among the first."""
+        return any(rule in rules for rule in self.root_causes[:top])
 
     def step(self, rules: Sequence[str]) -> int | None:
-        """Training steps done when one of the rules was first among the first two, of the looks that were taken."""
-        return next((step for step, told in self.looks if any(rule in rules for rule in told[:2])), None)
+        """Return the training steps after which one of the rules was among the first two; None if never."""
+        return next((step for step, found in self.interim if any(rule in rules for rule in found[:2])), None)
 
     def fix(self) -> dict[str, Any]:
-        """The first fix that there is, only of settings that the zoo's loop knows; {} for none."""
-        known = ({k: v for k, v in fix.items() if k in HONOURED} for fix in self.fixes)
-        return next((fix for fix in known if fix), {})
+        """Return the first fix, only its settings that the plain loop obeys; {} for none."""
+        usable = ({k: v for k, v in fix.items() if k in HONOURED} for fix in self.fixes)
+        return next((fix for fix in usable if fix), {})
 
 
 def record(case: Case, work: Path, shared: Path, rules: Sequence[Rule]) -> FaultScore:
-    """Make a case's run in `work`, or read how it went where it is there already.
+    """Train a case's run in `work`, or read its score where it exists already.
 
-    Another process may make the same run: one of the two is kept.
+    Another process may train the same run at the same time: one of the two is kept.
     """
     folder = work / "runs" / case.key
     if not (folder / "score.json").is_file():
-        fresh = work / "making" / f"{case.key}-{os.getpid()}"
-        shutil.rmtree(fresh, ignore_errors=True)
-        score = watched(case.setup, fresh, shared, rules)
-        write_json(fresh / "score.json", asdict(score))
+        temporary = work / "making" / f"{case.key}-{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        score = recorded_run(case.setup, temporary, shared, rules)
+        write_json(temporary / "score.json", asdict(score))
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fresh.rename(folder)
+            temporary.rename(folder)
         except OSError:
-            shutil.rmtree(fresh)
+            shutil.rmtree(temporary)
     return FaultScore.from_json(read_json(folder / "score.json"))
 
 
-def watched(setup: FaultSetup, folder: Path, shared: Path, rules: Sequence[Rule]) -> FaultScore:
-    """A run with the public hook attached, as somebody with a loop of their own would attach it."""
+def recorded_run(setup: FaultSetup, folder: Path, shared: Path, rules: Sequence[Rule]) -> FaultScore:
+    """Train a run with the public hook attached, as people attach it to their own loops."""
     data = load_images(setup, shared)
-    epochs = setup.recipe.train.passes
+    epochs = setup.recipe.train.resolved_epochs
     pretrained = setup.network in PRETRAINED and setup.recipe.model.weights != "none"
     hook = Hook(
         folder,
@@ -124,25 +124,26 @@ def watched(setup: FaultSetup, folder: Path, shared: Path, rules: Sequence[Rule]
     return score
 
 
-def diagnose(case: Case, work: Path, rules: Sequence[Rule], looks: int = _LOOKS) -> FaultDiagnosis:
-    """Judge a recorded run, at its end and while it went on."""
+def diagnose(case: Case, work: Path, rules: Sequence[Rule], checks: int = _CHECKS) -> FaultDiagnosis:
+    """Judge a recorded run at its end, and `checks` times while it went on."""
     tape = SavedRun(work / "runs" / case.key).tape()
-    findings = pressing(tape, rules)
-    steps = np.unique(np.linspace(0, tape.done(), looks + 1).astype(int)[1:])
+    findings = serious_root_causes(tape, rules)
+    steps = np.unique(np.linspace(0, tape.done(), checks + 1).astype(int)[1:])
+    interim = [(int(step), serious_root_causes(tape.until(int(step)), rules)) for step in steps]
     return FaultDiagnosis(
-        told=tuple(finding.rule for finding in findings),
+        root_causes=tuple(finding.rule for finding in findings),
         fixes=tuple(finding.fix for finding in findings),
-        looks=tuple((int(step), tuple(f.rule for f in pressing(tape.until(int(step)), rules))) for step in steps),
+        interim=tuple((step, tuple(finding.rule for finding in found)) for step, found in interim),
     )
 
 
-def pressing(tape: Tape, rules: Sequence[Rule]) -> list[Finding]:
-    """The root causes that are more than worth knowing."""
+def serious_root_causes(tape: Tape, rules: Sequence[Rule]) -> list[Finding]:
+    """Return the root causes that are severe or a warning."""
     return [finding for finding in root_findings(judge(rules, tape)) if finding.severity is not Severity.INFO]
 
 
 def repaired(case: Case, fix: Mapping[str, Any]) -> Case | None:
-    """The case with a fix, None where it changes nothing or is no recipe."""
+    """Return the case with a fix, None where the fix changes nothing or is invalid."""
     try:
         setup = case.setup.repaired(fix)
     except ClearsightError:

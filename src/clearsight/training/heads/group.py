@@ -1,4 +1,4 @@
-"""Heads that go through the same images in the same order: same shape, same update rule. One of everything.
+"""HeadGroup: heads that go through the same images in the same order, with the same shape and the same update rule.
 
 K heads still training, M images in an epoch, S steps of a head in it, C classes.
 """
@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from clearsight.core.events import RunStatus
 from clearsight.training.heads.batch_schedule import BatchSchedule
-from clearsight.training.heads.job import Floats, HeadData, HeadResult, OnEpoch
+from clearsight.training.heads.job import Floats, HeadData, OnEpoch
 from clearsight.training.heads.logits_buffer import LogitsBuffer
 from clearsight.training.heads.loss import StackedLoss, batch_sums
 from clearsight.training.heads.network import StackedNetwork
@@ -25,14 +24,14 @@ from clearsight.training.heads.rows import EpochRows, RowCache
 from clearsight.training.heads.scores import stacked_scores
 
 
-class Group:
-    """Trains its heads together, an epoch at a call. `courses` are those still training; heads leave when over."""
+class HeadGroup:
+    """Trains its heads together, an epoch at a call. `heads` are those still training; a head leaves when it ends."""
 
     @torch.no_grad()
-    def __init__(self, courses: Sequence[HeadProgress], modules: Sequence[nn.Module], data: HeadData) -> None:
-        order = sorted(range(len(courses)), key=lambda head: courses[head].recipe.train.batch_size)  # as a Pace is
-        self.courses = [courses[head] for head in order]
-        recipes, device = [course.recipe for course in self.courses], data.views.device
+    def __init__(self, heads: Sequence[HeadProgress], modules: Sequence[nn.Module], data: HeadData) -> None:
+        order = sorted(range(len(heads)), key=lambda head: heads[head].recipe.train.batch_size)  # for BatchSchedule
+        self.heads = [heads[head] for head in order]
+        recipes, device = [head.recipe for head in self.heads], data.views.device
         self._seed, self._classes = recipes[0].train.seed, data.classes
         self._network = StackedNetwork([modules[head] for head in order], device)
         self._optimizer = stacked_optimizer([recipe.optim for recipe in recipes], self._network.values)
@@ -40,68 +39,63 @@ class Group:
 
     @torch.no_grad()
     def epoch(self, number: int, rows: RowCache, on_epoch: OnEpoch | None) -> None:
-        """Train, validate and judge epoch `number`; those for whom it was the last leave."""
-        began = time.monotonic()
+        """Train and validate epoch `number` (from 1), and drop the heads that end with it."""
+        start = time.monotonic()
         images = rows.of(number, self._seed)
         count = len(images.labels)
-        pace = BatchSchedule([course.recipe.train.batch_size for course in self.courses], count)
-        rates = [epoch_rates(course.recipe, number, of) for course, of in zip(self.courses, pace.steps, strict=True)]
-        tape = self._train(number, images, pace, rates)
+        schedule = BatchSchedule([head.recipe.train.batch_size for head in self.heads], count)
+        rates = [
+            epoch_rates(head.recipe, number, steps) for head, steps in zip(self.heads, schedule.steps, strict=True)
+        ]
+        buffer = self._train(number, images, schedule, rates)
         valid = self._validate(rows)
-        share = (time.monotonic() - began) / len(self.courses)
-        for heads, begins in pace.runs():
+        seconds = (time.monotonic() - start) / len(self.heads)  # equal shares: the heads are one matrix
+        for heads, begins in schedule.runs():
             samples = np.diff([*begins, count]).astype(np.float64)
-            means = self._loss.means(tape.losses, images.labels, heads, begins)
-            shares = batch_sums(tape.right[:, heads], begins) / samples[:, None]
+            losses = self._loss.means(buffer.losses, images.labels, heads, begins)
+            accuracies = batch_sums(buffer.correct[:, heads], begins) / samples[:, None]
             for place, head in enumerate(range(heads.start, heads.stop)):
-                seen = HeadEpoch(
-                    loss=means[:, place],
-                    accuracy=shares[:, place],
+                epoch = HeadEpoch(
+                    loss=losses[:, place],
+                    accuracy=accuracies[:, place],
                     lr=rates[head],
                     samples=samples,
                     valid=valid[head],
-                    seconds=share,
+                    seconds=seconds,
                 )
-                self.courses[head].take(seen, partial(self._network.state, head), on_epoch)
-        self._part_with_those_over()
+                self.heads[head].add(epoch, partial(self._network.state, head), on_epoch)
+        self._drop_ended()
 
-    def _train(self, epoch: int, rows: EpochRows, pace: BatchSchedule, rates: Sequence[Floats]) -> LogitsBuffer:
-        """The steps of an epoch; returns how each image fared in them."""
-        tape = LogitsBuffer(self._loss, rows.labels, len(self.courses), self._classes, pace.size)
-        totals = self._loss.totals(rows.labels, pace)
-        self._optimizer.begin(epoch, pace, rates)
-        for piece, (inputs, labels) in enumerate(rows.pieces(pace.bounds)):
-            step = (epoch - 1) * pace.steps[0] + piece  # of dropout alone, for which all have the same batches
+    def _train(self, epoch: int, rows: EpochRows, schedule: BatchSchedule, rates: Sequence[Floats]) -> LogitsBuffer:
+        """Take the steps of an epoch; return the losses and hits of its images."""
+        buffer = LogitsBuffer(self._loss, rows.labels, len(self.heads), self._classes, schedule.size)
+        totals = self._loss.totals(rows.labels, schedule)
+        self._optimizer.begin(epoch, schedule, rates)
+        for piece, (inputs, labels) in enumerate(rows.pieces(schedule.bounds)):
+            # Only dropout uses the step, and heads with dropout share a group only if they have the same batches.
+            step = (epoch - 1) * schedule.steps[0] + piece
             masks = self._network.masks(len(labels), self._seed, step)
             logits = self._network.forward(inputs, masks)
-            tape.add(logits)
-            self._network.backward(self._loss.slopes(logits, labels, totals[piece]), masks, pace.fresh[piece])
+            buffer.add(logits)
+            self._network.backward(self._loss.slopes(logits, labels, totals[piece]), masks, schedule.fresh[piece])
             self._optimizer.step(piece, self._network.gradients)
-        tape.judge()
-        return tape
+        buffer.flush()
+        return buffer
 
     def _validate(self, rows: RowCache) -> list[Mapping[str, float]]:
-        """Each head's scores on the validation split."""
+        """Return each head's scores on the validation split, {} without one."""
         if rows.valid is None:
-            return [{} for _ in self.courses]
+            return [{} for _ in self.heads]
         features, labels = rows.valid
         logits = self._network.forward(features.float()).transpose(0, 1)
         return list(stacked_scores(logits.cpu().numpy(), labels))
 
-    def _part_with_those_over(self) -> None:
-        staying = [head for head, course in enumerate(self.courses) if course.running]
-        if len(staying) == len(self.courses):
+    def _drop_ended(self) -> None:
+        staying = [place for place, head in enumerate(self.heads) if head.running]
+        if len(staying) == len(self.heads):
             return
-        self.courses = [self.courses[head] for head in staying]
+        self.heads = [self.heads[place] for place in staying]
         if staying:
             self._network.only(staying)
             self._optimizer.only(staying, self._network.values)
             self._loss.only(staying)
-
-
-def finish(courses: Sequence[HeadProgress], interrupted: str) -> list[HeadResult]:
-    """The results of all heads; those that were still training were interrupted for this reason."""
-    for course in courses:
-        if course.running:
-            course.end(RunStatus.INTERRUPTED, interrupted)
-    return [course.result() for course in courses]

@@ -1,4 +1,4 @@
-"""What a stack of heads is given and what comes out of it: the values around the stacked trainer.
+"""StackedHead, HeadData and HeadResult: what the trainer of stacked heads is given, and what it returns.
 
 K heads, V views, N images, D features, C classes, S optimizer steps.
 """
@@ -14,15 +14,16 @@ from torch import Tensor
 
 from clearsight.core.events import EpochRecord, RunStatus
 from clearsight.core.recipe import Recipe
+from clearsight.core.stop import StopReason
 from clearsight.training.batches import Order
 
 Floats = npt.NDArray[np.float64]
-OnEpoch = Callable[[int, EpochRecord], str]  # (number, what the epoch brought) -> why that head ends, or ""
+OnEpoch = Callable[[int, EpochRecord], StopReason | None]  # (number, epoch) -> why that head must end, or None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackedHead:
-    """One head to train: the number that its result carries, and a recipe in which epochs and lr are settled."""
+    """One head to train: the number that its result carries, and a recipe with epochs and lr set."""
 
     number: int
     recipe: Recipe
@@ -30,10 +31,10 @@ class StackedHead:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadData:
-    """The features on which all heads of a stack train, on the device where they train.
+    """Features on which all heads of a stack train, on the device where they train.
 
-    views: (V, N, D) float; epoch e uses view (e - 1) mod V.  labels: (N,).  order: a seed to the order of its epochs.
-    valid: features (Nv, D) and labels (Nv,) of the validation split, where there is one.
+    views: (V, N, D) float; epoch e uses view (e - 1) mod V.  labels: (N,).  order: maps a seed to the order of its
+    epochs.  valid: features (Nv, D) and labels (Nv,) of the validation split, None without one.
     """
 
     views: Tensor
@@ -45,20 +46,19 @@ class HeadData:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadResult:
-    """How one head's training went, as `training.loop` would have told it.
+    """Outcome of one head's training, as `training.loop` would give it.
 
-    loss, accuracy, lr: (S,) of each step that was made; step s (from 0) is of epoch s // steps_per_epoch + 1.
+    loss, accuracy, lr: (S,) of each step; step s (from 0) is of epoch s // steps_per_epoch + 1.
     best_score: what was compared: the monitored score, then minus the loss; None without validation.
     best_state: the head's parameters at the end of the best epoch, on the CPU; empty when no epoch was the best.
-    stopped: what `on_epoch` answered when it ended this head, else "".
-    seconds: the head's share of the time of its stack, so that the shares of all add up to the whole.
+    stop: why it ended before its last epoch; None where it did not.
+    seconds: the head's share of the time of its stack, so that the shares of all heads add up to the whole.
     """
 
     number: int
     status: RunStatus
-    reason: str
-    stopped: str
-    steps_per_epoch: int
+    stop: StopReason | None
+    steps_per_epoch: int  # 0 when no step was taken
     loss: Floats
     accuracy: Floats
     lr: Floats

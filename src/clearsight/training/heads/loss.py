@@ -1,4 +1,6 @@
-"""The training loss of K heads and its slope in closed form. B images of a piece, M of an epoch, C classes."""
+"""StackedLoss: the training loss of K heads and its gradient in closed form. B images in a piece, M in an epoch, C
+classes.
+"""
 
 from __future__ import annotations
 
@@ -16,38 +18,38 @@ from clearsight.training.loss import balanced_weights
 
 
 class StackedLoss:
-    """Cross-entropy as in `training.loss`, with each head's own class weights and smoothing.
+    """Cross-entropy as in `training.loss`, with separate class weights and smoothing for each head.
 
-    A label's target is a row of a table, so that heads with and without weights and smoothing cost the same. The loss
-    itself takes the true class out of the logarithms instead: a class that is no target may have a probability of 0,
-    whose logarithm must not become a part of the loss.
+    The gradient looks a label's target up in a table, so that heads with and without weights and smoothing cost the
+    same. The loss takes the true class out of the logarithms instead: another class may have the probability 0, and 0
+    times its logarithm would be NaN.
     """
 
     def __init__(
         self, recipes: Sequence[TrainSection], labels: npt.NDArray[np.int64], classes: int, device: torch.device
     ) -> None:
-        smoothing = np.array([how.label_smoothing for how in recipes])[:, None, None]  # (K, 1, 1)
-        weights = np.stack([_class_weights(how, labels, classes) for how in recipes], axis=1)  # (C, K)
-        spread = (1 - smoothing) * np.eye(classes) + smoothing / classes  # (K, C, C): of a label, the target
+        smoothing = np.array([train.label_smoothing for train in recipes])[:, None, None]  # (K, 1, 1)
+        weights = np.stack([_class_weights(train, labels, classes) for train in recipes], axis=1)  # (C, K)
+        spread = (1 - smoothing) * np.eye(classes) + smoothing / classes  # (K, C, C): target of a label
         table = spread.transpose(1, 0, 2) * weights[:, :, None]
         self._weights = torch.from_numpy(weights.astype(np.float32)).to(device) if (weights != 1).any() else None
         self._smoothing = torch.from_numpy(smoothing[:, 0, 0].astype(np.float32)).to(device)  # (K,)
         self._smooths = bool(smoothing.any())
-        self._alike = self._weights is None and not self._smooths  # then one head's table serves all
-        # (C, K, C), or (C, 1, C): the target of a label, times its weight
-        self._targets = torch.from_numpy((table[:, :1] if self._alike else table).astype(np.float32)).to(device)
+        self._same_for_all = self._weights is None and not self._smooths  # then one head's table serves all
+        # (C, K, C), or (C, 1, C): the target of a label, times the label's weight
+        self._targets = torch.from_numpy((table[:, :1] if self._same_for_all else table).astype(np.float32)).to(device)
 
     def only(self, heads: list[int]) -> None:
         """Leave out all but the heads of these indices."""
-        if not self._alike:
+        if not self._same_for_all:
             self._targets = self._targets[:, heads].contiguous()
         self._weights = None if self._weights is None else self._weights[:, heads].contiguous()
         self._smoothing = self._smoothing[heads]
 
     def slopes(self, logits: Tensor, labels: Tensor, totals: Tensor) -> Tensor:
-        """The slope of each head's mean loss at its logits, both (B, K, C).
+        """Return the gradient of each head's mean loss with respect to its logits, both (B, K, C).
 
-        totals: (K, 1) what weights in the head's batch add up to, of which these images may be a part.
+        totals: (K, 1) sum of the weights in the head's batch, of which these images may be a part.
         """
         slopes = logits.softmax(2)
         if self._weights is not None:
@@ -55,38 +57,45 @@ class StackedLoss:
         return slopes.sub_(self._targets.index_select(0, labels)).div_(totals)
 
     def each(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Losses (B, K) of single images, without their weights, from logits (B, K, C)."""
-        shares = logits.log_softmax(2)
-        true = shares.gather(2, labels.view(-1, 1, 1).expand(-1, shares.shape[1], 1)).squeeze(2).neg_()
+        """Return the losses (B, K) of single images, without their weights, from logits (B, K, C)."""
+        log_shares = logits.log_softmax(2)
+        true = log_shares.gather(2, labels.view(-1, 1, 1).expand(-1, log_shares.shape[1], 1)).squeeze(2).neg_()
         if not self._smooths:
             return true
-        spread = torch.where(self._smoothing > 0, shares.mean(2).mul_(self._smoothing), 0.0)
+        # Heads without smoothing get an exact 0: their mean may be infinite, and 0 times that is NaN.
+        spread = torch.where(self._smoothing > 0, log_shares.mean(2).mul_(self._smoothing), 0.0)
         return true.mul_(1 - self._smoothing).sub_(spread)
 
-    def totals(self, labels: Tensor, pace: BatchSchedule) -> Sequence[Tensor]:
-        """Of each piece (K, 1) what the weights in each head's batch add up to; labels: (M,)."""
-        totals = pace.lengths.astype(np.float64)
+    def totals(self, labels: Tensor, schedule: BatchSchedule) -> Sequence[Tensor]:
+        """Return for each piece (K, 1), the sum of the weights in each head's batch. labels: (M,)."""
+        totals = schedule.lengths.astype(np.float64)
         if self._weights is not None:
-            for heads, begins in pace.runs():
+            for heads, begins in schedule.runs():
                 sums = batch_sums(self._weights[:, heads].index_select(0, labels), begins)
-                totals[:, heads] = np.take_along_axis(sums, pace.number[:, heads], axis=0)
+                totals[:, heads] = np.take_along_axis(sums, schedule.number[:, heads], axis=0)
         return torch.from_numpy(totals.astype(np.float32)).to(labels.device).unsqueeze(2).unbind()
 
     def means(self, losses: Tensor, labels: Tensor, heads: slice, begins: Sequence[int]) -> Floats:
-        """(S, H) mean loss of each batch of these heads, from those of all images (M, K); batch s begins at row
-        `begins[s]`."""
-        own = losses[:, heads]
-        weights = torch.ones_like(own) if self._weights is None else self._weights[:, heads].index_select(0, labels)
-        return batch_sums(own * weights, begins) / batch_sums(weights, begins)
+        """Return (S, H), the mean loss of each batch of these heads, from the losses (M, K) of all images.
+
+        begins: (S,) row at which each batch begins.
+        """
+        losses = losses[:, heads]
+        weights = torch.ones_like(losses) if self._weights is None else self._weights[:, heads].index_select(0, labels)
+        return batch_sums(losses * weights, begins) / batch_sums(weights, begins)
 
 
 def batch_sums(rows: Tensor, begins: Sequence[int]) -> Floats:
-    """(S, K) sums of rows (M, K) over batches that begin at these rows; what float32 cannot hold is inf, as in a loop
-    that sums up in it."""
+    """Return (S, K), the sums of rows (M, K) over batches that begin at these rows.
+
+    A sum beyond float32 is inf, as in a loop that sums in float32.
+    """
     with np.errstate(over="ignore"):
         sums = np.add.reduceat(rows.cpu().numpy().astype(np.float64), begins, axis=0).astype(np.float32)
     return sums.astype(np.float64)
 
 
-def _class_weights(how: TrainSection, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    return balanced_weights(labels, classes) if how.class_weights == "balanced" else np.ones(classes, dtype=np.float32)
+def _class_weights(train: TrainSection, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
+    return (
+        balanced_weights(labels, classes) if train.class_weights == "balanced" else np.ones(classes, dtype=np.float32)
+    )

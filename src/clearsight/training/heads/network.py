@@ -1,4 +1,4 @@
-"""K heads of one shape as one network: their parameters side by side, a layer of all of them one product.
+"""StackedNetwork: K heads of one shape as one network; a layer of all heads is one matrix product.
 
 K heads, B images in a batch, I inputs and O outputs of a layer, C classes.
 """
@@ -13,18 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clearsight.training.loop import step_generator
+from clearsight.training.step import step_generator
 
 Masks: TypeAlias = Sequence[Tensor | None]  # for each layer (K, B, I), by which its inputs are multiplied
 
-_BEFORE = ((), (nn.ReLU,), (nn.Dropout,), (nn.ReLU, nn.Dropout))  # what may stand before a linear layer
+_ALLOWED_BEFORE = ((), (nn.ReLU,), (nn.Dropout,), (nn.ReLU, nn.Dropout))  # modules between two linear layers
 
 
 @dataclass(frozen=True, slots=True)
 class HeadLayer:
-    """A linear layer and what its inputs went through: a ReLU or not, then a dropout with `rate` or not (0)."""
+    """Linear layer, with the ReLU and the dropout before it, if any. rate: of the dropout, 0 for none.
 
-    name: str  # what its parameters' names begin with
+    name: prefix of the names of its parameters.
+    """
+
+    name: str
     inputs: int
     outputs: int
     relu: bool
@@ -32,12 +35,12 @@ class HeadLayer:
 
     @property
     def shape(self) -> HeadLayer:
-        """What two heads must have in common to be stacked: all but the rate, if there is one."""
+        """The layer without the value of its rate: what two heads must have in common to be stacked."""
         return replace(self, rate=float(self.rate > 0))
 
 
 def layers_of(head: nn.Module) -> tuple[HeadLayer, ...]:
-    """The linear layers of a head in order; () when it is anything else than a plain chain of them."""
+    """Return the linear layers of a head in order; () when it is anything else than a plain chain of them."""
     chain = [("", head)]
     if type(head) is nn.Sequential:
         chain = list(head._modules.items())  # named_children would leave out a ReLU that stands in it twice
@@ -48,7 +51,7 @@ def layers_of(head: nn.Module) -> tuple[HeadLayer, ...]:
             before.append(part)
             continue
         relu = any(type(module) is nn.ReLU for module in before)
-        fits = tuple(map(type, before)) in _BEFORE and (bool(found) or not relu) and part.bias is not None
+        fits = tuple(map(type, before)) in _ALLOWED_BEFORE and (bool(found) or not relu) and part.bias is not None
         if not fits or not all(p.requires_grad and p.dtype == torch.float32 for p in part.parameters()):
             return ()
         rate = sum(module.p for module in before if isinstance(module, nn.Dropout))
@@ -59,14 +62,15 @@ def layers_of(head: nn.Module) -> tuple[HeadLayer, ...]:
 
 
 def stackable(head: nn.Module) -> bool:
-    """Whether `train_stack` can train this head: one linear layer, or a chain of them with ReLU and dropout between."""
+    """Return True if `train_heads` can train this head: linear layers with ReLU and dropout between them."""
     return bool(layers_of(head))
 
 
 @dataclass(frozen=True, slots=True)
 class HeadSlice:
-    """What belongs to some heads, as views. pieces: all of it in as few tensors as there can be.  rows: (H, size), a
-    tensor for each parameter.  decays: for each row whether weight decay applies."""
+    """Views of the parameters of H heads. pieces: all of them in as few tensors as possible.  rows: (H, size), a tensor
+    for each parameter.  decays: for each row, True if weight decay applies to it.
+    """
 
     pieces: Sequence[Tensor]
     rows: Sequence[Tensor]
@@ -74,8 +78,9 @@ class HeadSlice:
 
 
 class Parameters:
-    """The parameters of K heads, or one number for each of them, in one buffer: what all heads have in common is one
-    call on it; what differs is one call per parameter.
+    """The parameters of K heads, or one number for each parameter, in one buffer.
+
+    An operation that is the same for all heads is one call on the buffer; others are one call per parameter.
 
     flat: all of them.  blocks: parameter name -> (K, *shape), a view of flat.  heads: K.
     """
@@ -91,18 +96,18 @@ class Parameters:
         self._parts = {self.heads: self._all}
 
     def first(self, heads: int) -> HeadSlice:
-        """What belongs to the first heads; of all it is one piece."""
-        if heads not in self._parts:  # a step has no time for cutting anew
+        """Return the parameters of the first heads; those of all heads are one piece."""
+        if heads not in self._parts:  # cached: slicing in every step would take longer than the step's arithmetic
             rows = [row[:heads] for row in self._all.rows]
             self._parts[heads] = HeadSlice(rows, rows, self._all.decays)
         return self._parts[heads]
 
     def zeros(self) -> Parameters:
-        """A buffer of zeros of the same layout: for gradients, moments, work."""
+        """Return zeros of the same layout: for gradients, moments, temporaries."""
         return Parameters({name: torch.zeros_like(block) for name, block in self.blocks.items()})
 
     def only(self, heads: Tensor) -> Parameters:
-        """A copy with the heads of these indices."""
+        """Return a copy with the heads of these indices."""
         return Parameters({name: block[heads] for name, block in self.blocks.items()})
 
 
@@ -114,10 +119,10 @@ class StackedNetwork:
         self.layers = chains[0]
         self.rates = [[layer.rate for layer in chain] for chain in chains]
         named = [dict(head.named_parameters()) for head in heads]
-        stacked = {name: torch.stack([own[name].detach() for own in named]) for name in named[0]}
+        stacked = {name: torch.stack([parameters[name].detach() for parameters in named]) for name in named[0]}
         self.values = Parameters({name: block.to(device) for name, block in stacked.items()})
         self.gradients = self.values.zeros()
-        self._fed: list[Tensor] = []  # to each layer: (B, I) where all heads see the same, else (K, B, I)
+        self._inputs: list[Tensor] = []  # of each layer: (B, I) where they are the same for all heads, else (K, B, I)
 
     def only(self, heads: list[int]) -> None:
         """Leave out all but the heads of these indices."""
@@ -126,74 +131,74 @@ class StackedNetwork:
         self.rates = [self.rates[head] for head in heads]
 
     def state(self, head: int) -> dict[str, Tensor]:
-        """A copy of one head's parameters on the CPU, by the names of its module."""
+        """Return a copy of one head's parameters on the CPU, by the names of its module."""
         return {name: block[head].detach().cpu().clone() for name, block in self.values.blocks.items()}
 
     def masks(self, count: int, seed: int, step: int) -> Masks:
-        """The dropout of one step for `count` images: what nn.Dropout would draw in a step of each head alone."""
+        """Return the dropout masks of one step for `count` images, as nn.Dropout draws them for each head alone."""
         if not any(map(any, self.rates)):
             return [None] * len(self.layers)
         ones = [torch.ones(count, layer.inputs, device=self.values.flat.device) for layer in self.layers]
-        drawn = []
+        masks = []
         for rates in self.rates:
             step_generator(seed, 0, step)  # seeds torch, as before each step of the loop
             pairs = zip(ones, rates, strict=True)
-            drawn.append([F.dropout(one, rate, training=True) if rate else None for one, rate in pairs])
-        return [torch.stack(layer) if layer[0] is not None else None for layer in zip(*drawn, strict=True)]
+            masks.append([F.dropout(mask, rate, training=True) if rate else None for mask, rate in pairs])
+        return [torch.stack(layer) if layer[0] is not None else None for layer in zip(*masks, strict=True)]
 
     def forward(self, inputs: Tensor, masks: Masks | None = None) -> Tensor:
-        """(B, I) -> logits (B, K, C). Without masks nothing is dropped."""
-        self._fed = []
+        """Return the logits (B, K, C) of inputs (B, I). Without masks nothing is dropped."""
+        self._inputs = []
         value = inputs
         for layer, mask in zip(self.layers, masks or [None] * len(self.layers), strict=True):
             if layer.relu:
                 value = value.relu_()
             if mask is not None:
                 value = value * mask
-            self._fed.append(value)
+            self._inputs.append(value)
             value = self._linear(layer, value)
         return value.transpose(0, 1)
 
-    def backward(self, slope: Tensor, masks: Masks, fresh: int) -> None:
-        """From the slope of the loss at the logits (B, K, C) to that at each parameter, in `gradients`.
+    def backward(self, slopes: Tensor, masks: Masks, fresh: int) -> None:
+        """Backpropagate the gradient of the loss at the logits (B, K, C) to that at each parameter, in `gradients`.
 
-        fresh: of so many heads, the first ones, a batch begins; those of the others are added to what is there.
+        fresh: number of the first heads whose batch begins; gradients of the other heads are added to those there.
         """
-        slope = slope.transpose(0, 1)
-        anew = fresh == len(self.rates)
-        if not anew:
+        slopes = slopes.transpose(0, 1)
+        overwrite = fresh == len(self.rates)
+        if not overwrite:
             for row in self.gradients.first(fresh).rows:
                 row.zero_()
         for number in reversed(range(len(self.layers))):
-            layer, fed, mask = self.layers[number], self._fed[number], masks[number]
-            self._collect(layer, slope, fed, anew=anew)
+            layer, inputs, mask = self.layers[number], self._inputs[number], masks[number]
+            self._collect(layer, slopes, inputs, overwrite=overwrite)
             if number == 0:
                 break
-            slope = torch.bmm(slope, self.values.blocks[f"{layer.name}weight"])
+            slopes = torch.bmm(slopes, self.values.blocks[f"{layer.name}weight"])
             if mask is not None:
-                slope.mul_(mask)
+                slopes.mul_(mask)
             if layer.relu:
-                slope.mul_(fed > 0)  # what was dropped is 0 too, and has no slope already
+                slopes.mul_(inputs > 0)  # dropped inputs are 0 too; their gradient is 0 already
 
     def _linear(self, layer: HeadLayer, value: Tensor) -> Tensor:
-        """(B, I) or (K, B, I) -> (K, B, O)."""
+        """Return the outputs (K, B, O) of inputs (B, I) or (K, B, I)."""
         weight, bias = self.values.blocks[f"{layer.name}weight"], self.values.blocks[f"{layer.name}bias"]
-        if value.ndim == 2:  # all heads see the same: one product of all their rows
-            # The weights come first: for few classes the product is faster this way round, up to 1.6 times.
+        if value.ndim == 2:  # the same inputs for all heads: one product with all their rows
+            # The weights come first: for few classes the product is up to 1.6 times faster in this order.
             flat = torch.mm(weight.view(-1, layer.inputs), value.T).add_(bias.view(-1, 1))  # (K * O, B)
             return flat.view(-1, layer.outputs, len(value)).transpose(1, 2)
         return torch.baddbmm(bias.unsqueeze(1), value, weight.transpose(1, 2))
 
-    def _collect(self, layer: HeadLayer, slope: Tensor, fed: Tensor, *, anew: bool) -> None:
-        """Gradients of one layer from the slope at its outputs (K, B, O), in place of what is there or added to it."""
+    def _collect(self, layer: HeadLayer, slopes: Tensor, inputs: Tensor, *, overwrite: bool) -> None:
+        """Write or add the gradients of one layer, from the gradient at its outputs (K, B, O)."""
         weight, bias = self.gradients.blocks[f"{layer.name}weight"], self.gradients.blocks[f"{layer.name}bias"]
-        kept = 0.0 if anew else 1.0  # with 0 not even a NaN that is there counts
-        if anew:
-            torch.sum(slope, 1, out=bias)
+        beta = 0.0 if overwrite else 1.0  # with 0, addmm_ ignores the old values, NaN included
+        if overwrite:
+            torch.sum(slopes, 1, out=bias)
         else:
-            bias.add_(slope.sum(1))
-        if fed.ndim == 2:
-            columns = slope.transpose(0, 1).reshape(len(fed), -1)  # (B, K * O)
-            weight.view(-1, layer.inputs).addmm_(columns.T, fed, beta=kept)
+            bias.add_(slopes.sum(1))
+        if inputs.ndim == 2:
+            columns = slopes.transpose(0, 1).reshape(len(inputs), -1)  # (B, K * O)
+            weight.view(-1, layer.inputs).addmm_(columns.T, inputs, beta=beta)
         else:
-            weight.baddbmm_(slope.transpose(1, 2), fed, beta=kept)
+            weight.baddbmm_(slopes.transpose(1, 2), inputs, beta=beta)

@@ -1,7 +1,7 @@
-"""The update rules of `training.optim` over K heads at once, in closed form.
+"""StackedOptimizer: the update rules of `training.optim` for K heads at once, in closed form.
 
-What differs between heads (rate, decay, epsilon, momentum) is a column. The columns of a whole epoch of P pieces are
-made at its begin: in a step they are only looked up. A step is of the first H of K heads (`stack_pace.Pace`).
+Numbers that differ between heads (rate, decay, epsilon, momentum) are columns. The columns of a whole epoch of P pieces
+are made at its begin: in a step they are only looked up. A step updates the first H of K heads (`BatchSchedule`).
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ from clearsight.training.heads.job import Floats
 from clearsight.training.heads.network import HeadSlice, Parameters
 from clearsight.training.optim import rate
 
-_BETA1, _BETA2 = 0.9, 0.999  # torch's own, which no recipe changes
+_BETA1, _BETA2 = 0.9, 0.999  # torch's defaults, which no recipe changes
 
 
 def epoch_rates(recipe: Recipe, epoch: int, steps: int) -> Floats:
-    """(S,) learning rate of each step of an epoch."""
-    first, planned = (epoch - 1) * steps, recipe.train.passes * steps
+    """Return (S,), the learning rate of each step of an epoch (from 1)."""
+    first, planned = (epoch - 1) * steps, recipe.train.resolved_epochs * steps
     return np.array([rate(step, planned, steps, recipe.optim) for step in range(first, first + steps)])
 
 
 class StackedOptimizer(ABC):
-    """Changes the parameters of K heads by their gradients; `begin` each epoch, then `step` through it."""
+    """Updates the parameters of K heads: call `begin` for each epoch, then `step` for each of its pieces.
+
+    values: the parameters.  recipes: a section for each head.
+    """
 
     def __init__(self, recipes: Sequence[OptimSection], values: Parameters) -> None:
         self._recipes = list(recipes)
         self._values = values
-        self._work = values.zeros()
+        self._work = values.zeros()  # temporaries of a step, allocated once
         self._due: list[int] = []
 
     def only(self, heads: list[int], values: Parameters) -> None:
@@ -43,41 +46,41 @@ class StackedOptimizer(ABC):
         self._values, self._work = values, values.zeros()
         self._keep(torch.tensor(heads, device=values.flat.device))
 
-    def begin(self, epoch: int, pace: BatchSchedule, rates: Sequence[Floats]) -> None:
-        """Make ready for the steps of an epoch (from 1); rates: of each head (S,) those of its steps."""
-        self._due = pace.due
-        table = np.stack([own[pace.number[:, head]] for head, own in enumerate(rates)], axis=1)  # (P, K)
-        self._begin(table, (epoch - 1) * np.array(pace.steps) + pace.number + 1)
+    def begin(self, epoch: int, schedule: BatchSchedule, rates: Sequence[Floats]) -> None:
+        """Prepare for the steps of an epoch (from 1). rates: for each head (S,), the learning rates of its steps."""
+        self._due = schedule.due
+        by_piece = [head_rates[schedule.number[:, head]] for head, head_rates in enumerate(rates)]
+        self._begin(np.stack(by_piece, axis=1), (epoch - 1) * np.array(schedule.steps) + schedule.number + 1)
 
     @abstractmethod
     def step(self, piece: int, gradients: Parameters) -> None:
-        """The step of those heads whose batch ends with this piece (from 0); the gradients may be changed."""
+        """Update the heads whose batch ends with this piece (from 0). `gradients` may be overwritten."""
 
     @abstractmethod
     def _begin(self, rates: Floats, age: Ints) -> None:
-        """Make columns for each piece: rates (P, K), and age (P, K) the steps with the one that it belongs to."""
+        """Make the columns of each piece. rates: (P, K).  age: (P, K) steps up to and with the one it belongs to."""
 
     @abstractmethod
     def _keep(self, heads: Tensor) -> None:
-        """Keep the moments of these heads alone."""
+        """Keep only the moments of these heads."""
 
-    def _setting(self, name: str) -> Floats:
-        """(K,) one setting of all heads."""
-        return np.array([getattr(how, name) for how in self._recipes], dtype=np.float64)
+    def _field(self, name: str) -> Floats:
+        """Return (K,), one field of the recipes of all heads."""
+        return np.array([getattr(optim, name) for optim in self._recipes], dtype=np.float64)
 
     def _columns(self, values: Floats) -> list[Tensor]:
-        """(P, K) -> for each piece a column (H, 1) of the H heads that take a step."""
+        """Return for each piece a column (H, 1) of the H heads that take a step, from values (P, K)."""
         table = torch.from_numpy(values.astype(np.float32)).to(self._values.flat.device).unsqueeze(2).unbind()
         return [column[:due] for column, due in zip(table, self._due, strict=True)]
 
     def _add_decay(self, gradients: HeadSlice, values: HeadSlice, decay: Tensor) -> None:
-        """L2: decay (H, 1) times the weight joins the gradient."""
+        """Add decay (H, 1) times the weight to the gradient: L2."""
         for gradient, value, decays in zip(gradients.rows, values.rows, values.decays, strict=True):
             if decays:
                 gradient.addcmul_(value, decay)
 
     def _descend(self, values: HeadSlice, work: HeadSlice, scale: Tensor) -> None:
-        """value -= scale * work, with a scale (H, 1)."""
+        """Compute value -= scale * work, with a scale (H, 1)."""
         for value, change in zip(values.rows, work.rows, strict=True):
             value.addcmul_(change, scale, value=-1.0)
 
@@ -86,7 +89,7 @@ class StackedAdam(StackedOptimizer):
     """AdamW (decoupled decay), or Adam with L2.
 
     Source: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2. The bias corrections are
-    moved into the rate and into epsilon: the same numbers with two passes over the moments less.
+    moved into the rate and into epsilon: the same numbers with two passes less over the moments.
     """
 
     def __init__(self, recipes: Sequence[OptimSection], values: Parameters, *, decoupled: bool) -> None:
@@ -95,10 +98,10 @@ class StackedAdam(StackedOptimizer):
         self._first, self._second = values.zeros(), values.zeros()
 
     def _begin(self, rates: Floats, age: Ints) -> None:
-        root = np.sqrt(1 - _BETA2**age)
-        decay = np.broadcast_to(self._setting("weight_decay"), rates.shape)
+        root = np.sqrt(1 - _BETA2**age)  # in float64: 1 - 0.999 loses digits in float32
+        decay = np.broadcast_to(self._field("weight_decay"), rates.shape)
         self._scale = self._columns(rates * root / (1 - _BETA1**age))
-        self._eps = self._columns(self._setting("eps") * root)
+        self._eps = self._columns(self._field("eps") * root)
         self._decay = self._columns(1 - rates * decay if self._decoupled else decay.copy())
 
     def step(self, piece: int, gradients: Parameters) -> None:
@@ -106,37 +109,38 @@ class StackedAdam(StackedOptimizer):
         values, work, slopes = self._values.first(due), self._work.first(due), gradients.first(due)
         first, second = self._first.first(due), self._second.first(due)
         if self._decoupled:
+            # Before the update, as torch does it, so that rounding agrees.
             for value, decays in zip(values.rows, values.decays, strict=True):
                 if decays:
                     value.mul_(self._decay[piece])
         else:
             self._add_decay(slopes, values, self._decay[piece])
-        for one, two, slope, root in zip(first.pieces, second.pieces, slopes.pieces, work.pieces, strict=True):
-            one.lerp_(slope, 1 - _BETA1)
-            two.mul_(_BETA2).addcmul_(slope, slope, value=1 - _BETA2)
-            torch.sqrt(two, out=root)
-        for root in work.rows:
+        for mean, square, slope, root in zip(first.pieces, second.pieces, slopes.pieces, work.pieces, strict=True):
+            mean.lerp_(slope, 1 - _BETA1)
+            square.mul_(_BETA2).addcmul_(slope, slope, value=1 - _BETA2)
+            torch.sqrt(square, out=root)
+        for root in work.rows:  # by rows: epsilon differs between heads
             root.add_(self._eps[piece])
-        for one, root in zip(first.pieces, work.pieces, strict=True):
-            torch.div(one, root, out=root)
+        for mean, root in zip(first.pieces, work.pieces, strict=True):
+            torch.div(mean, root, out=root)
         self._descend(values, work, self._scale[piece])
 
-    def _keep(self, heads: Tensor) -> None:
+    def _keep(self, heads: Tensor) -> None:  # copies: views would keep the memory of the heads that have ended
         self._first, self._second = self._first.only(heads), self._second.only(heads)
 
 
 class StackedSGD(StackedOptimizer):
-    """Gradient descent with momentum and L2; `_work` is the velocity."""
+    """Stochastic gradient descent with momentum and L2; `_work` holds the velocity."""
 
     def only(self, heads: list[int], values: Parameters) -> None:
-        velocity = self._work
+        velocity = self._work  # the base class replaces it by zeros
         super().only(heads, values)
         self._work = velocity.only(torch.tensor(heads, device=values.flat.device))
 
     def _begin(self, rates: Floats, age: Ints) -> None:
         self._scale = self._columns(rates)
-        self._momentum = self._columns(np.broadcast_to(self._setting("momentum"), rates.shape))
-        self._decay = self._columns(np.broadcast_to(self._setting("weight_decay"), rates.shape))
+        self._momentum = self._columns(np.broadcast_to(self._field("momentum"), rates.shape))
+        self._decay = self._columns(np.broadcast_to(self._field("weight_decay"), rates.shape))
 
     def step(self, piece: int, gradients: Parameters) -> None:
         due = self._due[piece]
@@ -149,11 +153,11 @@ class StackedSGD(StackedOptimizer):
         self._descend(values, work, self._scale[piece])
 
     def _keep(self, heads: Tensor) -> None:
-        """Nothing beside the velocity."""
+        """Do nothing: there are no moments except the velocity, which `only` has selected."""
 
 
 def stacked_optimizer(recipes: Sequence[OptimSection], values: Parameters) -> StackedOptimizer:
-    """The optimizer that all these recipes name, over the heads that `values` holds."""
+    """Return the optimizer that all these recipes name, for the heads in `values`."""
     kind = recipes[0].optimizer
     if kind == "sgd":
         return StackedSGD(recipes, values)

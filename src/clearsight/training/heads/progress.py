@@ -1,9 +1,8 @@
-"""The course of one head in a stack: what it scored, which epoch was its best, whether and why it is over."""
+"""HeadProgress: the training of one head in a stack: its epochs, its best one, and how it ended."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,14 +10,17 @@ from torch import Tensor
 
 from clearsight.core.events import EpochRecord, RunStatus
 from clearsight.core.recipe import Recipe
+from clearsight.core.stop import StopReason
 from clearsight.training.heads.job import Floats, HeadResult, OnEpoch, StackedHead
+from clearsight.training.selection import EpochSelection
+from clearsight.training.step import diverged
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadEpoch:
-    """What one head did in one epoch of S steps. loss, accuracy, lr: (S,).  samples: (S,) images in each step.
+    """One epoch of one head, with S steps. loss, accuracy, lr: (S,).  samples: (S,) images in each step.
 
-    valid: its scores on the validation split, {} without one.  seconds: its share of the epoch's time.
+    valid: scores on the validation split, {} without one.  seconds: the head's share of the epoch's time.
     """
 
     loss: Floats
@@ -28,27 +30,38 @@ class HeadEpoch:
     valid: Mapping[str, float]
     seconds: float
 
+    def until(self, steps: int) -> HeadEpoch:
+        """Return the first steps of the epoch, without validation. `samples` stays whole: it tells S."""
+        return HeadEpoch(
+            loss=self.loss[:steps],
+            accuracy=self.accuracy[:steps],
+            lr=self.lr[:steps],
+            samples=self.samples,
+            valid={},
+            seconds=self.seconds,
+        )
+
 
 @dataclass
 class HeadProgress:
-    """Where one head stands between two epochs; `status` is RUNNING until it is over."""
+    """State of one head between two epochs; `status` is RUNNING until it ends.
+
+    stop: why it ended early.  steps: of each epoch, the last one cut off where the loss was not finite.
+    epochs: the records of whole epochs.
+    """
 
     head: StackedHead
     status: RunStatus = RunStatus.RUNNING
-    reason: str = ""
-    stopped: str = ""
-    seen: list[HeadEpoch] = field(default_factory=list)
+    stop: StopReason | None = None
+    steps: list[HeadEpoch] = field(default_factory=list)
     epochs: list[EpochRecord] = field(default_factory=list)
-    best_score: tuple[float, float] | None = None
-    best_epoch: int | None = None
-    best_valid: Mapping[str, float] = field(default_factory=dict)
+    selection: EpochSelection = field(default_factory=EpochSelection)
     best_state: Mapping[str, Tensor] = field(default_factory=dict)
-    stale: int = 0  # epochs without a better score
-    seconds: float = 0.0
+    seconds: float = 0.0  # of all epochs, as shares of the stack's time
 
     @property
     def running(self) -> bool:
-        """Whether there is an epoch to come."""
+        """Return True if an epoch is left to train."""
         return self.status is RunStatus.RUNNING
 
     @property
@@ -56,102 +69,85 @@ class HeadProgress:
         """The head's recipe."""
         return self.head.recipe
 
-    def end(self, status: RunStatus, reason: str = "") -> None:
-        """Note how it ended."""
-        self.status, self.reason = status, reason
+    def end(self, status: RunStatus, stop: StopReason | None = None) -> None:
+        """End the training of this head."""
+        self.status, self.stop = status, stop
 
-    def take(self, seen: HeadEpoch, state: Callable[[], Mapping[str, Tensor]], on_epoch: OnEpoch | None) -> None:
-        """Add an epoch. `state` gives the weights after it, and is asked only where they are the best so far."""
-        self.seconds += seen.seconds
-        wrong = np.flatnonzero(~np.isfinite(seen.loss))
-        if len(wrong):
-            self._diverge(seen, int(wrong[0]))
+    def add(self, epoch: HeadEpoch, state: Callable[[], Mapping[str, Tensor]], on_epoch: OnEpoch | None) -> None:
+        """Add an epoch. state: returns the weights after it; called only if the epoch is the best so far."""
+        self.seconds += epoch.seconds
+        not_finite = np.flatnonzero(~np.isfinite(epoch.loss))
+        if len(not_finite):
+            self._diverge(epoch, int(not_finite[0]))
             return
-        self.seen.append(seen)
-        better = self._is_better(seen.valid)
-        record = self._record(seen, better)
-        self.epochs.append(record)
-        if better:
-            self.best_epoch, self.best_valid, self.best_state = record.epoch, seen.valid, state()
-        self.stale = 0 if better else self.stale + 1
-        answer = on_epoch(self.head.number, record) if on_epoch else ""
-        self._go_on_or_end(answer)
+        self.steps.append(epoch)
+        number = len(self.epochs) + 1
+        best = self.selection.add(number, epoch.valid, self.recipe.train.monitor)
+        if best:
+            self.best_state = state()
+        self.epochs.append(self._record(number, epoch, best))
+        self._continue_or_end(on_epoch(self.head.number, self.epochs[-1]) if on_epoch else None)
 
     def result(self) -> HeadResult:
-        """All of it, once it is over."""
+        """Return the result of a training that has ended."""
         return HeadResult(
             number=self.head.number,
             status=self.status,
-            reason=self.reason,
-            stopped=self.stopped,
-            steps_per_epoch=len(self.seen[0].samples) if self.seen else 0,
-            loss=_joined([seen.loss for seen in self.seen]),
-            accuracy=_joined([seen.accuracy for seen in self.seen]),
-            lr=_joined([seen.lr for seen in self.seen]),
+            stop=self.stop,
+            steps_per_epoch=len(self.steps[0].samples) if self.steps else 0,
+            loss=_joined([epoch.loss for epoch in self.steps]),
+            accuracy=_joined([epoch.accuracy for epoch in self.steps]),
+            lr=_joined([epoch.lr for epoch in self.steps]),
             epochs=tuple(self.epochs),
-            best_epoch=self.best_epoch,
-            best_score=self.best_score,
+            best_epoch=self.selection.best_epoch or None,  # 0: no epoch was the best
+            best_score=self.selection.best_score,
             seconds=self.seconds,
-            best_valid=self.best_valid,
+            best_valid=self.selection.best_valid,
             best_state=self.best_state,
         )
 
-    def _diverge(self, seen: HeadEpoch, at: int) -> None:
-        """End at the step whose loss is no number; it is told, what the stack went on to do after it is not."""
-        cut = slice(at + 1)
-        made = HeadEpoch(
-            loss=seen.loss[cut],
-            accuracy=seen.accuracy[cut],
-            lr=seen.lr[cut],
-            samples=seen.samples,
-            valid={},
-            seconds=seen.seconds,
-        )
-        self.seen.append(made)
-        epoch = len(self.epochs) + 1
-        step = len(self.epochs) * len(seen.samples) + at + 1
-        self.end(RunStatus.DIVERGED, f"the loss became {float(seen.loss[at])} at step {step} (epoch {epoch})")
+    def _diverge(self, epoch: HeadEpoch, at: int) -> None:
+        """End at the step (from 0) whose loss is not finite: the steps that the stack took after it are left out."""
+        self.steps.append(epoch.until(at + 1))
+        step = len(self.epochs) * len(epoch.samples) + at + 1
+        self.end(RunStatus.DIVERGED, diverged(float(epoch.loss[at]), step, len(self.epochs) + 1))
 
-    def _record(self, seen: HeadEpoch, better: bool) -> EpochRecord:
-        epoch, samples = len(self.epochs) + 1, float(seen.samples.sum())
+    def _record(self, number: int, epoch: HeadEpoch, best: bool) -> EpochRecord:
+        samples = float(epoch.samples.sum())
         return EpochRecord(
-            epoch=epoch,
-            epochs=self.recipe.train.passes,
-            step=epoch * len(seen.samples),
-            lr=float(seen.lr[-1]),
+            epoch=number,
+            epochs=self.recipe.train.resolved_epochs,
+            step=number * len(epoch.samples),
+            lr=float(epoch.lr[-1]),
             train={
-                "loss": float(seen.loss @ seen.samples) / samples,
-                "accuracy": float(seen.accuracy @ seen.samples) / samples,
+                "loss": float(epoch.loss @ epoch.samples) / samples,
+                "accuracy": float(epoch.accuracy @ epoch.samples) / samples,
             },
-            valid=seen.valid,
-            images_per_second=samples / max(seen.seconds, 1e-9),
-            data_share=0.0,
-            seconds=seen.seconds,
-            best=better,
+            valid=epoch.valid,
+            images_per_second=samples / max(epoch.seconds, 1e-9),  # a clock may not move in a tiny epoch
+            data_share=0.0,  # features are in memory: there is nothing to wait for
+            seconds=epoch.seconds,
+            best=best,
         )
 
-    def _is_better(self, valid: Mapping[str, float]) -> bool:
-        """Whether this epoch beats the best so far, as the loop decides it; without validation the latest does."""
-        if not valid:
-            return True
-        monitor = self.recipe.train.monitor
-        value = -valid["loss"] if monitor == "loss" else valid.get(monitor, valid["accuracy"])
-        score = (value, -valid["loss"])
-        if not all(map(math.isfinite, score)) or (self.best_score is not None and score <= self.best_score):
-            return False
-        self.best_score = score
-        return True
-
-    def _go_on_or_end(self, answer: str) -> None:
-        how = self.recipe.train
-        last = len(self.epochs) == how.passes
-        if answer and not last:  # after the last epoch there is nothing left to stop
-            self.stopped = answer
-            self.end(RunStatus.STOPPED_EARLY, answer)
-        elif how.patience is not None and self.stale >= how.patience:
-            self.end(RunStatus.STOPPED_EARLY, f"no better {how.monitor} in {self.stale} epochs")
-        elif last:
+    def _continue_or_end(self, stop: StopReason | None) -> None:
+        train = self.recipe.train
+        is_last = len(self.epochs) == train.resolved_epochs
+        if is_last:
+            stop = None  # after the last epoch there is nothing left to stop
+        stop = stop or self.selection.patience_stop(train)
+        if stop is not None:
+            self.end(RunStatus.STOPPED_EARLY, stop)
+        elif is_last:
             self.end(RunStatus.COMPLETED)
+
+
+def finish(heads: Sequence[HeadProgress], interrupted: StopReason | None) -> list[HeadResult]:
+    """Return the results of all heads; those that were still training are interrupted for this reason."""
+    for head in heads:
+        if head.running:
+            head.end(RunStatus.INTERRUPTED, interrupted)
+    return [head.result() for head in heads]
 
 
 def _joined(parts: list[Floats]) -> Floats:

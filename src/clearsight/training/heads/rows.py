@@ -1,6 +1,6 @@
-"""The images of an epoch in the order in which they are seen, for all groups of a stack that see them so.
+"""EpochRows: the images of an epoch in training order, and RowCache, which shares them between groups of heads.
 
-V views, N images, D features, M places in the order of an epoch (N, but for orders that draw images again).
+V views, N images, D features, M places in the order of an epoch (N, except for orders that draw images repeatedly).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 from clearsight.training.batches import Order
 from clearsight.training.heads.job import HeadData
 
-_WHOLE = 1 << 28  # bytes of an epoch's features; more is gathered piece by piece, to spare the memory of a second copy
+_MAX_COPY_BYTES = 1 << 28  # 256 MiB; features of an epoch beyond that are gathered piece by piece instead of copied
 
 
 class EpochRows:
-    """One epoch in one order. labels: (M,).  Pieces of any size are cut from it."""
+    """One epoch in one order, to be cut into pieces of any size. labels: (M,)."""
 
     def __init__(self, features: Tensor, labels: Tensor, order: Tensor, gathered: Tensor | None) -> None:
-        """features: (N, D).  order: (M,).  gathered: (M, D) float32, the features in that order, where they are made
-        ready."""
+        """features: (N, D).  order: (M,).  gathered: (M, D) float32, the features in that order, or None where a copy
+        of them would be too large."""
         self.labels = labels.index_select(0, order)
         self._features, self._order, self._gathered = features, order, gathered
 
     def pieces(self, bounds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Of each piece between two bounds its features (B, D) float32 and its labels (B,)."""
+        """Yield features (B, D) float32 and labels (B,) of each piece between two bounds."""
         for begin, end in pairwise(bounds):
             yield self._inputs(begin, end), self.labels[begin:end]
 
@@ -39,10 +39,10 @@ class EpochRows:
 
 
 class RowCache:
-    """Gives the rows of an epoch, and keeps the latest: groups that ask one after another share them, and those of an
-    epoch before are good no longer.
+    """Gathers the rows of an epoch and keeps the latest ones: groups that ask one after another share them.
 
-    valid: features (Nv, D), as float32 where that costs little, and labels (Nv,) of the validation split, if any.
+    The rows of an earlier epoch must not be used any more: the next one overwrites their memory.
+    valid: features (Nv, D), as float32 where the copy is small, and labels (Nv,) of the validation split, if any.
     """
 
     def __init__(self, data: HeadData) -> None:
@@ -56,7 +56,7 @@ class RowCache:
         self._latest: tuple[tuple[int, int], EpochRows] | None = None
 
     def of(self, epoch: int, seed: int) -> EpochRows:
-        """The rows of an epoch (from 1) in the order of a seed."""
+        """Return the rows of an epoch (from 1) in the order of a seed."""
         if self._latest is None or self._latest[0] != (epoch, seed):
             self._latest = (epoch, seed), self._gather(epoch, seed)
         return self._latest[1]
@@ -69,7 +69,8 @@ class RowCache:
         return EpochRows(features, self._labels, order, self._ordered(features, order))
 
     def _ordered(self, features: Tensor, order: Tensor) -> Tensor | None:
-        """The features in order, in the memory of the epoch before: fresh pages cost more than what is put there."""
+        """Return the features in order, None if they are large. They reuse the memory of the epoch before: fresh pages
+        cost more than the copying."""
         if not _is_small(features[:1].expand(len(order), -1)):
             return None
         if len(self._buffer) != len(order):
@@ -80,5 +81,5 @@ class RowCache:
 
 
 def _is_small(features: Tensor) -> bool:
-    """Whether a copy of features (N, D) as float32 is worth its memory."""
-    return features.numel() * torch.float32.itemsize <= _WHOLE
+    """Return True if a copy of features (N, D) as float32 is worth its memory."""
+    return features.numel() * torch.float32.itemsize <= _MAX_COPY_BYTES

@@ -1,4 +1,4 @@
-"""The scores of many heads on one split at once. K heads, N images, C classes; torch-free."""
+"""stacked_scores: the scores of many heads on one split at once. K heads, N images, C classes; torch-free."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Ints = npt.NDArray[np.integer[Any]]
 
 
 def stacked_scores(logits: Floats, labels: Ints) -> list[dict[str, float]]:
-    """Of each head what `metrics.scores` says of it alone, without a pass per head.
+    """Return for each head the scores that `metrics.scores` gives, without a pass per head.
 
-    logits: (K, N, C).  labels: (N,) int in [0, C).  A head with an output that is no finite number has NaN in every
-    score instead of an exception: one bad head must not cost the others theirs.
+    logits: (K, N, C).  labels: (N,) int in [0, C).  A head with an output that is not finite has NaN in every score
+    instead of raising an error: one bad head must not cost the others their scores.
     Raises BadShape if the two disagree on N, EmptyInput if N is 0.
     """
     if logits.ndim != 3 or logits.shape[1] != len(labels):
-        raise BadShape("outputs and labels", f"they do not fit: {logits.shape} and {np.shape(labels)}")
+        raise BadShape("outputs and labels", f"their lengths differ: {logits.shape} and {np.shape(labels)}")
     if len(labels) == 0:
         raise EmptyInput("outputs and labels", "there are none")
     sound = np.isfinite(logits).all(axis=(1, 2))  # (K,)
@@ -32,7 +32,7 @@ def stacked_scores(logits: Floats, labels: Ints) -> list[dict[str, float]]:
 
 
 def _columns(logits: Floats, labels: Ints) -> dict[str, npt.NDArray[np.float64]]:
-    """Score name to (K,) values, in the order of `metrics.scores`."""
+    """Return score name -> (K,) values, in the order of `metrics.scores`."""
     classes = logits.shape[2]
     predicted = logits.argmax(axis=2)  # (K, N)
     shifted = logits.astype(np.float64) - logits.max(axis=2, keepdims=True)
@@ -45,16 +45,17 @@ def _columns(logits: Floats, labels: Ints) -> dict[str, npt.NDArray[np.float64]]
         "macro_f1": _macro_f1(predicted, labels, classes),
     }
     if classes == 2 and 0 < labels.sum() < len(labels):
-        # Ranked by probability, not by the difference of the logits: what rounds to the same probability is a tie.
+        # Ranked by probability, as `metrics.scores` does: logits that round to the same probability are a tie.
         columns["roc_auc"] = _roc_auc(powers[:, :, 1] / sums, labels)
     return columns
 
 
 def _macro_f1(predicted: Ints, labels: Ints, classes: int) -> npt.NDArray[np.float64]:
-    """(K,) mean F1 over the classes that occur in the truth, of predictions (K, N)."""
+    """Return (K,), the mean F1 over the classes that occur in the labels, of predictions (K, N)."""
     heads = len(predicted)
-    home = np.arange(heads)[:, None] * classes**2 + labels * classes + predicted
-    cells = np.bincount(home.ravel(), minlength=heads * classes**2).reshape(heads, classes, classes)
+    # One bincount for the confusion tables of all heads: cell (head, label, prediction) as one flat index.
+    flat = np.arange(heads)[:, None] * classes**2 + labels * classes + predicted
+    cells = np.bincount(flat.ravel(), minlength=heads * classes**2).reshape(heads, classes, classes)
     support = cells.sum(axis=2)  # (K, C), the same in every row
     both = cells.sum(axis=1) + support
     hits = np.diagonal(cells, axis1=1, axis2=2)
@@ -63,7 +64,7 @@ def _macro_f1(predicted: Ints, labels: Ints, classes: int) -> npt.NDArray[np.flo
 
 
 def _roc_auc(positive: npt.NDArray[np.float64], labels: Ints) -> npt.NDArray[np.float64]:
-    """(K,) areas under the ROC curve of scores (K, N), by ranks; ties have the mean of the ranks that they share.
+    """Return (K,), the areas under the ROC curve of scores (K, N), by ranks; ties have the mean of their ranks.
 
     Source: Hanley & McNeil 1982, "The Meaning and Use of the Area under a ROC Curve": the area is the Mann-Whitney U.
     """
@@ -71,12 +72,12 @@ def _roc_auc(positive: npt.NDArray[np.float64], labels: Ints) -> npt.NDArray[np.
     order = positive.argsort(axis=1)
     ranked = np.take_along_axis(positive, order, axis=1)
     places = np.arange(count)
-    new = np.ones(ranked.shape, dtype=bool)  # where a value differs from the one before it
-    new[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    begins = np.ones(ranked.shape, dtype=bool)  # where a value differs from the one before it
+    begins[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
     ends = np.ones(ranked.shape, dtype=bool)
-    ends[:, :-1] = new[:, 1:]
-    first = np.maximum.accumulate(np.where(new, places, 0), axis=1)
+    ends[:, :-1] = begins[:, 1:]
+    first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
     last = np.minimum.accumulate(np.where(ends, places, count)[:, ::-1], axis=1)[:, ::-1]
     twice = ((first + last + 2) * labels[order]).sum(axis=1)  # twice the positives' ranks: whole numbers stay exact
-    ones = int(labels.sum())
-    return np.asarray((twice - ones * (ones + 1)) / (2.0 * ones * (count - ones)))
+    positives = int(labels.sum())
+    return np.asarray((twice - positives * (positives + 1)) / (2.0 * positives * (count - positives)))

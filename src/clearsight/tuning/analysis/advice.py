@@ -1,4 +1,4 @@
-"""What a study teaches for the next one: sentences, each with its numbers; what the trials do not carry is not said."""
+"""Advice for the next study: sentences with their numbers, and only what the trials support."""
 
 from __future__ import annotations
 
@@ -13,68 +13,70 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.space import Choice, Dimension, FloatRange, IntRange, Value, settings_of
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.tuning.analysis.importance import predicted, telling
+from clearsight.tuning.analysis.importance import informative_trials, out_of_bag_score
 from clearsight.tuning.space_syntax import format_dimension
 
-ENOUGH = 10  # complete trials; fewer say nothing of fields
-_EDGE = 0.05  # of a range
-_LITTLE = 0.02  # of the variance
-_LITTLE_TOP = 0.05  # of what sets the best apart
-_TOP = 5  # best trials that are asked what they share
-_CHANCE = 0.01  # what is likelier by chance is not said
-_SAME_REASON = 0.2  # of the trials, and at least three
-_CURRENT = 0.01  # of the spread between middle and best: a gain that is worth the name
+MIN_TRIALS = 10  # complete trials for advice on settings; fewer show nothing about single settings
+_EDGE = 0.05  # of a range: the best value lies at the end of it
+_MIN_SHARE = 0.02  # of the variance: a setting below it has no measurable effect
+_MIN_TOP_SHARE = 0.05  # of PED-ANOVA's shares: below it a setting does not set the best trials apart
+_TOP = 5  # best trials that are compared with all others
+_CHANCE = 0.01  # a pattern that is likelier by chance is not mentioned
+_SAME_REASON = 0.2  # of the trials, and at least three of them
+_MIN_GAIN = 0.01  # of the distance from the median to the best value: a smaller gain is no reason for more trials
 
 Importance = Mapping[str, Mapping[str, float]]
 
 
 def advice(plan: StudyPlan, trials: Sequence[Trial], importance: Importance) -> list[str]:
-    """Sentences, the most useful first. importance: as `importances` gives it.
+    """Return sentences of advice, the most useful first. importance: as returned by `importances`.
 
-    With several objectives all speak of the first. Fewer than ten complete trials are said to be too few, and nothing
-    but what ended trials is told then.
+    With several objectives all of them are about the first. With fewer than ten complete trials the first sentence says
+    so, and only common reasons of failed and pruned trials follow.
     """
-    aim, told = plan.objectives[0], telling(trials, plan.space)
-    ended = _ended(trials)
-    if len(told) < ENOUGH:
-        few = f"{_several(len(told), 'complete trial')}: too few to say which setting matters; {ENOUGH} can begin to."
-        return [few, *ended] if trials else []
-    ranked = sorted(told, key=lambda one: one.values[0], reverse=aim.direction == "maximize")
-    carried = (predicted(trials, plan.space) or 0.0) > 0
+    objective, complete = plan.objectives[0], informative_trials(trials, plan.space)
+    ended = _common_reasons(trials)
+    if len(complete) < MIN_TRIALS:
+        few = (
+            f"{_count(len(complete), 'complete trial')}: too few to show which setting matters; at least {MIN_TRIALS} "
+        )
+        return [few + "are needed.", *ended] if trials else []
+    ranked = sorted(complete, key=lambda trial: trial.values[0], reverse=objective.direction == "maximize")
+    predictable = (out_of_bag_score(trials, plan.space) or 0.0) > 0
     shares = importance.get("fanova", {})
-    sentences = [_explained(shares, aim, len(told), carried=carried)]
-    sentences += _edges(plan, ranked, shares if carried else {})
-    agreed = _agreed(plan, ranked)
-    sentences += agreed.values()
-    if carried:
-        sentences.append(_idle(importance, ranked[0], agreed))
-    sentences += [*ended, _course(plan, trials, told, aim)]
+    sentences = [_most_important(shares, objective, len(complete), predictable=predictable)]
+    sentences += _range_ends(plan, ranked, shares if predictable else {})
+    shared_choices = _shared_choices(plan, ranked)
+    sentences += shared_choices.values()
+    if predictable:
+        sentences.append(_unimportant(importance, ranked[0], shared_choices))
+    sentences += [*ended, _number_of_trials(plan, trials, complete, objective)]
     return [sentence for sentence in sentences if sentence]
 
 
-def _explained(shares: Mapping[str, float], aim: Objective, trials: int, *, carried: bool) -> str:
-    """The fields that explain most; where the forest foretells nothing, that their shares are chance."""
+def _most_important(shares: Mapping[str, float], objective: Objective, trials: int, *, predictable: bool) -> str:
+    """Name the settings that explain most; if the settings predict nothing, say that no share can be trusted."""
     if not shares:
         return ""
-    if not carried:
+    if not predictable:
         return (
-            f"The {trials} complete trials do not show which setting matters: knowing a trial's settings foretells its "
-            f"{_named(aim)} no better than the mean does."
+            f"The {trials} complete trials do not show which setting matters: the settings of a trial predict its "
+            f"{_metric_name(objective)} no better than the mean does."
         )
     (first, share), *others = shares.items()
-    said = f"{first} explains {share:.0%} of the variance of {_named(aim)}"
-    next_ones = [f"{name} {part:.0%}" for name, part in others[:2] if part >= _LITTLE]
-    said += f", {' and '.join(next_ones)}" if next_ones else ""
-    together = 1 - sum(shares.values())
-    rest = f"; {together:.0%} lies in how settings act together" if together >= 0.2 else ""
-    return f"{said}{rest} (fANOVA, {trials} complete trials)."
+    sentence = f"{first} explains {share:.0%} of the variance of {_metric_name(objective)}"
+    further = [f"{name} {part:.0%}" for name, part in others[:2] if part >= _MIN_SHARE]
+    sentence += f", {' and '.join(further)}" if further else ""
+    interaction = 1 - sum(shares.values())
+    sentence += f"; {interaction:.0%} comes from settings that act jointly" if interaction >= 0.2 else ""
+    return f"{sentence} (fANOVA, {trials} complete trials)."
 
 
-def _edges(plan: StudyPlan, ranked: Sequence[Trial], shares: Mapping[str, float]) -> list[str]:
-    """Ranges at whose end the best trial lies, where others of the best lie near it too and the field counts.
+def _range_ends(plan: StudyPlan, ranked: Sequence[Trial], shares: Mapping[str, float]) -> list[str]:
+    """Advise to widen ranges at whose end the best trial lies, if other good trials are near and the setting matters.
 
-    One best trial lies within 5 % of one of the ends of a range by chance one time in ten; so half of the best five
-    must lie in the same quarter. A field that explains next to nothing lies anywhere.
+    By chance the best trial lies within 5 % of an end of a range one time in ten; so half of the best five must lie in
+    the same quarter. A setting that explains next to nothing may lie anywhere.
     """
     sentences = []
     best, top = ranked[0], ranked[:_TOP]
@@ -82,121 +84,126 @@ def _edges(plan: StudyPlan, ranked: Sequence[Trial], shares: Mapping[str, float]
         domain, name = dimension.domain, dimension.name
         if isinstance(domain, Choice) or name not in best.params or not dimension.applies(best.params):
             continue
-        if not shares.get(name, 1.0) >= _LITTLE:
+        if not shares.get(name, 1.0) >= _MIN_SHARE:  # fANOVA has no share for a setting of some trials only
             continue
-        place = _place(domain, best.params[name])
-        upper = place > 0.5
-        if min(place, 1 - place) > _EDGE:
+        position = _position(domain, best.params[name])
+        upper = position > 0.5
+        if min(position, 1 - position) > _EDGE:
             continue
-        near = [one for one in top if name in one.params and abs(_place(domain, one.params[name]) - upper) <= 0.25]
+        positions = [_position(domain, trial.params[name]) for trial in top if name in trial.params]
+        near = [other for other in positions if abs(other - upper) <= 0.25]
         wider = _widened(dimension, upper=upper)
         if 2 * len(near) < len(top) or wider is None:
             continue
         sentences.append(
-            f"The best {name}, {_number(best.params[name])}, lies at the {'upper' if upper else 'lower'} end of its "
+            f"The best {name}, {_format(best.params[name])}, lies at the {'upper' if upper else 'lower'} end of its "
             f"range ({domain.low:g} to {domain.high:g}), and {len(near)} of the best {len(top)} trials lie in that "
             f'quarter: widen it, --space "{format_dimension(wider)}".'
         )
     return sentences
 
 
-def _agreed(plan: StudyPlan, ranked: Sequence[Trial]) -> dict[str, str]:
-    """field -> sentence: a choice that all of the best share though the others do not, and not easily by chance."""
+def _shared_choices(plan: StudyPlan, ranked: Sequence[Trial]) -> dict[str, str]:
+    """Return setting -> sentence for choices that the best trials share, the others do not, and hardly by chance."""
     sentences: dict[str, str] = {}
     top = ranked[:_TOP]
     for dimension in plan.space.dimensions:
         name = dimension.name
-        if not isinstance(dimension.domain, Choice) or any(name not in one.params for one in top):
+        if not isinstance(dimension.domain, Choice) or any(name not in trial.params for trial in top):
             continue
         value = top[0].params[name]
-        have = sum(one.params.get(name) == value for one in ranked)
-        alone = any(one.params[name] != value for one in top) or have == len(ranked)
-        chance = math.comb(have, len(top)) / math.comb(len(ranked), len(top))  # of drawing none but those
-        if alone or chance >= _CHANCE:
+        count = sum(trial.params.get(name) == value for trial in ranked)
+        if any(trial.params[name] != value for trial in top) or count == len(ranked):
+            continue
+        # Hypergeometric: the chance to draw only trials with this value when the best are drawn without looking.
+        chance = math.comb(count, len(top)) / math.comb(len(ranked), len(top))
+        if chance >= _CHANCE:
             continue
         sentences[name] = (
-            f"All of the best {len(top)} trials have {name} = {_number(value)}, though only {have} of "
-            f"{len(ranked)} complete ones do (by chance: {_rare(chance)}): fix it, {flags({name: value})}."
+            f"All of the best {len(top)} trials have {name} = {_format(value)}, though only {count} of "
+            f"{len(ranked)} complete ones do (by chance: {_format_chance(chance)}): fix it, {flags({name: value})}."
         )
     return sentences
 
 
-def _idle(importance: Importance, best: Trial, told: Container[str]) -> str:
-    """Fields that both methods call unimportant, but for those told of before, with the values to fix them at."""
-    shares, top = importance.get("fanova", {}), importance.get("ped_anova", {})
-    idle = [
+def _unimportant(importance: Importance, best: Trial, mentioned: Container[str]) -> str:
+    """Advise to fix settings that both methods call unimportant, except those that were mentioned before."""
+    shares, top_shares = importance.get("fanova", {}), importance.get("ped_anova", {})
+    names = [
         name
         for name, share in shares.items()
-        if share < _LITTLE and top.get(name, 0.0) < _LITTLE_TOP and name in best.params and name not in told
+        if share < _MIN_SHARE
+        and top_shares.get(name, 0.0) < _MIN_TOP_SHARE
+        and name in best.params
+        and name not in mentioned
     ]
-    if not idle or len(idle) == len(shares):
+    if not names or len(names) == len(shares):
         return ""
-    subject = f"{', '.join(idle[:-1])} and {idle[-1]} explain" if len(idle) > 1 else f"{idle[0]} explains"
-    each = " each" if len(idle) > 1 else ""
-    fixed = flags({name: best.params[name] for name in idle})
+    several = len(names) > 1
+    subject = f"{', '.join(names[:-1])} and {names[-1]} explain" if several else f"{names[0]} explains"
+    fixed = flags({name: best.params[name] for name in names})
     return (
-        f"{subject} less than {_LITTLE:.0%} of the variance{each}: leave {'them' if each else 'it'} out of the search, "
-        f"as in the best trial: {fixed}."
+        f"{subject} less than {_MIN_SHARE:.0%} of the variance{' each' if several else ''}: leave "
+        f"{'them' if several else 'it'} out of the search, as in the best trial: {fixed}."
     )
 
 
-def _ended(trials: Sequence[Trial]) -> list[str]:
-    """Why many trials were stopped or failed, where the reason is the same but for its numbers."""
-    own = [one for one in trials if one.own]
+def _common_reasons(trials: Sequence[Trial]) -> list[str]:
+    """Name reasons for which many trials failed or were pruned; reasons that differ in numbers alone are the same."""
+    study_trials = [trial for trial in trials if not trial.imported]
     sentences = []
-    for state, said in ((TrialState.FAILED, "failed"), (TrialState.PRUNED, "were pruned")):
-        told = [one for one in own if one.state is state and one.reason]
-        kinds = Counter(_kind(one.reason) for one in told)
-        for kind, number in kinds.most_common():
-            if number < 3 or number < _SAME_REASON * len(own):
+    for state, verb in ((TrialState.FAILED, "failed"), (TrialState.PRUNED, "were pruned")):
+        stopped = [trial for trial in study_trials if trial.state is state and trial.reason]
+        kinds = Counter(_without_numbers(trial.reason) for trial in stopped)
+        for kind, count in kinds.most_common():
+            if count < 3 or count < _SAME_REASON * len(study_trials):
                 continue
-            alike = [one for one in told if _kind(one.reason) == kind]
-            like = "" if len({one.reason for one in alike}) == 1 else "such as "
-            shared = _shared(alike, own)
+            same_reason = [trial for trial in stopped if _without_numbers(trial.reason) == kind]
+            first, such_as = same_reason[0], "such as " if len({trial.reason for trial in same_reason}) > 1 else ""
             sentences.append(
-                f"{number} of {len(own)} trials {said} for the same reason ({like}trial {alike[0].number}: "
-                f"{alike[0].reason.rstrip('.')}){shared}."
+                f"{count} of {len(study_trials)} trials {verb} for the same reason ({such_as}trial {first.number}: "
+                f"{first.reason.rstrip('.')}){_shared_value(same_reason, study_trials)}."
             )
     return sentences
 
 
-def _shared(alike: Sequence[Trial], own: Sequence[Trial]) -> str:
-    """A value that all of those trials have and no complete one has: where to look first."""
-    done = [one for one in own if one.state is TrialState.COMPLETE]
-    for name, value in alike[0].params.items():
-        if not all(name in one.params and one.params[name] == value for one in alike):
+def _shared_value(same_reason: Sequence[Trial], trials: Sequence[Trial]) -> str:
+    """Name a value that all of these trials have and no complete trial has: the first suspect."""
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    for name, value in same_reason[0].params.items():
+        if not all(name in trial.params and trial.params[name] == value for trial in same_reason):
             continue
-        if done and not any(name in one.params and one.params[name] == value for one in done):
-            return f"; all of them have {name} = {_number(value)}, and no complete trial has"
+        if complete and not any(name in trial.params and trial.params[name] == value for trial in complete):
+            return f"; all of them have {name} = {_format(value)}, and no complete trial has"
     return ""
 
 
-def _course(plan: StudyPlan, trials: Sequence[Trial], told: Sequence[Trial], aim: Objective) -> str:
-    """Whether more trials promise anything, or fewer would have done. A grid has no more to try."""
-    own = [one.number for one in sorted(trials, key=lambda one: one.number) if one.own]
-    values = [one.values[0] for one in told]
-    first = max if aim.direction == "maximize" else min
-    best, middle = first(values), sorted(values)[len(values) // 2]
-    found = next(one.number for one in told if one.values[0] == best)
-    after = len(own) - own.index(found) - 1
-    if after > len(own) / 2 and len(own) >= 2 * ENOUGH:
+def _number_of_trials(plan: StudyPlan, trials: Sequence[Trial], complete: Sequence[Trial], objective: Objective) -> str:
+    """Tell if fewer trials would have been enough, or if more may help. A grid has no further ones."""
+    numbers = [trial.number for trial in sorted(trials, key=lambda trial: trial.number) if not trial.imported]
+    values = [trial.values[0] for trial in complete]
+    best_of = max if objective.direction == "maximize" else min
+    best, median = best_of(values), sorted(values)[len(values) // 2]
+    best_number = next(trial.number for trial in complete if trial.values[0] == best)
+    after = len(numbers) - numbers.index(best_number) - 1
+    if after > len(numbers) / 2 and len(numbers) >= 2 * MIN_TRIALS:
         return (
-            f"Nothing better was found after trial {found}, in the last {after} of {len(own)} trials: "
-            "fewer would have done."
+            f"Nothing better was found after trial {best_number}, in the last {after} of {len(numbers)} trials: "
+            "fewer would have been enough."
         )
-    last_third = own[math.ceil(len(own) * 2 / 3)]
-    until = [one.values[0] for one in told if one.number < last_third]
-    gained = abs(best - first(until)) if until else 0.0
-    if plan.searcher != "grid" and gained > _CURRENT * abs(best - middle) and gained > 0:
+    last_third = numbers[math.ceil(len(numbers) * 2 / 3)]
+    earlier = [trial.values[0] for trial in complete if trial.number < last_third]
+    gain = abs(best - best_of(earlier)) if earlier else 0.0
+    if plan.searcher != "grid" and gain > _MIN_GAIN * abs(best - median) and gain > 0:
         return (
-            f"The best {_named(aim)} still went from {first(until):.4g} to {best:.4g} in the last third of the "
-            f"{len(own)} trials: more trials may find better."
+            f"The best {_metric_name(objective)} still went from {best_of(earlier):.4g} to {best:.4g} in the last "
+            f"third of the {len(numbers)} trials: more trials may find better settings."
         )
     return ""
 
 
-def _place(domain: FloatRange | IntRange, value: Value) -> float:
-    """Where a value lies in its range, 0 to 1; by orders of magnitude where it is drawn so."""
+def _position(domain: FloatRange | IntRange, value: Value) -> float:
+    """Return the position of a value in its range, from 0 to 1; of its logarithm in a logarithmic range."""
     assert isinstance(value, int | float)
     if domain.log:
         return math.log(value / domain.low) / math.log(domain.high / domain.low)
@@ -204,27 +211,30 @@ def _place(domain: FloatRange | IntRange, value: Value) -> float:
 
 
 def _widened(dimension: Dimension, *, upper: bool) -> Dimension | None:
-    """The range with one end further out: by a factor of ten, or by half its width; None where the field ends there."""
+    """Return the dimension with one end further out; None if the setting allows no value there.
+
+    A logarithmic range grows by a factor of ten, another one by half of its width, or by less if that is not allowed.
+    """
     domain = dimension.domain
     assert not isinstance(domain, Choice)
     if domain.log:
         factor = min(10.0, domain.high / domain.low)
         ends = [domain.high * share if upper else domain.low / share for share in (factor, math.sqrt(factor))]
     else:
-        steps = (0.5, 0.25, 0.1)
+        shares = (0.5, 0.25, 0.1)
         width = domain.high - domain.low
-        ends = [domain.high + share * width if upper else domain.low - share * width for share in steps]
-        if not upper and domain.low > 0:  # halves rather than crosses zero, which means something else
+        ends = [domain.high + share * width if upper else domain.low - share * width for share in shares]
+        if not upper and domain.low > 0:  # halved instead: zero and below often mean something else, such as "off"
             ends = [max(end, domain.low / 2) for end in ends]
     for end in ends:
-        moved = _moved(domain, end, upper=upper)
-        if moved is not None and _taken(dimension.name, moved.high if upper else moved.low):
-            return Dimension(name=dimension.name, domain=moved, when=dimension.when)
+        moved = _with_end(domain, end, upper=upper)
+        if moved is not None and _accepted(dimension.name, moved.high if upper else moved.low):
+            return Dimension(name=dimension.name, domain=moved, condition=dimension.condition)
     return None
 
 
-def _moved(domain: FloatRange | IntRange, end: float, *, upper: bool) -> FloatRange | IntRange | None:
-    """The domain with one end at `end`, on its steps; None where that is where it was."""
+def _with_end(domain: FloatRange | IntRange, end: float, *, upper: bool) -> FloatRange | IntRange | None:
+    """Return the domain with one end at `end`, rounded to its steps; None if the end does not move."""
     edge = domain.high if upper else domain.low
     if domain.step is not None and not domain.log:
         end = edge + math.copysign(max(round(abs(end - edge) / domain.step), 1) * domain.step, end - edge)
@@ -238,7 +248,8 @@ def _moved(domain: FloatRange | IntRange, end: float, *, upper: bool) -> FloatRa
     return FloatRange(low=low_end, high=high_end, log=domain.log, step=domain.step) if end != edge else None
 
 
-def _taken(name: str, value: Value) -> bool:
+def _accepted(name: str, value: Value) -> bool:
+    """Return True if a recipe accepts the value."""
     try:
         Recipe().replace(**settings_of({name: value}))
     except ClearsightError:
@@ -246,21 +257,21 @@ def _taken(name: str, value: Value) -> bool:
     return True
 
 
-def _kind(reason: str) -> str:
+def _without_numbers(reason: str) -> str:
     return re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", reason)
 
 
-def _rare(chance: float) -> str:
+def _format_chance(chance: float) -> str:
     return f"{chance:.1%}" if chance >= 0.001 else "less than 0.1%"
 
 
-def _named(aim: Objective) -> str:
-    return aim.metric.replace("_", " ")
+def _metric_name(objective: Objective) -> str:
+    return objective.metric.replace("_", " ")
 
 
-def _number(value: Value) -> str:
+def _format(value: Value) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _several(number: int, noun: str) -> str:
+def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"

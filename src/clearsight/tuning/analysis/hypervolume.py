@@ -1,4 +1,4 @@
-"""Hypervolume: how much of the space of several objectives a set of trials has won, as one number."""
+"""Hypervolume: the share of the space of several objectives that a set of trials dominates, as one number."""
 
 from __future__ import annotations
 
@@ -11,64 +11,69 @@ from clearsight.core.errors import BadShape
 from clearsight.core.trial import Objective, Trial, complete_trials
 
 Floats = npt.NDArray[np.float64]
-_MARGIN = 0.1  # of the spread, beyond the worst value: else the ends of a front would count for nothing
+_MARGIN = 0.1  # of the spread, beyond the worst value: without it the ends of a front would have no volume
 
 
 def hypervolume(points: npt.ArrayLike, reference: npt.ArrayLike) -> float:
-    """Volume that at least one point beats and that itself beats `reference`; exact, by slices.
+    """Return the volume between the points and `reference` that at least one point dominates; exact, by slices.
 
-    points: (N, M), in every column less is better.  reference: (M,).  What is not better than the reference in every
-    objective, or no number, adds nothing. Raises BadShape when the two disagree on M.
+    points: (N, M), in every column less is better.  reference: (M,).  A point that is not better than the reference in
+    every objective, or has a NaN, adds nothing. Raises BadShape if the two disagree on M.
     Source: Zitzler and Thiele 1998, "Multiobjective Optimization Using Evolutionary Algorithms" (the measure);
     While et al. 2006, "A Faster Algorithm for Calculating Hypervolume" (slicing objectives).
     """
     corner = np.asarray(reference, dtype=np.float64)
     rows = np.asarray(points, dtype=np.float64)
     if corner.ndim != 1 or (rows.size and (rows.ndim != 2 or rows.shape[1] != len(corner))):
-        raise BadShape("hypervolume", f"points {rows.shape} and a reference {corner.shape} do not fit each other")
+        raise BadShape("hypervolume", f"points of shape {rows.shape} do not fit a reference of shape {corner.shape}")
     inside = rows[(rows < corner).all(axis=1)] if rows.size else rows.reshape(0, len(corner))
     return _volume(_undominated(inside), corner)
 
 
 def hypervolume_history(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[tuple[int, float]]:
-    """(number of the trial, share of the box won until then) after each complete trial; [] for a single objective.
+    """Return (number of the trial, share of the box dominated so far) after each complete trial.
 
-    The box reaches from the best value that any trial has in each objective to the worst, and a tenth beyond; so
-    accuracy and seconds weigh the same, and 1 would be a trial that is best in everything.
+    The box reaches from the best value of any trial in each objective to the worst, and a tenth beyond; so accuracy and
+    seconds have equal weight, and a trial that is best in everything has the share 1. [] for a single objective.
     """
-    done = [
-        one for one in complete_trials(trials) if len(one.values) == len(objectives) and np.isfinite(one.values).all()
+    complete = [
+        trial
+        for trial in complete_trials(trials)
+        if len(trial.values) == len(objectives) and np.isfinite(trial.values).all()
     ]
-    if len(objectives) < 2 or not done:
+    if len(objectives) < 2 or not complete:
         return []
-    signs = np.array([-1.0 if one.direction == "maximize" else 1.0 for one in objectives])
-    losses = np.array([one.values for one in done]) * signs
+    signs = np.array([-1.0 if objective.direction == "maximize" else 1.0 for objective in objectives])
+    losses = np.array([trial.values for trial in complete]) * signs
     best, spread = losses.min(axis=0), np.ptp(losses, axis=0)
     scaled = (losses - best) / np.where(spread > 0, spread, 1.0)  # 0 is best, 1 is worst
     corner = np.full(len(objectives), 1.0 + _MARGIN)
-    front, won, told = np.empty((0, len(objectives))), 0.0, []
-    for trial, point in zip(done, scaled, strict=True):
-        # The volume grows by what the point wins and nobody had: its own box without what the front has of that box.
+    front, volume, history = np.empty((0, len(objectives))), 0.0, []
+    for trial, point in zip(complete, scaled, strict=True):
+        # The volume grows by the box of the new point without the part of that box that the front dominates already.
         if not (front <= point).all(axis=1).any():
-            won += float(np.prod(corner - point)) - _volume(_undominated(np.maximum(front, point)), corner)
+            volume += float(np.prod(corner - point)) - _volume(_undominated(np.maximum(front, point)), corner)
             front = np.vstack([front[~(point <= front).all(axis=1)], point])
-        told.append((trial.number, won / float(np.prod(corner))))
-    return told
+        history.append((trial.number, volume / float(np.prod(corner))))
+    return history
 
 
 def _undominated(rows: Floats) -> Floats:
-    """(N, M) -> (K, M): rows that no other equals or beats everywhere, each once."""
-    once = np.unique(rows, axis=0)
-    kept = [
-        place
-        for place, row in enumerate(once)  # np.unique sorts, so that only an earlier row can beat a later one
-        if not (once[:place] <= row).all(axis=1).any()
+    """Return the rows that no other row dominates, each once: (N, M) -> (K, M)."""
+    unique = np.unique(rows, axis=0)
+    undominated = [
+        index
+        for index, row in enumerate(unique)  # np.unique sorts, so that only an earlier row can dominate a later one
+        if not (unique[:index] <= row).all(axis=1).any()
     ]
-    return once[kept]
+    return unique[undominated]
 
 
 def _volume(front: Floats, corner: Floats) -> float:
-    """Of rows that do not beat each other: slabs along the last objective, each a volume of one objective less."""
+    """Return the volume of rows that do not dominate each other, cut into slabs along the last objective.
+
+    Each slab is a volume of one objective less; with two objectives the slabs are rectangles of a staircase.
+    """
     if not len(front):
         return 0.0
     if front.shape[1] == 1:
@@ -80,7 +85,7 @@ def _volume(front: Floats, corner: Floats) -> float:
     by_last = front[np.argsort(front[:, -1])]
     ends = np.append(by_last[1:, -1], corner[-1])
     return sum(
-        float(end - row[-1]) * _volume(_undominated(by_last[: place + 1, :-1]), corner[:-1])
-        for place, (row, end) in enumerate(zip(by_last, ends, strict=True))
+        float(end - row[-1]) * _volume(_undominated(by_last[: index + 1, :-1]), corner[:-1])
+        for index, (row, end) in enumerate(zip(by_last, ends, strict=True))
         if end > row[-1]
     )

@@ -9,19 +9,22 @@ from clearsight.core.trial import Trial, TrialState
 
 
 def study_savings(trials: Sequence[Trial]) -> dict[str, float]:
-    """What was not computed, over the trials of a study.
+    """Return the work that the trials of a study saved.
 
-    features_seconds: forward passes through frozen parts that the cache answered.  pruned_epochs and pruned_seconds:
-    what pruned trials had yet to train, by the time of the epochs that they did train.  answered_trials: trials that
-    had the recipe of an earlier one.
+    features_seconds: of forward passes through frozen parts that the cache replaced.
+    pruned_trials: number of pruned trials.  pruned_epochs, pruned_seconds: epochs that they still planned, and their
+    time, estimated from the epochs that each of them trained; a trial pruned before its first epoch has no estimate.
+    answered_trials: number of trials with the recipe of an earlier one, whose result they share.
     """
-    own = [trial for trial in trials if trial.own]
-    pruned = [trial for trial in own if trial.state is TrialState.PRUNED]
-    left = {trial.number: max(trial.planned - trial.epochs, 0) for trial in pruned}
+    study_trials = [trial for trial in trials if not trial.imported]
+    pruned = [trial for trial in study_trials if trial.state is TrialState.PRUNED]
+    saved_epochs = {trial.number: max(trial.planned - trial.epochs, 0) for trial in pruned}
     return {
-        "features_seconds": math.fsum(trial.spared_seconds for trial in own),
+        "features_seconds": math.fsum(trial.saved_seconds for trial in study_trials),
         "pruned_trials": len(pruned),
-        "pruned_epochs": sum(left.values()),
-        "pruned_seconds": math.fsum(t.seconds / t.epochs * left[t.number] for t in pruned if t.epochs),
-        "answered_trials": sum(trial.same_as is not None for trial in own),
+        "pruned_epochs": sum(saved_epochs.values()),
+        "pruned_seconds": math.fsum(
+            trial.seconds / trial.epochs * saved_epochs[trial.number] for trial in pruned if trial.epochs
+        ),
+        "answered_trials": sum(trial.same_as is not None for trial in study_trials),
     }

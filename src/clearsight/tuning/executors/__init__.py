@@ -1,12 +1,11 @@
-"""Executors: what carries trials out. One file each, and one line here."""
+"""Executors: where trials run. One file per executor, and one line here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from clearsight.core.executor import Executor
+from clearsight.core.executor import Executor, ExecutorSpec
 from clearsight.core.registry import Registry
-from clearsight.tuning.executors.spec import ExecutorSpec
 
 EXECUTORS = Registry[Callable[[ExecutorSpec], Executor]](
     "executor",

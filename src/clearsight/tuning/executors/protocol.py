@@ -1,39 +1,64 @@
-"""What a study and its workers say to each other: one JSON object a line, nothing that could be code."""
+"""Messages between a study and its workers: JSON objects, one per line of a pipe; none of them can contain code."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clearsight.core.executor import Assignment, AssignmentDone, AssignmentStarted, EpochDone, ExecutorEvent
 from clearsight.core.trial import TrialResult
 
-
-def line(value: Any) -> bytes:
-    """A message as it goes over a pipe. Python's NaN and Infinity are understood at the other end."""
-    return json.dumps(value).encode() + b"\n"
+Message = dict[str, Any]
 
 
-def begun(assignment: Assignment) -> dict[str, Any]:
-    """An assignment was taken up."""
-    return {"begun": assignment.key}
+def encode(message: Mapping[str, Any]) -> bytes:
+    """Return a message as one line. Scores may be NaN or infinite: Python's json writes and reads both."""
+    return json.dumps(message).encode() + b"\n"
 
 
-def epoch_done(number: int, epoch: int, scores: dict[str, float]) -> dict[str, Any]:
-    """A trial has finished an epoch."""
-    return {"epoch": epoch, "trial": number, "scores": scores}
+# --- from the study to a worker ---------------------------------------------------------------------------------------
 
 
-def done(assignment: Assignment, outcomes: list[TrialResult]) -> dict[str, Any]:
-    """An assignment is over."""
-    return {"done": assignment.key, "outcomes": [outcome.to_json() for outcome in outcomes]}
+def work(assignment: Assignment) -> Message:
+    """Return the message that starts an assignment."""
+    return {"do": "work", "assignment": assignment.to_json()}
 
 
-def event_of(worker: int, message: dict[str, Any]) -> ExecutorEvent:
-    """A worker's message as an event."""
-    if "begun" in message:
-        return AssignmentStarted(worker=worker, key=message["begun"])
+def reply(number: int, epoch: int, stop: str) -> Message:
+    """Return the message that replies to an epoch."""
+    return {"do": "reply", "trial": number, "epoch": epoch, "stop": stop}
+
+
+def interrupt() -> Message:
+    """Return the message that interrupts the current assignment."""
+    return {"do": "interrupt"}
+
+
+# --- from a worker to the study ---------------------------------------------------------------------------------------
+
+
+def started(assignment: Assignment) -> Message:
+    """Return the message that an assignment has started."""
+    return {"started": assignment.key}
+
+
+def epoch_done(number: int, epoch: int, scores: Mapping[str, float]) -> Message:
+    """Return the message that a trial has finished an epoch."""
+    return {"epoch": epoch, "trial": number, "scores": dict(scores)}
+
+
+def done(assignment: Assignment, results: Sequence[TrialResult]) -> Message:
+    """Return the message that an assignment has ended."""
+    return {"done": assignment.key, "results": [result.to_json() for result in results]}
+
+
+def event_from(worker: int, message: Mapping[str, Any]) -> ExecutorEvent:
+    """Return a worker's message as an event."""
+    # The key tells the kinds apart; there is no message without one of the three.
+    if "started" in message:
+        return AssignmentStarted(worker=worker, key=message["started"])
     if "epoch" in message:
         return EpochDone(worker=worker, number=message["trial"], epoch=message["epoch"], scores=message["scores"])
-    outcomes = tuple(TrialResult.from_json(one) for one in message["outcomes"])
-    return AssignmentDone(worker=worker, key=message["done"], outcomes=outcomes)
+    results = tuple(TrialResult.from_json(result) for result in message["results"])
+    return AssignmentDone(worker=worker, key=message["done"], results=results)

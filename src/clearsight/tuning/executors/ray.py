@@ -10,84 +10,91 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearsight.core.errors import StudyUnavailable, missing_extra
-from clearsight.core.executor import Assignment, AssignmentDone, AssignmentStarted, ExecutorEvent, WorkerLost
-from clearsight.tuning.executors.protocol import event_of
-from clearsight.tuning.executors.spec import ExecutorSpec
+from clearsight.core.executor import (
+    Assignment,
+    AssignmentDone,
+    AssignmentStarted,
+    ExecutorEvent,
+    ExecutorSpec,
+    WorkerLost,
+)
+from clearsight.tuning.executors import protocol
 
 try:
     import ray
     from ray import exceptions
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ImportError:  # this module is loaded only where somebody asks for it
+except ImportError:  # this module is imported only for --on ray
     raise missing_extra("ray", "ray", "--on ray") from None
 
 from clearsight.tuning.executors import ray_cluster, ray_tasks
 
-_TAIL = 12  # lines of a traceback that are told of a task that raised
-_PATIENCE = 5.0  # seconds that tasks get to end when they are cancelled
+_TAIL = 12  # lines of the traceback of a failed task that the study shows
+_PATIENCE = 5.0  # seconds that cancelled tasks have to end
 
 
 @dataclass(eq=False, slots=True)
-class _Work:
-    """An assignment under way, and the task that has it. begun: whether that has been heard of."""
+class _RunningTask:
+    """An assignment and its Ray task. started: the task has reported its start."""
 
     assignment: Assignment
     task: Any
-    begun: bool = False
+    started: bool = False
 
 
 class RayExecutor:
-    """Keeps clearsight.core.executor.Executor. Each assignment is one task; Ray decides when and on which node.
+    """Executor on a Ray cluster. Each assignment is one task; Ray decides when it runs, and on which node.
 
-    Every node must see the study folder, the data and the feature cache under the same paths (a shared file system),
-    and have clearsight installed: a trial that lost its node goes on from the checkpoint in its folder on another.
-    Nothing is tried again by Ray, so that the study counts the attempts. Where more is asked for at a time than the
-    cluster has room for, tasks wait. A trial that asks for no GPU sees none.
+    Every node needs clearsight, and the study folder, the data and the feature cache under the same paths (a shared
+    file system): a trial whose node died continues from the checkpoint in its folder on another node. Ray retries
+    nothing, because the study counts the attempts. Tasks wait while the cluster has no room for them. A trial that asks
+    for no GPU sees none.
 
-    Tasks speak through a mailbox, an actor on the node that we are connected to: it goes only when we are lost too.
+    Tasks send messages through a mailbox, an actor on the node that this process is connected to: it dies only with the
+    connection.
     """
 
-    def __init__(self, crew: ExecutorSpec) -> None:
-        self.slots, self._crew = crew.slots, crew
-        self._busy: dict[int, _Work] = {}
+    def __init__(self, spec: ExecutorSpec) -> None:
+        self.slots, self._spec = spec.slots, spec
+        self._busy: dict[int, _RunningTask] = {}
         self._mailbox: Any = None
-        self._bell: Any = None
-        cpus, gpus = crew.cpus or 1, crew.gpus or 0
-        self._cluster = ray_cluster.connect(crew.address)
+        self._mail_signal: Any = None  # resolves when the mailbox holds messages
+        cpus, gpus = spec.cpus or 1, spec.gpus or 0
+        self._cluster = ray_cluster.connect(spec.address)
         try:
-            if not crew.address:
+            if not spec.address:
                 ray_cluster.check_room(cpus, gpus)
-            room: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
-            if not gpus:  # Ray hides the GPUs of others only from those who have one
-                room["runtime_env"] = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
-            self._carry_out = ray.remote(ray_tasks.carry_out).options(**room)
+            options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
+            if not gpus:  # Ray hides the GPUs of others only from tasks that have one
+                options["runtime_env"] = {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}
+            self._run_assignment = ray.remote(ray_tasks.run_assignment).options(**options)
             self._open_mailbox()
-        except BaseException:
+        except BaseException:  # also KeyboardInterrupt: the cluster must not outlive the study
             self.close()
             raise
 
     def start(self, assignment: Assignment) -> None:
         slot = next(slot for slot in range(self.slots) if slot not in self._busy)
-        post = json.dumps(dict(self._crew.post(slot)), sort_keys=True)
-        with self._there():
+        resources = json.dumps(dict(self._spec.resources(slot)), sort_keys=True)
+        with self._connected():
             if self._mailbox is None:
                 self._open_mailbox()
-            task = self._carry_out.remote(self._crew.bench, post, assignment.to_json(), self._mailbox)
-        self._busy[slot] = _Work(assignment, task)
+            task = self._run_assignment.remote(self._spec.runner, resources, assignment.to_json(), self._mailbox)
+        self._busy[slot] = _RunningTask(assignment, task)
 
-    def answer(self, number: int, epoch: int, stop: str) -> None:
-        for work in self._busy.values() if ray.is_initialized() else ():
-            if any(task.number == number for task in work.assignment.tasks):
-                self._mailbox.answer.remote(work.assignment.key, number, epoch, stop)
+    def reply(self, number: int, epoch: int, stop: str) -> None:
+        for running in self._busy.values() if ray.is_initialized() else ():
+            if any(task.number == number for task in running.assignment.tasks):
+                self._mailbox.reply.remote(running.assignment.key, number, epoch, stop)
 
     def interrupt(self) -> None:
         if not ray.is_initialized():
             return
         if self._mailbox is not None:
-            self._mailbox.interrupt.remote([work.assignment.key for work in self._busy.values()])
-        for work in self._busy.values():
-            if not work.begun:  # it may wait for room for as long as it likes
-                ray.cancel(work.task)
+            self._mailbox.interrupt.remote([running.assignment.key for running in self._busy.values()])
+        for running in self._busy.values():
+            if not running.started:  # it may wait for room for any length of time
+                ray.cancel(running.task)
 
     def events(self, seconds: float) -> list[ExecutorEvent]:
         if self._mailbox is None:
@@ -95,25 +102,25 @@ class RayExecutor:
             return []
         try:
             _check_connected()
-            tasks = [work.task for work in self._busy.values()]
-            ready, _ = ray.wait([self._bell, *tasks], num_returns=1, timeout=seconds)
+            tasks = [running.task for running in self._busy.values()]
+            ready, _ = ray.wait([self._mail_signal, *tasks], num_returns=1, timeout=seconds)
             if not ready:
                 return []
-            found = self._letters()  # after the look at the tasks: one that is over has said everything
+            events = self._drain_mailbox()  # after the wait: a task that has ended has sent all of its messages
         except (exceptions.RayError, ConnectionError) as error:
             return self._lose_all(error)
-        return found + [self._end(slot) for slot, work in list(self._busy.items()) if work.task in ready]
+        return events + [self._end(slot) for slot, running in list(self._busy.items()) if running.task in ready]
 
     def close(self) -> None:
         with contextlib.suppress(exceptions.RayError, ConnectionError):
             _check_connected()
             self._end_all()
         self._busy.clear()
-        self._mailbox = self._bell = None
+        self._mailbox = self._mail_signal = None
         self._cluster.close()
 
     def _end_all(self) -> None:
-        tasks = [work.task for work in self._busy.values()]
+        tasks = [running.task for running in self._busy.values()]
         for task in tasks:
             ray.cancel(task, force=True)
         if tasks:
@@ -122,65 +129,69 @@ class RayExecutor:
             ray.kill(self._mailbox)
 
     def _open_mailbox(self) -> None:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        box = ray.remote(ray_tasks.Mailbox).options(num_cpus=0, scheduling_strategy=here)
-        self._mailbox = box.remote()
-        self._bell = self._mailbox.bell.remote()
+        same_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(ray_tasks.Mailbox).options(num_cpus=0, scheduling_strategy=same_node)
+        self._mailbox = actor.remote()
+        self._mail_signal = self._mailbox.wait_for_messages.remote()
 
-    def _letters(self) -> list[ExecutorEvent]:
-        """What tasks have said; not what came from one that is lost."""
-        slots = {work.assignment.key: slot for slot, work in self._busy.items()}
-        letters = ray.get(self._mailbox.take.remote())
-        if ray.wait([self._bell], timeout=0)[0]:
-            self._bell = self._mailbox.bell.remote()
-        found = [event_of(slots[key], letter) for key, letter in letters if key in slots]
-        for event in found:
+    def _drain_mailbox(self) -> list[ExecutorEvent]:
+        """Return the messages of the running tasks as events; messages of lost tasks are dropped."""
+        slots = {running.assignment.key: slot for slot, running in self._busy.items()}
+        messages = ray.get(self._mailbox.drain.remote())
+        if ray.wait([self._mail_signal], timeout=0)[0]:
+            self._mail_signal = self._mailbox.wait_for_messages.remote()
+        events = [protocol.event_from(slots[key], message) for key, message in messages if key in slots]
+        for event in events:
             if isinstance(event, AssignmentStarted):
-                self._busy[event.worker].begun = True
-        return found
+                self._busy[event.worker].started = True
+        return events
 
     def _end(self, slot: int) -> ExecutorEvent:
-        """What came of a task that is over."""
-        work = self._busy.pop(slot)
-        key = work.assignment.key
+        """Return how the task of a slot ended, and free the slot."""
+        running = self._busy.pop(slot)
+        key = running.assignment.key
         try:
-            return event_of(slot, ray.get(work.task))
-        except exceptions.TaskCancelledError:  # nobody but `interrupt` does that
-            return AssignmentDone(worker=slot, key=key, outcomes=())
+            return protocol.event_from(slot, ray.get(running.task))
+        except exceptions.TaskCancelledError:  # only `interrupt` cancels a task that is still in `_busy`
+            return AssignmentDone(worker=slot, key=key, results=())
         except (exceptions.RayError, ConnectionError) as error:
-            return WorkerLost(worker=slot, key=key, why=why_lost(error), log=_last_words(error))
+            return WorkerLost(worker=slot, key=key, reason=loss_reason(error), log=_traceback_tail(error))
 
     def _lose_all(self, error: Exception) -> list[ExecutorEvent]:
-        """The mailbox is gone, and perhaps the cluster: whoever could be reached by it ends by himself."""
+        """Return the loss of every running task, because the mailbox, and perhaps the cluster, is gone.
+
+        A task that still runs ends by itself when it cannot reach the mailbox.
+        """
         lost: list[ExecutorEvent] = []
-        for slot, work in self._busy.items():
+        for slot, running in self._busy.items():
             with contextlib.suppress(exceptions.RayError, ConnectionError):
                 _check_connected()
-                ray.cancel(work.task, force=True)
-            lost.append(WorkerLost(worker=slot, key=work.assignment.key, why=why_lost(error)))
+                ray.cancel(running.task, force=True)
+            lost.append(WorkerLost(worker=slot, key=running.assignment.key, reason=loss_reason(error)))
         self._busy.clear()
-        self._mailbox = self._bell = None
+        self._mailbox = self._mail_signal = None
         return lost
 
     @contextlib.contextmanager
-    def _there(self) -> Iterator[None]:
-        """Words for a cluster that is gone for good: there is nothing to go on with."""
+    def _connected(self) -> Iterator[None]:
+        """Raise StudyUnavailable if the cluster is gone: no later assignment could run either."""
         try:
             _check_connected()
             yield
         except (exceptions.RayError, ConnectionError) as error:
-            where = f"--on {self._crew.address or 'ray'}"
-            raise StudyUnavailable(where, "the Ray cluster is gone", fix="Go on later with --resume.") from error
+            flag = f"--on {self._spec.address or 'ray'}"
+            fix = "Continue the study later with --resume."
+            raise StudyUnavailable(flag, "the connection to the Ray cluster is lost", fix=fix) from error
 
 
 def _check_connected() -> None:
-    """Raise ConnectionError where the connection is gone: whatever is asked of Ray then would start a new cluster."""
+    """Raise ConnectionError if the connection is gone: any call to Ray would then start a new cluster."""
     if not ray.is_initialized():
         raise ConnectionError("the connection to the cluster broke")
 
 
-def why_lost(error: Exception) -> str:
-    """Why an assignment was lost, in words."""
+def loss_reason(error: Exception) -> str:
+    """Return why an assignment was lost, as a clause."""
     match error:
         case exceptions.NodeDiedError():
             return "its node died"
@@ -199,13 +210,13 @@ def why_lost(error: Exception) -> str:
     return f"Ray lost it ({type(error).__name__})"
 
 
-def _last_words(error: Exception) -> str:
-    """The end of the traceback of a task that raised; a process that died says nothing here."""
+def _traceback_tail(error: Exception) -> str:
+    """Return the last lines of the traceback of a task that raised; "" for a process that died."""
     if not isinstance(error, exceptions.RayTaskError):
         return ""
     return "\n".join(str(error).strip().splitlines()[-_TAIL:])
 
 
-def build(crew: ExecutorSpec) -> RayExecutor:
-    """Tasks on a Ray cluster: one that is started here, or the one at the crew's address."""
-    return RayExecutor(crew)
+def build(spec: ExecutorSpec) -> RayExecutor:
+    """Build an executor on a new Ray cluster of this machine, or on the cluster at the address."""
+    return RayExecutor(spec)

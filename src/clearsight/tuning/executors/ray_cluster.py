@@ -1,6 +1,6 @@
-"""A connection to a Ray cluster: one that is started on this machine, or one that is there already.
+"""Connection to a Ray cluster: one that is started on this machine, or one that runs already.
 
-Imports ray; whoever imports this module has made sure that it is installed.
+Imports ray; the importer has made sure that it is installed.
 """
 
 from __future__ import annotations
@@ -21,74 +21,76 @@ from ray._private import worker as ray_worker
 
 from clearsight.core.errors import BadValue, StudyUnavailable
 
-_CLIENT_PORT = 10001  # where Ray's own client server listens unless somebody says otherwise
-_KNOCK = 5.0  # seconds until a host that says nothing is given up
-_PATIENCE = 90.0  # seconds until a connection must stand: Ray starts a process for it, on a machine that may be busy
-_STORE = 100 << 20  # bytes of shared memory of a cluster of ours: nothing large ever goes through Ray
+_CLIENT_PORT = 10001  # default port of Ray's client server
+_KNOCK = 5.0  # seconds after which a host that does not accept a connection is given up
+_PATIENCE = 90.0  # seconds for a connection: Ray starts a process for it, perhaps on a busy machine
+_STORE = 100 << 20  # bytes of shared memory of a cluster that we start: no large object ever goes through Ray
 _NODE = "127.0.0.1"
 _FIX = "Start one there with: ray start --head --ray-client-server-port=10001."
 
 
 class Cluster:
-    """A connection, and what has to be undone after it.
+    """A connection, and the settings of Ray that it has changed.
 
-    own: whether it was made here; where the program around us was connected already, that is left as it is.
+    owned: the connection was made here. A connection that the surrounding program made is left open.
     """
 
-    def __init__(self, own: bool) -> None:
-        self.own = own
+    def __init__(self, owned: bool) -> None:
+        self._owned = owned
         self._log = logging.getLogger("ray")
         self._level = self._log.level
-        self._log.setLevel(logging.ERROR)  # what matters of it reaches the study as an event
-        if own:  # a worker's death is said on our standard output too, even where `log_to_driver` is off
+        self._log.setLevel(logging.ERROR)  # the study reports the deaths that matter as events
+        if owned:  # Ray prints a worker's death on our standard output even with `log_to_driver` off
             ray_worker._worker_logs_enabled = False
 
     def close(self) -> None:
-        """Let go of the cluster, which ends one that was started here."""
-        if self.own:
+        """Disconnect, which ends a cluster that was started here."""
+        if self._owned:
             ray.shutdown()
             ray_worker._worker_logs_enabled = True
         self._log.setLevel(self._level)
 
 
 def connect(address: str) -> Cluster:
-    """A cluster: "" for one on this machine, for as long as the connection lasts; else ray://host:port (Ray Client),
-    or host:port of a head node whose cluster this machine is a member of.
+    """Connect to a cluster.
 
-    $RAY_ADDRESS decides nothing: a study says itself where it runs. Raises StudyUnavailable where nothing answers.
+    address: "" for a new cluster on this machine that lives as long as the connection; ray://host:port (Ray Client); or
+    host:port of a head node whose cluster this machine belongs to. $RAY_ADDRESS is ignored: the study's plan alone says
+    where it runs. Raises StudyUnavailable if nothing answers.
     """
     if ray.is_initialized():
         if address:
-            fix = "Say --on ray to use that one, or call ray.shutdown() first."
-            raise StudyUnavailable(f"--on {address}", "this program is connected to a Ray cluster already", fix=fix)
-        return Cluster(own=False)
-    cluster = Cluster(own=True)
+            fix = "Pass --on ray to use that one, or call ray.shutdown() first."
+            raise StudyUnavailable(f"--on {address}", "this program is already connected to a Ray cluster", fix=fix)
+        return Cluster(owned=False)
+    cluster = Cluster(owned=True)
     try:
-        with warnings.catch_warnings(), _own_signals():
-            warnings.simplefilter("ignore")  # Ray's about itself: files it leaves to be closed, defaults of next year
+        with warnings.catch_warnings(), _keep_signal_handler():
+            warnings.simplefilter("ignore")  # unclosed files and future defaults of Ray, which users cannot change
             if not address:
                 _start()
             elif address.startswith("ray://"):
                 _join_as_client(address)
             else:
                 _join(address)
-    except BaseException:
+    except BaseException:  # also KeyboardInterrupt: a half-made connection must be closed
         cluster.close()
         raise
     return cluster
 
 
 def check_room(cpus: float, gpus: float) -> None:
-    """Raise BadValue for a trial that asks for more than the cluster on this machine has: it would wait for ever."""
-    there = ray.cluster_resources()
-    for flag, wanted, name in (("--cpus-per-trial", cpus, "CPU"), ("--gpus-per-trial", gpus, "GPU")):
-        if wanted > (has := there.get(name, 0.0)):
-            raise BadValue(f"{flag} {wanted:g}", f"this machine has {has:g} {name}s for the trials of a study")
+    """Raise BadValue for a trial that needs more than the cluster on this machine has: it would wait for ever."""
+    total = ray.cluster_resources()
+    for flag, needed, name in (("--cpus-per-trial", cpus, "CPU"), ("--gpus-per-trial", gpus, "GPU")):
+        available = total.get(name, 0.0)
+        if needed > available:
+            raise BadValue(f"{flag} {needed:g}", f"this machine has {available:g} {name}s for the trials of a study")
 
 
 def _start() -> None:
-    """A cluster of this machine alone: nothing of it listens beyond loopback."""
-    with _loopback(), _said("ray", "start", "Its logs are in /tmp/ray."):
+    """Start a cluster of this machine alone, which listens on loopback only."""
+    with _loopback(), _as_unavailable("ray", "start", "Its logs are in /tmp/ray."):
         ray.init(
             address="local",
             include_dashboard=False,
@@ -100,23 +102,24 @@ def _start() -> None:
 
 
 @contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """What SIGTERM does is the program's affair: Ray would set a handler of its own and leave it there."""
+def _keep_signal_handler() -> Iterator[None]:
+    """Restore the program's SIGTERM handler after the block: Ray installs its own and leaves it there."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():  # elsewhere neither of us may set one
+        # Other threads may not set handlers, and so Ray has set none there either.
+        if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
-    """Within the block Ray takes 127.0.0.1 for the address of a node.
+    """Let Ray accept 127.0.0.1 as the address of a node within the block.
 
-    It would put the machine's outer address in its place and listen on every interface. On macOS and Windows it does
-    not, and that it is one of these is what it is told; the variable that says so is read when ray is imported, which
-    may be long ago.
+    Ray replaces it by the machine's outer address and listens on every interface, except on macOS and Windows; this
+    constant makes it believe that it runs there. The environment variable behind the constant is read when ray is
+    imported, which may have happened before, so the constant itself is set.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -127,26 +130,29 @@ def _loopback() -> Iterator[None]:
 
 
 def _join(address: str) -> None:
-    """Become a driver of a cluster that has a node on this machine."""
+    """Connect as a driver to a cluster that has a node on this machine."""
     _knock(address, None)
     host = urlsplit(f"//{address}").hostname
-    near = _loopback() if host in ("localhost", _NODE) else contextlib.nullcontext()
-    with near, _said(address, "connect", _FIX):
+    node_address = _loopback() if host in ("localhost", _NODE) else contextlib.nullcontext()
+    with node_address, _as_unavailable(address, "connect", _FIX):
         ray.init(address=address, log_to_driver=False, configure_logging=False)
 
 
 def _join_as_client(address: str) -> None:
-    """Speak to a cluster through the client server of its head node."""
+    """Connect to the client server of a cluster's head node."""
     _knock(address, _CLIENT_PORT)
     url = urlsplit(address)
     full = address if url.port else f"{address.rstrip('/')}:{_CLIENT_PORT}"
-    with _said(address, "connect", _FIX):
+    with _as_unavailable(address, "connect", _FIX):
         _within(_PATIENCE, lambda: _init_client(full))
 
 
 def _init_client(url: str) -> None:
-    """Connect, and once more where the server could not begin: the cluster forks one for each client out of a process
-    with threads, and now and then the child dies of it before it has said a word."""
+    """Connect, with a second try if the server failed to start.
+
+    The cluster forks a server for each client out of a process with threads, and now and then that child dies before it
+    has sent anything.
+    """
     try:
         ray.init(url, log_to_driver=False, configure_logging=False)
     except ConnectionAbortedError:
@@ -155,39 +161,39 @@ def _init_client(url: str) -> None:
 
 
 def _knock(address: str, port: int | None) -> None:
-    """Raise StudyUnavailable where nobody listens: Ray itself would go on trying for a minute."""
+    """Raise StudyUnavailable if nothing listens at the address: Ray itself would go on trying for a minute."""
     try:
         url = urlsplit(address if "://" in address else f"//{address}")
         host, port = url.hostname, url.port or port
     except ValueError:
         host = None
     if not host or port is None:
-        raise BadValue(f"--on {address}", "it names no cluster", fix="Say ray://HOST:PORT, or ray alone.")
+        raise BadValue(f"--on {address}", "not the address of a cluster", fix="Pass ray://HOST:PORT, or ray alone.")
     try:
         socket.create_connection((host, port), _KNOCK).close()
     except OSError as error:
-        why = error.strerror or "it does not answer"
-        raise StudyUnavailable(f"--on {address}", f"no Ray cluster is there ({why})", fix=_FIX) from None
+        cause = error.strerror or "it does not answer"
+        raise StudyUnavailable(f"--on {address}", f"no Ray cluster is there ({cause})", fix=_FIX) from None
 
 
 @contextlib.contextmanager
-def _said(where: str, act: str, fix: str) -> Iterator[None]:
-    """Words for whatever Ray raises when it cannot do what it should; it has no common kind of error for that."""
+def _as_unavailable(target: str, action: str, fix: str) -> Iterator[None]:
+    """Turn every error of Ray within the block into StudyUnavailable."""
     try:
         yield
-    except Exception as error:
-        why = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
-        raise StudyUnavailable(f"--on {where}", f"Ray cannot {act} ({why})", fix=fix) from error
+    except Exception as error:  # ray.init raises RuntimeError, ValueError, ConnectionError, gRPC's own errors and more
+        cause = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
+        raise StudyUnavailable(f"--on {target}", f"Ray cannot {action} ({cause})", fix=fix) from error
 
 
-def _within(seconds: float, act: Callable[[], Any]) -> None:
-    """Do something that may hang, on a thread that is left behind if it does."""
+def _within(seconds: float, action: Callable[[], Any]) -> None:
+    """Run an action that may hang on a thread of its own, which is left behind after `seconds`."""
     raised: list[BaseException] = []
 
     def run() -> None:
         try:
-            act()
-        except BaseException as error:  # carried over to the thread that waits
+            action()
+        except BaseException as error:  # raised again below, on the thread that waits
             raised.append(error)
 
     thread = threading.Thread(target=run, name="connecting to Ray", daemon=True)

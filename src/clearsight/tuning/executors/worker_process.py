@@ -1,4 +1,4 @@
-"""WorkerProcess: one worker of this machine, held by its process handle."""
+"""WorkerProcess: one worker process of this machine, with its pipes and its log."""
 
 from __future__ import annotations
 
@@ -11,72 +11,74 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clearsight.tuning.executors.protocol import line
+from clearsight.tuning.executors.protocol import encode
 
-_TAIL = 12  # lines of its log that are told of a worker that died
-_CHUNK = 1 << 16
-_PATIENCE = 2.0  # seconds for a worker to end by itself
+_TAIL = 12  # lines of the log of a dead worker that its study shows
+_CHUNK = 1 << 16  # bytes; the capacity of a pipe on Linux
+_PATIENCE = 2.0  # seconds for a worker to exit by itself
 
 
 class WorkerProcess:
-    """A worker: told by its standard input, heard through a pipe of its own, its other words kept in a log.
+    """A worker that reads messages from standard input and writes messages to a pipe; its other output goes to a log.
 
-    It is no member of our group, so that Ctrl-C reaches us alone; and it ends when its standard input does, so that
-    it never outlives us.
+    It has a session of its own, so that Ctrl-C reaches the study alone. It exits when its standard input ends, so that
+    it never outlives the study.
+
+    open: False once it will send nothing more.
     """
 
-    def __init__(self, command: Sequence[str], hello: Mapping[str, Any], log: Path) -> None:
+    def __init__(self, command: Sequence[str], resources: Mapping[str, Any], log: Path) -> None:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        ours, theirs = os.pipe()
-        os.set_blocking(ours, False)
+        read_end, write_end = os.pipe()
+        os.set_blocking(read_end, False)
         try:
-            with log.open("ab") as said:
-                self._began_at = said.tell()
+            with log.open("ab") as output:
+                self._log_start = output.tell()  # an earlier worker of this slot may have written before
                 self.process = subprocess.Popen(
-                    [*command, str(theirs)],
+                    [*command, str(write_end)],
                     stdin=subprocess.PIPE,
-                    stdout=said,
-                    stderr=said,
-                    pass_fds=[theirs],
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[write_end],
                     start_new_session=True,
                 )
-        except BaseException:
-            os.close(ours)
+        except BaseException:  # also KeyboardInterrupt: the descriptor would leak
+            os.close(read_end)
             raise
         finally:
-            os.close(theirs)
-        self.pipe, self._rest, self.open = ours, b"", True
-        self.tell(hello)
+            os.close(write_end)  # only the worker may hold it: its exit then ends the pipe
+        self.pipe, self._partial_line, self.open = read_end, b"", True
+        self.send(resources)
 
-    def tell(self, message: Mapping[str, Any]) -> None:
-        """Say something to it; nothing comes of it where it is gone, which `messages` finds out."""
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message; without effect on a dead worker, which `receive` notices."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(line(message))
+            self.process.stdin.write(encode(message))
             self.process.stdin.flush()
-        except (BrokenPipeError, ValueError):
+        except (BrokenPipeError, ValueError):  # ValueError: standard input is closed already
             self.open = self.open and self.process.poll() is None
 
-    def messages(self) -> list[dict[str, Any]]:
-        """What it has said since; sets `open` to False once it will say nothing more."""
-        parts = [self._rest]
+    def receive(self) -> list[dict[str, Any]]:
+        """Return the messages since the last call, without waiting; sets `open` to False at the end of the pipe."""
+        chunks = [self._partial_line]
         while True:
             try:
-                part = os.read(self.pipe, _CHUNK)
+                chunk = os.read(self.pipe, _CHUNK)
             except BlockingIOError:
                 break
-            if not part:
+            if not chunk:
                 self.open = False
                 break
-            parts.append(part)
-        *whole, self._rest = b"".join(parts).split(b"\n")
-        return [json.loads(one) for one in whole]
+            chunks.append(chunk)
+        *lines, self._partial_line = b"".join(chunks).split(b"\n")
+        return [json.loads(line) for line in lines]
 
     def end(self) -> None:
-        """End it, whatever it does, and let go of its pipes."""
+        """End the process, if necessary by a kill, and close its pipes."""
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is gone already
+        with contextlib.suppress(BrokenPipeError):  # the process has exited and left buffered input
             self.process.stdin.close()
         try:
             self.process.wait(_PATIENCE)
@@ -85,18 +87,18 @@ class WorkerProcess:
             self.process.wait()
         os.close(self.pipe)
 
-    def why_gone(self) -> str:
-        """How it ended, in words."""
+    def exit_reason(self) -> str:
+        """Return how the process ended, as a clause."""
         try:
             code = self.process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
-            return "its worker went silent"
+            return "its worker closed its pipe"
         if code < 0:
-            return f"its worker was ended by {signal.Signals(-code).name}"
-        return f"its worker ended with exit code {code}"
+            return f"its worker was killed by {signal.Signals(-code).name}"
+        return f"its worker exited with code {code}"
 
-    def last_words(self) -> str:
-        """The end of what it wrote to its log."""
-        with self.log.open("rb") as said:
-            said.seek(self._began_at)
-            return "\n".join(said.read().decode(errors="replace").splitlines()[-_TAIL:])
+    def log_tail(self) -> str:
+        """Return the last lines that this process wrote to its log."""
+        with self.log.open("rb") as output:
+            output.seek(self._log_start)
+            return "\n".join(output.read().decode(errors="replace").splitlines()[-_TAIL:])

@@ -1,4 +1,4 @@
-"""Searchers: where the next point of a space comes from. One file each."""
+"""Searchers: methods that propose the values of the next trial. One file per searcher, and one line here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ASHA: random points, of which at every rung the better third goes on."""
+"""ASHA: random values, and a pruner that lets the better half of the trials continue at every rung."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from clearsight.tuning.searchers.random import Random
 
 
 class ASHA(Random):
-    """Asynchronous successive halving over random points.
+    """Asynchronous successive halving over random values.
 
     Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning".
     """

@@ -1,4 +1,4 @@
-"""CMAES: evolution of a normal distribution; for many trials over numbers that act together."""
+"""CMAES: evolution of a normal distribution; for many trials over numeric settings that act jointly."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from clearsight.tuning.searchers.random import Random
 
 
 class CMAES:
-    """Covariance matrix adaptation. Choices, and fields that apply only sometimes, are drawn at random.
+    """Covariance matrix adaptation. Choices and conditional settings are drawn at random.
 
-    Optuna keeps its state pickled beside the trials. Such state is neither written to a storage nor read from one, so
-    a study that is resumed adapts anew. Source: Hansen 2016, "The CMA Evolution Strategy: A Tutorial".
+    Optuna keeps the state of the adaptation pickled beside the trials. Such state is neither written to a storage nor
+    read from one, so a resumed study starts the adaptation again. Source: Hansen 2016, "The CMA Evolution Strategy: A
+    Tutorial".
     """
 
     pruner = "median"

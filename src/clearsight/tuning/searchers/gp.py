@@ -1,4 +1,4 @@
-"""GaussianProcess: Bayesian search by a Gaussian process; for a few dozen trials that each take long."""
+"""GaussianProcess: Bayesian search with a Gaussian process; for a few dozen long trials."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from clearsight.tuning.searchers.tpe import TPE
 
 
 class GaussianProcess:
-    """A Gaussian process with a Matern kernel and log expected improvement. Fields that apply only sometimes are drawn
-    by TPE.
+    """Gaussian process with a Matern kernel and log expected improvement; TPE draws conditional settings.
 
     Source: Ament et al. 2023, "Unexpected Improvements to Expected Improvement for Bayesian Optimization".
     """

@@ -1,4 +1,4 @@
-"""Hyperband: random points in brackets that differ in how early they halve."""
+"""Hyperband: random values, and a pruner whose brackets differ in how early they end trials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from clearsight.tuning.searchers.random import Random
 
 
 class Hyperband(Random):
-    """Hyperband over random points.
+    """Hyperband over random values.
 
     Source: Li et al. 2018, "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization".
     """

@@ -1,4 +1,4 @@
-"""NSGA2: a genetic search; for several objectives."""
+"""NSGA2: genetic search, for several objectives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clearsight.tuning.samplers import trial_seed
 
 
 class NSGA2:
-    """Non-dominated sorting.
+    """Genetic search with non-dominated sorting and populations of 20 trials.
 
     Source: Deb et al. 2002, "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II".
     """
@@ -17,6 +17,7 @@ class NSGA2:
     pruner = "none"
 
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
+        # Optuna's default of 50 trials per generation would leave most studies in the first one, which is random.
         return NSGAIISampler(population_size=20, seed=trial_seed(seed, number))
 
     def size(self, space: Space) -> int | None:

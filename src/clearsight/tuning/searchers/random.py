@@ -1,4 +1,4 @@
-"""Random: every point drawn for itself, evenly in its range."""
+"""Random: every trial drawn independently, uniformly in its ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TPE: Bayesian search by densities of good and bad points; the default."""
+"""TPE: Bayesian search with densities of good and of bad values; the default."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clearsight.tuning.samplers import trial_seed
 
 
 class TPE:
-    """Tree-structured Parzen estimator, multivariate, with trials under way counted as bad ones.
+    """Tree-structured Parzen estimator, multivariate, with running trials counted as bad ones.
 
     Sources: Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization", section 4; for the multivariate
     densities Falkner et al. 2018, "BOHB", section 3.2.
@@ -21,8 +21,8 @@ class TPE:
         return TPESampler(
             seed=trial_seed(seed, number),
             multivariate=True,
-            group=True,  # fields that apply only sometimes are modelled among themselves
-            constant_liar=True,
+            group=True,  # conditional settings are modelled apart from the others
+            constant_liar=True,  # keeps parallel workers away from values that are being tried
         )
 
     def size(self, space: Space) -> int | None:

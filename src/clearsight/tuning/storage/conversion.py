@@ -1,10 +1,9 @@
-"""Trials of ours and of Optuna's: what Optuna has no word for stands in a trial's user attributes."""
+"""Conversion between our trials and domains and Optuna's; fields that Optuna lacks become attributes of its trials."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -12,6 +11,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from clearsight.core.space import Choice, Domain, IntRange
+from clearsight.core.stop import stop_kind
 from clearsight.core.trial import Trial, TrialState
 
 _STATES = {
@@ -22,10 +22,11 @@ _STATES = {
     OptunaState.FAIL: TrialState.FAILED,
 }
 
-# Fields of a Trial that are kept as user attributes of the same name where they say anything.
-_KEPT = (
+# Fields of a Trial that become user attributes of the same name.
+_ATTRIBUTES = (
     "scores",
     "reason",
+    "stop_kind",
     "started",
     "seconds",
     "worker",
@@ -34,60 +35,65 @@ _KEPT = (
     "attempts",
     "same_as",
     "source",
-    "spared_seconds",
+    "saved_seconds",
 )
 
-_FROM_ZERO = ("worker", "same_as", "seconds")  # a zero says something of these
+_ZERO_COUNTS = ("worker", "same_as", "seconds")  # the first worker, the first trial, and a result that cost no time
 
 
-def state_of(state: TrialState) -> OptunaState:
-    """Optuna's word for a state."""
-    return next(theirs for theirs, ours in _STATES.items() if ours is state)
+def state_to_optuna(state: TrialState) -> OptunaState:
+    """Return Optuna's state for ours."""
+    return next(optuna_state for optuna_state, own_state in _STATES.items() if own_state is state)
 
 
-def trial_of(frozen: FrozenTrial) -> Trial:
-    """Optuna's trial as ours; one that clearsight did not make has the values and times that Optuna knows."""
-    said = {name: frozen.user_attrs[name] for name in _KEPT if name in frozen.user_attrs}
-    began = _stamp(frozen.datetime_start) if frozen.state.is_finished() else 0.0  # Optuna's is when it was proposed
-    told: dict[str, Any] = {"started": began, "seconds": _duration(frozen), **said}
-    told["scores"] = {name: math.nan if v is None else float(v) for name, v in told.get("scores", {}).items()}
+def trial_from_optuna(frozen: FrozenTrial) -> Trial:
+    """Return Optuna's trial as ours.
+
+    A trial that clearsight did not make has the values and times that Optuna recorded.
+    """
+    fields: dict[str, Any] = {"started": 0.0, "seconds": 0.0}
+    # Optuna's start is the time of the proposal, which says nothing of a trial that still waits for a worker.
+    if frozen.state.is_finished() and frozen.datetime_start is not None:
+        fields["started"] = frozen.datetime_start.timestamp()
+    if frozen.duration is not None:
+        fields["seconds"] = frozen.duration.total_seconds()
+    if "spared_seconds" in frozen.user_attrs:  # the name of the attribute in studies of earlier versions
+        fields["saved_seconds"] = frozen.user_attrs["spared_seconds"]
+    fields |= {name: frozen.user_attrs[name] for name in _ATTRIBUTES if name in frozen.user_attrs}
+    fields["scores"] = {name: math.nan if v is None else float(v) for name, v in fields.get("scores", {}).items()}
+    fields["stop_kind"] = stop_kind(fields.get("stop_kind"))
     state = _STATES[frozen.state]
     return Trial(
         number=frozen.number,
         state=state,
         params=dict(frozen.params),
-        values=tuple(frozen.values or ()) if state is TrialState.COMPLETE else (),
+        values=tuple(frozen.values or ()) if state is TrialState.COMPLETE else (),  # Optuna gives pruned trials one too
         curve=dict(sorted(frozen.intermediate_values.items())),
-        **told,
+        **fields,
     )
 
 
-def attributes(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The user attributes that keep some fields of a Trial: JSON values, and none for what says nothing."""
-    unknown = set(facts) - set(_KEPT)
-    assert not unknown, f"not kept of a trial: {sorted(unknown)}"
+def trial_attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the user attributes that keep some fields of a Trial, as JSON values; empty fields are left out."""
+    unknown = set(fields) - set(_ATTRIBUTES)
+    assert not unknown, f"not an attribute of a trial: {sorted(unknown)}"
     empty: tuple[Any, ...] = (None, "", {})
-    kept = {name: value for name, value in facts.items() if value not in empty and (value != 0 or name in _FROM_ZERO)}
-    if "scores" in kept:
-        kept["scores"] = {name: v if math.isfinite(v) else None for name, v in kept["scores"].items()}
-    return kept
-
-
-def _stamp(when: datetime | None) -> float:
-    return when.timestamp() if when is not None else 0.0
-
-
-def _duration(frozen: FrozenTrial) -> float:
-    return frozen.duration.total_seconds() if frozen.duration is not None else 0.0
+    attributes = {
+        name: value for name, value in fields.items() if value not in empty and (value != 0 or name in _ZERO_COUNTS)
+    }
+    if "scores" in attributes:
+        # JSON has no NaN, and the databases behind a storage refuse it.
+        attributes["scores"] = {name: v if math.isfinite(v) else None for name, v in attributes["scores"].items()}
+    return attributes
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:
-    """The distribution that draws from a domain."""
+    """Return Optuna's distribution for a domain."""
     if isinstance(domain, Choice):
         return CategoricalDistribution(domain.values)
     if isinstance(domain, IntRange):
         high = domain.high - (domain.high - domain.low) % domain.step  # Optuna warns of an end that no step reaches
         return IntDistribution(domain.low, high, log=domain.log, step=domain.step)
-    last = domain.points(1)[-1] if domain.step is not None else domain.high
+    last = domain.grid_values(1)[-1] if domain.step is not None else domain.high
     assert isinstance(last, int | float)
     return FloatDistribution(domain.low, last, log=domain.log, step=domain.step)

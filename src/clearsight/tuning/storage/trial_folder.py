@@ -1,7 +1,9 @@
-"""TrialFolder: what lies on disk of one trial. It is the truth; the storage is told from it.
+"""TrialFolder: the files of one trial. They are the truth about it, and the storage follows from them.
 
-trial.json     the point that was proposed, and how often it was begun
-outcome.json   what came of it, written whole by the worker before anybody hears of it
+trial.json         the proposed values, and the number of attempts
+outcome.json       the result, which the worker writes whole before it reports it
+head.safetensors   the training of a head in a stack
+run/               the run of a trial that trained by itself, or of the best head
 """
 
 from __future__ import annotations
@@ -19,46 +21,58 @@ from clearsight.core.trial import TrialResult
 
 @dataclass(frozen=True, slots=True)
 class TrialFolder:
-    """The folder of one trial. Files survive a kill of any process; only a loss of power may take the last of them."""
+    """The folder of one trial. Files survive a kill of any process; only a power failure may take the last of them."""
 
     path: Path
 
-    def propose(self, params: Params, attempts: int = 1) -> None:
-        """Keep the point, and the number of the attempt that is about to begin."""
+    @property
+    def head(self) -> Path:
+        """head.safetensors, of a trial that trained in a stack."""
+        return self.path / "head.safetensors"
+
+    @property
+    def run(self) -> Path:
+        """The run folder of the trial."""
+        return self.path / "run"
+
+    def write_proposal(self, params: Params, attempts: int = 1) -> None:
+        """Write the values, and the number of the attempt that is about to begin."""
         _write(self.path / "trial.json", {"params": dict(params), "attempts": attempts})
 
-    def proposed(self) -> tuple[dict[str, Any], int] | None:
-        """The point and the attempts so far; None where nothing was proposed."""
+    def proposal(self) -> tuple[dict[str, Any], int] | None:
+        """Return the values and the number of attempts; None without a proposal."""
         file = self.path / "trial.json"
         if not file.is_file():
             return None
-        kept = read_json(file)
-        return dict(kept["params"]), int(kept["attempts"])
+        fields = read_json(file)
+        return dict(fields["params"]), int(fields["attempts"])
 
-    def conclude(self, outcome: TrialResult) -> None:
-        """Keep what came of it."""
-        _write(self.path / "outcome.json", outcome.to_json())
+    def write_result(self, result: TrialResult) -> None:
+        """Write the result."""
+        _write(self.path / "outcome.json", result.to_json())
 
-    def outcome(self) -> TrialResult | None:
-        """What came of it; None while that is open."""
+    def result(self) -> TrialResult | None:
+        """Return the result; None while there is none."""
         file = self.path / "outcome.json"
         return TrialResult.from_json(read_json(file)) if file.is_file() else None
 
     def clear(self) -> None:
-        """Forget everything: the point was another one's."""
+        """Delete everything: an earlier trial of this number has left it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def drop_weights(self) -> None:
-        """Let go of the weights of a trial that is not among the best; its numbers stay."""
-        for file in (self.path / "head.safetensors", *(self.path / "run" / "checkpoints").glob("*.safetensors")):
+    def delete_weights(self) -> None:
+        """Delete the weights of a trial that is not among the best; its scores stay."""
+        # The names of both kinds of trials: whoever calls this does not know how a trial was trained.
+        for file in (self.head, *(self.run / "checkpoints").glob("*.safetensors")):
             file.unlink(missing_ok=True)
 
 
-def numbers(trials: Path) -> list[int]:
-    """The trials that have a folder below `trials`, in order."""
-    return sorted(int(one.name) for one in trials.iterdir() if one.name.isdecimal()) if trials.is_dir() else []
+def trial_numbers(trials: Path) -> list[int]:
+    """Return the numbers of the trials that have a folder below `trials`, in order."""
+    return sorted(int(path.name) for path in trials.iterdir() if path.name.isdecimal()) if trials.is_dir() else []
 
 
 def _write(path: Path, value: Any) -> None:
+    # Without fsync, which costs more than a small head; the folder promises to survive kills, not power failures.
     with atomic(path, sync=False) as part:
         part.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")

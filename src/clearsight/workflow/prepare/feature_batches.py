@@ -1,12 +1,13 @@
-"""Batches of features: what is frozen, computed once, in the order in which the images would have come."""
+"""Batches of features: the output of the frozen part, computed once, in the order in which the images would come."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,82 +16,101 @@ import torch
 
 from clearsight.core.dataset import Dataset
 from clearsight.data.geometry import normalise
-from clearsight.data.loader import Loader
-from clearsight.models.freeze import FrozenStages
+from clearsight.data.loader import Loader, LoadPlan
+from clearsight.models.network import Network
 from clearsight.models.runtime import PrefixRuntime, fastest_runtime
-from clearsight.training.batches import Batches, FeatureBatches
+from clearsight.training.batches import FeatureBatches, FeatureTime
 from clearsight.training.checkpoint import frozen_digest
-from clearsight.training.feature_cache import FeatureKey, FeaturePass, cached_features
+from clearsight.training.distributed import World
+from clearsight.training.feature_cache import CachedFeatures, FeatureKey, FeaturePass, cached_features
 from clearsight.training.job import Phase
-from clearsight.workflow.prepare.image_batches import load_plan
-from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.prepare.datasets import Progress
+
+_COMPUTE_BATCH = 32  # images; larger batches are not faster through the runtimes of `models.runtime`
 
 
-def feature_batches(setting: RunSetup, frozen: FrozenStages) -> tuple[Batches, Batches | None]:
-    """Training and validation features behind the frozen stages, from the cache or computed now."""
-    runner = _Prefix(setting, frozen)
-    train = _features(setting, setting.train, "train", runner)
-    valid = _features(setting, setting.valid, "eval", runner) if len(setting.valid) else None
-    return train, valid
+class FrozenPart:
+    """The first stages of a network, run in their fastest form; that is built when the first image passes through.
 
+    cut: number of stages, at least 1.  threads: of the runtime.
+    """
 
-def _features(setting: RunSetup, dataset: Dataset, mode: str, runner: _Prefix) -> FeatureBatches:
-    how = setting.recipe
-    augmented = mode == "train" and setting.augment.random
-    views = how.train.views if augmented else 1
-    plan = load_plan(setting, mode)
-    key = FeatureKey(
-        images=hashlib.sha256("\n".join(s.digest or s.id for s in dataset.samples).encode()).hexdigest(),
-        weights=runner.digest,
-        preprocess=json.dumps(setting.network.preprocess.model_dump(exclude={"source"})),
-        cut=runner.cut,
-        augment=f"{how.train.seed} {setting.augment.model_dump_json()}" if augmented else "",
-        views=views,
-    )
-    whole = replace(plan, order="sequential", rank=0, world=1, memory_bytes=0, batch_size=32)
-    loader = Loader(dataset, setting.network.preprocess, whole)
-
-    def view(number: int) -> Any:
-        return (normalise(b.images, setting.network.preprocess) for b in loader.epoch(number + 1))
-
-    label = f"features of {mode if mode == 'train' else 'valid'}"
-    how_computed = FeaturePass(len(dataset), views, runner, view, partial(setting.progress, label))
-    computed = False
-    if setting.world.leads:  # one process computes, all read
-        computed = cached_features(setting.places.cache / "features", key, how_computed).computed
-    setting.world.wait()
-    stored = cached_features(setting.places.cache / "features", key, how_computed)
-    order = Loader(dataset, setting.network.preprocess, plan).order
-    device = setting.placement.device
-    tensor = torch.from_numpy(np.asarray(stored.values)).to(device)
-    ids = tuple(s.id for s in dataset.samples)
-    cost, paid = stored.pass_seconds, stored.pass_seconds * views if computed else 0.0
-    return FeatureBatches(tensor, dataset.labels(), ids, order, how.train.batch_size, cost=cost, paid=paid)
-
-
-def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:
-    """Seconds of forward passes that so many epochs did not make, because the features were there already."""
-    spared = 0.0
-    for phase in phases:
-        done = min(epochs, phase.epochs)
-        epochs -= done
-        if phase.cached and done:
-            parts = [part for part in (phase.train, phase.valid) if isinstance(part, FeatureBatches)]
-            spared += sum(part.cost * done - part.paid for part in parts)
-    return max(spared, 0.0)
-
-
-class _Prefix:
-    """The frozen part in its fastest form, made when the first image has to go through it."""
-
-    def __init__(self, setting: RunSetup, frozen: FrozenStages) -> None:
-        network = setting.network
-        self._prefix, self._threads = network.prefix(frozen.cut), setting.placement.threads
-        self._run: PrefixRuntime | None = None
-        self.cut = network.stages[frozen.cut - 1].name
+    def __init__(self, network: Network, cut: int, threads: int) -> None:
+        self.preprocess = network.preprocess
+        self.last_stage = network.stages[cut - 1].name
+        self._prefix, self._threads = network.prefix(cut), threads
+        self._runtime: PrefixRuntime | None = None
         self.digest = f"{network.name} {frozen_digest(self._prefix, {})}"
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        if self._run is None:
-            self._run = fastest_runtime(self._prefix, images[:2], self._threads)
-        return self._run(images)
+        """Return the features (N, ...) of normalised images (N, 3, S, S)."""
+        if self._runtime is None:
+            self._runtime = fastest_runtime(self._prefix, images[:2], self._threads)
+        return self._runtime(images)
+
+
+class FeatureReader:
+    """Reads the features behind a frozen part from the cache folder; missing ones are computed first."""
+
+    def __init__(self, frozen: FrozenPart, folder: Path, world: World, device: torch.device) -> None:
+        self._frozen, self._folder, self._world, self._device = frozen, folder, world, device
+
+    def batches(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> FeatureBatches:
+        """Return the features of a split on the device, in the order of `plan`.
+
+        views: augmented copies of each image; 1 where the plan does not augment at random.
+        """
+        stored, computed = self._stored(dataset, plan, views if plan.augment.random else 1, progress)
+        return FeatureBatches(
+            torch.from_numpy(np.asarray(stored.values)).to(self._device),
+            dataset.labels(),
+            tuple(sample.id for sample in dataset.samples),
+            Loader(dataset, self._frozen.preprocess, plan).order,
+            plan.batch_size,
+            time=FeatureTime(
+                pass_seconds=stored.pass_seconds,
+                computed_seconds=stored.pass_seconds * len(stored.values) if computed else 0.0,
+            ),
+        )
+
+    def _stored(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> tuple[CachedFeatures, bool]:
+        """Return the cached features, and True if they were computed just now."""
+        key = self._key(dataset, plan, views)
+        # In order and by one process: what is stored must not depend on how a run draws its images.
+        in_order = replace(plan, order="sequential", rank=0, world=1, memory_bytes=0, batch_size=_COMPUTE_BATCH)
+        loader = Loader(dataset, self._frozen.preprocess, in_order)
+
+        def view(number: int) -> Iterator[npt.NDArray[np.float32]]:
+            return (normalise(batch.images, self._frozen.preprocess) for batch in loader.epoch(number + 1))
+
+        name = f"features of {dataset.samples[0].split}"
+        run = FeaturePass(len(dataset), views, self._frozen, view, partial(progress, name))
+        computed = False
+        if self._world.leads:  # one process computes, all read
+            computed = cached_features(self._folder, key, run).computed
+        self._world.wait()
+        return cached_features(self._folder, key, run), computed
+
+    def _key(self, dataset: Dataset, plan: LoadPlan, views: int) -> FeatureKey:
+        preprocess: dict[str, Any] = self._frozen.preprocess.model_dump(exclude={"source"})  # a text for people
+        return FeatureKey(
+            images=hashlib.sha256("\n".join(s.digest or s.id for s in dataset.samples).encode()).hexdigest(),
+            weights=self._frozen.digest,
+            preprocess=json.dumps(preprocess),
+            cut=self._frozen.last_stage,
+            # Without random augmentation the seed has no influence, so that runs with other seeds share the entry.
+            augment=f"{plan.seed} {plan.augment.model_dump_json()}" if plan.augment.random else "",
+            views=views,
+        )
+
+
+def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:
+    """Return the seconds of forward passes that a run of so many epochs saved by reading features from the cache."""
+    saved = 0.0
+    for phase in phases:
+        trained = min(epochs, phase.epochs)
+        epochs -= trained
+        if phase.cached and trained:
+            parts = [part for part in (phase.train, phase.valid) if isinstance(part, FeatureBatches)]
+            saved += sum(part.time.pass_seconds * trained - part.time.computed_seconds for part in parts)
+    return max(saved, 0.0)

@@ -1,4 +1,4 @@
-"""From a recipe to the network it asks for, with the preprocessing that belongs to its weights."""
+"""The network of a recipe, with the preprocessing that belongs to its weights."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from clearsight.models.zoo import ModelSpec, build
 from clearsight.workflow.paths import Paths
 
 
-def build_network(recipe: Recipe, classes: int, places: Paths) -> Network:
-    """The recipe's network for `classes` classes, with the preprocessing of its weights."""
-    how = recipe.model
+def build_network(recipe: Recipe, classes: int, paths: Paths) -> Network:
+    """Return the recipe's network for `classes` classes, with the preprocessing of its weights."""
     spec = ModelSpec(
-        model=how.model,
+        model=recipe.model.model,
         classes=classes,
-        head=how.head,
-        dropout=how.dropout,
-        weights=how.weights,
+        head=recipe.model.head,
+        dropout=recipe.model.dropout,
+        weights=recipe.model.weights,
         seed=recipe.train.seed,
     )
-    return build(spec, folders=places.weights)
+    return build(spec, folders=paths.weights)
 
 
-def overridden(preprocess: Preprocess, how: DataSection) -> Preprocess:
-    """The weights' preprocessing with what the recipe says put over it; a new size keeps the share that is cropped."""
+def override_preprocess(preprocess: Preprocess, section: DataSection) -> Preprocess:
+    """Return the weights' preprocessing with the recipe's settings over it. Raises BadValue for impossible values."""
     changes: dict[str, object] = {}
-    if how.image_size is not None and how.image_size != preprocess.size:
+    if section.image_size is not None and section.image_size != preprocess.size:
+        # A new size keeps the share of the image that is cropped away: the weights were trained at that zoom.
         share = preprocess.resize / preprocess.size
-        changes |= {"size": how.image_size, "resize": round(how.image_size * share)}
+        changes |= {"size": section.image_size, "resize": round(section.image_size * share)}
     for name in ("mean", "std", "interpolation"):
-        if (said := getattr(how, name)) is not None:
-            changes[name] = said
+        if (value := getattr(section, name)) is not None:
+            changes[name] = value
     if not changes:
         return preprocess
     source = f"{preprocess.source}; {', '.join(sorted(changes))} from the recipe"

@@ -1,4 +1,4 @@
-"""What trains when: the phases of a run, with images or with cached features."""
+"""Phases of a run: which parameters train for how many epochs, on images or on cached features."""
 
 from __future__ import annotations
 
@@ -6,51 +6,46 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from clearsight.models.freeze import freeze
+from clearsight.models.freeze import FrozenStages, freeze
 from clearsight.models.network import Network, parameter_groups
+from clearsight.training.batches import FeatureBatches, ImageBatches
 from clearsight.training.job import Phase
 from clearsight.training.optim import ParameterGroup
 from clearsight.workflow.prepare.cacheable import uncacheable
-from clearsight.workflow.prepare.feature_batches import feature_batches
-from clearsight.workflow.prepare.image_batches import image_batches
+from clearsight.workflow.prepare.feature_batches import FeatureReader, FrozenPart
+from clearsight.workflow.prepare.image_batches import image_batches, train_plan, valid_plan
 from clearsight.workflow.prepare.setup import RunSetup
 
 
-def build_phases(setting: RunSetup) -> list[Phase]:
-    """One phase, or two when the recipe trains the head first; what is frozen is computed once where possible."""
-    how = setting.recipe
-    head_epochs = min(how.train.head_epochs, how.train.passes)
-    wanted = freeze(setting.network, how.model.freeze)
-    everything = wanted.cut == len(setting.network.stages)
+def build_phases(setup: RunSetup) -> list[Phase]:
+    """Return one phase, or two when the recipe trains the head first; frozen parts are computed once where possible."""
+    train, optim, freezing = setup.recipe.train, setup.recipe.optim, setup.recipe.model.freeze
+    stages, cut = setup.network.stages, freeze(setup.network, setup.recipe.model.freeze).cut
+    head_only = cut == len(stages)
     phases = []
-    if head_epochs and not everything:
-        rate = how.optim.head_lr or how.optim.peak
-        phases.append(_phase(setting, "head", "backbone", head_epochs, head_factor=rate / how.optim.peak))
-    rest = how.train.passes - sum(phase.epochs for phase in phases)
-    if rest:
-        name = "head" if everything else "all" if not wanted.cut else f"from {setting.network.stages[wanted.cut].name}"
-        factor = how.optim.backbone_lr_factor if phases else 1.0
-        phases.append(_phase(setting, name, how.model.freeze, rest, backbone_factor=factor))
+    head_epochs = min(train.head_epochs, train.resolved_epochs)
+    if head_epochs and not head_only:
+        factor = (optim.head_lr or optim.resolved_lr) / optim.resolved_lr
+        phases.append(_phase(setup, "head", "backbone", head_epochs, head_factor=factor))
+    if rest := train.resolved_epochs - sum(phase.epochs for phase in phases):
+        name = "head" if head_only else f"from {stages[cut].name}" if cut else "all"
+        # After a phase of its own the head is trained already: the backbone then moves in smaller steps.
+        factor = optim.backbone_lr_factor if phases else 1.0
+        phases.append(_phase(setup, name, freezing, rest, backbone_factor=factor))
     return phases
 
 
 def _phase(
-    setting: RunSetup, name: str, freezing: str, epochs: int, *, backbone_factor: float = 1.0, head_factor: float = 1.0
+    setup: RunSetup, name: str, freezing: str, epochs: int, *, backbone_factor: float = 1.0, head_factor: float = 1.0
 ) -> Phase:
-    network = setting.network
-    frozen = freeze(network, freezing)
-    cached = not uncacheable(setting.recipe, frozen.cut)
-    if cached:
-        model: nn.Module = network.suffix(frozen.cut)
-        train, valid = feature_batches(setting, frozen)
-    else:
-        model = network.model
-        train, valid = image_batches(setting, setting.train, "train"), None
-        if len(setting.valid):
-            valid = image_batches(setting, setting.valid, "eval")
+    network, frozen = setup.network, freeze(setup.network, freezing)
+    cached = not uncacheable(setup.recipe, frozen.cut)
+    model: nn.Module = network.suffix(frozen.cut) if cached else network.model
+    # With cached features the model is only what comes behind the cut; the frozen stages never run again.
+    train, valid = feature_splits(setup, frozen) if cached else _image_splits(setup)
 
     def enter() -> Sequence[ParameterGroup]:
-        freeze(network, freezing)
+        freeze(network, freezing)  # again: another phase may have frozen other stages since
         return _groups(network, backbone_factor, head_factor)
 
     def train_mode() -> None:
@@ -69,7 +64,34 @@ def _phase(
     )
 
 
+def feature_splits(setup: RunSetup, frozen: FrozenStages) -> tuple[FeatureBatches, FeatureBatches | None]:
+    """Return training and validation features behind the frozen stages, from the cache or computed now."""
+    recipe, world, placement = setup.recipe, setup.world, setup.placement
+    part = FrozenPart(setup.network, frozen.cut, placement.threads)
+    reader = FeatureReader(part, setup.paths.cache / "features", world, placement.device)
+    train = reader.batches(setup.train, train_plan(recipe, world), recipe.train.views, setup.progress)
+    if not len(setup.valid):
+        return train, None
+    return train, reader.batches(setup.valid, valid_plan(recipe, world), 1, setup.progress)
+
+
+def _image_splits(setup: RunSetup) -> tuple[ImageBatches, ImageBatches | None]:
+    preprocess, placement = setup.network.preprocess, setup.placement
+    train = image_batches(
+        setup.train,
+        preprocess,
+        train_plan(setup.recipe, setup.world),
+        placement,
+        times=setup.load_times,
+        stopwatch=setup.stopwatch,
+    )
+    if not len(setup.valid):
+        return train, None
+    # Not timed: a profile has validation as one span, not image by image.
+    return train, image_batches(setup.valid, preprocess, valid_plan(setup.recipe, setup.world), placement)
+
+
 def _groups(network: Network, backbone_factor: float, head_factor: float) -> list[ParameterGroup]:
-    """Backbone and head, each in weights that decay and biases and norms that do not."""
+    """Return parameter groups of backbone and head, each split into weights that decay, and biases and norms."""
     parts = ((network.prefix(len(network.stages)), backbone_factor), (network.head, head_factor))
     return [{**group, "lr_factor": factor} for part, factor in parts for group in parameter_groups(part, 1.0)]

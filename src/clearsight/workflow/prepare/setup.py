@@ -1,4 +1,4 @@
-"""What every part of a run is given: the network, the data, the recipe, and where it runs."""
+"""RunSetup: a run that is ready to begin: its network, its data, its recipe, and where it runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from clearsight.core.dataset import Dataset
-from clearsight.core.preprocess import PRESETS, Augment, Preprocess
+from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import Recipe
 from clearsight.data.load_times import LoadTimes
 from clearsight.models.network import Network
@@ -20,20 +20,25 @@ from clearsight.workflow.prepare.datasets import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class RunSetup:
-    """What every phase of a run has in common."""
+    """Values that the phases of a run have in common. Functions that use two or three of them take those alone.
+
+    weights_preprocess: what the weights expect, before the recipe's settings change it.
+    small_images: training images whose shorter side is below the network's input.
+    load_times: of the training images.  duplicates: split -> its images that are in an earlier split too.
+    """
 
     network: Network
     recipe: Recipe
     data: Dataset
     placement: Placement
     world: World
-    places: Paths
-    progress: Progress
-    own_preprocess: Preprocess  # that of the weights, before the recipe's own settings
-    small: int = 0  # training images whose shorter side is below the network's input
+    paths: Paths
+    progress: Progress  # quiet on all ranks but the first
+    weights_preprocess: Preprocess
+    small_images: int = 0
     stopwatch: Stopwatch = field(default_factory=NullStopwatch)
-    load_times: LoadTimes = field(default_factory=LoadTimes)  # of the training images
-    duplicates: Mapping[str, int] = field(default_factory=dict)  # split: its images that are in an earlier one too
+    load_times: LoadTimes = field(default_factory=LoadTimes)
+    duplicates: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def train(self) -> Dataset:
@@ -44,8 +49,3 @@ class RunSetup:
     def valid(self) -> Dataset:
         """The validation split, which may be empty."""
         return self.data.split("valid")
-
-    @property
-    def augment(self) -> Augment:
-        """The recipe's augmentation preset."""
-        return PRESETS[self.recipe.data.augment]

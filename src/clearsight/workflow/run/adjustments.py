@@ -1,4 +1,4 @@
-"""The course of a run: from the first step to the last, with what the debugger adjusts on the way."""
+"""AdjustedTraining: a training with the changes that the debugger makes to its settings on the way."""
 
 from __future__ import annotations
 
@@ -12,82 +12,87 @@ from clearsight.core.run import Run
 from clearsight.debugger.live import LiveDebugger
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Phase, TrainingJob, TrainingResult
-from clearsight.training.loop import Training
 from clearsight.training.loop import train as train_loop
+from clearsight.training.loop import write_checkpoint
 from clearsight.training.loss import balanced_weights
 from clearsight.training.protocols import NullModelWatcher
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.prepare.setup import RunSetup
 
-_ADJUSTMENTS = 3  # in one run; what three changes did not mend, a fourth will not
+_ADJUSTMENTS = 3  # of one run: a cause that three changes did not remove is not a matter of settings
 
 
 @dataclass
 class AdjustedTraining:
-    """One run under way. `setting` is that of the part which ran last."""
+    """Training of one run. `setup` is the one of the part that ran last."""
 
-    of: Run
-    setting: RunSetup
+    run: Run
+    setup: RunSetup
     phases: Sequence[Phase]
     checkpoints: Checkpoints
     stop: StopSignal
-    onlookers: Sequence[Observer]
-    watch: LiveDebugger | None
+    observers: Sequence[Observer]
+    debugger: LiveDebugger | None
 
     def train(self) -> TrainingResult:
         """Train from the newest checkpoint, or from the start, to the end or to what stops it."""
-        if self.watch is not None and any(action.verb == "adjust" for action in self.watch.actions):
-            self._remember_the_start()
-        outcome = self._stretch(resume=self.checkpoints.newest.exists())
+        # Only with "adjust": going back may need a checkpoint before the first epoch.
+        if self.debugger is not None and any(action.verb == "adjust" for action in self.debugger.actions.actions):
+            self._keep_start()
+        result = self._train_part(resume=self.checkpoints.newest.exists())
         for _ in range(_ADJUSTMENTS):
-            if self.watch is None or self.watch.wish is None or self.watch.wish.verb != "adjust":
+            request = self.debugger.actions.request if self.debugger is not None else None
+            if self.debugger is None or request is None or request.verb != "adjust":
                 break
-            self._adjust(self.watch)
-            outcome = self._stretch(resume=True)
-        return outcome
+            self._adjust(self.debugger)
+            result = self._train_part(resume=True)
+        return result
 
-    def _stretch(self, *, resume: bool) -> TrainingResult:
-        """Train until the end or until something is to be changed."""
-        if not self.setting.world.leads:
-            return train_loop(self.job([]), resume=resume)
-        writer = MetricsLog(self.of.path / "metrics.jsonl", last_step=self.checkpoints.last_step())
-        observers: list[Observer] = [writer, *self.onlookers, *([self.watch] if self.watch is not None else [])]
+    def _train_part(self, *, resume: bool) -> TrainingResult:
+        """Train until the end or until settings are to be changed."""
+        if not self.setup.world.leads:
+            return train_loop(self.job([]), resume=resume)  # no observers: rank 0 reports for all
+        # Anew: drops the steps that are trained again.
+        writer = MetricsLog(self.run.files.metrics(), last_step=self.checkpoints.last_step())
+        # The file first: others read it.
+        observers: list[Observer] = [writer, *self.observers, *([self.debugger] if self.debugger is not None else [])]
         try:
             return train_loop(self.job(observers), resume=resume)
         finally:
             writer.close()
 
-    def _remember_the_start(self) -> None:
+    def _keep_start(self) -> None:
         if not self.checkpoints.newest.exists():
-            Training(self.job([])).save()
+            write_checkpoint(self.job([]))
         self.checkpoints.keep_good()
 
-    def _adjust(self, watch: LiveDebugger) -> None:
-        """Back to the last checkpoint at which nothing was wrong, and on from there with the changes."""
-        assert watch.wish is not None
-        self.checkpoints.back_to_good()
-        self.setting = replace(self.setting, recipe=self.setting.recipe.replace(**watch.wish.changes))
-        self.of.recipe = self.setting.recipe
-        write_text(self.of.path / "recipe.yaml", self.setting.recipe.to_yaml())
-        watch.go_back(self.checkpoints.last_step(), self.setting.recipe.flat())
-        self.stop.go_on()
+    def _adjust(self, debugger: LiveDebugger) -> None:
+        """Go back to the last checkpoint without a finding, with the changed settings."""
+        request = debugger.actions.request
+        assert request is not None
+        self.checkpoints.back_to_good()  # the weights from before the finding
+        self.setup = replace(self.setup, recipe=self.setup.recipe.replace(**request.changes))
+        self.run.recipe = self.setup.recipe
+        write_text(self.run.files.recipe, self.setup.recipe.to_yaml())
+        debugger.go_back(self.checkpoints.last_step(), self.setup.recipe.flat())
+        self.stop.resume()  # the debugger had asked for the stop
 
     def job(self, observers: Sequence[Observer]) -> TrainingJob:
-        """What the loop is given, with these observers."""
-        setting, weights = self.setting, None
-        if setting.recipe.train.class_weights == "balanced":
-            weights = balanced_weights(setting.train.labels(), len(setting.data.classes))
+        """Return the job of the training loop, with these observers."""
+        setup, weights = self.setup, None
+        if setup.recipe.train.class_weights == "balanced":
+            weights = balanced_weights(setup.train.labels(), len(setup.data.classes))
         return TrainingJob(
-            network=setting.network.model,
+            network=setup.network.model,
             phases=self.phases,
-            recipe=setting.recipe,
+            recipe=setup.recipe,
             checkpoints=self.checkpoints,
             observers=observers,
             stop=self.stop,
-            world=setting.world,
-            device=setting.placement.device,
-            precision=setting.placement.precision,
+            world=setup.world,
+            device=setup.placement.device,
+            precision=setup.placement.precision,
             class_weights=weights,
-            watcher=self.watch or NullModelWatcher(),
-            stopwatch=setting.stopwatch,
+            watcher=self.debugger or NullModelWatcher(),
+            stopwatch=setup.stopwatch,
         )

@@ -1,43 +1,73 @@
-"""What surrounds a run without deciding what it computes."""
+"""LaunchContext: the circumstances of a run that do not decide what it computes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from clearsight.core.events import Observer
+from clearsight.core.stop import StopReason
 from clearsight.training.distributed import World
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, quiet
 
 
-def _go_on() -> str:
-    return ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class LaunchContext:
-    """What is not part of a recipe: who watches, where caches lie, which process of how many this is, who asked.
+    """Everything about a run that is not part of its recipe.
 
-    visible: the GPUs that this process may use, as CUDA_VISIBLE_DEVICES says them; None for all.
-    halt: asked between steps why to stop now; "" to go on.
-    ending: what becomes of a training that is over: a model with scores and a report, or, in a study, the weights and
-    validation scores alone until it turns out to be the best.
+    observers: receive its events.  paths: caches and weights; None for those of the user.  world: which process of how
+    many this is.  command: as it was typed, for run.json.  visible: the GPUs that this process may use, as in
+    CUDA_VISIBLE_DEVICES; None for all.  halt: asked between steps why to stop now; None to continue.
+    ending: "deliver" makes a bundle, scores and a report of an ended training; "record" keeps weights and validation
+    scores alone, for a trial of which nobody knows yet whether it is the best.
+    started: time.monotonic() at the start of the command.
     """
 
     observers: Sequence[Observer] = ()
-    places: Paths | None = None
+    paths: Paths | None = None
     world: World = World()  # noqa: RUF009 - a frozen value
     progress: Progress = quiet
     command: Sequence[str] = ()
     visible: Sequence[str] | None = None
-    halt: Callable[[], str] = _go_on
-    ending: Literal["deliver", "put by"] = "deliver"
-    began: float = field(default_factory=time.monotonic)
+    halt: Callable[[], StopReason | None] = lambda: None
+    ending: Literal["deliver", "record"] = "deliver"
+    started: float = field(default_factory=time.monotonic)  # durations: the clock of the wall may be set meanwhile
 
     @property
-    def kept(self) -> Paths:
-        """The places that were said, or the user's own."""
-        return self.places or Paths.of({})
+    def cache_paths(self) -> Paths:
+        """Return the given paths, or the user's own."""
+        return self.paths or Paths.of({})
+
+
+def world_of(environ: Mapping[str, str]) -> World:
+    """Return the place of this process among those that torchrun started; a world of one without torchrun."""
+    if "WORLD_SIZE" not in environ or "RANK" not in environ:
+        return World()
+    local_rank = int(environ.get("LOCAL_RANK", "0"))  # of this machine: the number of its GPU
+    return World(rank=int(environ["RANK"]), size=int(environ["WORLD_SIZE"]), local_rank=local_rank)
+
+
+def visible_gpus(environ: Mapping[str, str]) -> list[str] | None:
+    """Return the GPUs in CUDA_VISIBLE_DEVICES, by number or name; None if it is not set and all GPUs may be used."""
+    devices = environ.get("CUDA_VISIBLE_DEVICES")
+    return None if devices is None else [device.strip() for device in devices.split(",") if device.strip()]
+
+
+def gpu_count(environ: Mapping[str, str]) -> int:
+    """Return the number of GPUs that this process may use; 0 without a driver. Does not load torch."""
+    visible = visible_gpus(environ)
+    if visible is not None:
+        return len([device for device in visible if device != "-1"])  # -1 hides all GPUs
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return 0  # no driver, or no GPU
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,10 +1,9 @@
-"""The debugger of a run: what it is told of the run, and where what it sees goes."""
+"""The debugger of a run: its save plan, its rules and actions, and the context that rules may know."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,14 @@ from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.recipe import DebugSection, Recipe
 from clearsight.core.run import Run
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.tensors import SavedRecord
-from clearsight.debugger.actions import Action
+from clearsight.debugger.actions import Action, ActionRunner
 from clearsight.debugger.actions import parse_action as parse_action
-from clearsight.debugger.capture.probe import Probe
 from clearsight.debugger.capture.save_plan import SavePlan, make_save_plan, parse_save
 from clearsight.debugger.live import LiveDebugger
 from clearsight.debugger.rule_parser import select_rules
-from clearsight.debugger.storage.recorder import Recorder
+from clearsight.debugger.session import CaptureSession
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
@@ -33,140 +32,120 @@ from clearsight.training.job import Phase
 from clearsight.training.observers import ObserverList
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.prepare.setup import RunSetup
-from clearsight.workflow.run.rules import BOOK, about, rules_of
+from clearsight.workflow.run.rules import ALL_RULES, recipe_rules, rules_about
 
 
-def check_debugging(how: DebugSection) -> None:
-    """Raise what is wrong with the debugger's settings, before anything is begun."""
-    select_rules(how.rules, how.rule, BOOK)
-    parse_save(how.save)
-    for text in how.on_finding:
-        parse_action(text, BOOK)
+def check_debugging(section: DebugSection) -> None:
+    """Raise BadChoice or BadValue for wrong settings of the debugger, before a run begins."""
+    select_rules(section.rules, section.rule, ALL_RULES)
+    parse_save(section.save)
+    for text in section.on_finding:
+        parse_action(text, ALL_RULES)
 
 
-def actions(how: DebugSection) -> list[Action]:
-    """What the recipe wants done about findings. With repairs left, a run that is lost need not be finished."""
-    told = [parse_action(text, BOOK) for text in how.on_finding]
-    return [*told, Action("retry", selector="severe")] if how.repair else told
+def actions(section: DebugSection) -> list[Action]:
+    """Return the actions of the recipe; --repair adds one, since a run with a severe finding need not be finished."""
+    requested = [parse_action(text, ALL_RULES) for text in section.on_finding]
+    return [*requested, Action("retry", selector="severe")] if section.repair else requested
 
 
-def planned_steps(setting: RunSetup, phases: Sequence[Phase]) -> int:
-    """Optimizer steps of the whole run."""
-    return sum(phase.epochs * -(-phase.train.steps // setting.recipe.optim.accumulate) for phase in phases)
+def planned_steps(phases: Sequence[Phase], accumulate: int) -> int:
+    """Return the optimizer steps of the whole run. accumulate: batches of a step."""
+    return sum(phase.epochs * -(-phase.train.steps // accumulate) for phase in phases)  # -(-a // b) rounds up
 
 
-def save_plan(setting: RunSetup, phases: Sequence[Phase]) -> SavePlan | None:
-    """What will be saved how often; None with the debugger off."""
-    how = setting.recipe.debug
-    if how.debug == "off":
+def save_plan(recipe: Recipe, steps: int) -> SavePlan | None:
+    """Return what the debugger saves in a run of so many steps, and how often; None with the debugger off."""
+    section = recipe.debug
+    if section.debug == "off":
         return None
-    rules = about("learning", rules_of(setting.recipe))
-    return make_save_plan(how.debug, planned_steps(setting, phases), how.save_every, rules, parse_save(how.save))
+    rules = rules_about("learning", recipe_rules(recipe))
+    return make_save_plan(section.debug, steps, section.save_every, rules, parse_save(section.save))
 
 
 def build_debugger(
     run: Run,
-    setting: RunSetup,
+    setup: RunSetup,
     phases: Sequence[Phase],
-    announcer: ObserverList,
+    observers: ObserverList,
     stop: StopSignal,
     checkpoints: Checkpoints,
     profile: Callable[[], Profile],
 ) -> LiveDebugger | None:
-    """The debugger of a run, taken up where its newest checkpoint is; None where it is off or another rank leads.
+    """Return the debugger of a run, at the step of its newest checkpoint; None where it is off or another rank leads.
 
-    profile: what the machine did so far.
+    profile: returns what was measured so far.
     """
-    plan = save_plan(setting, phases)
-    if plan is None or not setting.world.leads:
+    plan = save_plan(setup.recipe, planned_steps(phases, setup.recipe.optim.accumulate))
+    if plan is None or not setup.world.leads:  # gradients are equal on all ranks after their reduction
         return None
-    how = setting.recipe.debug
-    store = FileTensorStore(run.path / "tensors")
-    facts, before = run_context(setting, phases), []
-    if last := checkpoints.last_step():
-        store.rewind(last)
-        before = list(SavedRun(run.path).tape().until(last).records)
-    tape = Tape(facts, before)
+    store = FileTensorStore(run.files.tensors)
+    earlier: list[SavedRecord] = []
+    if last_step := checkpoints.last_step():
+        store.rewind(last_step)  # records after the checkpoint will be made again
+        earlier = list(SavedRun(run.path).tape().until(last_step).records)
+    tape = Tape(run_context(setup, phases), earlier)
 
-    def rewind(step: int) -> Recorder:
-        again = FileTensorStore(run.path / "tensors")
-        again.rewind(step)
-        return Recorder(again)
+    def stop_for_finding(text: str) -> None:
+        stop.ask(StopReason(StopKind.FINDING, text))
 
-    def keep(record: SavedRecord) -> None:
-        watch.keep(record)
-
-    def failed(error: Exception) -> None:
-        watch.fail(error)
-
-    watch = LiveDebugger(
-        rules=rules_of(setting.recipe),
-        actions=actions(how),
-        tape=tape,
-        probe=Probe(plan.schedules, plan.depth, plan.keep, keep, planned_steps=facts.steps, failed=failed),
-        recorder=Recorder(store),
-        tell=announcer.finding,
-        stop=stop.ask,
-        good=checkpoints.keep_good,
-        keep_facts=lambda: store.write_facts(watch.tape.facts),
-        epochs=setting.recipe.train.passes,
-        rewind=rewind,
-        notice={"run": str(run.path)},
+    return LiveDebugger(
+        session=CaptureSession(plan, tape, store),
+        rules=recipe_rules(setup.recipe),
+        actions=ActionRunner(actions(setup.recipe.debug), stop_for_finding, {"run": str(run.path)}),
+        announce=observers.on_finding,
+        all_clear=checkpoints.keep_good,  # a checkpoint without a finding: where `adjust` goes back to
+        epochs=setup.recipe.train.resolved_epochs,
         profile=profile,
     )
-    return watch
 
 
-def run_context(setting: RunSetup, phases: Sequence[Phase]) -> RunContext:
-    """What the rules may know of the run beside what is measured."""
-    how, data, network = setting.recipe, setting.data, setting.network
-    counts = np.bincount(setting.train.labels(), minlength=len(data.classes))
-    used, own = network.preprocess, setting.own_preprocess
+def run_context(setup: RunSetup, phases: Sequence[Phase]) -> RunContext:
+    """Return what the rules may know of the run beside what is measured."""
+    recipe, data, network = setup.recipe, setup.data, setup.network
+    counts = np.bincount(setup.train.labels(), minlength=len(data.classes))
+    used, expected = network.preprocess, setup.weights_preprocess
     return RunContext(
-        steps=planned_steps(setting, phases),
-        epochs=how.train.passes,
-        steps_per_epoch=-(-phases[-1].train.steps // how.optim.accumulate),
-        batch_size=how.train.batch_size * setting.world.size,
+        steps=planned_steps(phases, recipe.optim.accumulate),
+        epochs=recipe.train.resolved_epochs,
+        steps_per_epoch=-(-phases[-1].train.steps // recipe.optim.accumulate),
+        batch_size=recipe.train.batch_size * setup.world.size,  # of a step, over all processes
         classes=tuple(data.classes),
         class_counts=tuple(int(count) for count in counts),
         model=network.name,
-        optimizer=how.optim.optimizer,
-        lr=how.optim.peak,
+        optimizer=recipe.optim.optimizer,
+        lr=recipe.optim.resolved_lr,
         loss="CrossEntropyLoss",
-        pretrained=how.model.weights != "none",
-        weights_mean=own.mean,
-        weights_std=own.std,
+        pretrained=recipe.model.weights != "none",
+        weights_mean=expected.mean,
+        weights_std=expected.std,
         used_mean=used.mean,
         used_std=used.std,
-        train_size=len(setting.train),
-        valid_size=len(setting.valid),
-        duplicates=dict(setting.duplicates),
+        train_size=len(setup.train),
+        valid_size=len(setup.valid),
+        duplicates=dict(setup.duplicates),
         cached=phases[-1].cached,
-        settings=plain_settings(how),
+        settings=plain_settings(recipe),
     )
 
 
-def close(watch: LiveDebugger | None, run: Run, facts: RunContext) -> None:
-    """The rules' last word on a run that is over, and everything that was done about what they said, on disk.
+def write_verdicts(debugger: LiveDebugger | None, run: Run, context: RunContext) -> None:
+    """Ask the rules about the ended run and write their findings, and the actions that were taken.
 
-    Without a debugger the rules about speed speak, as far as there is a profile.
+    Without a debugger only the rules about speed have data, where there is a profile.
     """
-    profile = read_profile(run.path / "profile")
-    if watch is None:
-        rules = rules_of(run.recipe)
+    profile = read_profile(run.files.profile)
+    if debugger is None:
+        rules = recipe_rules(run.recipe)
         if rules:
-            write_findings(run.path / "findings.jsonl", judge(rules, Tape(facts, ended=True, profile=profile)))
+            write_findings(run.files.findings, judge(rules, Tape(context, ended=True, profile=profile)))
         return
-    watch.profile = lambda: profile  # as it lies on disk: who asks later is told the same
-    write_findings(run.path / "findings.jsonl", watch.conclude())
-    if watch.deeds:
-        write_json(run.path / "actions.json", [asdict(deed) for deed in watch.deeds])
+    debugger.profile = lambda: profile  # rounded as on disk, so that `clearsight debug` gives the same findings
+    write_findings(run.files.findings, debugger.conclude())
+    if debugger.actions.history:
+        write_json(run.files.actions, [asdict(record) for record in debugger.actions.history])
 
 
 def plain_settings(recipe: Recipe) -> dict[str, Any]:
-    """A recipe's fields as JSON values."""
-    return {name: _plain(value) for name, value in recipe.flat().items()}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+    """Return a recipe's fields as JSON values."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in recipe.flat().items()}

@@ -1,4 +1,4 @@
-"""The end of a run: the best weights become a bundle, are measured once, and the report is written."""
+"""Delivery of a run: a bundle of the best weights, its scores on the test split, and the report."""
 
 from __future__ import annotations
 
@@ -6,71 +6,86 @@ import time
 from contextlib import nullcontext
 
 from clearsight.core.bundle import Bundle
+from clearsight.core.dataset import Dataset
 from clearsight.core.events import RunStatus
 from clearsight.core.machine import versions
+from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.models.bundle import save as save_bundle
+from clearsight.models.network import Network
+from clearsight.training.distributed import World
 from clearsight.training.job import Phase, TrainingResult
 from clearsight.training.metrics import fit_temperature
 from clearsight.training.scoring import outputs
-from clearsight.workflow.evaluate import measure
+from clearsight.workflow.prepare.datasets import Progress
 from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.run.evaluation import measure
 from clearsight.workflow.run.report import write_report
 
 
-def deliver(run: Run, setting: RunSetup, phase: Phase, outcome: TrainingResult, began: float) -> None:
-    """Turn the best weights into a bundle, measure it once on the test split, write the report."""
-    run.best_epoch, run.images_per_second = outcome.best_epoch, outcome.images_per_second
-    run.scores = {"valid": dict(outcome.valid) or None, "test": None}
-    ended = outcome.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
-    if ended and outcome.best_epoch is not None:
-        temperature = _temperature(setting, phase)
-        if setting.world.leads:
-            _deliver(run, setting, temperature)
-    if setting.world.leads:
-        run.seconds += time.monotonic() - began
-        run.finish(outcome.status, outcome.reason)
-        write_report(run, setting.data, setting.network.preprocess)
-    setting.world.wait()
+def deliver(run: Run, setup: RunSetup, phase: Phase, result: TrainingResult, started: float) -> None:
+    """Make a bundle of the best weights, measure it once on the test split, write the report.
+
+    phase: the last one of the training.  started: time.monotonic() at the start of the command.
+    """
+    run.best_epoch, run.images_per_second = result.best_epoch, result.images_per_second
+    run.scores = {"valid": dict(result.valid) or None, "test": None}
+    ended = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
+    if ended and result.best_epoch is not None:
+        temperature = _fit_temperature(setup.network, phase, setup.world)  # on every rank: they share the images
+        if setup.world.leads:
+            bundle = _save_bundle(run, setup.network, setup.recipe, setup.data, temperature)
+            _measure(run, bundle, setup.data, str(setup.placement.device), setup.progress)
+    if setup.world.leads:
+        run.seconds += time.monotonic() - started  # added: a resumed run has spent time before
+        run.finish(result.status, result.stop)  # before the report, which shows the status
+        write_report(run, setup.data, setup.network.preprocess)
+    setup.world.wait()  # no process leaves while rank 0 still writes
 
 
-def record_result(run: Run, setting: RunSetup, outcome: TrainingResult, began: float) -> None:
-    """Record how a training ended and what it scored on validation images; `resume` makes the model of it later."""
-    run.best_epoch, run.images_per_second = outcome.best_epoch, outcome.images_per_second
-    run.scores = {"valid": dict(outcome.valid) or None, "test": None}
-    if setting.world.leads:
-        run.seconds += time.monotonic() - began
-        run.finish(outcome.status, outcome.reason)
-    setting.world.wait()
+def record_result(run: Run, world: World, result: TrainingResult, started: float) -> None:
+    """Record how a training ended and its validation scores; `resume` makes a bundle of it later."""
+    run.best_epoch, run.images_per_second = result.best_epoch, result.images_per_second
+    run.scores = {"valid": dict(result.valid) or None, "test": None}
+    if world.leads:
+        run.seconds += time.monotonic() - started
+        run.finish(result.status, result.stop)
+    world.wait()
 
 
-def _deliver(run: Run, setting: RunSetup, temperature: float) -> None:
+def _save_bundle(run: Run, network: Network, recipe: Recipe, data: Dataset, temperature: float) -> Bundle:
     manifest = Bundle(
-        model=setting.network.name,
-        head=setting.recipe.model.head,
-        dropout=setting.recipe.model.dropout,
-        classes=setting.data.classes.names,
-        preprocess=setting.network.preprocess,
+        model=network.name,
+        head=recipe.model.head,
+        dropout=recipe.model.dropout,
+        classes=data.classes.names,
+        preprocess=network.preprocess,
         temperature=temperature,
-        recipe=setting.recipe.model_dump(mode="json"),
+        recipe=recipe.model_dump(mode="json"),
         data=run.data,
         scores=run.scores,
         versions=versions(),
     )
-    bundle = save_bundle(setting.network, manifest, run.bundle)
-    test = setting.data.split("test")
-    if len(test):
-        evaluation = measure(bundle, test, device=str(setting.placement.device), progress=setting.progress)
-        evaluation.write(run.path / "evaluation")
-        run.scores["test"] = evaluation.scores()
-        bundle.model_copy(update={"scores": run.scores}).seal(run.bundle)
+    return save_bundle(network, manifest, run.bundle)
 
 
-def _temperature(setting: RunSetup, phase: Phase) -> float:
-    """Calibration of the kept weights on the validation split; 1.0 without one."""
+def _measure(run: Run, bundle: Bundle, data: Dataset, device: str, progress: Progress) -> None:
+    """Measure the bundle on the test split, where there is one, and write its scores into run and bundle."""
+    test = data.split("test")
+    if not len(test):
+        return
+    evaluation = measure(bundle, test, device=device, progress=progress)
+    evaluation.write(run.files.evaluation)
+    run.scores["test"] = evaluation.scores()
+    # Sealed again: the scores belong to the manifest, and they exist only now.
+    bundle.model_copy(update={"scores": run.scores}).seal(run.bundle)
+
+
+def _fit_temperature(network: Network, phase: Phase, world: World) -> float:
+    """Return the calibration of the kept weights on the validation split; 1.0 without one."""
     if phase.valid is None:
-        return 1.0
-    setting.network.model.eval()
+        return 1.0  # softmax unchanged
+    network.model.eval()
     phase.model.eval()
-    logits, labels = outputs(phase.model, phase.valid, nullcontext, setting.world)
+    logits, labels = outputs(phase.model, phase.valid, nullcontext, world)
     return fit_temperature(logits, labels)

@@ -1,9 +1,9 @@
-"""The steps of a run, shared by a new one and one that goes on."""
+"""Execution of a run, new or resumed: set-up, training, verdict of the rules, delivery."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,15 @@ import torch
 from clearsight.core.dataset import Dataset, Split
 from clearsight.core.errors import BadData, BadValue, DiskFull
 from clearsight.core.events import RunStatus
-from clearsight.core.machine import hardware
+from clearsight.core.machine import hardware, versions
+from clearsight.core.preprocess import Preprocess
 from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import Run
+from clearsight.core.run import Provenance, Run
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.data.duplicates import exact_duplicates, leaks
 from clearsight.data.scan import Scan, drop_bad_images
-from clearsight.training.allocator import kept_memory
+from clearsight.training.allocator import keep_freed_memory
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
 from clearsight.training.distributed import World, join_process_group
@@ -29,14 +31,14 @@ from clearsight.training.stop import StopSignal
 from clearsight.workflow.prepare.datasets import list_dataset, quiet, scan_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import saved_feature_seconds
-from clearsight.workflow.prepare.network import build_network, overridden
+from clearsight.workflow.prepare.network import build_network, override_preprocess
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.debugging import build_debugger, check_debugging, close, run_context
+from clearsight.workflow.run.debugging import build_debugger, check_debugging, run_context, write_verdicts
 from clearsight.workflow.run.delivery import deliver, record_result
-from clearsight.workflow.run.log import LogWriter
+from clearsight.workflow.run.log import FindingsLog, LogWriter
 from clearsight.workflow.run.plan import make_plan
 from clearsight.workflow.run.profiling import build_recording
 from clearsight.workflow.run.report import write_report
@@ -45,116 +47,121 @@ from clearsight.workflow.speed.auto_tune import tuning_notes
 
 @contextmanager
 def run_process(recipe: Recipe, world: World) -> Iterator[Placement]:
-    """Device, threads, memory and process group for the duration of a run."""
+    """Prepare the process for a run: device, threads, memory and process group, for the duration of the block."""
     placement = place(recipe.train, world)
-    before = torch.get_num_threads()
-    torch.set_num_threads(placement.threads)
-    keeping = recipe.train.keep_memory and placement.device.type == "cpu"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(placement.threads)  # process-wide: restored below, for callers in Python
+    keep_memory = recipe.train.keep_memory and placement.device.type == "cpu"
     try:
-        with join_process_group(world, placement.device), kept_memory() if keeping else nullcontext():
+        with join_process_group(world, placement.device), keep_freed_memory() if keep_memory else nullcontext():
             yield placement
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
 
 
-def make_setup(source: Path, recipe: Recipe, placement: Placement, around: LaunchContext) -> RunSetup:
-    """Data opened and checked, network built and on its device."""
-    check_debugging(recipe.debug)
-    if not around.world.leads:
-        around.world.wait()  # rank 0 fills the scan cache first
+def make_setup(source: Path, recipe: Recipe, placement: Placement, launch: LaunchContext) -> RunSetup:
+    """Open and check the data, build the network and put it on its device.
+
+    source: the dataset.  Raises ClearsightError for settings and data that cannot be trained on.
+    """
+    check_debugging(recipe.debug)  # before the data: a wrong rule name must not cost a scan first
+    if not launch.world.leads:
+        launch.world.wait()  # rank 0 fills the scan cache first
     listing = list_dataset(source, recipe.data, recipe.train.seed)
-    looked = scan_dataset(listing, recipe.data, around.kept, around.progress)
-    data = drop_bad_images(listing, looked, recipe.data.on_bad)
-    if around.world.leads:
-        around.world.wait()
+    scan = scan_dataset(listing, recipe.data, launch.cache_paths, launch.progress)
+    data = drop_bad_images(listing, scan, recipe.data.on_bad)
+    if launch.world.leads:  # now the others find the scan in the cache
+        launch.world.wait()
     _check(recipe, data)
-    built = build_network(recipe, len(data.classes), around.kept)
-    network = built.with_preprocess(overridden(built.preprocess, recipe.data))
+    built = build_network(recipe, len(data.classes), launch.cache_paths)
+    network = built.with_preprocess(override_preprocess(built.preprocess, recipe.data))
     network.model.to(placement.device)
     network.model.to(memory_format=placement.memory_format)
     return RunSetup(
         network=network,
-        recipe=resolve_defaults(recipe, network, len(data.split("train")), around.world.size),
+        recipe=resolve_defaults(recipe, network, len(data.split("train")), launch.world.size),
         data=data,
         placement=placement,
-        world=around.world,
-        places=around.kept,
-        progress=around.progress if around.world.leads else quiet,
-        own_preprocess=built.preprocess,
-        small=_smaller(data, looked, network.preprocess.size),
-        duplicates=_duplicates(data, looked),
+        world=launch.world,
+        paths=launch.cache_paths,
+        progress=launch.progress if launch.world.leads else quiet,
+        weights_preprocess=built.preprocess,
+        small_images=_count_smaller(data, scan, network.preprocess.size),
+        duplicates=_count_duplicates(data, scan),
     )
 
 
-def _smaller(data: Dataset, looked: Scan, size: int) -> int:
-    shorter = (
-        min(looked.by_id[sample.id].width, looked.by_id[sample.id].height) for sample in data.split("train").samples
-    )
-    return sum(side < size for side in shorter)
+def _count_smaller(data: Dataset, scan: Scan, size: int) -> int:
+    """Count the training images whose shorter side is below `size` pixels."""
+    images = (scan.by_id[sample.id] for sample in data.split("train").samples)
+    return sum(min(image.width, image.height) < size for image in images)
 
 
-_LATER: tuple[Split, ...] = ("valid", "test")
+_LATER_SPLITS: tuple[Split, ...] = ("valid", "test")
 
 
-def _duplicates(data: Dataset, looked: Scan) -> dict[str, int]:
-    """Of valid and test, how many images are in an earlier split too, byte for byte."""
-    again = Counter(late for _, late in (leak.splits for leak in leaks(data, exact_duplicates(looked, data))))
-    return {split: again[split] for split in _LATER if len(data.split(split))}
+def _count_duplicates(data: Dataset, scan: Scan) -> dict[str, int]:
+    """Count, for valid and test, the images that are byte for byte in an earlier split too."""
+    counts = Counter(later for _, later in (leak.splits for leak in leaks(data, exact_duplicates(scan, data))))
+    return {split: counts[split] for split in _LATER_SPLITS if len(data.split(split))}
 
 
 def _check(recipe: Recipe, data: Dataset) -> None:
     if not len(data.split("train")):
-        raise BadData(data.path, "it has no training images", fix="Add a train folder, or say --split-column.")
+        raise BadData(data.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
     if recipe.train.monitor == "roc_auc" and len(data.classes) != 2:
-        raise BadValue("--monitor roc_auc", f"it is for two classes, these data have {len(data.classes)}")
+        raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
 
 
-def execute(run: Run, setting: RunSetup, around: LaunchContext) -> Run:
+def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
     """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report."""
     checkpoints = Checkpoints(run.checkpoints)
-    stop = StopSignal(setting.recipe.train.time_limit, around.halt)
-    onlookers = [LogWriter(run.path / "log.txt"), *around.observers] if setting.world.leads else []
-    announcer = ObserverList(onlookers)
+    stop = StopSignal(setup.recipe.train.time_limit, launch.halt)
+    observers = [LogWriter(run.files.log), FindingsLog(run.files.live_findings), *launch.observers]
+    # Rank 0 alone writes and prints: the others train the same and would repeat it.
+    announce = ObserverList(observers if setup.world.leads else [])
     try:
-        recording = build_recording(run, setting, around, checkpoints)
+        recording = build_recording(run.files.profile, setup, visible=launch.visible, last_step=checkpoints.last_step())
         with recording or nullcontext():
             if recording is not None:
-                setting = replace(setting, stopwatch=recording)
-            phases = build_phases(setting)
+                setup = replace(setup, stopwatch=recording)
+            phases = build_phases(setup)
             profile = recording.profile if recording is not None else Profile
-            watch = build_debugger(run, setting, phases, announcer, stop, checkpoints, profile)
-            announcer.plan(make_plan(setting, phases, tuning_notes(run.path)))
+            debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
+            announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
             with stop.listening():
-                course = AdjustedTraining(run, setting, phases, checkpoints, stop, onlookers, watch)
-                outcome = course.train()
-        if setting.world.leads:
-            close(watch, run, run_context(setting, phases))
-        run.spared_seconds = saved_feature_seconds(phases, len(run.epochs()))
-        if around.ending == "deliver":
-            deliver(run, course.setting, phases[-1], outcome, around.began)
+                training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
+                result = training.train()
+        if setup.world.leads:
+            # After the recording has closed: rules read the whole profile.
+            write_verdicts(debugger, run, run_context(setup, phases))
+        run.saved_seconds = saved_feature_seconds(phases, len(run.epochs()))
+        if launch.ending == "deliver":
+            deliver(run, training.setup, phases[-1], result, launch.started)
         else:
-            record_result(run, course.setting, outcome, around.began)
-    except BaseException as error:
-        if setting.world.leads:
-            _note_failure(run, error, setting)
-        announcer.end(run.status, run.reason)
+            record_result(run, setup.world, result, launch.started)
+    except BaseException as error:  # Ctrl-C too: run.json must say how it ended
+        if setup.world.leads:
+            _record_failure(run, error, setup.data, setup.network.preprocess)
+        announce.on_end(run.status, run.reason)
         raise
-    announcer.end(run.status, run.reason)
+    announce.on_end(run.status, run.reason)
     return run
 
 
-def _note_failure(run: Run, error: BaseException, setting: RunSetup) -> None:
-    run.status = RunStatus.INTERRUPTED if isinstance(error, KeyboardInterrupt) else RunStatus.FAILED
-    run.reason = str(error) or type(error).__name__
-    with suppress(DiskFull):  # the error on its way says so already
+def _record_failure(run: Run, error: BaseException, data: Dataset, preprocess: Preprocess) -> None:
+    interrupted = isinstance(error, KeyboardInterrupt)
+    kind = StopKind.SIGNAL if interrupted else StopKind.FAILURE
+    status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
+    run.end(status, StopReason(kind, str(error) or type(error).__name__))
+    with suppress(DiskFull):  # the error that is being raised says so already
         run.save()
-        if isinstance(error, Exception):
-            write_report(run, setting.data, setting.network.preprocess)
+        if isinstance(error, Exception):  # after Ctrl-C the user wants the prompt back
+            write_report(run, data, preprocess)
 
 
-def data_facts(source: Path, setting: RunSetup) -> dict[str, Any]:
-    """What run.json and the bundle say of the data."""
-    data = setting.data
+def data_facts(source: Path, data: Dataset) -> dict[str, Any]:
+    """Return what run.json and the bundle record of the data."""
     return {
         "path": str(source),
         "format": data.format,
@@ -165,6 +172,7 @@ def data_facts(source: Path, setting: RunSetup) -> dict[str, Any]:
     }
 
 
-def hardware_facts(placement: Placement) -> dict[str, Any]:
-    """What run.json says of the machine."""
-    return {**hardware(), "device": placement.describe(), "precision": placement.precision}
+def provenance(placement: Placement, command: Sequence[str] = ()) -> Provenance:
+    """Return what run.json records of command, packages and machine."""
+    facts = {**hardware(), "device": placement.describe(), "precision": placement.precision}
+    return Provenance(command=list(command), versions=versions(), hardware=facts)

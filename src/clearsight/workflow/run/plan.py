@@ -1,4 +1,4 @@
-"""The plan: what a run is about to do, said before the first step."""
+"""RunPlan of a run: what it is about to do, shown before the first step."""
 
 from __future__ import annotations
 
@@ -6,67 +6,90 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clearsight.core.dataset import Dataset
 from clearsight.core.events import RunPlan
+from clearsight.core.preprocess import Preprocess
+from clearsight.core.recipe import ModelSection, ProfileSection, Recipe
 from clearsight.training.job import Phase
 from clearsight.workflow.prepare.cacheable import uncacheable
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.debugging import planned_steps, save_plan
-from clearsight.workflow.run.estimate import estimate
-from clearsight.workflow.run.profiling import measured_line
+from clearsight.workflow.run.estimate import estimate_seconds
 
 
-def make_plan(setting: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = ()) -> RunPlan:
-    """The plan of a run whose phases are built. notes: told beside those of the data."""
-    how, data, network = setting.recipe, setting.data, setting.network
-    counts = np.bincount(setting.train.labels(), minlength=len(data.classes))
-    present = counts[counts > 0]
-    seconds = estimate(setting, phases)
-    phases[-1].enter()
+def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = ()) -> RunPlan:
+    """Return the plan of a run whose phases are built. notes: added to those about the data."""
+    recipe, data, network = setup.recipe, setup.data, setup.network
+    counts = np.bincount(setup.train.labels(), minlength=len(data.classes))
+    present = counts[counts > 0]  # a class without images would make the ratio infinite
+    images = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size  # the ranks share the images
+    seconds = estimate_seconds(phases, network.model, network.preprocess.size, setup.placement, images)
+    phases[-1].enter()  # which parameters are trainable depends on the phase
     parameters = list(network.model.parameters())
+    steps = planned_steps(phases, recipe.optim.accumulate)
+    saved = save_plan(recipe, steps)
     return RunPlan(
         model=network.name,
-        weights=network.weights.partition(";")[0],  # the rest, mean and std, stands in the line of the input
+        weights=network.weights.partition(";")[0],  # mean and std follow; they stand in the line of the input
         parameters=sum(p.numel() for p in parameters),
         trainable=sum(p.numel() for p in parameters if p.requires_grad),
         classes=len(data.classes),
         images={split: sum(per_class.values()) for split, per_class in data.counts().items()},
         imbalance=float(present.max() / present.min()),
-        preprocess=_preprocess(setting),
-        device=setting.placement.describe(),
-        precision=setting.placement.precision,
-        batch_size=how.train.batch_size * setting.world.size,
-        workers=loader_workers(how.data),
-        epochs=how.train.passes,
-        steps=planned_steps(setting, phases),
-        lr=how.optim.peak,
+        preprocess=_preprocess_line(network.preprocess),
+        device=setup.placement.describe(),
+        precision=setup.placement.precision,
+        batch_size=recipe.train.batch_size * setup.world.size,
+        workers=loader_workers(recipe.data),
+        epochs=recipe.train.resolved_epochs,
+        steps=steps,
+        lr=recipe.optim.resolved_lr,
         seconds=seconds,
         cached=", ".join(phase.name for phase in phases if phase.cached),
-        notes=(*_notes(setting), *notes),
-        measured=measured_line(setting),
-        saved=() if (kept := save_plan(setting, phases)) is None else tuple(kept.lines),
+        notes=(
+            *(notice.text for notice in data.notices),
+            *_freeze_notes(recipe, len(network.stages)),
+            *_data_notes(data, setup.small_images, network.preprocess.size),
+            *notes,
+        ),
+        measured=_profile_line(recipe.profile),
+        saved=tuple(saved.lines) if saved is not None else (),
     )
 
 
-def _preprocess(setting: RunSetup) -> str:
-    p = setting.network.preprocess
+def _preprocess_line(p: Preprocess) -> str:
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (p.mean, p.std))
     return f"{p.size} px ({p.interpolation}, short side {p.resize}), mean {mean}, std {std} ({p.source})"
 
 
-def _notes(setting: RunSetup) -> list[str]:
-    how, network = setting.recipe, setting.network
-    notes = [notice.text for notice in setting.data.notices]
-    if how.model.weights == "none" and how.model.freeze != "none":
-        notes.append("The frozen part has random weights: it can only project images at random. Pass --weights.")
-    if how.model.freeze != "none" and (reason := uncacheable(how, len(network.stages))):
-        notes.append(f"The frozen part runs in every epoch: {reason}.")
-    if setting.small:
-        share = f"{setting.small:,} of {len(setting.train):,} training images"
-        size = f"the {network.preprocess.size} px that the network takes"
+def _profile_line(section: ProfileSection) -> str:
+    if section.profile == "off":
+        return ""
+    traced = ", and a few steps operator by operator" if section.profile == "full" else ""
+    return f"the machine every {section.profile_every:g} s, the phases of every step{traced}"
+
+
+def _freeze_notes(recipe: Recipe, stages: int) -> list[str]:
+    notes, model = [], recipe.model
+    if _is_frozen(model) and model.weights == "none":
+        notes.append("The frozen part has random weights: its features are random projections. Pass --weights.")
+    if _is_frozen(model) and (reason := uncacheable(recipe, stages)):
+        notes.append(f"The frozen part is computed in every epoch: {reason}.")
+    return notes
+
+
+def _is_frozen(model: ModelSection) -> bool:
+    return model.freeze != "none"
+
+
+def _data_notes(data: Dataset, small: int, size: int) -> list[str]:
+    notes, train = [], len(data.split("train"))
+    if small:
         notes.append(
-            f"{share} are smaller than {size}: enlarging them adds no detail, so expect less than on larger ones."
+            f"{small:,} of {train:,} training images are smaller than the network's input of {size} px: enlarging adds "
+            "no detail, so expect lower accuracy than on larger images."
         )
-    if not len(setting.valid):
-        notes.append("There is no validation split: the last epoch is kept, and nothing says whether it is the best.")
+    if not len(data.split("valid")):
+        notes.append("There is no validation split: the last epoch is kept, and no score tells if it is the best.")
     return notes

@@ -1,86 +1,91 @@
-"""The profiler of a run: what it measures, on what, and where that goes."""
+"""The profiler of a run: the recording of this process, and the facts about its machine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
+from clearsight.core.preprocess import PRESETS, Preprocess
 from clearsight.core.profile import Machine
-from clearsight.core.run import Run
+from clearsight.core.recipe import Recipe
 from clearsight.profiler.machine_info import machine_info
-from clearsight.profiler.recording import Recording
-from clearsight.training.checkpoint import Checkpoints
+from clearsight.profiler.recording import Recording, RecordingOptions
+from clearsight.training.device import Placement
+from clearsight.training.distributed import World
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.image_batches import memory_for_pixels
 from clearsight.workflow.prepare.setup import RunSetup
-from clearsight.workflow.run.context import LaunchContext
 
-_AUGMENTED = 4 / 3 * 1.5**2  # pixels kept of an image that is to be augmented, in those of the input: 4 : 3 and spare
+# Pixels kept of an image that will be augmented, relative to the input: images of 4 : 3, kept 1.5 times as large as the
+# input so that random crops have detail to show.
+_AUGMENTED = 4 / 3 * 1.5**2
 
 
-def build_recording(run: Run, setting: RunSetup, around: LaunchContext, checkpoints: Checkpoints) -> Recording | None:
-    """What measures this rank of a run, not yet started; None where that is switched off."""
-    how = setting.recipe.profile
-    if how.profile == "off":
+def build_recording(
+    folder: Path, setup: RunSetup, *, visible: Sequence[str] | None, last_step: int
+) -> Recording | None:
+    """Return the recording of this rank into `folder`, not yet started; None where profiling is off.
+
+    visible: the GPUs that the process may use, None for all.  last_step: of the checkpoint that the run resumes from.
+    """
+    recipe, world = setup.recipe, setup.world
+    if recipe.profile.profile == "off":
         return None
-    return Recording(
-        run.path / "profile",
-        machine_of(setting, around.visible),
-        every=how.profile_every,
-        rank=setting.world.rank,
-        cuda=setting.placement.device.type == "cuda",
-        full=how.profile == "full",
-        planned_steps=_steps(setting),
-        last_step=checkpoints.last_step(),
-        loads=setting.load_times.sums,
-        visible=around.visible,
+    images = len(setup.train) / world.size
+    options = RecordingOptions(
+        every=recipe.profile.profile_every,
+        full=recipe.profile.profile == "full",
+        planned_steps=_planned_steps(recipe, len(setup.train), world.size),
+        last_step=last_step,
+        visible=visible,
     )
+    machine = run_machine(recipe, setup.placement, world, setup.network.preprocess, images, visible)
+    return Recording(folder, machine, options, rank=world.rank, loads=setup.load_times.sums)
 
 
-def machine_of(setting: RunSetup, visible: Sequence[str] | None = None) -> Machine:
-    """What the run has, and how it is set up. visible: the GPUs that it may use, None for all."""
-    how, placement, readers = setting.recipe, setting.placement, loader_workers(setting.recipe.data)
-    cuda = placement.device.type == "cuda"
-    side, batch = setting.network.preprocess.size, how.train.batch_size
+def run_machine(
+    recipe: Recipe,
+    placement: Placement,
+    world: World,
+    preprocess: Preprocess,
+    images: float,
+    visible: Sequence[str] | None = None,
+) -> Machine:
+    """Return what the run has of the machine and how it uses it.
+
+    images: training images of this process.  visible: the GPUs that the process may use, None for all.
+    """
+    workers, cuda = loader_workers(recipe.data), placement.device.type == "cuda"
     found = machine_info(visible=visible)
     return replace(
         found,
         threads=torch.get_num_threads(),
-        workers=readers,
-        reading="threads" if readers else "here",
+        workers=workers,
+        reading="threads" if workers else "here",
         device=placement.device.type,
-        gpus=found.gpus if cuda else 0,
+        gpus=found.gpus if cuda else 0,  # idle GPUs of a run on the CPU are no finding
         name=torch.cuda.get_device_name(placement.device) if cuda else "",
         precision=placement.precision,
         channels_last=placement.memory_format == torch.channels_last,
-        pixels_kept=how.data.keep_pixels and decoded_bytes(setting) <= memory_for_pixels(setting.world),
-        batch_size=batch,
-        batch_bytes=batch * side * side * 3,
-        interval=how.profile.profile_every,
-        ranks=setting.world.size,
+        pixels_kept=recipe.data.keep_pixels and decoded_bytes(recipe, preprocess, images) <= memory_for_pixels(world),
+        batch_size=recipe.train.batch_size,
+        batch_bytes=recipe.train.batch_size * preprocess.size * preprocess.size * 3,  # bytes: batches travel as uint8
+        interval=recipe.profile.profile_every,
+        ranks=world.size,
     )
 
 
-def decoded_bytes(setting: RunSetup) -> float:
-    """About what all training images of this rank take in memory as they are kept."""
-    preprocess = setting.network.preprocess
-    kept = preprocess.resize**2 * _AUGMENTED if setting.augment.random else preprocess.size**2
-    return 3 * kept * len(setting.train) / setting.world.size
+def decoded_bytes(recipe: Recipe, preprocess: Preprocess, images: float) -> float:
+    """Return about how many bytes so many training images take as they are kept in memory."""
+    augmented = PRESETS[recipe.data.augment].random
+    pixels = preprocess.resize**2 * _AUGMENTED if augmented else preprocess.size**2
+    return 3 * pixels * images
 
 
-def _steps(setting: RunSetup) -> int:
-    """Optimizer steps planned, as far as it can be said before the batches are built."""
-    how = setting.recipe
-    each = -(-len(setting.train) // (how.train.batch_size * setting.world.size))
-    return how.train.passes * -(-each // how.optim.accumulate)
-
-
-def measured_line(setting: RunSetup) -> str:
-    """What is measured, in words; "" where nothing is."""
-    how = setting.recipe.profile
-    if how.profile == "off":
-        return ""
-    traced = ", and a few steps operator by operator" if how.profile == "full" else ""
-    return f"the machine every {how.profile_every:g} s, the phases of every step{traced}"
+def _planned_steps(recipe: Recipe, images: int, processes: int) -> int:
+    """Return the optimizer steps of the run, as far as they are known before the batches are built."""
+    batches = -(-images // (recipe.train.batch_size * processes))
+    return recipe.train.resolved_epochs * -(-batches // recipe.optim.accumulate)

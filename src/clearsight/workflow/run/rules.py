@@ -1,4 +1,4 @@
-"""The rules of both families, what is learned and how fast, under one roof."""
+"""All rules, about what is learned and about how fast, and those that a recipe asks for."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.rules import RULES
 from clearsight.profiler.rules import PROFILER_RULES
 
-BOOK = RULES | PROFILER_RULES
+ALL_RULES = RULES | PROFILER_RULES  # the two packages do not import each other: they meet here
 
 
-def rules_of(recipe: Recipe) -> list[Rule]:
-    """The rules that a recipe asks, without those whose data it does not collect."""
-    off = {
-        topic for topic, said in (("learning", recipe.debug.debug), ("speed", recipe.profile.profile)) if said == "off"
-    }
-    return [rule for rule in select_rules(recipe.debug.rules, recipe.debug.rule, BOOK) if rule.topic not in off]
+def recipe_rules(recipe: Recipe) -> list[Rule]:
+    """Return the rules that a recipe asks for, without those whose data it does not collect."""
+    depths = {"learning": recipe.debug.debug, "speed": recipe.profile.profile}
+    rules = select_rules(recipe.debug.rules, recipe.debug.rule, ALL_RULES)
+    return [rule for rule in rules if depths[rule.topic] != "off"]
 
 
-def about(topic: str, rules: Sequence[Rule]) -> list[Rule]:
-    """Of some rules those about "learning" or about "speed"."""
+def rules_about(topic: str, rules: Sequence[Rule]) -> list[Rule]:
+    """Return the rules about "learning" or about "speed"."""
     return [rule for rule in rules if rule.topic == topic]

@@ -1,7 +1,7 @@
-"""auto_tune: the settings that decide how fast a run is, chosen by measuring before it begins.
+"""auto_tune: chooses the settings that decide how fast a run is, by measuring before it begins.
 
-What is learned must not depend on it, but for two things that are told: arithmetic in bfloat16 where that is faster,
-and a larger batch where it pays, with the learning rate moved along. What somebody has said is never changed.
+What a run learns does not depend on them, with two exceptions that the log names: arithmetic in bfloat16 where that is
+faster, and a larger batch where it pays, with the learning rate scaled accordingly. Given settings are never changed.
 """
 
 from __future__ import annotations
@@ -17,33 +17,42 @@ from typing import Any
 import torch
 
 from clearsight.core.files import read_json
+from clearsight.core.format import duration, rate, speed
 from clearsight.core.machine import cores
+from clearsight.core.preprocess import Preprocess
+from clearsight.core.recipe import DataSection, Recipe
+from clearsight.core.run import RunFolder
+from clearsight.training.device import Placement
+from clearsight.training.distributed import World
+from clearsight.training.job import Phase
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.image_batches import memory_for_pixels
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup
-from clearsight.workflow.run.estimate import estimate
+from clearsight.workflow.run.estimate import estimate_seconds
 from clearsight.workflow.run.profiling import decoded_bytes
-from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison, settings_applied
+from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison, with_settings
 
 TUNABLE = ("workers", "threads", "channels_last", "precision", "batch_size")
-_SHARE = 0.15  # of the training to come, that measuring may take; within
+_SHARE = 0.15  # of the estimated training time that measuring may take, within
 _BUDGET = (60.0, 180.0)  # seconds
-_BLOCK = 1.5  # seconds that a block lasts at least
-_TURNS = 3  # of the last two
-_CLEAR = 0.15  # a difference that needs no second look
-_WAITING = 0.02  # share of the time; less of it cannot be felt
-_NOISE = 0.02  # a gain below this is no reason to leave the defaults
-_ROUNDED = 0.05  # gain that pays for other arithmetic
-_LARGER = 0.10  # gain that pays for another batch size
-_STEPS = 20  # an epoch must keep, whatever the batch size
-_DOUBLINGS = 2
-_CACHED = "What is frozen is computed once and its features are kept, so that there is nothing to tune."
+_BLOCK = 1.5  # seconds that a block lasts at least: shorter ones vary too much to be compared
+_TURNS = 3  # blocks of each of the last two candidates
+_CLEAR = 0.15  # a difference that needs no second block
+_WAIT_SHARE = 0.02  # of the time spent waiting for batches; below it more loader workers cannot help
+# Gains that a change must bring in images/s. A change that leaves the results bit-equal only has to be above noise; one
+# that rounds differently, or that changes how many steps an epoch has, has to pay for that.
+_NOISE_GAIN = 0.02
+_PRECISION_GAIN = 0.05
+_BATCH_GAIN = 0.10
+_MIN_STEPS = 20  # of an epoch, whatever the batch size: fewer updates would cost accuracy
+_DOUBLINGS = 2  # of the batch size at most
+_CACHED = "The frozen part is computed once and its features are cached, so there is nothing to tune."
 
 
 @dataclass(kw_only=True)
 class AutoTuneResult:
-    """What was chosen and why. candidates: everything that was measured, in order."""
+    """Settings that were chosen, and why. candidates: everything that was measured, in order."""
 
     chosen: dict[str, Any] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
@@ -51,7 +60,7 @@ class AutoTuneResult:
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The shape of auto_tune.json."""
+        """Return the content of auto_tune.json."""
         return {
             "chosen": self.chosen,
             "why": " ".join(self.reasons),
@@ -60,181 +69,200 @@ class AutoTuneResult:
         }
 
 
-def auto_tune(setting: RunSetup, unsaid: Collection[str], *, budget: float) -> AutoTuneResult:
-    """Measure those of TUNABLE that nobody decided, for a run that is ready to begin. budget: seconds, about."""
-    search = _Search(setting, [name for name in TUNABLE if name in unsaid], budget)
-    began = time.perf_counter()
-    search.readers_and_threads()
+def auto_tune(setup: RunSetup, unset: Collection[str], *, budget: float) -> AutoTuneResult:
+    """Choose the unset ones of TUNABLE by measuring, for a run that is ready to begin. budget: seconds, about."""
+    search = _Search(setup, [name for name in TUNABLE if name in unset], budget)
+    start = time.perf_counter()
+    search.workers_and_threads()
     search.layout()
     search.precision()
-    search.batch()
-    search.tuning.seconds = time.perf_counter() - began
-    search.tuning.chosen = search.best
-    return search.tuning
+    search.batch_size()
+    search.result.seconds = time.perf_counter() - start
+    search.result.chosen = search.best
+    return search.result
 
 
 class _Search:
-    """One setting after the other, each kept at its best before the next is tried."""
+    """Searches one setting after the other; each stays at its best value while the next is measured."""
 
-    def __init__(self, setting: RunSetup, names: Sequence[str], budget: float) -> None:
-        self.setting, self.names, self.tuning = setting, names, AutoTuneResult()
+    def __init__(self, setup: RunSetup, names: Sequence[str], budget: float) -> None:
+        self._names, self._placement, self._recipe = names, setup.placement, setup.recipe
+        self._images, self._progress = len(setup.train), setup.progress
+        self._comparison = ThroughputComparison(setup, largest=setup.recipe.train.batch_size * 2**_DOUBLINGS)
+        self._deadline = time.perf_counter() + budget
         self.best: dict[str, Any] = {}
-        self._ends = time.perf_counter() + budget
-        self._stage = ThroughputComparison(setting, largest=setting.recipe.train.batch_size * 2**_DOUBLINGS)
+        self.result = AutoTuneResult()
 
-    def readers_and_threads(self) -> None:
-        """All pairs by successive halving (Jamieson & Talwalkar 2016): after each round the slower half leaves.
+    def workers_and_threads(self) -> None:
+        """Compare all pairs by successive halving (Jamieson & Talwalkar 2016): each round drops the slower half.
 
-        The usual pair stays to the end, where the best other one has to beat it. Where it never waits for batches,
-        readers are left as they are: no other number of them could be felt.
+        The default pair stays to the end, where the best other pair has to beat it. If it never waits for batches, the
+        number of loader workers is left as it is: no other number could be faster.
         """
-        pairs = _pairs(self.setting, self.names)
+        pairs = _pairs(self._recipe.data, self._placement, self._names)
         if len(pairs) < 2:
             return
-        [usual] = self._candidates(pairs[:1])
-        if not self._rounds([usual], 1):
+        [default] = self._candidates(pairs[:1])
+        if not self._round([default]):
             return
-        if usual.waiting < _WAITING:
+        if default.wait_share < _WAIT_SHARE:
             pairs = [pair for pair in pairs if pair.get("workers") == pairs[0].get("workers")]
             self.best |= pairs[0]
-            self._say(f"Batches are waited for {100 * usual.waiting:.1f} % of the time, so readers stay as they are.")
+            share = f"{100 * default.wait_share:.1f} %"
+            self._add_reason(f"Training waits for batches {share} of the time, so the loader workers stay as they are.")
         others = self._candidates(pairs[1:])
-        while len(others) > 1 and self._rounds([usual, *others], 1):
-            others = sorted(others, key=lambda one: -one.images_per_second)[: len(others) // 2]
+        while len(others) > 1 and self._round([default, *others]):
+            others = sorted(others, key=lambda candidate: -candidate.images_per_second)[: len(others) // 2]
         if len(others) == 1:
-            self._settle(usual, others[0], "readers and threads", _NOISE)
+            self._compare(default, others[0], "loader workers and threads", _NOISE_GAIN)
 
     def layout(self) -> None:
-        """Channels first or last."""
-        if "channels_last" in self.names:
-            self._duel({"channels_last": "on"}, {"channels_last": "off"}, "memory layout", _NOISE)
+        """Compare the memory layouts, channels first and last."""
+        if "channels_last" in self._names:
+            self._compare_settings({"channels_last": "on"}, {"channels_last": "off"}, "memory layout", _NOISE_GAIN)
 
     def precision(self) -> None:
-        """float32, or bfloat16 where the machine is faster in it."""
-        usual = self.setting.placement.precision
-        if "precision" in self.names:
-            other = "bf16" if usual == "fp32" else "fp32"
-            self._duel({"precision": usual}, {"precision": other}, "precision", _ROUNDED)
+        """Compare float32 and bfloat16."""
+        default = self._placement.precision
+        if "precision" in self._names:
+            other = "bf16" if default == "fp32" else "fp32"
+            self._compare_settings({"precision": default}, {"precision": other}, "precision", _PRECISION_GAIN)
 
-    def batch(self) -> None:
-        """Twice the batch as long as it pays and enough steps are left."""
-        if "batch_size" not in self.names:
+    def batch_size(self) -> None:
+        """Double the batch as long as that pays and leaves enough steps."""
+        if "batch_size" not in self._names:
             return
-        size = self.setting.recipe.train.batch_size
+        size = self._recipe.train.batch_size
         for _ in range(_DOUBLINGS):
-            if len(self.setting.train) < 2 * size * _STEPS:
-                self._say(f"A batch of {2 * size} would leave fewer than {_STEPS} steps an epoch.")
+            if self._images < 2 * size * _MIN_STEPS:
+                self._add_reason(f"A batch of {2 * size} would leave fewer than {_MIN_STEPS} steps an epoch.")
                 return
-            if not self._duel({"batch_size": size}, {"batch_size": 2 * size}, "batch size", _LARGER):
+            if not self._compare_settings({"batch_size": size}, {"batch_size": 2 * size}, "batch size", _BATCH_GAIN):
                 return
             size *= 2
 
-    def _duel(self, usual: Mapping[str, Any], other: Mapping[str, Any], what: str, gain: float) -> bool:
-        """Whether the other setting won."""
-        first, second = self._candidates([usual, other])
-        return self._settle(first, second, what, gain)
+    def _compare_settings(self, default: Mapping[str, Any], other: Mapping[str, Any], name: str, gain: float) -> bool:
+        first, second = self._candidates([default, other])
+        return self._compare(first, second, name, gain)
 
-    def _settle(self, usual: Candidate, other: Candidate, what: str, gain: float) -> bool:
-        """Let two take turns; the other one is kept where it is faster by `gain` in the median of the turns."""
+    def _compare(self, default: Candidate, other: Candidate, name: str, gain: float) -> bool:
+        """Let two candidates take turns, and choose the other one if it is faster by `gain` in the median of the turns.
+
+        Returns True if the other one was chosen. name: of what is compared, for the reason.
+        """
         ratios: list[float] = []
         for _ in range(_TURNS):
-            if not self._rounds([usual, other], 1):
+            if not self._round([default, other]):
                 break
-            ratios.append(_last(other) / _last(usual))
+            ratios.append(_last(other) / _last(default))
             if abs(statistics.median(ratios) - 1 - gain) > _CLEAR:
                 break
         if not ratios:
             return False
         won = statistics.median(ratios) > 1 + gain
-        winner, loser = (other, usual) if won else (usual, other)
+        winner, loser = (other, default) if won else (default, other)
         self.best |= winner.settings
-        differing = [name for name, value in winner.settings.items() if loser.settings.get(name) != value]
-        told = ", ".join(f"{name} {winner.settings[name]}" for name in differing)
-        beside = f", against {loser.images_per_second:,.1f}" if loser.blocks else ""
-        self._say(f"{what[0].upper()}{what[1:]}: {told} at {winner.images_per_second:,.1f} images/s{beside}.")
+        differing = [key for key, value in winner.settings.items() if loser.settings.get(key) != value]
+        values = ", ".join(f"{key} {winner.settings[key]}" for key in differing)
+        against = f", against {rate(loser.images_per_second)}" if loser.blocks else ""
+        self._add_reason(f"{name[0].upper()}{name[1:]}: {values} at {speed(winner.images_per_second)}{against}.")
         return won
 
     def _candidates(self, settings: Sequence[Mapping[str, Any]]) -> list[Candidate]:
-        made = [Candidate(settings={**self.best, **one}) for one in settings]
-        self.tuning.candidates += made
-        return made
+        candidates = [Candidate(settings={**self.best, **changes}) for changes in settings]
+        self.result.candidates += candidates
+        return candidates
 
-    def _rounds(self, candidates: Sequence[Candidate], count: int) -> bool:
-        """So many blocks of each, as far as the time goes; whether there was time for any."""
-        for done in range(count):
-            if time.perf_counter() > self._ends:
-                self._say("The time for measuring was over.")
-                return done > 0
-            self._stage.round(candidates if done % 2 else candidates[::-1], 2, _BLOCK)
-            self.setting.progress("auto-tune", len(self.best), len(self.names) + 1)
+    def _round(self, candidates: Sequence[Candidate]) -> bool:
+        """Measure another block of each candidate; return False if the time for measuring is over."""
+        if time.perf_counter() > self._deadline:
+            self._add_reason("The time for measuring was over.")
+            return False
+        # The default, first in the list, goes last: warming up must not count against it.
+        self._comparison.round(candidates[::-1], 2, _BLOCK)
+        self._progress("auto-tune", len(self.best), len(self._names) + 1)
         return True
 
-    def _say(self, reason: str) -> None:
-        if reason not in self.tuning.reasons:
-            self.tuning.reasons.append(reason)
+    def _add_reason(self, reason: str) -> None:
+        if reason not in self.result.reasons:
+            self.result.reasons.append(reason)
 
 
 def _last(candidate: Candidate) -> float:
-    """Its last block's images per second; 0 where it could not be tried."""
+    """Return the images per second of a candidate's last block; 0 if it could not be measured."""
     return candidate.blocks[-1].images_per_second if candidate.blocks else 0.0
 
 
-def _pairs(setting: RunSetup, names: Sequence[str]) -> list[dict[str, int]]:
-    """Readers and threads to try together, the usual ones first: they share the cores."""
-    have, usual_readers, usual_threads = cores(), loader_workers(setting.recipe.data), setting.placement.threads
-    # On a GPU the host's thread only launches kernels: how many there are of them decides nothing.
-    on_host = setting.placement.device.type == "cpu"
-    threads = {usual_threads, have, max(1, have // 2)} if "threads" in names and on_host else {usual_threads}
-    readers = {usual_readers, 0, 1, max(1, have // 2), have, min(2 * have, 16)}
-    readers = readers if "workers" in names else {usual_readers}
-    grid = [(count, each) for each in sorted(threads, reverse=True) for count in sorted(readers)]
-    grid.sort(key=lambda pair: pair != (usual_readers, usual_threads))
-    told = [name for name in ("workers", "threads") if name in names and (name == "workers" or on_host)]
-    return [{name: {"workers": pair[0], "threads": pair[1]}[name] for name in told} for pair in grid if told]
+def _pairs(section: DataSection, placement: Placement, names: Sequence[str]) -> list[dict[str, int]]:
+    """Return the loader workers and threads to try together, the default pair first: they share the cores."""
+    available, default_workers, default_threads = cores(), loader_workers(section), placement.threads
+    # On a GPU the host's thread only launches kernels, so that the number of threads has no effect.
+    on_host = placement.device.type == "cpu"
+    threads = (
+        {default_threads, available, max(1, available // 2)} if "threads" in names and on_host else {default_threads}
+    )
+    workers = {default_workers, 0, 1, max(1, available // 2), available, min(2 * available, 16)}
+    workers = workers if "workers" in names else {default_workers}
+    grid = [(count, each) for each in sorted(threads, reverse=True) for count in sorted(workers)]
+    grid.sort(key=lambda pair: pair != (default_workers, default_threads))
+    varied = [name for name in ("workers", "threads") if name in names and (name == "workers" or on_host)]
+    return [{name: {"workers": pair[0], "threads": pair[1]}[name] for name in varied} for pair in grid if varied]
 
 
-def _cache(setting: RunSetup) -> str:
-    """Whether decoded images stay in memory, in words: that needs no measuring, only room."""
-    need, room = decoded_bytes(setting) / 1e6, memory_for_pixels(setting.world) / 1e6
-    if not setting.recipe.data.keep_pixels:
-        return "Decoded images are not kept, as was said."
-    kept = "are kept in memory between epochs" if need <= room else "are kept as far as memory goes"
-    return f"Decoded images {kept} ({need:,.0f} MB of {room:,.0f})."
+def _pixels_note(recipe: Recipe, preprocess: Preprocess, images: float, world: World) -> str:
+    """Return a sentence on decoded images in memory: that is decided by their size, not by measuring.
+
+    images: training images of this process.
+    """
+    if not recipe.data.keep_pixels:
+        return "Decoded images are not kept in memory, as the recipe says."
+    needed, free = decoded_bytes(recipe, preprocess, images) / 1e6, memory_for_pixels(world) / 1e6
+    extent = "between epochs" if needed <= free else "between epochs, as far as it goes"
+    return f"Decoded images are kept in memory {extent} ({needed:,.0f} MB of {free:,.0f})."
 
 
 def worthwhile_seconds(training: float) -> float:
-    """Seconds of measuring that are worth it before so many seconds of training."""
+    """Return the seconds of measuring that are worth it before so many seconds of training."""
     low, high = _BUDGET
     return min(high, max(low, _SHARE * training))
 
 
-def apply_auto_tune(setting: RunSetup, unsaid: Collection[str]) -> tuple[RunSetup, AutoTuneResult]:
-    """The setting of a run with what measuring chose, and what was measured. unsaid: fields that may be decided.
+def apply_auto_tune(setup: RunSetup, unset: Collection[str]) -> tuple[RunSetup, AutoTuneResult]:
+    """Return the set-up of a run with the settings that were chosen by measuring, and the measurements.
 
-    The learning rate goes with the batch where nobody said it: by the square root of the factor for Adam (Malladi et
-    al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"), by the factor for SGD (Goyal et al.
-    2017, "Accurate, Large Minibatch SGD").
+    unset: recipe fields that may be chosen. An unset learning rate is scaled with the batch: by the square root of the
+    factor for Adam (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms"), by the
+    factor for SGD (Goyal et al. 2017, "Accurate, Large Minibatch SGD").
     """
-    how = setting.recipe
-    phases = build_phases(setting)
+    recipe, phases = setup.recipe, build_phases(setup)
     if phases[-1].cached:
-        tuning = AutoTuneResult(reasons=[_CACHED])
+        result = AutoTuneResult(reasons=[_CACHED])
     else:
-        tuning = auto_tune(setting, unsaid, budget=worthwhile_seconds(estimate(setting, phases)))
-        tuning.reasons.append(_cache(setting))
-    changes = dict(tuning.chosen)
-    factor = changes.get("batch_size", how.train.batch_size) / how.train.batch_size
-    if factor > 1 and "lr" in unsaid:
-        scale = factor if how.optim.optimizer == "sgd" else math.sqrt(factor)
-        changes["lr"] = tuning.chosen["lr"] = float(f"{how.optim.peak * scale:.3g}")
-        tuning.reasons.append(f"The learning rate goes with the batch: {changes['lr']:g}.")
-    changed = settings_applied(setting, {**changes, "auto_tune": False})
+        result = auto_tune(setup, unset, budget=worthwhile_seconds(run_seconds(setup, phases)))
+        images = len(setup.train) / setup.world.size
+        result.reasons.append(_pixels_note(recipe, setup.network.preprocess, images, setup.world))
+    changes = dict(result.chosen)
+    factor = changes.get("batch_size", recipe.train.batch_size) / recipe.train.batch_size
+    if factor > 1 and "lr" in unset:
+        scale = factor if recipe.optim.optimizer == "sgd" else math.sqrt(factor)
+        changes["lr"] = result.chosen["lr"] = float(f"{recipe.optim.resolved_lr * scale:.3g}")
+        result.reasons.append(f"The learning rate is scaled with the batch, to {changes['lr']:g}.")
+    # Off in the recipe of the run: whoever resumes or repeats it gets these settings without measuring again.
+    changed = with_settings(setup, {**changes, "auto_tune": False})
     changed.network.model.to(memory_format=changed.placement.memory_format)
     torch.set_num_threads(changed.placement.threads)
-    return changed, tuning
+    return changed, result
 
 
 def tuning_notes(folder: Path) -> list[str]:
-    """What tuning chose for the run in a folder, in words; nothing where it was not asked for."""
-    path = folder / "auto_tune.json"
-    return [f"Tuned in {told['seconds']:.0f} s. {told['why']}"] if path.is_file() and (told := read_json(path)) else []
+    """Return a note on the settings that were chosen for the run in a folder; none if it was not tuned."""
+    path = RunFolder(folder).auto_tune
+    if not path.is_file() or not (stored := read_json(path)):
+        return []
+    return [f"Tuned in {duration(stored['seconds'])}. {stored['why']}"]
+
+
+def run_seconds(setup: RunSetup, phases: Sequence[Phase]) -> float:
+    """Return the estimated seconds of the whole run."""
+    images = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size
+    return estimate_seconds(phases, setup.network.model, setup.network.preprocess.size, setup.placement, images)

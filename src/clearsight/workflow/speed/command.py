@@ -1,9 +1,8 @@
-"""profile_command: profile any command, whatever it runs, without a change to it."""
+"""profile_command: profiles any command without a change to it."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -20,19 +19,24 @@ from clearsight.core.errors import EmptyInput, NotFound
 from clearsight.core.finding import Finding
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
-from clearsight.workflow.profile import FOLDER, Breakdown, check_free, conclude
+from clearsight.core.run import RunFolder
+from clearsight.workflow.paths import free_folder
+from clearsight.workflow.speed.breakdown import Breakdown, check_free, conclude
 
 if TYPE_CHECKING:
     from clearsight.profiler.gauges.source import GaugeSource
 
-VARIABLE = "CLEARSIGHT_PROFILE"  # how the processes of the command learn where to write
+# Environment variables of the command: its processes read from them where to write and what to record.
+VARIABLE = "CLEARSIGHT_PROFILE"
 FULL = "CLEARSIGHT_PROFILE_FULL"
-_PATIENCE = 1.0  # seconds
+_WAIT = 1.0  # seconds between two looks for signals that came just before a wait
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfiledCommand:
-    """A command that has ended. code: its exit code, 128 + n where signal n ended it.  failure: "" for none."""
+    """Result of a command that has ended. code: its exit code, 128 + n if signal n ended it.  failure: of the profiler,
+    "" for none.
+    """
 
     folder: Path
     code: int
@@ -42,8 +46,18 @@ class ProfiledCommand:
 
     @property
     def findings(self) -> Sequence[Finding]:
-        """Of the profiler's rules."""
+        """Findings of the profiler's rules."""
         return self.breakdown.findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """Extent of the recording. every: seconds between samples of the machine.  full: also trace a few steps operator by
+    operator.
+    """
+
+    every: float = 0.5
+    full: bool = False
 
 
 def profile_command(
@@ -52,16 +66,15 @@ def profile_command(
     *,
     environment: Mapping[str, str],
     injected: Path,
-    every: float = 0.5,
-    full: bool = False,
-    begun: Callable[[Path], None] = lambda _: None,
+    options: CommandOptions = CommandOptions(),
+    on_start: Callable[[Path], None] = lambda _: None,
 ) -> ProfiledCommand:
-    """Run a command to its end, look at the machine meanwhile, and follow the training loop of a Python script in it.
+    """Run a command to its end, sample the machine meanwhile, and follow the training loop of a Python script in it.
 
     out: the run folder, None for the next free runs/<script>-<n>.  environment: of the command.  injected: the folder
-    with the sitecustomize.py for its processes.  every, full: as of `profile`.  begun: told of the folder at the start.
+    with the sitecustomize.py for its processes.  on_start: called with the run folder before the command runs.
     A Ctrl-C goes to the command; the report is written in any case.
-    Raises EmptyInput without a command, NotFound for a program that is not there, NotResumable where `out` is taken.
+    Raises EmptyInput without a command, NotFound for an unknown program, NotResumable if `out` has a run already.
     """
     from clearsight.profiler.external.collect import collect_profile
     from clearsight.profiler.sampler import Sampler
@@ -72,51 +85,48 @@ def profile_command(
         )
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
-        raise NotFound(command[0], "there is no such program, or it may not be run", fix="Name it by its path.")
-    out = Path(out) if out is not None else _free(command)
+        raise NotFound(command[0], "there is no such program, or it is not executable", fix="Give its path.")
+    out = Path(out) if out is not None else _free_folder(command)
     check_free(out)
-    visible = _visible(environment)
-    Sampler(None, every=every)  # raises now for an interval that is out of range, not when the command runs
-    folder = out / FOLDER
+    visible = _visible_gpus(environment)
+    Sampler(None, every=options.every)  # raises for an interval out of range now, before the command runs
+    folder = RunFolder(out).profile
     folder.mkdir(parents=True)
-    begun(out)
-    began = time.perf_counter()
-    dressed = _dressed(environment, folder.resolve(), injected, full=full)
-    child = subprocess.Popen(list(command), executable=program, env=dressed)
-    with _passing_on(child):
-        machine = replace(_machine(child.pid, visible), interval=every)
-        sampler = Sampler(folder, every=every, pid=child.pid, sources=_sources(child.pid, visible))
+    on_start(out)
+    start = time.perf_counter()
+    variables = _with_injection(environment, folder.resolve(), injected, full=options.full)
+    child = subprocess.Popen(list(command), executable=program, env=variables)
+    with _forwarding_signals(child):
+        machine = replace(_machine(child.pid, visible), interval=options.every)
+        sampler = Sampler(folder, every=options.every, pid=child.pid, sources=_sources(child.pid, visible))
         sampler.start()
-        code = _ended(child)
+        code = _wait(child)
         sampler.stop()
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     failure = "; ".join(part for part in (collect_profile(folder, machine), sampler.failure) if part)
     findings = conclude(out, status=_status(code), command=command, seconds=seconds)
     breakdown = Breakdown(profile=read_profile(folder), findings=findings)
-    code = 128 - code if code < 0 else code
+    code = 128 - code if code < 0 else code  # as shells report a signal
     return ProfiledCommand(folder=out, code=code, seconds=seconds, breakdown=breakdown, failure=failure)
 
 
-def _free(command: Sequence[str]) -> Path:
-    """The next free folder for a command: runs/<script>-<n>."""
+def _free_folder(command: Sequence[str]) -> Path:
+    """Return the next free folder for a command: runs/<script>-<n>."""
     script = next((word for word in command if word.endswith(".py")), command[0])
-    name = re.sub(r"[^\w.-]+", "-", Path(script).stem) or "command"
-    number = 1
-    while (out := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return out
+    return free_folder("runs", script, "command")
 
 
-def _dressed(environment: Mapping[str, str], folder: Path, injected: Path, *, full: bool) -> dict[str, str]:
-    """The environment of the command, in which its Python processes find our sitecustomize first."""
+def _with_injection(environment: Mapping[str, str], folder: Path, injected: Path, *, full: bool) -> dict[str, str]:
+    """Return the environment of the command, in which its Python processes find clearsight's sitecustomize first."""
     paths = [str(injected), *filter(None, [environment.get("PYTHONPATH")])]
     added = {"PYTHONPATH": os.pathsep.join(paths), VARIABLE: str(folder)}
     return {**environment, **added, **({FULL: "1"} if full else {})}
 
 
-def _visible(environment: Mapping[str, str]) -> list[str] | None:
-    told = environment.get("CUDA_VISIBLE_DEVICES")
-    return None if told is None else [entry.strip() for entry in told.split(",") if entry.strip()]
+def _visible_gpus(environment: Mapping[str, str]) -> list[str] | None:
+    """Return the GPUs that the command may use, None for all."""
+    value = environment.get("CUDA_VISIBLE_DEVICES")
+    return None if value is None else [entry.strip() for entry in value.split(",") if entry.strip()]
 
 
 def _machine(pid: int, visible: Sequence[str] | None) -> Machine:
@@ -124,7 +134,7 @@ def _machine(pid: int, visible: Sequence[str] | None) -> Machine:
 
     try:
         return machine_info(pid, visible)
-    except (NotFound, OSError):  # it has ended already
+    except (NotFound, OSError):  # the command has ended already
         return replace(machine_info(None, visible), launched=time.time())
 
 
@@ -134,13 +144,13 @@ def _sources(pid: int, visible: Sequence[str] | None) -> list[GaugeSource] | Non
     return sources(pid, visible) if visible is not None else None
 
 
-def _ended(child: subprocess.Popen[bytes]) -> int:
-    """Wait for the end; the return code, negative for a signal."""
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """Wait for the end; return the return code, negative for a signal."""
     while True:
         try:
-            return child.wait(timeout=_PATIENCE)
+            return child.wait(timeout=_WAIT)
         except subprocess.TimeoutExpired:
-            continue  # a signal that comes just before a wait is heard after it
+            continue  # the handler of a signal that came just before a wait runs between two waits
 
 
 def _status(code: int) -> str:
@@ -150,20 +160,20 @@ def _status(code: int) -> str:
 
 
 @contextmanager
-def _passing_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Within the block what is meant to stop this process stops the command, and we go on to report.
+def _forwarding_signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM to this process stop the command; this process continues, to the report.
 
-    A Ctrl-C at a terminal reaches the command by itself, as it is in the foreground with us.
+    A Ctrl-C at a terminal reaches the command by itself, as it runs in the foreground like this process.
     """
 
-    def passed_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         if child.poll() is None and not (number == signal.SIGINT and _in_foreground()):
             child.send_signal(number)
 
-    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread alone
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield
         return
-    before = {number: signal.signal(number, passed_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Rehearsing: settings of a run put side by side by training a few steps with each of them."""
+"""ThroughputComparison: settings of a run compared by training a few steps with each of them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup
 
 _WARM_UP = 2  # steps: the first one sets up kernels and waits for the first batch
-_BATCHES = 6  # of the largest size, in the stretch of images that is gone round
+_BATCHES = 6  # of the largest size, in the images that the trials repeat: a few hundred, to fit into memory
 
 
 @dataclass(kw_only=True)
 class Candidate:
-    """Settings and how fast they were, block by block. note: why they could not be tried, or ""."""
+    """Settings and how fast they were, block by block. note: why they could not be measured, or ""."""
 
     settings: Mapping[str, Any]
     blocks: list[ThroughputSample] = field(default_factory=list)
@@ -38,52 +38,57 @@ class Candidate:
 
     @property
     def images_per_second(self) -> float:
-        """The median over the blocks; 0 where it could not be tried."""
+        """The median over the blocks; 0 if it could not be measured."""
         return float(np.median([block.images_per_second for block in self.blocks])) if self.blocks else 0.0
 
     @property
     def spread(self) -> float:
-        """Half of what lies between the slowest and the fastest block, as a share of the median."""
+        """Half of the range from the slowest to the fastest block, as a share of the median."""
         if len(self.blocks) < 2:
             return 0.0
-        rates = [block.images_per_second for block in self.blocks]
-        return (max(rates) - min(rates)) / 2 / self.images_per_second
+        speeds = [block.images_per_second for block in self.blocks]
+        return (max(speeds) - min(speeds)) / 2 / self.images_per_second
 
     @property
-    def waiting(self) -> float:
-        """Share of the time in which batches were waited for."""
+    def wait_share(self) -> float:
+        """Share of the time spent waiting for batches, in [0, 1]."""
         seconds = sum(block.seconds for block in self.blocks)
-        return sum(block.waited for block in self.blocks) / seconds if seconds else 0.0
+        return sum(block.wait_seconds for block in self.blocks) / seconds if seconds else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return JSON values."""
         return {
             "settings": dict(self.settings),
             "images_per_second": self.images_per_second if self.blocks else None,
             "spread": self.spread if len(self.blocks) > 1 else None,
-            "waiting": self.waiting if self.blocks else None,
+            "waiting": self.wait_share if self.blocks else None,
             "steps": sum(block.steps for block in self.blocks),
             "note": self.note,
         }
 
 
 class ThroughputComparison:
-    """A stage on which candidates take turns: blocks of steps, one candidate after the other, round by round.
+    """Lets candidates take turns: blocks of steps, one candidate after the other, round by round.
 
-    Turns even out what else goes on on the machine: a slow minute slows every candidate. All train a copy of the
-    network on the same few hundred images.
+    Turns even out other load on the machine: a slow minute slows every candidate. All candidates train the same copy of
+    the network on the same few hundred images.
     """
 
-    def __init__(self, setting: RunSetup, *, largest: int) -> None:
-        network = copy.deepcopy(setting.network)
-        self._setting = replace(
-            setting, network=network, data=_some(setting, _BATCHES * largest), progress=quiet, load_times=LoadTimes()
+    def __init__(self, setup: RunSetup, *, largest: int) -> None:
+        """largest: batch size of the candidates at most."""
+        self._setup = replace(
+            setup,
+            network=copy.deepcopy(setup.network),
+            data=_subset(setup.data, setup.recipe.train.batch_size, _BATCHES * largest),
+            progress=quiet,
+            load_times=LoadTimes(),
         )
+        # By identity: candidates are mutable, and two with equal settings are measured apart.
         self._phases: dict[int, tuple[RunSetup, Phase]] = {}
         self._threads = torch.get_num_threads()
 
     def round(self, candidates: Sequence[Candidate], steps: int, seconds: float = 0.0) -> None:
-        """One more block of each candidate that can be tried."""
+        """Measure another block of each candidate that fits into memory: `steps` steps, and `seconds`, at least."""
         try:
             for candidate in candidates:
                 if not candidate.note:
@@ -92,51 +97,51 @@ class ThroughputComparison:
             torch.set_num_threads(self._threads)
 
     def _block(self, candidate: Candidate, steps: int, seconds: float) -> None:
-        fresh = id(candidate) not in self._phases
-        if fresh:
-            changed = settings_applied(self._setting, candidate.settings)
+        is_new = id(candidate) not in self._phases
+        if is_new:
+            changed = with_settings(self._setup, candidate.settings)
             self._phases[id(candidate)] = changed, build_phases(changed)[-1]
-        setting, phase = self._phases[id(candidate)]
-        torch.set_num_threads(setting.placement.threads)
-        setting.network.model.to(memory_format=setting.placement.memory_format)
-        rehearsal = ThroughputTrial(_job(setting, phase), phase)
+        setup, phase = self._phases[id(candidate)]
+        torch.set_num_threads(setup.placement.threads)
+        setup.network.model.to(memory_format=setup.placement.memory_format)
+        trial = ThroughputTrial(_job(setup, phase), phase)
         try:
-            if fresh and setting.recipe.data.keep_pixels:
-                rehearsal.load()
-            rehearsal.steps(_WARM_UP if fresh else 1)
-            candidate.blocks.append(rehearsal.steps(steps, seconds))
+            if is_new and setup.recipe.data.keep_pixels:
+                trial.load()
+            # Not measured: the candidate before left its own layout of the weights and its own data in the caches.
+            trial.steps(_WARM_UP if is_new else 1)
+            candidate.blocks.append(trial.steps(steps, seconds))
         except torch.OutOfMemoryError:
             candidate.note = "it does not fit into the GPU's memory"
             torch.cuda.empty_cache()
         finally:
-            rehearsal.close()
+            trial.close()
 
 
-def settings_applied(setting: RunSetup, settings: Mapping[str, Any]) -> RunSetup:
-    """The setting of a run with other recipe fields, and where that puts it on this machine."""
-    recipe = setting.recipe.replace(**settings)
-    return replace(setting, recipe=recipe, placement=place(recipe.train, setting.world))
+def with_settings(setup: RunSetup, settings: Mapping[str, Any]) -> RunSetup:
+    """Return the set-up of a run with other recipe fields, and with the placement that follows from them."""
+    recipe = setup.recipe.replace(**settings)
+    return replace(setup, recipe=recipe, placement=place(recipe.train, setup.world))
 
 
-def _some(setting: RunSetup, count: int) -> Dataset:
-    """The dataset with as many training images, evenly over what an epoch shows; a whole number of batches."""
-    train = setting.train
-    size = setting.recipe.train.batch_size
-    wanted = min(count, max(size, len(train) // size * size))
-    order = epoch_order(np.zeros(len(train), np.int64), "shuffled", seed=0, epoch=1)[:wanted]
-    kept = {train.samples[i].id for i in order}
-    return setting.data.only(lambda sample: sample.split == "train" and sample.id in kept)
+def _subset(data: Dataset, batch_size: int, count: int) -> Dataset:
+    """Return the dataset with about `count` training images, drawn as an epoch draws them, in whole batches."""
+    train = data.split("train")
+    images = min(count, max(batch_size, len(train) // batch_size * batch_size))
+    order = epoch_order(np.zeros(len(train), np.int64), "shuffled", seed=0, epoch=1)[:images]
+    ids = {train.samples[i].id for i in order}
+    return data.only(lambda sample: sample.split == "train" and sample.id in ids)
 
 
-def _job(setting: RunSetup, phase: Phase) -> TrainingJob:
+def _job(setup: RunSetup, phase: Phase) -> TrainingJob:
     return TrainingJob(
-        network=setting.network.model,
+        network=setup.network.model,
         phases=[phase],
-        recipe=setting.recipe,
-        checkpoints=Checkpoints(Path(tempfile.gettempdir())),  # a rehearsal writes none
+        recipe=setup.recipe,
+        checkpoints=Checkpoints(Path(tempfile.gettempdir())),  # required by a job; a throughput trial writes none
         observers=[],
         stop=StopSignal(),
-        world=setting.world,
-        device=setting.placement.device,
-        precision=setting.placement.precision,
+        world=setup.world,
+        device=setup.placement.device,
+        precision=setup.placement.precision,
     )

@@ -1,4 +1,4 @@
-"""The best trial of a study: found by validation images, made into a model, measured once on the test split."""
+"""Best trial of a study: chosen by its score on the validation split, made into a model, measured on the test split."""
 
 from __future__ import annotations
 
@@ -6,42 +6,47 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clearsight.core.files import write_text
-from clearsight.core.run import Run
+from clearsight.core.run import Run, RunFolder
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.study import Study
 from clearsight.core.trial import Trial, best_trial
 from clearsight.tuning.runner import StudyRunner
+from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.study.tasks import TrialTasks
 
 
-def deliver_best(study: Study, trials: Sequence[Trial], conductor: StudyRunner, tasks: TrialTasks) -> str:
-    """Make and measure the model of the best trial, and note it in the study with its recipe in best.yaml.
+def deliver_best(study: Study, trials: Sequence[Trial], runner: StudyRunner, tasks: TrialTasks) -> StopReason | None:
+    """Make and measure the model of the best trial; write the trial into the study and its recipe into best.yaml.
 
-    Returns why that failed, or ""; nothing is done where no trial is complete or the model is there already.
+    Returns why the model could not be made, or None. Does nothing if no trial is complete or the model exists already.
     """
-    best = best_trial(trials, study.aim)
+    best = best_trial(trials, study.objective)
     if best is None:
         study.best = {}
-        return ""
-    first = next(t for t in trials if t.number == best.same_as) if best.same_as is not None else best
-    run = study.folder(first.number) / "run"
+        return None
+    # A duplicate has no run of its own: the model is that of the trial that was trained.
+    trained = next(t for t in trials if t.number == best.same_as) if best.same_as is not None else best
+    run_folder = TrialFolder(study.folder(trained.number)).run
     study.best = {
         "trial": best.number,
         "value": best.values[0],
         "values": list(best.values),
         "params": dict(best.params),
-        "run": str(run),
+        "run": str(run_folder),
     }
     write_text(study.path / "best.yaml", tasks.recipe(best).to_yaml())
-    study.save()
-    if (run / "run.json").is_file() and Run.open(run).has_bundle:
-        return ""
-    failed = conductor.carry_out(lambda key: tasks.delivery(first, key))
-    return f"the model of trial {first.number} could not be made: {failed}" if failed else ""
+    study.save()  # before the model is made, which may take minutes or fail
+    if RunFolder(run_folder).is_run and Run.open(run_folder).has_bundle:
+        return None
+    failure = runner.run_assignment(lambda key: tasks.delivery(trained, key))
+    text = f"the model of trial {trained.number} could not be made: {failure}"
+    return StopReason(StopKind.FAILURE, text) if failure else None
 
 
 def best_run(study: Study) -> Run | None:
-    """The run of the best trial; None where there is no such run."""
+    """Return the run of the best trial; None if there is none."""
     if not study.best:
         return None
-    path = study.path / "trials" / Path(study.best["run"]).parent.name / "run"  # wherever the study has been moved to
-    return Run.open(path) if (path / "run.json").is_file() else None
+    # Found by the number of the trial, because the study folder may have moved since.
+    path = study.path / "trials" / Path(study.best["run"]).parent.name / "run"
+    return Run.open(path) if RunFolder(path).is_run else None

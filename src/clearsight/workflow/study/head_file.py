@@ -1,4 +1,4 @@
-"""HeadFile: what a head learned that was trained among others, in one file: enough to make the run of it later."""
+"""HeadFile: the training of a head in a stack, in one file; enough to write its run folder later."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from clearsight.core.errors import NotResumable
 from clearsight.core.events import EpochRecord, StepRecord
 from clearsight.core.files import atomic
+from clearsight.training.checkpoint import read_tensors
 from clearsight.training.heads.job import HeadResult
 from clearsight.training.job import TrainingPosition
+from clearsight.training.selection import EpochSelection
 
-_HEAD, _STEPS = "head/", "steps/"
+_HEAD, _STEPS = "head/", "steps/"  # prefixes of the two kinds of tensors
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFile:
-    """weights: the head's own tensors at its best epoch.  steps: name -> (S,) one value per training step."""
+    """weights: the head's tensors at its best epoch.  steps: name -> (S,) one value per training step.
+
+    best_score: the monitored score and minus the loss of the best epoch, by which epochs were compared.
+    """
 
     weights: Mapping[str, Tensor]
     steps: Mapping[str, Tensor]
@@ -35,7 +38,7 @@ class HeadFile:
 
     @classmethod
     def of(cls, result: HeadResult) -> HeadFile:
-        """What a stack gave for one head."""
+        """Return the file of one head of a stack."""
         steps = {"loss": result.loss, "accuracy": result.accuracy, "lr": result.lr}
         return cls(
             weights=result.best_state,
@@ -56,60 +59,60 @@ class HeadFile:
             "best_score": self.best_score,
             "best_valid": dict(self.best_valid),
         }
-        with atomic(path, sync=False) as part:
+        with atomic(path, sync=False) as part:  # an fsync would take longer than the training of a small head
             save_file(tensors, part, metadata={"facts": json.dumps(facts)})
 
     @classmethod
     def read(cls, path: Path) -> HeadFile:
-        """The file at `path`; raises NotResumable where it is missing or damaged."""
+        """Return the file at `path`; raises NotResumable if it is missing or damaged."""
+        tensors, facts = read_tensors(path, "facts")
         try:
-            with safe_open(path, framework="pt") as stored:
-                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-                facts: dict[str, Any] = json.loads((stored.metadata() or {})["facts"])
             score = facts["best_score"]
             return cls(
-                weights=_under(tensors, _HEAD),
-                steps=_under(tensors, _STEPS),
+                weights=_with_prefix(tensors, _HEAD),
+                steps=_with_prefix(tensors, _STEPS),
                 epochs=tuple(EpochRecord(**epoch) for epoch in facts["epochs"]),
                 best_epoch=facts["best_epoch"],
                 best_score=None if score is None else (score[0], score[1]),
                 best_valid=facts["best_valid"],
             )
-        except Exception as error:  # safetensors raises its own kind for any damage
-            raise NotResumable(str(path), f"the weights of this trial cannot be read ({error})") from error
+        except (KeyError, IndexError, TypeError) as error:
+            raise NotResumable(str(path), f"it cannot be read ({error!r})") from error
 
     def position(self, planned: int) -> TrainingPosition:
-        """Where a run stands that has come to this end; planned: epochs of its recipe."""
-        stale = self.epochs[-1].epoch - self.best_epoch
+        """Return the position of a run that ended as this head did. planned: epochs of its recipe."""
+        last = self.epochs[-1]
         return TrainingPosition(
-            epoch=planned + 1,
-            step=self.epochs[-1].step,
-            phase_step=self.epochs[-1].step,
-            best_epoch=self.best_epoch,
-            best_score=self.best_score,
-            best_valid=dict(self.best_valid),
-            stale=stale,
+            epoch=planned + 1,  # also after an early end: a run that is resumed there trains nothing more
+            step=last.step,
+            phase_step=last.step,
+            selection=EpochSelection(
+                best_epoch=self.best_epoch,
+                best_score=self.best_score,
+                best_valid=dict(self.best_valid),
+                stale=last.epoch - self.best_epoch,
+            ),
         )
 
     def records(self, images: int, batch_size: int) -> Iterator[StepRecord | EpochRecord]:
-        """Steps and epochs in the order in which a run tells of them. images: of an epoch."""
-        loss, accuracy, rate = (self.steps[name].tolist() for name in ("loss", "accuracy", "lr"))
-        before = 0
+        """Yield steps and epochs in the order in which a run reports them. images: number of images in an epoch."""
+        loss, accuracy, lr = (self.steps[name].tolist() for name in ("loss", "accuracy", "lr"))
+        first_step = 0
         for epoch in self.epochs:
-            each = epoch.seconds / max(epoch.step - before, 1)
-            for step in range(before, epoch.step):
-                left = images - (step - before) * batch_size
+            step_seconds = epoch.seconds / max(epoch.step - first_step, 1)  # a stack measures no single steps
+            for step in range(first_step, epoch.step):
+                images_left = images - (step - first_step) * batch_size
                 yield StepRecord(
                     step=step + 1,
                     epoch=epoch.epoch,
                     mode="train",
-                    scalars={"loss": loss[step], "accuracy": accuracy[step], "lr": rate[step]},
-                    samples=min(batch_size, left),
-                    step_seconds=each,
+                    scalars={"loss": loss[step], "accuracy": accuracy[step], "lr": lr[step]},
+                    samples=min(batch_size, images_left),
+                    step_seconds=step_seconds,
                 )
             yield epoch
-            before = epoch.step
+            first_step = epoch.step
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,14 +1,14 @@
 """HeadTrials: trials that train a head alone, several at once over the features of one frozen network.
 
-What a head has learned is kept as one small file. Only the trial that turns out best becomes a run folder: that is
-written from the file, as if the head had been trained by itself, and then measured like any other run.
+The training of each head is kept in one small file. Only the best trial becomes a run folder, which is written from the
+file as if the head had trained by itself, and then measured like any other run.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ from torch import nn
 
 from clearsight.core.dataset import Dataset
 from clearsight.core.events import EpochRecord, RunStatus, StepRecord
-from clearsight.core.machine import versions
 from clearsight.core.metrics_log import MetricsLog
 from clearsight.core.preprocess import PRESETS
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.trial import TrialResult, TrialState
 from clearsight.data.loader import Loader
 from clearsight.models.freeze import freeze
@@ -32,196 +32,203 @@ from clearsight.training.distributed import World
 from clearsight.training.heads.job import HeadData, HeadResult, StackedHead
 from clearsight.training.heads.network import stackable
 from clearsight.training.heads.train import train_heads
-from clearsight.training.loop import Training
+from clearsight.training.loop import write_checkpoint
 from clearsight.training.stop import StopSignal
+from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import list_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
-from clearsight.workflow.prepare.feature_batches import feature_batches
-from clearsight.workflow.prepare.image_batches import load_plan
-from clearsight.workflow.prepare.phases import build_phases
+from clearsight.workflow.prepare.image_batches import train_plan
+from clearsight.workflow.prepare.phases import build_phases, feature_splits
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.execute import data_facts, execute, hardware_facts, make_setup, run_process
+from clearsight.workflow.run.execute import data_facts, execute, make_setup, provenance, run_process
 from clearsight.workflow.study.head_file import HeadFile
 from clearsight.workflow.study.reporter import TrialReporter
-from clearsight.workflow.study.run_trial import chance_level_reason
 from clearsight.workflow.study.stackable import stack_key
-
-_FILE = "head.safetensors"
+from clearsight.workflow.study.trial_stop import interruption, stop_after_epoch
 
 
 @dataclass(kw_only=True)
-class _Ground:
-    """A frozen network with the features of its data: what heads stand on. unpaid: what the features cost to compute,
-    until the first trial has been charged with it."""
+class _Backbone:
+    """A frozen network with the features of its images.
 
-    setting: RunSetup
+    uncharged_seconds: time in which the features were computed, until the first trial has been charged with it.
+    """
+
+    setup: RunSetup
     train: FeatureBatches
     valid: FeatureBatches
-    unpaid: float
+    uncharged_seconds: float
+
+    def charge(self, epochs: int) -> float:
+        """Return the seconds of forward passes that a trial of so many epochs saved; the first trial paid for all."""
+        pass_seconds = self.train.time.pass_seconds + self.valid.time.pass_seconds  # of an epoch without the cache
+        saved = epochs * pass_seconds - self.uncharged_seconds
+        self.uncharged_seconds = 0.0
+        return max(saved, 0.0)
 
 
 class HeadTrials:
-    """Trains heads, and keeps the grounds they stand on from one assignment to the next."""
+    """Trains heads, and keeps their frozen networks and features from one assignment to the next."""
 
-    def __init__(self, places: Paths) -> None:
-        self._places = places
-        self._grounds: dict[tuple[str, str, int], _Ground | None] = {}
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        # By dataset, stack key and seed: the seed draws random weights, the split and the augmented views.
+        self._backbones: dict[tuple[str, str, int], _Backbone | None] = {}
 
     def train(
         self,
         recipes: Mapping[int, Recipe],
-        folders: Mapping[int, Path],
+        folders: Mapping[int, TrialFolder],
         source: Path,
         metrics: Sequence[str],
-        talk: TrialReporter,
+        reporter: TrialReporter,
     ) -> list[TrialResult] | None:
-        """Outcomes of the trials by number, without those that were interrupted; None where heads must train alone.
+        """Return the results of the trials that were not interrupted; None if the heads must train alone.
 
-        The weights of each lie in its folder before its outcome is known to anybody.
+        recipes, folders: by the number of the trial.  The weights of a head are written before its result is returned.
         """
-        began, outcomes = time.time(), []
-        for ground, numbers in self._grouped(recipes, source):
-            if ground is None:
+        started, results = time.time(), []
+        for backbone, numbers in self._grouped(recipes, source):
+            if backbone is None:
                 return None
-            with run_process(ground.setting.recipe, World()):
-                results = _trained(ground, {number: recipes[number] for number in numbers}, talk)
-            for result in results:
-                if result.status is RunStatus.INTERRUPTED and not result.stopped:
+            with run_process(backbone.setup.recipe, World()):
+                trained = _train_heads(backbone, {number: recipes[number] for number in numbers}, reporter)
+            for head in trained:
+                if head.status is RunStatus.INTERRUPTED:
                     continue
-                if result.best_epoch:
-                    HeadFile.of(result).write(folders[result.number] / _FILE)
-                outcomes.append(_outcome(result, ground, metrics, began))
-        return outcomes
+                if head.best_epoch:  # a head that diverged in its first epoch has no weights to keep
+                    HeadFile.of(head).write(folders[head.number].head)
+                results.append(_trial_result(head, backbone, metrics, started))
+        return results
 
-    def deliver(self, folder: Path, recipe: Recipe, source: Path) -> Run:
-        """Make the run of a head that was trained among others, and measure it."""
-        path, around = folder / "run", LaunchContext(places=self._places)
-        kept = HeadFile.read(folder / _FILE)
+    def deliver(self, folder: TrialFolder, recipe: Recipe, source: Path) -> Run:
+        """Write the run of a head that trained in a stack, and measure it."""
+        launch = LaunchContext(paths=self._paths)
+        head = HeadFile.read(folder.head)
         with run_process(recipe, World()) as placement:
-            setting = make_setup(source, recipe, placement, around)
-            facts = {"data": data_facts(source, setting), "versions": versions(), "hardware": hardware_facts(placement)}
-            run = Run.begin(path, setting.recipe, **facts)
-            _write_history(run, kept, len(setting.train))
-            _write_checkpoint(run, kept, setting)
-            return execute(Run.open(path), setting, around)
+            setup = make_setup(source, recipe, placement, launch)
+            data = data_facts(source, setup.data)
+            run = Run.begin(folder.run, setup.recipe, data=data, provenance=provenance(placement))
+            _write_history(run, head, len(setup.train))
+            _write_checkpoint(run, head, setup)
+            return execute(Run.open(folder.run), setup, launch)
 
-    def _grouped(self, recipes: Mapping[int, Recipe], source: Path) -> Iterator[tuple[_Ground | None, list[int]]]:
-        """The trials by the ground that they stand on; None for those whose head cannot be stacked."""
-        groups: dict[int, tuple[_Ground | None, list[int]]] = {}
+    def _grouped(self, recipes: Mapping[int, Recipe], source: Path) -> Iterator[tuple[_Backbone | None, list[int]]]:
+        """Yield each backbone with the numbers of its trials; None with those whose head cannot be stacked."""
+        groups: dict[int, tuple[_Backbone | None, list[int]]] = {}  # by identity: seeds may share a backbone
         for number, recipe in recipes.items():
-            ground = self._ground(recipe, source)
-            groups.setdefault(id(ground), (ground, []))[1].append(number)
+            backbone = self._backbone(recipe, source)
+            groups.setdefault(id(backbone), (backbone, []))[1].append(number)
         yield from groups.values()
 
-    def _ground(self, recipe: Recipe, source: Path) -> _Ground | None:
+    def _backbone(self, recipe: Recipe, source: Path) -> _Backbone | None:
         key = (str(source), str(stack_key(recipe, ())), recipe.train.seed)
-        if key not in self._grounds:
-            self._grounds[key] = self._known(recipe, source) or _laid(recipe, source, self._places)
-        return self._grounds[key]
+        if key not in self._backbones:
+            self._backbones[key] = self._shared(recipe, source) or _compute_backbone(recipe, source, self._paths)
+        return self._backbones[key]
 
-    def _known(self, recipe: Recipe, source: Path) -> _Ground | None:
-        """A ground that another seed has too: the same weights under the same images."""
+    def _shared(self, recipe: Recipe, source: Path) -> _Backbone | None:
+        """Return the backbone of another seed if the seed changes neither its weights nor its images."""
         if recipe.model.weights == "none" or PRESETS[recipe.data.augment].random:
             return None
-        for (path, key, _), ground in self._grounds.items():
-            if ground is None or (path, key) != (str(source), str(stack_key(recipe, ()))):
+        for (path, key, _), backbone in self._backbones.items():
+            if backbone is None or (path, key) != (str(source), str(stack_key(recipe, ()))):
                 continue
-            if _ids(list_dataset(source, recipe.data, recipe.train.seed)) == _ids(
-                list_dataset(source, recipe.data, ground.setting.recipe.train.seed)
+            # The seed also decides how a dataset without a validation split is split.
+            if _sample_ids(list_dataset(source, recipe.data, recipe.train.seed)) == _sample_ids(
+                list_dataset(source, recipe.data, backbone.setup.recipe.train.seed)
             ):
-                return ground
+                return backbone
         return None
 
 
-def _laid(recipe: Recipe, source: Path, places: Paths) -> _Ground | None:
-    """The frozen network of a recipe, with the features of its images."""
+def _compute_backbone(recipe: Recipe, source: Path, paths: Paths) -> _Backbone | None:
+    """Return the frozen network of a recipe with the features of its images; None if its head cannot be stacked."""
     with run_process(recipe, World()) as placement:
-        setting = make_setup(source, recipe, placement, LaunchContext(places=places))
-        if placement.precision != "fp32" or not stackable(setting.network.head):
+        setup = make_setup(source, recipe, placement, LaunchContext(paths=paths))
+        if placement.precision != "fp32" or not stackable(setup.network.head):
             return None
-        train, valid = feature_batches(setting, freeze(setting.network, "backbone"))
-    assert isinstance(train, FeatureBatches)
-    assert isinstance(valid, FeatureBatches)
+        train, valid = feature_splits(setup, freeze(setup.network, "backbone"))
+    assert valid is not None  # a study without validation images does not begin
     if train.views.ndim != 3:
-        return None  # features that are maps still pass through what is not in the head
-    return _Ground(setting=setting, train=train, valid=valid, unpaid=train.paid + valid.paid)
+        return None  # feature maps (V, N, C, H, W) still pass through a pooling layer in front of the head
+    computed = train.time.computed_seconds + valid.time.computed_seconds
+    return _Backbone(setup=setup, train=train, valid=valid, uncharged_seconds=computed)
 
 
-def _trained(ground: _Ground, recipes: Mapping[int, Recipe], talk: TrialReporter) -> list[HeadResult]:
-    setting, train, valid = ground.setting, ground.train, ground.valid
-    classes = len(setting.data.classes)
+def _train_heads(backbone: _Backbone, recipes: Mapping[int, Recipe], reporter: TrialReporter) -> list[HeadResult]:
+    setup, train, valid = backbone.setup, backbone.train, backbone.valid
+    classes = len(setup.data.classes)
 
     def order(seed: int) -> Callable[[int], npt.NDArray[np.int64]]:
-        own = replace(setting, recipe=setting.recipe.replace(seed=seed))
-        return Loader(setting.train, setting.network.preprocess, load_plan(own, "train")).order
+        plan = train_plan(setup.recipe.replace(seed=seed), setup.world)
+        return Loader(setup.train, setup.network.preprocess, plan).order
 
     def head(recipe: Recipe) -> nn.Module:
-        how = recipe.model
-        return build_head(setting.network.features, classes, how.head, how.dropout, recipe.train.seed)
+        model = recipe.model
+        return build_head(setup.network.features, classes, model.head, model.dropout, recipe.train.seed)
 
-    def on_epoch(number: int, record: EpochRecord) -> str:
-        return talk.epoch(number, record.epoch, record.valid) or chance_level_reason(record, classes)
+    def on_epoch(number: int, record: EpochRecord) -> StopReason | None:
+        return stop_after_epoch(reporter, number, record, classes)
 
     data = HeadData(
-        views=train.views,
-        labels=train.labels,
-        order=order,
-        valid=(valid.views[0], valid.labels),
-        classes=classes,
+        views=train.views, labels=train.labels, order=order, valid=(valid.views[0], valid.labels), classes=classes
     )
+    # Defaults are resolved by the network, which the study did not have when it made the recipes.
     heads = [
-        StackedHead(number=number, recipe=resolve_defaults(recipe, setting.network, len(setting.train)))
+        StackedHead(number=number, recipe=resolve_defaults(recipe, setup.network, len(setup.train)))
         for number, recipe in recipes.items()
     ]
-    return train_heads(heads, data, head, on_epoch=on_epoch, interrupted=talk.interrupted)
+    return train_heads(heads, data, head, on_epoch=on_epoch, interrupted=lambda: interruption(reporter))
 
 
-def _outcome(result: HeadResult, ground: _Ground, metrics: Sequence[str], began: float) -> TrialResult:
-    """What the training of one head came to."""
-    backbone = sum(p.numel() for p in ground.setting.network.backbone_parameters())
-    head = sum(tensor.numel() for tensor in result.best_state.values())
-    facts = {**result.best_valid, "parameters": float(backbone + head)}
-    well = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY) and not result.stopped
-    passes, ground.unpaid = len(result.epochs) * (ground.train.cost + ground.valid.cost) - ground.unpaid, 0.0
+def _trial_result(head: HeadResult, backbone: _Backbone, metrics: Sequence[str], started: float) -> TrialResult:
+    """Return the result of the trial that trained a head."""
+    parameters = sum(p.numel() for p in backbone.setup.network.backbone_parameters())
+    parameters += sum(tensor.numel() for tensor in head.best_state.values())
+    facts = {**head.best_valid, "parameters": float(parameters)}
+    # Out of patience is a regular end; any other reason to stop a head means that the trial was pruned.
+    complete = head.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY) and (
+        head.stop is None or head.stop.kind is StopKind.PATIENCE
+    )
     return TrialResult(
-        number=result.number,
-        state=TrialState.COMPLETE if well else TrialState.PRUNED,
-        values=tuple(facts.get(metric, float("nan")) for metric in metrics) if well else (),
-        reason="" if well else result.stopped or result.reason,
-        curve={record.epoch: record.valid for record in result.epochs},
-        scores=result.best_valid,
-        best_epoch=result.best_epoch,
-        started=began,
-        seconds=result.seconds,
-        spared_seconds=max(passes, 0.0),
+        number=head.number,
+        state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+        values=tuple(facts.get(metric, float("nan")) for metric in metrics) if complete else (),
+        reason="" if complete or head.stop is None else head.stop.text,
+        stop_kind=None if complete or head.stop is None else head.stop.kind,
+        curve={record.epoch: record.valid for record in head.epochs},
+        scores=head.best_valid,
+        best_epoch=head.best_epoch,
+        started=started,
+        seconds=head.seconds,
+        saved_seconds=backbone.charge(len(head.epochs)),
     )
 
 
-def _write_history(run: Run, kept: HeadFile, images: int) -> None:
-    """metrics.jsonl, as a training would have left it."""
-    writer = MetricsLog(run.path / "metrics.jsonl")
-    for record in kept.records(images, run.recipe.train.batch_size):
+def _write_history(run: Run, head: HeadFile, images: int) -> None:
+    """Write metrics.jsonl as a training of the head by itself would have done."""
+    metrics = MetricsLog(run.files.metrics())
+    for record in head.records(images, run.recipe.train.batch_size):
         if isinstance(record, StepRecord):
-            writer.on_step(record)
+            metrics.on_step(record)
         else:
-            writer.on_epoch(record)
-    writer.close()
+            metrics.on_epoch(record)
+    metrics.close()
 
 
-def _write_checkpoint(run: Run, kept: HeadFile, setting: RunSetup) -> None:
-    """The checkpoints of a training that is over: going on from them trains nothing more."""
-    phases, checkpoints = build_phases(setting), Checkpoints(run.checkpoints)
-    course = AdjustedTraining(run, setting, phases, checkpoints, StopSignal(), [], None)
-    training = Training(course.job([]))
-    training.at = kept.position(setting.recipe.train.passes)
-    network = setting.network
-    training.best = {f"{network.head_name}.{name}": tensor for name, tensor in kept.weights.items()}
-    load_into(network.model, training.best)
-    training.save()
+def _write_checkpoint(run: Run, head: HeadFile, setup: RunSetup) -> None:
+    """Write the checkpoints of a training that has ended: a run that is resumed there trains nothing more."""
+    phases, checkpoints = build_phases(setup), Checkpoints(run.checkpoints)
+    training = AdjustedTraining(run, setup, phases, checkpoints, StopSignal(), [], None)
+    network = setup.network
+    best = {f"{network.head_name}.{name}": tensor for name, tensor in head.weights.items()}
+    load_into(network.model, best)
+    write_checkpoint(training.job([]), head.position(setup.recipe.train.resolved_epochs), best)
 
 
-def _ids(data: Dataset) -> list[list[str]]:
+def _sample_ids(data: Dataset) -> list[list[str]]:
     return [[sample.id for sample in data.split(split).samples] for split in ("train", "valid")]

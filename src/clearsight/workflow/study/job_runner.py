@@ -1,4 +1,4 @@
-"""Bench: where assignments of a study are carried out, in a worker process or in a task on a cluster."""
+"""JobRunner: runs the assignments of a study, in a worker process or in a task on a cluster."""
 
 from __future__ import annotations
 
@@ -12,123 +12,133 @@ from pathlib import Path
 from clearsight.core.errors import ClearsightError
 from clearsight.core.executor import Assignment, TrialTask
 from clearsight.core.recipe import Recipe
-from clearsight.core.trial import TrialResult, TrialState
+from clearsight.core.run import RunFolder
+from clearsight.core.trial import TrialResult
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.run.context import LaunchContext
+from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
 from clearsight.workflow.study.head_trials import HeadTrials
 from clearsight.workflow.study.reporter import TrialReporter, WorkerResources
-from clearsight.workflow.study.run_trial import carry_out_run
+from clearsight.workflow.study.run_trial import run_trial
 from clearsight.workflow.study.stackable import stack_key
-from clearsight.workflow.train import fit, resume
 
 log = logging.getLogger(__name__)
 
 
 class JobRunner:
-    """Carries out assignments one after another, and keeps between them what the next one may need again."""
+    """Runs one assignment after another, and keeps between them what the next one may need again."""
 
-    def __init__(self, post: WorkerResources) -> None:
-        self._post = post
-        self._heads = HeadTrials(post.places)
+    def __init__(self, resources: WorkerResources) -> None:
+        self._resources = resources
+        self._heads = HeadTrials(resources.paths)
 
     @classmethod
-    def at(cls, post: Mapping[str, object]) -> JobRunner:
-        """The bench of a post that came as JSON values."""
-        return cls(WorkerResources.from_json(post))
+    def from_json(cls, resources: Mapping[str, object]) -> JobRunner:
+        """Return the runner for resources that arrived as JSON values."""
+        return cls(WorkerResources.from_json(resources))
 
-    def carry_out(self, assignment: Assignment, talk: TrialReporter) -> list[TrialResult]:
-        """The outcomes of the trials that came to an end, each on disk already; the others stay resumable.
+    def run(self, assignment: Assignment, reporter: TrialReporter) -> list[TrialResult]:
+        """Return the results of the trials that ended, each on disk already; other trials stay resumable.
 
-        What goes wrong in a trial is its outcome; nothing is raised but what ends the process.
+        An error in a trial becomes its result; only what ends the process is raised.
         """
-        with _alone(assignment.tasks):
+        with _locked(assignment.tasks):
             if assignment.deliver:
-                return [one for task in assignment.tasks for one in self._delivered(assignment, task)]
-            return self._trained(assignment, talk)
+                return [result for task in assignment.tasks for result in self._deliver(assignment, task)]
+            return self._train(assignment, reporter)
 
-    def _trained(self, assignment: Assignment, talk: TrialReporter) -> list[TrialResult]:
+    def _train(self, assignment: Assignment, reporter: TrialReporter) -> list[TrialResult]:
         recipes = {task.number: self._recipe(task) for task in assignment.tasks}
-        source, metrics, places = Path(assignment.data), assignment.metrics, self._post.places
+        source, metrics, paths = Path(assignment.data), assignment.metrics, self._resources.paths
 
-        def together() -> list[TrialResult] | None:
+        def train_heads() -> list[TrialResult] | None:
             if any(stack_key(recipe, metrics) is None for recipe in recipes.values()):
                 return None
-            folders = {task.number: Path(task.folder) for task in assignment.tasks}
-            return self._heads.train(recipes, folders, source, metrics, talk)
+            folders = {task.number: TrialFolder(Path(task.folder)) for task in assignment.tasks}
+            return self._heads.train(recipes, folders, source, metrics, reporter)
 
-        stacked = _safely(assignment.tasks, together)
-        if stacked is not None:
-            return self._kept(assignment.tasks, stacked)
-        outcomes: list[TrialResult] = []
+        # Together if possible: the recipes must allow it, and the network, which only the worker knows.
+        results = _errors_as_results(assignment.tasks, train_heads)
+        if results is not None:
+            return self._write(assignment.tasks, results)
+        results = []
         for task in assignment.tasks:
 
-            def alone(task: TrialTask = task) -> list[TrialResult]:
-                own = carry_out_run(Path(task.folder), recipes[task.number], source, metrics, places, talk)
-                return [own] if own is not None else []
+            def train_run(task: TrialTask = task) -> list[TrialResult]:
+                folder = TrialFolder(Path(task.folder))
+                result = run_trial(folder, recipes[task.number], source, metrics, paths, reporter)
+                return [result] if result is not None else []
 
-            outcomes += self._kept([task], _safely([task], alone) or [])
-        return outcomes
+            results += self._write([task], _errors_as_results([task], train_run) or [])
+        return results
 
-    def _kept(self, tasks: Sequence[TrialTask], outcomes: Sequence[TrialResult]) -> list[TrialResult]:
-        """The outcomes, on disk before anybody hears of them."""
+    def _write(self, tasks: Sequence[TrialTask], results: Sequence[TrialResult]) -> list[TrialResult]:
+        """Write each result into its trial's folder, and return them.
+
+        Before they are reported: if the message is lost, the study finds them there.
+        """
         folders = {task.number: TrialFolder(Path(task.folder)) for task in tasks}
-        for outcome in outcomes:
-            folders[outcome.number].conclude(outcome)
-        return list(outcomes)
+        for result in results:
+            folders[result.number].write_result(result)
+        return list(results)
 
-    def _delivered(self, assignment: Assignment, task: TrialTask) -> list[TrialResult]:
-        """Make the model of a trial that is over and measure it; an outcome only where that failed."""
+    def _deliver(self, assignment: Assignment, task: TrialTask) -> list[TrialResult]:
+        """Make the model of a trial that has ended, and measure it; returns a result only if that fails."""
 
         def deliver() -> list[TrialResult]:
-            folder, around = Path(task.folder), LaunchContext(places=self._post.places)
-            if (folder / "head.safetensors").is_file() and not _has_checkpoint(folder / "run"):
-                shutil.rmtree(folder / "run", ignore_errors=True)  # of somebody who was killed while writing it
+            folder, launch = TrialFolder(Path(task.folder)), LaunchContext(paths=self._resources.paths)
+            run = RunFolder(folder.run)
+            if folder.head.is_file() and not _has_checkpoint(run):
+                shutil.rmtree(run.path, ignore_errors=True)  # half-written by a worker that was killed
                 self._heads.deliver(folder, self._recipe(task), Path(assignment.data))
-            elif (folder / "run" / "run.json").is_file():
-                resume(folder / "run", around=around)
-            else:  # its weights went with a better trial that is gone too: the same recipe gives them again
-                fit(assignment.data, out=folder / "run", recipe=self._recipe(task), around=around)
+            elif run.is_run:
+                resume_run(run.path, launch)  # trains only what its checkpoints lack
+            else:  # its weights were deleted for a better trial that is gone too: the same recipe gives them again
+                recipe = self._recipe(task)
+                launch_run(Path(assignment.data), run.path, recipe, launch, unset_fields(recipe))
             return []
 
-        return _safely([task], deliver) or []
+        return _errors_as_results([task], deliver) or []
 
     def _recipe(self, task: TrialTask) -> Recipe:
-        """A trial's recipe, with this worker's share of the machine where it left that open."""
+        """Return the recipe of a trial, with this worker's device and threads if the recipe does not set them."""
         recipe = Recipe.parse(task.recipe)
-        changes: dict[str, object] = {"auto_tune": False, "repair": 0}
+        changes: dict[str, object] = {"auto_tune": False, "repair": 0}  # both would change the trial's settings
         if recipe.train.device == "auto":
-            changes["device"] = self._post.device
+            changes["device"] = self._resources.device
         if recipe.train.threads is None:
-            changes["threads"] = self._post.threads
+            changes["threads"] = self._resources.threads
         if recipe.data.workers is None:
-            changes["workers"] = self._post.threads
+            changes["workers"] = self._resources.threads
         return recipe.replace(**changes)
 
 
-def _has_checkpoint(run: Path) -> bool:
-    return (run / "run.json").is_file() and Checkpoints(run / "checkpoints").newest.exists()
+def _has_checkpoint(run: RunFolder) -> bool:
+    return run.is_run and Checkpoints(run.checkpoints).newest.exists()
 
 
-def _safely(tasks: Sequence[TrialTask], act: Callable[[], list[TrialResult] | None]) -> list[TrialResult] | None:
-    """What `act` gives; where it raises, every one of the trials has failed for that reason."""
+def _errors_as_results(
+    tasks: Sequence[TrialTask], action: Callable[[], list[TrialResult] | None]
+) -> list[TrialResult] | None:
+    """Return the result of `action`; if it raises, a failed result of every trial with the error as its reason."""
     try:
-        return act()
+        return action()
     except ClearsightError as error:
         reason = str(error)
-    except Exception as error:
+    except Exception as error:  # a defect costs this trial alone: the study goes on, and the log has the traceback
         log.exception("a trial failed")
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return [TrialResult(number=task.number, state=TrialState.FAILED, reason=reason) for task in tasks]
+    return [TrialResult.failed(task.number, reason) for task in tasks]
 
 
 @contextmanager
-def _alone(tasks: Sequence[TrialTask]) -> Iterator[None]:
-    """Within the block no other worker has these trials: one of a study that was killed may take a moment to end."""
-    with ExitStack() as held:
+def _locked(tasks: Sequence[TrialTask]) -> Iterator[None]:
+    """Hold the locks of these trials within the block: a worker of a killed study may need a moment to end."""
+    with ExitStack() as locks:
         for task in tasks:
             folder = Path(task.folder)
             folder.mkdir(parents=True, exist_ok=True)
-            lock = held.enter_context((folder / ".lock").open("w"))
+            lock = locks.enter_context((folder / ".lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,14 +1,12 @@
-"""The report of a study: one page, and every figure's numbers beside it."""
+"""Report of a study: gathers its data from the study folder and writes the page and its numbers."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clearsight.core.files import write_text
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial
 from clearsight.tuning.analysis.advice import advice
@@ -23,27 +21,26 @@ if TYPE_CHECKING:
 
 
 def write_study_report(study: Study, trials: Sequence[Trial]) -> Path:
-    """Write report.html and report.json of a study, however it stands; returns the page."""
-    from clearsight.reports.study.page import figures_of, page_of, sections_of
+    """Write report.html and report.json of a study in any state. Return the path of the page."""
+    # Imported here: the functions below need neither plotly nor the templates.
+    from clearsight.reports.study.page import StudyPage
 
-    told = study_facts(study, trials)
-    page, sections = study.path / "report.html", sections_of(told)
-    write_text(page, page_of(told, sections))
-    write_text(study.path / "report.json", json.dumps(figures_of(told, sections), allow_nan=False) + "\n")
+    page = study.path / "report.html"
+    StudyPage(study_report_data(study, trials)).write(page, study.path / "report.json")
     return page
 
 
 def rewrite_study_report(study: Study) -> Path:
-    """Write the report again from what lies on disk."""
+    """Write the report again from the trials on disk. Return the path of the page."""
     return write_study_report(study, read_trials(study))
 
 
-def study_facts(study: Study, trials: Sequence[Trial]) -> StudyReportData:
-    """Everything the page says, gathered from the study folder."""
+def study_report_data(study: Study, trials: Sequence[Trial]) -> StudyReportData:
+    """Return everything that the page shows, gathered from the study folder."""
     from clearsight.reports.study.report_data import StudyReportData
 
     run, plan = best_run(study), study.plan
-    shares = importances(trials, plan.space, study.aim)
+    shares = importances(trials, plan.space, plan.objectives[0])
     return StudyReportData(
         name=study.name,
         status=study.status.value,
@@ -53,7 +50,7 @@ def study_facts(study: Study, trials: Sequence[Trial]) -> StudyReportData:
         trials=trials,
         best={**study.best, "test": run.scores.get("test") if run else None} if study.best else {},
         seconds=study.seconds,
-        importance=shares,
+        importance=shares,  # computed once: the advice needs it too
         hypervolume=hypervolume_history(trials, plan.objectives) if len(plan.objectives) > 1 else (),
         advice=advice(plan, trials, shares),
         saved=study_savings(trials),
@@ -66,28 +63,31 @@ def study_facts(study: Study, trials: Sequence[Trial]) -> StudyReportData:
 
 
 def next_commands(study: Study) -> list[str]:
-    """What to do with a study in this state."""
+    """Return the commands that are useful for a study in this state."""
+    # A status of running without a process is a study that was killed: it can be resumed too.
     if study.status in (StudyStatus.INTERRUPTED, StudyStatus.RUNNING):
         return [shlex.join(["clearsight", "tune", "--resume", str(study.path)])]
     if not study.best:
         return []
     run = best_run(study)
     commands = [["train", study.plan.data, "--recipe", str(study.path / "best.yaml")]]
+    # Retention may have removed the bundle of the best trial.
     if run is not None and run.has_bundle:
+        # IMAGE... stands for the user's own files.
         commands += [["predict", str(run.path), "IMAGE..."], ["serve", str(run.path), "--port", "8080"]]
     return [shlex.join(["clearsight", *words]) for words in commands]
 
 
 def study_json(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
-    """The shape of `clearsight tune --json`."""
-    run = best_run(study)
+    """Return the value that `clearsight tune --json` prints."""
+    run, objectives = best_run(study), study.plan.objectives
     return {
         "study": str(study.path),
         "status": study.status.value,
         "reason": study.reason,
-        "direction": study.aim.direction,
-        "metric": study.aim.metric,
-        "objectives": [{"metric": one.metric, "direction": one.direction} for one in study.plan.objectives],
+        "direction": objectives[0].direction,
+        "metric": objectives[0].metric,
+        "objectives": [{"metric": objective.metric, "direction": objective.direction} for objective in objectives],
         "best": {**study.best, "test": run.scores.get("test") if run else None} if study.best else None,
         "trials": [trial_json(trial) for trial in trials],
         "saved": study_savings(trials),
@@ -96,7 +96,7 @@ def study_json(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
-    """One trial as JSON values."""
+    """Return one trial as JSON values."""
     return {
         "number": trial.number,
         "state": trial.state.value,

@@ -1,4 +1,4 @@
-"""Talk: what a trial and its study say to each other while it trains, wherever the two of them are."""
+"""TrialReporter: a running trial's connection to its study; WorkerResources: a worker's share of the machine."""
 
 from __future__ import annotations
 
@@ -11,38 +11,36 @@ from clearsight.workflow.paths import Paths
 
 
 class TrialReporter(Protocol):
-    """A trial's end of the line."""
+    """Connection of a trial to its study, over a pipe or a cluster."""
 
-    def epoch(self, number: int, epoch: int, scores: Mapping[str, float]) -> str:
-        """Tell the scores of an epoch; returns why the trial is to end, or "" to go on."""
-        ...
+    def report_epoch(self, number: int, epoch: int, scores: Mapping[str, float]) -> str:
+        """Report the scores of an epoch; returns why the trial must end, or "" to continue."""
 
-    def interrupted(self) -> str:
-        """Why all trials are to be left as they are, resumable; "" to go on."""
-        ...
+    def interruption(self) -> str:
+        """Return why all trials must stop now, resumable; "" to continue."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerResources:
-    """Where a worker works: its caches, and its share of the machine.
+    """A worker's caches, and its share of the machine.
 
-    device: for recipes that leave it open.  threads: of torch, and readers too.
+    device: for recipes that do not name one.  threads: of torch, and the number of loader workers.
     """
 
-    places: Paths
+    paths: Paths
     device: str = "auto"
-    threads: int | None = None
+    threads: int | None = None  # None leaves both to the recipe's defaults
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON values that `from_json` reads."""
-        weights = [str(folder) for folder in self.places.weights]
-        return {"cache": str(self.places.cache), "weights": weights, "device": self.device, "threads": self.threads}
+        """Return plain JSON values that `from_json` reads."""
+        weights = [str(folder) for folder in self.paths.weights]  # JSON has no paths
+        return {"cache": str(self.paths.cache), "weights": weights, "device": self.device, "threads": self.threads}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> WorkerResources:
-        """The post that `to_json` gave."""
+        """Return the resources that `to_json` wrote."""
         weights, threads = values["weights"], values["threads"]
         assert isinstance(weights, list)
         assert threads is None or isinstance(threads, int)
-        places = Paths(cache=Path(str(values["cache"])), weights=tuple(Path(str(one)) for one in weights))
-        return cls(places=places, device=str(values["device"]), threads=threads)
+        paths = Paths(cache=Path(str(values["cache"])), weights=tuple(Path(str(folder)) for folder in weights))
+        return cls(paths=paths, device=str(values["device"]), threads=threads)

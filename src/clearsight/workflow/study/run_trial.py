@@ -1,123 +1,100 @@
-"""A trial that trains alone: a run like any other, but for what becomes of it in the end."""
+"""Training of a trial by itself: a run like any other, which ends without a model until it is the best of its study."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clearsight.core.events import EpochRecord, NullObserver, RunPlan, RunStatus
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import Run
+from clearsight.core.run import Run, RunFolder
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.trial import SCORES, TrialResult, TrialState
-from clearsight.training.stop import FINDING
+from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.run.context import LaunchContext
+from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
 from clearsight.workflow.study.reporter import TrialReporter
-from clearsight.workflow.train import fit, resume
+from clearsight.workflow.study.trial_stop import interruption, stop_after_epoch
 
-_HOPELESS = "severe=stop-trial"  # what the debugger does about a finding that leaves nothing to hope for
+_STOP_ON_SEVERE = "severe=stop-trial"  # action of the debugger: a severe finding ends the trial
 
 
-def carry_out_run(
-    folder: Path, recipe: Recipe, source: Path, metrics: Sequence[str], places: Paths, talk: TrialReporter
+def run_trial(
+    folder: TrialFolder, recipe: Recipe, source: Path, metrics: Sequence[str], paths: Paths, reporter: TrialReporter
 ) -> TrialResult | None:
-    """Train a trial in its folder, from its newest checkpoint where there is one; None where it was interrupted."""
-    path, began = folder / "run", time.time()
-    onlooker = _Onlooker(int(folder.name), talk)
-    around = LaunchContext(places=places, observers=[onlooker], halt=onlooker.halt, ending="put by")
-    if (path / "run.json").is_file():
-        run = resume(path, around=around)
+    """Train a trial in its folder, from its newest checkpoint if there is one; None if it was interrupted.
+
+    folder: named by the number of the trial.  source: the dataset.  metrics: of the objectives.
+    """
+    started = time.time()  # the wall clock: it is shown as a date
+    observer = _TrialObserver(int(folder.path.name), reporter)
+    launch = LaunchContext(paths=paths, observers=[observer], halt=observer.halt, ending="record")
+    if RunFolder(folder.run).is_run:
+        run = resume_run(folder.run, launch)
     else:
+        # An action that the user has chosen decides alone.
         if recipe.debug.debug != "off" and not recipe.debug.on_finding:
-            recipe = recipe.replace(on_finding=(_HOPELESS,))
-        run = fit(source, out=path, recipe=recipe, around=around)
-    return outcome_of(run, metrics, onlooker, began)
+            recipe = recipe.replace(on_finding=(_STOP_ON_SEVERE,))
+        run = launch_run(source, folder.run, recipe, launch, unset_fields(recipe))
+    return _trial_result(run, metrics, observer, started)
 
 
-def outcome_of(run: Run, metrics: Sequence[str], onlooker: _Onlooker, began: float) -> TrialResult | None:
-    """What a training came to, as the outcome of trial `onlooker.number`."""
+class _TrialObserver(NullObserver):
+    """Reports every epoch to the study, and stops the run when the study says so."""
+
+    def __init__(self, number: int, reporter: TrialReporter) -> None:
+        self.number, self.parameters = number, 0
+        self.stop: StopReason | None = None  # why the trial ended, apart from interruptions
+        self._reporter, self._classes = reporter, 0
+
+    def halt(self) -> StopReason | None:
+        """Return why the run must stop now, or None."""
+        return self.stop or interruption(self._reporter)
+
+    def on_plan(self, plan: RunPlan) -> None:
+        self.parameters, self._classes = plan.parameters, plan.classes
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self.stop = stop_after_epoch(self._reporter, self.number, record, self._classes)
+
+
+def _trial_result(run: Run, metrics: Sequence[str], observer: _TrialObserver, started: float) -> TrialResult | None:
+    """Return the result of a trial from its run; None if it was interrupted."""
     epochs = run.epochs()
-    state, reason = _judged(run, onlooker.pruned)
+    state, stop = _trial_end(run, observer.stop)
     if state is None:
         return None
     valid: Mapping[str, float] = run.scores.get("valid") or {}
     facts = {
         **{name: valid.get(name, float("nan")) for name in SCORES},
         "seconds": sum(epoch["seconds"] for epoch in epochs),
-        "parameters": float(onlooker.parameters),
+        "parameters": float(observer.parameters),
         "images_per_second": run.images_per_second or float("nan"),
     }
     return TrialResult(
-        number=onlooker.number,
+        number=observer.number,
         state=state,
         values=tuple(facts[metric] for metric in metrics) if state is TrialState.COMPLETE else (),
-        reason=reason,
+        reason=stop.text if stop is not None else "",
+        stop_kind=stop.kind if stop is not None else None,
         curve={epoch["epoch"]: epoch["valid"] for epoch in epochs},
         scores=valid,
         best_epoch=run.best_epoch,
-        started=began,
+        started=started,
         seconds=run.seconds,
-        spared_seconds=run.spared_seconds,
+        saved_seconds=run.saved_seconds,
     )
 
 
-def _judged(run: Run, pruned: str) -> tuple[TrialState | None, str]:
-    """State and reason of a trial; None for one that is only interrupted."""
+def _trial_end(run: Run, stop: StopReason | None) -> tuple[TrialState | None, StopReason | None]:
+    """Return state and reason of a trial; the state is None for an interrupted one."""
     if run.status is RunStatus.INTERRUPTED:
-        return (TrialState.PRUNED, pruned) if pruned else (None, run.reason)
-    if run.status is RunStatus.DIVERGED or run.reason.startswith(FINDING):
-        return TrialState.PRUNED, run.reason
+        # The study ends a trial through `halt`, which leaves the run interrupted: its own reason tells the difference.
+        return (TrialState.PRUNED, stop) if stop is not None else (None, run.stop)
+    if run.status is RunStatus.DIVERGED or run.stop_kind is StopKind.FINDING:
+        return TrialState.PRUNED, run.stop
     if run.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY):
-        return TrialState.COMPLETE, ""
-    return TrialState.FAILED, run.reason
-
-
-class _Onlooker(NullObserver):
-    """Tells the study of every epoch, and the run of what the study thinks of it."""
-
-    def __init__(self, number: int, talk: TrialReporter) -> None:
-        self.number, self.pruned, self.parameters = number, "", 0
-        self._talk, self._classes = talk, 0
-
-    def halt(self) -> str:
-        """Why the run is to stop now, or ""."""
-        return self.pruned or self._talk.interrupted()
-
-    def on_plan(self, plan: RunPlan) -> None:
-        self.parameters, self._classes = plan.parameters, plan.classes
-
-    def on_epoch(self, record: EpochRecord) -> None:
-        told = self._talk.epoch(self.number, record.epoch, record.valid)
-        self.pruned = told or chance_level_reason(record, self._classes)
-
-
-_SHARE = 1 / 3  # of the planned epochs, after which a network that learns at all has begun to
-_LEAST = 3  # epochs before anything is said
-_NEAR = 0.02  # of the loss of guessing
-_CHANCE = 1.2  # times the accuracy of guessing
-_RANKED = 0.6  # area under the ROC curve above which two classes are told apart, whatever the threshold makes of it
-
-
-def chance_level_reason(record: EpochRecord, classes: int) -> str:
-    """Why a trial is given up after an epoch, or "".
-
-    Who guesses evenly among C classes has the cross-entropy log C and gets one in C right. A third into its training, a
-    trial that still has both on its training images is not worth the rest. (The loss alone would not do: a rate that
-    is far too low leaves it there while the classes are told apart already, and of two classes a network may even call
-    all images the same and yet rank them well. A loss far above is no guess either: the rate is high, and it will
-    fall.) Stopping trials by what a debugger sees, not by their objective alone, is the idea of "BTTackler: A
-    Diagnosis-based Framework for Efficient Deep Learning Hyperparameter Optimization" (KDD 2024).
-    """
-    classes = max(classes, 2)
-    loss, guessing = record.train.get("loss", 0.0), math.log(classes)
-    right = record.train.get("accuracy", 1.0)
-    if record.epoch >= record.epochs:
-        return ""  # there is no rest
-    if record.epoch < max(_LEAST, math.ceil(_SHARE * record.epochs)):
-        return ""
-    if abs(loss / guessing - 1) > _NEAR or right > _CHANCE / classes or record.valid.get("roc_auc", 0.0) > _RANKED:
-        return ""
-    told = f"after {record.epoch} of {record.epochs} epochs it guesses: training loss {loss:.3f}, accuracy {right:.3f}"
-    return f"{told}, where log {classes} is {guessing:.3f}"
+        return TrialState.COMPLETE, None
+    return TrialState.FAILED, run.stop

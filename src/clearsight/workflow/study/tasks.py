@@ -1,4 +1,4 @@
-"""TrialTasks: from the points of a study to what its workers are given."""
+"""TrialTasks: turns the trials of a study into tasks for its workers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from clearsight.core.executor import Assignment, Executor, TrialTask
 from clearsight.core.recipe import Recipe
 from clearsight.core.space import settings_of
+from clearsight.core.stop import StopReason
 from clearsight.core.study import Study, StudyObserver
 from clearsight.core.trial import Trial
-from clearsight.tuning.runner import PreparedTrial, StudyRunner
+from clearsight.tuning.runner import StudyRunner
+from clearsight.tuning.trial_queue import PreparedTrial
 from clearsight.tuning.trial_store import TrialStore
 from clearsight.workflow.prepare.cacheable import planned_epochs
 from clearsight.workflow.prepare.defaults import weights_path
@@ -19,55 +21,67 @@ from clearsight.workflow.study.stackable import stack_key
 
 
 class TrialTasks:
-    """Makes the tasks of one study."""
+    """The tasks of one study."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._metrics = tuple(objective.metric for objective in study.plan.objectives)
         self._stacks = stacks(study.plan, study.recipe)
 
-    def conductor(
-        self, ledger: TrialStore, executor: Executor, observers: Sequence[StudyObserver], halt: Callable[[], str]
+    def runner(
+        self,
+        store: TrialStore,
+        executor: Executor,
+        observers: Sequence[StudyObserver],
+        halt: Callable[[], StopReason | None],
     ) -> StudyRunner:
-        """Who leads the study."""
+        """Return the runner of the study."""
         return StudyRunner(
             study=self._study,
-            ledger=ledger,
+            store=store,
             executor=executor,
-            make=self.make,
-            together=self.together,
-            ahead=self._study.plan.stack if self._stacks else 1,
+            prepare=self.prepare,
+            group=self.group,
+            # One at a time otherwise: every result known by then informs the next proposal.
+            batch=self._study.plan.stack if self._stacks else 1,
             observers=observers,
             halt=halt,
         )
 
     def recipe(self, trial: Trial) -> Recipe:
-        """The recipe of a trial: the study's own with the point put over it. Raises ClearsightError."""
+        """Return the study's recipe with the values of a trial. Raises ClearsightError."""
         recipe = self._study.recipe.replace(**settings_of(trial.params))
         return recipe.replace(weights=weights_path(recipe.model.weights))
 
-    def make(self, trial: Trial) -> PreparedTrial:
-        """What a trial comes to; raises ClearsightError where its recipe cannot be."""
+    def prepare(self, trial: Trial) -> PreparedTrial:
+        """Return the trial with its task; raises ClearsightError if its values make no recipe."""
         recipe = self.recipe(trial)
-        kept = recipe.model_dump(mode="json")
-        flat = {name: value for section in kept.values() for name, value in section.items()}
         folder = self._study.folder(trial.number)
+        # Workers may run in another working directory, so the folder is absolute.
         return PreparedTrial(
-            task=TrialTask(number=trial.number, folder=str(folder.resolve()), recipe=flat),
+            task=TrialTask(number=trial.number, folder=str(folder.resolve()), recipe=_flat_json(recipe)),
             epochs=planned_epochs(recipe),
+            # Of the whole recipe, the seed included: an equal recipe gives the same result to the last bit.
             digest=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
         )
 
-    def together(self, tasks: Sequence[TrialTask]) -> list[tuple[TrialTask, ...]]:
-        """The tasks in groups that train at once: heads over the same frozen network, everything else alone."""
+    def group(self, tasks: Sequence[TrialTask]) -> list[tuple[TrialTask, ...]]:
+        """Sort tasks into groups that train together: heads over the same frozen network; other trials train alone."""
         groups: dict[str, list[TrialTask]] = {}
         for task in tasks:
             key = stack_key(Recipe.parse(task.recipe), self._metrics)
+            # A key of its own for each.
             groups.setdefault(key if key is not None else f"alone {task.number}", []).append(task)
         return [tuple(group) for group in groups.values()]
 
     def delivery(self, trial: Trial, key: int) -> Assignment:
-        """The assignment to make a model of a trial that is over, and to measure it."""
+        """Return the assignment that makes a model of a trial that has ended, and measures it."""
         return Assignment(
-            key=key, tasks=(self.make(trial).task,), data=self._study.plan.data, metrics=self._metrics, deliver=True
+            key=key, tasks=(self.prepare(trial).task,), data=self._study.plan.data, metrics=self._metrics, deliver=True
         )
+
+
+def _flat_json(recipe: Recipe) -> dict[str, object]:
+    """Return all fields of a recipe as JSON values, without their sections: names are unique over sections."""
+    sections = recipe.model_dump(mode="json")
+    return {name: value for section in sections.values() for name, value in section.items()}

@@ -1,9 +1,9 @@
-"""A worker process of a study: takes assignments from standard input, tells what comes of them through a pipe.
+"""Worker process of a study: reads assignments from standard input, and sends its messages through a pipe.
 
     python -m clearsight.workflow.study.worker PIPE
 
-It lives exactly as long as its standard input: whoever holds the other end may be killed at any moment, and nobody
-must go on training for a study that has been taken up by another process since.
+It lives exactly as long as its standard input: the study may be killed at any moment, and its worker must not go on
+training for a study that another process may have continued since.
 """
 
 from __future__ import annotations
@@ -17,77 +17,88 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from clearsight.core.executor import Assignment
-from clearsight.tuning.executors import protocol as messages
+from clearsight.tuning.executors import protocol
 
 _INTERRUPTED = "the study was interrupted"
 
 
 class PipeReporter:
-    """The worker's end of the line to its study; a clearsight.workflow.study.reporter.TrialReporter."""
+    """TrialReporter (clearsight.workflow.study.reporter) of a worker process.
 
-    def __init__(self, told: IO[bytes], pipe: int) -> None:
+    work: assignments that have arrived.  prunable: every epoch of the current assignment has a reply.
+    """
+
+    def __init__(self, messages: IO[bytes], pipe: int) -> None:
         self.work: queue.Queue[Assignment] = queue.Queue()
-        self._told, self._pipe = told, pipe
-        self._answers: dict[tuple[int, int], str] = {}
+        self.prunable = False
+        self._messages, self._pipe = messages, pipe
+        self._replies: dict[tuple[int, int], str] = {}
         self._changed = threading.Condition()
         self._interrupted = False
-        self.answered = False  # whether every epoch of the present assignment gets an answer
 
     def listen(self) -> None:
-        """Take in what the study says, until it says no more; then there is nothing left to live for."""
-        for text in self._told:
-            self._take(json.loads(text))
-        os._exit(0)  # in the middle of whatever: a kill would be no gentler, and every file survives one
+        """Receive the study's messages until its pipe ends, then end the process."""
+        for text in self._messages:
+            self._receive(json.loads(text))
+        os._exit(0)  # at any point of the training: every file survives a kill, and this is no harder
 
-    def say(self, message: Mapping[str, Any]) -> None:
-        """Tell the study something."""
-        data = memoryview(messages.line(message))
-        while data:
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message to the study."""
+        data = memoryview(protocol.encode(message))
+        while data:  # a pipe takes 64 KiB at a time
             data = data[os.write(self._pipe, data) :]
 
-    def epoch(self, number: int, epoch: int, scores: Mapping[str, float]) -> str:
-        self.say(messages.epoch_done(number, epoch, dict(scores)))
-        if not self.answered:
+    def report_epoch(self, number: int, epoch: int, scores: Mapping[str, float]) -> str:
+        self.send(protocol.epoch_done(number, epoch, scores))
+        if not self.prunable:
             return ""
+        # The listening thread fills in the reply; an interruption may come instead of it.
         with self._changed:
-            self._changed.wait_for(lambda: (number, epoch) in self._answers or self._interrupted)
-            return self._answers.pop((number, epoch), "")
+            self._changed.wait_for(lambda: (number, epoch) in self._replies or self._interrupted)
+            return self._replies.pop((number, epoch), "")
 
-    def interrupted(self) -> str:
+    def interruption(self) -> str:
         return _INTERRUPTED if self._interrupted else ""
 
-    def _take(self, message: Mapping[str, Any]) -> None:
+    def _receive(self, message: Mapping[str, Any]) -> None:
         with self._changed:
             match message["do"]:
                 case "work":
-                    self._interrupted = False
+                    self._interrupted = False  # an interruption ends with the assignment that it was about
                     self.work.put(Assignment.from_json(message["assignment"]))
-                case "answer":
-                    self._answers[message["trial"], message["epoch"]] = message["stop"]
+                case "reply":
+                    self._replies[message["trial"], message["epoch"]] = message["stop"]
                 case "interrupt":
                     self._interrupted = True
             self._changed.notify_all()
 
 
-def main(pipe: int) -> None:
-    """Work until standard input ends."""
-    told = sys.stdin.buffer
-    hello = json.loads(told.readline())
-    line = PipeReporter(told, pipe)
-    threading.Thread(target=line.listen, name="listening", daemon=True).start()
+def run_worker(build_runner: Any, pipe: int) -> None:
+    """Run assignments until standard input ends.
 
-    from clearsight.workflow.study.job_runner import (
-        JobRunner,  # imports torch, while the study still looks at the images
-    )
-    from clearsight.workflow.study.reporter import WorkerResources
-
-    bench = JobRunner(WorkerResources.from_json(hello))
+    build_runner: called with the worker's resources as JSON values; returns an object with
+    `run(assignment, reporter) -> list[TrialResult]`.
+    """
+    messages = sys.stdin.buffer
+    resources = json.loads(messages.readline())
+    reporter = PipeReporter(messages, pipe)
+    # Before the runner is built: a study that ends during the imports must end its workers too.
+    # A thread of its own: an interruption must arrive in the middle of an epoch.
+    threading.Thread(target=reporter.listen, name="listening", daemon=True).start()
+    runner = build_runner(resources)
     while True:
-        assignment = line.work.get()
-        line.answered = assignment.told
-        line.say(messages.begun(assignment))
-        line.say(messages.done(assignment, bench.carry_out(assignment, line)))
+        assignment = reporter.work.get()
+        reporter.prunable = assignment.prunable
+        reporter.send(protocol.started(assignment))
+        reporter.send(protocol.done(assignment, runner.run(assignment, reporter)))
+
+
+def _job_runner(resources: Mapping[str, object]) -> Any:
+    # Imports torch, which takes seconds: the worker already listens, and the study still scans the images meanwhile.
+    from clearsight.workflow.study.job_runner import JobRunner
+
+    return JobRunner.from_json(resources)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    run_worker(_job_runner, int(sys.argv[1]))

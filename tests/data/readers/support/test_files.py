@@ -1,4 +1,4 @@
-"""Plain files below a root."""
+"""Files are read by their path relative to a root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tree of folders means."""
+"""A tree of folders is read as splits and classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clearsight.data.readers.support.layout import Layout, Node, hidden, interpr
 
 
 def tree(*paths: str) -> Node:
-    """A tree of images; a path that ends in "/" is an empty folder."""
+    """Return a tree of images; a path that ends in "/" is an empty folder."""
     root = Node()
     for path in paths:
         folder, _, name = path.rpartition("/")
@@ -23,42 +23,44 @@ def tree(*paths: str) -> Node:
     return root
 
 
-def found(*paths: str) -> tuple[Counter[tuple[str | None, str | None]], list[str]]:
-    """How many images per (split, label), and the codes of what was noticed."""
+def counts_and_codes(*paths: str) -> tuple[Counter[tuple[str | None, str | None]], list[str]]:
+    """Return the number of images per (split, label) and the codes of the notices."""
     layout = interpret(tree(*paths), "root")
     return Counter((r.split, r.label) for r in layout.records), [notice.code for notice in layout.notices]
 
 
 def test_split_folders_with_class_folders() -> None:
-    counts, codes = found("train/cat/1", "train/dog/1", "val/cat/1", "val/dog/1", "test/cat/1", "test/dog/1")
+    counts, codes = counts_and_codes("train/cat/1", "train/dog/1", "val/cat/1", "val/dog/1", "test/cat/1", "test/dog/1")
     assert counts == {(s, c): 1 for s in ("train", "valid", "test") for c in ("cat", "dog")}
     assert codes == []
 
 
 def test_doubled_split_folders_as_some_downloads_unpack() -> None:
-    counts, codes = found("seg_train/seg_train/sea/1", "seg_test/seg_test/sea/1", "seg_pred/seg_pred/1", "seg_pred/2")
+    counts, codes = counts_and_codes(
+        "seg_train/seg_train/sea/1", "seg_test/seg_test/sea/1", "seg_pred/seg_pred/1", "seg_pred/2"
+    )
     assert counts == {("train", "sea"): 1, ("test", "sea"): 1, ("predict", None): 2}
     assert codes == []
 
 
 def test_bare_class_folders_have_no_split() -> None:
-    assert found("cat/1", "cat/2", "dog/1") == ({(None, "cat"): 2, (None, "dog"): 1}, [])
+    assert counts_and_codes("cat/1", "cat/2", "dog/1") == ({(None, "cat"): 2, (None, "dog"): 1}, [])
 
 
-def test_flat_folder_is_there_to_be_predicted() -> None:
-    assert found("1", "2") == ({("predict", None): 2}, [])
+def test_images_of_a_flat_folder_are_in_the_predict_split() -> None:
+    assert counts_and_codes("1", "2") == ({("predict", None): 2}, [])
 
 
-def test_flat_test_folder_is_there_to_be_predicted() -> None:
-    assert found("train/cat/1", "train/dog/1", "test/1")[0][("predict", None)] == 1
+def test_images_of_a_flat_test_folder_are_in_the_predict_split() -> None:
+    assert counts_and_codes("train/cat/1", "train/dog/1", "test/1")[0][("predict", None)] == 1
 
 
 def test_a_class_may_be_called_train() -> None:
-    assert found("car/1", "train/1", "bus/1")[0] == {(None, "bus"): 1, (None, "car"): 1, (None, "train"): 1}
+    assert counts_and_codes("car/1", "train/1", "bus/1")[0] == {(None, "bus"): 1, (None, "car"): 1, (None, "train"): 1}
 
 
-def test_one_folder_too_many_is_stepped_into_and_said() -> None:
-    counts, codes = found("data/set/train/cat/1", "data/set/train/dog/1")
+def test_one_folder_too_many_is_entered_and_reported() -> None:
+    counts, codes = counts_and_codes("data/set/train/cat/1", "data/set/train/dog/1")
     assert counts == {("train", "cat"): 1, ("train", "dog"): 1}
     assert codes == ["nested-folder"]
 
@@ -68,23 +70,23 @@ def test_locators_are_relative_to_the_root() -> None:
     assert [record.locator for record in layout.records] == ["data/cat/1.jpg", "data/dog/1.jpg"]
 
 
-def test_empty_class_folder_is_said() -> None:
+def test_an_empty_class_folder_is_reported() -> None:
     layout = interpret(tree("train/cat/1", "train/dog/1", "train/fox/"), "root")
     assert [(notice.code, notice.paths) for notice in layout.notices] == [("empty-class", ("train/fox",))]
 
 
-def test_empty_split_is_said() -> None:
-    assert found("train/cat/1", "train/dog/1", "valid/")[1] == ["empty-split"]
+def test_an_empty_split_is_reported() -> None:
+    assert counts_and_codes("train/cat/1", "train/dog/1", "valid/")[1] == ["empty-split"]
 
 
-def test_strays_and_unknown_folders_beside_splits_are_left_out_and_said() -> None:
-    counts, codes = found("train/cat/1", "train/dog/1", "train/cover", "extra/cat/9", "logo")
+def test_stray_images_and_unknown_folders_next_to_splits_are_left_out_and_reported() -> None:
+    counts, codes = counts_and_codes("train/cat/1", "train/dog/1", "train/cover", "extra/cat/9", "logo")
     assert counts.total() == 2
     assert sorted(codes) == ["folder-ignored", "stray-image", "stray-image"]
 
 
-def test_images_below_a_class_folder_belong_to_it_and_that_is_said() -> None:
-    counts, codes = found("cat/1", "cat/more/2", "dog/1")
+def test_images_below_a_class_folder_belong_to_it_and_are_reported() -> None:
+    counts, codes = counts_and_codes("cat/1", "cat/more/2", "dog/1")
     assert counts == {(None, "cat"): 2, (None, "dog"): 1}
     assert codes == ["nested-class"]
 
@@ -99,17 +101,17 @@ def test_images_below_a_class_folder_belong_to_it_and_that_is_said() -> None:
         ((), "no image"),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_sentence(paths: tuple[str, ...], words: str) -> None:
+def test_an_ambiguous_tree_is_refused_with_a_reason(paths: tuple[str, ...], words: str) -> None:
     with pytest.raises(BadData, match=words):
         interpret(tree(*paths), "root")
 
 
 @pytest.mark.parametrize("name", ["._a.jpg", ".ipynb_checkpoints", "__MACOSX", "Thumbs.db", "desktop.ini"])
-def test_what_programs_leave_behind_is_hidden(name: str) -> None:
+def test_files_of_the_operating_system_are_hidden(name: str) -> None:
     assert hidden(name)
 
 
-def test_extension_says_whether_a_file_is_meant_as_a_image() -> None:
+def test_the_extension_decides_whether_a_file_is_an_image() -> None:
     assert is_image("A.JPEG")
     assert is_image("vector.svg")
     assert is_image("labels.csv") is False
@@ -121,7 +123,7 @@ names = st.sampled_from(["train", "test", "val", "pred", "cat", "dog", "deep", "
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.lists(names, max_size=4).map(lambda parts: "/".join([*parts, "x.jpg"])), min_size=1, unique=True))
-def test_any_tree_is_understood_or_refused(paths: list[str]) -> None:
+def test_any_tree_is_read_or_refused(paths: list[str]) -> None:
     try:
         layout = interpret(tree(*paths), "root")
     except BadData:
@@ -130,6 +132,6 @@ def test_any_tree_is_understood_or_refused(paths: list[str]) -> None:
     locators = [record.locator for record in layout.records]
     assert len(set(locators)) == len(locators)
     assert set(locators) <= set(paths)
-    said = {path for notice in layout.notices for path in notice.paths}
+    reported = {path for notice in layout.notices for path in notice.paths}
     lost = set(paths) - set(locators)
-    assert all(any(path == word or path.startswith(f"{word}/") for word in said) for path in lost)
+    assert all(any(path == word or path.startswith(f"{word}/") for word in reported) for path in lost)

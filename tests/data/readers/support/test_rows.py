@@ -1,4 +1,4 @@
-"""Tables as rows of text."""
+"""CSV, JSON lines and Parquet are read as rows of text."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ def write(path: Path, content: str, encoding: str = "utf-8") -> Path:
     return path
 
 
-@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-def test_csv_of_any_separator(tmp_path: Path, mark: str) -> None:
-    rows = open_table(write(tmp_path / "a.csv", f'path{mark}label\r\n"a {mark} b.jpg"{mark} cat \r\nc.jpg{mark}\r\n'))
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_csv_of_any_separator(tmp_path: Path, separator: str) -> None:
+    rows = open_table(
+        write(
+            tmp_path / "a.csv", f'path{separator}label\r\n"a {separator} b.jpg"{separator} cat \r\nc.jpg{separator}\r\n'
+        )
+    )
     assert rows.names == ("path", "label")
-    assert list(rows.pick("label", None, "path")) == [(2, ("cat", None, f"a {mark} b.jpg")), (3, (None, None, "c.jpg"))]
+    assert list(rows.pick("label", None, "path")) == [
+        (2, ("cat", None, f"a {separator} b.jpg")),
+        (3, (None, None, "c.jpg")),
+    ]
 
 
 def test_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
@@ -68,12 +75,12 @@ def test_parquet_without_its_package_names_the_extra(tmp_path: Path, monkeypatch
         ("a.jsonl", '{"path": "ä"}', "not UTF-8"),
     ],
 )
-def test_damage_is_said_with_its_line(tmp_path: Path, name: str, content: str, words: str) -> None:
+def test_damage_is_reported_with_its_line(tmp_path: Path, name: str, content: str, words: str) -> None:
     with pytest.raises(BadData, match=words):
         list(open_table(write(tmp_path / name, content, "latin1")).pick("path"))
 
 
-def test_columns_by_wish_or_usual_name(tmp_path: Path) -> None:
+def test_columns_by_given_or_usual_name(tmp_path: Path) -> None:
     rows = open_table(write(tmp_path / "a.csv", "Image Path,Label,file\n"))
     assert rows.column("Label", "--label-column") == "Label"
     assert rows.column(None, "--label-column") is None
@@ -82,7 +89,7 @@ def test_columns_by_wish_or_usual_name(tmp_path: Path) -> None:
         rows.column("lable", "--label-column")
 
 
-def test_numbers_are_written_as_people_do() -> None:
+def test_whole_numbers_are_written_without_a_decimal_point() -> None:
     assert [text(value) for value in (3, 3.0, 2.5, None, float("nan"), " a ", "", True)] == [
         *("3", "3", "2.5", None, None, "a", None, "True")
     ]

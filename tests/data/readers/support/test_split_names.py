@@ -1,4 +1,4 @@
-"""Which names name a split."""
+"""Folder and file names that name a split."""
 
 from __future__ import annotations
 

@@ -5,29 +5,29 @@ from dataclasses import replace
 import pytest
 
 from clearsight.core.profile import Machine, Profile
-from clearsight.reports.run.system.loading import batch_sentences, loading_panels, loading_sentences, parts_of_a_image
+from clearsight.reports.run.system.loading import batch_sentences, image_parts, loading_panels, loading_sentences
 from clearsight.reports.run.system.step_times import StepPhases
 from clearsight.testing.profiles import CPU_MACHINE, profile
 from tests.reports.watched import busy_gpus, slow_profile
 
 
-def said(measured: Profile) -> str:
+def text(measured: Profile) -> str:
     return " ".join(loading_sentences(measured, StepPhases.of(measured)))
 
 
-def test_what_a_image_costs_by_part() -> None:
+def test_the_time_for_one_image_by_part() -> None:
     measured = profile(steps=20, load={"read": 0.032, "decode": 0.32, "images": 32})
-    assert parts_of_a_image(measured) == pytest.approx({"read": 1.0, "decode": 10.0})
+    assert image_parts(measured) == pytest.approx({"read": 1.0, "decode": 10.0})
     (panel,) = loading_panels(measured)
-    assert panel.table.rows == (("read", "1.00", "9.1%"), ("decode", "10.00", "90.9%"), ("in all", "11.00", "100.0%"))
+    assert panel.table.rows == (("read", "1.00", "9.1%"), ("decode", "10.00", "90.9%"), ("total", "11.00", "100.0%"))
 
 
-def test_where_nobody_counted_nothing_is_drawn() -> None:
+def test_without_counted_images_nothing_is_drawn() -> None:
     assert loading_panels(Profile()) == []
     assert loading_sentences(Profile(), StepPhases.of(Profile())) == []
 
 
-def test_readers_their_capacity_and_the_wait_are_said() -> None:
+def test_workers_their_capacity_and_the_waiting_are_described() -> None:
     measured = profile(
         steps=40,
         seconds=0.1,
@@ -36,32 +36,32 @@ def test_readers_their_capacity_and_the_wait_are_said() -> None:
         machine=replace(CPU_MACHINE, cores=4, workers=2),
         padding=0.25,
     )
-    assert said(measured) == (
-        "2 reader threads make the batches on 4 cores. An image takes a reader 10.00 ms, so they can make about 200 "
-        "images per second; training took 320. Training waited for data 60.0% of its steps' time. An image took "
-        "10 KiB of reading. Borders of one colour fill 25.0% of the input."
+    assert text(measured) == (
+        "2 loader threads prepare the batches on 4 cores. A loader worker takes 10.00 ms for an image, so together "
+        "they can load about 200 images/s; training took 320. Training waited for data during 60.0% of the time of its "
+        "steps. Loading an image reads 10 KiB. Padding of a single colour fills 25.0% of the input pixels."
     )
 
 
 @pytest.mark.parametrize("machine", [Machine(workers=0), Machine(workers=2, reading="here")])
-def test_a_loop_that_reads_for_itself_is_told_so(machine: Machine) -> None:
-    assert said(profile(steps=9, machine=machine)).startswith("The training thread itself makes the batches")
+def test_a_loop_without_workers_loads_its_batches_itself(machine: Machine) -> None:
+    assert text(profile(steps=9, machine=machine)).startswith("The training thread loads the batches itself")
 
 
-def test_the_batch_size_stands_beside_how_busy_and_full_the_device_was() -> None:
+def test_the_batch_size_is_shown_with_use_and_memory_of_the_device() -> None:
     measured = busy_gpus(1)
-    told = batch_sentences(measured, StepPhases.of(measured))
-    assert told[0] == "With batches of 128 images, 73.5 MiB each:"
-    assert told[1].startswith("GPU 0 was busy 94% on average, 97% at its p95, with at most")
-    assert "% of the device" in told[1]
+    sentences = batch_sentences(measured, StepPhases.of(measured))
+    assert sentences[0] == "A batch has 128 images (73.5 MiB)."
+    assert sentences[1].startswith("GPU 0 was busy 94% on average (97% at the 95th percentile), with at most")
+    assert "% of the device" in sentences[1]
 
 
-def test_without_a_gpu_it_speaks_of_the_cores() -> None:
+def test_without_a_gpu_the_cores_are_described() -> None:
     measured = slow_profile()
-    told = batch_sentences(measured, StepPhases.of(measured))
-    assert told[1].startswith("this job kept its cores busy")
-    assert told[1].endswith("GiB of memory in use of 32 GiB.")
+    sentences = batch_sentences(measured, StepPhases.of(measured))
+    assert sentences[1].startswith("This job kept its cores busy")
+    assert sentences[1].endswith(" of 32 GiB of memory in use.")
 
 
-def test_without_looks_nothing_is_said_of_the_batch_size() -> None:
+def test_without_samples_the_batch_size_is_left_out() -> None:
     assert batch_sentences(profile(steps=9), StepPhases.of(profile(steps=9))) == []

@@ -16,13 +16,13 @@ class FileSource:
         self.root = root
 
     def read(self, locator: str) -> bytes:
-        """The file's bytes; raises BadImage when it is missing, not a regular file, unreadable or over 512 MiB."""
+        """Return the file's bytes; raises BadImage when it is missing, no regular file, unreadable or over 512 MiB."""
         path = self.root / locator
         try:
-            if not path.is_file():
+            if not path.is_file():  # a FIFO would block for ever
                 raise BadImage(locator, "there is no such file" if not path.exists() else "it is not a regular file")
             with path.open("rb") as stream:
-                data = stream.read(MAX_FILE_BYTES + 1)
+                data = stream.read(MAX_FILE_BYTES + 1)  # not by stat: the file may grow meanwhile
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise BadImage(locator, f"it cannot be read ({getattr(error, 'strerror', None) or error})") from None
         if len(data) > MAX_FILE_BYTES:
@@ -30,15 +30,14 @@ class FileSource:
         return data
 
     def stamp(self, locator: str) -> str:
-        """Size and modification time; "missing" when there is no such file."""
+        """Return size and modification time; "missing" when there is no such file."""
         try:
-            facts = (self.root / locator).stat()
+            return file_stamp(self.root / locator)
         except (OSError, ValueError):
             return "missing"
-        return f"{facts.st_size}-{facts.st_mtime_ns}"
 
 
 def file_stamp(path: Path) -> str:
-    """Size and modification time of a file that holds many images."""
+    """Return size and modification time of a file: cheap, and different after an edit."""
     facts = path.stat()
     return f"{facts.st_size}-{facts.st_mtime_ns}"

@@ -21,14 +21,14 @@ class Hdf5File:
 
     def __init__(self, path: Path) -> None:
         self.path, self.stamp = path, file_stamp(path)
-        self.lock = threading.RLock()
+        self.lock = threading.RLock()  # HDF5 reads with one thread at a time
         self._handle: Any = None
         self._process = 0
 
     def open(self) -> Any:
-        """The h5py.File; hold `lock` while using it. Raises BadData when the file is damaged."""
+        """Return the h5py.File; hold `lock` while using it. Raises BadData when the file is damaged."""
         if self._process != os.getpid():
-            import h5py
+            import h5py  # late: it takes long to import, and few data sets are HDF5
 
             try:
                 self._handle = h5py.File(self.path, "r")
@@ -38,29 +38,28 @@ class Hdf5File:
         return self._handle
 
     def encoded(self, key: str) -> bytes:
-        """The bytes of an encoded image: a scalar string, opaque value, or one row of uint8."""
+        """Return the bytes of an encoded image: a scalar string, opaque value, or one row of uint8."""
         with self.lock:
             return exact_bytes(self.open()[key])
 
 
 def exact_bytes(dataset: Any) -> bytes:
-    """The content of a dataset that holds one encoded image; fixed-length strings keep their trailing zeros."""
+    """Return the content of a dataset that holds one encoded image; fixed-length strings keep their trailing zeros."""
+    import h5py
+
     if dataset.dtype.kind == "O":
         value = dataset[()] if dataset.shape == () else dataset[0]
         return bytes(value) if isinstance(value, (bytes, bytearray)) else np.asarray(value, dtype=np.uint8).tobytes()
     values = np.empty(dataset.shape, dtype=dataset.dtype)
-    dataset.read_direct(values) if dataset.shape else dataset.id.read(_all(), _all(), values, dataset.id.get_type())
+    if dataset.shape:
+        dataset.read_direct(values)
+    else:  # h5py's own scalar reading strips trailing zeros, which may be the end of an image
+        dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, values, dataset.id.get_type())
     return values.tobytes()
 
 
-def _all() -> Any:
-    import h5py
-
-    return h5py.h5s.ALL
-
-
 def holds_encoded(dataset: Any) -> bool:
-    """Whether a dataset looks like one encoded image."""
+    """Return True if a dataset looks like one encoded image."""
     import h5py
 
     if not isinstance(dataset, h5py.Dataset) or dataset.size == 0 or dataset.shape is None:
@@ -70,7 +69,7 @@ def holds_encoded(dataset: Any) -> bool:
 
 
 def hdf5_files(path: Path) -> list[Path]:
-    """The HDF5 files that `path` is or holds, by name."""
+    """Return the HDF5 files that `path` is or holds, by name."""
     found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     return [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file() and _is_hdf5(file)]
 

@@ -1,6 +1,6 @@
-"""What a tree of folders means: which folders are splits, which are classes, and what in it looks wrong.
+"""Layout of a folder tree: its splits, its classes, and notices about problems.
 
-Pure: it sees names only, so a folder on disk and a zip archive are understood by the same rules.
+It works on names only, so a folder on disk and a zip archive follow the same rules.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ class Node:
 
     @property
     def filled(self) -> list[Node]:
-        """Subfolders with images somewhere below them, by name."""
+        """Return subfolders with images somewhere below them, by name."""
         return [node for _, node in sorted(self.folders.items()) if node.any()]
 
     def any(self) -> bool:
-        """Whether there is an image here or below."""
+        """Return True if there is an image here or below."""
         return bool(self.files) or any(node.any() for node in self.folders.values())
 
-    def own(self) -> list[str]:
-        """Paths of the images directly in this folder, sorted."""
+    def images(self) -> list[str]:
+        """Return paths of the images directly in this folder, sorted."""
         return [self.join(name) for name in sorted(self.files)]
 
     def deep(self) -> Iterator[str]:
-        """Paths of all images here and below."""
-        yield from self.own()
+        """Yield paths of all images here and below."""
+        yield from self.images()
         for node in self.filled:
             yield from node.deep()
 
@@ -59,7 +59,7 @@ class Node:
         return f"{self.path}/{name}" if self.path else name
 
     def folder(self, path: str) -> Node:
-        """The subfolder at a relative POSIX path, made where it is missing."""
+        """Return the subfolder at a relative POSIX path, made where it is missing."""
         node = self
         for name in PurePosixPath(path).parts:
             node = node.folders.setdefault(name, Node(node.join(name)))
@@ -67,38 +67,45 @@ class Node:
 
 
 def hidden(name: str) -> bool:
-    """Whether a file or folder is there for a program and not for people."""
+    """Return True if a file or folder belongs to a program, not to the dataset."""
+    # Side files of macOS, Windows, Synology and ext file systems.
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found")
 
 
+def encodable(name: str) -> bool:
+    """Return True if a name is valid Unicode; Python reads bytes that are not UTF-8 as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def is_image(name: str) -> bool | None:
-    """Whether the file is meant as an image, by its extension; None where it has none and its bytes must tell."""
+    """Return True if the extension is that of an image; None without an extension: its bytes decide."""
     suffix = PurePosixPath(name).suffix.lower()
     return None if not suffix else suffix in DECODABLE or suffix in UNREAD
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the tree holds."""
+    """Images of a tree, and notices about it."""
 
     records: tuple[Record, ...]
     notices: tuple[Notice, ...]
 
 
-def interpret(root: Node, where: str) -> Layout:
-    """Splits and classes of the tree; `where` is how errors call it. Raises BadData where the tree makes no sense."""
+def interpret(root: Node, dataset: str) -> Layout:
+    """Return splits and classes of the tree; errors call it `dataset`. Raises BadData where it has no known layout."""
     if not root.any():
-        raise BadData(where, f"there is no image in it ({_tree(root)})", fix=_LAYOUT_HELP)
+        raise BadData(dataset, f"there is no image in it ({_tree(root)})", fix=_LAYOUT_HELP)
     notices: list[Notice] = []
     top = _descend(root, notices)
-    splits = _splits(top, where)
+    splits = _splits(top, dataset)
     if splits:
-        records = list(_by_split(top, splits, where, notices))
+        records = list(_by_split(top, splits, dataset, notices))
     elif top.filled:
         _strays(top, notices)
-        records = list(_by_class(top, None, where, notices))
+        records = list(_by_class(top, None, dataset, notices))
     else:
-        records = [Record(locator=path, label=None, split="predict") for path in top.own()]
+        # A flat folder of images.
+        records = [Record(locator=path, label=None, split="predict") for path in top.images()]
     return Layout(tuple(records), tuple(notices))
 
 
@@ -110,11 +117,11 @@ def _tree(root: Node) -> str:
 
 
 def _descend(node: Node, notices: list[Notice]) -> Node:
-    """Down through folders that hold nothing but one folder of folders."""
+    """Return the first folder below that holds more than one folder of folders."""
     start = node
     while not node.files and len(node.filled) == 1:
         only = node.filled[0]
-        if split_of(only.name) or not only.filled:
+        if split_of(only.name) or not only.filled:  # "train" alone is a split, a folder of images a class
             break
         node = only
     if node is not start:
@@ -122,25 +129,25 @@ def _descend(node: Node, notices: list[Notice]) -> Node:
     return node
 
 
-def _splits(top: Node, where: str) -> dict[str, Split]:
-    """Folder name to split, {} where folders are classes: "train" may be a class of vehicle, holding images."""
+def _splits(top: Node, dataset: str) -> dict[str, Split]:
+    """Return folder name to split, {} where folders are classes: "train" may be a class of vehicle, holding images."""
     named = {name: split for name in top.folders if (split := split_of(name)) is not None}
     filled = {node.name for node in top.filled}
-    if any(top.folders[name].filled for name in named):
+    if any(top.folders[name].filled for name in named):  # folders inside: these are splits
         return named
-    if not filled or not filled <= named.keys():
+    if not filled or not filled <= named.keys():  # other folders beside it: "train" is a class among others
         return {}
     flat = sorted(name for name in filled if named[name] in ("train", "valid"))
-    if flat:
+    if flat:  # test/ may be flat: its images are then to be predicted
         raise BadData(
-            where,
+            dataset,
             f"{flat[0]}/ holds images directly and no class folders",
             fix=f"Sort them into {flat[0]}/<class>/, or pass a table of paths and labels.",
         )
     return named
 
 
-def _by_split(top: Node, splits: dict[str, Split], where: str, notices: list[Notice]) -> Iterator[Record]:
+def _by_split(top: Node, splits: dict[str, Split], dataset: str, notices: list[Notice]) -> Iterator[Record]:
     _strays(top, notices)
     ignored = tuple(node.path for node in top.filled if node.name not in splits)
     if ignored:
@@ -154,11 +161,11 @@ def _by_split(top: Node, splits: dict[str, Split], where: str, notices: list[Not
             yield from (Record(locator=path, label=None, split="predict") for path in node.deep())
         elif not node.filled:
             raise BadData(
-                f"{where}/{node.path}", "it holds images directly and no class folders", fix="Sort them into classes."
+                f"{dataset}/{node.path}", "it holds images directly and no class folders", fix="Sort them into classes."
             )
         else:
             _strays(node, notices)
-            yield from _by_class(node, split, where, notices)
+            yield from _by_class(node, split, dataset, notices)
 
 
 def _undouble(node: Node, split: Split) -> Node:
@@ -169,21 +176,21 @@ def _undouble(node: Node, split: Split) -> Node:
 
 
 def _strays(node: Node, notices: list[Notice]) -> None:
-    stray = tuple(node.own())
+    stray = tuple(node.images())
     if stray:
         text = f"{_some(stray)}: left out, an image beside class folders has no class"
         notices.append(Notice(code="stray-image", text=text, paths=stray))
 
 
-def _by_class(node: Node, split: Split | None, where: str, notices: list[Notice]) -> Iterator[Record]:
+def _by_class(node: Node, split: Split | None, dataset: str, notices: list[Notice]) -> Iterator[Record]:
     classes = [folder for _, folder in sorted(node.folders.items())]
     filled = [folder for folder in classes if folder.any()]
-    if all(not folder.files and len(folder.filled) > 1 for folder in filled):
-        deep = filled[0].filled[0].path
+    if all(not folder.files and len(folder.filled) > 1 for folder in filled):  # classes or groups of classes? ask
+        deep = filled[0].filled[0].path  # an example for the error
         raise BadData(
-            f"{where}/{node.path}".rstrip("/"),
+            f"{dataset}/{node.path}".rstrip("/"),
             f"its images lie one level deeper than class folders ({deep}/…), so the classes are not clear",
-            fix=f"Pass the folder whose subfolders are the classes, e.g. {where}/{filled[0].path}.",
+            fix=f"Pass the folder whose subfolders are the classes, e.g. {dataset}/{filled[0].path}.",
         )
     empty = tuple(folder.path for folder in classes if not folder.any())
     if empty:
@@ -203,7 +210,7 @@ def _some(paths: Iterable[str]) -> str:
 
 
 def skipped(folders: Iterable[str]) -> tuple[Notice, ...]:
-    """The notice about notebook folders that were left out."""
+    """Return the notice about notebook folders that were left out."""
     found = tuple(sorted(folders))
     if not found:
         return ()

@@ -16,20 +16,10 @@ Cells = tuple[str | None, ...]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
 
+# Usual names of columns, the most telling first: of several that are there, the first is taken.
 PATHS = (
-    *(
-        "path",
-        "file",
-        "filename",
-        "file_name",
-        "filepath",
-        "file_path",
-        "image",
-        "image_path",
-        "imagepath",
-        "image_file",
-    ),
-    *("image_filename", "image_name", "img", "img_path", "picture", "relative_path", "location"),
+    *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "imagepath"),
+    *("image_file", "image_filename", "image_name", "img", "img_path", "picture", "relative_path", "location"),
 )
 LABELS = (
     *("label", "labels", "class", "class_name", "classname", "class_label"),
@@ -47,34 +37,34 @@ class TableRows:
     reading: Callable[[Sequence[str]], Iterator[tuple[int, Cells]]] = field(repr=False)
 
     def pick(self, *columns: str | None) -> Iterator[tuple[int, Cells]]:
-        """Line number (the first row of data is 2 in CSV, 1 elsewhere) and the cells of `columns`.
+        """Yield line number (the first row of data is 2 in CSV, 1 elsewhere) and the cells of `columns`.
 
         Cells are stripped; empty, null and NaN ones are None, and so is all of a column that is None.
         """
         real = [name for name in columns if name is not None]
         for line, cells in self.reading(real):
-            given = iter(cells)
-            yield line, tuple(None if name is None else next(given) for name in columns)
+            present = iter(cells)
+            yield line, tuple(None if name is None else next(present) for name in columns)
 
-    def column(self, wanted: str | None, flag: str) -> str | None:
-        """`wanted` itself when the table has it; raises BadChoice when not."""
-        if wanted is not None and wanted not in self.names:
-            raise BadChoice(f"{flag} {wanted}", f"{self.path.name} has no such column", got=wanted, allowed=self.names)
-        return wanted
+    def column(self, name: str | None, flag: str) -> str | None:
+        """Return `name` when the table has that column; raises BadChoice when not."""
+        if name is not None and name not in self.names:
+            raise BadChoice(f"{flag} {name}", f"{self.path.name} has no such column", got=name, allowed=self.names)
+        return name
 
     def usual(self, spellings: Iterable[str]) -> list[str]:
-        """The columns whose name is one of `spellings` (case, blanks and hyphens do not count), in that order."""
+        """Return the columns whose name is one of `spellings` (ignoring case, blanks and hyphens), in that order."""
         plain = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(self.names)}
         return [plain[spelling] for spelling in spellings if spelling in plain]
 
 
 def is_table(path: Path) -> bool:
-    """Whether the name ends like a table's."""
+    """Return True if the name ends like a table's."""
     return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
 def open_table(path: Path) -> TableRows:
-    """The table in a file; raises BadData when it is empty or damaged, MissingExtra for Parquet without pyarrow."""
+    """Return the table in a file; BadData when it is empty or damaged, MissingExtra for Parquet without pyarrow."""
     suffix = path.suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
@@ -85,8 +75,8 @@ def open_table(path: Path) -> TableRows:
 
 
 def text(value: Any) -> str | None:
-    """A cell as people would write it: 3.0 is "3", NaN and null are None."""
-    if value is None or value != value:
+    """Return the text of a cell: 3.0 is "3", NaN and null are None."""
+    if value is None or value != value:  # NaN differs from itself, whatever its type
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -94,12 +84,12 @@ def text(value: Any) -> str | None:
 
 
 def _csv(path: Path) -> TableRows:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    with path.open(encoding="utf-8-sig", newline="") as stream:  # Excel writes a byte order mark
         try:
             head = stream.readline()
         except UnicodeDecodeError:
             raise _not_utf8(path) from None
-    mark = max(",;\t|", key=head.count)
+    mark = max(",;\t|", key=head.count)  # a tie goes to the comma
     names = next(csv.reader([head], delimiter=mark), [])
     if not names:
         raise BadData(str(path), "it is empty", fix="Its first line must name the columns.")
@@ -113,7 +103,7 @@ def _csv(path: Path) -> TableRows:
                 for row in table:
                     if len(row) == len(names):
                         yield table.line_num, tuple(row[place].strip() or None for place in places)
-                    elif row:
+                    elif row:  # an empty line is none
                         problem = f"line {table.line_num} has {len(row)} cells, the header has {len(names)}"
                         raise BadData(str(path), problem, fix="Quote cells that hold the separator.")
             except UnicodeDecodeError:
@@ -133,6 +123,7 @@ def _jsonl(path: Path) -> TableRows:
         for line, row in json_objects(path):
             yield line, tuple(text(row.get(column)) for column in columns)
 
+    # Rows may lack keys; a hundred show all.
     names = dict.fromkeys(key for _, row in itertools.islice(json_objects(path), 100) for key in row)
     if not names:
         raise BadData(str(path), "it is empty", fix="Each line must be one JSON object.")
@@ -142,7 +133,7 @@ def _jsonl(path: Path) -> TableRows:
 def _object(path: Path, line: int, words: str) -> dict[str, Any]:
     try:
         row = json.loads(words)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (json.JSONDecodeError, RecursionError) as error:  # RecursionError: deeply nested brackets
         raise BadData(str(path), f"line {line} is not JSON ({error})") from None
     if not isinstance(row, dict):
         raise BadData(str(path), f"line {line} is not a JSON object")
@@ -150,7 +141,7 @@ def _object(path: Path, line: int, words: str) -> dict[str, Any]:
 
 
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and object of each line of a JSON-lines file, values as they are."""
+    """Yield line number and object of each line of a JSON-lines file, values as they are."""
     try:
         with path.open(encoding="utf-8-sig") as stream:
             for line, words in enumerate(stream, 1):
@@ -178,6 +169,7 @@ def _parquet(path: Path) -> TableRows:
         line = 0
         try:
             with parquet.ParquetFile(path) as table:
+                # A batch at a time, the named columns alone.
                 for batch in table.iter_batches(columns=list(dict.fromkeys(columns))):
                     picked = [batch.column(column).to_pylist() for column in columns]
                     for cells in zip(*picked, strict=True):

@@ -1,4 +1,4 @@
-"""The section of the system: where the job's time went, what the machine did, and what would make it faster."""
+"""Section of the system: how long each part of the job took, what the machine did, and what would make it faster."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clearsight.core.finding import flags
+from clearsight.core.format import count, duration, rate, several
 from clearsight.core.profile import SPAN_NAMES, Profile
 from clearsight.reports.charts.machine import stacked_bars
-from clearsight.reports.charts.timeline import extent
-from clearsight.reports.kit.format import UNKNOWN, count, duration, percent, several
+from clearsight.reports.charts.timeline import time_range
+from clearsight.reports.kit.format import UNKNOWN, percent
 from clearsight.reports.kit.section import PageSection, Panel, Table, table
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.run.system.loading import batch_sentences, loading_panels, loading_sentences
@@ -17,85 +18,84 @@ from clearsight.reports.run.system.step_times import StepPhases, outlier_table, 
 from clearsight.reports.run.system.utilisation import ranks_table, readings_table, utilisation_panels
 
 _OPERATORS = 15
-_HOW = (
-    "Nothing was measured of the machine on this run. Train without --profile off, or run any script as "
+_REST_SHARE = 0.005  # of the job; a smaller remainder is inaccuracy of the clocks
+_NO_PROFILE = (
+    "The profiler measured nothing on this run. Train without --profile off, or run any script as "
     "clearsight profile -- python train.py, to see here where the time goes."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subsection:
-    """A piece of the section under a heading of its own: sentences, then charts, then tables."""
+    """Part of the section under a heading of its own: sentences, then charts, then tables. It is falsy when empty."""
 
     title: str
-    says: Sequence[str] = ()
+    sentences: Sequence[str] = ()
     panels: Sequence[Panel] = ()
     tables: Sequence[Table] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.says or self.panels or self.tables)
+        return bool(self.sentences or self.panels or self.tables)
 
 
-def system(facts: RunReportData) -> PageSection:
-    """A run without a profile says in one line how to get one."""
-    parts = [part for part in (*_measured(facts.profile or Profile()), *_told(facts)) if part]
+def system(report: RunReportData) -> PageSection:
+    """Return the section; for a run without a profile it tells how to get one."""
+    parts = [part for part in (*_measurements(report.profile or Profile()), *_conclusions(report)) if part]
     return PageSection(
         key="system",
         title="System",
-        template="system.html",
-        values={"parts": parts, "how": "" if facts.profile else _HOW},
+        template="run/system.html",
+        values={"parts": parts, "hint": "" if report.profile else _NO_PROFILE},
         panels=tuple(panel for part in parts for panel in part.panels),
-        tables=tuple(one for part in parts for one in part.tables),
+        tables=tuple(content for part in parts for content in part.tables),
     )
 
 
 def job_parts(profile: Profile, rank: int = 0) -> dict[str, float]:
-    """Seconds of a job by what it did: initialisation, training steps, the other stretches, and the rest."""
-    start, end = extent(profile)
-    spans = [span for span in profile.stretches if span.rank == rank]
+    """Return the seconds of a job by part: initialisation, training steps, the other spans, and the rest."""
+    start, end = time_range(profile)
+    spans = [span for span in profile.all_spans if span.rank == rank]
+    # Known spans in their usual order, then those that the user named.
     names = [*SPAN_NAMES, *dict.fromkeys(span.name for span in spans if span.name not in SPAN_NAMES)]
-    spent = {name: sum(span.seconds for span in spans if span.name == name) for name in names}
+    seconds = {name: sum(span.seconds for span in spans if span.name == name) for name in names}
     training = float(profile.steps(rank).seconds.sum())
-    ordered = {"initialisation": spent.pop("initialisation"), "training": training, **spent}
-    rest = end - start - sum(ordered.values())
-    if rest > 0.005 * (end - start):
-        ordered["rest"] = rest
-    return {name: seconds for name, seconds in ordered.items() if seconds > 0}
+    parts = {"initialisation": seconds.pop("initialisation"), "training": training, **seconds}
+    rest = end - start - sum(parts.values())
+    if rest > _REST_SHARE * (end - start):
+        parts["rest"] = rest
+    return {name: value for name, value in parts.items() if value > 0}
 
 
-def _measured(profile: Profile) -> list[Subsection]:
+def _measurements(profile: Profile) -> list[Subsection]:
     if not profile:
         return []
+    # The ranks of a distributed run do the same work; the first one stands for all, and a table compares them.
     rank = profile.ranks()[0] if profile.ranks() else 0
     timed = StepPhases.of(profile, rank)
     outliers, readings = outlier_table(timed, profile, rank), readings_table(profile, rank)
-    several_ranks = [ranks_table(profile)] if len(profile.ranks()) > 1 else []
+    ranks = [ranks_table(profile)] if len(profile.ranks()) > 1 else []
     return [
         Subsection(title="Where the time went", panels=_job(profile, rank)),
         Subsection(title="Training steps", panels=step_panels(timed), tables=[outliers] if outliers.rows else []),
         Subsection(
             title="What the machine did",
-            says=_machine(profile),
+            sentences=_machine(profile),
             panels=utilisation_panels(profile, rank),
-            tables=[*([readings] if readings.rows else []), *several_ranks],
+            tables=[*([readings] if readings.rows else []), *ranks],
         ),
         Subsection(
             title="Loading of data",
-            says=loading_sentences(profile, timed, rank),
+            sentences=loading_sentences(profile, timed, rank),
             panels=loading_panels(profile, rank),
         ),
-        Subsection(title="Batch size", says=batch_sentences(profile, timed, rank)),
+        Subsection(title="Batch size", sentences=batch_sentences(profile, timed, rank)),
         *_operators(profile),
     ]
 
 
-def _told(facts: RunReportData) -> list[Subsection]:
-    """What others worked out from the profile and handed in."""
-    return [
-        *_hotlines(facts.hotlines),
-        *_what_if(facts.what_if),
-        *_tuning(facts.tuning),
-    ]
+def _conclusions(report: RunReportData) -> list[Subsection]:
+    """Return what other packages computed from the profile."""
+    return [*_hot_lines(report.hotlines), *_what_if(report.what_if), *_tuning(report.tuning)]
 
 
 def _job(profile: Profile, rank: int) -> list[Panel]:
@@ -104,15 +104,18 @@ def _job(profile: Profile, rank: int) -> list[Panel]:
         return []
     total = sum(parts.values())
     rows = [(name, duration(seconds), percent(seconds / total)) for name, seconds in parts.items()]
-    told = ", ".join(f"{name} {percent(seconds / total)}" for name, seconds in parts.items())
+    shares = ", ".join(f"{name} {percent(seconds / total)}" for name, seconds in parts.items())
     return [
         Panel(
             key="system-job",
-            title="The job by what it did",
-            says=f"{duration(total)} in all: {told}.",
+            title="Time of the job by part",
+            description=f"{duration(total)} in total: {shares}.",
             figure=stacked_bars({"job": parts}, unit="seconds"),
             table=table(
-                "Time of the job", ("what", "time", "share"), "lrr", [*rows, ("in all", duration(total), percent(1.0))]
+                "Time of the job",
+                ("part", "time", "share"),
+                "lrr",
+                [*rows, ("total", duration(total), percent(1.0))],
             ),
             wide=True,
             unfolded=True,
@@ -122,7 +125,7 @@ def _job(profile: Profile, rank: int) -> list[Panel]:
 
 def _machine(profile: Profile) -> list[str]:
     machine = profile.machine
-    known = [
+    parts = [
         machine.name or {"cuda": "a GPU", "cpu": ""}.get(machine.device, machine.device),
         several(machine.cores, "core") if machine.cores else "",
         f"{machine.memory_bytes / 2**30:.0f} GiB of memory" if machine.memory_bytes else "",
@@ -131,74 +134,72 @@ def _machine(profile: Profile) -> list[str]:
         machine.precision,
         "channels last" if machine.channels_last else "",
     ]
-    told = ", ".join(word for word in known if word)
-    looks = len(profile.looks)
-    every = f", every {machine.interval:g} s" if machine.interval else ""
-    return ([f"On {told}."] if told else []) + (
-        [f"{several(looks, 'look')} at the machine{every}; a chart shows the mean of each stretch."] if looks else []
-    )
+    description = ", ".join(part for part in parts if part)
+    samples = len(profile.gauge_samples)  # of all ranks
+    interval = f", one every {machine.interval:g} s" if machine.interval else ""
+    return [
+        *([f"The machine: {description}."] if description else []),
+        *([f"Its gauges have {several(samples, 'sample')}{interval}; charts show means."] if samples else []),
+    ]
 
 
 def _operators(profile: Profile) -> list[Subsection]:
     trace = profile.trace
     if trace is None or not trace.operators:
         return []
-    on_device = any(one.device_seconds for one in trace.operators)
-    cost = {one: one.device_seconds if on_device else one.cpu_seconds for one in trace.operators}
-    total = sum(cost.values()) or 1.0
+    # On a GPU the processor only launches the kernels; its own time says little about what is slow.
+    on_gpu = any(operator.device_seconds for operator in trace.operators)
+    seconds = {operator: operator.device_seconds if on_gpu else operator.cpu_seconds for operator in trace.operators}
+    total = sum(seconds.values()) or 1.0
     rows = [
         (
-            one.name,
-            f"{one.calls / trace.steps:,.0f}",
-            f"{1000 * one.cpu_seconds / trace.steps:.2f}",
-            *([f"{1000 * one.device_seconds / trace.steps:.2f}"] if on_device else []),
-            percent(cost[one] / total),
-            f"{one.memory_bytes / 2**20:,.1f}" if one.memory_bytes > 0 else UNKNOWN,
+            operator.name,
+            f"{operator.calls / trace.steps:,.0f}",
+            f"{1000 * operator.cpu_seconds / trace.steps:.2f}",
+            *([f"{1000 * operator.device_seconds / trace.steps:.2f}"] if on_gpu else []),
+            percent(seconds[operator] / total),
+            # Negative for an operator that frees more than it takes.
+            f"{operator.memory_bytes / 2**20:,.1f}" if operator.memory_bytes > 0 else UNKNOWN,
         )
-        for one in sorted(cost, key=lambda one: -cost[one])[:_OPERATORS]
+        for operator in sorted(seconds, key=lambda operator: -seconds[operator])[:_OPERATORS]
     ]
-    device = ["GPU ms per step"] if on_device else []
-    columns = ("operator", "calls per step", "CPU ms per step", *device, "share", "MiB")
-    kind = "GPU kernels" if on_device else "operators"
-    each = f", {1e6 * trace.kernel_seconds / trace.kernels:.0f} µs each" if trace.kernels else ""
-    says = [
-        f"Steps {trace.first} to {trace.last} were traced: {count(round(trace.kernels / trace.steps))} {kind} a step"
-        f"{each}. profile/trace.json.gz opens in Perfetto."
+    gpu_column = ["GPU ms per step"] if on_gpu else []
+    columns = ("operator", "calls per step", "CPU ms per step", *gpu_column, "share", "MiB")
+    kind = "GPU kernels" if on_gpu else "operators"
+    mean = f", {1e6 * trace.kernel_seconds / trace.kernels:.0f} µs each on average" if trace.kernels else ""
+    sentences = [
+        f"Steps {trace.first} to {trace.last} were traced: {count(round(trace.kernels / trace.steps))} {kind} per step"
+        f"{mean}. Perfetto opens the trace, profile/trace.json.gz."
     ]
-    left = len(trace.operators) - len(rows)
-    if left > 0:
-        says.append(f"The {_OPERATORS} most costly of {several(len(trace.operators), 'operator')} are listed.")
-    return [
-        Subsection(
-            title="Operators",
-            says=says,
-            tables=[table("Operators, most costly first", columns, "l" + "r" * (len(columns) - 1), rows)],
-        )
-    ]
+    if len(trace.operators) > len(rows):
+        sentences.append(f"The {_OPERATORS} most costly of {several(len(trace.operators), 'operator')} are listed.")
+    listed = table("Operators, most costly first", columns, "l" + "r" * (len(columns) - 1), rows)
+    return [Subsection(title="Operators", sentences=sentences, tables=[listed])]
 
 
-def _hotlines(rows: Sequence[Mapping[str, object]]) -> list[Subsection]:
+def _hot_lines(rows: Sequence[Mapping[str, object]]) -> list[Subsection]:
     if not rows:
         return []
     listed = table(
         "Hot lines", ("line", "share"), "lr", [(row["where"], percent(_number(row["share"]))) for row in rows]
     )
-    says = ["Where the job's own Python code was, by the share of its time."]
-    return [Subsection(title="Hot lines", says=says, tables=[listed])]
+    sentences = ["Lines of the job's own Python code by their share of its time."]
+    return [Subsection(title="Hot lines", sentences=sentences, tables=[listed])]
 
 
 def _what_if(rows: Sequence[Mapping[str, object]]) -> list[Subsection]:
     if not rows:
         return []
-    told = []
+    estimates = []
     for row in rows:
-        now, then = _number(row.get("images_per_second_now")), _number(row.get("images_per_second_then"))
-        gain = f"{then / now:.2f} ×" if now and then else UNKNOWN
-        told.append((row["name"], _change(row.get("change")), _rate(now), _rate(then), gain, row.get("basis", "")))
-    columns = ("if", "change", "images/s now", "images/s then", "gain", "worked out from")
+        before, after = _number(row.get("images_per_second_now")), _number(row.get("images_per_second_then"))
+        gain = f"{after / before:.2f} ×" if before and after else UNKNOWN
+        change = _change(row.get("change"))
+        estimates.append((row["name"], change, _rate(before), _rate(after), gain, row.get("basis", "")))
+    columns = ("if", "change", "images/s now", "images/s then", "gain", "based on")
     title = "What would make it faster"
-    says = ["Estimates from what was measured, one change at a time."]
-    return [Subsection(title=title, says=says, tables=[table(title, columns, "llrrrl", told)])]
+    sentences = ["Estimates from the measurements, one change at a time."]
+    return [Subsection(title=title, sentences=sentences, tables=[table(title, columns, "llrrrl", estimates)])]
 
 
 def _tuning(tuning: Mapping[str, object] | None) -> list[Subsection]:
@@ -215,11 +216,11 @@ def _tuning(tuning: Mapping[str, object] | None) -> list[Subsection]:
         )
         for row in _rows(tuning.get("rows"))
     ]
-    says = [f"Chosen: {chosen}." if chosen else "Nothing was changed.", str(tuning.get("why") or "")]
+    sentences = [f"Chosen: {chosen}." if chosen else "Nothing was changed.", str(tuning.get("why") or "")]
     columns = ("settings", "images/s", "spread", "", "note")
     title = "Settings that were tried"
     tables = [table(title, columns, "lrrll", rows)] if rows else []
-    return [Subsection(title=title, says=[word for word in says if word], tables=tables)]
+    return [Subsection(title=title, sentences=[text for text in sentences if text], tables=tables)]
 
 
 def _rows(rows: object) -> Sequence[Mapping[str, object]]:
@@ -227,7 +228,7 @@ def _rows(rows: object) -> Sequence[Mapping[str, object]]:
 
 
 def _change(change: object) -> str:
-    """A change as it is typed, or in the words it came with."""
+    """Return a change of settings as flags, or the text that stands for it."""
     return flags(change) if isinstance(change, Mapping) else str(change or "")
 
 
@@ -236,4 +237,4 @@ def _number(value: object) -> float | None:
 
 
 def _rate(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+    return UNKNOWN if value is None else rate(value)

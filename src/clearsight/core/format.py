@@ -1,0 +1,52 @@
+"""Text of durations, speeds, counts and sizes, the same in the terminal, in log.txt and in reports."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
+_DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([smhd]?)")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as "12.3 s", "4 min 05 s" or "2 h 07 min"."""
+    if round(seconds, 1) < 60:  # rounded first, or 59.97 would be "60.0 s"
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of "90", "90s", "10m", "1.5h" or "2d"; raises ValueError for other text."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match:
+        raise ValueError("must be a number of seconds, or a time such as 90s, 10m, 2h or 1d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def rate(images_per_second: float) -> str:
+    """Return images per second as "1,234", or as "3.4" below 10, where whole numbers would hide a gain."""
+    return f"{images_per_second:,.1f}" if images_per_second < 9.95 else f"{images_per_second:,.0f}"
+
+
+def speed(images_per_second: float) -> str:
+    """Return a speed as "1,234 images/s"."""
+    return f"{rate(images_per_second)} images/s"
+
+
+def count(number: int) -> str:
+    """Return a count as "401,059"."""
+    return f"{number:,}"
+
+
+def several(number: int, noun: str) -> str:
+    """Return a count with its noun: "1 epoch", "1,020 images", "2 classes"."""
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count(number)} {noun if number == 1 else noun + ending}"
+
+
+def size(number: float) -> str:
+    """Return a number of bytes as "1.5 GiB" or "512 MiB"."""
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"

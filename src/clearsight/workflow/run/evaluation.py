@@ -1,0 +1,169 @@
+"""Evaluation: outputs of a bundle on labelled images, and their scores, by the same code that serves them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.bundle import Bundle
+from clearsight.core.dataset import Dataset
+from clearsight.core.errors import EmptyInput
+from clearsight.core.files import write_json, write_text
+from clearsight.core.machine import cores
+from clearsight.core.recipe import DataSection
+from clearsight.core.statistics import wilson
+from clearsight.data.geometry import normalise
+from clearsight.data.loader import Loader, LoadPlan
+from clearsight.training import metrics
+from clearsight.workflow.predictors import open_predictor
+from clearsight.workflow.prepare.datasets import Progress, loader_workers, quiet
+
+_MISTAKES = 50  # listed at most
+_TYPICAL = 12  # correct predictions for the gallery
+_BATCH = 32  # images in memory at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Outputs of a model on N labelled images of C classes, and the scores that follow from them.
+
+    logits: (N, C) float32.  temperature: divides them before the softmax, as the endpoint does.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+    temperature: float
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Return the served probabilities, (N, C)."""
+        return metrics.softmax(self.logits / self.temperature)
+
+    def scores(self) -> dict[str, float]:
+        """Return loss, accuracy, macro_f1, and roc_auc with two classes: the scores that training reports too."""
+        return metrics.scores(self.logits, self.labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape of `clearsight evaluate --json`."""
+        served, n = self.probabilities, len(self.labels)
+        table = metrics.confusion(self.logits.argmax(axis=1), self.labels, len(self.classes))
+        per_class, scores = metrics.per_class(table), self.scores()
+        return {
+            "accuracy": scores["accuracy"],
+            # round: a share times n is whole but for its last bits.
+            "accuracy_interval": list(wilson(round(scores["accuracy"] * n), n)),
+            "top5": metrics.top_k(self.logits, self.labels, 5),
+            "macro_f1": scores["macro_f1"],
+            "roc_auc": scores.get("roc_auc"),
+            "loss": scores["loss"],
+            "ece": metrics.expected_calibration_error(served, self.labels),
+            # What the temperature has changed.
+            "ece_uncalibrated": metrics.expected_calibration_error(metrics.softmax(self.logits), self.labels),
+            "temperature": self.temperature,
+            "n": n,
+            "split": self.split,
+            "per_class": {
+                name: {
+                    "precision": float(per_class.precision[i]),
+                    "recall": float(per_class.recall[i]),
+                    "f1": float(per_class.f1[i]),
+                    "support": int(per_class.support[i]),
+                }
+                for i, name in enumerate(self.classes)
+            },
+            "confusion": {"labels": list(self.classes), "matrix": table.tolist()},
+            "mistakes": self.mistakes(),
+        }
+
+    def mistakes(self, most: int = _MISTAKES) -> list[dict[str, Any]]:
+        """Return the most confident wrong predictions: {"path", "true", "predicted", "probability"}."""
+        served = self.probabilities
+        predicted = served.argmax(axis=1)
+        wrong = np.flatnonzero(predicted != self.labels)
+        order = wrong[np.argsort(-served[wrong, predicted[wrong]], kind="stable")][:most]
+        return self._records(order, served)
+
+    def typical(self, most: int = _TYPICAL) -> list[dict[str, Any]]:
+        """Return correct predictions of median confidence, the classes in turn; fields as in `mistakes`."""
+        served = self.probabilities
+        correct = np.flatnonzero(served.argmax(axis=1) == self.labels)
+        queues = []
+        for label in np.unique(self.labels[correct]):
+            members = correct[self.labels[correct] == label]
+            # Median, since the most confident ones are easy and all alike.
+            confidence = served[members, label]
+            queues.append(members[np.argsort(np.abs(confidence - np.median(confidence)), kind="stable")])
+        turns = range(max(map(len, queues), default=0))
+        # In turn: a class with many images must not fill the gallery.
+        order = [int(queue[turn]) for turn in turns for queue in queues if turn < len(queue)]
+        return self._records(order[:most], served)
+
+    def _records(self, order: Iterable[int], served: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+        predicted = served.argmax(axis=1)
+        return [
+            {
+                "path": self.ids[i],
+                "true": self.classes[self.labels[i]],
+                "predicted": self.classes[predicted[i]],
+                "probability": float(served[i, predicted[i]]),
+            }
+            for i in order
+        ]
+
+    def reliability(self) -> list[dict[str, Any]]:
+        """Return the confidence bins that hold images: {"confidence", "accuracy", "count"}."""
+        return [asdict(each) for each in metrics.reliability(self.probabilities, self.labels)]
+
+    def write(self, folder: Path) -> None:
+        """Write predictions.csv (path, true, predicted, probability, one column per class) and metrics.json."""
+        served, text = self.probabilities, io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")  # csv's default ends lines as on Windows
+        rows.writerow(["path", "true", "predicted", "probability", *(f"p:{name}" for name in self.classes)])
+        for name, label, row in zip(self.ids, self.labels, served, strict=True):
+            best = int(row.argmax())
+            probabilities = (f"{p:.6g}" for p in row)
+            rows.writerow([name, self.classes[label], self.classes[best], f"{row[best]:.6g}", *probabilities])
+        write_text(folder / "predictions.csv", text.getvalue())
+        more = {"reliability": self.reliability(), "typical": self.typical()}
+        write_json(folder / "metrics.json", {**self.to_json(), **more})
+
+
+def measure(
+    bundle: Bundle,
+    dataset: Dataset,
+    *,
+    device: str = "cpu",
+    progress: Progress = quiet,
+    section: DataSection | None = None,
+) -> Evaluation:
+    """Run `bundle` over every image of `dataset`, which has the bundle's classes."""
+    if not len(dataset):
+        raise EmptyInput(dataset.path, "there is nothing to evaluate on", fix="Choose another split with --split.")
+    section = section or DataSection()
+    # Decoding and inference share the cores of a small machine: half of them for loading is enough.
+    plan = LoadPlan(batch_size=_BATCH, workers=max(1, loader_workers(section) // 2), max_pixels=section.max_pixels)
+    predictor = open_predictor(bundle, device=device, threads=cores())
+    logits, done = [], 0
+    for batch in Loader(dataset, bundle.preprocess, plan).epoch(1):
+        # Not the softmax: scores and temperature need logits.
+        logits.append(predictor.session.run(normalise(batch.images, bundle.preprocess)))
+        done += len(batch.labels)
+        progress("evaluating", done, len(dataset))
+    return Evaluation(
+        split=dataset.samples[0].split,
+        classes=bundle.classes,
+        ids=tuple(sample.id for sample in dataset.samples),
+        labels=dataset.labels(),
+        logits=np.concatenate(logits),
+        temperature=bundle.temperature,
+    )

@@ -1,0 +1,112 @@
+"""Leading a study: its workers, the check of its data, and the work from the first trial to the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from clearsight.core.errors import BadData, BadValue
+from clearsight.core.executor import Executor
+from clearsight.core.recipe import Recipe
+from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
+from clearsight.data.scan import drop_bad_images
+from clearsight.training.stop import StopSignal
+from clearsight.tuning.executors.local import LocalExecutor
+from clearsight.tuning.trial_store import TrialStore, lock_study
+from clearsight.workflow.paths import Paths
+from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.study.best import deliver_best
+from clearsight.workflow.study.executor import build_executor
+from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of
+from clearsight.workflow.study.report import write_study_report
+from clearsight.workflow.study.tasks import TrialTasks
+from clearsight.workflow.study.warm_start import import_earlier_trials
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyContext:
+    """Everything about a study that does not decide what it finds.
+
+    observers: receive its events.  paths: caches and weights; None for those of the user.  command: as it was typed,
+    for study.json.  gpus: number of GPUs of this machine, which its workers share.
+    """
+
+    observers: Sequence[StudyObserver] = ()
+    paths: Paths | None = None
+    progress: Progress = quiet
+    command: Sequence[str] = ()
+    gpus: int = 0
+
+    @property
+    def cache_paths(self) -> Paths:
+        """Return the given paths, or the user's own."""
+        return self.paths or Paths.of({})
+
+
+def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Sequence[str] = ()) -> Study:
+    """Run a study to its end, make the model of its best trial, and write its report.
+
+    notes: about the data, for the observers.
+    """
+    started, seconds_before, stop = time.monotonic(), study.seconds, StopSignal()
+    with lock_study(study), _open_store(study) as store, stop.listening():
+        study.finish(StudyStatus.RUNNING)  # a kill from here on leaves a study that --resume accepts
+        import_earlier_trials(study, store)
+        tasks = TrialTasks(study)
+        runner = tasks.runner(store, executor, launch.observers, lambda: stop.reason)
+        for observer in launch.observers:
+            observer.on_begin(study, store.trials())
+            for note in notes:
+                observer.on_trouble(note)
+        status, reason = runner.run()
+        # After Ctrl-C the user wants the prompt back; the next process makes the model.
+        if status is not StudyStatus.INTERRUPTED:
+            reason = deliver_best(study, store.trials(), runner, tasks) or reason
+        study.seconds = seconds_before + time.monotonic() - started
+        store.flush()  # before study.json says that the study has ended
+        study.finish(status, reason)
+        write_study_report(study, store.trials())  # last: it shows the status
+    for observer in launch.observers:
+        observer.on_end(study.status, study.reason)
+    return study
+
+
+@contextmanager
+def start_workers(plan: StudyPlan, base: Recipe, launch: StudyContext, folder: Path) -> Iterator[Executor]:
+    """Yield the executor of a study, closed after the block. Local workers import what they need in the meantime."""
+    with closing(build_executor(plan, base, launch.cache_paths, folder / "workers", launch.gpus)) as executor:
+        if isinstance(executor, LocalExecutor):  # a cluster starts its processes itself
+            executor.warm(plan.parallel)  # importing torch takes seconds; the scan of the images runs meanwhile
+        yield executor
+
+
+def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]:
+    """Scan the images once, before any trial; returns sentences about images that no trial uses.
+
+    Raises BadData or BadValue for data on which trials cannot be compared.
+    """
+    listing = list_dataset(Path(plan.data), base.data, base.train.seed)
+    scan = scan_dataset(listing, base.data, launch.cache_paths, launch.progress)
+    data = drop_bad_images(listing, scan, base.data.on_bad)
+    if not len(data.split("train")):
+        raise BadData(data.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
+    # The test split must stay unseen until the best trial is chosen, so it cannot stand in for validation images.
+    if not len(data.split("valid")):
+        raise BadData(data.path, "it has no validation images to compare trials by", fix="Raise --valid-fraction.")
+    if any(objective.metric == "roc_auc" for objective in plan.objectives) and len(data.classes) != 2:
+        raise BadValue("--metric roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
+    return [notice.text for notice in data.notices if notice.code == "bad-image"]
+
+
+@contextmanager
+def _open_store(study: Study) -> Iterator[TrialStore]:
+    """Yield the record of a study; every change is in its storage after the block."""
+    pruner = pruner_of(study.plan, study.recipe)
+    store = TrialStore(study, searcher_of(study.plan.searcher), pruner, most_epochs(study.plan, study.recipe))
+    try:
+        yield store
+    finally:
+        store.close()

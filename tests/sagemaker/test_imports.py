@@ -1,0 +1,30 @@
+"""clearsight_sagemaker imports core and workflow alone, and clearsight does not import it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[2] / "src"
+
+
+def imported(folder: Path) -> set[str]:
+    """Return every module that the files of a folder import."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names.add(node.module or "")
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+    return names
+
+
+def test_it_imports_core_and_workflow_alone() -> None:
+    ours = {name for name in imported(SOURCES / "clearsight_sagemaker") if name.split(".")[0] == "clearsight"}
+    assert ours
+    assert [name for name in ours if name.split(".")[1] not in ("core", "workflow")] == []
+
+
+def test_clearsight_does_not_import_it() -> None:
+    assert not [name for name in imported(SOURCES / "clearsight") if name.startswith("clearsight_sagemaker")]

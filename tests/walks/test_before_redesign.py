@@ -9,14 +9,15 @@ import json
 import subprocess
 import tarfile
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import clearsight
-from tests.walks.commands import CLEARSIGHT, answer, run
+from clearsight.cli import main
+from tests.walks.commands import CLEARSIGHT
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "before_redesign"
 MADE_IN = "/tmp/before_redesign"  # where everything lay when it was made
@@ -38,6 +39,23 @@ def unpack(name: str, place: Path) -> None:
 def kept(name: str) -> Any:
     """A JSON file among the fixtures."""
     return json.loads((FIXTURES / name).read_text(encoding="utf-8"))
+
+
+Answer = Callable[..., Any]
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
+    """Runs `clearsight WORDS --json` here, which must end well, and returns the JSON that it prints."""
+
+    def ask(*words: object) -> Any:
+        capsys.readouterr()
+        code = main([*map(str, words), "--json"])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return json.loads(said.out)
+
+    return ask
 
 
 # --- a run that ended, and its bundle ---------------------------------------------------------------------------------
@@ -86,21 +104,22 @@ def test_what_was_saved_of_the_run_can_be_asked(finished: Path) -> None:
     assert {step: saved.tensor("loss").value(step) for step in losses} == losses
     assert len(losses) == 40
     assert "gradient/fc.hidden1.weight" in saved.tensor_names(collection="gradients")
-    assert len(saved.profile().steps) == 40
+    assert len(saved.profile().steps()) == 40
+    assert saved.profile().trace is not None
     wanted = kept("finished-run/findings.json")["findings"]
     assert sorted((one.rule, one.verdict.value) for one in saved.findings()) == sorted(
         (one["rule"], one["verdict"]) for one in wanted
     )
 
 
-def test_the_rules_say_the_same_again(finished: Path) -> None:
+def test_the_rules_say_the_same_again(finished: Path, answer: Answer) -> None:
     told, wanted = answer("debug", finished), kept("finished-run/findings.json")
     assert verdicts(told["findings"]) == verdicts(wanted["findings"])
     assert [one["value"] for one in told["findings"]] == pytest.approx([one["value"] for one in wanted["findings"]])
     assert told["points"] == wanted["points"]
 
 
-def test_predict_gives_the_same_probabilities(finished: Path) -> None:
+def test_predict_gives_the_same_probabilities(finished: Path, answer: Answer) -> None:
     assert_same_answers(answer("predict", finished, pictures(finished)))
 
 
@@ -118,7 +137,7 @@ def test_the_bundle_loads_as_a_network(finished: Path) -> None:
         assert clearsight.load(finished).model(torch.zeros(2, 3, 16, 16)).shape == (2, 3)
 
 
-def test_evaluate_measures_the_same(finished: Path) -> None:
+def test_evaluate_measures_the_same(finished: Path, answer: Answer) -> None:
     told, wanted = answer("evaluate", finished, finished.parent / "digits"), kept("finished-run/evaluation.json")
     assert told["confusion"] == wanted["confusion"]
     for score in ("accuracy", "macro_f1", "loss", "ece", "temperature"):
@@ -144,13 +163,15 @@ def test_the_endpoint_answers_the_same(finished: Path) -> None:
     assert_same_answers(rows)
 
 
-def test_the_report_is_written_again(finished: Path) -> None:
-    page = finished / "report.html"
+def test_the_report_is_written_again(finished: Path, answer: Answer) -> None:
+    page, figures = finished / "report.html", finished / "report.json"
+    before = json.loads(figures.read_text(encoding="utf-8"))
     assert not page.exists()
-    run("report", finished)
+    assert answer("report", finished)["page"] == str(page)
     assert "NormalisationMismatch" in page.read_text(encoding="utf-8")
-    figures = json.loads((finished / "report.json").read_text(encoding="utf-8"))
-    assert figures["sections"]
+    after = json.loads(figures.read_text(encoding="utf-8"))
+    assert verdicts(after["findings"]) == verdicts(before["findings"])
+    assert after["sections"].keys() >= before["sections"].keys()
 
 
 # --- a run that was interrupted ---------------------------------------------------------------------------------------
@@ -163,7 +184,7 @@ def numbers(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[int, str, str], fl
     }
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path: Path, answer: Answer) -> None:
     unpack("interrupted-run/run.tar.gz", tmp_path)
     out = tmp_path / "interrupted"
     before = clearsight.Run.open(out)
@@ -193,7 +214,7 @@ def assert_same_trials(told: Mapping[str, Any], wanted: Mapping[str, Any]) -> No
     assert told["best"]["test"] == pytest.approx(wanted["best"]["test"], rel=1e-5)
 
 
-def test_an_interrupted_study_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+def test_an_interrupted_study_goes_on_as_if_nothing_had_been(tmp_path: Path, answer: Answer) -> None:
     unpack("study/interrupted.tar.gz", tmp_path)
     out = tmp_path / "study"
     states = [trial.state.value for trial in clearsight.open_study(out).trials]
@@ -208,15 +229,19 @@ def test_an_interrupted_study_goes_on_as_if_nothing_had_been(tmp_path: Path) -> 
     assert best.has_bundle
 
 
-def test_a_finished_study_is_reported_and_asked_for_more(tmp_path: Path) -> None:
+def test_a_finished_study_is_reported_and_asked_for_more(tmp_path: Path, answer: Answer) -> None:
     """Heads that were trained together; the points of two more follow from what the first twelve came to."""
     unpack("frozen-study/finished.tar.gz", tmp_path)
     out, wanted = tmp_path / "frozen-study", kept("frozen-study/two_more.json")
     found = clearsight.open_study(out)
     assert [trial.params for trial in found.trials] == [trial["params"] for trial in wanted["trials"][:12]]
 
-    run("report", out)
-    assert (out / "report.html").is_file()
+    page = out / "report.html"
+    assert not page.exists()
+    assert answer("report", out)["page"] == str(page)
+    assert page.is_file()
+    figures = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert [trial["number"] for trial in figures["trials"]] == list(range(12))
 
     told = answer("tune", "--resume", out, "--trials", 14)
     assert told["status"] == "completed"

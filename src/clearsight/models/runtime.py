@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from clearsight.core.openvino import import_openvino
 from clearsight.models.export import detached, serialise
 from clearsight.models.folding import fold
 
@@ -103,10 +104,8 @@ def _folded(module: nn.Module, example: Array, threads: int) -> Callable[[Array]
 
 
 def _openvino(module: nn.Module, example: Array, threads: int) -> Callable[[Array], Array]:
-    import openvino
-
-    core = openvino.Core()
-    # Through ONNX, not openvino.convert_model: that is slower and sends telemetry to its makers.
+    core = import_openvino().Core()
+    # Through ONNX: openvino.convert_model is slower.
     model = core.read_model(serialise(module, torch.from_numpy(example[:1])))
     # One image per request: as fast as batches here, and no result depends on its neighbours in a batch.
     model.reshape({model.inputs[0]: [1, *example.shape[1:]]})

@@ -15,6 +15,7 @@ from tests.tuning.executors.ray_environment import ray_environment
 pytest.importorskip("ray", reason="the extra clearsight[ray] is not installed")
 
 import ray
+from ray._common.usage import usage_lib
 
 from clearsight.tuning.executors.ray_cluster import connect
 
@@ -24,7 +25,9 @@ def test_close_ends_a_new_cluster_with_all_its_processes(monkeypatch: pytest.Mon
     handler = signal.getsignal(signal.SIGTERM)
     before = set(psutil.Process().children(recursive=True))
     with ray_environment():
+        monkeypatch.delenv("RAY_USAGE_STATS_ENABLED")
         cluster = connect("")
+        reports = usage_lib.usage_stats_enabled()
         started = set(psutil.Process().children(recursive=True)) - before
         cluster.close()
     _, alive = psutil.wait_procs(started, timeout=20)
@@ -32,6 +35,7 @@ def test_close_ends_a_new_cluster_with_all_its_processes(monkeypatch: pytest.Mon
     assert signal.getsignal(signal.SIGTERM) is handler
     assert alive == []
     assert not ray.is_initialized()
+    assert not reports, "a new cluster would report its use over the network"
 
 
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:{}", "127.0.0.1:{}"])

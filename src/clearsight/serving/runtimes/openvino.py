@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadBundle, missing_extra
+from clearsight.core.openvino import import_openvino
 
 
 class OpenVinoSession:
@@ -29,7 +30,7 @@ def load(path: Path, threads: int) -> OpenVinoSession:
     Raises MissingExtra without the package, BadBundle when OpenVINO cannot read the file.
     """
     try:
-        import openvino
+        openvino = import_openvino()
     except ModuleNotFoundError:
         raise missing_extra("openvino", "openvino", "runtime openvino") from None
 

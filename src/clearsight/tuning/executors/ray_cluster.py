@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -89,7 +90,8 @@ def check_room(cpus: float, gpus: float) -> None:
 
 
 def _start() -> None:
-    """Start a cluster of this machine alone, which listens on loopback only."""
+    """Start a cluster of this machine alone, which listens on loopback only and reports nothing to Ray's makers."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's default is to report
     with _loopback(), _as_unavailable("ray", "start", "Its logs are in /tmp/ray."):
         ray.init(
             address="local",

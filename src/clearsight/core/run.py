@@ -65,7 +65,7 @@ class RunFolder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """What a run was made with.
+    """Command, packages and machine that a run was made with.
 
     command: arguments of the process.  versions: of Python and packages.  hardware: system, processor, device.
     """

@@ -173,7 +173,7 @@ def _selector(word: str, book: Book) -> str:
         severities = [severity.value for severity in Severity]
         allowed = [*severities, *error.allowed]
         raise BadChoice(
-            f"--on-finding {word}=", "it is neither a severity nor a rule", got=word, allowed=allowed
+            f"--on-finding {word}", "it is neither a severity nor a rule", got=word, allowed=allowed
         ) from None
 
 

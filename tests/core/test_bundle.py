@@ -1,5 +1,6 @@
 """A bundle is whole or it is refused; packing loses nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def test_a_newer_format_asks_for_an_upgrade(bundle: Bundle) -> None:
 def test_unknown_or_wrong_facts_are_refused(bundle: Bundle) -> None:
     facts = read_json(bundle.path / "bundle.json")
     write_json(bundle.path / "bundle.json", {**facts, "surprise": 1})
+    with pytest.raises(BadBundle, match="manifest is damaged"):
+        Bundle.open(bundle.path)
+
+
+@pytest.mark.parametrize("temperature", [0, -1.5, float("nan"), float("inf"), "warm"])
+def test_a_temperature_that_no_calibration_gives_is_refused(bundle: Bundle, temperature: object) -> None:
+    facts = read_json(bundle.path / "bundle.json")
+    (bundle.path / "bundle.json").write_text(json.dumps({**facts, "temperature": temperature}))
     with pytest.raises(BadBundle, match="manifest is damaged"):
         Bundle.open(bundle.path)
 

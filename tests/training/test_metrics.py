@@ -55,21 +55,6 @@ def test_a_calibrated_model_has_no_calibration_error() -> None:
     assert metrics.expected_calibration_error(probabilities, 1 - labels) == pytest.approx(0.6)
 
 
-def test_temperature_undoes_overconfidence() -> None:
-    rng = np.random.default_rng(0)
-    honest = rng.normal(size=(4000, 5)) * 2
-    labels = np.array([rng.choice(5, p=row) for row in metrics.softmax(honest)])
-    assert metrics.fit_temperature(honest * 4, labels) == pytest.approx(4, rel=0.1)
-    assert metrics.fit_temperature(honest, labels) == pytest.approx(1, rel=0.1)
-
-
-@given(logits_with_labels())
-def test_temperature_never_makes_the_loss_worse(logits_and_labels: tuple[np.ndarray, np.ndarray]) -> None:
-    logits, labels = logits_and_labels
-    t = metrics.fit_temperature(logits, labels)
-    assert metrics.cross_entropy(logits / t, labels) <= metrics.cross_entropy(logits, labels)
-
-
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(BadShape):
         metrics.accuracy(np.zeros((3, 2)), np.zeros(4, dtype=int))

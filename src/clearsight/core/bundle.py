@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clearsight.core.dataset import ClassMap
 from clearsight.core.errors import BadBundle, BadData, NotFound
@@ -32,7 +32,8 @@ class Bundle(BaseModel):
     """Manifest of a bundle; `path` is the folder of its files.
 
     model: its name in the model zoo.  head, dropout: widths and dropout of its head, so that the weights fit.
-    temperature: divides the logits before the softmax (calibration on the validation split; 1 for none).
+    temperature: divides the logits before the softmax (1 for no calibration).
+    calibration: validation images and errors that the temperature was fitted on, and their loss before and after.
     files: SHA-256 of every other file, by name.
     """
 
@@ -44,7 +45,8 @@ class Bundle(BaseModel):
     dropout: float = 0.0
     classes: tuple[str, ...]
     preprocess: Preprocess
-    temperature: float = 1.0
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    calibration: dict[str, float] = {}
     recipe: dict[str, Any] = {}
     data: dict[str, Any] = {}
     scores: dict[str, Any] = {}
@@ -103,7 +105,9 @@ class Bundle(BaseModel):
         try:
             bundle = cls.model_validate({**manifest, "path": folder})
         except ValidationError as error:
-            raise BadBundle(str(folder), f"its manifest is damaged ({error.errors()[0]['msg']})") from None
+            first = error.errors()[0]
+            problem = f"its manifest is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+            raise BadBundle(str(folder), problem) from None
         for name, digest in bundle.files.items():
             if not (folder / name).is_file() or sha256(folder / name) != digest:
                 raise BadBundle(str(folder), f"{name} is missing or was changed")

@@ -121,24 +121,6 @@ def expected_calibration_error(probabilities: Floats, labels: Ints, bins: int = 
     return sum(b.count * abs(b.confidence - b.accuracy) for b in filled) / len(labels)
 
 
-def fit_temperature(logits: Floats, labels: Ints) -> float:
-    """Return the T > 0 that minimises the cross-entropy of logits / T; 1.0 when no T in [0.05, 20] does better.
-
-    Golden-section search on log T: the loss is convex in 1/T, so that it has one minimum.
-    Source: Guo et al. 2017, section 4.2, "temperature scaling".
-    """
-    low, high = np.log(0.05), np.log(20.0)
-    ratio = (np.sqrt(5) - 1) / 2
-    for _ in range(60):  # narrows the interval of log T to 1e-12 of its width
-        a, b = high - ratio * (high - low), low + ratio * (high - low)
-        if cross_entropy(logits / np.exp(a), labels) < cross_entropy(logits / np.exp(b), labels):
-            high = b
-        else:
-            low = a
-    best = float(np.exp((low + high) / 2))
-    return best if cross_entropy(logits / best, labels) < cross_entropy(logits, labels) else 1.0
-
-
 def scores(logits: Floats, labels: Ints) -> dict[str, float]:
     """Return the scores of a split: loss, accuracy, macro_f1, and roc_auc for two classes that both occur."""
     classes = logits.shape[1]

@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Run:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the steps of a delivery, in the order in which they were called."""
     names: list[str] = []
-    for name in ("_fit_temperature", "_save_bundle", "_measure", "write_report"):
+    for name in ("_calibrate", "_save_bundle", "_measure", "write_report"):
         monkeypatch.setattr(delivery, name, lambda *_, name=name: names.append(name))
     return names
 
@@ -69,7 +69,7 @@ def test_without_validation_there_are_no_scores(run: Run) -> None:
 @pytest.mark.parametrize("status", [RunStatus.COMPLETED, RunStatus.STOPPED_EARLY])
 def test_an_ended_training_is_bundled_measured_and_reported(run: Run, steps: list[str], status: RunStatus) -> None:
     deliver(run, setup_of(World()), Any, outcome(status), time.monotonic())  # type: ignore[arg-type]
-    assert steps == ["_fit_temperature", "_save_bundle", "_measure", "write_report"]
+    assert steps == ["_calibrate", "_save_bundle", "_measure", "write_report"]
     assert Run.open(run.path).status is status
 
 
@@ -91,5 +91,5 @@ def test_other_processes_write_nothing(run: Run, steps: list[str], monkeypatch: 
     world = World(rank=1, size=2)
     deliver(run, setup_of(world), Any, outcome(RunStatus.COMPLETED), time.monotonic())  # type: ignore[arg-type]
     record_result(run, world, outcome(RunStatus.COMPLETED), time.monotonic())
-    assert steps == ["_fit_temperature"]  # all ranks share its images
+    assert steps == ["_calibrate"]  # all ranks share its images
     assert Run.open(run.path).status is RunStatus.RUNNING

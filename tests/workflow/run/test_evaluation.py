@@ -39,7 +39,12 @@ def test_temperature_changes_confidences_and_no_prediction(evaluation: Evaluatio
     assert evaluation.probabilities.max() < uncalibrated.probabilities.max()
     assert (evaluation.probabilities.argmax(1) == uncalibrated.probabilities.argmax(1)).all()
     assert evaluation.scores() == uncalibrated.scores(), "scores are of the logits, before calibration"
-    assert evaluation.to_json()["ece_uncalibrated"] == uncalibrated.to_json()["ece"]
+    served, raw = evaluation.to_json(), uncalibrated.to_json()
+    assert served["ece_uncalibrated"] == raw["ece"]
+    assert served["loss"] == raw["loss"] == raw["loss_served"]
+    assert served["loss_served"] == pytest.approx(
+        -np.log(evaluation.probabilities[np.arange(60), evaluation.labels]).mean()
+    )
 
 
 def test_mistakes_are_wrong_and_most_confident_first(evaluation: Evaluation) -> None:

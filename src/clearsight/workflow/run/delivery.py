@@ -13,9 +13,9 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.models.bundle import save as save_bundle
 from clearsight.models.network import Network
+from clearsight.training.calibration import Calibration, calibrate
 from clearsight.training.distributed import World
 from clearsight.training.job import Phase, TrainingResult
-from clearsight.training.metrics import fit_temperature
 from clearsight.training.scoring import outputs
 from clearsight.workflow.prepare.datasets import Progress
 from clearsight.workflow.prepare.setup import RunSetup
@@ -32,9 +32,9 @@ def deliver(run: Run, setup: RunSetup, phase: Phase, result: TrainingResult, sta
     run.scores = {"valid": dict(result.valid) or None, "test": None}
     ended = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
     if ended and result.best_epoch is not None:
-        temperature = _fit_temperature(setup.network, phase, setup.world)  # on every rank: they share the images
+        calibration = _calibrate(setup.network, phase, setup.world)  # on every rank: they share the images
         if setup.world.leads:
-            bundle = _save_bundle(run, setup.network, setup.recipe, setup.data, temperature)
+            bundle = _save_bundle(run, setup.network, setup.recipe, setup.data, calibration)
             _measure(run, bundle, setup.data, str(setup.placement.device), setup.progress)
     if setup.world.leads:
         run.seconds += time.monotonic() - started  # added: a resumed run has spent time before
@@ -53,14 +53,15 @@ def record_result(run: Run, world: World, result: TrainingResult, started: float
     world.wait()
 
 
-def _save_bundle(run: Run, network: Network, recipe: Recipe, data: Dataset, temperature: float) -> Bundle:
+def _save_bundle(run: Run, network: Network, recipe: Recipe, data: Dataset, calibration: Calibration | None) -> Bundle:
     manifest = Bundle(
         model=network.name,
         head=recipe.model.head,
         dropout=recipe.model.dropout,
         classes=data.classes.names,
         preprocess=network.preprocess,
-        temperature=temperature,
+        temperature=calibration.temperature if calibration else 1.0,
+        calibration=calibration.to_json() if calibration else {},
         recipe=recipe.model_dump(mode="json"),
         data=run.data,
         scores=run.scores,
@@ -81,11 +82,11 @@ def _measure(run: Run, bundle: Bundle, data: Dataset, device: str, progress: Pro
     bundle.model_copy(update={"scores": run.scores}).seal(run.bundle)
 
 
-def _fit_temperature(network: Network, phase: Phase, world: World) -> float:
-    """Return the calibration of the kept weights on the validation split; 1.0 without one."""
+def _calibrate(network: Network, phase: Phase, world: World) -> Calibration | None:
+    """Return the calibration of the kept weights on the validation split; None without one."""
     if phase.valid is None:
-        return 1.0  # softmax unchanged
+        return None
     network.model.eval()
     phase.model.eval()
     logits, labels = outputs(phase.model, phase.valid, nullcontext, world)
-    return fit_temperature(logits, labels)
+    return calibrate(logits, labels)

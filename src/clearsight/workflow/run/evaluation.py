@@ -65,7 +65,8 @@ class Evaluation:
             "top5": metrics.top_k(self.logits, self.labels, 5),
             "macro_f1": scores["macro_f1"],
             "roc_auc": scores.get("roc_auc"),
-            "loss": scores["loss"],
+            "loss": scores["loss"],  # of the logits, as in training
+            "loss_served": metrics.cross_entropy(self.logits / self.temperature, self.labels),
             "ece": metrics.expected_calibration_error(served, self.labels),
             # What the temperature has changed.
             "ece_uncalibrated": metrics.expected_calibration_error(metrics.softmax(self.logits), self.labels),

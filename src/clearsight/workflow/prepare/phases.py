@@ -11,7 +11,7 @@ from clearsight.models.network import Network, parameter_groups
 from clearsight.training.batches import FeatureBatches, ImageBatches
 from clearsight.training.job import Phase
 from clearsight.training.optim import ParameterGroup
-from clearsight.workflow.prepare.cacheable import uncacheable
+from clearsight.workflow.prepare.defaults import uncacheable
 from clearsight.workflow.prepare.feature_batches import FeatureReader, FrozenPart
 from clearsight.workflow.prepare.image_batches import image_batches, train_plan, valid_plan
 from clearsight.workflow.prepare.setup import RunSetup

@@ -28,17 +28,16 @@ from clearsight.training.device import Placement, place
 from clearsight.training.distributed import World, join_process_group
 from clearsight.training.observers import ObserverList
 from clearsight.training.stop import StopSignal
+from clearsight.workflow.messages import FindingsLog, LogWriter
 from clearsight.workflow.prepare.datasets import list_dataset, quiet, scan_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import saved_feature_seconds
-from clearsight.workflow.prepare.network import build_network, override_preprocess
 from clearsight.workflow.prepare.phases import build_phases
-from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, check_debugging, run_context, write_verdicts
 from clearsight.workflow.run.delivery import deliver, record_result
-from clearsight.workflow.run.log import FindingsLog, LogWriter
 from clearsight.workflow.run.plan import make_plan
 from clearsight.workflow.run.profiling import build_recording
 from clearsight.workflow.run.report import write_report

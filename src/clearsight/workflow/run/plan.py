@@ -1,21 +1,28 @@
-"""RunPlan of a run: what it is about to do, shown before the first step."""
+"""RunPlan of a run: what it is about to do and about how long that takes, shown before the first step."""
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import nn
 
 from clearsight.core.dataset import Dataset
 from clearsight.core.events import RunPlan
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import ModelSection, ProfileSection, Recipe
+from clearsight.training.device import Placement, autocast
 from clearsight.training.job import Phase
-from clearsight.workflow.prepare.cacheable import uncacheable
 from clearsight.workflow.prepare.datasets import loader_workers
+from clearsight.workflow.prepare.defaults import uncacheable
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.debugging import planned_steps, save_plan
-from clearsight.workflow.run.estimate import estimate_seconds
+
+_IMAGES = 4  # enough to be past fixed costs, few enough not to be noticed
+_FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice the forward pass
 
 
 def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = ()) -> RunPlan:
@@ -23,8 +30,7 @@ def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = (
     recipe, data, network = setup.recipe, setup.data, setup.network
     counts = np.bincount(setup.train.labels(), minlength=len(data.classes))
     present = counts[counts > 0]  # a class without images would make the ratio infinite
-    images = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size  # the ranks share the images
-    seconds = estimate_seconds(phases, network.model, network.preprocess.size, setup.placement, images)
+    seconds = run_seconds(setup, phases)
     phases[-1].enter()  # which parameters are trainable depends on the phase
     parameters = list(network.model.parameters())
     steps = planned_steps(phases, recipe.optim.accumulate)
@@ -93,3 +99,47 @@ def _data_notes(data: Dataset, small: int, size: int) -> list[str]:
     if not len(data.split("valid")):
         notes.append("There is no validation split: the last epoch is kept, and no score tells if it is the best.")
     return notes
+
+
+def run_seconds(setup: RunSetup, phases: Sequence[Phase]) -> float:
+    """Return the estimated seconds of the whole run."""
+    images = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size  # the ranks share the images
+    return estimate_seconds(phases, setup.network.model, setup.network.preprocess.size, setup.placement, images)
+
+
+def estimate_seconds(
+    phases: Sequence[Phase], model: nn.Module, image_size: int, placement: Placement, images: tuple[float, float]
+) -> float:
+    """Return the seconds of training and validation to expect; phases on cached features count as 0.
+
+    images: training and validation images of this process.
+    """
+    train, valid = images
+    total = 0.0
+    for phase in phases:
+        if phase.cached:
+            continue
+        phase.enter()
+        phase.train_mode()
+        total += phase.epochs * _seconds_per_image(model, image_size, placement) * (train + _FORWARD_SHARE * valid)
+    return total
+
+
+def _seconds_per_image(model: nn.Module, image_size: int, placement: Placement) -> float:
+    """Time one training step of a copy: BatchNorm's statistics change in a step."""
+    twin = copy.deepcopy(model)
+    images = torch.zeros(_IMAGES, 3, image_size, image_size, device=placement.device).contiguous(
+        memory_format=placement.memory_format
+    )
+
+    def step() -> None:
+        with autocast(placement.device, placement.precision):
+            loss = twin(images).float().square().sum()
+        loss.backward()
+        if placement.device.type == "cuda":
+            torch.cuda.synchronize(placement.device)
+
+    step()  # the first step sets up kernels and is not timed
+    start = time.perf_counter()
+    step()
+    return (time.perf_counter() - start) / _IMAGES

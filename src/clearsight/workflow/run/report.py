@@ -26,7 +26,7 @@ from clearsight.reports.kit.thumbnail import thumbnail
 from clearsight.reports.run.page import RunPage
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.workflow.prepare.datasets import list_dataset
-from clearsight.workflow.run.debugging import plain_settings
+from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.run.rules import recipe_rules
 
 # Images that are decoded for the page; a thumbnail is about 4 kB.

@@ -24,12 +24,11 @@ from clearsight.core.recipe import DataSection, Recipe
 from clearsight.core.run import RunFolder
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World
-from clearsight.training.job import Phase
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.image_batches import memory_for_pixels
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup
-from clearsight.workflow.run.estimate import estimate_seconds
+from clearsight.workflow.run.plan import run_seconds
 from clearsight.workflow.run.profiling import decoded_bytes
 from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison, with_settings
 
@@ -260,9 +259,3 @@ def tuning_notes(folder: Path) -> list[str]:
     if not path.is_file() or not (stored := read_json(path)):
         return []
     return [f"Tuned in {duration(stored['seconds'])}. {stored['why']}"]
-
-
-def run_seconds(setup: RunSetup, phases: Sequence[Phase]) -> float:
-    """Return the estimated seconds of the whole run."""
-    images = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size
-    return estimate_seconds(phases, setup.network.model, setup.network.preprocess.size, setup.placement, images)

@@ -45,9 +45,8 @@ from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.execute import data_facts, execute, make_setup, provenance, run_process
 from clearsight.workflow.study.head_file import HeadFile
-from clearsight.workflow.study.reporter import TrialReporter
-from clearsight.workflow.study.stackable import stack_key
-from clearsight.workflow.study.trial_stop import interruption, stop_after_epoch
+from clearsight.workflow.study.plan import stack_key
+from clearsight.workflow.study.reporter import TrialReporter, interruption, stop_after_epoch
 
 
 @dataclass(kw_only=True)

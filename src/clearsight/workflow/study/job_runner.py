@@ -19,9 +19,9 @@ from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
 from clearsight.workflow.study.head_trials import HeadTrials
+from clearsight.workflow.study.plan import stack_key
 from clearsight.workflow.study.reporter import TrialReporter, WorkerResources
 from clearsight.workflow.study.run_trial import run_trial
-from clearsight.workflow.study.stackable import stack_key
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,11 @@ from clearsight.core.errors import BadData, BadValue
 from clearsight.core.executor import Executor
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
+from clearsight.core.trial import Trial
 from clearsight.data.scan import drop_bad_images
 from clearsight.training.stop import StopSignal
 from clearsight.tuning.executors.local import LocalExecutor
-from clearsight.tuning.trial_store import TrialStore, lock_study
+from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, stored_trials
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
 from clearsight.workflow.study.best import deliver_best
@@ -23,7 +24,6 @@ from clearsight.workflow.study.executor import build_executor
 from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of
 from clearsight.workflow.study.report import write_study_report
 from clearsight.workflow.study.tasks import TrialTasks
-from clearsight.workflow.study.warm_start import import_earlier_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,3 +110,34 @@ def _open_store(study: Study) -> Iterator[TrialStore]:
         yield store
     finally:
         store.close()
+
+
+def import_earlier_trials(study: Study, store: TrialStore) -> None:
+    """Import the trials of the studies named by --warm-start that lie in this study's space, once.
+
+    Raises NotFound for a missing study, BadValue for a study with other objectives.
+    """
+    # They are imported before the study proposes its first trial, so a trial of its own shows that this has happened.
+    if any(not trial.imported for trial in store.trials()):
+        return
+    for source in study.plan.warm_start:
+        store.import_trials(earlier_trials(source, study.plan), source)
+
+
+def check_warm_start(plan: StudyPlan) -> None:
+    """Raise the errors of `import_earlier_trials`, before the study begins."""
+    for source in plan.warm_start:
+        earlier_trials(source, plan)
+
+
+def earlier_trials(source: str, plan: StudyPlan) -> list[Trial]:
+    """Return the trials of an earlier study. source: its folder, or the URL of its storage with "#name"."""
+    if "://" in source:
+        url, _, name = source.partition("#")
+        return stored_trials(url, name)
+    earlier = Study.open(Path(source))
+    if earlier.plan.objectives != plan.objectives:
+        listed = ", ".join(f"{objective.metric} ({objective.direction}d)" for objective in earlier.plan.objectives)
+        fix = "Use the same --metric."
+        raise BadValue(f"--warm-start {source}", f"that study optimizes {listed}", fix=fix)
+    return read_trials(earlier)

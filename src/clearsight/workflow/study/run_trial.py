@@ -15,8 +15,7 @@ from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
-from clearsight.workflow.study.reporter import TrialReporter
-from clearsight.workflow.study.trial_stop import interruption, stop_after_epoch
+from clearsight.workflow.study.reporter import TrialReporter, interruption, stop_after_epoch
 
 _STOP_ON_SEVERE = "severe=stop-trial"  # action of the debugger: a severe finding ends the trial
 

@@ -14,10 +14,8 @@ from clearsight.core.trial import Trial
 from clearsight.tuning.runner import StudyRunner
 from clearsight.tuning.trial_queue import PreparedTrial
 from clearsight.tuning.trial_store import TrialStore
-from clearsight.workflow.prepare.cacheable import planned_epochs
-from clearsight.workflow.prepare.defaults import weights_path
-from clearsight.workflow.study.plan import stacks
-from clearsight.workflow.study.stackable import stack_key
+from clearsight.workflow.prepare.defaults import plain_settings, planned_epochs, weights_path
+from clearsight.workflow.study.plan import stack_key, stacks
 
 
 class TrialTasks:
@@ -59,7 +57,7 @@ class TrialTasks:
         folder = self._study.folder(trial.number)
         # Workers may run in another working directory, so the folder is absolute.
         return PreparedTrial(
-            task=TrialTask(number=trial.number, folder=str(folder.resolve()), recipe=_flat_json(recipe)),
+            task=TrialTask(number=trial.number, folder=str(folder.resolve()), recipe=plain_settings(recipe)),
             epochs=planned_epochs(recipe),
             # Of the whole recipe, the seed included: an equal recipe gives the same result to the last bit.
             digest=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
@@ -79,9 +77,3 @@ class TrialTasks:
         return Assignment(
             key=key, tasks=(self.prepare(trial).task,), data=self._study.plan.data, metrics=self._metrics, deliver=True
         )
-
-
-def _flat_json(recipe: Recipe) -> dict[str, object]:
-    """Return all fields of a recipe as JSON values, without their sections: names are unique over sections."""
-    sections = recipe.model_dump(mode="json")
-    return {name: value for section in sections.values() for name, value in section.items()}

@@ -49,15 +49,13 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
     import torch
 
     memory = psutil.virtual_memory()
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     shared = Path("/dev/shm")
     report = DoctorReport(
         versions=versions(_PACKAGES),
         hardware=hardware(),
         memory={"total": memory.total, "available": memory.available},
-        devices=["cpu", *(f"cuda:{i} {name}" for i, name in enumerate(gpus))],
+        devices=["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in gpus)],
         threads={"cores": cores(), "torch": torch.get_num_threads()},
         disk={"here": shutil.disk_usage(folder).free, "cache": shutil.disk_usage(_existing(paths.cache)).free},
         shared_memory=shutil.disk_usage(shared).free if shared.is_dir() else None,

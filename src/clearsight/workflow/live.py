@@ -16,6 +16,7 @@ from clearsight.core.judge import root_findings
 from clearsight.core.profile import PHASES
 from clearsight.core.profile_folder import gauges_file, spans_file
 from clearsight.core.run import Run
+from clearsight.workflow.prepare.defaults import steps_per_epoch
 
 _RECENT = 50  # training steps over which speeds and phases are averaged
 _SAMPLES = 20  # samples of the gauges that are averaged
@@ -52,11 +53,6 @@ class LiveMetrics:
             self._forget()
         for row in rows:
             self._add(row)
-
-    @property
-    def path(self) -> Path:
-        """Return the path of metrics.jsonl."""
-        return self._file.path
 
     @property
     def rewinds(self) -> int:
@@ -134,11 +130,6 @@ class LiveProfile:
         self._steps.extend(row for row in self._spans.rows() if "phases" in row)
 
     @property
-    def paths(self) -> tuple[Path, Path]:
-        """Return the paths of the files that grow."""
-        return self._gauges.path, self._spans.path
-
-    @property
     def phases(self) -> dict[str, float]:
         """Return mean seconds of a recent step in each phase, and in none as "other"; {} without timed steps."""
         if not self._steps:
@@ -191,12 +182,11 @@ class LiveRun:
     @property
     def planned_steps(self) -> int:
         """Return the training steps of the whole run, by the epochs so far or the number of images; 0 if unknown."""
-        epochs, finished = self.run.recipe.train.resolved_epochs, self.metrics.epochs
+        recipe, finished = self.run.recipe, self.metrics.epochs
         if finished:
-            return math.ceil(finished[-1].step / finished[-1].epoch) * epochs
+            return math.ceil(finished[-1].step / finished[-1].epoch) * recipe.train.resolved_epochs
         images = sum(self.run.data.get("counts", {}).get("train", {}).values())  # no epoch yet: by the images
-        batches: int = -(-images // (self.run.recipe.train.batch_size * self.profile.ranks))
-        return -(-batches // self.run.recipe.optim.accumulate) * epochs
+        return steps_per_epoch(recipe, images, self.profile.ranks) * recipe.train.resolved_epochs
 
     @property
     def seconds_left(self) -> float | None:
@@ -219,7 +209,7 @@ class LiveRun:
     def silent_seconds(self) -> float:
         """Return the seconds since the run last wrote anything."""
         files = self.run.files
-        written = (self.metrics.path, files.log, *self.profile.paths, files.state)
+        written = (files.metrics(), files.log, files.state, gauges_file(files.profile), spans_file(files.profile))
         # A clock of a file server may be ahead.
         return max(0.0, time.time() - max(file.stat().st_mtime for file in written if file.exists()))
 
@@ -239,25 +229,26 @@ class LiveRun:
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight watch --json`."""
         metrics = self.metrics
-        values: dict[str, Any] = finite_json(
-            {
-                "path": str(self.path),
-                "status": self.run.status.value,
-                "reason": self.run.reason,
-                "stop_kind": self.run.stop_kind,
-                "epoch": metrics.epoch,
-                "epochs": self.run.recipe.train.resolved_epochs,
-                "step": metrics.step,
-                "steps": self.planned_steps or None,
-                "seconds_left": None if self.ended else self.seconds_left,
-                "silent_seconds": self.silent_seconds,
-                "scalars": metrics.scalars,
-                "valid": metrics.epochs[-1].valid if metrics.epochs else {},
-                "images_per_second": self.images_per_second,
-                "data_share": metrics.data_share,
-                "phases": self.profile.phases,
-                "gauges": self.profile.gauges,
-                "findings": self.finding_lines(),
-            }
+        return dict(
+            finite_json(
+                {
+                    "path": str(self.path),
+                    "status": self.run.status.value,
+                    "reason": self.run.reason,
+                    "stop_kind": self.run.stop_kind,
+                    "epoch": metrics.epoch,
+                    "epochs": self.run.recipe.train.resolved_epochs,
+                    "step": metrics.step,
+                    "steps": self.planned_steps or None,
+                    "seconds_left": None if self.ended else self.seconds_left,
+                    "silent_seconds": self.silent_seconds,
+                    "scalars": metrics.scalars,
+                    "valid": metrics.epochs[-1].valid if metrics.epochs else {},
+                    "images_per_second": self.images_per_second,
+                    "data_share": metrics.data_share,
+                    "phases": self.profile.phases,
+                    "gauges": self.profile.gauges,
+                    "findings": self.finding_lines(),
+                }
+            )
         )
-        return values

@@ -81,17 +81,13 @@ def find_browser(name: str | None = None) -> str:
 
     Raises NotFound where it is not installed.
     """
-    if name is not None:
-        program = shutil.which(name)
-        if program is None:
-            raise NotFound(f"--browser {name}", "there is no such program", fix=_INSTALL)
+    program = next(filter(None, map(shutil.which, BROWSERS if name is None else [name])), None)
+    if program is not None:
         return program
-    for command in BROWSERS:
-        if program := shutil.which(command):
-            return program
-    raise NotFound(
-        "--format pdf", f"it needs a browser to print, and none of {', '.join(BROWSERS)} is installed", fix=_INSTALL
-    )
+    if name is not None:
+        raise NotFound(f"--browser {name}", "there is no such program", fix=_INSTALL)
+    problem = f"it needs a browser to print, and none of {', '.join(BROWSERS)} is installed"
+    raise NotFound("--format pdf", problem, fix=_INSTALL)
 
 
 _INSTALL = (

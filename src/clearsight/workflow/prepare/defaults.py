@@ -29,8 +29,7 @@ def resolve_defaults(recipe: Recipe, network: Network, images: int, processes: i
 
     head_only = freeze(network, recipe.model.freeze).cut == len(network.stages)
     changes: dict[str, object] = {}
-    batch = recipe.train.batch_size * recipe.optim.accumulate * processes
-    steps = -(-images // batch)  # of an epoch
+    steps = steps_per_epoch(recipe, images, processes)
     if recipe.train.epochs is None:
         cached = head_only and not uncacheable(recipe, len(network.stages))
         changes["epochs"] = HEAD_EPOCHS if cached else recipe.train.resolved_epochs
@@ -44,6 +43,11 @@ def resolve_defaults(recipe: Recipe, network: Network, images: int, processes: i
         head_steps = recipe.train.head_epochs * steps
         changes["head_lr"] = recipe.optim.lr if is_given else _rounded_head_rate(recipe, head_steps)
     return recipe.replace(**changes) if changes else recipe
+
+
+def steps_per_epoch(recipe: Recipe, images: int, processes: int = 1) -> int:
+    """Return the optimizer steps of an epoch over so many images."""
+    return -(-images // (recipe.train.batch_size * recipe.optim.accumulate * processes))  # -(-a // b) rounds up
 
 
 def _rounded_head_rate(recipe: Recipe, steps: int) -> float:

@@ -13,7 +13,7 @@ from torch import nn
 from clearsight.core.dataset import Dataset
 from clearsight.core.events import RunPlan
 from clearsight.core.preprocess import Preprocess
-from clearsight.core.recipe import ModelSection, ProfileSection, Recipe
+from clearsight.core.recipe import ProfileSection, Recipe
 from clearsight.training.device import Placement, autocast
 from clearsight.training.job import Phase
 from clearsight.workflow.prepare.datasets import loader_workers
@@ -77,16 +77,14 @@ def _profile_line(section: ProfileSection) -> str:
 
 
 def _freeze_notes(recipe: Recipe, stages: int) -> list[str]:
-    notes, model = [], recipe.model
-    if _is_frozen(model) and model.weights == "none":
+    if recipe.model.freeze == "none":
+        return []
+    notes = []
+    if recipe.model.weights == "none":
         notes.append("The frozen part has random weights: its features are random projections. Pass --weights.")
-    if _is_frozen(model) and (reason := uncacheable(recipe, stages)):
+    if reason := uncacheable(recipe, stages):
         notes.append(f"The frozen part is computed in every epoch: {reason}.")
     return notes
-
-
-def _is_frozen(model: ModelSection) -> bool:
-    return model.freeze != "none"
 
 
 def _data_notes(data: Dataset, small: int, size: int) -> list[str]:

@@ -24,8 +24,7 @@ from clearsight.core.recipe import DataSection, Recipe
 from clearsight.core.run import RunFolder
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World
-from clearsight.workflow.prepare.datasets import loader_workers
-from clearsight.workflow.prepare.image_batches import memory_for_pixels
+from clearsight.workflow.prepare.datasets import loader_workers, memory_for_pixels
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.plan import run_seconds
@@ -77,7 +76,6 @@ def auto_tune(setup: RunSetup, unset: Collection[str], *, budget: float) -> Auto
     search.precision()
     search.batch_size()
     search.result.seconds = time.perf_counter() - start
-    search.result.chosen = search.best
     return search.result
 
 
@@ -89,7 +87,6 @@ class _Search:
         self._images, self._progress = len(setup.train), setup.progress
         self._comparison = ThroughputComparison(setup, largest=setup.recipe.train.batch_size * 2**_DOUBLINGS)
         self._deadline = time.perf_counter() + budget
-        self.best: dict[str, Any] = {}
         self.result = AutoTuneResult()
 
     def workers_and_threads(self) -> None:
@@ -106,7 +103,7 @@ class _Search:
             return
         if default.wait_share < _WAIT_SHARE:
             pairs = [pair for pair in pairs if pair.get("workers") == pairs[0].get("workers")]
-            self.best |= pairs[0]
+            self.result.chosen |= pairs[0]
             share = f"{100 * default.wait_share:.1f} %"
             self._add_reason(f"Training waits for batches {share} of the time, so the loader workers stay as they are.")
         others = self._candidates(pairs[1:])
@@ -160,7 +157,7 @@ class _Search:
             return False
         won = statistics.median(ratios) > 1 + gain
         winner, loser = (other, default) if won else (default, other)
-        self.best |= winner.settings
+        self.result.chosen |= winner.settings
         differing = [key for key, value in winner.settings.items() if loser.settings.get(key) != value]
         values = ", ".join(f"{key} {winner.settings[key]}" for key in differing)
         against = f", against {rate(loser.images_per_second)}" if loser.blocks else ""
@@ -168,7 +165,7 @@ class _Search:
         return won
 
     def _candidates(self, settings: Sequence[Mapping[str, Any]]) -> list[Candidate]:
-        candidates = [Candidate(settings={**self.best, **changes}) for changes in settings]
+        candidates = [Candidate(settings={**self.result.chosen, **changes}) for changes in settings]
         self.result.candidates += candidates
         return candidates
 
@@ -179,7 +176,7 @@ class _Search:
             return False
         # The default, first in the list, goes last: warming up must not count against it.
         self._comparison.round(candidates[::-1], 2, _BLOCK)
-        self._progress("auto-tune", len(self.best), len(self._names) + 1)
+        self._progress("auto-tune", len(self.result.chosen), len(self._names) + 1)
         return True
 
     def _add_reason(self, reason: str) -> None:

@@ -86,7 +86,8 @@ def profile_command(
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
         raise NotFound(command[0], "there is no such program, or it is not executable", fix="Give its path.")
-    out = Path(out) if out is not None else _free_folder(command)
+    script = next((word for word in command if word.endswith(".py")), command[0])
+    out = Path(out) if out is not None else free_folder("runs", script, "command")
     check_free(out)
     visible = _visible_gpus(environment)
     Sampler(None, every=options.every)  # raises for an interval out of range now, before the command runs
@@ -108,12 +109,6 @@ def profile_command(
     breakdown = Breakdown(profile=read_profile(folder), findings=findings)
     code = 128 - code if code < 0 else code  # as shells report a signal
     return ProfiledCommand(folder=out, code=code, seconds=seconds, breakdown=breakdown, failure=failure)
-
-
-def _free_folder(command: Sequence[str]) -> Path:
-    """Return the next free folder for a command: runs/<script>-<n>."""
-    script = next((word for word in command if word.endswith(".py")), command[0])
-    return free_folder("runs", script, "command")
 
 
 def _with_injection(environment: Mapping[str, str], folder: Path, injected: Path, *, full: bool) -> dict[str, str]:

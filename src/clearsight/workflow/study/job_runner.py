@@ -17,7 +17,7 @@ from clearsight.core.trial import TrialResult
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
+from clearsight.workflow.run.launch import launch_run, resume_run
 from clearsight.workflow.study.head_trials import HeadTrials
 from clearsight.workflow.study.plan import stack_key
 from clearsight.workflow.study.reporter import TrialReporter, WorkerResources
@@ -89,14 +89,14 @@ class JobRunner:
         def deliver() -> list[TrialResult]:
             folder, launch = TrialFolder(Path(task.folder)), LaunchContext(paths=self._resources.paths)
             run = RunFolder(folder.run)
-            if folder.head.is_file() and not _has_checkpoint(run):
+            has_checkpoint = run.is_run and Checkpoints(run.checkpoints).newest.exists()
+            if folder.head.is_file() and not has_checkpoint:
                 shutil.rmtree(run.path, ignore_errors=True)  # half-written by a worker that was killed
                 self._heads.deliver(folder, self._recipe(task), Path(assignment.data))
             elif run.is_run:
                 resume_run(run.path, launch)  # trains only what its checkpoints lack
             else:  # its weights were deleted for a better trial that is gone too: the same recipe gives them again
-                recipe = self._recipe(task)
-                launch_run(Path(assignment.data), run.path, recipe, launch, unset_fields(recipe))
+                launch_run(Path(assignment.data), run.path, self._recipe(task), launch)
             return []
 
         return _errors_as_results([task], deliver) or []
@@ -112,10 +112,6 @@ class JobRunner:
         if recipe.data.workers is None:
             changes["workers"] = self._resources.threads
         return recipe.replace(**changes)
-
-
-def _has_checkpoint(run: RunFolder) -> bool:
-    return run.is_run and Checkpoints(run.checkpoints).newest.exists()
 
 
 def _errors_as_results(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from clearsight.core.executor import Assignment, Executor, TrialTask
+from clearsight.core.executor import Assignment, TrialTask
 from clearsight.core.recipe import Recipe
 from clearsight.core.space import settings_of
-from clearsight.core.stop import StopReason
-from clearsight.core.study import Study, StudyObserver
+from clearsight.core.study import Study
 from clearsight.core.trial import Trial
-from clearsight.tuning.runner import StudyRunner
 from clearsight.tuning.trial_queue import PreparedTrial
-from clearsight.tuning.trial_store import TrialStore
 from clearsight.workflow.prepare.defaults import plain_settings, planned_epochs, weights_path
-from clearsight.workflow.study.plan import stack_key, stacks
+from clearsight.workflow.study.plan import stack_key
 
 
 class TrialTasks:
@@ -24,27 +21,6 @@ class TrialTasks:
     def __init__(self, study: Study) -> None:
         self._study = study
         self._metrics = tuple(objective.metric for objective in study.plan.objectives)
-        self._stacks = stacks(study.plan, study.recipe)
-
-    def runner(
-        self,
-        store: TrialStore,
-        executor: Executor,
-        observers: Sequence[StudyObserver],
-        halt: Callable[[], StopReason | None],
-    ) -> StudyRunner:
-        """Return the runner of the study."""
-        return StudyRunner(
-            study=self._study,
-            store=store,
-            executor=executor,
-            prepare=self.prepare,
-            group=self.group,
-            # One at a time otherwise: every result known by then informs the next proposal.
-            batch=self._study.plan.stack if self._stacks else 1,
-            observers=observers,
-            halt=halt,
-        )
 
     def recipe(self, trial: Trial) -> Recipe:
         """Return the study's recipe with the values of a trial. Raises ClearsightError."""

@@ -18,9 +18,6 @@ from clearsight.core.format import duration, speed
 from clearsight.core.judge import root_findings
 from clearsight.core.run import Run
 
-# With finding_lines: all lines about a run come from here.
-__all__ = ["FindingsLog", "LogWriter", "end_lines", "epoch_line", "finding_lines", "next_commands", "plan_lines"]
-
 
 def plan_lines(plan: RunPlan) -> list[str]:
     """Return the plan, one fact a line."""

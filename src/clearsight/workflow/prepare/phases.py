@@ -15,7 +15,7 @@ from clearsight.training.job import Phase
 from clearsight.training.optim import ParameterGroup
 from clearsight.workflow.prepare.datasets import train_plan, valid_plan
 from clearsight.workflow.prepare.defaults import uncacheable
-from clearsight.workflow.prepare.feature_batches import FeatureReader, FrozenPart
+from clearsight.workflow.prepare.feature_batches import FeatureReader
 from clearsight.workflow.prepare.setup import RunSetup
 
 
@@ -70,9 +70,8 @@ def _phase(
 
 def feature_splits(setup: RunSetup, frozen: FrozenStages) -> tuple[FeatureBatches, FeatureBatches | None]:
     """Return training and validation features behind the frozen stages, from the cache or computed now."""
-    recipe, world, placement = setup.recipe, setup.world, setup.placement
-    part = FrozenPart(setup.network, frozen.cut, placement.threads)
-    reader = FeatureReader(part, setup.paths.cache / "features", world, placement.device)
+    recipe, world = setup.recipe, setup.world
+    reader = FeatureReader(setup.network, frozen.cut, setup.placement, world, setup.paths.cache / "features")
     train = reader.batches(setup.train, train_plan(recipe, world), recipe.train.views, setup.progress)
     if not len(setup.valid):
         return train, None

@@ -86,13 +86,14 @@ def build_debugger(
         earlier = list(SavedRun(run.path).tape().until(last_step).records)
     tape = Tape(run_context(setup, phases), earlier)
 
-    def stop_for_finding(text: str) -> None:
-        stop.ask(StopReason(StopKind.FINDING, text))
-
     return LiveDebugger(
         session=CaptureSession(plan, tape, store),
         rules=recipe_rules(setup.recipe),
-        actions=ActionRunner(actions(setup.recipe.debug), stop_for_finding, {"run": str(run.path)}),
+        actions=ActionRunner(
+            actions(setup.recipe.debug),
+            lambda text: stop.ask(StopReason(StopKind.FINDING, text)),
+            {"run": str(run.path)},
+        ),
         announce=observers.on_finding,
         all_clear=checkpoints.keep_good,  # a checkpoint without a finding: where `adjust` goes back to
         epochs=setup.recipe.train.resolved_epochs,

@@ -95,19 +95,14 @@ def conclude(out: Path, *, status: str, command: Sequence[str], seconds: float) 
     from clearsight.workflow.run.report import write_external_report
 
     path, profiler_rules = RunFolder(out).findings, set(PROFILER_RULES.names())
-    findings = judge(select_rules(book=PROFILER_RULES), _ended_tape(out))
+    measured, context = read_profile(RunFolder(out).profile), SavedRun(out).context
+    if not context.batch_size:
+        context = replace(context, batch_size=measured.machine.batch_size)
+    findings = judge(select_rules(book=PROFILER_RULES), Tape(context, ended=True, profile=measured))
     others = [finding for finding in read_findings(path) if finding.rule not in profiler_rules]
     write_findings(path, [*others, *findings])
     write_external_report(out, name=out.name, status=status, command=command, seconds=seconds)
     return findings
-
-
-def _ended_tape(out: Path) -> Tape:
-    """Return the run as the rules see it once it has ended."""
-    measured, context = read_profile(RunFolder(out).profile), SavedRun(out).context
-    if not context.batch_size:
-        context = replace(context, batch_size=measured.machine.batch_size)
-    return Tape(context, ended=True, profile=measured)
 
 
 def _spread(values: Floats, *names: str) -> dict[str, float]:

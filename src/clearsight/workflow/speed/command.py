@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from clearsight.core.errors import EmptyInput, NotFound
 from clearsight.core.finding import Finding
@@ -22,9 +21,6 @@ from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunFolder
 from clearsight.workflow.paths import free_folder
 from clearsight.workflow.speed.breakdown import Breakdown, check_free, conclude
-
-if TYPE_CHECKING:
-    from clearsight.profiler.gauges.source import GaugeSource
 
 # Environment variables of the command: its processes read from them where to write and what to record.
 VARIABLE = "CLEARSIGHT_PROFILE"
@@ -77,6 +73,7 @@ def profile_command(
     Raises EmptyInput without a command, NotFound for an unknown program, NotResumable if `out` has a run already.
     """
     from clearsight.profiler.external.collect import collect_profile
+    from clearsight.profiler.gauges import sources
     from clearsight.profiler.sampler import Sampler
 
     if not command:
@@ -99,7 +96,8 @@ def profile_command(
     child = subprocess.Popen(list(command), executable=program, env=variables)
     with _forwarding_signals(child):
         machine = replace(_machine(child.pid, visible), interval=options.every)
-        sampler = Sampler(folder, every=options.every, pid=child.pid, sources=_sources(child.pid, visible))
+        gauges = sources(child.pid, visible) if visible is not None else None
+        sampler = Sampler(folder, every=options.every, pid=child.pid, sources=gauges)
         sampler.start()
         code = _wait(child)
         sampler.stop()
@@ -131,12 +129,6 @@ def _machine(pid: int, visible: Sequence[str] | None) -> Machine:
         return machine_info(pid, visible)
     except (NotFound, OSError):  # the command has ended already
         return replace(machine_info(None, visible), launched=time.time())
-
-
-def _sources(pid: int, visible: Sequence[str] | None) -> list[GaugeSource] | None:
-    from clearsight.profiler.gauges import sources
-
-    return sources(pid, visible) if visible is not None else None
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

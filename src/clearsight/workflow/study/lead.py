@@ -30,9 +30,6 @@ from clearsight.workflow.study.report import write_study_report
 from clearsight.workflow.study.reporter import WorkerResources
 from clearsight.workflow.study.tasks import TrialTasks
 
-_WORKER = (sys.executable, "-m", "clearsight.workflow.study.worker")
-_RUNNER = "clearsight.workflow.study.job_runner:JobRunner.from_json"
-
 
 @dataclass(frozen=True, kw_only=True)
 class StudyContext:
@@ -65,8 +62,7 @@ def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Se
             executor=executor,
             prepare=tasks.prepare,
             group=tasks.group,
-            # One at a time otherwise: every result known by then informs the next proposal.
-            batch=study.plan.stack if stacks(study.plan, study.recipe) else 1,
+            batch=tasks.batch,
             observers=launch.observers,
             halt=lambda: stop.reason,
         )
@@ -114,8 +110,8 @@ def build_executor(plan: StudyPlan, base: Recipe, paths: Paths, logs: Path, gpus
 
     spec = ExecutorSpec(
         slots=slots,
-        command=_WORKER,
-        runner=_RUNNER,
+        command=(sys.executable, "-m", "clearsight.workflow.study.worker"),
+        runner="clearsight.workflow.study.job_runner:JobRunner.from_json",
         resources=resources,
         logs=logs,
         address=plan.on if "://" in plan.on else "",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter
 
 from clearsight.core.events import EpochRecord
 from clearsight.core.stop import StopKind, StopReason
@@ -44,19 +45,14 @@ class WorkerResources:
     device: str = "auto"
     threads: int | None = None  # None leaves both to the recipe's defaults
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """Return plain JSON values that `from_json` reads."""
-        weights = [str(folder) for folder in self.paths.weights]  # JSON has no paths
-        return {"cache": str(self.paths.cache), "weights": weights, "device": self.device, "threads": self.threads}
+        return dict(TypeAdapter(WorkerResources).dump_python(self, mode="json"))
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> WorkerResources:
         """Return the resources that `to_json` wrote."""
-        weights, threads = values["weights"], values["threads"]
-        assert isinstance(weights, list)
-        assert threads is None or isinstance(threads, int)
-        paths = Paths(cache=Path(str(values["cache"])), weights=tuple(Path(str(folder)) for folder in weights))
-        return cls(paths=paths, device=str(values["device"]), threads=threads)
+        return TypeAdapter(WorkerResources).validate_python(values)
 
 
 def interruption(reporter: TrialReporter) -> StopReason | None:

@@ -12,15 +12,17 @@ from clearsight.core.study import Study
 from clearsight.core.trial import Trial
 from clearsight.tuning.trial_queue import PreparedTrial
 from clearsight.workflow.prepare.defaults import plain_settings, planned_epochs, weights_path
-from clearsight.workflow.study.plan import stack_key
+from clearsight.workflow.study.plan import stack_key, stacks
 
 
 class TrialTasks:
-    """The tasks of one study."""
+    """The tasks of one study. batch: number of trials that are proposed at a time."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._metrics = tuple(objective.metric for objective in study.plan.objectives)
+        # One at a time, if trials train alone: every result known by then informs the next proposal.
+        self.batch = study.plan.stack if stacks(study.plan, study.recipe) else 1
 
     def recipe(self, trial: Trial) -> Recipe:
         """Return the study's recipe with the values of a trial. Raises ClearsightError."""

@@ -37,7 +37,6 @@ class Comparison:
         return ComparisonPage(self.runs).render()
 
     def write_page(self, path: Path) -> None:
-        """Write the page to a file."""
         write_text(path, self.page())
 
     def to_json(self) -> dict[str, Any]:

@@ -123,7 +123,6 @@ class LiveProfile:
         self.ranks = 1
 
     def update(self) -> None:
-        """Read the new lines."""
         if self._machine.is_file():
             self.ranks = int(read_json(self._machine).get("ranks", 1))
         self._samples.extend(row["values"] for row in self._gauges.rows() if "values" in row)
@@ -164,7 +163,6 @@ class LiveRun:
         self._findings: dict[tuple[str, str, str], Finding] = {}
 
     def update(self) -> None:
-        """Read what is new."""
         # The state first: an ended run has written everything before it writes its state.
         self.run = Run.open(self.path)
         self.metrics.update()

@@ -46,7 +46,6 @@ class RunSetup:
 
     @cached_property
     def train(self) -> Dataset:
-        """The training split."""
         return self.data.split("train")
 
     @cached_property

@@ -74,7 +74,6 @@ class AdjustedTraining:
         self.stop.resume()  # the debugger had asked for the stop
 
     def job(self, observers: Sequence[Observer]) -> TrainingJob:
-        """Return the job of the training loop, with these observers."""
         setup, weights = self.setup, None
         if setup.recipe.train.class_weights == "balanced":
             weights = balanced_weights(setup.train.labels(), len(setup.data.classes))

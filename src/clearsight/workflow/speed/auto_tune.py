@@ -6,6 +6,7 @@ faster, and a larger batch where it pays, with the learning rate scaled accordin
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -191,18 +192,18 @@ def _last(candidate: Candidate) -> float:
 
 def _pairs(section: DataSection, placement: Placement, names: Sequence[str]) -> list[dict[str, int]]:
     """Return the loader workers and threads to try together, the default pair first: they share the cores."""
-    available, default_workers, default_threads = cores(), loader_workers(section), placement.threads
+    available, choices = cores(), dict[str, set[int]]()
+    default = {"workers": loader_workers(section), "threads": placement.threads}
+    if "workers" in names:
+        choices["workers"] = {default["workers"], 0, 1, max(1, available // 2), available, min(2 * available, 16)}
     # On a GPU the host's thread only launches kernels, so that the number of threads has no effect.
-    on_host = placement.device.type == "cpu"
-    threads = (
-        {default_threads, available, max(1, available // 2)} if "threads" in names and on_host else {default_threads}
-    )
-    workers = {default_workers, 0, 1, max(1, available // 2), available, min(2 * available, 16)}
-    workers = workers if "workers" in names else {default_workers}
-    grid = [(count, each) for each in sorted(threads, reverse=True) for count in sorted(workers)]
-    grid.sort(key=lambda pair: pair != (default_workers, default_threads))
-    varied = [name for name in ("workers", "threads") if name in names and (name == "workers" or on_host)]
-    return [{name: {"workers": pair[0], "threads": pair[1]}[name] for name in varied} for pair in grid if varied]
+    if "threads" in names and placement.device.type == "cpu":
+        choices["threads"] = {default["threads"], available, max(1, available // 2)}
+    if not choices:
+        return []
+    pairs = [dict(zip(choices, pair, strict=True)) for pair in itertools.product(*choices.values())]
+    unchanged = {name: default[name] for name in choices}
+    return sorted(pairs, key=lambda p: (p != unchanged, -p.get("threads", 0), p.get("workers", 0)))
 
 
 def _pixels_note(recipe: Recipe, preprocess: Preprocess, images: float, world: World) -> str:

@@ -42,7 +42,6 @@ class ProfiledCommand:
 
     @property
     def findings(self) -> Sequence[Finding]:
-        """Findings of the profiler's rules."""
         return self.breakdown.findings
 
 
@@ -117,7 +116,6 @@ def _with_injection(environment: Mapping[str, str], folder: Path, injected: Path
 
 
 def _visible_gpus(environment: Mapping[str, str]) -> list[str] | None:
-    """Return the GPUs that the command may use, None for all."""
     value = environment.get("CUDA_VISIBLE_DEVICES")
     return None if value is None else [entry.strip() for entry in value.split(",") if entry.strip()]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,13 @@ class HeadTrials:
         with run_process(recipe, World()) as placement:
             setup = make_setup(source, recipe, placement, launch)
             run = begin_run(folder.run, source, setup, placement)
-            _write_history(run, head, len(setup.train))
+            # The metrics as a training of the head by itself would have written them.
+            with closing(MetricsLog(run.files.metrics())) as metrics:
+                for record in head.records(len(setup.train), recipe.train.batch_size):
+                    if isinstance(record, StepRecord):
+                        metrics.on_step(record)
+                    else:
+                        metrics.on_epoch(record)
             _write_checkpoint(run, head, setup)
             return execute(Run.open(folder.run), setup, launch)
 
@@ -176,7 +183,6 @@ def _train_heads(backbone: _Backbone, recipes: Mapping[int, Recipe], reporter: T
 
 
 def _trial_result(head: HeadResult, backbone: _Backbone, metrics: Sequence[str], started: float) -> TrialResult:
-    """Return the result of the trial that trained a head."""
     parameters = sum(p.numel() for p in backbone.setup.network.backbone_parameters())
     parameters += sum(tensor.numel() for tensor in head.best_state.values())
     facts = {**head.best_valid, "parameters": float(parameters)}
@@ -197,17 +203,6 @@ def _trial_result(head: HeadResult, backbone: _Backbone, metrics: Sequence[str],
         seconds=head.seconds,
         saved_seconds=backbone.charge(len(head.epochs)),
     )
-
-
-def _write_history(run: Run, head: HeadFile, images: int) -> None:
-    """Write metrics.jsonl as a training of the head by itself would have done."""
-    metrics = MetricsLog(run.files.metrics())
-    for record in head.records(images, run.recipe.train.batch_size):
-        if isinstance(record, StepRecord):
-            metrics.on_step(record)
-        else:
-            metrics.on_epoch(record)
-    metrics.close()
 
 
 def _write_checkpoint(run: Run, head: HeadFile, setup: RunSetup) -> None:

@@ -96,7 +96,6 @@ def study_json(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
-    """Return one trial as JSON values."""
     return {
         "number": trial.number,
         "state": trial.state.value,

@@ -49,7 +49,6 @@ class _TrialObserver(NullObserver):
         self._reporter, self._classes = reporter, 0
 
     def halt(self) -> StopReason | None:
-        """Return why the run must stop now, or None."""
         return self.stop or interruption(self._reporter)
 
     def on_plan(self, plan: RunPlan) -> None:

@@ -32,12 +32,9 @@ class Comparison:
         """Return the table for the terminal: (setting or result, its value in each run ...), settings first."""
         return comparison_rows(self.runs)
 
-    def page(self) -> str:
-        """Return one self-contained HTML page."""
-        return ComparisonPage(self.runs).render()
-
     def write_page(self, path: Path) -> None:
-        write_text(path, self.page())
+        """Write one self-contained HTML page."""
+        write_text(path, ComparisonPage(self.runs).render())
 
     def to_json(self) -> dict[str, Any]:
         """Return the value that `clearsight compare --json` prints."""

@@ -17,18 +17,9 @@ _WIDTH = 718  # CSS pixels of an A4 page between margins of 1 cm
 
 # No updates, extensions or synchronisation: they take time, and a report is nobody else's business.
 _OPTIONS = (
-    "--headless",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-extensions",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--no-default-browser-check",
-    "--no-first-run",
-    "--no-pdf-header-footer",
-    f"--window-size={_WIDTH},1000",
+    *("--headless", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-default-apps", "--disable-extensions", "--disable-sync", "--hide-scrollbars"),
+    *("--no-default-browser-check", "--no-first-run", "--no-pdf-header-footer", f"--window-size={_WIDTH},1000"),
     "--host-resolver-rules=MAP * ~NOTFOUND",  # no host name resolves: the browser prints offline
 )
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 
 from clearsight.core.errors import EmptyInput, NotFound
-from clearsight.core.finding import Finding
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunFolder
@@ -39,10 +38,6 @@ class ProfiledCommand:
     seconds: float
     breakdown: Breakdown
     failure: str
-
-    @property
-    def findings(self) -> Sequence[Finding]:
-        return self.breakdown.findings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,6 @@ from clearsight.tuning.runner import StudyRunner
 from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, stored_trials
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
-from clearsight.workflow.study.best import deliver_best
 from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, stacks
 from clearsight.workflow.study.report import write_study_report
 from clearsight.workflow.study.reporter import WorkerResources
@@ -73,7 +72,7 @@ def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Se
         status, reason = runner.run()
         # After Ctrl-C the user wants the prompt back; the next process makes the model.
         if status is not StudyStatus.INTERRUPTED:
-            reason = deliver_best(study, store.trials(), runner, tasks) or reason
+            reason = tasks.deliver_best(store.trials(), runner) or reason
         study.seconds = seconds_before + time.monotonic() - started
         store.flush()  # before study.json says that the study has ended
         study.finish(status, reason)

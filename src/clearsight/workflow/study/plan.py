@@ -86,8 +86,8 @@ def check_plan(plan: StudyPlan) -> None:
     if names[0] not in SCORES:
         fix = f"Put one of {', '.join(SCORES)} first."
         raise BadValue(f"--metric {names[0]}", "the first metric must be a score of the validation images", fix=fix)
-    if plan.pruner not in (*PRUNERS, "auto"):
-        allowed = (*PRUNERS, "auto")
+    allowed = (*PRUNERS, "auto")
+    if plan.pruner not in allowed:
         raise BadChoice(f"--prune {plan.pruner}", "no such pruner", got=plan.pruner, allowed=allowed)
     _check_search(plan)
 

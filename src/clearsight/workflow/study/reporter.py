@@ -84,10 +84,8 @@ def chance_level_reason(record: EpochRecord, classes: int) -> str:
     classes = max(classes, 2)  # one class has a loss of 0, which no threshold could be relative to
     loss, chance_loss = record.train.get("loss", 0.0), math.log(classes)
     accuracy = record.train.get("accuracy", 1.0)
-    if record.epoch >= record.epochs:
-        return ""  # the last epoch: nothing would be saved
-    if record.epoch < max(_MIN_EPOCHS, math.ceil(_SHARE * record.epochs)):
-        return ""
+    if not max(_MIN_EPOCHS, math.ceil(_SHARE * record.epochs)) <= record.epoch < record.epochs:
+        return ""  # too early, or the last epoch: nothing would be saved
     if abs(loss / chance_loss - 1) > _NEAR or accuracy > _CHANCE / classes:
         return ""
     if record.valid.get("roc_auc", 0.0) > _RANKED:

@@ -1,4 +1,4 @@
-"""TrialTasks: turns the trials of a study into tasks for its workers."""
+"""TrialTasks: turns the trials of a study into tasks for its workers, and the best trial into a model."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import hashlib
 from collections.abc import Sequence
 
 from clearsight.core.executor import Assignment, TrialTask
+from clearsight.core.files import write_text
 from clearsight.core.recipe import Recipe
+from clearsight.core.run import Run, RunFolder
 from clearsight.core.space import settings_of
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.study import Study
-from clearsight.core.trial import Trial
+from clearsight.core.trial import Trial, best_trial
+from clearsight.tuning.runner import StudyRunner
+from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.tuning.trial_queue import PreparedTrial
 from clearsight.workflow.prepare.defaults import plain_settings, planned_epochs, weights_path
 from clearsight.workflow.study.plan import stack_key, stacks
@@ -55,3 +60,31 @@ class TrialTasks:
         return Assignment(
             key=key, tasks=(self.prepare(trial).task,), data=self._study.plan.data, metrics=self._metrics, deliver=True
         )
+
+    def deliver_best(self, trials: Sequence[Trial], runner: StudyRunner) -> StopReason | None:
+        """Make and measure the model of the best trial; write the trial into the study and its recipe into best.yaml.
+
+        Returns why the model could not be made, or None. Does nothing if no trial is complete or the model exists already.
+        """
+        study = self._study
+        best = best_trial(trials, study.objective)
+        if best is None:
+            study.best = {}
+            return None
+        # A duplicate has no run of its own: the model is that of the trial that was trained.
+        trained = next(t for t in trials if t.number == best.same_as) if best.same_as is not None else best
+        run_folder = TrialFolder(study.folder(trained.number)).run
+        study.best = {
+            "trial": best.number,
+            "value": best.values[0],
+            "values": list(best.values),
+            "params": dict(best.params),
+            "run": str(run_folder),
+        }
+        write_text(study.path / "best.yaml", self.recipe(best).to_yaml())
+        study.save()  # before the model is made, which may take minutes or fail
+        if RunFolder(run_folder).is_run and Run.open(run_folder).has_bundle:
+            return None
+        failure = runner.run_assignment(lambda key: self.delivery(trained, key))
+        text = f"the model of trial {trained.number} could not be made: {failure}"
+        return StopReason(StopKind.FAILURE, text) if failure else None

@@ -31,8 +31,6 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/workflow/evaluate.py": "one verb per file",
     "clearsight/workflow/export.py": "one verb per file",
     "clearsight/workflow/paths.py": "shared by all verbs and the command line, which imports no verb to start",
-    "clearsight/workflow/run/rules.py": "the one place where the rules of debugger and profiler meet",
-    "clearsight/workflow/train.py": "one verb per file",
 }
 
 

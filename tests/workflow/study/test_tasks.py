@@ -1,4 +1,4 @@
-"""TrialTasks: from the trials of a study to tasks for its workers; the best trial becomes a model once, measured once."""
+"""TrialTasks: from the trials of a study to tasks for its workers; the best trial is made into a model once."""
 
 from __future__ import annotations
 

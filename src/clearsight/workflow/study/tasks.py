@@ -64,7 +64,7 @@ class TrialTasks:
     def deliver_best(self, trials: Sequence[Trial], runner: StudyRunner) -> StopReason | None:
         """Make and measure the model of the best trial; write the trial into the study and its recipe into best.yaml.
 
-        Returns why the model could not be made, or None. Does nothing if no trial is complete or the model exists already.
+        Returns why the model could not be made, or None. Does nothing without a complete trial, or if the model exists.
         """
         study = self._study
         best = best_trial(trials, study.objective)

@@ -85,7 +85,6 @@ def build_debugger(
         store.rewind(last_step)  # records after the checkpoint will be made again
         earlier = list(SavedRun(run.path).tape().until(last_step).records)
     tape = Tape(run_context(setup, phases), earlier)
-
     return LiveDebugger(
         session=CaptureSession(plan, tape, store),
         rules=recipe_rules(setup.recipe),

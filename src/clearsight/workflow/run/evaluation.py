@@ -53,7 +53,7 @@ class Evaluation:
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
         """Return the index of the most probable class, (N,)."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
     def scores(self) -> dict[str, float]:
         """Return loss, accuracy, macro_f1, and roc_auc with two classes: the scores that training reports too."""

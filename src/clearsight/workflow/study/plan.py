@@ -1,4 +1,4 @@
-"""The plan of a study: its space, objectives, searcher and pruner, and the checks that the declaration cannot make."""
+"""The plan of a study: its space, objectives, searcher, pruner, checks of them, and which trials can train together."""
 
 from __future__ import annotations
 

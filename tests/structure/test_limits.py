@@ -28,7 +28,6 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/tuning/analysis/savings.py": "one analysis of a study per file",
     "clearsight/tuning/retention.py": "the only part of a study that deletes files",
     "clearsight/tuning/searchers": "registry: one searcher per file",
-    "clearsight/workflow/evaluate.py": "one verb per file",
     "clearsight/workflow/export.py": "one verb per file",
     "clearsight/workflow/paths.py": "shared by all verbs and the command line, which imports no verb to start",
 }

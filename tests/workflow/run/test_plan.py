@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.run import plan as run_plan
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.execute import make_setup, run_process
-from clearsight.workflow.run.plan import estimate_seconds, make_plan
+from clearsight.workflow.run.plan import make_plan, run_seconds
 
 
 def plan_of(data: Path, cache: Path, notes: tuple[str, ...] = (), **settings: Any) -> RunPlan:
@@ -91,21 +92,28 @@ def phase(model: nn.Module, **fields: Any) -> Phase:
     return Phase(model=model, **{**values, **fields})
 
 
+def seconds(phases: list[Phase], model: nn.Module, placement: Placement, images: tuple[int, int]) -> float:
+    train, valid = map(range, images)
+    network = SimpleNamespace(model=model, preprocess=SimpleNamespace(size=16))
+    setup: Any = SimpleNamespace(train=train, valid=valid, network=network, placement=placement, world=World())
+    return run_seconds(setup, phases)
+
+
 def test_training_and_validation_images_count(
     model: nn.Module, placement: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_plan, "_seconds_per_image", lambda *_: 0.1)
     phases = [phase(model, epochs=2), phase(model, epochs=3)]
     # A validation image needs the forward pass alone, a third of a training step.
-    assert estimate_seconds(phases, model, 16, placement, (100, 30)) == pytest.approx(5 * 0.1 * (100 + 10))
+    assert seconds(phases, model, placement, (100, 30)) == pytest.approx(5 * 0.1 * (100 + 10))
 
 
 def test_cached_phases_cost_nothing(model: nn.Module, placement: Placement) -> None:
-    assert estimate_seconds([phase(model, cached=True)], model, 16, placement, (10**6, 0)) == 0
+    assert seconds([phase(model, cached=True)], model, placement, (10**6, 0)) == 0
 
 
 def test_timing_does_not_change_the_network(model: nn.Module, placement: Placement) -> None:
     before = copy.deepcopy(model.state_dict())
-    assert estimate_seconds([phase(model)], model, 16, placement, (10, 10)) > 0
+    assert seconds([phase(model)], model, placement, (10, 10)) > 0
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
     assert all(parameter.grad is None for parameter in model.parameters())

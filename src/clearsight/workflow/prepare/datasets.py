@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clearsight.core.dataset import ClassMap, Dataset, ReadOptions
+from clearsight.core.dataset import Dataset, ReadOptions
 from clearsight.core.machine import cores
 from clearsight.core.preprocess import PRESETS, Augment
 from clearsight.core.recipe import DataSection, Recipe
 from clearsight.data.listing import open_listing
 from clearsight.data.loader import LoadPlan
-from clearsight.data.scan import Scan, drop_bad_images, scan_images
-from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits, make_splits
+from clearsight.data.scan import Scan, scan_images
+from clearsight.data.splits import make_splits
 from clearsight.workflow.paths import Paths
 
 if TYPE_CHECKING:  # imports torch
@@ -42,19 +42,6 @@ def scan_dataset(dataset: Dataset, section: DataSection, paths: Paths, progress:
         cache=paths.cache,
         progress=lambda done, total: progress("checking images", done, total),
     )
-
-
-def open_for_model(
-    path: Path, section: DataSection, classes: ClassMap, split: str | None, paths: Paths, progress: Progress = quiet
-) -> Dataset:
-    """Return the images at `path` on which to measure a model with `classes`.
-
-    They are those of `split`; by default of the test split, or all of a folder of classes that has no splits.
-    """
-    listing = open_listing(path, section.format, read_options(section))
-    whole = make_evaluation_splits(listing, path=str(path), recipe=section, classes=classes)
-    chosen = evaluation_split(whole, split, has_splits(listing))
-    return drop_bad_images(chosen, scan_dataset(chosen, section, paths, progress), section.on_bad)
 
 
 def read_options(section: DataSection) -> ReadOptions:

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from clearsight.core.dataset import Dataset
 from clearsight.core.events import RunPlan
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import ProfileSection, Recipe
-from clearsight.training.device import Placement, autocast
+from clearsight.training.device import autocast
 from clearsight.training.job import Phase
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.defaults import uncacheable
@@ -100,35 +99,24 @@ def _data_notes(data: Dataset, small: int, size: int) -> list[str]:
 
 
 def run_seconds(setup: RunSetup, phases: Sequence[Phase]) -> float:
-    """Return the estimated seconds of the whole run."""
-    images = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size  # the ranks share the images
-    return estimate_seconds(phases, setup.network.model, setup.network.preprocess.size, setup.placement, images)
-
-
-def estimate_seconds(
-    phases: Sequence[Phase], model: nn.Module, image_size: int, placement: Placement, images: tuple[float, float]
-) -> float:
-    """Return the seconds of training and validation to expect; phases on cached features count as 0.
-
-    images: training and validation images of this process.
-    """
-    train, valid = images
+    """Return the seconds of training and validation to expect of a run; phases on cached features count as 0."""
+    # The ranks share the images.
+    train, valid = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size
     total = 0.0
     for phase in phases:
         if phase.cached:
             continue
         phase.enter()
         phase.train_mode()
-        total += phase.epochs * _seconds_per_image(model, image_size, placement) * (train + _FORWARD_SHARE * valid)
+        total += phase.epochs * _seconds_per_image(setup) * (train + _FORWARD_SHARE * valid)
     return total
 
 
-def _seconds_per_image(model: nn.Module, image_size: int, placement: Placement) -> float:
+def _seconds_per_image(setup: RunSetup) -> float:
     """Time one training step of a copy: BatchNorm's statistics change in a step."""
-    twin = copy.deepcopy(model)
-    images = torch.zeros(_IMAGES, 3, image_size, image_size, device=placement.device).contiguous(
-        memory_format=placement.memory_format
-    )
+    twin, size, placement = copy.deepcopy(setup.network.model), setup.network.preprocess.size, setup.placement
+    images = torch.zeros(_IMAGES, 3, size, size, device=placement.device)
+    images = images.contiguous(memory_format=placement.memory_format)
 
     def step() -> None:
         with autocast(placement.device, placement.precision):

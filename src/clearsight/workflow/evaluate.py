@@ -36,6 +36,5 @@ def evaluate(
         whole = make_evaluation_splits(listing, path=str(path), recipe=section, classes=bundle.class_map)
         chosen = evaluation_split(whole, split, has_splits(listing))
         scan = scan_dataset(chosen, section, paths or Paths.of({}), progress)
-        return measure(
-            bundle, drop_bad_images(chosen, scan, section.on_bad), device=device, progress=progress, section=section
-        )
+        dataset = drop_bad_images(chosen, scan, section.on_bad)
+        return measure(bundle, dataset, device=device, progress=progress, section=section)

@@ -25,7 +25,8 @@ from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.execute import make_setup, run_process
-from clearsight.workflow.speed.auto_tune import TUNABLE, auto_tune, run_seconds, worthwhile_seconds
+from clearsight.workflow.run.plan import run_seconds
+from clearsight.workflow.speed.auto_tune import TUNABLE, auto_tune, worthwhile_seconds
 from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison
 
 WORKERS, THREADS = (0, 1, 2, 4), (1, 2)

@@ -15,7 +15,7 @@ from clearsight.core.events import RunStatus
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.run import Run
 from clearsight.core.stop import StopKind, StopReason
-from clearsight.workflow.live.run import LiveRun
+from clearsight.workflow.live import LiveRun
 from tests.workflow.run_folders import append_epochs, append_findings, append_profile, write_run
 
 FINDING = Finding(

@@ -28,11 +28,8 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/tuning/analysis/savings.py": "one analysis of a study per file",
     "clearsight/tuning/retention.py": "the only part of a study that deletes files",
     "clearsight/tuning/searchers": "registry: one searcher per file",
-    "clearsight/workflow/evaluate.py": "one verb per file",
     "clearsight/workflow/export.py": "one verb per file",
     "clearsight/workflow/paths.py": "shared by all verbs and the command line, which imports no verb to start",
-    "clearsight/workflow/run/rules.py": "the one place where the rules of debugger and profiler meet",
-    "clearsight/workflow/train.py": "one verb per file",
 }
 
 

@@ -15,8 +15,8 @@ from clearsight.core.profile import GaugeSample, Machine, Span, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Provenance, Run
+from clearsight.workflow.messages import FindingsLog
 from clearsight.workflow.run.evaluation import Evaluation
-from clearsight.workflow.run.log import FindingsLog
 
 CLASSES = ("cat", "dog")
 STEPS = 20  # in an epoch

@@ -1,4 +1,4 @@
-"""Lines about a run, the same in the terminal and in log.txt."""
+"""Lines about a run, the same in the terminal and in log.txt; findings.live.jsonl has those of a running job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from clearsight.core.events import EpochRecord, RunStatus
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
-from clearsight.workflow.messages import end_lines, epoch_line
+from clearsight.workflow.messages import LogWriter, end_lines, epoch_line
 
 
 def test_an_epoch_is_one_line() -> None:
@@ -48,3 +48,15 @@ def test_the_end_lists_the_next_commands(
     lines = end_lines(run)
     assert lines[0] == first
     assert last in lines[-1]
+
+
+def test_lines_carry_the_time_and_are_appended(tmp_path: Path) -> None:
+    for reason in ("stopped by SIGINT", ""):
+        LogWriter(tmp_path / "log.txt").on_end(RunStatus.INTERRUPTED, reason)
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["interrupted: stopped by SIGINT", "interrupted"]
+    assert all(line.startswith("20") and "+00:00 " in line for line in lines)
+
+
+def test_it_is_not_vital(tmp_path: Path) -> None:
+    assert LogWriter(tmp_path / "log.txt").vital is False

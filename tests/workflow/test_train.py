@@ -10,7 +10,7 @@ import pytest
 from clearsight.core.errors import BadChoice, NotFound
 from clearsight.core.recipe import Recipe
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.train import resume, train
+from clearsight.workflow.train import resume, train, unset_fields
 
 
 @pytest.fixture
@@ -56,3 +56,8 @@ def test_resume_passes_on_the_launch_and_the_time_limit(tmp_path: Path, launches
     launch = LaunchContext()
     resume(str(tmp_path), launch=launch, time_limit=60.0)
     assert launches == [(tmp_path, launch, 60.0)]
+
+
+def test_unset_fields_are_those_at_their_default() -> None:
+    assert unset_fields(Recipe()) == Recipe().flat().keys()
+    assert Recipe().flat().keys() - unset_fields(Recipe().replace(lr=0.1, epochs=7)) == {"lr", "epochs"}

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clearsight.core.events import EpochRecord, NullObserver, RunPlan, StepRecord
-from clearsight.core.finding import Finding
-from clearsight.workflow.messages import epoch_line, finding_lines, plan_lines
+from clearsight.core.finding import Finding, finding_lines
+from clearsight.workflow.messages import epoch_line, plan_lines
 
 
 class Terminal:

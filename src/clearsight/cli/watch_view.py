@@ -16,7 +16,7 @@ from clearsight.cli.plot import plot
 from clearsight.cli.terminal import shows_unicode
 from clearsight.core.events import RunStatus
 from clearsight.core.format import duration, size, speed
-from clearsight.workflow.live.run import LiveRun
+from clearsight.workflow.live import LiveRun
 
 _LABEL_WIDTH = 9  # columns of a line's label
 _TWO_CURVES = 72  # columns from which there is room for two curves side by side

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue
-from clearsight.core.files import finite_json, read_json, write_text
-from clearsight.core.finding import read_findings
+from clearsight.core.files import finite_json, write_text
 from clearsight.core.run import Run
 from clearsight.reports.comparison.page import ComparisonPage, check_number, comparison_rows
 from clearsight.reports.comparison.ranking import Ranking, rank_runs
 from clearsight.reports.comparison.run import SPLITS, ComparedRun, differences
-from clearsight.reports.run.report_data import RunReportData
+from clearsight.workflow.run.report import run_results
 
 # Statistics of batch normalisation: a network keeps them beside its parameters.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -33,31 +32,28 @@ class Comparison:
         """Return the table for the terminal: (setting or result, its value in each run ...), settings first."""
         return comparison_rows(self.runs)
 
-    def page(self) -> str:
-        """Return one self-contained HTML page."""
-        return ComparisonPage(self.runs).render()
-
     def write_page(self, path: Path) -> None:
-        """Write the page to a file."""
-        write_text(path, self.page())
+        """Write one self-contained HTML page."""
+        write_text(path, ComparisonPage(self.runs).render())
 
     def to_json(self) -> dict[str, Any]:
         """Return the value that `clearsight compare --json` prints."""
         labels = [run.label for run in self.runs]
         settings = differences(self.runs)
-        values: dict[str, Any] = finite_json(
-            {
-                "runs": [_run_json(run) for run in self.runs],
-                "differences": {name: dict(zip(labels, row, strict=True)) for name, row in settings.items()},
-                "split": self.ranking.split,
-                "best": self.ranking.best,
-                # A key that programs read by its first name.
-                "contests": [comparison.to_json() for comparison in self.ranking.comparisons],
-                "verdict": " ".join(self.ranking.sentences),
-                "warnings": self.ranking.warnings,
-            }
+        return dict(
+            finite_json(
+                {
+                    "runs": [_run_json(run) for run in self.runs],
+                    "differences": {name: dict(zip(labels, row, strict=True)) for name, row in settings.items()},
+                    "split": self.ranking.split,
+                    "best": self.ranking.best,
+                    # A key that programs read by its first name.
+                    "contests": [comparison.to_json() for comparison in self.ranking.comparisons],
+                    "verdict": " ".join(self.ranking.sentences),
+                    "warnings": self.ranking.warnings,
+                }
+            )
         )
-        return values
 
 
 def compare(paths: Sequence[str | Path]) -> Comparison:
@@ -85,31 +81,13 @@ def _labels(folders: Sequence[Path]) -> list[str]:
 
 def _read_run(folder: Path, label: str) -> ComparedRun:
     run = Run.open(folder)
-    files = run.files
-    evaluation = read_json(files.scores) if files.scores.is_file() else None
-    report = RunReportData(
-        name=label,
-        status=run.status.value,
-        reason=run.reason,
-        recipe=run.recipe.to_yaml(),
-        seed=run.seed,
-        data=run.data,
-        command=run.provenance.command,
-        seconds=run.seconds,
-        images_per_second=run.images_per_second,
-        best_epoch=run.best_epoch,
-        epochs=run.epochs(),
-        steps=[row for row in run.metrics() if row["name"] == "loss"],  # the page draws no other curve by step
-        evaluation=evaluation,
-        split=evaluation["split"] if evaluation else "test",
-        findings=read_findings(files.findings),
-    )
+    losses = [row for row in run.metrics() if row["name"] == "loss"]  # the page draws no other curve by step
     return ComparedRun(
         label=label,
         path=str(folder),
-        report=report,
+        report=run_results(run, label, losses),
         parameters=_parameters(run.bundle / "model.safetensors"),
-        predictions=_predictions(files.predictions),
+        predictions=_predictions(run.files.predictions),
     )
 
 

@@ -14,13 +14,7 @@ from clearsight.core.tensors import Mode
 from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.saved_tensor import SavedTensor
-from clearsight.workflow.run.rules import ALL_RULES
-
-# Without the evidence: series of up to 200 points, which findings.jsonl holds.
-_FIELDS = (
-    *("rule", "verdict", "severity", "value", "threshold", "unit", "steps", "epoch", "subject", "cause", "fix"),
-    *("advice", "confidence", "group", "points"),
-)
+from clearsight.workflow.run.rules import ALL_RULES, findings_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +30,8 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight debug --json`; a value that is not finite is null."""
-        findings = [finite_json(finding.to_json()) for finding in self.findings]
-        return {
-            "findings": [{name: finding[name] for name in _FIELDS} for finding in findings],
-            "points": {name: {**modes} for name, modes in self.points.items()},
-        }
+        points = {name: {**modes} for name, modes in self.points.items()}
+        return {"findings": findings_json(self.findings), "points": points}
 
 
 def debug(path: str | Path, *, rules: str = "default", rule: Sequence[str] = ()) -> Diagnosis:
@@ -53,12 +44,9 @@ def debug(path: str | Path, *, rules: str = "default", rule: Sequence[str] = ())
     tape = saved_run.tape()
     if rules == "default" and not tape.profile:
         # Without a profile every rule about speed lacks data; only those that were named are asked.
-        selected = [each for each in selected if each.topic == "learning" or _is_named(each.name, rule)]
+        # "IOBottleneck(threshold=20)" names one, too.
+        selected = [r for r in selected if r.topic == "learning" or any(text.startswith(r.name) for text in rule)]
     return Diagnosis(findings=judge(selected, tape), points=saved_run.points())
-
-
-def _is_named(name: str, texts: Sequence[str]) -> bool:
-    return any(text.startswith(name) for text in texts)  # "IOBottleneck(threshold=20)" names it, too
 
 
 @dataclass(frozen=True)
@@ -98,8 +86,7 @@ class SavedSeries:
         if series:
             values = self.values()
             row |= {"steps": list(values), "values": list(values.values())}
-        checked: dict[str, Any] = finite_json(row)
-        return checked
+        return dict(finite_json(row))
 
 
 def saved_series(

@@ -49,17 +49,17 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
     import torch
 
     memory = psutil.virtual_memory()
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    # The cache is made at its first use; its disk exists already.
+    existing = next(path for path in (paths.cache, *paths.cache.parents) if path.exists())
     shared = Path("/dev/shm")
     report = DoctorReport(
         versions=versions(_PACKAGES),
         hardware=hardware(),
         memory={"total": memory.total, "available": memory.available},
-        devices=["cpu", *(f"cuda:{i} {name}" for i, name in enumerate(gpus))],
+        devices=["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in gpus)],
         threads={"cores": cores(), "torch": torch.get_num_threads()},
-        disk={"here": shutil.disk_usage(folder).free, "cache": shutil.disk_usage(_existing(paths.cache)).free},
+        disk={"here": shutil.disk_usage(folder).free, "cache": shutil.disk_usage(existing).free},
         shared_memory=shutil.disk_usage(shared).free if shared.is_dir() else None,
         extras={extra: installed(package) for extra, package in EXTRAS.items()},
         cache=str(paths.cache),
@@ -68,12 +68,6 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
     )
     gpu = Path("/dev/nvidia0").exists()  # the driver's own file: independent of torch and CUDA
     return replace(report, advice=advice(report, environ_threads, gpu_in_machine=gpu))
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists():  # the cache is made at its first use; its disk exists already
-        path = path.parent
-    return path
 
 
 def _weights(folder: Path) -> dict[str, Any]:

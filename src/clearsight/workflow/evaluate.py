@@ -7,8 +7,11 @@ from typing import Any
 
 from clearsight.core.bundle import open_bundle
 from clearsight.core.recipe import DataSection, Recipe
+from clearsight.data.listing import open_listing
+from clearsight.data.scan import drop_bad_images
+from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits
 from clearsight.workflow.paths import Paths
-from clearsight.workflow.prepare.datasets import Progress, open_for_model, quiet
+from clearsight.workflow.prepare.datasets import Progress, quiet, read_options, scan_dataset
 from clearsight.workflow.run.evaluation import Evaluation, measure
 
 
@@ -29,5 +32,9 @@ def evaluate(
     section = Recipe().replace(**settings).data if settings else DataSection()  # flat names, checked as in a recipe
     with open_bundle(Path(model)) as bundle:
         path = Path(data).expanduser().resolve()
-        dataset = open_for_model(path, section, bundle.class_map, split, paths or Paths.of({}), progress)
+        listing = open_listing(path, section.format, read_options(section))
+        whole = make_evaluation_splits(listing, path=str(path), recipe=section, classes=bundle.class_map)
+        chosen = evaluation_split(whole, split, has_splits(listing))
+        scan = scan_dataset(chosen, section, paths or Paths.of({}), progress)
+        dataset = drop_bad_images(chosen, scan, section.on_bad)
         return measure(bundle, dataset, device=device, progress=progress, section=section)

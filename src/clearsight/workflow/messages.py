@@ -1,19 +1,22 @@
-"""Messages about a run: its plan, an epoch, its end. The terminal and log.txt show the same lines."""
+"""Messages about a run: its plan, an epoch, its end; and the files that follow it while it goes on.
+
+The terminal and log.txt show the same lines. findings.live.jsonl is for programs.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from clearsight.core.events import EpochRecord, RunPlan, RunStatus
-from clearsight.core.files import read_json
-from clearsight.core.finding import finding_lines, flags, read_findings, verdict_counts
+from clearsight.core.events import EpochRecord, NullObserver, RunPlan, RunStatus
+from clearsight.core.files import finite_json, read_json
+from clearsight.core.finding import Finding, finding_lines, flags, read_findings, verdict_counts
 from clearsight.core.format import duration, speed
 from clearsight.core.judge import root_findings
 from clearsight.core.run import Run
-
-# With finding_lines: all lines about a run come from here.
-__all__ = ["end_lines", "epoch_line", "finding_lines", "next_commands", "plan_lines"]
 
 
 def plan_lines(plan: RunPlan) -> list[str]:
@@ -106,3 +109,43 @@ def _scores(scores: Mapping[str, float]) -> str:
 def _extra(scores: Mapping[str, float]) -> str:
     named = {"macro_f1": "macro F1", "roc_auc": "ROC-AUC"}
     return "".join(f" {text} {scores[name]:.4f}" for name, text in named.items() if name in scores)
+
+
+class LogWriter(NullObserver):
+    """Appends to log.txt. Not vital: a run goes on without its log."""
+
+    vital = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_plan(self, plan: RunPlan) -> None:
+        self._write(*plan_lines(plan))
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self._write(epoch_line(record))
+
+    def on_finding(self, finding: Finding) -> None:
+        self._write(*finding_lines(finding))
+
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        self._write(f"{status.value}{f': {reason}' if reason else ''}")
+
+    def _write(self, *lines: str) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")  # UTC: logs of several machines can be compared
+        with self._path.open("a", encoding="utf-8") as log:
+            log.writelines(f"{now} {line}\n" for line in lines)
+
+
+class FindingsLog(NullObserver):
+    """Appends each finding of a running job to findings.live.jsonl, one JSON object a line."""
+
+    vital = False  # findings.jsonl holds them again at the end
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_finding(self, finding: Finding) -> None:
+        # One write of one line: a reader sees the whole line or leaves the rest for its next call.
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite_json(finding.to_json())) + "\n")

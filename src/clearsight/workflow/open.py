@@ -18,7 +18,7 @@ from clearsight.core.trial import Trial, TrialState, best_trial, pareto_front
 from clearsight.tuning.analysis.importance import importances
 from clearsight.tuning.analysis.savings import study_savings
 from clearsight.tuning.trial_store import read_trials
-from clearsight.workflow.study.best import best_run
+from clearsight.workflow.study.report import best_run
 
 if TYPE_CHECKING:  # torch and safetensors, imported when a function needs them
     from clearsight.debugger.storage.saved_run import SavedRun

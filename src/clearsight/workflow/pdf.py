@@ -17,18 +17,9 @@ _WIDTH = 718  # CSS pixels of an A4 page between margins of 1 cm
 
 # No updates, extensions or synchronisation: they take time, and a report is nobody else's business.
 _OPTIONS = (
-    "--headless",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-extensions",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--no-default-browser-check",
-    "--no-first-run",
-    "--no-pdf-header-footer",
-    f"--window-size={_WIDTH},1000",
+    *("--headless", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-default-apps", "--disable-extensions", "--disable-sync", "--hide-scrollbars"),
+    *("--no-default-browser-check", "--no-first-run", "--no-pdf-header-footer", f"--window-size={_WIDTH},1000"),
     "--host-resolver-rules=MAP * ~NOTFOUND",  # no host name resolves: the browser prints offline
 )
 
@@ -81,17 +72,13 @@ def find_browser(name: str | None = None) -> str:
 
     Raises NotFound where it is not installed.
     """
-    if name is not None:
-        program = shutil.which(name)
-        if program is None:
-            raise NotFound(f"--browser {name}", "there is no such program", fix=_INSTALL)
+    program = next(filter(None, map(shutil.which, BROWSERS if name is None else [name])), None)
+    if program is not None:
         return program
-    for command in BROWSERS:
-        if program := shutil.which(command):
-            return program
-    raise NotFound(
-        "--format pdf", f"it needs a browser to print, and none of {', '.join(BROWSERS)} is installed", fix=_INSTALL
-    )
+    if name is not None:
+        raise NotFound(f"--browser {name}", "there is no such program", fix=_INSTALL)
+    problem = f"it needs a browser to print, and none of {', '.join(BROWSERS)} is installed"
+    raise NotFound("--format pdf", problem, fix=_INSTALL)
 
 
 _INSTALL = (

@@ -12,7 +12,6 @@ from clearsight.core.errors import BadValue, NotFound
 from clearsight.core.finding import Finding, findings_lines
 from clearsight.core.guard import Guard
 from clearsight.core.judge import judge
-from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import spans_file
 from clearsight.core.run import RunFolder
 from clearsight.debugger.rule_parser import select_rules
@@ -70,7 +69,9 @@ class Profiling:
         check_free(out)  # before anything is measured or written
         machine = replace(current_machine(), batch_size=batch_size, interval=every)
         folder = RunFolder(out).profile
-        self._session = ProfilingSession(folder, spans_file(folder, self._rank), machine, self._describe)
+        self._session = ProfilingSession(
+            folder, spans_file(folder, self._rank), machine, lambda found: self._recording.describe(found)
+        )
         options = RecordingOptions(every=every, full=full)
         self._recording = Recording(folder, machine, options, rank=self._rank, loads=self._session.loads)
 
@@ -94,9 +95,6 @@ class Profiling:
     def step(self, samples: int | None = None) -> None:
         """End a training step; from the first call on, only this method does. samples: its images, None: as seen."""
         self._session.mark_step(samples)
-
-    def _describe(self, machine: Machine) -> None:
-        self._recording.describe(machine)
 
     def _conclude(self, status: str) -> None:
         """Judge and report; a failure here must not fail the script that was measured."""

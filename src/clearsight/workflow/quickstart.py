@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import urllib.request
@@ -52,9 +51,9 @@ class Steps:
 def quickstart(folder: Path, steps: Steps, launch: LaunchContext) -> Run:
     """Write the data, audit, tune, train, evaluate, report, serve, send a request, stop; all below `folder`."""
     data = write_digits(folder / "digits")
-    steps.audited(audit(data, image_size=32, paths=launch.cache_paths, progress=launch.progress))
+    steps.audited(audit(data, image_size=32, paths=launch.paths, progress=launch.progress))
     best_score, best_settings = -1.0, CANDIDATES[0]
-    quiet = LaunchContext(paths=launch.cache_paths)  # the terminal shows one line a trial
+    quiet = LaunchContext(paths=launch.paths)  # the terminal shows one line a trial
     for settings in CANDIDATES:
         trial = train(data, out=_free(folder / "trials"), recipe=BASE, launch=quiet, epochs=_TRIAL_EPOCHS, **settings)
         steps.tried(settings, trial)
@@ -98,16 +97,10 @@ def write_digits(folder: Path) -> Path:
                 gray = (bunch.images[index] * (255 / 16)).astype(np.uint8)  # its grays are 0 to 16
                 target = folder / split / str(digit) / f"{index:04d}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(_png(gray))
+                Image.fromarray(gray).save(target)
     # Written last: its presence means that every image is there.
     write_json(folder / "digits.json", {"source": "scikit-learn load_digits", "images": len(bunch.target)})
     return folder
-
-
-def _png(gray: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(gray).save(out, format="PNG")
-    return out.getvalue()
 
 
 def _free(folder: Path) -> Path:

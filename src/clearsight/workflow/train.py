@@ -8,7 +8,7 @@ from typing import Any
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
+from clearsight.workflow.run.launch import launch_run, resume_run
 
 
 def train(
@@ -28,6 +28,12 @@ def train(
     overridden = base.replace(**settings) if settings else base
     unset = unset_fields(base) - settings.keys()  # a default that was passed is a choice: --auto-tune keeps it
     return launch_run(Path(data), Path(out), overridden, launch or LaunchContext(), unset)
+
+
+def unset_fields(recipe: Recipe) -> frozenset[str]:
+    """Return the fields of a recipe that are at their default."""
+    defaults = Recipe().flat()
+    return frozenset(name for name, value in recipe.flat().items() if value == defaults[name])
 
 
 def resume(path: str | Path, *, launch: LaunchContext | None = None, time_limit: float | None = None) -> Run:

@@ -17,9 +17,8 @@ from clearsight.tuning.storage.shared_study import check_storage
 from clearsight.tuning.trial_store import lock_study
 from clearsight.workflow.paths import free_folder
 from clearsight.workflow.prepare.defaults import weights_path
-from clearsight.workflow.study.lead import StudyContext, check_data, lead_study, start_workers
+from clearsight.workflow.study.lead import StudyContext, check_data, check_warm_start, lead_study, start_workers
 from clearsight.workflow.study.plan import SpaceSource, check_plan, objectives_of, searcher_of, space_of
-from clearsight.workflow.study.warm_start import check_warm_start
 
 _PLAN_FIELDS = frozenset(declared(StudyPlan))  # settings of the study; all others are settings of the recipe
 _PACKAGES = ("clearsight", "torch", "torchvision", "timm", "optuna", "numpy")  # versions in study.json

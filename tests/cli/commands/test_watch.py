@@ -20,7 +20,7 @@ from clearsight.cli.terminal import Terminal
 from clearsight.core.events import RunStatus
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.metrics_log import MetricsLog
-from clearsight.workflow.live.run import LiveRun
+from clearsight.workflow.live import LiveRun
 from tests.workflow.run_folders import STEPS, append_epochs, append_findings, write_run
 
 COMMANDS = {"watch": ("clearsight.cli.commands.watch", "follow a run")}

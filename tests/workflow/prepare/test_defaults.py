@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clearsight.core.recipe import Recipe
 from clearsight.models.network import Network
 from clearsight.models.zoo import ModelSpec, build
-from clearsight.workflow.prepare.defaults import resolve_defaults, weights_path
+from clearsight.workflow.prepare.defaults import (
+    HEAD_EPOCHS,
+    planned_epochs,
+    resolve_defaults,
+    uncacheable,
+    weights_path,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +59,46 @@ def test_the_path_of_a_weights_file_is_made_absolute(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert weights_path("w.safetensors") == str(tmp_path / "w.safetensors")
     assert weights_path("none") == "none"
+
+
+HEAD = Recipe().replace(model="tiny", weights="none", freeze="backbone")
+
+
+def test_asking_loads_no_torch() -> None:
+    code = "import sys, clearsight.workflow.prepare.defaults; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "cut", "reason"),
+    [
+        ({}, 1, ""),
+        ({"augment": "light", "views": 2}, 1, ""),
+        ({}, 0, "nothing is frozen"),
+        ({"feature_cache": False}, 1, "switched off"),
+        ({"mixup": 0.2}, 1, "mixup and cutmix change the images before the frozen part"),
+        ({"cutmix": 0.2}, 1, "mixup and cutmix change the images before the frozen part"),
+        (
+            {"augment": "light"},
+            1,
+            "augmentation changes the images; --views K keeps K augmented views of each",
+        ),
+    ],
+)
+def test_the_reason_against_caching(change: dict[str, Any], cut: int, reason: str) -> None:
+    assert uncacheable(HEAD.replace(**change), cut) == reason
+
+
+@pytest.mark.parametrize(
+    ("change", "epochs"),
+    [
+        ({}, HEAD_EPOCHS),
+        ({"epochs": 4}, 4),
+        ({"freeze": "none"}, 10),
+        ({"freeze": "2"}, 10),
+        ({"feature_cache": False}, 10),
+        ({"augment": "light"}, 10),
+    ],
+)
+def test_a_head_on_cached_features_trains_longer_by_default(change: dict[str, Any], epochs: int) -> None:
+    assert planned_epochs(HEAD.replace(**change)) == epochs

@@ -16,7 +16,7 @@ from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.distributed import World
 from clearsight.training.job import TrainingResult
 from clearsight.workflow.run import delivery
-from clearsight.workflow.run.delivery import deliver, record_result
+from clearsight.workflow.run.delivery import deliver
 
 STOPPED = StopReason(StopKind.SIGNAL, "stopped by SIGINT")
 
@@ -46,8 +46,12 @@ def setup_of(world: World) -> Any:
     return SimpleNamespace(network=network, recipe=None, data=None, placement=placement, progress=None, world=world)
 
 
+def record(run: Run, result: TrainingResult, started: float, world: World = World()) -> None:  # noqa: B008 - frozen
+    deliver(run, setup_of(world), Any, result, started, "record")  # type: ignore[arg-type]
+
+
 def test_a_recorded_result_has_scores_duration_and_the_reason(run: Run) -> None:
-    record_result(run, World(), outcome(RunStatus.STOPPED_EARLY, stop=STOPPED), time.monotonic() - 10)
+    record(run, outcome(RunStatus.STOPPED_EARLY, stop=STOPPED), time.monotonic() - 10)
     saved = Run.open(run.path)
     assert (saved.status, saved.reason, saved.stop_kind) == (RunStatus.STOPPED_EARLY, STOPPED.text, StopKind.SIGNAL)
     assert (saved.best_epoch, saved.images_per_second) == (2, 100.0)
@@ -57,12 +61,12 @@ def test_a_recorded_result_has_scores_duration_and_the_reason(run: Run) -> None:
 
 def test_seconds_add_up_over_resumes(run: Run) -> None:
     for _ in range(2):
-        record_result(run, World(), outcome(RunStatus.COMPLETED), time.monotonic() - 10)
+        record(run, outcome(RunStatus.COMPLETED), time.monotonic() - 10)
     assert Run.open(run.path).seconds == pytest.approx(20, abs=2)
 
 
 def test_without_validation_there_are_no_scores(run: Run) -> None:
-    record_result(run, World(), outcome(RunStatus.COMPLETED, best_epoch=None), time.monotonic())
+    record(run, outcome(RunStatus.COMPLETED, best_epoch=None), time.monotonic())
     assert Run.open(run.path).scores == {"valid": None, "test": None}
 
 
@@ -90,6 +94,6 @@ def test_other_processes_write_nothing(run: Run, steps: list[str], monkeypatch: 
     monkeypatch.setattr(World, "wait", lambda self: None)
     world = World(rank=1, size=2)
     deliver(run, setup_of(world), Any, outcome(RunStatus.COMPLETED), time.monotonic())  # type: ignore[arg-type]
-    record_result(run, world, outcome(RunStatus.COMPLETED), time.monotonic())
+    record(run, outcome(RunStatus.COMPLETED), time.monotonic(), world)
     assert steps == ["_calibrate"]  # all ranks share its images
     assert Run.open(run.path).status is RunStatus.RUNNING

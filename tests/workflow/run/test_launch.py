@@ -12,12 +12,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.training.distributed import World
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
-
-
-def test_unset_fields_are_those_at_their_default() -> None:
-    assert unset_fields(Recipe()) == Recipe().flat().keys()
-    assert Recipe().flat().keys() - unset_fields(Recipe().replace(lr=0.1, epochs=7)) == {"lr", "epochs"}
+from clearsight.workflow.run.launch import launch_run, resume_run
 
 
 @pytest.mark.parametrize(("settings", "flag"), [({"auto_tune": True}, "--auto-tune"), ({"repair": 2}, "--repair")])

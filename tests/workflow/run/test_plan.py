@@ -1,21 +1,28 @@
-"""The plan of a run states sizes, steps and settings, with notes about what lowers accuracy or costs time."""
+"""The plan of a run states sizes, steps, settings and duration, with notes about what lowers accuracy or costs time."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from clearsight.core.events import RunPlan
 from clearsight.core.recipe import Recipe
+from clearsight.training.device import Placement, place
 from clearsight.training.distributed import World
+from clearsight.training.job import Phase
 from clearsight.workflow.messages import plan_lines
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.phases import build_phases
+from clearsight.workflow.run import plan as run_plan
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.execute import make_setup, run_process
-from clearsight.workflow.run.plan import make_plan
+from clearsight.workflow.run.plan import make_plan, run_seconds
 
 
 def plan_of(data: Path, cache: Path, notes: tuple[str, ...] = (), **settings: Any) -> RunPlan:
@@ -67,3 +74,46 @@ def test_lines_of_the_plan(digits: Path, tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines[:6]] == ["data", "model", "weights", "input", "device", "work"]
     assert f"{plan.steps:,} steps of 16" in lines[5]
     assert all("\n" not in line for line in lines)
+
+
+@pytest.fixture
+def placement() -> Placement:
+    return place(Recipe().replace(device="cpu", threads=1).train, World())
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def phase(model: nn.Module, **fields: Any) -> Phase:
+    values: dict[str, Any] = {"name": "all", "epochs": 1, "train": None, "valid": None}
+    values |= {"enter": list, "train_mode": model.train}
+    return Phase(model=model, **{**values, **fields})
+
+
+def seconds(phases: list[Phase], model: nn.Module, placement: Placement, images: tuple[int, int]) -> float:
+    train, valid = map(range, images)
+    network = SimpleNamespace(model=model, preprocess=SimpleNamespace(size=16))
+    setup: Any = SimpleNamespace(train=train, valid=valid, network=network, placement=placement, world=World())
+    return run_seconds(setup, phases)
+
+
+def test_training_and_validation_images_count(
+    model: nn.Module, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_plan, "_seconds_per_image", lambda *_: 0.1)
+    phases = [phase(model, epochs=2), phase(model, epochs=3)]
+    # A validation image needs the forward pass alone, a third of a training step.
+    assert seconds(phases, model, placement, (100, 30)) == pytest.approx(5 * 0.1 * (100 + 10))
+
+
+def test_cached_phases_cost_nothing(model: nn.Module, placement: Placement) -> None:
+    assert seconds([phase(model, cached=True)], model, placement, (10**6, 0)) == 0
+
+
+def test_timing_does_not_change_the_network(model: nn.Module, placement: Placement) -> None:
+    before = copy.deepcopy(model.state_dict())
+    assert seconds([phase(model)], model, placement, (10, 10)) > 0
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,20 +1,34 @@
-"""Leading a study: the check of its data before any trial. Whole studies are in tests/workflow/test_tune.py."""
+"""Leading a study: workers, check of the data, warm start. Whole studies are in tests/workflow/test_tune.py."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clearsight.core.errors import BadData, BadValue
+from clearsight.core.errors import BadChoice, BadData, BadValue, NotFound
+from clearsight.core.executor import ExecutorSpec
+from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
-from clearsight.core.study import StudyPlan
-from clearsight.core.trial import Objective
+from clearsight.core.study import Study, StudyPlan
+from clearsight.core.trial import Objective, Trial, best_trial
+from clearsight.tuning.executors.local import LocalExecutor
 from clearsight.tuning.space_syntax import parse_space
+from clearsight.tuning.storage.optuna_storage import file_url
 from clearsight.workflow.paths import Paths
-from clearsight.workflow.study.lead import StudyContext, check_data
+from clearsight.workflow.study.lead import (
+    StudyContext,
+    build_executor,
+    check_data,
+    check_warm_start,
+    earlier_trials,
+    import_earlier_trials,
+)
+from clearsight.workflow.study.reporter import WorkerResources
+from tests.workflow.study_folders import BETTER, FAILED, GOOD, PRUNED, begin_study, store_of, write_study
 
 RECIPE = Recipe().replace(model="tiny", weights="none", image_size=16)
 
@@ -61,6 +75,138 @@ def test_an_unreadable_image_is_a_note_or_an_error(digits: Path, tmp_path: Path,
         check_data(plan(data), RECIPE.replace(**strict), launch)
 
 
-def test_a_context_has_the_paths_of_the_user_by_default(launch: StudyContext) -> None:
-    assert launch.cache_paths is launch.paths
-    assert StudyContext().cache_paths == Paths.of({})
+def test_a_context_has_the_paths_of_the_user_by_default() -> None:
+    assert StudyContext().paths == Paths.of({})
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return write_study(tmp_path_factory.mktemp("studies") / "earlier", [GOOD, BETTER, PRUNED, FAILED], running=1)
+
+
+def imported(study: Study, times: int = 1) -> list[Trial]:
+    store = store_of(study)
+    try:
+        for _ in range(times):
+            import_earlier_trials(study, store)
+        return store.trials()
+    finally:
+        store.close()
+
+
+def test_complete_and_pruned_trials_are_imported(earlier: Study, tmp_path: Path) -> None:
+    later = begin_study(tmp_path / "later", warm_start=(str(earlier.path),))
+    trials = imported(later)
+    assert [trial.state.value for trial in trials] == ["complete", "complete", "pruned"]
+    assert {trial.source for trial in trials} == {str(earlier.path)}
+    assert [trial.values for trial in trials] == [(0.7,), (0.9,), ()]
+    assert best_trial(trials, later.objective) is None
+
+
+def test_trials_are_imported_once(earlier: Study, tmp_path: Path) -> None:
+    later = begin_study(tmp_path / "later", warm_start=(str(earlier.path),))
+    assert len(imported(later, times=2)) == 3
+    assert len(imported(later)) == 3  # also when the study is continued
+
+
+def test_only_trials_inside_the_space_are_imported(earlier: Study, tmp_path: Path) -> None:
+    narrow = ["lr=[0.1]", "epochs=[2]", "optimizer=[sgd]", "momentum=[0.5,0.9] when optimizer=sgd"]
+    later = begin_study(tmp_path / "later", space=narrow, warm_start=(str(earlier.path),))
+    trials = imported(later)
+    assert 0 < len(trials) < 3
+    assert all(later.plan.space.contains(trial.params) for trial in trials)
+
+
+def test_a_study_in_a_storage_is_named_by_its_url(earlier: Study, tmp_path: Path) -> None:
+    url = file_url(earlier.path / "study.db")
+    later = begin_study(tmp_path / "later", warm_start=(f"{url}#earlier", url))
+    assert [len(earlier_trials(source, later.plan)) for source in later.plan.warm_start] == [5, 5]
+    with pytest.raises(NotFound, match="no such study in this storage; it has earlier"):
+        earlier_trials(f"{url}#other", later.plan)
+
+
+def test_a_missing_study_is_an_error_before_the_study_begins(earlier: Study, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no study in this folder"):
+        check_warm_start(earlier.plan.replace(warm_start=(str(tmp_path / "never"),)))
+    check_warm_start(earlier.plan.replace(warm_start=(str(earlier.path),)))
+
+
+def test_a_study_with_other_objectives_is_refused(earlier: Study) -> None:
+    other = earlier.plan.replace(objectives=(Objective("loss", "minimize"),), warm_start=(str(earlier.path),))
+    with pytest.raises(BadValue) as caught:
+        check_warm_start(other)
+    assert str(caught.value) == (
+        f"--warm-start {earlier.path}: that study optimizes accuracy (maximized). Use the same --metric."
+    )
+
+
+PATHS = Paths(cache=Path("/cache"), weights=())
+NETWORK = Recipe().replace(model="tiny", weights="none")
+HEAD = NETWORK.replace(freeze="backbone")
+
+BuildSpec = Callable[..., ExecutorSpec]
+
+
+def sized_plan(**fields: Any) -> StudyPlan:
+    space = parse_space(["lr=log(1e-5,1e-1)"])
+    return StudyPlan(data="/d", space=space, objectives=(Objective("accuracy", "maximize"),), trials=8, **fields)
+
+
+@pytest.fixture
+def build_spec(monkeypatch: pytest.MonkeyPatch) -> BuildSpec:
+    """Returns the spec that the executor of a plan would be built from."""
+
+    def build(plan: StudyPlan, base: Recipe, gpus: int = 0) -> ExecutorSpec:
+        specs: list[ExecutorSpec] = []
+        monkeypatch.setattr("clearsight.workflow.study.lead.EXECUTORS.load", lambda kind: specs.append)
+        build_executor(plan, base, PATHS, Path("/logs"), gpus)
+        return specs[0]
+
+    return build
+
+
+def resources(spec: ExecutorSpec) -> list[WorkerResources]:
+    return [WorkerResources.from_json(spec.resources(slot)) for slot in range(spec.slots)]
+
+
+def test_parallel_workers_share_the_cores(build_spec: BuildSpec) -> None:
+    spec = build_spec(sized_plan(parallel=2), NETWORK)
+    assert spec.slots == 2
+    assert resources(spec) == [WorkerResources(paths=PATHS, threads=max(1, cores() // 2))] * 2
+    assert (spec.logs, spec.command[-2:]) == (Path("/logs"), ("-m", "clearsight.workflow.study.worker"))
+
+
+def test_more_workers_than_cores_have_a_thread_each(build_spec: BuildSpec) -> None:
+    assert resources(build_spec(sized_plan(parallel=8), NETWORK))[7].threads == max(1, cores() // 8)
+
+
+def test_heads_that_train_together_have_one_worker_with_all_cores(build_spec: BuildSpec) -> None:
+    spec = build_spec(sized_plan(parallel=4), HEAD)
+    assert resources(spec) == [WorkerResources(paths=PATHS, threads=cores())]
+
+
+def test_workers_take_gpus_in_turns(build_spec: BuildSpec) -> None:
+    three, none = build_spec(sized_plan(parallel=3), NETWORK, gpus=2), build_spec(sized_plan(parallel=2), NETWORK)
+    assert [worker.device for worker in resources(three)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [worker.device for worker in resources(none)] == ["auto", "auto"]
+
+
+def test_a_cluster_has_the_shares_of_the_plan(build_spec: BuildSpec) -> None:
+    spec = build_spec(sized_plan(parallel=2, on="ray://host:1", cpus_per_trial=3, gpus_per_trial=0.5), NETWORK, gpus=2)
+    assert (spec.address, spec.cpus, spec.gpus) == ("ray://host:1", 3, 0.5)
+    assert resources(spec) == [WorkerResources(paths=PATHS, threads=3)] * 2
+    assert resources(build_spec(sized_plan(on="ray"), NETWORK)) == [WorkerResources(paths=PATHS, threads=1)]
+    assert build_spec(sized_plan(on="ray"), NETWORK).address == ""
+
+
+def test_the_default_is_worker_processes_of_this_machine(tmp_path: Path) -> None:
+    executor = build_executor(sized_plan(parallel=2), NETWORK, PATHS, tmp_path, 0)
+    assert isinstance(executor, LocalExecutor)
+    assert executor.slots == 2
+    assert executor.pids() == {}  # before there is work
+    executor.close()
+
+
+def test_an_unknown_executor_is_refused_with_the_nearest() -> None:
+    with pytest.raises(BadChoice, match=r"^--on rya: no such executor. Allowed: local, ray. Did you mean ray\?$"):
+        build_executor(sized_plan(on="rya"), NETWORK, PATHS, Path("/logs"), 0)

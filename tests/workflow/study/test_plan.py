@@ -1,7 +1,9 @@
-"""The plan of a study is checked before anything starts, and every mistake is one sentence."""
+"""The plan of a study is checked before anything starts, and tells which trials can train together, without torch."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from clearsight.core.space import Choice, Dimension, FloatRange, IntRange, Space
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective
 from clearsight.workflow.study.plan import (
+    NUMBERS,
+    can_stack,
     check_plan,
     most_epochs,
     objectives_of,
@@ -19,6 +23,7 @@ from clearsight.workflow.study.plan import (
     searcher_of,
     space_lines,
     space_of,
+    stack_key,
     stacks,
 )
 
@@ -243,3 +248,98 @@ def test_the_most_epochs_of_a_trial(texts: list[str], base: Recipe, epochs: int)
 
 def test_a_whole_number_stays_one() -> None:
     assert space_of([], ["epochs=int(5,40)"], BASE).dimensions[0].domain == IntRange(low=5, high=40)
+
+
+HEAD = Recipe().replace(model="tiny", weights="none", freeze="backbone")
+ACCURACY_ALONE = ("accuracy",)
+
+
+def test_the_key_loads_no_torch() -> None:
+    code = (
+        "import sys; from clearsight.core.recipe import Recipe; "
+        "from clearsight.workflow.study.plan import stack_key; "
+        "stack_key(Recipe().replace(freeze='backbone'), ['loss']); assert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": 0.1},
+        {"weight_decay": 0.1},
+        {"eps": 1e-4},
+        {"optimizer": "sgd", "momentum": 0.5},
+        {"schedule": "step", "step_size": 3, "gamma": 0.5, "warmup": 0.2},
+        {"batch_size": 7},
+        {"epochs": 3},
+        {"seed": 5},
+        {"label_smoothing": 0.1, "class_weights": "balanced"},
+        {"patience": 2},
+        {"dropout": 0.3, "head": (64,)},
+    ],
+    ids=str,
+)
+def test_heads_that_differ_in_numbers_can_train_together(change: dict[str, Any]) -> None:
+    assert stack_key(HEAD.replace(**change), ACCURACY_ALONE) == stack_key(HEAD, ACCURACY_ALONE) is not None
+    assert can_stack(HEAD, list(change), ACCURACY_ALONE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image_size": 16}, {"model": "resnet18"}, {"limit": 50}, {"monitor": "loss"}, {"threads": 1}],
+    ids=str,
+)
+def test_heads_over_other_images_or_networks_cannot(change: dict[str, Any]) -> None:
+    other = stack_key(HEAD.replace(**change), ACCURACY_ALONE)
+    assert other is not None
+    assert other != stack_key(HEAD, ACCURACY_ALONE)
+    assert not can_stack(HEAD, list(change), ACCURACY_ALONE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"freeze": "none"},
+        {"freeze": "2"},
+        {"feature_cache": False},
+        {"mixup": 0.2},
+        {"cutmix": 0.5},
+        {"augment": "light"},
+        {"ema": 0.9},
+        {"time_limit": 60},
+        {"precision": "bf16"},
+        {"clip_grad": 1.0},
+        {"accumulate": 2},
+        {"save": ("gradients",)},
+        {"rule": ("Overfit(patience=3)",)},
+        {"on_finding": ("stop",)},
+        {"save_every": 5},
+    ],
+    ids=str,
+)
+def test_settings_that_need_a_run_make_a_trial_train_alone(change: dict[str, Any]) -> None:
+    assert stack_key(HEAD.replace(**change), ACCURACY_ALONE) is None
+    assert not can_stack(HEAD.replace(**change), ["lr"], ACCURACY_ALONE)
+
+
+def test_heads_can_train_on_stored_augmented_views() -> None:
+    assert stack_key(HEAD.replace(augment="light", views=2), ACCURACY_ALONE) is not None
+
+
+@pytest.mark.parametrize(
+    ("metrics", "stacks"),
+    [
+        (["loss"], True),
+        (["accuracy", "parameters"], True),
+        (["macro_f1", "roc_auc"], True),
+        (["accuracy", "seconds"], False),
+        (["accuracy", "images_per_second"], False),
+    ],
+)
+def test_times_are_no_objective_of_a_stack(metrics: list[str], stacks: bool) -> None:
+    assert can_stack(HEAD, ["lr"], metrics) is stacks
+
+
+def test_every_number_is_a_setting() -> None:
+    assert set(NUMBERS) <= set(Recipe().flat())

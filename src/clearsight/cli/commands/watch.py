@@ -14,7 +14,7 @@ from clearsight.cli.terminal import Terminal, shows_unicode
 from clearsight.core.format import duration
 
 if TYPE_CHECKING:
-    from clearsight.workflow.live.run import LiveRun
+    from clearsight.workflow.live import LiveRun
 
 _SILENT = 300.0  # seconds without output after which a log gets a line; the screen has a minute, and shows it at once
 
@@ -42,7 +42,7 @@ def watch(
     With --json the state is printed once.
     """
     from clearsight.cli.watch_view import state_lines
-    from clearsight.workflow.live.run import LiveRun
+    from clearsight.workflow.live import LiveRun
 
     terminal, live = Terminal(as_json=as_json), LiveRun(run)
     live.update()

@@ -1,17 +1,24 @@
-"""Datasets from a path: listed, split, scanned."""
+"""Datasets from a path: listed, split, scanned; and the order, augmentation and memory with which a run loads them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from clearsight.core.dataset import ClassMap, Dataset, ReadOptions
+from clearsight.core.dataset import Dataset, ReadOptions
 from clearsight.core.machine import cores
-from clearsight.core.recipe import DataSection
+from clearsight.core.preprocess import PRESETS, Augment
+from clearsight.core.recipe import DataSection, Recipe
 from clearsight.data.listing import open_listing
-from clearsight.data.scan import Scan, drop_bad_images, scan_images
-from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits, make_splits
+from clearsight.data.loader import LoadPlan
+from clearsight.data.scan import Scan, scan_images
+from clearsight.data.splits import make_splits
 from clearsight.workflow.paths import Paths
+
+if TYPE_CHECKING:  # imports torch
+    from clearsight.training.distributed import World
 
 Progress = Callable[[str, int, int], None]  # (activity, done, total)
 
@@ -37,19 +44,6 @@ def scan_dataset(dataset: Dataset, section: DataSection, paths: Paths, progress:
     )
 
 
-def open_for_model(
-    path: Path, section: DataSection, classes: ClassMap, split: str | None, paths: Paths, progress: Progress = quiet
-) -> Dataset:
-    """Return the images at `path` on which to measure a model with `classes`.
-
-    They are those of `split`; by default of the test split, or all of a folder of classes that has no splits.
-    """
-    listing = open_listing(path, section.format, read_options(section))
-    whole = make_evaluation_splits(listing, path=str(path), recipe=section, classes=classes)
-    chosen = evaluation_split(whole, split, has_splits(listing))
-    return drop_bad_images(chosen, scan_dataset(chosen, section, paths, progress), section.on_bad)
-
-
 def read_options(section: DataSection) -> ReadOptions:
     """Return the settings for the columns of a table."""
     return ReadOptions(
@@ -61,3 +55,34 @@ def loader_workers(section: DataSection) -> int:
     """Return the number of threads that read and decode: the setting, by default one per core and at most eight."""
     # Beyond eight the disk is the limit, and more threads only hold more decoded images in memory.
     return section.workers if section.workers is not None else min(8, cores())
+
+
+def train_plan(recipe: Recipe, world: World) -> LoadPlan:
+    """Return how training images are drawn: augmented, and shuffled or balanced by class."""
+    return LoadPlan(
+        batch_size=recipe.train.batch_size,
+        augment=PRESETS[recipe.data.augment],
+        # Both orders draw as many images as there are, so that an epoch has the same number of steps.
+        order="balanced" if recipe.data.sampling == "balanced" else "shuffled",
+        seed=recipe.train.seed,
+        workers=loader_workers(recipe.data),
+        max_pixels=recipe.data.max_pixels,
+        rank=world.rank,
+        world=world.size,
+        memory_bytes=memory_for_pixels(world) if recipe.data.keep_pixels else 0,  # 0 keeps nothing
+    )
+
+
+def valid_plan(recipe: Recipe, world: World) -> LoadPlan:
+    """Return how images are drawn for evaluation: as they are, in order."""
+    return replace(train_plan(recipe, world), augment=Augment(), order="sequential")
+
+
+def memory_for_pixels(world: World) -> int:
+    """Return the bytes that a process may use to keep decoded images: its share of a quarter of the free memory.
+
+    The other three quarters stay free for activations, for the page cache, and for whatever else runs here.
+    """
+    import psutil
+
+    return int(psutil.virtual_memory().available // 4 // world.size)

@@ -1,16 +1,23 @@
-"""Defaults of a recipe that depend on the network, the data or the machine; the recipe on disk has them filled in."""
+"""Defaults of a recipe that depend on the network or the data; the recipe on disk has them filled in.
+
+Without torch at import: a study asks for the epochs of its trials before it starts its workers, which load torch.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clearsight.core.learning_rates import head_rate
+from clearsight.core.preprocess import PRESETS
 from clearsight.core.recipe import Recipe
-from clearsight.workflow.prepare.cacheable import HEAD_EPOCHS, uncacheable
 
 if TYPE_CHECKING:
     from clearsight.models.network import Network
+
+# Default for a head on cached features, where an epoch costs milliseconds and the usual number of epochs is too few
+# for a new layer to converge.
+HEAD_EPOCHS = 30
 
 
 def resolve_defaults(recipe: Recipe, network: Network, images: int, processes: int = 1) -> Recipe:
@@ -22,8 +29,7 @@ def resolve_defaults(recipe: Recipe, network: Network, images: int, processes: i
 
     head_only = freeze(network, recipe.model.freeze).cut == len(network.stages)
     changes: dict[str, object] = {}
-    batch = recipe.train.batch_size * recipe.optim.accumulate * processes
-    steps = -(-images // batch)  # of an epoch
+    steps = steps_per_epoch(recipe, images, processes)
     if recipe.train.epochs is None:
         cached = head_only and not uncacheable(recipe, len(network.stages))
         changes["epochs"] = HEAD_EPOCHS if cached else recipe.train.resolved_epochs
@@ -39,9 +45,41 @@ def resolve_defaults(recipe: Recipe, network: Network, images: int, processes: i
     return recipe.replace(**changes) if changes else recipe
 
 
+def steps_per_epoch(recipe: Recipe, images: int, processes: int = 1) -> int:
+    """Return the optimizer steps of an epoch over so many images."""
+    return -(-images // (recipe.train.batch_size * recipe.optim.accumulate * processes))  # -(-a // b) rounds up
+
+
 def _rounded_head_rate(recipe: Recipe, steps: int) -> float:
     """Return the peak rate for a new head that has so many steps, to two digits: more would suggest precision."""
     return float(f"{head_rate(recipe.optim.optimizer, steps):.2g}")
+
+
+def uncacheable(recipe: Recipe, cut: int) -> str:
+    """Return why the output of the first `cut` stages cannot be computed once; "" if it can."""
+    if not recipe.train.feature_cache:
+        return "switched off"
+    if not cut:
+        return "nothing is frozen"
+    # Mixing draws new partners and shares in every step, so that no image passes the frozen part twice.
+    if recipe.train.mixup or recipe.train.cutmix:
+        return "mixup and cutmix change the images before the frozen part"
+    # Random augmentation makes new images in every epoch. Several fixed views of each are a compromise, but it changes
+    # what is learned, so nobody gets it unasked.
+    if PRESETS[recipe.data.augment].random and recipe.train.views == 1:
+        return "augmentation changes the images; --views K keeps K augmented views of each"
+    return ""
+
+
+def planned_epochs(recipe: Recipe) -> int:
+    """Return the epochs that a recipe comes to, as far as that is known without the network.
+
+    A freeze by stage name may turn out to freeze the whole backbone; `resolve_defaults` then knows better.
+    """
+    # cut=1: every cut above 0 gives the same answer.
+    if recipe.train.epochs is None and recipe.model.freeze == "backbone" and not uncacheable(recipe, cut=1):
+        return HEAD_EPOCHS
+    return recipe.train.resolved_epochs
 
 
 def weights_path(weights: str) -> str:
@@ -50,3 +88,8 @@ def weights_path(weights: str) -> str:
     A recipe on disk may be used again from another folder, where a relative path would name another file.
     """
     return weights if weights in ("default", "none") else str(Path(weights).expanduser().resolve())
+
+
+def plain_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's fields as JSON values."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in recipe.flat().items()}

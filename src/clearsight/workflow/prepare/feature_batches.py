@@ -21,6 +21,7 @@ from clearsight.models.network import Network
 from clearsight.models.runtime import PrefixRuntime, fastest_runtime
 from clearsight.training.batches import FeatureBatches, FeatureTime
 from clearsight.training.checkpoint import frozen_digest
+from clearsight.training.device import Placement
 from clearsight.training.distributed import World
 from clearsight.training.feature_cache import CachedFeatures, FeatureKey, FeaturePass, cached_features
 from clearsight.training.job import Phase
@@ -29,31 +30,18 @@ from clearsight.workflow.prepare.datasets import Progress
 _COMPUTE_BATCH = 32  # images; larger batches are not faster through the runtimes of `models.runtime`
 
 
-class FrozenPart:
-    """The first stages of a network, run in their fastest form; that is built when the first image passes through.
+class FeatureReader:
+    """Reads the output of the first stages of a network from a cache folder; what is missing is computed first.
 
-    cut: number of stages, at least 1.  threads: of the runtime.
+    cut: number of stages, at least 1. They run in their fastest form, which is built for the first image that needs it.
     """
 
-    def __init__(self, network: Network, cut: int, threads: int) -> None:
-        self.preprocess = network.preprocess
-        self.last_stage = network.stages[cut - 1].name
-        self._prefix, self._threads = network.prefix(cut), threads
+    def __init__(self, network: Network, cut: int, placement: Placement, world: World, folder: Path) -> None:
+        self._preprocess, self._last_stage = network.preprocess, network.stages[cut - 1].name
+        self._prefix = network.prefix(cut)
         self._runtime: PrefixRuntime | None = None
-        self.digest = f"{network.name} {frozen_digest(self._prefix, {})}"
-
-    def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the features (N, ...) of normalised images (N, 3, S, S)."""
-        if self._runtime is None:
-            self._runtime = fastest_runtime(self._prefix, images[:2], self._threads)
-        return self._runtime(images)
-
-
-class FeatureReader:
-    """Reads the features behind a frozen part from the cache folder; missing ones are computed first."""
-
-    def __init__(self, frozen: FrozenPart, folder: Path, world: World, device: torch.device) -> None:
-        self._frozen, self._folder, self._world, self._device = frozen, folder, world, device
+        self._digest = f"{network.name} {frozen_digest(self._prefix, {})}"
+        self._placement, self._world, self._folder = placement, world, folder
 
     def batches(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> FeatureBatches:
         """Return the features of a split on the device, in the order of `plan`.
@@ -62,10 +50,10 @@ class FeatureReader:
         """
         stored, computed = self._stored(dataset, plan, views if plan.augment.random else 1, progress)
         return FeatureBatches(
-            torch.from_numpy(np.asarray(stored.values)).to(self._device),
+            torch.from_numpy(np.asarray(stored.values)).to(self._placement.device),
             dataset.labels(),
             tuple(sample.id for sample in dataset.samples),
-            Loader(dataset, self._frozen.preprocess, plan).order,
+            Loader(dataset, self._preprocess, plan).order,
             plan.batch_size,
             time=FeatureTime(
                 pass_seconds=stored.pass_seconds,
@@ -78,26 +66,32 @@ class FeatureReader:
         key = self._key(dataset, plan, views)
         # In order and by one process: what is stored must not depend on how a run draws its images.
         in_order = replace(plan, order="sequential", rank=0, world=1, memory_bytes=0, batch_size=_COMPUTE_BATCH)
-        loader = Loader(dataset, self._frozen.preprocess, in_order)
+        loader = Loader(dataset, self._preprocess, in_order)
 
         def view(number: int) -> Iterator[npt.NDArray[np.float32]]:
-            return (normalise(batch.images, self._frozen.preprocess) for batch in loader.epoch(number + 1))
+            return (normalise(batch.images, self._preprocess) for batch in loader.epoch(number + 1))
 
         name = f"features of {dataset.samples[0].split}"
-        run = FeaturePass(len(dataset), views, self._frozen, view, partial(progress, name))
+        run = FeaturePass(len(dataset), views, self._compute, view, partial(progress, name))
         computed = False
         if self._world.leads:  # one process computes, all read
             computed = cached_features(self._folder, key, run).computed
         self._world.wait()
         return cached_features(self._folder, key, run), computed
 
+    def _compute(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the features (N, ...) of normalised images (N, 3, S, S)."""
+        if self._runtime is None:
+            self._runtime = fastest_runtime(self._prefix, images[:2], self._placement.threads)
+        return self._runtime(images)
+
     def _key(self, dataset: Dataset, plan: LoadPlan, views: int) -> FeatureKey:
-        preprocess: dict[str, Any] = self._frozen.preprocess.model_dump(exclude={"source"})  # a text for people
+        preprocess: dict[str, Any] = self._preprocess.model_dump(exclude={"source"})  # a text for people
         return FeatureKey(
             images=hashlib.sha256("\n".join(s.digest or s.id for s in dataset.samples).encode()).hexdigest(),
-            weights=self._frozen.digest,
+            weights=self._digest,
             preprocess=json.dumps(preprocess),
-            cut=self._frozen.last_stage,
+            cut=self._last_stage,
             # Without random augmentation the seed has no influence, so that runs with other seeds share the entry.
             augment=f"{plan.seed} {plan.augment.model_dump_json()}" if plan.augment.random else "",
             views=views,

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from clearsight.data.geometry import scale_shift
+from clearsight.data.loader import Loader
 from clearsight.models.freeze import FrozenStages, freeze
-from clearsight.models.network import Network, parameter_groups
+from clearsight.models.network import parameter_groups
 from clearsight.training.batches import FeatureBatches, ImageBatches
 from clearsight.training.job import Phase
 from clearsight.training.optim import ParameterGroup
-from clearsight.workflow.prepare.cacheable import uncacheable
-from clearsight.workflow.prepare.feature_batches import FeatureReader, FrozenPart
-from clearsight.workflow.prepare.image_batches import image_batches, train_plan, valid_plan
+from clearsight.workflow.prepare.datasets import train_plan, valid_plan
+from clearsight.workflow.prepare.defaults import uncacheable
+from clearsight.workflow.prepare.feature_batches import FeatureReader
 from clearsight.workflow.prepare.setup import RunSetup
 
 
@@ -46,7 +48,9 @@ def _phase(
 
     def enter() -> Sequence[ParameterGroup]:
         freeze(network, freezing)  # again: another phase may have frozen other stages since
-        return _groups(network, backbone_factor, head_factor)
+        # Each part is split into weights that decay, and biases and norms.
+        parts = ((network.prefix(len(network.stages)), backbone_factor), (network.head, head_factor))
+        return [{**group, "lr_factor": factor} for part, factor in parts for group in parameter_groups(part, 1.0)]
 
     def train_mode() -> None:
         model.train()
@@ -66,9 +70,8 @@ def _phase(
 
 def feature_splits(setup: RunSetup, frozen: FrozenStages) -> tuple[FeatureBatches, FeatureBatches | None]:
     """Return training and validation features behind the frozen stages, from the cache or computed now."""
-    recipe, world, placement = setup.recipe, setup.world, setup.placement
-    part = FrozenPart(setup.network, frozen.cut, placement.threads)
-    reader = FeatureReader(part, setup.paths.cache / "features", world, placement.device)
+    recipe, world = setup.recipe, setup.world
+    reader = FeatureReader(setup.network, frozen.cut, setup.placement, world, setup.paths.cache / "features")
     train = reader.batches(setup.train, train_plan(recipe, world), recipe.train.views, setup.progress)
     if not len(setup.valid):
         return train, None
@@ -76,22 +79,12 @@ def feature_splits(setup: RunSetup, frozen: FrozenStages) -> tuple[FeatureBatche
 
 
 def _image_splits(setup: RunSetup) -> tuple[ImageBatches, ImageBatches | None]:
-    preprocess, placement = setup.network.preprocess, setup.placement
-    train = image_batches(
-        setup.train,
-        preprocess,
-        train_plan(setup.recipe, setup.world),
-        placement,
-        times=setup.load_times,
-        stopwatch=setup.stopwatch,
-    )
+    preprocess, device, layout = setup.network.preprocess, setup.placement.device, setup.placement.memory_format
+    scale = scale_shift(preprocess)
+    loader = Loader(setup.train, preprocess, train_plan(setup.recipe, setup.world), setup.load_times)
+    train = ImageBatches(loader, scale, device, layout, setup.stopwatch)
     if not len(setup.valid):
         return train, None
     # Not timed: a profile has validation as one span, not image by image.
-    return train, image_batches(setup.valid, preprocess, valid_plan(setup.recipe, setup.world), placement)
-
-
-def _groups(network: Network, backbone_factor: float, head_factor: float) -> list[ParameterGroup]:
-    """Return parameter groups of backbone and head, each split into weights that decay, and biases and norms."""
-    parts = ((network.prefix(len(network.stages)), backbone_factor), (network.head, head_factor))
-    return [{**group, "lr_factor": factor} for part, factor in parts for group in parameter_groups(part, 1.0)]
+    loader = Loader(setup.valid, preprocess, valid_plan(setup.recipe, setup.world))
+    return train, ImageBatches(loader, scale, device, layout)

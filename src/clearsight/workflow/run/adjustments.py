@@ -9,6 +9,7 @@ from clearsight.core.events import Observer
 from clearsight.core.files import write_text
 from clearsight.core.metrics_log import MetricsLog
 from clearsight.core.run import Run
+from clearsight.debugger.actions import RequestedChange
 from clearsight.debugger.live import LiveDebugger
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Phase, TrainingJob, TrainingResult
@@ -38,13 +39,15 @@ class AdjustedTraining:
         """Train from the newest checkpoint, or from the start, to the end or to what stops it."""
         # Only with "adjust": going back may need a checkpoint before the first epoch.
         if self.debugger is not None and any(action.verb == "adjust" for action in self.debugger.actions.actions):
-            self._keep_start()
+            if not self.checkpoints.newest.exists():
+                write_checkpoint(self.job([]))
+            self.checkpoints.keep_good()
         result = self._train_part(resume=self.checkpoints.newest.exists())
         for _ in range(_ADJUSTMENTS):
             request = self.debugger.actions.request if self.debugger is not None else None
             if self.debugger is None or request is None or request.verb != "adjust":
                 break
-            self._adjust(self.debugger)
+            self._adjust(self.debugger, request)
             result = self._train_part(resume=True)
         return result
 
@@ -61,15 +64,8 @@ class AdjustedTraining:
         finally:
             writer.close()
 
-    def _keep_start(self) -> None:
-        if not self.checkpoints.newest.exists():
-            write_checkpoint(self.job([]))
-        self.checkpoints.keep_good()
-
-    def _adjust(self, debugger: LiveDebugger) -> None:
+    def _adjust(self, debugger: LiveDebugger, request: RequestedChange) -> None:
         """Go back to the last checkpoint without a finding, with the changed settings."""
-        request = debugger.actions.request
-        assert request is not None
         self.checkpoints.back_to_good()  # the weights from before the finding
         self.setup = replace(self.setup, recipe=self.setup.recipe.replace(**request.changes))
         self.run.recipe = self.setup.recipe
@@ -78,7 +74,6 @@ class AdjustedTraining:
         self.stop.resume()  # the debugger had asked for the stop
 
     def job(self, observers: Sequence[Observer]) -> TrainingJob:
-        """Return the job of the training loop, with these observers."""
         setup, weights = self.setup, None
         if setup.recipe.train.class_weights == "balanced":
             weights = balanced_weights(setup.train.labels(), len(setup.data.classes))

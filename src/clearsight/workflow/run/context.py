@@ -13,33 +13,30 @@ from clearsight.training.distributed import World
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, quiet
 
+Ending = Literal["deliver", "record"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchContext:
     """Everything about a run that is not part of its recipe.
 
-    observers: receive its events.  paths: caches and weights; None for those of the user.  world: which process of how
-    many this is.  command: as it was typed, for run.json.  visible: the GPUs that this process may use, as in
-    CUDA_VISIBLE_DEVICES; None for all.  halt: asked between steps why to stop now; None to continue.
+    observers: receive its events.  paths: of caches and weights.  world: which process of how many this is.
+    command: as it was typed, for run.json.  visible: the GPUs that this process may use, as in CUDA_VISIBLE_DEVICES;
+    None for all.  halt: asked between steps why to stop now; None to continue.
     ending: "deliver" makes a bundle, scores and a report of an ended training; "record" keeps weights and validation
     scores alone, for a trial of which nobody knows yet whether it is the best.
     started: time.monotonic() at the start of the command.
     """
 
     observers: Sequence[Observer] = ()
-    paths: Paths | None = None
+    paths: Paths = field(default_factory=lambda: Paths.of({}))  # the user's own
     world: World = World()  # noqa: RUF009 - a frozen value
     progress: Progress = quiet
     command: Sequence[str] = ()
     visible: Sequence[str] | None = None
     halt: Callable[[], StopReason | None] = lambda: None
-    ending: Literal["deliver", "record"] = "deliver"
+    ending: Ending = "deliver"
     started: float = field(default_factory=time.monotonic)  # durations: the clock of the wall may be set meanwhile
-
-    @property
-    def cache_paths(self) -> Paths:
-        """Return the given paths, or the user's own."""
-        return self.paths or Paths.of({})
 
 
 def world_of(environ: Mapping[str, str]) -> World:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Phase
 from clearsight.training.observers import ObserverList
 from clearsight.training.stop import StopSignal
+from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.rules import ALL_RULES, recipe_rules, rules_about
 
@@ -85,14 +85,14 @@ def build_debugger(
         store.rewind(last_step)  # records after the checkpoint will be made again
         earlier = list(SavedRun(run.path).tape().until(last_step).records)
     tape = Tape(run_context(setup, phases), earlier)
-
-    def stop_for_finding(text: str) -> None:
-        stop.ask(StopReason(StopKind.FINDING, text))
-
     return LiveDebugger(
         session=CaptureSession(plan, tape, store),
         rules=recipe_rules(setup.recipe),
-        actions=ActionRunner(actions(setup.recipe.debug), stop_for_finding, {"run": str(run.path)}),
+        actions=ActionRunner(
+            actions(setup.recipe.debug),
+            lambda text: stop.ask(StopReason(StopKind.FINDING, text)),
+            {"run": str(run.path)},
+        ),
         announce=observers.on_finding,
         all_clear=checkpoints.keep_good,  # a checkpoint without a finding: where `adjust` goes back to
         epochs=setup.recipe.train.resolved_epochs,
@@ -144,8 +144,3 @@ def write_verdicts(debugger: LiveDebugger | None, run: Run, context: RunContext)
     write_findings(run.files.findings, debugger.conclude())
     if debugger.actions.history:
         write_json(run.files.actions, [asdict(record) for record in debugger.actions.history])
-
-
-def plain_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe's fields as JSON values."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in recipe.flat().items()}

@@ -19,19 +19,23 @@ from clearsight.training.job import Phase, TrainingResult
 from clearsight.training.scoring import outputs
 from clearsight.workflow.prepare.datasets import Progress
 from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.run.context import Ending
 from clearsight.workflow.run.evaluation import measure
 from clearsight.workflow.run.report import write_report
 
 
-def deliver(run: Run, setup: RunSetup, phase: Phase, result: TrainingResult, started: float) -> None:
-    """Make a bundle of the best weights, measure it once on the test split, write the report.
+def deliver(
+    run: Run, setup: RunSetup, phase: Phase, result: TrainingResult, started: float, ending: Ending = "deliver"
+) -> None:
+    """Record how a training ended; make a bundle of the best weights, measure it once on the test split, and report.
 
     phase: the last one of the training.  started: time.monotonic() at the start of the command.
+    ending: "record" leaves bundle, test scores and report to a later `resume`.
     """
     run.best_epoch, run.images_per_second = result.best_epoch, result.images_per_second
     run.scores = {"valid": dict(result.valid) or None, "test": None}
     ended = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
-    if ended and result.best_epoch is not None:
+    if ending == "deliver" and ended and result.best_epoch is not None:
         calibration = _calibrate(setup.network, phase, setup.world)  # on every rank: they share the images
         if setup.world.leads:
             bundle = _save_bundle(run, setup.network, setup.recipe, setup.data, calibration)
@@ -39,18 +43,9 @@ def deliver(run: Run, setup: RunSetup, phase: Phase, result: TrainingResult, sta
     if setup.world.leads:
         run.seconds += time.monotonic() - started  # added: a resumed run has spent time before
         run.finish(result.status, result.stop)  # before the report, which shows the status
-        write_report(run, setup.data, setup.network.preprocess)
+        if ending == "deliver":
+            write_report(run, setup.data, setup.network.preprocess)
     setup.world.wait()  # no process leaves while rank 0 still writes
-
-
-def record_result(run: Run, world: World, result: TrainingResult, started: float) -> None:
-    """Record how a training ended and its validation scores; `resume` makes a bundle of it later."""
-    run.best_epoch, run.images_per_second = result.best_epoch, result.images_per_second
-    run.scores = {"valid": dict(result.valid) or None, "test": None}
-    if world.leads:
-        run.seconds += time.monotonic() - started
-        run.finish(result.status, result.stop)
-    world.wait()
 
 
 def _save_bundle(run: Run, network: Network, recipe: Recipe, data: Dataset, calibration: Calibration | None) -> Bundle:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,15 @@ class Evaluation:
     logits: npt.NDArray[np.float32]
     temperature: float
 
-    @property
+    @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Return the served probabilities, (N, C)."""
         return metrics.softmax(self.logits / self.temperature)
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """Return the index of the most probable class, (N,)."""
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
     def scores(self) -> dict[str, float]:
         """Return loss, accuracy, macro_f1, and roc_auc with two classes: the scores that training reports too."""
@@ -55,7 +61,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight evaluate --json`."""
-        served, n = self.probabilities, len(self.labels)
+        n = len(self.labels)
         table = metrics.confusion(self.logits.argmax(axis=1), self.labels, len(self.classes))
         per_class, scores = metrics.per_class(table), self.scores()
         return {
@@ -67,7 +73,7 @@ class Evaluation:
             "roc_auc": scores.get("roc_auc"),
             "loss": scores["loss"],  # of the logits, as in training
             "loss_served": metrics.cross_entropy(self.logits / self.temperature, self.labels),
-            "ece": metrics.expected_calibration_error(served, self.labels),
+            "ece": metrics.expected_calibration_error(self.probabilities, self.labels),
             # What the temperature has changed.
             "ece_uncalibrated": metrics.expected_calibration_error(metrics.softmax(self.logits), self.labels),
             "temperature": self.temperature,
@@ -88,35 +94,31 @@ class Evaluation:
 
     def mistakes(self, most: int = _MISTAKES) -> list[dict[str, Any]]:
         """Return the most confident wrong predictions: {"path", "true", "predicted", "probability"}."""
-        served = self.probabilities
-        predicted = served.argmax(axis=1)
-        wrong = np.flatnonzero(predicted != self.labels)
-        order = wrong[np.argsort(-served[wrong, predicted[wrong]], kind="stable")][:most]
-        return self._records(order, served)
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        confidence = self.probabilities[wrong, self.predicted[wrong]]
+        return self._records(wrong[np.argsort(-confidence, kind="stable")][:most])
 
     def typical(self, most: int = _TYPICAL) -> list[dict[str, Any]]:
         """Return correct predictions of median confidence, the classes in turn; fields as in `mistakes`."""
-        served = self.probabilities
-        correct = np.flatnonzero(served.argmax(axis=1) == self.labels)
+        correct = np.flatnonzero(self.predicted == self.labels)
         queues = []
         for label in np.unique(self.labels[correct]):
             members = correct[self.labels[correct] == label]
             # Median, since the most confident ones are easy and all alike.
-            confidence = served[members, label]
+            confidence = self.probabilities[members, label]
             queues.append(members[np.argsort(np.abs(confidence - np.median(confidence)), kind="stable")])
         turns = range(max(map(len, queues), default=0))
         # In turn: a class with many images must not fill the gallery.
         order = [int(queue[turn]) for turn in turns for queue in queues if turn < len(queue)]
-        return self._records(order[:most], served)
+        return self._records(order[:most])
 
-    def _records(self, order: Iterable[int], served: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-        predicted = served.argmax(axis=1)
+    def _records(self, order: Iterable[int]) -> list[dict[str, Any]]:
         return [
             {
                 "path": self.ids[i],
                 "true": self.classes[self.labels[i]],
-                "predicted": self.classes[predicted[i]],
-                "probability": float(served[i, predicted[i]]),
+                "predicted": self.classes[self.predicted[i]],
+                "probability": float(self.probabilities[i, self.predicted[i]]),
             }
             for i in order
         ]
@@ -127,11 +129,10 @@ class Evaluation:
 
     def write(self, folder: Path) -> None:
         """Write predictions.csv (path, true, predicted, probability, one column per class) and metrics.json."""
-        served, text = self.probabilities, io.StringIO()
+        text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")  # csv's default ends lines as on Windows
         rows.writerow(["path", "true", "predicted", "probability", *(f"p:{name}" for name in self.classes)])
-        for name, label, row in zip(self.ids, self.labels, served, strict=True):
-            best = int(row.argmax())
+        for name, label, best, row in zip(self.ids, self.labels, self.predicted, self.probabilities, strict=True):
             probabilities = (f"{p:.6g}" for p in row)
             rows.writerow([name, self.classes[label], self.classes[best], f"{row[best]:.6g}", *probabilities])
         write_text(folder / "predictions.csv", text.getvalue())

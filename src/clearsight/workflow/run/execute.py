@@ -28,17 +28,16 @@ from clearsight.training.device import Placement, place
 from clearsight.training.distributed import World, join_process_group
 from clearsight.training.observers import ObserverList
 from clearsight.training.stop import StopSignal
+from clearsight.workflow.messages import FindingsLog, LogWriter
 from clearsight.workflow.prepare.datasets import list_dataset, quiet, scan_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import saved_feature_seconds
-from clearsight.workflow.prepare.network import build_network, override_preprocess
 from clearsight.workflow.prepare.phases import build_phases
-from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, check_debugging, run_context, write_verdicts
-from clearsight.workflow.run.delivery import deliver, record_result
-from clearsight.workflow.run.log import FindingsLog, LogWriter
+from clearsight.workflow.run.delivery import deliver
 from clearsight.workflow.run.plan import make_plan
 from clearsight.workflow.run.profiling import build_recording
 from clearsight.workflow.run.report import write_report
@@ -68,12 +67,15 @@ def make_setup(source: Path, recipe: Recipe, placement: Placement, launch: Launc
     if not launch.world.leads:
         launch.world.wait()  # rank 0 fills the scan cache first
     listing = list_dataset(source, recipe.data, recipe.train.seed)
-    scan = scan_dataset(listing, recipe.data, launch.cache_paths, launch.progress)
+    scan = scan_dataset(listing, recipe.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, recipe.data.on_bad)
     if launch.world.leads:  # now the others find the scan in the cache
         launch.world.wait()
-    _check(recipe, data)
-    built = build_network(recipe, len(data.classes), launch.cache_paths)
+    if not len(data.split("train")):
+        raise BadData(data.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
+    if recipe.train.monitor == "roc_auc" and len(data.classes) != 2:
+        raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
+    built = build_network(recipe, len(data.classes), launch.paths)
     network = built.with_preprocess(override_preprocess(built.preprocess, recipe.data))
     network.model.to(placement.device)
     network.model.to(memory_format=placement.memory_format)
@@ -83,7 +85,7 @@ def make_setup(source: Path, recipe: Recipe, placement: Placement, launch: Launc
         data=data,
         placement=placement,
         world=launch.world,
-        paths=launch.cache_paths,
+        paths=launch.paths,
         progress=launch.progress if launch.world.leads else quiet,
         weights_preprocess=built.preprocess,
         small_images=_count_smaller(data, scan, network.preprocess.size),
@@ -104,13 +106,6 @@ def _count_duplicates(data: Dataset, scan: Scan) -> dict[str, int]:
     """Count, for valid and test, the images that are byte for byte in an earlier split too."""
     counts = Counter(later for _, later in (leak.splits for leak in leaks(data, exact_duplicates(scan, data))))
     return {split: counts[split] for split in _LATER_SPLITS if len(data.split(split))}
-
-
-def _check(recipe: Recipe, data: Dataset) -> None:
-    if not len(data.split("train")):
-        raise BadData(data.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
-    if recipe.train.monitor == "roc_auc" and len(data.classes) != 2:
-        raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
 
 
 def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
@@ -136,10 +131,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             # After the recording has closed: rules read the whole profile.
             write_verdicts(debugger, run, run_context(setup, phases))
         run.saved_seconds = saved_feature_seconds(phases, len(run.epochs()))
-        if launch.ending == "deliver":
-            deliver(run, training.setup, phases[-1], result, launch.started)
-        else:
-            record_result(run, setup.world, result, launch.started)
+        deliver(run, training.setup, phases[-1], result, launch.started, launch.ending)
     except BaseException as error:  # Ctrl-C too: run.json must say how it ended
         if setup.world.leads:
             _record_failure(run, error, setup.data, setup.network.preprocess)
@@ -172,7 +164,8 @@ def data_facts(source: Path, data: Dataset) -> dict[str, Any]:
     }
 
 
-def provenance(placement: Placement, command: Sequence[str] = ()) -> Provenance:
-    """Return what run.json records of command, packages and machine."""
-    facts = {**hardware(), "device": placement.describe(), "precision": placement.precision}
-    return Provenance(command=list(command), versions=versions(), hardware=facts)
+def begin_run(path: Path, source: Path, setup: RunSetup, placement: Placement, command: Sequence[str] = ()) -> Run:
+    """Begin the run folder `path` with the facts about its data, its packages and its machine."""
+    machine = {**hardware(), "device": placement.describe(), "precision": placement.precision}
+    provenance = Provenance(command=list(command), versions=versions(), hardware=machine)
+    return Run.begin(path, setup.recipe, data=data_facts(source, setup.data), provenance=provenance)

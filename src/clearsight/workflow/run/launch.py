@@ -14,7 +14,7 @@ from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import actions
-from clearsight.workflow.run.execute import data_facts, execute, make_setup, provenance, run_process
+from clearsight.workflow.run.execute import begin_run, execute, make_setup, run_process
 from clearsight.workflow.run.repair import repair
 from clearsight.workflow.speed.auto_tune import apply_auto_tune
 
@@ -39,12 +39,6 @@ def launch_run(source: Path, path: Path, recipe: Recipe, launch: LaunchContext, 
     return repair(run, partial(_train, source, path, launch, ()), most=attempts, monitor=recipe.train.monitor)
 
 
-def unset_fields(recipe: Recipe) -> frozenset[str]:
-    """Return the fields of a recipe that are at their default."""
-    defaults = Recipe().flat()
-    return frozenset(name for name, value in recipe.flat().items() if value == defaults[name])
-
-
 def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[str], recipe: Recipe) -> Run:
     with run_process(recipe, launch.world) as placement:
         setup = make_setup(source, recipe, placement, launch)
@@ -52,12 +46,7 @@ def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[st
         if recipe.profile.auto_tune:
             setup, tuning = apply_auto_tune(setup, unset)
         if launch.world.leads:
-            Run.begin(
-                path,
-                setup.recipe,
-                data=data_facts(source, setup.data),
-                provenance=provenance(placement, launch.command),
-            )
+            begin_run(path, source, setup, placement, launch.command)
         if tuning is not None:
             write_json(RunFolder(path).auto_tune, tuning.to_json())
         launch.world.wait()  # the other ranks open the run that rank 0 has made

@@ -1,21 +1,27 @@
-"""RunPlan of a run: what it is about to do, shown before the first step."""
+"""RunPlan of a run: what it is about to do and about how long that takes, shown before the first step."""
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from clearsight.core.dataset import Dataset
 from clearsight.core.events import RunPlan
 from clearsight.core.preprocess import Preprocess
-from clearsight.core.recipe import ModelSection, ProfileSection, Recipe
+from clearsight.core.recipe import ProfileSection, Recipe
+from clearsight.training.device import autocast
 from clearsight.training.job import Phase
-from clearsight.workflow.prepare.cacheable import uncacheable
 from clearsight.workflow.prepare.datasets import loader_workers
+from clearsight.workflow.prepare.defaults import uncacheable
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.debugging import planned_steps, save_plan
-from clearsight.workflow.run.estimate import estimate_seconds
+
+_IMAGES = 4  # enough to be past fixed costs, few enough not to be noticed
+_FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice the forward pass
 
 
 def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = ()) -> RunPlan:
@@ -23,8 +29,7 @@ def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = (
     recipe, data, network = setup.recipe, setup.data, setup.network
     counts = np.bincount(setup.train.labels(), minlength=len(data.classes))
     present = counts[counts > 0]  # a class without images would make the ratio infinite
-    images = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size  # the ranks share the images
-    seconds = estimate_seconds(phases, network.model, network.preprocess.size, setup.placement, images)
+    seconds = run_seconds(setup, phases)
     phases[-1].enter()  # which parameters are trainable depends on the phase
     parameters = list(network.model.parameters())
     steps = planned_steps(phases, recipe.optim.accumulate)
@@ -71,16 +76,14 @@ def _profile_line(section: ProfileSection) -> str:
 
 
 def _freeze_notes(recipe: Recipe, stages: int) -> list[str]:
-    notes, model = [], recipe.model
-    if _is_frozen(model) and model.weights == "none":
+    if recipe.model.freeze == "none":
+        return []
+    notes = []
+    if recipe.model.weights == "none":
         notes.append("The frozen part has random weights: its features are random projections. Pass --weights.")
-    if _is_frozen(model) and (reason := uncacheable(recipe, stages)):
+    if reason := uncacheable(recipe, stages):
         notes.append(f"The frozen part is computed in every epoch: {reason}.")
     return notes
-
-
-def _is_frozen(model: ModelSection) -> bool:
-    return model.freeze != "none"
 
 
 def _data_notes(data: Dataset, small: int, size: int) -> list[str]:
@@ -93,3 +96,36 @@ def _data_notes(data: Dataset, small: int, size: int) -> list[str]:
     if not len(data.split("valid")):
         notes.append("There is no validation split: the last epoch is kept, and no score tells if it is the best.")
     return notes
+
+
+def run_seconds(setup: RunSetup, phases: Sequence[Phase]) -> float:
+    """Return the seconds of training and validation to expect of a run; phases on cached features count as 0."""
+    # The ranks share the images.
+    train, valid = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size
+    total = 0.0
+    for phase in phases:
+        if phase.cached:
+            continue
+        phase.enter()
+        phase.train_mode()
+        total += phase.epochs * _seconds_per_image(setup) * (train + _FORWARD_SHARE * valid)
+    return total
+
+
+def _seconds_per_image(setup: RunSetup) -> float:
+    """Time one training step of a copy: BatchNorm's statistics change in a step."""
+    twin, size, placement = copy.deepcopy(setup.network.model), setup.network.preprocess.size, setup.placement
+    images = torch.zeros(_IMAGES, 3, size, size, device=placement.device)
+    images = images.contiguous(memory_format=placement.memory_format)
+
+    def step() -> None:
+        with autocast(placement.device, placement.precision):
+            loss = twin(images).float().square().sum()
+        loss.backward()
+        if placement.device.type == "cuda":
+            torch.cuda.synchronize(placement.device)
+
+    step()  # the first step sets up kernels and is not timed
+    start = time.perf_counter()
+    step()
+    return (time.perf_counter() - start) / _IMAGES

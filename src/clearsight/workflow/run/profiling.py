@@ -15,8 +15,8 @@ from clearsight.profiler.machine_info import machine_info
 from clearsight.profiler.recording import Recording, RecordingOptions
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World
-from clearsight.workflow.prepare.datasets import loader_workers
-from clearsight.workflow.prepare.image_batches import memory_for_pixels
+from clearsight.workflow.prepare.datasets import loader_workers, memory_for_pixels
+from clearsight.workflow.prepare.defaults import steps_per_epoch
 from clearsight.workflow.prepare.setup import RunSetup
 
 # Pixels kept of an image that will be augmented, relative to the input: images of 4 : 3, kept 1.5 times as large as the
@@ -38,7 +38,8 @@ def build_recording(
     options = RecordingOptions(
         every=recipe.profile.profile_every,
         full=recipe.profile.profile == "full",
-        planned_steps=_planned_steps(recipe, len(setup.train), world.size),
+        # As far as steps are known before the batches are built.
+        planned_steps=recipe.train.resolved_epochs * steps_per_epoch(recipe, len(setup.train), world.size),
         last_step=last_step,
         visible=visible,
     )
@@ -83,9 +84,3 @@ def decoded_bytes(recipe: Recipe, preprocess: Preprocess, images: float) -> floa
     augmented = PRESETS[recipe.data.augment].random
     pixels = preprocess.resize**2 * _AUGMENTED if augmented else preprocess.size**2
     return 3 * pixels * images
-
-
-def _planned_steps(recipe: Recipe, images: int, processes: int) -> int:
-    """Return the optimizer steps of the run, as far as they are known before the batches are built."""
-    batches = -(-images // (recipe.train.batch_size * processes))
-    return recipe.train.resolved_epochs * -(-batches // recipe.optim.accumulate)

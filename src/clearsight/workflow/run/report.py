@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from clearsight.reports.kit.thumbnail import thumbnail
 from clearsight.reports.run.page import RunPage
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.workflow.prepare.datasets import list_dataset
-from clearsight.workflow.run.debugging import plain_settings
+from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.run.rules import recipe_rules
 
 # Images that are decoded for the page; a thumbnail is about 4 kB.
@@ -68,45 +68,52 @@ def write_external_report(folder: Path, *, name: str, status: str, command: Sequ
         rules=[_rule(kind()) for _, kind in PROFILER_RULES if not kind.optional],
         profile=profile,
         what_if=_estimates(profile, RunContext()),
-        hotlines=_read_list(files.hot_lines),
+        hotlines=_read_if_there(files.hot_lines) or [],
     )
     return _write(files, report)
 
 
-def run_report_data(run: Run, data: Dataset | None, preprocess: Preprocess | None = None) -> RunReportData:
-    """Return everything that the page shows, gathered from the run folder."""
-    files = run.files
-    evaluation = read_json(files.scores) if files.scores.is_file() else None
-    profile = read_profile(files.profile)
-    context = RunContext(batch_size=run.recipe.train.batch_size, settings=plain_settings(run.recipe))
+def run_results(run: Run, name: str, steps: Sequence[Mapping[str, Any]]) -> RunReportData:
+    """Return what the pages of a run and of a comparison have in common. steps: the rows of metrics.jsonl to show."""
+    evaluation = _read_if_there(run.files.scores)
     return RunReportData(
-        name=run.name,
+        name=name,
         status=run.status.value,
         reason=run.reason,
         recipe=run.recipe.to_yaml(),
         seed=run.seed,
         data=run.data,
-        versions=run.provenance.versions,
-        hardware=run.provenance.hardware,
         command=run.provenance.command,
         seconds=run.seconds,
         images_per_second=run.images_per_second,
         best_epoch=run.best_epoch,
         epochs=run.epochs(),
-        steps=run.metrics(),
+        steps=steps,
         evaluation=evaluation,
         split=evaluation["split"] if evaluation else "test",
-        reliability=evaluation["reliability"] if evaluation else (),
-        mistakes=list(_gallery(evaluation["mistakes"][:_GALLERY], data)) if evaluation else (),
-        typical=list(_gallery(evaluation.get("typical", ())[:_TYPICAL], data)) if evaluation else (),
+        findings=read_findings(run.files.findings),
+    )
+
+
+def run_report_data(run: Run, data: Dataset | None, preprocess: Preprocess | None = None) -> RunReportData:
+    """Return everything that the page shows, gathered from the run folder."""
+    files, results = run.files, run_results(run, run.name, run.metrics())
+    evaluation, profile = results.evaluation or {}, read_profile(files.profile)
+    context = RunContext(batch_size=run.recipe.train.batch_size, settings=plain_settings(run.recipe))
+    return replace(
+        results,
+        versions=run.provenance.versions,
+        hardware=run.provenance.hardware,
+        reliability=evaluation.get("reliability", ()),
+        mistakes=list(_gallery(evaluation.get("mistakes", ())[:_GALLERY], data)),
+        typical=list(_gallery(evaluation.get("typical", ())[:_TYPICAL], data)),
         samples=_samples(run, data, preprocess),
         notices=run.data.get("notices", ()),
-        findings=read_findings(files.findings),
         rules=[_rule(rule) for rule in recipe_rules(run.recipe)],
-        actions=_read_list(files.actions),
+        actions=_read_if_there(files.actions) or [],
         profile=profile,
         what_if=_estimates(profile, context),
-        tuning=read_json(files.auto_tune) if files.auto_tune.is_file() else None,
+        tuning=_read_if_there(files.auto_tune),
     )
 
 
@@ -123,8 +130,8 @@ def _estimates(profile: Profile, context: RunContext) -> list[dict[str, Any]]:
     return [asdict(estimate) for estimate in what_if(profile, context)]
 
 
-def _read_list(path: Path) -> list[dict[str, Any]]:
-    return list(read_json(path)) if path.is_file() else []
+def _read_if_there(path: Path) -> Any:
+    return read_json(path) if path.is_file() else None
 
 
 def _gallery(predictions: Iterable[Mapping[str, Any]], data: Dataset | None) -> Iterable[dict[str, Any]]:

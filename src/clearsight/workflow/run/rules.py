@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from clearsight.core.files import finite_json
+from clearsight.core.finding import Finding
 from clearsight.core.recipe import Recipe
 from clearsight.core.rule import Rule
 from clearsight.debugger.rule_parser import select_rules
@@ -11,6 +14,18 @@ from clearsight.debugger.rules import RULES
 from clearsight.profiler.rules import PROFILER_RULES
 
 ALL_RULES = RULES | PROFILER_RULES  # the two packages do not import each other: they meet here
+
+# Fields of a finding without its evidence: series of up to 200 points, which findings.jsonl holds.
+_FIELDS = (
+    *("rule", "verdict", "severity", "value", "threshold", "unit", "steps", "epoch", "subject", "cause", "fix"),
+    *("advice", "confidence", "group", "points"),
+)
+
+
+def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON values without their evidence; a value that is not finite is null."""
+    rows = [finite_json(finding.to_json()) for finding in findings]
+    return [{name: row[name] for name in _FIELDS} for row in rows]
 
 
 def recipe_rules(recipe: Recipe) -> list[Rule]:

@@ -6,6 +6,7 @@ faster, and a larger batch where it pays, with the learning rate scaled accordin
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -24,12 +25,10 @@ from clearsight.core.recipe import DataSection, Recipe
 from clearsight.core.run import RunFolder
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World
-from clearsight.training.job import Phase
-from clearsight.workflow.prepare.datasets import loader_workers
-from clearsight.workflow.prepare.image_batches import memory_for_pixels
+from clearsight.workflow.prepare.datasets import loader_workers, memory_for_pixels
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup
-from clearsight.workflow.run.estimate import estimate_seconds
+from clearsight.workflow.run.plan import run_seconds
 from clearsight.workflow.run.profiling import decoded_bytes
 from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison, with_settings
 
@@ -78,7 +77,6 @@ def auto_tune(setup: RunSetup, unset: Collection[str], *, budget: float) -> Auto
     search.precision()
     search.batch_size()
     search.result.seconds = time.perf_counter() - start
-    search.result.chosen = search.best
     return search.result
 
 
@@ -90,7 +88,6 @@ class _Search:
         self._images, self._progress = len(setup.train), setup.progress
         self._comparison = ThroughputComparison(setup, largest=setup.recipe.train.batch_size * 2**_DOUBLINGS)
         self._deadline = time.perf_counter() + budget
-        self.best: dict[str, Any] = {}
         self.result = AutoTuneResult()
 
     def workers_and_threads(self) -> None:
@@ -107,7 +104,7 @@ class _Search:
             return
         if default.wait_share < _WAIT_SHARE:
             pairs = [pair for pair in pairs if pair.get("workers") == pairs[0].get("workers")]
-            self.best |= pairs[0]
+            self.result.chosen |= pairs[0]
             share = f"{100 * default.wait_share:.1f} %"
             self._add_reason(f"Training waits for batches {share} of the time, so the loader workers stay as they are.")
         others = self._candidates(pairs[1:])
@@ -161,7 +158,7 @@ class _Search:
             return False
         won = statistics.median(ratios) > 1 + gain
         winner, loser = (other, default) if won else (default, other)
-        self.best |= winner.settings
+        self.result.chosen |= winner.settings
         differing = [key for key, value in winner.settings.items() if loser.settings.get(key) != value]
         values = ", ".join(f"{key} {winner.settings[key]}" for key in differing)
         against = f", against {rate(loser.images_per_second)}" if loser.blocks else ""
@@ -169,7 +166,7 @@ class _Search:
         return won
 
     def _candidates(self, settings: Sequence[Mapping[str, Any]]) -> list[Candidate]:
-        candidates = [Candidate(settings={**self.best, **changes}) for changes in settings]
+        candidates = [Candidate(settings={**self.result.chosen, **changes}) for changes in settings]
         self.result.candidates += candidates
         return candidates
 
@@ -180,7 +177,7 @@ class _Search:
             return False
         # The default, first in the list, goes last: warming up must not count against it.
         self._comparison.round(candidates[::-1], 2, _BLOCK)
-        self._progress("auto-tune", len(self.best), len(self._names) + 1)
+        self._progress("auto-tune", len(self.result.chosen), len(self._names) + 1)
         return True
 
     def _add_reason(self, reason: str) -> None:
@@ -195,18 +192,18 @@ def _last(candidate: Candidate) -> float:
 
 def _pairs(section: DataSection, placement: Placement, names: Sequence[str]) -> list[dict[str, int]]:
     """Return the loader workers and threads to try together, the default pair first: they share the cores."""
-    available, default_workers, default_threads = cores(), loader_workers(section), placement.threads
+    available, choices = cores(), dict[str, set[int]]()
+    default = {"workers": loader_workers(section), "threads": placement.threads}
+    if "workers" in names:
+        choices["workers"] = {default["workers"], 0, 1, max(1, available // 2), available, min(2 * available, 16)}
     # On a GPU the host's thread only launches kernels, so that the number of threads has no effect.
-    on_host = placement.device.type == "cpu"
-    threads = (
-        {default_threads, available, max(1, available // 2)} if "threads" in names and on_host else {default_threads}
-    )
-    workers = {default_workers, 0, 1, max(1, available // 2), available, min(2 * available, 16)}
-    workers = workers if "workers" in names else {default_workers}
-    grid = [(count, each) for each in sorted(threads, reverse=True) for count in sorted(workers)]
-    grid.sort(key=lambda pair: pair != (default_workers, default_threads))
-    varied = [name for name in ("workers", "threads") if name in names and (name == "workers" or on_host)]
-    return [{name: {"workers": pair[0], "threads": pair[1]}[name] for name in varied} for pair in grid if varied]
+    if "threads" in names and placement.device.type == "cpu":
+        choices["threads"] = {default["threads"], available, max(1, available // 2)}
+    if not choices:
+        return []
+    pairs = [dict(zip(choices, pair, strict=True)) for pair in itertools.product(*choices.values())]
+    unchanged = {name: default[name] for name in choices}
+    return sorted(pairs, key=lambda p: (p != unchanged, -p.get("threads", 0), p.get("workers", 0)))
 
 
 def _pixels_note(recipe: Recipe, preprocess: Preprocess, images: float, world: World) -> str:
@@ -260,9 +257,3 @@ def tuning_notes(folder: Path) -> list[str]:
     if not path.is_file() or not (stored := read_json(path)):
         return []
     return [f"Tuned in {duration(stored['seconds'])}. {stored['why']}"]
-
-
-def run_seconds(setup: RunSetup, phases: Sequence[Phase]) -> float:
-    """Return the estimated seconds of the whole run."""
-    images = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size
-    return estimate_seconds(phases, setup.network.model, setup.network.preprocess.size, setup.placement, images)

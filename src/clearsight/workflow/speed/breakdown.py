@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.errors import NotResumable
-from clearsight.core.files import finite_json
 from clearsight.core.finding import Finding, read_findings, write_findings
 from clearsight.core.judge import judge
 from clearsight.core.profile import Floats, Profile
@@ -20,11 +19,7 @@ from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.tape import Tape
 from clearsight.profiler.rules import PROFILER_RULES
-
-_FIELDS = (
-    *("rule", "verdict", "severity", "value", "threshold", "unit", "steps", "subject", "cause", "fix", "advice"),
-    *("confidence", "group", "points"),
-)
+from clearsight.workflow.run.rules import findings_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +38,9 @@ class Breakdown:
         totals = {"count": float(len(table)), "samples": float(table.samples.sum())}
         if not len(table):
             return totals
-        spread = _spread(table.seconds, (50, 95))
         return {
             **totals,
-            **{name: spread[name] for name in ("mean", "p50", "p95", "max")},
+            **_spread(table.seconds, "mean", "p50", "p95", "max"),
             "images_per_second": float(table.samples.sum() / max(table.seconds.sum(), 1e-9)),
         }
 
@@ -60,7 +54,10 @@ class Breakdown:
         if columns:
             columns["rest"] = np.maximum(0.0, seconds - sum(columns.values()))
         total = max(float(seconds.sum()), 1e-9)
-        return {name: {**_phase(column), "share": float(column.sum() / total)} for name, column in columns.items()}
+        return {
+            name: {**_spread(column, "mean", "p50", "p95"), "share": float(column.sum() / total)}
+            for name, column in columns.items()
+        }
 
     def gauges(self) -> dict[str, dict[str, float]]:
         """Return "min", "p50", "p95", "p99" and "max" of each gauge, during training steps where there are any."""
@@ -70,18 +67,17 @@ class Breakdown:
             during_steps = self.profile.within(series)
             values = during_steps.values if len(during_steps) else series.values
             if len(values):
-                spread = _spread(values, (50, 95, 99))
-                gauges[name] = {key: spread[key] for key in ("min", "p50", "p95", "p99", "max")}
+                gauges[name] = _spread(values, "min", "p50", "p95", "p99", "max")
         return gauges
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight profile --json`; a value that is not finite is null."""
-        findings = [finite_json(finding.to_json()) for finding in self.findings]
+        findings = findings_json(self.findings)
         return {
             "steps": self.steps(),
             "phases": self.phases(),
             "gauges": self.gauges(),
-            "findings": [{name: finding[name] for name in _FIELDS} for finding in findings],
+            "findings": [{name: row[name] for name in row if name != "epoch"} for row in findings],
         }
 
 
@@ -99,26 +95,17 @@ def conclude(out: Path, *, status: str, command: Sequence[str], seconds: float) 
     from clearsight.workflow.run.report import write_external_report
 
     path, profiler_rules = RunFolder(out).findings, set(PROFILER_RULES.names())
-    findings = judge(select_rules(book=PROFILER_RULES), _ended_tape(out))
+    measured, context = read_profile(RunFolder(out).profile), SavedRun(out).context
+    if not context.batch_size:
+        context = replace(context, batch_size=measured.machine.batch_size)
+    findings = judge(select_rules(book=PROFILER_RULES), Tape(context, ended=True, profile=measured))
     others = [finding for finding in read_findings(path) if finding.rule not in profiler_rules]
     write_findings(path, [*others, *findings])
     write_external_report(out, name=out.name, status=status, command=command, seconds=seconds)
     return findings
 
 
-def _ended_tape(out: Path) -> Tape:
-    """Return the run as the rules see it once it has ended."""
-    measured, context = read_profile(RunFolder(out).profile), SavedRun(out).context
-    if not context.batch_size:
-        context = replace(context, batch_size=measured.machine.batch_size)
-    return Tape(context, ended=True, profile=measured)
-
-
-def _phase(seconds: Floats) -> dict[str, float]:
-    spread = _spread(seconds, (50, 95))
-    return {name: spread[name] for name in ("mean", "p50", "p95")}
-
-
-def _spread(values: Floats, shares: Sequence[int]) -> dict[str, float]:
-    spread = {"min": float(values.min()), "mean": float(values.mean()), "max": float(values.max())}
-    return spread | {f"p{share}": float(np.percentile(values, share)) for share in shares}
+def _spread(values: Floats, *names: str) -> dict[str, float]:
+    """Return statistics by name: "min", "mean", "max", or a percentile as "p95"."""
+    ends = {"min": values.min(), "mean": values.mean(), "max": values.max()}
+    return {name: float(ends[name] if name in ends else np.percentile(values, int(name[1:]))) for name in names}

@@ -13,18 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from clearsight.core.errors import EmptyInput, NotFound
-from clearsight.core.finding import Finding
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunFolder
 from clearsight.workflow.paths import free_folder
 from clearsight.workflow.speed.breakdown import Breakdown, check_free, conclude
-
-if TYPE_CHECKING:
-    from clearsight.profiler.gauges.source import GaugeSource
 
 # Environment variables of the command: its processes read from them where to write and what to record.
 VARIABLE = "CLEARSIGHT_PROFILE"
@@ -43,11 +38,6 @@ class ProfiledCommand:
     seconds: float
     breakdown: Breakdown
     failure: str
-
-    @property
-    def findings(self) -> Sequence[Finding]:
-        """Findings of the profiler's rules."""
-        return self.breakdown.findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +67,7 @@ def profile_command(
     Raises EmptyInput without a command, NotFound for an unknown program, NotResumable if `out` has a run already.
     """
     from clearsight.profiler.external.collect import collect_profile
+    from clearsight.profiler.gauges import sources
     from clearsight.profiler.sampler import Sampler
 
     if not command:
@@ -86,7 +77,8 @@ def profile_command(
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
         raise NotFound(command[0], "there is no such program, or it is not executable", fix="Give its path.")
-    out = Path(out) if out is not None else _free_folder(command)
+    script = next((word for word in command if word.endswith(".py")), command[0])
+    out = Path(out) if out is not None else free_folder("runs", script, "command")
     check_free(out)
     visible = _visible_gpus(environment)
     Sampler(None, every=options.every)  # raises for an interval out of range now, before the command runs
@@ -98,7 +90,8 @@ def profile_command(
     child = subprocess.Popen(list(command), executable=program, env=variables)
     with _forwarding_signals(child):
         machine = replace(_machine(child.pid, visible), interval=options.every)
-        sampler = Sampler(folder, every=options.every, pid=child.pid, sources=_sources(child.pid, visible))
+        gauges = sources(child.pid, visible) if visible is not None else None
+        sampler = Sampler(folder, every=options.every, pid=child.pid, sources=gauges)
         sampler.start()
         code = _wait(child)
         sampler.stop()
@@ -110,12 +103,6 @@ def profile_command(
     return ProfiledCommand(folder=out, code=code, seconds=seconds, breakdown=breakdown, failure=failure)
 
 
-def _free_folder(command: Sequence[str]) -> Path:
-    """Return the next free folder for a command: runs/<script>-<n>."""
-    script = next((word for word in command if word.endswith(".py")), command[0])
-    return free_folder("runs", script, "command")
-
-
 def _with_injection(environment: Mapping[str, str], folder: Path, injected: Path, *, full: bool) -> dict[str, str]:
     """Return the environment of the command, in which its Python processes find clearsight's sitecustomize first."""
     paths = [str(injected), *filter(None, [environment.get("PYTHONPATH")])]
@@ -124,7 +111,6 @@ def _with_injection(environment: Mapping[str, str], folder: Path, injected: Path
 
 
 def _visible_gpus(environment: Mapping[str, str]) -> list[str] | None:
-    """Return the GPUs that the command may use, None for all."""
     value = environment.get("CUDA_VISIBLE_DEVICES")
     return None if value is None else [entry.strip() for entry in value.split(",") if entry.strip()]
 
@@ -136,12 +122,6 @@ def _machine(pid: int, visible: Sequence[str] | None) -> Machine:
         return machine_info(pid, visible)
     except (NotFound, OSError):  # the command has ended already
         return replace(machine_info(None, visible), launched=time.time())
-
-
-def _sources(pid: int, visible: Sequence[str] | None) -> list[GaugeSource] | None:
-    from clearsight.profiler.gauges import sources
-
-    return sources(pid, visible) if visible is not None else None
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

@@ -56,7 +56,6 @@ class Candidate:
         return sum(block.wait_seconds for block in self.blocks) / seconds if seconds else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
         return {
             "settings": dict(self.settings),
             "images_per_second": self.images_per_second if self.blocks else None,

@@ -16,9 +16,9 @@ from clearsight.core.run import Run
 from clearsight.profiler.analysis.what_if import what_if
 from clearsight.training.device import Placement
 from clearsight.workflow.prepare.datasets import loader_workers
+from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.debugging import plain_settings
 from clearsight.workflow.run.execute import make_setup, run_process
 from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison
 

@@ -38,7 +38,6 @@ class HeadFile:
 
     @classmethod
     def of(cls, result: HeadResult) -> HeadFile:
-        """Return the file of one head of a stack."""
         steps = {"loss": result.loss, "accuracy": result.accuracy, "lr": result.lr}
         return cls(
             weights=result.best_state,

@@ -7,7 +7,8 @@ file as if the head had trained by itself, and then measured like any other run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from clearsight.core.dataset import Dataset
 from clearsight.core.events import EpochRecord, RunStatus, StepRecord
 from clearsight.core.metrics_log import MetricsLog
 from clearsight.core.preprocess import PRESETS
@@ -36,21 +36,19 @@ from clearsight.training.loop import write_checkpoint
 from clearsight.training.stop import StopSignal
 from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.paths import Paths
-from clearsight.workflow.prepare.datasets import list_dataset
+from clearsight.workflow.prepare.datasets import list_dataset, train_plan
 from clearsight.workflow.prepare.defaults import resolve_defaults
-from clearsight.workflow.prepare.image_batches import train_plan
 from clearsight.workflow.prepare.phases import build_phases, feature_splits
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.execute import data_facts, execute, make_setup, provenance, run_process
+from clearsight.workflow.run.execute import begin_run, execute, make_setup, run_process
 from clearsight.workflow.study.head_file import HeadFile
-from clearsight.workflow.study.reporter import TrialReporter
-from clearsight.workflow.study.stackable import stack_key
-from clearsight.workflow.study.trial_stop import interruption, stop_after_epoch
+from clearsight.workflow.study.plan import stack_key
+from clearsight.workflow.study.reporter import TrialReporter, interruption, stop_after_epoch
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Backbone:
     """A frozen network with the features of its images.
 
@@ -91,11 +89,13 @@ class HeadTrials:
         recipes, folders: by the number of the trial.  The weights of a head are written before its result is returned.
         """
         started, results = time.time(), []
-        for backbone, numbers in self._grouped(recipes, source):
+        backbones = {number: self._backbone(recipe, source) for number, recipe in recipes.items()}
+        for backbone in dict.fromkeys(backbones.values()):  # seeds may share a backbone
             if backbone is None:
                 return None
+            stack = {number: recipe for number, recipe in recipes.items() if backbones[number] is backbone}
             with run_process(backbone.setup.recipe, World()):
-                trained = _train_heads(backbone, {number: recipes[number] for number in numbers}, reporter)
+                trained = _train_heads(backbone, stack, reporter)
             for head in trained:
                 if head.status is RunStatus.INTERRUPTED:
                     continue
@@ -110,19 +110,16 @@ class HeadTrials:
         head = HeadFile.read(folder.head)
         with run_process(recipe, World()) as placement:
             setup = make_setup(source, recipe, placement, launch)
-            data = data_facts(source, setup.data)
-            run = Run.begin(folder.run, setup.recipe, data=data, provenance=provenance(placement))
-            _write_history(run, head, len(setup.train))
+            run = begin_run(folder.run, source, setup, placement)
+            # The metrics as a training of the head by itself would have written them.
+            with closing(MetricsLog(run.files.metrics())) as metrics:
+                for record in head.records(len(setup.train), recipe.train.batch_size):
+                    if isinstance(record, StepRecord):
+                        metrics.on_step(record)
+                    else:
+                        metrics.on_epoch(record)
             _write_checkpoint(run, head, setup)
             return execute(Run.open(folder.run), setup, launch)
-
-    def _grouped(self, recipes: Mapping[int, Recipe], source: Path) -> Iterator[tuple[_Backbone | None, list[int]]]:
-        """Yield each backbone with the numbers of its trials; None with those whose head cannot be stacked."""
-        groups: dict[int, tuple[_Backbone | None, list[int]]] = {}  # by identity: seeds may share a backbone
-        for number, recipe in recipes.items():
-            backbone = self._backbone(recipe, source)
-            groups.setdefault(id(backbone), (backbone, []))[1].append(number)
-        yield from groups.values()
 
     def _backbone(self, recipe: Recipe, source: Path) -> _Backbone | None:
         key = (str(source), str(stack_key(recipe, ())), recipe.train.seed)
@@ -138,8 +135,8 @@ class HeadTrials:
             if backbone is None or (path, key) != (str(source), str(stack_key(recipe, ()))):
                 continue
             # The seed also decides how a dataset without a validation split is split.
-            if _sample_ids(list_dataset(source, recipe.data, recipe.train.seed)) == _sample_ids(
-                list_dataset(source, recipe.data, backbone.setup.recipe.train.seed)
+            if _sample_ids(source, recipe) == _sample_ids(
+                source, recipe.replace(seed=backbone.setup.recipe.train.seed)
             ):
                 return backbone
         return None
@@ -186,7 +183,6 @@ def _train_heads(backbone: _Backbone, recipes: Mapping[int, Recipe], reporter: T
 
 
 def _trial_result(head: HeadResult, backbone: _Backbone, metrics: Sequence[str], started: float) -> TrialResult:
-    """Return the result of the trial that trained a head."""
     parameters = sum(p.numel() for p in backbone.setup.network.backbone_parameters())
     parameters += sum(tensor.numel() for tensor in head.best_state.values())
     facts = {**head.best_valid, "parameters": float(parameters)}
@@ -209,17 +205,6 @@ def _trial_result(head: HeadResult, backbone: _Backbone, metrics: Sequence[str],
     )
 
 
-def _write_history(run: Run, head: HeadFile, images: int) -> None:
-    """Write metrics.jsonl as a training of the head by itself would have done."""
-    metrics = MetricsLog(run.files.metrics())
-    for record in head.records(images, run.recipe.train.batch_size):
-        if isinstance(record, StepRecord):
-            metrics.on_step(record)
-        else:
-            metrics.on_epoch(record)
-    metrics.close()
-
-
 def _write_checkpoint(run: Run, head: HeadFile, setup: RunSetup) -> None:
     """Write the checkpoints of a training that has ended: a run that is resumed there trains nothing more."""
     phases, checkpoints = build_phases(setup), Checkpoints(run.checkpoints)
@@ -230,5 +215,6 @@ def _write_checkpoint(run: Run, head: HeadFile, setup: RunSetup) -> None:
     write_checkpoint(training.job([]), head.position(setup.recipe.train.resolved_epochs), best)
 
 
-def _sample_ids(data: Dataset) -> list[list[str]]:
+def _sample_ids(source: Path, recipe: Recipe) -> list[list[str]]:
+    data = list_dataset(source, recipe.data, recipe.train.seed)
     return [[sample.id for sample in data.split(split).samples] for split in ("train", "valid")]

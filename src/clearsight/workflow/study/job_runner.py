@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,11 +17,11 @@ from clearsight.core.trial import TrialResult
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
+from clearsight.workflow.run.launch import launch_run, resume_run
 from clearsight.workflow.study.head_trials import HeadTrials
+from clearsight.workflow.study.plan import stack_key
 from clearsight.workflow.study.reporter import TrialReporter, WorkerResources
 from clearsight.workflow.study.run_trial import run_trial
-from clearsight.workflow.study.stackable import stack_key
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ class JobRunner:
 
     @classmethod
     def from_json(cls, resources: Mapping[str, object]) -> JobRunner:
-        """Return the runner for resources that arrived as JSON values."""
         return cls(WorkerResources.from_json(resources))
 
     def run(self, assignment: Assignment, reporter: TrialReporter) -> list[TrialResult]:
@@ -50,38 +49,24 @@ class JobRunner:
 
     def _train(self, assignment: Assignment, reporter: TrialReporter) -> list[TrialResult]:
         recipes = {task.number: self._recipe(task) for task in assignment.tasks}
-        source, metrics, paths = Path(assignment.data), assignment.metrics, self._resources.paths
-
-        def train_heads() -> list[TrialResult] | None:
-            if any(stack_key(recipe, metrics) is None for recipe in recipes.values()):
-                return None
-            folders = {task.number: TrialFolder(Path(task.folder)) for task in assignment.tasks}
-            return self._heads.train(recipes, folders, source, metrics, reporter)
-
+        folders = {task.number: TrialFolder(Path(task.folder)) for task in assignment.tasks}
+        source, metrics = Path(assignment.data), assignment.metrics
         # Together if possible: the recipes must allow it, and the network, which only the worker knows.
-        results = _errors_as_results(assignment.tasks, train_heads)
-        if results is not None:
-            return self._write(assignment.tasks, results)
+        if all(stack_key(recipe, metrics) is not None for recipe in recipes.values()):
+            results = _errors_as_results(
+                recipes, lambda: self._heads.train(recipes, folders, source, metrics, reporter)
+            )
+            if results is not None:
+                return _write(folders, results)
         results = []
-        for task in assignment.tasks:
+        for number, folder in folders.items():
 
-            def train_run(task: TrialTask = task) -> list[TrialResult]:
-                folder = TrialFolder(Path(task.folder))
-                result = run_trial(folder, recipes[task.number], source, metrics, paths, reporter)
+            def train_alone(number: int = number, folder: TrialFolder = folder) -> list[TrialResult]:
+                result = run_trial(folder, recipes[number], source, metrics, self._resources.paths, reporter)
                 return [result] if result is not None else []
 
-            results += self._write([task], _errors_as_results([task], train_run) or [])
+            results += _write(folders, _errors_as_results([number], train_alone) or [])
         return results
-
-    def _write(self, tasks: Sequence[TrialTask], results: Sequence[TrialResult]) -> list[TrialResult]:
-        """Write each result into its trial's folder, and return them.
-
-        Before they are reported: if the message is lost, the study finds them there.
-        """
-        folders = {task.number: TrialFolder(Path(task.folder)) for task in tasks}
-        for result in results:
-            folders[result.number].write_result(result)
-        return list(results)
 
     def _deliver(self, assignment: Assignment, task: TrialTask) -> list[TrialResult]:
         """Make the model of a trial that has ended, and measure it; returns a result only if that fails."""
@@ -89,17 +74,17 @@ class JobRunner:
         def deliver() -> list[TrialResult]:
             folder, launch = TrialFolder(Path(task.folder)), LaunchContext(paths=self._resources.paths)
             run = RunFolder(folder.run)
-            if folder.head.is_file() and not _has_checkpoint(run):
+            has_checkpoint = run.is_run and Checkpoints(run.checkpoints).newest.exists()
+            if folder.head.is_file() and not has_checkpoint:
                 shutil.rmtree(run.path, ignore_errors=True)  # half-written by a worker that was killed
                 self._heads.deliver(folder, self._recipe(task), Path(assignment.data))
             elif run.is_run:
                 resume_run(run.path, launch)  # trains only what its checkpoints lack
             else:  # its weights were deleted for a better trial that is gone too: the same recipe gives them again
-                recipe = self._recipe(task)
-                launch_run(Path(assignment.data), run.path, recipe, launch, unset_fields(recipe))
+                launch_run(Path(assignment.data), run.path, self._recipe(task), launch)
             return []
 
-        return _errors_as_results([task], deliver) or []
+        return _errors_as_results([task.number], deliver) or []
 
     def _recipe(self, task: TrialTask) -> Recipe:
         """Return the recipe of a trial, with this worker's device and threads if the recipe does not set them."""
@@ -114,12 +99,15 @@ class JobRunner:
         return recipe.replace(**changes)
 
 
-def _has_checkpoint(run: RunFolder) -> bool:
-    return run.is_run and Checkpoints(run.checkpoints).newest.exists()
+def _write(folders: Mapping[int, TrialFolder], results: list[TrialResult]) -> list[TrialResult]:
+    """Write results into the folders of their trials, before they are reported: a message to the study may be lost."""
+    for result in results:
+        folders[result.number].write_result(result)
+    return results
 
 
 def _errors_as_results(
-    tasks: Sequence[TrialTask], action: Callable[[], list[TrialResult] | None]
+    numbers: Iterable[int], action: Callable[[], list[TrialResult] | None]
 ) -> list[TrialResult] | None:
     """Return the result of `action`; if it raises, a failed result of every trial with the error as its reason."""
     try:
@@ -129,7 +117,7 @@ def _errors_as_results(
     except Exception as error:  # a defect costs this trial alone: the study goes on, and the log has the traceback
         log.exception("a trial failed")
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return [TrialResult.failed(task.number, reason) for task in tasks]
+    return [TrialResult.failed(number, reason) for number in numbers]
 
 
 @contextmanager

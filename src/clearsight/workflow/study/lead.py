@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from clearsight.core.errors import BadData, BadValue
-from clearsight.core.executor import Executor
+from clearsight.core.errors import BadChoice, BadData, BadValue
+from clearsight.core.executor import Executor, ExecutorSpec
+from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
+from clearsight.core.trial import Trial
 from clearsight.data.scan import drop_bad_images
 from clearsight.training.stop import StopSignal
+from clearsight.tuning.executors import EXECUTORS
 from clearsight.tuning.executors.local import LocalExecutor
-from clearsight.tuning.trial_store import TrialStore, lock_study
+from clearsight.tuning.runner import StudyRunner
+from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, stored_trials
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
-from clearsight.workflow.study.best import deliver_best
-from clearsight.workflow.study.executor import build_executor
-from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of
+from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, stacks
 from clearsight.workflow.study.report import write_study_report
+from clearsight.workflow.study.reporter import WorkerResources
 from clearsight.workflow.study.tasks import TrialTasks
-from clearsight.workflow.study.warm_start import import_earlier_trials
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyContext:
     """Everything about a study that does not decide what it finds.
 
-    observers: receive its events.  paths: caches and weights; None for those of the user.  command: as it was typed,
-    for study.json.  gpus: number of GPUs of this machine, which its workers share.
+    observers: receive its events.  paths: of caches and weights.  command: as it was typed, for study.json.
+    gpus: number of GPUs of this machine, which its workers share.
     """
 
     observers: Sequence[StudyObserver] = ()
-    paths: Paths | None = None
+    paths: Paths = field(default_factory=lambda: Paths.of({}))  # the user's own
     progress: Progress = quiet
     command: Sequence[str] = ()
     gpus: int = 0
-
-    @property
-    def cache_paths(self) -> Paths:
-        """Return the given paths, or the user's own."""
-        return self.paths or Paths.of({})
 
 
 def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Sequence[str] = ()) -> Study:
@@ -52,11 +51,20 @@ def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Se
     notes: about the data, for the observers.
     """
     started, seconds_before, stop = time.monotonic(), study.seconds, StopSignal()
-    with lock_study(study), _open_store(study) as store, stop.listening():
+    with lock_study(study), closing(_trial_store(study)) as store, stop.listening():  # closed: all is in its storage
         study.finish(StudyStatus.RUNNING)  # a kill from here on leaves a study that --resume accepts
         import_earlier_trials(study, store)
         tasks = TrialTasks(study)
-        runner = tasks.runner(store, executor, launch.observers, lambda: stop.reason)
+        runner = StudyRunner(
+            study=study,
+            store=store,
+            executor=executor,
+            prepare=tasks.prepare,
+            group=tasks.group,
+            batch=tasks.batch,
+            observers=launch.observers,
+            halt=lambda: stop.reason,
+        )
         for observer in launch.observers:
             observer.on_begin(study, store.trials())
             for note in notes:
@@ -64,7 +72,7 @@ def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Se
         status, reason = runner.run()
         # After Ctrl-C the user wants the prompt back; the next process makes the model.
         if status is not StudyStatus.INTERRUPTED:
-            reason = deliver_best(study, store.trials(), runner, tasks) or reason
+            reason = tasks.deliver_best(store.trials(), runner) or reason
         study.seconds = seconds_before + time.monotonic() - started
         store.flush()  # before study.json says that the study has ended
         study.finish(status, reason)
@@ -77,10 +85,44 @@ def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Se
 @contextmanager
 def start_workers(plan: StudyPlan, base: Recipe, launch: StudyContext, folder: Path) -> Iterator[Executor]:
     """Yield the executor of a study, closed after the block. Local workers import what they need in the meantime."""
-    with closing(build_executor(plan, base, launch.cache_paths, folder / "workers", launch.gpus)) as executor:
+    with closing(build_executor(plan, base, launch.paths, folder / "workers", launch.gpus)) as executor:
         if isinstance(executor, LocalExecutor):  # a cluster starts its processes itself
             executor.warm(plan.parallel)  # importing torch takes seconds; the scan of the images runs meanwhile
         yield executor
+
+
+def build_executor(plan: StudyPlan, base: Recipe, paths: Paths, logs: Path, gpus: int) -> Executor:
+    """Return the executor of a study.
+
+    Heads that train together have one worker with the whole machine. Other trials have `parallel` workers that share
+    its cores and its GPUs. gpus: number of GPUs of this machine. Raises BadChoice for an unknown executor.
+    """
+    kind, _, _ = plan.on.partition("://")
+    slots = 1 if stacks(plan, base) else plan.parallel
+    local = kind == "local"
+    # More threads than cores slow all of them down. A cluster has other machines: there the share of a trial counts.
+    threads = max(1, cores() // slots) if local else max(1, int(plan.cpus_per_trial or 1))
+
+    def resources(slot: int) -> Mapping[str, Any]:
+        device = f"cuda:{slot % gpus}" if local and gpus else "auto"  # more workers than GPUs share them in turn
+        return WorkerResources(paths=paths, device=device, threads=threads).to_json()
+
+    spec = ExecutorSpec(
+        slots=slots,
+        command=(sys.executable, "-m", "clearsight.workflow.study.worker"),
+        runner="clearsight.workflow.study.job_runner:JobRunner.from_json",
+        resources=resources,
+        logs=logs,
+        address=plan.on if "://" in plan.on else "",
+        cpus=plan.cpus_per_trial,
+        gpus=plan.gpus_per_trial,
+    )
+    try:
+        return EXECUTORS.load(kind)(spec)
+    except BadChoice as error:
+        if error.got != kind:  # raised by the executor itself, about something else
+            raise
+        raise BadChoice(f"--on {plan.on}", "no such executor", got=kind, allowed=EXECUTORS.names()) from None
 
 
 def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]:
@@ -89,7 +131,7 @@ def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]
     Raises BadData or BadValue for data on which trials cannot be compared.
     """
     listing = list_dataset(Path(plan.data), base.data, base.train.seed)
-    scan = scan_dataset(listing, base.data, launch.cache_paths, launch.progress)
+    scan = scan_dataset(listing, base.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, base.data.on_bad)
     if not len(data.split("train")):
         raise BadData(data.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
@@ -101,12 +143,37 @@ def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]
     return [notice.text for notice in data.notices if notice.code == "bad-image"]
 
 
-@contextmanager
-def _open_store(study: Study) -> Iterator[TrialStore]:
-    """Yield the record of a study; every change is in its storage after the block."""
-    pruner = pruner_of(study.plan, study.recipe)
-    store = TrialStore(study, searcher_of(study.plan.searcher), pruner, most_epochs(study.plan, study.recipe))
-    try:
-        yield store
-    finally:
-        store.close()
+def _trial_store(study: Study) -> TrialStore:
+    plan = study.plan
+    return TrialStore(study, searcher_of(plan.searcher), pruner_of(plan, study.recipe), most_epochs(plan, study.recipe))
+
+
+def import_earlier_trials(study: Study, store: TrialStore) -> None:
+    """Import the trials of the studies named by --warm-start that lie in this study's space, once.
+
+    Raises NotFound for a missing study, BadValue for a study with other objectives.
+    """
+    # They are imported before the study proposes its first trial, so a trial of its own shows that this has happened.
+    if any(not trial.imported for trial in store.trials()):
+        return
+    for source in study.plan.warm_start:
+        store.import_trials(earlier_trials(source, study.plan), source)
+
+
+def check_warm_start(plan: StudyPlan) -> None:
+    """Raise the errors of `import_earlier_trials`, before the study begins."""
+    for source in plan.warm_start:
+        earlier_trials(source, plan)
+
+
+def earlier_trials(source: str, plan: StudyPlan) -> list[Trial]:
+    """Return the trials of an earlier study. source: its folder, or the URL of its storage with "#name"."""
+    if "://" in source:
+        url, _, name = source.partition("#")
+        return stored_trials(url, name)
+    earlier = Study.open(Path(source))
+    if earlier.plan.objectives != plan.objectives:
+        listed = ", ".join(f"{objective.metric} ({objective.direction}d)" for objective in earlier.plan.objectives)
+        fix = "Use the same --metric."
+        raise BadValue(f"--warm-start {source}", f"that study optimizes {listed}", fix=fix)
+    return read_trials(earlier)

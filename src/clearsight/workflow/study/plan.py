@@ -1,7 +1,8 @@
-"""The plan of a study: its space, objectives, searcher and pruner, and the checks that the declaration cannot make."""
+"""The plan of a study: its space, objectives, searcher, pruner, checks of them, and which trials can train together."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -14,11 +15,18 @@ from clearsight.core.trial import METRICS, SCORES, Objective
 from clearsight.tuning.pruners import PRUNERS
 from clearsight.tuning.searchers import SEARCHERS
 from clearsight.tuning.space_syntax import format_dimension, merge_spaces, parse_space, space_from_mapping, usual_space
-from clearsight.workflow.prepare.cacheable import planned_epochs
-from clearsight.workflow.study.stackable import can_stack
+from clearsight.workflow.prepare.defaults import planned_epochs, uncacheable
 
 # The settings of a search that names none: they matter for every network and have ranges that fit every dataset.
 DEFAULT_SEARCH = ("lr", "batch_size", "weight_decay")
+
+# Settings in which the heads of one stack may differ.
+NUMBERS = (
+    *("lr", "weight_decay", "eps", "momentum", "optimizer", "warmup", "schedule", "step_size", "gamma"),
+    *("batch_size", "epochs", "seed", "label_smoothing", "class_weights", "patience", "dropout", "head"),
+)
+# Objectives with the same value for a head in a stack and for one alone. Times are not: a stack shares its time.
+_SAME_IN_STACK = (*SCORES, "parameters")
 
 SpaceSource: TypeAlias = Mapping[str, Any] | Iterable[str] | Space | None
 
@@ -78,8 +86,8 @@ def check_plan(plan: StudyPlan) -> None:
     if names[0] not in SCORES:
         fix = f"Put one of {', '.join(SCORES)} first."
         raise BadValue(f"--metric {names[0]}", "the first metric must be a score of the validation images", fix=fix)
-    if plan.pruner not in (*PRUNERS, "auto"):
-        allowed = (*PRUNERS, "auto")
+    allowed = (*PRUNERS, "auto")
+    if plan.pruner not in allowed:
         raise BadChoice(f"--prune {plan.pruner}", "no such pruner", got=plan.pruner, allowed=allowed)
     _check_search(plan)
 
@@ -118,6 +126,36 @@ def pruner_of(plan: StudyPlan, base: Recipe) -> str:
     if len(plan.objectives) > 1 or stacks(plan, base):
         return "none"
     return searcher_of(plan.searcher).pruner
+
+
+def stack_key(recipe: Recipe, metrics: Sequence[str]) -> str | None:
+    """Return a key that is equal for recipes whose heads can train together; None for one that must train alone.
+
+    metrics: of the objectives.
+    """
+    debug, train = recipe.debug, recipe.train
+    must_train_alone = (
+        recipe.model.freeze != "backbone"
+        or uncacheable(recipe, cut=1)
+        or train.ema
+        or train.time_limit
+        or train.precision not in ("auto", "fp32")
+        or recipe.optim.clip_grad is not None
+        or recipe.optim.accumulate != 1
+        or any(metric not in _SAME_IN_STACK for metric in metrics)
+        # The debugger saves and judges single runs, and a stack has none.
+        or (debug.save or debug.rule or debug.on_finding or debug.save_every)
+    )
+    if must_train_alone:
+        return None
+    # Debugger and profiler decide nothing about the result.
+    sections = [section for name, section in recipe.model_dump(mode="json").items() if name not in ("debug", "profile")]
+    return json.dumps([{k: v for k, v in section.items() if k not in NUMBERS} for section in sections])
+
+
+def can_stack(base: Recipe, names: Sequence[str], metrics: Sequence[str]) -> bool:
+    """Return True if all trials of a study that varies the settings `names` can train together."""
+    return stack_key(base, metrics) is not None and all(name in NUMBERS for name in names)
 
 
 def stacks(plan: StudyPlan, base: Recipe) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clearsight.core.run import Run, RunFolder
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial
 from clearsight.tuning.analysis.advice import advice
@@ -14,7 +15,6 @@ from clearsight.tuning.analysis.hypervolume import hypervolume_history
 from clearsight.tuning.analysis.importance import importances
 from clearsight.tuning.analysis.savings import study_savings
 from clearsight.tuning.trial_store import read_trials
-from clearsight.workflow.study.best import best_run
 
 if TYPE_CHECKING:
     from clearsight.reports.study.report_data import StudyReportData
@@ -62,6 +62,15 @@ def study_report_data(study: Study, trials: Sequence[Trial]) -> StudyReportData:
     )
 
 
+def best_run(study: Study) -> Run | None:
+    """Return the run of the best trial; None if there is none."""
+    if not study.best:
+        return None
+    # Found by the number of the trial, because the study folder may have moved since.
+    path = study.path / "trials" / Path(study.best["run"]).parent.name / "run"
+    return Run.open(path) if RunFolder(path).is_run else None
+
+
 def next_commands(study: Study) -> list[str]:
     """Return the commands that are useful for a study in this state."""
     # A status of running without a process is a study that was killed: it can be resumed too.
@@ -96,7 +105,6 @@ def study_json(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
-    """Return one trial as JSON values."""
     return {
         "number": trial.number,
         "state": trial.state.value,

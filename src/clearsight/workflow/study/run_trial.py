@@ -14,9 +14,8 @@ from clearsight.core.trial import SCORES, TrialResult, TrialState
 from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.launch import launch_run, resume_run, unset_fields
-from clearsight.workflow.study.reporter import TrialReporter
-from clearsight.workflow.study.trial_stop import interruption, stop_after_epoch
+from clearsight.workflow.run.launch import launch_run, resume_run
+from clearsight.workflow.study.reporter import TrialReporter, interruption, stop_after_epoch
 
 _STOP_ON_SEVERE = "severe=stop-trial"  # action of the debugger: a severe finding ends the trial
 
@@ -37,7 +36,7 @@ def run_trial(
         # An action that the user has chosen decides alone.
         if recipe.debug.debug != "off" and not recipe.debug.on_finding:
             recipe = recipe.replace(on_finding=(_STOP_ON_SEVERE,))
-        run = launch_run(source, folder.run, recipe, launch, unset_fields(recipe))
+        run = launch_run(source, folder.run, recipe, launch)
     return _trial_result(run, metrics, observer, started)
 
 
@@ -50,7 +49,6 @@ class _TrialObserver(NullObserver):
         self._reporter, self._classes = reporter, 0
 
     def halt(self) -> StopReason | None:
-        """Return why the run must stop now, or None."""
         return self.stop or interruption(self._reporter)
 
     def on_plan(self, plan: RunPlan) -> None:

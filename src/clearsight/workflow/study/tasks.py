@@ -1,52 +1,33 @@
-"""TrialTasks: turns the trials of a study into tasks for its workers."""
+"""TrialTasks: turns the trials of a study into tasks for its workers, and the best trial into a model."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from clearsight.core.executor import Assignment, Executor, TrialTask
+from clearsight.core.executor import Assignment, TrialTask
+from clearsight.core.files import write_text
 from clearsight.core.recipe import Recipe
+from clearsight.core.run import Run, RunFolder
 from clearsight.core.space import settings_of
-from clearsight.core.stop import StopReason
-from clearsight.core.study import Study, StudyObserver
-from clearsight.core.trial import Trial
+from clearsight.core.stop import StopKind, StopReason
+from clearsight.core.study import Study
+from clearsight.core.trial import Trial, best_trial
 from clearsight.tuning.runner import StudyRunner
+from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.tuning.trial_queue import PreparedTrial
-from clearsight.tuning.trial_store import TrialStore
-from clearsight.workflow.prepare.cacheable import planned_epochs
-from clearsight.workflow.prepare.defaults import weights_path
-from clearsight.workflow.study.plan import stacks
-from clearsight.workflow.study.stackable import stack_key
+from clearsight.workflow.prepare.defaults import plain_settings, planned_epochs, weights_path
+from clearsight.workflow.study.plan import stack_key, stacks
 
 
 class TrialTasks:
-    """The tasks of one study."""
+    """The tasks of one study. batch: number of trials that are proposed at a time."""
 
     def __init__(self, study: Study) -> None:
         self._study = study
         self._metrics = tuple(objective.metric for objective in study.plan.objectives)
-        self._stacks = stacks(study.plan, study.recipe)
-
-    def runner(
-        self,
-        store: TrialStore,
-        executor: Executor,
-        observers: Sequence[StudyObserver],
-        halt: Callable[[], StopReason | None],
-    ) -> StudyRunner:
-        """Return the runner of the study."""
-        return StudyRunner(
-            study=self._study,
-            store=store,
-            executor=executor,
-            prepare=self.prepare,
-            group=self.group,
-            # One at a time otherwise: every result known by then informs the next proposal.
-            batch=self._study.plan.stack if self._stacks else 1,
-            observers=observers,
-            halt=halt,
-        )
+        # One at a time, if trials train alone: every result known by then informs the next proposal.
+        self.batch = study.plan.stack if stacks(study.plan, study.recipe) else 1
 
     def recipe(self, trial: Trial) -> Recipe:
         """Return the study's recipe with the values of a trial. Raises ClearsightError."""
@@ -59,7 +40,7 @@ class TrialTasks:
         folder = self._study.folder(trial.number)
         # Workers may run in another working directory, so the folder is absolute.
         return PreparedTrial(
-            task=TrialTask(number=trial.number, folder=str(folder.resolve()), recipe=_flat_json(recipe)),
+            task=TrialTask(number=trial.number, folder=str(folder.resolve()), recipe=plain_settings(recipe)),
             epochs=planned_epochs(recipe),
             # Of the whole recipe, the seed included: an equal recipe gives the same result to the last bit.
             digest=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
@@ -80,8 +61,30 @@ class TrialTasks:
             key=key, tasks=(self.prepare(trial).task,), data=self._study.plan.data, metrics=self._metrics, deliver=True
         )
 
+    def deliver_best(self, trials: Sequence[Trial], runner: StudyRunner) -> StopReason | None:
+        """Make and measure the model of the best trial; write the trial into the study and its recipe into best.yaml.
 
-def _flat_json(recipe: Recipe) -> dict[str, object]:
-    """Return all fields of a recipe as JSON values, without their sections: names are unique over sections."""
-    sections = recipe.model_dump(mode="json")
-    return {name: value for section in sections.values() for name, value in section.items()}
+        Returns why the model could not be made, or None. Does nothing without a complete trial, or if the model exists.
+        """
+        study = self._study
+        best = best_trial(trials, study.objective)
+        if best is None:
+            study.best = {}
+            return None
+        # A duplicate has no run of its own: the model is that of the trial that was trained.
+        trained = next(t for t in trials if t.number == best.same_as) if best.same_as is not None else best
+        run_folder = TrialFolder(study.folder(trained.number)).run
+        study.best = {
+            "trial": best.number,
+            "value": best.values[0],
+            "values": list(best.values),
+            "params": dict(best.params),
+            "run": str(run_folder),
+        }
+        write_text(study.path / "best.yaml", self.recipe(best).to_yaml())
+        study.save()  # before the model is made, which may take minutes or fail
+        if RunFolder(run_folder).is_run and Run.open(run_folder).has_bundle:
+            return None
+        failure = runner.run_assignment(lambda key: self.delivery(trained, key))
+        text = f"the model of trial {trained.number} could not be made: {failure}"
+        return StopReason(StopKind.FAILURE, text) if failure else None

@@ -43,7 +43,6 @@ class PipeReporter:
         os._exit(0)  # at any point of the training: every file survives a kill, and this is no harder
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message to the study."""
         data = memoryview(protocol.encode(message))
         while data:  # a pipe takes 64 KiB at a time
             data = data[os.write(self._pipe, data) :]

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,10 @@ from clearsight.core.errors import NotFound
 from clearsight.core.events import RunStatus
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.metrics_log import MetricsLog
-from clearsight.workflow.live.run import LiveRun
-from clearsight.workflow.run.log import FindingsLog
+from clearsight.core.profile import GaugeSample, StepTimes
+from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file
+from clearsight.workflow.live import LiveMetrics, LiveProfile, LiveRun
+from clearsight.workflow.messages import FindingsLog
 from tests.workflow.run_folders import STEPS, append_epochs, append_profile, write_run, write_verdicts
 
 FOUND = {
@@ -180,3 +184,136 @@ def test_a_nan_loss_is_null_in_json_and_no_point_of_the_curve(tmp_path: Path) ->
 def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no run in this folder"):
         LiveRun(tmp_path)
+
+
+def append(path: Path, *rows: tuple[str, Any], step: int, epoch: int = 1, mode: str = "train") -> None:
+    with path.open("a", encoding="utf-8") as file:
+        for name, value in rows:
+            row = {"step": step, "epoch": epoch, "mode": mode, "name": name, "value": value}
+            file.write(json.dumps(row) + "\n")
+
+
+def end_epoch(path: Path, *, step: int, epoch: int, best: bool = True) -> None:
+    values = {"epoch_loss": 0.5, "epoch_lr": 0.1, "epoch_images_per_second": 100.0, "epoch_data_share": 0.2}
+    values |= {"epoch_seconds": 3.0, "valid_loss": 0.6, "valid_accuracy": 0.7, "epoch_best": float(best)}
+    append(path, *values.items(), step=step, epoch=epoch)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.jsonl"
+
+
+@pytest.fixture
+def metrics(path: Path) -> LiveMetrics:
+    return LiveMetrics(path, epochs=3)
+
+
+def test_before_the_first_step_there_is_nothing(metrics: LiveMetrics) -> None:
+    metrics.update()
+    assert (metrics.step, metrics.losses, metrics.epochs) == (0, [], [])
+    assert (metrics.step_seconds, metrics.data_share) == (None, None)
+
+
+def test_an_update_reads_only_what_was_appended(path: Path, metrics: LiveMetrics) -> None:
+    append(path, ("loss", 2.0), ("lr", 0.1), step=1)
+    metrics.update()
+    append(path, ("loss", 1.0), step=2)
+    metrics.update()
+    assert metrics.losses == [(1, 2.0), (2, 1.0)]
+    assert metrics.scalars == {"loss": 1.0, "lr": 0.1}
+
+
+def test_speeds_are_means_of_recent_steps(path: Path, metrics: LiveMetrics) -> None:
+    for step in range(1, 101):
+        append(path, ("step_seconds", 10.0 if step <= 50 else 0.5), ("data_seconds", 0.1), step=step)
+    metrics.update()
+    assert metrics.step_seconds == pytest.approx(0.5)  # the 50 slow steps are no longer recent
+    assert metrics.data_share == pytest.approx(0.2)
+
+
+def test_scalars_of_an_evaluation_are_no_training_steps(path: Path, metrics: LiveMetrics) -> None:
+    append(path, ("loss", 1.0), step=1)
+    append(path, ("loss", 9.0), step=2, mode="eval")
+    metrics.update()
+    assert (metrics.step, metrics.losses) == (1, [(1, 1.0)])
+
+
+def test_an_epoch_is_finished_by_its_last_line(path: Path, metrics: LiveMetrics) -> None:
+    append(path, ("epoch_loss", 0.5), ("valid_loss", 0.6), step=10)
+    metrics.update()
+    assert metrics.epochs == []
+    path.unlink()
+    end_epoch(path, step=10, epoch=1)
+    end_epoch(path, step=20, epoch=2, best=False)
+    metrics.update()
+    first, second = metrics.epochs
+    assert (first.epoch, first.epochs, first.step, first.best, second.best) == (1, 3, 10, True, False)
+    assert (first.train, first.valid) == ({"loss": 0.5}, {"loss": 0.6, "accuracy": 0.7})
+    assert (first.lr, first.images_per_second, first.data_share, first.seconds) == (0.1, 100.0, 0.2, 3.0)
+
+
+def test_null_and_infinite_losses_are_no_points(path: Path, metrics: LiveMetrics) -> None:
+    append(path, ("loss", None), step=1)
+    append(path, ("loss", float("inf")), step=2)
+    append(path, ("loss", 1.0), step=3)
+    metrics.update()
+    assert metrics.losses == [(3, 1.0)]
+
+
+def test_a_rewritten_file_is_read_again_from_its_start(path: Path, metrics: LiveMetrics) -> None:
+    for step in (1, 2, 3):
+        append(path, ("loss", float(step)), step=step)
+    metrics.update()
+    path.unlink()
+    append(path, ("loss", 1.0), step=1)
+    metrics.update()
+    assert (metrics.rewinds, metrics.losses, metrics.step) == (1, [(1, 1.0)], 1)
+
+
+def append_steps(folder: Path, seconds: Sequence[float], phases: dict[str, float]) -> None:
+    with spans_file(folder).open("a", encoding="utf-8") as file:
+        for number, duration in enumerate(seconds, start=1):
+            times = StepTimes(step=number, epoch=1, start=0.0, seconds=duration, samples=8, phases=phases)
+            file.write(span_line(times))
+
+
+def append_samples(folder: Path, *samples: dict[str, float]) -> None:
+    with gauges_file(folder).open("a", encoding="utf-8") as file:
+        file.writelines(gauge_line(GaugeSample(time=float(i), values=values)) for i, values in enumerate(samples))
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> LiveProfile:
+    return LiveProfile(tmp_path)
+
+
+def test_a_folder_that_does_not_exist_yet_is_empty(tmp_path: Path) -> None:
+    profile = LiveProfile(tmp_path / "later")
+    profile.update()
+    assert (profile.phases, profile.gauges, profile.ranks) == ({}, {}, 1)
+
+
+def test_phases_are_mean_seconds_and_the_rest_of_the_step_is_other(tmp_path: Path, profile: LiveProfile) -> None:
+    append_steps(tmp_path, [1.0, 2.0], {"forward": 0.5, "data": 0.25, "own": 0.25})
+    profile.update()
+    assert profile.phases == pytest.approx({"data": 0.25, "forward": 0.5, "own": 0.25, "other": 0.5})
+    assert [*profile.phases] == ["data", "forward", "own", "other"]  # known phases in their order, then the others
+
+
+def test_only_the_last_fifty_steps_count(tmp_path: Path, profile: LiveProfile) -> None:
+    append_steps(tmp_path, [100.0] * 10 + [1.0] * 50, {"forward": 1.0})
+    profile.update()
+    assert profile.phases == pytest.approx({"forward": 1.0, "other": 0.0})
+
+
+def test_gauges_are_means_of_the_samples_that_have_them(tmp_path: Path, profile: LiveProfile) -> None:
+    append_samples(tmp_path, {"cpu": 10.0}, {"cpu": 30.0, "gpu0": 50.0})
+    profile.update()
+    assert profile.gauges == {"cpu": 20.0, "gpu0": 50.0}
+
+
+def test_ranks_are_those_of_the_machine_file(tmp_path: Path, profile: LiveProfile) -> None:
+    (tmp_path / "machine.json").write_text(json.dumps({"ranks": 4}))
+    profile.update()
+    assert profile.ranks == 4

@@ -10,7 +10,7 @@ from clearsight.core.errors import BadValue
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import Recipe
 from clearsight.workflow.paths import Paths
-from clearsight.workflow.prepare.network import build_network, override_preprocess
+from clearsight.workflow.prepare.setup import build_network, override_preprocess
 
 WEIGHTS = Preprocess(size=224, resize=256, mean=(0.5,) * 3, std=(0.5,) * 3, source="the weights")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from clearsight.core.recipe import DataSection
 
@@ -41,10 +41,17 @@ Browser: TypeAlias = Annotated[
 ]
 
 
-def command_app(command: Callable[..., Any], epilog: str, cls: type[TyperCommand] | None = None) -> typer.Typer:
-    """Return the app of a command. epilog: the examples at the end of its --help."""
-    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(epilog=epilog, cls=cls)(command)
+def command_app(
+    command: Callable[..., Any],
+    epilog: str,
+    *,
+    cls: type[TyperCommand] | None = None,
+    group: type[TyperGroup] | None = None,
+) -> typer.Typer:
+    """Return the app of a command. epilog: the end of its --help, with an indented line for each example."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich", cls=group)
+    # Typer joins lines that no blank line separates.
+    app.command(epilog=epilog.replace("\n  ", "\n\n  "), cls=cls)(command)
     return app
 
 

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from clearsight.workflow.compare import Comparison
 
 EPILOG = """Examples:
-
   clearsight compare runs/resnet50 runs/resnet101 runs/resnet152
-
   clearsight compare runs/first runs/second --out second-is-better.html --json
 """
 
@@ -69,7 +67,7 @@ def comparison_lines(comparison: Comparison, width: int) -> list[str]:
     lines: list[str] = []
     for first, end in _table_ranges(labels, comparison.rows(), width):
         cells = [(row[0], *row[1 + first : 1 + end]) for row in comparison.rows()]
-        lines += [*table(("", *labels[first:end]), cells, right=tuple(range(1, end - first + 1))), ""]
+        lines += [*table(("", *labels[first:end]), cells, right=range(1, end - first + 1)), ""]
     for run in comparison.runs:
         lines += [
             f"{finding.severity.value:<8} {run.label}: {finding.rule}: {finding.cause}" for finding in run.problems

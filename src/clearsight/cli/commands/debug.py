@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from clearsight.cli.shared import AsJson, RunFolder, table
+from clearsight.cli.shared import AsJson, RunFolder, command_app, table
 from clearsight.cli.terminal import Terminal, shows_unicode
 from clearsight.core.finding import Finding, Severity, Verdict, flags
 
@@ -30,15 +30,10 @@ EPILOG = """More commands: clearsight debug tensors RUN, clearsight debug export
 as ./tensors.
 
 Examples:
-
   clearsight debug runs/first
-
   clearsight debug runs/first --rules none --rule "Overfit(patience=3)"
-
   clearsight debug runs/first --fail-on severe --json
-
   clearsight debug tensors runs/first --name loss --plot
-
   clearsight debug export runs/first --tensorboard logs/
 """
 
@@ -71,10 +66,8 @@ def rules(
     terminal = Terminal(as_json=as_json)
     with terminal.working():
         diagnosis = debug(run, rules=rules, rule=list(rule or ()))
-    if as_json:
-        terminal.print_json(diagnosis.to_json())
-    else:
-        terminal.print(*finding_lines(diagnosis.findings, everything=everything, colour=sys.stdout.isatty()))
+    lines = finding_lines(diagnosis.findings, everything=everything, colour=sys.stdout.isatty())
+    terminal.print_result(diagnosis.to_json(), lines)
     return FOUND if fail_on is not None and diagnosis.at_least(fail_on) else 0
 
 
@@ -181,7 +174,6 @@ def _plots(found: Sequence[SavedSeries]) -> list[str]:
 
 
 # The group adds `rules` first: its help is that of `clearsight debug`.
-app = typer.Typer(add_completion=False, rich_markup_mode="rich", cls=_RulesFirst)
-app.command(epilog=EPILOG)(rules)
+app = command_app(rules, EPILOG, group=_RulesFirst)
 app.command()(tensors)
 app.command()(export)

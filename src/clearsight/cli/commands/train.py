@@ -18,15 +18,10 @@ from clearsight.core.recipe import Recipe, fields
 from clearsight.core.run import Run
 
 EPILOG = """Examples:
-
   clearsight train photos/ --model resnet34 --freeze backbone --epochs 5
-
   clearsight train photos.zip --model timm/mobilenetv2_100 --weights w.safetensors --augment standard --epochs 20
-
   clearsight train train.csv --label-column breed --recipe recipe.yaml --lr 3e-4 --json
-
   clearsight train --resume runs/photos-1
-
   torchrun --nproc-per-node 2 -m clearsight train photos/ --out runs/two
 """
 

@@ -28,15 +28,10 @@ EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or 
 images. Continue a study after Ctrl-C with --resume.
 
 Examples:
-
   clearsight tune photos/ --freeze backbone --tune lr,batch_size,weight_decay --trials 40
-
   clearsight tune photos/ -m resnet18 --space "lr=log(1e-5,1e-1)" --space "epochs=int(5,40)" --parallel 2 --prune asha
-
   clearsight tune photos/ --space "optimizer=\\[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"
-
   clearsight tune photos/ --metric accuracy --metric parameters --space "model=\\[resnet18,resnet34,tiny]"
-
   clearsight tune --resume studies/photos-1 --trials 80
 """
 

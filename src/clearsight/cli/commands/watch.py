@@ -22,11 +22,8 @@ EPILOG = """Ctrl-C stops watching and does not touch the run. If the output is n
 line.
 
 Examples:
-
   clearsight watch runs/first
-
   clearsight watch runs/first --once
-
   clearsight watch runs/first --json
 """
 

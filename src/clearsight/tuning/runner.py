@@ -6,6 +6,7 @@ caller: one prepares a trial, the other one groups trials that train together. I
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -101,27 +102,22 @@ class StudyRunner:
         self._failed_before = {trial.number for trial in self.store.trials() if trial.state is TrialState.FAILED}
         for trial in self.store.trials():
             if trial.state is TrialState.COMPLETE and not trial.imported and trial.same_as is None:
-                self._remember(trial)
+                # A recipe that was valid once may no longer be; that matters for new trials alone.
+                with contextlib.suppress(ClearsightError):
+                    self._queue.originals.setdefault(self.prepare(trial).digest, trial.number)
         # The rest of an interrupted batch is proposed at once, so that the batches are those of an undisturbed study.
         proposed = self._proposed_count()
         rest = self._propose(min(-proposed % self.batch, self.study.plan.trials - proposed)) if running else []
         self._accept([*running, *rest])
-
-    def _remember(self, trial: Trial) -> None:
-        try:
-            prepared = self.prepare(trial)
-        except ClearsightError:
-            return  # its recipe was valid once; a change since then matters for new trials alone
-        self._queue.remember(trial.number, prepared)
 
     def _proposed_count(self) -> int:
         return sum(not trial.imported for trial in self.store.trials())
 
     def _fill(self) -> bool:
         """Give work to the free workers; returns False once nothing runs and nothing is left to run."""
-        while self._queue.running < self.executor.slots:
+        while len(self._queue.running) < self.executor.slots:
             if not self._queue.waiting and not self._propose_batch():
-                return self._queue.running > 0
+                return bool(self._queue.running)
             if not self._queue.waiting:
                 return True  # every proposal failed or was a duplicate: the study may have reached a limit by them
             plan = self.study.plan
@@ -158,34 +154,34 @@ class StudyRunner:
             if original == trial.number:
                 tasks.append(prepared.task)
             elif self.store.trial(original).state is TrialState.RUNNING:
-                self._queue.wait_for(original, trial.number)
+                self._queue.duplicates[original].append(trial.number)
             else:
                 self._copy_result(trial.number, self.store.trial(original))
-        self._queue.extend(self.group(tasks))
+        self._queue.waiting.extend(self.group(tasks))
 
     # --- events -------------------------------------------------------------------------------------------------------
 
     def _handle(self, event: ExecutorEvent) -> None:
         match event:
             case AssignmentStarted():
-                for task in self._queue.assignment(event.key).tasks:
+                for task in self._queue.running[event.key].tasks:
                     self._handle_start(task.number, event.worker)
             case EpochDone():
                 self._handle_epoch(event)
             case AssignmentDone():
-                assignment = self._queue.end(event.key)
+                assignment = self._queue.running.pop(event.key)
                 for result in event.results:
                     self._finish(result)
                 finished = {result.number for result in event.results}
                 rest = tuple(task for task in assignment.tasks if task.number not in finished)
                 # Without a result and without an interruption the worker has stopped early: the rest runs again.
                 if rest and self.halt() is None:
-                    self._queue.put_back(rest)
+                    self._queue.waiting.appendleft(rest)
             case WorkerLost():
-                self._handle_loss(event, self._queue.end(event.key))
+                self._handle_loss(event, self._queue.running.pop(event.key))
 
     def _handle_start(self, number: int, worker: int) -> None:
-        self.store.update(number, worker=worker, planned=self._queue.epochs(number), started=time.time())
+        self.store.update(number, worker=worker, planned=self._queue.prepared[number].epochs, started=time.time())
         for observer in self.observers:
             observer.on_trial(self.store.trial(number))
 
@@ -205,22 +201,22 @@ class StudyRunner:
             if result is not None:
                 self._finish(result)  # it ended before its worker died, and only the message was lost
                 continue
-            if (attempts := self._queue.attempts(number)) > _RETRIES:
+            if (attempts := self._queue.attempts[number]) > _RETRIES:
                 self._finish(TrialResult.failed(number, _with_log(f"{event.reason}, in {attempts} attempts", event)))
                 continue
-            params, attempt = self.store.trial(number).params, self._queue.next_attempt(number)
-            self.store.folder(number).write_proposal(params, attempt)
-            self._queue.put_back((task,))
+            self._queue.attempts[number] += 1
+            self.store.folder(number).write_proposal(self.store.trial(number).params, attempts + 1)
+            self._queue.waiting.appendleft((task,))  # it was proposed before everything that waits
             for observer in self.observers:
                 observer.on_trouble(f"trial {number}: {event.reason}; it is tried again")
 
     def _finish(self, result: TrialResult) -> None:
-        attempts = self._queue.attempts(result.number)
+        attempts = self._queue.attempts[result.number]
         trial = self.store.finish(result, **({"attempts": attempts} if attempts > 1 else {}))
         for observer in self.observers:
             observer.on_result(trial)
         self._retention.update()  # before duplicates: they have no weights that could be kept or deleted
-        for duplicate in self._queue.duplicates(trial.number):
+        for duplicate in self._queue.duplicates.pop(trial.number, []):
             self._copy_result(duplicate, trial)
 
     def _copy_result(self, number: int, original: Trial) -> None:
@@ -236,7 +232,7 @@ class StudyRunner:
             )
         result = replace(result, number=number, seconds=0.0, saved_seconds=0.0)
         self.store.folder(number).write_result(result)
-        self.store.update(number, planned=self._queue.epochs(number))
+        self.store.update(number, planned=self._queue.prepared[number].epochs)
         trial = self.store.finish(result, same_as=original.number)
         for observer in self.observers:
             observer.on_result(trial)
@@ -253,10 +249,10 @@ class StudyRunner:
         while self._queue.running:
             for event in self.executor.events(_POLL):
                 if isinstance(event, WorkerLost):
-                    self._queue.end(event.key)  # its trials stay resumable from their last checkpoints
+                    del self._queue.running[event.key]  # its trials stay resumable from their last checkpoints
                 else:
                     self._handle(event)
-        self._queue.clear()
+        self._queue.waiting.clear()
 
     def _end_early(self, stop: StopReason) -> tuple[StudyStatus, StopReason | None]:
         """End the study and its running trials; at the time limit the trials stay resumable."""
@@ -265,7 +261,7 @@ class StudyRunner:
             for trial in self.store.trials():
                 # Read again: a trial before this one may have been its original and have ended it.
                 running = self.store.trial(trial.number).state is TrialState.RUNNING
-                if running and self._queue.registered(trial.number):
+                if running and trial.number in self._queue.prepared:
                     result = TrialResult(
                         number=trial.number,
                         state=TrialState.PRUNED,

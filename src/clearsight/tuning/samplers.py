@@ -1,4 +1,4 @@
-"""Optuna samplers for one proposal each, and the seed of a trial.
+"""Optuna samplers for one proposal each, the seed of a trial, and the base of searchers.
 
 A proposal depends on the study's seed, the trial's number and the trials that are known, and on nothing that a kill
 would lose.
@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from clearsight.core.space import Params
+from clearsight.core.space import Params, Space
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -24,6 +24,15 @@ def trial_seed(seed: int, number: int) -> int:
     Source: numpy.random.SeedSequence, which hashes its entropy so that neighbouring numbers give unlike streams.
     """
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+class UnlimitedSearcher:
+    """Base of the searchers that always have another trial to propose."""
+
+    pruner = "median"
+
+    def size(self, space: Space) -> int | None:
+        return None
 
 
 class FixedSampler(BaseSampler):

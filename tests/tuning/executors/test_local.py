@@ -28,7 +28,7 @@ from clearsight.testing.executors import (
     task,
     worker_facts,
 )
-from clearsight.tuning.executors import EXECUTORS, worker_process
+from clearsight.tuning.executors import EXECUTORS, local
 from clearsight.tuning.executors.local import LocalExecutor, build
 
 STUBBORN = Path(__file__).with_name("stubborn.py")
@@ -148,7 +148,7 @@ def test_workers_are_outside_the_group_of_ctrl_c(executor: LocalExecutor) -> Non
 
 
 def test_a_worker_that_does_not_exit_is_killed(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "_PATIENCE", 0.1)
+    monkeypatch.setattr(local, "_PATIENCE", 0.1)
     executor = stubborn(tmp_path, "deaf")
     executor.start(assignment(1, [task(folder, 0)]))
     collect(executor, has(AssignmentStarted))
@@ -159,7 +159,7 @@ def test_a_worker_that_does_not_exit_is_killed(tmp_path: Path, folder: Path, mon
 
 
 def test_a_worker_that_closes_its_pipe_is_lost(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "_PATIENCE", 0.1)
+    monkeypatch.setattr(local, "_PATIENCE", 0.1)
     with closing(stubborn(tmp_path, "silent")) as executor:
         executor.start(assignment(1, [task(folder, 0)]))
         assert only(WorkerLost, collect(executor, has(WorkerLost))).reason == "its worker closed its pipe"

@@ -9,9 +9,6 @@ from clearsight.core.registry import Registry
 
 EXECUTORS = Registry[Callable[[ExecutorSpec], Executor]](
     "executor",
-    {
-        "local": "clearsight.tuning.executors.local:build",
-        "ray": "clearsight.tuning.executors.ray:build",
-    },
+    {"local": "clearsight.tuning.executors.local:build", "ray": "clearsight.tuning.executors.ray:build"},
     group="clearsight.executors",
 )

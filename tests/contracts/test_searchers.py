@@ -61,7 +61,9 @@ def test_the_state_of_cmaes_stays_in_memory(tmp_path: Path) -> None:
         store.flush()
         trials = store.optuna_study.get_trials(deepcopy=False)
         assert any(key.startswith("cma") for trial in trials for key in trial.system_attrs)
-        stored = store._storage.get_all_trials(store._mirror._study_id)  # type: ignore[union-attr]
+        mirror = store._mirror
+        assert mirror is not None
+        stored = mirror._storage.get_all_trials(mirror._study_id)
         assert not any(key.startswith("cma") for trial in stored for key in trial.system_attrs)
 
 

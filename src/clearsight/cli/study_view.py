@@ -57,6 +57,9 @@ class StudyProgress:
 
     def on_end(self, status: StudyStatus, reason: str) -> None: ...
 
+    def close(self) -> None:
+        """Leave the terminal to others, also after an error."""
+
     @property
     def best(self) -> Trial | None:
         """The best trial so far."""

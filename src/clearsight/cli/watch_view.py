@@ -137,9 +137,7 @@ def _valid(live: LiveRun) -> list[str]:
 
 
 def _speed(live: LiveRun) -> list[str]:
-    parts = []
-    if live.images_per_second is not None:
-        parts.append(speed(live.images_per_second))
+    parts = [speed(live.images_per_second)] if live.images_per_second is not None else []
     if live.metrics.data_share is not None:
         parts.append(f"data wait {live.metrics.data_share:.0%}")
     return parts
@@ -183,24 +181,19 @@ def _curves(live: LiveRun, width: int, room: int, unicode: bool) -> list[ScreenL
     across = (width - 2) // 2 if side_by_side else width
     rows = 1 if side_by_side else min(len(curves), room // (_MIN_HEIGHT + 1))
     height = min(room // rows - 1, _MAX_HEIGHT)
-    blocks = [_curve(title, points, across, height, unicode) for title, points in curves]
+    blocks = [[title, *plot(points, across, height, unicode=unicode)] for title, points in curves]
     if side_by_side:
         pairs = zip_longest(*blocks, fillvalue="")
         return [ScreenLine(f"{_cropped(left, across):<{across}}  {right}") for left, right in pairs]
     return [ScreenLine(text) for block in blocks[:rows] for text in block]
 
 
-def _curve(title: str, points: Sequence[tuple[int, float]], width: int, height: int, unicode: bool) -> list[str]:
-    steps, values = zip(*points, strict=True)
-    return [title, *plot(steps, values, width, height, unicode=unicode)]
-
-
 def _findings(live: LiveRun, width: int) -> list[ScreenLine]:
     lines = []
     for line in live.finding_lines():
         style = _SEVERITIES.get(line.split(maxsplit=1)[0], "dim")
-        indent = " " * _LABEL_WIDTH
-        lines += [ScreenLine(text, style) for text in textwrap.wrap(line, width, subsequent_indent=indent)]
+        wrapped = textwrap.wrap(line, width, subsequent_indent=" " * _LABEL_WIDTH)
+        lines += [ScreenLine(text, style) for text in wrapped]
     return lines
 
 

@@ -24,10 +24,8 @@ from clearsight.core.executor import (
     WorkerLost,
 )
 from clearsight.core.stop import StopKind, StopReason
-from clearsight.core.study import Study, StudyObserver, StudyStatus
-from clearsight.core.trial import Trial, TrialResult, TrialState
-from clearsight.tuning.retention import WeightRetention
-from clearsight.tuning.stopping import common_failure, study_stop_reason
+from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
+from clearsight.core.trial import Trial, TrialResult, TrialState, best_trial
 from clearsight.tuning.trial_queue import PreparedTrial, TrialQueue
 from clearsight.tuning.trial_store import TrialStore
 
@@ -60,7 +58,6 @@ class StudyRunner:
     def run(self) -> tuple[StudyStatus, StopReason | None]:
         """Run the study to its end, or until something stops it; returns how it ended and why."""
         self._start_time = time.monotonic()  # here and not at construction: the plan limits the time of work
-        self._retention = WeightRetention(self.study, self.store)
         self._recover()
         while True:
             # Ctrl-C before limits: a study that the user stopped must stay resumable whatever it has reached.
@@ -116,20 +113,17 @@ class StudyRunner:
     def _fill(self) -> bool:
         """Give work to the free workers; returns False once nothing runs and nothing is left to run."""
         while len(self._queue.running) < self.executor.slots:
-            if not self._queue.waiting and not self._propose_batch():
-                return bool(self._queue.running)
+            if not self._queue.waiting:
+                trials = self._propose(min(self.batch, self.study.plan.trials - self._proposed_count()))
+                if not trials:
+                    return bool(self._queue.running)
+                self._accept(trials)
             if not self._queue.waiting:
                 return True  # every proposal failed or was a duplicate: the study may have reached a limit by them
             plan = self.study.plan
             metrics = tuple(objective.metric for objective in plan.objectives)
             self.executor.start(self._queue.start_next(plan.data, metrics, prunable=self.store.prunes))
         return True
-
-    def _propose_batch(self) -> bool:
-        """Propose further trials; returns False if there are none."""
-        trials = self._propose(min(self.batch, self.study.plan.trials - self._proposed_count()))
-        self._accept(trials)
-        return bool(trials)
 
     def _propose(self, count: int) -> list[Trial]:
         trials: list[Trial] = []
@@ -215,7 +209,7 @@ class StudyRunner:
         trial = self.store.finish(result, **({"attempts": attempts} if attempts > 1 else {}))
         for observer in self.observers:
             observer.on_result(trial)
-        self._retention.update()  # before duplicates: they have no weights that could be kept or deleted
+        self.store.delete_weights()  # before duplicates: they have no weights that could be kept or deleted
         for duplicate in self._queue.duplicates.pop(trial.number, []):
             self._copy_result(duplicate, trial)
 
@@ -223,13 +217,8 @@ class StudyRunner:
         """Give a duplicate the result of its original, which has cost no time of its own."""
         result = self.store.folder(original.number).result()
         if result is None:  # the original failed before it ran, so no worker has written a result
-            result = TrialResult(
-                number=original.number,
-                state=original.state,
-                values=original.values,
-                reason=original.reason,
-                stop_kind=original.stop_kind,
-            )
+            facts = {name: getattr(original, name) for name in ("number", "state", "values", "reason", "stop_kind")}
+            result = TrialResult(**facts)
         result = replace(result, number=number, seconds=0.0, saved_seconds=0.0)
         self.store.folder(number).write_result(result)
         self.store.update(number, planned=self._queue.prepared[number].epochs)
@@ -281,3 +270,38 @@ class StudyRunner:
 
 def _with_log(reason: str, event: WorkerLost) -> str:
     return f"{reason}; end of its log: {event.log}" if event.log else reason
+
+
+def study_stop_reason(plan: StudyPlan, trials: Sequence[Trial], seconds: float) -> StopReason | None:
+    """Return the limit of the plan that the study has reached; None to continue.
+
+    seconds: of work so far. Trials of earlier studies do not count.
+    """
+    trials = [trial for trial in trials if not trial.imported]
+    objective = plan.objectives[0]
+    best = best_trial(trials, objective)
+    # Time comes first: it is the one limit that leaves running trials resumable.
+    if plan.time_limit is not None and seconds >= plan.time_limit:
+        return StopReason(StopKind.TIME_LIMIT, f"the time limit of {plan.time_limit:g} s was reached")
+    if plan.epoch_budget is not None and (epochs := sum(trial.epochs for trial in trials)) >= plan.epoch_budget:
+        text = f"the budget of {plan.epoch_budget} epochs is used up ({epochs} were trained)"
+        return StopReason(StopKind.EPOCH_BUDGET, text)
+    if best is not None and plan.target is not None and not objective.better(plan.target, best.values[0]):
+        text = f"trial {best.number} reached the target of {plan.target:g} ({best.values[0]:.4g})"
+        return StopReason(StopKind.TARGET, text)
+    if best is not None and plan.stop_after is not None:
+        # An equal value is no improvement, and a pruned or failed trial counts as one without improvement.
+        later = [trial for trial in trials if trial.number > best.number and trial.state is not TrialState.RUNNING]
+        if len(later) >= plan.stop_after:
+            text = f"{len(later)} trials in a row were no better than trial {best.number}"
+            return StopReason(StopKind.NO_IMPROVEMENT, text)
+    return None
+
+
+def common_failure(trials: Sequence[Trial]) -> str:
+    """Return the reason for which every ended trial has failed, if there are at least three; else ""."""
+    ended = [trial for trial in trials if not trial.imported and trial.state is not TrialState.RUNNING]
+    if len(ended) < 3 or any(trial.state is not TrialState.FAILED for trial in ended):
+        return ""
+    reasons = {trial.reason for trial in ended}
+    return reasons.pop() if len(reasons) == 1 else ""

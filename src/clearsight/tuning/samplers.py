@@ -17,6 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from clearsight.core.space import Params, Space
 
+Distributions = dict[str, BaseDistribution]
+
 
 def trial_seed(seed: int, number: int) -> int:
     """Return a seed in [0, 2**32) for proposal `number` of a study; seeds of different proposals are independent.
@@ -42,12 +44,10 @@ class FixedSampler(BaseSampler):
         self._params = params
 
     # An empty relative space makes Optuna ask `sample_independent` for every parameter.
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Distributions:
         return {}
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Distributions) -> dict[str, Any]:
         return {}
 
     def sample_independent(
@@ -72,12 +72,10 @@ class PerTrialSampler(BaseSampler):
         self._built = self._build(trial.number)
         self._built.before_trial(study, trial)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Distributions:
         return self._sampler.infer_relative_search_space(study, trial)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Distributions) -> dict[str, Any]:
         return self._sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(

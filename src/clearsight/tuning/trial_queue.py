@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict, deque
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class TrialQueue:
         self.attempts: defaultdict[int, int] = defaultdict(lambda: 1)
         self.originals: dict[str, int] = {}
         self.duplicates: defaultdict[int, list[int]] = defaultdict(list)
-        self._last_key = 0
+        self._keys = itertools.count(1)
 
     def register(self, number: int, prepared: PreparedTrial, attempts: int) -> int:
         """Register a trial that is to run; returns its original, which is the trial itself if its digest is new."""
@@ -55,5 +56,4 @@ class TrialQueue:
 
     def new_key(self) -> int:
         """Return a key that no assignment of this process has had."""
-        self._last_key += 1
-        return self._last_key
+        return next(self._keys)

@@ -23,7 +23,7 @@ from optuna.storages import BaseStorage
 from clearsight.core.errors import NotFound, StudyUnavailable
 from clearsight.core.stop import StopKind
 from clearsight.core.study import Searcher, Study
-from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState
+from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState, complete_trials, pareto_front
 from clearsight.tuning.pruners import build_pruner
 from clearsight.tuning.samplers import PerTrialSampler
 from clearsight.tuning.storage.conversion import (
@@ -62,15 +62,16 @@ class TrialStore:
         self._shared = bool(study.plan.storage)
         self._url = study.plan.storage or file_url(study.path / _DATABASE)
         self._mirror: Mirror | None = None
+        self._without_weights: set[int] = set()
         with translate_storage_errors(self._url), quiet_optuna():
-            self._storage = open_storage(self._url)
-            stored = _open_study(self._storage, study)
+            storage = open_storage(self._url)
+            stored = _open_study(storage, study)
             self.optuna_study = stored if self._shared else _copy_to_memory(stored)
             self.optuna_study.pruner = build_pruner(pruner, epochs)
             # With several objectives no single value says which trial is worse.
             self.prunes = pruner != "none" and len(study.plan.objectives) == 1
             if not self._shared:
-                self._mirror = Mirror(self._url, self._storage, stored._study_id, self._frozen)
+                self._mirror = Mirror(self._url, storage, stored._study_id, self._frozen)
 
     def trials(self) -> list[Trial]:
         """Return all trials, in order."""
@@ -111,11 +112,8 @@ class TrialStore:
             if not self._add_epochs(number, {epoch: value}):
                 return ""  # a trial that was tried again: the pruner has judged this epoch before
             # A NaN is left to the worker, which ends the trial with a better reason.
-            pruned = (
-                self.prunes
-                and math.isfinite(value)
-                and self.optuna_study.pruner.prune(self.optuna_study, self._frozen(number))
-            )
+            study = self.optuna_study
+            pruned = self.prunes and math.isfinite(value) and study.pruner.prune(study, self._frozen(number))
             self._touch(number)  # the pruner may have added attributes of its own, such as rungs
             if not pruned:
                 return ""
@@ -185,6 +183,25 @@ class TrialStore:
         self.flush()
         return len(fitting)
 
+    def delete_weights(self) -> None:
+        """Delete the weights of the trials that have ended, except those of the best ones; their scores stay.
+
+        A network's checkpoints take tens of megabytes, and a study has dozens of trials. The plan says how many of the
+        best trials keep theirs; with several objectives those of the Pareto front keep them too.
+        """
+        trials, plan = self.trials(), self.study.plan
+        sign = -1 if plan.objectives[0].direction == "maximize" else 1
+        # Of equal values the earlier trial ranks first, as in `best_trial`.
+        ranked = sorted(complete_trials(trials), key=lambda trial: (sign * trial.values[0], trial.number))
+        # A trial that shares a result has no weights of its own: the weights are those of the trial that was trained.
+        retained = {trial.number if trial.same_as is None else trial.same_as for trial in ranked[: plan.keep]}
+        if len(plan.objectives) > 1:
+            retained |= {trial.number for trial in pareto_front(trials, plan.objectives)}
+        ended = {t.number for t in trials if not t.imported and t.state is not TrialState.RUNNING}
+        for number in ended - retained - self._without_weights:
+            self.folder(number).delete_weights()
+            self._without_weights.add(number)
+
     def folder(self, number: int) -> TrialFolder:
         """Return the folder of a trial."""
         return TrialFolder(self.study.folder(number))
@@ -198,8 +215,6 @@ class TrialStore:
         """Return once the storage has every change."""
         if self._mirror is not None:
             self._mirror.flush()
-
-    # --- inside -------------------------------------------------------------------------------------------------------
 
     @property
     def _backend(self) -> BaseStorage:

@@ -33,32 +33,23 @@ def compare(
 ) -> int:
     """Compare runs: their different settings, their scores, and whether the best one is better than by chance."""
     from clearsight.workflow.compare import compare as compare_runs
-    from clearsight.workflow.pdf import find_browser
+    from clearsight.workflow.pdf import find_browser, print_pdf
 
     terminal = Terminal(as_json=as_json)
     if page_format is PageFormat.PDF:
         find_browser(browser)  # an error now, before the work
     comparison = compare_runs(runs)
-    page = write(comparison, out or Path(f"compare.{page_format.value}"), page_format, browser)
-    if as_json:
-        terminal.print_json(comparison.to_json() | {"page": str(page)})
-        return 0
-    width = shutil.get_terminal_size().columns
-    terminal.print(*comparison_lines(comparison, width), f"page     {page}")
-    return 0
-
-
-def write(comparison: Comparison, out: Path, page_format: PageFormat, browser: str | None) -> Path:
-    """Write the page of a comparison in a format and return its path."""
-    from clearsight.workflow.pdf import print_pdf
-
+    page = out or Path(f"compare.{page_format.value}")
     if page_format is PageFormat.HTML:
-        comparison.write_page(out)
-        return out
-    with TemporaryDirectory() as folder:
-        page = Path(folder) / "compare.html"
         comparison.write_page(page)
-        return print_pdf(page, out, browser=browser)
+    else:
+        with TemporaryDirectory() as folder:
+            html = Path(folder) / "compare.html"
+            comparison.write_page(html)
+            print_pdf(html, page, browser=browser)
+    lines = comparison_lines(comparison, shutil.get_terminal_size().columns)
+    terminal.print_result(comparison.to_json() | {"page": str(page)}, [*lines, f"page     {page}"])
+    return 0
 
 
 def comparison_lines(comparison: Comparison, width: int) -> list[str]:

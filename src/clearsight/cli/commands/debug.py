@@ -126,7 +126,8 @@ def finding_lines(findings: Sequence[Finding], *, everything: bool = False, colo
         lines.append(head)
         for finding, row in zip(shown, rows, strict=True):
             lines.append(f"{_COLOURS[finding.severity]}{row}{_PLAIN}" if colour and finding.found else row)
-            lines += [f"    {line}" for line in _reasons(finding)]
+            texts = {"cause": finding.cause, "fix": flags(finding.fix), "advice": finding.advice}
+            lines += [f"    {label:<6}  {text}" for label, text in texts.items() if text]
         lines.append("")
     return [*lines, _counts(findings)]
 
@@ -139,11 +140,6 @@ def _row(finding: Finding) -> tuple[str, ...]:
     rule = finding.rule if finding.group in ("", finding.rule) else f"  {finding.rule}"  # below its root cause
     severity = finding.severity.value if finding.found else ""
     return (rule, finding.verdict.value.replace("-", " "), severity, value, steps, finding.subject)
-
-
-def _reasons(finding: Finding) -> list[str]:
-    texts = (("cause", finding.cause), ("fix", flags(finding.fix)), ("advice", finding.advice))
-    return [f"{label:<6}  {text}" for label, text in texts if text]
 
 
 def _counts(findings: Sequence[Finding]) -> str:
@@ -164,9 +160,8 @@ def _plots(found: Sequence[SavedSeries]) -> list[str]:
     width = shutil.get_terminal_size().columns
     lines: list[str] = []
     for series in found[:_MAX_PLOTS]:
-        values = series.values()
         title = ", ".join(part for part in (series.tensor.name, series.statistic, series.mode) if part)
-        curve = plot(list(values), list(values.values()), width, _PLOT_HEIGHT, unicode=shows_unicode())
+        curve = plot(list(series.values().items()), width, _PLOT_HEIGHT, unicode=shows_unicode())
         lines += [title, *curve, ""]
     if len(found) > _MAX_PLOTS:
         lines.append(f"{_MAX_PLOTS} of {len(found)} curves; choose others with --name, --collection and --mode")

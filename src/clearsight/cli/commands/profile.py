@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from clearsight.cli.messages import SET_BY_CLI
 from clearsight.cli.shared import AsJson, command_app, table
 from clearsight.cli.terminal import Terminal
 from clearsight.core.errors import EmptyInput
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from clearsight.workflow.speed.try_settings import TriedSettings
 
 _COMMAND = "clearsight.command"  # key of the words after `--` in the context of typer
-_SET_BY_CLI = ("OMP_WAIT_POLICY", "KINETO_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL")  # cli.messages sets them for itself
-_INITIAL_ENVIRONMENT = Path("/proc/self/environ")  # as this process was started, whatever has been set since
 _INJECTED = Path(__file__).parents[1] / "injected"
 
 EPILOG = """The words after -- are the command. Its output is not changed, and its exit code is returned.
@@ -111,8 +110,9 @@ def _run(command: list[str], out: Path | None, every: float, full: bool, as_json
         print(f"profile  {folder}: samples every {every:g} s, and the steps of a training loop", file=sys.stderr)
 
     options = CommandOptions(every=every, full=full)
+    environment = {name: value for name, value in os.environ.items() if name not in SET_BY_CLI}
     profiled = profile_command(
-        command, out, environment=_environment(), injected=_INJECTED, options=options, on_start=show_start
+        command, out, environment=environment, injected=_INJECTED, options=options, on_start=show_start
     )
     print(*breakdown_lines(profiled.breakdown), sep="\n", file=sys.stderr)
     if profiled.failure:
@@ -121,17 +121,6 @@ def _run(command: list[str], out: Path | None, every: float, full: bool, as_json
     if as_json:
         Terminal(as_json=True).print_json(profiled.breakdown.to_json())
     return profiled.code
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment that this process was started with, without what cli.messages has set for itself."""
-    entries = _INITIAL_ENVIRONMENT.read_bytes().split(b"\0") if _INITIAL_ENVIRONMENT.is_file() else []
-    initial = {entry.partition(b"=")[0].decode(errors="replace") for entry in entries}
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _SET_BY_CLI or name in initial or not entries  # without /proc nothing is left out
-    }
 
 
 def breakdown_lines(breakdown: Breakdown) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -155,12 +154,15 @@ def _common_reasons(trials: Sequence[Trial]) -> list[str]:
     study_trials = [trial for trial in trials if not trial.imported]
     sentences = []
     for state, verb in ((TrialState.FAILED, "failed"), (TrialState.PRUNED, "were pruned")):
-        stopped = [trial for trial in study_trials if trial.state is state and trial.reason]
-        kinds = Counter(_without_numbers(trial.reason) for trial in stopped)
-        for kind, count in kinds.most_common():
+        kinds: dict[str, list[Trial]] = {}
+        for trial in study_trials:
+            if trial.state is state and trial.reason:
+                kind = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", trial.reason)
+                kinds.setdefault(kind, []).append(trial)
+        for same_reason in sorted(kinds.values(), key=len, reverse=True):
+            count = len(same_reason)
             if count < 3 or count < _SAME_REASON * len(study_trials):
                 continue
-            same_reason = [trial for trial in stopped if _without_numbers(trial.reason) == kind]
             first, such_as = same_reason[0], "such as " if len({trial.reason for trial in same_reason}) > 1 else ""
             sentences.append(
                 f"{count} of {len(study_trials)} trials {verb} for the same reason ({such_as}trial {first.number}: "
@@ -255,10 +257,6 @@ def _accepted(name: str, value: Value) -> bool:
     except ClearsightError:
         return False
     return True
-
-
-def _without_numbers(reason: str) -> str:
-    return re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", reason)
 
 
 def _metric_name(objective: Objective) -> str:

@@ -8,7 +8,7 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,14 @@ _PATIENCE = 2.0  # seconds for a worker to exit by itself
 
 
 class LocalExecutor:
-    """Executor with worker processes. A worker starts when it is first needed and lives on between assignments.
+    """Executor with worker processes of this machine.
 
-    command: starts a worker; the number of the pipe that it writes to is added.  resources: slot -> first message to
-    its worker.  logs: folder for what workers write to standard output and error.
+    A worker starts when it is first needed and lives on between assignments. The first message to it is its resources;
+    what it writes to standard output and error goes to a file in the folder of the logs.
     """
 
-    def __init__(
-        self, slots: int, command: Sequence[str], resources: Callable[[int], Mapping[str, Any]], logs: Path
-    ) -> None:
-        self.slots, self._command, self._resources, self._logs = slots, command, resources, logs
+    def __init__(self, spec: ExecutorSpec) -> None:
+        self.slots, self._spec = spec.slots, spec
         self._workers: dict[int, WorkerProcess] = {}
         self._busy: dict[int, Assignment] = {}
         self._selector = selectors.DefaultSelector()
@@ -73,7 +71,8 @@ class LocalExecutor:
         if slot in self._workers and self._workers[slot].process.poll() is not None:
             self._remove(slot)  # it died between two assignments, which costs nothing
         if slot not in self._workers:
-            worker = WorkerProcess(self._command, self._resources(slot), self._logs / f"worker-{slot}.log")
+            log = self._spec.logs / f"worker-{slot}.log"
+            worker = WorkerProcess(self._spec.command, self._spec.resources(slot), log)
             self._workers[slot] = worker
             self._selector.register(worker.pipe, selectors.EVENT_READ, slot)
         return self._workers[slot]
@@ -183,8 +182,3 @@ class WorkerProcess:
         with self.log.open("rb") as output:
             output.seek(self._log_start)
             return "\n".join(output.read().decode(errors="replace").splitlines()[-_TAIL:])
-
-
-def build(spec: ExecutorSpec) -> LocalExecutor:
-    """Build an executor with worker processes on this machine."""
-    return LocalExecutor(spec.slots, spec.command, spec.resources, spec.logs)

@@ -34,10 +34,7 @@ def state_to_optuna(state: TrialState) -> OptunaState:
 
 
 def trial_from_optuna(frozen: FrozenTrial) -> Trial:
-    """Return Optuna's trial as ours.
-
-    A trial that clearsight did not make has the values and times that Optuna recorded.
-    """
+    """Return Optuna's trial as ours; one that clearsight did not make has the values and times of Optuna."""
     known: dict[str, Any] = {"started": 0.0, "seconds": 0.0}
     # Optuna's start is the time of the proposal, which says nothing of a trial that still waits for a worker.
     if frozen.state.is_finished() and frozen.datetime_start is not None:

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 
 from clearsight.core.errors import BadValue, StudyUnavailable
 from clearsight.core.study import StudyPlan
-from clearsight.core.trial import Direction, Objective
+from clearsight.core.trial import Objective
 from clearsight.tuning.storage.conversion import distribution_of
 
 _PATIENCE = 20.0  # seconds to wait for another process that has locked a SQLite file
@@ -52,8 +51,31 @@ def check_storage(plan: StudyPlan, name: str) -> None:
     """
     with translate_storage_errors(plan.storage), quiet_optuna():
         storage = open_storage(plan.storage)
-        if name in (study.study_name for study in storage.get_all_studies()):
-            _check_same(optuna.load_study(study_name=name, storage=storage), plan)
+        if name not in (study.study_name for study in storage.get_all_studies()):
+            return
+        stored = optuna.load_study(study_name=name, storage=storage)
+        subject = f"{without_password(plan.storage)} {stored.study_name}"
+        fix = "Pass the same, or start another study with --name."
+        names = stored.metric_names or [""] * len(stored.directions)  # a study of another program need not name them
+        existing = [
+            Objective(name, "minimize" if way is StudyDirection.MINIMIZE else "maximize")
+            for name, way in zip(names, stored.directions, strict=True)
+        ]
+        planned = [Objective(o.metric if stored.metric_names else "", o.direction) for o in plan.objectives]
+        if existing != planned:
+            listed = ", ".join(
+                f"{objective.metric or 'an objective'} ({objective.direction}d)" for objective in existing
+            )
+            raise BadValue(subject, f"that study optimizes {listed}", fix=fix)
+        # Optuna itself refuses other choices only at the next proposal, by an error that names no study and no remedy.
+        domains = {dimension.name: distribution_of(dimension.domain) for dimension in plan.space.dimensions}
+        for trial in stored.get_trials(deepcopy=False):
+            for name in domains.keys() & trial.distributions.keys():
+                before = trial.distributions[name]
+                try:  # ranges may differ, choices may not
+                    optuna.distributions.check_distribution_compatibility(before, domains[name])
+                except ValueError:
+                    raise BadValue(subject, f"that study varies {name} over {before}", fix=fix) from None
 
 
 @contextmanager
@@ -92,38 +114,6 @@ def quiet_optuna() -> Iterator[None]:
     finally:
         optuna.logging.set_verbosity(before)
         alembic.setLevel(level)
-
-
-def _check_same(stored: optuna.Study, plan: StudyPlan) -> None:
-    subject = f"{without_password(plan.storage)} {stored.study_name}"
-    fix = "Pass the same, or start another study with --name."
-    names = stored.metric_names or [""] * len(stored.directions)  # a study of another program need not name them
-    existing = [Objective(name, _direction(way)) for name, way in zip(names, stored.directions, strict=True)]
-    planned = [
-        Objective(objective.metric if stored.metric_names else "", objective.direction) for objective in plan.objectives
-    ]
-    if existing != planned:
-        listed = ", ".join(f"{objective.metric or 'an objective'} ({objective.direction}d)" for objective in existing)
-        raise BadValue(subject, f"that study optimizes {listed}", fix=fix)
-    # Optuna itself refuses other choices only at the next proposal, by an error that names no study and no remedy.
-    domains = {dimension.name: distribution_of(dimension.domain) for dimension in plan.space.dimensions}
-    for trial in stored.get_trials(deepcopy=False):
-        for name in domains.keys() & trial.distributions.keys():
-            if not _compatible(before := trial.distributions[name], domains[name]):
-                raise BadValue(subject, f"that study varies {name} over {before}", fix=fix)
-
-
-def _direction(way: StudyDirection) -> Direction:
-    return "minimize" if way is StudyDirection.MINIMIZE else "maximize"
-
-
-def _compatible(before: BaseDistribution, current: BaseDistribution) -> bool:
-    """Return True if Optuna accepts both in one study: ranges may differ, choices may not."""
-    try:
-        optuna.distributions.check_distribution_compatibility(before, current)
-    except ValueError:
-        return False
-    return True
 
 
 def _sqlite(url: str) -> RDBStorage:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from markupsafe import Markup
 
 from clearsight.core.files import write_json, write_text
 from clearsight.core.machine import installed
-from clearsight_sagemaker.distribution import Distribution
-from clearsight_sagemaker.rule_descriptions import DESCRIPTIONS, recommendation
 from clearsight_sagemaker.rule_reports import RuleReport, rule_reports
 from clearsight_sagemaker.run_profile import NODE, RunProfile, read_run
 from clearsight_sagemaker.svg_charts import boxes, columns, histogram, shares
@@ -45,30 +42,22 @@ def write_profiler_output(run: Path, out: Path) -> Path:
 def profiler_page(run: RunProfile, reports: Sequence[RuleReport]) -> str:
     """Render the page as HTML, without scripts and without requests to the network."""
     by_name = {report.name: report for report in reports}
-    return (
-        _environment()
-        .get_template("profiler_report.html")
-        .render(
-            name=run.name,
-            version=installed("clearsight") or "",
-            summary=_summary(run),
-            system=_system(by_name["OverallSystemUsage"]),
-            framework=_framework(run, by_name["OverallFrameworkMetrics"]),
-            rules=_rules(run, reports),
-            sentence=_sentence(reports),
-            analysis=_analysis(run, by_name),
-        )
-    )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("clearsight_sagemaker"),
         autoescape=True,  # names of runs and operators are the user's
         undefined=StrictUndefined,  # a misspelt name in the template is an error, not an empty cell
         trim_blocks=True,
         lstrip_blocks=True,
+    )
+    return environment.get_template("profiler_report.html").render(
+        name=run.name,
+        version=installed("clearsight") or "",
+        summary=_summary(run),
+        system={metric: nodes for metric, nodes in by_name["OverallSystemUsage"].details.items() if nodes},
+        framework=_framework(run, by_name["OverallFrameworkMetrics"].details),
+        rules=sorted(reports, key=lambda report: -report.triggered),
+        sentence=_sentence(reports),
+        analysis=_analysis(run, by_name),
     )
 
 
@@ -91,15 +80,10 @@ def _summary(run: RunProfile) -> dict[str, Any] | None:
     }
 
 
-def _system(report: RuleReport) -> list[tuple[str, str, dict[str, float]]]:
-    """Return rows of node, metric and percentiles for each gauge that was read."""
-    return [(node, metric, box) for metric, nodes in report.details.items() for node, box in nodes.items()]
-
-
-def _framework(run: RunProfile, report: RuleReport) -> dict[str, Any] | None:
-    details, profile = report.details, run.profile
+def _framework(run: RunProfile, details: dict[str, Any]) -> dict[str, Any] | None:
     if not details:
         return None
+    profile = run.profile
     modes = {"TRAIN": float(profile.steps().seconds.sum()), "EVAL": details["stretches"].get("validation", 0.0)}
     directions = {name: details["phase"][name] for name in ("forward", "backward") if name in details["phase"]}
     operators = profile.trace.operators if profile.trace else ()
@@ -119,19 +103,6 @@ def _framework(run: RunProfile, report: RuleReport) -> dict[str, Any] | None:
     }
 
 
-def _rules(run: RunProfile, reports: Sequence[RuleReport]) -> list[dict[str, Any]]:
-    """Return the rows of the summary, triggered rules first."""
-    ordered = sorted(reports, key=lambda report: -report.triggered)
-    return [
-        {
-            "report": report,
-            "description": DESCRIPTIONS[report.name].description,
-            "recommendation": recommendation(report.name, run.found(report.name)),
-        }
-        for report in ordered
-    ]
-
-
 def _sentence(reports: Sequence[RuleReport]) -> str:
     # SageMaker's own sentences, word for word: notebooks may look for them.
     most = max(reports, key=lambda report: (report.triggered, report.datapoints))
@@ -143,7 +114,7 @@ def _sentence(reports: Sequence[RuleReport]) -> str:
     )
 
 
-def _analysis(run: RunProfile, by_name: dict[str, RuleReport]) -> list[dict[str, Any]]:
+def _analysis(run: RunProfile, by_name: dict[str, RuleReport]) -> list[tuple[str, list[str], list[tuple[str, Markup]]]]:
     """Return the parts of the analysis in order: title, verdicts of the rules, and charts with their titles."""
     details = {name: report.details for name, report in by_name.items()}
     steps = [("", histogram(run.profile.steps().seconds, "s"))]
@@ -151,17 +122,13 @@ def _analysis(run: RunProfile, by_name: dict[str, RuleReport]) -> list[dict[str,
         ("Step duration analysis", ("StepOutlier",), steps),
         ("GPU utilization analysis", ("LowGPUUtilization", "LoadBalancing"), _gpus(details)),
         ("Dataloading analysis", ("Dataloader",), [("", _loader_workers(run))]),
-        ("Batch size", ("BatchSize",), [("", _boxes(details["BatchSize"]))]),
+        ("Batch size", ("BatchSize",), [("", boxes(details["BatchSize"].get(NODE, {})))]),
         ("CPU bottlenecks", ("CPUBottleneck",), [("", _idle(run, by_name["CPUBottleneck"]))]),
         ("I/O bottlenecks", ("IOBottleneck",), [("", _idle(run, by_name["IOBottleneck"]))]),
-        ("GPU memory", ("GPUMemoryIncrease",), [("", _boxes(details["GPUMemoryIncrease"]))]),
+        ("GPU memory", ("GPUMemoryIncrease",), [("", boxes(details["GPUMemoryIncrease"].get(NODE, {})))]),
     ]
     return [
-        {
-            "title": title,
-            "verdicts": [line for rule in rules for line in _verdicts(run, by_name[rule])],
-            "charts": charts,
-        }
+        (title, [line for rule in rules for line in _verdicts(run, by_name[rule])], charts)
         for title, rules, charts in parts
     ]
 
@@ -176,17 +143,13 @@ def _loader_workers(run: RunProfile) -> Markup:
 
 
 def _gpus(details: dict[str, dict[str, Any]]) -> list[tuple[str, Markup]]:
-    usage = {"Usage per GPU": _boxes(details["LowGPUUtilization"])}
     loads = details["LoadBalancing"].get("workloads", {}).get(NODE, {})
     balance = [
         (f"Workload balancing: {gpu}", columns(counts, np.linspace(0, 100, len(counts) + 1).tolist(), "%"))
         for gpu, counts in loads.items()
     ]
-    return [*usage.items(), *(balance or [("Workload balancing", Markup(""))])]
-
-
-def _boxes(details: dict[str, Any]) -> Markup:
-    return boxes({name: Distribution(**box) for name, box in details.get(NODE, {}).items()})
+    usage = boxes(details["LowGPUUtilization"].get(NODE, {}))
+    return [("Usage per GPU", usage), *(balance or [("Workload balancing", Markup(""))])]
 
 
 def _idle(run: RunProfile, report: RuleReport) -> Markup:

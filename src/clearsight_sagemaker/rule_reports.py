@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from clearsight_sagemaker.distribution import Distribution, round_digits
-from clearsight_sagemaker.run_profile import NODE, RULES, RunProfile
+from clearsight.core.finding import Finding, flags
+from clearsight_sagemaker.run_profile import NODE, RunProfile
 
 _REPORTERS = ("OverallFrameworkMetrics", "OverallSystemUsage")  # they never find anything
 _BINS = 10  # of a histogram of use, 10 % each
 _WARM_UP = 3  # steps at the start of a run that are never outliers, as in StepOutlier
+_PERCENTILES = {"max": 100, "p99": 99, "p95": 95, "p75": 75, "p50": 50, "p25": 25, "p5": 5, "min": 0}
+
+
+class ReportedRule(NamedTuple):
+    """A rule in the report. description: the question that it answers.  recommendation: a general remedy.
+
+    details, datapoints: of a run, as in RuleReport.
+    """
+
+    description: str
+    recommendation: str
+    details: Callable[[RunProfile], dict[str, Any]]
+    datapoints: Callable[[RunProfile], int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleReport:
-    """One rule of a report.
+    """One rule of a report on a run.
 
     triggered: 1 if the rule found something, else 0.  violations: data points that break it if these can be counted one
     by one, else findings (such as one per GPU).  datapoints: gauge samples during training, or timed steps, that it
@@ -31,6 +45,8 @@ class RuleReport:
     details: dict[str, Any]
     datapoints: int
     parameters: str
+    description: str
+    recommendation: str
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of SageMaker's file."""
@@ -45,25 +61,55 @@ class RuleReport:
 
 def rule_reports(run: RunProfile) -> list[RuleReport]:
     """Return the report of each of the eleven rules, in the order of their names."""
-    return [_report(run, name) for name in RULES]
+    return [_report(run, name, rule) for name, rule in RULES.items()]
 
 
-def _report(run: RunProfile, name: str) -> RuleReport:
-    found = run.found(name)
-    checked = run.checked(name) or name in _REPORTERS
+def _report(run: RunProfile, name: str, rule: ReportedRule) -> RuleReport:
+    found, details = run.found(name), rule.details(run)
     parameters = {} if name in _REPORTERS else run.parameters(name)
     return RuleReport(
         name=name,
         triggered=int(bool(found)),
-        violations=_VIOLATIONS[name](run) if found and name in _VIOLATIONS else len(found),
-        details=_DETAILS[name](run),
-        datapoints=_DATAPOINTS[name](run) if checked else 0,
-        parameters="\n".join(f"{key}:{_word(value)}" for key, value in parameters.items()),
+        violations=_violations(run, name, details) if found else 0,
+        details=details,
+        datapoints=rule.datapoints(run) if name in _REPORTERS or run.findings.get(name) else 0,
+        parameters="\n".join(
+            f"{key}:{value:g}" if isinstance(value, float) else f"{key}:{value}" for key, value in parameters.items()
+        ),
+        description=rule.description,
+        recommendation=recommendation(name, found),
     )
 
 
-def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def recommendation(rule: str, found: Sequence[Finding]) -> str:
+    """Return the fix and the advice of the worst finding, else the general remedy."""
+    if not found:
+        return RULES[rule].recommendation
+    worst = found[0]  # rules yield the worst finding first
+    change = f"Set {flags(worst.fix)}." if worst.fix else ""
+    return " ".join(part for part in (change, worst.advice) if part) or RULES[rule].recommendation
+
+
+def _violations(run: RunProfile, rule: str, details: dict[str, Any]) -> int:
+    """Return the data points that break a rule if they can be counted, else its findings."""
+    if rule == "StepOutlier":
+        return _outlier_count(run)
+    main_bottleneck = next(iter(details.get("bottlenecks", {}).values()), 0)  # of all cores; single cores follow
+    return main_bottleneck or len(run.found(rule))
+
+
+def distribution(values: npt.ArrayLike) -> dict[str, float] | None:
+    """Return maximum, percentiles and minimum of the finite values, in SageMaker's order; None without one."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        return None
+    return dict(zip(_PERCENTILES, map(round_digits, np.percentile(known, [*_PERCENTILES.values()])), strict=True))
+
+
+def round_digits(value: float) -> float:
+    """Round a measured number to the six digits that are written."""
+    return float(f"{float(value):.6g}")
 
 
 def _sample_count(run: RunProfile, gauges: Sequence[str]) -> int:
@@ -92,19 +138,18 @@ def _joint_samples(run: RunProfile, gauges: Sequence[str]) -> np.ndarray[Any, np
 
 def _boxes(run: RunProfile, gauges: Sequence[str]) -> dict[str, Any]:
     """Return the distribution during training of each gauge that was read."""
-    boxes = {gauge: Distribution.of(run.training(gauge)) for gauge in gauges}
-    return {gauge: box.to_json() for gauge, box in boxes.items() if box is not None}
-
-
-def _node(values: dict[str, Any]) -> dict[str, Any]:
+    boxes = {gauge: box for gauge in gauges if (box := distribution(run.training(gauge))) is not None}
     # SageMaker groups values by the machines of a job; here there is always one.
-    return {NODE: values} if values else {}
+    return {NODE: boxes} if boxes else {}
 
 
 def _batch_size(run: RunProfile) -> dict[str, Any]:
     # Without a GPU the processor is the device, and its memory that of the machine.
-    memories = [f"{gpu}.memory" for gpu in run.gpus] or ["memory"]
-    return _node(_boxes(run, ["cpu", *run.profile.devices(), *memories]))
+    return _boxes(run, ["cpu", *run.profile.devices(), *(_memories(run) or ["memory"])])
+
+
+def _memories(run: RunProfile) -> list[str]:
+    return [f"{gpu}.memory" for gpu in run.gpus]
 
 
 def _bottleneck(run: RunProfile, rule: str, gauge: str, parameter: str, cores: Sequence[str] = ()) -> dict[str, Any]:
@@ -125,18 +170,10 @@ def _cpu_bottleneck(run: RunProfile) -> dict[str, Any]:
     return _bottleneck(run, "CPUBottleneck", "cpu", "cpu_threshold", cores)
 
 
-def _io_bottleneck(run: RunProfile) -> dict[str, Any]:
-    return _bottleneck(run, "IOBottleneck", "cpu.iowait", "io_threshold")
-
-
 def _dataloader(run: RunProfile) -> dict[str, Any]:
     machine = run.profile.machine
     workers = {NODE: machine.workers} if machine.workers is not None else {}
     return {"cores": machine.cores or None, "dataloaders": workers}
-
-
-def _gpu_memory(run: RunProfile) -> dict[str, Any]:
-    return _node(_boxes(run, [f"{gpu}.memory" for gpu in run.gpus]))
 
 
 def _balance(run: RunProfile) -> dict[str, Any]:
@@ -147,10 +184,6 @@ def _balance(run: RunProfile) -> dict[str, Any]:
     # Findings that are clear hold the distance too, so the report shows it in any case.
     distance = max((f.value for f in run.findings.get("LoadBalancing", ()) if f.value is not None), default=None)
     return {"workloads": {NODE: counts}, "distance": distance}
-
-
-def _utilisation(run: RunProfile) -> dict[str, Any]:
-    return _node(_boxes(run, run.profile.devices()))
 
 
 def _initialisation(run: RunProfile) -> dict[str, Any]:
@@ -171,94 +204,112 @@ def _framework(run: RunProfile) -> dict[str, Any]:
         for name in dict.fromkeys(span.name for span in profile.all_spans if span.rank == 0)
     }
     operators = profile.trace.operators if profile.trace else ()
-    return {
-        "ratio": {name: round_digits(100 * seconds / whole) for name, seconds in phases.items()} if whole else {},
-        "phase": {name: round_digits(seconds) for name, seconds in phases.items()},
+    details = {
+        "ratio": {name: 100 * seconds / whole for name, seconds in phases.items()} if whole else {},
+        "phase": phases,
         "phase_time": {
-            "initialization": round_digits(stages.initialisation),
-            "training_loop": round_digits(stages.training),
-            "finalization": round_digits(stages.finalisation),
+            "initialization": stages.initialisation,
+            "training_loop": stages.training,
+            "finalization": stages.finalisation,
         },
-        # The key under which reports list spans since the first version.
-        "stretches": {name: round_digits(seconds) for name, seconds in span_seconds.items()},
-        "CPU": {operator.name: round_digits(operator.cpu_seconds) for operator in operators if operator.cpu_seconds},
-        "GPU": {
-            operator.name: round_digits(operator.device_seconds) for operator in operators if operator.device_seconds
-        },
+        "stretches": span_seconds,  # the key under which reports list spans since the first version
+        "CPU": {operator.name: operator.cpu_seconds for operator in operators if operator.cpu_seconds},
+        "GPU": {operator.name: operator.device_seconds for operator in operators if operator.device_seconds},
     }
+    return {key: {name: round_digits(value) for name, value in values.items()} for key, values in details.items()}
 
 
 def _system(run: RunProfile) -> dict[str, Any]:
     """Return the use of the machine, from the first training step to the last."""
-    network = _joint_samples(run, ("net.received", "net.sent")).sum(axis=0)
     values = {
-        "Network": network,
-        "GPU": np.concatenate([np.empty(0), *(run.training(gpu) for gpu in run.gpus)]),
+        "Network": _joint_samples(run, ("net.received", "net.sent")).sum(axis=0),
+        "GPU": np.concatenate([np.empty(0), *map(run.training, run.gpus)]),
         "CPU": run.training("cpu"),
         "CPU memory": run.training("memory"),
-        "GPU memory": np.concatenate([np.empty(0), *(run.training(f"{gpu}.memory") for gpu in run.gpus)]),
+        "GPU memory": np.concatenate([np.empty(0), *map(run.training, _memories(run))]),
         "I/O": run.training("cpu.iowait"),
     }
-    boxes = {name: Distribution.of(column) for name, column in values.items()}
-    return {name: {NODE: box.summary()} if box is not None else {} for name, box in boxes.items()}
+    boxes = {name: distribution(column) for name, column in values.items()}
+    listed = ("max", "p99", "p95", "p50", "min")
+    return {name: {NODE: {point: box[point] for point in listed}} if box else {} for name, box in boxes.items()}
 
 
 def _outliers(run: RunProfile) -> dict[str, Any]:
     """Return the distribution of step durations, and as many of the longest steps as the rule counted."""
     table = run.profile.steps()
-    box = Distribution.of(table.seconds)
+    box = distribution(table.seconds)
     if box is None:
         return {"step_details": {}}
     count = _outlier_count(run)  # findings hold the number of the outliers, not the steps
     late = np.arange(_WARM_UP, len(table))
     longest = late[np.argsort(table.seconds[late], kind="stable")][len(late) - min(count, len(late)) :]
     outliers = {str(int(table.steps[place])): round_digits(table.seconds[place]) for place in np.sort(longest)}
-    return {"step_details": {NODE: {"seconds": box.to_json(), "outliers": outliers}}}
+    return {"step_details": {NODE: {"seconds": box, "outliers": outliers}}}
 
 
 def _outlier_count(run: RunProfile) -> int:
     return max((int(finding.value or 0) for finding in run.found("StepOutlier")), default=0)
 
 
-def _initialised(run: RunProfile) -> int:
-    return int(run.stages is not None)
-
-
-def _with_workers(run: RunProfile) -> int:
-    return _timed(run) if run.profile.machine.workers is not None else 0
-
-
-_DETAILS: dict[str, Callable[[RunProfile], dict[str, Any]]] = {
-    "BatchSize": _batch_size,
-    "CPUBottleneck": _cpu_bottleneck,
-    "Dataloader": _dataloader,
-    "GPUMemoryIncrease": _gpu_memory,
-    "IOBottleneck": _io_bottleneck,
-    "LoadBalancing": _balance,
-    "LowGPUUtilization": _utilisation,
-    "MaxInitializationTime": _initialisation,
-    "OverallFrameworkMetrics": _framework,
-    "OverallSystemUsage": _system,
-    "StepOutlier": _outliers,
-}
-
-_DATAPOINTS: dict[str, Callable[[RunProfile], int]] = {
-    "BatchSize": lambda run: _sample_count(run, run.profile.devices()),
-    "CPUBottleneck": lambda run: _sample_count(run, ["cpu"]),
-    "Dataloader": _with_workers,
-    "GPUMemoryIncrease": lambda run: _sample_count(run, [f"{gpu}.memory" for gpu in run.gpus]),
-    "IOBottleneck": lambda run: _sample_count(run, ["cpu.iowait"]),
-    "LoadBalancing": lambda run: _sample_count(run, run.gpus) if len(run.gpus) > 1 else 0,
-    "LowGPUUtilization": lambda run: _sample_count(run, run.profile.devices()),
-    "MaxInitializationTime": _initialised,
-    "OverallFrameworkMetrics": _timed,
-    "OverallSystemUsage": lambda run: _sample_count(run, ["cpu"]),
-    "StepOutlier": _timed,
-}
-
-# Rules whose violations are data points; for the others they are findings.
-_VIOLATIONS: dict[str, Callable[[RunProfile], int]] = {
-    "CPUBottleneck": lambda run: _cpu_bottleneck(run)["bottlenecks"].get("cpu") or len(run.found("CPUBottleneck")),
-    "IOBottleneck": lambda run: _io_bottleneck(run)["bottlenecks"].get("cpu.iowait") or len(run.found("IOBottleneck")),
-    "StepOutlier": _outlier_count,
+RULES = {
+    "BatchSize": ReportedRule(
+        "Is neither the processor nor the GPU nor its memory used to the full, so that a larger batch would fit?",
+        "Train with a larger batch, or on a smaller machine.",
+        details=_batch_size,
+        datapoints=lambda run: _sample_count(run, run.profile.devices()),
+    ),
+    "CPUBottleneck": ReportedRule(
+        "Are the cores fully used while the GPU waits for them?",
+        "Reduce the work per image, or use a machine with more cores per GPU.",
+        details=_cpu_bottleneck,
+        datapoints=lambda run: _sample_count(run, ["cpu"]),
+    ),
+    "Dataloader": ReportedRule(
+        "Are there too few or too many loader workers for the number of cores?",
+        "Use about as many loader workers as there are cores.",
+        details=_dataloader,
+        datapoints=lambda run: _timed(run) if run.profile.machine.workers is not None else 0,
+    ),
+    "GPUMemoryIncrease": ReportedRule(
+        "Does the memory in use on a GPU grow during training?",
+        "Look for tensors that are kept from step to step, such as losses in a list together with their graph.",
+        details=lambda run: _boxes(run, _memories(run)),
+        datapoints=lambda run: _sample_count(run, _memories(run)),
+    ),
+    "IOBottleneck": ReportedRule(
+        "Do the cores wait for the disk or the network while the GPU waits for them?",
+        "Keep the images on a local disk or in memory, in few large files.",
+        details=lambda run: _bottleneck(run, "IOBottleneck", "cpu.iowait", "io_threshold"),
+        datapoints=lambda run: _sample_count(run, ["cpu.iowait"]),
+    ),
+    "LoadBalancing": ReportedRule(
+        "Do the GPUs of one machine have different amounts of work?",
+        "Split batches evenly, and look for work that is done on the first GPU only.",
+        details=_balance,
+        datapoints=lambda run: _sample_count(run, run.gpus) if len(run.gpus) > 1 else 0,
+    ),
+    "LowGPUUtilization": ReportedRule(
+        "Is the device hardly used, or used with breaks?",
+        "Find out what limits it: waiting for batches, steps with too little work, or checkpoints.",
+        details=lambda run: _boxes(run, run.profile.devices()),
+        datapoints=lambda run: _sample_count(run, run.profile.devices()),
+    ),
+    "MaxInitializationTime": ReportedRule(
+        "Does it take long from the start of the job to its first step?",
+        "Keep the results of the preparation: copied files, downloaded weights, compiled code.",
+        details=_initialisation,
+        datapoints=lambda run: int(run.stages is not None),
+    ),
+    "OverallFrameworkMetrics": ReportedRule(
+        "It reports the phases of training steps and their durations.", "", details=_framework, datapoints=_timed
+    ),
+    "OverallSystemUsage": ReportedRule(
+        "It reports the use of the machine.", "", details=_system, datapoints=lambda run: _sample_count(run, ["cpu"])
+    ),
+    "StepOutlier": ReportedRule(
+        "Do some steps take much longer than the others?",
+        "Find what these steps have in common: waiting for a batch, a checkpoint, or other work on the machine.",
+        details=_outliers,
+        datapoints=_timed,
+    ),
 }

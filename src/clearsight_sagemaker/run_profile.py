@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue, ClearsightError, NotFound
-from clearsight.core.files import read_jsonl
-from clearsight.core.finding import Finding
+from clearsight.core.finding import Finding, read_findings
 from clearsight.core.profile import Floats, Profile
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.recipe import Recipe
@@ -18,20 +17,6 @@ from clearsight.core.rule import Rule
 from clearsight.core.settings import aliases
 from clearsight.workflow.run.rules import ALL_RULES, recipe_rules
 
-# The rules that SageMaker reports on, in the order of their names.
-RULES = (
-    "BatchSize",
-    "CPUBottleneck",
-    "Dataloader",
-    "GPUMemoryIncrease",
-    "IOBottleneck",
-    "LoadBalancing",
-    "LowGPUUtilization",
-    "MaxInitializationTime",
-    "OverallFrameworkMetrics",
-    "OverallSystemUsage",
-    "StepOutlier",
-)
 NODE = "algo-1"  # SageMaker's name for the machine of a job on one machine
 
 
@@ -54,10 +39,6 @@ class RunProfile:
     profile: Profile
     findings: Mapping[str, tuple[Finding, ...]]
     rules: Mapping[str, Rule]
-
-    def checked(self, rule: str) -> bool:
-        """Return True if a rule has checked the run."""
-        return bool(self.findings.get(rule))
 
     def found(self, rule: str) -> tuple[Finding, ...]:
         """Return what a rule found, the worst first; () if it found nothing or did not check the run."""
@@ -112,19 +93,13 @@ def read_run(run: Path) -> RunProfile:
             fix="Pass the folder that a training run wrote with --out.",
         )
     try:
-        profile, findings = read_profile(run / "profile"), _findings(run / "findings.jsonl")
+        profile = read_profile(run / "profile")
+        findings: dict[str, tuple[Finding, ...]] = {}
+        for finding in read_findings(run / "findings.jsonl"):
+            findings[finding.rule] = (*findings.get(finding.rule, ()), finding)
     except (ValueError, KeyError, TypeError) as error:
         raise BadValue(str(run), f"its measurements are damaged ({error})") from error
     return RunProfile(name=run.resolve().name, profile=profile, findings=findings, rules=_rules(run / "recipe.yaml"))
-
-
-def _findings(path: Path) -> dict[str, tuple[Finding, ...]]:
-    """Read verdicts by rule, in the order in which they were written."""
-    found: dict[str, tuple[Finding, ...]] = {}
-    for line in read_jsonl(path):
-        finding = Finding.from_json(line)
-        found[finding.rule] = (*found.get(finding.rule, ()), finding)
-    return found
 
 
 def _rules(recipe: Path) -> dict[str, Rule]:
@@ -132,6 +107,6 @@ def _rules(recipe: Path) -> dict[str, Rule]:
     if not recipe.is_file():
         return {}
     try:
-        return {rule.name: rule for rule in recipe_rules(Recipe.load(recipe)) if rule.name in RULES}
+        return {rule.name: rule for rule in recipe_rules(Recipe.load(recipe))}
     except ClearsightError:  # a rule file of the user has gone since; the report is then made with the defaults
         return {}

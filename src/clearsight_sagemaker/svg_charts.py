@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup, escape
 
-from clearsight_sagemaker.distribution import Distribution
-
 # Eight colours of similar brightness; a ninth part repeats the first.
 _COLOURS = ("#3b6ea8", "#d98a3d", "#5a9e6f", "#b0566f", "#8673b5", "#8a8a8a", "#c2a83e", "#4fa3a5")
 _WIDTH, _ROW, _NAMES = 640, 26, 150  # pixels: chart, row of a box, column of the row names
@@ -30,25 +28,23 @@ def shares(parts: Mapping[str, float], unit: str = "s") -> Markup:
     return _svg(bar, 24) + Markup('<ul class="legend">' + "".join(legend) + "</ul>")
 
 
-def boxes(rows: Mapping[str, Distribution], unit: str = "%") -> Markup:
-    """Draw a box per row on a scale from 0 to 100; "" without rows.
+def boxes(rows: Mapping[str, Mapping[str, float]]) -> Markup:
+    """Draw a box per row on a scale from 0 to 100 %; "" without rows.  rows: name -> {"p5": value, ... "p95": value}.
 
     The box goes from the 25th to the 75th percentile, its line is the 50th, its whiskers are the 5th and the 95th.
     """
     if not rows:
         return Markup("")
-    parts = [f'<text x="{_x(at):.1f}" y="12" class="scale">{at} {escape(unit)}</text>' for at in (0, 50, 100)]
+    parts = [f'<text x="{_x(at):.1f}" y="12" class="scale">{at} %</text>' for at in (0, 50, 100)]
     for place, (name, box) in enumerate(rows.items()):
         middle = 18 + _ROW * place + _ROW / 2
-        title = (
-            f"5th {box.p5:.3g}, 25th {box.p25:.3g}, 50th {box.p50:.3g}, 75th {box.p75:.3g}, 95th {box.p95:.3g} {unit}"
-        )
+        title = ", ".join(f"{point[1:]}th {box[point]:.3g}" for point in ("p5", "p25", "p50", "p75", "p95"))
         # At least one pixel, so that a box of equal percentiles can be seen.
-        width, median = max(1.0, _x(box.p75) - _x(box.p25)), f"{_x(box.p50):.1f}"
+        width, median = max(1.0, _x(box["p75"]) - _x(box["p25"])), f"{_x(box['p50']):.1f}"
         parts += [
-            f'<g><title>{escape(name)}: {escape(title)}</title><text x="0" y="{middle + 4:.1f}">{escape(name)}</text>',
-            f'<line x1="{_x(box.p5):.1f}" x2="{_x(box.p95):.1f}" y1="{middle}" y2="{middle}" class="whisker"/>',
-            f'<rect x="{_x(box.p25):.1f}" y="{middle - 8}" width="{width:.1f}" height="16" fill="{_COLOURS[0]}"/>',
+            f'<g><title>{escape(name)}: {title} %</title><text x="0" y="{middle + 4:.1f}">{escape(name)}</text>',
+            f'<line x1="{_x(box["p5"]):.1f}" x2="{_x(box["p95"]):.1f}" y1="{middle}" y2="{middle}" class="whisker"/>',
+            f'<rect x="{_x(box["p25"]):.1f}" y="{middle - 8}" width="{width:.1f}" height="16" fill="{_COLOURS[0]}"/>',
             f'<line x1="{median}" x2="{median}" y1="{middle - 8}" y2="{middle + 8}" class="median"/></g>',
         ]
     return _svg(parts, 18 + _ROW * len(rows))
@@ -74,13 +70,13 @@ def columns(counts: Sequence[int], edges: Sequence[float], unit: str) -> Markup:
     return _svg(parts, full_height + 22)
 
 
-def histogram(values: npt.ArrayLike, unit: str, bins: int = 40) -> Markup:
-    """Draw the histogram of some values; "" if there is no finite one."""
+def histogram(values: npt.ArrayLike, unit: str) -> Markup:
+    """Draw the histogram of some values in 40 bins; "" if there is no finite one."""
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
     if not known.size:
         return Markup("")
-    counts, edges = np.histogram(known, bins)
+    counts, edges = np.histogram(known, 40)
     return columns(counts.tolist(), edges.tolist(), unit)
 
 

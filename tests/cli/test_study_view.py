@@ -56,9 +56,9 @@ def trial(number: int, value: float | None = None, state: TrialState | None = No
 
 def progress(*trials: Trial, **plan: Any) -> StudyProgress:
     state = StudyProgress()
-    state.begin(study(**plan), [])
+    state.on_begin(study(**plan), [])
     for ended in trials:
-        state.update(ended)
+        state.on_trial(ended)
     return state
 
 
@@ -237,9 +237,9 @@ def test_the_head_has_what_is_known() -> None:
 
 def test_the_time_left_follows_from_the_trials_of_this_process() -> None:
     state = StudyProgress()
-    state.begin(study(), [trial(number, 0.5) for number in range(4)])
+    state.on_begin(study(), [trial(number, 0.5) for number in range(4)])
     assert state.seconds_left is None
-    state.update(trial(4, 0.5))
+    state.on_trial(trial(4, 0.5))
     state.started = time.monotonic() - 10
     assert state.seconds_left == pytest.approx(70, abs=1)  # seven trials are left, and one took ten seconds
 

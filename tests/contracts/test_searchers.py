@@ -59,9 +59,11 @@ def test_the_state_of_cmaes_stays_in_memory(tmp_path: Path) -> None:
     with new_store(tmp_path / "s", CMAES(), NUMBERS) as store:
         run_trials(store, 10)
         store.flush()
-        trials = store.optuna_study().get_trials(deepcopy=False)
+        trials = store.optuna_study.get_trials(deepcopy=False)
         assert any(key.startswith("cma") for trial in trials for key in trial.system_attrs)
-        stored = store._storage.get_all_trials(store._mirror._study_id)  # type: ignore[union-attr]
+        mirror = store._mirror
+        assert mirror is not None
+        stored = mirror._storage.get_all_trials(mirror._study_id)
         assert not any(key.startswith("cma") for trial in stored for key in trial.system_attrs)
 
 

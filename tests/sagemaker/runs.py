@@ -11,7 +11,7 @@ from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, s
 from clearsight.core.rule import Rule
 from clearsight.profiler.rules import PROFILER_RULES
 from clearsight.testing.profiles import profiled
-from clearsight_sagemaker.run_profile import RULES
+from clearsight_sagemaker.rule_reports import RULES
 
 
 def run_folder(path: Path, measured: Profile, *rules: Rule) -> Path:

@@ -13,8 +13,8 @@ from clearsight.core.errors import NotFound
 from clearsight.core.profile import Operator, Profile, Trace
 from clearsight.testing.profiles import GPU_MACHINE, healthy_cpu, healthy_gpu, profile
 from clearsight_sagemaker.profiler_report import profiler_page, write_profiler_output
-from clearsight_sagemaker.rule_reports import rule_reports
-from clearsight_sagemaker.run_profile import RULES, read_run
+from clearsight_sagemaker.rule_reports import RULES, rule_reports
+from clearsight_sagemaker.run_profile import read_run
 from tests.sagemaker.runs import run_folder
 
 FRAMEWORK = "Framework metrics summary"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from clearsight.core.finding import Finding, Verdict
 from clearsight.core.profile import Profile
 from clearsight.profiler.rules.cpu_bottleneck import CPUBottleneck
 from clearsight.testing.profiles import GPU_MACHINE, healthy_cpu, healthy_gpu, profile
-from clearsight_sagemaker.rule_reports import rule_reports
-from clearsight_sagemaker.run_profile import RULES, read_run
+from clearsight_sagemaker.rule_reports import RULES, distribution, recommendation, round_digits, rule_reports
+from clearsight_sagemaker.run_profile import read_run
 from tests.sagemaker.runs import run_folder
 
 NODE = "algo-1"
@@ -45,7 +49,7 @@ def numbers(value: Any) -> Iterator[float]:
 )
 def test_the_schema(tmp_path: Path, found: Profile) -> None:
     by_rule = reports(run_folder(tmp_path / "run", found))
-    assert tuple(by_rule) == RULES
+    assert list(by_rule) == list(RULES) == sorted(RULES)
     for report in by_rule.values():
         assert list(report) == ["RuleTriggered", "Violations", "Details", "Datapoints", "RuleParameters"]
         kinds = [type(report[key]) for key in report]
@@ -159,3 +163,39 @@ def test_loader_workers(tmp_path: Path) -> None:
     assert reports(run_folder(tmp_path / "a", known))["Dataloader"]["Details"] == {"cores": 8, "dataloaders": {NODE: 8}}
     report = reports(run_folder(tmp_path / "b", unknown))["Dataloader"]
     assert (report["Details"]["dataloaders"], report["Datapoints"]) == ({}, 0)
+
+
+def test_every_rule_is_described() -> None:
+    assert len(RULES) == 11
+    assert all(rule.description for rule in RULES.values())
+
+
+def test_without_a_finding_the_general_remedy_is_recommended() -> None:
+    assert recommendation("Dataloader", ()) == RULES["Dataloader"].recommendation
+
+
+def test_fix_and_advice_of_the_finding_come_first() -> None:
+    found = Finding(rule="Dataloader", verdict=Verdict.FOUND, fix={"workers": 8}, advice="Read with 8 workers.")
+    assert recommendation("Dataloader", (found,)) == "Set --workers 8. Read with 8 workers."
+    bare = Finding(rule="Dataloader", verdict=Verdict.FOUND)
+    assert recommendation("Dataloader", (bare,)) == RULES["Dataloader"].recommendation
+
+
+def test_percentiles() -> None:
+    box = distribution(np.arange(101.0))
+    assert box == {"max": 100, "p99": 99, "p95": 95, "p75": 75, "p50": 50, "p25": 25, "p5": 5, "min": 0}
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [math.inf, -math.inf]])
+def test_without_a_finite_number_there_is_no_distribution(values: list[float]) -> None:
+    assert distribution(values) is None
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50))
+def test_percentiles_are_in_order(values: list[float]) -> None:
+    box = distribution(values)
+    assert box is not None
+    points = [*box.values()]
+    assert points == sorted(points, reverse=True)
+    assert points[0] == round_digits(max(values))

@@ -10,7 +10,8 @@ from clearsight.core.errors import BadData, NotFound
 from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe
 from clearsight.testing.profiles import START, healthy_gpu, profile
-from clearsight_sagemaker.run_profile import RULES, read_run
+from clearsight_sagemaker.rule_reports import RULES
+from clearsight_sagemaker.run_profile import read_run
 from tests.sagemaker.runs import run_folder
 
 
@@ -33,7 +34,7 @@ def test_without_a_timed_step_there_are_no_stages(tmp_path: Path) -> None:
 
 def test_findings_by_rule(tmp_path: Path) -> None:
     run = read_run(run_folder(tmp_path / "run", healthy_gpu()))
-    assert all(run.checked(rule) for rule in RULES)
+    assert all(run.findings.get(rule) for rule in RULES)
     assert [rule for rule in RULES if run.found(rule)] == []
     assert run.gpus == ("gpu0",)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from clearsight_sagemaker.distribution import Distribution
+from clearsight_sagemaker.rule_reports import distribution
 from clearsight_sagemaker.svg_charts import boxes, columns, histogram, shares
 
 DEFAULTS = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -41,7 +41,7 @@ def test_shares_are_well_formed(parts: dict[str, float]) -> None:
 @DEFAULTS
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
 def test_charts_of_any_numbers_are_well_formed(values: list[float]) -> None:
-    box = Distribution.of(values)
+    box = distribution(values)
     assert box is not None
     assert len([*parsed(boxes({"gpu0": box, "a & b": box})).iter("g")]) == 2
     assert [*parsed(histogram(values, "s")).iter("rect")]

@@ -26,7 +26,6 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/reports/kit/thumbnail.py": "the only part of a page that needs Pillow",
     "clearsight/serving/codecs": "registry: one payload codec per file",
     "clearsight/tuning/analysis/savings.py": "one analysis of a study per file",
-    "clearsight/tuning/retention.py": "the only part of a study that deletes files",
     "clearsight/tuning/searchers": "registry: one searcher per file",
     "clearsight/workflow/export.py": "one verb per file",
     "clearsight/workflow/paths.py": "shared by all verbs and the command line, which imports no verb to start",

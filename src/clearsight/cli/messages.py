@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from clearsight.core import errors
 from clearsight.core.errors import BadChoice, ClearsightError
@@ -18,6 +19,14 @@ FAILURE, USER_ERROR, STOPPED = 1, 2, 130
 
 # Flags that may stand without a number, and the number that this means.
 _DEFAULT_NUMBERS = {"--repair": "3"}
+
+# Read when torch is loaded; a value of the user's stays.
+_VARIABLES = {
+    "OMP_WAIT_POLICY": "passive",  # spinning threads cost a factor of ten when anything else runs on the cores
+    "KINETO_LOG_LEVEL": "99",  # or torch's tracer writes to stderr about GPUs that the machine does not have
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
+SET_BY_CLI: set[str] = set()  # the variables that this process has set for itself
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -61,11 +70,10 @@ def with_default_numbers(words: Sequence[str]) -> list[str]:
     return [*expanded, *words[end:]]
 
 
-def _invoke(app: object, program: str, words: list[str]) -> int:
+def _invoke(app: Callable[..., Any], program: str, words: list[str]) -> int:
     # Here and not above: an unknown command is answered without loading typer and Rich.
-    from typer import Abort, Exit, Typer, TyperException
+    from typer import Abort, Exit, TyperException
 
-    assert isinstance(app, Typer)
     try:
         # Not standalone: typer would exit the process itself, with codes and texts of its own.
         result = app(words, prog_name=program, standalone_mode=False)
@@ -86,11 +94,9 @@ def fail(sentence: str, code: int) -> int:
 
 
 def _quiet_libraries() -> None:
-    # Spinning OpenMP threads cost a factor of ten when anything else runs on the cores. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Without this torch's tracer writes to stderr about GPUs that the machine does not have.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    for name in _VARIABLES.keys() - os.environ.keys():
+        os.environ[name] = _VARIABLES[name]
+        SET_BY_CLI.add(name)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     for library in ("torch.onnx", "onnxscript", "httpx", "timm"):
         logging.getLogger(library).setLevel(logging.ERROR)

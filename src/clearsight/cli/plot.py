@@ -13,13 +13,13 @@ _MIN_COLUMNS = 8  # a narrower plot shows nothing
 Grid: TypeAlias = list[list[bool]]  # (height, width) dots
 
 
-def plot(steps: Sequence[int], values: Sequence[float], width: int, height: int, *, unicode: bool = True) -> list[str]:
+def plot(points: Sequence[tuple[int, float]], width: int, height: int, *, unicode: bool = True) -> list[str]:
     """Return the lines of a plot with numbers at both axes: at most `width` columns and `height` lines.
 
-    steps, values: (S,) each, steps ascending; a value that is not finite leaves a gap.  width: at least 20.
+    points: (step, value), steps ascending; a value that is not finite leaves a gap.  width: at least 20.
     height: at least 4.  unicode: braille dots, two by four to a character; else ASCII, one star each.
     """
-    finite = [value for value in values if math.isfinite(value)]
+    finite = [value for _, value in points if math.isfinite(value)]
     if not finite:
         return ["no finite values"]
     low, high = min(finite), max(finite)
@@ -27,12 +27,12 @@ def plot(steps: Sequence[int], values: Sequence[float], width: int, height: int,
     margin = max(map(len, labels)) + 2
     columns, rows = max(width - margin, _MIN_COLUMNS), max(height - 2, 2)  # two lines for the axis and its numbers
     across, down = (2, 4) if unicode else (1, 1)
-    grid = _draw(steps, values, (low, high), columns * across, rows * down)
+    grid = _draw(points, (low, high), columns * across, rows * down)
     body = _braille(grid) if unicode else ["".join("*" if dot else " " for dot in row) for row in grid]
     side, corner, floor = ("│", "└", "─") if unicode else ("|", "+", "-")
     row_labels = {len(body) // 2: labels[0]} if low == high else {0: labels[1], len(body) - 1: labels[0]}
     lines = [f"{row_labels.get(row, ''):>{margin - 2}} {side}{line}".rstrip() for row, line in enumerate(body)]
-    first, last = str(steps[0]), str(steps[-1])
+    first, last = str(points[0][0]), str(points[-1][0])
     axis = first if len(first) + len(last) + 1 > columns else f"{first}{last:>{columns - len(first)}}"
     return [*lines, " " * (margin - 1) + corner + floor * columns, " " * margin + axis]
 
@@ -46,15 +46,15 @@ def _labels(low: float, high: float) -> tuple[str, str]:
     return repr(low), repr(high)  # the shortest text that differs for any two floats
 
 
-def _draw(steps: Sequence[int], values: Sequence[float], span: tuple[float, float], width: int, height: int) -> Grid:
+def _draw(points: Sequence[tuple[int, float]], span: tuple[float, float], width: int, height: int) -> Grid:
     """Return the dots (height, width) of the points, and of lines between neighbours that are both finite."""
     grid: Grid = [[False] * width for _ in range(height)]
     low, high = span
-    first, length = steps[0], max(steps[-1] - steps[0], 1)
+    first, length = points[0][0], max(points[-1][0] - points[0][0], 1)
     # Halved first: the distance between the largest and the smallest float is not a float.
     spread = high / 2 - low / 2
     previous: tuple[int, int] | None = None
-    for step, value in zip(steps, values, strict=True):
+    for step, value in points:
         if not math.isfinite(value):
             previous = None
             continue

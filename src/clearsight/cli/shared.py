@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
+from clearsight.core.errors import BadChoice
 from clearsight.core.recipe import DataSection
 
 AsJson: TypeAlias = Annotated[
@@ -41,11 +42,27 @@ Browser: TypeAlias = Annotated[
 ]
 
 
-def command_app(command: Callable[..., Any], epilog: str, cls: type[TyperCommand] | None = None) -> typer.Typer:
-    """Return the app of a command. epilog: the examples at the end of its --help."""
-    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    app.command(epilog=epilog, cls=cls)(command)
+def command_app(
+    command: Callable[..., Any],
+    epilog: str,
+    *,
+    cls: type[TyperCommand] | None = None,
+    group: type[TyperGroup] | None = None,
+) -> typer.Typer:
+    """Return the app of a command. epilog: the end of its --help, with an indented line for each example."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich", cls=group)
+    # Typer joins lines that no blank line separates.
+    app.command(epilog=epilog.replace("\n  ", "\n\n  "), cls=cls)(command)
     return app
+
+
+def check_resume_alone(kept: str, arguments: Mapping[str, object], allowed: Sequence[str]) -> None:
+    """Raise BadChoice for arguments that a run or study which is continued has already.
+
+    kept: the reason.  arguments: by their names; empty values were not given.
+    """
+    if given := [name for name, value in arguments.items() if value]:
+        raise BadChoice("--resume", f"{kept}, so {', '.join(given)} cannot be used with it", allowed=allowed)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:

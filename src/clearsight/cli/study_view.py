@@ -24,36 +24,45 @@ from clearsight.workflow.study.plan import space_lines
 _MAX_ROWS = 8  # trials in the live table: it must fit a terminal of 24 lines with the shell's prompt above it
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH = 16  # characters
-_STATE_TEXTS = {TrialState.COMPLETE: "", TrialState.PRUNED: "pruned", TrialState.FAILED: "failed"}
 _COLOURS = {TrialState.COMPLETE: "green", TrialState.PRUNED: "yellow", TrialState.FAILED: "red"}
 
 
 class StudyProgress:
-    """State of a study as its events give it. The views read it."""
+    """State of a study as its events give it: an observer that shows nothing, and the base of those that do."""
+
+    study: Study  # from on_begin on
 
     def __init__(self) -> None:
-        self.study: Study | None = None
         self.trials: dict[int, Trial] = {}
         self.values: dict[int, list[float]] = {}  # by epoch, of the running trials
         self.started = time.monotonic()
         self._earlier = 0  # trials that had ended when this process started
 
-    def begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        """Start with a study and the trials that it has already."""
+    def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
         self.study, self.started = study, time.monotonic()
         self.trials = {trial.number: trial for trial in trials}
         self._earlier = len(self.ended)
 
-    def update(self, trial: Trial) -> None:
-        """Replace a trial by its new state."""
+    def on_trial(self, trial: Trial) -> None:
         self.trials[trial.number] = trial
-        if trial.state is not TrialState.RUNNING:
-            self.values.pop(trial.number, None)
+
+    def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
+        self.values.setdefault(trial.number, []).append(value)
+
+    def on_result(self, trial: Trial) -> None:
+        self.trials[trial.number] = trial
+        self.values.pop(trial.number, None)
+
+    def on_trouble(self, sentence: str) -> None: ...
+
+    def on_end(self, status: StudyStatus, reason: str) -> None: ...
+
+    def close(self) -> None:
+        """Leave the terminal to others, also after an error."""
 
     @property
     def best(self) -> Trial | None:
         """The best trial so far."""
-        assert self.study is not None
         return best_trial(list(self.trials.values()), self.study.objective)
 
     @property
@@ -65,65 +74,50 @@ class StudyProgress:
     @property
     def seconds_left(self) -> float | None:
         """Estimate by the trials that ended since this process started; None before the first."""
-        assert self.study is not None
         done = len(self.ended) - self._earlier
         remaining = self.study.plan.trials - len(self.ended)
         return (time.monotonic() - self.started) / done * remaining if done > 0 else None
 
 
-class StudyLines:
-    """A study as plain lines: one for each trial that ends, and one for each problem."""
+class StudyLines(StudyProgress):
+    """A study as plain lines: one for each trial that ends, and one for each problem.
+
+    Epochs have none: a log with a line per epoch of every trial would hide the trials.
+    """
 
     def __init__(self, terminal: Terminal) -> None:
-        self._terminal, self._progress = terminal, StudyProgress()
+        super().__init__()
+        self._terminal = terminal
 
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        self._progress.begin(study, trials)
-        self._terminal.print(*begin_lines(study, self._progress))
-
-    def on_trial(self, trial: Trial) -> None:
-        self._progress.update(trial)
-
-    def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
-        """Print nothing: a log with a line per epoch of every trial would hide the trials."""
+        super().on_begin(study, trials)
+        self._terminal.print(*begin_lines(self))
 
     def on_result(self, trial: Trial) -> None:
-        previous = self._progress.best
-        self._progress.update(trial)
-        best = self._progress.best
-        self._terminal.print(trial_line(trial, self._progress, best=best is not None and best != previous))
+        previous = self.best
+        super().on_result(trial)
+        self._terminal.print(trial_line(trial, self, best=self.best is not None and self.best != previous))
 
     def on_trouble(self, sentence: str) -> None:
         self._terminal.print(f"note     {sentence}")
 
-    def on_end(self, status: StudyStatus, reason: str) -> None:
-        """Print nothing: the command prints the end of the study."""
 
-
-class StudyTable:
+class StudyTable(StudyProgress):
     """A study as a table on a terminal, drawn again as the study goes on."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._progress = console, StudyProgress()
+        super().__init__()
+        self._console = console
         self._live: Live | None = None
         self._notes: list[str] = []
 
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        self._progress.begin(study, trials)
-        for line in begin_lines(study, self._progress):
+        super().on_begin(study, trials)
+        for line in begin_lines(self):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         # Transient: the table disappears at the end, when the command prints the result.
         self._live = Live(self, console=self._console, refresh_per_second=4, transient=True)
         self._live.start()
-
-    def on_trial(self, trial: Trial) -> None:
-        self._progress.update(trial)
-
-    def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
-        self._progress.values.setdefault(trial.number, []).append(value)
-
-    def on_result(self, trial: Trial) -> None:
-        self._progress.update(trial)
 
     def on_trouble(self, sentence: str) -> None:
         self._notes = [*self._notes[-2:], sentence]  # the last three
@@ -141,65 +135,45 @@ class StudyTable:
         table = Table(box=None, pad_edge=False)
         table.add_column("trial", justify="right", no_wrap=True)
         table.add_column("state", no_wrap=True)
-        table.add_column(self._metric, justify="right", no_wrap=True)
+        table.add_column(self.study.objective.metric, justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
         table.add_column("params", no_wrap=True, overflow="ellipsis")
-        running = [t for t in list(self._progress.trials.values()) if t.state is TrialState.RUNNING]
-        recent = [t for t in self._progress.ended if t not in running][-max(1, _MAX_ROWS - len(running)) :]
+        running = [t for t in list(self.trials.values()) if t.state is TrialState.RUNNING]
+        recent = [t for t in self.ended if t not in running][-max(1, _MAX_ROWS - len(running)) :]
         for trial in [*recent, *running[:_MAX_ROWS]]:
             table.add_row(*self._row(trial))
         notes = [Text(f"note  {note}", style="yellow") for note in self._notes]
-        return Group(Text(head_line(self._progress)), table, *notes)
-
-    @property
-    def _metric(self) -> str:
-        assert self._progress.study is not None
-        return self._progress.study.objective.metric
+        return Group(Text(head_line(self)), table, *notes)
 
     def _row(self, trial: Trial) -> tuple[Text | str, ...]:
-        values = self._progress.values.get(trial.number, [])
-        value = trial.values[0] if trial.values else values[-1] if values else None
-        best = self._progress.best
-        state = "best" if best is not None and best.number == trial.number else trial.state.value
-        style = "bold green" if state == "best" else _COLOURS.get(trial.state, "cyan")
-        curve = bars(list(trial.curve.values()) or values)
-        return (
-            str(trial.number),
-            Text(state, style=style),
-            "" if value is None else f"{value:.4f}",
-            Text(curve, style="dim"),
-            flags(trial.params),
-        )
+        values = self.values.get(trial.number, [])
+        value = f"{(trial.values or values[-1:])[0]:.4f}" if trial.values or values else ""
+        is_best = self.best is not None and self.best.number == trial.number
+        state = Text("best", "bold green") if is_best else Text(trial.state.value, _COLOURS.get(trial.state, "cyan"))
+        curve = Text(bars(list(trial.curve.values()) or values), "dim")
+        return str(trial.number), state, value, curve, flags(trial.params)
 
 
-class StudyEvents:
+class StudyEvents(StudyProgress):
     """A study as JSON lines on stderr, for programs. docs/json.md describes the events."""
 
-    def __init__(self) -> None:
-        self._progress = StudyProgress()
-
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
-        self._progress.begin(study, trials)
-        self._print("begin", study=str(study.path), trials=study.plan.trials, ended=len(self._progress.ended))
+        super().on_begin(study, trials)
+        self._print("begin", study=str(study.path), trials=study.plan.trials, ended=len(self.ended))
 
     def on_trial(self, trial: Trial) -> None:
-        self._progress.update(trial)
+        super().on_trial(trial)
         self._print("trial", trial=trial.number, params=dict(trial.params), worker=trial.worker)
 
     def on_epoch(self, trial: Trial, epoch: int, value: float) -> None:
         self._print("epoch", trial=trial.number, epoch=epoch, value=value if math.isfinite(value) else None)
 
     def on_result(self, trial: Trial) -> None:
-        self._progress.update(trial)
-        best = self._progress.best
-        self._print(
-            "result",
-            trial=trial.number,
-            state=trial.state.value,
-            value=trial.values[0] if trial.values else None,
-            reason=trial.reason,
-            best=best.number if best is not None else None,
-        )
+        super().on_result(trial)
+        value = trial.values[0] if trial.values else None
+        best = self.best.number if self.best is not None else None
+        state = trial.state.value
+        self._print("result", trial=trial.number, state=state, value=value, reason=trial.reason, best=best)
 
     def on_trouble(self, sentence: str) -> None:
         self._print("trouble", text=sentence)
@@ -211,14 +185,14 @@ class StudyEvents:
         print(json.dumps({"event": event, **values}), file=sys.stderr, flush=True)
 
 
-def begin_lines(study: Study, progress: StudyProgress) -> list[str]:
+def begin_lines(progress: StudyProgress) -> list[str]:
     """Return the plan of a study as lines for people."""
-    plan = study.plan
+    plan = progress.study.plan
     metrics = ", ".join(f"{objective.direction} {objective.metric}" for objective in plan.objectives)
     done = f", {len(progress.ended)} of them done" if progress.ended else ""
     imported = sum(trial.imported for trial in progress.trials.values())
     return [
-        f"study    {study.path}",
+        f"study    {progress.study.path}",
         f"metric   {metrics}, on the validation images",
         f"search   {plan.searcher}, {several(plan.trials, 'trial')}{done}",
         *(f"space    {line}" for line in space_lines(plan.space)),
@@ -228,10 +202,9 @@ def begin_lines(study: Study, progress: StudyProgress) -> list[str]:
 
 def trial_line(trial: Trial, progress: StudyProgress, *, best: bool) -> str:
     """Return the line of a trial that has ended."""
-    assert progress.study is not None
     width = len(str(progress.study.plan.trials))
     metric = progress.study.objective.metric
-    result = f"{metric} {trial.values[0]:.4f}" if trial.values else _STATE_TEXTS[trial.state]
+    result = f"{metric} {trial.values[0]:.4f}" if trial.values else trial.state.value
     same = f"  same recipe as trial {trial.same_as}" if trial.same_as is not None else ""
     reason = f"  {trial.reason}" if trial.reason else ""
     parts = [f"trial {trial.number:>{width}}", result, flags(trial.params), duration(trial.seconds)]
@@ -251,7 +224,6 @@ def bars(values: Sequence[float]) -> str:
 
 def head_line(progress: StudyProgress) -> str:
     """Return the line above the table: trials, best so far, time left."""
-    assert progress.study is not None
     best, left = progress.best, progress.seconds_left
     parts = [f"{len(progress.ended)} of {several(progress.study.plan.trials, 'trial')}"]
     if best is not None:

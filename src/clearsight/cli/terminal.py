@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,13 @@ class Terminal:
                 self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
             else:
                 print(line, file=self._stream, flush=True)  # at once, for `tee` and `tail -f`
+
+    def print_result(self, value: Any, lines: Iterable[str]) -> None:
+        """Print the result of the command: with --json its JSON value, else the lines for people."""
+        if self.as_json:
+            self.print_json(value)
+        else:
+            self.print(*lines)
 
     def print_json(self, value: Any) -> None:
         """Print the JSON value of the command."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -31,11 +31,16 @@ _STATUS = {
     RunStatus.DIVERGED: "bold red",
     RunStatus.FAILED: "bold red",
 }
+_SCALARS = {
+    "loss": "loss {:.4f}",
+    "accuracy": "accuracy {:.1%}",
+    "lr": "learning rate {:.3g}",
+    "grad_norm": "gradient {:.3g}",
+}
 _SEVERITIES = {"severe": "red", "warning": "yellow", "info": "cyan"}
 
 
-@dataclass(frozen=True)
-class ScreenLine:
+class ScreenLine(NamedTuple):
     """A line of the screen, with its style as Rich writes styles."""
 
     text: str
@@ -89,17 +94,15 @@ def _title(live: LiveRun) -> list[ScreenLine]:
 
 
 def _state(live: LiveRun, width: int, unicode: bool) -> list[ScreenLine]:
-    lines = [_progress(live, width, unicode)]
-    for label, parts in (
-        ("train", _train(live)),
-        ("valid", _valid(live)),
-        ("speed", _speed(live)),
-        ("step", _step(live)),
-        ("machine", _machine(live)),
-    ):
-        if parts:
-            lines += [ScreenLine(text) for text in _wrapped(label, parts, width)]
-    return lines
+    parts = {
+        "train": _formatted(live.metrics.scalars),
+        "valid": _valid(live),
+        "speed": _speed(live),
+        "step": _step(live),
+        "machine": _machine(live),
+    }
+    texts = [text for label in parts if parts[label] for text in _wrapped(label, parts[label], width)]
+    return [_progress(live, width, unicode), *map(ScreenLine, texts)]
 
 
 def _progress(live: LiveRun, width: int, unicode: bool) -> ScreenLine:
@@ -118,37 +121,23 @@ def _progress(live: LiveRun, width: int, unicode: bool) -> ScreenLine:
     return ScreenLine(f"{text}  {full * filled}{empty * (length - filled)}  {tail}")
 
 
-def _train(live: LiveRun) -> list[str]:
-    known, parts = live.metrics.scalars, []
-    if "loss" in known:
-        parts.append(f"loss {known['loss']:.4f}")
-    if "accuracy" in known:
-        parts.append(f"accuracy {known['accuracy']:.1%}")
-    if "lr" in known:
-        parts.append(f"learning rate {known['lr']:.3g}")
-    if "grad_norm" in known:
-        parts.append(f"gradient {known['grad_norm']:.3g}")
-    return parts
+def _formatted(scalars: Mapping[str, float]) -> list[str]:
+    return [text.format(scalars[name]) for name, text in _SCALARS.items() if name in scalars]
 
 
 def _valid(live: LiveRun) -> list[str]:
     if not live.metrics.epochs or not live.metrics.epochs[-1].valid:
         return []
     last = live.metrics.epochs[-1]
-    parts = [f"{name} {last.valid[name]:.4f}" for name in ("loss",) if name in last.valid]
-    if "accuracy" in last.valid:
-        parts.append(f"accuracy {last.valid['accuracy']:.1%}")
+    parts = [*_formatted(last.valid), f"epoch {last.epoch}"]
     best = max((epoch for epoch in live.metrics.epochs if epoch.best), key=lambda epoch: epoch.epoch, default=None)
-    parts.append(f"epoch {last.epoch}")
     if best is not None and best is not last and "accuracy" in best.valid:
         parts.append(f"best {best.valid['accuracy']:.1%} in epoch {best.epoch}")
     return parts
 
 
 def _speed(live: LiveRun) -> list[str]:
-    parts = []
-    if live.images_per_second is not None:
-        parts.append(speed(live.images_per_second))
+    parts = [speed(live.images_per_second)] if live.images_per_second is not None else []
     if live.metrics.data_share is not None:
         parts.append(f"data wait {live.metrics.data_share:.0%}")
     return parts
@@ -192,24 +181,19 @@ def _curves(live: LiveRun, width: int, room: int, unicode: bool) -> list[ScreenL
     across = (width - 2) // 2 if side_by_side else width
     rows = 1 if side_by_side else min(len(curves), room // (_MIN_HEIGHT + 1))
     height = min(room // rows - 1, _MAX_HEIGHT)
-    blocks = [_curve(title, points, across, height, unicode) for title, points in curves]
+    blocks = [[title, *plot(points, across, height, unicode=unicode)] for title, points in curves]
     if side_by_side:
         pairs = zip_longest(*blocks, fillvalue="")
         return [ScreenLine(f"{_cropped(left, across):<{across}}  {right}") for left, right in pairs]
     return [ScreenLine(text) for block in blocks[:rows] for text in block]
 
 
-def _curve(title: str, points: Sequence[tuple[int, float]], width: int, height: int, unicode: bool) -> list[str]:
-    steps, values = zip(*points, strict=True)
-    return [title, *plot(steps, values, width, height, unicode=unicode)]
-
-
 def _findings(live: LiveRun, width: int) -> list[ScreenLine]:
     lines = []
     for line in live.finding_lines():
         style = _SEVERITIES.get(line.split(maxsplit=1)[0], "dim")
-        indent = " " * _LABEL_WIDTH
-        lines += [ScreenLine(text, style) for text in textwrap.wrap(line, width, subsequent_indent=indent)]
+        wrapped = textwrap.wrap(line, width, subsequent_indent=" " * _LABEL_WIDTH)
+        lines += [ScreenLine(text, style) for text in wrapped]
     return lines
 
 

@@ -20,10 +20,6 @@ def build_pruner(name: str, epochs: int) -> BasePruner:
     return PRUNERS[name](epochs)
 
 
-def _none(epochs: int) -> BasePruner:
-    return NopPruner()
-
-
 def _median(epochs: int) -> BasePruner:
     """Prune trials below the median of the earlier trials at the same epoch; not in the first tenth of the epochs.
 
@@ -43,13 +39,11 @@ def _asha(epochs: int) -> BasePruner:
     return SuccessiveHalvingPruner(min_resource=max(_FIRST, round(epochs / 8)), reduction_factor=2)
 
 
-def _hyperband(epochs: int) -> BasePruner:
-    return HyperbandPruner(min_resource=1, max_resource=max(_FACTOR, epochs), reduction_factor=_FACTOR)
-
-
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
-    "none": _none,
+    "none": lambda epochs: NopPruner(),
     "median": _median,
     "asha": _asha,
-    "hyperband": _hyperband,
+    "hyperband": lambda epochs: HyperbandPruner(
+        min_resource=1, max_resource=max(_FACTOR, epochs), reduction_factor=_FACTOR
+    ),
 }

@@ -6,6 +6,7 @@ caller: one prepares a trial, the other one groups trials that train together. I
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,10 +24,8 @@ from clearsight.core.executor import (
     WorkerLost,
 )
 from clearsight.core.stop import StopKind, StopReason
-from clearsight.core.study import Study, StudyObserver, StudyStatus
-from clearsight.core.trial import Trial, TrialResult, TrialState
-from clearsight.tuning.retention import WeightRetention
-from clearsight.tuning.stopping import common_failure, study_stop_reason
+from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
+from clearsight.core.trial import Trial, TrialResult, TrialState, best_trial
 from clearsight.tuning.trial_queue import PreparedTrial, TrialQueue
 from clearsight.tuning.trial_store import TrialStore
 
@@ -59,7 +58,6 @@ class StudyRunner:
     def run(self) -> tuple[StudyStatus, StopReason | None]:
         """Run the study to its end, or until something stops it; returns how it ended and why."""
         self._start_time = time.monotonic()  # here and not at construction: the plan limits the time of work
-        self._retention = WeightRetention(self.study, self.store)
         self._recover()
         while True:
             # Ctrl-C before limits: a study that the user stopped must stay resumable whatever it has reached.
@@ -101,39 +99,31 @@ class StudyRunner:
         self._failed_before = {trial.number for trial in self.store.trials() if trial.state is TrialState.FAILED}
         for trial in self.store.trials():
             if trial.state is TrialState.COMPLETE and not trial.imported and trial.same_as is None:
-                self._remember(trial)
+                # A recipe that was valid once may no longer be; that matters for new trials alone.
+                with contextlib.suppress(ClearsightError):
+                    self._queue.originals.setdefault(self.prepare(trial).digest, trial.number)
         # The rest of an interrupted batch is proposed at once, so that the batches are those of an undisturbed study.
         proposed = self._proposed_count()
         rest = self._propose(min(-proposed % self.batch, self.study.plan.trials - proposed)) if running else []
         self._accept([*running, *rest])
-
-    def _remember(self, trial: Trial) -> None:
-        try:
-            prepared = self.prepare(trial)
-        except ClearsightError:
-            return  # its recipe was valid once; a change since then matters for new trials alone
-        self._queue.remember(trial.number, prepared)
 
     def _proposed_count(self) -> int:
         return sum(not trial.imported for trial in self.store.trials())
 
     def _fill(self) -> bool:
         """Give work to the free workers; returns False once nothing runs and nothing is left to run."""
-        while self._queue.running < self.executor.slots:
-            if not self._queue.waiting and not self._propose_batch():
-                return self._queue.running > 0
+        while len(self._queue.running) < self.executor.slots:
+            if not self._queue.waiting:
+                trials = self._propose(min(self.batch, self.study.plan.trials - self._proposed_count()))
+                if not trials:
+                    return bool(self._queue.running)
+                self._accept(trials)
             if not self._queue.waiting:
                 return True  # every proposal failed or was a duplicate: the study may have reached a limit by them
             plan = self.study.plan
             metrics = tuple(objective.metric for objective in plan.objectives)
             self.executor.start(self._queue.start_next(plan.data, metrics, prunable=self.store.prunes))
         return True
-
-    def _propose_batch(self) -> bool:
-        """Propose further trials; returns False if there are none."""
-        trials = self._propose(min(self.batch, self.study.plan.trials - self._proposed_count()))
-        self._accept(trials)
-        return bool(trials)
 
     def _propose(self, count: int) -> list[Trial]:
         trials: list[Trial] = []
@@ -158,34 +148,34 @@ class StudyRunner:
             if original == trial.number:
                 tasks.append(prepared.task)
             elif self.store.trial(original).state is TrialState.RUNNING:
-                self._queue.wait_for(original, trial.number)
+                self._queue.duplicates[original].append(trial.number)
             else:
                 self._copy_result(trial.number, self.store.trial(original))
-        self._queue.extend(self.group(tasks))
+        self._queue.waiting.extend(self.group(tasks))
 
     # --- events -------------------------------------------------------------------------------------------------------
 
     def _handle(self, event: ExecutorEvent) -> None:
         match event:
             case AssignmentStarted():
-                for task in self._queue.assignment(event.key).tasks:
+                for task in self._queue.running[event.key].tasks:
                     self._handle_start(task.number, event.worker)
             case EpochDone():
                 self._handle_epoch(event)
             case AssignmentDone():
-                assignment = self._queue.end(event.key)
+                assignment = self._queue.running.pop(event.key)
                 for result in event.results:
                     self._finish(result)
                 finished = {result.number for result in event.results}
                 rest = tuple(task for task in assignment.tasks if task.number not in finished)
                 # Without a result and without an interruption the worker has stopped early: the rest runs again.
                 if rest and self.halt() is None:
-                    self._queue.put_back(rest)
+                    self._queue.waiting.appendleft(rest)
             case WorkerLost():
-                self._handle_loss(event, self._queue.end(event.key))
+                self._handle_loss(event, self._queue.running.pop(event.key))
 
     def _handle_start(self, number: int, worker: int) -> None:
-        self.store.update(number, worker=worker, planned=self._queue.epochs(number), started=time.time())
+        self.store.update(number, worker=worker, planned=self._queue.prepared[number].epochs, started=time.time())
         for observer in self.observers:
             observer.on_trial(self.store.trial(number))
 
@@ -205,38 +195,33 @@ class StudyRunner:
             if result is not None:
                 self._finish(result)  # it ended before its worker died, and only the message was lost
                 continue
-            if (attempts := self._queue.attempts(number)) > _RETRIES:
+            if (attempts := self._queue.attempts[number]) > _RETRIES:
                 self._finish(TrialResult.failed(number, _with_log(f"{event.reason}, in {attempts} attempts", event)))
                 continue
-            params, attempt = self.store.trial(number).params, self._queue.next_attempt(number)
-            self.store.folder(number).write_proposal(params, attempt)
-            self._queue.put_back((task,))
+            self._queue.attempts[number] += 1
+            self.store.folder(number).write_proposal(self.store.trial(number).params, attempts + 1)
+            self._queue.waiting.appendleft((task,))  # it was proposed before everything that waits
             for observer in self.observers:
                 observer.on_trouble(f"trial {number}: {event.reason}; it is tried again")
 
     def _finish(self, result: TrialResult) -> None:
-        attempts = self._queue.attempts(result.number)
+        attempts = self._queue.attempts[result.number]
         trial = self.store.finish(result, **({"attempts": attempts} if attempts > 1 else {}))
         for observer in self.observers:
             observer.on_result(trial)
-        self._retention.update()  # before duplicates: they have no weights that could be kept or deleted
-        for duplicate in self._queue.duplicates(trial.number):
+        self.store.delete_weights()  # before duplicates: they have no weights that could be kept or deleted
+        for duplicate in self._queue.duplicates.pop(trial.number, []):
             self._copy_result(duplicate, trial)
 
     def _copy_result(self, number: int, original: Trial) -> None:
         """Give a duplicate the result of its original, which has cost no time of its own."""
         result = self.store.folder(original.number).result()
         if result is None:  # the original failed before it ran, so no worker has written a result
-            result = TrialResult(
-                number=original.number,
-                state=original.state,
-                values=original.values,
-                reason=original.reason,
-                stop_kind=original.stop_kind,
-            )
+            facts = {name: getattr(original, name) for name in ("number", "state", "values", "reason", "stop_kind")}
+            result = TrialResult(**facts)
         result = replace(result, number=number, seconds=0.0, saved_seconds=0.0)
         self.store.folder(number).write_result(result)
-        self.store.update(number, planned=self._queue.epochs(number))
+        self.store.update(number, planned=self._queue.prepared[number].epochs)
         trial = self.store.finish(result, same_as=original.number)
         for observer in self.observers:
             observer.on_result(trial)
@@ -253,10 +238,10 @@ class StudyRunner:
         while self._queue.running:
             for event in self.executor.events(_POLL):
                 if isinstance(event, WorkerLost):
-                    self._queue.end(event.key)  # its trials stay resumable from their last checkpoints
+                    del self._queue.running[event.key]  # its trials stay resumable from their last checkpoints
                 else:
                     self._handle(event)
-        self._queue.clear()
+        self._queue.waiting.clear()
 
     def _end_early(self, stop: StopReason) -> tuple[StudyStatus, StopReason | None]:
         """End the study and its running trials; at the time limit the trials stay resumable."""
@@ -265,7 +250,7 @@ class StudyRunner:
             for trial in self.store.trials():
                 # Read again: a trial before this one may have been its original and have ended it.
                 running = self.store.trial(trial.number).state is TrialState.RUNNING
-                if running and self._queue.registered(trial.number):
+                if running and trial.number in self._queue.prepared:
                     result = TrialResult(
                         number=trial.number,
                         state=TrialState.PRUNED,
@@ -285,3 +270,38 @@ class StudyRunner:
 
 def _with_log(reason: str, event: WorkerLost) -> str:
     return f"{reason}; end of its log: {event.log}" if event.log else reason
+
+
+def study_stop_reason(plan: StudyPlan, trials: Sequence[Trial], seconds: float) -> StopReason | None:
+    """Return the limit of the plan that the study has reached; None to continue.
+
+    seconds: of work so far. Trials of earlier studies do not count.
+    """
+    trials = [trial for trial in trials if not trial.imported]
+    objective = plan.objectives[0]
+    best = best_trial(trials, objective)
+    # Time comes first: it is the one limit that leaves running trials resumable.
+    if plan.time_limit is not None and seconds >= plan.time_limit:
+        return StopReason(StopKind.TIME_LIMIT, f"the time limit of {plan.time_limit:g} s was reached")
+    if plan.epoch_budget is not None and (epochs := sum(trial.epochs for trial in trials)) >= plan.epoch_budget:
+        text = f"the budget of {plan.epoch_budget} epochs is used up ({epochs} were trained)"
+        return StopReason(StopKind.EPOCH_BUDGET, text)
+    if best is not None and plan.target is not None and not objective.better(plan.target, best.values[0]):
+        text = f"trial {best.number} reached the target of {plan.target:g} ({best.values[0]:.4g})"
+        return StopReason(StopKind.TARGET, text)
+    if best is not None and plan.stop_after is not None:
+        # An equal value is no improvement, and a pruned or failed trial counts as one without improvement.
+        later = [trial for trial in trials if trial.number > best.number and trial.state is not TrialState.RUNNING]
+        if len(later) >= plan.stop_after:
+            text = f"{len(later)} trials in a row were no better than trial {best.number}"
+            return StopReason(StopKind.NO_IMPROVEMENT, text)
+    return None
+
+
+def common_failure(trials: Sequence[Trial]) -> str:
+    """Return the reason for which every ended trial has failed, if there are at least three; else ""."""
+    ended = [trial for trial in trials if not trial.imported and trial.state is not TrialState.RUNNING]
+    if len(ended) < 3 or any(trial.state is not TrialState.FAILED for trial in ended):
+        return ""
+    reasons = {trial.reason for trial in ended}
+    return reasons.pop() if len(reasons) == 1 else ""

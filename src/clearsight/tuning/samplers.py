@@ -1,4 +1,4 @@
-"""Optuna samplers for one proposal each, and the seed of a trial.
+"""Optuna samplers for one proposal each, the seed of a trial, and the base of searchers.
 
 A proposal depends on the study's seed, the trial's number and the trials that are known, and on nothing that a kill
 would lose.
@@ -15,7 +15,9 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from clearsight.core.space import Params
+from clearsight.core.space import Params, Space
+
+Distributions = dict[str, BaseDistribution]
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -26,6 +28,15 @@ def trial_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
+class UnlimitedSearcher:
+    """Base of the searchers that always have another trial to propose."""
+
+    pruner = "median"
+
+    def size(self, space: Space) -> int | None:
+        return None
+
+
 class FixedSampler(BaseSampler):
     """Sampler that proposes the same values whatever was tried before."""
 
@@ -33,12 +44,10 @@ class FixedSampler(BaseSampler):
         self._params = params
 
     # An empty relative space makes Optuna ask `sample_independent` for every parameter.
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Distributions:
         return {}
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Distributions) -> dict[str, Any]:
         return {}
 
     def sample_independent(
@@ -63,12 +72,10 @@ class PerTrialSampler(BaseSampler):
         self._built = self._build(trial.number)
         self._built.before_trial(study, trial)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Distributions:
         return self._sampler.infer_relative_search_space(study, trial)
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Distributions) -> dict[str, Any]:
         return self._sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(

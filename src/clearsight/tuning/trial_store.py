@@ -12,26 +12,23 @@ from __future__ import annotations
 
 import fcntl
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, Any
 
 import optuna
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState as OptunaState
 
 from clearsight.core.errors import NotFound, StudyUnavailable
-from clearsight.core.space import Params
 from clearsight.core.stop import StopKind
 from clearsight.core.study import Searcher, Study
-from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState
+from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState, complete_trials, pareto_front
 from clearsight.tuning.pruners import build_pruner
 from clearsight.tuning.samplers import PerTrialSampler
 from clearsight.tuning.storage.conversion import (
     distribution_of,
+    drawn_dimensions,
     state_to_optuna,
     trial_attributes,
     trial_from_optuna,
@@ -46,11 +43,15 @@ from clearsight.tuning.storage.optuna_storage import (
 )
 from clearsight.tuning.storage.trial_folder import TrialFolder, trial_numbers
 
+_DATABASE = "study.db"  # in the folder of a study without a storage of its own
 _IN_MEMORY = "study"  # Hyperband assigns brackets by the study's name, which must not depend on the name of a folder
 
 
 class TrialStore:
-    """The record of a study that is being worked on."""
+    """The record of a study that is being worked on.
+
+    optuna_study: the record as Optuna has it.  prunes: a pruner decides after each epoch whether the trial continues.
+    """
 
     def __init__(self, study: Study, searcher: Searcher, pruner: str, epochs: int) -> None:
         """Open the record, or begin it.  pruner: its name.  epochs: the most that a trial trains.
@@ -59,27 +60,23 @@ class TrialStore:
         """
         self.study, self._searcher = study, searcher
         self._shared = bool(study.plan.storage)
-        self._url = study.plan.storage or file_url(study.path / "study.db")
+        self._url = study.plan.storage or file_url(study.path / _DATABASE)
         self._mirror: Mirror | None = None
+        self._without_weights: set[int] = set()
         with translate_storage_errors(self._url), quiet_optuna():
-            self._storage = open_storage(self._url)
-            stored = _open_study(self._storage, study)
-            self._optuna = stored if self._shared else _copy_to_memory(stored)
-            self._optuna.pruner = build_pruner(pruner, epochs)
+            storage = open_storage(self._url)
+            stored = _open_study(storage, study)
+            self.optuna_study = stored if self._shared else _copy_to_memory(stored)
+            self.optuna_study.pruner = build_pruner(pruner, epochs)
             # With several objectives no single value says which trial is worse.
-            self._prunes = pruner != "none" and len(study.plan.objectives) == 1
+            self.prunes = pruner != "none" and len(study.plan.objectives) == 1
             if not self._shared:
-                self._mirror = Mirror(self._url, self._storage, stored._study_id, self._frozen)
-
-    @property
-    def prunes(self) -> bool:
-        """Return True if a pruner decides after each epoch whether the trial continues."""
-        return self._prunes
+                self._mirror = Mirror(self._url, storage, stored._study_id, self._frozen)
 
     def trials(self) -> list[Trial]:
         """Return all trials, in order."""
         with translate_storage_errors(self._url):
-            return [trial_from_optuna(frozen) for frozen in self._optuna.get_trials(deepcopy=False)]
+            return [trial_from_optuna(frozen) for frozen in self.optuna_study.get_trials(deepcopy=False)]
 
     def trial(self, number: int) -> Trial:
         """Return one trial."""
@@ -87,17 +84,20 @@ class TrialStore:
 
     def propose(self) -> Trial | None:
         """Return a new trial with the next values; None once every combination has been proposed."""
-        with translate_storage_errors(self._url), _quiet():
-            trials = self._optuna.get_trials(deepcopy=False)
+        space = self.study.plan.space
+        with translate_storage_errors(self._url), quiet_optuna():
+            trials = self.optuna_study.get_trials(deepcopy=False)
             # Imported trials have numbers, but a grid or a sequence must not skip values because of them.
             imported = sum("source" in frozen.user_attrs for frozen in trials)
-            size = self._searcher.size(self.study.plan.space)
+            size = self._searcher.size(space)
             if size is not None and len(trials) - imported >= size:
                 return None
-            self._optuna.sampler = PerTrialSampler(lambda number: self._sampler(number - imported))
-            proposal = self._optuna.ask()
+            self.optuna_study.sampler = PerTrialSampler(
+                lambda number: self._searcher.sampler(space, self.study.plan.seed, number - imported)
+            )
+            proposal = self.optuna_study.ask()
             params: dict[str, Any] = {}
-            for dimension in self.study.plan.space.dimensions:
+            for dimension in space.dimensions:
                 if dimension.name not in params and dimension.applies(params):
                     # The public suggest_* functions take ends and steps, and would build the distribution again.
                     params[dimension.name] = proposal._suggest(dimension.name, distribution_of(dimension.domain))
@@ -112,9 +112,8 @@ class TrialStore:
             if not self._add_epochs(number, {epoch: value}):
                 return ""  # a trial that was tried again: the pruner has judged this epoch before
             # A NaN is left to the worker, which ends the trial with a better reason.
-            pruned = (
-                self._prunes and math.isfinite(value) and self._optuna.pruner.prune(self._optuna, self._frozen(number))
-            )
+            study = self.optuna_study
+            pruned = self.prunes and math.isfinite(value) and study.pruner.prune(study, self._frozen(number))
             self._touch(number)  # the pruner may have added attributes of its own, such as rungs
             if not pruned:
                 return ""
@@ -135,22 +134,15 @@ class TrialStore:
         if state is TrialState.COMPLETE and not all(map(math.isfinite, result.values)):
             state, kind = TrialState.FAILED, StopKind.FAILURE
             reason = f"an objective is not a finite number ({', '.join(map(str, result.values))})"
-        attributes = {
-            "scores": result.scores,
-            "reason": reason,
-            "stop_kind": kind,
-            "started": result.started,
-            "seconds": result.seconds,
-            "best_epoch": result.best_epoch,
-            "saved_seconds": result.saved_seconds,
-        }
+        copied = ("scores", "reason", "stop_kind", "started", "seconds", "best_epoch", "saved_seconds")
+        attributes = {name: getattr(result, name) for name in copied} | {"reason": reason, "stop_kind": kind}
         if metric in SCORES:
             self._add_epochs(result.number, {e: s[metric] for e, s in result.curve.items() if metric in s})
         # Before `tell`, because a storage refuses changes to a finished trial.
-        self.update(result.number, **{**attributes, **fields})
-        with translate_storage_errors(self._url), _quiet():
+        self.update(result.number, **(attributes | fields))
+        with translate_storage_errors(self._url), quiet_optuna():
             values = result.values if state is TrialState.COMPLETE else None
-            self._optuna.tell(result.number, values, state=state_to_optuna(state))
+            self.optuna_study.tell(result.number, values, state=state_to_optuna(state))
         self._touch(result.number)
         return self.trial(result.number)
 
@@ -168,8 +160,8 @@ class TrialStore:
                 continue
             # Numbers must have no gaps; and a shared storage has the proposal already, since it is written first there.
             if number not in known and not self._shared and number == len(known):
-                added = self._add_trial(proposal[0], OptunaState.RUNNING, (), {}, {})
-                known[number] = self.trial(added)
+                self._add_trial(Trial(number=number, state=TrialState.RUNNING, params=proposal[0]))
+                known[number] = self.trial(number)
             if number in known and known[number].state is TrialState.RUNNING and (result := folder.result()):
                 known[number] = self.finish(result)
         running = [trial for trial in known.values() if trial.state is TrialState.RUNNING]
@@ -185,21 +177,34 @@ class TrialStore:
         present = sum(trial.source == source for trial in self.trials())
         fitting = [trial for trial in trials if self._can_import(trial)][present:]
         for trial in fitting:
-            fields = {"source": source, "seconds": trial.seconds, "scores": trial.scores}
-            fields |= {"reason": trial.reason, "stop_kind": trial.stop_kind}
-            state = state_to_optuna(trial.state)
-            self._add_trial(trial.params, state, trial.values, trial.curve, trial_attributes(fields))
+            facts = {name: getattr(trial, name) for name in ("seconds", "scores", "reason", "stop_kind")}
+            self._add_trial(trial, source=source, **facts)
         # Trials of this study get the numbers after them: the storage must never have one without the imported ones.
         self.flush()
         return len(fitting)
 
+    def delete_weights(self) -> None:
+        """Delete the weights of the trials that have ended, except those of the best ones; their scores stay.
+
+        A network's checkpoints take tens of megabytes, and a study has dozens of trials. The plan says how many of the
+        best trials keep theirs; with several objectives those of the Pareto front keep them too.
+        """
+        trials, plan = self.trials(), self.study.plan
+        sign = -1 if plan.objectives[0].direction == "maximize" else 1
+        # Of equal values the earlier trial ranks first, as in `best_trial`.
+        ranked = sorted(complete_trials(trials), key=lambda trial: (sign * trial.values[0], trial.number))
+        # A trial that shares a result has no weights of its own: the weights are those of the trial that was trained.
+        retained = {trial.number if trial.same_as is None else trial.same_as for trial in ranked[: plan.keep]}
+        if len(plan.objectives) > 1:
+            retained |= {trial.number for trial in pareto_front(trials, plan.objectives)}
+        ended = {t.number for t in trials if not t.imported and t.state is not TrialState.RUNNING}
+        for number in ended - retained - self._without_weights:
+            self.folder(number).delete_weights()
+            self._without_weights.add(number)
+
     def folder(self, number: int) -> TrialFolder:
         """Return the folder of a trial."""
         return TrialFolder(self.study.folder(number))
-
-    def optuna_study(self) -> optuna.Study:
-        """Return the record as an Optuna study, for Optuna's own evaluators."""
-        return self._optuna
 
     def close(self) -> None:
         """Write the remaining changes into the storage."""
@@ -211,19 +216,13 @@ class TrialStore:
         if self._mirror is not None:
             self._mirror.flush()
 
-    # --- inside -------------------------------------------------------------------------------------------------------
-
-    def _sampler(self, position: int) -> BaseSampler:
-        sampler: BaseSampler = self._searcher.sampler(self.study.plan.space, self.study.plan.seed, position)
-        return sampler
-
     @property
     def _backend(self) -> BaseStorage:
         """The storage behind the Optuna study: in memory, or the shared one."""
-        return self._optuna._storage
+        return self.optuna_study._storage
 
     def _trial_id(self, number: int) -> int:
-        return self._backend.get_trial_id_from_study_id_trial_number(self._optuna._study_id, number)
+        return self._backend.get_trial_id_from_study_id_trial_number(self.optuna_study._study_id, number)
 
     def _frozen(self, number: int) -> optuna.trial.FrozenTrial:
         return self._backend.get_trial(self._trial_id(number))
@@ -249,34 +248,21 @@ class TrialStore:
             return False
         return self.study.plan.space.contains(trial.params)
 
-    def _add_trial(
-        self,
-        params: Params,
-        state: OptunaState,
-        values: Sequence[float],
-        curve: Mapping[int, float],
-        attributes: Mapping[str, Any],
-    ) -> int:
-        """Add a trial that was proposed elsewhere or earlier; returns its number."""
-        applied: dict[str, Any] = {}
-        distributions = {}
-        for dimension in self.study.plan.space.dimensions:
-            if dimension.name not in applied and dimension.applies(applied):
-                applied[dimension.name] = params[dimension.name]
-                distributions[dimension.name] = distribution_of(dimension.domain)
-        number = len(self._optuna.get_trials(deepcopy=False))
-        trial = optuna.trial.create_trial(
-            state=state,
-            values=list(values) or None,
-            params=applied,
-            distributions=distributions,
-            intermediate_values=dict(curve),
-            user_attrs=dict(attributes),
+    def _add_trial(self, trial: Trial, **fields: Any) -> None:
+        """Add a trial that was proposed elsewhere or earlier, with some of its fields, under the next number."""
+        dimensions = list(drawn_dimensions(self.study.plan.space, trial.params))
+        added = optuna.trial.create_trial(
+            state=state_to_optuna(trial.state),
+            values=list(trial.values) or None,
+            params={dimension.name: trial.params[dimension.name] for dimension in dimensions},
+            distributions={dimension.name: distribution_of(dimension.domain) for dimension in dimensions},
+            intermediate_values=dict(trial.curve),
+            user_attrs=trial_attributes(fields),
         )
+        number = len(self.optuna_study.get_trials(deepcopy=False))
         with translate_storage_errors(self._url):
-            self._optuna.add_trial(trial)
+            self.optuna_study.add_trial(added)
         self._touch(number)
-        return number
 
 
 @contextmanager
@@ -295,9 +281,10 @@ def lock_study(study: Study) -> Iterator[None]:
 
 def read_trials(study: Study) -> list[Trial]:
     """Return the trials of a study from its storage, also while the study runs."""
-    url = study.plan.storage or file_url(study.path / "study.db")
-    if not study.plan.storage and not (study.path / "study.db").is_file():
+    url, database = study.plan.storage, study.path / _DATABASE
+    if not url and not database.is_file():
         return []
+    url = url or file_url(database)
     with translate_storage_errors(url), quiet_optuna():
         stored = _open_study(open_storage(url), study)
         return [trial_from_optuna(frozen) for frozen in stored.get_trials(deepcopy=False)]
@@ -319,7 +306,7 @@ def stored_trials(url: str, name: str) -> list[Trial]:
 
 def _open_study(storage: BaseStorage, study: Study) -> optuna.Study:
     """Open the study in a storage, or create it."""
-    with _quiet():
+    with quiet_optuna():
         exists = study.name in (stored.study_name for stored in storage.get_all_studies())
         opened = optuna.create_study(
             storage=storage,
@@ -339,11 +326,3 @@ def _copy_to_memory(stored: optuna.Study) -> optuna.Study:
         trial.system_attrs = portable(trial.system_attrs)
         memory.add_trial(trial)
     return memory
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Optuna's warnings about experimental parts within the block: the user has not chosen them."""
-    with warnings.catch_warnings(), quiet_optuna():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield

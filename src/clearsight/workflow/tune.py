@@ -13,7 +13,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.settings import declared
 from clearsight.core.space import Space
 from clearsight.core.study import Study, StudyPlan
-from clearsight.tuning.storage.shared_study import check_storage
+from clearsight.tuning.storage.optuna_storage import check_storage
 from clearsight.tuning.trial_store import lock_study
 from clearsight.workflow.paths import free_folder
 from clearsight.workflow.prepare.defaults import weights_path

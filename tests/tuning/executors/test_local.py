@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -28,15 +29,15 @@ from clearsight.testing.executors import (
     task,
     worker_facts,
 )
-from clearsight.tuning.executors import EXECUTORS, worker_process
-from clearsight.tuning.executors.local import LocalExecutor, build
+from clearsight.tuning.executors import EXECUTORS, local
+from clearsight.tuning.executors.local import LocalExecutor
 
 STUBBORN = Path(__file__).with_name("stubborn.py")
 
 
 @pytest.fixture
 def executor(tmp_path: Path) -> Iterator[LocalExecutor]:
-    with closing(build(stand_in_spec(tmp_path / "logs"))) as executor:
+    with closing(LocalExecutor(stand_in_spec(tmp_path / "logs"))) as executor:
         yield executor
 
 
@@ -45,8 +46,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "trials"
 
 
+def with_command(tmp_path: Path, *words: str) -> LocalExecutor:
+    return LocalExecutor(replace(stand_in_spec(tmp_path / "logs"), slots=1, command=(sys.executable, *words)))
+
+
 def stubborn(tmp_path: Path, mode: str) -> LocalExecutor:
-    return LocalExecutor(1, (sys.executable, str(STUBBORN), mode), lambda slot: {}, tmp_path / "logs")
+    return with_command(tmp_path, str(STUBBORN), mode)
 
 
 def kill(executor: LocalExecutor) -> psutil.Process:
@@ -58,7 +63,7 @@ def kill(executor: LocalExecutor) -> psutil.Process:
 
 
 def test_is_registered_as_local() -> None:
-    assert EXECUTORS.load("local") is build
+    assert EXECUTORS.load("local") is LocalExecutor
 
 
 def test_a_killed_worker_is_lost_with_the_name_of_the_signal(executor: LocalExecutor, folder: Path) -> None:
@@ -76,8 +81,7 @@ def test_a_worker_that_exits_is_lost_with_its_code_and_log(executor: LocalExecut
 
 
 def test_the_log_has_the_error_of_a_worker(tmp_path: Path, folder: Path) -> None:
-    command = (sys.executable, "-c", "raise SystemExit('no torch here')")
-    with closing(LocalExecutor(1, command, lambda slot: {}, tmp_path / "logs")) as executor:
+    with closing(with_command(tmp_path, "-c", "raise SystemExit('no torch here')")) as executor:
         executor.start(assignment(1, [task(folder, 0)]))
         lost = only(WorkerLost, collect(executor, has(WorkerLost)))
         assert (lost.reason, lost.log) == ("its worker exited with code 1", "no torch here")
@@ -92,8 +96,7 @@ def test_the_log_of_a_loss_begins_with_the_worker(executor: LocalExecutor, folde
 
 
 def test_a_loss_has_the_last_lines_of_the_log(tmp_path: Path, folder: Path) -> None:
-    command = (sys.executable, "-c", "print(*range(1000), sep='\\n')")
-    with closing(LocalExecutor(1, command, lambda slot: {}, tmp_path / "logs")) as executor:
+    with closing(with_command(tmp_path, "-c", "print(*range(1000), sep='\\n')")) as executor:
         executor.start(assignment(1, [task(folder, 0)]))
         assert only(WorkerLost, collect(executor, has(WorkerLost))).log.split() == [
             str(number) for number in range(988, 1000)
@@ -132,7 +135,7 @@ def test_a_worker_lives_on_between_assignments(executor: LocalExecutor, folder: 
 
 
 def test_warm_starts_workers_before_there_is_work(tmp_path: Path, folder: Path) -> None:
-    with closing(build(stand_in_spec(tmp_path / "logs", slots=2))) as executor:
+    with closing(LocalExecutor(stand_in_spec(tmp_path / "logs", slots=2))) as executor:
         assert executor.pids() == {}
         executor.warm(5)  # but no more than there are slots
         before = executor.pids()
@@ -148,7 +151,7 @@ def test_workers_are_outside_the_group_of_ctrl_c(executor: LocalExecutor) -> Non
 
 
 def test_a_worker_that_does_not_exit_is_killed(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "_PATIENCE", 0.1)
+    monkeypatch.setattr(local, "_PATIENCE", 0.1)
     executor = stubborn(tmp_path, "deaf")
     executor.start(assignment(1, [task(folder, 0)]))
     collect(executor, has(AssignmentStarted))
@@ -159,7 +162,7 @@ def test_a_worker_that_does_not_exit_is_killed(tmp_path: Path, folder: Path, mon
 
 
 def test_a_worker_that_closes_its_pipe_is_lost(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_process, "_PATIENCE", 0.1)
+    monkeypatch.setattr(local, "_PATIENCE", 0.1)
     with closing(stubborn(tmp_path, "silent")) as executor:
         executor.start(assignment(1, [task(folder, 0)]))
         assert only(WorkerLost, collect(executor, has(WorkerLost))).reason == "its worker closed its pipe"
@@ -171,8 +174,8 @@ import sys
 from pathlib import Path
 from clearsight.core.executor import EpochDone
 from clearsight.testing.executors import assignment, has, collect, stand_in_spec, task
-from clearsight.tuning.executors.local import build
-executor = build(stand_in_spec(Path(sys.argv[1]) / "logs"))
+from clearsight.tuning.executors.local import LocalExecutor
+executor = LocalExecutor(stand_in_spec(Path(sys.argv[1]) / "logs"))
 executor.start(assignment(1, [task(Path(sys.argv[1]) / "trials", 0, waits=True)]))
 collect(executor, has(EpochDone))
 print("running", flush=True)

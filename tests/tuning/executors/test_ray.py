@@ -29,7 +29,7 @@ pytest.importorskip("ray", reason="the extra clearsight[ray] is not installed")
 
 import ray
 
-from clearsight.tuning.executors.ray import RayExecutor, build
+from clearsight.tuning.executors.ray import RayExecutor
 
 _LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 _COUNTING = "tests.tuning.executors.ray_environment:CountingRunner.from_json"
@@ -44,13 +44,13 @@ def spec(**changes: Any) -> ExecutorSpec:
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[RayExecutor]:
     """An executor that has started a cluster; those of the tests connect to it, which saves seconds each."""
-    with ray_environment(), closing(build(spec())) as executor:
+    with ray_environment(), closing(RayExecutor(spec())) as executor:
         yield executor
 
 
 @pytest.fixture
 def executor() -> Iterator[RayExecutor]:
-    with closing(build(spec())) as executor:
+    with closing(RayExecutor(spec())) as executor:
         yield executor
 
 
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class TestContract(ExecutorContract):
-    build = staticmethod(build)
+    build = staticmethod(RayExecutor)
 
 
 # --- interruption -----------------------------------------------------------------------------------------------------
@@ -74,10 +74,10 @@ def test_an_interrupt_ends_the_waiting_for_a_reply(executor: RayExecutor, folder
 
 
 def test_an_interrupt_ends_a_task_that_waits_for_room(folder: Path) -> None:
-    with closing(build(spec(slots=1, cpus=psutil.cpu_count()))) as first:
+    with closing(RayExecutor(spec(slots=1, cpus=psutil.cpu_count()))) as first:
         first.start(assignment(1, [task(folder, 0, waits=True)]))
         collect(first, has(AssignmentStarted))
-        with closing(build(spec(slots=1))) as second:
+        with closing(RayExecutor(spec(slots=1))) as second:
             second.start(assignment(2, [task(folder, 1)]))
             second.interrupt()
             assert collect(second, has_ended(2)) == [AssignmentDone(worker=0, key=2, results=())]
@@ -97,7 +97,7 @@ def test_the_death_of_a_worker_process_prints_nothing(
 
 
 def test_an_error_of_the_runner_is_in_the_log_of_the_loss(folder: Path) -> None:
-    with closing(build(spec(runner=_COUNTING))) as executor:
+    with closing(RayExecutor(spec(runner=_COUNTING))) as executor:
         executor.start(assignment(1, [task(folder, 0, raises=True)]))
         lost = only(WorkerLost, collect(executor, has_ended(1)))
     assert lost.reason == "its task raised ValueError"
@@ -119,7 +119,7 @@ def test_a_lost_mailbox_loses_the_running_assignments_alone(executor: RayExecuto
 
 def test_the_runner_stays_between_assignments(folder: Path) -> None:
     built = set()
-    with closing(build(spec(runner=_COUNTING))) as executor:
+    with closing(RayExecutor(spec(runner=_COUNTING))) as executor:
         for key in (1, 2, 3):
             executor.start(assignment(key, [task(folder, key)]))
             built.add(only(AssignmentDone, collect(executor, has_ended(key))).results[0].scores["built"])
@@ -127,12 +127,12 @@ def test_the_runner_stays_between_assignments(folder: Path) -> None:
 
 
 def test_close_frees_the_room_of_its_tasks(folder: Path) -> None:
-    executor = build(spec(slots=1))
+    executor = RayExecutor(spec(slots=1))
     executor.start(assignment(1, [task(folder, 0, waits=True)]))
     collect(executor, has(AssignmentStarted))
     executor.close()
     executor.close()  # without effect
-    with closing(build(spec(slots=1, cpus=psutil.cpu_count()))) as second:  # needs the whole machine
+    with closing(RayExecutor(spec(slots=1, cpus=psutil.cpu_count()))) as second:  # needs the whole machine
         second.start(assignment(2, [task(folder, 1)]))
         assert only(AssignmentDone, collect(second, has_ended(2))).key == 2
 
@@ -154,9 +154,9 @@ def _listening(process: psutil.Process) -> set[tuple[str, str]]:
 
 def test_a_trial_larger_than_the_machine_is_refused() -> None:
     with pytest.raises(BadValue, match=r"^--cpus-per-trial 4096: this machine has \d+ CPUs"):
-        build(spec(cpus=4096))
+        RayExecutor(spec(cpus=4096))
 
 
 def test_a_second_cluster_is_refused() -> None:
     with pytest.raises(StudyUnavailable, match=r"^--on ray://127.0.0.1:1: this program is already connected"):
-        build(spec(address="ray://127.0.0.1:1"))
+        RayExecutor(spec(address="ray://127.0.0.1:1"))

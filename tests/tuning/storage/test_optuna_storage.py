@@ -10,8 +10,18 @@ import optuna
 import pytest
 
 from clearsight.core.errors import BadValue, ClearsightError, StudyUnavailable
+from clearsight.core.space import Choice, Dimension, FloatRange, Space
+from clearsight.core.trial import Objective
+from clearsight.testing.searchers import MIXED, new_store, propose
+from clearsight.tuning.searchers.random import Random
 from clearsight.tuning.storage import optuna_storage as storage
-from clearsight.tuning.storage.optuna_storage import file_url, open_storage, quiet_optuna, without_password
+from clearsight.tuning.storage.optuna_storage import (
+    check_storage,
+    file_url,
+    open_storage,
+    quiet_optuna,
+    without_password,
+)
 
 
 @pytest.fixture
@@ -122,3 +132,23 @@ def test_the_log_level_of_optuna_is_restored() -> None:
         assert optuna.logging.get_verbosity() == optuna.logging.ERROR
     assert optuna.logging.get_verbosity() == before
     assert logging.getLogger("alembic").level == alembic
+
+
+def test_other_objectives_or_choices_are_refused(tmp_path: Path) -> None:
+    url = file_url(tmp_path / "shared.db")
+    with new_store(tmp_path / "a", Random(), MIXED, storage=url) as store:
+        propose(store)
+        plan = store.study.plan
+    check_storage(plan, "a")
+    check_storage(plan.replace(objectives=(Objective("loss", "minimize"),)), "another name")
+    with pytest.raises(
+        BadValue, match=r"shared\.db a: that study optimizes accuracy \(maximized\)\. Pass the same, or"
+    ):
+        check_storage(plan.replace(objectives=(Objective("macro_f1", "maximize"),)), "a")
+    with pytest.raises(BadValue, match="that study optimizes accuracy"):
+        check_storage(plan.replace(objectives=(*plan.objectives, Objective("loss", "minimize"))), "a")
+    more = Space((Dimension(name="optimizer", domain=Choice(values=("adamw", "sgd", "adam"))),))
+    with pytest.raises(BadValue, match="that study varies optimizer over CategoricalDistribution"):
+        check_storage(plan.replace(space=more), "a")
+    wider = Space((Dimension(name="lr", domain=FloatRange(low=1e-6, high=1.0, log=True)),))
+    check_storage(plan.replace(space=wider), "a")

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from clearsight.workflow.compare import Comparison
 
 EPILOG = """Examples:
-
   clearsight compare runs/resnet50 runs/resnet101 runs/resnet152
-
   clearsight compare runs/first runs/second --out second-is-better.html --json
 """
 
@@ -35,32 +33,23 @@ def compare(
 ) -> int:
     """Compare runs: their different settings, their scores, and whether the best one is better than by chance."""
     from clearsight.workflow.compare import compare as compare_runs
-    from clearsight.workflow.pdf import find_browser
+    from clearsight.workflow.pdf import find_browser, print_pdf
 
     terminal = Terminal(as_json=as_json)
     if page_format is PageFormat.PDF:
         find_browser(browser)  # an error now, before the work
     comparison = compare_runs(runs)
-    page = write(comparison, out or Path(f"compare.{page_format.value}"), page_format, browser)
-    if as_json:
-        terminal.print_json(comparison.to_json() | {"page": str(page)})
-        return 0
-    width = shutil.get_terminal_size().columns
-    terminal.print(*comparison_lines(comparison, width), f"page     {page}")
-    return 0
-
-
-def write(comparison: Comparison, out: Path, page_format: PageFormat, browser: str | None) -> Path:
-    """Write the page of a comparison in a format and return its path."""
-    from clearsight.workflow.pdf import print_pdf
-
+    page = out or Path(f"compare.{page_format.value}")
     if page_format is PageFormat.HTML:
-        comparison.write_page(out)
-        return out
-    with TemporaryDirectory() as folder:
-        page = Path(folder) / "compare.html"
         comparison.write_page(page)
-        return print_pdf(page, out, browser=browser)
+    else:
+        with TemporaryDirectory() as folder:
+            html = Path(folder) / "compare.html"
+            comparison.write_page(html)
+            print_pdf(html, page, browser=browser)
+    lines = comparison_lines(comparison, shutil.get_terminal_size().columns)
+    terminal.print_result(comparison.to_json() | {"page": str(page)}, [*lines, f"page     {page}"])
+    return 0
 
 
 def comparison_lines(comparison: Comparison, width: int) -> list[str]:
@@ -69,7 +58,7 @@ def comparison_lines(comparison: Comparison, width: int) -> list[str]:
     lines: list[str] = []
     for first, end in _table_ranges(labels, comparison.rows(), width):
         cells = [(row[0], *row[1 + first : 1 + end]) for row in comparison.rows()]
-        lines += [*table(("", *labels[first:end]), cells, right=tuple(range(1, end - first + 1))), ""]
+        lines += [*table(("", *labels[first:end]), cells, right=range(1, end - first + 1)), ""]
     for run in comparison.runs:
         lines += [
             f"{finding.severity.value:<8} {run.label}: {finding.rule}: {finding.cause}" for finding in run.problems

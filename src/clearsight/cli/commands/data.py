@@ -13,11 +13,8 @@ from clearsight.cli.shared import AsJson, command_app
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
-
   clearsight data photos/
-
   clearsight data train-image.hdf5 --label-column target --limit 1000
-
   clearsight data photos.zip --html photos.html --json
 """
 
@@ -43,10 +40,7 @@ def data(
         if html is not None:
             audited.write_page(html)
             terminal.print(f"page     {html}")
-    if as_json:
-        terminal.print_json(audited.to_json())
-    else:
-        terminal.print(*audit_lines(audited.to_json()))
+    terminal.print_result(audited.to_json(), audit_lines(audited.to_json()))
     return 0
 
 

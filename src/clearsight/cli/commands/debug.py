@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from clearsight.cli.shared import AsJson, RunFolder, table
+from clearsight.cli.shared import AsJson, RunFolder, command_app, table
 from clearsight.cli.terminal import Terminal, shows_unicode
 from clearsight.core.finding import Finding, Severity, Verdict, flags
 
@@ -30,15 +30,10 @@ EPILOG = """More commands: clearsight debug tensors RUN, clearsight debug export
 as ./tensors.
 
 Examples:
-
   clearsight debug runs/first
-
   clearsight debug runs/first --rules none --rule "Overfit(patience=3)"
-
   clearsight debug runs/first --fail-on severe --json
-
   clearsight debug tensors runs/first --name loss --plot
-
   clearsight debug export runs/first --tensorboard logs/
 """
 
@@ -71,10 +66,8 @@ def rules(
     terminal = Terminal(as_json=as_json)
     with terminal.working():
         diagnosis = debug(run, rules=rules, rule=list(rule or ()))
-    if as_json:
-        terminal.print_json(diagnosis.to_json())
-    else:
-        terminal.print(*finding_lines(diagnosis.findings, everything=everything, colour=sys.stdout.isatty()))
+    lines = finding_lines(diagnosis.findings, everything=everything, colour=sys.stdout.isatty())
+    terminal.print_result(diagnosis.to_json(), lines)
     return FOUND if fail_on is not None and diagnosis.at_least(fail_on) else 0
 
 
@@ -133,7 +126,8 @@ def finding_lines(findings: Sequence[Finding], *, everything: bool = False, colo
         lines.append(head)
         for finding, row in zip(shown, rows, strict=True):
             lines.append(f"{_COLOURS[finding.severity]}{row}{_PLAIN}" if colour and finding.found else row)
-            lines += [f"    {line}" for line in _reasons(finding)]
+            texts = {"cause": finding.cause, "fix": flags(finding.fix), "advice": finding.advice}
+            lines += [f"    {label:<6}  {text}" for label, text in texts.items() if text]
         lines.append("")
     return [*lines, _counts(findings)]
 
@@ -146,11 +140,6 @@ def _row(finding: Finding) -> tuple[str, ...]:
     rule = finding.rule if finding.group in ("", finding.rule) else f"  {finding.rule}"  # below its root cause
     severity = finding.severity.value if finding.found else ""
     return (rule, finding.verdict.value.replace("-", " "), severity, value, steps, finding.subject)
-
-
-def _reasons(finding: Finding) -> list[str]:
-    texts = (("cause", finding.cause), ("fix", flags(finding.fix)), ("advice", finding.advice))
-    return [f"{label:<6}  {text}" for label, text in texts if text]
 
 
 def _counts(findings: Sequence[Finding]) -> str:
@@ -171,9 +160,8 @@ def _plots(found: Sequence[SavedSeries]) -> list[str]:
     width = shutil.get_terminal_size().columns
     lines: list[str] = []
     for series in found[:_MAX_PLOTS]:
-        values = series.values()
         title = ", ".join(part for part in (series.tensor.name, series.statistic, series.mode) if part)
-        curve = plot(list(values), list(values.values()), width, _PLOT_HEIGHT, unicode=shows_unicode())
+        curve = plot(list(series.values().items()), width, _PLOT_HEIGHT, unicode=shows_unicode())
         lines += [title, *curve, ""]
     if len(found) > _MAX_PLOTS:
         lines.append(f"{_MAX_PLOTS} of {len(found)} curves; choose others with --name, --collection and --mode")
@@ -181,7 +169,6 @@ def _plots(found: Sequence[SavedSeries]) -> list[str]:
 
 
 # The group adds `rules` first: its help is that of `clearsight debug`.
-app = typer.Typer(add_completion=False, rich_markup_mode="rich", cls=_RulesFirst)
-app.command(epilog=EPILOG)(rules)
+app = command_app(rules, EPILOG, group=_RulesFirst)
 app.command()(tensors)
 app.command()(export)

@@ -9,23 +9,16 @@ from typing import Any
 from clearsight.cli.shared import AsJson, command_app
 from clearsight.cli.terminal import Terminal
 
-EPILOG = "Example:\n\n  clearsight doctor --json"
 _GIB = 2**30
 
 
-def doctor(
-    as_json: AsJson = False,
-) -> int:
+def doctor(as_json: AsJson = False) -> int:
     """Check this machine: versions, devices, threads, disk, shared memory, extras, weights; advice for each problem."""
     from clearsight.workflow.doctor import doctor as check
     from clearsight.workflow.paths import Paths
 
     result = check(Paths.of(os.environ), Path.cwd(), os.environ.get("OMP_NUM_THREADS")).to_json()
-    terminal = Terminal(as_json=as_json)
-    if as_json:
-        terminal.print_json(result)
-    else:
-        terminal.print(*doctor_lines(result))
+    Terminal(as_json=as_json).print_result(result, doctor_lines(result))
     return 0
 
 
@@ -53,4 +46,4 @@ def doctor_lines(result: dict[str, Any]) -> list[str]:
     ]
 
 
-app = command_app(doctor, EPILOG)
+app = command_app(doctor, "Example:\n  clearsight doctor --json")

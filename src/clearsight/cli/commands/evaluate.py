@@ -13,11 +13,8 @@ from clearsight.cli.shared import AsJson, Device, Model, command_app
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
-
   clearsight evaluate runs/first photos/
-
   clearsight evaluate model.tar.gz new-photos/ --out evaluation/ --json
-
   clearsight evaluate runs/first photos/ --split valid
 """
 
@@ -40,22 +37,14 @@ def evaluate(
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():
+        paths = Paths.of(os.environ)
         evaluation = measure(
-            model,
-            data_path,
-            split=split,
-            device=device,
-            paths=Paths.of(os.environ),
-            progress=terminal.progress,
-            **settings,
+            model, data_path, split=split, device=device, paths=paths, progress=terminal.progress, **settings
         )
     if out is not None:
         evaluation.write(out)
         terminal.print(f"written  {out / 'predictions.csv'}, {out / 'metrics.json'}")
-    if as_json:
-        terminal.print_json(evaluation.to_json())
-    else:
-        terminal.print(*evaluation_lines(evaluation.to_json()))
+    terminal.print_result(evaluation.to_json(), evaluation_lines(evaluation.to_json()))
     return 0
 
 

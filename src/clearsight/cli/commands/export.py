@@ -10,8 +10,6 @@ import typer
 from clearsight.cli.shared import command_app
 from clearsight.core.format import size
 
-EPILOG = "Example:\n\n  clearsight export runs/first --out model.tar.gz"
-
 
 def export(
     model: Annotated[Path, typer.Argument(help="run folder or bundle folder", show_default=False)],
@@ -25,4 +23,4 @@ def export(
     return 0
 
 
-app = command_app(export, EPILOG)
+app = command_app(export, "Example:\n  clearsight export runs/first --out model.tar.gz")

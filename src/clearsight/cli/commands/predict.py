@@ -10,9 +10,7 @@ from clearsight.cli.shared import MAX_PIXELS, AsJson, Device, MaxPixels, Model, 
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
-
   clearsight predict runs/first cat.jpg dog.png
-
   clearsight predict model.tar.gz holiday/ 'more/**/*.jpg' --top 3 --json
 """
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from clearsight.cli.messages import SET_BY_CLI
 from clearsight.cli.shared import AsJson, command_app, table
 from clearsight.cli.terminal import Terminal
 from clearsight.core.errors import EmptyInput
@@ -21,20 +22,14 @@ if TYPE_CHECKING:
     from clearsight.workflow.speed.try_settings import TriedSettings
 
 _COMMAND = "clearsight.command"  # key of the words after `--` in the context of typer
-_SET_BY_CLI = ("OMP_WAIT_POLICY", "KINETO_LOG_LEVEL", "TORCH_CPP_LOG_LEVEL")  # cli.messages sets them for itself
-_INITIAL_ENVIRONMENT = Path("/proc/self/environ")  # as this process was started, whatever has been set since
 _INJECTED = Path(__file__).parents[1] / "injected"
 
 EPILOG = """The words after -- are the command. Its output is not changed, and its exit code is returned.
 
 Examples:
-
   clearsight profile runs/first
-
   clearsight profile -- python train.py --lr 0.1
-
   clearsight profile --try runs/first
-
   clearsight profile --out runs/slow --full -- python train.py
 """
 
@@ -90,10 +85,7 @@ def _show(run: Path, as_json: bool) -> int:
     terminal = Terminal(as_json=as_json)
     with terminal.working():
         breakdown = profile_of(run)
-    if as_json:
-        terminal.print_json(breakdown.to_json())
-    else:
-        terminal.print(*breakdown_lines(breakdown))
+    terminal.print_result(breakdown.to_json(), breakdown_lines(breakdown))
     return 0
 
 
@@ -106,10 +98,7 @@ def _try(run: Path, steps: int, as_json: bool) -> int:
     with terminal.working():
         launch = LaunchContext(paths=Paths.of(os.environ), progress=terminal.progress)
         tried = try_settings(run, steps=steps, launch=launch)
-    if as_json:
-        terminal.print_json(tried.to_json())
-    else:
-        terminal.print(*tried_lines(tried))
+    terminal.print_result(tried.to_json(), tried_lines(tried))
     return 0
 
 
@@ -121,8 +110,9 @@ def _run(command: list[str], out: Path | None, every: float, full: bool, as_json
         print(f"profile  {folder}: samples every {every:g} s, and the steps of a training loop", file=sys.stderr)
 
     options = CommandOptions(every=every, full=full)
+    environment = {name: value for name, value in os.environ.items() if name not in SET_BY_CLI}
     profiled = profile_command(
-        command, out, environment=_environment(), injected=_INJECTED, options=options, on_start=show_start
+        command, out, environment=environment, injected=_INJECTED, options=options, on_start=show_start
     )
     print(*breakdown_lines(profiled.breakdown), sep="\n", file=sys.stderr)
     if profiled.failure:
@@ -133,20 +123,9 @@ def _run(command: list[str], out: Path | None, every: float, full: bool, as_json
     return profiled.code
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment that this process was started with, without what cli.messages has set for itself."""
-    entries = _INITIAL_ENVIRONMENT.read_bytes().split(b"\0") if _INITIAL_ENVIRONMENT.is_file() else []
-    initial = {entry.partition(b"=")[0].decode(errors="replace") for entry in entries}
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _SET_BY_CLI or name in initial or not entries  # without /proc nothing is left out
-    }
-
-
 def breakdown_lines(breakdown: Breakdown) -> list[str]:
     """Return a breakdown for people: steps and their phases, the machine, the findings."""
-    steps, phases, gauges = breakdown.steps(), breakdown.phases(), breakdown.gauges()
+    steps, phases = breakdown.steps(), breakdown.phases()
     lines = ["steps    none were measured, only the machine"]
     if steps["count"]:
         lines = [
@@ -159,8 +138,13 @@ def breakdown_lines(breakdown: Breakdown) -> list[str]:
             for name, phase in phases.items()
         ]
         lines += ["", *table(("phase", "mean ms", "p50", "p95", "share"), rows, right=(1, 2, 3, 4))]
-    if rows := [[name, *(_reading(name, value) for value in row.values())] for name, row in _main_gauges(gauges)]:
-        lines += ["", *table(("machine", "min", "p50", "p95", "p99", "max"), rows, right=(1, 2, 3, 4, 5))]
+    rows = [
+        [name, *(_reading(name, value) for value in row.values())]
+        for name, row in breakdown.gauges().items()
+        if not (name.startswith("cpu") and name[3:].isdigit())  # single cores are in the JSON and in the report
+    ]
+    if rows:
+        lines += ["", *table(("machine", "min", "p50", "p95", "p99", "max"), rows, right=range(1, 6))]
     return [*lines, "", *findings_lines(breakdown.findings)]
 
 
@@ -177,7 +161,7 @@ def tried_lines(tried: TriedSettings) -> list[str]:
         gain = f"{100 * row['gain']:+.0f} %" if row["settings"] else ""
         rows.append([settings, rate(row["images_per_second"]), spread, gain, estimate, f"{100 * row['waiting']:.0f} %"])
     head = ("setting", "images/s", "spread", "gain", "estimate", "data wait")
-    return [*table(head, rows, right=(1, 2, 3, 4, 5)), "", _next_line(tried)]
+    return [*table(head, rows, right=range(1, 6)), "", _next_line(tried)]
 
 
 def _next_line(tried: TriedSettings) -> str:
@@ -187,11 +171,6 @@ def _next_line(tried: TriedSettings) -> str:
     if not best.blocks or best.images_per_second <= base.images_per_second * noise:
         return "next     nothing is faster than the run's own settings by more than the measurements differ"
     return f"next     clearsight train ... {flags(best.settings)}"
-
-
-def _main_gauges(gauges: dict[str, dict[str, float]]) -> list[tuple[str, dict[str, float]]]:
-    """Return the gauges without those of single cores, which are in the JSON and in the report."""
-    return [(name, row) for name, row in gauges.items() if not (name.startswith("cpu") and name[3:].isdigit())]
 
 
 def _reading(gauge: str, value: float) -> str:

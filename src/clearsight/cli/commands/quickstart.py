@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from clearsight.workflow.audit import AuditResult
     from clearsight.workflow.quickstart import EndpointReply
 
-EPILOG = "Example:\n\n  clearsight quickstart --out quickstart"
-
 
 def quickstart(
     out: Annotated[Path, typer.Option(help="folder for data, runs and the report")] = Path("quickstart"),
@@ -77,4 +75,4 @@ class _StepsView:
         )
 
 
-app = command_app(quickstart, EPILOG)
+app = command_app(quickstart, "Example:\n  clearsight quickstart --out quickstart")

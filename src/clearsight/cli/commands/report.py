@@ -13,11 +13,8 @@ from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_a
 from clearsight.cli.terminal import Terminal
 
 EPILOG = """Examples:
-
   clearsight report runs/first
-
   clearsight report runs/first --format pdf --out first.pdf
-
   clearsight report studies/photos-1
 """
 

@@ -11,9 +11,7 @@ from clearsight.cli.shared import MAX_PIXELS, MaxPixels, Model, command_app
 from clearsight.core.bundle import Bundle
 
 EPILOG = """Examples:
-
   clearsight serve runs/first --port 8080
-
   curl -H 'Content-Type: image/jpeg' --data-binary @cat.jpg http://127.0.0.1:8080/invocations
 """
 

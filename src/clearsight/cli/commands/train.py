@@ -10,23 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from clearsight.cli.setting_flags import with_recipe_flags
-from clearsight.cli.shared import AsJson, command_app
+from clearsight.cli.shared import AsJson, check_resume_alone, command_app
 from clearsight.cli.terminal import Terminal, TrainingView
-from clearsight.core.errors import BadChoice, BadValue
+from clearsight.core.errors import BadValue
 from clearsight.core.events import RunStatus
 from clearsight.core.recipe import Recipe, fields
 from clearsight.core.run import Run
 
 EPILOG = """Examples:
-
   clearsight train photos/ --model resnet34 --freeze backbone --epochs 5
-
   clearsight train photos.zip --model timm/mobilenetv2_100 --weights w.safetensors --augment standard --epochs 20
-
   clearsight train train.csv --label-column breed --recipe recipe.yaml --lr 3e-4 --json
-
   clearsight train --resume runs/photos-1
-
   torchrun --nproc-per-node 2 -m clearsight train photos/ --out runs/two
 """
 
@@ -43,6 +38,7 @@ def train(
     settings: dict[str, Any],
 ) -> int:
     """Train a classifier: check the data, train, measure once on the test images, write the model and a report."""
+    from clearsight.workflow.messages import end_lines
     from clearsight.workflow.paths import Paths, free_folder
     from clearsight.workflow.run.context import LaunchContext, visible_gpus, world_of
     from clearsight.workflow.train import resume as resume_run
@@ -59,7 +55,9 @@ def train(
             visible=visible_gpus(os.environ),
         )
         if resume is not None:
-            _check_resume_alone(data, out, recipe, settings)
+            arguments: dict[str, object] = {"DATA": data, "--out": out, "--recipe": recipe}
+            arguments |= {"--" + name.replace("_", "-"): True for name in settings if name != "time_limit"}
+            check_resume_alone("a run continues with its own recipe", arguments, ["--time-limit"])
             run = resume_run(resume, launch=launch, time_limit=settings.get("time_limit"))
         elif data is None:
             raise BadValue("clearsight train", "no data", fix="For example: clearsight train photos/.")
@@ -67,19 +65,12 @@ def train(
             if out is None and launch.world.size > 1:  # each process would choose a folder of its own
                 raise BadValue("torchrun", "several processes need one run folder", fix="Pass --out.")
             base = Recipe.load(recipe) if recipe else Recipe()
-            folder = out or free_folder("runs", data, "run")
-            run = train_run(data, out=folder, recipe=base, launch=launch, **settings)
+            run = train_run(data, out=out or free_folder("runs", data, "run"), recipe=base, launch=launch, **settings)
     if launch.world.leads:  # with torchrun each process comes here, and one of them prints
-        _show(run, terminal)
+        terminal.print(*end_lines(run))
+        if as_json:
+            terminal.print_json(to_json(run))
     return _EXIT_CODES.get(run.status, 0)
-
-
-def _show(run: Run, terminal: Terminal) -> None:
-    from clearsight.workflow.messages import end_lines
-
-    terminal.print(*end_lines(run))
-    if terminal.as_json:
-        terminal.print_json(to_json(run))
 
 
 def to_json(run: Run) -> dict[str, Any]:
@@ -101,16 +92,6 @@ def to_json(run: Run) -> dict[str, Any]:
             for f in root_findings(read_findings(run.files.findings))
         ],
     }
-
-
-def _check_resume_alone(data: str | None, out: Path | None, recipe: Path | None, settings: dict[str, Any]) -> None:
-    """Raise BadChoice for arguments that a run which is continued has already."""
-    arguments = {"DATA": data, "--out": out, "--recipe": recipe}
-    further = [name for name, value in arguments.items() if value]
-    further += ["--" + name.replace("_", "-") for name in settings if name != "time_limit"]
-    if further:
-        problem = f"a run continues with its own recipe, so {', '.join(further)} cannot be used with it"
-        raise BadChoice("--resume", problem, allowed=["--time-limit"])
 
 
 app = command_app(with_recipe_flags(train, [name for _, name, _ in fields()]), EPILOG)

@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clearsight.cli.setting_flags import with_plan_flags, with_recipe_flags
-from clearsight.cli.shared import AsJson, command_app
+from clearsight.cli.shared import AsJson, check_resume_alone, command_app
 from clearsight.cli.terminal import Terminal
-from clearsight.core.errors import BadChoice, BadValue
+from clearsight.core.errors import BadValue
 from clearsight.core.recipe import Recipe, fields, read_yaml
 from clearsight.core.settings import declared, flag
 from clearsight.core.study import StudyPlan, StudyStatus
 
 if TYPE_CHECKING:
-    from clearsight.core.study import Study, StudyObserver
-    from clearsight.workflow.open import SavedStudy
+    from clearsight.cli.study_view import StudyProgress
 
 EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], if needed with
 "when OTHER=VALUE" after it. Trials are compared on the validation images; the best one is measured once on the test
 images. Continue a study after Ctrl-C with --resume.
 
 Examples:
-
   clearsight tune photos/ --freeze backbone --tune lr,batch_size,weight_decay --trials 40
-
   clearsight tune photos/ -m resnet18 --space "lr=log(1e-5,1e-1)" --space "epochs=int(5,40)" --parallel 2 --prune asha
-
   clearsight tune photos/ --space "optimizer=\\[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"
-
   clearsight tune photos/ --metric accuracy --metric parameters --space "model=\\[resnet18,resnet34,tiny]"
-
   clearsight tune --resume studies/photos-1 --trials 80
 """
 
@@ -69,17 +63,21 @@ def tune(
     settings: dict[str, Any],
 ) -> int:
     """Search for the best settings: train many trials, compute nothing twice, make a model of the best trial."""
+    from clearsight.cli.study_view import end_lines
     from clearsight.workflow.open import open_study
-    from clearsight.workflow.study.report import study_json
+    from clearsight.workflow.study.report import next_commands, study_json
     from clearsight.workflow.tune import resume_study
     from clearsight.workflow.tune import tune as tune_study
 
     terminal = Terminal(as_json=as_json)
     with launched(terminal) as launch:
         if resume is not None:
-            arguments = {"DATA": data, "--tune": tune, "--space": space, "--space-file": space_file}
+            arguments: dict[str, object] = {"DATA": data, "--tune": tune, "--space": space, "--space-file": space_file}
             arguments |= {"--metric": metric, "--name": name, "--out": out, "--recipe": recipe}
-            _check_resume_alone(arguments, plan, settings)
+            arguments |= {flag(name, _PLAN[name]): True for name in plan if name in StudyPlan.FIXED}
+            arguments |= {"--" + name.replace("_", "-"): True for name in settings}
+            allowed = [flag(name, info) for name, info in _PLAN.items() if name not in StudyPlan.FIXED]
+            check_resume_alone("a study continues with its own recipe, space and search", arguments, allowed)
             study = resume_study(resume, launch=launch, **plan)
         elif data is None:
             raise BadValue("clearsight tune", "no data", fix="For example: clearsight tune photos/.")
@@ -100,7 +98,9 @@ def tune(
     if as_json:
         terminal.print_json(study_json(study, saved.trials))
     else:
-        _show(study, saved, terminal)
+        run = saved.best_run
+        test = run.scores.get("test") if run else None
+        terminal.print(*end_lines(study, saved.savings(), next_commands(study), test))
     return _EXIT_CODES.get(study.status, 0)
 
 
@@ -114,26 +114,21 @@ def launched(terminal: Terminal) -> Iterator[Any]:
     from clearsight.workflow.run.context import gpu_count
     from clearsight.workflow.study.lead import StudyContext
 
-    table = None
-    view: StudyObserver
+    view: StudyProgress
     if terminal.as_json:
         view = StudyEvents()
     elif sys.stdout.isatty():
-        view = table = StudyTable(Console())
+        view = StudyTable(Console())
     else:
         view = StudyLines(terminal)
-    with terminal.working():
-        try:
-            yield StudyContext(
-                observers=[view],
-                paths=Paths.of(os.environ),
-                progress=terminal.progress,
-                command=["clearsight", *sys.argv[1:]],
-                gpus=gpu_count(os.environ),
-            )
-        finally:
-            if table is not None:
-                table.close()  # also after an error, whose sentence must not be drawn over
+    with terminal.working(), closing(view):  # after an error too, whose sentence must not be drawn over
+        yield StudyContext(
+            observers=[view],
+            paths=Paths.of(os.environ),
+            progress=terminal.progress,
+            command=["clearsight", *sys.argv[1:]],
+            gpus=gpu_count(os.environ),
+        )
 
 
 def _space(texts: list[str] | None, file: Path | None) -> Any:
@@ -141,27 +136,6 @@ def _space(texts: list[str] | None, file: Path | None) -> Any:
     if file is not None and texts:
         raise BadValue("--space and --space-file", "cannot be used together", fix="Keep one.")
     return (read_yaml(file) if file is not None else texts) or None
-
-
-def _show(study: Study, saved: SavedStudy, terminal: Terminal) -> None:
-    from clearsight.cli.study_view import end_lines
-    from clearsight.workflow.study.report import next_commands
-
-    run = saved.best_run
-    test = run.scores.get("test") if run else None
-    terminal.print(*end_lines(study, saved.savings(), next_commands(study), test))
-
-
-def _check_resume_alone(arguments: Mapping[str, Any], plan: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Raise BadChoice for arguments that a study which is continued has already."""
-    further = [name for name, value in arguments.items() if value]
-    further += [flag(name, _PLAN[name]) for name in plan if name in StudyPlan.FIXED]
-    further += ["--" + name.replace("_", "-") for name in settings]
-    if further:
-        problem = "a study continues with its own recipe, space and search, so "
-        problem += f"{', '.join(further)} cannot be used with it"
-        allowed = [flag(name, info) for name, info in _PLAN.items() if name not in StudyPlan.FIXED]
-        raise BadChoice("--resume", problem, allowed=allowed)
 
 
 # --time-limit is that of the study; a recipe's own stays unset in its trials.

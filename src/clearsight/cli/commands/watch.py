@@ -22,11 +22,8 @@ EPILOG = """Ctrl-C stops watching and does not touch the run. If the output is n
 line.
 
 Examples:
-
   clearsight watch runs/first
-
   clearsight watch runs/first --once
-
   clearsight watch runs/first --json
 """
 
@@ -57,11 +54,18 @@ def watch(
 
 def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], full_screen: bool) -> None:
     """Show the run until it ends or Ctrl-C. pause: waits between updates."""
+    from rich.live import Live
+
+    from clearsight.cli.watch_view import Screen
     from clearsight.workflow.messages import end_lines
 
     try:
         if full_screen:
-            _draw(live, pause)
+            with Live(Screen(live, unicode=shows_unicode()), screen=True, auto_refresh=False) as drawing:
+                while not live.ended:
+                    pause()
+                    live.update()
+                    drawing.refresh()
         else:
             for line in new_lines(live, pause):
                 terminal.print(line)
@@ -91,19 +95,6 @@ def new_lines(live: LiveRun, pause: Callable[[], None]) -> Iterator[str]:
             yield f"no output for {duration(live.silent_seconds)}; the process may have died"
         pause()
         live.update()
-
-
-def _draw(live: LiveRun, pause: Callable[[], None]) -> None:
-    from rich.live import Live
-
-    from clearsight.cli.watch_view import Screen
-
-    view = Screen(live, unicode=shows_unicode())
-    with Live(view, screen=True, auto_refresh=False) as drawing:
-        while not live.ended:
-            pause()
-            live.update()
-            drawing.refresh()
 
 
 app = command_app(watch, EPILOG)

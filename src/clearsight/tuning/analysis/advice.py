@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from clearsight.core.errors import ClearsightError
 from clearsight.core.finding import flags
+from clearsight.core.format import several
 from clearsight.core.recipe import Recipe
 from clearsight.core.space import Choice, Dimension, FloatRange, IntRange, Value, settings_of
 from clearsight.core.study import StudyPlan
@@ -37,10 +39,8 @@ def advice(plan: StudyPlan, trials: Sequence[Trial], importance: Importance) -> 
     objective, complete = plan.objectives[0], informative_trials(trials, plan.space)
     ended = _common_reasons(trials)
     if len(complete) < MIN_TRIALS:
-        few = (
-            f"{_count(len(complete), 'complete trial')}: too few to show which setting matters; at least {MIN_TRIALS} "
-        )
-        return [few + "are needed.", *ended] if trials else []
+        few = f"{several(len(complete), 'complete trial')}: too few to show which setting matters; at least"
+        return [f"{few} {MIN_TRIALS} are needed.", *ended] if trials else []
     ranked = sorted(complete, key=lambda trial: trial.values[0], reverse=objective.direction == "maximize")
     predictable = (out_of_bag_score(trials, plan.space) or 0.0) > 0
     shares = importance.get("fanova", {})
@@ -50,7 +50,7 @@ def advice(plan: StudyPlan, trials: Sequence[Trial], importance: Importance) -> 
     sentences += shared_choices.values()
     if predictable:
         sentences.append(_unimportant(importance, ranked[0], shared_choices))
-    sentences += [*ended, _number_of_trials(plan, trials, complete, objective)]
+    sentences += [*ended, _number_of_trials(plan, trials, complete)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -119,9 +119,10 @@ def _shared_choices(plan: StudyPlan, ranked: Sequence[Trial]) -> dict[str, str]:
         chance = math.comb(count, len(top)) / math.comb(len(ranked), len(top))
         if chance >= _CHANCE:
             continue
+        by_chance = f"{chance:.1%}" if chance >= 0.001 else "less than 0.1%"
         sentences[name] = (
             f"All of the best {len(top)} trials have {name} = {_format(value)}, though only {count} of "
-            f"{len(ranked)} complete ones do (by chance: {_format_chance(chance)}): fix it, {flags({name: value})}."
+            f"{len(ranked)} complete ones do (by chance: {by_chance}): fix it, {flags({name: value})}."
         )
     return sentences
 
@@ -153,12 +154,15 @@ def _common_reasons(trials: Sequence[Trial]) -> list[str]:
     study_trials = [trial for trial in trials if not trial.imported]
     sentences = []
     for state, verb in ((TrialState.FAILED, "failed"), (TrialState.PRUNED, "were pruned")):
-        stopped = [trial for trial in study_trials if trial.state is state and trial.reason]
-        kinds = Counter(_without_numbers(trial.reason) for trial in stopped)
-        for kind, count in kinds.most_common():
+        kinds: dict[str, list[Trial]] = {}
+        for trial in study_trials:
+            if trial.state is state and trial.reason:
+                kind = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", trial.reason)
+                kinds.setdefault(kind, []).append(trial)
+        for same_reason in sorted(kinds.values(), key=len, reverse=True):
+            count = len(same_reason)
             if count < 3 or count < _SAME_REASON * len(study_trials):
                 continue
-            same_reason = [trial for trial in stopped if _without_numbers(trial.reason) == kind]
             first, such_as = same_reason[0], "such as " if len({trial.reason for trial in same_reason}) > 1 else ""
             sentences.append(
                 f"{count} of {len(study_trials)} trials {verb} for the same reason ({such_as}trial {first.number}: "
@@ -178,8 +182,9 @@ def _shared_value(same_reason: Sequence[Trial], trials: Sequence[Trial]) -> str:
     return ""
 
 
-def _number_of_trials(plan: StudyPlan, trials: Sequence[Trial], complete: Sequence[Trial], objective: Objective) -> str:
+def _number_of_trials(plan: StudyPlan, trials: Sequence[Trial], complete: Sequence[Trial]) -> str:
     """Tell if fewer trials would have been enough, or if more may help. A grid has no further ones."""
+    objective = plan.objectives[0]
     numbers = [trial.number for trial in sorted(trials, key=lambda trial: trial.number) if not trial.imported]
     values = [trial.values[0] for trial in complete]
     best_of = max if objective.direction == "maximize" else min
@@ -229,7 +234,7 @@ def _widened(dimension: Dimension, *, upper: bool) -> Dimension | None:
     for end in ends:
         moved = _with_end(domain, end, upper=upper)
         if moved is not None and _accepted(dimension.name, moved.high if upper else moved.low):
-            return Dimension(name=dimension.name, domain=moved, condition=dimension.condition)
+            return replace(dimension, domain=moved)
     return None
 
 
@@ -238,14 +243,11 @@ def _with_end(domain: FloatRange | IntRange, end: float, *, upper: bool) -> Floa
     edge = domain.high if upper else domain.low
     if domain.step is not None and not domain.log:
         end = edge + math.copysign(max(round(abs(end - edge) / domain.step), 1) * domain.step, end - edge)
-    if isinstance(domain, IntRange):
-        whole = round(end)
-        low, high = (domain.low, whole) if upper else (whole, domain.high)
-        possible = whole != edge and (low > 0 or not domain.log)
-        return IntRange(low=low, high=high, log=domain.log, step=domain.step) if possible else None
-    end = float(f"{end:.3g}")
-    low_end, high_end = (domain.low, end) if upper else (end, domain.high)
-    return FloatRange(low=low_end, high=high_end, log=domain.log, step=domain.step) if end != edge else None
+    end = round(end) if isinstance(domain, IntRange) else float(f"{end:.3g}")
+    if end == edge or (domain.log and end <= 0):
+        return None
+    changes: dict[str, Any] = {"high" if upper else "low": end}
+    return replace(domain, **changes)
 
 
 def _accepted(name: str, value: Value) -> bool:
@@ -257,21 +259,9 @@ def _accepted(name: str, value: Value) -> bool:
     return True
 
 
-def _without_numbers(reason: str) -> str:
-    return re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "#", reason)
-
-
-def _format_chance(chance: float) -> str:
-    return f"{chance:.1%}" if chance >= 0.001 else "less than 0.1%"
-
-
 def _metric_name(objective: Objective) -> str:
     return objective.metric.replace("_", " ")
 
 
 def _format(value: Value) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

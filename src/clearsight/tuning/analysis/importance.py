@@ -16,7 +16,7 @@ from optuna.trial import create_trial
 
 from clearsight.core.space import Choice, Dimension, Params, Space, Value
 from clearsight.core.trial import Objective, Trial, complete_trials
-from clearsight.tuning.storage.conversion import distribution_of
+from clearsight.tuning.storage.conversion import distribution_of, drawn_dimensions
 from clearsight.tuning.storage.optuna_storage import quiet_optuna
 
 MIN_TRIALS = 4  # complete trials; with fewer every setting can explain everything
@@ -86,7 +86,7 @@ def _study(trials: Sequence[Trial], space: Space, objective: Objective, *, logge
     """Return the trials as an Optuna study. logged: logarithmic ranges become even ranges of logarithms."""
     study = optuna.create_study(direction=objective.direction)
     for trial in trials:
-        dimensions = {dimension.name: dimension for dimension in _dimensions(space, trial.params)}
+        dimensions = {dimension.name: dimension for dimension in drawn_dimensions(space, trial.params)}
         params = {name: _transformed(dimensions[name], value, logged=logged) for name, value in trial.params.items()}
         study.add_trial(
             create_trial(
@@ -118,15 +118,6 @@ def _supported(
     ranked = sorted(trials, key=lambda trial: trial.values[0], reverse=objective.direction == "maximize")
     top = ranked[: max(_TOP, math.ceil(good * len(trials)))]
     return {name: share for name, share in shares.items() if sum(name in trial.params for trial in top) >= _TOP}
-
-
-def _dimensions(space: Space, params: Params) -> Iterator[Dimension]:
-    """Yield the dimensions that a trial's values were drawn from, one for each setting."""
-    applied: dict[str, Value] = {}
-    for dimension in space.dimensions:
-        if dimension.name not in applied and dimension.applies(applied):
-            applied[dimension.name] = params[dimension.name]
-            yield dimension
 
 
 def _distribution(dimension: Dimension, *, logged: bool) -> BaseDistribution:

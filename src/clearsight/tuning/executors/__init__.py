@@ -10,8 +10,8 @@ from clearsight.core.registry import Registry
 EXECUTORS = Registry[Callable[[ExecutorSpec], Executor]](
     "executor",
     {
-        "local": "clearsight.tuning.executors.local:build",
-        "ray": "clearsight.tuning.executors.ray:build",
+        "local": "clearsight.tuning.executors.local:LocalExecutor",
+        "ray": "clearsight.tuning.executors.ray:RayExecutor",
     },
     group="clearsight.executors",
 )

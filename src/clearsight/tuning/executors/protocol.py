@@ -17,9 +17,6 @@ def encode(message: Mapping[str, Any]) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-# --- from the study to a worker ---------------------------------------------------------------------------------------
-
-
 def work(assignment: Assignment) -> Message:
     """Return the message that starts an assignment."""
     return {"do": "work", "assignment": assignment.to_json()}
@@ -33,9 +30,6 @@ def reply(number: int, epoch: int, stop: str) -> Message:
 def interrupt() -> Message:
     """Return the message that interrupts the current assignment."""
     return {"do": "interrupt"}
-
-
-# --- from a worker to the study ---------------------------------------------------------------------------------------
 
 
 def started(assignment: Assignment) -> Message:

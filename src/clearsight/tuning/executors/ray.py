@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +42,9 @@ class _RunningTask:
 
 
 class RayExecutor:
-    """Executor on a Ray cluster. Each assignment is one task; Ray decides when it runs, and on which node.
+    """Executor on a Ray cluster: a new one of this machine, or the one at the spec's address.
+
+    Each assignment is one task; Ray decides when it runs, and on which node.
 
     Every node needs clearsight, and the study folder, the data and the feature cache under the same paths (a shared
     file system): a trial whose node died continues from the checkpoint in its folder on another node. Ray retries
@@ -76,10 +77,15 @@ class RayExecutor:
     def start(self, assignment: Assignment) -> None:
         slot = next(slot for slot in range(self.slots) if slot not in self._busy)
         resources = json.dumps(dict(self._spec.resources(slot)), sort_keys=True)
-        with self._connected():
+        try:
+            _check_connected()
             if self._mailbox is None:
                 self._open_mailbox()
             task = self._run_assignment.remote(self._spec.runner, resources, assignment.to_json(), self._mailbox)
+        except (exceptions.RayError, ConnectionError) as error:  # no later assignment could run either
+            flag = f"--on {self._spec.address or 'ray'}"
+            fix = "Continue the study later with --resume."
+            raise StudyUnavailable(flag, "the connection to the Ray cluster is lost", fix=fix) from error
         self._busy[slot] = _RunningTask(assignment, task)
 
     def reply(self, number: int, epoch: int, stop: str) -> None:
@@ -114,19 +120,16 @@ class RayExecutor:
     def close(self) -> None:
         with contextlib.suppress(exceptions.RayError, ConnectionError):
             _check_connected()
-            self._end_all()
+            tasks = [running.task for running in self._busy.values()]
+            for task in tasks:
+                ray.cancel(task, force=True)
+            if tasks:
+                ray.wait(tasks, num_returns=len(tasks), timeout=_PATIENCE)
+            if self._mailbox is not None:
+                ray.kill(self._mailbox)
         self._busy.clear()
         self._mailbox = self._mail_signal = None
         self._cluster.close()
-
-    def _end_all(self) -> None:
-        tasks = [running.task for running in self._busy.values()]
-        for task in tasks:
-            ray.cancel(task, force=True)
-        if tasks:
-            ray.wait(tasks, num_returns=len(tasks), timeout=_PATIENCE)
-        if self._mailbox is not None:
-            ray.kill(self._mailbox)
 
     def _open_mailbox(self) -> None:
         same_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -172,17 +175,6 @@ class RayExecutor:
         self._mailbox = self._mail_signal = None
         return lost
 
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[None]:
-        """Raise StudyUnavailable if the cluster is gone: no later assignment could run either."""
-        try:
-            _check_connected()
-            yield
-        except (exceptions.RayError, ConnectionError) as error:
-            flag = f"--on {self._spec.address or 'ray'}"
-            fix = "Continue the study later with --resume."
-            raise StudyUnavailable(flag, "the connection to the Ray cluster is lost", fix=fix) from error
-
 
 def _check_connected() -> None:
     """Raise ConnectionError if the connection is gone: any call to Ray would then start a new cluster."""
@@ -215,8 +207,3 @@ def _traceback_tail(error: Exception) -> str:
     if not isinstance(error, exceptions.RayTaskError):
         return ""
     return "\n".join(str(error).strip().splitlines()[-_TAIL:])
-
-
-def build(spec: ExecutorSpec) -> RayExecutor:
-    """Build an executor on a new Ray cluster of this machine, or on the cluster at the address."""
-    return RayExecutor(spec)

@@ -89,18 +89,15 @@ def check_room(cpus: float, gpus: float) -> None:
             raise BadValue(f"{flag} {needed:g}", f"this machine has {available:g} {name}s for the trials of a study")
 
 
+def _init(address: str, **options: Any) -> None:
+    ray.init(address, log_to_driver=False, configure_logging=False, **options)
+
+
 def _start() -> None:
     """Start a cluster of this machine alone, which listens on loopback only and reports nothing to Ray's makers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's default is to report
     with _loopback(), _as_unavailable("ray", "start", "Its logs are in /tmp/ray."):
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            object_store_memory=_STORE,
-            _node_ip_address=_NODE,
-        )
+        _init("local", include_dashboard=False, object_store_memory=_STORE, _node_ip_address=_NODE)
 
 
 @contextlib.contextmanager
@@ -137,7 +134,7 @@ def _join(address: str) -> None:
     host = urlsplit(f"//{address}").hostname
     node_address = _loopback() if host in ("localhost", _NODE) else contextlib.nullcontext()
     with node_address, _as_unavailable(address, "connect", _FIX):
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        _init(address)
 
 
 def _join_as_client(address: str) -> None:
@@ -156,10 +153,10 @@ def _init_client(url: str) -> None:
     has sent anything.
     """
     try:
-        ray.init(url, log_to_driver=False, configure_logging=False)
+        _init(url)
     except ConnectionAbortedError:
         ray.shutdown()
-        ray.init(url, log_to_driver=False, configure_logging=False)
+        _init(url)
 
 
 def _knock(address: str, port: int | None) -> None:

@@ -6,9 +6,6 @@ from clearsight.tuning.searchers.random import Random
 
 
 class ASHA(Random):
-    """Asynchronous successive halving over random values.
-
-    Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning".
-    """
+    """Successive halving. Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"."""
 
     pruner = "asha"

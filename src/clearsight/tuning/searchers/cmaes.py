@@ -5,11 +5,11 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, CmaEsSampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.samplers import trial_seed
+from clearsight.tuning.samplers import UnlimitedSearcher, trial_seed
 from clearsight.tuning.searchers.random import Random
 
 
-class CMAES:
+class CMAES(UnlimitedSearcher):
     """Covariance matrix adaptation. Choices and conditional settings are drawn at random.
 
     Optuna keeps the state of the adaptation pickled beside the trials. Such state is neither written to a storage nor
@@ -17,13 +17,5 @@ class CMAES:
     Tutorial".
     """
 
-    pruner = "median"
-
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
-        return CmaEsSampler(
-            seed=trial_seed(seed, number),
-            independent_sampler=Random().sampler(space, seed, number),
-        )
-
-    def size(self, space: Space) -> int | None:
-        return None
+        return CmaEsSampler(seed=trial_seed(seed, number), independent_sampler=Random().sampler(space, seed, number))

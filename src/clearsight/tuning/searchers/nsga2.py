@@ -5,10 +5,10 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, NSGAIISampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.samplers import trial_seed
+from clearsight.tuning.samplers import UnlimitedSearcher, trial_seed
 
 
-class NSGA2:
+class NSGA2(UnlimitedSearcher):
     """Genetic search with non-dominated sorting and populations of 20 trials.
 
     Source: Deb et al. 2002, "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II".
@@ -19,6 +19,3 @@ class NSGA2:
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
         # Optuna's default of 50 trials per generation would leave most studies in the first one, which is random.
         return NSGAIISampler(population_size=20, seed=trial_seed(seed, number))
-
-    def size(self, space: Space) -> int | None:
-        return None

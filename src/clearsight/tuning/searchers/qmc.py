@@ -7,17 +7,15 @@ import math
 import numpy as np
 
 from clearsight.core.space import Choice, Domain, FloatRange, IntRange, Space, Value
-from clearsight.tuning.samplers import FixedSampler
+from clearsight.tuning.samplers import FixedSampler, UnlimitedSearcher
 
 
-class QuasiRandom:
+class QuasiRandom(UnlimitedSearcher):
     """Scrambled Sobol points: a trial takes the point of its number, so that later trials fill the gaps of others.
 
     Conditional settings have a coordinate of their own. Sources: Sobol 1967; Owen 1998, "Scrambling Sobol'
     and Niederreiter-Xing Points", for the scrambling; Bousquet et al. 2017, "Critical Hyper-Parameters".
     """
-
-    pruner = "median"
 
     def sampler(self, space: Space, seed: int, number: int) -> FixedSampler:
         from scipy.stats import qmc
@@ -31,9 +29,6 @@ class QuasiRandom:
             if dimension.name not in params and dimension.applies(params):
                 params[dimension.name] = _value_at(dimension.domain, float(coordinate))
         return FixedSampler(params)
-
-    def size(self, space: Space) -> int | None:
-        return None
 
 
 def _value_at(domain: Domain, share: float) -> Value:

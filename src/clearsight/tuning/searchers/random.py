@@ -5,16 +5,11 @@ from __future__ import annotations
 from optuna.samplers import BaseSampler, RandomSampler
 
 from clearsight.core.space import Space
-from clearsight.tuning.samplers import trial_seed
+from clearsight.tuning.samplers import UnlimitedSearcher, trial_seed
 
 
-class Random:
+class Random(UnlimitedSearcher):
     """Random search. Source: Bergstra and Bengio 2012, "Random Search for Hyper-Parameter Optimization"."""
-
-    pruner = "median"
 
     def sampler(self, space: Space, seed: int, number: int) -> BaseSampler:
         return RandomSampler(seed=trial_seed(seed, number))
-
-    def size(self, space: Space) -> int | None:
-        return None

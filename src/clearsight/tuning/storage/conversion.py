@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from clearsight.core.space import Choice, Domain, IntRange
+from clearsight.core.space import Choice, Dimension, Domain, IntRange, Params, Space, Value
 from clearsight.core.stop import stop_kind
 from clearsight.core.trial import Trial, TrialState
 
@@ -22,22 +23,8 @@ _STATES = {
     OptunaState.FAIL: TrialState.FAILED,
 }
 
-# Fields of a Trial that become user attributes of the same name.
-_ATTRIBUTES = (
-    "scores",
-    "reason",
-    "stop_kind",
-    "started",
-    "seconds",
-    "worker",
-    "planned",
-    "best_epoch",
-    "attempts",
-    "same_as",
-    "source",
-    "saved_seconds",
-)
-
+# Fields of a Trial that become user attributes of the same name: Optuna's trials have none of their own for them.
+_ATTRIBUTES = {field.name for field in fields(Trial)} - {"number", "state", "params", "values", "curve"}
 _ZERO_COUNTS = ("worker", "same_as", "seconds")  # the first worker, the first trial, and a result that cost no time
 
 
@@ -47,21 +34,18 @@ def state_to_optuna(state: TrialState) -> OptunaState:
 
 
 def trial_from_optuna(frozen: FrozenTrial) -> Trial:
-    """Return Optuna's trial as ours.
-
-    A trial that clearsight did not make has the values and times that Optuna recorded.
-    """
-    fields: dict[str, Any] = {"started": 0.0, "seconds": 0.0}
+    """Return Optuna's trial as ours; one that clearsight did not make has the values and times of Optuna."""
+    known: dict[str, Any] = {"started": 0.0, "seconds": 0.0}
     # Optuna's start is the time of the proposal, which says nothing of a trial that still waits for a worker.
     if frozen.state.is_finished() and frozen.datetime_start is not None:
-        fields["started"] = frozen.datetime_start.timestamp()
+        known["started"] = frozen.datetime_start.timestamp()
     if frozen.duration is not None:
-        fields["seconds"] = frozen.duration.total_seconds()
+        known["seconds"] = frozen.duration.total_seconds()
     if "spared_seconds" in frozen.user_attrs:  # the name of the attribute in studies of earlier versions
-        fields["saved_seconds"] = frozen.user_attrs["spared_seconds"]
-    fields |= {name: frozen.user_attrs[name] for name in _ATTRIBUTES if name in frozen.user_attrs}
-    fields["scores"] = {name: math.nan if v is None else float(v) for name, v in fields.get("scores", {}).items()}
-    fields["stop_kind"] = stop_kind(fields.get("stop_kind"))
+        known["saved_seconds"] = frozen.user_attrs["spared_seconds"]
+    known |= {name: frozen.user_attrs[name] for name in _ATTRIBUTES if name in frozen.user_attrs}
+    known["scores"] = {name: math.nan if v is None else float(v) for name, v in known.get("scores", {}).items()}
+    known["stop_kind"] = stop_kind(known.get("stop_kind"))
     state = _STATES[frozen.state]
     return Trial(
         number=frozen.number,
@@ -69,22 +53,31 @@ def trial_from_optuna(frozen: FrozenTrial) -> Trial:
         params=dict(frozen.params),
         values=tuple(frozen.values or ()) if state is TrialState.COMPLETE else (),  # Optuna gives pruned trials one too
         curve=dict(sorted(frozen.intermediate_values.items())),
-        **fields,
+        **known,
     )
 
 
-def trial_attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
+def trial_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the user attributes that keep some fields of a Trial, as JSON values; empty fields are left out."""
-    unknown = set(fields) - set(_ATTRIBUTES)
+    unknown = set(values) - _ATTRIBUTES
     assert not unknown, f"not an attribute of a trial: {sorted(unknown)}"
     empty: tuple[Any, ...] = (None, "", {})
     attributes = {
-        name: value for name, value in fields.items() if value not in empty and (value != 0 or name in _ZERO_COUNTS)
+        name: value for name, value in values.items() if value not in empty and (value != 0 or name in _ZERO_COUNTS)
     }
     if "scores" in attributes:
         # JSON has no NaN, and the databases behind a storage refuse it.
         attributes["scores"] = {name: v if math.isfinite(v) else None for name, v in attributes["scores"].items()}
     return attributes
+
+
+def drawn_dimensions(space: Space, params: Params) -> Iterator[Dimension]:
+    """Yield the dimensions that a trial's values were drawn from, one for each setting."""
+    applied: dict[str, Value] = {}
+    for dimension in space.dimensions:
+        if dimension.name not in applied and dimension.applies(applied):
+            applied[dimension.name] = params[dimension.name]
+            yield dimension
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:

@@ -80,7 +80,12 @@ class Mirror:
         while (number := self._next()) is not None:
             try:
                 with translate_storage_errors(self._url):
-                    self._copy(self._read(number))
+                    current = self._read(number)
+                    if number in self._written:
+                        self._update(self._written[number], current)
+                    else:
+                        self._create(current)
+                    self._written[number] = current
             except BaseException as error:  # raised by the next call, on the thread that uses the study
                 with self._changed:
                     self._error, self._closing = error, True
@@ -112,14 +117,6 @@ class Mirror:
         if self._closing or self._flushing:
             return 0.0
         return next(iter(self._changes.values())) + _DELAY - time.monotonic()
-
-    def _copy(self, current: FrozenTrial) -> None:
-        before = self._written.get(current.number)
-        if before is None:
-            self._create(current)
-        else:
-            self._update(before, current)
-        self._written[current.number] = current
 
     def _create(self, current: FrozenTrial) -> None:
         template = copy.copy(current)  # `current` is the trial in memory itself, which keeps its sampler's state

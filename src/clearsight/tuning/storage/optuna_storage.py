@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,12 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 
 from clearsight.core.errors import BadValue, StudyUnavailable
+from clearsight.core.study import StudyPlan
+from clearsight.core.trial import Objective
+from clearsight.tuning.storage.conversion import distribution_of
 
 _PATIENCE = 20.0  # seconds to wait for another process that has locked a SQLite file
 _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module -> package
@@ -38,6 +43,41 @@ def file_url(path: Path) -> str:
     return f"sqlite:///{path.resolve()}"
 
 
+def check_storage(plan: StudyPlan, name: str) -> None:
+    """Raise the error that keeps the plan from using its storage.
+
+    StudyUnavailable if the storage does not answer; BadValue if it holds a study of that name with other objectives or
+    other choices.
+    """
+    with translate_storage_errors(plan.storage), quiet_optuna():
+        storage = open_storage(plan.storage)
+        if name not in (study.study_name for study in storage.get_all_studies()):
+            return
+        stored = optuna.load_study(study_name=name, storage=storage)
+        subject = f"{without_password(plan.storage)} {stored.study_name}"
+        fix = "Pass the same, or start another study with --name."
+        names = stored.metric_names or [""] * len(stored.directions)  # a study of another program need not name them
+        existing = [
+            Objective(name, "minimize" if way is StudyDirection.MINIMIZE else "maximize")
+            for name, way in zip(names, stored.directions, strict=True)
+        ]
+        planned = [Objective(o.metric if stored.metric_names else "", o.direction) for o in plan.objectives]
+        if existing != planned:
+            listed = ", ".join(
+                f"{objective.metric or 'an objective'} ({objective.direction}d)" for objective in existing
+            )
+            raise BadValue(subject, f"that study optimizes {listed}", fix=fix)
+        # Optuna itself refuses other choices only at the next proposal, by an error that names no study and no remedy.
+        domains = {dimension.name: distribution_of(dimension.domain) for dimension in plan.space.dimensions}
+        for trial in stored.get_trials(deepcopy=False):
+            for name in domains.keys() & trial.distributions.keys():
+                before = trial.distributions[name]
+                try:  # ranges may differ, choices may not
+                    optuna.distributions.check_distribution_compatibility(before, domains[name])
+                except ValueError:
+                    raise BadValue(subject, f"that study varies {name} over {before}", fix=fix) from None
+
+
 @contextmanager
 def translate_storage_errors(url: str) -> Iterator[None]:
     """Turn errors of a storage within the block into BadValue or StudyUnavailable."""
@@ -58,14 +98,19 @@ def translate_storage_errors(url: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Let Optuna log errors alone within the block, neither each trial nor each independent draw."""
+    """Let Optuna log errors alone within the block, neither each trial nor each independent draw.
+
+    Nor does it warn of experimental parts: the user has not chosen them.
+    """
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     alembic = logging.getLogger("alembic")  # reports each migration of the tables
     level = alembic.level
     alembic.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
     finally:
         optuna.logging.set_verbosity(before)
         alembic.setLevel(level)

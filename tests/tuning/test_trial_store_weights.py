@@ -1,4 +1,4 @@
-"""WeightRetention: the weights of the best trials stay, and the scores of all."""
+"""TrialStore: the weights of the best trials stay, and the scores of all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from clearsight.core.trial import Objective, TrialResult, TrialState
 from clearsight.testing.searchers import ACCURACY, NUMBERS, new_store, propose
-from clearsight.tuning.retention import WeightRetention
 from clearsight.tuning.searchers.random import Random
 from clearsight.tuning.trial_store import TrialStore
 
@@ -27,10 +26,9 @@ def with_weights(store: TrialStore) -> list[int]:
 
 def test_the_weights_of_the_best_trials_stay(tmp_path: Path) -> None:
     with new_store(tmp_path / "s", Random(), NUMBERS, keep=2) as store:
-        retention = WeightRetention(store.study, store)
         for value, retained in ((0.5, [0]), (0.9, [0, 1]), (0.7, [1, 2]), (0.7, [1, 2]), (0.1, [1, 2])):
             run_trial(store, value)
-            retention.update()
+            store.delete_weights()
             assert with_weights(store) == retained
 
 
@@ -38,7 +36,7 @@ def test_a_lower_loss_is_better(tmp_path: Path) -> None:
     with new_store(tmp_path / "s", Random(), NUMBERS, objectives=(Objective("loss", "minimize"),)) as store:
         for value in (0.5, 0.2, 0.9):
             run_trial(store, value)
-        WeightRetention(store.study, store).update()
+        store.delete_weights()
         assert with_weights(store) == [1]
 
 
@@ -47,7 +45,7 @@ def test_pruned_and_failed_trials_lose_their_weights_and_running_ones_do_not(tmp
         run_trial(store, state=TrialState.RUNNING)
         run_trial(store, state=TrialState.PRUNED)
         run_trial(store, state=TrialState.FAILED)
-        WeightRetention(store.study, store).update()
+        store.delete_weights()
         assert with_weights(store) == [0]
 
 
@@ -56,7 +54,7 @@ def test_the_weights_of_a_best_duplicate_are_those_of_its_original(tmp_path: Pat
         run_trial(store, 0.9)
         run_trial(store, 0.9, same_as=0)
         run_trial(store, 0.1)
-        WeightRetention(store.study, store).update()
+        store.delete_weights()
         assert with_weights(store) == [0]
 
 
@@ -65,5 +63,5 @@ def test_the_weights_of_the_pareto_front_stay(tmp_path: Path) -> None:
     with new_store(tmp_path / "s", Random(), NUMBERS, objectives=objectives) as store:
         for values in ((0.9, 9.0), (0.8, 3.0), (0.7, 5.0), (0.5, 1.0)):
             run_trial(store, *values)
-        WeightRetention(store.study, store).update()
+        store.delete_weights()
         assert with_weights(store) == [0, 1, 3]

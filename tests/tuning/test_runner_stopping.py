@@ -10,7 +10,7 @@ from clearsight.core.space import Space
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.tuning.stopping import common_failure, study_stop_reason
+from clearsight.tuning.runner import common_failure, study_stop_reason
 
 UP, DOWN = Objective("accuracy", "maximize"), Objective("loss", "minimize")
 

@@ -14,12 +14,11 @@ from itertools import islice
 
 from torch import Tensor
 
-from clearsight.core.events import EpochRecord, RunStatus, StepRecord
+from clearsight.core.events import EpochRecord, ObserverList, RunStatus, StepRecord
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import CheckpointWriter, load_into, under
 from clearsight.training.job import Phase, TrainingJob, TrainingPosition, TrainingResult
-from clearsight.training.observers import ObserverList
 from clearsight.training.optim import rate
 from clearsight.training.scoring import validate
 from clearsight.training.step import PendingSteps, TrainingStep, trained_tensors

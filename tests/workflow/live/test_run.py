@@ -14,7 +14,7 @@ import pytest
 from clearsight.core.errors import NotFound
 from clearsight.core.events import RunStatus
 from clearsight.core.finding import Finding, Severity
-from clearsight.core.metrics_log import MetricsLog
+from clearsight.core.run import MetricsLog
 from clearsight.workflow.live.run import LiveRun
 from clearsight.workflow.run.log import FindingsLog
 from tests.workflow.run_folders import STEPS, append_epochs, append_profile, write_run, write_verdicts

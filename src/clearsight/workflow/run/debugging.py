@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.context import RunContext
+from clearsight.core.events import ObserverList
 from clearsight.core.files import write_json
 from clearsight.core.finding import write_findings
 from clearsight.core.judge import judge
@@ -29,7 +30,6 @@ from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Phase
-from clearsight.training.observers import ObserverList
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.rules import ALL_RULES, recipe_rules, rules_about

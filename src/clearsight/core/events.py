@@ -92,13 +92,9 @@ class Observer(Protocol):
     vital: bool
 
     def on_plan(self, plan: RunPlan) -> None: ...
-
     def on_step(self, record: StepRecord) -> None: ...
-
     def on_epoch(self, record: EpochRecord) -> None: ...
-
     def on_finding(self, finding: Finding) -> None: ...
-
     def on_end(self, status: RunStatus, reason: str) -> None: ...
 
 
@@ -142,23 +138,18 @@ class ObserverList:
         self.failures: list[str] = []
 
     def on_plan(self, plan: RunPlan) -> None:
-        """Announce what the run is about to do."""
         self._notify(lambda observer: observer.on_plan(plan))
 
     def on_step(self, record: StepRecord) -> None:
-        """Announce a finished optimizer step."""
         self._notify(lambda observer: observer.on_step(record))
 
     def on_epoch(self, record: EpochRecord) -> None:
-        """Announce a finished epoch."""
         self._notify(lambda observer: observer.on_epoch(record))
 
     def on_finding(self, finding: Finding) -> None:
-        """Announce a finding of the debugger."""
         self._notify(lambda observer: observer.on_finding(finding))
 
     def on_end(self, status: RunStatus, reason: str) -> None:
-        """Announce how the run ended."""
         self._notify(lambda observer: observer.on_end(status, reason))
 
     def _notify(self, event: Callable[[Observer], None]) -> None:

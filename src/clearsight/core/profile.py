@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from clearsight.core.registry import Former
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -24,9 +26,6 @@ PHASES = ("data", "transfer", "forward", "loss", "backward", "optimizer", "hook"
 LOAD_PARTS = ("read", "decode", "augment", "collate")
 # Spans outside of training steps. "initialisation" lasts from the start of the process to the first step.
 SPAN_NAMES = ("initialisation", "validation", "checkpoint", "finalisation")
-
-# Rules written against earlier versions use these names of columns of Profile; they stay valid.
-_EARLIER_NAMES = {"looks": "gauge_samples", "timed": "step_times", "stretches": "all_spans"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,18 +166,24 @@ class GaugeSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class StepTable:
-    """Training steps of one rank in order, all (S,): int64 and float64. padding is NaN where it was not measured."""
+class StepColumns:
+    """Base of tables with a row for each of S steps; all columns are arrays (S, ...), int64 or float64."""
 
     steps: Ints
     epochs: Ints
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class StepTable(StepColumns):
+    """Training steps of one rank in order, all (S,). padding is NaN where it was not measured."""
+
     starts: Floats
     seconds: Floats
     samples: Ints
     padding: Floats
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
 
 class Profile:
@@ -199,12 +204,9 @@ class Profile:
         self.machine, self.trace = machine or Machine(), trace
         self.gauge_samples, self.step_times, self.all_spans = gauge_samples, step_times, spans
 
-    if not TYPE_CHECKING:  # a type checker would accept any name
-
-        def __getattr__(self, name: str) -> Any:
-            if name in _EARLIER_NAMES:
-                return getattr(self, _EARLIER_NAMES[name])
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    looks = Former[Sequence[GaugeSample]]("gauge_samples")
+    timed = Former[Sequence[StepTimes]]("step_times")
+    stretches = Former[Sequence[Span]]("all_spans")
 
     def __bool__(self) -> bool:
         return bool(self.gauge_samples or self.step_times or self.all_spans)

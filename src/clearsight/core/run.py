@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar, Generic, TypeVar
 
 from clearsight.core.errors import NotFound, NotResumable
 from clearsight.core.events import EpochRecord, Mode, NullObserver, RunStatus, StepRecord, scalars_of
 from clearsight.core.files import read_json, read_jsonl, write_json, write_text
 from clearsight.core.recipe import Recipe
+from clearsight.core.registry import Former
 from clearsight.core.stop import StopKind, StopReason, stop_kind
+
+Status = TypeVar("Status", bound=StrEnum)
 
 
 class _At:
@@ -81,15 +86,69 @@ _PROVENANCE = tuple(part.name for part in fields(Provenance))  # in run.json the
 
 
 @dataclass(kw_only=True)
-class Run:
-    """A training run. run.json is rewritten atomically at each change of state; the rest is written once."""
+class Resumable(ABC, Generic[Status]):
+    """State of a run or a study in its folder: run.json or study.json, replaced atomically at each change.
+
+    recipe: what is trained, or varied.  reason: why it ended, one sentence.  stop_kind: the same for programs, None
+    where it went to its end.
+    """
+
+    noun: ClassVar[str]  # "run" or "study"
 
     path: Path
     name: str
     recipe: Recipe
+    status: Status
+    reason: str = ""
+    stop_kind: StopKind | None = None
+
+    @classmethod
+    def exists(cls, path: Path) -> bool:
+        """Return True if there is one in the folder `path`."""
+        return (path / f"{cls.noun}.json").is_file()
+
+    @classmethod
+    def check_free(cls, path: Path) -> None:
+        """Raise NotResumable if there is one in the folder `path` already."""
+        if cls.exists(path):
+            fix = f"Continue it with --resume {path}, or choose another --out."
+            raise NotResumable(str(path), f"a {cls.noun} is there already", fix=fix)
+
+    @classmethod
+    def read_state(cls, path: Path) -> dict[str, Any]:
+        """Return the values in the JSON file; raises NotFound without the file."""
+        if not cls.exists(path):
+            raise NotFound(str(path), f"there is no {cls.noun} in this folder (no {cls.noun}.json)")
+        values: dict[str, Any] = read_json(path / f"{cls.noun}.json")
+        return values
+
+    @abstractmethod
+    def save(self) -> None:
+        """Write the JSON file."""
+
+    @property
+    def stop(self) -> StopReason | None:
+        """Return why it ended; None where it went to its end or goes on."""
+        return StopReason(self.stop_kind, self.reason) if self.stop_kind is not None else None
+
+    def end(self, status: Status, stop: StopReason | None = None) -> None:
+        """Set status and reason, without writing them."""
+        self.status = status
+        self.reason, self.stop_kind = (stop.text, stop.kind) if stop is not None else ("", None)
+
+    def finish(self, status: Status, stop: StopReason | None = None) -> None:
+        """Set status and reason, and write them."""
+        self.end(status, stop)
+        self.save()
+
+
+@dataclass(kw_only=True)
+class Run(Resumable[RunStatus]):
+    """A training run. The files beside run.json are written once."""
+
+    noun = "run"
+
     status: RunStatus = RunStatus.RUNNING
-    reason: str = ""  # why it ended, one sentence
-    stop_kind: StopKind | None = None  # why it ended, for programs; None for a run that went to its end
     seed: int = 0
     data: dict[str, Any] = field(default_factory=dict)  # path, format, fingerprint, classes, counts
     provenance: Provenance = field(default_factory=Provenance)
@@ -111,47 +170,21 @@ class Run:
         run.save()  # last, since a folder with run.json counts as a run
         return run
 
-    @staticmethod
-    def check_free(path: Path) -> None:
-        """Raise NotResumable when a run is in the folder `path` already."""
-        if RunFolder(path).state.exists():
-            raise NotResumable(
-                str(path), "a run is there already", fix=f"Continue it with --resume {path}, or choose another --out."
-            )
-
     @classmethod
     def open(cls, path: Path) -> Run:
         """Return the run in folder `path`; raises NotFound when there is none."""
-        files = RunFolder(path)
-        if not files.is_run:
-            raise NotFound(str(path), "there is no run in this folder (no run.json)")
-        state = read_json(files.state)
+        state = cls.read_state(path)
         state["status"] = RunStatus(state["status"])
         state["stop_kind"] = stop_kind(state.get("stop_kind"))
         if "spared_seconds" in state:  # the name of the field in runs of earlier versions
             state["saved_seconds"] = state.pop("spared_seconds")
         made_with = Provenance(**{name: state.pop(name) for name in _PROVENANCE if name in state})
-        return cls(path=path, recipe=Recipe.load(files.recipe), provenance=made_with, **state)
+        return cls(path=path, recipe=Recipe.load(RunFolder(path).recipe), provenance=made_with, **state)
 
     def save(self) -> None:
         """Write run.json."""
         state = {key: value for key, value in vars(self).items() if key not in ("path", "recipe", "provenance")}
         write_json(self.files.state, {**state, **asdict(self.provenance)})
-
-    def end(self, status: RunStatus, stop: StopReason | None = None) -> None:
-        """Set status and reason, without writing them."""
-        self.status = status
-        self.reason, self.stop_kind = (stop.text, stop.kind) if stop is not None else ("", None)
-
-    def finish(self, status: RunStatus, stop: StopReason | None = None) -> None:
-        """Record how it ended."""
-        self.end(status, stop)
-        self.save()
-
-    @property
-    def stop(self) -> StopReason | None:
-        """Return why it ended; None for a run that went to its end or goes on."""
-        return StopReason(self.stop_kind, self.reason) if self.stop_kind is not None else None
 
     @property
     def files(self) -> RunFolder:
@@ -194,27 +227,10 @@ class Run:
                 row[name] = bool(line["value"]) if name == "best" else line["value"]
         return list(table.values())
 
-    # Former names, for code of users.
-
-    @property
-    def spared_seconds(self) -> float:
-        """Return `saved_seconds`."""
-        return self.saved_seconds
-
-    @property
-    def command(self) -> list[str]:
-        """Return `provenance.command`."""
-        return self.provenance.command
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Return `provenance.versions`."""
-        return self.provenance.versions
-
-    @property
-    def hardware(self) -> dict[str, Any]:
-        """Return `provenance.hardware`."""
-        return self.provenance.hardware
+    spared_seconds = Former[float]("saved_seconds")
+    command = Former[list[str]]("provenance.command")
+    versions = Former[dict[str, str]]("provenance.versions")
+    hardware = Former[dict[str, Any]]("provenance.hardware")
 
 
 class MetricsLog(NullObserver):

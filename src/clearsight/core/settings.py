@@ -76,7 +76,7 @@ class Section(BaseModel):
             info = cls.model_fields.get(name)
             if info is None or name not in values:  # an unknown name, or a required one that is missing
                 raise BadValue(name, first["msg"][0].lower() + first["msg"][1:]) from None
-            raise bad_value(error, f"{flag(name, info)} {values[name]}", values[name], info) from None
+            raise bad_value(error, f"{flag(name, info)} {values[name]}", info) from None
 
 
 def declared(section: type[Section]) -> dict[str, FieldInfo]:
@@ -152,11 +152,11 @@ def range_text(info: FieldInfo) -> str:
     return ", ".join(f"{_SIGNS[key]} {bound}" for key, bound in bounds(info))
 
 
-def bad_value(error: ValidationError, subject: str, value: Any, info: FieldInfo) -> BadValue | BadChoice:
+def bad_value(error: ValidationError, subject: str, info: FieldInfo) -> BadValue | BadChoice:
     """Return pydantic's first error as one sentence about `subject`: the allowed words, or the type and the range."""
-    if words := choices(info):
-        return BadChoice(subject, "not one of the choices", got=value, allowed=words)
     first, noun = error.errors()[0], _noun(info)
+    if words := choices(info):
+        return BadChoice(subject, "not one of the choices", got=first["input"], allowed=words)
     if noun and first["type"] != "value_error":  # the error of a validator, which has a sentence of its own
         limits = [f"{_BOUNDS[key]} {bound:{',' if isinstance(bound, int) else 'g'}}" for key, bound in bounds(info)]
         noun = noun.replace("a ", "a finite ", 1) if first["type"] == "finite_number" else noun

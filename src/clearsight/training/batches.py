@@ -44,21 +44,8 @@ class Batches(Protocol):
         """Yield the batches of an epoch from batch `start` on."""
 
 
-class PixelBatch(Protocol):
-    """Batch of a pixel loader: images (N, S, S, 3) uint8, labels (N,) int64."""
-
-    @property
-    def images(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def labels(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def indices(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def ids(self) -> tuple[str, ...]: ...
-
-
 class PixelLoader(Protocol):
-    """Source of uint8 batches, free of torch."""
+    """Source of batches free of torch, with images (N, S, S, 3) uint8, labels (N,) int64, indices and ids."""
 
     @property
     def steps(self) -> int: ...

@@ -81,6 +81,9 @@ class EpochTotals:
         return {"loss": self.loss / self.samples, "accuracy": self.correct / self.samples}
 
 
+_COUNTS = ("epoch", "batch", "step", "phase_step")  # fields of a position that checkpoints store as they are
+
+
 @dataclass
 class TrainingPosition:
     """Position of a training between two steps.
@@ -96,38 +99,22 @@ class TrainingPosition:
     selection: EpochSelection = field(default_factory=EpochSelection)
     totals: EpochTotals = field(default_factory=EpochTotals)
 
-    def begin_phase(self) -> None:
-        """Start the schedule and the patience of a phase at 0."""
-        self.phase_step = self.selection.stale = 0
-
     def begin_epoch(self) -> None:
         """Move to the first batch of the next epoch."""
         self.epoch, self.batch, self.totals = self.epoch + 1, 0, EpochTotals()
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values. The keys are those of checkpoints on disk: "right" is `totals.correct`."""
-        return {
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "step": self.step,
-            "phase_step": self.phase_step,
-            **self.selection.to_json(),
-            "loss": self.totals.loss,
-            "right": self.totals.correct,
-            "samples": self.totals.samples,
-        }
+        totals = {"loss": self.totals.loss, "right": self.totals.correct, "samples": self.totals.samples}
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return {**counts, **self.selection.to_json(), **totals}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingPosition:
         """Return the position that `to_json` wrote."""
-        return cls(
-            epoch=values["epoch"],
-            batch=values["batch"],
-            step=values["step"],
-            phase_step=values["phase_step"],
-            selection=EpochSelection.from_json(values),
-            totals=EpochTotals(loss=values["loss"], correct=values["right"], samples=values["samples"]),
-        )
+        counts = {name: values[name] for name in _COUNTS}
+        totals = EpochTotals(loss=values["loss"], correct=values["right"], samples=values["samples"])
+        return cls(**counts, selection=EpochSelection.from_json(values), totals=totals)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ class Training:
         if (self.position.epoch, self.position.batch) == (first, 0):
             # A new phase has a new optimizer, right after resuming too: stored moments are those of the phase before.
             self._moments = {}
-            self.position.begin_phase()
+            self.position.phase_step = self.position.selection.stale = 0  # each phase has its schedule and patience
         self._step.begin(phase, self._moments)
         self._moments = {}
         with self.job.watcher.watching(phase.name, phase.model, self._step.optimizer):

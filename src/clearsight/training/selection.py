@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clearsight.core.recipe import TrainSection
@@ -34,20 +34,15 @@ class EpochSelection:
         monitor: name of the score to compare. One that the split does not have (roc_auc of a single class) falls back
         to the accuracy.
         """
-        better = not valid or self._improves(valid, monitor)
-        if better:
-            self.best_epoch, self.best_valid, self.stale = epoch, valid, 0
-        else:
-            self.stale += 1
-        return better
-
-    def _improves(self, valid: Mapping[str, float], monitor: str) -> bool:
-        # Higher is better in both parts, hence minus the loss.
-        value = -valid["loss"] if monitor == "loss" else valid.get(monitor, valid["accuracy"])
-        score = (value, -valid["loss"])
-        if not all(map(math.isfinite, score)) or (self.best_score is not None and score <= self.best_score):
-            return False
-        self.best_score = score
+        if valid:
+            # Higher is better in both parts, hence minus the loss.
+            value = -valid["loss"] if monitor == "loss" else valid.get(monitor, valid["accuracy"])
+            score = (value, -valid["loss"])
+            if not all(map(math.isfinite, score)) or (self.best_score is not None and score <= self.best_score):
+                self.stale += 1
+                return False
+            self.best_score = score
+        self.best_epoch, self.best_valid, self.stale = epoch, valid, 0
         return True
 
     def patience_stop(self, train: TrainSection) -> StopReason | None:
@@ -59,20 +54,10 @@ class EpochSelection:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {
-            "best_epoch": self.best_epoch,
-            "best_score": self.best_score,
-            "best_valid": dict(self.best_valid),
-            "stale": self.stale,
-        }
+        return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> EpochSelection:
         """Return the selection that `to_json` wrote; other keys are ignored."""
-        score = values["best_score"]
-        return cls(
-            best_epoch=values["best_epoch"],
-            best_score=None if score is None else (score[0], score[1]),  # JSON has lists in the place of tuples
-            best_valid=values["best_valid"],
-            stale=values["stale"],
-        )
+        score = values["best_score"] and tuple(values["best_score"])  # JSON has lists in the place of tuples
+        return cls(values["best_epoch"], score, values["best_valid"], values["stale"])

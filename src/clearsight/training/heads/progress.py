@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -29,17 +29,6 @@ class HeadEpoch:
     samples: Floats
     valid: Mapping[str, float]
     seconds: float
-
-    def until(self, steps: int) -> HeadEpoch:
-        """Return the first steps of the epoch, without validation. `samples` stays whole: it tells S."""
-        return HeadEpoch(
-            loss=self.loss[:steps],
-            accuracy=self.accuracy[:steps],
-            lr=self.lr[:steps],
-            samples=self.samples,
-            valid={},
-            seconds=self.seconds,
-        )
 
 
 @dataclass
@@ -90,14 +79,15 @@ class HeadProgress:
 
     def result(self) -> HeadResult:
         """Return the result of a training that has ended."""
+        none: Floats = np.empty(0)  # a head may have taken no step
         return HeadResult(
             number=self.head.number,
             status=self.status,
             stop=self.stop,
             steps_per_epoch=len(self.steps[0].samples) if self.steps else 0,
-            loss=_joined([epoch.loss for epoch in self.steps]),
-            accuracy=_joined([epoch.accuracy for epoch in self.steps]),
-            lr=_joined([epoch.lr for epoch in self.steps]),
+            loss=np.concatenate([none, *(epoch.loss for epoch in self.steps)]),
+            accuracy=np.concatenate([none, *(epoch.accuracy for epoch in self.steps)]),
+            lr=np.concatenate([none, *(epoch.lr for epoch in self.steps)]),
             epochs=tuple(self.epochs),
             best_epoch=self.selection.best_epoch or None,  # 0: no epoch was the best
             best_score=self.selection.best_score,
@@ -108,21 +98,19 @@ class HeadProgress:
 
     def _diverge(self, epoch: HeadEpoch, at: int) -> None:
         """End at the step (from 0) whose loss is not finite: the steps that the stack took after it are left out."""
-        self.steps.append(epoch.until(at + 1))
+        taken = {name: getattr(epoch, name)[: at + 1] for name in ("loss", "accuracy", "lr")}
+        self.steps.append(replace(epoch, **taken, valid={}))  # `samples` stays whole: it tells S
         step = len(self.epochs) * len(epoch.samples) + at + 1
         self.end(RunStatus.DIVERGED, diverged(float(epoch.loss[at]), step, len(self.epochs) + 1))
 
     def _record(self, number: int, epoch: HeadEpoch, best: bool) -> EpochRecord:
-        samples = float(epoch.samples.sum())
+        samples, scores = float(epoch.samples.sum()), {"loss": epoch.loss, "accuracy": epoch.accuracy}
         return EpochRecord(
             epoch=number,
             epochs=self.recipe.train.resolved_epochs,
             step=number * len(epoch.samples),
             lr=float(epoch.lr[-1]),
-            train={
-                "loss": float(epoch.loss @ epoch.samples) / samples,
-                "accuracy": float(epoch.accuracy @ epoch.samples) / samples,
-            },
+            train={name: float(each @ epoch.samples) / samples for name, each in scores.items()},
             valid=epoch.valid,
             images_per_second=samples / max(epoch.seconds, 1e-9),  # a clock may not move in a tiny epoch
             data_share=0.0,  # features are in memory: there is nothing to wait for
@@ -148,7 +136,3 @@ def finish(heads: Sequence[HeadProgress], interrupted: StopReason | None) -> lis
         if head.running:
             head.end(RunStatus.INTERRUPTED, interrupted)
     return [head.result() for head in heads]
-
-
-def _joined(parts: list[Floats]) -> Floats:
-    return np.concatenate(parts) if parts else np.empty(0)

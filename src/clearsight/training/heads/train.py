@@ -31,17 +31,13 @@ _CALL_BOUND = 1 << 15
 BuildHead = Callable[[Recipe], nn.Module]
 
 
-def _never() -> StopReason | None:
-    return None
-
-
 def train_heads(
     heads: Sequence[StackedHead],
     data: HeadData,
     build_head: BuildHead,
     *,
     on_epoch: OnEpoch | None = None,
-    interrupted: Callable[[], StopReason | None] = _never,
+    interrupted: Callable[[], StopReason | None] = lambda: None,
 ) -> list[HeadResult]:
     """Train all heads on `data`; return their results in the order of `heads`.
 

@@ -91,18 +91,16 @@ class OptimSection(Section):
         f"{HEAD_RATES[1]:g} for a head in few steps]",
         above=0,
         high=10,
-        log=True,
         flags=("--learning-rate",),
         search="log(1e-5,1e-1)",
     )
     momentum: float = setting(0.9, "momentum of sgd", low=0, below=1, search="float(0.5,0.99)")
-    eps: float = setting(1e-8, "epsilon of adam and adamw", above=0, high=1, log=True, search="log(1e-10,1e-4)")
+    eps: float = setting(1e-8, "epsilon of adam and adamw", above=0, high=1, search="log(1e-10,1e-4)")
     weight_decay: float = setting(
         0.01,
         "weight decay, decoupled for adamw, L2 otherwise; not on biases and normalisation layers",
         low=0,
         high=1,
-        log=True,
         search="log(1e-6,1e-1)",
     )
     schedule: Literal["cosine", "step", "constant"] = setting("cosine", "learning-rate schedule")
@@ -121,7 +119,6 @@ class OptimSection(Section):
         f"[default: lr, and up to {HEAD_RATES[1]:g} in few steps]",
         above=0,
         high=10,
-        log=True,
         search="log(1e-5,1e-1)",
     )
     # Smaller, or large steps would destroy the pretrained features before the head has learned anything.
@@ -151,9 +148,7 @@ class TrainSection(Section):
         low=0,
         search="int(0,5)",
     )
-    batch_size: int = setting(
-        32, "images per batch", low=1, high=65_536, log=True, flags=("-b",), search="[32,64,128,256,512]"
-    )
+    batch_size: int = setting(32, "images per batch", low=1, high=65_536, flags=("-b",), search="[32,64,128,256,512]")
     # 2**32 - 1 is the largest seed of numpy and scikit-learn.
     seed: int = setting(0, "seed of everything random", low=0, high=2**32 - 1)
     label_smoothing: float = setting(

@@ -30,7 +30,6 @@ def setting(
     high: float | None = None,
     below: float | None = None,
     unit: str = "",
-    log: bool = False,
     search: str = "",
     flag: str = "",
     flags: tuple[str, ...] = (),
@@ -38,14 +37,12 @@ def setting(
 ) -> Any:
     """Declare a field: default, help, and range (`low` <= x, `above` < x, x <= `high`, x < `below`).
 
-    unit: shown beside values.  log: a search over the field goes by orders of magnitude.  search: the values that a
-    study tries when only the field is named, written as for --space; a choice of words needs none.  flag: the
-    command-line flag, if it is not the field's name.  flags: further flags.  aliases: earlier names, and SageMaker's,
-    that are accepted for the same field.
+    unit: shown beside values.  search: the values that a study tries when only the field is named, written as for
+    --space; a choice of words needs none.  flag: the command-line flag, if it is not the field's name.  flags: further
+    flags.  aliases: earlier names, and SageMaker's, that are accepted for the same field.
     """
     # With the field, where pydantic keeps it for others: so a declaration needs no table beside it.
-    extra: dict[str, Any] = {"unit": unit, "log": log, "search": search}
-    extra |= {"flag": flag, "flags": [*flags], "aliases": [*aliases]}
+    extra: dict[str, Any] = {"unit": unit, "search": search, "flag": flag, "flags": [*flags], "aliases": [*aliases]}
     return Field(default, description=help, ge=low, gt=above, le=high, lt=below, json_schema_extra=extra)
 
 

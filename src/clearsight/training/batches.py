@@ -23,15 +23,6 @@ class Batch:
     indices: npt.NDArray[np.int64]
     ids: tuple[str, ...]
 
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        return Batch(
-            self.inputs.to(device, non_blocking=True),  # overlaps with the step under way, from pinned memory
-            self.labels.to(device, non_blocking=True),
-            self.indices,
-            self.ids,
-        )
-
 
 class Batches(Protocol):
     """Epochs of batches. The order is a pure function of the epoch, so that `start` continues where a run stopped."""

@@ -141,10 +141,7 @@ def stacked_scores(logits: Floats, labels: Ints) -> list[dict[str, float]]:
     instead of raising an error: one bad head must not cost the others their scores.
     Raises BadShape if the two disagree on N, EmptyInput if N is 0.
     """
-    if logits.ndim != 3 or logits.shape[1] != len(labels):
-        raise BadShape("outputs and labels", f"their lengths differ: {logits.shape} and {np.shape(labels)}")
-    if len(labels) == 0:
-        raise EmptyInput("outputs and labels", "there are none")
+    _fit(logits, labels, axis=1)
     sound = np.isfinite(logits).all(axis=(1, 2))  # (K,)
     columns = _columns(logits[sound], labels)
     table = np.full((len(logits), len(columns)), np.nan)
@@ -189,23 +186,16 @@ def _roc_auc(positive: npt.NDArray[np.float64], labels: Ints) -> npt.NDArray[np.
 
     Source: Hanley & McNeil 1982, "The Meaning and Use of the Area under a ROC Curve": the area is the Mann-Whitney U.
     """
-    count = positive.shape[1]
-    order = positive.argsort(axis=1)
-    ranked = np.take_along_axis(positive, order, axis=1)
-    places = np.arange(count)
-    begins = np.ones(ranked.shape, dtype=bool)  # where a value differs from the one before it
-    begins[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
-    ends = np.ones(ranked.shape, dtype=bool)
-    ends[:, :-1] = begins[:, 1:]
-    first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
-    last = np.minimum.accumulate(np.where(ends, places, count)[:, ::-1], axis=1)[:, ::-1]
-    twice = ((first + last + 2) * labels[order]).sum(axis=1)  # twice the positives' ranks: whole numbers stay exact
+    from scipy.stats import rankdata  # here, as above
+
     positives = int(labels.sum())
-    return np.asarray((twice - positives * (positives + 1)) / (2.0 * positives * (count - positives)))
+    twice = 2 * (rankdata(positive, axis=1) * labels).sum(axis=1)  # ranks are multiples of 1/2: the sum is exact
+    return np.asarray((twice - positives * (positives + 1)) / (2.0 * positives * (len(labels) - positives)))
 
 
-def _fit(outputs: Floats, labels: Ints) -> None:
-    if outputs.ndim != 2 or len(outputs) != len(labels):
+def _fit(outputs: Floats, labels: Ints, axis: int = 0) -> None:
+    """Raise BadShape or EmptyInput unless the outputs have an entry for each label along the axis before the last."""
+    if outputs.ndim != axis + 2 or outputs.shape[axis] != len(labels):
         raise BadShape("outputs and labels", f"their lengths differ: {outputs.shape} and {np.shape(labels)}")
     if len(labels) == 0:
         raise EmptyInput("outputs and labels", "there are none")

@@ -32,7 +32,8 @@ class StackedLoss:
         self, recipes: Sequence[TrainSection], labels: npt.NDArray[np.int64], classes: int, device: torch.device
     ) -> None:
         smoothing = np.array([train.label_smoothing for train in recipes])[:, None, None]  # (K, 1, 1)
-        weights = np.stack([_class_weights(train, labels, classes) for train in recipes], axis=1)  # (C, K)
+        equal, balanced = np.ones(classes, dtype=np.float32), balanced_weights(labels, classes)
+        weights = np.stack([balanced if r.class_weights == "balanced" else equal for r in recipes], axis=1)  # (C, K)
         spread = (1 - smoothing) * np.eye(classes) + smoothing / classes  # (K, C, C): target of a label
         table = spread.transpose(1, 0, 2) * weights[:, :, None]
         self._weights = torch.from_numpy(weights.astype(np.float32)).to(device) if (weights != 1).any() else None
@@ -96,12 +97,6 @@ def batch_sums(rows: Tensor, begins: Sequence[int]) -> Floats:
     with np.errstate(over="ignore"):
         sums = np.add.reduceat(rows.cpu().numpy().astype(np.float64), begins, axis=0).astype(np.float32)
     return sums.astype(np.float64)
-
-
-def _class_weights(train: TrainSection, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    return (
-        balanced_weights(labels, classes) if train.class_weights == "balanced" else np.ones(classes, dtype=np.float32)
-    )
 
 
 class LogitsBuffer:

@@ -12,7 +12,7 @@ from clearsight.core.events import EpochRecord, RunStatus
 from clearsight.core.recipe import Recipe
 from clearsight.core.stop import StopReason
 from clearsight.training.heads.job import Floats, HeadResult, OnEpoch, StackedHead
-from clearsight.training.selection import EpochSelection
+from clearsight.training.job import EpochSelection
 from clearsight.training.step import diverged
 
 

@@ -30,12 +30,11 @@ class EpochRows:
     def pieces(self, bounds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield features (B, D) float32 and labels (B,) of each piece between two bounds."""
         for begin, end in pairwise(bounds):
-            yield self._inputs(begin, end), self.labels[begin:end]
-
-    def _inputs(self, begin: int, end: int) -> Tensor:
-        if self._gathered is not None:
-            return self._gathered[begin:end]
-        return self._features.index_select(0, self._order[begin:end]).float()
+            if self._gathered is not None:
+                inputs = self._gathered[begin:end]
+            else:
+                inputs = self._features.index_select(0, self._order[begin:end]).float()
+            yield inputs, self.labels[begin:end]
 
 
 class RowCache:
@@ -58,15 +57,12 @@ class RowCache:
     def of(self, epoch: int, seed: int) -> EpochRows:
         """Return the rows of an epoch (from 1) in the order of a seed."""
         if self._latest is None or self._latest[0] != (epoch, seed):
-            self._latest = (epoch, seed), self._gather(epoch, seed)
+            if seed not in self._orders:
+                self._orders[seed] = self._data.order(seed)
+            order = torch.tensor(np.asarray(self._orders[seed](epoch)), device=self._labels.device)
+            features = self._data.views[(epoch - 1) % len(self._data.views)]
+            self._latest = (epoch, seed), EpochRows(features, self._labels, order, self._ordered(features, order))
         return self._latest[1]
-
-    def _gather(self, epoch: int, seed: int) -> EpochRows:
-        if seed not in self._orders:
-            self._orders[seed] = self._data.order(seed)
-        order = torch.tensor(np.asarray(self._orders[seed](epoch)), device=self._labels.device)
-        features = self._data.views[(epoch - 1) % len(self._data.views)]
-        return EpochRows(features, self._labels, order, self._ordered(features, order))
 
     def _ordered(self, features: Tensor, order: Tensor) -> Tensor | None:
         """Return the features in order, None if they are large. They reuse the memory of the epoch before: fresh pages

@@ -144,15 +144,12 @@ class Dataset:
     notices: tuple[Notice, ...] = ()
 
     def split(self, name: Split) -> Dataset:
-        """Return the dataset with only the samples of one split."""
         return self.only(lambda sample: sample.split == name)
 
     def only(self, keep: Callable[[Sample], bool]) -> Dataset:
-        """Return the dataset with only the samples that `keep` accepts."""
         return replace(self, samples=tuple(sample for sample in self.samples if keep(sample)))
 
     def noting(self, *notices: Notice) -> Dataset:
-        """Return the dataset with more notices."""
         return replace(self, notices=(*self.notices, *notices))
 
     def counts(self) -> dict[str, dict[str, int]]:

@@ -133,7 +133,6 @@ class DiskFull(ClearsightError):
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtra:
-    """Return the error for an optional package that is needed now."""
     return MissingExtra(
         purpose, f"needs the package {package}", fix=f"Install it with: pip install 'clearsight[{extra}]'."
     )

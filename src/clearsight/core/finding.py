@@ -102,16 +102,13 @@ class Finding:
 
     @property
     def found(self) -> bool:
-        """Return True when the rule found something."""
         return self.verdict is Verdict.FOUND
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Finding:
-        """Return the finding that `to_json` gave."""
         fields = dict(values)
         fields["verdict"], fields["severity"] = Verdict(fields["verdict"]), Severity(fields["severity"])
         fields["steps"] = tuple(fields["steps"]) if fields.get("steps") else None

@@ -30,7 +30,6 @@ def versions(
     # What can change the numbers of a run.
     packages: Iterable[str] = ("clearsight", "torch", "torchvision", "timm", "numpy", "pillow"),
 ) -> dict[str, str]:
-    """Return the versions of Python and of those packages that are installed."""
     known = {package: installed(package) for package in packages}
     return {"python": platform.python_version(), **{name: v for name, v in known.items() if v is not None}}
 

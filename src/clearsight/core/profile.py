@@ -110,7 +110,6 @@ class Trace:
 
     @property
     def steps(self) -> int:
-        """Number of traced steps."""
         return self.last - self.first + 1
 
 
@@ -145,7 +144,6 @@ class Machine:
     ranks: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
@@ -221,7 +219,6 @@ class Profile:
         return tuple(dict.fromkeys(name for sample in samples for name in sample.values))
 
     def gauge(self, name: str, rank: int = 0) -> GaugeSeries:
-        """Return one gauge over time."""
         points = [(s.time, s.values[name]) for s in self.gauge_samples if s.rank == rank and name in s.values]
         table = np.array(points, np.float64).reshape(-1, 2)
         table = table[np.isfinite(table).all(axis=1)]  # a sensor may answer NaN
@@ -237,7 +234,6 @@ class Profile:
         return next(((name,) for name in ("tree.cpu", "cpu") if name in names), ())
 
     def steps(self, rank: int = 0) -> StepTable:
-        """Return the timed steps of a rank."""
         rows = [s for s in self.step_times if s.rank == rank]
         return StepTable(
             np.array([s.step for s in rows], np.int64),
@@ -249,10 +245,7 @@ class Profile:
         )
 
     def phase(self, name: str, rank: int = 0, *, device: bool = False) -> Floats:
-        """Return the seconds of each timed step in a phase, (S,), NaN if it was not timed.
-
-        device: by the clock of the GPU.
-        """
+        """Return the seconds of each timed step in a phase, (S,), NaN if not timed. device: by the GPU's clock."""
         rows = [s.device if device else s.phases for s in self.step_times if s.rank == rank]
         return np.array([row.get(name, np.nan) for row in rows], np.float64)
 
@@ -262,14 +255,10 @@ class Profile:
         return (*(name for name in PHASES if name in seen), *(name for name in seen if name not in PHASES))
 
     def load(self, part: str, rank: int = 0) -> Floats:
-        """Return the seconds of loader workers in a part since the step before (or "images", "bytes"), (S,).
-
-        NaN where that is unknown.
-        """
+        """Return (S,), the seconds of loader workers in a part since the step before, or "images", "bytes"; or NaN."""
         return np.array([s.load.get(part, np.nan) for s in self.step_times if s.rank == rank], np.float64)
 
     def spans(self, name: str, rank: int = 0) -> list[Span]:
-        """Return the spans of a name."""
         return [span for span in self.all_spans if span.name == name and span.rank == rank]
 
     def within(self, series: GaugeSeries, rank: int = 0) -> GaugeSeries:

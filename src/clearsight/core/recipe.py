@@ -286,7 +286,6 @@ class Recipe(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
-        """Return the recipe in a YAML file."""
         return cls.parse(read_yaml(path))
 
     def replace(self, **changes: Any) -> Recipe:

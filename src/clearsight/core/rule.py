@@ -62,7 +62,6 @@ class Rule(BaseModel):
 
     @property
     def name(self) -> str:
-        """Name of the rule: that of its class."""
         return type(self).__name__
 
     @abstractmethod
@@ -108,10 +107,7 @@ class Rule(BaseModel):
         confidence: float = 0.9,
         **more: Any,
     ) -> Finding:
-        """Return a finding.
-
-        more: severity, unit, epoch, subject, fix, advice, because, evidence (one Series or several).
-        """
+        """Return a finding. more: severity, unit, epoch, subject, fix, advice, because, evidence (Series)."""
         # numpy numbers become Python's below: JSON has no float32.
         evidence = more.pop("evidence", ())
         return Finding(
@@ -147,7 +143,6 @@ class Rule(BaseModel):
         return Finding(rule=self.name, verdict=lacking, severity=Severity.INFO, points=points, cause=cause)
 
     def parameters(self) -> dict[str, Any]:
-        """Return parameter names and values."""
         return self.model_dump(mode="json")
 
 

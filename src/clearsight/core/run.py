@@ -182,28 +182,23 @@ class Run(Resumable[RunStatus]):
         return cls(path=path, recipe=Recipe.load(RunFolder(path).recipe), provenance=made_with, **state)
 
     def save(self) -> None:
-        """Write run.json."""
         state = {key: value for key, value in vars(self).items() if key not in ("path", "recipe", "provenance")}
         write_json(self.files.state, {**state, **asdict(self.provenance)})
 
     @property
     def files(self) -> RunFolder:
-        """Return the names of its files."""
         return RunFolder(self.path)
 
     @property
     def checkpoints(self) -> Path:
-        """Return the folder of checkpoints."""
         return self.files.checkpoints
 
     @property
     def bundle(self) -> Path:
-        """Return the folder of the trained model."""
         return self.files.bundle
 
     @property
     def has_bundle(self) -> bool:
-        """Return True when a model was written."""
         return (self.bundle / "bundle.json").is_file()
 
     def metrics(self) -> list[dict[str, Any]]:

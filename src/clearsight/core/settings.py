@@ -82,7 +82,6 @@ def declared(section: type[Section]) -> dict[str, FieldInfo]:
 
 
 def flag(name: str, info: FieldInfo) -> str:
-    """Return the command-line flag of a field."""
     return str(_extra(info).get("flag") or "--" + name.replace("_", "-"))
 
 

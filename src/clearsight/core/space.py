@@ -65,11 +65,7 @@ class Choice:
 
 
 Domain: TypeAlias = FloatRange | IntRange | Choice
-_KINDS: dict[str, type[FloatRange] | type[IntRange] | type[Choice]] = {  # as study.json names them
-    "real": FloatRange,
-    "whole": IntRange,
-    "choice": Choice,
-}
+_KINDS: dict[str, type[Domain]] = {"real": FloatRange, "whole": IntRange, "choice": Choice}  # names of study.json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,10 +115,7 @@ class Space:
             earlier.setdefault(dimension.name, []).append(dimension.domain)
 
     def grid(self, count: int = 5) -> Iterator[dict[str, Value]]:
-        """Yield every combination that the conditions allow; a range without steps has `count` values.
-
-        The last dimension varies first.
-        """
+        """Yield what the conditions allow, the last dimension first; ranges without steps have `count` values."""
         yield from _combinations(self.dimensions, {}, count)
 
     def contains(self, params: Params) -> bool:
@@ -150,7 +143,6 @@ class Space:
 
     @classmethod
     def from_json(cls, rows: Sequence[Mapping[str, Any]]) -> Space:
-        """Return the space that `to_json` wrote."""
         dimensions = []
         for row in rows:
             ends = {key: value for key, value in row.items() if key not in ("name", "kind", "when")}

@@ -75,7 +75,6 @@ class StudyPlan(Section):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StudyPlan:
-        """Return the plan that `to_json` wrote."""
         objectives = tuple(Objective(**objective) for objective in values["objectives"])
         return cls.parse({**values, "space": Space.from_json(values["space"]), "objectives": objectives})
 
@@ -136,12 +135,10 @@ class Study(Resumable[StudyStatus]):
             raise BadData(str(path / "study.json"), f"it is damaged ({error})", fix="Restore it.") from None
 
     def save(self) -> None:
-        """Write study.json."""
         values = {key: value for key, value in self.__dict__.items() if key not in ("path", "recipe", "plan")}
         write_json(self.path / "study.json", {**values, "plan": self.plan.to_json()})
 
     def folder(self, number: int) -> Path:
-        """Return the folder of a trial."""
         return self.path / "trials" / f"{number:04d}"  # four digits, so that file managers sort up to 10,000 trials
 
     @property

@@ -45,7 +45,6 @@ class FeatureKey:
     views: int = 1
 
     def name(self) -> str:
-        """Return the folder name of the entry."""
         whole = json.dumps([FORMAT, self.images, self.weights, self.preprocess, self.cut, self.augment, self.views])
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 

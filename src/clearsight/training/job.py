@@ -67,7 +67,6 @@ class TrainingJob:
     stopwatch: Stopwatch = field(default_factory=NullStopwatch)
 
     def steps_per_epoch(self, phase: Phase) -> int:
-        """Return the optimizer steps in an epoch of a phase."""
         return -(-phase.train.steps // self.recipe.optim.accumulate)  # the last step may have fewer batches
 
 
@@ -113,7 +112,6 @@ class EpochSelection:
         return StopReason(StopKind.PATIENCE, f"no better {train.monitor} in {self.stale} epochs")
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
         return asdict(self)
 
     @classmethod
@@ -132,7 +130,6 @@ class EpochTotals:
     samples: float = 0.0
 
     def scores(self) -> dict[str, float]:
-        """Return the means over the images."""
         return {"loss": self.loss / self.samples, "accuracy": self.correct / self.samples}
 
 
@@ -155,7 +152,6 @@ class TrainingPosition:
     totals: EpochTotals = field(default_factory=EpochTotals)
 
     def begin_epoch(self) -> None:
-        """Move to the first batch of the next epoch."""
         self.epoch, self.batch, self.totals = self.epoch + 1, 0, EpochTotals()
 
     def to_json(self) -> dict[str, Any]:
@@ -166,7 +162,6 @@ class TrainingPosition:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingPosition:
-        """Return the position that `to_json` wrote."""
         counts = {name: values[name] for name in _COUNTS}
         totals = EpochTotals(loss=values["loss"], correct=values["right"], samples=values["samples"])
         return cls(**counts, selection=EpochSelection.from_json(values), totals=totals)

@@ -24,10 +24,7 @@ class Target:
 
 
 def weighted_loss(logits: Tensor, target: Target, weights: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return the sum of the weighted losses and the sum of the weights.
-
-    Added up over any number of batches, their ratio is the mean loss.
-    """
+    """Return the sums of weighted losses and of weights; added up over any batches, their ratio is the mean loss."""
     first, weight = _losses(logits, target.labels, weights, smoothing)
     # Two losses, not one with soft labels: each of the two labels counts with its own class weight.
     if target.others is None or target.share is None:

@@ -59,7 +59,6 @@ class TrainingStep:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer of the phase under way."""
         assert self._optimizer is not None, "no phase has begun"
         return self._optimizer
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from clearsight.core.recipe import Recipe, TrainSection
 from clearsight.training.heads import loss as module
-from clearsight.training.heads.batch_schedule import BatchSchedule
 from clearsight.training.heads.loss import LogitsBuffer, StackedLoss
+from clearsight.training.heads.rows import BatchSchedule
 from clearsight.training.loss import Target, balanced_weights, weighted_loss
 
 CLASSES = 4

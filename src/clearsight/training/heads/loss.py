@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from clearsight.core.recipe import TrainSection
-from clearsight.training.heads.batch_schedule import BatchSchedule
 from clearsight.training.heads.job import Floats
+from clearsight.training.heads.rows import BatchSchedule
 from clearsight.training.loss import balanced_weights
 
 _MAX_BYTES = 1 << 26  # of collected logits: 64 MiB, so that a long epoch of many heads still fits into memory

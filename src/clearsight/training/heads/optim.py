@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from clearsight.core.recipe import OptimSection, Recipe
-from clearsight.training.heads.batch_schedule import BatchSchedule, Ints
 from clearsight.training.heads.job import Floats
 from clearsight.training.heads.network import HeadSlice, Parameters
+from clearsight.training.heads.rows import BatchSchedule, Ints
 from clearsight.training.optim import rate
 
 _BETA1, _BETA2 = 0.9, 0.999  # torch's defaults, which no recipe changes

@@ -115,7 +115,10 @@ class Space:
             earlier.setdefault(dimension.name, []).append(dimension.domain)
 
     def grid(self, count: int = 5) -> Iterator[dict[str, Value]]:
-        """Yield what the conditions allow, the last dimension first; ranges without steps have `count` values."""
+        """Yield every combination that the conditions allow; a range without steps has `count` values.
+
+        The last dimension varies first.
+        """
         yield from _combinations(self.dimensions, {}, count)
 
     def contains(self, params: Params) -> bool:

@@ -1,8 +1,10 @@
-"""Cores are those of this process, versions those of installed packages, and the processor has a name."""
+"""Cores are of this process, versions of installed packages, the processor has a name, and OpenVINO sends nothing."""
 
 import os
 import subprocess
 import sys
+
+import pytest
 
 from clearsight.core.machine import cores, hardware, installed, versions
 
@@ -23,3 +25,25 @@ def test_versions_leave_out_packages_that_are_not_installed() -> None:
 def test_hardware_names_the_processor() -> None:
     assert hardware()["cores"] == cores()
     assert hardware()["processor"]
+
+
+# In a process of its own: openvino is imported once. Its telemetry sends from a thread, which would still be there.
+IMPORT_OPENVINO = """
+import sys, threading
+from clearsight.core.machine import import_openvino
+openvino = import_openvino()
+from openvino.tools.ovc import telemetry_utils
+print(openvino.__name__, telemetry_utils.tm.__name__, "openvino_telemetry" in sys.modules, threading.active_count())
+assert import_openvino() is openvino
+import openvino_telemetry
+"""
+
+
+def test_importing_openvino_sends_nothing() -> None:
+    pytest.importorskip("openvino")
+    outside_ci = {name: value for name, value in os.environ.items() if name not in ("CI", "GITHUB_ACTIONS")}
+    process = subprocess.run(
+        [sys.executable, "-c", IMPORT_OPENVINO], env=outside_ci, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == ["openvino", "openvino.tools.ovc.telemetry_stub", "False", "1"]

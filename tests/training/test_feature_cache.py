@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clearsight.training.feature_cache import FeatureKey, FeaturePass, cached_features, has_features
+from clearsight.training.feature_cache import FeatureKey, FeaturePass, cached_features
 
 KEY = FeatureKey(images="p", weights="w", preprocess="224", cut="layer4")
 
@@ -31,7 +31,7 @@ def compute(prefix: Counting, views: int = 1) -> FeaturePass:
 
 def test_features_are_computed_once_and_then_read(tmp_path: Path) -> None:
     prefix = Counting()
-    assert not has_features(tmp_path, KEY)
+    assert not (tmp_path / KEY.name() / "manifest.json").exists()
     first = cached_features(tmp_path, KEY, compute(prefix)).values
     second = cached_features(tmp_path, KEY, compute(prefix)).values
     assert prefix.seen == 7

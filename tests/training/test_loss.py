@@ -1,11 +1,11 @@
-"""The loss is PyTorch's own where PyTorch has it, and exact over accumulated batches."""
+"""The loss is PyTorch's own where PyTorch has it, and exact over accumulated batches; mixing returns exact shares."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from clearsight.training.loss import Target, balanced_weights, weighted_loss
+from clearsight.training.loss import Target, balanced_weights, mix, weighted_loss
 
 
 @pytest.fixture
@@ -14,6 +14,8 @@ def logits() -> torch.Tensor:
 
 
 LABELS = torch.tensor([0, 1, 2, 3, 0, 0, 0, 1, 1, 2, 2, 0])
+IMAGES = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 3, 16, 16).contiguous()  # image i is filled with i
+NUMBERS = torch.arange(8)  # labels of IMAGES
 
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1.0, 2.0, 4.0])])
@@ -48,3 +50,34 @@ def test_balanced_weights_are_scikit_learns() -> None:
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
     assert balanced_weights(labels, 2) == pytest.approx(expected)
     assert balanced_weights(np.array([0, 0, 2]), 3)[1] == 0.0
+
+
+def test_off_leaves_everything_as_it_is() -> None:
+    images, target = mix(IMAGES, NUMBERS, 0, 0, np.random.default_rng(0))
+    assert images is IMAGES
+    assert target.others is None
+
+
+def test_mixup_blends_by_the_share() -> None:
+    images, target = mix(IMAGES, NUMBERS, 0.4, 0, np.random.default_rng(0))
+    assert target.others is not None
+    assert target.share is not None
+    expected = target.share * NUMBERS + (1 - target.share) * target.others
+    assert torch.allclose(images[:, 0, 3, 3], expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cutmix_share_is_the_area_that_was_left(seed: int) -> None:
+    images, target = mix(IMAGES, NUMBERS, 0, 1.0, np.random.default_rng(seed))
+    assert target.others is not None
+    assert target.share is not None
+    for image, first_share, other, share in zip(images, NUMBERS, target.others, target.share, strict=True):
+        assert set(image.unique().tolist()) <= {float(first_share), float(other)}
+        if first_share != other:
+            assert (image == first_share).float().mean() == pytest.approx(float(share))
+
+
+def test_the_same_generator_gives_the_same_batch() -> None:
+    first, _ = mix(IMAGES, NUMBERS, 0.4, 1.0, np.random.default_rng(7))
+    second, _ = mix(IMAGES, NUMBERS, 0.4, 1.0, np.random.default_rng(7))
+    assert torch.equal(first, second)

@@ -1,4 +1,4 @@
-"""The learning rate is a pure function of the step; the optimizer gets what is trainable and nothing else."""
+"""The learning rate is a pure function of the step; the optimizer gets what is trainable; averages follow."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from clearsight.core.errors import BadData
 from clearsight.core.recipe import OptimSection
-from clearsight.training.optim import build_optimizer, rate, set_rate
+from clearsight.training.optim import AveragedWeights, build_optimizer, rate, set_rate
 
 
 def rates(section: OptimSection, steps: int = 100) -> list[float]:
@@ -50,3 +50,31 @@ def test_nothing_trainable_is_one_sentence() -> None:
     frozen = nn.Parameter(torch.ones(2), requires_grad=False)
     with pytest.raises(BadData, match="nothing is trainable"):
         build_optimizer([{"params": [frozen]}], OptimSection())
+
+
+def test_the_average_follows_slowly_and_copies_counters() -> None:
+    live = {"w": torch.zeros(3), "n": torch.tensor(0)}
+    average = AveragedWeights(live, decay=0.5)
+    live["w"].fill_(1.0)
+    live["n"].fill_(7)
+    average.update(live)
+    assert torch.allclose(average.values["w"], torch.full((3,), 1 - 2 / 11))  # the decay starts at 2/11
+    assert average.values["n"] == 7
+    for _ in range(50):
+        average.update(live)
+    assert torch.allclose(average.values["w"], torch.ones(3))
+
+
+def test_swapping_the_average_is_undone_also_after_a_failure() -> None:
+    live = {"w": torch.zeros(3)}
+    average = AveragedWeights(live, decay=0.5)
+    live["w"].fill_(1.0)
+
+    def fail() -> None:
+        with average.swapped(live):
+            assert torch.equal(live["w"], torch.zeros(3))
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert torch.equal(live["w"], torch.ones(3))

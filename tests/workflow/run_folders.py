@@ -10,11 +10,10 @@ import numpy as np
 
 from clearsight.core.events import EpochRecord, RunStatus, StepRecord
 from clearsight.core.finding import Finding, Severity, Verdict, write_findings
-from clearsight.core.metrics_log import MetricsLog
 from clearsight.core.profile import GaugeSample, Machine, Span, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import Provenance, Run
+from clearsight.core.run import MetricsLog, Provenance, Run
 from clearsight.workflow.messages import FindingsLog
 from clearsight.workflow.run.evaluation import Evaluation
 

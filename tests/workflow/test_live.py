@@ -16,9 +16,9 @@ import pytest
 from clearsight.core.errors import NotFound
 from clearsight.core.events import RunStatus
 from clearsight.core.finding import Finding, Severity
-from clearsight.core.metrics_log import MetricsLog
 from clearsight.core.profile import GaugeSample, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file
+from clearsight.core.run import MetricsLog
 from clearsight.workflow.live import LiveMetrics, LiveProfile, LiveRun
 from clearsight.workflow.messages import FindingsLog
 from tests.workflow.run_folders import STEPS, append_epochs, append_profile, write_run, write_verdicts

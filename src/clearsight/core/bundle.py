@@ -56,12 +56,10 @@ class Bundle(BaseModel):
 
     @property
     def class_map(self) -> ClassMap:
-        """Return the class names by output index."""
         return ClassMap(self.classes)
 
     @property
     def weights(self) -> Path:
-        """Return the path of the safetensors file."""
         return self.path / "model.safetensors"
 
     @property

@@ -75,22 +75,16 @@ class RunContext:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return plain JSON values that `from_json` reads."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunContext:
-        """Return the context that `to_json` wrote; keys of a newer version are left out."""
+        """Return the context that `to_json` wrote, equal to it although JSON has no tuples."""
         # Keys of a newer version are left out, so that an older one can read its runs.
-        known = {f.name: _as_tuple(values[f.name]) for f in fields(cls) if f.name in values}
-        known["layers"] = tuple(LayerInfo(**layer) for layer in values.get("layers", ()))
-        known["parameters"] = tuple(
-            ParameterInfo(**{**parameter, "shape": tuple(parameter["shape"])})
-            for parameter in values.get("parameters", ())
-        )
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        known["layers"] = tuple(LayerInfo(**layer) for layer in known.get("layers", ()))
+        parameters = [{**parameter, "shape": tuple(parameter["shape"])} for parameter in known.get("parameters", ())]
+        known["parameters"] = tuple(ParameterInfo(**parameter) for parameter in parameters)
         return cls(**known)
-
-
-def _as_tuple(value: Any) -> Any:
-    # JSON has no tuples, and a context that was read must equal the one that was written.
-    return tuple(value) if isinstance(value, list) else value

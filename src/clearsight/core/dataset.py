@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +83,6 @@ class Reader(Protocol):
     name: str
 
     def recognises(self, path: Path) -> bool: ...
-
     def read(self, path: Path, options: ReadOptions) -> Listing: ...
 
 
@@ -109,12 +108,9 @@ class ClassMap:
 
     def index(self, name: str) -> int:
         """Return the index of `name`; raises BadChoice with the nearest name."""
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise BadChoice(
-                f"class {name!r}", "the model has no class of that name", got=name, allowed=self.names
-            ) from None
+        if name not in self.names:
+            raise BadChoice(f"class {name!r}", "the model has no class of that name", got=name, allowed=self.names)
+        return self.names.index(name)
 
     @classmethod
     def of(cls, names: Iterable[str]) -> ClassMap:
@@ -148,15 +144,12 @@ class Dataset:
     notices: tuple[Notice, ...] = ()
 
     def split(self, name: Split) -> Dataset:
-        """Return the dataset with only the samples of one split."""
         return self.only(lambda sample: sample.split == name)
 
     def only(self, keep: Callable[[Sample], bool]) -> Dataset:
-        """Return the dataset with only the samples that `keep` accepts."""
         return replace(self, samples=tuple(sample for sample in self.samples if keep(sample)))
 
     def noting(self, *notices: Notice) -> Dataset:
-        """Return the dataset with more notices."""
         return replace(self, notices=(*self.notices, *notices))
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -196,15 +189,9 @@ class Dataset:
 
 def freeze(records: Sequence[Record], classes: ClassMap) -> tuple[Sample, ...]:
     """Return samples for records with known splits, sorted by split and locator: the order never depends on a disk."""
-    index: Mapping[str, int] = {name: i for i, name in enumerate(classes)}
-    samples = (
-        Sample(
-            id=record.locator,
-            locator=record.locator,
-            label=None if record.label is None else index[record.label],
-            split=record.split or "train",
-        )
+    index: dict[str | None, int | None] = {None: None, **{name: i for i, name in enumerate(classes)}}
+    samples = [
+        Sample(id=record.locator, locator=record.locator, label=index[record.label], split=record.split or "train")
         for record in records
-    )
-    order: dict[Any, int] = {name: i for i, name in enumerate(SPLITS)}  # train first, not by the alphabet
-    return tuple(sorted(samples, key=lambda sample: (order[sample.split], sample.id)))
+    ]
+    return tuple(sorted(samples, key=lambda sample: (SPLITS.index(sample.split), sample.id)))

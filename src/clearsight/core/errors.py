@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
 
 _MAX_LISTED = 12  # allowed values in a sentence; the rest are counted
 _MAX_NAMES = 200  # above it the sentence has only their number: twelve of 1,300 model names help nobody
@@ -31,7 +32,8 @@ class ClearsightError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross process boundaries; the default would call the class with the finished sentence.
-        return (_rebuild, (type(self), self.what, self.problem, self.got, self.allowed, self.fix))
+        again = partial(type(self), got=self.got, allowed=self.allowed, fix=self.fix)
+        return again, (self.what, self.problem)
 
     def _sentence(self) -> str:
         sentence = _with_full_stop(f"{self.what}: {self.problem}")
@@ -49,12 +51,6 @@ class ClearsightError(Exception):
 
 def _with_full_stop(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
-
-
-def _rebuild(
-    kind: type[ClearsightError], what: str, problem: str, got: object, allowed: tuple[str, ...], fix: str
-) -> ClearsightError:
-    return kind(what, problem, got=got, allowed=allowed, fix=fix)
 
 
 def nearest(got: str, allowed: Iterable[str]) -> str | None:
@@ -137,7 +133,6 @@ class DiskFull(ClearsightError):
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtra:
-    """Return the error for an optional package that is needed now."""
     return MissingExtra(
         purpose, f"needs the package {package}", fix=f"Install it with: pip install 'clearsight[{extra}]'."
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
 from clearsight.core.finding import Finding
+from clearsight.core.guard import Guard
+
+log = logging.getLogger(__name__)
 
 Mode = Literal["train", "eval"]
 
@@ -88,13 +92,9 @@ class Observer(Protocol):
     vital: bool
 
     def on_plan(self, plan: RunPlan) -> None: ...
-
     def on_step(self, record: StepRecord) -> None: ...
-
     def on_epoch(self, record: EpochRecord) -> None: ...
-
     def on_finding(self, finding: Finding) -> None: ...
-
     def on_end(self, status: RunStatus, reason: str) -> None: ...
 
 
@@ -122,3 +122,43 @@ class NullObserver:
 def scalars_of(record: StepRecord) -> dict[str, float]:
     """Return every number of a step that is stored: its scalars and its durations."""
     return {**record.scalars, "step_seconds": record.step_seconds, "data_seconds": record.data_seconds}
+
+
+class ObserverList:
+    """Observer that passes each event to all observers in order.
+
+    The error of a vital observer stops the run. Another observer is off after its first error, which is logged and
+    added to `failures`. The list is an observer itself, so that several lists can share these guards.
+    """
+
+    vital = True  # as a member of another list it guards its observers itself
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._guarded = [(observer, Guard(type(observer).__name__, report=self._report)) for observer in observers]
+        self.failures: list[str] = []
+
+    def on_plan(self, plan: RunPlan) -> None:
+        self._notify(lambda observer: observer.on_plan(plan))
+
+    def on_step(self, record: StepRecord) -> None:
+        self._notify(lambda observer: observer.on_step(record))
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self._notify(lambda observer: observer.on_epoch(record))
+
+    def on_finding(self, finding: Finding) -> None:
+        self._notify(lambda observer: observer.on_finding(finding))
+
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        self._notify(lambda observer: observer.on_end(status, reason))
+
+    def _notify(self, event: Callable[[Observer], None]) -> None:
+        for observer, guard in self._guarded:
+            if observer.vital:
+                event(observer)  # without a guard: its error must reach the run
+            else:
+                guard.run(event, observer)
+
+    def _report(self, sentence: str) -> None:
+        self.failures.append(sentence)
+        log.warning("%s", sentence)

@@ -42,7 +42,6 @@ class Assignment:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Assignment:
-        """Return the assignment that `to_json` wrote."""
         tasks = tuple(TrialTask(**task) for task in values["tasks"])
         return cls(**{**values, "tasks": tasks, "metrics": tuple(values["metrics"])})
 

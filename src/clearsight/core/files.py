@@ -122,22 +122,19 @@ def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")  # a cut character spoils one line only
-    complete, tail = lines[:-1], lines[-1]
-    rows = [_parsed(path, number, line) for number, line in enumerate(complete, 1) if line]
-    try:
-        return [*rows, json.loads(tail)] if tail else rows
-    except json.JSONDecodeError:
-        return rows
+    rows = [(number, _json_object(line)) for number, line in enumerate(lines, 1) if line]
+    damaged = [number for number, row in rows if row is None and number < len(lines)]
+    if damaged:
+        raise BadData(str(path), f"line {damaged[0]} is damaged", fix="Remove that line to read the rest.")
+    return [row for _, row in rows if row is not None]
 
 
-def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
+def _json_object(line: str) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise BadData(str(path), f"line {number} is damaged", fix="Remove that line to read the rest.")
-    return value
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class LineFollower:
@@ -155,7 +152,6 @@ class LineFollower:
         self._tail = tail
         self._offset = 0
         self._seal = b""
-        self._started = False
         self._cut = False  # True when reading began within a line
 
     def lines(self) -> list[str]:
@@ -165,11 +161,15 @@ class LineFollower:
                 size = stream.seek(0, 2)
                 if not self._same(stream, size):
                     self._start_again()
-                self._skip(size)
+                if self._tail is not None and size > self._tail:
+                    self._offset, self._cut = size - self._tail, True
+                self._tail = None  # at the first call alone
                 stream.seek(self._offset)
                 data = stream.read()
         except FileNotFoundError:
-            return self._gone()
+            if self._offset:
+                self._start_again()
+            return []
         # Bytes up to the last newline: text decoded at any place could cut a character in two.
         end = data.rfind(b"\n") + 1
         if not end:
@@ -185,17 +185,10 @@ class LineFollower:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the appended lines of a JSON-lines file as objects."""
-        rows = []
-        for line in filter(None, self.lines()):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = None
-            if isinstance(row, dict):
-                rows.append(row)
-            else:
-                self.broken += 1
-        return rows
+        rows = [_json_object(line) for line in self.lines() if line]
+        whole = [row for row in rows if row is not None]
+        self.broken += len(rows) - len(whole)
+        return whole
 
     def _same(self, stream: BinaryIO, size: int) -> bool:
         """Return True when the bytes before the read position are still those that were read."""
@@ -203,17 +196,6 @@ class LineFollower:
             return False
         stream.seek(self._offset - len(self._seal))
         return bool(stream.read(len(self._seal)) == self._seal)
-
-    def _skip(self, size: int) -> None:
-        """Skip all but the tail, at the first call alone."""
-        first, self._started = not self._started, True
-        if first and self._tail is not None and size > self._tail:
-            self._offset, self._cut = size - self._tail, True
-
-    def _gone(self) -> list[str]:
-        if self._offset:
-            self._start_again()
-        return []
 
     def _start_again(self) -> None:
         self.restarts += 1
@@ -247,12 +229,11 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = 8 << 30, max_files: 
                         if written > max_bytes:
                             raise BadArchive(str(archive), f"it unpacks to more than {max_bytes} bytes")
                         out.write(chunk)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except (BadArchive, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, BadArchive):
+            raise
         raise BadArchive(str(archive), f"it cannot be read ({' '.join(str(error).split())})") from error
-    except BadArchive:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, IO[bytes]]]:

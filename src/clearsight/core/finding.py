@@ -102,16 +102,13 @@ class Finding:
 
     @property
     def found(self) -> bool:
-        """Return True when the rule found something."""
         return self.verdict is Verdict.FOUND
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Finding:
-        """Return the finding that `to_json` gave."""
         fields = dict(values)
         fields["verdict"], fields["severity"] = Verdict(fields["verdict"]), Severity(fields["severity"])
         fields["steps"] = tuple(fields["steps"]) if fields.get("steps") else None
@@ -131,15 +128,8 @@ def flags(fix: Mapping[str, Any]) -> str:
 def _flag(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"  # as Typer spells flags that are on or off
-    return f"--{name} {_word(value)}"
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, (tuple, list)):
-        return ",".join(_word(part) for part in value)
-    return str(value)
+    parts = value if isinstance(value, (tuple, list)) else [value]
+    return f"--{name} {','.join(f'{part:.3g}' if isinstance(part, float) else str(part) for part in parts)}"
 
 
 def write_findings(path: Path, findings: Sequence[Finding]) -> None:

@@ -57,7 +57,6 @@ class Guard:
 
     @property
     def off(self) -> bool:
-        """Return True after the first error."""
         return bool(self._errors)
 
     @property
@@ -148,7 +147,6 @@ def guarded(method: Callable[Concatenate[Any, P], Any] | None = None, /, *, defa
 
 
 def error_text(error: BaseException) -> str:
-    """Return type and text of an error: "ValueError: no such file"."""
     return f"{type(error).__name__}: {error}"
 
 

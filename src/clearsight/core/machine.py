@@ -1,4 +1,4 @@
-"""Processor, cores and installed versions of this machine, found without importing the packages."""
+"""Processor, cores and installed packages of this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+_TELEMETRY = "openvino_telemetry"
+
 
 def cores() -> int:
     """Return the number of cores that this process may use: the share of its container or taskset."""
@@ -17,7 +19,7 @@ def cores() -> int:
 
 
 def installed(package: str) -> str | None:
-    """Return the installed version of a distribution, or None."""
+    """Return the installed version of a distribution, without importing it; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -28,9 +30,28 @@ def versions(
     # What can change the numbers of a run.
     packages: Iterable[str] = ("clearsight", "torch", "torchvision", "timm", "numpy", "pillow"),
 ) -> dict[str, str]:
-    """Return the versions of Python and of those packages that are installed."""
     known = {package: installed(package) for package in packages}
     return {"python": platform.python_version(), **{name: v for name, v in known.items() if v is not None}}
+
+
+def import_openvino() -> Any:
+    """Return the module `openvino`; raises ModuleNotFoundError without the package.
+
+    Its import sends an event to its makers over the network, from a process that it forks for this. In a process with
+    threads that child can wait for a lock forever. Where the telemetry package is missing, openvino sends nothing.
+    """
+    if sys.modules.get("openvino") is not None:
+        return sys.modules["openvino"]
+    loaded = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing a name whose entry is None is an ImportError
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        # Other programs in this process may import it afterwards.
+        if loaded is None:
+            del sys.modules[_TELEMETRY]
+        else:
+            sys.modules[_TELEMETRY] = loaded
 
 
 def hardware() -> dict[str, Any]:

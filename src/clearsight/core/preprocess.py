@@ -53,7 +53,6 @@ class Augment(BaseModel):
 
     @property
     def random(self) -> bool:
-        """Return True when it changes images at all."""
         return bool(self.flip or self.scale != (1.0, 1.0) or self.rotate or self.colour or self.operations)
 
 

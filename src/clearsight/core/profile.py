@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from clearsight.core.registry import Former
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -24,9 +26,6 @@ PHASES = ("data", "transfer", "forward", "loss", "backward", "optimizer", "hook"
 LOAD_PARTS = ("read", "decode", "augment", "collate")
 # Spans outside of training steps. "initialisation" lasts from the start of the process to the first step.
 SPAN_NAMES = ("initialisation", "validation", "checkpoint", "finalisation")
-
-# Rules written against earlier versions use these names of columns of Profile; they stay valid.
-_EARLIER_NAMES = {"looks": "gauge_samples", "timed": "step_times", "stretches": "all_spans"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +110,6 @@ class Trace:
 
     @property
     def steps(self) -> int:
-        """Number of traced steps."""
         return self.last - self.first + 1
 
 
@@ -146,7 +144,6 @@ class Machine:
     ranks: int = 1
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
@@ -167,18 +164,24 @@ class GaugeSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class StepTable:
-    """Training steps of one rank in order, all (S,): int64 and float64. padding is NaN where it was not measured."""
+class StepColumns:
+    """Base of tables with a row for each of S steps; all columns are arrays (S, ...), int64 or float64."""
 
     steps: Ints
     epochs: Ints
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class StepTable(StepColumns):
+    """Training steps of one rank in order, all (S,). padding is NaN where it was not measured."""
+
     starts: Floats
     seconds: Floats
     samples: Ints
     padding: Floats
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
 
 class Profile:
@@ -199,12 +202,9 @@ class Profile:
         self.machine, self.trace = machine or Machine(), trace
         self.gauge_samples, self.step_times, self.all_spans = gauge_samples, step_times, spans
 
-    if not TYPE_CHECKING:  # a type checker would accept any name
-
-        def __getattr__(self, name: str) -> Any:
-            if name in _EARLIER_NAMES:
-                return getattr(self, _EARLIER_NAMES[name])
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    looks = Former[Sequence[GaugeSample]]("gauge_samples")
+    timed = Former[Sequence[StepTimes]]("step_times")
+    stretches = Former[Sequence[Span]]("all_spans")
 
     def __bool__(self) -> bool:
         return bool(self.gauge_samples or self.step_times or self.all_spans)
@@ -219,7 +219,6 @@ class Profile:
         return tuple(dict.fromkeys(name for sample in samples for name in sample.values))
 
     def gauge(self, name: str, rank: int = 0) -> GaugeSeries:
-        """Return one gauge over time."""
         points = [(s.time, s.values[name]) for s in self.gauge_samples if s.rank == rank and name in s.values]
         table = np.array(points, np.float64).reshape(-1, 2)
         table = table[np.isfinite(table).all(axis=1)]  # a sensor may answer NaN
@@ -235,7 +234,6 @@ class Profile:
         return next(((name,) for name in ("tree.cpu", "cpu") if name in names), ())
 
     def steps(self, rank: int = 0) -> StepTable:
-        """Return the timed steps of a rank."""
         rows = [s for s in self.step_times if s.rank == rank]
         return StepTable(
             np.array([s.step for s in rows], np.int64),
@@ -247,10 +245,7 @@ class Profile:
         )
 
     def phase(self, name: str, rank: int = 0, *, device: bool = False) -> Floats:
-        """Return the seconds of each timed step in a phase, (S,), NaN if it was not timed.
-
-        device: by the clock of the GPU.
-        """
+        """Return the seconds of each timed step in a phase, (S,), NaN if not timed. device: by the GPU's clock."""
         rows = [s.device if device else s.phases for s in self.step_times if s.rank == rank]
         return np.array([row.get(name, np.nan) for row in rows], np.float64)
 
@@ -260,14 +255,10 @@ class Profile:
         return (*(name for name in PHASES if name in seen), *(name for name in seen if name not in PHASES))
 
     def load(self, part: str, rank: int = 0) -> Floats:
-        """Return the seconds of loader workers in a part since the step before (or "images", "bytes"), (S,).
-
-        NaN where that is unknown.
-        """
+        """Return (S,), the seconds of loader workers in a part since the step before, or "images", "bytes"; or NaN."""
         return np.array([s.load.get(part, np.nan) for s in self.step_times if s.rank == rank], np.float64)
 
     def spans(self, name: str, rank: int = 0) -> list[Span]:
-        """Return the spans of a name."""
         return [span for span in self.all_spans if span.name == name and span.rank == rank]
 
     def within(self, series: GaugeSeries, rank: int = 0) -> GaugeSeries:

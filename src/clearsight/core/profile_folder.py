@@ -26,12 +26,10 @@ _OLD_LOAD_KEYS = {"pictures": "images"}  # of files that were written before the
 
 
 def gauges_file(folder: Path, rank: int = 0) -> Path:
-    """Return the file of a rank's gauge samples."""
     return folder / (f"gauges.{rank}.jsonl" if rank else "gauges.jsonl")
 
 
 def spans_file(folder: Path, rank: int = 0) -> Path:
-    """Return the file of a rank's steps and spans."""
     return folder / (f"spans.{rank}.jsonl" if rank else "spans.jsonl")
 
 
@@ -50,12 +48,10 @@ def span_line(span: StepTimes | Span) -> str:
 
 
 def write_machine(folder: Path, machine: Machine) -> None:
-    """Write the description of the machine."""
     write_json(folder / "machine.json", machine.to_json())
 
 
 def write_trace(folder: Path, trace: Trace) -> None:
-    """Write the costs of the operators of the traced steps."""
     write_json(folder / "operators.json", asdict(trace))
 
 

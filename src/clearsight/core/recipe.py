@@ -91,18 +91,16 @@ class OptimSection(Section):
         f"{HEAD_RATES[1]:g} for a head in few steps]",
         above=0,
         high=10,
-        log=True,
         flags=("--learning-rate",),
         search="log(1e-5,1e-1)",
     )
     momentum: float = setting(0.9, "momentum of sgd", low=0, below=1, search="float(0.5,0.99)")
-    eps: float = setting(1e-8, "epsilon of adam and adamw", above=0, high=1, log=True, search="log(1e-10,1e-4)")
+    eps: float = setting(1e-8, "epsilon of adam and adamw", above=0, high=1, search="log(1e-10,1e-4)")
     weight_decay: float = setting(
         0.01,
         "weight decay, decoupled for adamw, L2 otherwise; not on biases and normalisation layers",
         low=0,
         high=1,
-        log=True,
         search="log(1e-6,1e-1)",
     )
     schedule: Literal["cosine", "step", "constant"] = setting("cosine", "learning-rate schedule")
@@ -121,7 +119,6 @@ class OptimSection(Section):
         f"[default: lr, and up to {HEAD_RATES[1]:g} in few steps]",
         above=0,
         high=10,
-        log=True,
         search="log(1e-5,1e-1)",
     )
     # Smaller, or large steps would destroy the pretrained features before the head has learned anything.
@@ -151,9 +148,7 @@ class TrainSection(Section):
         low=0,
         search="int(0,5)",
     )
-    batch_size: int = setting(
-        32, "images per batch", low=1, high=65_536, log=True, flags=("-b",), search="[32,64,128,256,512]"
-    )
+    batch_size: int = setting(32, "images per batch", low=1, high=65_536, flags=("-b",), search="[32,64,128,256,512]")
     # 2**32 - 1 is the largest seed of numpy and scikit-learn.
     seed: int = setting(0, "seed of everything random", low=0, high=2**32 - 1)
     label_smoothing: float = setting(
@@ -268,26 +263,29 @@ class Recipe(BaseModel):
         sections = {name: section for section, name, _ in fields()}
         nested: dict[str, dict[str, Any]] = {section: {} for section in cls.model_fields}
         for key, value in values.items():
-            if key in nested and isinstance(value, Mapping):
-                for name, inner in value.items():
-                    if sections.get(name) != key:
-                        names = [other for other, section in sections.items() if section == key]
-                        raise BadChoice(f"{key}.{name}", "no such setting", got=name, allowed=names)
-                    _put(nested[key], name, inner)
-            elif key in sections:
-                _put(nested[sections[key]], key, value)
-            elif key in nested:
+            in_section = key in nested and isinstance(value, Mapping)
+            if key in nested and key not in sections and not in_section:
                 raise BadValue(str(key), "must be a mapping of settings, since it is a section")
-            else:
-                raise BadChoice(str(key), "no such setting", got=key, allowed=sections)
+            allowed = [name for name, section in sections.items() if section == key or not in_section]
+            for name, inner in (value if in_section else {key: value}).items():
+                if name not in allowed:
+                    what = f"{key}.{name}" if in_section else str(name)
+                    raise BadChoice(what, "no such setting", got=name, allowed=allowed)
+                settings = nested[sections[name]]
+                if name in settings:
+                    problem = "set twice, once at the top and once in its section"
+                    raise BadValue(name, problem, fix="Keep one of them.")
+                settings[name] = inner
         try:
             return cls.model_validate(nested)
         except ValidationError as error:
-            raise _bad_value(error) from None
+            location = error.errors()[0]["loc"]
+            key = str(location[1] if len(location) > 1 else location[0])
+            info = next(info for _, name, info in fields() if name == key)
+            raise bad_value(error, f"{key} {error.errors()[0]['input']!r}", info) from None
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
-        """Return the recipe in a YAML file."""
         return cls.parse(read_yaml(path))
 
     def replace(self, **changes: Any) -> Recipe:
@@ -309,8 +307,7 @@ def fields() -> Iterator[tuple[str, str, FieldInfo]]:
         kind = declared.annotation
         assert isinstance(kind, type)
         assert issubclass(kind, Section)
-        for name, info in kind.model_fields.items():
-            yield section, name, info
+        yield from ((section, name, info) for name, info in kind.model_fields.items())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -326,16 +323,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadValue(str(path), "must be a mapping of settings, such as 'lr: 0.001'")
     return values
-
-
-def _put(settings: dict[str, Any], key: str, value: Any) -> None:
-    if key in settings:
-        raise BadValue(key, "set twice, once at the top and once in its section", fix="Keep one of them.")
-    settings[key] = value
-
-
-def _bad_value(error: ValidationError) -> BadValue | BadChoice:
-    first = error.errors()[0]
-    key = str(first["loc"][1] if len(first["loc"]) > 1 else first["loc"][0])
-    info = next(info for _, name, info in fields() if name == key)
-    return bad_value(error, f"{key} {first['input']!r}", first["input"], info)

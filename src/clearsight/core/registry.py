@@ -1,4 +1,4 @@
-"""Registry: names of interchangeable members, listed without importing them.
+"""Registry: names of interchangeable members, listed without importing them; Former: earlier names of attributes.
 
 A member is one line, `name -> "module:attribute"`; other distributions add theirs through an entry point group.
 Listing imports nothing, so `--help` stays fast; loading imports one module.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Generic, TypeVar, cast
 
 from clearsight.core.errors import BadChoice
@@ -55,3 +56,13 @@ class Registry(Generic[T]):
     def _entry_points(self) -> dict[str, str]:
         points = [point for group in self._groups for point in importlib.metadata.entry_points(group=group)]
         return {point.name: point.value for point in points}
+
+
+class Former(Generic[T]):
+    """Former name of an attribute or a method, for code of users: `facts = Former[RunContext]("context")`."""
+
+    def __init__(self, name: str) -> None:
+        self._value = attrgetter(name)
+
+    def __get__(self, owner: object, kind: type) -> T:
+        return cast(T, self._value(owner))

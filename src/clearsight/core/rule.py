@@ -32,8 +32,7 @@ class Needs:
 
     points: how many, of `counted`: "steps" (scalars of every step), "snapshots" (saved statistics of `collections`),
     "predictions" (classified images), "evaluations" (validation scores beside training), "samples" (readings of the
-    profiler's gauges) or "timed_steps" (training steps whose phases were timed). Earlier words are accepted:
-    "outcomes", "rounds", "looks", "timed".
+    profiler's gauges) or "timed_steps" (training steps whose phases were timed).
     """
 
     counted: Counted = "steps"
@@ -63,7 +62,6 @@ class Rule(BaseModel):
 
     @property
     def name(self) -> str:
-        """Name of the rule: that of its class."""
         return type(self).__name__
 
     @abstractmethod
@@ -97,7 +95,7 @@ class Rule(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             subject = f"{cls.__name__}({first['loc'][0]}={first['input']})"
-            raise bad_value(error, subject, first["input"], cls.model_fields[str(first["loc"][0])]) from None
+            raise bad_value(error, subject, cls.model_fields[str(first["loc"][0])]) from None
 
     def found(
         self,
@@ -109,10 +107,7 @@ class Rule(BaseModel):
         confidence: float = 0.9,
         **more: Any,
     ) -> Finding:
-        """Return a finding.
-
-        more: severity, unit, epoch, subject, fix, advice, because, evidence (one Series or several).
-        """
+        """Return a finding. more: severity, unit, epoch, subject, fix, advice, because, evidence (Series)."""
         # numpy numbers become Python's below: JSON has no float32.
         evidence = more.pop("evidence", ())
         return Finding(
@@ -143,16 +138,11 @@ class Rule(BaseModel):
         """Return the verdict that there are too few data. want: default as in `needs`; of: what is counted."""
         needed = self.needs()
         points = Points(int(have), needed.points if want is None else int(want), of or _WORDS[needed.counted])
-        return Finding(
-            rule=self.name,
-            verdict=Verdict.NOT_ENOUGH_DATA,
-            severity=Severity.INFO,
-            points=points,
-            cause=cause or f"{points.have} of the {points.want} {points.of} that it needs",
-        )
+        cause = cause or f"{points.have} of the {points.want} {points.of} that it needs"
+        lacking = Verdict.NOT_ENOUGH_DATA
+        return Finding(rule=self.name, verdict=lacking, severity=Severity.INFO, points=points, cause=cause)
 
     def parameters(self) -> dict[str, Any]:
-        """Return parameter names and values."""
         return self.model_dump(mode="json")
 
 

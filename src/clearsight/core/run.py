@@ -1,17 +1,24 @@
-"""Run: a training run, its state, and the name of every file in its folder."""
+"""Run: a training run, its state, the name of every file in its folder, and the log of its metrics."""
 
 from __future__ import annotations
 
+import json
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, ClassVar, Generic, TypeVar
 
 from clearsight.core.errors import NotFound, NotResumable
-from clearsight.core.events import RunStatus
+from clearsight.core.events import EpochRecord, Mode, NullObserver, RunStatus, StepRecord, scalars_of
 from clearsight.core.files import read_json, read_jsonl, write_json, write_text
 from clearsight.core.recipe import Recipe
+from clearsight.core.registry import Former
 from clearsight.core.stop import StopKind, StopReason, stop_kind
+
+Status = TypeVar("Status", bound=StrEnum)
 
 
 class _At:
@@ -79,15 +86,69 @@ _PROVENANCE = tuple(part.name for part in fields(Provenance))  # in run.json the
 
 
 @dataclass(kw_only=True)
-class Run:
-    """A training run. run.json is rewritten atomically at each change of state; the rest is written once."""
+class Resumable(ABC, Generic[Status]):
+    """State of a run or a study in its folder: run.json or study.json, replaced atomically at each change.
+
+    recipe: what is trained, or varied.  reason: why it ended, one sentence.  stop_kind: the same for programs, None
+    where it went to its end.
+    """
+
+    noun: ClassVar[str]  # "run" or "study"
 
     path: Path
     name: str
     recipe: Recipe
+    status: Status
+    reason: str = ""
+    stop_kind: StopKind | None = None
+
+    @classmethod
+    def exists(cls, path: Path) -> bool:
+        """Return True if there is one in the folder `path`."""
+        return (path / f"{cls.noun}.json").is_file()
+
+    @classmethod
+    def check_free(cls, path: Path) -> None:
+        """Raise NotResumable if there is one in the folder `path` already."""
+        if cls.exists(path):
+            fix = f"Continue it with --resume {path}, or choose another --out."
+            raise NotResumable(str(path), f"a {cls.noun} is there already", fix=fix)
+
+    @classmethod
+    def read_state(cls, path: Path) -> dict[str, Any]:
+        """Return the values in the JSON file; raises NotFound without the file."""
+        if not cls.exists(path):
+            raise NotFound(str(path), f"there is no {cls.noun} in this folder (no {cls.noun}.json)")
+        values: dict[str, Any] = read_json(path / f"{cls.noun}.json")
+        return values
+
+    @abstractmethod
+    def save(self) -> None:
+        """Write the JSON file."""
+
+    @property
+    def stop(self) -> StopReason | None:
+        """Return why it ended; None where it went to its end or goes on."""
+        return StopReason(self.stop_kind, self.reason) if self.stop_kind is not None else None
+
+    def end(self, status: Status, stop: StopReason | None = None) -> None:
+        """Set status and reason, without writing them."""
+        self.status = status
+        self.reason, self.stop_kind = (stop.text, stop.kind) if stop is not None else ("", None)
+
+    def finish(self, status: Status, stop: StopReason | None = None) -> None:
+        """Set status and reason, and write them."""
+        self.end(status, stop)
+        self.save()
+
+
+@dataclass(kw_only=True)
+class Run(Resumable[RunStatus]):
+    """A training run. The files beside run.json are written once."""
+
+    noun = "run"
+
     status: RunStatus = RunStatus.RUNNING
-    reason: str = ""  # why it ended, one sentence
-    stop_kind: StopKind | None = None  # why it ended, for programs; None for a run that went to its end
     seed: int = 0
     data: dict[str, Any] = field(default_factory=dict)  # path, format, fingerprint, classes, counts
     provenance: Provenance = field(default_factory=Provenance)
@@ -109,66 +170,35 @@ class Run:
         run.save()  # last, since a folder with run.json counts as a run
         return run
 
-    @staticmethod
-    def check_free(path: Path) -> None:
-        """Raise NotResumable when a run is in the folder `path` already."""
-        if RunFolder(path).state.exists():
-            raise NotResumable(
-                str(path), "a run is there already", fix=f"Continue it with --resume {path}, or choose another --out."
-            )
-
     @classmethod
     def open(cls, path: Path) -> Run:
         """Return the run in folder `path`; raises NotFound when there is none."""
-        files = RunFolder(path)
-        if not files.is_run:
-            raise NotFound(str(path), "there is no run in this folder (no run.json)")
-        state = read_json(files.state)
+        state = cls.read_state(path)
         state["status"] = RunStatus(state["status"])
         state["stop_kind"] = stop_kind(state.get("stop_kind"))
         if "spared_seconds" in state:  # the name of the field in runs of earlier versions
             state["saved_seconds"] = state.pop("spared_seconds")
         made_with = Provenance(**{name: state.pop(name) for name in _PROVENANCE if name in state})
-        return cls(path=path, recipe=Recipe.load(files.recipe), provenance=made_with, **state)
+        return cls(path=path, recipe=Recipe.load(RunFolder(path).recipe), provenance=made_with, **state)
 
     def save(self) -> None:
-        """Write run.json."""
         state = {key: value for key, value in vars(self).items() if key not in ("path", "recipe", "provenance")}
         write_json(self.files.state, {**state, **asdict(self.provenance)})
 
-    def end(self, status: RunStatus, stop: StopReason | None = None) -> None:
-        """Set status and reason, without writing them."""
-        self.status = status
-        self.reason, self.stop_kind = (stop.text, stop.kind) if stop is not None else ("", None)
-
-    def finish(self, status: RunStatus, stop: StopReason | None = None) -> None:
-        """Record how it ended."""
-        self.end(status, stop)
-        self.save()
-
-    @property
-    def stop(self) -> StopReason | None:
-        """Return why it ended; None for a run that went to its end or goes on."""
-        return StopReason(self.stop_kind, self.reason) if self.stop_kind is not None else None
-
     @property
     def files(self) -> RunFolder:
-        """Return the names of its files."""
         return RunFolder(self.path)
 
     @property
     def checkpoints(self) -> Path:
-        """Return the folder of checkpoints."""
         return self.files.checkpoints
 
     @property
     def bundle(self) -> Path:
-        """Return the folder of the trained model."""
         return self.files.bundle
 
     @property
     def has_bundle(self) -> bool:
-        """Return True when a model was written."""
         return (self.bundle / "bundle.json").is_file()
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -192,24 +222,47 @@ class Run:
                 row[name] = bool(line["value"]) if name == "best" else line["value"]
         return list(table.values())
 
-    # Former names, for code of users.
+    spared_seconds = Former[float]("saved_seconds")
+    command = Former[list[str]]("provenance.command")
+    versions = Former[dict[str, str]]("provenance.versions")
+    hardware = Former[dict[str, Any]]("provenance.hardware")
 
-    @property
-    def spared_seconds(self) -> float:
-        """Return `saved_seconds`."""
-        return self.saved_seconds
 
-    @property
-    def command(self) -> list[str]:
-        """Return `provenance.command`."""
-        return self.provenance.command
+class MetricsLog(NullObserver):
+    """Appends every scalar of every step to metrics.jsonl. On resume, lines after `last_step` are dropped first."""
 
-    @property
-    def versions(self) -> dict[str, str]:
-        """Return `provenance.versions`."""
-        return self.provenance.versions
+    def __init__(self, path: Path, *, last_step: int = 0) -> None:
+        self._path = path
+        if path.exists():
+            lines = [line for line in read_jsonl(path) if line["step"] <= last_step]  # they will be trained again
+            write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+        self._stream: IO[str] | None = None
 
-    @property
-    def hardware(self) -> dict[str, Any]:
-        """Return `provenance.hardware`."""
-        return self.provenance.hardware
+    def on_step(self, record: StepRecord) -> None:
+        self._append(record.step, record.epoch, record.mode, scalars_of(record))
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        self._append(record.step, record.epoch, "eval", {f"valid_{k}": v for k, v in record.valid.items()})
+        named = {f"epoch_{k}": v for k, v in record.train.items()}
+        values = {"lr": record.lr, "images_per_second": record.images_per_second, "data_share": record.data_share}
+        values |= {"seconds": record.seconds, "best": float(record.best)}  # `best` last: readers end the epoch there
+        named |= {f"epoch_{k}": v for k, v in values.items()}
+        self._append(record.step, record.epoch, "train", named)
+
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; a later line opens it again."""
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+    def _append(self, step: int, epoch: int, mode: Mode, scalars: Mapping[str, float]) -> None:
+        if self._stream is None:
+            self._stream = self._path.open("a", encoding="utf-8")
+        for name, value in scalars.items():
+            line = {"step": step, "epoch": epoch, "mode": mode, "name": name, "value": value}
+            self._stream.write(json.dumps(line) + "\n")
+        # To the operating system, which outlives this process: no checkpoint is ahead of the file.
+        self._stream.flush()

@@ -30,7 +30,6 @@ def setting(
     high: float | None = None,
     below: float | None = None,
     unit: str = "",
-    log: bool = False,
     search: str = "",
     flag: str = "",
     flags: tuple[str, ...] = (),
@@ -38,14 +37,12 @@ def setting(
 ) -> Any:
     """Declare a field: default, help, and range (`low` <= x, `above` < x, x <= `high`, x < `below`).
 
-    unit: shown beside values.  log: a search over the field goes by orders of magnitude.  search: the values that a
-    study tries when only the field is named, written as for --space; a choice of words needs none.  flag: the
-    command-line flag, if it is not the field's name.  flags: further flags.  aliases: earlier names, and SageMaker's,
-    that are accepted for the same field.
+    unit: shown beside values.  search: the values that a study tries when only the field is named, written as for
+    --space; a choice of words needs none.  flag: the command-line flag, if it is not the field's name.  flags: further
+    flags.  aliases: earlier names, and SageMaker's, that are accepted for the same field.
     """
     # With the field, where pydantic keeps it for others: so a declaration needs no table beside it.
-    extra: dict[str, Any] = {"unit": unit, "log": log, "search": search}
-    extra |= {"flag": flag, "flags": [*flags], "aliases": [*aliases]}
+    extra: dict[str, Any] = {"unit": unit, "search": search, "flag": flag, "flags": [*flags], "aliases": [*aliases]}
     return Field(default, description=help, ge=low, gt=above, le=high, lt=below, json_schema_extra=extra)
 
 
@@ -76,7 +73,7 @@ class Section(BaseModel):
             info = cls.model_fields.get(name)
             if info is None or name not in values:  # an unknown name, or a required one that is missing
                 raise BadValue(name, first["msg"][0].lower() + first["msg"][1:]) from None
-            raise bad_value(error, f"{flag(name, info)} {values[name]}", values[name], info) from None
+            raise bad_value(error, f"{flag(name, info)} {values[name]}", info) from None
 
 
 def declared(section: type[Section]) -> dict[str, FieldInfo]:
@@ -85,7 +82,6 @@ def declared(section: type[Section]) -> dict[str, FieldInfo]:
 
 
 def flag(name: str, info: FieldInfo) -> str:
-    """Return the command-line flag of a field."""
     return str(_extra(info).get("flag") or "--" + name.replace("_", "-"))
 
 
@@ -152,11 +148,11 @@ def range_text(info: FieldInfo) -> str:
     return ", ".join(f"{_SIGNS[key]} {bound}" for key, bound in bounds(info))
 
 
-def bad_value(error: ValidationError, subject: str, value: Any, info: FieldInfo) -> BadValue | BadChoice:
+def bad_value(error: ValidationError, subject: str, info: FieldInfo) -> BadValue | BadChoice:
     """Return pydantic's first error as one sentence about `subject`: the allowed words, or the type and the range."""
-    if words := choices(info):
-        return BadChoice(subject, "not one of the choices", got=value, allowed=words)
     first, noun = error.errors()[0], _noun(info)
+    if words := choices(info):
+        return BadChoice(subject, "not one of the choices", got=first["input"], allowed=words)
     if noun and first["type"] != "value_error":  # the error of a validator, which has a sentence of its own
         limits = [f"{_BOUNDS[key]} {bound:{',' if isinstance(bound, int) else 'g'}}" for key, bound in bounds(info)]
         noun = noun.replace("a ", "a finite ", 1) if first["type"] == "finite_number" else noun

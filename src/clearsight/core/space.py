@@ -65,11 +65,7 @@ class Choice:
 
 
 Domain: TypeAlias = FloatRange | IntRange | Choice
-_KINDS: dict[str, type[FloatRange] | type[IntRange] | type[Choice]] = {  # as study.json names them
-    "real": FloatRange,
-    "whole": IntRange,
-    "choice": Choice,
-}
+_KINDS: dict[str, type[Domain]] = {"real": FloatRange, "whole": IntRange, "choice": Choice}  # names of study.json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +146,6 @@ class Space:
 
     @classmethod
     def from_json(cls, rows: Sequence[Mapping[str, Any]]) -> Space:
-        """Return the space that `to_json` wrote."""
         dimensions = []
         for row in rows:
             ends = {key: value for key, value in row.items() if key not in ("name", "kind", "when")}

@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import InstanceOf
 
-from clearsight.core.errors import BadChoice, BadData, BadValue, NotFound, NotResumable
-from clearsight.core.files import read_json, write_json, write_text
+from clearsight.core.errors import BadChoice, BadData, BadValue
+from clearsight.core.files import write_json, write_text
 from clearsight.core.recipe import Recipe
+from clearsight.core.run import Resumable
 from clearsight.core.settings import Seconds, Section, setting
 from clearsight.core.space import Space
-from clearsight.core.stop import StopKind, StopReason, stop_kind
+from clearsight.core.stop import stop_kind
 from clearsight.core.trial import Objective, Trial
 
 
@@ -74,7 +75,6 @@ class StudyPlan(Section):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StudyPlan:
-        """Return the plan that `to_json` wrote."""
         objectives = tuple(Objective(**objective) for objective in values["objectives"])
         return cls.parse({**values, "space": Space.from_json(values["space"]), "objectives": objectives})
 
@@ -90,21 +90,18 @@ class StudyStatus(StrEnum):
 
 
 @dataclass(kw_only=True)
-class Study:
-    """A study folder. study.json is replaced atomically at each change of state; recipe.yaml is what it varies.
+class Study(Resumable[StudyStatus]):
+    """A study folder; recipe.yaml is what it varies.
 
     study.json  recipe.yaml  study.db  log.txt
     trials/0007/  trial.json (its settings), outcome.json (its result), and the files of its training
     best.yaml  report.html
     """
 
-    path: Path
-    name: str
+    noun = "study"
+
     plan: StudyPlan
-    recipe: Recipe
     status: StudyStatus = StudyStatus.RUNNING
-    reason: str = ""  # why it ended, one sentence
-    stop_kind: StopKind | None = None  # why it ended, for programs; None for a study that went to its end
     started: float = field(default_factory=time.time)  # seconds since 1970
     seconds: float = 0.0  # of work, over all times that it was continued
     best: dict[str, Any] = field(default_factory=dict)  # {"trial", "value", "values", "params", "run"}
@@ -125,25 +122,10 @@ class Study:
         study.save()  # last, since a folder with study.json counts as a study
         return study
 
-    @staticmethod
-    def check_free(path: Path) -> None:
-        """Raise NotResumable if a study is in the folder `path` already."""
-        if (path / "study.json").exists():
-            raise NotResumable(
-                str(path), "a study is there already", fix=f"Continue it with --resume {path}, or choose another --out."
-            )
-
-    @staticmethod
-    def exists(path: Path) -> bool:
-        """Return True if a study is in the folder `path`."""
-        return (path / "study.json").is_file()
-
     @classmethod
     def open(cls, path: Path) -> Study:
         """Return the study in the folder `path`; raises NotFound if there is none, BadData if study.json is damaged."""
-        if not cls.exists(path):
-            raise NotFound(str(path), "there is no study in this folder (no study.json)")
-        values = read_json(path / "study.json")
+        values = cls.read_state(path)
         recipe = Recipe.load(path / "recipe.yaml")
         try:
             values["status"], values["plan"] = StudyStatus(values["status"]), StudyPlan.from_json(values["plan"])
@@ -153,22 +135,10 @@ class Study:
             raise BadData(str(path / "study.json"), f"it is damaged ({error})", fix="Restore it.") from None
 
     def save(self) -> None:
-        """Write study.json."""
         values = {key: value for key, value in self.__dict__.items() if key not in ("path", "recipe", "plan")}
         write_json(self.path / "study.json", {**values, "plan": self.plan.to_json()})
 
-    def end(self, status: StudyStatus, stop: StopReason | None = None) -> None:
-        """Set the status and its reason, without writing them."""
-        self.status = status
-        self.reason, self.stop_kind = (stop.text, stop.kind) if stop is not None else ("", None)
-
-    def finish(self, status: StudyStatus, stop: StopReason | None = None) -> None:
-        """Set the status and its reason, and write study.json."""
-        self.end(status, stop)
-        self.save()
-
     def folder(self, number: int) -> Path:
-        """Return the folder of a trial."""
         return self.path / "trials" / f"{number:04d}"  # four digits, so that file managers sort up to 10,000 trials
 
     @property

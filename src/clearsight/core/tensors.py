@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadValue
+from clearsight.core.registry import Former
 
 Mode = Literal["train", "eval", "predict"]
 MODES: tuple[Mode, ...] = ("train", "eval", "predict")
@@ -113,10 +114,7 @@ class Event:
     subject: str
     details: Mapping[str, Any]
 
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Former name of `details`."""
-        return self.details
+    facts = Former[Mapping[str, Any]]("details")
 
 
 SavedRecord = Scalars | Snapshot | PredictionRecord | RawTensor | Event
@@ -147,7 +145,6 @@ class SaveSchedule:
             return True
         if not self.every or step < self.start or (self.end is not None and step >= self.end):
             return False
-        # The first step even where `every` does not divide it: a run shorter than the interval has a point.
         return step == self.start or step % self.every == 0
 
     def points(self, planned: int) -> int:
@@ -168,5 +165,4 @@ class TensorStore(Protocol):
     """
 
     def append(self, records: Sequence[SavedRecord]) -> None: ...
-
     def records(self, kinds: Iterable[type] = ()) -> Iterator[SavedRecord]: ...

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from clearsight.core.files import finite_json
+from clearsight.core.registry import Former
 from clearsight.core.space import Params
 from clearsight.core.stop import StopKind, stop_kind
 
@@ -88,17 +89,12 @@ class Trial:
         """Return True for a trial of an earlier study, which informs the search and counts for nothing else."""
         return bool(self.source)
 
-    # Former names, for code of users.
-
     @property
     def own(self) -> bool:
-        """Return the opposite of `imported`."""
+        """Former name of the opposite of `imported`."""
         return not self.source
 
-    @property
-    def spared_seconds(self) -> float:
-        """Return `saved_seconds`."""
-        return self.saved_seconds
+    spared_seconds = Former[float]("saved_seconds")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,11 +151,9 @@ def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
 
     Of equal values the earliest trial wins, so that the best trial never changes without an improvement.
     """
-    best: Trial | None = None
-    for trial in complete_trials(trials):
-        if math.isfinite(trial.values[0]) and (best is None or objective.better(trial.values[0], best.values[0])):
-            best = trial
-    return best
+    finite = [trial for trial in complete_trials(trials) if math.isfinite(trial.values[0])]
+    best = max if objective.direction == "maximize" else min
+    return best(finite, key=lambda trial: trial.values[0], default=None)
 
 
 def pareto_front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Trial]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.context import RunContext
-from clearsight.core.profile import Profile
+from clearsight.core.profile import Profile, StepColumns
+from clearsight.core.registry import Former
 from clearsight.core.tensors import Event, Mode, Moment
 
 Floats64 = npt.NDArray[np.float64]
@@ -17,67 +19,49 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """A scalar over a mode's steps, all (S,): steps and epochs int64, values float64, not always finite."""
+class Curve(StepColumns):
+    """A scalar over a mode's steps. values: (S,), not always finite."""
 
-    steps: Ints
-    epochs: Ints
     values: Floats64
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
 
 @dataclass(frozen=True, slots=True)
-class StatisticTable:
-    """One statistic of the tensors of a collection. steps, epochs: (S,); names: L, in the order of the model;
-    values: (S, L) float64, NaN where a tensor was not saved."""
+class StatisticTable(StepColumns):
+    """One statistic of the tensors of a collection.
 
-    steps: Ints
-    epochs: Ints
+    names: L, in the order of the model.  values: (S, L), NaN where a tensor was not saved.
+    """
+
     names: tuple[str, ...]
     values: Floats64
 
-    def __len__(self) -> int:
-        return len(self.steps)
-
 
 @dataclass(frozen=True, slots=True)
-class EvaluationTable:
+class EvaluationTable(StepColumns):
     """Evaluations during training, each beside the training since the one before; all (R,), NaN where not known.
 
     steps: training steps done at each evaluation.  epochs: of the training.
     """
 
-    steps: Ints
-    epochs: Ints
     train_loss: Floats64
     valid_loss: Floats64
     train_accuracy: Floats64
     valid_accuracy: Floats64
 
-    def __len__(self) -> int:
-        return len(self.steps)
-
 
 @dataclass(frozen=True, slots=True)
-class PredictionTable:
+class PredictionTable(StepColumns):
     """Predictions of a mode, in order of time, all (M,); fields as in `tensors.PredictionRecord`.
 
     steps, epochs: of the batch.  batches: number of the batch, from 0; the images of a batch share it.
     """
 
-    steps: Ints
-    epochs: Ints
     batches: Ints
     labels: Ints
     predictions: Ints
     confidence: Floats64
     true_probability: Floats64
     indices: Ints
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 class RunView(Protocol):
@@ -131,24 +115,6 @@ class RunView(Protocol):
 class FormerNames:
     """Former names of a RunView's members, which rules of users may still call. New code uses the new ones."""
 
-    context: RunContext
-
-    @property
-    def facts(self) -> RunContext:
-        """Former name of `context`."""
-        return self.context
-
-    def rounds(self) -> EvaluationTable:
-        """Former name of `evaluations`."""
-        return self.evaluations()
-
-    def outcomes(self, mode: Mode = "train") -> PredictionTable:
-        """Former name of `predictions`."""
-        return self.predictions(mode)
-
-    # Implemented by the view that inherits from this class.
-    def evaluations(self) -> EvaluationTable:
-        raise NotImplementedError
-
-    def predictions(self, mode: Mode = "train") -> PredictionTable:
-        raise NotImplementedError
+    facts = Former[RunContext]("context")
+    rounds = Former[Callable[[], EvaluationTable]]("evaluations")
+    outcomes = Former[Callable[..., PredictionTable]]("predictions")

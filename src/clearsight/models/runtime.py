@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from clearsight.core.openvino import import_openvino
+from clearsight.core.machine import import_openvino
 from clearsight.models.export import detached, serialise
 from clearsight.models.folding import fold
 

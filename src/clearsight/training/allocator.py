@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
@@ -31,11 +31,13 @@ def keep_freed_memory() -> Iterator[bool]:
     if library is None:
         yield False
         return
-    _set(library.mallopt, _KEEP)
+    for parameter, value in _KEEP:
+        library.mallopt(parameter, value)
     try:
         yield True
     finally:
-        _set(library.mallopt, _USUAL)
+        for parameter, value in _USUAL:
+            library.mallopt(parameter, value)
         library.malloc_trim(0)
 
 
@@ -45,8 +47,3 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     library = ctypes.CDLL(None)
     return library if all(hasattr(library, name) for name in ("gnu_get_libc_version", "mallopt")) else None
-
-
-def _set(mallopt: Callable[[int, int], int], settings: tuple[tuple[int, int], ...]) -> None:
-    for parameter, value in settings:
-        mallopt(parameter, value)

@@ -23,15 +23,6 @@ class Batch:
     indices: npt.NDArray[np.int64]
     ids: tuple[str, ...]
 
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        return Batch(
-            self.inputs.to(device, non_blocking=True),  # overlaps with the step under way, from pinned memory
-            self.labels.to(device, non_blocking=True),
-            self.indices,
-            self.ids,
-        )
-
 
 class Batches(Protocol):
     """Epochs of batches. The order is a pure function of the epoch, so that `start` continues where a run stopped."""
@@ -44,21 +35,8 @@ class Batches(Protocol):
         """Yield the batches of an epoch from batch `start` on."""
 
 
-class PixelBatch(Protocol):
-    """Batch of a pixel loader: images (N, S, S, 3) uint8, labels (N,) int64."""
-
-    @property
-    def images(self) -> npt.NDArray[np.uint8]: ...
-    @property
-    def labels(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def indices(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def ids(self) -> tuple[str, ...]: ...
-
-
 class PixelLoader(Protocol):
-    """Source of uint8 batches, free of torch."""
+    """Source of batches free of torch, with images (N, S, S, 3) uint8, labels (N,) int64, indices and ids."""
 
     @property
     def steps(self) -> int: ...

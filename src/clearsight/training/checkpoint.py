@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -77,27 +77,23 @@ class TrainedTensors:
     """The tensors of a network that training changes, by these names; the rest is frozen."""
 
     def __init__(self, network: nn.Module, names: Iterable[str]) -> None:
-        self._network, self._names = network, list(names)
+        self.network, self._names = network, list(names)
 
     def current(self) -> Tensors:
         """Return the tensors themselves, not copies."""
-        state = self._network.state_dict(keep_vars=True)
+        state = self.network.state_dict(keep_vars=True)
         return {name: state[name] for name in self._names}
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy stored tensors into the network; raises NotResumable when a name or a shape differs."""
-        load_into(self._network, tensors)
 
     @cached_property
     def base(self) -> str:
         """Digest of the frozen rest: a checkpoint fits no other weights under the trained part."""
-        return frozen_digest(self._network, dict.fromkeys(self._names, torch.empty(0)))
+        return frozen_digest(self.network, self._names)
 
 
 class CheckpointWriter:
     """Writes the checkpoints of a training, and tells when the next one is due.
 
-    best: tensors of the best epoch while they are not on disk; a checkpoint takes them along.
+    best: tensors of the best epoch until a checkpoint takes them along.
     """
 
     def __init__(self, checkpoints: Checkpoints, trained: TrainedTensors, world: World) -> None:
@@ -113,30 +109,22 @@ class CheckpointWriter:
 
     def write(self, position: Mapping[str, Any], tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write both checkpoints. tensors, state: those of `TrainingStep.state`."""
+        # Best first: the position in a newest checkpoint must never name a best epoch that is not on disk.
+        self.write_best(position)
         if self._world.leads:
-            # Best first: the position in a newest checkpoint must never name a best epoch that is not on disk.
-            self._write_best(position)
             model = {f"model/{name}": tensor for name, tensor in self._trained.current().items()}
-            Checkpoints.write(
-                self._checkpoints.newest,
-                {**model, **tensors},
-                {"position": position, "base": self._trained.base, **state},
-            )
-        self.best = None
+            whole = {"position": position, "base": self._trained.base, **state}
+            Checkpoints.write(self._checkpoints.newest, {**model, **tensors}, whole)
         self._world.wait()
         self._written_at = time.monotonic()
 
     def write_best(self, position: Mapping[str, Any]) -> None:
         """Write the best checkpoint alone, after a training that must not be continued from where it is."""
-        if self._world.leads:
-            self._write_best(position)
-        self.best = None
-        self._world.wait()
-
-    def _write_best(self, position: Mapping[str, Any]) -> None:
-        if self.best is not None:
+        if self.best is not None and self._world.leads:
             scores = {"epoch": position["best_epoch"], "valid": position["best_valid"]}
             Checkpoints.write(self._checkpoints.best, self.best, scores)
+        self.best = None
+        self._world.wait()
 
     def read_newest(self) -> tuple[Tensors, dict[str, Any]]:
         """Return tensors and state of the newest checkpoint, and load its weights into the network.
@@ -150,7 +138,7 @@ class CheckpointWriter:
                 "the weights under the trained part are not those that the run began with",
                 fix="Put the original weights file back, or start a new run.",
             )
-        self._trained.load(under(tensors, "model/"))
+        load_into(self._trained.network, under(tensors, "model/"))
         return tensors, state
 
 
@@ -165,7 +153,7 @@ def trainable_state(model: nn.Module) -> Tensors:
     return state
 
 
-def frozen_digest(model: nn.Module, changing: Mapping[str, Tensor]) -> str:
+def frozen_digest(model: nn.Module, changing: Container[str]) -> str:
     """Return a hex digest of every tensor of the model that is not among `changing`."""
     whole = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(model.state_dict().items()):  # sorted: the order of modules must not count
@@ -202,7 +190,6 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_state` returned."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

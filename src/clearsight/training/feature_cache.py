@@ -45,7 +45,6 @@ class FeatureKey:
     views: int = 1
 
     def name(self) -> str:
-        """Return the folder name of the entry."""
         whole = json.dumps([FORMAT, self.images, self.weights, self.preprocess, self.cut, self.augment, self.views])
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
@@ -76,21 +75,16 @@ class CachedFeatures:
 def cached_features(folder: Path, key: FeatureKey, run: FeaturePass) -> CachedFeatures:
     """Return features from the cache `folder`; missing ones are computed first."""
     entry, computed = folder / key.name(), False
-    if not (entry / "manifest.json").is_file():
+    path = entry / "manifest.json"
+    if not path.is_file():
         with _locked(entry):
-            if not (entry / "manifest.json").is_file():  # no other process computed them during the wait
+            if not path.is_file():  # no other process computed them during the wait
                 _fill(entry, key, run)
                 computed = True
-    manifest = read_json(entry / "manifest.json")
-    os.utime(entry / "manifest.json")  # marks the entry as used, for those who prune the cache by age
-    shape = tuple(manifest["shape"])
-    values = np.memmap(entry / "features.bin", dtype=manifest["dtype"], mode="c", shape=shape)
+    manifest = read_json(path)
+    os.utime(path)  # marks the entry as used, for those who prune the cache by age
+    values = np.memmap(entry / "features.bin", dtype=manifest["dtype"], mode="c", shape=tuple(manifest["shape"]))
     return CachedFeatures(values, manifest.get("seconds", 0.0) / run.views, computed)
-
-
-def has_features(folder: Path, key: FeatureKey) -> bool:
-    """Return True if the cache has the entry."""
-    return (folder / key.name() / "manifest.json").is_file()
 
 
 @contextmanager

@@ -1,9 +1,13 @@
-"""TrainingJob and TrainingResult: what the loop is given and what it returns; TrainingPosition in between."""
+"""TrainingJob and TrainingResult: what the loop is given and what it returns; TrainingPosition in between.
+
+EpochSelection, the best epoch and the end of patience, is the same rule for the loop and for stacked heads.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,14 +16,13 @@ import torch
 from torch import nn
 
 from clearsight.core.events import Observer, RunStatus
-from clearsight.core.recipe import Recipe
-from clearsight.core.stop import StopReason
+from clearsight.core.recipe import Recipe, TrainSection
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.batches import Batches
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.distributed import World
 from clearsight.training.optim import ParameterGroup
 from clearsight.training.protocols import ModelWatcher, NullModelWatcher, NullStopwatch, Stopwatch
-from clearsight.training.selection import EpochSelection
 from clearsight.training.stop import StopSignal
 
 
@@ -64,8 +67,58 @@ class TrainingJob:
     stopwatch: Stopwatch = field(default_factory=NullStopwatch)
 
     def steps_per_epoch(self, phase: Phase) -> int:
-        """Return the optimizer steps in an epoch of a phase."""
         return -(-phase.train.steps // self.recipe.optim.accumulate)  # the last step may have fewer batches
+
+
+@dataclass
+class EpochSelection:
+    """Best epoch by its validation scores.
+
+    best_epoch: counts from 1; 0 before any epoch was the best.  best_valid: its validation scores.
+    best_score: what was compared: the monitored score, then minus the loss, since accuracies often tie.
+    stale: epochs since the last better one.
+
+    A tie in both keeps the first epoch: it took less training. Scores that are not finite never win. Without a
+    validation split the latest epoch is the best.
+    """
+
+    best_epoch: int = 0
+    best_score: tuple[float, float] | None = None
+    best_valid: Mapping[str, float] = field(default_factory=dict)
+    stale: int = 0
+
+    def add(self, epoch: int, valid: Mapping[str, float], monitor: str) -> bool:
+        """Count an epoch with these validation scores ({} without a split); return True if it is the best so far.
+
+        monitor: name of the score to compare. One that the split does not have (roc_auc of a single class) falls back
+        to the accuracy.
+        """
+        if valid:
+            # Higher is better in both parts, hence minus the loss.
+            value = -valid["loss"] if monitor == "loss" else valid.get(monitor, valid["accuracy"])
+            score = (value, -valid["loss"])
+            if not all(map(math.isfinite, score)) or (self.best_score is not None and score <= self.best_score):
+                self.stale += 1
+                return False
+            self.best_score = score
+        self.best_epoch, self.best_valid, self.stale = epoch, valid, 0
+        return True
+
+    def patience_stop(self, train: TrainSection) -> StopReason | None:
+        """Return the reason to stop once `train.patience` epochs in a row were not better, else None."""
+        # After resuming a run that had ended by patience, this gives the same reason again.
+        if train.patience is None or self.stale < train.patience:
+            return None
+        return StopReason(StopKind.PATIENCE, f"no better {train.monitor} in {self.stale} epochs")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EpochSelection:
+        """Return the selection that `to_json` wrote; other keys are ignored."""
+        score = values["best_score"] and tuple(values["best_score"])  # JSON has lists in the place of tuples
+        return cls(values["best_epoch"], score, values["best_valid"], values["stale"])
 
 
 @dataclass
@@ -77,8 +130,10 @@ class EpochTotals:
     samples: float = 0.0
 
     def scores(self) -> dict[str, float]:
-        """Return the means over the images."""
         return {"loss": self.loss / self.samples, "accuracy": self.correct / self.samples}
+
+
+_COUNTS = ("epoch", "batch", "step", "phase_step")  # fields of a position that checkpoints store as they are
 
 
 @dataclass
@@ -96,38 +151,20 @@ class TrainingPosition:
     selection: EpochSelection = field(default_factory=EpochSelection)
     totals: EpochTotals = field(default_factory=EpochTotals)
 
-    def begin_phase(self) -> None:
-        """Start the schedule and the patience of a phase at 0."""
-        self.phase_step = self.selection.stale = 0
-
     def begin_epoch(self) -> None:
-        """Move to the first batch of the next epoch."""
         self.epoch, self.batch, self.totals = self.epoch + 1, 0, EpochTotals()
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values. The keys are those of checkpoints on disk: "right" is `totals.correct`."""
-        return {
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "step": self.step,
-            "phase_step": self.phase_step,
-            **self.selection.to_json(),
-            "loss": self.totals.loss,
-            "right": self.totals.correct,
-            "samples": self.totals.samples,
-        }
+        totals = {"loss": self.totals.loss, "right": self.totals.correct, "samples": self.totals.samples}
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return {**counts, **self.selection.to_json(), **totals}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingPosition:
-        """Return the position that `to_json` wrote."""
-        return cls(
-            epoch=values["epoch"],
-            batch=values["batch"],
-            step=values["step"],
-            phase_step=values["phase_step"],
-            selection=EpochSelection.from_json(values),
-            totals=EpochTotals(loss=values["loss"], correct=values["right"], samples=values["samples"]),
-        )
+        counts = {name: values[name] for name in _COUNTS}
+        totals = EpochTotals(loss=values["loss"], correct=values["right"], samples=values["samples"])
+        return cls(**counts, selection=EpochSelection.from_json(values), totals=totals)
 
 
 @dataclass(frozen=True, kw_only=True)

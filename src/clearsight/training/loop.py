@@ -14,12 +14,11 @@ from itertools import islice
 
 from torch import Tensor
 
-from clearsight.core.events import EpochRecord, RunStatus, StepRecord
+from clearsight.core.events import EpochRecord, ObserverList, RunStatus, StepRecord
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import CheckpointWriter, load_into, under
 from clearsight.training.job import Phase, TrainingJob, TrainingPosition, TrainingResult
-from clearsight.training.observers import ObserverList
 from clearsight.training.optim import rate
 from clearsight.training.scoring import validate
 from clearsight.training.step import PendingSteps, TrainingStep, trained_tensors
@@ -111,7 +110,7 @@ class Training:
         if (self.position.epoch, self.position.batch) == (first, 0):
             # A new phase has a new optimizer, right after resuming too: stored moments are those of the phase before.
             self._moments = {}
-            self.position.begin_phase()
+            self.position.phase_step = self.position.selection.stale = 0  # each phase has its schedule and patience
         self._step.begin(phase, self._moments)
         self._moments = {}
         with self.job.watcher.watching(phase.name, phase.model, self._step.optimizer):

@@ -16,17 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clearsight.core.events import StepRecord
+from clearsight.core.events import ObserverList, StepRecord
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import TrainedTensors, optimizer_state, restore_optimizer, trainable_state, under
 from clearsight.training.device import autocast
-from clearsight.training.ema import AveragedWeights
 from clearsight.training.job import EpochTotals, Phase, TrainingJob
-from clearsight.training.loss import weighted_loss
-from clearsight.training.mixing import mix
-from clearsight.training.observers import ObserverList
-from clearsight.training.optim import build_optimizer, set_rate
+from clearsight.training.loss import mix, weighted_loss
+from clearsight.training.optim import AveragedWeights, build_optimizer, set_rate
 
 _GPU_READS_EVERY = 10  # steps; reading a loss off a GPU waits until the GPU has computed it
 
@@ -62,7 +59,6 @@ class TrainingStep:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer of the phase under way."""
         assert self._optimizer is not None, "no phase has begun"
         return self._optimizer
 

@@ -12,17 +12,13 @@ from types import FrameType
 from clearsight.core.stop import StopKind, StopReason
 
 
-def _never() -> StopReason | None:
-    return None
-
-
 class StopSignal:
     """Asked between steps whether to stop; `reason` says why. The second signal ends the process as usual.
 
     time_limit: seconds from now, None for no limit.  also: a further source, asked when nothing else stops the run.
     """
 
-    def __init__(self, time_limit: float | None = None, also: Callable[[], StopReason | None] = _never) -> None:
+    def __init__(self, time_limit: float | None = None, also: Callable[[], StopReason | None] = lambda: None) -> None:
         self._also = also
         self._deadline = None if time_limit is None else time.monotonic() + time_limit
         self._limit = time_limit

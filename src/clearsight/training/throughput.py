@@ -26,7 +26,6 @@ class ThroughputSample:
 
     @property
     def images_per_second(self) -> float:
-        """Images trained on per second."""
         return self.images / self.seconds
 
 

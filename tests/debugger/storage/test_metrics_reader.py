@@ -11,7 +11,7 @@ import pytest
 
 from clearsight.core.errors import BadData
 from clearsight.core.events import EpochRecord, RunStatus, StepRecord
-from clearsight.core.metrics_log import MetricsLog
+from clearsight.core.run import MetricsLog
 from clearsight.core.tensors import Moment, Scalars
 from clearsight.debugger.storage.metrics_reader import MetricsReader
 

@@ -14,7 +14,7 @@ from clearsight.core.context import RunContext
 from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.files import write_json
 from clearsight.core.finding import Finding, Verdict, write_findings
-from clearsight.core.metrics_log import MetricsLog
+from clearsight.core.run import MetricsLog
 from clearsight.core.tensors import RawTensor, Scalars
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.tape import Tape

@@ -1,4 +1,4 @@
-"""The loss of a stack and its gradient are those of `training.loss` for each head."""
+"""Loss and gradient of a stack are those of `training.loss` for each head, computed once for every image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from clearsight.core.recipe import Recipe, TrainSection
-from clearsight.training.heads.batch_schedule import BatchSchedule
-from clearsight.training.heads.loss import StackedLoss
+from clearsight.training.heads import loss as module
+from clearsight.training.heads.loss import LogitsBuffer, StackedLoss
+from clearsight.training.heads.rows import BatchSchedule
 from clearsight.training.loss import Target, balanced_weights, weighted_loss
 
 CLASSES = 4
 LABELS = np.array([0] * 10 + [1] * 5 + [3] * 2)  # nobody is a 2
+HEADS = 3
+EPOCH = torch.arange(23) % CLASSES  # labels
 BATCH = torch.tensor([0, 0, 1, 3, 1, 0, 3])
 
 
@@ -108,3 +111,22 @@ def test_an_impossible_class_matters_only_where_it_is_a_target() -> None:
     logits[:, 2:, 0] = -math.inf
     losses, _ = of(stacked(*RECIPES), logits)
     assert losses == [pytest.approx(math.log(3)), math.inf, math.inf, math.inf]
+
+
+@pytest.mark.parametrize("size", [1, 5, 23])
+@pytest.mark.parametrize("max_bytes", [1, 4 * HEADS * CLASSES * 12, 1 << 20], ids=["a piece", "some pieces", "all"])
+def test_the_buffer_has_losses_and_hits_in_order(size: int, max_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_BYTES", max_bytes)
+    loss = StackedLoss([Recipe().train] * HEADS, EPOCH.numpy(), CLASSES, torch.device("cpu"))
+    logits = torch.randn(len(EPOCH), HEADS, CLASSES, generator=torch.Generator().manual_seed(0))
+    whole = logits.clone()
+    buffer = LogitsBuffer(loss, EPOCH, HEADS, CLASSES, size)
+    for piece in logits.split(size):
+        buffer.add(piece)
+        piece.zero_()  # the next step overwrites its logits
+    buffer.flush()
+    expected = torch.nn.functional.cross_entropy(
+        whole.flatten(0, 1), EPOCH.repeat_interleave(HEADS), reduction="none"
+    ).view(len(EPOCH), HEADS)
+    assert torch.allclose(buffer.losses, expected, atol=1e-6)
+    assert torch.equal(buffer.correct, whole.argmax(2) == EPOCH[:, None])

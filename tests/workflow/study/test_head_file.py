@@ -14,8 +14,7 @@ from clearsight.core.errors import NotResumable
 from clearsight.core.events import EpochRecord, RunStatus, StepRecord
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.heads.job import HeadResult
-from clearsight.training.job import TrainingPosition
-from clearsight.training.selection import EpochSelection
+from clearsight.training.job import EpochSelection, TrainingPosition
 from clearsight.workflow.study.head_file import HeadFile
 from tests.training.stacks import recipe, similar, train_alone, train_together
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadBundle, missing_extra
-from clearsight.core.openvino import import_openvino
+from clearsight.core.machine import import_openvino
 
 
 class OpenVinoSession:

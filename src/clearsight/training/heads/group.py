@@ -13,15 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from clearsight.training.heads.batch_schedule import BatchSchedule
-from clearsight.training.heads.job import Floats, HeadData, OnEpoch
-from clearsight.training.heads.logits_buffer import LogitsBuffer
-from clearsight.training.heads.loss import StackedLoss, batch_sums
+from clearsight.training.heads.job import Floats, HeadData, HeadEpoch, HeadProgress, OnEpoch
+from clearsight.training.heads.loss import LogitsBuffer, StackedLoss, batch_sums
 from clearsight.training.heads.network import StackedNetwork
 from clearsight.training.heads.optim import epoch_rates, stacked_optimizer
-from clearsight.training.heads.progress import HeadEpoch, HeadProgress
-from clearsight.training.heads.rows import EpochRows, RowCache
-from clearsight.training.heads.scores import stacked_scores
+from clearsight.training.heads.rows import BatchSchedule, EpochRows, RowCache
+from clearsight.training.metrics import stacked_scores
 
 
 class HeadGroup:

@@ -1,5 +1,6 @@
-"""StackedLoss: the training loss of K heads and its gradient in closed form. B images in a piece, M in an epoch, C
-classes.
+"""StackedLoss: the training loss of K heads and its gradient in closed form, and LogitsBuffer: the losses of an epoch.
+
+B images in a piece, M in an epoch, C classes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor
 
 from clearsight.core.recipe import TrainSection
-from clearsight.training.heads.batch_schedule import BatchSchedule
 from clearsight.training.heads.job import Floats
+from clearsight.training.heads.rows import BatchSchedule
 from clearsight.training.loss import balanced_weights
+
+_MAX_BYTES = 1 << 26  # of collected logits: 64 MiB, so that a long epoch of many heads still fits into memory
 
 
 class StackedLoss:
@@ -29,7 +32,8 @@ class StackedLoss:
         self, recipes: Sequence[TrainSection], labels: npt.NDArray[np.int64], classes: int, device: torch.device
     ) -> None:
         smoothing = np.array([train.label_smoothing for train in recipes])[:, None, None]  # (K, 1, 1)
-        weights = np.stack([_class_weights(train, labels, classes) for train in recipes], axis=1)  # (C, K)
+        equal, balanced = np.ones(classes, dtype=np.float32), balanced_weights(labels, classes)
+        weights = np.stack([balanced if r.class_weights == "balanced" else equal for r in recipes], axis=1)  # (C, K)
         spread = (1 - smoothing) * np.eye(classes) + smoothing / classes  # (K, C, C): target of a label
         table = spread.transpose(1, 0, 2) * weights[:, :, None]
         self._weights = torch.from_numpy(weights.astype(np.float32)).to(device) if (weights != 1).any() else None
@@ -95,7 +99,33 @@ def batch_sums(rows: Tensor, begins: Sequence[int]) -> Floats:
     return sums.astype(np.float64)
 
 
-def _class_weights(train: TrainSection, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    return (
-        balanced_weights(labels, classes) if train.class_weights == "balanced" else np.ones(classes, dtype=np.float32)
-    )
+class LogitsBuffer:
+    """Losses (M, K) float32 and `correct` (M, K) bool of the images of an epoch, computed many images at a time.
+
+    A step then has less to do, and on a GPU nothing to wait for.
+    """
+
+    def __init__(self, loss: StackedLoss, labels: Tensor, heads: int, classes: int, largest: int) -> None:
+        """labels: (M,).  largest: images in the largest piece that will be added."""
+        self._loss, self._labels = loss, labels
+        rows = min(len(labels), max(largest, _MAX_BYTES // (4 * heads * classes)))
+        self._logits = torch.empty(rows, heads, classes, device=labels.device)
+        self._begin, self._end = 0, 0  # of the collected rows, in the order of the epoch
+        self.losses = torch.empty(len(labels), heads, device=labels.device)
+        self.correct = torch.empty_like(self.losses, dtype=torch.bool)
+
+    def add(self, logits: Tensor) -> None:
+        """Copy the logits (B, K, C) of the next images."""
+        if self._end - self._begin + len(logits) > len(self._logits):
+            self.flush()
+        at = self._end - self._begin
+        self._end += len(logits)
+        self._logits[at : at + len(logits)] = logits
+
+    def flush(self) -> None:
+        """Compute losses and hits of the collected logits."""
+        rows = slice(self._begin, self._end)
+        labels, logits = self._labels[rows], self._logits[: self._end - self._begin]
+        self.losses[rows] = self._loss.each(logits, labels)
+        torch.eq(logits.argmax(2), labels.unsqueeze(1), out=self.correct[rows])
+        self._begin = self._end

@@ -107,7 +107,6 @@ class Parameters:
         return Parameters({name: torch.zeros_like(block) for name, block in self.blocks.items()})
 
     def only(self, heads: Tensor) -> Parameters:
-        """Return a copy with the heads of these indices."""
         return Parameters({name: block[heads] for name, block in self.blocks.items()})
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from clearsight.core.recipe import OptimSection, Recipe
-from clearsight.training.heads.batch_schedule import BatchSchedule, Ints
 from clearsight.training.heads.job import Floats
 from clearsight.training.heads.network import HeadSlice, Parameters
+from clearsight.training.heads.rows import BatchSchedule, Ints
 from clearsight.training.optim import rate
 
 _BETA1, _BETA2 = 0.9, 0.999  # torch's defaults, which no recipe changes
@@ -31,20 +31,23 @@ def epoch_rates(recipe: Recipe, epoch: int, steps: int) -> Floats:
 class StackedOptimizer(ABC):
     """Updates the parameters of K heads: call `begin` for each epoch, then `step` for each of its pieces.
 
-    values: the parameters.  recipes: a section for each head.
+    values: the parameters.  recipes: a section for each head.  buffers: how many numbers are kept for each parameter:
+    moments, and temporaries of a step, which are allocated once.
     """
 
-    def __init__(self, recipes: Sequence[OptimSection], values: Parameters) -> None:
+    def __init__(self, recipes: Sequence[OptimSection], values: Parameters, buffers: int) -> None:
         self._recipes = list(recipes)
         self._values = values
-        self._work = values.zeros()  # temporaries of a step, allocated once
+        self._buffers = [values.zeros() for _ in range(buffers)]
         self._due: list[int] = []
 
     def only(self, heads: list[int], values: Parameters) -> None:
         """Leave out all but the heads of these indices, whose parameters are now `values`."""
         self._recipes = [self._recipes[head] for head in heads]
-        self._values, self._work = values, values.zeros()
-        self._keep(torch.tensor(heads, device=values.flat.device))
+        self._values = values
+        index = torch.tensor(heads, device=values.flat.device)
+        # Copies: views would keep the memory of the heads that have ended.
+        self._buffers = [buffer.only(index) for buffer in self._buffers]
 
     def begin(self, epoch: int, schedule: BatchSchedule, rates: Sequence[Floats]) -> None:
         """Prepare for the steps of an epoch (from 1). rates: for each head (S,), the learning rates of its steps."""
@@ -59,10 +62,6 @@ class StackedOptimizer(ABC):
     @abstractmethod
     def _begin(self, rates: Floats, age: Ints) -> None:
         """Make the columns of each piece. rates: (P, K).  age: (P, K) steps up to and with the one it belongs to."""
-
-    @abstractmethod
-    def _keep(self, heads: Tensor) -> None:
-        """Keep only the moments of these heads."""
 
     def _field(self, name: str) -> Floats:
         """Return (K,), one field of the recipes of all heads."""
@@ -79,9 +78,9 @@ class StackedOptimizer(ABC):
             if decays:
                 gradient.addcmul_(value, decay)
 
-    def _descend(self, values: HeadSlice, work: HeadSlice, scale: Tensor) -> None:
-        """Compute value -= scale * work, with a scale (H, 1)."""
-        for value, change in zip(values.rows, work.rows, strict=True):
+    def _descend(self, values: HeadSlice, changes: HeadSlice, scale: Tensor) -> None:
+        """Compute value -= scale * change, with a scale (H, 1)."""
+        for value, change in zip(values.rows, changes.rows, strict=True):
             value.addcmul_(change, scale, value=-1.0)
 
 
@@ -93,9 +92,8 @@ class StackedAdam(StackedOptimizer):
     """
 
     def __init__(self, recipes: Sequence[OptimSection], values: Parameters, *, decoupled: bool) -> None:
-        super().__init__(recipes, values)
+        super().__init__(recipes, values, buffers=3)
         self._decoupled = decoupled
-        self._first, self._second = values.zeros(), values.zeros()
 
     def _begin(self, rates: Floats, age: Ints) -> None:
         root = np.sqrt(1 - _BETA2**age)  # in float64: 1 - 0.999 loses digits in float32
@@ -106,8 +104,8 @@ class StackedAdam(StackedOptimizer):
 
     def step(self, piece: int, gradients: Parameters) -> None:
         due = self._due[piece]
-        values, work, slopes = self._values.first(due), self._work.first(due), gradients.first(due)
-        first, second = self._first.first(due), self._second.first(due)
+        values, slopes = self._values.first(due), gradients.first(due)
+        first, second, work = (buffer.first(due) for buffer in self._buffers)
         if self._decoupled:
             # Before the update, as torch does it, so that rounding agrees.
             for value, decays in zip(values.rows, values.decays, strict=True):
@@ -125,17 +123,12 @@ class StackedAdam(StackedOptimizer):
             torch.div(mean, root, out=root)
         self._descend(values, work, self._scale[piece])
 
-    def _keep(self, heads: Tensor) -> None:  # copies: views would keep the memory of the heads that have ended
-        self._first, self._second = self._first.only(heads), self._second.only(heads)
-
 
 class StackedSGD(StackedOptimizer):
-    """Stochastic gradient descent with momentum and L2; `_work` holds the velocity."""
+    """Stochastic gradient descent with momentum and L2; the buffer holds the velocity."""
 
-    def only(self, heads: list[int], values: Parameters) -> None:
-        velocity = self._work  # the base class replaces it by zeros
-        super().only(heads, values)
-        self._work = velocity.only(torch.tensor(heads, device=values.flat.device))
+    def __init__(self, recipes: Sequence[OptimSection], values: Parameters) -> None:
+        super().__init__(recipes, values, buffers=1)
 
     def _begin(self, rates: Floats, age: Ints) -> None:
         self._scale = self._columns(rates)
@@ -144,16 +137,13 @@ class StackedSGD(StackedOptimizer):
 
     def step(self, piece: int, gradients: Parameters) -> None:
         due = self._due[piece]
-        values, work, slopes = self._values.first(due), self._work.first(due), gradients.first(due)
+        values, slopes, velocities = self._values.first(due), gradients.first(due), self._buffers[0].first(due)
         self._add_decay(slopes, values, self._decay[piece])
-        for velocity in work.rows:
+        for velocity in velocities.rows:
             velocity.mul_(self._momentum[piece])
-        for velocity, slope in zip(work.pieces, slopes.pieces, strict=True):
+        for velocity, slope in zip(velocities.pieces, slopes.pieces, strict=True):
             velocity.add_(slope)
-        self._descend(values, work, self._scale[piece])
-
-    def _keep(self, heads: Tensor) -> None:
-        """Do nothing: there are no moments except the velocity, which `only` has selected."""
+        self._descend(values, velocities, self._scale[piece])
 
 
 def stacked_optimizer(recipes: Sequence[OptimSection], values: Parameters) -> StackedOptimizer:

@@ -1,19 +1,24 @@
-"""EpochRows: the images of an epoch in training order, and RowCache, which shares them between groups of heads.
+"""EpochRows: the images of an epoch in training order; RowCache shares them between groups of heads.
 
-V views, N images, D features, M places in the order of an epoch (N, except for orders that draw images repeatedly).
+BatchSchedule: the pieces of an epoch after which heads of different batch sizes take their steps.
+K heads, P pieces of an epoch, V views, N images, D features, M places in the order of an epoch (N, except for orders
+that draw images repeatedly).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from clearsight.training.batches import Order
 from clearsight.training.heads.job import HeadData
+
+Ints = npt.NDArray[np.int64]
 
 _MAX_COPY_BYTES = 1 << 28  # 256 MiB; features of an epoch beyond that are gathered piece by piece instead of copied
 
@@ -30,12 +35,11 @@ class EpochRows:
     def pieces(self, bounds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield features (B, D) float32 and labels (B,) of each piece between two bounds."""
         for begin, end in pairwise(bounds):
-            yield self._inputs(begin, end), self.labels[begin:end]
-
-    def _inputs(self, begin: int, end: int) -> Tensor:
-        if self._gathered is not None:
-            return self._gathered[begin:end]
-        return self._features.index_select(0, self._order[begin:end]).float()
+            if self._gathered is not None:
+                inputs = self._gathered[begin:end]
+            else:
+                inputs = self._features.index_select(0, self._order[begin:end]).float()
+            yield inputs, self.labels[begin:end]
 
 
 class RowCache:
@@ -58,15 +62,12 @@ class RowCache:
     def of(self, epoch: int, seed: int) -> EpochRows:
         """Return the rows of an epoch (from 1) in the order of a seed."""
         if self._latest is None or self._latest[0] != (epoch, seed):
-            self._latest = (epoch, seed), self._gather(epoch, seed)
+            if seed not in self._orders:
+                self._orders[seed] = self._data.order(seed)
+            order = torch.tensor(np.asarray(self._orders[seed](epoch)), device=self._labels.device)
+            features = self._data.views[(epoch - 1) % len(self._data.views)]
+            self._latest = (epoch, seed), EpochRows(features, self._labels, order, self._ordered(features, order))
         return self._latest[1]
-
-    def _gather(self, epoch: int, seed: int) -> EpochRows:
-        if seed not in self._orders:
-            self._orders[seed] = self._data.order(seed)
-        order = torch.tensor(np.asarray(self._orders[seed](epoch)), device=self._labels.device)
-        features = self._data.views[(epoch - 1) % len(self._data.views)]
-        return EpochRows(features, self._labels, order, self._ordered(features, order))
 
     def _ordered(self, features: Tensor, order: Tensor) -> Tensor | None:
         """Return the features in order, None if they are large. They reuse the memory of the epoch before: fresh pages
@@ -83,3 +84,46 @@ class RowCache:
 def _is_small(features: Tensor) -> bool:
     """Return True if a copy of features (N, D) as float32 is worth its memory."""
     return features.numel() * torch.float32.itemsize <= _MAX_COPY_BYTES
+
+
+def odd_part(size: int) -> int:
+    """Return a batch size without its factors of two: sizes with the same odd part can share a schedule."""
+    return size // (size & -size)
+
+
+class BatchSchedule:
+    """An epoch cut into pieces of the smallest batch; a head with larger batches sums gradients over several of them.
+
+    sizes: sorted batch sizes of the heads, each the one before times a power of two. So the heads whose batch ends with
+    a piece are always the first few of all heads, a contiguous slice.  count: M.
+
+    size: images in a piece.  bounds: (P + 1,) where pieces begin and the last one ends.  due: (P,) heads that take a
+    step after a piece.  fresh: (P,) heads that begin a batch with it.  number: (P, K) step of the epoch that a piece
+    belongs to, from 0.  steps: (K,) steps in the epoch.  lengths: (P, K) images in the batch that it belongs to.
+    """
+
+    def __init__(self, sizes: Sequence[int], count: int) -> None:
+        self._sizes, self._count, self.size = list(sizes), count, sizes[0]
+        self.bounds = _bounds(sizes[0], count)
+        pieces = len(self.bounds) - 1
+        parts = np.array(sizes) // sizes[0]  # (K) pieces in a batch
+        ends = np.arange(1, pieces + 1)[:, None] % parts == 0  # (P, K) whether a batch ends with the piece
+        ends[-1] = True  # the last batch of an epoch may be short
+        self.due: list[int] = ends.sum(1).tolist()
+        self.fresh = [len(sizes), *self.due[:-1]]
+        self.number: Ints = np.arange(pieces)[:, None] // parts
+        self.steps: list[int] = (self.number[-1] + 1).tolist()
+        begins = self.number * np.array(sizes)
+        self.lengths: Ints = np.minimum(begins + np.array(sizes), count) - begins
+
+    def runs(self) -> Iterator[tuple[slice, list[int]]]:
+        """Yield the heads of each batch size as a slice, with the rows at which their batches begin."""
+        at = 0
+        for size, heads in groupby(self._sizes):
+            end = at + len(list(heads))
+            yield slice(at, end), _bounds(size, self._count)[:-1]
+            at = end
+
+
+def _bounds(size: int, count: int) -> list[int]:
+    return [*range(0, count, size), count]

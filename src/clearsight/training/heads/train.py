@@ -18,21 +18,15 @@ from torch import nn
 from clearsight.core.errors import BadShape, BadValue
 from clearsight.core.recipe import Recipe
 from clearsight.core.stop import StopReason
-from clearsight.training.heads.batch_schedule import odd_part
 from clearsight.training.heads.group import HeadGroup
-from clearsight.training.heads.job import HeadData, HeadResult, OnEpoch, StackedHead
+from clearsight.training.heads.job import HeadData, HeadProgress, HeadResult, OnEpoch, StackedHead, finish
 from clearsight.training.heads.network import HeadLayer, layers_of
-from clearsight.training.heads.progress import HeadProgress, finish
-from clearsight.training.heads.rows import RowCache
+from clearsight.training.heads.rows import RowCache, odd_part
 
 # Parameters of a head. Below this a step is bound by the number of calls, above it by the memory that they move.
 _CALL_BOUND = 1 << 15
 
 BuildHead = Callable[[Recipe], nn.Module]
-
-
-def _never() -> StopReason | None:
-    return None
 
 
 def train_heads(
@@ -41,7 +35,7 @@ def train_heads(
     build_head: BuildHead,
     *,
     on_epoch: OnEpoch | None = None,
-    interrupted: Callable[[], StopReason | None] = _never,
+    interrupted: Callable[[], StopReason | None] = lambda: None,
 ) -> list[HeadResult]:
     """Train all heads on `data`; return their results in the order of `heads`.
 

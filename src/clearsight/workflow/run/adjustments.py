@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from clearsight.core.events import Observer
 from clearsight.core.files import write_text
-from clearsight.core.metrics_log import MetricsLog
-from clearsight.core.run import Run
+from clearsight.core.run import MetricsLog, Run
 from clearsight.debugger.actions import RequestedChange
 from clearsight.debugger.live import LiveDebugger
 from clearsight.training.checkpoint import Checkpoints

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 
 from clearsight.core.context import RunContext
+from clearsight.core.events import ObserverList
 from clearsight.core.files import write_json
 from clearsight.core.finding import write_findings
 from clearsight.core.judge import judge
@@ -28,7 +29,6 @@ from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.job import Phase
-from clearsight.training.observers import ObserverList
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.prepare.setup import RunSetup

@@ -13,7 +13,7 @@ import torch
 
 from clearsight.core.dataset import Dataset, Split
 from clearsight.core.errors import BadData, BadValue, DiskFull
-from clearsight.core.events import RunStatus
+from clearsight.core.events import ObserverList, RunStatus
 from clearsight.core.machine import hardware, versions
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.profile import Profile
@@ -26,7 +26,6 @@ from clearsight.training.allocator import keep_freed_memory
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
 from clearsight.training.distributed import World, join_process_group
-from clearsight.training.observers import ObserverList
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.messages import FindingsLog, LogWriter
 from clearsight.workflow.prepare.datasets import list_dataset, quiet, scan_dataset

@@ -16,8 +16,7 @@ from clearsight.core.events import EpochRecord, StepRecord
 from clearsight.core.files import atomic
 from clearsight.training.checkpoint import read_tensors
 from clearsight.training.heads.job import HeadResult
-from clearsight.training.job import TrainingPosition
-from clearsight.training.selection import EpochSelection
+from clearsight.training.job import EpochSelection, TrainingPosition
 
 _HEAD, _STEPS = "head/", "steps/"  # prefixes of the two kinds of tensors
 

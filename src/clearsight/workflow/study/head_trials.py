@@ -17,10 +17,9 @@ import numpy.typing as npt
 from torch import nn
 
 from clearsight.core.events import EpochRecord, RunStatus, StepRecord
-from clearsight.core.metrics_log import MetricsLog
 from clearsight.core.preprocess import PRESETS
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import Run
+from clearsight.core.run import MetricsLog, Run
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.trial import TrialResult, TrialState
 from clearsight.data.loader import Loader

@@ -12,8 +12,7 @@ import pytest
 from clearsight.core.events import RunStatus
 from clearsight.core.recipe import Recipe
 from clearsight.core.stop import StopKind, StopReason
-from clearsight.training.heads.job import StackedHead
-from clearsight.training.heads.progress import HeadEpoch, HeadProgress, finish
+from clearsight.training.heads.job import HeadEpoch, HeadProgress, StackedHead, finish
 
 PRUNED = StopReason(StopKind.PRUNED, "worse than the others")
 

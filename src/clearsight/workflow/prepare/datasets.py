@@ -8,7 +8,7 @@ from pathlib import Path
 from clearsight.core.dataset import ClassMap, Dataset, ReadOptions
 from clearsight.core.machine import cores
 from clearsight.core.recipe import DataSection
-from clearsight.data.listing import open_listing
+from clearsight.data.readers import open_listing
 from clearsight.data.scan import Scan, drop_bad_images, scan_images
 from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits, make_splits
 from clearsight.workflow.paths import Paths

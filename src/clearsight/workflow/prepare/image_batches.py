@@ -6,8 +6,7 @@ from clearsight.core.dataset import Dataset
 from clearsight.core.preprocess import PRESETS, Augment, Preprocess
 from clearsight.core.recipe import Recipe
 from clearsight.data.geometry import scale_shift
-from clearsight.data.load_times import LoadTimes
-from clearsight.data.loader import Loader, LoadPlan, Order
+from clearsight.data.loader import Loader, LoadPlan, LoadTimes, Order
 from clearsight.training.batches import ImageBatches
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World

@@ -9,7 +9,7 @@ from functools import cached_property
 from clearsight.core.dataset import Dataset
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import Recipe
-from clearsight.data.load_times import LoadTimes
+from clearsight.data.loader import LoadTimes
 from clearsight.models.network import Network
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World

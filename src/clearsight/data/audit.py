@@ -69,7 +69,8 @@ class Audit:
         """Return plain JSON values, keys as the fields; warnings without their paths."""
         sizes = [{"width": width, "height": height, "count": count} for width, height, count in self.common_sizes]
         warnings = [{"code": notice.code, "text": notice.text} for notice in self.warnings]
-        return finite_json({**asdict(self), "common_sizes": sizes, "warnings": warnings})
+        values: dict[str, Any] = finite_json({**asdict(self), "common_sizes": sizes, "warnings": warnings})
+        return values
 
 
 def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
@@ -77,7 +78,7 @@ def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
 
     input_size: side of the model's input in pixels, to tell which images will be enlarged; None leaves that out.
     """
-    found = [scan.by_id[sample.id] for sample in dataset.samples]
+    found = scan.of(dataset)
     good = [image for image in found if not image.bad]  # a bad image may have no known size
     sizes = Counter((image.width, image.height) for image in good).most_common(_COMMONEST)
     groups, pairs = exact_duplicates(scan, dataset), near_duplicates(scan, dataset)

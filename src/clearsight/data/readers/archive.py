@@ -17,7 +17,7 @@ import threading
 import weakref
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -104,7 +104,6 @@ class ArchiveReader:
     name = "archive"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the name ends like an archive's."""
         return path.is_file() and path.name.lower().endswith((".zip", *_TARS))
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
@@ -210,39 +209,29 @@ def _tar(path: Path) -> tuple[_Contents, IO[bytes]]:
 
 def _plain_tar(path: Path, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
     contents, stamp = _Contents(path), file_stamp(path)
-    for info in packed:
-        name = _tar_name(contents, info)
-        if name is not None:
-            mark, reason = f"{info.size}-{info.mtime}-{stamp}", _size_problem(info.size)
-            contents.members[name] = Member(info.offset_data, info.size, info.size, mark, reason=reason)
+    for name, info in _tar_images(contents, packed):
+        mark, reason = f"{info.size}-{info.mtime}-{stamp}", _size_problem(info.size)
+        contents.members[name] = Member(info.offset_data, info.size, info.size, mark, reason=reason)
     return contents, path.open("rb")
 
 
 def _spooled_tar(path: Path, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
+    contents, at = _Contents(path), 0
     with contextlib.ExitStack() as stack:
         spool = stack.enter_context(tempfile.TemporaryFile())
-        contents = _spooled(path, packed, spool)
+        for name, info in _tar_images(contents, packed):
+            reason = _size_problem(info.size)
+            stream = None if reason else packed.extractfile(info)
+            data = stream.read() if stream else b""
+            if at + len(data) > MAX_SPOOL_BYTES:
+                limit = f"{MAX_SPOOL_BYTES >> 30} GiB"
+                raise TooLarge(str(path), f"its images take more than {limit}", fix="Unpack it first.")
+            _write(spool, data, path)
+            mark = f"{zlib.crc32(data):08x}-{info.size}"
+            contents.members[name] = Member(at, len(data), info.size, mark, reason=reason)
+            at += len(data)
         stack.pop_all()  # it went well: the file lives as long as the source
     return contents, spool
-
-
-def _spooled(path: Path, packed: tarfile.TarFile, spool: IO[bytes]) -> _Contents:
-    contents, at = _Contents(path), 0
-    for info in packed:
-        name = _tar_name(contents, info)
-        if name is None:
-            continue
-        reason, data = _size_problem(info.size), b""
-        if not reason:
-            stream = packed.extractfile(info)
-            data = stream.read() if stream else b""
-        at += len(data)
-        if at > MAX_SPOOL_BYTES:
-            raise TooLarge(str(path), f"its images take more than {MAX_SPOOL_BYTES >> 30} GiB", fix="Unpack it first.")
-        _write(spool, data, path)
-        mark = f"{zlib.crc32(data):08x}-{info.size}"
-        contents.members[name] = Member(at - len(data), len(data), info.size, mark, reason=reason)
-    return contents
 
 
 def _write(stream: IO[bytes], data: bytes, path: Path) -> None:
@@ -255,9 +244,12 @@ def _write(stream: IO[bytes], data: bytes, path: Path) -> None:
         raise
 
 
-def _tar_name(contents: _Contents, info: tarfile.TarInfo) -> str | None:
-    odd = not (info.isdir() or info.isfile()) or info.issparse()  # sparse members are not stored byte for byte
-    return contents.visible_name(info.name, folder=info.isdir(), link=odd)
+def _tar_images(contents: _Contents, packed: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    for info in packed:
+        odd = not (info.isdir() or info.isfile()) or info.issparse()  # sparse members are not stored byte for byte
+        name = contents.visible_name(info.name, folder=info.isdir(), link=odd)
+        if name is not None:
+            yield name, info
 
 
 READER = ArchiveReader()

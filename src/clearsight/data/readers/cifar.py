@@ -11,7 +11,7 @@ import pickle
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,8 +47,7 @@ class CifarSource:
         batch, _, place = locator.partition("/")
         if batch not in self._batches or not place.isdecimal() or int(place) >= len(self._batches[batch]):
             return None
-        row: Pixels = self._batches[batch][int(place)]
-        return row
+        return cast(Pixels, self._batches[batch][int(place)])
 
 
 class CifarReader:
@@ -57,7 +56,6 @@ class CifarReader:
     name = "cifar"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the names of the batches are there."""
         return _folder(path) is not None
 
     def read(self, path: Path, options: ReadOptions) -> Listing:

@@ -22,7 +22,6 @@ class FoldersReader:
     name = "folders"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if `path` is a folder with a subfolder or an image in it."""
         if not path.is_dir():
             return False
         try:

@@ -16,7 +16,6 @@ class LstReader:
     name = "lst"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the name ends in .lst."""
         return path.is_file() and path.suffix.lower() == ".lst"
 
     def read(self, path: Path, options: ReadOptions) -> Listing:

@@ -27,7 +27,6 @@ class ManifestReader:
     name = "manifest"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the first line names a "source-ref"."""
         if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
             return False
         try:
@@ -84,11 +83,8 @@ def _attribute(path: Path, line: int, row: dict[str, Any]) -> str:
     if len(found) == 1:
         return found[0]
     left = [key for key in row if key != _REFERENCE and not key.endswith("-metadata")]
-    raise BadChoice(
-        f"{path} line {line}",
-        "the label attribute is not clear; choose one with --label-column",
-        allowed=described or left,
-    )
+    problem = "the label attribute is not clear; choose one with --label-column"
+    raise BadChoice(f"{path} line {line}", problem, allowed=described or left)
 
 
 def _label(path: Path, line: int, row: dict[str, Any], attribute: str) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadChoice, BadData
 from clearsight.data.readers.support.files import FileSource
-from clearsight.data.readers.support.rows import LABELS, PATHS, SPLITS, TableRows, is_table, open_table
+from clearsight.data.readers.support.rows import LABELS, PATHS, SPLITS, SUFFIXES, TableRows, open_table
 from clearsight.data.readers.support.split_names import split_of
 
 
@@ -59,11 +59,8 @@ def _describe(record: Record) -> str:
 
 def relative(path: str, root: Path) -> str:
     """Return a path as a table writes it, as POSIX and relative to `root` where it lies below."""
-    plain = path if "/" in path else path.replace("\\", "/")  # a table written on Windows
-    try:
-        return Path(plain).relative_to(root).as_posix() if Path(plain).is_absolute() else Path(plain).as_posix()
-    except ValueError:
-        return Path(plain).as_posix()
+    plain = Path(path if "/" in path else path.replace("\\", "/"))  # a table written on Windows
+    return (plain.relative_to(root) if plain.is_absolute() and plain.is_relative_to(root) else plain).as_posix()
 
 
 class TableReader:
@@ -72,15 +69,17 @@ class TableReader:
     name = "table"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the name ends like a table's."""
-        return is_table(path)
+        return path.is_file() and path.suffix.lower() in SUFFIXES
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return every row; columns are found by their usual names unless `options` names them."""
         if not path.is_file():
             raise BadData(str(path), "it is not a table file")
         rows = open_table(path)
-        paths = path_column(rows, options)
+        paths = rows.column(options.id_column, "id column") or next(iter(rows.usual(PATHS)), None)
+        if paths is None:
+            problem = f"no column holds the paths, it has {', '.join(rows.names[:12])}"
+            raise BadData(str(path), problem, fix="Name the one with the paths 'path'.")
         splits = _split_column(rows, options, used=paths)
         label, notices = label_column(rows, options, used=(paths, splits))
         records = PathRows(path, path.parent)
@@ -95,18 +94,6 @@ class TableReader:
         return records.listing(self.name, *notices)
 
 
-def path_column(rows: TableRows, options: ReadOptions) -> str:
-    """Return the column with the paths."""
-    chosen = rows.column(options.id_column, "id column") or next(iter(rows.usual(PATHS)), None)
-    if chosen is None:
-        raise BadData(
-            str(rows.path),
-            f"no column holds the paths, it has {', '.join(rows.names[:12])}",
-            fix="Name the one with the paths 'path'.",
-        )
-    return chosen
-
-
 def label_column(
     rows: TableRows, options: ReadOptions, used: tuple[str | None, ...]
 ) -> tuple[str | None, tuple[Notice, ...]]:
@@ -117,13 +104,10 @@ def label_column(
     if len(usual) > 1:
         text = f"classes are read from column {usual[0]!r}; --label-column {usual[1]} would take the other"
         return usual[0], (Notice(code="label-column", text=text),)
-    if usual:
-        return usual[0], ()
-    left = [name for name in rows.names if name not in used]
+    left = usual or [name for name in rows.names if name not in used]
     if len(left) > 1:
-        raise BadChoice(
-            str(rows.path), "no column has a usual name for classes; choose one with --label-column", allowed=left
-        )
+        problem = "no column has a usual name for classes; choose one with --label-column"
+        raise BadChoice(str(rows.path), problem, allowed=left)
     return (left[0] if left else None), ()
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from clearsight.core.errors import BadBundle
 from clearsight.core.files import write_bytes
 from clearsight.models.families.vit import fix_image_size
-from clearsight.models.network import Network
+from clearsight.models.network import Network, first_line
 
 OPSET = 17  # the first with LayerNormalization as one operator; onnxruntime has read it since 1.12
 INPUT, OUTPUT = "images", "logits"
@@ -41,12 +41,10 @@ def to_onnx(network: Network, path: Path, size: int) -> None:
         # One image and several: an exporter may have fixed the size of the batch that it traced (two).
         worst = max(_difference(model, data, batch) for batch in (images[:1], images))
     except Exception as error:  # exporters and runtimes raise error classes of their own
-        raise BadBundle(network.name, f"it cannot be expressed in ONNX ({_first_line(error)})") from error
+        reason = first_line(error)[:200].rstrip(".")
+        raise BadBundle(network.name, f"it cannot be expressed in ONNX ({reason})") from error
     if not worst <= _TOLERANCE:  # written so that NaN counts as a difference
-        raise BadBundle(
-            network.name,
-            f"its ONNX file gives other logits than the network (off by {worst:.3g})",
-        )
+        raise BadBundle(network.name, f"its ONNX file gives other logits than the network (off by {worst:.3g})")
     write_bytes(path, data)
 
 
@@ -159,7 +157,3 @@ def onnx_session(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
         return np.asarray(session.run(None, {name: batch})[0])
 
     return run
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")

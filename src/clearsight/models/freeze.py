@@ -82,11 +82,9 @@ def _cut(network: Network, extent: str) -> int:
     if extent.isascii() and extent.lstrip("-").isdecimal():
         blocks = len(names) - stems
         if not 1 <= int(extent) <= blocks:
-            raise BadValue(
-                f"--freeze {extent}",
-                f"{network.name} has {blocks} blocks, so a count is 1 to {blocks}",
-                fix="Pass none to freeze nothing, backbone to freeze all but the head.",
-            )
+            problem = f"{network.name} has {blocks} blocks, so a count is 1 to {blocks}"
+            fix = "Pass none to freeze nothing, backbone to freeze all but the head."
+            raise BadValue(f"--freeze {extent}", problem, fix=fix)
         return stems + int(extent)
     if extent not in names:
         raise BadChoice(

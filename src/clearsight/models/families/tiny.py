@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from clearsight.models.dissection import Dissection
-from clearsight.models.network import Stage
 
 WIDTHS = (32, 64, 128, 128)  # channels after each convolution
 
@@ -51,13 +50,9 @@ class TinyFamily:
 
     def dissect(self, model: nn.Module) -> Dissection:
         assert isinstance(model, Tiny)
-        stages = (
-            Stage("stem", model.stem),
-            Stage("block1", model.block1),
-            Stage("block2", model.block2),
-            Stage("block3", nn.Sequential(model.block3, model.pool, nn.Flatten())),
-        )
-        return Dissection(stages, "fc")
+        last = nn.Sequential(model.block3, model.pool, nn.Flatten())
+        parts = {"stem": model.stem, "block1": model.block1, "block2": model.block2, "block3": last}
+        return Dissection.of(parts, "fc")
 
 
 FAMILY = TinyFamily()

@@ -7,8 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clearsight.models.dissection import Dissection, without
-from clearsight.models.network import Stage
+from clearsight.models.dissection import Dissection, ExactFamily, without
 
 
 class Embedding(nn.Module):
@@ -52,22 +51,17 @@ def fix_image_size(module: nn.Module, size: int) -> None:
                 cast(Any, part).set_input_size(img_size=(size, size))
 
 
-class VisionTransformerFamily:
-    """Stages stem (patches and positions), blocks.0, blocks.1, ..., the last with the final norm and pooling."""
-
-    def recognises(self, model: nn.Module) -> bool:
-        known = f"{type(model).__module__}.{type(model).__name__}" == "timm.models.vision_transformer.VisionTransformer"
-        return known and getattr(model, "attn_pool", None) is None  # attention pooling has weights after the last block
-
-    def dissect(self, model: nn.Module) -> Dissection:
-        blocks = dict(model.get_submodule("blocks").named_children())
-        *_, last = blocks
-        blocks[last] = nn.Sequential(blocks[last], Pooling(model))
-        stages = (
-            Stage("stem", Embedding(model)),
-            *(Stage(f"blocks.{name}", block) for name, block in blocks.items()),
-        )
-        return Dissection(stages, "head")
+def dissect(model: nn.Module) -> Dissection:
+    """Return stages stem (patches and positions), blocks.0, blocks.1, ..., the last with the final norm and pooling."""
+    parts: dict[str, nn.Module] = {"stem": Embedding(model)}
+    parts |= {f"blocks.{name}": block for name, block in model.get_submodule("blocks").named_children()}
+    *_, last = parts
+    parts[last] = nn.Sequential(parts[last], Pooling(model))
+    return Dissection.of(parts, "head")
 
 
-FAMILY = VisionTransformerFamily()
+FAMILY = ExactFamily(
+    ("timm.models.vision_transformer.VisionTransformer",),
+    dissect,
+    accepts=lambda model: getattr(model, "attn_pool", None) is None,  # that pooling has weights after the last block
+)

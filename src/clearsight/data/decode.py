@@ -92,9 +92,8 @@ def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile, ImageInfo
 
 def _limit(count: int, shown: str, max_pixels: int, name: str) -> None:
     if count > max_pixels:
-        raise BadImage(
-            name or "image", f"it has {shown} pixels, the limit is {max_pixels:,}", fix="Raise --max-pixels to read it."
-        )
+        problem = f"it has {shown} pixels, the limit is {max_pixels:,}"
+        raise BadImage(name or "image", problem, fix="Raise --max-pixels to read it.")
 
 
 def _checked(pixels: npt.NDArray[np.generic], max_pixels: int, name: str) -> Pixels:

@@ -87,11 +87,7 @@ def _cut(network: Network, extent: str) -> int:
             raise BadValue(f"--freeze {extent}", problem, fix=fix)
         return stems + int(extent)
     if extent not in names:
-        raise BadChoice(
-            f"--freeze {extent}",
-            f"{network.name} has no stage of that name",
-            got=extent,
-            allowed=(*names, "backbone", "none"),
-            fix=f"Or give a count of blocks: --freeze {max(1, len(names) - stems - 1)}.",
-        )
+        problem, allowed = f"{network.name} has no stage of that name", (*names, "backbone", "none")
+        fix = f"Or give a count of blocks: --freeze {max(1, len(names) - stems - 1)}."
+        raise BadChoice(f"--freeze {extent}", problem, got=extent, allowed=allowed, fix=fix)
     return names.index(extent) + 1

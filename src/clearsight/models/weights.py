@@ -87,9 +87,8 @@ def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
 def from_file(path: Path, provider: ModelProvider, name: str) -> PretrainedWeights:
     """Return the weights in the file at `path`, with the preprocessing of its metadata or else of the provider."""
     if not path.is_file():
-        raise NotFound(
-            f"--weights {path}", "there is no such file", fix="Pass default, none, or a .safetensors or .pth file."
-        )
+        fix = "Pass default, none, or a .safetensors or .pth file."
+        raise NotFound(f"--weights {path}", "there is no such file", fix=fix)
     tensors, config = read(path)
     declared = config.get("pretrained_cfg", {})
     return PretrainedWeights(
@@ -107,9 +106,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return _read_safetensors(path)
     if path.suffix in _PICKLED:
         return _read_pickled(path), {}
-    raise BadValue(
-        f"--weights {path}", f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth"
-    )
+    raise _unusable(path, f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth")
 
 
 def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> None:
@@ -132,17 +129,17 @@ def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> Non
     reshaped = [key for key, value in tensors.items() if key in state and value.shape != state[key].shape]
     if missing or unexpected or reshaped:
         counts = ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
-        problem = ", ".join(
+        faults = ", ".join(
             f"{len(keys)} {fault} ({', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''})"
             for keys, fault in counts
             if keys
         )
         made_for = f"; the file says it is for {pretrained.architecture}" if pretrained.architecture else ""
-        raise BadValue(
+        flag, problem = (
             f"--weights {pretrained.file or 'default'}",
-            f"its tensors do not fit the model: {problem}{made_for}",
-            fix="Pass the --model that it was made for.",
+            f"its tensors do not fit the model: {faults}{made_for}",
         )
+        raise BadValue(flag, problem, fix="Pass the --model that it was made for.")
     model.load_state_dict(tensors, strict=False)
 
 
@@ -156,11 +153,8 @@ def _downloaded(provider: ModelProvider, name: str, folders: Sequence[Path]) -> 
         origin = "random weights (tiny has no pretrained ones)" if tensors is None else f"pretrained {model}"
         return PretrainedWeights(tensors=tensors, preprocess=provider.preprocess(name), origin=origin)
     searched = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
-    raise WeightsUnavailable(
-        "weights",
-        f"{reason} and no file for {model}. Looked in {searched}",
-        fix="Pass --weights FILE, or --weights none to start from random.",
-    )
+    problem = f"{reason} and no file for {model}. Looked in {searched}"
+    raise WeightsUnavailable("weights", problem, fix="Pass --weights FILE, or --weights none to start from random.")
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
@@ -182,9 +176,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = opened.metadata() or {}
         config = json.loads(metadata.get("config", "{}"))
     except (SafetensorError, OSError) as error:
-        raise BadValue(f"--weights {path}", f"it is not a safetensors file ({_short(error)})") from None
+        raise _unusable(path, f"it is not a safetensors file ({_short(error)})") from None
     except (json.JSONDecodeError, RecursionError):
-        raise BadValue(f"--weights {path}", "the config in its metadata is not JSON") from None
+        raise _unusable(path, "the config in its metadata is not JSON") from None
     return tensors, config if isinstance(config, dict) else {}
 
 
@@ -194,16 +188,13 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # torch warns about unusual pickles; it only matters if they load
             value = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise BadValue(
-            f"--weights {path}",
-            f"it cannot be read as weights alone ({_short(error)})",
-            fix="Save it as safetensors, or as a plain state_dict.",
-        ) from None
+        fix = "Save it as safetensors, or as a plain state_dict."
+        raise _unusable(path, f"it cannot be read as weights alone ({_short(error)})", fix) from None
     for key in ("state_dict", "model"):  # of Lightning and timm, and of torchvision's scripts
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
-        raise BadValue(f"--weights {path}", "it contains no state_dict (names and tensors)")
+        raise _unusable(path, "it contains no state_dict (names and tensors)")
     # "module." comes from DistributedDataParallel.
     return {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
 
@@ -214,9 +205,11 @@ def _declared(config: Mapping[str, Any], path: Path) -> Preprocess:
     try:
         return from_config(config, f"the metadata of {path.name}")
     except (ValueError, TypeError, LookupError, AttributeError, ZeroDivisionError, OverflowError) as error:
-        raise BadValue(
-            f"--weights {path}", f"the preprocessing in its metadata is impossible ({_short(error)})"
-        ) from None
+        raise _unusable(path, f"the preprocessing in its metadata is impossible ({_short(error)})") from None
+
+
+def _unusable(path: Path, problem: str, fix: str = "") -> BadValue:
+    return BadValue(f"--weights {path}", problem, fix=fix)
 
 
 def _short(error: Exception) -> str:

@@ -91,9 +91,8 @@ def find(model: str) -> tuple[ModelProvider, str]:
             return provider, name
     known = names()
     fix = f"Write timm/{model}." if f"timm/{model}" in known else ""
-    raise BadChoice(
-        f"--model {model}", "there is no model of that name", got=None if fix else model, allowed=known, fix=fix
-    )
+    got = None if fix else model
+    raise BadChoice(f"--model {model}", "there is no model of that name", got=got, allowed=known, fix=fix)
 
 
 def dissect(model: nn.Module) -> Dissection:

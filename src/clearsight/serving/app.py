@@ -69,10 +69,8 @@ class Endpoint:
 
     def __init__(self, service: Service, limits: Limits) -> None:
         if limits.images > service.waiting:
-            raise BadValue(
-                f"limit images {limits.images}",
-                f"the service queues at most {service.waiting} images, so such a request could never be answered",
-            )
+            problem = f"the service queues at most {service.waiting} images, so such a request could never be answered"
+            raise BadValue(f"limit images {limits.images}", problem)
         self._service, self._limits = service, limits
         self._bodies = RequestBodyReader(limits)
         self._readers, self._writers = dict(iter(CODECS)), dict(iter(ACCEPTS))

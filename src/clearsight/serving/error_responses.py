@@ -26,13 +26,10 @@ class Busy(ClearsightError):
     """Raised when the queue is full."""
 
 
+_BAD_REQUESTS = (errors.BadImage, errors.BadValue, errors.BadShape, errors.BadChoice, errors.EmptyInput)
 # The first kind that matches decides; any other error is the endpoint's own: status 500.
 STATUSES: dict[type[ClearsightError], int] = {
-    errors.BadImage: 400,
-    errors.BadValue: 400,
-    errors.BadShape: 400,
-    errors.BadChoice: 400,
-    errors.EmptyInput: 400,
+    **dict.fromkeys(_BAD_REQUESTS, 400),
     NotAcceptable: 406,
     SlowBody: 408,
     errors.TooLarge: 413,

@@ -9,20 +9,14 @@ from clearsight.core.errors import BadChoice, BadData, NotFound, nearest
 from clearsight.core.registry import Registry
 
 # In the order in which they are tried: unmistakable formats first, folders last.
+_NAMES = ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table", "folders")
+
 READERS: Registry[Reader] = Registry(
     "dataset format",
-    {
-        "cifar": "clearsight.data.readers.cifar:READER",
-        "hdf5-table": "clearsight.data.readers.hdf5_table:READER",
-        "hdf5-arrays": "clearsight.data.readers.hdf5_arrays:READER",
-        "archive": "clearsight.data.readers.archive:READER",
-        "manifest": "clearsight.data.readers.manifest:READER",
-        "lst": "clearsight.data.readers.lst:READER",
-        "table": "clearsight.data.readers.table:READER",
-        "folders": "clearsight.data.readers.folders:READER",
-    },
+    {name: f"clearsight.data.readers.{name.replace('-', '_')}:READER" for name in _NAMES},
     group="clearsight.readers",
 )
+
 _DETECT = ReadOptions()
 _EXPECTED = (
     "Expected a folder of class folders, a zip or tar of one, a CSV, JSONL or Parquet table of paths and labels, "

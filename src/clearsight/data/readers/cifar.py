@@ -144,10 +144,6 @@ class _Bytes:
         """Ignore byte order and flags: they mean nothing for bytes."""
 
 
-def _array(*_: object) -> _Numbers:
-    return _Numbers()
-
-
 def _dtype(spec: object, *_: object) -> _Bytes:
     if spec != "u1":
         raise pickle.UnpicklingError(f"numbers of type {spec!r} are not allowed")
@@ -161,8 +157,8 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 
 _ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _array,
-    ("numpy._core.multiarray", "_reconstruct"): _array,  # the name since numpy 2
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Numbers(),
+    ("numpy._core.multiarray", "_reconstruct"): lambda *_: _Numbers(),  # the name since numpy 2
     ("numpy", "ndarray"): "ndarray",  # only ever an argument of _reconstruct
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,  # how Python 3 writes bytes into old protocols

@@ -42,12 +42,8 @@ class FoldersReader:
         if tables and len({record.label for record in layout.records}) == 1:
             hint = f"the images are not sorted by class; to take the classes from the table, pass {path / tables[0]}"
             walk.notices.append(Notice(code="table-beside", text=hint, paths=tuple(tables)))
-        return Listing(
-            records=layout.records,
-            source=FileSource(path),
-            format=self.name,
-            notices=(*skipped(walk.checkpoints), *walk.notices, *layout.notices),
-        )
+        notices = (*skipped(walk.checkpoints), *walk.notices, *layout.notices)
+        return Listing(records=layout.records, source=FileSource(path), format=self.name, notices=notices)
 
 
 @dataclass

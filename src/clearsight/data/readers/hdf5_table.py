@@ -139,11 +139,8 @@ def _id_column(rows: TableRows, keys: set[str], options: ReadOptions) -> str:
     hits = {name: sum(cells[place] in keys for cells in head) for place, name in enumerate(rows.names)}
     best = max(rows.names, key=lambda name: hits[name])
     if not hits[best]:
-        raise BadData(
-            str(rows.path),
-            f"no column holds keys of the images, such as {min(keys)!r}",
-            fix="The table and the HDF5 file seem to be of different data.",
-        )
+        problem = f"no column holds keys of the images, such as {min(keys)!r}"
+        raise BadData(str(rows.path), problem, fix="The table and the HDF5 file seem to be of different data.")
     return best
 
 

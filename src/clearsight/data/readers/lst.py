@@ -35,11 +35,9 @@ def _record(path: Path, number: int, cells: list[str]) -> Record:
     if len(cells) < 3:
         raise BadData(f"{path} line {number}", "it must be index, label and path separated by tabs")
     if len(cells) > 3:
-        raise BadData(
-            f"{path} line {number}",
-            f"it has {len(cells) - 2} labels, one class per image is needed",
-            fix="Lists for detection or several labels per image are not classification data.",
-        )
+        problem = f"it has {len(cells) - 2} labels, one class per image is needed"
+        fix = "Lists for detection or several labels per image are not classification data."
+        raise BadData(f"{path} line {number}", problem, fix=fix)
     try:
         label = text(float(cells[1]))  # im2rec writes "3.000000"
     except ValueError:

@@ -46,12 +46,9 @@ class ManifestReader:
                 raise BadData(f"{path} line {line}", f'it has no "{_REFERENCE}"')
             attribute = attribute or _attribute(path, line, row)  # the first line decides for all
             split = row.get(options.split_column or "split")
-            record = Record(
-                locator=key_finder.find(reference),
-                label=_label(path, line, row, attribute),
-                split=split_of(split) if isinstance(split, str) else None,
-            )
-            path_rows.add(line, record)
+            locator, label = key_finder.find(reference), _label(path, line, row, attribute)
+            placed = split_of(split) if isinstance(split, str) else None
+            path_rows.add(line, Record(locator=locator, label=label, split=placed))
         return path_rows.listing(self.name)
 
 

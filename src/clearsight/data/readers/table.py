@@ -30,11 +30,8 @@ class PathRows:
         elif first[1] == record:
             self._repeated.append(record.locator)
         else:
-            raise BadData(
-                f"{self.table} line {line}",
-                f"{record.locator} is {_describe(record)} here and {_describe(first[1])} in line {first[0]}",
-                fix="Keep one of the two rows.",
-            )
+            problem = f"{record.locator} is {_describe(record)} here and {_describe(first[1])} in line {first[0]}"
+            raise BadData(f"{self.table} line {line}", problem, fix="Keep one of the two rows.")
 
     def listing(self, format: str, *notices: Notice) -> Listing:
         """Return the records; raises BadData when there are none, or none of the images exists."""
@@ -42,11 +39,10 @@ class PathRows:
             raise BadData(str(self.table), "it has no rows")
         # One is enough: the scan names the missing.
         if not any((self.root / record.locator).is_file() for record in self.records):
-            raise BadData(
-                str(self.table),
-                f"none of its {len(self.records)} images exists (first: {self.root / self.records[0].locator})",
-                fix="Paths are relative to the table's folder: move the table, or correct the paths.",
-            )
+            first = self.root / self.records[0].locator
+            problem = f"none of its {len(self.records)} images exists (first: {first})"
+            fix = "Paths are relative to the table's folder: move the table, or correct the paths."
+            raise BadData(str(self.table), problem, fix=fix)
         if self._repeated:
             text = f"{len(self._repeated)} rows occur twice and count once"
             notices = (*notices, Notice(code="repeated-row", text=text, paths=tuple(self._repeated)))

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.preprocess import Interpolation, Preprocess
+from clearsight.models.providers import ModelProvider
 
 _INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
-class TimmProvider:
+class TimmProvider(ModelProvider):
     """All models that timm registers."""
 
     prefix = "timm/"
@@ -34,9 +35,6 @@ class TimmProvider:
         # A model without pretrained weights has no such entry; the class's own default is what timm then uses.
         facts = {} if config is None else {key: value for key, value in config.to_dict().items() if value is not None}
         return from_config(facts, f"timm's pretrained_cfg of {name}")
-
-    def adapt(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return dict(tensors)
 
     def download(self, name: str) -> dict[str, Tensor] | None:
         import timm

@@ -96,9 +96,8 @@ def interpret(root: Node, dataset: str) -> Layout:
     """Return splits and classes of the tree; errors call it `dataset`. Raises BadData where it has no known layout."""
     if not root.any():
         names = sorted(root.folders)
-        folders = (
-            f"only the folders {', '.join(names[:5])}{' …' if len(names) > 5 else ''}" if names else "nor a folder"
-        )
+        more = " …" if len(names) > 5 else ""
+        folders = f"only the folders {', '.join(names[:5])}{more}" if names else "nor a folder"
         raise BadData(dataset, f"there is no image in it ({folders})", fix=_LAYOUT_HELP)
     notices: list[Notice] = []
     top = _descend(root, notices)
@@ -135,11 +134,8 @@ def _splits(top: Node, dataset: str) -> dict[str, Split]:
         return {}
     flat = sorted(name for name in filled if named[name] in ("train", "valid"))
     if flat:  # test/ may be flat: its images are then to be predicted
-        raise BadData(
-            dataset,
-            f"{flat[0]}/ holds images directly and no class folders",
-            fix=f"Sort them into {flat[0]}/<class>/, or pass a table of paths and labels.",
-        )
+        fix = f"Sort them into {flat[0]}/<class>/, or pass a table of paths and labels."
+        raise BadData(dataset, f"{flat[0]}/ holds images directly and no class folders", fix=fix)
     return named
 
 
@@ -155,9 +151,8 @@ def _by_split(top: Node, splits: dict[str, Split], dataset: str, notices: list[N
         elif split == "predict" or (split == "test" and not node.filled):
             yield from (Record(locator=path, label=None, split="predict") for path in node.deep())
         elif not node.filled:
-            raise BadData(
-                f"{dataset}/{node.path}", "it holds images directly and no class folders", fix="Sort them into classes."
-            )
+            problem = "it holds images directly and no class folders"
+            raise BadData(f"{dataset}/{node.path}", problem, fix="Sort them into classes.")
         else:
             _strays(node, notices)
             yield from _by_class(node, split, dataset, notices)
@@ -182,11 +177,9 @@ def _by_class(node: Node, split: Split | None, dataset: str, notices: list[Notic
     filled = [folder for folder in classes if folder.any()]
     if all(not folder.files and len(folder.filled) > 1 for folder in filled):  # classes or groups of classes? ask
         deep = filled[0].filled[0].path  # an example for the error
-        raise BadData(
-            f"{dataset}/{node.path}".rstrip("/"),
-            f"its images lie one level deeper than class folders ({deep}/…), so the classes are not clear",
-            fix=f"Pass the folder whose subfolders are the classes, e.g. {dataset}/{filled[0].path}.",
-        )
+        problem = f"its images lie one level deeper than class folders ({deep}/…), so the classes are not clear"
+        fix = f"Pass the folder whose subfolders are the classes, e.g. {dataset}/{filled[0].path}."
+        raise BadData(f"{dataset}/{node.path}".rstrip("/"), problem, fix=fix)
     empty = tuple(folder.path for folder in classes if not folder.any())
     if empty:
         notices.append(Notice(code="empty-class", text=f"{listed(empty, _SHOWN)}: no image in the folder", paths=empty))

@@ -16,6 +16,13 @@ from typing import Literal
 FORMATS = ("jpeg", "png", "webp", "bmp", "gif", "tiff")
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian; 42 ("*") is classic, 43 ("+") Big TIFF
+_HEADS: dict[str, bytes | tuple[bytes, ...]] = {
+    "jpeg": b"\xff\xd8\xff",
+    "png": b"\x89PNG\r\n\x1a\n",
+    "bmp": b"BM",
+    "gif": (b"GIF87a", b"GIF89a"),
+    "tiff": _TIFF_HEADS,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,17 +40,9 @@ class StrippedImage:
 
 def sniff(data: bytes) -> str | None:
     """Return the format by magic bytes, one of FORMATS, or None; 16 bytes are enough."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "webp"
-    if data.startswith(b"BM"):
-        return "bmp"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    return "tiff" if data.startswith(_TIFF_HEADS) else None
+    return next((kind for kind, heads in _HEADS.items() if data.startswith(heads)), None)
 
 
 def strip_metadata(data: bytes, kind: str) -> StrippedImage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +95,7 @@ def hamming(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
     """Return bits in which (N,) `a` and (N,) `b` differ, 0 to 64."""
     # np.bitwise_count does this, but only from numpy 2 on.
     bytes_ = np.ascontiguousarray(a ^ b).view(np.uint8).reshape(-1, 8)
-    distances: npt.NDArray[np.int64] = np.unpackbits(bytes_, axis=1).sum(axis=1, dtype=np.int64)
-    return distances
+    return cast(npt.NDArray[np.int64], np.unpackbits(bytes_, axis=1).sum(axis=1, dtype=np.int64))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -141,12 +141,10 @@ class LoadTimes:
             self.add(name, time.perf_counter() - start)
 
     def add(self, name: str, amount: float) -> None:
-        """Add to a count."""
         with self._lock:  # `+=` on a dict entry is not atomic
             self._sums[name] += amount
 
     def sums(self) -> dict[str, float]:
-        """Return all sums so far."""
         with self._lock:
             return dict(self._sums)
 

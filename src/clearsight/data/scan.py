@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -66,11 +66,6 @@ class Scan:
         """Return the results for the samples of `dataset`, in its order."""
         return [self.by_id[sample.id] for sample in dataset.samples]
 
-    @property
-    def bad(self) -> tuple[ScannedImage, ...]:
-        """Return the images that cannot be used."""
-        return tuple(found for found in self.found if found.bad)
-
 
 def scan_images(
     dataset: Dataset,
@@ -124,7 +119,6 @@ def _examined(dataset: Dataset, max_pixels: int, workers: int) -> Iterator[list[
 
 
 def examine(sample: Sample, source: ImageSource, *, max_pixels: int) -> ScannedImage:
-    """Read and decode one sample."""
     try:
         raw = source.read(sample.locator)
     except OSError as error:
@@ -172,8 +166,7 @@ def phash(pixels: Pixels) -> int:
 def _waves() -> npt.NDArray[np.float64]:
     """Return (8, 32) rows 1 to 8 of the DCT-II matrix, without its scale (a hash compares, it does not measure)."""
     k, x = np.arange(1, _BLOCK + 1)[:, None], np.arange(_GRID)[None]
-    waves: npt.NDArray[np.float64] = np.cos(np.pi * (2 * x + 1) * k / (2 * _GRID))
-    return waves
+    return cast(npt.NDArray[np.float64], np.cos(np.pi * (2 * x + 1) * k / (2 * _GRID)))
 
 
 def _key(dataset: Dataset, max_pixels: int) -> str:

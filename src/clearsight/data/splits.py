@@ -80,9 +80,6 @@ def evaluation_split(dataset: Dataset, split: str | None, splits_in_data: bool) 
     raise BadChoice(dataset.path or "data", "it has no test split; choose one with --split", allowed=present)
 
 
-# --- records ------------------------------------------------------------------------------------------------------
-
-
 def _prepared(listing: Listing, path: str, recipe: DataSection) -> Listing:
     """Return the listing with composed class names, without ignored classes, the unlabelled records in "predict"."""
     if not listing.records:
@@ -151,9 +148,6 @@ def _check_learnable(listing: Listing, path: str) -> None:
     raise BadData(path, f"all {count} training images are of class {label!r}, nothing to learn", fix=fix)
 
 
-# --- splits -------------------------------------------------------------------------------------------------------
-
-
 def _with_splits(listing: Listing, recipe: DataSection, seed: int) -> Listing:
     records, notices = listing.records, list(listing.notices)
     present = {record.split for record in records if record.label is not None and record.split is not None}
@@ -209,9 +203,6 @@ def _shuffled(records: Iterable[Record], seed: int, label: str) -> list[Record]:
         return hashlib.blake2b(f"{seed}\0{label}\0{record.locator}".encode(), digest_size=16).digest()
 
     return sorted(records, key=digest)
-
-
-# --- sample and notices -------------------------------------------------------------------------------------------
 
 
 def _finish(listing: Listing, path: str, limit: int | None, classes: ClassMap) -> Dataset:

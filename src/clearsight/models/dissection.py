@@ -50,7 +50,6 @@ class ExactFamily:
     accepts: Callable[[nn.Module], bool] = lambda model: True
 
     def recognises(self, model: nn.Module) -> bool:
-        """Return True for a model of one of the types that the condition accepts."""
         return type_name(model) in self.types and self.accepts(model)
 
 

@@ -72,12 +72,9 @@ def serialise(module: nn.Module, example: Tensor) -> bytes:
     try:
         with _quiet():
             return _traced(module, example)
-    except (RuntimeError, TypeError, ValueError, ImportError, AttributeError) as error:  # includes torch.onnx's own
+    except (RuntimeError, TypeError, ValueError, ImportError, AttributeError):  # includes torch.onnx's own
         with _quiet():
-            try:
-                return _exported(module, example)
-            except (RuntimeError, TypeError, ValueError, ImportError, AttributeError) as second:
-                raise second from error
+            return _exported(module, example)
 
 
 def _traced(module: nn.Module, example: Tensor) -> bytes:

@@ -19,7 +19,6 @@ class FrozenStages:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The frozen stages."""
         return self.network.stages[: self.cut]
 
     @property
@@ -53,7 +52,8 @@ def freeze(network: Network, extent: str) -> FrozenStages:
     the name of a stage (up to and including it). Raises BadValue for a count out of range, BadChoice for another word.
     """
     frozen = FrozenStages(network, _cut(network, extent))  # first: an error must leave the network as it is
-    unfreeze(network)
+    for name, parameter in network.model.named_parameters():
+        parameter.requires_grad_(name not in network.fixed)
     for stage in frozen.stages:
         for parameter in stage.parameters():
             parameter.requires_grad_(False)
@@ -64,11 +64,7 @@ def freeze(network: Network, extent: str) -> FrozenStages:
 
 def unfreeze(network: Network) -> FrozenStages:
     """Let all of `network` train again, except for parameters that its family keeps constant."""
-    for name, parameter in network.model.named_parameters():
-        parameter.requires_grad_(name not in network.fixed)
-    frozen = FrozenStages(network, 0)
-    frozen.train_mode()
-    return frozen
+    return freeze(network, "none")
 
 
 def _cut(network: Network, extent: str) -> int:

@@ -28,13 +28,7 @@ class Stage:
     name: str
     run: nn.Module
 
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """The model's modules in the stage."""
-        return tuple(self.run.children())
-
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the model's parameters in the stage."""
         return self.run.parameters()
 
 
@@ -64,11 +58,9 @@ class Network:
         return tuple(stage.name for stage in self.stages)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the head."""
         return list(self.head.parameters())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of all stages."""
         return [parameter for stage in self.stages for parameter in stage.parameters()]
 
     def prefix(self, cut: int) -> nn.Sequential:

@@ -85,8 +85,7 @@ def _torch(module: nn.Module) -> Callable[[Array], Array]:
     def run(images: Array) -> Array:
         with torch.inference_mode():
             batch = torch.from_numpy(images).to(parameter.device, parameter.dtype)
-            output: Array = module(batch).float().cpu().contiguous().numpy()
-            return output
+            return cast(Array, module(batch).float().cpu().contiguous().numpy())
 
     return run
 
@@ -97,8 +96,7 @@ def _folded(module: nn.Module, example: Array, threads: int) -> Callable[[Array]
     def run(images: Array) -> Array:
         with torch.inference_mode():
             batch = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
-            output: Array = folded(batch).contiguous().numpy()
-            return output
+            return cast(Array, folded(batch).contiguous().numpy())
 
     return run
 

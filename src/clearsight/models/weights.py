@@ -135,10 +135,8 @@ def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> Non
             if keys
         )
         made_for = f"; the file says it is for {pretrained.architecture}" if pretrained.architecture else ""
-        flag, problem = (
-            f"--weights {pretrained.file or 'default'}",
-            f"its tensors do not fit the model: {faults}{made_for}",
-        )
+        flag = f"--weights {pretrained.file or 'default'}"
+        problem = f"its tensors do not fit the model: {faults}{made_for}"
         raise BadValue(flag, problem, fix="Pass the --model that it was made for.")
     model.load_state_dict(tensors, strict=False)
 

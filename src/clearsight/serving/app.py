@@ -59,9 +59,8 @@ class AccessLog:
         finally:
             path = quote(scope["path"][:_LONGEST_PATH])  # a path may hold line breaks, which would forge log lines
             milliseconds = 1000 * (time.perf_counter() - start)
-            _REQUESTS.info(
-                "%s %s %d, %d B in, %d B out, %.1f ms", scope["method"], path, status, received, sent, milliseconds
-            )
+            sizes = f"{received} B in, {sent} B out"
+            _REQUESTS.info("%s %s %d, %s, %.1f ms", scope["method"], path, status, sizes, milliseconds)
 
 
 class Endpoint:

@@ -53,8 +53,7 @@ class Predictor:
         with np.errstate(invalid="ignore"):  # infinity minus infinity; the caller checks for NaN
             # The maximum is subtracted, since exp of a large logit overflows.
             powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-            rows: Probabilities = powers / powers.sum(axis=1, keepdims=True)
-        return rows
+            return cast(Probabilities, powers / powers.sum(axis=1, keepdims=True))
 
     def record(self, row: Probabilities, top_k: int = 5) -> dict[str, Any]:
         """Return a row (C,) of probabilities as {"label", "probability", "probabilities", "top"}."""

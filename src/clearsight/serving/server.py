@@ -166,9 +166,8 @@ def _config(app: ASGIApp) -> uvicorn.Config:
 
 def _bind_error(host: str, port: int, error: OSError) -> BadValue:
     if error.errno == errno.EADDRINUSE:
-        return BadValue(
-            f"port {port}", f"another program listens on it at {host}", fix="Choose another, or 0 for any free one."
-        )
+        problem = f"another program listens on it at {host}"
+        return BadValue(f"port {port}", problem, fix="Choose another, or 0 for any free one.")
     if error.errno == errno.EACCES:
         return BadValue(f"port {port}", "this user may not listen on it", fix="Choose one above 1023.")
     if error.errno == errno.EADDRNOTAVAIL:

@@ -178,24 +178,20 @@ def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
             continue
         if info.flag_bits & 1:  # bit 0: encrypted
             raise BadArchive(str(path), f"member {name!r} is encrypted", fix="Unpack it and pass the folder.")
-        contents.members[name] = _zip_member(info)
+        reason = _size_problem(info.file_size)
+        if info.compress_type not in _DEFLATED:
+            reason = f"it is packed by method {info.compress_type}, only stored and deflated members are read"
+        contents.members[name] = Member(
+            offset=info.header_offset,
+            packed=min(info.compress_size, MAX_MEMBER_BYTES),  # what is declared may be a lie: read no more
+            size=info.file_size,
+            stamp=f"{info.CRC:08x}-{info.file_size}",
+            deflated=_DEFLATED.get(info.compress_type, False),
+            crc=info.CRC,
+            local_header=True,
+            reason=reason,
+        )
     return contents, path.open("rb")
-
-
-def _zip_member(info: zipfile.ZipInfo) -> Member:
-    reason = _size_problem(info.file_size)
-    if info.compress_type not in _DEFLATED:
-        reason = f"it is packed by method {info.compress_type}, only stored and deflated members are read"
-    return Member(
-        offset=info.header_offset,
-        packed=min(info.compress_size, MAX_MEMBER_BYTES),  # what is declared may be a lie: read no more
-        size=info.file_size,
-        stamp=f"{info.CRC:08x}-{info.file_size}",
-        deflated=_DEFLATED.get(info.compress_type, False),
-        crc=info.CRC,
-        local_header=True,
-        reason=reason,
-    )
 
 
 def _tar(path: Path) -> tuple[_Contents, IO[bytes]]:

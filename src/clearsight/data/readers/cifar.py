@@ -64,7 +64,10 @@ class CifarReader:
         if folder is None:
             raise BadData(str(path), "there are no CIFAR batches (data_batch_1 with batches.meta, or train with meta)")
         hundred = (folder / "meta").is_file()
-        names = _names(folder / ("meta" if hundred else "batches.meta"), hundred)
+        meta = folder / ("meta" if hundred else "batches.meta")
+        names = _load(meta).get("fine_label_names" if hundred else "label_names")
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise BadData(str(meta), "it does not list the class names")
         batches: dict[str, Pixels] = {}
         records: list[Record] = []
         for batch, split in (_HUNDRED if hundred else _TEN).items():
@@ -76,7 +79,7 @@ class CifarReader:
             ]
         if not records:
             raise BadData(str(folder), "there is no batch beside the class names")
-        return Listing(records=tuple(records), source=CifarSource(batches), format=self.name, classes=names)
+        return Listing(records=tuple(records), source=CifarSource(batches), format=self.name, classes=tuple(names))
 
 
 def _folder(path: Path) -> Path | None:
@@ -84,13 +87,6 @@ def _folder(path: Path) -> Path | None:
         if (folder / "batches.meta").is_file() or ((folder / "meta").is_file() and (folder / "train").is_file()):
             return folder
     return None
-
-
-def _names(path: Path, hundred: bool) -> tuple[str, ...]:
-    names = _load(path).get("fine_label_names" if hundred else "label_names")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise BadData(str(path), "it does not list the class names")
-    return tuple(names)
 
 
 def _batch(path: Path, key: str, classes: int) -> tuple[Pixels, list[int]]:

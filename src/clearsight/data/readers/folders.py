@@ -35,7 +35,7 @@ class FoldersReader:
         """Return all images below `path`."""
         if not path.is_dir():
             raise BadData(str(path), "it is not a folder")
-        walk = _Walk(path)
+        walk = _Walk()
         walk.enter(path, walk.root, ())
         layout = interpret(walk.root, str(path))
         tables = sorted(entry.name for entry in path.iterdir() if entry.suffix.lower() in _TABLES)
@@ -50,7 +50,6 @@ class FoldersReader:
 class _Walk:
     """A folder tree being read into nodes."""
 
-    top: Path
     root: Node = field(default_factory=Node)
     checkpoints: list[str] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
+from clearsight.core.dataset import SPLITS, Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadChoice, BadData
 from clearsight.data.readers.support.files import FileSource
-from clearsight.data.readers.support.rows import LABELS, PATHS, SPLITS, SUFFIXES, TableRows, open_table
+from clearsight.data.readers.support.rows import LABELS, PATHS, SPLIT_COLUMNS, SUFFIXES, TableRows, open_table
 from clearsight.data.readers.support.split_names import split_of
 
 
@@ -85,7 +85,7 @@ class TableReader:
             split = None if cell is None else split_of(cell)
             if split is None and cell is not None:  # a row that says "fold3" must not slip into training
                 problem = f"split {cell!r} is not known"
-                raise BadChoice(f"{path} line {line}", problem, got=cell, allowed=("train", "valid", "test", "predict"))
+                raise BadChoice(f"{path} line {line}", problem, got=cell, allowed=SPLITS)
             records.add(line, Record(locator=relative(locator, path.parent), label=name, split=split))
         return records.listing(self.name, *notices)
 
@@ -111,7 +111,7 @@ def _split_column(rows: TableRows, options: ReadOptions, used: str) -> str | Non
     """Return the column with the splits: one with a usual name counts only when one of its cells names a split."""
     if options.split_column is not None:
         return rows.column(options.split_column, "split column")
-    for column in rows.usual(SPLITS):
+    for column in rows.usual(SPLIT_COLUMNS):
         cells = (cell for _, (cell,) in rows.pick(column) if cell is not None)
         if column != used and any(split_of(cell) for cell in cells):  # "set" may mean many things
             return column

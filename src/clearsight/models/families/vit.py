@@ -20,8 +20,7 @@ class Embedding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.model._pos_embed(self.model.patch_embed(images))
-        embedded: Tensor = self.model.norm_pre(self.model.patch_drop(tokens))
-        return embedded
+        return cast(Tensor, self.model.norm_pre(self.model.patch_drop(tokens)))
 
 
 class Pooling(nn.Module):
@@ -30,12 +29,11 @@ class Pooling(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         tokens = [name for name in ("cls_token", "reg_token", "pos_embed") if name in model._parameters]
-        view = without(model, "patch_embed", "pos_drop", "patch_drop", "norm_pre", "blocks", "head", *tokens)
-        self.model: Any = view
+        others = ("patch_embed", "pos_drop", "patch_drop", "norm_pre", "blocks", "head")
+        self.model: Any = without(model, *others, *tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        features: Tensor = self.model.forward_head(self.model.norm(tokens), pre_logits=True)
-        return features
+        return cast(Tensor, self.model.forward_head(self.model.norm(tokens), pre_logits=True))
 
 
 def fix_image_size(module: nn.Module, size: int) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from torch import Tensor, nn
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.preprocess import Interpolation, Preprocess
 from clearsight.models.providers import ModelProvider
-
-_INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
 class TimmProvider(ModelProvider):
@@ -83,7 +81,7 @@ def from_config(facts: Mapping[str, Any], source: str) -> Preprocess:
         size=size,
         # A crop_pct above 1 would ask for a crop that is larger than the image.
         resize=max(size, round(size / float(facts.get("crop_pct", 0.875)))),
-        interpolation=interpolation if interpolation in _INTERPOLATIONS else "bilinear",
+        interpolation=interpolation if interpolation in get_args(Interpolation) else "bilinear",
         source=source,
         **values,
     )

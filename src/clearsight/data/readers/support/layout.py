@@ -141,9 +141,7 @@ def _splits(top: Node, dataset: str) -> dict[str, Split]:
 
 def _by_split(top: Node, splits: dict[str, Split], dataset: str, notices: list[Notice]) -> Iterator[Record]:
     ignored = tuple(node.path for node in top.filled if node.name not in splits)
-    if ignored:
-        text = f"{listed(ignored, _SHOWN)}: left out, no split has such a name"
-        notices.append(Notice(code="folder-ignored", text=text, paths=ignored))
+    _note(notices, "folder-ignored", ignored, "left out, no split has such a name")
     for name, split in sorted(splits.items()):
         node = _undouble(top.folders[name], split)
         if not node.any():
@@ -166,10 +164,12 @@ def _undouble(node: Node, split: Split) -> Node:
 
 
 def _strays(node: Node, notices: list[Notice]) -> None:
-    stray = tuple(node.images())
-    if stray:
-        text = f"{listed(stray, _SHOWN)}: left out, an image beside class folders has no class"
-        notices.append(Notice(code="stray-image", text=text, paths=stray))
+    _note(notices, "stray-image", tuple(node.images()), "left out, an image beside class folders has no class")
+
+
+def _note(notices: list[Notice], code: str, paths: tuple[str, ...], remark: str) -> None:
+    if paths:
+        notices.append(Notice(code=code, text=f"{listed(paths, _SHOWN)}: {remark}", paths=paths))
 
 
 def _by_class(node: Node, split: Split | None, dataset: str, notices: list[Notice]) -> Iterator[Record]:
@@ -181,19 +181,15 @@ def _by_class(node: Node, split: Split | None, dataset: str, notices: list[Notic
         fix = f"Pass the folder whose subfolders are the classes, e.g. {dataset}/{filled[0].path}."
         raise BadData(f"{dataset}/{node.path}".rstrip("/"), problem, fix=fix)
     empty = tuple(folder.path for folder in classes if not folder.any())
-    if empty:
-        notices.append(Notice(code="empty-class", text=f"{listed(empty, _SHOWN)}: no image in the folder", paths=empty))
+    _note(notices, "empty-class", empty, "no image in the folder")
     nested = tuple(folder.path for folder in filled if folder.filled)
-    if nested:
-        text = f"{listed(nested, _SHOWN)}: images in subfolders were taken for the class of the upper folder"
-        notices.append(Notice(code="nested-class", text=text, paths=nested))
+    _note(notices, "nested-class", nested, "images in subfolders were taken for the class of the upper folder")
     for folder in filled:
         yield from (Record(locator=path, label=folder.name, split=split) for path in folder.deep())
 
 
 def skipped(folders: Iterable[str]) -> tuple[Notice, ...]:
     """Return the notice about notebook folders that were left out."""
-    found = tuple(sorted(folders))
-    if not found:
-        return ()
-    return (Notice(code="ipynb-checkpoints", text=f"{listed(found, _SHOWN)}: left out, notebook copies", paths=found),)
+    notices: list[Notice] = []
+    _note(notices, "ipynb-checkpoints", tuple(sorted(folders)), "left out, notebook copies")
+    return tuple(notices)

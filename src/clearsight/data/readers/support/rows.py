@@ -25,7 +25,7 @@ LABELS = (
     *("label", "labels", "class", "class_name", "classname", "class_label"),
     *("target", "category", "category_name", "y"),
 )
-SPLITS = ("split", "set", "subset", "partition", "phase")
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase")
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,4 @@ def onnx_session(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {name: batch})[0])
-
-    return run
+    return lambda batch: np.asarray(session.run(None, {name: batch})[0])

@@ -21,11 +21,6 @@ class FrozenStages:
     def stages(self) -> tuple[Stage, ...]:
         return self.network.stages[: self.cut]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the frozen stages."""
-        return tuple(stage.name for stage in self.stages)
-
     def parameters(self) -> list[nn.Parameter]:
         """Return the parameters for an optimizer: all that are not frozen."""
         return [parameter for parameter in self.network.model.parameters() if parameter.requires_grad]

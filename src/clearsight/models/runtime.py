@@ -79,26 +79,19 @@ def fastest_runtime(prefix: nn.Module, example: Array, threads: int) -> PrefixRu
     return PrefixRuntime("torch", _torch(twin), "; ".join(notes))
 
 
-def _torch(module: nn.Module) -> Callable[[Array], Array]:
+def _torch(module: nn.Module, layout: torch.memory_format = torch.contiguous_format) -> Callable[[Array], Array]:
     parameter = next(module.parameters(), torch.zeros(()))
 
     def run(images: Array) -> Array:
         with torch.inference_mode():
-            batch = torch.from_numpy(images).to(parameter.device, parameter.dtype)
+            batch = torch.from_numpy(images).to(parameter.device, parameter.dtype).contiguous(memory_format=layout)
             return cast(Array, module(batch).float().cpu().contiguous().numpy())
 
     return run
 
 
 def _folded(module: nn.Module, example: Array, threads: int) -> Callable[[Array], Array]:
-    folded = fold(copy.deepcopy(module)).to(memory_format=torch.channels_last)
-
-    def run(images: Array) -> Array:
-        with torch.inference_mode():
-            batch = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
-            return cast(Array, folded(batch).contiguous().numpy())
-
-    return run
+    return _torch(fold(copy.deepcopy(module)).to(memory_format=torch.channels_last), torch.channels_last)
 
 
 class _Tracer(fx.Tracer):

@@ -24,7 +24,7 @@ class LstReader:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise BadData(str(path), f"it cannot be read ({error})") from None
-        path_rows = PathRows(path, path.parent)
+        path_rows = PathRows(path)
         for number, line in enumerate(lines, 1):
             if line.strip():
                 path_rows.add(number, _record(path, number, line.split("\t")))

@@ -39,7 +39,7 @@ class ManifestReader:
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return every line; the label attribute is the one with "-metadata", or of a usual name, or `label_column`."""
         attribute = options.label_column
-        path_rows, key_finder = PathRows(path, path.parent), _KeyFinder(path.parent)
+        path_rows, key_finder = PathRows(path), _KeyFinder(path.parent)
         for line, row in json_objects(path):
             reference = row.get(_REFERENCE)
             if not isinstance(reference, str) or not reference:

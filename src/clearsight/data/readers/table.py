@@ -16,8 +16,7 @@ from clearsight.data.readers.support.split_names import split_of
 class PathRows:
     """Rows of (path, label, split) being turned into records: one record per image, images that are on the disk."""
 
-    table: Path  # for errors
-    root: Path
+    table: Path
     records: list[Record] = field(default_factory=list)
     _seen: dict[str, tuple[int, Record]] = field(default_factory=dict)
     _repeated: list[str] = field(default_factory=list)
@@ -37,16 +36,17 @@ class PathRows:
         """Return the records; raises BadData when there are none, or none of the images exists."""
         if not self.records:
             raise BadData(str(self.table), "it has no rows")
+        root = self.table.parent
         # One is enough: the scan names the missing.
-        if not any((self.root / record.locator).is_file() for record in self.records):
-            first = self.root / self.records[0].locator
+        if not any((root / record.locator).is_file() for record in self.records):
+            first = root / self.records[0].locator
             problem = f"none of its {len(self.records)} images exists (first: {first})"
             fix = "Paths are relative to the table's folder: move the table, or correct the paths."
             raise BadData(str(self.table), problem, fix=fix)
         if self._repeated:
             text = f"{len(self._repeated)} rows occur twice and count once"
             notices = (*notices, Notice(code="repeated-row", text=text, paths=tuple(self._repeated)))
-        return Listing(records=tuple(self.records), source=FileSource(self.root), format=format, notices=notices)
+        return Listing(records=tuple(self.records), source=FileSource(root), format=format, notices=notices)
 
 
 def _describe(record: Record) -> str:
@@ -78,7 +78,7 @@ class TableReader:
             raise BadData(str(path), problem, fix="Name the one with the paths 'path'.")
         splits = _split_column(rows, options, used=paths)
         label, notices = label_column(rows, options, used=(paths, splits))
-        records = PathRows(path, path.parent)
+        records = PathRows(path)
         for line, (locator, name, cell) in rows.pick(paths, label, splits):
             if locator is None:
                 raise BadData(f"{path} line {line}", f"column {paths!r} is empty", fix="Give every row a path.")

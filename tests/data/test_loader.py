@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,9 +17,13 @@ from hypothesis import strategies as st
 from clearsight.core.dataset import ClassMap, Dataset, Pixels, Sample
 from clearsight.core.errors import BadChoice, BadData, BadImage, BadValue, EmptyInput, NotFound
 from clearsight.core.preprocess import PRESETS, Augment, Preprocess
+from clearsight.core.recipe import DataSection
+from clearsight.data import loader as loading
 from clearsight.data.decode import decode
 from clearsight.data.geometry import crop
-from clearsight.data.loader import LoadedBatch, Loader, LoadPlan, epoch_order, occurrence
+from clearsight.data.loader import LoadedBatch, Loader, LoadPlan, LoadTimes, PixelCache, epoch_order, occurrence
+from clearsight.data.readers import open_listing
+from clearsight.data.splits import make_splits
 
 PREPROCESS = Preprocess(size=32, resize=36)
 
@@ -303,3 +308,116 @@ def test_a_balanced_order_is_even_for_any_labels(labels: list[int], seed: int, e
 @given(st.lists(st.integers(0, 8), max_size=40))
 def test_occurrence_counts_what_came_before(order: list[int]) -> None:
     assert occurrence(np.array(order, dtype=np.int64)).tolist() == [order[:i].count(v) for i, v in enumerate(order)]
+
+
+# --- LoadTimes
+
+
+def digits_loader(digits: Path, **plan: object) -> Loader:
+    """Return a loader of the validation split of the digits."""
+    dataset = make_splits(open_listing(digits), path=str(digits), recipe=DataSection(), seed=0)
+    return Loader(dataset.split("valid"), Preprocess(size=32, resize=36), LoadPlan(32, **plan))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_part_is_counted(digits: Path, workers: int) -> None:
+    loader = digits_loader(digits, workers=workers, augment=PRESETS["light"])
+    images = sum(len(batch) for batch in loader.epoch(1))
+    sums = loader.times.sums()
+    assert sums["images"] == images
+    assert sums["bytes"] > 100 * images
+    assert all(sums[part] > 0 for part in ("read", "decode", "augment", "collate"))
+
+
+def test_a_cached_image_is_not_decoded_again(digits: Path) -> None:
+    loader = digits_loader(digits, memory_bytes=1 << 30)
+    for _ in loader.epoch(1):
+        pass
+    first = loader.times.sums()
+    for _ in loader.epoch(2):
+        pass
+    second = loader.times.sums()
+    assert second["decode"] == first["decode"]
+    assert second["images"] == 2 * first["images"]
+
+
+def test_a_slow_decoder_shows_as_decoding(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(raw: bytes | Pixels, **more: object) -> Pixels:
+        clock["now"] += 0.02
+        return decode(raw, **more)  # type: ignore[arg-type]
+
+    clock = {"now": 0.0}
+    monkeypatch.setattr(loading, "decode", slow)
+    monkeypatch.setattr("clearsight.data.loader.time.perf_counter", lambda: clock["now"])
+    loader = digits_loader(digits, workers=0)
+    images = sum(len(batch) for batch in loader.epoch(1))
+    sums = loader.times.sums()
+    assert sums["decode"] == pytest.approx(0.02 * images)
+    assert sums["read"] == sums["collate"] == 0
+
+
+def test_counts_from_several_threads() -> None:
+    times = LoadTimes()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: times.add("images", 1), range(1000)))
+    assert times.sums()["images"] == 1000
+
+
+# --- PixelCache
+
+IMAGE_BYTES = 10 * 10 * 3  # bytes of an image
+
+
+def image(value: int = 0) -> Pixels:
+    return np.full((10, 10, 3), value, dtype=np.uint8)
+
+
+def fail() -> Pixels:
+    raise AssertionError("the image is computed again")
+
+
+def test_a_cached_image_is_computed_once() -> None:
+    cache = PixelCache(IMAGE_BYTES)
+    first = cache.get("a", lambda: image(7))
+    assert cache.get("a", fail) is first
+    assert (first == 7).all()
+
+
+def test_the_budget_holds_and_the_first_images_stay() -> None:
+    cache = PixelCache(2 * IMAGE_BYTES + 1)
+    for name in "abc":
+        cache.get(name, image)
+    assert len(cache) == 2
+    assert cache.used_bytes == 2 * IMAGE_BYTES
+    cache.get("a", fail)
+    cache.get("b", fail)
+    assert (cache.get("c", lambda: image(9)) == 9).all()
+
+
+def test_a_smaller_image_still_fits_behind_one_that_does_not() -> None:
+    cache = PixelCache(IMAGE_BYTES)
+    cache.get("large", lambda: np.zeros((20, 20, 3), dtype=np.uint8))
+    cache.get("small", image)
+    cache.get("small", fail)
+
+
+def test_a_budget_of_zero_caches_nothing() -> None:
+    cache = PixelCache(0)
+    cache.get("a", image)
+    assert len(cache) == 0
+
+
+def test_a_cached_image_is_read_only_and_the_original_stays_writable() -> None:
+    cache, original = PixelCache(IMAGE_BYTES), image()
+    cached = cache.get("a", lambda: original)
+    with pytest.raises(ValueError, match="read-only"):
+        cached[0] = 1
+    original[0] = 1
+
+
+def test_threads_agree_on_one_image() -> None:
+    cache = PixelCache(50 * IMAGE_BYTES)
+    with ThreadPoolExecutor(8) as pool:
+        values = list(pool.map(lambda i: int(cache.get(str(i % 50), lambda: image(i % 50))[0, 0, 0]), range(2000)))
+    assert values == [i % 50 for i in range(2000)]
+    assert (len(cache), cache.used_bytes) == (50, 50 * IMAGE_BYTES)

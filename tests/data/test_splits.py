@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clearsight.core.dataset import ClassMap, Dataset, Listing, Notice, Record, Split
 from clearsight.core.errors import BadChoice, BadData, BadValue
 from clearsight.core.recipe import DataSection
-from clearsight.data.listing import open_listing
+from clearsight.data.readers import open_listing
 from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits, make_splits
 
 

@@ -6,6 +6,8 @@ import base64
 import csv
 import io
 import json
+import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -321,3 +323,16 @@ def test_the_root_describes_model_and_limits(client: httpx.Client) -> None:
     assert "image/jpeg" in description["invocations"]["accepts"]
     assert description["invocations"]["answers"][0] == "application/json"
     assert description["limits"]["body_bytes"] == 20 << 20
+
+
+def test_the_log_has_one_line_per_request_without_private_data(
+    client: httpx.Client, photo: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "clearsight.serving.requests"):
+        client.post("/invocations?key=secret", content=photo, headers={"Authorization": "Bearer secret"})
+        client.get("/two%0Alines")
+        client.get("/ping")  # answered on the same connection, so the lines before are written
+    lines = [record.getMessage() for record in caplog.records if record.name == "clearsight.serving.requests"]
+    assert re.fullmatch(rf"POST /invocations 200, {len(photo)} B in, \d+ B out, [\d.]+ ms", lines[0])
+    assert lines[1].startswith("GET /two%0Alines 404")
+    assert "secret" not in caplog.text

@@ -71,9 +71,7 @@ def test_a_server_process_stops_in_good_order_and_never_loads_torch(bundle: Bund
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    modules = (
-        "access_log, app, batcher, codecs, error_responses, negotiation, payload, predictor, request_body, service"
-    )
+    modules = "app, batcher, codecs, error_responses, negotiation, payload, predictor, request_body, service"
     script = (
         f"import sys; from clearsight.serving import {modules}; "
         "print(sorted({'torch', 'onnxruntime', 'openvino', 'PIL', 'uvicorn'} & sys.modules.keys()))"

@@ -6,7 +6,7 @@ No exit codes and no HTTP here: `cli.messages` and `serving.app` decide what a k
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 _MAX_LISTED = 12  # allowed values in a sentence; the rest are counted
@@ -40,13 +40,17 @@ class ClearsightError(Exception):
         if len(self.allowed) > _MAX_NAMES:
             sentence += f" {len(self.allowed):,} names are known."
         elif self.allowed:
-            listed = ", ".join(self.allowed[:_MAX_LISTED])
-            rest = f" and {len(self.allowed) - _MAX_LISTED} more" if len(self.allowed) > _MAX_LISTED else ""
-            sentence += _with_full_stop(f" Allowed: {listed}{rest}")
+            sentence += _with_full_stop(f" Allowed: {listed(self.allowed, _MAX_LISTED)}")
         near = nearest(str(self.got), self.allowed) if self.got is not None else None
         if near is not None:
             sentence += f" Did you mean {near}?"
         return f"{sentence} {self.fix}".rstrip()
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names, and the number of the others: "a, b and 7 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _with_full_stop(sentence: str) -> str:

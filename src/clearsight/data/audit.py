@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
-from clearsight.core.dataset import Dataset, Notice, Split
+from clearsight.core.dataset import Dataset, Notice
+from clearsight.core.files import finite_json
 from clearsight.data.duplicates import MOST_PAIRS, Leak, conflicts, exact_duplicates, leaks, near_duplicates
 from clearsight.data.scan import Scan, ScannedImage
 
@@ -63,26 +66,11 @@ class Audit:
     warnings: tuple[Notice, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, keys as the fields."""
-        return {
-            "classes": list(self.classes),
-            "splits": {split: dict(counts) for split, counts in self.splits.items()},
-            "imbalance": self.imbalance,
-            "input_size": self.input_size,
-            "short_sides": [asdict(each) for each in self.short_sides],
-            "common_sizes": [{"width": w, "height": h, "count": n} for w, h, n in self.common_sizes],
-            "formats": dict(self.formats),
-            "small": list(self.small),
-            "rotated": list(self.rotated),
-            "corrupt": [asdict(each) for each in self.corrupt],
-            "duplicates": [list(group) for group in self.duplicates],
-            "near_duplicates": [list(pair) for pair in self.near_duplicates],
-            "leaks": [
-                {"paths": list(leak.paths), "splits": list(leak.splits), "exact": leak.exact} for leak in self.leaks
-            ],
-            "conflicts": [list(group) for group in self.conflicts],
-            "warnings": [{"code": notice.code, "text": notice.text} for notice in self.warnings],
-        }
+        """Return plain JSON values, keys as the fields; warnings without their paths."""
+        sizes = [{"width": width, "height": height, "count": count} for width, height, count in self.common_sizes]
+        warnings = [{"code": notice.code, "text": notice.text} for notice in self.warnings]
+        values: dict[str, Any] = finite_json({**asdict(self), "common_sizes": sizes, "warnings": warnings})
+        return values
 
 
 def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
@@ -90,98 +78,85 @@ def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
 
     input_size: side of the model's input in pixels, to tell which images will be enlarged; None leaves that out.
     """
-    found = [scan.by_id[sample.id] for sample in dataset.samples]
-    good = [each for each in found if not each.bad]  # a bad image may have no known size
+    found = scan.of(dataset)
+    good = [image for image in found if not image.bad]  # a bad image may have no known size
+    sizes = Counter((image.width, image.height) for image in good).most_common(_COMMONEST)
     groups, pairs = exact_duplicates(scan, dataset), near_duplicates(scan, dataset)
     splits = dataset.counts()
-    values: dict[str, Any] = {
-        "classes": dataset.classes.names,
-        "splits": splits,
-        "imbalance": _imbalance(splits),
-        "input_size": input_size,
-        "small": tuple(each.id for each in good if input_size and min(each.width, each.height) < input_size),
-        "corrupt": tuple(CorruptImage(path=each.id, reason=each.bad) for each in found if each.bad),
-        "duplicates": tuple(groups),
-        "near_duplicates": tuple(pairs),
-        "leaks": tuple(leaks(dataset, groups, pairs)),
-        "conflicts": tuple(conflicts(dataset, [*groups, *pairs])),
-    }
+    counts = _training_counts(splits).values()
+    audited = Audit(
+        classes=dataset.classes.names,
+        splits=splits,
+        imbalance=max(counts) / min(counts) if counts else None,
+        input_size=input_size,
+        short_sides=_short_sides(good),
+        common_sizes=tuple((width, height, count) for (width, height), count in sizes),
+        formats=dict(Counter(image.format for image in good).most_common()),
+        small=tuple(image.id for image in good if input_size and min(image.width, image.height) < input_size),
+        rotated=tuple(image.id for image in good if image.orientation != 1),
+        corrupt=tuple(CorruptImage(path=image.id, reason=image.bad) for image in found if image.bad),
+        duplicates=tuple(groups),
+        near_duplicates=tuple(pairs),
+        leaks=tuple(leaks(dataset, groups, pairs)),
+        conflicts=tuple(conflicts(dataset, [*groups, *pairs])),
+        warnings=dataset.notices,
+    )
     # Making the splits may have reported an imbalance or bad images already: each problem is reported once.
     codes = {notice.code for notice in dataset.notices}
-    warnings = (*dataset.notices, *(notice for notice in _warnings(values) if notice.code not in codes))
-    return Audit(
-        **values,
-        short_sides=_short_sides(good),
-        common_sizes=_common_sizes(good),
-        formats=dict(Counter(each.format for each in good).most_common()),
-        rotated=tuple(each.id for each in good if each.orientation != 1),
-        warnings=warnings,
-    )
+    new = (notice for notice in _warnings(audited) if notice.code not in codes)
+    return replace(audited, warnings=(*dataset.notices, *new))
 
 
-def _imbalance(splits: Mapping[str, Mapping[str, int]]) -> float | None:
-    counts = _training_counts(splits)
-    return max(counts.values()) / min(counts.values()) if counts else None
-
-
-def _training_counts(splits: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+def _training_counts(splits: Mapping[str, Mapping[str, int]]) -> Counter[str]:
     """Return labelled images per class of the training split, or of all splits together when there is none."""
     total: Counter[str] = Counter()
     for counts in [splits["train"]] if "train" in splits else splits.values():
-        total.update({name: count for name, count in counts.items() if name})  # "" is unlabelled
-    return dict(total)
+        total.update(counts)
+    del total[""]  # unlabelled
+    return total
 
 
 def _short_sides(good: Sequence[ScannedImage]) -> tuple[SizeBin, ...]:
-    sides = [min(each.width, each.height) for each in good]  # the short side decides what `crop` enlarges
-    edges: list[int | None] = [*SIZE_BINS, None]
-    bins = (
-        SizeBin(low=low, high=high, count=sum(side >= low and (high is None or side < high) for side in sides))
-        for low, high in zip(SIZE_BINS, edges[1:], strict=True)
-    )
-    return tuple(each for each in bins if each.count)
+    # The short side decides what `crop` enlarges.
+    bins = Counter(bisect_right(SIZE_BINS, min(image.width, image.height)) - 1 for image in good)
+    ends = (*SIZE_BINS[1:], None)
+    return tuple(SizeBin(low=SIZE_BINS[i], high=ends[i], count=bins[i]) for i in sorted(bins))
 
 
-def _common_sizes(good: Sequence[ScannedImage]) -> tuple[tuple[int, int, int], ...]:
-    sizes = Counter((each.width, each.height) for each in good)
-    return tuple((width, height, count) for (width, height), count in sizes.most_common(_COMMONEST))
-
-
-def _warnings(values: Mapping[str, Any]) -> Iterator[Notice]:
+def _warnings(found: Audit) -> Iterator[Notice]:
     """Yield a notice for each problem, worst first."""
-    # Leaks come first: with them no score of the dataset can be trusted.
-    if leaks_found := values["leaks"]:
-        paths = tuple(path for leak in leaks_found for path in leak.paths)
-        text = (
-            f"{_images(len(leaks_found))} of a later split {_occur(len(leaks_found))} in an earlier one too "
-            f"({_splits(leaks_found)})"
-        )
+    if found.leaks:  # with them no score of the dataset can be trusted
+        count = len(found.leaks)
+        kinds = Counter(leak.splits for leak in found.leaks).most_common()
+        where = ", ".join(f"{later} in {earlier}: {leaked}" for (earlier, later), leaked in kinds)
+        text = f"{_images(count)} of a later split {_occur(count)} in an earlier one too ({where})"
+        paths = tuple(path for leak in found.leaks for path in leak.paths)
         yield Notice(code="leak", text=f"{text}: scores on that split are too good.", paths=paths)
-    if conflicting := values["conflicts"]:
-        paths = tuple(path for group in conflicting for path in group)
-        yield Notice(code="label-conflict", text=f"{len(conflicting)} images have more than one class.", paths=paths)
-    if corrupt := values["corrupt"]:
+    if found.conflicts:
+        text = f"{len(found.conflicts)} images have more than one class."
+        yield Notice(code="label-conflict", text=text, paths=tuple(chain.from_iterable(found.conflicts)))
+    if corrupt := found.corrupt:
         text = f"{_images(len(corrupt))} cannot be used; the first is {corrupt[0].path} ({corrupt[0].reason})."
-        yield Notice(code="bad-image", text=text, paths=tuple(each.path for each in corrupt))
-    if groups := values["duplicates"]:
+        yield Notice(code="bad-image", text=text, paths=tuple(image.path for image in corrupt))
+    if groups := found.duplicates:
         extra = sum(len(group) - 1 for group in groups)  # one of each group is no repetition
-        paths = tuple(path for group in groups for path in group)
-        yield Notice(code="duplicates", text=f"{_images(extra)} {_occur(extra)} more than once.", paths=paths)
-    if pairs := values["near_duplicates"]:
-        count = f"At least {len(pairs)}" if len(pairs) >= MOST_PAIRS else f"{len(pairs)}"  # the search stopped there
-        paths = tuple(path for pair in pairs for path in pair)
+        text = f"{_images(extra)} {_occur(extra)} more than once."
+        yield Notice(code="duplicates", text=text, paths=tuple(chain.from_iterable(groups)))
+    if pairs := found.near_duplicates:
+        least = "At least " if len(pairs) >= MOST_PAIRS else ""  # the search stopped there
         noun = "pair of images looks" if len(pairs) == 1 else "pairs of images look"
-        yield Notice(code="near-duplicates", text=f"{count} {noun} the same.", paths=paths)
-    yield from _count_warnings(_training_counts(values["splits"]))
-    if small := values["small"]:
+        text = f"{least}{len(pairs)} {noun} the same."
+        yield Notice(code="near-duplicates", text=text, paths=tuple(chain.from_iterable(pairs)))
+    yield from _count_warnings(_training_counts(found.splits))
+    if small := found.small:
         text = f"{_images(len(small))} {'is' if len(small) == 1 else 'are'} smaller than the model's input"
-        yield Notice(code="small-images", text=f"{text} ({values['input_size']} px) and will be enlarged.", paths=small)
+        yield Notice(code="small-images", text=f"{text} ({found.input_size} px) and will be enlarged.", paths=small)
 
 
 def _count_warnings(counts: Mapping[str, int]) -> Iterator[Notice]:
     if not counts:
         return
-    ordered = sorted(counts, key=lambda name: counts[name])
+    ordered = sorted(counts, key=counts.__getitem__)
     least, most = ordered[0], ordered[-1]
     if counts[most] >= _SKEWED * counts[least]:
         text = f'Class "{most}" has {counts[most]} images to train on, "{least}" has {counts[least]}'
@@ -198,8 +173,3 @@ def _images(count: int) -> str:
 
 def _occur(count: int) -> str:
     return "occurs" if count == 1 else "occur"
-
-
-def _splits(leaks_found: Sequence[Leak]) -> str:
-    kinds: Counter[tuple[Split, Split]] = Counter(leak.splits for leak in leaks_found)
-    return ", ".join(f"{later} in {earlier}: {count}" for (earlier, later), count in kinds.most_common())

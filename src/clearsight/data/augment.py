@@ -82,10 +82,8 @@ def rotated(view: Pixels, degrees: float) -> Pixels:
         cos, -sin, margin + centre - cos * centre + sin * centre,
         sin, cos, margin + centre - sin * centre - cos * centre,
     )  # fmt: skip
-    rotated_image = Image.fromarray(padded).transform(
-        (size, size), Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR
-    )
-    return np.asarray(rotated_image)
+    image = Image.fromarray(padded)
+    return np.asarray(image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR))
 
 
 def _jittered(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
@@ -118,9 +116,7 @@ Operation: TypeAlias = Callable[[Image.Image, float, Fill], Image.Image]  # (ima
 
 
 def _affine(image: Image.Image, matrix: tuple[float, ...], fill: Fill) -> Image.Image:
-    return image.transform(
-        image.size, Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR, fillcolor=fill
-    )
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=fill)
 
 
 # The order is part of the result: an operation is drawn by its position. Ranges at level 1 are torchvision's.

@@ -7,14 +7,22 @@ changes the image; it is read here, for every format in the same way.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 FORMATS = ("jpeg", "png", "webp", "bmp", "gif", "tiff")
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian; 42 ("*") is classic, 43 ("+") Big TIFF
-_ORIENTATION = 0x0112  # tag of EXIF and TIFF; its value is a SHORT (kind 3)
+_HEADS: dict[str, bytes | tuple[bytes, ...]] = {
+    "jpeg": b"\xff\xd8\xff",
+    "png": b"\x89PNG\r\n\x1a\n",
+    "bmp": b"BM",
+    "gif": (b"GIF87a", b"GIF89a"),
+    "tiff": _TIFF_HEADS,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,50 +40,26 @@ class StrippedImage:
 
 def sniff(data: bytes) -> str | None:
     """Return the format by magic bytes, one of FORMATS, or None; 16 bytes are enough."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "webp"
-    if data.startswith(b"BM"):
-        return "bmp"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    return "tiff" if data.startswith(_TIFF_HEADS) else None
+    return next((kind for kind, heads in _HEADS.items() if data.startswith(heads)), None)
 
 
 def strip_metadata(data: bytes, kind: str) -> StrippedImage:
     """`data` of format `kind` without its metadata; raises ValueError or struct.error where its structure is broken."""
-    match kind:
-        case "jpeg":
-            return _jpeg(data)
-        case "png":
-            return _png(data)
-        case "webp":
-            return _webp(data)
-        case "gif":
-            return StrippedImage(data=data, canvas=_gif_canvas(data))
-        case "tiff":
-            return _tiff(data)
-        case _:
-            return StrippedImage(data=data)
+    if kind == "gif":
+        return StrippedImage(data=data, canvas=_gif_canvas(data))
+    strip = {"jpeg": _jpeg, "png": _png, "webp": _webp, "tiff": _tiff}.get(kind)
+    return strip(data) if strip else StrippedImage(data=data)
 
 
 def orientation(exif: bytes) -> int:
     """Return the orientation in an EXIF block (TIFF header and first directory), 1 when it is missing or damaged."""
-    exif = exif.removeprefix(b"Exif\0\0")
-    try:
-        for entry in _directory(exif):
-            if entry.tag == _ORIENTATION and entry.kind == 3:
-                return _turn(entry.number(exif[:1] == b"I"))
-    except (struct.error, ValueError):
-        return 1
+    with contextlib.suppress(struct.error, ValueError):
+        for entry in _directory(exif.removeprefix(b"Exif\0\0")):
+            if entry.is_orientation:
+                return entry.orientation
     return 1
-
-
-def _turn(value: int) -> int:
-    return value if 1 <= value <= 8 else 1  # cameras write 0 for unknown
 
 
 def _jpeg(data: bytes) -> StrippedImage:
@@ -177,14 +161,24 @@ class _Entry:
     count: int
     value: bytes  # the inline field: the values themselves, or the offset of them
     raw: bytes
+    order: Literal["little", "big"]
 
-    def number(self, little: bool) -> int:
-        width = min(_SIZES.get(self.kind, 0), len(self.value))
-        return int.from_bytes(self.value[:width], "little" if little else "big")
+    @property
+    def number(self) -> int:
+        """Return the value of a tag that has one."""
+        return int.from_bytes(self.value[: _SIZES.get(self.kind, 0)], self.order)
 
     @property
     def size(self) -> int:
         return _SIZES.get(self.kind, 0) * self.count
+
+    @property
+    def is_orientation(self) -> bool:
+        return self.tag == 0x0112 and self.kind == 3  # of EXIF and TIFF; its value is a SHORT
+
+    @property
+    def orientation(self) -> int:
+        return self.number if 1 <= self.number <= 8 else 1  # cameras write 0 for unknown
 
 
 def _directory(data: bytes) -> Iterator[_Entry]:
@@ -197,40 +191,34 @@ def _directory(data: bytes) -> Iterator[_Entry]:
         raise ValueError("its directory lies outside of the file")
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     at += 8 if big else 2
-    form = order + ("HHQ8s" if big else "HHI4s")
+    form = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
     for _ in range(count):
-        tag, kind, values, field = struct.unpack_from(form, data, at)
-        size = struct.calcsize(form)
-        yield _Entry(tag, kind, values, field, data[at : at + size])
-        at += size
+        tag, kind, values, field = form.unpack_from(data, at)
+        raw = data[at : at + form.size]
+        yield _Entry(tag, kind, values, field, raw, "little" if order == "<" else "big")
+        at += form.size
 
 
 def _tiff(data: bytes) -> StrippedImage:
-    little, big = data[:1] == b"I", 43 in data[2:4]
-    inline, budget, exif_orientation = 8 if big else 4, len(data), 1
+    inline, budget, exif_orientation = 8 if 43 in data[2:4] else 4, len(data), 1
     entries: dict[int, _Entry] = {}
     for entry in _directory(data):
-        if entry.tag == _ORIENTATION and entry.kind == 3:
-            exif_orientation = _turn(entry.number(little))
+        if entry.is_orientation:
+            exif_orientation = entry.orientation
         is_needed = entry.tag in _ARRAYS or (entry.tag in _ONE_VALUE and entry.count == 1)
         if not is_needed or entry.kind not in _SIZES or entry.tag in entries:
             continue
         if entry.size > inline:  # together at most the file: overlapping arrays could ask for any amount of memory
             budget -= entry.size
-            if budget < 0 or int.from_bytes(entry.value, "little" if little else "big") + entry.size > len(data):
+            if budget < 0 or int.from_bytes(entry.value, entry.order) + entry.size > len(data):
                 continue
         entries[entry.tag] = entry
+    numbers = {tag: entry.number for tag, entry in entries.items()}
     # A decoder allocates a whole tile, however small the image in it is.
-    canvas = max(_area(entries, _WIDTH, _LENGTH, little), _area(entries, _TILE_WIDTH, _TILE_LENGTH, little))
-    return StrippedImage(
-        data=_rewritten(data, [entry.raw for entry in entries.values()]), orientation=exif_orientation, canvas=canvas
-    )
-
-
-def _area(entries: dict[int, _Entry], width: int, length: int, little: bool) -> int:
-    if width not in entries or length not in entries:
-        return 0
-    return entries[width].number(little) * entries[length].number(little)
+    sides = ((_WIDTH, _LENGTH), (_TILE_WIDTH, _TILE_LENGTH))
+    canvas = max(numbers.get(width, 0) * numbers.get(length, 0) for width, length in sides)
+    stripped = _rewritten(data, [entry.raw for entry in entries.values()])
+    return StrippedImage(data=stripped, orientation=exif_orientation, canvas=canvas)
 
 
 def _rewritten(data: bytes, entries: list[bytes]) -> bytes:
@@ -238,6 +226,6 @@ def _rewritten(data: bytes, entries: list[bytes]) -> bytes:
     order, big = "<" if data[:1] == b"I" else ">", 43 in data[2:4]
     padded = data + bytes(-len(data) % 16)  # a directory begins at an even offset
     start = struct.pack(order + ("Q" if big else "I"), len(padded))
-    head = data[:8] + start if big else data[:4] + start
+    head = data[: 8 if big else 4] + start
     count = struct.pack(order + ("Q" if big else "H"), len(entries))
     return head + padded[len(head) :] + count + b"".join(entries) + bytes(8 if big else 4)

@@ -13,32 +13,29 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from clearsight.core.dataset import Pixels
 from clearsight.core.errors import BadImage
-from clearsight.data.containers import FORMATS, strip_metadata
-from clearsight.data.containers import sniff as sniff
+from clearsight.data.containers import FORMATS, sniff, strip_metadata
 
 MAX_PIXELS = 50_000_000  # 150 MB of RGB for each thread that decodes; default of --max-pixels
 
 # Plugins are called directly: Image.open would check its own limit, process-wide, and warn from this thread.
-_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
-    "jpeg": JpegImagePlugin.JpegImageFile,
-    "png": PngImagePlugin.PngImageFile,
-    "webp": WebPImagePlugin.WebPImageFile,
-    "bmp": BmpImagePlugin.BmpImageFile,
-    "gif": GifImagePlugin.GifImageFile,
-    "tiff": TiffImagePlugin.TiffImageFile,
+_PLUGINS: dict[str, type[ImageFile]] = {
+    "jpeg": JpegImageFile,
+    "png": PngImageFile,
+    "webp": WebPImageFile,
+    "bmp": BmpImageFile,
+    "gif": GifImageFile,
+    "tiff": TiffImageFile,
 }
 
 
@@ -46,14 +43,13 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 class ImageInfo:
     """Header of an image file. width, height: pixels of the upright image, as `decode` returns it.
 
-    format: one of jpeg, png, webp, bmp, gif, tiff. orientation: EXIF tag, 1 (stored upright) to 8. mode: Pillow's word.
+    format: one of jpeg, png, webp, bmp, gif, tiff. orientation: EXIF tag, 1 (stored upright) to 8.
     """
 
     width: int
     height: int
     format: str
     orientation: int
-    mode: str
 
 
 def decode(data: bytes | Pixels, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Pixels:
@@ -79,10 +75,10 @@ def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Ima
     return _open(data, max_pixels, name)[1]
 
 
-def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile.ImageFile, ImageInfo]:
+def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile, ImageInfo]:
     kind = sniff(data)
     if kind is None:
-        raise BadImage(name or "image", f"{_describe_unknown(data)}", fix=f"Known formats are {', '.join(FORMATS)}.")
+        raise BadImage(name or "image", _describe_unknown(data), fix=f"Known formats are {', '.join(FORMATS)}.")
     with _damage_as_bad_image(name, f"its {kind} header is damaged"):
         container = strip_metadata(data, kind)
         _limit(container.canvas, f"{container.canvas:,}", max_pixels, name)  # before Pillow allocates it
@@ -91,15 +87,13 @@ def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile.ImageFile,
     _limit(width * height, f"{width} x {height}", max_pixels, name)
     if container.orientation > 4:  # 5 to 8 turn by a quarter
         width, height = height, width
-    info = ImageInfo(width=width, height=height, format=kind, orientation=container.orientation, mode=image.mode)
-    return image, info
+    return image, ImageInfo(width=width, height=height, format=kind, orientation=container.orientation)
 
 
 def _limit(count: int, shown: str, max_pixels: int, name: str) -> None:
     if count > max_pixels:
-        raise BadImage(
-            name or "image", f"it has {shown} pixels, the limit is {max_pixels:,}", fix="Raise --max-pixels to read it."
-        )
+        problem = f"it has {shown} pixels, the limit is {max_pixels:,}"
+        raise BadImage(name or "image", problem, fix="Raise --max-pixels to read it.")
 
 
 def _checked(pixels: npt.NDArray[np.generic], max_pixels: int, name: str) -> Pixels:
@@ -109,7 +103,7 @@ def _checked(pixels: npt.NDArray[np.generic], max_pixels: int, name: str) -> Pix
     return pixels.astype(np.uint8, copy=False)
 
 
-def _rgb(image: ImageFile.ImageFile, kind: str) -> Pixels:
+def _rgb(image: ImageFile, kind: str) -> Pixels:
     image.load()
     mode = image.mode
     if mode.startswith("I;16"):
@@ -119,13 +113,10 @@ def _rgb(image: ImageFile.ImageFile, kind: str) -> Pixels:
         # A PNG has at most 16 bits of gray, whatever mode Pillow holds them in.
         return _spread(values / 257.0 if kind == "png" else _to_byte_range(values))
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        return np.array(_on_white(image))  # a copy: asarray would be read-only
+        layer = image if mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return np.array(Image.alpha_composite(white, layer).convert("RGB"))  # a copy: asarray would be read-only
     return np.array(image.convert("RGB"))
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    layer = image if image.mode == "RGBA" else image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
 def _to_byte_range(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

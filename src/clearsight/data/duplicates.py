@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,9 @@ _LEARNING: tuple[Split, ...] = ("train", "valid", "test")  # an image in two of 
 def exact_duplicates(scan: Scan, dataset: Dataset) -> list[tuple[str, ...]]:
     """Return ids of equal content, each group and the list in the dataset's order; bad images left out."""
     groups: dict[str, list[str]] = {}
-    for sample in dataset.samples:
-        found = scan.by_id[sample.id]
+    for found in scan.of(dataset):
         if not found.bad:
-            groups.setdefault(found.digest, []).append(sample.id)  # dicts keep the order of insertion
+            groups.setdefault(found.digest, []).append(found.id)  # dicts keep the order of insertion
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
@@ -43,8 +42,7 @@ def near_duplicates(scan: Scan, dataset: Dataset, distance: int = 4, most: int =
     if not 0 <= distance <= _FARTHEST:
         raise BadValue(f"distance {distance}", f"it must be between 0 and {_FARTHEST} bits")
     first: dict[str, ScannedImage] = {}
-    for sample in dataset.samples:
-        found = scan.by_id[sample.id]
+    for found in scan.of(dataset):
         if found.phash and not found.bad:
             first.setdefault(found.digest, found)
     distinct = tuple(first.values())
@@ -97,8 +95,7 @@ def hamming(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
     """Return bits in which (N,) `a` and (N,) `b` differ, 0 to 64."""
     # np.bitwise_count does this, but only from numpy 2 on.
     bytes_ = np.ascontiguousarray(a ^ b).view(np.uint8).reshape(-1, 8)
-    distances: npt.NDArray[np.int64] = np.unpackbits(bytes_, axis=1).sum(axis=1, dtype=np.int64)
-    return distances
+    return cast(npt.NDArray[np.int64], np.unpackbits(bytes_, axis=1).sum(axis=1, dtype=np.int64))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ It uses numpy and Pillow only. Random changes are in `augment`.
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import TypeAlias, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,7 @@ from clearsight.data.decode import MAX_PIXELS, decode
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in source pixels, fractions allowed
 
-_FILTERS: dict[Interpolation, Image.Resampling] = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+_FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Interpolation)}
 _WIDEST_FILTER = 3  # lanczos looks 3 source pixels (or 3 output pixels, when reducing) to each side
 
 
@@ -113,8 +108,7 @@ def prepare(
 ) -> npt.NDArray[np.float32]:
     """Turn an encoded or decoded image into the network's input (3, S, S) float32; BadImage names `name`."""
     pixels = crop(decode(raw, max_pixels=max_pixels, name=name), preprocess)
-    numbers: npt.NDArray[np.float32] = normalise(pixels[None], preprocess)[0]
-    return numbers
+    return cast(npt.NDArray[np.float32], normalise(pixels[None], preprocess)[0])
 
 
 def _extent(pixels: Pixels) -> tuple[int, int]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Literal, TypeAlias
@@ -19,8 +22,6 @@ from clearsight.core.preprocess import Augment, Preprocess
 from clearsight.data.augment import augment, view_rng
 from clearsight.data.decode import MAX_PIXELS, decode
 from clearsight.data.geometry import crop, shrink
-from clearsight.data.load_times import LoadTimes
-from clearsight.data.pixel_cache import PixelCache
 
 Order: TypeAlias = Literal["sequential", "shuffled", "balanced"]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -84,15 +85,68 @@ class LoadedBatch:
         return len(self.ids)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Draws:
-    """Images of one rank in one epoch: `indices` into the samples, and the `views` that seed their augmentation."""
+class PixelCache:
+    """Stores the first images that fit `budget_bytes`, by id; the others are decoded each time.
 
-    indices: Indices
-    views: Indices
+    Nothing is ever evicted: epochs visit every image once, and least-recently-used would then drop each image just
+    before it is wanted. Safe to use from several threads: two that miss the same id at the same time both compute it,
+    and one of the results is stored.
+    """
 
-    def __getitem__(self, part: slice) -> _Draws:
-        return _Draws(indices=self.indices[part], views=self.views[part])
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget, self._used = budget_bytes, 0
+        self._pixels: dict[str, Pixels] = {}
+        self._lock = threading.Lock()
+
+    def get(self, id: str, make: Callable[[], Pixels]) -> Pixels:
+        """Return the image `id`, read-only; `make` is called (outside the lock) when it is not cached."""
+        pixels = self._pixels.get(id)  # without the lock: one dict read is atomic, and entries never change
+        if pixels is not None:
+            return pixels
+        pixels = make().view()  # a view, so that a source's own array stays as writeable as it was
+        pixels.flags.writeable = False  # an augmentation in place would spoil later epochs
+        with self._lock:
+            if id not in self._pixels and self._used + pixels.nbytes <= self._budget:
+                self._pixels[id] = pixels
+                self._used += pixels.nbytes
+        return pixels
+
+    @property
+    def used_bytes(self) -> int:
+        """Return bytes of all cached images; never over the budget."""
+        return self._used
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+
+class LoadTimes:
+    """Sums since the start: seconds of "read", "decode", "augment" and "collate", and how many "images" and "bytes".
+
+    Safe to use from several threads. It is wall time, not processor time: a thread that waits for its turn takes time
+    too, and more threads than cores show up as parts that take longer.
+    """
+
+    def __init__(self) -> None:
+        self._sums = dict.fromkeys(("read", "decode", "augment", "collate", "images", "bytes"), 0.0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the time of the block as this part."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, amount: float) -> None:
+        with self._lock:  # `+=` on a dict entry is not atomic
+            self._sums[name] += amount
+
+    def sums(self) -> dict[str, float]:
+        with self._lock:
+            return dict(self._sums)
 
 
 class Loader:
@@ -141,23 +195,24 @@ class Loader:
 
     def order(self, number: int) -> Indices:
         """Return indices into the samples in the order in which epoch `number` shows them on this rank; reads none."""
-        return self._draws(number).indices
+        return self._draws(number)[:, 0].copy()
 
-    def _draws(self, number: int) -> _Draws:
+    def _draws(self, number: int) -> Indices:
+        """Return (M, 2): index into the samples and number of the view, which seeds the augmentation, of each draw."""
         plan = self._plan
         order = epoch_order(self._labels, plan.order, seed=plan.seed, epoch=number)
         order = np.resize(order, _padded(len(order), plan))  # pads by starting again at the front
         # An image drawn twice in an epoch must not show the same view twice: the k-th repeat counts on by k * N.
         views = order + occurrence(order) * len(self._labels)
-        return _Draws(indices=order, views=views)[plan.rank :: plan.world]
+        return np.stack((order, views), axis=1)[plan.rank :: plan.world]
 
-    def _unthreaded(self, parts: Sequence[_Draws], number: int) -> Generator[LoadedBatch, None, None]:
+    def _unthreaded(self, parts: Sequence[Indices], number: int) -> Generator[LoadedBatch, None, None]:
         for part in parts:
-            batch = self._blank(part)
-            self._fill(batch, part, number, 0, 1)
+            batch = self._blank(part[:, 0])
+            self._fill(batch, part[:, 1], number, 0, 1)
             yield batch
 
-    def _threaded(self, parts: Sequence[_Draws], number: int) -> Generator[LoadedBatch, None, None]:
+    def _threaded(self, parts: Sequence[Indices], number: int) -> Generator[LoadedBatch, None, None]:
         plan = self._plan
         # Small batches: enough of them that every worker has two tasks.
         ahead = max(_AHEAD, math.ceil(2 * plan.workers / plan.batch_size))
@@ -165,10 +220,10 @@ class Loader:
         pool = ThreadPoolExecutor(plan.workers, thread_name_prefix="clearsight-loader")
         try:
             for part in parts:
-                batch = self._blank(part)
+                batch, views = self._blank(part[:, 0]), part[:, 1]
                 # Two tasks per worker even out images of different cost, and cost less than one task per image.
                 stride = min(len(batch), 2 * plan.workers)
-                tasks = [pool.submit(self._fill, batch, part, number, first, stride) for first in range(stride)]
+                tasks = [pool.submit(self._fill, batch, views, number, first, stride) for first in range(stride)]
                 pending.append((batch, tasks))
                 if len(pending) > ahead:
                     yield _finished(*pending.popleft())  # in order, whichever is ready first
@@ -177,22 +232,21 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)  # no thread may outlive the source it reads
 
-    def _blank(self, part: _Draws) -> LoadedBatch:
-        side = self._preprocess.size
-        samples = self._dataset.samples
+    def _blank(self, indices: Indices) -> LoadedBatch:
+        side, samples = self._preprocess.size, self._dataset.samples
         return LoadedBatch(
             # Tasks write their rows in place: no list of images to stack, no second copy.
-            images=np.empty((len(part.indices), side, side, 3), dtype=np.uint8),
-            labels=self._labels[part.indices],
-            ids=tuple(samples[i].id for i in part.indices),
-            indices=part.indices.copy(),
+            images=np.empty((len(indices), side, side, 3), dtype=np.uint8),
+            labels=self._labels[indices],
+            ids=tuple(samples[i].id for i in indices),
+            indices=indices.copy(),
         )
 
-    def _fill(self, batch: LoadedBatch, part: _Draws, number: int, first: int, stride: int) -> None:
+    def _fill(self, batch: LoadedBatch, views: Indices, number: int, first: int, stride: int) -> None:
         for row in range(first, len(batch), stride):
-            sample = self._dataset.samples[part.indices[row]]
+            sample = self._dataset.samples[batch.indices[row]]
             try:
-                pixels = self._show(sample, int(part.views[row]), number)
+                pixels = self._show(sample, int(views[row]), number)
                 with self.times.part("collate"):
                     batch.images[row] = pixels
                 self.times.add("images", 1)
@@ -207,30 +261,24 @@ class Loader:
                 raise
 
     def _show(self, sample: Sample, view: int, number: int) -> Pixels:
-        plan, preprocess = self._plan, self._preprocess
+        plan = self._plan
+        pixels = self.memory.get(sample.id, partial(self._decoded, sample))
         if not plan.augment.random:
-            # The crop is final: smaller than the image.
-            return self.memory.get(sample.id, partial(self._cropped, sample))
-        pixels = self.memory.get(sample.id, partial(self._reduced, sample))
+            return pixels
         with self.times.part("augment"):
-            return augment(pixels, plan.augment, preprocess, view_rng(plan.seed, number, view))
-
-    def _cropped(self, sample: Sample) -> Pixels:
-        pixels = self._decoded(sample)
-        with self.times.part("decode"):  # to the size that is kept: a part of making pixels out of a file
-            return crop(pixels, self._preprocess)
-
-    def _reduced(self, sample: Sample) -> Pixels:
-        preprocess, pixels = self._preprocess, self._decoded(sample)
-        with self.times.part("decode"):
-            return shrink(pixels, round(_SPARE * preprocess.resize), preprocess.interpolation)
+            return augment(pixels, plan.augment, self._preprocess, view_rng(plan.seed, number, view))
 
     def _decoded(self, sample: Sample) -> Pixels:
+        """Return the image in the size that is kept between epochs."""
+        plan, preprocess = self._plan, self._preprocess
         with self.times.part("read"):
             raw = self._dataset.source.read(sample.locator)
         self.times.add("bytes", raw.nbytes if isinstance(raw, np.ndarray) else len(raw))
         with self.times.part("decode"):
-            return decode(raw, max_pixels=self._plan.max_pixels, name=sample.id)
+            pixels = decode(raw, max_pixels=plan.max_pixels, name=sample.id)
+            if not plan.augment.random:
+                return crop(pixels, preprocess)  # final, and smaller than the image
+            return shrink(pixels, round(_SPARE * preprocess.resize), preprocess.interpolation)
 
 
 def _finished(batch: LoadedBatch, tasks: Sequence[Future[None]]) -> LoadedBatch:

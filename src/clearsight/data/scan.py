@@ -10,14 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from clearsight.core.dataset import SPLITS, Dataset, ImageSource, Notice, Pixels, Sample
-from clearsight.core.errors import BadData, BadImage, ClearsightError
+from clearsight.core.errors import BadData, BadImage, ClearsightError, listed
 from clearsight.core.files import write_text
 from clearsight.data.decode import MAX_PIXELS, decode, inspect
 
@@ -62,10 +62,9 @@ class Scan:
         """Sample id to what was found."""
         return {found.id: found for found in self.found}
 
-    @property
-    def bad(self) -> tuple[ScannedImage, ...]:
-        """Return the images that cannot be used."""
-        return tuple(found for found in self.found if found.bad)
+    def of(self, dataset: Dataset) -> list[ScannedImage]:
+        """Return the results for the samples of `dataset`, in its order."""
+        return [self.by_id[sample.id] for sample in dataset.samples]
 
 
 def scan_images(
@@ -120,23 +119,17 @@ def _examined(dataset: Dataset, max_pixels: int, workers: int) -> Iterator[list[
 
 
 def examine(sample: Sample, source: ImageSource, *, max_pixels: int) -> ScannedImage:
-    """Read and decode one sample."""
     try:
         raw = source.read(sample.locator)
     except OSError as error:
         return ScannedImage(id=sample.id, digest="", bad=f"it cannot be read ({error.strerror or error})")
     except ClearsightError as error:
         return ScannedImage(id=sample.id, digest="", bad=error.problem)
-    found = ScannedImage(id=sample.id, digest=digest(raw))
+    found = ScannedImage(id=sample.id, digest=digest(raw), format="" if isinstance(raw, bytes) else "pixels")
     try:
         if isinstance(raw, bytes):
             # Noted before decoding: an image with a good header and damaged pixels still has a size and a format.
-            header = inspect(raw, max_pixels=max_pixels, name=sample.id)
-            found = replace(
-                found, width=header.width, height=header.height, format=header.format, orientation=header.orientation
-            )
-        else:
-            found = replace(found, format="pixels")
+            found = replace(found, **asdict(inspect(raw, max_pixels=max_pixels, name=sample.id)))
         pixels = decode(raw, max_pixels=max_pixels, name=sample.id)
     except BadImage as error:
         return replace(found, bad=error.problem)
@@ -173,8 +166,7 @@ def phash(pixels: Pixels) -> int:
 def _waves() -> npt.NDArray[np.float64]:
     """Return (8, 32) rows 1 to 8 of the DCT-II matrix, without its scale (a hash compares, it does not measure)."""
     k, x = np.arange(1, _BLOCK + 1)[:, None], np.arange(_GRID)[None]
-    waves: npt.NDArray[np.float64] = np.cos(np.pi * (2 * x + 1) * k / (2 * _GRID))
-    return waves
+    return cast(npt.NDArray[np.float64], np.cos(np.pi * (2 * x + 1) * k / (2 * _GRID)))
 
 
 def _key(dataset: Dataset, max_pixels: int) -> str:
@@ -204,24 +196,21 @@ def drop_bad_images(dataset: Dataset, scan: Scan, on_bad: Literal["skip", "fail"
     With on_bad "fail", any bad image raises BadData. So does, always, a dataset (or a training split) of which
     nothing is left. A split or a class of a split that becomes empty is a notice.
     """
-    bad = {sample.id: scan.by_id[sample.id].bad for sample in dataset.samples if scan.by_id[sample.id].bad}
+    found = scan.of(dataset)
+    bad = {image.id: image.bad for image in found if image.bad}
+    name = dataset.path or "dataset"
     if bad and on_bad == "fail":
-        raise BadData(
-            dataset.path or "dataset", _sentence(bad), fix="Repair them, or leave them out with --on-bad skip."
-        )
+        raise BadData(name, _sentence(bad), fix="Repair them, or leave them out with --on-bad skip.")
     if len(bad) == len(dataset):
-        raise BadData(dataset.path or "dataset", f"none of its images can be used: {_reasons(bad)}")
+        raise BadData(name, f"none of its images can be used: {_reasons(bad)}")
+    pairs = zip(dataset.samples, found, strict=True)
     good = replace(
-        dataset,
-        samples=tuple(
-            replace(sample, digest=scan.by_id[sample.id].digest) for sample in dataset.samples if sample.id not in bad
-        ),
+        dataset, samples=tuple(replace(sample, digest=image.digest) for sample, image in pairs if not image.bad)
     )
     if not bad:
         return good
-    return good.noting(
-        Notice(code="bad-image", text=f"{_sentence(bad)}; left out.", paths=tuple(bad)), *_emptied(dataset, good)
-    )
+    notice = Notice(code="bad-image", text=f"{_sentence(bad)}; left out.", paths=tuple(bad))
+    return good.noting(notice, *_emptied(dataset, good))
 
 
 def _emptied(before: Dataset, after: Dataset) -> Iterator[Notice]:
@@ -243,6 +232,4 @@ def _sentence(bad: Mapping[str, str]) -> str:
 
 
 def _reasons(bad: Mapping[str, str]) -> str:
-    shown = [f"{path} ({reason})" for path, reason in list(bad.items())[:_SHOWN]]
-    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-    return ", ".join(shown) + more
+    return listed([f"{path} ({reason})" for path, reason in bad.items()], _SHOWN)

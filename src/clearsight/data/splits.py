@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from clearsight.core.dataset import SPLITS, ClassMap, Dataset, Listing, Notice, Record, Split, freeze
-from clearsight.core.errors import BadChoice, BadData, BadValue
+from clearsight.core.errors import BadChoice, BadData, BadValue, listed
 from clearsight.core.recipe import DataSection
 from clearsight.data.readers.support.split_names import split_of
 
 _IMBALANCE = 10  # largest class over smallest; the audit mentions smaller ones too (3)
 _TINY = 5  # training images of a class
-_LEARNING: tuple[Split, ...] = ("train", "valid", "test")
+_SHOWN = 5  # classes named in a sentence; the notice carries all
 
 
 def make_splits(
@@ -34,13 +34,12 @@ def make_splits(
     Raises BadData for a class outside of the map and for data with fewer than two classes, BadChoice for a class to
     ignore that is not there.
     """
-    records, notices = _prepared(listing, path, recipe)
-    class_map = _class_map(records, listing, path, recipe, classes)
+    listing = _prepared(listing, path, recipe)
+    class_map = _class_map(listing, path, recipe, classes)
     if classes is None:
-        _learnable(records, listing, path)
-    records, split_notices = _with_splits(records, recipe, seed)
-    dataset = _finish(listing, path, recipe, records, class_map).noting(*notices, *split_notices)
-    return dataset.noting(*_missing(dataset), *(_suspicious(dataset) if classes is None else ()))
+        _check_learnable(listing, path)
+    dataset = _finish(_with_splits(listing, recipe, seed), path, recipe.limit, class_map)
+    return dataset.noting(*_suspicious(dataset)) if classes is None else dataset
 
 
 def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, classes: ClassMap | None) -> Dataset:
@@ -48,11 +47,10 @@ def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, 
 
     classes: the class map of the model; raises BadData for a class that it does not have.
     """
-    records, notices = _prepared(listing, path, recipe)
-    class_map = _class_map(records, listing, path, recipe, classes)
-    records = [record if record.split else replace(record, split="test") for record in records]
-    dataset = _finish(listing, path, recipe, records, class_map).noting(*notices)
-    return dataset.noting(*_missing(dataset))
+    listing = _prepared(listing, path, recipe)
+    class_map = _class_map(listing, path, recipe, classes)
+    records = tuple(record if record.split else replace(record, split="test") for record in listing.records)
+    return _finish(replace(listing, records=records), path, recipe.limit, class_map)
 
 
 def has_splits(listing: Listing) -> bool:
@@ -82,27 +80,26 @@ def evaluation_split(dataset: Dataset, split: str | None, splits_in_data: bool) 
     raise BadChoice(dataset.path or "data", "it has no test split; choose one with --split", allowed=present)
 
 
-# --- records ------------------------------------------------------------------------------------------------------
-
-
-def _prepared(listing: Listing, path: str, recipe: DataSection) -> tuple[list[Record], tuple[Notice, ...]]:
-    """Return records with composed class names, without ignored classes, the unlabelled ones in "predict"."""
+def _prepared(listing: Listing, path: str, recipe: DataSection) -> Listing:
+    """Return the listing with composed class names, without ignored classes, the unlabelled records in "predict"."""
     if not listing.records:
         raise BadData(path, "it holds no image")
     records = [replace(r, label=_composed(r.label)) if r.label else r for r in listing.records]
-    known = {record.label for record in records if record.label is not None} | {*map(_composed, listing.classes)}
+    declared = tuple(map(_composed, listing.classes))
+    known = {record.label for record in records if record.label is not None} | {*declared}
     ignored = {_composed(name) for name in recipe.ignore_class}
     for name in sorted(ignored - known):  # a misspelt name would silently ignore nothing
         raise BadChoice(f"--ignore-class {name}", "the data has no such class", got=name, allowed=sorted(known))
     records = [record for record in records if record.label not in ignored]
     if ignored and all(record.label is None for record in records):
         raise BadData(path, "every labelled image is of a class to ignore", fix="Ignore fewer classes.")
-    notices = list(listing.notices)
-    lost = tuple(r.locator for r in records if r.label is None and r.split in _LEARNING)
+    notices = listing.notices
+    lost = tuple(r.locator for r in records if r.label is None and r.split not in (None, "predict"))
     if lost:
         text = f"{len(lost)} images of train, valid or test have no label: they can be predicted, not learnt from"
-        notices.append(Notice(code="unlabelled", text=text, paths=lost))
-    return [replace(r, split="predict") if r.label is None else r for r in records], tuple(notices)
+        notices = (*notices, Notice(code="unlabelled", text=text, paths=lost))
+    placed = tuple(replace(r, split="predict") if r.label is None else r for r in records)
+    return replace(listing, records=placed, classes=declared, notices=notices)
 
 
 def _composed(name: str) -> str:
@@ -110,67 +107,56 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _class_map(
-    records: Sequence[Record], listing: Listing, path: str, recipe: DataSection, classes: ClassMap | None
-) -> ClassMap:
+def _class_map(listing: Listing, path: str, recipe: DataSection, classes: ClassMap | None) -> ClassMap:
     """Return the map, with every label checked against it."""
+    labelled = [(r.label, r.split) for r in listing.records if r.label is not None]
     if classes is not None:
-        _only_known(records, classes, path, f"the {len(classes)} classes of the model")
-        return classes
-    train = [record for record in records if record.split in ("train", None) and record.label is not None]
-    if listing.classes:
+        class_map, origin = classes, "of the model"
+    elif listing.classes:
         ignored = {_composed(name) for name in recipe.ignore_class}
-        class_map = ClassMap(tuple(name for name in map(_composed, listing.classes) if name not in ignored))
-        _only_known(records, class_map, path, f"the {len(class_map)} classes that the data declares")
-        return class_map
-    # Classes of train alone: a network cannot learn a class that only valid or test has.
-    class_map = ClassMap.of(record.label for record in train or records if record.label is not None)
-    _only_known(records, class_map, path, f"the {len(class_map)} classes of the training split")
-    return class_map
-
-
-def _only_known(records: Sequence[Record], classes: ClassMap, path: str, whose: str) -> None:
-    known = set(classes)
-    unknown = sorted({(r.label, r.split or "") for r in records if r.label is not None and r.label not in known})
+        class_map = ClassMap(tuple(name for name in listing.classes if name not in ignored))
+        origin = "that the data declares"
+    else:  # classes of train alone: a network cannot learn a class that only valid or test has
+        train = [label for label, split in labelled if split in ("train", None)]
+        class_map, origin = ClassMap.of(train or (label for label, _ in labelled)), "of the training split"
+    known = set(class_map)
+    unknown = sorted({(label, split or "") for label, split in labelled if label not in known})
     if not unknown:
-        return
+        return class_map
     label, split = unknown[0]
-    names = list(dict.fromkeys(name for name, _ in unknown))
-    more = f" (and {len(names) - 1} more classes)" if len(names) > 1 else ""
+    others = len({name for name, _ in unknown}) - 1
+    more = f" (and {others} more classes)" if others else ""
     raise BadData(
         f"{path}/{split}" if split else path,
-        f"class {label!r}{more} is not among {whose}",
+        f"class {label!r}{more} is not among the {len(class_map)} classes {origin}",
         got=label,
-        allowed=classes,
+        allowed=class_map,
         fix=f"Rename it, or leave it out with --ignore-class {label!r}.",
     )
 
 
-def _learnable(records: Sequence[Record], listing: Listing, path: str) -> None:
+def _check_learnable(listing: Listing, path: str) -> None:
     """Raise BadData unless the labels have at least two classes; data without labels passes, to be audited."""
-    counts = Counter(r.label for r in records if r.label is not None and r.split in ("train", None))
-    if not counts:
+    counts = Counter(r.label for r in listing.records if r.label is not None and r.split in ("train", None))
+    if len(counts) != 1:
         return
     tables = [notice.text for notice in listing.notices if notice.code == "table-beside"]
     fix = f"Note that {tables[0]}." if tables else "Add a folder of images of something else."
-    if sum(counts.values()) == 1:
+    [(label, count)] = counts.items()
+    if count == 1:
         raise BadData(path, "it holds one labelled image to train on, that is not enough to learn from", fix=fix)
-    if len(counts) == 1:
-        problem = f"all {sum(counts.values())} training images are of class {next(iter(counts))!r}, nothing to learn"
-        raise BadData(path, problem, fix=fix)
+    raise BadData(path, f"all {count} training images are of class {label!r}, nothing to learn", fix=fix)
 
 
-# --- splits -------------------------------------------------------------------------------------------------------
-
-
-def _with_splits(records: Sequence[Record], recipe: DataSection, seed: int) -> tuple[list[Record], list[Notice]]:
+def _with_splits(listing: Listing, recipe: DataSection, seed: int) -> Listing:
+    records, notices = listing.records, list(listing.notices)
     present = {record.split for record in records if record.label is not None and record.split is not None}
     if not present:
         if recipe.valid_fraction + recipe.test_fraction >= 1:
             sizes = f"{recipe.valid_fraction} + {recipe.test_fraction}"
             raise BadValue("valid_fraction + test_fraction", f"{sizes} leaves nothing to train on; must be below 1")
-        return _divide(records, {"valid": recipe.valid_fraction, "test": recipe.test_fraction}, seed), []
-    notices = []
+        shares: dict[Split, float] = {"valid": recipe.valid_fraction, "test": recipe.test_fraction}
+        return replace(listing, records=tuple(_divide(records, shares, seed)))
     unassigned = tuple(record.locator for record in records if record.split is None)
     if unassigned:
         text = f"{len(unassigned)} images have no split while others do: they were taken for training"
@@ -182,7 +168,7 @@ def _with_splits(records: Sequence[Record], recipe: DataSection, seed: int) -> t
         whole = [*rest, *_divide(train, {"valid": recipe.valid_fraction}, seed)]
         share = f"{100 * recipe.valid_fraction:.0f} %"
         notices.append(Notice(code="valid-from-train", text=f"no validation split: {share} of train is held out"))
-    return whole, notices
+    return replace(listing, records=tuple(whole), notices=tuple(notices))
 
 
 def _divide(records: Sequence[Record], shares: Mapping[Split, float], seed: int) -> list[Record]:
@@ -213,32 +199,27 @@ def _portion(size: int, share: float, spare: int) -> int:
 
 def _shuffled(records: Iterable[Record], seed: int, label: str) -> list[Record]:
     # A digest instead of a random generator: adding an image does not move the others to other splits.
-    def key(record: Record) -> bytes:
+    def digest(record: Record) -> bytes:
         return hashlib.blake2b(f"{seed}\0{label}\0{record.locator}".encode(), digest_size=16).digest()
 
-    return sorted(records, key=key)
+    return sorted(records, key=digest)
 
 
-# --- sample and notices -------------------------------------------------------------------------------------------
-
-
-def _finish(listing: Listing, path: str, recipe: DataSection, records: Sequence[Record], classes: ClassMap) -> Dataset:
-    notices: tuple[Notice, ...] = ()
-    if recipe.limit is not None and recipe.limit < len(records):
-        sample = _sample(records, recipe.limit)
-        text = f"a sample of {len(sample):,} of {len(records):,} images is used, drawn by split and class"
-        records, notices = sample, (Notice(code="limited", text=text),)
-    return Dataset(
-        samples=freeze(records, classes),
-        classes=classes,
-        source=listing.source,
-        path=path,
-        format=listing.format,
-        notices=notices,
+def _finish(listing: Listing, path: str, limit: int | None, classes: ClassMap) -> Dataset:
+    """Return the listing as a dataset, or a sample of it, with a notice about each class that a split does not have."""
+    records, notices = listing.records, listing.notices
+    if limit is not None and limit < len(records):
+        records = _sample(listing.records, limit)
+        text = f"a sample of {len(records):,} of {len(listing.records):,} images is used, drawn by split and class"
+        notices = (Notice(code="limited", text=text), *notices)
+    samples = freeze(records, classes)
+    dataset = Dataset(
+        samples=samples, classes=classes, source=listing.source, path=path, format=listing.format, notices=notices
     )
+    return dataset.noting(*_missing(dataset))
 
 
-def _sample(records: Sequence[Record], limit: int) -> list[Record]:
+def _sample(records: Sequence[Record], limit: int) -> tuple[Record, ...]:
     """Return about `limit` records, each (split, class) in its share and at least once, whatever their order."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
@@ -253,7 +234,7 @@ def _sample(records: Sequence[Record], limit: int) -> list[Record]:
     for key in sorted(quotas, key=lambda key: (-quotas[key], key)):
         counts[key] -= min(counts[key] - 1, max(0, sum(counts.values()) - limit), counts[key] // 10)
     # Seed 0, not the run's: runs with other seeds see the same sample and can be compared.
-    return [r for key, group in sorted(groups.items()) for r in _shuffled(group, 0, key[1])[: counts[key]]]
+    return tuple(r for key, group in sorted(groups.items()) for r in _shuffled(group, 0, key[1])[: counts[key]])
 
 
 def _missing(dataset: Dataset) -> Iterator[Notice]:
@@ -261,8 +242,8 @@ def _missing(dataset: Dataset) -> Iterator[Notice]:
     for split, table in dataset.counts().items():
         absent = [name for name in dataset.classes if name not in table]
         if split != "predict" and absent:
-            names = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-            text = f"split {split} has no image of {len(absent)} of {len(dataset.classes)} classes: {names}"
+            missing = f"{len(absent)} of {len(dataset.classes)} classes: {listed(absent, _SHOWN)}"
+            text = f"split {split} has no image of {missing}"
             yield Notice(code="class-missing-in-split", text=text, paths=tuple(absent))
 
 
@@ -271,14 +252,13 @@ def _suspicious(dataset: Dataset) -> Iterator[Notice]:
     counts = dataset.counts()
     train = counts.get("train", {})
     labelled = sum(sum(table.values()) for split, table in counts.items() if split != "predict")
-    if labelled and len(dataset.classes) >= labelled:
-        text = f"{len(dataset.classes)} classes for {labelled} images: are these folders really classes?"
-        yield Notice(code="more-classes-than-images", text=text)
-    elif labelled and 2 * len(dataset.classes) >= labelled:
-        text = f"{len(dataset.classes)} classes for {labelled} images: at most two images per class on average"
-        yield Notice(code="more-classes-than-images", text=text)
+    classes = len(dataset.classes)
+    if labelled and 2 * classes >= labelled:
+        few = "at most two images per class on average"
+        doubt = "are these folders really classes?" if classes >= labelled else few
+        yield Notice(code="more-classes-than-images", text=f"{classes} classes for {labelled} images: {doubt}")
     if train and max(train.values()) >= _IMBALANCE * min(train.values()):
-        large, small = max(train, key=lambda name: train[name]), min(train, key=lambda name: train[name])
+        large, small = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
         text = (
             f"train has {train[large]} images of {large} and {train[small]} of {small}: "
             "consider --class-weights balanced, and look at macro F1"
@@ -286,5 +266,5 @@ def _suspicious(dataset: Dataset) -> Iterator[Notice]:
         yield Notice(code="imbalance", text=text, paths=(large, small))
     tiny = tuple(name for name, count in train.items() if count < _TINY)
     if tiny:
-        names = ", ".join(tiny[:5]) + (f" and {len(tiny) - 5} more" if len(tiny) > 5 else "")
-        yield Notice(code="tiny-class", text=f"fewer than {_TINY} training images: {names}", paths=tiny)
+        text = f"fewer than {_TINY} training images: {listed(tiny, _SHOWN)}"
+        yield Notice(code="tiny-class", text=text, paths=tiny)

@@ -7,14 +7,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from clearsight.core.bundle import MANIFEST, Bundle
 from clearsight.core.errors import BadBundle, ClearsightError
 from clearsight.core.files import atomic, write_text
-from clearsight.core.preprocess import Preprocess
 from clearsight.models.export import to_onnx
 from clearsight.models.network import Network
 from clearsight.models.weights import read
@@ -63,9 +61,8 @@ def load(bundle: Bundle) -> Network:
     except ClearsightError as error:
         raise BadBundle(str(bundle.path), f"its network cannot be rebuilt ({error})") from error
     except RuntimeError as error:  # load_state_dict: keys or shapes
-        raise BadBundle(
-            str(bundle.path), f"its weights do not fit {bundle.model} as its manifest describes it"
-        ) from error
+        problem = f"its weights do not fit {bundle.model} as its manifest describes it"
+        raise BadBundle(str(bundle.path), problem) from error
     network.model.eval()
     for stage in network.stages:  # they may hold modules that the model itself does not contain
         stage.run.eval()
@@ -77,18 +74,17 @@ def _write_weights(state: Mapping[str, Tensor], manifest: Bundle, path: Path) ->
     from safetensors.torch import save_file
 
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-    architecture = manifest.model.rpartition("/")[2].partition(".")[0]
-    config = {"architecture": architecture, "pretrained_cfg": _timm_config(manifest.preprocess)}
+    preprocess = manifest.preprocess
+    config = {
+        "architecture": manifest.model.rpartition("/")[2].partition(".")[0],
+        "pretrained_cfg": {
+            "input_size": [3, preprocess.size, preprocess.size],
+            "mean": preprocess.mean,
+            "std": preprocess.std,
+            "interpolation": preprocess.interpolation,
+            "crop_pct": preprocess.size / preprocess.resize,
+        },
+    }
     with atomic(path) as part:
         # One key only: safetensors writes several in random order, and equal bundles must be equal bytes.
         save_file(tensors, part, metadata={"config": json.dumps(config)})
-
-
-def _timm_config(preprocess: Preprocess) -> dict[str, Any]:
-    return {
-        "input_size": [3, preprocess.size, preprocess.size],
-        "mean": preprocess.mean,
-        "std": preprocess.std,
-        "interpolation": preprocess.interpolation,
-        "crop_pct": preprocess.size / preprocess.resize,
-    }

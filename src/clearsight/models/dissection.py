@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,12 +14,15 @@ from clearsight.models.network import Stage
 
 @dataclass(frozen=True, eq=False)  # compared by identity: modules have no equality
 class Dissection:
-    """Stages that give the features (N, D) when run in order, and `head`, the qualified name of the linear layer after
-    them.
-    """
+    """Stages that give the features (N, D) when run in order, and the qualified name of the linear layer after them."""
 
     stages: tuple[Stage, ...]
     head: str
+
+    @classmethod
+    def of(cls, parts: Mapping[str, nn.Module], head: str) -> Dissection:
+        """Return the dissection with a stage for each of `parts`, by name."""
+        return cls(tuple(Stage(name, part) for name, part in parts.items()), head)
 
 
 @runtime_checkable
@@ -33,6 +36,26 @@ class Family(Protocol):
     def recognises(self, model: nn.Module) -> bool: ...
 
     def dissect(self, model: nn.Module) -> Dissection: ...
+
+
+@dataclass(frozen=True)
+class ExactFamily:
+    """Family of the models of some types, by qualified name; subclasses are left out, since they may change `forward`.
+
+    accepts: further condition on a model of these types.
+    """
+
+    types: Container[str]
+    dissect: Callable[[nn.Module], Dissection]
+    accepts: Callable[[nn.Module], bool] = lambda model: True
+
+    def recognises(self, model: nn.Module) -> bool:
+        return type_name(model) in self.types and self.accepts(model)
+
+
+def type_name(model: nn.Module) -> str:
+    """Return the qualified name of the type of `model`."""
+    return f"{type(model).__module__}.{type(model).__name__}"
 
 
 def without(model: nn.Module, *names: str) -> nn.Module:
@@ -87,11 +110,8 @@ def classifier_inputs(model: nn.Module, name: str, path: str) -> int:
 
 def no_classifier(name: str) -> BadChoice:
     """Return the error for a model that cannot be given a new head."""
-    return BadChoice(
-        f"--model {name}",
-        "it does not end in one linear layer, so a new head cannot take its place",
-        fix="Choose another model.",
-    )
+    problem = "it does not end in one linear layer, so a new head cannot take its place"
+    return BadChoice(f"--model {name}", problem, fix="Choose another model.")
 
 
 def drop_dropout(container: nn.Module, names: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from clearsight.core.errors import BadBundle
 from clearsight.core.files import write_bytes
 from clearsight.models.families.vit import fix_image_size
-from clearsight.models.network import Network
+from clearsight.models.network import Network, first_line
 
 OPSET = 17  # the first with LayerNormalization as one operator; onnxruntime has read it since 1.12
 INPUT, OUTPUT = "images", "logits"
@@ -41,12 +41,10 @@ def to_onnx(network: Network, path: Path, size: int) -> None:
         # One image and several: an exporter may have fixed the size of the batch that it traced (two).
         worst = max(_difference(model, data, batch) for batch in (images[:1], images))
     except Exception as error:  # exporters and runtimes raise error classes of their own
-        raise BadBundle(network.name, f"it cannot be expressed in ONNX ({_first_line(error)})") from error
+        reason = first_line(error)[:200].rstrip(".")
+        raise BadBundle(network.name, f"it cannot be expressed in ONNX ({reason})") from error
     if not worst <= _TOLERANCE:  # written so that NaN counts as a difference
-        raise BadBundle(
-            network.name,
-            f"its ONNX file gives other logits than the network (off by {worst:.3g})",
-        )
+        raise BadBundle(network.name, f"its ONNX file gives other logits than the network (off by {worst:.3g})")
     write_bytes(path, data)
 
 
@@ -74,12 +72,9 @@ def serialise(module: nn.Module, example: Tensor) -> bytes:
     try:
         with _quiet():
             return _traced(module, example)
-    except (RuntimeError, TypeError, ValueError, ImportError, AttributeError) as error:  # includes torch.onnx's own
+    except (RuntimeError, TypeError, ValueError, ImportError, AttributeError):  # includes torch.onnx's own
         with _quiet():
-            try:
-                return _exported(module, example)
-            except (RuntimeError, TypeError, ValueError, ImportError, AttributeError) as second:
-                raise second from error
+            return _exported(module, example)
 
 
 def _traced(module: nn.Module, example: Tensor) -> bytes:
@@ -154,12 +149,4 @@ def onnx_session(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(None, {name: batch})[0])
-
-    return run
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
+    return lambda batch: np.asarray(session.run(None, {name: batch})[0])

@@ -19,13 +19,7 @@ class FrozenStages:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The frozen stages."""
         return self.network.stages[: self.cut]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the frozen stages."""
-        return tuple(stage.name for stage in self.stages)
 
     def parameters(self) -> list[nn.Parameter]:
         """Return the parameters for an optimizer: all that are not frozen."""
@@ -53,7 +47,8 @@ def freeze(network: Network, extent: str) -> FrozenStages:
     the name of a stage (up to and including it). Raises BadValue for a count out of range, BadChoice for another word.
     """
     frozen = FrozenStages(network, _cut(network, extent))  # first: an error must leave the network as it is
-    unfreeze(network)
+    for name, parameter in network.model.named_parameters():
+        parameter.requires_grad_(name not in network.fixed)
     for stage in frozen.stages:
         for parameter in stage.parameters():
             parameter.requires_grad_(False)
@@ -64,11 +59,7 @@ def freeze(network: Network, extent: str) -> FrozenStages:
 
 def unfreeze(network: Network) -> FrozenStages:
     """Let all of `network` train again, except for parameters that its family keeps constant."""
-    for name, parameter in network.model.named_parameters():
-        parameter.requires_grad_(name not in network.fixed)
-    frozen = FrozenStages(network, 0)
-    frozen.train_mode()
-    return frozen
+    return freeze(network, "none")
 
 
 def _cut(network: Network, extent: str) -> int:
@@ -82,18 +73,12 @@ def _cut(network: Network, extent: str) -> int:
     if extent.isascii() and extent.lstrip("-").isdecimal():
         blocks = len(names) - stems
         if not 1 <= int(extent) <= blocks:
-            raise BadValue(
-                f"--freeze {extent}",
-                f"{network.name} has {blocks} blocks, so a count is 1 to {blocks}",
-                fix="Pass none to freeze nothing, backbone to freeze all but the head.",
-            )
+            problem = f"{network.name} has {blocks} blocks, so a count is 1 to {blocks}"
+            fix = "Pass none to freeze nothing, backbone to freeze all but the head."
+            raise BadValue(f"--freeze {extent}", problem, fix=fix)
         return stems + int(extent)
     if extent not in names:
-        raise BadChoice(
-            f"--freeze {extent}",
-            f"{network.name} has no stage of that name",
-            got=extent,
-            allowed=(*names, "backbone", "none"),
-            fix=f"Or give a count of blocks: --freeze {max(1, len(names) - stems - 1)}.",
-        )
+        problem, allowed = f"{network.name} has no stage of that name", (*names, "backbone", "none")
+        fix = f"Or give a count of blocks: --freeze {max(1, len(names) - stems - 1)}."
+        raise BadChoice(f"--freeze {extent}", problem, got=extent, allowed=allowed, fix=fix)
     return names.index(extent) + 1

@@ -28,13 +28,7 @@ class Stage:
     name: str
     run: nn.Module
 
-    @property
-    def modules(self) -> tuple[nn.Module, ...]:
-        """The model's modules in the stage."""
-        return tuple(self.run.children())
-
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the model's parameters in the stage."""
         return self.run.parameters()
 
 
@@ -64,11 +58,9 @@ class Network:
         return tuple(stage.name for stage in self.stages)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of the head."""
         return list(self.head.parameters())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters of all stages."""
         return [parameter for stage in self.stages for parameter in stage.parameters()]
 
     def prefix(self, cut: int) -> nn.Sequential:
@@ -82,29 +74,23 @@ class Network:
         return chain
 
     def with_preprocess(self, preprocess: Preprocess) -> Network:
-        """Return the network, sharing its weights, with other preprocessing; raises BadValue for an impossible size."""
-        self.check_size(preprocess.size)
-        return replace(self, preprocess=preprocess)
+        """Return the network, sharing its weights, with other preprocessing.
 
-    def check_size(self, size: int) -> None:
-        """Raise BadValue if images of `size` x `size` do not pass through the network.
-
-        One image of zeros runs through it, on the device of the weights; modes and statistics do not change.
+        Raises BadValue if images of that size do not pass through it: one image of zeros does, on the device of the
+        weights; modes and statistics do not change.
         """
-        if size == self.preprocess.size:
-            return  # what the zoo declares fits; a forward pass of a large model takes a second
-        parameter = next(self.model.parameters())
-        zeros = torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
-        with evaluating(self.model), torch.inference_mode():
+        size = preprocess.size
+        if size != self.preprocess.size:  # what the zoo declares fits; a forward pass of a large model takes a second
+            parameter = next(self.model.parameters())
+            zeros = torch.zeros(1, 3, size, size, device=parameter.device, dtype=parameter.dtype)
             try:
-                self.model(zeros)
-            # torch raises RuntimeError; timm asserts, or raises ValueError.
-            except (RuntimeError, AssertionError, ValueError) as error:
-                raise BadValue(
-                    f"--image-size {size}",
-                    f"{self.name} does not take images of that size ({_first_line(error)})",
-                    fix=f"Use its own size: --image-size {self.preprocess.size}.",
-                ) from None
+                with evaluating(self.model), torch.inference_mode():
+                    self.model(zeros)
+            except (RuntimeError, AssertionError, ValueError) as error:  # torch's error, and those of timm
+                problem = f"{self.name} does not take images of that size ({first_line(error)})"
+                fix = f"Use its own size: --image-size {self.preprocess.size}."
+                raise BadValue(f"--image-size {size}", problem, fix=fix) from None
+        return replace(self, preprocess=preprocess)
 
 
 @contextmanager
@@ -136,5 +122,6 @@ def _chain(stages: Sequence[Stage]) -> nn.Sequential:
     return nn.Sequential(OrderedDict((stage.name.replace(".", "_"), stage.run) for stage in stages))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of the text of an error of torch, which may have hundreds; its class without a text."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

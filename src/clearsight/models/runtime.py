@@ -16,16 +16,16 @@ import copy
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clearsight.core.machine import import_openvino
 from clearsight.models.export import detached, serialise
-from clearsight.models.folding import fold
 
 Array = npt.NDArray[np.float32]
 
@@ -79,28 +79,53 @@ def fastest_runtime(prefix: nn.Module, example: Array, threads: int) -> PrefixRu
     return PrefixRuntime("torch", _torch(twin), "; ".join(notes))
 
 
-def _torch(module: nn.Module) -> Callable[[Array], Array]:
+def _torch(module: nn.Module, layout: torch.memory_format = torch.contiguous_format) -> Callable[[Array], Array]:
     parameter = next(module.parameters(), torch.zeros(()))
 
     def run(images: Array) -> Array:
         with torch.inference_mode():
-            batch = torch.from_numpy(images).to(parameter.device, parameter.dtype)
-            output: Array = module(batch).float().cpu().contiguous().numpy()
-            return output
+            batch = torch.from_numpy(images).to(parameter.device, parameter.dtype).contiguous(memory_format=layout)
+            return cast(Array, module(batch).float().cpu().contiguous().numpy())
 
     return run
 
 
 def _folded(module: nn.Module, example: Array, threads: int) -> Callable[[Array], Array]:
-    folded = fold(copy.deepcopy(module)).to(memory_format=torch.channels_last)
+    return _torch(fold(copy.deepcopy(module)).to(memory_format=torch.channels_last), torch.channels_last)
 
-    def run(images: Array) -> Array:
-        with torch.inference_mode():
-            batch = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
-            output: Array = folded(batch).contiguous().numpy()
-            return output
 
-    return run
+class _Tracer(fx.Tracer):
+    """Tracer that takes norms with an activation inside (timm) as one node: they are folded as a whole."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """Return `module` (in eval mode) with each BatchNorm folded into the convolution that feeds only it.
+
+    The argument is changed and must not be used any more. Raises what torch.fx raises for a forward that it cannot
+    trace (control flow on values): TraceError, a ValueError, or a TypeError, RuntimeError or AttributeError.
+    Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", section 3.2.
+    """
+    tracer = _Tracer()
+    graph = tracer.trace(module)
+    traced = fx.GraphModule(tracer.root, graph)
+    parts = dict(traced.named_modules())
+    for node in list(graph.nodes):
+        norm, feeder = parts.get(str(node.target)), node.args[0] if node.args else None
+        if node.op != "call_module" or not isinstance(norm, nn.BatchNorm2d):
+            continue
+        if not isinstance(feeder, fx.Node) or feeder.op != "call_module" or len(feeder.users) > 1:
+            continue  # another user of the convolution would see the folded values
+        convolution = parts.get(str(feeder.target))
+        if isinstance(convolution, nn.Conv2d) and norm.track_running_stats:
+            traced.set_submodule(str(feeder.target), fuse_conv_bn_eval(convolution, norm))
+            # timm's BatchNormAct2d; a plain BatchNorm2d has neither.
+            activation = [cast(Any, norm)._modules.get(name) for name in ("drop", "act")]
+            traced.set_submodule(str(node.target), nn.Sequential(*(part for part in activation if part is not None)))
+    traced.recompile()
+    return traced
 
 
 def _openvino(module: nn.Module, example: Array, threads: int) -> Callable[[Array], Array]:

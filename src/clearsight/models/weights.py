@@ -31,16 +31,23 @@ _SHOWN = 3  # keys named as examples in an error
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedWeights:
-    """Weights that a network starts from. tensors: None for random ones.  text: one sentence for the log.
+    """Weights that a network starts from. tensors: None for random ones.  origin: a few words, or the file's path.
 
     architecture: what the file says it was made for, "" if it does not say.
     """
 
     tensors: Mapping[str, Tensor] | None
     preprocess: Preprocess
-    text: str
+    origin: str
     file: str = ""
     architecture: str = ""
+
+    @property
+    def text(self) -> str:
+        """Return one sentence for the log."""
+        values = self.preprocess
+        mean, std = ("/".join(f"{value:g}" for value in channel) for channel in (values.mean, values.std))
+        return f"{self.origin}; mean {mean}, std {std}, size {values.size} from {values.source}"
 
 
 def resolve(weights: str, provider: ModelProvider, name: str, folders: Sequence[Path]) -> PretrainedWeights:
@@ -51,8 +58,7 @@ def resolve(weights: str, provider: ModelProvider, name: str, folders: Sequence[
     Raises NotFound, BadValue (damaged or of another kind), WeightsUnavailable (nothing for "default").
     """
     if weights == "none":
-        preprocess = provider.preprocess(name)
-        return PretrainedWeights(tensors=None, preprocess=preprocess, text=_text("random weights", preprocess))
+        return PretrainedWeights(tensors=None, preprocess=provider.preprocess(name), origin="random weights")
     if weights != "default":
         return from_file(Path(weights).expanduser(), provider, name)
     for path in candidates(provider.prefix + name, folders):
@@ -81,16 +87,14 @@ def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
 def from_file(path: Path, provider: ModelProvider, name: str) -> PretrainedWeights:
     """Return the weights in the file at `path`, with the preprocessing of its metadata or else of the provider."""
     if not path.is_file():
-        raise NotFound(
-            f"--weights {path}", "there is no such file", fix="Pass default, none, or a .safetensors or .pth file."
-        )
+        fix = "Pass default, none, or a .safetensors or .pth file."
+        raise NotFound(f"--weights {path}", "there is no such file", fix=fix)
     tensors, config = read(path)
     declared = config.get("pretrained_cfg", {})
-    preprocess = _declared(declared, path) if declared else provider.preprocess(name, path.name)
     return PretrainedWeights(
         tensors=provider.adapt(name, tensors),
-        preprocess=preprocess,
-        text=_text(str(path), preprocess),
+        preprocess=_declared(declared, path) if declared else provider.preprocess(name, path.name),
+        origin=str(path),
         file=str(path),
         architecture=str(config.get("architecture", "")),
     )
@@ -102,9 +106,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return _read_safetensors(path)
     if path.suffix in _PICKLED:
         return _read_pickled(path), {}
-    raise BadValue(
-        f"--weights {path}", f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth"
-    )
+    raise _unusable(path, f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth")
 
 
 def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> None:
@@ -112,29 +114,30 @@ def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> Non
 
     Raises BadValue when anything else is missing, unexpected or of another shape.
     """
-    tensors, state = dict(pretrained.tensors or {}), model.state_dict()
-    head = {key: tensors.pop(key) for key in list(tensors) if key.startswith(f"{head_name}.")}
-    if {key: value.shape for key, value in head.items()} == {
-        key: value.shape for key, value in state.items() if key.startswith(f"{head_name}.")
-    }:
+    tensors, state, prefix = dict(pretrained.tensors or {}), model.state_dict(), f"{head_name}."
+    head = {key: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
+    shapes = {key: value.shape for key, value in state.items() if key.startswith(prefix)}
+    if {key: value.shape for key, value in head.items()} == shapes:
         tensors.update(head)
     missing = [
         key
         for key in state
         # Files from before torch 0.4.1 have no counters of batches, which BatchNorm reads only without a momentum.
-        if key not in tensors and not key.startswith(f"{head_name}.") and not key.endswith(".num_batches_tracked")
+        if key not in tensors and not key.startswith(prefix) and not key.endswith(".num_batches_tracked")
     ]
     unexpected = [key for key in tensors if key not in state]
     reshaped = [key for key, value in tensors.items() if key in state and value.shape != state[key].shape]
     if missing or unexpected or reshaped:
         counts = ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
-        problem = ", ".join(f"{len(keys)} {fault} ({_examples(keys)})" for keys, fault in counts if keys)
-        made_for = f"; the file says it is for {pretrained.architecture}" if pretrained.architecture else ""
-        raise BadValue(
-            f"--weights {pretrained.file or 'default'}",
-            f"its tensors do not fit the model: {problem}{made_for}",
-            fix="Pass the --model that it was made for.",
+        faults = ", ".join(
+            f"{len(keys)} {fault} ({', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''})"
+            for keys, fault in counts
+            if keys
         )
+        made_for = f"; the file says it is for {pretrained.architecture}" if pretrained.architecture else ""
+        flag = f"--weights {pretrained.file or 'default'}"
+        problem = f"its tensors do not fit the model: {faults}{made_for}"
+        raise BadValue(flag, problem, fix="Pass the --model that it was made for.")
     model.load_state_dict(tensors, strict=False)
 
 
@@ -144,19 +147,12 @@ def _downloaded(provider: ModelProvider, name: str, folders: Sequence[Path]) -> 
         tensors, reason = provider.download(name), "nothing to download"
     except _unreachable() as error:
         tensors, reason = None, f"no download ({type(error).__name__})"
-    if tensors is not None:
-        preprocess = provider.preprocess(name)
-        return PretrainedWeights(tensors=tensors, preprocess=preprocess, text=_text(f"pretrained {model}", preprocess))
-    if name == "tiny":  # it exists to be trained from scratch
-        preprocess = provider.preprocess(name)
-        text = _text("random weights (tiny has no pretrained ones)", preprocess)
-        return PretrainedWeights(tensors=None, preprocess=preprocess, text=text)
+    if tensors is not None or name == "tiny":  # tiny exists to be trained from scratch
+        origin = "random weights (tiny has no pretrained ones)" if tensors is None else f"pretrained {model}"
+        return PretrainedWeights(tensors=tensors, preprocess=provider.preprocess(name), origin=origin)
     searched = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
-    raise WeightsUnavailable(
-        "weights",
-        f"{reason} and no file for {model}. Looked in {searched}",
-        fix="Pass --weights FILE, or --weights none to start from random.",
-    )
+    problem = f"{reason} and no file for {model}. Looked in {searched}"
+    raise WeightsUnavailable("weights", problem, fix="Pass --weights FILE, or --weights none to start from random.")
 
 
 def _unreachable() -> tuple[type[Exception], ...]:
@@ -178,9 +174,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = opened.metadata() or {}
         config = json.loads(metadata.get("config", "{}"))
     except (SafetensorError, OSError) as error:
-        raise BadValue(f"--weights {path}", f"it is not a safetensors file ({_short(error)})") from None
+        raise _unusable(path, f"it is not a safetensors file ({_short(error)})") from None
     except (json.JSONDecodeError, RecursionError):
-        raise BadValue(f"--weights {path}", "the config in its metadata is not JSON") from None
+        raise _unusable(path, "the config in its metadata is not JSON") from None
     return tensors, config if isinstance(config, dict) else {}
 
 
@@ -190,16 +186,13 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # torch warns about unusual pickles; it only matters if they load
             value = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise BadValue(
-            f"--weights {path}",
-            f"it cannot be read as weights alone ({_short(error)})",
-            fix="Save it as safetensors, or as a plain state_dict.",
-        ) from None
+        fix = "Save it as safetensors, or as a plain state_dict."
+        raise _unusable(path, f"it cannot be read as weights alone ({_short(error)})", fix) from None
     for key in ("state_dict", "model"):  # of Lightning and timm, and of torchvision's scripts
         if isinstance(value, dict) and isinstance(value.get(key), dict):
             value = value[key]
     if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
-        raise BadValue(f"--weights {path}", "it contains no state_dict (names and tensors)")
+        raise _unusable(path, "it contains no state_dict (names and tensors)")
     # "module." comes from DistributedDataParallel.
     return {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
 
@@ -210,18 +203,11 @@ def _declared(config: Mapping[str, Any], path: Path) -> Preprocess:
     try:
         return from_config(config, f"the metadata of {path.name}")
     except (ValueError, TypeError, LookupError, AttributeError, ZeroDivisionError, OverflowError) as error:
-        raise BadValue(
-            f"--weights {path}", f"the preprocessing in its metadata is impossible ({_short(error)})"
-        ) from None
+        raise _unusable(path, f"the preprocessing in its metadata is impossible ({_short(error)})") from None
 
 
-def _text(weights: str, preprocess: Preprocess) -> str:
-    mean, std = ("/".join(f"{value:g}" for value in channel) for channel in (preprocess.mean, preprocess.std))
-    return f"{weights}; mean {mean}, std {std}, size {preprocess.size} from {preprocess.source}"
-
-
-def _examples(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:_SHOWN]) + (", ..." if len(keys) > _SHOWN else "")
+def _unusable(path: Path, problem: str, fix: str = "") -> BadValue:
+    return BadValue(f"--weights {path}", problem, fix=fix)
 
 
 def _short(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import nn
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.models.dissection import Dissection, classifier_inputs, no_classifier
 from clearsight.models.families import FAMILIES
-from clearsight.models.families.whole import WholeFamily
+from clearsight.models.families.whole import dissect as dissect_whole
 from clearsight.models.heads import build_head
 from clearsight.models.network import Network, evaluating
 from clearsight.models.providers import PROVIDERS, ModelProvider
@@ -46,7 +46,9 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
     _check(spec)
     provider, name = find(spec.model)
     pretrained = resolve(spec.weights, provider, name, folders)
-    model = _construct(provider, name, spec)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reach the GPU's state as well
+        model = provider.construct(name, spec.classes)
     # Before anything is replaced: a new head is trainable, whatever the zoo's was.
     fixed = frozenset(key for key, parameter in model.named_parameters() if not parameter.requires_grad)
     dissection = dissect(model)
@@ -54,8 +56,7 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
     head = build_head(features, spec.classes, spec.head, spec.dropout, spec.seed)
     if isinstance(model.get_submodule(dissection.head), nn.Conv2d):  # it reads (N, D, 1, 1), so the head must too
         head = nn.Sequential(OrderedDict(flatten=nn.Flatten(), linear=head))
-    parent, _, child = dissection.head.rpartition(".")
-    model.get_submodule(parent).add_module(child, head)
+    model.set_submodule(dissection.head, head)
     if pretrained.tensors is not None:
         load(model, pretrained, dissection.head)
     network = Network(
@@ -69,7 +70,7 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
         weights=pretrained.text,
         fixed=fixed,
     )
-    if len(dissection.stages) == 1:  # cut by the last resort, WholeFamily
+    if len(dissection.stages) == 1:  # cut by the last resort, `whole`
         _check_whole(network)
     return network
 
@@ -83,48 +84,31 @@ def find(model: str) -> tuple[ModelProvider, str]:
     """Return the provider that has `model`, and the name in it; raises BadChoice with the nearest name."""
     # Listing the names of a provider imports it, which takes seconds: those with a longer prefix come first.
     for _, provider in sorted(PROVIDERS, key=lambda entry: -len(entry[1].prefix)):
-        bare = model.removeprefix(provider.prefix)
-        if model.startswith(provider.prefix) and (
-            bare in provider.names() or _untagged(provider, bare) in provider.names()
-        ):
-            return provider, bare
+        name = model.removeprefix(provider.prefix)
+        # Names of timm may have a tag of pretrained weights: "resnet50.a1_in1k".
+        untagged = name.partition(".")[0] if provider.prefix else name
+        if model.startswith(provider.prefix) and {name, untagged} & set(provider.names()):
+            return provider, name
     known = names()
     fix = f"Write timm/{model}." if f"timm/{model}" in known else ""
-    raise BadChoice(
-        f"--model {model}", "there is no model of that name", got=None if fix else model, allowed=known, fix=fix
-    )
+    got = None if fix else model
+    raise BadChoice(f"--model {model}", "there is no model of that name", got=got, allowed=known, fix=fix)
 
 
 def dissect(model: nn.Module) -> Dissection:
     """Return the stages and the head of `model`: by the first family that recognises it, else as one piece."""
-    family = next((family for _, family in FAMILIES if family.recognises(model)), WholeFamily())
-    return family.dissect(model)
-
-
-def _untagged(provider: ModelProvider, name: str) -> str:
-    """Return a name without the tag of pretrained weights, which timm's may have: "resnet50.a1_in1k"."""
-    return name.partition(".")[0] if provider.prefix else name
-
-
-def _construct(provider: ModelProvider, name: str, spec: ModelSpec) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reach the GPU's state as well
-        return provider.construct(name, spec.classes)
+    found = next((family for _, family in FAMILIES if family.recognises(model)), None)
+    return found.dissect(model) if found else dissect_whole(model)
 
 
 def _check(spec: ModelSpec) -> None:
     if spec.classes < 2:
         raise BadValue(f"classes {spec.classes}", "a classifier needs at least 2 classes")
-    if not _all_positive(spec.head):
-        raise BadValue(
-            f"--head {','.join(map(str, spec.head))}", "widths must be at least 1", fix="Write --head 512,128."
-        )
+    if any(width < 1 for width in spec.head):
+        widths = ",".join(map(str, spec.head))
+        raise BadValue(f"--head {widths}", "widths must be at least 1", fix="Write --head 512,128.")
     if not 0 <= spec.dropout < 1:
         raise BadValue(f"--dropout {spec.dropout}", "it must be at least 0 and below 1")
-
-
-def _all_positive(widths: Iterable[int]) -> bool:
-    return all(width >= 1 for width in widths)
 
 
 def _check_whole(network: Network) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,16 +15,52 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clearsight.core.errors import BadValue
-from clearsight.serving.access_log import AccessLog
 from clearsight.serving.codecs import ACCEPTS, CODECS
 from clearsight.serving.error_responses import error_response
 from clearsight.serving.negotiation import request_type, response_type
 from clearsight.serving.request_body import Limits, RequestBodyReader
 from clearsight.serving.service import Service
 
+_REQUESTS = logging.getLogger("clearsight.serving.requests")
+_LONGEST_PATH = 100  # characters: a longer path would flood the log
 _CLIENT_GONE = 499  # nginx's status for a client that closed the connection; it appears in the log alone
+
+
+class AccessLog:
+    """ASGI middleware: a log line per request with method, path, status, sizes and time; no body, query or header."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # the start and the end of the app
+            await self.app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status, received, sent = 0, 0, 0  # status 0: the client left before a response
+
+        async def counted_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        async def counted_send(message: Message) -> None:
+            nonlocal status, sent
+            status = message.get("status", status)
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, counted_receive, counted_send)
+        finally:
+            path = quote(scope["path"][:_LONGEST_PATH])  # a path may hold line breaks, which would forge log lines
+            milliseconds = 1000 * (time.perf_counter() - start)
+            sizes = f"{received} B in, {sent} B out"
+            _REQUESTS.info("%s %s %d, %s, %.1f ms", scope["method"], path, status, sizes, milliseconds)
 
 
 class Endpoint:
@@ -29,10 +68,8 @@ class Endpoint:
 
     def __init__(self, service: Service, limits: Limits) -> None:
         if limits.images > service.waiting:
-            raise BadValue(
-                f"limit images {limits.images}",
-                f"the service queues at most {service.waiting} images, so such a request could never be answered",
-            )
+            problem = f"the service queues at most {service.waiting} images, so such a request could never be answered"
+            raise BadValue(f"limit images {limits.images}", problem)
         self._service, self._limits = service, limits
         self._bodies = RequestBodyReader(limits)
         self._readers, self._writers = dict(iter(CODECS)), dict(iter(ACCEPTS))
@@ -64,16 +101,15 @@ class Endpoint:
     async def about(self, request: Request) -> Response:
         """Return a description of the endpoint: model, classes, media types, limits."""
         bundle = self._service.predictor.bundle
-        return JSONResponse(
-            {
-                "service": "clearsight",
-                "model": bundle.model,
-                "classes": list(bundle.classes),
-                "image_size": bundle.preprocess.size,
-                "invocations": {"accepts": list(self._readers), "answers": list(self._writers)},
-                "limits": asdict(self._limits),
-            }
-        )
+        description = {
+            "service": "clearsight",
+            "model": bundle.model,
+            "classes": list(bundle.classes),
+            "image_size": bundle.preprocess.size,
+            "invocations": {"accepts": list(self._readers), "answers": list(self._writers)},
+            "limits": asdict(self._limits),
+        }
+        return JSONResponse(description)
 
 
 def build_app(service: Service, limits: Limits | None = None) -> Starlette:
@@ -107,12 +143,10 @@ def build_app(service: Service, limits: Limits | None = None) -> Starlette:
 
 
 async def _route_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    missing = "method" if status == 405 else "path"
-    return JSONResponse(
-        {"error": f"There is no such {missing} here; use GET /, GET /ping or POST /invocations."}, status, headers
-    )
+    assert isinstance(error, HTTPException)
+    missing = "method" if error.status_code == 405 else "path"
+    text = f"There is no such {missing} here; use GET /, GET /ping or POST /invocations."
+    return JSONResponse({"error": text}, error.status_code, error.headers)
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:

@@ -6,16 +6,8 @@ import logging
 
 from starlette.responses import JSONResponse
 
-from clearsight.core.errors import (
-    BadChoice,
-    BadImage,
-    BadShape,
-    BadValue,
-    ClearsightError,
-    EmptyInput,
-    TooLarge,
-    UnsupportedType,
-)
+from clearsight.core import errors
+from clearsight.core.errors import ClearsightError
 
 LOG = logging.getLogger("clearsight.serving")
 
@@ -34,17 +26,14 @@ class Busy(ClearsightError):
     """Raised when the queue is full."""
 
 
+_BAD_REQUESTS = (errors.BadImage, errors.BadValue, errors.BadShape, errors.BadChoice, errors.EmptyInput)
 # The first kind that matches decides; any other error is the endpoint's own: status 500.
 STATUSES: dict[type[ClearsightError], int] = {
-    BadImage: 400,
-    BadValue: 400,
-    BadShape: 400,
-    BadChoice: 400,
-    EmptyInput: 400,
+    **dict.fromkeys(_BAD_REQUESTS, 400),
     NotAcceptable: 406,
     SlowBody: 408,
-    TooLarge: 413,
-    UnsupportedType: 415,
+    errors.TooLarge: 413,
+    errors.UnsupportedType: 415,
     Busy: 503,
 }
 

@@ -20,9 +20,8 @@ def request_type(content_type: str | None, body: bytes, offered: Collection[str]
         return sniff(body)
     declared = media_type(content_type)
     if declared not in offered:
-        raise UnsupportedType(
-            f"Content-Type {content_type[:_SHOWN]!r}", "the endpoint does not read it", got=declared, allowed=offered
-        )
+        header = f"Content-Type {content_type[:_SHOWN]!r}"
+        raise UnsupportedType(header, "the endpoint does not read it", got=declared, allowed=offered)
     return declared
 
 
@@ -45,9 +44,8 @@ def response_type(accept: str | None, offered: Collection[str]) -> str:
     ranked = {name: _preference(name, ranges) for name in offered}
     best = max(ranked, key=lambda name: ranked[name])
     if ranked[best][0] <= 0:
-        raise NotAcceptable(
-            f"Accept {str(accept)[:_SHOWN]!r}", "the endpoint does not write it", got=ranges[0][0], allowed=offered
-        )
+        header = f"Accept {str(accept)[:_SHOWN]!r}"
+        raise NotAcceptable(header, "the endpoint does not write it", got=ranges[0][0], allowed=offered)
     return best
 
 
@@ -59,21 +57,17 @@ def media_type(header: str) -> str:
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:
     """Yield (media range, q) of each member; a q that is not a number counts as 1, as if it were missing."""
     for member in accept.split(","):
-        name = media_type(member)
-        if name:
-            yield name, _quality(member)
+        if name := media_type(member):
+            parameters = (parameter.partition("=") for parameter in member.split(";")[1:])
+            yield name, next((_number(value) for key, _, value in parameters if key.strip().lower() == "q"), 1.0)
 
 
-def _quality(member: str) -> float:
-    for parameter in member.split(";")[1:]:
-        key, _, value = parameter.partition("=")
-        if key.strip().lower() == "q":
-            try:
-                quality = float(value)
-            except ValueError:
-                return 1.0
-            return min(max(quality, 0.0), 1.0) if quality == quality else 1.0  # float("nan") is no error
-    return 1.0
+def _number(text: str) -> float:
+    try:
+        quality = float(text)
+    except ValueError:
+        return 1.0
+    return min(max(quality, 0.0), 1.0) if quality == quality else 1.0  # float("nan") is no error
 
 
 def _preference(name: str, ranges: list[tuple[str, float]]) -> tuple[float, int, int]:
@@ -85,10 +79,8 @@ def _preference(name: str, ranges: list[tuple[str, float]]) -> tuple[float, int,
         for index, (media_range, quality) in enumerate(ranges)
         if media_range in covering
     ]
-    if not matches:
-        return (0.0, 0, 0)
-    specificity, earliness, quality = max(matches)
-    return (quality, specificity, earliness)
+    specificity, earliness, quality = max(matches, default=(0, 0, 0.0))
+    return quality, specificity, earliness
 
 
 # Former names, which entry points in bundles of earlier versions import.

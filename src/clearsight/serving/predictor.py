@@ -40,9 +40,8 @@ class Predictor:
             return self.prepare(cast(Pixels, image))
         expected = (3, self.bundle.preprocess.size, self.bundle.preprocess.size)
         if image.shape != expected:
-            raise BadShape(
-                f"array {image.shape}", f"prepared images must have the shape {expected}", fix="Or send uint8 pixels."
-            )
+            problem = f"prepared images must have the shape {expected}"
+            raise BadShape(f"array {image.shape}", problem, fix="Or send uint8 pixels.")
         return np.asarray(image, dtype=np.float32)  # clients send float64 or float16, too
 
     def probabilities(self, images: Prepared) -> Probabilities:
@@ -54,8 +53,7 @@ class Predictor:
         with np.errstate(invalid="ignore"):  # infinity minus infinity; the caller checks for NaN
             # The maximum is subtracted, since exp of a large logit overflows.
             powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-            rows: Probabilities = powers / powers.sum(axis=1, keepdims=True)
-        return rows
+            return cast(Probabilities, powers / powers.sum(axis=1, keepdims=True))
 
     def record(self, row: Probabilities, top_k: int = 5) -> dict[str, Any]:
         """Return a row (C,) of probabilities as {"label", "probability", "probabilities", "top"}."""
@@ -65,15 +63,14 @@ class Predictor:
         """Classify a synthetic PNG, singly and in a batch of two; raises BadBundle for a wrong result."""
         image = self.prepared(synthetic_png())
         single, pair = self.probabilities(image[None]), self.probabilities(np.stack([image, image]))
-        classes = len(self.bundle.classes)
+        name, classes = str(self.bundle.path), len(self.bundle.classes)
         if single.shape != (1, classes) or pair.shape != (2, classes):
-            raise BadBundle(str(self.bundle.path), f"the model gives {single.shape[-1]} numbers for {classes} classes")
+            raise BadBundle(name, f"the model gives {single.shape[-1]} numbers for {classes} classes")
         if not (np.isfinite(single).all() and np.isfinite(pair).all()):
-            raise BadBundle(str(self.bundle.path), "the model gives numbers that are not finite")
+            raise BadBundle(name, "the model gives numbers that are not finite")
         if np.abs(pair - single).max() > _SAME:
             raise BadBundle(
-                str(self.bundle.path),
-                "the model gives other probabilities for an image in a batch than for the image alone",
+                name, "the model gives other probabilities for an image in a batch than for the image alone"
             )
 
 
@@ -84,9 +81,8 @@ def load(bundle: Bundle, prepare: Prepare, *, runtime: str = "onnxruntime", thre
     """
     open_session = RUNTIMES.load(runtime)  # first: a wrong name is the user's error, not the bundle's
     if not bundle.onnx.is_file():
-        raise BadBundle(
-            str(bundle.path), "it holds no model.onnx, which serving needs", fix="Export the model to ONNX first."
-        )
+        problem = "it holds no model.onnx, which serving needs"
+        raise BadBundle(str(bundle.path), problem, fix="Export the model to ONNX first.")
     return Predictor(bundle, open_session(bundle.onnx, threads), prepare)
 
 

@@ -42,10 +42,19 @@ def background(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator
 
     Raises BadValue for an address that cannot be listened on, RuntimeError when the app does not start.
     """
+
+    def run() -> None:
+        try:
+            server.run(sockets=[listener])
+        except SystemExit:
+            return  # raised by uvicorn when the app did not start; it has logged the reason
+        finally:
+            started.set()  # also on failure: the waiting thread must not hang
+
     with listening(host, port) as listener:
         started = threading.Event()
         server = _Server(_config(app), started.set)
-        thread = threading.Thread(target=_run, args=(server, listener, started), name="clearsight-server", daemon=True)
+        thread = threading.Thread(target=run, name="clearsight-server", daemon=True)
         thread.start()
         try:
             started.wait()
@@ -63,11 +72,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     if not 0 <= port <= 65535:
         raise BadValue(f"port {port}", "a port must be from 0 to 65535", fix="Choose 0 for any free one.")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise BadValue(f"host {host!r}", "it is no address of this machine", fix="Try 127.0.0.1.") from None
+    family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as listener:
         # Without it a restart would have to wait about a minute until old connections of the port are gone.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -156,20 +164,10 @@ def _config(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def _run(server: _Server, listener: socket.socket, started: threading.Event) -> None:
-    try:
-        server.run(sockets=[listener])
-    except SystemExit:
-        return  # raised by uvicorn when the app did not start; it has logged the reason
-    finally:
-        started.set()  # also on failure: the waiting thread must not hang
-
-
 def _bind_error(host: str, port: int, error: OSError) -> BadValue:
     if error.errno == errno.EADDRINUSE:
-        return BadValue(
-            f"port {port}", f"another program listens on it at {host}", fix="Choose another, or 0 for any free one."
-        )
+        problem = f"another program listens on it at {host}"
+        return BadValue(f"port {port}", problem, fix="Choose another, or 0 for any free one.")
     if error.errno == errno.EACCES:
         return BadValue(f"port {port}", "this user may not listen on it", fix="Choose one above 1023.")
     if error.errno == errno.EADDRNOTAVAIL:

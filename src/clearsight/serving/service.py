@@ -61,9 +61,8 @@ class Service:
         if not np.isfinite(probabilities).all():
             self._healthy = False
             raise FloatingPointError("the model gave numbers that are not finite")
-        return PredictionResponse(
-            classes=self.predictor.bundle.classes, probabilities=probabilities, batch=batch, top=self._top
-        )
+        classes = self.predictor.bundle.classes
+        return PredictionResponse(classes=classes, probabilities=probabilities, batch=batch, top=self._top)
 
     async def problem(self) -> str:
         """Return why the service cannot answer; "" once a test image was classified and nothing has failed since."""

@@ -17,7 +17,7 @@ import threading
 import weakref
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -104,7 +104,6 @@ class ArchiveReader:
     name = "archive"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the name ends like an archive's."""
         return path.is_file() and path.name.lower().endswith((".zip", *_TARS))
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
@@ -179,24 +178,20 @@ def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
             continue
         if info.flag_bits & 1:  # bit 0: encrypted
             raise BadArchive(str(path), f"member {name!r} is encrypted", fix="Unpack it and pass the folder.")
-        contents.members[name] = _zip_member(info)
+        reason = _size_problem(info.file_size)
+        if info.compress_type not in _DEFLATED:
+            reason = f"it is packed by method {info.compress_type}, only stored and deflated members are read"
+        contents.members[name] = Member(
+            offset=info.header_offset,
+            packed=min(info.compress_size, MAX_MEMBER_BYTES),  # what is declared may be a lie: read no more
+            size=info.file_size,
+            stamp=f"{info.CRC:08x}-{info.file_size}",
+            deflated=_DEFLATED.get(info.compress_type, False),
+            crc=info.CRC,
+            local_header=True,
+            reason=reason,
+        )
     return contents, path.open("rb")
-
-
-def _zip_member(info: zipfile.ZipInfo) -> Member:
-    reason = _size_problem(info.file_size)
-    if info.compress_type not in _DEFLATED:
-        reason = f"it is packed by method {info.compress_type}, only stored and deflated members are read"
-    return Member(
-        offset=info.header_offset,
-        packed=min(info.compress_size, MAX_MEMBER_BYTES),  # what is declared may be a lie: read no more
-        size=info.file_size,
-        stamp=f"{info.CRC:08x}-{info.file_size}",
-        deflated=_DEFLATED.get(info.compress_type, False),
-        crc=info.CRC,
-        local_header=True,
-        reason=reason,
-    )
 
 
 def _tar(path: Path) -> tuple[_Contents, IO[bytes]]:
@@ -210,39 +205,29 @@ def _tar(path: Path) -> tuple[_Contents, IO[bytes]]:
 
 def _plain_tar(path: Path, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
     contents, stamp = _Contents(path), file_stamp(path)
-    for info in packed:
-        name = _tar_name(contents, info)
-        if name is not None:
-            mark, reason = f"{info.size}-{info.mtime}-{stamp}", _size_problem(info.size)
-            contents.members[name] = Member(info.offset_data, info.size, info.size, mark, reason=reason)
+    for name, info in _tar_images(contents, packed):
+        mark, reason = f"{info.size}-{info.mtime}-{stamp}", _size_problem(info.size)
+        contents.members[name] = Member(info.offset_data, info.size, info.size, mark, reason=reason)
     return contents, path.open("rb")
 
 
 def _spooled_tar(path: Path, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
+    contents, at = _Contents(path), 0
     with contextlib.ExitStack() as stack:
         spool = stack.enter_context(tempfile.TemporaryFile())
-        contents = _spooled(path, packed, spool)
+        for name, info in _tar_images(contents, packed):
+            reason = _size_problem(info.size)
+            stream = None if reason else packed.extractfile(info)
+            data = stream.read() if stream else b""
+            if at + len(data) > MAX_SPOOL_BYTES:
+                limit = f"{MAX_SPOOL_BYTES >> 30} GiB"
+                raise TooLarge(str(path), f"its images take more than {limit}", fix="Unpack it first.")
+            _write(spool, data, path)
+            mark = f"{zlib.crc32(data):08x}-{info.size}"
+            contents.members[name] = Member(at, len(data), info.size, mark, reason=reason)
+            at += len(data)
         stack.pop_all()  # it went well: the file lives as long as the source
     return contents, spool
-
-
-def _spooled(path: Path, packed: tarfile.TarFile, spool: IO[bytes]) -> _Contents:
-    contents, at = _Contents(path), 0
-    for info in packed:
-        name = _tar_name(contents, info)
-        if name is None:
-            continue
-        reason, data = _size_problem(info.size), b""
-        if not reason:
-            stream = packed.extractfile(info)
-            data = stream.read() if stream else b""
-        at += len(data)
-        if at > MAX_SPOOL_BYTES:
-            raise TooLarge(str(path), f"its images take more than {MAX_SPOOL_BYTES >> 30} GiB", fix="Unpack it first.")
-        _write(spool, data, path)
-        mark = f"{zlib.crc32(data):08x}-{info.size}"
-        contents.members[name] = Member(at - len(data), len(data), info.size, mark, reason=reason)
-    return contents
 
 
 def _write(stream: IO[bytes], data: bytes, path: Path) -> None:
@@ -255,9 +240,12 @@ def _write(stream: IO[bytes], data: bytes, path: Path) -> None:
         raise
 
 
-def _tar_name(contents: _Contents, info: tarfile.TarInfo) -> str | None:
-    odd = not (info.isdir() or info.isfile()) or info.issparse()  # sparse members are not stored byte for byte
-    return contents.visible_name(info.name, folder=info.isdir(), link=odd)
+def _tar_images(contents: _Contents, packed: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    for info in packed:
+        odd = not (info.isdir() or info.isfile()) or info.issparse()  # sparse members are not stored byte for byte
+        name = contents.visible_name(info.name, folder=info.isdir(), link=odd)
+        if name is not None:
+            yield name, info
 
 
 READER = ArchiveReader()

@@ -11,7 +11,7 @@ import pickle
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,8 +47,7 @@ class CifarSource:
         batch, _, place = locator.partition("/")
         if batch not in self._batches or not place.isdecimal() or int(place) >= len(self._batches[batch]):
             return None
-        row: Pixels = self._batches[batch][int(place)]
-        return row
+        return cast(Pixels, self._batches[batch][int(place)])
 
 
 class CifarReader:
@@ -57,7 +56,6 @@ class CifarReader:
     name = "cifar"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the names of the batches are there."""
         return _folder(path) is not None
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
@@ -66,7 +64,10 @@ class CifarReader:
         if folder is None:
             raise BadData(str(path), "there are no CIFAR batches (data_batch_1 with batches.meta, or train with meta)")
         hundred = (folder / "meta").is_file()
-        names = _names(folder / ("meta" if hundred else "batches.meta"), hundred)
+        meta = folder / ("meta" if hundred else "batches.meta")
+        names = _load(meta).get("fine_label_names" if hundred else "label_names")
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise BadData(str(meta), "it does not list the class names")
         batches: dict[str, Pixels] = {}
         records: list[Record] = []
         for batch, split in (_HUNDRED if hundred else _TEN).items():
@@ -78,7 +79,7 @@ class CifarReader:
             ]
         if not records:
             raise BadData(str(folder), "there is no batch beside the class names")
-        return Listing(records=tuple(records), source=CifarSource(batches), format=self.name, classes=names)
+        return Listing(records=tuple(records), source=CifarSource(batches), format=self.name, classes=tuple(names))
 
 
 def _folder(path: Path) -> Path | None:
@@ -86,13 +87,6 @@ def _folder(path: Path) -> Path | None:
         if (folder / "batches.meta").is_file() or ((folder / "meta").is_file() and (folder / "train").is_file()):
             return folder
     return None
-
-
-def _names(path: Path, hundred: bool) -> tuple[str, ...]:
-    names = _load(path).get("fine_label_names" if hundred else "label_names")
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise BadData(str(path), "it does not list the class names")
-    return tuple(names)
 
 
 def _batch(path: Path, key: str, classes: int) -> tuple[Pixels, list[int]]:
@@ -146,10 +140,6 @@ class _Bytes:
         """Ignore byte order and flags: they mean nothing for bytes."""
 
 
-def _array(*_: object) -> _Numbers:
-    return _Numbers()
-
-
 def _dtype(spec: object, *_: object) -> _Bytes:
     if spec != "u1":
         raise pickle.UnpicklingError(f"numbers of type {spec!r} are not allowed")
@@ -163,8 +153,8 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 
 _ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _array,
-    ("numpy._core.multiarray", "_reconstruct"): _array,  # the name since numpy 2
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Numbers(),
+    ("numpy._core.multiarray", "_reconstruct"): lambda *_: _Numbers(),  # the name since numpy 2
     ("numpy", "ndarray"): "ndarray",  # only ever an argument of _reconstruct
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,  # how Python 3 writes bytes into old protocols

@@ -22,7 +22,6 @@ class FoldersReader:
     name = "folders"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if `path` is a folder with a subfolder or an image in it."""
         if not path.is_dir():
             return False
         try:
@@ -36,26 +35,21 @@ class FoldersReader:
         """Return all images below `path`."""
         if not path.is_dir():
             raise BadData(str(path), "it is not a folder")
-        walk = _Walk(path)
+        walk = _Walk()
         walk.enter(path, walk.root, ())
         layout = interpret(walk.root, str(path))
         tables = sorted(entry.name for entry in path.iterdir() if entry.suffix.lower() in _TABLES)
         if tables and len({record.label for record in layout.records}) == 1:
             hint = f"the images are not sorted by class; to take the classes from the table, pass {path / tables[0]}"
             walk.notices.append(Notice(code="table-beside", text=hint, paths=tuple(tables)))
-        return Listing(
-            records=layout.records,
-            source=FileSource(path),
-            format=self.name,
-            notices=(*skipped(walk.checkpoints), *walk.notices, *layout.notices),
-        )
+        notices = (*skipped(walk.checkpoints), *walk.notices, *layout.notices)
+        return Listing(records=layout.records, source=FileSource(path), format=self.name, notices=notices)
 
 
 @dataclass
 class _Walk:
     """A folder tree being read into nodes."""
 
-    top: Path
     root: Node = field(default_factory=Node)
     checkpoints: list[str] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.dataset import Listing, Pixels, ReadOptions, Record, Split
+from clearsight.core.dataset import Listing, Pixels, ReadOptions, Record
 from clearsight.core.errors import BadData, BadImage
 from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files
 from clearsight.data.readers.support.split_names import split_in
@@ -44,12 +44,8 @@ class Hdf5ArraysSource:
         array = self._arrays.get(name)
         if array is None or not index.isdecimal() or int(index) >= array.count:
             raise BadImage(locator, "there is no such image")
-        try:
-            with array.file.lock:
-                # One image: the array may not fit in memory.
-                pixels = np.asarray(array.file.open()[array.key][int(index)])
-        except (OSError, KeyError, ValueError) as error:
-            raise BadImage(locator, f"{array.file.path.name} cannot be read there ({error})") from None
+        with array.file.reading(locator) as handle:
+            pixels = np.asarray(handle[array.key][int(index)])  # one image: the array may not fit in memory
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
         elif array.first:
@@ -93,21 +89,18 @@ class Hdf5ArraysReader:
                     raise BadData(str(file.path), problem, fix="Scale and store it as uint8.")
                 prefix = array.key if len(files) == 1 else f"{name.name}/{array.key}"
                 arrays[prefix] = array
-                found = _labels(array, names, options)
-                split = split_in(array.key) or split_in(name.stem)
-                records.extend(_records(prefix, array.count, found, split))
+                labels = _labels(array, names, options)
+                split = split_in(array.key) or split_in(name.stem) if labels else "predict"
+                records += [
+                    Record(locator=f"{prefix}/{i}", label=label, split=split)
+                    for i, label in enumerate(labels or [None] * array.count)
+                ]
             classes = classes or names
         if not records:
             raise BadData(str(path), "no dataset in it is an array of images (N, H, W, C) uint8")
         # Declared names fix the order of classes, unless labels go beyond them (numbers without a name).
         fixed = classes if {record.label for record in records} - {None} <= set(classes) else ()
         return Listing(records=tuple(records), source=Hdf5ArraysSource(arrays), format=self.name, classes=fixed)
-
-
-def _records(prefix: str, count: int, labels: list[str] | None, split: Split | None) -> list[Record]:
-    if labels is None:
-        return [Record(locator=f"{prefix}/{i}", label=None, split="predict") for i in range(count)]
-    return [Record(locator=f"{prefix}/{i}", label=label, split=split) for i, label in enumerate(labels)]
 
 
 def _datasets(handle: Any, depth: int = 2) -> list[Any]:  # train/images is two deep; more is not a data set

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
 from clearsight.core.errors import BadChoice, BadData, BadImage
-from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files, holds_encoded
+from clearsight.data.readers.support.hdf5_file import Hdf5File, encoded_image, hdf5_files, holds_encoded
 from clearsight.data.readers.support.rows import TableRows, open_table
 from clearsight.data.readers.support.split_names import split_in
 from clearsight.data.readers.table import label_column
@@ -35,10 +35,8 @@ class Hdf5TableSource:
         if locator not in self._places:
             raise BadImage(locator, "no file has such a key")
         file, key = self._places[locator]
-        try:
-            return file.encoded(key)
-        except (OSError, KeyError, ValueError) as error:
-            raise BadImage(locator, f"{file.path.name} cannot be read there ({error})") from None
+        with file.reading(locator) as handle:
+            return encoded_image(handle[key])
 
     def stamp(self, locator: str) -> str:
         """Return size and time of the file, and the key."""
@@ -54,7 +52,6 @@ class Hdf5TableReader:
     name = "hdf5-table"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if there is an HDF5 file whose first entry is an encoded image."""
         try:
             return any(_holds_images(file) for file in hdf5_files(path))
         except (OSError, BadData):
@@ -74,7 +71,7 @@ class Hdf5TableReader:
         records: list[Record] = []
         places: dict[str, tuple[Hdf5File, str]] = {}
         for part in parts:
-            for key, label in part.entries:
+            for key, label in part.entries.items():
                 locator = key if key not in places else f"{part.file.path.name}/{key}"  # the same key in two files
                 places[locator] = (part.file, key)
                 records.append(Record(locator=locator, label=label, split=part.split))
@@ -90,7 +87,7 @@ class _Part:
     rows: TableRows | None
     split: Split | None
     labelled: bool
-    entries: list[tuple[str, str | None]]
+    entries: dict[str, str | None]
     notices: tuple[Notice, ...] = ()
 
 
@@ -115,13 +112,13 @@ def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
     if rows is None:
         text = f"{path.name}: no table of labels beside it (looked for {base}.csv, {base}-metadata.csv, …)"
         notices = () if split in ("test", "predict") else (Notice(code="no-labels", text=text, paths=(path.name,)),)
-        return _Part(file, None, "predict", False, [(key, None) for key in keys], notices)
+        return _Part(file, None, "predict", False, dict.fromkeys(keys), notices)
     id_column = _id_column(rows, set(keys), options)
     label = _label(rows, id_column, options, split)
     if label is None:
-        return _Part(file, rows, "predict", False, [(key, None) for key in keys])
-    labels = dict(_labels(rows, id_column, label))
-    entries = [(key, labels[key]) for key in keys if key in labels]
+        return _Part(file, rows, "predict", False, dict.fromkeys(keys))
+    labels = _labels(rows, id_column, label)
+    entries = {key: labels[key] for key in keys if key in labels}
     return _Part(file, rows, split, True, entries, tuple(_mismatch(path, rows, labels, keys)))
 
 
@@ -142,11 +139,8 @@ def _id_column(rows: TableRows, keys: set[str], options: ReadOptions) -> str:
     hits = {name: sum(cells[place] in keys for cells in head) for place, name in enumerate(rows.names)}
     best = max(rows.names, key=lambda name: hits[name])
     if not hits[best]:
-        raise BadData(
-            str(rows.path),
-            f"no column holds keys of the images, such as {min(keys)!r}",
-            fix="The table and the HDF5 file seem to be of different data.",
-        )
+        problem = f"no column holds keys of the images, such as {min(keys)!r}"
+        raise BadData(str(rows.path), problem, fix="The table and the HDF5 file seem to be of different data.")
     return best
 
 
@@ -162,25 +156,22 @@ def _label(rows: TableRows, id_column: str, options: ReadOptions, split: Split |
         raise
 
 
-def _labels(rows: TableRows, id_column: str, label: str) -> Iterator[tuple[str, str | None]]:
-    seen: dict[str, str | None] = {}
+def _labels(rows: TableRows, id_column: str, label: str) -> dict[str, str | None]:
+    labels: dict[str, str | None] = {}
     for line, (key, value) in rows.pick(id_column, label):
         if key is None:
             raise BadData(f"{rows.path} line {line}", f"column {id_column!r} is empty")
-        if key in seen and seen[key] != value:
-            raise BadData(f"{rows.path} line {line}", f"{key} is {value!r} here and {seen[key]!r} above")
-        seen[key] = value
-        yield key, value
+        if labels.setdefault(key, value) != value:
+            raise BadData(f"{rows.path} line {line}", f"{key} is {value!r} here and {labels[key]!r} above")
+    return labels
 
 
 def _mismatch(path: Path, rows: TableRows, labels: Mapping[str, str | None], keys: list[str]) -> Iterator[Notice]:
     known = set(keys)
-    missing = tuple(key for key in labels if key not in known)
-    if missing:
+    if missing := tuple(key for key in labels if key not in known):
         text = f"{rows.path.name}: {len(missing)} rows have no image in {path.name}"
         yield Notice(code="row-without-image", text=text, paths=missing)
-    unnamed = tuple(key for key in keys if key not in labels)
-    if unnamed:
+    if unnamed := tuple(key for key in keys if key not in labels):
         text = f"{path.name}: {len(unnamed)} images have no row in {rows.path.name} and are left out"
         yield Notice(code="image-without-row", text=text, paths=unnamed)
 

@@ -16,7 +16,6 @@ class LstReader:
     name = "lst"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the name ends in .lst."""
         return path.is_file() and path.suffix.lower() == ".lst"
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
@@ -25,7 +24,7 @@ class LstReader:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise BadData(str(path), f"it cannot be read ({error})") from None
-        path_rows = PathRows(path, path.parent)
+        path_rows = PathRows(path)
         for number, line in enumerate(lines, 1):
             if line.strip():
                 path_rows.add(number, _record(path, number, line.split("\t")))
@@ -36,11 +35,9 @@ def _record(path: Path, number: int, cells: list[str]) -> Record:
     if len(cells) < 3:
         raise BadData(f"{path} line {number}", "it must be index, label and path separated by tabs")
     if len(cells) > 3:
-        raise BadData(
-            f"{path} line {number}",
-            f"it has {len(cells) - 2} labels, one class per image is needed",
-            fix="Lists for detection or several labels per image are not classification data.",
-        )
+        problem = f"it has {len(cells) - 2} labels, one class per image is needed"
+        fix = "Lists for detection or several labels per image are not classification data."
+        raise BadData(f"{path} line {number}", problem, fix=fix)
     try:
         label = text(float(cells[1]))  # im2rec writes "3.000000"
     except ValueError:

@@ -27,7 +27,6 @@ class ManifestReader:
     name = "manifest"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the first line names a "source-ref"."""
         if not path.is_file() or path.suffix.lower() not in _SUFFIXES:
             return False
         try:
@@ -40,19 +39,16 @@ class ManifestReader:
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return every line; the label attribute is the one with "-metadata", or of a usual name, or `label_column`."""
         attribute = options.label_column
-        path_rows, key_finder = PathRows(path, path.parent), _KeyFinder(path.parent)
+        path_rows, key_finder = PathRows(path), _KeyFinder(path.parent)
         for line, row in json_objects(path):
             reference = row.get(_REFERENCE)
             if not isinstance(reference, str) or not reference:
                 raise BadData(f"{path} line {line}", f'it has no "{_REFERENCE}"')
             attribute = attribute or _attribute(path, line, row)  # the first line decides for all
             split = row.get(options.split_column or "split")
-            record = Record(
-                locator=key_finder.find(reference),
-                label=_label(path, line, row, attribute),
-                split=split_of(split) if isinstance(split, str) else None,
-            )
-            path_rows.add(line, record)
+            locator, label = key_finder.find(reference), _label(path, line, row, attribute)
+            placed = split_of(split) if isinstance(split, str) else None
+            path_rows.add(line, Record(locator=locator, label=label, split=placed))
         return path_rows.listing(self.name)
 
 
@@ -84,11 +80,8 @@ def _attribute(path: Path, line: int, row: dict[str, Any]) -> str:
     if len(found) == 1:
         return found[0]
     left = [key for key in row if key != _REFERENCE and not key.endswith("-metadata")]
-    raise BadChoice(
-        f"{path} line {line}",
-        "the label attribute is not clear; choose one with --label-column",
-        allowed=described or left,
-    )
+    problem = "the label attribute is not clear; choose one with --label-column"
+    raise BadChoice(f"{path} line {line}", problem, allowed=described or left)
 
 
 def _label(path: Path, line: int, row: dict[str, Any], attribute: str) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
+from clearsight.core.dataset import SPLITS, Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadChoice, BadData
 from clearsight.data.readers.support.files import FileSource
-from clearsight.data.readers.support.rows import LABELS, PATHS, SPLITS, TableRows, is_table, open_table
+from clearsight.data.readers.support.rows import LABELS, PATHS, SPLIT_COLUMNS, SUFFIXES, TableRows, open_table
 from clearsight.data.readers.support.split_names import split_of
 
 
@@ -16,8 +16,7 @@ from clearsight.data.readers.support.split_names import split_of
 class PathRows:
     """Rows of (path, label, split) being turned into records: one record per image, images that are on the disk."""
 
-    table: Path  # for errors
-    root: Path
+    table: Path
     records: list[Record] = field(default_factory=list)
     _seen: dict[str, tuple[int, Record]] = field(default_factory=dict)
     _repeated: list[str] = field(default_factory=list)
@@ -30,27 +29,24 @@ class PathRows:
         elif first[1] == record:
             self._repeated.append(record.locator)
         else:
-            raise BadData(
-                f"{self.table} line {line}",
-                f"{record.locator} is {_describe(record)} here and {_describe(first[1])} in line {first[0]}",
-                fix="Keep one of the two rows.",
-            )
+            problem = f"{record.locator} is {_describe(record)} here and {_describe(first[1])} in line {first[0]}"
+            raise BadData(f"{self.table} line {line}", problem, fix="Keep one of the two rows.")
 
     def listing(self, format: str, *notices: Notice) -> Listing:
         """Return the records; raises BadData when there are none, or none of the images exists."""
         if not self.records:
             raise BadData(str(self.table), "it has no rows")
+        root = self.table.parent
         # One is enough: the scan names the missing.
-        if not any((self.root / record.locator).is_file() for record in self.records):
-            raise BadData(
-                str(self.table),
-                f"none of its {len(self.records)} images exists (first: {self.root / self.records[0].locator})",
-                fix="Paths are relative to the table's folder: move the table, or correct the paths.",
-            )
+        if not any((root / record.locator).is_file() for record in self.records):
+            first = root / self.records[0].locator
+            problem = f"none of its {len(self.records)} images exists (first: {first})"
+            fix = "Paths are relative to the table's folder: move the table, or correct the paths."
+            raise BadData(str(self.table), problem, fix=fix)
         if self._repeated:
             text = f"{len(self._repeated)} rows occur twice and count once"
             notices = (*notices, Notice(code="repeated-row", text=text, paths=tuple(self._repeated)))
-        return Listing(records=tuple(self.records), source=FileSource(self.root), format=format, notices=notices)
+        return Listing(records=tuple(self.records), source=FileSource(root), format=format, notices=notices)
 
 
 def _describe(record: Record) -> str:
@@ -59,11 +55,8 @@ def _describe(record: Record) -> str:
 
 def relative(path: str, root: Path) -> str:
     """Return a path as a table writes it, as POSIX and relative to `root` where it lies below."""
-    plain = path if "/" in path else path.replace("\\", "/")  # a table written on Windows
-    try:
-        return Path(plain).relative_to(root).as_posix() if Path(plain).is_absolute() else Path(plain).as_posix()
-    except ValueError:
-        return Path(plain).as_posix()
+    plain = Path(path if "/" in path else path.replace("\\", "/"))  # a table written on Windows
+    return (plain.relative_to(root) if plain.is_absolute() and plain.is_relative_to(root) else plain).as_posix()
 
 
 class TableReader:
@@ -72,39 +65,29 @@ class TableReader:
     name = "table"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if the name ends like a table's."""
-        return is_table(path)
+        return path.is_file() and path.suffix.lower() in SUFFIXES
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return every row; columns are found by their usual names unless `options` names them."""
         if not path.is_file():
             raise BadData(str(path), "it is not a table file")
         rows = open_table(path)
-        paths = path_column(rows, options)
+        paths = rows.column(options.id_column, "id column") or next(iter(rows.usual(PATHS)), None)
+        if paths is None:
+            problem = f"no column holds the paths, it has {', '.join(rows.names[:12])}"
+            raise BadData(str(path), problem, fix="Name the one with the paths 'path'.")
         splits = _split_column(rows, options, used=paths)
         label, notices = label_column(rows, options, used=(paths, splits))
-        records = PathRows(path, path.parent)
+        records = PathRows(path)
         for line, (locator, name, cell) in rows.pick(paths, label, splits):
             if locator is None:
                 raise BadData(f"{path} line {line}", f"column {paths!r} is empty", fix="Give every row a path.")
             split = None if cell is None else split_of(cell)
             if split is None and cell is not None:  # a row that says "fold3" must not slip into training
                 problem = f"split {cell!r} is not known"
-                raise BadChoice(f"{path} line {line}", problem, got=cell, allowed=("train", "valid", "test", "predict"))
+                raise BadChoice(f"{path} line {line}", problem, got=cell, allowed=SPLITS)
             records.add(line, Record(locator=relative(locator, path.parent), label=name, split=split))
         return records.listing(self.name, *notices)
-
-
-def path_column(rows: TableRows, options: ReadOptions) -> str:
-    """Return the column with the paths."""
-    chosen = rows.column(options.id_column, "id column") or next(iter(rows.usual(PATHS)), None)
-    if chosen is None:
-        raise BadData(
-            str(rows.path),
-            f"no column holds the paths, it has {', '.join(rows.names[:12])}",
-            fix="Name the one with the paths 'path'.",
-        )
-    return chosen
 
 
 def label_column(
@@ -117,13 +100,10 @@ def label_column(
     if len(usual) > 1:
         text = f"classes are read from column {usual[0]!r}; --label-column {usual[1]} would take the other"
         return usual[0], (Notice(code="label-column", text=text),)
-    if usual:
-        return usual[0], ()
-    left = [name for name in rows.names if name not in used]
+    left = usual or [name for name in rows.names if name not in used]
     if len(left) > 1:
-        raise BadChoice(
-            str(rows.path), "no column has a usual name for classes; choose one with --label-column", allowed=left
-        )
+        problem = "no column has a usual name for classes; choose one with --label-column"
+        raise BadChoice(str(rows.path), problem, allowed=left)
     return (left[0] if left else None), ()
 
 
@@ -131,7 +111,7 @@ def _split_column(rows: TableRows, options: ReadOptions, used: str) -> str | Non
     """Return the column with the splits: one with a usual name counts only when one of its cells names a split."""
     if options.split_column is not None:
         return rows.column(options.split_column, "split column")
-    for column in rows.usual(SPLITS):
+    for column in rows.usual(SPLIT_COLUMNS):
         cells = (cell for _, (cell,) in rows.pick(column) if cell is not None)
         if column != used and any(split_of(cell) for cell in cells):  # "set" may mean many things
             return column

@@ -5,16 +5,10 @@ from __future__ import annotations
 from clearsight.core.registry import Registry
 from clearsight.models.dissection import Family
 
+_NAMES = ("tiny", "resnet", "efficientnet", "mobilenet", "alexnet", "convnext", "vit")
+
 FAMILIES: Registry[Family] = Registry(
     "model family",
-    {
-        "tiny": "clearsight.models.families.tiny:FAMILY",
-        "resnet": "clearsight.models.families.resnet:FAMILY",
-        "efficientnet": "clearsight.models.families.efficientnet:FAMILY",
-        "mobilenet": "clearsight.models.families.mobilenet:FAMILY",
-        "alexnet": "clearsight.models.families.alexnet:FAMILY",
-        "convnext": "clearsight.models.families.convnext:FAMILY",
-        "vit": "clearsight.models.families.vit:FAMILY",
-    },
+    {name: f"clearsight.models.families.{name}:FAMILY" for name in _NAMES},
     group="clearsight.model_families",
 )

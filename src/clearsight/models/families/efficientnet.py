@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.dissection import Dissection
-from clearsight.models.network import Stage
+from clearsight.models.dissection import Dissection, ExactFamily, type_name
 
 # What stands between the last block and the classifier, in order of use; each type has its own.
 _TAILS = {
@@ -14,25 +13,22 @@ _TAILS = {
 }
 
 
-class EfficientNetFamily:
-    """Stages stem, blocks.0, blocks.1, ..., tail (last convolution and pooling)."""
-
-    def recognises(self, model: nn.Module) -> bool:
-        tail = _TAILS.get(f"{type(model).__module__}.{type(model).__name__}")
-        return tail is not None and all(hasattr(model, name) for name in tail)
-
-    def dissect(self, model: nn.Module) -> Dissection:
-        part = model.get_submodule
-        blocks = {f"blocks.{name}": block for name, block in part("blocks").named_children()}
-        tail = nn.Sequential(*(part(name) for name in _TAILS[f"{type(model).__module__}.{type(model).__name__}"]))
-        if any(True for _ in tail.parameters()):
-            blocks["tail"] = tail
-        else:  # MobileNet v1 has no convolution after its blocks
-            *_, last = blocks
-            blocks[last] = nn.Sequential(blocks[last], tail)
-        stem = nn.Sequential(part("conv_stem"), part("bn1"))
-        stages = (Stage("stem", stem), *(Stage(name, block) for name, block in blocks.items()))
-        return Dissection(stages, "classifier")
+def dissect(model: nn.Module) -> Dissection:
+    """Return stages stem, blocks.0, blocks.1, ..., tail (last convolution and pooling)."""
+    part = model.get_submodule
+    parts: dict[str, nn.Module] = {"stem": nn.Sequential(part("conv_stem"), part("bn1"))}
+    parts |= {f"blocks.{name}": block for name, block in part("blocks").named_children()}
+    tail = nn.Sequential(*(part(name) for name in _TAILS[type_name(model)]))
+    if any(True for _ in tail.parameters()):
+        parts["tail"] = tail
+    else:  # MobileNet v1 has no convolution after its blocks
+        *_, last = parts
+        parts[last] = nn.Sequential(parts[last], tail)
+    return Dissection.of(parts, "classifier")
 
 
-FAMILY = EfficientNetFamily()
+def _has_tail(model: nn.Module) -> bool:
+    return all(hasattr(model, name) for name in _TAILS[type_name(model)])
+
+
+FAMILY = ExactFamily(_TAILS, dissect, _has_tail)

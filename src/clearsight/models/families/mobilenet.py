@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from clearsight.models.dissection import Dissection, drop_dropout
-from clearsight.models.network import Stage
+from clearsight.models.dissection import Dissection, ExactFamily, drop_dropout
 
 _TYPES = (
     "torchvision.models.mobilenetv2.MobileNetV2",
@@ -14,26 +13,19 @@ _TYPES = (
 )
 
 
-class MobileNetFamily:
-    """Stages stem, features.1, features.2, ..., the last with the pooling and any layer before the classifier."""
-
-    def recognises(self, model: nn.Module) -> bool:
-        return f"{type(model).__module__}.{type(model).__name__}" in _TYPES
-
-    def dissect(self, model: nn.Module) -> Dissection:
-        stem, *blocks, last = model.get_submodule("features").named_children()
-        classifier = dict(model.get_submodule("classifier").named_children())
-        head = list(classifier)[-1]
-        drop_dropout(model.get_submodule("classifier"), list(classifier)[-2:-1])
-        # MobileNet v2 pools by a function in its forward, which no module stands for.
-        pool = model.get_submodule("avgpool") if hasattr(model, "avgpool") else nn.AdaptiveAvgPool2d(1)
-        before = list(model.get_submodule("classifier").children())[:-1]
-        stages = (
-            Stage("stem", stem[1]),
-            *(Stage(f"features.{name}", block) for name, block in blocks),
-            Stage(f"features.{last[0]}", nn.Sequential(last[1], pool, nn.Flatten(), *before)),
-        )
-        return Dissection(stages, f"classifier.{head}")
+def dissect(model: nn.Module) -> Dissection:
+    """Return stages stem, features.1, features.2, ..., the last with pooling and any layer before the classifier."""
+    (_, stem), *blocks = model.get_submodule("features").named_children()
+    parts = {"stem": stem, **{f"features.{name}": block for name, block in blocks}}
+    classifier = model.get_submodule("classifier")
+    *others, head = (name for name, _ in classifier.named_children())
+    drop_dropout(classifier, others[-1:])
+    before = list(classifier.children())[:-1]
+    # MobileNet v2 pools by a function in its forward, which no module stands for.
+    pool = model.get_submodule("avgpool") if hasattr(model, "avgpool") else nn.AdaptiveAvgPool2d(1)
+    *_, last = parts
+    parts[last] = nn.Sequential(parts[last], pool, nn.Flatten(), *before)
+    return Dissection.of(parts, f"classifier.{head}")
 
 
-FAMILY = MobileNetFamily()
+FAMILY = ExactFamily(_TYPES, dissect)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from clearsight.models.dissection import Dissection
-from clearsight.models.network import Stage
+from clearsight.models.dissection import Dissection, ExactFamily
 
 WIDTHS = (32, 64, 128, 128)  # channels after each convolution
 
@@ -43,21 +42,12 @@ class Tiny(nn.Module):
         return features
 
 
-class TinyFamily:
-    """Stages stem, block1, block2, block3."""
-
-    def recognises(self, model: nn.Module) -> bool:
-        return isinstance(model, Tiny)
-
-    def dissect(self, model: nn.Module) -> Dissection:
-        assert isinstance(model, Tiny)
-        stages = (
-            Stage("stem", model.stem),
-            Stage("block1", model.block1),
-            Stage("block2", model.block2),
-            Stage("block3", nn.Sequential(model.block3, model.pool, nn.Flatten())),
-        )
-        return Dissection(stages, "fc")
+def dissect(model: nn.Module) -> Dissection:
+    """Return stages stem, block1, block2, block3; the pooling is part of block3."""
+    part = model.get_submodule
+    parts = {name: part(name) for name in ("stem", "block1", "block2")}
+    parts["block3"] = nn.Sequential(part("block3"), part("pool"), nn.Flatten())
+    return Dissection.of(parts, "fc")
 
 
-FAMILY = TinyFamily()
+FAMILY = ExactFamily((f"{__name__}.Tiny",), dissect)

@@ -7,8 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clearsight.models.dissection import Dissection, without
-from clearsight.models.network import Stage
+from clearsight.models.dissection import Dissection, ExactFamily, without
 
 
 class Embedding(nn.Module):
@@ -21,8 +20,7 @@ class Embedding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.model._pos_embed(self.model.patch_embed(images))
-        embedded: Tensor = self.model.norm_pre(self.model.patch_drop(tokens))
-        return embedded
+        return cast(Tensor, self.model.norm_pre(self.model.patch_drop(tokens)))
 
 
 class Pooling(nn.Module):
@@ -31,12 +29,11 @@ class Pooling(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         tokens = [name for name in ("cls_token", "reg_token", "pos_embed") if name in model._parameters]
-        view = without(model, "patch_embed", "pos_drop", "patch_drop", "norm_pre", "blocks", "head", *tokens)
-        self.model: Any = view
+        others = ("patch_embed", "pos_drop", "patch_drop", "norm_pre", "blocks", "head")
+        self.model: Any = without(model, *others, *tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        features: Tensor = self.model.forward_head(self.model.norm(tokens), pre_logits=True)
-        return features
+        return cast(Tensor, self.model.forward_head(self.model.norm(tokens), pre_logits=True))
 
 
 def fix_image_size(module: nn.Module, size: int) -> None:
@@ -52,22 +49,17 @@ def fix_image_size(module: nn.Module, size: int) -> None:
                 cast(Any, part).set_input_size(img_size=(size, size))
 
 
-class VisionTransformerFamily:
-    """Stages stem (patches and positions), blocks.0, blocks.1, ..., the last with the final norm and pooling."""
-
-    def recognises(self, model: nn.Module) -> bool:
-        known = f"{type(model).__module__}.{type(model).__name__}" == "timm.models.vision_transformer.VisionTransformer"
-        return known and getattr(model, "attn_pool", None) is None  # attention pooling has weights after the last block
-
-    def dissect(self, model: nn.Module) -> Dissection:
-        blocks = dict(model.get_submodule("blocks").named_children())
-        *_, last = blocks
-        blocks[last] = nn.Sequential(blocks[last], Pooling(model))
-        stages = (
-            Stage("stem", Embedding(model)),
-            *(Stage(f"blocks.{name}", block) for name, block in blocks.items()),
-        )
-        return Dissection(stages, "head")
+def dissect(model: nn.Module) -> Dissection:
+    """Return stages stem (patches and positions), blocks.0, blocks.1, ..., the last with the final norm and pooling."""
+    parts: dict[str, nn.Module] = {"stem": Embedding(model)}
+    parts |= {f"blocks.{name}": block for name, block in model.get_submodule("blocks").named_children()}
+    *_, last = parts
+    parts[last] = nn.Sequential(parts[last], Pooling(model))
+    return Dissection.of(parts, "head")
 
 
-FAMILY = VisionTransformerFamily()
+FAMILY = ExactFamily(
+    ("timm.models.vision_transformer.VisionTransformer",),
+    dissect,
+    accepts=lambda model: getattr(model, "attn_pool", None) is None,  # that pooling has weights after the last block
+)

@@ -33,9 +33,11 @@ class ModelProvider(Protocol):
 
     def preprocess(self, name: str, file: str = "") -> Preprocess: ...
 
-    def adapt(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+    def adapt(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(tensors)
 
-    def download(self, name: str) -> dict[str, Tensor] | None: ...
+    def download(self, name: str) -> dict[str, Tensor] | None:
+        return None
 
 
 PROVIDERS: Registry[ModelProvider] = Registry(

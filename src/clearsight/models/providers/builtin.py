@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from clearsight.core.preprocess import Channel, Preprocess
+from clearsight.models.providers import ModelProvider
 
 _HALF: Channel = (0.5, 0.5, 0.5)  # maps [0, 1] to [-1, 1]; there are no weights that expect other values
 
@@ -28,7 +28,7 @@ def _mobilenetv1_025(classes: int) -> nn.Module:
 _MODELS = {"tiny": (_tiny, 32), "mobilenetv1_025": (_mobilenetv1_025, 128)}
 
 
-class BuiltinProvider:
+class BuiltinProvider(ModelProvider):
     """tiny (32 pixels) and mobilenetv1_025 (128 pixels); neither has weights to download."""
 
     prefix = ""
@@ -43,12 +43,6 @@ class BuiltinProvider:
         size = _MODELS[name][1]
         resize = size if name == "tiny" else round(size / 0.875)
         return Preprocess(size=size, resize=resize, mean=_HALF, std=_HALF, source=f"the defaults of {name}")
-
-    def adapt(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return dict(tensors)
-
-    def download(self, name: str) -> dict[str, Tensor] | None:
-        return None
 
 
 PROVIDER = BuiltinProvider()

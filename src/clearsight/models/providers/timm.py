@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from torch import Tensor, nn
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.preprocess import Interpolation, Preprocess
+from clearsight.models.providers import ModelProvider
 
-_INTERPOLATIONS: tuple[Interpolation, ...] = ("nearest", "bilinear", "bicubic", "lanczos")
 
-
-class TimmProvider:
+class TimmProvider(ModelProvider):
     """All models that timm registers."""
 
     prefix = "timm/"
@@ -30,34 +29,30 @@ class TimmProvider:
         return cast(nn.Module, timm.create_model(name, num_classes=classes, **_settings(name)))
 
     def preprocess(self, name: str, file: str = "") -> Preprocess:
-        import timm
-
-        self._check_tag(name)
+        config = _pretrained_config(name)
         # A model without pretrained weights has no such entry; the class's own default is what timm then uses.
-        config = timm.models.get_pretrained_cfg(name, allow_unregistered=True)
         facts = {} if config is None else {key: value for key, value in config.to_dict().items() if value is not None}
         return from_config(facts, f"timm's pretrained_cfg of {name}")
-
-    def adapt(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return dict(tensors)
 
     def download(self, name: str) -> dict[str, Tensor] | None:
         import timm
 
-        self._check_tag(name)
-        config = timm.models.get_pretrained_cfg(name, allow_unregistered=True)
+        config = _pretrained_config(name)
         if config is None or not config.has_weights:
             return None
         model = timm.create_model(name, pretrained=True, **_settings(name))
         return cast(dict[str, Tensor], model.state_dict())
 
-    def _check_tag(self, name: str) -> None:
-        import timm
 
-        architecture, _, tag = name.partition(".")
-        tags = [known.partition(".")[2] for known in timm.list_models(f"{architecture}.*", pretrained=True)]
-        if tag and tag not in tags:
-            raise BadChoice(f"--model timm/{name}", "timm has no weights with that tag", got=tag, allowed=tags)
+def _pretrained_config(name: str) -> Any:
+    """Return timm's configuration of a model, None without one; raises BadChoice for a tag that timm does not have."""
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    tags = [known.partition(".")[2] for known in timm.list_models(f"{architecture}.*", pretrained=True)]
+    if tag and tag not in tags:
+        raise BadChoice(f"--model timm/{name}", "timm has no weights with that tag", got=tag, allowed=tags)
+    return timm.models.get_pretrained_cfg(name, allow_unregistered=True)
 
 
 def _settings(name: str) -> dict[str, Any]:
@@ -86,7 +81,7 @@ def from_config(facts: Mapping[str, Any], source: str) -> Preprocess:
         size=size,
         # A crop_pct above 1 would ask for a crop that is larger than the image.
         resize=max(size, round(size / float(facts.get("crop_pct", 0.875)))),
-        interpolation=interpolation if interpolation in _INTERPOLATIONS else "bilinear",
+        interpolation=interpolation if interpolation in get_args(Interpolation) else "bilinear",
         source=source,
         **values,
     )

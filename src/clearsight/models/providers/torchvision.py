@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -34,9 +34,8 @@ class TorchvisionProvider:
     def construct(self, name: str, classes: int) -> nn.Module:
         import torchvision
 
-        settings: dict[str, Any] = {}
-        if name in _PORTED:
-            settings = {"aux_logits": False, "transform_input": True, "init_weights": True}
+        ported = {"aux_logits": False, "transform_input": True, "init_weights": True}
+        settings = ported if name in _PORTED else {}
         return cast(nn.Module, torchvision.models.get_model(name, weights=None, num_classes=classes, **settings))
 
     def preprocess(self, name: str, file: str = "") -> Preprocess:

@@ -20,7 +20,12 @@ def read(body: bytes) -> Payload:
     p is base64 (standard or URL-safe alphabet, line breaks allowed) or a data: URL with base64.
     Raises BadValue for anything else, EmptyInput for an empty list.
     """
-    value = _parse(body)
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+        raise BadValue("body", f"it holds more than {_MOST_VALUES} JSON values", fix=f"Send {_SHAPES}.")
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadValue("body", f"it is not JSON ({error})", fix=f"Send {_SHAPES}.") from None
     match value:
         case str():
             # Clients that serialise a JSON text twice send two pairs of quotes.
@@ -39,15 +44,6 @@ def write(prediction: PredictionResponse) -> bytes:
     records = prediction.records()
     value: Any = {"predictions": records} if prediction.batch else records[0]
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-
-
-def _parse(body: bytes) -> Any:
-    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
-        raise BadValue("body", f"it holds more than {_MOST_VALUES} JSON values", fix=f"Send {_SHAPES}.")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadValue("body", f"it is not JSON ({error})", fix=f"Send {_SHAPES}.") from None
 
 
 def _decode_all(images: list[Any], key: str) -> list[bytes]:

@@ -50,14 +50,11 @@ def read(body: bytes) -> Payload:
             return Payload([item.tobytes().rstrip(b"\0") for item in array], batch=True)
         case "u", 1 if array.dtype == np.uint8:
             return Payload([array.tobytes()])
-        case "u", 3 if array.dtype == np.uint8 and array.shape[-1] == 3:
-            return Payload([array])
-        case "u", 4 if array.dtype == np.uint8 and array.shape[-1] == 3:
-            return Payload(list(array), batch=True)
-        case "f", 3 if array.shape[0] == 3:
-            return Payload([_floats(array)])
-        case "f", 4 if array.shape[1] == 3:
-            return Payload(list(_floats(array)), batch=True)
+        case "u", 3 | 4 if array.dtype == np.uint8 and array.shape[-1] == 3:
+            return Payload([array]) if array.ndim == 3 else Payload(list(array), batch=True)
+        case "f", 3 | 4 if array.shape[-3] == 3:
+            floats = _floats(array)
+            return Payload([floats]) if array.ndim == 3 else Payload(list(floats), batch=True)
     raise BadShape(f"array of {array.dtype} {array.shape}", "the endpoint does not read it", allowed=_ALLOWED)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ class OpenVinoSession:
         self._request = compiled.create_infer_request()
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return logits (N, C) of prepared images (N, 3, S, S)."""
-        logits: npt.NDArray[np.float32] = self._request.infer([images])[0]
-        return logits
+        return cast(npt.NDArray[np.float32], self._request.infer([images])[0])
 
 
 def load(path: Path, threads: int) -> OpenVinoSession:

@@ -11,8 +11,8 @@ from clearsight.core.dataset import Dataset, ReadOptions
 from clearsight.core.machine import cores
 from clearsight.core.preprocess import PRESETS, Augment
 from clearsight.core.recipe import DataSection, Recipe
-from clearsight.data.listing import open_listing
 from clearsight.data.loader import LoadPlan
+from clearsight.data.readers import open_listing
 from clearsight.data.scan import Scan, scan_images
 from clearsight.data.splits import make_splits
 from clearsight.workflow.paths import Paths

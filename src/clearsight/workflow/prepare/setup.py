@@ -12,7 +12,7 @@ from clearsight.core.dataset import Dataset
 from clearsight.core.errors import BadValue
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import DataSection, Recipe
-from clearsight.data.load_times import LoadTimes
+from clearsight.data.loader import LoadTimes
 from clearsight.models.network import Network
 from clearsight.models.zoo import ModelSpec, build
 from clearsight.training.device import Placement

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from clearsight.core.dataset import Dataset
-from clearsight.data.load_times import LoadTimes
-from clearsight.data.loader import epoch_order
+from clearsight.data.loader import LoadTimes, epoch_order
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import place
 from clearsight.training.job import Phase, TrainingJob

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.errors import BadData
-from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files, holds_encoded
+from clearsight.data.readers.support.hdf5_file import Hdf5File, encoded_image, hdf5_files, holds_encoded
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def test_encoded_images_of_any_storage_are_exact(tmp_path: Path, value: object) 
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["key"] = value
         assert holds_encoded(file["key"])
-    data = Hdf5File(tmp_path / "a.h5").encoded("key")
+    data = encoded_image(Hdf5File(tmp_path / "a.h5").open()["key"])
     assert data == np.asarray(value).tobytes()
 
 
 def test_fixed_length_strings_keep_trailing_zeros(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("key", data=np.array(b"bmp\0\0", dtype="S5"))
-    assert Hdf5File(tmp_path / "a.h5").encoded("key") == b"bmp\0\0"
+    assert encoded_image(Hdf5File(tmp_path / "a.h5").open()["key"]) == b"bmp\0\0"
 
 
 def test_variable_length_values(tmp_path: Path) -> None:
@@ -40,8 +40,8 @@ def test_variable_length_values(tmp_path: Path) -> None:
         file.create_dataset("text", data=b"jpeg", dtype=h5py.string_dtype("ascii"))
         file.create_dataset("rows", shape=(1,), dtype=h5py.vlen_dtype(np.uint8))
         file["rows"][0] = np.frombuffer(b"jpeg", dtype=np.uint8)
-    assert Hdf5File(tmp_path / "a.h5").encoded("text") == b"jpeg"
-    assert Hdf5File(tmp_path / "a.h5").encoded("rows") == b"jpeg"
+    assert encoded_image(Hdf5File(tmp_path / "a.h5").open()["text"]) == b"jpeg"
+    assert encoded_image(Hdf5File(tmp_path / "a.h5").open()["rows"]) == b"jpeg"
 
 
 def test_only_real_files_are_found(tmp_path: Path, shared: Path) -> None:
@@ -53,4 +53,4 @@ def test_only_real_files_are_found(tmp_path: Path, shared: Path) -> None:
 def test_a_damaged_file_is_bad_data(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50))
     with pytest.raises(BadData, match="cannot be opened as HDF5"):
-        Hdf5File(tmp_path / "a.h5").encoded("key")
+        encoded_image(Hdf5File(tmp_path / "a.h5").open()["key"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clearsight.core.errors import BadData
+from clearsight.core.errors import BadData, BadImage
 from clearsight.data.readers.support.files import file_stamp
 
 SUFFIXES = (".hdf5", ".h5", ".hdf")
@@ -37,14 +39,21 @@ class Hdf5File:
             self._process = os.getpid()
         return self._handle
 
-    def encoded(self, key: str) -> bytes:
-        """Return the bytes of an encoded image: a scalar string, opaque value, or one row of uint8."""
-        with self.lock:
-            return exact_bytes(self.open()[key])
+    @contextmanager
+    def reading(self, locator: str) -> Iterator[Any]:
+        """Yield the h5py.File under the lock; damage becomes BadImage of the image at `locator`."""
+        try:
+            with self.lock:
+                yield self.open()
+        except (OSError, KeyError, ValueError) as error:
+            raise BadImage(locator, f"{self.path.name} cannot be read there ({error})") from None
 
 
-def exact_bytes(dataset: Any) -> bytes:
-    """Return the content of a dataset that holds one encoded image; fixed-length strings keep their trailing zeros."""
+def encoded_image(dataset: Any) -> bytes:
+    """Return the bytes of an encoded image: a scalar string, opaque value, or one row of uint8.
+
+    Fixed-length strings keep their trailing zeros.
+    """
     import h5py
 
     if dataset.dtype.kind == "O":

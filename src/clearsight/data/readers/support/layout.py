@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from clearsight.core.dataset import Notice, Record, Split
-from clearsight.core.errors import BadData
+from clearsight.core.errors import BadData, listed
 from clearsight.data.readers.support.split_names import split_of
 
-DECODABLE = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"])
-# Images that are not read: they are listed all the same, so that the scan can say why each is left out.
-UNREAD = frozenset(
+# Those of the last two lines are not decoded, but listed all the same, so that the scan can say why each is left out.
+_IMAGE_SUFFIXES = frozenset(
     [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
         *(".svg", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".dng"),
         *(".cr2", ".nef", ".arw", ".ico", ".tga", ".ppm", ".pgm", ".eps"),
     ]
 )
+_SHOWN = 3  # paths named in a notice, which carries all
 _LAYOUT_HELP = "Expected train/<class>/*.jpg with valid/ and test/ beside it, or <class>/*.jpg."
 
 
@@ -80,7 +81,7 @@ def encodable(name: str) -> bool:
 def is_image(name: str) -> bool | None:
     """Return True if the extension is that of an image; None without an extension: its bytes decide."""
     suffix = PurePosixPath(name).suffix.lower()
-    return None if not suffix else suffix in DECODABLE or suffix in UNREAD
+    return suffix in _IMAGE_SUFFIXES if suffix else None
 
 
 @dataclass(frozen=True)
@@ -94,26 +95,20 @@ class Layout:
 def interpret(root: Node, dataset: str) -> Layout:
     """Return splits and classes of the tree; errors call it `dataset`. Raises BadData where it has no known layout."""
     if not root.any():
-        raise BadData(dataset, f"there is no image in it ({_tree(root)})", fix=_LAYOUT_HELP)
+        names = sorted(root.folders)
+        more = " …" if len(names) > 5 else ""
+        folders = f"only the folders {', '.join(names[:5])}{more}" if names else "nor a folder"
+        raise BadData(dataset, f"there is no image in it ({folders})", fix=_LAYOUT_HELP)
     notices: list[Notice] = []
     top = _descend(root, notices)
     splits = _splits(top, dataset)
-    if splits:
-        records = list(_by_split(top, splits, dataset, notices))
-    elif top.filled:
+    if splits or top.filled:
         _strays(top, notices)
-        records = list(_by_class(top, None, dataset, notices))
-    else:
-        # A flat folder of images.
+        found = _by_split(top, splits, dataset, notices) if splits else _by_class(top, None, dataset, notices)
+        records = list(found)
+    else:  # a flat folder of images
         records = [Record(locator=path, label=None, split="predict") for path in top.images()]
     return Layout(tuple(records), tuple(notices))
-
-
-def _tree(root: Node) -> str:
-    names = sorted(root.folders)
-    if not names:
-        return "nor a folder"
-    return "only the folders " + ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _descend(node: Node, notices: list[Notice]) -> Node:
@@ -139,20 +134,14 @@ def _splits(top: Node, dataset: str) -> dict[str, Split]:
         return {}
     flat = sorted(name for name in filled if named[name] in ("train", "valid"))
     if flat:  # test/ may be flat: its images are then to be predicted
-        raise BadData(
-            dataset,
-            f"{flat[0]}/ holds images directly and no class folders",
-            fix=f"Sort them into {flat[0]}/<class>/, or pass a table of paths and labels.",
-        )
+        fix = f"Sort them into {flat[0]}/<class>/, or pass a table of paths and labels."
+        raise BadData(dataset, f"{flat[0]}/ holds images directly and no class folders", fix=fix)
     return named
 
 
 def _by_split(top: Node, splits: dict[str, Split], dataset: str, notices: list[Notice]) -> Iterator[Record]:
-    _strays(top, notices)
     ignored = tuple(node.path for node in top.filled if node.name not in splits)
-    if ignored:
-        text = f"{_some(ignored)}: left out, no split has such a name"
-        notices.append(Notice(code="folder-ignored", text=text, paths=ignored))
+    _note(notices, "folder-ignored", ignored, "left out, no split has such a name")
     for name, split in sorted(splits.items()):
         node = _undouble(top.folders[name], split)
         if not node.any():
@@ -160,9 +149,8 @@ def _by_split(top: Node, splits: dict[str, Split], dataset: str, notices: list[N
         elif split == "predict" or (split == "test" and not node.filled):
             yield from (Record(locator=path, label=None, split="predict") for path in node.deep())
         elif not node.filled:
-            raise BadData(
-                f"{dataset}/{node.path}", "it holds images directly and no class folders", fix="Sort them into classes."
-            )
+            problem = "it holds images directly and no class folders"
+            raise BadData(f"{dataset}/{node.path}", problem, fix="Sort them into classes.")
         else:
             _strays(node, notices)
             yield from _by_class(node, split, dataset, notices)
@@ -176,10 +164,12 @@ def _undouble(node: Node, split: Split) -> Node:
 
 
 def _strays(node: Node, notices: list[Notice]) -> None:
-    stray = tuple(node.images())
-    if stray:
-        text = f"{_some(stray)}: left out, an image beside class folders has no class"
-        notices.append(Notice(code="stray-image", text=text, paths=stray))
+    _note(notices, "stray-image", tuple(node.images()), "left out, an image beside class folders has no class")
+
+
+def _note(notices: list[Notice], code: str, paths: tuple[str, ...], remark: str) -> None:
+    if paths:
+        notices.append(Notice(code=code, text=f"{listed(paths, _SHOWN)}: {remark}", paths=paths))
 
 
 def _by_class(node: Node, split: Split | None, dataset: str, notices: list[Notice]) -> Iterator[Record]:
@@ -187,31 +177,19 @@ def _by_class(node: Node, split: Split | None, dataset: str, notices: list[Notic
     filled = [folder for folder in classes if folder.any()]
     if all(not folder.files and len(folder.filled) > 1 for folder in filled):  # classes or groups of classes? ask
         deep = filled[0].filled[0].path  # an example for the error
-        raise BadData(
-            f"{dataset}/{node.path}".rstrip("/"),
-            f"its images lie one level deeper than class folders ({deep}/…), so the classes are not clear",
-            fix=f"Pass the folder whose subfolders are the classes, e.g. {dataset}/{filled[0].path}.",
-        )
+        problem = f"its images lie one level deeper than class folders ({deep}/…), so the classes are not clear"
+        fix = f"Pass the folder whose subfolders are the classes, e.g. {dataset}/{filled[0].path}."
+        raise BadData(f"{dataset}/{node.path}".rstrip("/"), problem, fix=fix)
     empty = tuple(folder.path for folder in classes if not folder.any())
-    if empty:
-        notices.append(Notice(code="empty-class", text=f"{_some(empty)}: no image in the folder", paths=empty))
+    _note(notices, "empty-class", empty, "no image in the folder")
     nested = tuple(folder.path for folder in filled if folder.filled)
-    if nested:
-        text = f"{_some(nested)}: images in subfolders were taken for the class of the upper folder"
-        notices.append(Notice(code="nested-class", text=text, paths=nested))
+    _note(notices, "nested-class", nested, "images in subfolders were taken for the class of the upper folder")
     for folder in filled:
         yield from (Record(locator=path, label=folder.name, split=split) for path in folder.deep())
 
 
-def _some(paths: Iterable[str]) -> str:
-    listed = list(paths)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return ", ".join(listed[:3]) + more
-
-
 def skipped(folders: Iterable[str]) -> tuple[Notice, ...]:
     """Return the notice about notebook folders that were left out."""
-    found = tuple(sorted(folders))
-    if not found:
-        return ()
-    return (Notice(code="ipynb-checkpoints", text=f"{_some(found)}: left out, notebook copies", paths=found),)
+    notices: list[Notice] = []
+    _note(notices, "ipynb-checkpoints", tuple(sorted(folders)), "left out, notebook copies")
+    return tuple(notices)

@@ -25,7 +25,7 @@ LABELS = (
     *("label", "labels", "class", "class_name", "classname", "class_label"),
     *("target", "category", "category_name", "y"),
 )
-SPLITS = ("split", "set", "subset", "partition", "phase")
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase")
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,6 @@ class TableRows:
         """Return the columns whose name is one of `spellings` (ignoring case, blanks and hyphens), in that order."""
         plain = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(self.names)}
         return [plain[spelling] for spelling in spellings if spelling in plain]
-
-
-def is_table(path: Path) -> bool:
-    """Return True if the name ends like a table's."""
-    return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
 def open_table(path: Path) -> TableRows:
@@ -130,25 +125,21 @@ def _jsonl(path: Path) -> TableRows:
     return TableRows(path, tuple(names), reading)
 
 
-def _object(path: Path, line: int, words: str) -> dict[str, Any]:
-    try:
-        row = json.loads(words)
-    except (json.JSONDecodeError, RecursionError) as error:  # RecursionError: deeply nested brackets
-        raise BadData(str(path), f"line {line} is not JSON ({error})") from None
-    if not isinstance(row, dict):
-        raise BadData(str(path), f"line {line} is not a JSON object")
-    return row
-
-
 def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number and object of each line of a JSON-lines file, values as they are."""
     try:
         with path.open(encoding="utf-8-sig") as stream:
             for line, words in enumerate(stream, 1):
-                if words.strip():
-                    yield line, _object(path, line, words)
+                if not words.strip():
+                    continue
+                row = json.loads(words)
+                if not isinstance(row, dict):
+                    raise BadData(str(path), f"line {line} is not a JSON object")
+                yield line, row
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
+    except (json.JSONDecodeError, RecursionError) as error:  # RecursionError: deeply nested brackets
+        raise BadData(str(path), f"line {line} is not JSON ({error})") from None
     except OSError as error:
         raise BadData(str(path), f"it cannot be read ({error.strerror or error})") from None
 

@@ -9,7 +9,7 @@ import pytest
 
 from clearsight.core.dataset import ReadOptions
 from clearsight.core.errors import BadChoice, BadData, NotFound
-from clearsight.data.listing import open_listing
+from clearsight.data.readers import open_listing
 
 
 @pytest.mark.parametrize(

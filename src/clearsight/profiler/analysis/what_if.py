@@ -15,7 +15,7 @@ _MIN_GAIN = 0.01  # share of the speed; smaller gains are within the noise of an
 # Lower ends of the measured ranges, because an estimate should not promise more than a trial then shows.
 _CHANNELS_LAST = 1.1  # to 1.35 times as fast: convolutions in channels-last layout, over several networks
 _HALF_PRECISION = 1.5  # to 3 times as fast: matrix units of GPUs. On CPUs 0.5 to 1.57, so no estimate is possible there
-_MAX_MEMORY_FOR_TWICE = 45.0  # per cent of a GPU's memory in use that leaves room for twice the batch
+MAX_MEMORY_FOR_TWICE = 45.0  # per cent of a GPU's memory in use that leaves room for twice the batch
 _COMPUTING = ("forward", "backward")
 
 
@@ -66,13 +66,7 @@ def what_if(profile: Profile, context: RunContext | None = None) -> list[WhatIf]
 
 
 def _estimate(
-    step: StepModel,
-    name: str,
-    change: Mapping[str, Any],
-    seconds: float,
-    basis: str,
-    *,
-    bound: bool = False,
+    step: StepModel, name: str, change: Mapping[str, Any], seconds: float, basis: str, *, bound: bool = False
 ) -> WhatIf:
     """Build an estimate for steps of as many images as now. seconds: of the changed step."""
     seconds = max(seconds, 1e-9)  # keeps the speed finite
@@ -146,7 +140,7 @@ def _room_for_twice(profile: Profile) -> tuple[bool, str]:
         used = profile.within(profile.gauge("gpu0.memory")).values
         if not len(used):
             return True, "whether it fits into the GPU's memory is unknown"
-        return bool(used.max() <= _MAX_MEMORY_FOR_TWICE), f"the GPU's memory was at most {used.max():.0f} % full"
+        return bool(used.max() <= MAX_MEMORY_FOR_TWICE), f"the GPU's memory was at most {used.max():.0f} % full"
     free = profile.within(profile.gauge("memory.available")).values
     job = profile.within(profile.gauge("tree.memory")).values
     # Tensors alone are the better measure: most of the job's memory, such as libraries, does not grow with the batch.

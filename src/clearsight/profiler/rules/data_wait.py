@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.loader_cost import LoaderCost, idle_cores, loader_cost, more_loader_workers
-from clearsight.profiler.analysis.timed_steps import MIN_STEPS, TimedSteps, timed_steps
+from clearsight.profiler.analysis.timed_steps import TimedSteps, timed_steps
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 _MOST = 0.5  # of the wait
-_PART_NAMES = {
-    "read": "reading files",
-    "decode": "decoding",
-    "augment": "augmentation",
-    "collate": "collating batches",
-}
+_PART_NAMES = {"read": "reading files", "decode": "decoding", "augment": "augmentation", "collate": "collating batches"}
 _LESS_WORK = {
     "read": "Copy the images to a local disk, or keep them in one archive instead of many small files.",
     "decode": "Store the images at about the network's input size, or choose a smaller input size.",
@@ -46,7 +40,7 @@ class _Wait:
         return bool(first.sum() > 1 and waits[first].sum() > _MOST * waits.sum())
 
 
-class DataWait(Rule):
+class DataWait(SpeedRule):
     """Found when more than `share` of the step time is spent waiting for a batch and for its transfer to the device.
 
     With several epochs the last full one counts: images that are kept in memory are decoded in the first epoch only,
@@ -56,32 +50,28 @@ class DataWait(Rule):
     LowGPUUtilization says that the device idles, but not what it waits for.
     """
 
-    topic = "speed"
     explains = ("LowGPUUtilization", "CPUBottleneck", "BatchSize", "IOBottleneck", "Dataloader")
 
     share: float = setting(15.0, "time spent waiting, of the step time", above=0, below=100, unit="%")
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=MIN_STEPS)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         steps = timed_steps(view.profile)
         steps = steps.select(np.isfinite(steps.wait_seconds()))  # an untimed wait is not a wait of 0 s
         if missing := steps.shortfall():
-            yield self.not_enough_data(**missing)
-            return
+            return self.not_enough_data(**missing)
         recent = steps.recent()
-        if recent.includes_first_epoch() and _later_epochs_use_memory(view):
+        later_epochs_use_memory = view.profile.machine.pixels_kept and not view.ended and view.context.epochs != 1
+        if recent.includes_first_epoch() and later_epochs_use_memory:
             cause = "the first epoch decodes images and keeps them in memory; the second shows whether steps still wait"
-            yield self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
-            return
-        wait = _measure(recent)
+            return self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
+        cost = loader_cost(recent)
+        data, transfer = (np.nansum(recent.device_phase(name)) for name in ("data", "transfer"))
+        wait = _Wait(recent.wait_share(), "transfer" if transfer > data else cost.costliest, recent, cost)
         value = 100 * wait.share
         if value <= self.share:
-            yield self.clear(value=value, threshold=self.share, unit="% of the step time")
-            return
+            return self.clear(value=value, threshold=self.share, unit="% of the step time")
         fix, advice = _remedy(view, wait)
-        yield self.found(
+        return self.found(
             value=value,
             threshold=self.share,
             unit="% of the step time",
@@ -94,16 +84,6 @@ class DataWait(Rule):
             because=("SlowStorage",) if wait.part == "read" else (),
             evidence=Series.of("data wait (% of the step)", steps.steps, 100 * steps.wait_seconds() / steps.seconds),
         )
-
-
-def _later_epochs_use_memory(view: RunView) -> bool:
-    return bool(view.profile.machine.pixels_kept) and not view.ended and view.context.epochs != 1
-
-
-def _measure(steps: TimedSteps) -> _Wait:
-    cost = loader_cost(steps)
-    data, transfer = np.nansum(steps.device_phase("data")), np.nansum(steps.device_phase("transfer"))
-    return _Wait(steps.wait_share(), "transfer" if transfer > data else cost.costliest, steps, cost)
 
 
 def _cause(wait: _Wait, *, all_steps: bool) -> str:

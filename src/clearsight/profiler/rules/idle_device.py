@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from clearsight.core.finding import Finding
 from clearsight.core.profile import Machine
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.idleness import Idleness, device_idleness
-from clearsight.profiler.analysis.window import MIN_SAMPLES
+from clearsight.profiler.rules.speed_rule import SampleRule
 
 
-class IdleDeviceRule(Rule):
+class IdleDeviceRule(SampleRule):
     """Found when at more than `threshold` per cent of the samples `gauge` is above its limit and the device is idle.
 
     A subclass names the gauge, gives its limit, declares `patience` and describes the finding. Idle means that the mean
@@ -44,22 +42,17 @@ class IdleDeviceRule(Rule):
     def advice(self, *, drops_pixels: bool) -> str:
         """Return the advice of a finding. drops_pixels: decoded images are not kept in memory between epochs."""
 
-    def needs(self) -> Needs:
-        return Needs(counted="samples", points=self.patience or MIN_SAMPLES)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         idleness = device_idleness(view, self.gauge, gpu_below=self.gpu_threshold, patience=self.patience)
         samples = idleness.samples
         if not samples.enough:
-            yield self.not_enough_data(have=samples.available, want=samples.required)
-            return
+            return self.too_few_samples(samples)
         high = samples.values[self.gauge] > self.limit(view.profile.machine)
         share = 100 * float((high & idleness.idle).mean())
         if share <= self.threshold:
-            yield self.clear(value=share, threshold=self.threshold, unit="% of the samples")
-            return
+            return self.clear(value=share, threshold=self.threshold, unit="% of the samples")
         drops_pixels = view.context.settings.get("keep_pixels") is False
-        yield self.found(
+        return self.found(
             value=share,
             threshold=self.threshold,
             unit="% of the samples",

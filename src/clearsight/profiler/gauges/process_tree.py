@@ -13,6 +13,7 @@ from typing import NamedTuple
 import psutil
 
 from clearsight.profiler.gauges.cpu import allowed_cores
+from clearsight.profiler.gauges.source import GaugeSource
 
 _PAGE, _TICK = os.sysconf("SC_PAGE_SIZE"), 1 / os.sysconf("SC_CLK_TCK")
 _SHORTEST = 0.05  # seconds between samples: over less time, processor times in ticks of 10 ms are too coarse
@@ -29,7 +30,7 @@ class ProcessSample(NamedTuple):
     threads: int
 
 
-class ProcessTreeGauges:
+class ProcessTreeGauges(GaugeSource):
     """Gauges of a process and its children: tree.cpu, .memory, .processes, .threads, .switches and .read.
 
     pid: the process, None for this one.  refresh: seconds between searches for children, the one expensive step here;
@@ -65,9 +66,6 @@ class ProcessTreeGauges:
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended since the last search, as loader workers do after each epoch
         return {**_totals(samples), **self._rates(samples, now)} if samples else {}
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
 
     def _search(self) -> tuple[int, ...]:
         try:

@@ -98,14 +98,15 @@ class SlowStorage(SpeedRule):
         )
 
     def _slow(self, view: RunView, recent: TimedSteps, **measured: Any) -> Finding:
-        advice = "Copy the images to a local disk before training, or pack them into one archive instead of small files."
         # With a single epoch no image is read twice, so keeping them in memory gains nothing.
         drops_pixels = view.context.settings.get("keep_pixels") is False and view.context.epochs != 1
         return self.found(
             steps=recent.step_range,
             subject="storage",
             fix={"keep_pixels": True} if drops_pixels else {},
-            advice=advice,
+            advice=(
+                "Copy the images to a local disk before training, or pack them into one archive instead of small files."
+            ),
             **measured,
         )
 

@@ -1,4 +1,4 @@
-"""TraceWindow: a few training steps, traced operator by operator.
+"""TraceWindow and TracedStepTimer: a few training steps, traced operator by operator.
 
 Tracing slows the traced steps and keeps every event in memory, so the window is short. It lies early in the run, but
 after the first steps, which are not typical: memory is allocated and convolution algorithms are chosen in them.
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from torch.profiler import profile as TorchProfile
 from clearsight.core.guard import Guard, failures
 from clearsight.core.profile import Operator, Trace
 from clearsight.core.profile_folder import write_trace
+from clearsight.profiler.timing.step_timer import StepTimer
 from clearsight.profiler.trace_file import write_trace_file
 
 _log = logging.getLogger(__name__)
@@ -98,9 +98,7 @@ class TraceWindow:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -202,6 +200,43 @@ class TraceWindow:
         if profiler is not None:
             with suppress(Exception):  # it is broken already, and its first error is reported
                 profiler.stop()
+
+
+class TracedStepTimer:
+    """Stopwatch made of `timer` and of a `TraceWindow` that writes into `folder`.
+
+    planned_steps: of this process, 0 where not known.  cuda: the steps run on a GPU. Nothing raises.
+    """
+
+    def __init__(self, timer: StepTimer, folder: Path, *, planned_steps: int = 0, cuda: bool = False) -> None:
+        self._timer = timer
+        self.window = TraceWindow(folder, planned_steps=planned_steps, cuda=cuda)
+        # Bound once: the loop calls the timer's own methods, without a detour.
+        self.phase, self.span, self.cut, self.note_images = timer.phase, timer.span, timer.cut, timer.note_images
+
+    def start(self) -> None:
+        """Begin to trace: the next training step is the first that the window counts."""
+        self.window.start()
+        self._timer.annotate = self.window.annotate
+
+    def step(self, step: int, epoch: int, samples: int) -> None:
+        """End a training step."""
+        timer, window = self._timer, self.window
+        timer.step(step, epoch, samples)
+        if window.closing:
+            # The end of the window evaluates the trace, which takes seconds for a large network. Without a span of its
+            # own this time would seem to be a pause of the training.
+            with timer.span("trace", step, epoch):
+                window.step(step)
+        else:
+            window.step(step)
+        timer.annotate = window.annotate
+
+    def close(self) -> None:
+        """Write the trace of the steps so far, and what the timer has not yet written."""
+        self.window.stop()
+        self._timer.annotate = None
+        self._timer.close()
 
 
 def summary(events: Iterable[Any], *, cuda: bool) -> tuple[tuple[Operator, ...], int, float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.profile import Machine, Span
-from clearsight.profiler.external.batch import BatchInfo
+from clearsight.profiler.external.loop_inspection import BatchInfo
 from clearsight.profiler.external.loop_recorder import LoopRecorder, LoopTimer
 from clearsight.profiler.external.loop_state import StepUnderWay
 from clearsight.profiler.recording import Recording

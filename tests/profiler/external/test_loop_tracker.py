@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from clearsight.core.profile import Span
-from clearsight.profiler.external.batch import BatchInfo
+from clearsight.profiler.external.loop_inspection import BatchInfo
 from clearsight.profiler.external.loop_recorder import LoopRecorder
 from clearsight.profiler.external.loop_tracker import LoopTracker
 from clearsight.profiler.timing.step_timer import StepTimer

@@ -22,7 +22,7 @@ from clearsight.profiler.external.layout import problems_file, process_machine, 
 if TYPE_CHECKING:
     from clearsight.core.profile import Machine
     from clearsight.profiler.timing.step_timer import StepTimer
-    from clearsight.profiler.timing.traced_timer import TracedStepTimer
+    from clearsight.profiler.trace import TracedStepTimer
 
 
 def begin(folder: Path, *, full: bool = False, rank: int = 0) -> None:
@@ -91,7 +91,7 @@ class _ProfiledProcess:
         from clearsight.profiler.timing.gpu_timer import GpuTimer
         from clearsight.profiler.timing.step_log import StepLog
         from clearsight.profiler.timing.step_timer import StepTimer
-        from clearsight.profiler.timing.traced_timer import TracedStepTimer
+        from clearsight.profiler.trace import TracedStepTimer
 
         cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         timer = StepTimer(
@@ -101,13 +101,11 @@ class _ProfiledProcess:
             launched=self._session.machine.launched,
             gpu=GpuTimer() if cuda else None,
         )
-        if not self._full or self._rank:
-            self._timer = timer
-            return timer
-        traced = TracedStepTimer(timer, self._folder, cuda=cuda)
-        traced.start()
-        self._timer = traced
-        return traced
+        self._timer = timer
+        if self._full and not self._rank:
+            self._timer = TracedStepTimer(timer, self._folder, cuda=cuda)
+            self._timer.start()
+        return self._timer
 
     def _describe(self, machine: Machine) -> None:
         from clearsight.core.files import write_json

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from clearsight.core.profile import Span
-from clearsight.profiler.external.batch import BatchInfo
+from clearsight.profiler.external.loop_inspection import BatchInfo
 from clearsight.profiler.external.loop_state import StepUnderWay
 
 

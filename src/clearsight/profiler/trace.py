@@ -6,10 +6,13 @@ after the first steps, which are not typical: memory is allocated and convolutio
 
 from __future__ import annotations
 
+import gzip
+import json
 import logging
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +22,17 @@ import torch
 from torch.profiler import ProfilerActivity, record_function, schedule
 from torch.profiler import profile as TorchProfile
 
+from clearsight.core.files import atomic
 from clearsight.core.guard import Guard, failures
 from clearsight.core.profile import Operator, Trace
 from clearsight.core.profile_folder import write_trace
 from clearsight.profiler.timing.step_timer import StepTimer
-from clearsight.profiler.trace_file import write_trace_file
 
 _log = logging.getLogger(__name__)
 
 TRACE_FILE = "trace.json.gz"
 _CAP_BYTES = 64 << 20  # of uncompressed JSON: every viewer that runs in a browser opens this much
+_RESERVED = 4096  # bytes for the note about the events that were left out
 # Operators that only create or rename a tensor. They compute nothing, so on a CPU they are not counted as kernels.
 _BOOKKEEPING = frozenset(
     f"aten::{name}"
@@ -271,3 +275,59 @@ def _operator(name: str, calls: list[Any], *, cuda: bool) -> Operator:
         device_seconds=sum(call.self_device_time_total for call in calls) / 1e6 if cuda else 0.0,
         memory_bytes=max(0, int(sum(getattr(call, memory) for call in calls))),
     )
+
+
+def write_trace_file(source: Path, target: Path, cap_bytes: int) -> int:
+    """Write the trace `source` (JSON) to `target` (.json.gz), whole or not at all. Return how many events are left out.
+
+    The file is for Perfetto (ui.perfetto.dev) or chrome://tracing.
+    cap_bytes: of uncompressed JSON. Above it the shortest events are left out until the rest fits; "otherData" then
+    holds their number and the microseconds of the longest of them. Names of threads and processes stay.
+    Raises OSError and DiskFull, and ValueError where `source` is not a trace.
+    """
+    with atomic(target, sync=False) as part:
+        if source.stat().st_size <= cap_bytes:
+            with source.open("rb") as file, gzip.open(part, "wb") as packed:
+                shutil.copyfileobj(file, packed)
+            return 0
+        trace, left_out = _thinned(json.loads(source.read_bytes()), cap_bytes)
+        with gzip.open(part, "wb") as packed:
+            packed.write(trace)
+        return left_out
+
+
+def _thinned(trace: dict[str, Any], cap_bytes: int) -> tuple[bytes, int]:
+    """Return the trace as JSON of at most `cap_bytes`, if names and frame fit, and the number of events left out."""
+    events = trace["traceEvents"]
+    texts = [json.dumps(event, separators=(",", ":")) for event in events]
+    frame = {name: value for name, value in trace.items() if name != "traceEvents"}
+    names = [at for at, event in enumerate(events) if event.get("ph") == "M"]
+    room = cap_bytes - len(json.dumps(frame)) - sum(len(texts[at]) + 1 for at in names) - _RESERVED
+    longest, left_out_us = _longest(events, texts, room)
+    left_out = len(events) - len(names) - len(longest)
+    frame["otherData"] = {
+        **frame.get("otherData", {}),
+        "events_left_out": left_out,
+        "longest_left_out_us": left_out_us,
+        "why": f"the trace was larger than {cap_bytes} bytes",
+    }
+    body = ",".join(texts[at] for at in sorted([*names, *longest]))
+    # Joined by hand: the events are JSON already, and to encode them a second time doubles the time and the memory.
+    head = json.dumps(frame, separators=(",", ":"))
+    return f'{head[:-1]},"traceEvents":[{body}]}}'.encode(), left_out
+
+
+def _longest(events: Sequence[Any], texts: Sequence[str], room: int) -> tuple[list[int], float]:
+    """Return the places of the longest events that fit into `room` characters, and the microseconds of the next one.
+
+    Instants and arrows count as events without a duration.
+    """
+    timed = [at for at, event in enumerate(events) if event.get("ph") != "M"]
+    timed.sort(key=lambda at: float(events[at].get("dur", 0)), reverse=True)
+    longest: list[int] = []
+    for at in timed:
+        room -= len(texts[at]) + 1
+        if room < 0:
+            return longest, float(events[at].get("dur", 0))
+        longest.append(at)
+    return longest, 0.0

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from clearsight.profiler.external.import_hook import ImportHook
-from clearsight.profiler.external.layout import problems_file, process_machine, process_spans
+from clearsight.profiler.external.layout import PROBLEMS, process_machine, process_spans
 
 if TYPE_CHECKING:
     from clearsight.core.profile import Machine
@@ -35,7 +35,7 @@ def begin(folder: Path, *, full: bool = False, rank: int = 0) -> None:
 
 def report_problem(folder: Path, problem: str) -> None:
     """Append a problem to the file that the profiler outside of the command reads, if the file can be written."""
-    path = problems_file(folder)
+    path = folder / PROBLEMS
     with contextlib.suppress(OSError):  # nothing else can report it, and the script must not fail by it
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:

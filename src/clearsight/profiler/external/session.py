@@ -45,7 +45,7 @@ class ProfilingSession:
         self._patches, self._import_hook = Patches(), ImportHook()
         self._image_guards: Sequence[Guard] = ()
         counters = SharedCounters(lambda: layout.process_loads(folder, _trainer()))
-        self._load_timer = LoadTimer(counters, HotLines(layout.line_counts_file(folder)))
+        self._load_timer = LoadTimer(counters, HotLines(folder / layout.LINE_COUNTS))
         self._training_loads = TrainingLoads(self._load_timer.sums)
 
     @property

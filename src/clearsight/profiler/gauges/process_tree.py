@@ -65,7 +65,14 @@ class ProcessTreeGauges(GaugeSource):
                 samples[pid] = self._sample(pid)
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended since the last search, as loader workers do after each epoch
-        return {**_totals(samples), **self._rates(samples, now)} if samples else {}
+        if not samples:
+            return {}
+        totals = {
+            "tree.memory": float(sum(sample.memory for sample in samples.values())),
+            "tree.processes": float(len(samples)),
+            "tree.threads": float(sum(sample.threads for sample in samples.values())),
+        }
+        return {**totals, **self._rates(samples, now)}
 
     def _search(self) -> tuple[int, ...]:
         try:
@@ -120,14 +127,6 @@ class ProcessTreeGauges(GaugeSource):
         counts = [_number(thread / "status", "nonvoluntary_ctxt_switches") for thread in threads]
         readable = [count for count in counts if count is not None]
         return sum(readable) if readable else None
-
-
-def _totals(samples: Mapping[int, ProcessSample]) -> dict[str, float]:
-    return {
-        "tree.memory": float(sum(sample.memory for sample in samples.values())),
-        "tree.processes": float(len(samples)),
-        "tree.threads": float(sum(sample.threads for sample in samples.values())),
-    }
 
 
 def _growth(counts: Iterable[tuple[int | None, int | None]]) -> int | None:

@@ -76,17 +76,19 @@ class MemoryLeak(SpeedRule):
         memory = view.profile.within(view.profile.gauge("tree.memory"))
         done = steps_done(view.profile, memory.times)
         steps = timed_steps(view.profile)
-        if len(memory) < _MIN_SAMPLES or (missing := steps.shortfall()):
-            return self.not_enough_data(**({"have": len(memory)} if len(memory) < _MIN_SAMPLES else missing))
+        if len(memory) < _MIN_SAMPLES:
+            return self.not_enough_data(have=len(memory))
+        if missing := steps.shortfall():
+            return self.not_enough_data(**missing)
         in_first_epoch = int(steps.epochs[-1]) == int(steps.table.epochs[0])
         counted = _counted_samples(view, done, in_first_epoch)
         if counted.sum() < _MIN_SAMPLES:
             return self.not_enough_data(have=int(counted.sum()), cause="too few samples after the first epoch")
         places, values = done[counted], memory.values[counted]
-        parts = [(places, values)]
+        growths = [_growth(places, values)]
         if len(places) >= 4 * _MIN_SAMPLES:  # finds a leak that begins late, which the whole run dilutes
-            parts.append((places[len(places) // 2 :], values[len(places) // 2 :]))
-        growths = [_growth(*part) for part in parts]
+            half = len(places) // 2
+            growths.append(_growth(places[half:], values[half:]))
         leak = next((growth for growth in growths if self._leaks(growth)), None)
         if leak is None:
             return self.clear(value=growths[0].slope / _MB, threshold=self._min_slope(growths[0]), unit="MB a step")

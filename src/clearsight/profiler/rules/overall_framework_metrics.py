@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
@@ -29,14 +27,17 @@ class OverallFrameworkMetrics(SpeedRule):
         if not len(table):
             return self.not_enough_data(have=0)
         durations = {"step": table.seconds, **{name: profile.phase(name) for name in profile.phases()}}
-        series = []
+        series: list[Series] = []
         for name, seconds in durations.items():
             known = np.isfinite(seconds)
             series.append(Series.of(f"{name}, seconds", table.steps[known], seconds[known]))
+        for name in dict.fromkeys(span.name for span in profile.all_spans if span.rank == 0):
+            spans = profile.spans(name)
+            series.append(Series.of(f"{name}, seconds", [s.step for s in spans], [s.seconds for s in spans]))
         return self.clear(
             value=100 * _share(profile),
             unit="% of the time in training steps",
-            evidence=(*series, *_span_series(profile)),
+            evidence=series,
         )
 
 
@@ -47,9 +48,3 @@ def _share(profile: Profile) -> float:
     start = min([float(table.starts[0]), *(span.start for span in profile.all_spans if span.rank == 0)])
     end = float(table.starts[-1] + table.seconds[-1])
     return min(1.0, float(table.seconds.sum()) / max(end - start, 1e-9))
-
-
-def _span_series(profile: Profile) -> Iterator[Series]:
-    for name in dict.fromkeys(span.name for span in profile.all_spans if span.rank == 0):
-        spans = profile.spans(name)
-        yield Series.of(f"{name}, seconds", [span.step for span in spans], [span.seconds for span in spans])

@@ -49,7 +49,8 @@ class ProfilerReport(SpeedRule):
         return cls(overrides=overrides)
 
     def verdict(self, view: RunView) -> Finding:
-        rules = self._rules()
+        kinds = {name: PROFILER_RULES.load(name) for name in _other_rules()}
+        rules = [kind.parse(self.overrides.get(name, {})) for name, kind in kinds.items() if not kind.optional]
         # The rules run again: findings of the default set may have been made with other parameters.
         verdicts = [finding for rule in rules for finding in rule.check(view)]
         if found := _root_causes_first(rules, [finding for finding in verdicts if finding.found]):
@@ -57,10 +58,6 @@ class ProfilerReport(SpeedRule):
         if any(finding.verdict is Verdict.CLEAR for finding in verdicts):
             return self.clear(value=0, threshold=0, unit="rules")
         return self.not_enough_data(have=0, cause="no rule about speed has enough data")
-
-    def _rules(self) -> list[Rule]:
-        kinds = {name: PROFILER_RULES.load(name) for name in _other_rules()}
-        return [kind.parse(self.overrides.get(name, {})) for name, kind in kinds.items() if not kind.optional]
 
     def _summary(self, found: list[Finding], rule_count: int) -> Finding:
         first, names = found[0], list(dict.fromkeys(finding.rule for finding in found))

@@ -141,8 +141,8 @@ class Recording:
         return Profile(
             self.machine,
             [*earlier.gauge_samples, *self.sampler.samples],
-            [*earlier.step_times, *self.timer.steps],
-            [*earlier.all_spans, *self.timer.spans],
+            [*earlier.step_times, *self.timer.log.steps],
+            [*earlier.all_spans, *self.timer.log.spans],
             trace or earlier.trace,
         )
 

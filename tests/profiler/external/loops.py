@@ -31,7 +31,7 @@ class TrackedLoop:
 
     def phases(self) -> list[set[str]]:
         """Return the phases of each step, without the timer's own measuring of images."""
-        return [set(step.phases) - {"hook"} for step in self.timer.steps]
+        return [set(step.phases) - {"hook"} for step in self.timer.log.steps]
 
     def names(self) -> list[str]:
         """Return the names of the spans, in order."""

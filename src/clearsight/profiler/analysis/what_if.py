@@ -158,11 +158,8 @@ def _batch_size(step: StepModel, profile: Profile) -> Iterator[WhatIf]:
     if step.fixed is None or not room:
         return
     loading = (step.loading or 0.0) / max(1, profile.machine.workers or 1)
-    source = (
-        f"measured on batches of {step.batch_sizes} sizes"
-        if step.batch_sizes > 1
-        else "the work of optimizer and debugger"
-    )
+    sizes = step.batch_sizes
+    source = f"measured on batches of {sizes} sizes" if sizes > 1 else "the work of optimizer and debugger"
     basis = (
         f"{_ms(step.fixed)} of a step do not depend on the batch size ({source}), and twice the images share them; "
         f"{memory}, and the learning rate may have to change"

@@ -76,9 +76,8 @@ class LoopRecorder:
     def span(self, name: str, start: float, end: float) -> None:
         """Record a span outside of steps. start, end: from time.perf_counter."""
         self.last_end = end
-        self._write_span(
-            Span(name=name, start=self._offset + start, seconds=end - start, step=self.steps, epoch=self.epoch)
-        )
+        begin = self._offset + start
+        self._write_span(Span(name=name, start=begin, seconds=end - start, step=self.steps, epoch=self.epoch))
 
     def _opened(self) -> LoopTimer:
         if self._timer is None:

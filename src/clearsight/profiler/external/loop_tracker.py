@@ -127,7 +127,6 @@ class LoopTracker:
 
     @guarded
     def end_call(self) -> None:
-        """End the call of that module."""
         if self.silent:
             return
         state = self._take_state()
@@ -160,7 +159,6 @@ class LoopTracker:
 
     @guarded
     def end_backward(self) -> None:
-        """End the computing of gradients."""
         if not self.silent:
             self.state = _IDLE
             self.recorder.leave("backward")
@@ -224,7 +222,6 @@ class LoopTracker:
 
     @guarded
     def end_transfer(self) -> None:
-        """End the move of the tensor."""
         if not self.silent:
             self.recorder.leave("transfer")
 
@@ -246,7 +243,6 @@ class LoopTracker:
 
     @guarded
     def end_saving(self) -> None:
-        """End the writing of the checkpoint."""
         if self.silent:
             return
         self.state = _IDLE

@@ -75,9 +75,8 @@ class MemoryLimit:
         """Return the bytes in use, without cached files that the kernel drops when memory runs short."""
         _, usage, inactive = _FILES[self.version]
         used = int((self.folder / usage).read_text(encoding="ascii"))
-        match = re.search(
-            rf"^{inactive} (\d+)$", (self.folder / "memory.stat").read_text(encoding="ascii"), re.MULTILINE
-        )
+        stat = (self.folder / "memory.stat").read_text(encoding="ascii")
+        match = re.search(rf"^{inactive} (\d+)$", stat, re.MULTILINE)
         return max(0, used - (int(match[1]) if match else 0))
 
 

@@ -70,7 +70,6 @@ class DataWait(SpeedRule):
         value = 100 * wait.share
         if value <= self.share:
             return self.clear(value=value, threshold=self.share, unit="% of the step time")
-        fix, advice = _remedy(view, wait)
         return self.found(
             value=value,
             threshold=self.share,
@@ -78,11 +77,10 @@ class DataWait(SpeedRule):
             steps=recent.step_range,
             subject=wait.part or "unknown part",
             cause=_cause(wait, all_steps=len(recent) == len(steps)),
-            fix=fix,
-            advice=advice,
             confidence=0.9 if wait.part else 0.8,
             because=("SlowStorage",) if wait.part == "read" else (),
             evidence=Series.of("data wait (% of the step)", steps.steps, 100 * steps.wait_seconds() / steps.seconds),
+            **_remedy(view, wait),
         )
 
 
@@ -105,26 +103,26 @@ def _cause(wait: _Wait, *, all_steps: bool) -> str:
     return f"{measured}; the loader workers spend {share:.0f} % of their time on {part}{cost}"
 
 
-def _remedy(view: RunView, wait: _Wait) -> tuple[dict[str, Any], str]:
-    """Return recipe fields and a sentence, at least one of them; changes that cost no accuracy come first."""
+def _remedy(view: RunView, wait: _Wait) -> dict[str, Any]:
+    """Return `fix`, `advice` or both as arguments of `found`; changes that cost no accuracy come first."""
     machine, settings = view.profile.machine, view.context.settings
     if wait.part == "transfer":
         smaller = "Choose a smaller input size: the training thread converts every pixel to a float."
         pinned = "Send images as bytes from pinned memory, without blocking, and normalise them on the device."
-        return {}, pinned if machine.device == "cuda" else smaller
+        return {"advice": pinned if machine.device == "cuda" else smaller}
     # A DataLoader starts its worker processes again for every epoch, unless they persist.
     if wait.at_epoch_starts and machine.reading == "processes":
-        return {}, "Keep the worker processes between epochs: DataLoader(..., persistent_workers=True)."
+        return {"advice": "Keep the worker processes between epochs: DataLoader(..., persistent_workers=True)."}
     less_work = _LESS_WORK.get(
         wait.part, "Run it as `clearsight profile -- python train.py` to see what the loader workers spend time on."
     )
     if more := more_loader_workers(machine, idle_cores(view.profile)):
         if settings:
-            return {"workers": more}, less_work if wait.part == "read" else ""
-        return {}, f"Give the DataLoader num_workers={more}; it has {machine.workers}."
+            return {"fix": {"workers": more}, "advice": less_work if wait.part == "read" else ""}
+        return {"advice": f"Give the DataLoader num_workers={more}; it has {machine.workers}."}
     if settings.get("keep_pixels") is False and wait.part in ("read", "decode") and view.context.epochs != 1:
-        return {"keep_pixels": True}, ""
+        return {"fix": {"keep_pixels": True}}
     # Features of frozen layers are the same in every epoch, so images need to be loaded once only.
     if settings.get("feature_cache") is False and settings.get("freeze", "none") != "none" and wait.part:
-        return {"feature_cache": True}, ""
-    return {}, less_work
+        return {"fix": {"feature_cache": True}}
+    return {"advice": less_work}

@@ -10,13 +10,7 @@ from clearsight.core.finding import Finding, Severity
 from clearsight.core.profile import Floats
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.analysis.window import (
-    UNUSED_GPU,
-    Window,
-    gpu_gauges,
-    patience_setting,
-    sample_window,
-)
+from clearsight.profiler.analysis.window import UNUSED_GPU, Window, gpu_gauges, patience_setting, sample_window
 from clearsight.profiler.rules.speed_rule import SampleRule
 
 _QUANTILES = np.linspace(0, 100, 101)

@@ -121,9 +121,8 @@ class MemoryLeak(SpeedRule):
         if full_at is not None:
             end = f"; the machine has none left at about step {full_at:,}" + (f" of {planned:,}" if too_early else "")
         # Reading a Python object changes its reference count, which copies its memory page into the worker process.
-        workers = ", and lists of Python objects that every worker process copies by reading" * (
-            view.profile.machine.reading == "processes"
-        )
+        copies = ", and lists of Python objects that every worker process copies by reading"
+        workers = copies if view.profile.machine.reading == "processes" else ""
         return self.found(
             value=growth.slope / _MB,
             threshold=self._min_slope(growth),

@@ -34,11 +34,7 @@ class OverallFrameworkMetrics(SpeedRule):
         for name in dict.fromkeys(span.name for span in profile.all_spans if span.rank == 0):
             spans = profile.spans(name)
             series.append(Series.of(f"{name}, seconds", [s.step for s in spans], [s.seconds for s in spans]))
-        return self.clear(
-            value=100 * _share(profile),
-            unit="% of the time in training steps",
-            evidence=series,
-        )
+        return self.clear(value=100 * _share(profile), unit="% of the time in training steps", evidence=tuple(series))
 
 
 def _share(profile: Profile) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -48,33 +48,21 @@ class SharedMemoryShort(SpeedRule):
         in_use = Series.of("shm (% in use)", steps_done(view.profile, samples.times), samples.values)
         ahead = Series.of("batches made ahead (% of shm)", steps.steps, np.full(len(steps), share))
         evidence = tuple(series for series, known in ((in_use, len(samples)), (ahead, need is not None)) if known)
+        short = partial(
+            self.found, unit=_UNIT, steps=steps.step_range, subject="/dev/shm", advice=_advice(need), evidence=evidence
+        )
         # The possible need comes before the present use: it is reached when all workers are ahead at once.
         if need is not None and share > self.share:
-            return self._short(
-                need,
-                value=share,
-                threshold=self.share,
-                steps=steps.step_range,
-                severity=Severity.SEVERE if share > 100 else self.severity,
-                cause=_cause(machine, need, share),
-                evidence=evidence,
-            )
+            severity = Severity.SEVERE if share > 100 else self.severity
+            cause = _cause(machine, need, share)
+            return short(value=share, threshold=self.share, cause=cause, severity=severity)
         if full is not None and full > self.used:
-            return self._short(
-                need,
-                value=full,
-                threshold=self.used,
-                steps=steps.step_range,
-                cause=f"the shared memory through which worker processes pass batches is {full:.0f} % full",
-                confidence=0.8,  # other processes may be the ones that fill it
-                evidence=evidence,
-            )
+            cause = f"the shared memory through which worker processes pass batches is {full:.0f} % full"
+            # Less sure: other processes may be the ones that fill it.
+            return short(value=full, threshold=self.used, cause=cause, confidence=0.8)
         if need is None:
             return self.clear(value=full, threshold=self.used, unit=_UNIT)
         return self.clear(value=share, threshold=self.share, unit=_UNIT)
-
-    def _short(self, need: float | None, **values: Any) -> Finding:
-        return self.found(unit=_UNIT, subject="/dev/shm", advice=_advice(need), **values)
 
 
 def _bytes_made_ahead(machine: Machine) -> float | None:

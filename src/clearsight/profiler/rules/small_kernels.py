@@ -49,7 +49,6 @@ class SmallKernels(SpeedRule):
         limit = self.gpu if on_gpu else self.cpu
         if not (mean < limit and idle > self.idle):
             return self.clear(value=mean, threshold=limit, unit="microseconds a kernel")
-        fix, advice = _remedy(view, on_gpu)
         return self.found(
             value=mean,
             threshold=limit,
@@ -61,10 +60,9 @@ class SmallKernels(SpeedRule):
                 f"{mean:.2g} microseconds each, and none runs for {idle:.0f} % of the {1e3 * computing:.3g} ms in "
                 f"which it computes{_most_frequent(trace)}"
             ),
-            fix=fix,
-            advice=advice,
             confidence=0.8,
             evidence=_evidence(profile, trace),
+            **_remedy(view, on_gpu),
         )
 
 
@@ -91,8 +89,8 @@ def _evidence(profile: Profile, trace: Trace) -> Series:
     return Series.of("seconds of a traced step", [trace.first, trace.last], [trace.seconds / trace.steps] * 2)
 
 
-def _remedy(view: RunView, on_gpu: bool) -> tuple[dict[str, Any], str]:
-    """Return recipe fields that make kernels larger, and advice that makes them fewer."""
+def _remedy(view: RunView, on_gpu: bool) -> dict[str, Any]:
+    """Return a `fix` that makes kernels larger and `advice` that makes them fewer, as arguments of `found`."""
     settings, machine = view.context.settings, view.profile.machine
     size = view.context.batch_size or machine.batch_size
     memory = view.profile.within(view.profile.gauge("gpu0.memory")).values
@@ -103,4 +101,4 @@ def _remedy(view: RunView, on_gpu: bool) -> tuple[dict[str, Any], str]:
         fix["channels_last"] = "on"  # saves the kernels that convert the layout before and after a convolution
     larger = "" if settings else "Use larger batches. "
     means = "torch.compile, a fused optimizer or CUDA graphs" if on_gpu else "torch.compile or a fused optimizer"
-    return fix, f"{larger}Start fewer kernels with {means}."
+    return {"fix": fix, "advice": f"{larger}Start fewer kernels with {means}."}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
@@ -53,7 +55,6 @@ class ThreadOversubscription(SpeedRule):
             durations = Series.of("seconds of a step", steps.steps, steps.seconds)
             done, per_core = steps_done(view.profile, samples.times), samples.values / machine.cores
             switches = Series.of("context switches a second and core", done, per_core)
-            fix, advice = _remedy(view, too_many_threads)
             return self.found(
                 value=value,
                 threshold=limit,
@@ -61,10 +62,9 @@ class ThreadOversubscription(SpeedRule):
                 steps=steps.step_range,
                 subject="threads",
                 cause=_cause(machine, workers, rate, steps),
-                fix=fix,
-                advice=advice,
                 confidence=0.9 if rate is not None and rate > self.switches else 0.7,
                 evidence=(durations, switches) if len(samples) else durations,
+                **_remedy(view, too_many_threads),
             )
         return self.clear(value=value, threshold=limit, unit="threads a core")
 
@@ -87,13 +87,13 @@ def _cause(machine: Machine, workers: float, rate: float | None, steps: TimedSte
     )
 
 
-def _remedy(view: RunView, too_many_threads: bool) -> tuple[dict[str, int], str]:
+def _remedy(view: RunView, too_many_threads: bool) -> dict[str, Any]:
     machine = view.profile.machine
     fix = {"threads": machine.cores} if too_many_threads else {}
     if (machine.workers or 0) > machine.cores or not too_many_threads:
         fix["workers"] = min(max(1, machine.cores // 2), machine.workers or 1)  # leaves cores to compute on
     if view.context.settings:
-        return fix, ""
+        return {"fix": fix}
     calls = {"threads": "torch.set_num_threads({})", "workers": "num_workers={}"}
     settings = " and ".join(calls[name].format(count) for name, count in fix.items())
-    return {}, f"Set {settings}, and OMP_WAIT_POLICY=passive in the environment before torch is imported."
+    return {"advice": f"Set {settings}, and OMP_WAIT_POLICY=passive in the environment before torch is imported."}

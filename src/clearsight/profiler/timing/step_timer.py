@@ -45,7 +45,7 @@ class StepTimer:
         done: int = 0,
         gpu: GpuTimer | None = None,
     ) -> None:
-        self.log = log or StepLog()
+        self.log = log or StepLog()  # of the timed steps, and of the spans outside of them
         self.annotate: Annotation | None = None  # set while a trace is taken, to show phases in it
         self.guard = Guard("the profiler's step timing", report=_logger.warning)
         self._rank = rank
@@ -59,16 +59,6 @@ class StepTimer:
         self._spans = SpanRecorder(self.log, rank, launched, done)
         self._loads, self._padding, self._ranges = LoadMeter(loads), PaddingSampler(), TraceRanges()
         self._gpu = None if gpu is None else GpuStepQueue(gpu, self.log)
-
-    @property
-    def steps(self) -> list[StepTimes]:
-        """The timed steps in memory."""
-        return self.log.steps
-
-    @property
-    def spans(self) -> list[Span]:
-        """The spans outside of steps."""
-        return self.log.spans
 
     @property
     def failure(self) -> str:

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from clearsight.core.profile_folder import read_profile
-from clearsight.profiler.trace import TraceSchedule, TraceWindow, summary
+from clearsight.profiler.timing.step_log import StepLog
+from clearsight.profiler.timing.step_timer import StepTimer
+from clearsight.profiler.trace import TracedStepTimer, TraceSchedule, TraceWindow, summary, write_trace_file
+from tests.profiler.external.loops import Loop
 
 
 class Training:
@@ -231,3 +234,92 @@ def test_on_a_gpu_kernels_are_its_activities_without_copies() -> None:
     assert [operator.name for operator in operators] == ["aten::addmm", "cudaLaunchKernel"]
     assert operators[0].device_seconds == pytest.approx(300e-6)
     assert operators[0].memory_bytes == 4096
+
+
+# TracedStepTimer
+
+
+def test_a_few_steps_are_traced_and_all_are_timed(tmp_path: Path) -> None:
+    loop = Loop()
+    timer = TracedStepTimer(StepTimer(StepLog(tmp_path / "spans.jsonl")), tmp_path)
+    timer.start()
+    images, labels = next(iter(loop.loader))
+    for step in range(1, 21):
+        with timer.phase("forward"):
+            loss = loop.loss(images, labels)
+        with timer.phase("backward"):
+            loss.backward()  # type: ignore[no-untyped-call]
+        timer.step(step, 1, 2)
+    timer.close()
+    profile = read_profile(tmp_path)
+    assert len(profile.steps()) == 20
+    assert profile.trace is not None
+    assert (profile.trace.first, profile.trace.last) == (13, 16)
+    assert "aten::addmm" in {operator.name for operator in profile.trace.operators}
+    assert (tmp_path / "trace.json.gz").is_file()
+
+
+def test_a_process_that_ends_before_the_window_has_no_trace(tmp_path: Path) -> None:
+    timer = TracedStepTimer(StepTimer(StepLog(tmp_path / "spans.jsonl")), tmp_path)
+    timer.start()
+    with timer.phase("forward"):
+        timer.cut()
+    timer.close()
+    assert read_profile(tmp_path).trace is None
+
+
+# Trace files
+
+NAMES = [{"ph": "M", "name": "thread_name", "pid": 1, "tid": tid, "args": {"name": f"thread {tid}"}} for tid in (1, 2)]
+
+
+def trace_of(events: int) -> dict[str, Any]:
+    """Return events of 1, 2, ... microseconds in a mixed order, each with an instant."""
+    entries: list[dict[str, Any]] = list(NAMES)
+    for number in range(events):
+        us = 1 + number * 7 % events
+        entries.append({"ph": "X", "name": f"aten::op{us}", "pid": 1, "tid": 1, "ts": number * 100, "dur": us})
+        entries.append({"ph": "i", "name": "[memory]", "pid": 1, "tid": 1, "ts": number * 100})
+    return {"schemaVersion": 1, "displayTimeUnit": "ms", "traceEvents": entries}
+
+
+def written(folder: Path, whole: dict[str, Any], cap_bytes: int) -> tuple[bytes, int]:
+    source, target = folder / "trace.json", folder / "out" / "trace.json.gz"
+    source.write_text(json.dumps(whole))
+    left_out = write_trace_file(source, target, cap_bytes)
+    return gzip.decompress(target.read_bytes()), left_out
+
+
+def test_a_trace_that_fits_is_unchanged(tmp_path: Path) -> None:
+    text, left_out = written(tmp_path, trace_of(100), 1 << 20)
+    assert json.loads(text) == trace_of(100)
+    assert left_out == 0
+
+
+@pytest.mark.parametrize("cap_bytes", [8_000, 20_000, 60_000])
+def test_above_the_cap_the_shortest_events_are_left_out_and_counted(tmp_path: Path, cap_bytes: int) -> None:
+    text, left_out = written(tmp_path, trace_of(500), cap_bytes)
+    loaded = json.loads(text)
+    assert len(text) <= cap_bytes
+    timed = [event for event in loaded["traceEvents"] if event["ph"] != "M"]
+    assert left_out == 1000 - len(timed) > 0
+    assert loaded["otherData"]["events_left_out"] == left_out
+    longest = loaded["otherData"]["longest_left_out_us"]
+    assert all(event.get("dur", 0) >= longest for event in timed)
+    assert [event for event in loaded["traceEvents"] if event["ph"] == "M"] == NAMES
+    assert [event["ts"] for event in timed] == sorted(event["ts"] for event in timed)
+    assert loaded["schemaVersion"] == 1
+
+
+def test_under_a_tiny_cap_only_names_remain(tmp_path: Path) -> None:
+    text, left_out = written(tmp_path, trace_of(500), 100)
+    assert json.loads(text)["traceEvents"] == NAMES
+    assert left_out == 1000
+
+
+def test_a_source_that_is_no_trace_leaves_no_file(tmp_path: Path) -> None:
+    source = tmp_path / "trace.json"
+    source.write_text("not a trace at all")
+    with pytest.raises(ValueError, match="Expecting value"):
+        write_trace_file(source, tmp_path / "trace.json.gz", 4)
+    assert list(tmp_path.iterdir()) == [source]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
+import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ from clearsight.core.guard import Guard
 from clearsight.core.profile import Machine
 from clearsight.profiler.gauges.cpu import allowed_cores
 from clearsight.profiler.gauges.gpu import GpuGauges
-from clearsight.profiler.gauges.memory import meminfo, tighter
-from clearsight.profiler.gauges.memory_limit import memory_limit
+from clearsight.profiler.gauges.memory import memory_size
 
 _log = logging.getLogger(__name__)
 
@@ -34,14 +34,11 @@ def machine_info(
         cores, launched = len(allowed_cores(pid)), psutil.Process(pid).create_time()
     except (ProcessLookupError, psutil.NoSuchProcess):
         raise NotFound(f"process {pid}", "no process has this number") from None
-    total = meminfo((root / "proc/meminfo").read_text(encoding="ascii"))["MemTotal"]
-    # In a container the limit is what the job can use, whatever the host has.
-    limit = tighter(memory_limit(pid, root=root), total)
-    models = _gpu_models(visible, nvml)
+    models, shm = _gpu_models(visible, nvml), root / "dev/shm"
     return Machine(
         cores=cores,
-        memory_bytes=limit.bytes if limit else total,
-        shm_bytes=_size(root / "dev/shm"),
+        memory_bytes=memory_size(pid, root=root)[0],  # in a container its limit, whatever the host has
+        shm_bytes=shutil.disk_usage(shm).total if shm.is_dir() else 0,
         gpus=len(models),
         device="cuda" if models else "cpu",
         name=models[0] if models else "",
@@ -49,20 +46,10 @@ def machine_info(
     )
 
 
-def _size(folder: Path) -> int:
-    """Return the bytes of the file system at a folder; 0 where there is no folder."""
-    if not folder.is_dir():
-        return 0
-    stats = os.statvfs(folder)
-    return stats.f_blocks * stats.f_frsize
-
-
 def _gpu_models(visible: Sequence[str] | None, nvml: Any) -> list[str]:
     # A machine without a driver is normal, whatever NVML raises then: no warning, only a line for debugging.
     gpus = Guard("NVML", report=_log.debug).run(lambda: GpuGauges(visible, nvml=nvml))
     if gpus is None:
         return []
-    try:
+    with closing(gpus):
         return gpus.models
-    finally:
-        gpus.close()

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from clearsight.core.errors import BadData
@@ -27,7 +26,7 @@ from clearsight.profiler.timing.step_log import StepLog
 from clearsight.profiler.timing.step_timer import StepTimer
 
 if TYPE_CHECKING:
-    from clearsight.profiler.timing.traced_timer import TracedStepTimer
+    from clearsight.profiler.trace import TracedStepTimer
 
 _log = logging.getLogger(__name__)
 
@@ -47,11 +46,6 @@ class RecordingOptions:
     planned_steps: int = 0
     last_step: int = 0
     visible: Sequence[str] | None = None
-
-    @property
-    def steps_to_come(self) -> int:
-        """Planned steps of this process, 0 where not known."""
-        return max(0, self.planned_steps - self.last_step) if self.planned_steps else 0
 
 
 class _State(Enum):
@@ -92,8 +86,12 @@ class Recording:
             done=options.last_step,
             gpu=GpuTimer() if cuda else None,
         )
-        traces = options.full and rank == 0  # one rank alone: the steps of the others are alike
-        self._traced = _traced_timer(self.timer, self.folder, options, cuda=cuda) if traces else None
+        self._traced: TracedStepTimer | None = None
+        if options.full and rank == 0:  # one rank alone: the steps of the others are alike
+            from clearsight.profiler.trace import TracedStepTimer  # loads torch, which gauges do not need
+
+            steps_to_come = max(0, options.planned_steps - options.last_step)
+            self._traced = TracedStepTimer(self.timer, self.folder, planned_steps=steps_to_come, cuda=cuda)
         # Bound once: the loop calls the timer's own methods, without a detour.
         stopwatch = self._traced or self.timer
         self.phase, self.span, self.cut = stopwatch.phase, stopwatch.span, stopwatch.cut
@@ -103,22 +101,20 @@ class Recording:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
     def failure(self) -> str:
         """The parts that could not be measured or written and why, "" where all work."""
-        traced = self._traced.failure if self._traced is not None else ""
+        traced = self._traced.window.failure if self._traced is not None else ""
         texts = (failures([self.guard]), self.timer.failure, traced, self.sampler.failure)
         return "; ".join(text for text in texts if text)
 
     @property
     def no_trace_reason(self) -> str:
         """The reason why steps were to be traced and were not, "" where there is nothing to explain."""
-        return self._traced.no_trace_reason if self._traced is not None else ""
+        return self._traced.window.no_trace_reason if self._traced is not None else ""
 
     def start(self) -> None:
         """Begin to measure. A second call does nothing."""
@@ -141,12 +137,12 @@ class Recording:
     def profile(self) -> Profile:
         """Return everything measured so far, earlier parts of the run included. It does not change afterwards."""
         earlier = self._earlier
-        trace = self._traced.trace if self._traced is not None else None
+        trace = self._traced.window.trace if self._traced is not None else None
         return Profile(
             self.machine,
             [*earlier.gauge_samples, *self.sampler.samples],
-            [*earlier.step_times, *self.timer.steps],
-            [*earlier.all_spans, *self.timer.spans],
+            [*earlier.step_times, *self.timer.log.steps],
+            [*earlier.all_spans, *self.timer.log.spans],
             trace or earlier.trace,
         )
 
@@ -184,9 +180,3 @@ class Recording:
                 read_jsonl(path)
             except BadData:
                 path.rename(path.with_name(f"{path.name}.damaged"))
-
-
-def _traced_timer(timer: StepTimer, folder: Path, options: RecordingOptions, *, cuda: bool) -> TracedStepTimer:
-    from clearsight.profiler.timing.traced_timer import TracedStepTimer  # loads torch, which gauges do not need
-
-    return TracedStepTimer(timer, folder, planned_steps=options.steps_to_come, cuda=cuda)

@@ -1,4 +1,4 @@
-"""TraceWindow: a few training steps, traced operator by operator.
+"""TraceWindow and TracedStepTimer: a few training steps, traced operator by operator.
 
 Tracing slows the traced steps and keeps every event in memory, so the window is short. It lies early in the run, but
 after the first steps, which are not typical: memory is allocated and convolution algorithms are chosen in them.
@@ -6,29 +6,33 @@ after the first steps, which are not typical: memory is allocated and convolutio
 
 from __future__ import annotations
 
+import gzip
+import json
 import logging
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, record_function, schedule
 from torch.profiler import profile as TorchProfile
 
+from clearsight.core.files import atomic
 from clearsight.core.guard import Guard, failures
 from clearsight.core.profile import Operator, Trace
 from clearsight.core.profile_folder import write_trace
-from clearsight.profiler.trace_file import write_trace_file
+from clearsight.profiler.timing.step_timer import StepTimer
 
 _log = logging.getLogger(__name__)
 
 TRACE_FILE = "trace.json.gz"
 _CAP_BYTES = 64 << 20  # of uncompressed JSON: every viewer that runs in a browser opens this much
+_RESERVED = 4096  # bytes for the note about the events that were left out
 # Operators that only create or rename a tensor. They compute nothing, so on a CPU they are not counted as kernels.
 _BOOKKEEPING = frozenset(
     f"aten::{name}"
@@ -98,9 +102,7 @@ class TraceWindow:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -204,6 +206,43 @@ class TraceWindow:
                 profiler.stop()
 
 
+class TracedStepTimer:
+    """Stopwatch made of `timer` and of a `TraceWindow` that writes into `folder`.
+
+    planned_steps: of this process, 0 where not known.  cuda: the steps run on a GPU. Nothing raises.
+    """
+
+    def __init__(self, timer: StepTimer, folder: Path, *, planned_steps: int = 0, cuda: bool = False) -> None:
+        self._timer = timer
+        self.window = TraceWindow(folder, planned_steps=planned_steps, cuda=cuda)
+        # Bound once: the loop calls the timer's own methods, without a detour.
+        self.phase, self.span, self.cut, self.note_images = timer.phase, timer.span, timer.cut, timer.note_images
+
+    def start(self) -> None:
+        """Begin to trace: the next training step is the first that the window counts."""
+        self.window.start()
+        self._timer.annotate = self.window.annotate
+
+    def step(self, step: int, epoch: int, samples: int) -> None:
+        """End a training step."""
+        timer, window = self._timer, self.window
+        timer.step(step, epoch, samples)
+        if window.closing:
+            # The end of the window evaluates the trace, which takes seconds for a large network. Without a span of its
+            # own this time would seem to be a pause of the training.
+            with timer.span("trace", step, epoch):
+                window.step(step)
+        else:
+            window.step(step)
+        timer.annotate = window.annotate
+
+    def close(self) -> None:
+        """Write the trace of the steps so far, and what the timer has not yet written."""
+        self.window.stop()
+        self._timer.annotate = None
+        self._timer.close()
+
+
 def summary(events: Iterable[Any], *, cuda: bool) -> tuple[tuple[Operator, ...], int, float]:
     """Return the operators by their own time, longest first, the number of kernels, and the kernels' seconds.
 
@@ -236,3 +275,59 @@ def _operator(name: str, calls: list[Any], *, cuda: bool) -> Operator:
         device_seconds=sum(call.self_device_time_total for call in calls) / 1e6 if cuda else 0.0,
         memory_bytes=max(0, int(sum(getattr(call, memory) for call in calls))),
     )
+
+
+def write_trace_file(source: Path, target: Path, cap_bytes: int) -> int:
+    """Write the trace `source` (JSON) to `target` (.json.gz), whole or not at all. Return how many events are left out.
+
+    The file is for Perfetto (ui.perfetto.dev) or chrome://tracing.
+    cap_bytes: of uncompressed JSON. Above it the shortest events are left out until the rest fits; "otherData" then
+    holds their number and the microseconds of the longest of them. Names of threads and processes stay.
+    Raises OSError and DiskFull, and ValueError where `source` is not a trace.
+    """
+    with atomic(target, sync=False) as part:
+        if source.stat().st_size <= cap_bytes:
+            with source.open("rb") as file, gzip.open(part, "wb") as packed:
+                shutil.copyfileobj(file, packed)
+            return 0
+        trace, left_out = _thinned(json.loads(source.read_bytes()), cap_bytes)
+        with gzip.open(part, "wb") as packed:
+            packed.write(trace)
+        return left_out
+
+
+def _thinned(trace: dict[str, Any], cap_bytes: int) -> tuple[bytes, int]:
+    """Return the trace as JSON of at most `cap_bytes`, if names and frame fit, and the number of events left out."""
+    events = trace["traceEvents"]
+    texts = [json.dumps(event, separators=(",", ":")) for event in events]
+    frame = {name: value for name, value in trace.items() if name != "traceEvents"}
+    names = [at for at, event in enumerate(events) if event.get("ph") == "M"]
+    room = cap_bytes - len(json.dumps(frame)) - sum(len(texts[at]) + 1 for at in names) - _RESERVED
+    longest, left_out_us = _longest(events, texts, room)
+    left_out = len(events) - len(names) - len(longest)
+    frame["otherData"] = {
+        **frame.get("otherData", {}),
+        "events_left_out": left_out,
+        "longest_left_out_us": left_out_us,
+        "why": f"the trace was larger than {cap_bytes} bytes",
+    }
+    body = ",".join(texts[at] for at in sorted([*names, *longest]))
+    # Joined by hand: the events are JSON already, and to encode them a second time doubles the time and the memory.
+    head = json.dumps(frame, separators=(",", ":"))
+    return f'{head[:-1]},"traceEvents":[{body}]}}'.encode(), left_out
+
+
+def _longest(events: Sequence[Any], texts: Sequence[str], room: int) -> tuple[list[int], float]:
+    """Return the places of the longest events that fit into `room` characters, and the microseconds of the next one.
+
+    Instants and arrows count as events without a duration.
+    """
+    timed = [at for at, event in enumerate(events) if event.get("ph") != "M"]
+    timed.sort(key=lambda at: float(events[at].get("dur", 0)), reverse=True)
+    longest: list[int] = []
+    for at in timed:
+        room -= len(texts[at]) + 1
+        if room < 0:
+            return longest, float(events[at].get("dur", 0))
+        longest.append(at)
+    return longest, 0.0

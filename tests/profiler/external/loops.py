@@ -13,11 +13,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from clearsight.core.profile import Span
 from clearsight.profiler.external import torch_hooks
 from clearsight.profiler.external.hot_lines import HotLines
-from clearsight.profiler.external.load_timer import LoadTimer
+from clearsight.profiler.external.load_timer import LoadTimer, SharedCounters
 from clearsight.profiler.external.loop_recorder import LoopRecorder
 from clearsight.profiler.external.loop_tracker import LoopTracker
 from clearsight.profiler.external.patches import Patches
-from clearsight.profiler.external.shared_counters import SharedCounters
 from clearsight.profiler.timing.step_timer import StepTimer
 
 
@@ -32,7 +31,7 @@ class TrackedLoop:
 
     def phases(self) -> list[set[str]]:
         """Return the phases of each step, without the timer's own measuring of images."""
-        return [set(step.phases) - {"hook"} for step in self.timer.steps]
+        return [set(step.phases) - {"hook"} for step in self.timer.log.steps]
 
     def names(self) -> list[str]:
         """Return the names of the spans, in order."""

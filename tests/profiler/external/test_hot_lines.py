@@ -13,8 +13,7 @@ import pytest
 
 from clearsight.core.files import read_jsonl
 from clearsight.profiler.external.hot_lines import HotLines, hottest, part_named, part_of, user_line
-from clearsight.profiler.external.load_timer import LoadTimer
-from clearsight.profiler.external.shared_counters import SharedCounters
+from clearsight.profiler.external.load_timer import LoadTimer, SharedCounters
 
 
 def decode_slowly(seconds: float) -> None:

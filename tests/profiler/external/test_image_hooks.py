@@ -17,9 +17,8 @@ from torchvision.transforms import v2
 from clearsight.profiler.external.hot_lines import HotLines
 from clearsight.profiler.external.image_hooks import listen
 from clearsight.profiler.external.import_hook import ImportHook
-from clearsight.profiler.external.load_timer import LoadTimer
+from clearsight.profiler.external.load_timer import LoadTimer, SharedCounters
 from clearsight.profiler.external.patches import Patches
-from clearsight.profiler.external.shared_counters import SharedCounters
 
 HOOKED = [
     *((Image, "open"), (ImageFile.ImageFile, "load"), (pathlib.Path, "read_bytes"), (transforms.Compose, "__call__")),

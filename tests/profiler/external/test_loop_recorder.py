@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.profile import Machine, Span
-from clearsight.profiler.external.batch import BatchInfo
+from clearsight.profiler.external.loop_inspection import BatchInfo
 from clearsight.profiler.external.loop_recorder import LoopRecorder, LoopTimer
 from clearsight.profiler.external.loop_state import StepUnderWay
 from clearsight.profiler.recording import Recording
@@ -36,7 +36,7 @@ def test_steps_are_counted_in_epochs() -> None:
     for new_epoch in (True, False, True):
         recorder.enter("data")
         recorder.step(StepUnderWay(samples=4, inputs=9, new_epoch=new_epoch), None)
-    assert [(times.step, times.epoch, times.samples) for times in timer.steps] == [(1, 1, 4), (2, 1, 4), (3, 2, 4)]
+    assert [(times.step, times.epoch, times.samples) for times in timer.log.steps] == [(1, 1, 4), (2, 1, 4), (3, 2, 4)]
 
 
 def test_without_a_loader_the_inputs_of_the_model_are_the_samples() -> None:
@@ -46,7 +46,7 @@ def test_without_a_loader_the_inputs_of_the_model_are_the_samples() -> None:
     recorder.step(StepUnderWay(inputs=9), None)
     recorder.enter("forward")
     recorder.step(StepUnderWay(inputs=9), 7)
-    assert [times.samples for times in timer.steps] == [9, 7]
+    assert [times.samples for times in timer.log.steps] == [9, 7]
     assert recorder.last_batch is None
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from clearsight.core.profile import Span
-from clearsight.profiler.external.batch import BatchInfo
+from clearsight.profiler.external.loop_inspection import BatchInfo
 from clearsight.profiler.external.loop_recorder import LoopRecorder
 from clearsight.profiler.external.loop_tracker import LoopTracker
 from clearsight.profiler.timing.step_timer import StepTimer
@@ -28,8 +28,8 @@ def test_steps_that_the_script_marks_are_used(tmp_path: Path) -> None:
             loop.loss(images, labels).backward()  # type: ignore[no-untyped-call]
             loop.optimizer.step()
             seen.tracker.mark_step(7)
-    assert [step.step for step in seen.timer.steps] == [1, 2, 3, 4, 5, 6]
-    assert [step.samples for step in seen.timer.steps] == [2, *[7] * 5]  # the optimizer ended the first one
+    assert [step.step for step in seen.timer.log.steps] == [1, 2, 3, 4, 5, 6]
+    assert [step.samples for step in seen.timer.log.steps] == [2, *[7] * 5]  # the optimizer ended the first one
 
 
 def test_steps_of_a_loop_without_torch(tmp_path: Path) -> None:
@@ -38,8 +38,8 @@ def test_steps_of_a_loop_without_torch(tmp_path: Path) -> None:
             sum(range(1000))
             seen.tracker.mark_step(8)
     assert seen.tracker.recorder.steps == 4
-    assert len(seen.timer.steps) == 3  # the start of the first one is unknown
-    assert all(step.seconds > 0 for step in seen.timer.steps)
+    assert len(seen.timer.log.steps) == 3  # the start of the first one is unknown
+    assert all(step.seconds > 0 for step in seen.timer.log.steps)
 
 
 def test_optimizer_steps_within_a_marked_step_end_no_step(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_optimizer_steps_within_a_marked_step_end_no_step(tmp_path: Path) -> Non
             if number % 2 == 0:
                 seen.tracker.mark_step(None)
     assert seen.tracker.recorder.steps == 4
-    assert [step.samples for step in seen.timer.steps][-3:] == [4, 4, 4]
+    assert [step.samples for step in seen.timer.log.steps][-3:] == [4, 4, 4]
 
 
 class Failing(StepTimer):
@@ -114,7 +114,7 @@ def test_images_of_a_batch_are_passed_to_the_stopwatch() -> None:
     tracker.begin_wait()
     tracker.end_wait(lambda: BatchInfo(4, 100, True, 0, 0, framed))
     tracker.mark_step(None)
-    assert timer.steps[0].padding == pytest.approx(0.5)
+    assert timer.log.steps[0].padding == pytest.approx(0.5)
 
 
 def test_the_last_batch_that_was_trained_on_is_remembered() -> None:
@@ -145,7 +145,7 @@ def test_an_unfinished_step_is_left_out(tmp_path: Path) -> None:
         with torch.no_grad():
             loop.model(torch.zeros(1, 3, 2, 2))
     assert seen.names() == ["validation"]
-    assert len(seen.timer.steps) == 6
+    assert len(seen.timer.log.steps) == 6
 
 
 def test_a_silent_tracker_ignores_events() -> None:

@@ -44,7 +44,7 @@ def profiled(folder: Path, loop: Loop, epochs: int = 2) -> tuple[StepTimer, list
     session.close(finalisation=True)
     timer.close()
     assert session.failure == ""
-    assert session.steps == len(timer.steps)
+    assert session.steps == len(timer.log.steps)
     return timer, machines
 
 
@@ -72,7 +72,7 @@ def test_loading_is_timed_in_the_training_thread_and_in_workers(tmp_path: Path, 
 
 def test_loading_for_evaluations_belongs_to_no_step(tmp_path: Path) -> None:
     timer, _ = profiled(tmp_path, Loop(), epochs=3)
-    assert [step.load["images"] for step in timer.steps] == [2.0] * 18
+    assert [step.load["images"] for step in timer.log.steps] == [2.0] * 18
 
 
 def test_a_folder_that_cannot_be_written_does_not_disturb_the_loop(tmp_path: Path) -> None:

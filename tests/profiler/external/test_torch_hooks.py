@@ -32,9 +32,9 @@ def test_an_ordinary_loop(tmp_path: Path) -> None:
         loop.train()
         loop.train()
     assert seen.phases() == [WHOLE] * 12
-    assert [step.samples for step in seen.timer.steps] == [2] * 12
-    assert [step.epoch for step in seen.timer.steps] == [1] * 6 + [2] * 6
-    assert [step.load["images"] for step in seen.timer.steps] == [2.0] * 12
+    assert [step.samples for step in seen.timer.log.steps] == [2] * 12
+    assert [step.epoch for step in seen.timer.log.steps] == [1] * 6 + [2] * 6
+    assert [step.load["images"] for step in seen.timer.log.steps] == [2.0] * 12
     assert seen.names() == []
 
 
@@ -82,7 +82,7 @@ def test_accumulated_gradients_are_one_step(tmp_path: Path) -> None:
                 loop.optimizer.step()
                 loop.optimizer.zero_grad()
     assert seen.phases() == [WHOLE] * 2
-    assert [step.samples for step in seen.timer.steps] == [6, 6]
+    assert [step.samples for step in seen.timer.log.steps] == [6, 6]
 
 
 def test_optimizers_that_step_one_after_the_other_end_one_step(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_optimizers_that_step_one_after_the_other_end_one_step(tmp_path: Path) -
             loop.loss(images, labels).backward()  # type: ignore[no-untyped-call]
             loop.optimizer.step()
             other.step()
-    assert [step.step for step in seen.timer.steps] == [1, 2, 3, 4, 5, 6]
+    assert [step.step for step in seen.timer.log.steps] == [1, 2, 3, 4, 5, 6]
     assert seen.phases() == [WHOLE] * 6
 
 
@@ -134,7 +134,7 @@ def test_evaluations_are_spans_outside_of_steps(tmp_path: Path) -> None:
             loop.evaluate()
     assert seen.names() == ["validation", "validation"]
     assert [(span.step, span.epoch) for span in seen.spans] == [(6, 1), (12, 2)]
-    steps = seen.timer.steps
+    steps = seen.timer.log.steps
     assert seen.spans[0].start >= steps[5].start + steps[5].seconds
     assert seen.spans[0].start + seen.spans[0].seconds <= steps[6].start
     assert seen.phases() == [WHOLE] * 12
@@ -187,7 +187,7 @@ def test_a_model_that_is_trained_in_evaluation_mode(tmp_path: Path) -> None:
         for images, labels in loop.loader:
             loop.loss(images, labels).backward()  # type: ignore[no-untyped-call]
             loop.optimizer.step()
-    assert len(seen.timer.steps) == 6
+    assert len(seen.timer.log.steps) == 6
     assert seen.phases()[1:] == [WHOLE] * 5
     assert seen.names() == []
 
@@ -200,7 +200,7 @@ def test_a_backbone_and_a_head_are_both_forward(tmp_path: Path) -> None:
             loop.criterion(head(backbone(images)), labels).backward()
             loop.optimizer.step()
     assert seen.phases() == [WHOLE] * 6
-    assert [step.samples for step in seen.timer.steps] == [2] * 6
+    assert [step.samples for step in seen.timer.log.steps] == [2] * 6
 
 
 def test_without_a_loader_the_models_inputs_are_counted(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_without_a_loader_the_models_inputs_are_counted(tmp_path: Path) -> None:
             loop.loss(images, labels).backward()  # type: ignore[no-untyped-call]
             loop.optimizer.step()
     assert seen.phases() == [WHOLE - {"data"}] * 3
-    assert [(step.samples, step.epoch) for step in seen.timer.steps] == [(5, 1)] * 3
+    assert [(step.samples, step.epoch) for step in seen.timer.log.steps] == [(5, 1)] * 3
 
 
 def test_a_pass_that_raises_raises_and_the_loop_goes_on(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_other_threads_do_not_count(tmp_path: Path) -> None:
         thread = threading.Thread(target=other.evaluate)
         thread.start()
         thread.join()
-    assert len(seen.timer.steps) == 6
+    assert len(seen.timer.log.steps) == 6
     assert seen.names() == []
 
 

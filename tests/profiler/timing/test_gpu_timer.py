@@ -125,17 +125,17 @@ def test_steps_are_logged_in_order_once_the_gpu_has_completed_them(clock: Manual
         with timer.phase("forward"):
             gpu.busy(4 * number)
         timer.step(number, 1, 1)
-    assert timer.steps == []
+    assert timer.log.steps == []
     gpu.now = 8.0  # the first step is done, the second is not
     work(timer, clock, data=1)
     timer.step(4, 1, 1)
-    assert [times.step for times in timer.steps] == [1]
-    assert timer.steps[0].device == pytest.approx({"data": 0.001, "transfer": 0.002, "forward": 0.004})
+    assert [times.step for times in timer.log.steps] == [1]
+    assert timer.log.steps[0].device == pytest.approx({"data": 0.001, "transfer": 0.002, "forward": 0.004})
     assert gpu.waits == 0
     timer.close()
-    assert [times.step for times in timer.steps] == [1, 2, 3, 4]
-    assert timer.steps[2].device["forward"] == pytest.approx(0.012)
-    assert [times.device for times in read_profile(tmp_path).step_times] == [times.device for times in timer.steps]
+    assert [times.step for times in timer.log.steps] == [1, 2, 3, 4]
+    assert timer.log.steps[2].device["forward"] == pytest.approx(0.012)
+    assert [times.device for times in read_profile(tmp_path).step_times] == [times.device for times in timer.log.steps]
 
 
 def test_marks_of_a_cut_step_are_reused(clock: ManualTime) -> None:
@@ -163,11 +163,11 @@ def test_steps_are_logged_without_gpu_times_after_an_error_of_the_gpu(clock: Man
     work(timer, clock, forward=1, backward=2, optimizer=3)
     timer.step(2, 1, 1)
     timer.close()
-    assert [(times.step, ticks(times.phases)) for times in timer.steps] == [
+    assert [(times.step, ticks(times.phases)) for times in timer.log.steps] == [
         (1, {"forward": 3}),
         (2, {"forward": 1, "backward": 2, "optimizer": 3}),
     ]
-    assert timer.steps[1].device == {}
+    assert timer.log.steps[1].device == {}
     assert (
         timer.failure == "the profiler's GPU timing: RuntimeError: CUDA error: an illegal memory access was encountered"
     )

@@ -42,8 +42,8 @@ def test_the_file_has_what_memory_has(tmp_path: Path) -> None:
     )  # in blocks of 200, or all after a second
     timer.close()
     profile = read_profile(tmp_path)
-    assert [times.step for times in profile.step_times] == [times.step for times in timer.steps]
-    assert profile.step_times[17].seconds == pytest.approx(timer.steps[17].seconds, abs=1e-6)
+    assert [times.step for times in profile.step_times] == [times.step for times in timer.log.steps]
+    assert profile.step_times[17].seconds == pytest.approx(timer.log.steps[17].seconds, abs=1e-6)
     assert [span.name for span in profile.all_spans] == ["checkpoint"]
 
 
@@ -93,7 +93,7 @@ def test_a_kill_loses_a_second_at_most_and_no_line_is_broken(tmp_path: Path) -> 
 def test_memory_drops_most_of_the_older_half_and_the_file_keeps_all(tmp_path: Path) -> None:
     timer = steps_into(tmp_path / "spans.jsonl", 1000, keep=100)
     timer.close()
-    numbers = [times.step for times in timer.steps]
+    numbers = [times.step for times in timer.log.steps]
     assert len(numbers) <= 100
     assert numbers == sorted(numbers)
     assert numbers[-50:] == list(range(951, 1001))
@@ -104,7 +104,7 @@ def test_memory_drops_most_of_the_older_half_and_the_file_keeps_all(tmp_path: Pa
 def test_after_a_full_disk_memory_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     timer = steps_into(Path("/dev/full"), 500)
     timer.close()
-    assert len(timer.steps) == 500
+    assert len(timer.log.steps) == 500
     assert "No space left on device" in timer.failure
     assert len(caplog.records) == 1
     assert Path("/dev/full") not in [link.resolve() for link in Path("/proc/self/fd").iterdir()]  # closed

@@ -32,7 +32,7 @@ def test_a_step_lasts_from_its_first_phase_to_its_end(clock: ManualTime) -> None
     work(timer, clock, data=2, forward=3)
     clock.wait(4)
     timer.step(1, 1, 32)
-    assert timer.steps == [
+    assert timer.log.steps == [
         StepTimes(
             step=1,
             epoch=1,
@@ -52,8 +52,8 @@ def test_time_between_two_steps_is_in_neither(clock: ManualTime) -> None:
     clock.wait(50)
     work(timer, clock, data=2)
     timer.step(2, 1, 1)
-    assert [times.seconds / TICK for times in timer.steps] == [2, 2]
-    assert (timer.steps[1].start - START) / TICK == 52
+    assert [times.seconds / TICK for times in timer.log.steps] == [2, 2]
+    assert (timer.log.steps[1].start - START) / TICK == 52
 
 
 def test_a_phase_inside_another_has_its_own_time(clock: ManualTime) -> None:
@@ -64,7 +64,7 @@ def test_a_phase_inside_another_has_its_own_time(clock: ManualTime) -> None:
             clock.wait(10)
         clock.wait(2)
     timer.step(1, 1, 1)
-    assert ticks(timer.steps[0].phases) == {"data": 3, "transfer": 10}
+    assert ticks(timer.log.steps[0].phases) == {"data": 3, "transfer": 10}
 
 
 def test_a_phase_that_occurs_twice_is_one_sum(clock: ManualTime) -> None:
@@ -72,7 +72,7 @@ def test_a_phase_that_occurs_twice_is_one_sum(clock: ManualTime) -> None:
     work(timer, clock, forward=1)
     work(timer, clock, forward=2)
     timer.step(1, 1, 1)
-    assert ticks(timer.steps[0].phases) == {"forward": 3}
+    assert ticks(timer.log.steps[0].phases) == {"forward": 3}
 
 
 Tree = tuple[str, int, list[Any], int]
@@ -110,8 +110,8 @@ def test_nested_phases_and_the_rest_add_up_to_the_step(steps: list[list[Tree]], 
             clock.wait(rest)
             timer.step(number, 1, 1)
             expected.append(sums)
-    assert [ticks(times.phases) for times in timer.steps] == expected
-    for times in timer.steps:
+    assert [ticks(times.phases) for times in timer.log.steps] == expected
+    for times in timer.log.steps:
         assert times.seconds == sum(times.phases.values()) + rest * TICK
 
 
@@ -136,10 +136,10 @@ def test_no_order_of_calls_invents_time(calls: list[str]) -> None:
                     clock.wait(3)
             clock.wait(1)
     assert timer.failure == ""
-    for times in timer.steps:
+    for times in timer.log.steps:
         assert all(seconds >= 0 for seconds in times.phases.values())
         assert sum(times.phases.values()) <= times.seconds
-    ends = [(times.start, times.start + times.seconds) for times in timer.steps]
+    ends = [(times.start, times.start + times.seconds) for times in timer.log.steps]
     assert all(end <= start for (_, end), (start, _) in pairwise(ends))
 
 
@@ -155,7 +155,7 @@ def test_a_phase_that_raises_ends_too(clock: ManualTime) -> None:
         fail()
     work(timer, clock, backward=1)
     timer.step(1, 1, 1)
-    assert ticks(timer.steps[0].phases) == {"forward": 2, "backward": 1}
+    assert ticks(timer.log.steps[0].phases) == {"forward": 2, "backward": 1}
 
 
 def test_time_of_a_phase_after_the_end_of_its_step_counts_nowhere(clock: ManualTime) -> None:
@@ -166,8 +166,8 @@ def test_time_of_a_phase_after_the_end_of_its_step_counts_nowhere(clock: ManualT
         clock.wait(30)
     work(timer, clock, data=1)
     timer.step(2, 1, 1)
-    assert [ticks(times.phases) for times in timer.steps] == [{"optimizer": 2}, {"data": 1}]
-    assert timer.steps[1].seconds == TICK
+    assert [ticks(times.phases) for times in timer.log.steps] == [{"optimizer": 2}, {"data": 1}]
+    assert timer.log.steps[1].seconds == TICK
 
 
 def test_steps_without_phases_reach_back_to_the_one_before(clock: ManualTime) -> None:
@@ -175,7 +175,7 @@ def test_steps_without_phases_reach_back_to_the_one_before(clock: ManualTime) ->
     for number in (1, 2, 3):
         clock.wait(5)
         timer.step(number, 1, 1)
-    assert [(times.step, times.seconds / TICK) for times in timer.steps] == [
+    assert [(times.step, times.seconds / TICK) for times in timer.log.steps] == [
         (2, 5),
         (3, 5),
     ]  # the start of the first one is unknown
@@ -189,7 +189,7 @@ def test_no_step_reaches_back_over_a_cut(clock: ManualTime) -> None:
     timer.step(2, 1, 1)
     clock.wait(2)
     timer.step(3, 1, 1)
-    assert [(times.step, times.seconds / TICK, times.phases) for times in timer.steps] == [(3, 2, {})]
+    assert [(times.step, times.seconds / TICK, times.phases) for times in timer.log.steps] == [(3, 2, {})]
 
 
 def test_times_never_jump_with_the_time_of_day(clock: ManualTime) -> None:
@@ -197,7 +197,7 @@ def test_times_never_jump_with_the_time_of_day(clock: ManualTime) -> None:
     clock.time = lambda: 0.0  # type: ignore[method-assign]   # type: ignore[method-assign] # the machine's clock was set
     work(timer, clock, data=1)
     timer.step(1, 1, 1)
-    assert timer.steps[0].start == START
+    assert timer.log.steps[0].start == START
 
 
 # Spans between steps
@@ -212,11 +212,11 @@ def test_phases_in_a_span_count_nowhere(clock: ManualTime) -> None:
         clock.wait(1)
     work(timer, clock, data=2)
     timer.step(5, 3, 1)
-    (span,) = timer.spans
+    (span,) = timer.log.spans
     assert (span.name, span.step, span.epoch, span.rank) == ("validation", 4, 2, 1)
     assert (span.start - START, span.seconds) == (TICK, 6 * TICK)
-    assert ticks(timer.steps[1].phases) == {"data": 2}
-    assert timer.steps[1].seconds == 2 * TICK
+    assert ticks(timer.log.steps[1].phases) == {"data": 2}
+    assert timer.log.steps[1].seconds == 2 * TICK
 
 
 def test_initialisation_lasts_from_the_launch_to_the_first_phase_and_is_logged_once(clock: ManualTime) -> None:
@@ -227,7 +227,7 @@ def test_initialisation_lasts_from_the_launch_to_the_first_phase_and_is_logged_o
     work(timer, clock, data=1)
     timer.step(41, 1, 1)
     work(timer, clock, data=1)
-    (span,) = [span for span in timer.spans if span.name == "initialisation"]
+    (span,) = [span for span in timer.log.spans if span.name == "initialisation"]
     assert (span.start, span.seconds, span.step) == (START - 5, 7.0, 40)
 
 
@@ -244,7 +244,7 @@ def test_load_is_the_growth_of_the_loaders_sums_since_the_step_before(clock: Man
     timer.step(2, 1, 1)
     sums.update(read=0.25)
     timer.step(3, 1, 1)
-    assert [times.load for times in timer.steps] == [
+    assert [times.load for times in timer.log.steps] == [
         {"decode": 0.5, "images": 8.0},  # a sum of 0 is unknown: nothing was ever read
         {"decode": 0.0, "images": 0.0},
         {"decode": 0.0, "images": 0.0, "read": 0.25},
@@ -261,7 +261,7 @@ def test_padding_is_measured_in_the_first_and_every_50th_batch_after(clock: Manu
         with timer.phase("data"):
             timer.note_images(images)
         timer.step(number, 1, 16)
-    assert {times.step: times.padding for times in timer.steps if times.padding is not None} == {
+    assert {times.step: times.padding for times in timer.log.steps if times.padding is not None} == {
         1: 0.25,
         51: 0.25,
         101: 0.25,
@@ -279,7 +279,7 @@ def test_measuring_padding_is_not_waiting_for_data(clock: ManualTime, monkeypatc
         clock.wait(1)
         timer.note_images(np.zeros((2, 4, 4, 3), np.uint8))
     timer.step(1, 1, 2)
-    assert ticks(timer.steps[0].phases) == {"data": 1, "hook": 6}
+    assert ticks(timer.log.steps[0].phases) == {"data": 1, "hook": 6}
 
 
 def test_phases_show_in_a_trace_while_there_is_one(clock: ManualTime) -> None:
@@ -315,7 +315,7 @@ def test_sums_that_fail_are_not_read_again(clock: ManualTime, caplog: pytest.Log
     for number in (1, 2):
         work(timer, clock, data=1)
         timer.step(number, 1, 1)
-    assert [times.load for times in timer.steps] == [{}, {}]
+    assert [times.load for times in timer.log.steps] == [{}, {}]
     assert timer.failure == "the profiler's loader timing: KeyError: 'decode'"
     assert len(caplog.records) == 1
 
@@ -330,8 +330,8 @@ def test_steps_are_timed_although_padding_and_annotation_fail(clock: ManualTime)
     timer.note_images(np.zeros((4, 4), np.uint8))
     work(timer, clock, forward=2)
     timer.step(1, 1, 1)
-    assert timer.steps[0].seconds == 3 * TICK
-    assert timer.steps[0].padding is None
+    assert timer.log.steps[0].seconds == 3 * TICK
+    assert timer.log.steps[0].padding is None
     assert "annotation of the trace: RuntimeError: data" in timer.failure
     assert "padding measurement: BadShape" in timer.failure
 
@@ -342,5 +342,5 @@ def test_a_step_number_that_is_no_number_ends_the_timing_and_does_not_raise(cloc
     timer.step("one", 1, 1)  # type: ignore[arg-type]
     work(timer, clock, data=1)
     timer.step(2, 1, 1)
-    assert timer.steps == []
+    assert timer.log.steps == []
     assert timer.failure.startswith("the profiler's step timing: ValueError")

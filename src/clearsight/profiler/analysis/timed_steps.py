@@ -111,20 +111,17 @@ class TimedSteps:
         """Return True if any of these steps belongs to the first epoch that was timed."""
         return bool(len(self)) and int(self.epochs[0]) == int(self.table.epochs[0])
 
-    def without_longest_waits(self) -> TimedSteps:
-        """Return the steps without the hundredth that waited longest, at least one: a single pause decides nothing.
+    def wait_share(self) -> float:
+        """Return the share of the time that is spent on `wait_seconds`, in [0, 1]; NaN if that was not timed.
 
-        The first steps of epochs stay: their wait comes again with every epoch.
+        The hundredth that waited longest, at least one step, does not count: a single pause decides nothing. The first
+        steps of epochs do: their wait comes again with every epoch.
         """
         first = self.first_of_epoch()
         waits = np.where(first, -1.0, np.nan_to_num(self.wait_seconds()))
         keep = np.ones(len(self), bool)
         keep[np.argsort(waits, kind="stable")[len(self) - max(1, int(_DROPPED * len(self))) :]] = False
-        return self.select(keep | first)
-
-    def wait_share(self) -> float:
-        """Return the share of the time that is spent on `wait_seconds`, in [0, 1]; NaN if that was not timed."""
-        usual = self.without_longest_waits()
+        usual = self.select(keep | first)
         waits = usual.wait_seconds()
         known = np.isfinite(waits)
         return float(waits[known].sum() / usual.seconds[known].sum()) if known.any() else float("nan")

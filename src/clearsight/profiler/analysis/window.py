@@ -1,4 +1,4 @@
-"""Window: the newest gauge samples that were taken while training steps ran, as columns. T samples, S timed steps.
+"""Window: the newest gauge samples of rank 0 that were taken while training steps ran. T samples, S timed steps.
 
 Samples before the first step, during validation and while a checkpoint is written do not describe training and are left
 out; so is the time between the end of a run and its continuation.
@@ -76,7 +76,7 @@ class Window:
 
 
 def sample_window(
-    view: RunView, names: Sequence[str], *, length: int | None = None, patience: int | None = None, rank: int = 0
+    view: RunView, names: Sequence[str], *, length: int | None = None, patience: int | None = None
 ) -> Window:
     """Return the newest `length` samples during training that hold all of `names`.
 
@@ -86,28 +86,28 @@ def sample_window(
     samples = [
         sample
         for sample in view.profile.gauge_samples
-        if sample.rank == rank and all(math.isfinite(sample.values.get(name, math.nan)) for name in names)
+        if sample.rank == 0 and all(math.isfinite(sample.values.get(name, math.nan)) for name in names)
     ]
     times = np.array([sample.time for sample in samples], np.float64)
-    during, steps = _during_steps(view.profile, times, rank)
+    during, steps = _during_steps(view.profile, times)
     chosen = during[-(length or MAX_SAMPLES) :]
     columns = {name: np.array([samples[i].values[name] for i in chosen], np.float64) for name in names}
     required = _required(view, len(during)) if patience is None else patience
     return Window(times[chosen], steps[-(length or MAX_SAMPLES) :], columns, len(during), required)
 
 
-def wait_shares(profile: Profile, rank: int = 0) -> Floats:
+def wait_shares(profile: Profile) -> Floats:
     """Return the share of each step that passed in waiting for its batch and its transfer, (S,); NaN if not timed."""
-    seconds = profile.steps(rank).seconds
+    seconds = profile.steps().seconds
     # On a CPU there is no transfer to time, but the wait for the batch still counts.
-    transfer = np.nan_to_num(profile.phase("transfer", rank))
+    transfer = np.nan_to_num(profile.phase("transfer"))
     with np.errstate(divide="ignore", invalid="ignore"):  # steps of 0 s, where the clock stood still
-        return np.asarray(np.clip((profile.phase("data", rank) + transfer) / seconds, 0, 1), np.float64)
+        return np.asarray(np.clip((profile.phase("data") + transfer) / seconds, 0, 1), np.float64)
 
 
-def overall_wait_share(profile: Profile, rank: int = 0) -> float | None:
+def overall_wait_share(profile: Profile) -> float | None:
     """Return the share of all step time after the warm-up that passed in waiting for batches; None if not timed."""
-    seconds, shares = profile.steps(rank).seconds[WARM_UP:], wait_shares(profile, rank)[WARM_UP:]
+    seconds, shares = profile.steps().seconds[WARM_UP:], wait_shares(profile)[WARM_UP:]
     known = np.isfinite(shares) & (seconds > 0)
     return float((shares[known] * seconds[known]).sum() / seconds[known].sum()) if known.any() else None
 
@@ -123,22 +123,22 @@ def use_by_other_processes(view: RunView, *, length: int | None = None) -> float
     return max(0.0, float(np.median(samples.values["cpu"] - samples.values["tree.cpu"])))
 
 
-def gpu_gauges(profile: Profile, rank: int = 0) -> tuple[str, ...]:
+def gpu_gauges(profile: Profile) -> tuple[str, ...]:
     """Return the gauges of the GPUs, gpu0, gpu1, ...; () without any."""
-    return tuple(name for name in profile.devices(rank) if name.startswith("gpu"))
+    return tuple(name for name in profile.devices() if name.startswith("gpu"))
 
 
-def used_gpus(profile: Profile, rank: int = 0) -> tuple[str, ...]:
+def used_gpus(profile: Profile) -> tuple[str, ...]:
     """Return the GPUs that did anything during training; all of them if none did."""
-    names = gpu_gauges(profile, rank)
-    during = {name: profile.within(profile.gauge(name, rank), rank).values for name in names}
+    names = gpu_gauges(profile)
+    during = {name: profile.within(profile.gauge(name)).values for name in names}
     used = (name for name, values in during.items() if len(values) and np.percentile(values, _BUSIEST) > UNUSED_GPU)
     return tuple(used) or names
 
 
-def _during_steps(profile: Profile, times: Floats, rank: int) -> tuple[Ints, Ints]:
+def _during_steps(profile: Profile, times: Floats) -> tuple[Ints, Ints]:
     """Return the indices of the times at which a step ran, and which steps these were."""
-    table = profile.steps(rank)
+    table = profile.steps()
     if not len(table) or not len(times):
         return np.empty(0, np.int64), np.empty(0, np.int64)
     step = np.searchsorted(table.starts, times, side="right") - 1
@@ -147,7 +147,7 @@ def _during_steps(profile: Profile, times: Floats, rank: int) -> tuple[Ints, Int
     # pause, such as that between a run and its continuation.
     ran = (step >= 0) & (times <= ends[step] + np.median(table.seconds)) & (times <= ends[-1])
     for span in profile.all_spans:
-        if span.rank == rank and span.name != "initialisation":  # it ends where the first step begins
+        if span.rank == 0 and span.name != "initialisation":  # it ends where the first step begins
             ran &= ~((times >= span.start) & (times < span.start + span.seconds))
     return np.flatnonzero(ran), table.steps[step[ran]]
 

@@ -17,12 +17,12 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from clearsight.profiler.external.import_hook import ImportHook
-from clearsight.profiler.external.layout import problems_file, process_machine, process_spans
+from clearsight.profiler.external.layout import PROBLEMS, process_machine, process_spans
 
 if TYPE_CHECKING:
     from clearsight.core.profile import Machine
     from clearsight.profiler.timing.step_timer import StepTimer
-    from clearsight.profiler.timing.traced_timer import TracedStepTimer
+    from clearsight.profiler.trace import TracedStepTimer
 
 
 def begin(folder: Path, *, full: bool = False, rank: int = 0) -> None:
@@ -35,7 +35,7 @@ def begin(folder: Path, *, full: bool = False, rank: int = 0) -> None:
 
 def report_problem(folder: Path, problem: str) -> None:
     """Append a problem to the file that the profiler outside of the command reads, if the file can be written."""
-    path = problems_file(folder)
+    path = folder / PROBLEMS
     with contextlib.suppress(OSError):  # nothing else can report it, and the script must not fail by it
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -91,7 +91,7 @@ class _ProfiledProcess:
         from clearsight.profiler.timing.gpu_timer import GpuTimer
         from clearsight.profiler.timing.step_log import StepLog
         from clearsight.profiler.timing.step_timer import StepTimer
-        from clearsight.profiler.timing.traced_timer import TracedStepTimer
+        from clearsight.profiler.trace import TracedStepTimer
 
         cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         timer = StepTimer(
@@ -101,13 +101,11 @@ class _ProfiledProcess:
             launched=self._session.machine.launched,
             gpu=GpuTimer() if cuda else None,
         )
-        if not self._full or self._rank:
-            self._timer = timer
-            return timer
-        traced = TracedStepTimer(timer, self._folder, cuda=cuda)
-        traced.start()
-        self._timer = traced
-        return traced
+        self._timer = timer
+        if self._full and not self._rank:
+            self._timer = TracedStepTimer(timer, self._folder, cuda=cuda)
+            self._timer.start()
+        return self._timer
 
     def _describe(self, machine: Machine) -> None:
         from clearsight.core.files import write_json

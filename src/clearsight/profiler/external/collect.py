@@ -26,7 +26,7 @@ def collect_profile(folder: Path, machine: Machine) -> str:
     if 0 in training:
         machine = _combined_machine(training[0][1], machine)
     write_machine(folder, replace(machine, ranks=max(1, len(training))))
-    problems = layout.problems_file(folder)
+    problems = folder / layout.PROBLEMS
     text = problems.read_text(encoding="utf-8").strip() if problems.is_file() else ""
     collect_hot_lines(folder)
     return "; ".join(dict.fromkeys(text.splitlines()))  # each once: every process may have the same problem
@@ -34,10 +34,10 @@ def collect_profile(folder: Path, machine: Machine) -> str:
 
 def collect_hot_lines(folder: Path) -> None:
     """Write the hot lines that all loader workers saw, if any, and remove the folder of the processes."""
-    if records := list(read_jsonl(layout.line_counts_file(folder))):
+    if records := list(read_jsonl(folder / layout.LINE_COUNTS)):
         write_text(folder / layout.HOT_LINES, json.dumps(hottest(records)) + "\n")
     # Errors are ignored, because a loader worker that still runs may write to the folder.
-    shutil.rmtree(layout.processes(folder), ignore_errors=True)
+    shutil.rmtree(folder / layout.PROCESSES, ignore_errors=True)
 
 
 def _first_training(folder: Path) -> dict[int, tuple[float, Path]]:

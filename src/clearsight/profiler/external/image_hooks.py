@@ -53,13 +53,9 @@ def listen(load_timer: LoadTimer, import_hook: ImportHook, patches: Patches) -> 
     for module in dict.fromkeys((*_FUNCTIONS, *_READING)):
         guard = Guard(f"the profiler's timing of {module}", report=_log.warning)
         # Guarded, because an error would be raised by the import that leads here.
-        import_hook.when_imported(module, partial(_hook_guarded, guard, load_timer, patches))
+        import_hook.when_imported(module, partial(guard.run, _hook, load_timer, patches))
         guards.append(guard)
     return guards
-
-
-def _hook_guarded(guard: Guard, load_timer: LoadTimer, patches: Patches, module: ModuleType) -> None:
-    guard.run(_hook, load_timer, patches, module)
 
 
 def _hook(load_timer: LoadTimer, patches: Patches, module: ModuleType) -> None:

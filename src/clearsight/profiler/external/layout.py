@@ -10,34 +10,20 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-HOT_LINES = "hotlines.json"  # in the profile folder: the lines of code that loading waits for
-
-_PROCESSES = "processes"
-
-
-def processes(folder: Path) -> Path:
-    """Return the folder for files of single processes, in the profile folder."""
-    return folder / _PROCESSES
-
-
-def problems_file(folder: Path) -> Path:
-    """Return the file of what processes could not measure, one problem per line."""
-    return processes(folder) / "problem.txt"
-
-
-def line_counts_file(folder: Path) -> Path:
-    """Return the file to which all loader workers append the lines of code that they were seen at."""
-    return processes(folder) / "lines.jsonl"
+HOT_LINES = "hotlines.json"  # the lines of code that loading waits for
+PROCESSES = "processes"  # the folder for files of single processes
+PROBLEMS = f"{PROCESSES}/problem.txt"  # what processes could not measure, one problem per line
+LINE_COUNTS = f"{PROCESSES}/lines.jsonl"  # to which all loader workers append the lines that they were seen at
 
 
 def process_loads(folder: Path, pid: int) -> Path:
     """Return the file of the sums of what the loader workers of process `pid` spent."""
-    return processes(folder) / f"loads.{pid}"
+    return folder / PROCESSES / f"loads.{pid}"
 
 
 def process_spans(folder: Path, pid: int, rank: int) -> Path:
     """Return the file of the steps and spans of a process."""
-    return processes(folder) / f"spans.{pid}.{rank}.jsonl"
+    return folder / PROCESSES / f"spans.{pid}.{rank}.jsonl"
 
 
 def process_machine(spans: Path) -> Path:
@@ -47,6 +33,6 @@ def process_machine(spans: Path) -> Path:
 
 def find_process_spans(folder: Path) -> Iterator[tuple[int, Path]]:
     """Yield rank and file of the steps of every process, sorted by the file's name."""
-    for path in sorted(processes(folder).glob("spans.*.jsonl")):
+    for path in sorted((folder / PROCESSES).glob("spans.*.jsonl")):
         if match := re.fullmatch(r"spans\.\d+\.(\d+)\.jsonl", path.name):
             yield int(match[1]), path

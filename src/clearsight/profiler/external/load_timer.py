@@ -1,4 +1,4 @@
-"""LoadTimer: time that one process spends on the images that it makes, part by part.
+"""LoadTimer and SharedCounters: time that a process spends on the images that it makes, part by part, and its sums.
 
 A part in a known function (decoding of PIL, transforms of torchvision) is timed at that function. The rest of the
 making of an image is code of the user's own: it counts to the parts that the names of its functions suggest, as sampled
@@ -7,23 +7,27 @@ by `HotLines`, and to decoding where they suggest none.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import logging
 import os
+import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from clearsight.core.guard import Guard
 from clearsight.core.profile import LOAD_PARTS
 from clearsight.profiler.external.hot_lines import HotLines
-from clearsight.profiler.external.shared_counters import SharedCounters
 
 _log = logging.getLogger(__name__)
 
 REST = ""  # the making of an image outside of every known function
 _DEFAULT_PART = "decode"
+NAMES = (*LOAD_PARTS, "images", "bytes")
+_FORMAT = struct.Struct(f"<{len(NAMES)}d")
 
 
 class LoadTimer:
@@ -119,3 +123,52 @@ class LoadTimer:
         part = self._open[-1]
         self._amounts[part] = self._amounts.get(part, 0.0) + now - self._mark
         self._mark = now
+
+
+class SharedCounters:
+    """Sums of what all loader workers of a process spent so far, in a small file. Methods raise OSError.
+
+    Loader workers are other processes, which start and end at any time and may be killed. Each adds its amounts under a
+    lock that the system releases when a process dies, so that the sums are never wrong by more than a batch.
+
+    path: returns the path of the file, called when it is first needed: only then it is known who trains. The first
+    addition creates it.
+    """
+
+    def __init__(self, path: Callable[[], Path]) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def add(self, amounts: Mapping[str, float]) -> None:
+        """Add amounts by name, of NAMES, to the sums."""
+        if self._file is None:
+            path = self._path()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.lockf(self._file, fcntl.LOCK_EX)  # belongs to the process: unlike flock it also excludes forked workers
+        try:
+            before = self._read(self._file)
+            sums = (value + amounts.get(name, 0.0) for name, value in zip(NAMES, before, strict=True))
+            os.pwrite(self._file, _FORMAT.pack(*sums), 0)
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    def sums(self) -> dict[str, float]:
+        """Return the sums so far by name, all 0 before the first addition."""
+        if self._file is None:
+            try:
+                self._file = os.open(self._path(), os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return dict.fromkeys(NAMES, 0.0)
+        return dict(zip(NAMES, self._read(self._file), strict=True))
+
+    def close(self) -> None:
+        """Close the file. Later use opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    @staticmethod
+    def _read(file: int) -> tuple[float, ...]:
+        data = os.pread(file, _FORMAT.size, 0)  # empty between the creation of the file and the first addition
+        return _FORMAT.unpack(data) if len(data) == _FORMAT.size else (0.0,) * len(NAMES)

@@ -10,24 +10,17 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from clearsight.core.profile import Span
-from clearsight.profiler.external.batch import BatchInfo
+from clearsight.profiler.external.loop_inspection import BatchInfo
 from clearsight.profiler.external.loop_state import StepUnderWay
 
 
 class LoopTimer(Protocol):
     """Stopwatch for the phases and steps of a loop: a `StepTimer`, a `TracedStepTimer` or a `Recording`."""
 
-    @property
-    def phase(self) -> Callable[[str], AbstractContextManager[object]]: ...
-
-    @property
-    def step(self) -> Callable[[int, int, int], None]: ...
-
-    @property
-    def cut(self) -> Callable[[], None]: ...
-
-    @property
-    def note_images(self) -> Callable[[npt.NDArray[Any]], None]: ...
+    def phase(self, name: str, /) -> AbstractContextManager[object]: ...
+    def step(self, step: int, epoch: int, samples: int, /) -> None: ...
+    def cut(self) -> None: ...
+    def note_images(self, images: npt.NDArray[Any], /) -> None: ...
 
 
 class LoopRecorder:
@@ -83,9 +76,8 @@ class LoopRecorder:
     def span(self, name: str, start: float, end: float) -> None:
         """Record a span outside of steps. start, end: from time.perf_counter."""
         self.last_end = end
-        self._write_span(
-            Span(name=name, start=self._offset + start, seconds=end - start, step=self.steps, epoch=self.epoch)
-        )
+        begin = self._offset + start
+        self._write_span(Span(name=name, start=begin, seconds=end - start, step=self.steps, epoch=self.epoch))
 
     def _opened(self) -> LoopTimer:
         if self._timer is None:

@@ -8,7 +8,7 @@ from enum import Enum
 
 from torch import nn
 
-from clearsight.profiler.external.batch import BatchInfo
+from clearsight.profiler.external.loop_inspection import BatchInfo
 
 
 class LoopState(Enum):

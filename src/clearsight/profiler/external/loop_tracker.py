@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
 
 from clearsight.core.guard import Guard, guarded
-from clearsight.profiler.external.batch import BatchInfo
+from clearsight.profiler.external.loop_inspection import BatchInfo
 from clearsight.profiler.external.loop_recorder import LoopRecorder
 from clearsight.profiler.external.loop_state import AfterUpdate, LoopState, OptimizerCycle, StepUnderWay
 
@@ -88,13 +88,14 @@ class LoopTracker:
             self.recorder.enter("data")
         return True
 
-    @guarded(default=False)
-    def end_wait(self, describe: Callable[[], BatchInfo] | None) -> bool:
+    @guarded
+    def end_wait(self, describe: Callable[[], BatchInfo] | None) -> None:
         """End the loading. describe: describes the batch, None where there was none left."""
         if self.silent:
-            return False
+            return
         if self._take_state() is _EVALUATION:
-            return self._extend_evaluation()
+            self._extend_evaluation()
+            return
         self.recorder.leave("data")
         step = self._step
         if describe is not None:
@@ -105,7 +106,6 @@ class LoopTracker:
             self.recorder.note_batch(batch)
         elif not step.trained:  # the end of the epoch
             self._drop_step()
-        return True
 
     # Passes
 
@@ -125,14 +125,14 @@ class LoopTracker:
             self._begin_uncertain_pass(module)
         return True
 
-    @guarded(default=False)
-    def end_call(self) -> bool:
-        """End the call of that module."""
+    @guarded
+    def end_call(self) -> None:
         if self.silent:
-            return False
+            return
         state = self._take_state()
         if state is _EVALUATION:
-            return self._extend_evaluation()
+            self._extend_evaluation()
+            return
         self.recorder.leave("forward")
         if state is _UNCERTAIN_FORWARD:
             self._step.uncertain_until = time.perf_counter()
@@ -140,7 +140,6 @@ class LoopTracker:
         else:
             self._loss_open = True
             self.recorder.enter("loss")
-        return True
 
     @guarded(default=False)
     def begin_backward(self) -> bool:
@@ -158,14 +157,11 @@ class LoopTracker:
         self.recorder.enter("backward")
         return True
 
-    @guarded(default=False)
-    def end_backward(self) -> bool:
-        """End the computing of gradients."""
-        if self.silent:
-            return False
-        self.state = _IDLE
-        self.recorder.leave("backward")
-        return True
+    @guarded
+    def end_backward(self) -> None:
+        if not self.silent:
+            self.state = _IDLE
+            self.recorder.leave("backward")
 
     # Updates
 
@@ -182,34 +178,32 @@ class LoopTracker:
             self.recorder.enter("optimizer")
         return True
 
-    @guarded(default=False)
-    def end_update(self, optimizer: Any) -> bool:
+    @guarded
+    def end_update(self, optimizer: Any) -> None:
         """End the step of an optimizer. Several that step one after the other end one training step."""
         if self._optimizer is not optimizer or self._ignored():
-            return False
+            return
         self._optimizer = None
         self._close_loss()
         self.recorder.leave("optimizer")
         after = self._cycle.updated()
         if self._marks_steps:
-            return True
+            return
         if after is AfterUpdate.ENDED:
             self._end_step()
         elif after is AfterUpdate.LATE:  # the step was ended too early; from now on the number of optimizers is known
             self._drop_step()
-        return True
 
-    @guarded(default=False)
-    def mark_step(self, samples: int | None) -> bool:
+    @guarded
+    def mark_step(self, samples: int | None) -> None:
         """End a step where the script says so, and from now on only there. samples: None for what was seen."""
         if self._ignored(adopt=True):
-            return False
+            return
         # The first marked step may have been ended by its optimizer a moment ago: it must not count twice.
         ended_before = self.recorder.steps and not self._marks_steps and not self._step.trained
         self._marks_steps = True
         if not ended_before:
             self._end_step(samples)
-        return True
 
     # Transfers and checkpoints
 
@@ -226,13 +220,10 @@ class LoopTracker:
         self.recorder.enter("transfer")
         return True
 
-    @guarded(default=False)
-    def end_transfer(self) -> bool:
-        """End the move of the tensor."""
-        if self.silent:
-            return False
-        self.recorder.leave("transfer")
-        return True
+    @guarded
+    def end_transfer(self) -> None:
+        if not self.silent:
+            self.recorder.leave("transfer")
 
     @guarded(default=False)
     def begin_saving(self) -> bool:
@@ -250,16 +241,14 @@ class LoopTracker:
         self._step.begin()
         return True
 
-    @guarded(default=False)
-    def end_saving(self) -> bool:
-        """End the writing of the checkpoint."""
+    @guarded
+    def end_saving(self) -> None:
         if self.silent:
-            return False
+            return
         self.state = _IDLE
         start, self._step.start = self._step.start, None
         if start is not None:
             self.recorder.span("checkpoint", start, time.perf_counter())
-        return True
 
     def close(self) -> None:
         """End the tracking. What was begun and not finished is left out."""
@@ -333,11 +322,10 @@ class LoopTracker:
         self._evaluation = (start, step.uncertain_until or time.perf_counter())
         self._drop_step()
 
-    def _extend_evaluation(self) -> bool:
+    def _extend_evaluation(self) -> None:
         if self._evaluation is not None:
             self._evaluation = (self._evaluation[0], time.perf_counter())
             self._callbacks.evaluated()
-        return True
 
     def _end_evaluation(self) -> None:
         if self._evaluation is not None:

@@ -20,12 +20,11 @@ from clearsight.core.profile_folder import span_line
 from clearsight.profiler.external import image_hooks, layout, torch_hooks
 from clearsight.profiler.external.hot_lines import HotLines
 from clearsight.profiler.external.import_hook import ImportHook
-from clearsight.profiler.external.load_timer import LoadTimer
+from clearsight.profiler.external.load_timer import LoadTimer, SharedCounters
 from clearsight.profiler.external.loop_inspection import machine_of_batch, machine_of_pass
 from clearsight.profiler.external.loop_recorder import LoopRecorder, LoopTimer
 from clearsight.profiler.external.loop_tracker import LoopCallbacks, LoopTracker
 from clearsight.profiler.external.patches import Patches
-from clearsight.profiler.external.shared_counters import SharedCounters
 from clearsight.profiler.timing.line_file import LineFile
 
 _log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class ProfilingSession:
         self._patches, self._import_hook = Patches(), ImportHook()
         self._image_guards: Sequence[Guard] = ()
         counters = SharedCounters(lambda: layout.process_loads(folder, _trainer()))
-        self._load_timer = LoadTimer(counters, HotLines(layout.line_counts_file(folder)))
+        self._load_timer = LoadTimer(counters, HotLines(folder / layout.LINE_COUNTS))
         self._training_loads = TrainingLoads(self._load_timer.sums)
 
     @property

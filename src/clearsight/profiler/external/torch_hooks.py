@@ -19,8 +19,8 @@ from torch.utils.data import get_worker_info
 from torch.utils.data._utils.fetch import _IterableDatasetFetcher, _MapDatasetFetcher
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from clearsight.profiler.external.batch import BatchInfo
 from clearsight.profiler.external.load_timer import LoadTimer
+from clearsight.profiler.external.loop_inspection import BatchInfo
 from clearsight.profiler.external.loop_state import LoopState
 from clearsight.profiler.external.loop_tracker import LoopTracker
 from clearsight.profiler.external.patches import Patches
@@ -37,7 +37,7 @@ def listen(tracker: LoopTracker, load_timer: LoadTimer, patches: Patches) -> Non
     for fetcher in (_MapDatasetFetcher, _IterableDatasetFetcher):
         patches.replace(fetcher, "fetch", lambda fetch: _fetch(fetch, tracker, load_timer))
     before = register_optimizer_step_pre_hook(lambda optimizer, *_: _nothing(tracker.begin_update(optimizer)))
-    after = register_optimizer_step_post_hook(lambda optimizer, *_: _nothing(tracker.end_update(optimizer)))
+    after = register_optimizer_step_post_hook(lambda optimizer, *_: tracker.end_update(optimizer))
     patches.when_undone(before.remove)
     patches.when_undone(after.remove)
 

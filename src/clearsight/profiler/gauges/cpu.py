@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import psutil
 
-from clearsight.profiler.gauges.source import ThrottledReading
+from clearsight.profiler.gauges.source import GaugeSource, ThrottledReading
 
 _TICKS = 5  # of 10 ms each: shares of a shorter time are too coarse
 _CLOCKS = 4  # cores whose clock is read: each read makes the driver query the hardware
@@ -26,7 +26,7 @@ class CoreTimes(NamedTuple):
     iowait: int
 
 
-class CpuGauges:
+class CpuGauges(GaugeSource):
     """Gauges cpu, cpu0, cpu1, ..., cpu.iowait since the sample before; cpu.clock and cpu.temperature every 5 s.
 
     They cover only cores that the process may use. A core that waits for I/O counts as idle. Time that a hypervisor
@@ -55,9 +55,6 @@ class CpuGauges:
             values = {"cpu": 100 * (1 - (idle + iowait) / total), "cpu.iowait": 100 * iowait / total}
             values |= {f"cpu{n}": 100 * (1 - (t.idle + t.iowait) / t.total) for n, t in ticks.items()}
         return {**values, **self._clock.read(), **self._temperature.read()}
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
 
     def _times(self) -> dict[int, CoreTimes]:
         times = core_times(self._stat.read_text(encoding="ascii"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from clearsight.profiler.gauges.source import CounterRates
+from clearsight.profiler.gauges.source import CounterRates, GaugeSource
 
 _SECTOR = 512  # bytes: the unit of /proc/diskstats, whatever the sectors of the drive are
 
 
-class DiskGauges:
+class DiskGauges(GaugeSource):
     """Gauges disk.read, disk.write: bytes per second. disk.reads, disk.writes: finished requests per second.
 
     Only whole drives with hardware behind them count, so that bytes through a partition, a RAID or an encrypted volume
@@ -30,9 +30,6 @@ class DiskGauges:
         # A drive that was unplugged is missing; a sum that falls by it gives no rate this time.
         drives = [drive for name, drive in counters.items() if name in self._drives]
         return self._rates.update({name: sum(drive[name] for drive in drives) for name in drives[0]} if drives else {})
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
 
 
 def disk_counters(text: str) -> dict[str, dict[str, int]]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from clearsight.profiler.gauges.source import ThrottledReading
+from clearsight.profiler.gauges.source import GaugeSource, ThrottledReading
 
 # Takes the library and the handle of a GPU, and returns values by the suffix of their gauges' names.
 Probe = Callable[[Any, Any], Mapping[str, float]]
@@ -23,7 +23,7 @@ class Gpu:
     probes: list[Probe] = field(default_factory=list)
 
 
-class GpuGauges:
+class GpuGauges(GaugeSource):
     """Gauges gpu0, gpu0.memory, gpu0.memory_bytes, gpu0.power, gpu0.clock, gpu0.temperature, gpu0.pcie_received, ...
 
     visible: the entries of CUDA_VISIBLE_DEVICES (numbers, or UUIDs of GPUs or of MIG slices), None where it is not set;
@@ -46,8 +46,8 @@ class GpuGauges:
                 raise LookupError("no GPU is visible")
             stack.pop_all()  # all is well: `close` shuts it down
         self._gpus = [Gpu(f"gpu{place}", handle, list(_PROBES)) for place, handle in enumerate(handles)]
-        self._traffic = ThrottledReading(self._read_traffic)
-        self._traffic_gpus = [Gpu(gpu.name, gpu.handle, list(_TRAFFIC)) for gpu in self._gpus]
+        traffic_gpus = [Gpu(gpu.name, gpu.handle, list(_TRAFFIC)) for gpu in self._gpus]
+        self._traffic = ThrottledReading(lambda: self._query(traffic_gpus))
 
     @property
     def models(self) -> list[str]:
@@ -59,9 +59,6 @@ class GpuGauges:
 
     def close(self) -> None:
         self._nvml.nvmlShutdown()
-
-    def _read_traffic(self) -> Mapping[str, float]:
-        return self._query(self._traffic_gpus)
 
     def _query(self, gpus: Sequence[Gpu]) -> dict[str, float]:
         values: dict[str, float] = {}
@@ -121,35 +118,19 @@ def _text(text: str | bytes) -> str:
     return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
 
 
-def _utilisation(nvml: Any, handle: Any) -> dict[str, float]:
-    return {"": float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)}
-
-
 def _memory(nvml: Any, handle: Any) -> dict[str, float]:
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     return {".memory": 100 * memory.used / memory.total, ".memory_bytes": float(memory.used)} if memory.total else {}
 
 
-def _power(nvml: Any, handle: Any) -> dict[str, float]:
-    return {".power": nvml.nvmlDeviceGetPowerUsage(handle) / 1000}  # mW to W
-
-
-def _clock(nvml: Any, handle: Any) -> dict[str, float]:
-    return {".clock": float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))}
-
-
-def _temperature(nvml: Any, handle: Any) -> dict[str, float]:
-    return {".temperature": float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))}
-
-
-def _received(nvml: Any, handle: Any) -> dict[str, float]:
-    # KB/s to bytes/s, here and below.
-    return {".pcie_received": 1000.0 * nvml.nvmlDeviceGetPcieThroughput(handle, nvml.NVML_PCIE_UTIL_RX_BYTES)}
-
-
-def _sent(nvml: Any, handle: Any) -> dict[str, float]:
-    return {".pcie_sent": 1000.0 * nvml.nvmlDeviceGetPcieThroughput(handle, nvml.NVML_PCIE_UTIL_TX_BYTES)}
-
-
-_PROBES: tuple[Probe, ...] = (_utilisation, _memory, _power, _clock, _temperature)
-_TRAFFIC: tuple[Probe, ...] = (_received, _sent)
+_PROBES: tuple[Probe, ...] = (
+    lambda nvml, gpu: {"": float(nvml.nvmlDeviceGetUtilizationRates(gpu).gpu)},
+    _memory,
+    lambda nvml, gpu: {".power": nvml.nvmlDeviceGetPowerUsage(gpu) / 1000},  # mW to W
+    lambda nvml, gpu: {".clock": float(nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM))},
+    lambda nvml, gpu: {".temperature": float(nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU))},
+)
+_TRAFFIC: tuple[Probe, ...] = (  # KB/s to bytes/s
+    lambda nvml, gpu: {".pcie_received": 1000.0 * nvml.nvmlDeviceGetPcieThroughput(gpu, nvml.NVML_PCIE_UTIL_RX_BYTES)},
+    lambda nvml, gpu: {".pcie_sent": 1000.0 * nvml.nvmlDeviceGetPcieThroughput(gpu, nvml.NVML_PCIE_UTIL_TX_BYTES)},
+)

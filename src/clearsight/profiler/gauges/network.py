@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from clearsight.profiler.gauges.source import CounterRates
+from clearsight.profiler.gauges.source import CounterRates, GaugeSource
 
 
-class NetworkGauges:
+class NetworkGauges(GaugeSource):
     """Gauges net.received, net.sent: bytes per second, without loopback.
 
     Where some interfaces have hardware behind them only those count, so that a bridge or a tunnel over them does not
@@ -32,9 +32,6 @@ class NetworkGauges:
             return {}
         received, sent = (sum(column) for column in zip(*present, strict=True))
         return self._rates.update({"net.received": received, "net.sent": sent})
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
 
 
 def net_counters(text: str) -> dict[str, tuple[int, int]]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import psutil
 
 from clearsight.profiler.gauges.cpu import allowed_cores
+from clearsight.profiler.gauges.source import GaugeSource
 
 _PAGE, _TICK = os.sysconf("SC_PAGE_SIZE"), 1 / os.sysconf("SC_CLK_TCK")
 _SHORTEST = 0.05  # seconds between samples: over less time, processor times in ticks of 10 ms are too coarse
@@ -29,7 +30,7 @@ class ProcessSample(NamedTuple):
     threads: int
 
 
-class ProcessTreeGauges:
+class ProcessTreeGauges(GaugeSource):
     """Gauges of a process and its children: tree.cpu, .memory, .processes, .threads, .switches and .read.
 
     pid: the process, None for this one.  refresh: seconds between searches for children, the one expensive step here;
@@ -64,10 +65,14 @@ class ProcessTreeGauges:
                 samples[pid] = self._sample(pid)
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended since the last search, as loader workers do after each epoch
-        return {**_totals(samples), **self._rates(samples, now)} if samples else {}
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
+        if not samples:
+            return {}
+        totals = {
+            "tree.memory": float(sum(sample.memory for sample in samples.values())),
+            "tree.processes": float(len(samples)),
+            "tree.threads": float(sum(sample.threads for sample in samples.values())),
+        }
+        return {**totals, **self._rates(samples, now)}
 
     def _search(self) -> tuple[int, ...]:
         try:
@@ -122,14 +127,6 @@ class ProcessTreeGauges:
         counts = [_number(thread / "status", "nonvoluntary_ctxt_switches") for thread in threads]
         readable = [count for count in counts if count is not None]
         return sum(readable) if readable else None
-
-
-def _totals(samples: Mapping[int, ProcessSample]) -> dict[str, float]:
-    return {
-        "tree.memory": float(sum(sample.memory for sample in samples.values())),
-        "tree.processes": float(len(samples)),
-        "tree.threads": float(sum(sample.threads for sample in samples.values())),
-    }
 
 
 def _growth(counts: Iterable[tuple[int | None, int | None]]) -> int | None:

@@ -17,7 +17,8 @@ class GaugeSource(Protocol):
         """Return the gauges by name, as listed in `core.profile.GaugeSample`, without those unknown at the moment."""
 
     def close(self) -> None:
-        """Release files and libraries. The source is not read again."""
+        """Release files and libraries, if any stay open between samples. The source is not read again."""
+        return
 
 
 class CounterRates:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from clearsight.core.finding import Finding
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.window import (
     HIGH_WAIT_SHARE,
-    MIN_SAMPLES,
     Window,
     gpu_gauges,
     overall_wait_share,
@@ -18,13 +14,14 @@ from clearsight.profiler.analysis.window import (
     sample_window,
     used_gpus,
 )
+from clearsight.profiler.rules.speed_rule import SampleRule
 
 _MAX_MEMORY = 90.0  # per cent of the memory that a larger batch may fill; peaks between two samples are not seen
 _MAX_FACTOR = 2.0  # a larger step away from the measured batch size would be a guess
 _MULTIPLE = 8  # images: batches of a multiple are fastest
 
 
-class BatchSize(Rule):
+class BatchSize(SampleRule):
     """Found when even the busiest samples (95th percentile) leave cores, GPUs and GPU memory below their thresholds.
 
     A step is then too small for the machine, and more images per step take little longer. The proposed batch is twice
@@ -36,7 +33,6 @@ class BatchSize(Rule):
     SageMaker's rule ignores waiting, and first judges 500 samples, after 1,000 at the earliest.
     """
 
-    topic = "speed"
     explains = ("LowGPUUtilization",)
 
     cpu_threshold_p95: float = setting(70.0, "use of the cores, 95th percentile", above=0, high=100, unit="%")
@@ -47,24 +43,20 @@ class BatchSize(Rule):
     patience: int | None = patience_setting()
     window: int | None = setting(None, "newest samples that count [default: up to 500]", low=1, unit="samples")
 
-    def needs(self) -> Needs:
-        return Needs(counted="samples", points=self.patience or MIN_SAMPLES)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
-        devices, memories, cores = _gauges(view)
-        samples = sample_window(view, (*devices, *memories, *cores), length=self.window, patience=self.patience)
+    def verdict(self, view: RunView) -> Finding:
+        devices = used_gpus(view.profile) or view.profile.devices()
+        memories = tuple(f"{name}.memory" for name in devices) if gpu_gauges(view.profile) else ("memory",)
+        samples = sample_window(view, (*devices, *memories, "cpu"), length=self.window, patience=self.patience)
         if not devices or not samples.enough:
-            yield self.not_enough_data(have=samples.available, want=samples.required)
-            return
+            return self.too_few_samples(samples)
         device = min(100.0, max(samples.percentile(name, 95) for name in devices) / _usable_share(view))
         # The fullest GPU decides: a larger batch needs room on all of them.
         memory = max(samples.percentile(name, 95) for name in memories)
-        cpu = max(samples.percentile(name, 95) for name in cores)
+        cpu = samples.percentile("cpu", 95)
         full = device >= self.gpu_threshold_p95 or memory >= self.gpu_memory_threshold_p95
         if full or cpu >= self.cpu_threshold_p95:
-            yield self.clear(value=device, threshold=self.gpu_threshold_p95, unit="%")
-            return
-        yield self._small_batch(view, samples, device, memory, cpu)
+            return self.clear(value=device, threshold=self.gpu_threshold_p95, unit="%")
+        return self._small_batch(view, samples, device, memory, cpu)
 
     def _small_batch(self, view: RunView, samples: Window, device: float, memory: float, cpu: float) -> Finding:
         on_gpu, wait_share = bool(gpu_gauges(view.profile)), overall_wait_share(view.profile)
@@ -88,14 +80,6 @@ class BatchSize(Rule):
             confidence=0.8 if on_gpu and wait_share is not None else 0.6,
             evidence=samples.series(*samples.values),
         )
-
-
-def _gauges(view: RunView) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return the gauges of the devices, of their memory, and of the cores of the whole machine."""
-    if gpu_gauges(view.profile):
-        used = used_gpus(view.profile)
-        return used, tuple(f"{name}.memory" for name in used), ("cpu",)
-    return view.profile.devices(), ("memory",), ("cpu",)
 
 
 def _usable_share(view: RunView) -> float:

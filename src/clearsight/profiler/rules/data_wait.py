@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.loader_cost import LoaderCost, idle_cores, loader_cost, more_loader_workers
-from clearsight.profiler.analysis.timed_steps import MIN_STEPS, TimedSteps, timed_steps
+from clearsight.profiler.analysis.timed_steps import TimedSteps, timed_steps
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 _MOST = 0.5  # of the wait
-_PART_NAMES = {
-    "read": "reading files",
-    "decode": "decoding",
-    "augment": "augmentation",
-    "collate": "collating batches",
-}
+_PART_NAMES = {"read": "reading files", "decode": "decoding", "augment": "augmentation", "collate": "collating batches"}
 _LESS_WORK = {
     "read": "Copy the images to a local disk, or keep them in one archive instead of many small files.",
     "decode": "Store the images at about the network's input size, or choose a smaller input size.",
@@ -46,7 +40,7 @@ class _Wait:
         return bool(first.sum() > 1 and waits[first].sum() > _MOST * waits.sum())
 
 
-class DataWait(Rule):
+class DataWait(SpeedRule):
     """Found when more than `share` of the step time is spent waiting for a batch and for its transfer to the device.
 
     With several epochs the last full one counts: images that are kept in memory are decoded in the first epoch only,
@@ -56,54 +50,38 @@ class DataWait(Rule):
     LowGPUUtilization says that the device idles, but not what it waits for.
     """
 
-    topic = "speed"
     explains = ("LowGPUUtilization", "CPUBottleneck", "BatchSize", "IOBottleneck", "Dataloader")
 
     share: float = setting(15.0, "time spent waiting, of the step time", above=0, below=100, unit="%")
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=MIN_STEPS)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         steps = timed_steps(view.profile)
         steps = steps.select(np.isfinite(steps.wait_seconds()))  # an untimed wait is not a wait of 0 s
         if missing := steps.shortfall():
-            yield self.not_enough_data(**missing)
-            return
+            return self.not_enough_data(**missing)
         recent = steps.recent()
-        if recent.includes_first_epoch() and _later_epochs_use_memory(view):
+        later_epochs_use_memory = view.profile.machine.pixels_kept and not view.ended and view.context.epochs != 1
+        if recent.includes_first_epoch() and later_epochs_use_memory:
             cause = "the first epoch decodes images and keeps them in memory; the second shows whether steps still wait"
-            yield self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
-            return
-        wait = _measure(recent)
+            return self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
+        cost = loader_cost(recent)
+        data, transfer = (np.nansum(recent.device_phase(name)) for name in ("data", "transfer"))
+        wait = _Wait(recent.wait_share(), "transfer" if transfer > data else cost.costliest, recent, cost)
         value = 100 * wait.share
         if value <= self.share:
-            yield self.clear(value=value, threshold=self.share, unit="% of the step time")
-            return
-        fix, advice = _remedy(view, wait)
-        yield self.found(
+            return self.clear(value=value, threshold=self.share, unit="% of the step time")
+        return self.found(
             value=value,
             threshold=self.share,
             unit="% of the step time",
             steps=recent.step_range,
             subject=wait.part or "unknown part",
             cause=_cause(wait, all_steps=len(recent) == len(steps)),
-            fix=fix,
-            advice=advice,
             confidence=0.9 if wait.part else 0.8,
             because=("SlowStorage",) if wait.part == "read" else (),
             evidence=Series.of("data wait (% of the step)", steps.steps, 100 * steps.wait_seconds() / steps.seconds),
+            **_remedy(view, wait),
         )
-
-
-def _later_epochs_use_memory(view: RunView) -> bool:
-    return bool(view.profile.machine.pixels_kept) and not view.ended and view.context.epochs != 1
-
-
-def _measure(steps: TimedSteps) -> _Wait:
-    cost = loader_cost(steps)
-    data, transfer = np.nansum(steps.device_phase("data")), np.nansum(steps.device_phase("transfer"))
-    return _Wait(steps.wait_share(), "transfer" if transfer > data else cost.costliest, steps, cost)
 
 
 def _cause(wait: _Wait, *, all_steps: bool) -> str:
@@ -125,26 +103,26 @@ def _cause(wait: _Wait, *, all_steps: bool) -> str:
     return f"{measured}; the loader workers spend {share:.0f} % of their time on {part}{cost}"
 
 
-def _remedy(view: RunView, wait: _Wait) -> tuple[dict[str, Any], str]:
-    """Return recipe fields and a sentence, at least one of them; changes that cost no accuracy come first."""
+def _remedy(view: RunView, wait: _Wait) -> dict[str, Any]:
+    """Return `fix`, `advice` or both as arguments of `found`; changes that cost no accuracy come first."""
     machine, settings = view.profile.machine, view.context.settings
     if wait.part == "transfer":
         smaller = "Choose a smaller input size: the training thread converts every pixel to a float."
         pinned = "Send images as bytes from pinned memory, without blocking, and normalise them on the device."
-        return {}, pinned if machine.device == "cuda" else smaller
+        return {"advice": pinned if machine.device == "cuda" else smaller}
     # A DataLoader starts its worker processes again for every epoch, unless they persist.
     if wait.at_epoch_starts and machine.reading == "processes":
-        return {}, "Keep the worker processes between epochs: DataLoader(..., persistent_workers=True)."
+        return {"advice": "Keep the worker processes between epochs: DataLoader(..., persistent_workers=True)."}
     less_work = _LESS_WORK.get(
         wait.part, "Run it as `clearsight profile -- python train.py` to see what the loader workers spend time on."
     )
     if more := more_loader_workers(machine, idle_cores(view.profile)):
         if settings:
-            return {"workers": more}, less_work if wait.part == "read" else ""
-        return {}, f"Give the DataLoader num_workers={more}; it has {machine.workers}."
+            return {"fix": {"workers": more}, "advice": less_work if wait.part == "read" else ""}
+        return {"advice": f"Give the DataLoader num_workers={more}; it has {machine.workers}."}
     if settings.get("keep_pixels") is False and wait.part in ("read", "decode") and view.context.epochs != 1:
-        return {"keep_pixels": True}, ""
+        return {"fix": {"keep_pixels": True}}
     # Features of frozen layers are the same in every epoch, so images need to be loaded once only.
     if settings.get("feature_cache") is False and settings.get("freeze", "none") != "none" and wait.part:
-        return {"feature_cache": True}, ""
-    return {}, less_work
+        return {"fix": {"feature_cache": True}}
+    return {"advice": less_work}

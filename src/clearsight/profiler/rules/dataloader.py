@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.format import several
-from clearsight.core.profile import Profile
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.timed_steps import MIN_STEPS
@@ -21,9 +18,10 @@ from clearsight.profiler.analysis.window import (
     sample_window,
     wait_shares,
 )
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 
-class Dataloader(Rule):
+class Dataloader(SpeedRule):
     """Found when there are fewer loader workers than `min_threshold` per cent of the cores while steps wait for batches
     and cores are free, or more than `max_threshold` per cent while the cores are full.
 
@@ -32,25 +30,19 @@ class Dataloader(Rule):
     loader; 0 means that the training thread loads by itself. An unknown number gives no verdict.
     """
 
-    topic = "speed"
     explains = ("LowGPUUtilization", "BatchSize")
 
     min_threshold: float = setting(70.0, "fewest loader workers", low=0, high=100, unit="% of the cores")
     max_threshold: float = setting(200.0, "most loader workers", low=100, unit="% of the cores")
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=MIN_STEPS)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         profile, machine = view.profile, view.profile.machine
         timed = int(np.isfinite(wait_shares(profile)).sum())
         if timed < MIN_STEPS:
-            yield self.not_enough_data(have=timed)
-            return
+            return self.not_enough_data(have=timed)
         if machine.workers is None or not machine.cores:
             cause = "the number of loader workers or of cores is unknown"
-            yield self.not_enough_data(have=0, want=1, of="known numbers of loader workers and cores", cause=cause)
-            return
+            return self.not_enough_data(have=0, want=1, of="known numbers of loader workers and cores", cause=cause)
         share, wait_share, cpu = 100 * machine.workers / machine.cores, overall_wait_share(profile) or 0.0, _cpu(view)
         workers, cores = several(machine.workers, "loader worker"), several(machine.cores, "core")
         # Each number needs its symptom: too few workers make steps wait, too many fill the cores.
@@ -60,16 +52,17 @@ class Dataloader(Rule):
             wait = f"steps wait for {100 * wait_share:.0f} % of their time"
             cause = f"{loading} on {cores}{used}, and {wait}"
             confidence = 0.9 if cpu is not None else 0.7  # unsampled cores may be full
-            yield self._wrong_number(view, share, self.min_threshold, cause=cause, confidence=confidence)
-        elif share > self.max_threshold and cpu is not None and cpu >= FULL_CORES:
+            return self._wrong_number(view, share, self.min_threshold, cause=cause, confidence=confidence)
+        if share > self.max_threshold and cpu is not None and cpu >= FULL_CORES:
             cause = f"{workers} share {cores}, which are used to {cpu:.0f} %: the workers delay each other and training"
-            yield self._wrong_number(view, share, self.max_threshold, cause=cause, confidence=0.7)
-        else:
-            limit = self.min_threshold if share < self.min_threshold else self.max_threshold
-            yield self.clear(value=share, threshold=limit, unit="% of the cores")
+            return self._wrong_number(view, share, self.max_threshold, cause=cause, confidence=0.7)
+        limit = self.min_threshold if share < self.min_threshold else self.max_threshold
+        return self.clear(value=share, threshold=limit, unit="% of the cores")
 
     def _wrong_number(self, view: RunView, share: float, threshold: float, **text: Any) -> Finding:
         cores, steps = view.profile.machine.cores, view.profile.steps().steps
+        shares = wait_shares(view.profile)
+        timed = np.isfinite(shares)
         return self.found(
             value=share,
             threshold=threshold,
@@ -77,7 +70,7 @@ class Dataloader(Rule):
             steps=(int(steps[0]), int(steps[-1])),
             fix={"workers": cores} if view.context.settings else {},
             advice=f"Use {several(cores, 'loader worker')}, one per core.",
-            evidence=_waits(view.profile),
+            evidence=Series.of("waiting for batches, % of the step", steps[timed], 100 * shares[timed]),
             **text,
         )
 
@@ -86,9 +79,3 @@ def _cpu(view: RunView) -> float | None:
     """Return the median use of the cores during training, in per cent; None if it was not sampled."""
     samples = sample_window(view, ("cpu",))
     return float(np.median(samples.values["cpu"])) if len(samples) else None
-
-
-def _waits(profile: Profile) -> Series:
-    shares = 100 * wait_shares(profile)
-    known = np.isfinite(shares)
-    return Series.of("waiting for batches, % of the step", profile.steps().steps[known], shares[known])

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.finding import Finding, Severity
-from clearsight.core.profile import Floats
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.timed_steps import WARM_UP
-from clearsight.profiler.analysis.window import MIN_SAMPLES, Window, gpu_gauges, patience_setting, sample_window
+from clearsight.profiler.analysis.window import Window, gpu_gauges, patience_setting, sample_window
+from clearsight.profiler.rules.speed_rule import SampleRule
 
 _DEFAULT_WINDOWS = 5  # in a run, if the parameter `window` is not given
 _MIN_WINDOW, _MAX_WINDOW = 4, 500  # samples
@@ -37,7 +36,7 @@ class _Growth:
     steady: bool
 
 
-class GPUMemoryIncrease(Rule):
+class GPUMemoryIncrease(SampleRule):
     """Found when the share of a GPU's memory in use, averaged over a window of samples, rises by more than `increase`
     points over the window before and stays, or rises from window to window by that much in total.
 
@@ -47,14 +46,9 @@ class GPUMemoryIncrease(Rule):
     anyway, do not count. Memory that torch holds in reserve counts as in use. It needs a GPU.
     """
 
-    topic = "speed"
-
     increase: float = setting(5.0, "rise of the memory in use", above=0, below=100, unit="percentage points")
     patience: int | None = patience_setting()
     window: int | None = setting(None, "samples that are averaged [default: a fifth of them]", low=1, unit="samples")
-
-    def needs(self) -> Needs:
-        return Needs(counted="samples", points=self.patience or MIN_SAMPLES)
 
     def check(self, view: RunView) -> Iterator[Finding]:
         gpus = gpu_gauges(view.profile)
@@ -62,10 +56,8 @@ class GPUMemoryIncrease(Rule):
             gpu: sample_window(view, (f"{gpu}.memory",), length=_MAX_SAMPLES, patience=self.patience) for gpu in gpus
         }
         if not any(samples.enough for samples in windows.values()):
-            longest = max(windows.values(), key=lambda samples: samples.available, default=None)
             no_gpu = "" if gpus or not view.profile else "this machine has no GPU"
-            available, required = (longest.available, longest.required) if longest else (0, self.needs().points)
-            yield self.not_enough_data(have=available, want=required, cause=no_gpu)
+            yield self.too_few_samples(*windows.values(), cause=no_gpu)
             return
         growths = {gpu: self._growth(samples, f"{gpu}.memory") for gpu, samples in windows.items() if samples.enough}
         growing = [gpu for gpu, growth in growths.items() if self._grows(growth)]
@@ -81,7 +73,8 @@ class GPUMemoryIncrease(Rule):
     def _growth(self, samples: Window, name: str) -> _Growth:
         values = samples.values[name][samples.steps > samples.steps[0] + WARM_UP - 1]
         length = self.window or int(np.clip(len(values) // _DEFAULT_WINDOWS, _MIN_WINDOW, _MAX_WINDOW))
-        means = _means(values, length)
+        # Of consecutive windows, (W,); the newest window is whole, older samples are left out.
+        means = values[len(values) % length :].reshape(-1, length).mean(axis=1)
         rises = np.diff(means)
         if not len(rises):
             return _Growth(0.0, 0.0, float(means[-1]) if len(means) else 0.0, False)
@@ -117,9 +110,3 @@ class GPUMemoryIncrease(Rule):
             confidence=0.9 if growth.steady else 0.6,
             evidence=samples.series(f"{gpu}.memory"),
         )
-
-
-def _means(values: Floats, length: int) -> Floats:
-    """Return the means of consecutive windows, (W,); the newest window is whole, older samples are left out."""
-    whole = values[len(values) % length :]
-    return np.asarray(whole.reshape(-1, length).mean(axis=1), np.float64)

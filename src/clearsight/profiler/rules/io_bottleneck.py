@@ -6,9 +6,8 @@ from typing import ClassVar
 
 from clearsight.core.profile import Machine
 from clearsight.core.settings import setting
-from clearsight.profiler.analysis.idleness import Idleness
 from clearsight.profiler.analysis.window import patience_setting
-from clearsight.profiler.rules.idle_device import IdleDeviceRule
+from clearsight.profiler.rules.idle_device import IdleDeviceRule, Idleness
 
 
 class IOBottleneck(IdleDeviceRule):

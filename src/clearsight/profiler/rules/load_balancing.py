@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.profile import Floats
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.profiler.analysis.window import (
-    MIN_SAMPLES,
-    UNUSED_GPU,
-    Window,
-    gpu_gauges,
-    patience_setting,
-    sample_window,
-)
+from clearsight.profiler.analysis.window import UNUSED_GPU, Window, gpu_gauges, patience_setting, sample_window
+from clearsight.profiler.rules.speed_rule import SampleRule
 
 _QUANTILES = np.linspace(0, 100, 101)
 
 
-class LoadBalancing(Rule):
+class LoadBalancing(SampleRule):
     """Found when the distance between the utilisation of two GPUs, as distributions, is above `threshold`.
 
     The distance is the earth mover's (first Wasserstein) of the two distributions over 0 to 100 %, as a share: 0.2
@@ -34,15 +26,10 @@ class LoadBalancing(Rule):
     Source: Rubner, Tomasi and Guibas 2000, "The Earth Mover's Distance as a Metric for Image Retrieval".
     """
 
-    topic = "speed"
-
     threshold: float = setting(0.2, "distance of two GPUs' utilisation", above=0, below=1)
     patience: int | None = patience_setting()
 
-    def needs(self) -> Needs:
-        return Needs(counted="samples", points=self.patience or MIN_SAMPLES)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         gpus = gpu_gauges(view.profile)
         # All samples of the run: GPUs that take turns are balanced over a long time only.
         samples = sample_window(view, gpus, length=max(len(view.profile.gauge_samples), 1), patience=self.patience)
@@ -50,15 +37,13 @@ class LoadBalancing(Rule):
             available = samples.available if len(gpus) > 1 else 0
             too_few = f"the machine has {len(gpus)} of the 2 GPUs that the rule needs"
             cause = too_few if view.profile and len(gpus) < 2 else ""
-            yield self.not_enough_data(have=available, want=samples.required, cause=cause)
-            return
+            return self.not_enough_data(have=available, want=samples.required, cause=cause)
         distances = {(a, b): distance(samples.values[a], samples.values[b]) for a, b in combinations(gpus, 2)}
         pair, worst = max(distances.items(), key=lambda entry: entry[1])
         if worst <= self.threshold:
-            yield self.clear(value=worst, threshold=self.threshold)
-            return
+            return self.clear(value=worst, threshold=self.threshold)
         busy, idle = sorted(pair, key=lambda name: -samples.values[name].mean())
-        yield self._uneven(samples, busy, idle, worst)
+        return self._uneven(samples, busy, idle, worst)
 
     def _uneven(self, samples: Window, busy: str, idle: str, worst: float) -> Finding:
         # One process uses one GPU, so a GPU without any work is the usual case and no fault of the job's balance.

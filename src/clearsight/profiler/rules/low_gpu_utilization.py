@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from clearsight.core.finding import Finding, Severity
-from clearsight.core.rule import Needs, Rule
+from clearsight.core.finding import Finding
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.timed_steps import WARM_UP
 from clearsight.profiler.analysis.window import (
     HIGH_WAIT_SHARE,
-    MIN_SAMPLES,
     Window,
-    gpu_gauges,
     overall_wait_share,
     patience_setting,
     sample_window,
     use_by_other_processes,
     used_gpus,
 )
+from clearsight.profiler.rules.speed_rule import OTHER_WORK, SampleRule
 
 
-class LowGPUUtilization(Rule):
+class LowGPUUtilization(SampleRule):
     """Found for a GPU whose utilisation stays below `threshold_p95` even at its busiest samples (95th percentile), or
     reaches that and falls below `threshold_p5` at its idlest (5th percentile).
 
@@ -37,8 +35,6 @@ class LowGPUUtilization(Rule):
     that is no fault of the run. SageMaker's rule needs a GPU.
     """
 
-    topic = "speed"
-
     threshold_p95: float = setting(
         70.0, "utilisation at the busiest samples, 95th percentile", above=0, high=100, unit="%"
     )
@@ -46,18 +42,13 @@ class LowGPUUtilization(Rule):
     window: int | None = setting(None, "newest samples that count [default: up to 500]", low=1, unit="samples")
     patience: int | None = patience_setting()
 
-    def needs(self) -> Needs:
-        return Needs(counted="samples", points=self.patience or MIN_SAMPLES)
-
     def check(self, view: RunView) -> Iterator[Finding]:
-        devices = used_gpus(view.profile) if gpu_gauges(view.profile) else view.profile.devices()
+        devices = used_gpus(view.profile) or view.profile.devices()
         # Each device has a window of its own: the gauges of one GPU may fail to be read where another's are there.
         every = {name: sample_window(view, (name,), length=self.window, patience=self.patience) for name in devices}
         windows = {name: samples for name, samples in every.items() if samples.enough}
         if not windows:
-            longest = max(every.values(), key=lambda samples: samples.available, default=None)
-            available, required = (longest.available, longest.required) if longest else (0, self.needs().points)
-            yield self.not_enough_data(have=available, want=required)
+            yield self.too_few_samples(*every.values())
             return
         busiest = {name: samples.percentile(name, 95) for name, samples in windows.items()}
         idlest = {name: samples.percentile(name, 5) for name, samples in windows.items()}
@@ -72,50 +63,38 @@ class LowGPUUtilization(Rule):
         on_gpu, cores = name.startswith("gpu"), view.profile.machine.cores
         device = name if on_gpu else f"the processor ({cores or 'all'} cores)"
         use = f"varies between {idlest:.0f} % and {busiest:.0f} %" if varies else f"reaches at most {busiest:.0f} %"
-        reason = self._reason(view, on_gpu)
+        reason, consequences = self._reason(view, on_gpu)
         return self.found(
             value=idlest if varies else busiest,
             threshold=self.threshold_p5 if varies else self.threshold_p95,
             unit="%",
-            severity=Severity.INFO if reason.other_processes else self.severity,
             steps=samples.step_range,
             subject=name,
-            cause=f"the use of {device} {use}, with a median of {np.median(samples.values[name]):.0f} %{reason.cause}",
-            fix={"threads": cores} if reason.threads and view.context.settings else {},
-            advice=reason.advice,
-            because=("DataWait",) if reason.waits else (),
-            confidence=0.9 if reason.cause else 0.7,
+            cause=f"the use of {device} {use}, with a median of {np.median(samples.values[name]):.0f} %{reason}",
+            confidence=0.9 if reason else 0.7,
             evidence=samples.series(name),
+            **consequences,
         )
 
-    def _reason(self, view: RunView, on_gpu: bool) -> _Reason:
-        """Return the first reason that applies; waiting comes first, because it explains idle cores too."""
+    def _reason(self, view: RunView, on_gpu: bool) -> tuple[str, dict[str, Any]]:
+        """Return the first reason that applies, as a clause, and what follows from it, as arguments of `found`."""
         machine, wait_share = view.profile.machine, overall_wait_share(view.profile)
+        # Waiting comes first, because it explains idle cores too.
         if wait_share is not None and wait_share > HIGH_WAIT_SHARE:
-            cause = f"; steps wait for their batches for {100 * wait_share:.0f} % of the time"
-            return _Reason(cause, "Make batches arrive in time, so that the device has work.", waits=True)
+            advice = "Make batches arrive in time, so that the device has work."
+            reason = f"; steps wait for their batches for {100 * wait_share:.0f} % of the time"
+            return reason, {"advice": advice, "because": ("DataWait",)}
         if not on_gpu and 0 < machine.threads < machine.cores:
-            cause = f"; torch has {machine.threads} threads"
-            return _Reason(cause, f"Let torch use {machine.cores} threads, one per core.", threads=True)
+            advice = f"Let torch use {machine.cores} threads, one per core."
+            fix = {"threads": machine.cores} if view.context.settings else {}
+            return f"; torch has {machine.threads} threads", {"advice": advice, "fix": fix}
         if not on_gpu and (others := use_by_other_processes(view, length=self.window)) > HIGH_WAIT_SHARE * 100:
-            cause = f"; other processes use {others:.0f} % of the cores"
-            advice = "Stop other work on the machine, or train when there is none."
-            return _Reason(cause, advice, other_processes=True)
-        phase = _longest_phase(view)
-        if not phase:
-            return _Reason("", "Time the phases of a step to see what it waits for.")
-        return _Reason(phase, "Give it more work at once: larger batches, or fewer and larger operations in a step.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Reason:
-    """Reason why the device idles, and True for its kind: waiting, too few threads, or other processes' work."""
-
-    cause: str
-    advice: str
-    waits: bool = False
-    threads: bool = False
-    other_processes: bool = False
+            return f"; other processes use {others:.0f} % of the cores", OTHER_WORK
+        if phase := _longest_phase(view):
+            return phase, {
+                "advice": "Give it more work at once: larger batches, or fewer and larger operations in a step."
+            }
+        return "", {"advice": "Time the phases of a step to see what it waits for."}
 
 
 def _longest_phase(view: RunView) -> str:

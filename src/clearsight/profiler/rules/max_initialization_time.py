@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.format import duration
 from clearsight.core.profile import Profile
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 _LONGEST = 20.0  # minutes; SageMaker's threshold
 _SHORTEST = 1.0  # minutes: importing torch and reading a dataset take that long on a slow disk
@@ -19,7 +17,7 @@ _SHARE = 0.25  # of the run
 _MINUTE = 60.0
 
 
-class MaxInitializationTime(Rule):
+class MaxInitializationTime(SpeedRule):
     """Found when more than `threshold` minutes pass from the start of the process to its first training step.
 
     The default is SageMaker's 20 minutes or a quarter of the planned run, whichever is less, but never below one
@@ -27,7 +25,7 @@ class MaxInitializationTime(Rule):
     if that has not come by then.
     """
 
-    topic = "speed"
+    points = 1
 
     threshold: float | None = setting(
         None,
@@ -36,25 +34,19 @@ class MaxInitializationTime(Rule):
         unit="minutes",
     )
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=1)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         profile = view.profile
         table, seconds = profile.steps(), _initialisation(profile)
         if seconds is None:
-            yield self.not_enough_data(have=0)
-            return
+            return self.not_enough_data(have=0)
         limit = self.threshold if self.threshold is not None else _default_threshold(view, seconds)
         if seconds <= limit * _MINUTE:
             if len(table):
-                yield self.clear(value=seconds / _MINUTE, threshold=limit, unit="minutes")
-            else:
-                yield self.not_enough_data(have=0)  # the start goes on and may still become too long
-            return
+                return self.clear(value=seconds / _MINUTE, threshold=limit, unit="minutes")
+            return self.not_enough_data(have=0)  # the start goes on and may still become too long
         first = int(table.steps[0]) if len(table) else 0
         passed = "passed before the first step" if len(table) else "have passed and there is no first step yet"
-        yield self.found(
+        return self.found(
             value=seconds / _MINUTE,
             threshold=limit,
             unit="minutes",

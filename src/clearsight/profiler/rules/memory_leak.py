@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,10 @@ import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.profile import Floats
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.timed_steps import WARM_UP, steps_done, timed_steps
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 _MIN_SAMPLES = 12
 _MAX_SAMPLES = 250  # whose pairs are compared: 31,000 pairs take milliseconds, those of a long run would take minutes
@@ -53,7 +52,7 @@ class _Growth:
         return self.slope * (self.last - self.first)
 
 
-class MemoryLeak(Rule):
+class MemoryLeak(SpeedRule):
     """Found when the resident memory of the job and its children grows steadily (Kendall's tau over steps is above
     `steady`), by more than `share` and `least`, still in the second half of the steps, and is not given back.
 
@@ -66,43 +65,40 @@ class MemoryLeak(Rule):
     Source of slope and trend: Sen 1968, "Estimates of the regression coefficient based on Kendall's tau".
     """
 
-    topic = "speed"
+    counted = "samples"
+    points = _MIN_SAMPLES
 
     share: float = setting(3.0, "growth, of the memory at the start", low=0, unit="%")
     least: float = setting(32.0, "growth", low=0, unit="MB")
     steady: float = setting(0.4, "Kendall's tau of memory over steps", low=0, below=1)
 
-    def needs(self) -> Needs:
-        return Needs(counted="samples", points=_MIN_SAMPLES)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         memory = view.profile.within(view.profile.gauge("tree.memory"))
         done = steps_done(view.profile, memory.times)
         steps = timed_steps(view.profile)
-        if len(memory) < _MIN_SAMPLES or (missing := steps.shortfall()):
-            yield self.not_enough_data(**({"have": len(memory)} if len(memory) < _MIN_SAMPLES else missing))
-            return
+        if len(memory) < _MIN_SAMPLES:
+            return self.not_enough_data(have=len(memory))
+        if missing := steps.shortfall():
+            return self.not_enough_data(**missing)
         in_first_epoch = int(steps.epochs[-1]) == int(steps.table.epochs[0])
         counted = _counted_samples(view, done, in_first_epoch)
         if counted.sum() < _MIN_SAMPLES:
-            yield self.not_enough_data(have=int(counted.sum()), cause="too few samples after the first epoch")
-            return
+            return self.not_enough_data(have=int(counted.sum()), cause="too few samples after the first epoch")
         places, values = done[counted], memory.values[counted]
-        parts = [(places, values)]
+        growths = [_growth(places, values)]
         if len(places) >= 4 * _MIN_SAMPLES:  # finds a leak that begins late, which the whole run dilutes
-            parts.append((places[len(places) // 2 :], values[len(places) // 2 :]))
-        growths = [_growth(*part) for part in parts]
+            half = len(places) // 2
+            growths.append(_growth(places[half:], values[half:]))
         leak = next((growth for growth in growths if self._leaks(growth)), None)
         if leak is None:
-            yield self.clear(value=growths[0].slope / _MB, threshold=self._min_slope(growths[0]), unit="MB a step")
-        elif in_first_epoch and leak.slope <= _image_bytes_per_step(view):
+            return self.clear(value=growths[0].slope / _MB, threshold=self._min_slope(growths[0]), unit="MB a step")
+        if in_first_epoch and leak.slope <= _image_bytes_per_step(view):
             cause = (
                 f"memory grows by {leak.slope / _MB:.2g} MB a step in the first epoch, as it does while decoded "
                 f"images are kept; the second epoch shows whether it stops"
             )
-            yield self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
-        else:
-            yield self._found(view, leak, done, memory.values)
+            return self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
+        return self._found(view, leak, done, memory.values)
 
     def _leaks(self, growth: _Growth) -> bool:
         return (
@@ -125,9 +121,8 @@ class MemoryLeak(Rule):
         if full_at is not None:
             end = f"; the machine has none left at about step {full_at:,}" + (f" of {planned:,}" if too_early else "")
         # Reading a Python object changes its reference count, which copies its memory page into the worker process.
-        workers = ", and lists of Python objects that every worker process copies by reading" * (
-            view.profile.machine.reading == "processes"
-        )
+        copies = ", and lists of Python objects that every worker process copies by reading"
+        workers = copies if view.profile.machine.reading == "processes" else ""
         return self.found(
             value=growth.slope / _MB,
             threshold=self._min_slope(growth),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import Profile
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.view import RunView
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 
-class OverallFrameworkMetrics(Rule):
+class OverallFrameworkMetrics(SpeedRule):
     """Never finds anything: it reports the durations of the phases of steps and of the spans between steps.
 
     The evidence is a series per phase in seconds of each step, that of whole steps first, and one per kind of span
@@ -21,27 +19,22 @@ class OverallFrameworkMetrics(Rule):
     this name reports the same without the backward pass.
     """
 
-    topic = "speed"
+    points = 1
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=1)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         profile = view.profile
         table = profile.steps()
         if not len(table):
-            yield self.not_enough_data(have=0)
-            return
+            return self.not_enough_data(have=0)
         durations = {"step": table.seconds, **{name: profile.phase(name) for name in profile.phases()}}
-        series = []
+        series: list[Series] = []
         for name, seconds in durations.items():
             known = np.isfinite(seconds)
             series.append(Series.of(f"{name}, seconds", table.steps[known], seconds[known]))
-        yield self.clear(
-            value=100 * _share(profile),
-            unit="% of the time in training steps",
-            evidence=(*series, *_span_series(profile)),
-        )
+        for name in dict.fromkeys(span.name for span in profile.all_spans if span.rank == 0):
+            spans = profile.spans(name)
+            series.append(Series.of(f"{name}, seconds", [s.step for s in spans], [s.seconds for s in spans]))
+        return self.clear(value=100 * _share(profile), unit="% of the time in training steps", evidence=tuple(series))
 
 
 def _share(profile: Profile) -> float:
@@ -51,9 +44,3 @@ def _share(profile: Profile) -> float:
     start = min([float(table.starts[0]), *(span.start for span in profile.all_spans if span.rank == 0)])
     end = float(table.starts[-1] + table.seconds[-1])
     return min(1.0, float(table.seconds.sum()) / max(end - start, 1e-9))
-
-
-def _span_series(profile: Profile) -> Iterator[Series]:
-    for name in dict.fromkeys(span.name for span in profile.all_spans if span.rank == 0):
-        spans = profile.spans(name)
-        yield Series.of(f"{name}, seconds", [span.step for span in spans], [span.seconds for span in spans])

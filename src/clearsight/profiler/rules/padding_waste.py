@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.timed_steps import timed_steps
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 _MIN_MEASURED = 3  # steps: the median of three ignores one batch of odd images
 
 
-class PaddingWaste(Rule):
+class PaddingWaste(SpeedRule):
     """Found when more than `share` of the input pixels are a border of one colour, by the median of the steps whose
     images were measured.
 
@@ -24,31 +22,25 @@ class PaddingWaste(Rule):
     all count. SageMaker has no such rule.
     """
 
-    topic = "speed"
+    points = _MIN_MEASURED
 
     share: float = setting(15.0, "border of one colour, of the input pixels", above=0, below=100, unit="%")
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=_MIN_MEASURED)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         steps = timed_steps(view.profile)
         # The whole table, warm-up included: the images of the first steps are as good as those of any other.
         padding = steps.table.padding
         measured = np.isfinite(padding)
         if missing := steps.shortfall():
-            yield self.not_enough_data(**missing)
-            return
+            return self.not_enough_data(**missing)
         if measured.sum() < _MIN_MEASURED:
             count = int(measured.sum())
-            yield self.not_enough_data(have=count, want=_MIN_MEASURED, of="steps whose images were measured")
-            return
+            return self.not_enough_data(have=count, want=_MIN_MEASURED, of="steps whose images were measured")
         numbers, shares = steps.table.steps[measured], 100 * padding[measured]
         value = float(np.median(shares))
         if value <= self.share:
-            yield self.clear(value=value, threshold=self.share, unit="% of the pixels")
-            return
-        yield self.found(
+            return self.clear(value=value, threshold=self.share, unit="% of the pixels")
+        return self.found(
             value=value,
             threshold=self.share,
             unit="% of the pixels",

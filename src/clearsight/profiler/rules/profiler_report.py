@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.finding import Finding, Verdict
-from clearsight.core.rule import Needs, Rule
+from clearsight.core.rule import Rule
 from clearsight.core.settings import aliases, setting
 from clearsight.core.view import RunView
 from clearsight.profiler.rules import PROFILER_RULES
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 
-class ProfilerReport(Rule):
+class ProfilerReport(SpeedRule):
     """Found when any other rule about speed found something; clear when at least one had enough data and none did.
 
     SageMaker's rule of this name runs the others and takes their parameters as `{Rule}_{parameter}`, such as
@@ -21,8 +22,8 @@ class ProfilerReport(Rule):
     fix is that of the first. It repeats the default rules, and is therefore left out unless it is asked for by name.
     """
 
-    topic = "speed"
     optional = True
+    points = 1
 
     overrides: dict[str, dict[str, Any]] = setting({}, "parameters of other rules, by rule and by name")
 
@@ -47,23 +48,16 @@ class ProfilerReport(Rule):
             PROFILER_RULES.load(name).parse(parameters)  # raises for a bad value now, not at the first check
         return cls(overrides=overrides)
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=1)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
-        rules = self._rules()
+    def verdict(self, view: RunView) -> Finding:
+        kinds = {name: PROFILER_RULES.load(name) for name in _other_rules()}
+        rules = [kind.parse(self.overrides.get(name, {})) for name, kind in kinds.items() if not kind.optional]
         # The rules run again: findings of the default set may have been made with other parameters.
         verdicts = [finding for rule in rules for finding in rule.check(view)]
         if found := _root_causes_first(rules, [finding for finding in verdicts if finding.found]):
-            yield self._summary(found, len({finding.rule for finding in verdicts}))
-        elif any(finding.verdict is Verdict.CLEAR for finding in verdicts):
-            yield self.clear(value=0, threshold=0, unit="rules")
-        else:
-            yield self.not_enough_data(have=0, cause="no rule about speed has enough data")
-
-    def _rules(self) -> list[Rule]:
-        kinds = {name: PROFILER_RULES.load(name) for name in _other_rules()}
-        return [kind.parse(self.overrides.get(name, {})) for name, kind in kinds.items() if not kind.optional]
+            return self._summary(found, len({finding.rule for finding in verdicts}))
+        if any(finding.verdict is Verdict.CLEAR for finding in verdicts):
+            return self.clear(value=0, threshold=0, unit="rules")
+        return self.not_enough_data(have=0, cause="no rule about speed has enough data")
 
     def _summary(self, found: list[Finding], rule_count: int) -> Finding:
         first, names = found[0], list(dict.fromkeys(finding.rule for finding in found))
@@ -88,8 +82,7 @@ def _root_causes_first(rules: list[Rule], found: list[Finding]) -> list[Finding]
     names = {finding.rule for finding in found}
     explained = {name for rule in rules if rule.name in names for name in rule.explains}
     return sorted(
-        found,
-        key=lambda f: (f.rule in explained or not names.isdisjoint(f.because), f.severity.rank, -f.confidence),
+        found, key=lambda f: (f.rule in explained or not names.isdisjoint(f.because), f.severity.rank, -f.confidence)
     )
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import GaugeSeries
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.loader_cost import LoaderCost, loader_cost
-from clearsight.profiler.analysis.timed_steps import MIN_STEPS, TimedSteps, steps_done, timed_steps
+from clearsight.profiler.analysis.timed_steps import TimedSteps, steps_done, timed_steps
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 _MB = 1e6  # as storage is sold and benchmarked, unlike the 2**20 of memory
 _MIN_SAMPLES = 5  # 2.5 seconds at the default rate, for a median
 
 
-class SlowStorage(Rule):
+class SlowStorage(SpeedRule):
     """Found when steps wait for batches and one loader worker gets fewer than `speed` megabytes a second, or the cores
     wait for disks during `iowait` of the time.
 
@@ -28,7 +28,6 @@ class SlowStorage(Rule):
     that count alone.
     """
 
-    topic = "speed"
     explains = ("IOBottleneck",)
 
     speed: float = setting(50.0, "bytes that one loader worker reads", above=0, unit="MB/s")
@@ -37,31 +36,25 @@ class SlowStorage(Rule):
     iowait: float = setting(20.0, "cores waiting for disks, by the median sample", above=0, below=100, unit="%")
     wait: float = setting(10.0, "time spent waiting for batches, of the step time", low=0, below=100, unit="%")
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=MIN_STEPS)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         steps = timed_steps(view.profile)
         steps = steps.select(np.isfinite(steps.wait_seconds()))
         if missing := steps.shortfall():
-            yield self.not_enough_data(**missing)
-            return
+            return self.not_enough_data(**missing)
         recent = steps.recent()
         cost, wait = loader_cost(recent), 100 * recent.wait_share()
         iowait = view.profile.within(view.profile.gauge("cpu.iowait"))
         known = np.isfinite(cost.bytes) and "read" in cost.parts
         if not known and len(iowait) < _MIN_SAMPLES:
             cause = "the bytes that loader workers read are unknown"
-            yield self.not_enough_data(have=len(iowait), want=_MIN_SAMPLES, of="profiler samples", cause=cause)
-            return
+            return self.not_enough_data(have=len(iowait), want=_MIN_SAMPLES, of="profiler samples", cause=cause)
         if wait > self.wait and self._reads_slowly(cost):
-            yield self._slow_reading(steps, recent, cost, view)
-        elif wait > self.wait and len(iowait) >= _MIN_SAMPLES and np.median(iowait.values) > self.iowait:
-            yield self._waiting_cores(recent, iowait, view)
-        elif known:
-            yield self.clear(value=_speed(cost), threshold=self.speed, unit="MB/s")
-        else:
-            yield self.clear(value=float(np.median(iowait.values)), threshold=self.iowait, unit="% of the cores' time")
+            return self._slow_reading(view, steps, recent, cost)
+        if wait > self.wait and len(iowait) >= _MIN_SAMPLES and np.median(iowait.values) > self.iowait:
+            return self._waiting_cores(view, recent, iowait)
+        if known:
+            return self.clear(value=_speed(cost), threshold=self.speed, unit="MB/s")
+        return self.clear(value=float(np.median(iowait.values)), threshold=self.iowait, unit="% of the cores' time")
 
     def _reads_slowly(self, cost: LoaderCost) -> bool:
         speed = _speed(cost)
@@ -69,45 +62,52 @@ class SlowStorage(Rule):
             return False
         return not cost.parts["read"] < self.per_image / 1e3 * cost.images  # "not <" is True for an unknown count
 
-    def _slow_reading(self, steps: TimedSteps, recent: TimedSteps, cost: LoaderCost, view: RunView) -> Finding:
+    def _slow_reading(self, view: RunView, steps: TimedSteps, recent: TimedSteps, cost: LoaderCost) -> Finding:
         speed = _speed(cost)
         assert speed is not None
         each = f", {1e3 * cost.parts['read'] / cost.images:.2g} ms an image" if cost.images > 0 else ""
         seconds, size = steps.load("read"), steps.load("bytes")
         known = (seconds > 0) & (size > 0)
-        fix, advice = _remedy(view)
-        return self.found(
+        return self._slow(
+            view,
+            recent,
             value=speed,
             threshold=self.speed,
             unit="MB/s",
-            steps=recent.step_range,
-            subject="storage",
             cause=(
                 f"a loader worker reads {speed:.3g} MB a second{each}, and reading is {100 * cost.share('read'):.0f} % "
                 f"of the workers' time, while {100 * recent.wait_share():.0f} % of the time is spent waiting for them"
             ),
-            fix=fix,
-            advice=advice,
             evidence=Series.of("MB/s of one loader worker", steps.steps[known], size[known] / seconds[known] / _MB),
         )
 
-    def _waiting_cores(self, recent: TimedSteps, iowait: GaugeSeries, view: RunView) -> Finding:
+    def _waiting_cores(self, view: RunView, recent: TimedSteps, iowait: GaugeSeries) -> Finding:
         value = float(np.median(iowait.values))
-        fix, advice = _remedy(view)
-        return self.found(
+        return self._slow(
+            view,
+            recent,
             value=value,
             threshold=self.iowait,
             unit="% of the cores' time",
-            steps=recent.step_range,
-            subject="storage",
             cause=(
                 f"the cores wait for disks during {value:.0f} % of their time while {100 * recent.wait_share():.0f} % "
                 f"of the training time is spent waiting for batches"
             ),
-            fix=fix,
-            advice=advice,
             confidence=0.7,  # other processes may be what the cores wait for
             evidence=Series.of("cpu.iowait (%)", steps_done(view.profile, iowait.times), iowait.values),
+        )
+
+    def _slow(self, view: RunView, recent: TimedSteps, **measured: Any) -> Finding:
+        # With a single epoch no image is read twice, so keeping them in memory gains nothing.
+        drops_pixels = view.context.settings.get("keep_pixels") is False and view.context.epochs != 1
+        return self.found(
+            steps=recent.step_range,
+            subject="storage",
+            fix={"keep_pixels": True} if drops_pixels else {},
+            advice=(
+                "Copy the images to a local disk before training, or pack them into one archive instead of small files."
+            ),
+            **measured,
         )
 
 
@@ -115,10 +115,3 @@ def _speed(cost: LoaderCost) -> float | None:
     """Return the megabytes a second of one loader worker; None if nothing was read."""
     seconds = cost.parts.get("read", 0.0)
     return cost.bytes / seconds / _MB if seconds > 0 and cost.bytes > 0 else None
-
-
-def _remedy(view: RunView) -> tuple[dict[str, bool], str]:
-    advice = "Copy the images to a local disk before training, or pack them into one archive instead of small files."
-    # With a single epoch no image is read twice, so keeping them in memory gains nothing.
-    drops_pixels = view.context.settings.get("keep_pixels") is False and view.context.epochs != 1
-    return ({"keep_pixels": True} if drops_pixels else {}), advice

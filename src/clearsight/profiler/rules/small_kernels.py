@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.profile import Profile, Trace
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.timed_steps import timed_steps
+from clearsight.profiler.analysis.what_if import MAX_MEMORY_FOR_TWICE
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 _MIN_TRACED = 3  # steps
-_MAX_MEMORY_FOR_TWICE = 45.0  # per cent of a GPU's memory in use that leaves room for twice the batch
 _COMPUTING = ("forward", "loss", "backward", "optimizer")
 
 
-@dataclass(frozen=True, slots=True)
-class _Kernels:
-    """Kernels of the traced steps.
-
-    mean: seconds of a kernel.  computing: seconds of a step that are spent on computing.
-    idle: share of them in which no kernel ran, in [0, 1].  per_step: kernels of a step.
-    """
-
-    mean: float
-    computing: float
-    idle: float
-    per_step: float
-
-
-class SmallKernels(Rule):
+class SmallKernels(SpeedRule):
     """Found when the kernels of the traced steps take less than `gpu` microseconds on average on a GPU, or `cpu` on a
     CPU, and no kernel runs for more than `idle` of the time in which a step computes.
 
@@ -44,55 +28,42 @@ class SmallKernels(Rule):
     SageMaker has no such rule.
     """
 
-    topic = "speed"
     explains = ("LowGPUUtilization",)
+    points = _MIN_TRACED
 
     gpu: float = setting(10.0, "mean kernel on a GPU", above=0, unit="microseconds")
     cpu: float = setting(20.0, "mean operator on a CPU", above=0, unit="microseconds")
     idle: float = setting(30.0, "computing time without a kernel", above=0, below=100, unit="%")
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=_MIN_TRACED)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         profile, trace = view.profile, view.profile.trace
         if trace is None or trace.steps < _MIN_TRACED or trace.kernels <= 0 or not trace.kernel_seconds > 0:
             # A trace that is long enough but holds no kernel counts as one step short.
             traced = min(max(0, trace.steps), _MIN_TRACED - 1) if trace is not None else 0
             cause = "no steps were traced operator by operator; --profile full traces some"
-            yield self.not_enough_data(have=traced, want=_MIN_TRACED, of="traced steps", cause=cause)
-            return
+            return self.not_enough_data(have=traced, want=_MIN_TRACED, of="traced steps", cause=cause)
         on_gpu = profile.machine.device == "cuda"
-        kernels = _kernels(profile, trace)
+        mean = 1e6 * (trace.kernel_seconds / trace.kernels)
+        computing, busy = _computing_seconds(profile, trace), trace.kernel_seconds / trace.steps
+        idle = 100 * min(1.0, max(0.0, 1 - busy / computing if computing > 0 else 0.0))
         limit = self.gpu if on_gpu else self.cpu
-        if not (1e6 * kernels.mean < limit and 100 * kernels.idle > self.idle):
-            yield self.clear(value=1e6 * kernels.mean, threshold=limit, unit="microseconds a kernel")
-            return
-        fix, advice = _remedy(view, on_gpu)
-        yield self.found(
-            value=1e6 * kernels.mean,
+        if not (mean < limit and idle > self.idle):
+            return self.clear(value=mean, threshold=limit, unit="microseconds a kernel")
+        return self.found(
+            value=mean,
             threshold=limit,
             unit="microseconds a kernel",
             steps=(trace.first, trace.last),
             subject="kernels",
             cause=(
-                f"a step starts {kernels.per_step:,.0f} {'kernels' if on_gpu else 'operators'} of "
-                f"{1e6 * kernels.mean:.2g} microseconds each, and none runs for {100 * kernels.idle:.0f} % of the "
-                f"{1e3 * kernels.computing:.3g} ms in which it computes{_most_frequent(trace)}"
+                f"a step starts {trace.kernels / trace.steps:,.0f} {'kernels' if on_gpu else 'operators'} of "
+                f"{mean:.2g} microseconds each, and none runs for {idle:.0f} % of the {1e3 * computing:.3g} ms in "
+                f"which it computes{_most_frequent(trace)}"
             ),
-            fix=fix,
-            advice=advice,
             confidence=0.8,
             evidence=_evidence(profile, trace),
+            **_remedy(view, on_gpu),
         )
-
-
-def _kernels(profile: Profile, trace: Trace) -> _Kernels:
-    computing = _computing_seconds(profile, trace)
-    busy = trace.kernel_seconds / trace.steps
-    idle = 1 - busy / computing if computing > 0 else 0.0
-    mean = trace.kernel_seconds / trace.kernels
-    return _Kernels(mean, computing, min(1.0, max(0.0, idle)), trace.kernels / trace.steps)
 
 
 def _computing_seconds(profile: Profile, trace: Trace) -> float:
@@ -118,16 +89,16 @@ def _evidence(profile: Profile, trace: Trace) -> Series:
     return Series.of("seconds of a traced step", [trace.first, trace.last], [trace.seconds / trace.steps] * 2)
 
 
-def _remedy(view: RunView, on_gpu: bool) -> tuple[dict[str, Any], str]:
-    """Return recipe fields that make kernels larger, and advice that makes them fewer."""
+def _remedy(view: RunView, on_gpu: bool) -> dict[str, Any]:
+    """Return a `fix` that makes kernels larger and `advice` that makes them fewer, as arguments of `found`."""
     settings, machine = view.context.settings, view.profile.machine
     size = view.context.batch_size or machine.batch_size
     memory = view.profile.within(view.profile.gauge("gpu0.memory")).values
     fix: dict[str, Any] = {}
-    if settings and size and not (len(memory) and memory.max() > _MAX_MEMORY_FOR_TWICE):
+    if settings and size and not (len(memory) and memory.max() > MAX_MEMORY_FOR_TWICE):
         fix["batch_size"] = 2 * size
     if settings and machine.channels_last is False:
         fix["channels_last"] = "on"  # saves the kernels that convert the layout before and after a convolution
     larger = "" if settings else "Use larger batches. "
     means = "torch.compile, a fused optimizer or CUDA graphs" if on_gpu else "torch.compile or a fused optimizer"
-    return fix, f"{larger}Start fewer kernels with {means}."
+    return {"fix": fix, "advice": f"{larger}Start fewer kernels with {means}."}

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.profile import Floats, Profile, StepTable
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.timed_steps import MIN_STEPS, WARM_UP
 from clearsight.profiler.analysis.window import use_by_other_processes
+from clearsight.profiler.rules.speed_rule import OTHER_WORK, SpeedRule
 
 _MAD_TO_DEVIATION = 1.4826  # median absolute deviation to standard deviation, of a normal distribution
 _MIN_COST = 1.0  # seconds that all outliers cost together; less is not worth a finding
@@ -51,7 +50,7 @@ class _Outliers:
         return [int(step) for step in self.table.steps[self.chosen]]
 
 
-class StepOutlier(Rule):
+class StepOutlier(SpeedRule):
     """Found when more than `n_outliers` training steps took longer than the median by `stddev` standard deviations.
 
     The deviation is 1.4826 times the median absolute one: outliers increase the mean and standard deviation of
@@ -63,7 +62,7 @@ class StepOutlier(Rule):
     number is 10 in any run.
     """
 
-    topic = "speed"
+    points = MIN_STEPS + WARM_UP
 
     stddev: float = setting(3.0, "deviations above the median", above=0, unit="standard deviations")
     mode: Literal["train"] | None = setting(None, "which steps: only those of training are timed")
@@ -71,21 +70,16 @@ class StepOutlier(Rule):
         None, "outliers that are allowed [default: 2, or 1 % of the steps]", low=0, unit="steps"
     )
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=MIN_STEPS + WARM_UP)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         table = view.profile.steps()
         if len(table) < self.needs().points:
-            yield self.not_enough_data(have=len(table))
-            return
+            return self.not_enough_data(have=len(table))
         allowed = max(_MIN_OUTLIERS - 1, int(_MIN_SHARE * len(table))) if self.n_outliers is None else self.n_outliers
         outliers = self._outliers(table)
         cheap = self.n_outliers is None and outliers.cost * float(table.seconds[WARM_UP:].sum()) < _MIN_COST
         if len(outliers) <= allowed or len(outliers) > _MAX_SHARE * len(table) or cheap:
-            yield self.clear(value=len(outliers), threshold=allowed, unit="steps")
-            return
-        yield self._long_steps(view, outliers, allowed)
+            return self.clear(value=len(outliers), threshold=allowed, unit="steps")
+        return self._long_steps(view, outliers, allowed)
 
     def _outliers(self, table: StepTable) -> _Outliers:
         seconds = table.seconds
@@ -99,41 +93,32 @@ class StepOutlier(Rule):
         return _Outliers(table, chosen, limit, usual, cost)
 
     def _long_steps(self, view: RunView, outliers: _Outliers, allowed: int) -> Finding:
-        reason = _reason(view, outliers)
+        reason, consequences = _reason(view, outliers)
         table, steps = outliers.table, outliers.steps
         named = ", ".join(str(step) for step in steps[:_MAX_NAMED]) + (" and others" if len(steps) > _MAX_NAMED else "")
         longest = float(table.seconds[outliers.chosen].max())
-        costly = outliers.cost > _WARNING_COST and not reason.other_processes
+        severity = Severity.WARNING if outliers.cost > _WARNING_COST else Severity.INFO
         return self.found(
             value=len(outliers),
             threshold=allowed,
             unit="steps",
-            severity=Severity.WARNING if costly else Severity.INFO,
             steps=(steps[0], steps[-1]),
             epoch=int(table.epochs[outliers.chosen][0]),
             cause=(
                 f"{len(steps)} of {len(table)} steps took over {outliers.limit:.3g} s, up to {longest:.3g} s, while "
                 f"{outliers.usual:.3g} s is usual; their extra time is {100 * outliers.cost:.2g} % of the total "
-                f"(steps {named}){reason.cause}"
+                f"(steps {named}){reason}"
             ),
-            advice=reason.advice,
-            because=("DataWait",) if reason.waits else (),
             evidence=Series.of("step, seconds", table.steps, table.seconds),
+            **{"severity": severity, **consequences},
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Reason:
-    """Reason that most of the long steps share, and True for its kind: waiting, or other processes' work."""
+def _reason(view: RunView, outliers: _Outliers) -> tuple[str, dict[str, Any]]:
+    """Return the most specific reason that over half of the outliers share: an epoch's start also explains a wait.
 
-    cause: str
-    advice: str
-    waits: bool = False
-    other_processes: bool = False
-
-
-def _reason(view: RunView, outliers: _Outliers) -> _Reason:
-    """Return the most specific reason that over half of the outliers share: an epoch's start also explains a wait."""
+    The reason is a clause; with it comes what follows from it, as arguments of `found`.
+    """
     total, least, profile = len(outliers), _MOST * len(outliers), view.profile
 
     def part(count: int) -> str:
@@ -149,18 +134,18 @@ def _reason(view: RunView, outliers: _Outliers) -> _Reason:
         advice = (
             "Keep loader workers running between epochs, so that the first batch of the next epoch is ready in time."
         )
-        return _Reason(f"; {part(starts)} are the first of an epoch{wait}", advice, waits=waits)
+        because = ("DataWait",) if waits else ()
+        return f"; {part(starts)} are the first of an epoch{wait}", {"advice": advice, "because": because}
     if near_spans > least:
         advice = "Validate or write checkpoints less often, or keep them off the cores that train."
-        return _Reason(f"; {part(near_spans)} coincide with a checkpoint or validation", advice)
+        return f"; {part(near_spans)} coincide with a checkpoint or validation", {"advice": advice}
     if waits:
         advice = "Make batches arrive in time: use more loader workers, or less work per image."
-        return _Reason(f"; {part(by_phase)} waited for their batches", advice, waits=True)
+        return f"; {part(by_phase)} waited for their batches", {"advice": advice, "because": ("DataWait",)}
     slow_phase = f"; in {part(by_phase)} the time was spent on {phase}" if phase else ""
     if (others := use_by_other_processes(view)) > _OTHERS_USE:
-        advice = "Stop other work on the machine, or train when there is none."
-        return _Reason(f"{slow_phase}; other processes use {others:.0f} % of the cores", advice, other_processes=True)
-    return _Reason(slow_phase, "Look for other work on the machine at these steps, or for images of other sizes.")
+        return f"{slow_phase}; other processes use {others:.0f} % of the cores", OTHER_WORK
+    return slow_phase, {"advice": "Look for other work on the machine at these steps, or for images of other sizes."}
 
 
 def _slow_phase(profile: Profile, outliers: _Outliers) -> tuple[str, int]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.format import several
 from clearsight.core.profile import Machine
-from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.analysis.loader_cost import loader_cost
-from clearsight.profiler.analysis.timed_steps import MIN_STEPS, TimedSteps, steps_done, timed_steps
+from clearsight.profiler.analysis.timed_steps import TimedSteps, steps_done, timed_steps
+from clearsight.profiler.rules.speed_rule import SpeedRule
 
 _MIN_SAMPLES = 5  # 2.5 seconds at the default rate, for a median
 
 
-class ThreadOversubscription(Rule):
+class ThreadOversubscription(SpeedRule):
     """Found when more threads compute than `threads` a core; or when they are more than `crowd` a core together with
     busy loader workers, and each core switches threads involuntarily more than `switches` times a second.
 
@@ -29,25 +29,19 @@ class ThreadOversubscription(Rule):
     threads may well be idle, and switches decide. SageMaker's Dataloader compares only workers with cores.
     """
 
-    topic = "speed"
     explains = ("StepOutlier", "CPUBottleneck")
 
     threads: float = setting(1.0, "compute threads", above=0, unit="a core")
     crowd: float = setting(2.0, "compute threads and busy loader workers together", above=0, unit="a core")
     switches: float = setting(100.0, "involuntary context switches a second", low=0, unit="a core")
 
-    def needs(self) -> Needs:
-        return Needs(counted="timed_steps", points=MIN_STEPS)
-
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def verdict(self, view: RunView) -> Finding:
         steps, machine = timed_steps(view.profile), view.profile.machine
         if missing := steps.shortfall():
-            yield self.not_enough_data(**missing)
-            return
+            return self.not_enough_data(**missing)
         if not machine.threads or not machine.cores:
             cause = "the number of compute threads or of cores is unknown"
-            yield self.not_enough_data(have=0, want=1, of="counts of threads and cores", cause=cause)
-            return
+            return self.not_enough_data(have=0, want=1, of="counts of threads and cores", cause=cause)
         workers = _busy_workers(machine, steps)
         compute, crowded = machine.threads / machine.cores, (machine.threads + workers) / machine.cores
         too_many_threads = compute > self.threads
@@ -56,26 +50,23 @@ class ThreadOversubscription(Rule):
         rate = float(np.median(samples.values)) / machine.cores if len(samples) >= _MIN_SAMPLES else None
         threads_decide = too_many_threads and machine.device != "cuda"
         if value > limit and rate is None and not threads_decide:
-            yield self.not_enough_data(have=len(samples), want=_MIN_SAMPLES, of="samples of context switches")
-        elif value > limit and (threads_decide or (rate is not None and rate > self.switches)):
+            return self.not_enough_data(have=len(samples), want=_MIN_SAMPLES, of="samples of context switches")
+        if value > limit and (threads_decide or (rate is not None and rate > self.switches)):
             durations = Series.of("seconds of a step", steps.steps, steps.seconds)
             done, per_core = steps_done(view.profile, samples.times), samples.values / machine.cores
             switches = Series.of("context switches a second and core", done, per_core)
-            fix, advice = _remedy(view, too_many_threads)
-            yield self.found(
+            return self.found(
                 value=value,
                 threshold=limit,
                 unit="threads a core",
                 steps=steps.step_range,
                 subject="threads",
                 cause=_cause(machine, workers, rate, steps),
-                fix=fix,
-                advice=advice,
                 confidence=0.9 if rate is not None and rate > self.switches else 0.7,
                 evidence=(durations, switches) if len(samples) else durations,
+                **_remedy(view, too_many_threads),
             )
-        else:
-            yield self.clear(value=value, threshold=limit, unit="threads a core")
+        return self.clear(value=value, threshold=limit, unit="threads a core")
 
 
 def _busy_workers(machine: Machine, steps: TimedSteps) -> float:
@@ -96,13 +87,13 @@ def _cause(machine: Machine, workers: float, rate: float | None, steps: TimedSte
     )
 
 
-def _remedy(view: RunView, too_many_threads: bool) -> tuple[dict[str, int], str]:
+def _remedy(view: RunView, too_many_threads: bool) -> dict[str, Any]:
     machine = view.profile.machine
     fix = {"threads": machine.cores} if too_many_threads else {}
     if (machine.workers or 0) > machine.cores or not too_many_threads:
         fix["workers"] = min(max(1, machine.cores // 2), machine.workers or 1)  # leaves cores to compute on
     if view.context.settings:
-        return fix, ""
+        return {"fix": fix}
     calls = {"threads": "torch.set_num_threads({})", "workers": "num_workers={}"}
     settings = " and ".join(calls[name].format(count) for name, count in fix.items())
-    return {}, f"Set {settings}, and OMP_WAIT_POLICY=passive in the environment before torch is imported."
+    return {"advice": f"Set {settings}, and OMP_WAIT_POLICY=passive in the environment before torch is imported."}

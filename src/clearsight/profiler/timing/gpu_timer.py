@@ -26,19 +26,12 @@ _MAX_WAITING = 1000
 
 
 class CudaEvent(Protocol):
-    """Part of torch.cuda.Event that is used here."""
+    """Part of torch.cuda.Event that is used here. Elapsed time is in milliseconds."""
 
-    def record(self) -> None:
-        """Put the event into the queue of the current stream."""
-
-    def query(self) -> bool:
-        """Return True once the GPU has passed the event."""
-
-    def synchronize(self) -> None:
-        """Wait until the GPU has passed the event."""
-
-    def elapsed_time(self, later: Any, /) -> float:
-        """Return the milliseconds from this event to a later one."""
+    def record(self) -> None: ...
+    def query(self) -> bool: ...
+    def synchronize(self) -> None: ...
+    def elapsed_time(self, later: Any, /) -> float: ...
 
 
 Marks = list[tuple[str, CudaEvent]]  # in order, each with the phase that ended there; "" where there was none

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy.typing as npt
@@ -32,8 +32,7 @@ class StepTimer:
 
     log: receives steps and spans, None for one in memory.  loads: running sums of what the loader spent; a sum that is
     still 0 is taken as unknown.  launched: start of the process (UNIX seconds), where the span "initialisation" starts.
-    done: steps done before.
-    gpu: also times phases on the GPU; a step is then logged once the GPU has passed its end.
+    done: steps done before.  gpu: also times phases on the GPU; a step is then logged once the GPU has passed its end.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class StepTimer:
         done: int = 0,
         gpu: GpuTimer | None = None,
     ) -> None:
-        self.log = log or StepLog()
+        self.log = log or StepLog()  # of the timed steps, and of the spans outside of them
         self.annotate: Annotation | None = None  # set while a trace is taken, to show phases in it
         self.guard = Guard("the profiler's step timing", report=_logger.warning)
         self._rank = rank
@@ -62,16 +61,6 @@ class StepTimer:
         self._gpu = None if gpu is None else GpuStepQueue(gpu, self.log)
 
     @property
-    def steps(self) -> list[StepTimes]:
-        """The timed steps in memory."""
-        return self.log.steps
-
-    @property
-    def spans(self) -> list[Span]:
-        """The spans outside of steps."""
-        return self.log.spans
-
-    @property
     def failure(self) -> str:
         """The parts that are off and why, "" where all work."""
         guards = [self.guard, self._spans.guard, self._loads.guard, self._padding.guard, self._ranges.guard]
@@ -85,9 +74,18 @@ class StepTimer:
         except KeyError:
             return self._phases.setdefault(name, _Phase(self, name))
 
-    def span(self, name: str, step: int, epoch: int) -> AbstractContextManager[object]:
+    @contextmanager
+    def span(self, name: str, step: int, epoch: int) -> Iterator[None]:
         """Record the block as a span outside of training steps. Phases in it count nowhere."""
-        return _SpanBlock(self, self._spans, name, step, epoch)
+        self.cut()
+        self._spans.open += 1
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._spans.open -= 1
+            self._spans.record(name, start, step, epoch)
+            self.cut()
 
     def note_images(self, images: npt.NDArray[Any]) -> None:
         """Measure the borders of some images (N, H, W, 3) or (N, 3, H, W) of the step under way, every 50th batch."""
@@ -284,23 +282,3 @@ class _Phase:
 
     def __exit__(self, *_: object) -> None:
         self._timer._leave(self._name)
-
-
-class _SpanBlock:
-    """Context manager of one span outside of training steps."""
-
-    __slots__ = ("_epoch", "_name", "_spans", "_start", "_step", "_timer")
-
-    def __init__(self, timer: StepTimer, spans: SpanRecorder, name: str, step: int, epoch: int) -> None:
-        self._timer, self._spans, self._name, self._step, self._epoch = timer, spans, name, step, epoch
-        self._start = 0.0
-
-    def __enter__(self) -> None:
-        self._timer.cut()
-        self._spans.open += 1
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._spans.open -= 1
-        self._spans.record(self._name, self._start, self._step, self._epoch)
-        self._timer.cut()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clearsight.profiler.analysis.idleness import device_idleness
+from clearsight.profiler.rules.idle_device import device_idleness
 from clearsight.testing.profiles import profile, profiled
 from tests.profiler.rules.sagemaker_rule_faults import WAITING
 

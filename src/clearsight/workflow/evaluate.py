@@ -7,7 +7,7 @@ from typing import Any
 
 from clearsight.core.bundle import open_bundle
 from clearsight.core.recipe import DataSection, Recipe
-from clearsight.data.listing import open_listing
+from clearsight.data.readers import open_listing
 from clearsight.data.scan import drop_bad_images
 from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits
 from clearsight.workflow.paths import Paths

@@ -52,13 +52,17 @@ def listen(load_timer: LoadTimer, import_hook: ImportHook, patches: Patches) -> 
     guards = []
     for module in dict.fromkeys((*_FUNCTIONS, *_READING)):
         guard = Guard(f"the profiler's timing of {module}", report=_log.warning)
-        # Guarded, because an error would be raised by the import that leads here.
-        import_hook.when_imported(module, partial(guard.run, _hook, load_timer, patches))
+        import_hook.when_imported(module, partial(_hook, guard, load_timer, patches))
         guards.append(guard)
     return guards
 
 
-def _hook(load_timer: LoadTimer, patches: Patches, module: ModuleType) -> None:
+def _hook(guard: Guard, load_timer: LoadTimer, patches: Patches, module: ModuleType) -> None:
+    # Guarded, because an error would be raised by the import that leads here.
+    guard.run(_time_functions, load_timer, patches, module)
+
+
+def _time_functions(load_timer: LoadTimer, patches: Patches, module: ModuleType) -> None:
     for owner, name, part in _FUNCTIONS.get(module.__name__, ()):
         _replace(patches, getattr(module, owner) if owner else module, name, partial(load_timer.timed, part))
     for owner, name in _READING.get(module.__name__, ()):

@@ -59,7 +59,7 @@ class Registry(Generic[T]):
 
 
 class Former(Generic[T]):
-    """Former name of an attribute or a method, for code of users: `facts = Former[RunContext]("context")`."""
+    """Former name of an attribute or a method, for code of users. Example: `facts = Former[RunContext]("context")`."""
 
     def __init__(self, name: str) -> None:
         self._value = attrgetter(name)

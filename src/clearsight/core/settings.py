@@ -34,6 +34,7 @@ def setting(
     flag: str = "",
     flags: tuple[str, ...] = (),
     aliases: tuple[str, ...] = (),
+    log: bool = False,  # without effect: `search` says it; rules of users may pass it
 ) -> Any:
     """Declare a field: default, help, and range (`low` <= x, `above` < x, x <= `high`, x < `below`).
 

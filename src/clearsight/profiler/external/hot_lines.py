@@ -121,8 +121,6 @@ def hottest(records: Iterable[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
     return [{"where": line, "share": round(seen / counts.total(), 4)} for line, seen in counts.most_common(_TOP)]
 
 
-# Frames: the part of loading that a stack of calls belongs to, and the line that it waits at.
-#
 # Words in the name of a function, or of its file and folder in a library, with the part that they mean. The innermost
 # frame decides.
 _WORDS = {

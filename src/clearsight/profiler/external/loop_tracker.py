@@ -21,8 +21,7 @@ from torch.nn.modules.loss import _Loss
 
 from clearsight.core.guard import Guard, guarded
 from clearsight.profiler.external.loop_inspection import BatchInfo
-from clearsight.profiler.external.loop_recorder import LoopRecorder
-from clearsight.profiler.external.loop_state import AfterUpdate, LoopState, OptimizerCycle, StepUnderWay
+from clearsight.profiler.external.loop_state import AfterUpdate, LoopRecorder, LoopState, OptimizerCycle, StepUnderWay
 
 _log = logging.getLogger(__name__)
 

@@ -40,8 +40,7 @@ class IdleDeviceRule(SampleRule):
     """Found when at more than `threshold` per cent of the samples `gauge` is above its limit and the device is idle.
 
     A subclass names the gauge, gives its limit, declares `patience` and describes the finding. Idle means that the mean
-    of the GPUs in use is below `gpu_threshold`; without a GPU, that the step spent over half of its time waiting for
-    its batch.
+    of the GPUs in use is below `gpu_threshold`; without a GPU, that the step mostly waited for its batch.
     """
 
     gauge: ClassVar[str]

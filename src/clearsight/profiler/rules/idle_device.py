@@ -93,7 +93,8 @@ def device_idleness(view: RunView, gauge: str, *, gpu_below: float, patience: in
     if used := used_gpus(profile):
         samples = sample_window(view, (gauge, *used), length=length, patience=patience)
         subject = "the GPU was" if len(used) == 1 else "the GPUs were"
-        return Idleness(samples, samples.mean(used) < gpu_below, f"{subject} below {gpu_below:.0f} %", used)
+        use = np.mean([samples.values[name] for name in used], axis=0)
+        return Idleness(samples, use < gpu_below, f"{subject} below {gpu_below:.0f} %", used)
     samples = sample_window(view, (gauge,), length=length, patience=patience)
     share_of_step = dict(zip(profile.steps().steps.tolist(), wait_shares(profile).tolist(), strict=True))
     shares = np.array([share_of_step[step] for step in samples.steps.tolist()], np.float64)

@@ -18,8 +18,6 @@ from clearsight.profiler.gauges.cpu import allowed_cores
 from clearsight.profiler.gauges.gpu import GpuGauges
 from clearsight.profiler.gauges.memory import memory_size
 
-_log = logging.getLogger(__name__)
-
 
 def machine_info(
     pid: int | None = None, visible: Sequence[str] | None = None, *, root: Path = Path("/"), nvml: Any = None
@@ -48,7 +46,7 @@ def machine_info(
 
 def _gpu_models(visible: Sequence[str] | None, nvml: Any) -> list[str]:
     # A machine without a driver is normal, whatever NVML raises then: no warning, only a line for debugging.
-    gpus = Guard("NVML", report=_log.debug).run(lambda: GpuGauges(visible, nvml=nvml))
+    gpus = Guard("NVML", report=logging.getLogger(__name__).debug).run(lambda: GpuGauges(visible, nvml=nvml))
     if gpus is None:
         return []
     with closing(gpus):

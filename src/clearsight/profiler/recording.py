@@ -28,8 +28,6 @@ from clearsight.profiler.timing.step_timer import StepTimer
 if TYPE_CHECKING:
     from clearsight.profiler.trace import TracedStepTimer
 
-_log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordingOptions:
@@ -72,7 +70,7 @@ class Recording:
     ) -> None:
         options = options or RecordingOptions()
         self.folder, self.machine = Path(folder), machine
-        self.guard = Guard("the profiler's folder", report=_log.warning)
+        self.guard = Guard("the profiler's folder", report=logging.getLogger(__name__).warning)
         self._rank, self._last_step = rank, options.last_step
         self._earlier, self._state = Profile(), _State.NEW
         cuda = machine.device == "cuda"

@@ -14,7 +14,7 @@ from clearsight.core.profile import Span
 from clearsight.profiler.external import torch_hooks
 from clearsight.profiler.external.hot_lines import HotLines
 from clearsight.profiler.external.load_timer import LoadTimer, SharedCounters
-from clearsight.profiler.external.loop_recorder import LoopRecorder
+from clearsight.profiler.external.loop_state import LoopRecorder
 from clearsight.profiler.external.loop_tracker import LoopTracker
 from clearsight.profiler.external.patches import Patches
 from clearsight.profiler.timing.step_timer import StepTimer

@@ -13,7 +13,7 @@ from torch import nn
 
 from clearsight.core.profile import Span
 from clearsight.profiler.external.loop_inspection import BatchInfo
-from clearsight.profiler.external.loop_recorder import LoopRecorder
+from clearsight.profiler.external.loop_state import LoopRecorder
 from clearsight.profiler.external.loop_tracker import LoopTracker
 from clearsight.profiler.timing.step_timer import StepTimer
 from tests.profiler.external.loops import Loop, listening

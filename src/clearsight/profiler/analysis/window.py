@@ -66,10 +66,6 @@ class Window:
         """Return a percentile of a gauge, percent in [0, 100]."""
         return float(np.percentile(self.values[name], percent))
 
-    def mean(self, names: Sequence[str]) -> Floats:
-        """Return the mean over several gauges at each sample, (T,)."""
-        return np.asarray(np.mean([self.values[name] for name in names], axis=0), np.float64)
-
     def series(self, *names: str) -> tuple[Series, ...]:
         """Return gauges over the steps that ran, as evidence."""
         return tuple(Series.of(name, self.steps, self.values[name]) for name in names)

@@ -21,8 +21,6 @@ from typing import Any
 from clearsight.core.guard import Guard
 from clearsight.profiler.timing.line_file import LineFile
 
-_log = logging.getLogger(__name__)
-
 _EVERY = 0.01  # seconds between samples: less than 1 % of a core
 _MAX_UNWRITTEN = 50  # samples
 _TOP = 10  # lines that are reported
@@ -35,7 +33,7 @@ class HotLines:
     """
 
     def __init__(self, path: Path) -> None:
-        self.guard = Guard("the profiler's sampling of hot lines", report=_log.warning)
+        self.guard = Guard("the profiler's sampling of hot lines", report=logging.getLogger(__name__).warning)
         self._path = path
         self._pid = 0  # of the process in which the sampling thread runs
         self._closed = False
@@ -121,8 +119,6 @@ def hottest(records: Iterable[Mapping[str, Any]]) -> Sequence[dict[str, Any]]:
     return [{"where": line, "share": round(seen / counts.total(), 4)} for line, seen in counts.most_common(_TOP)]
 
 
-# Frames: the part of loading that a stack of calls belongs to, and the line that it waits at.
-#
 # Words in the name of a function, or of its file and folder in a library, with the part that they mean. The innermost
 # frame decides.
 _WORDS = {

@@ -19,8 +19,6 @@ from clearsight.profiler.external.import_hook import ImportHook
 from clearsight.profiler.external.load_timer import LoadTimer
 from clearsight.profiler.external.patches import Patches
 
-_log = logging.getLogger(__name__)
-
 _DECODING = tuple(("", name, "decode") for name in ("decode_image", "decode_jpeg", "decode_png", "read_image"))
 # module -> (class in it, or "" for the module itself; attribute; part)
 _FUNCTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -51,7 +49,7 @@ def listen(load_timer: LoadTimer, import_hook: ImportHook, patches: Patches) -> 
     """
     guards = []
     for module in dict.fromkeys((*_FUNCTIONS, *_READING)):
-        guard = Guard(f"the profiler's timing of {module}", report=_log.warning)
+        guard = Guard(f"the profiler's timing of {module}", report=logging.getLogger(__name__).warning)
         import_hook.when_imported(module, partial(_hook, guard, load_timer, patches))
         guards.append(guard)
     return guards

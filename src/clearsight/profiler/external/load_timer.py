@@ -22,8 +22,6 @@ from clearsight.core.guard import Guard
 from clearsight.core.profile import LOAD_PARTS
 from clearsight.profiler.external.hot_lines import HotLines
 
-_log = logging.getLogger(__name__)
-
 REST = ""  # the making of an image outside of every known function
 _DEFAULT_PART = "decode"
 NAMES = (*LOAD_PARTS, "images", "bytes")
@@ -37,7 +35,7 @@ class LoadTimer:
     """
 
     def __init__(self, counters: SharedCounters, hot_lines: HotLines) -> None:
-        self.guard = Guard("the profiler's timing of loader workers", report=_log.warning)
+        self.guard = Guard("the profiler's timing of loader workers", report=logging.getLogger(__name__).warning)
         self.thread = 0  # the one that makes a batch at the moment
         self._counters, self._hot_lines = counters, hot_lines
         self._pid = os.getpid()

@@ -21,10 +21,7 @@ from torch.nn.modules.loss import _Loss
 
 from clearsight.core.guard import Guard, guarded
 from clearsight.profiler.external.loop_inspection import BatchInfo
-from clearsight.profiler.external.loop_recorder import LoopRecorder
-from clearsight.profiler.external.loop_state import AfterUpdate, LoopState, OptimizerCycle, StepUnderWay
-
-_log = logging.getLogger(__name__)
+from clearsight.profiler.external.loop_state import AfterUpdate, LoopRecorder, LoopState, OptimizerCycle, StepUnderWay
 
 # Bound once: in Python 3.11 the lookup of an Enum's member takes as long as a function call.
 _IDLE, _LOADING, _FORWARD, _UNCERTAIN_FORWARD, _EVALUATION, _BACKWARD, _SAVING = LoopState
@@ -52,7 +49,7 @@ class LoopTracker:
 
     def __init__(self, recorder: LoopRecorder, callbacks: LoopCallbacks | None = None) -> None:
         self.recorder, self._callbacks = recorder, callbacks or LoopCallbacks()
-        self.guard = Guard("the profiler's tracking of the training loop", report=_log.warning)
+        self.guard = Guard("the profiler's tracking of the training loop", report=logging.getLogger(__name__).warning)
         self.silent = False  # for good: the process loads batches for another one, or the measuring is over
         self.state = _IDLE
         self.thread = threading.get_ident()  # the one that trains

@@ -22,7 +22,7 @@ from clearsight.profiler.external.hot_lines import HotLines
 from clearsight.profiler.external.import_hook import ImportHook
 from clearsight.profiler.external.load_timer import LoadTimer, SharedCounters
 from clearsight.profiler.external.loop_inspection import machine_of_batch, machine_of_pass
-from clearsight.profiler.external.loop_recorder import LoopRecorder, LoopTimer
+from clearsight.profiler.external.loop_state import LoopRecorder, LoopTimer
 from clearsight.profiler.external.loop_tracker import LoopCallbacks, LoopTracker
 from clearsight.profiler.external.patches import Patches
 from clearsight.profiler.timing.line_file import LineFile

@@ -43,7 +43,9 @@ class Dataloader(SpeedRule):
         if machine.workers is None or not machine.cores:
             cause = "the number of loader workers or of cores is unknown"
             return self.not_enough_data(have=0, want=1, of="known numbers of loader workers and cores", cause=cause)
-        share, wait_share, cpu = 100 * machine.workers / machine.cores, overall_wait_share(profile) or 0.0, _cpu(view)
+        share, wait_share = 100 * machine.workers / machine.cores, overall_wait_share(profile) or 0.0
+        samples = sample_window(view, ("cpu",))
+        cpu = float(np.median(samples.values["cpu"])) if len(samples) else None  # None: not sampled
         workers, cores = several(machine.workers, "loader worker"), several(machine.cores, "core")
         # Each number needs its symptom: too few workers make steps wait, too many fill the cores.
         if share < self.min_threshold and wait_share > HIGH_WAIT_SHARE and (cpu is None or cpu < FULL_CORES):
@@ -73,9 +75,3 @@ class Dataloader(SpeedRule):
             evidence=Series.of("waiting for batches, % of the step", steps[timed], 100 * shares[timed]),
             **text,
         )
-
-
-def _cpu(view: RunView) -> float | None:
-    """Return the median use of the cores during training, in per cent; None if it was not sampled."""
-    samples = sample_window(view, ("cpu",))
-    return float(np.median(samples.values["cpu"])) if len(samples) else None

@@ -40,8 +40,7 @@ class IdleDeviceRule(SampleRule):
     """Found when at more than `threshold` per cent of the samples `gauge` is above its limit and the device is idle.
 
     A subclass names the gauge, gives its limit, declares `patience` and describes the finding. Idle means that the mean
-    of the GPUs in use is below `gpu_threshold`; without a GPU, that the step spent over half of its time waiting for
-    its batch.
+    of the GPUs in use is below `gpu_threshold`; without a GPU, that the step mostly waited for its batch.
     """
 
     gauge: ClassVar[str]
@@ -94,7 +93,8 @@ def device_idleness(view: RunView, gauge: str, *, gpu_below: float, patience: in
     if used := used_gpus(profile):
         samples = sample_window(view, (gauge, *used), length=length, patience=patience)
         subject = "the GPU was" if len(used) == 1 else "the GPUs were"
-        return Idleness(samples, samples.mean(used) < gpu_below, f"{subject} below {gpu_below:.0f} %", used)
+        use = np.mean([samples.values[name] for name in used], axis=0)
+        return Idleness(samples, use < gpu_below, f"{subject} below {gpu_below:.0f} %", used)
     samples = sample_window(view, (gauge,), length=length, patience=patience)
     share_of_step = dict(zip(profile.steps().steps.tolist(), wait_shares(profile).tolist(), strict=True))
     shares = np.array([share_of_step[step] for step in samples.steps.tolist()], np.float64)

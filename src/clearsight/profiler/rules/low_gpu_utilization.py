@@ -91,9 +91,8 @@ class LowGPUUtilization(SampleRule):
         if not on_gpu and (others := use_by_other_processes(view, length=self.window)) > HIGH_WAIT_SHARE * 100:
             return f"; other processes use {others:.0f} % of the cores", OTHER_WORK
         if phase := _longest_phase(view):
-            return phase, {
-                "advice": "Give it more work at once: larger batches, or fewer and larger operations in a step."
-            }
+            advice = "Give it more work at once: larger batches, or fewer and larger operations in a step."
+            return phase, {"advice": advice}
         return "", {"advice": "Time the phases of a step to see what it waits for."}
 
 

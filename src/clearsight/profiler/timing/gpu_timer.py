@@ -18,8 +18,6 @@ from clearsight.core.guard import Guard, guarded
 from clearsight.core.profile import StepTimes
 from clearsight.profiler.timing.step_log import StepLog
 
-_logger = logging.getLogger(__name__)
-
 # Steps that may wait for the GPU's times. A training thread is never this far ahead of a GPU that works: its marks are
 # lost, and steps are logged without them.
 _MAX_WAITING = 1000
@@ -90,7 +88,7 @@ class GpuStepQueue:
     """
 
     def __init__(self, gpu: GpuTimer, log: StepLog) -> None:
-        self.guard = Guard("the profiler's GPU timing", report=_logger.warning)
+        self.guard = Guard("the profiler's GPU timing", report=logging.getLogger(__name__).warning)
         self._gpu, self._log = gpu, log
         self._waiting: deque[tuple[StepTimes, Marks]] = deque()
 

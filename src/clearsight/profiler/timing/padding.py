@@ -11,8 +11,6 @@ import numpy.typing as npt
 from clearsight.core.errors import BadShape, EmptyInput
 from clearsight.core.guard import Guard, guarded
 
-_logger = logging.getLogger(__name__)
-
 _EVERY = 50  # batches: padding hardly changes during a run
 _IMAGES = 8  # measured of a batch, which takes about a millisecond
 
@@ -21,7 +19,7 @@ class PaddingSampler:
     """Share of border in a few images of the first batch and of every 50th after it. Nothing raises."""
 
     def __init__(self) -> None:
-        self.guard = Guard("the profiler's padding measurement", report=_logger.warning)
+        self.guard = Guard("the profiler's padding measurement", report=logging.getLogger(__name__).warning)
         self.share: float | None = None  # of the step under way, which resets it
         self._batches = 0
 

@@ -11,8 +11,6 @@ from clearsight.core.profile import Span, StepTimes
 from clearsight.core.profile_folder import span_line
 from clearsight.profiler.timing.line_file import LineFile
 
-_logger = logging.getLogger(__name__)
-
 _WRITE_EVERY = 1.0  # seconds
 _WRITE_LINES = 200
 _STRIDES = tuple(10**power for power in range(1, 10))
@@ -30,7 +28,7 @@ class StepLog:
     def __init__(self, path: Path | None = None, *, keep: int = 100_000) -> None:
         self.steps: list[StepTimes] = []
         self.spans: list[Span] = []
-        self.guard = Guard("the profiler's writing of step times", report=_logger.warning)
+        self.guard = Guard("the profiler's writing of step times", report=logging.getLogger(__name__).warning)
         self._file = None if path is None else LineFile(path)
         self._keep = keep
         # Formatted together when they are written: to format one by one takes several times as long.

@@ -213,10 +213,8 @@ class SpanRecorder:
     def record(self, name: str, start: float, step: int, epoch: int) -> None:
         """Log a span that ends now. start: of time.perf_counter."""
         now = time.perf_counter()
-        span = Span(
-            name=name, start=self.unix(start), seconds=now - start, step=int(step), epoch=int(epoch), rank=self._rank
-        )
-        self._log.add_span(span, now)
+        place = {"step": int(step), "epoch": int(epoch), "rank": self._rank}
+        self._log.add_span(Span(name=name, start=self.unix(start), seconds=now - start, **place), now)
 
     def end_initialisation(self, now: float) -> None:
         """Log the span "initialisation", at the first call alone."""

@@ -99,12 +99,7 @@ class ComparisonPage(Page[Sequence[ComparedRun]]):
 
     def __init__(self, data: Sequence[ComparedRun]) -> None:
         check_number(len(data))
-        super().__init__(data)
-
-    @property
-    def title(self) -> str:
-        """Number of runs."""
-        return f"{len(self.data)} runs compared"
+        super().__init__(data, title=f"{len(data)} runs compared")
 
 
 def _accuracies(runs: Sequence[ComparedRun], split: str) -> Panel:

@@ -153,10 +153,8 @@ class DatasetPage(Page[DatasetReportData]):
     # Leaks and conflicts come before copies: they make scores wrong, copies only waste time.
     SECTIONS = (overview, classes, sizes, corrupt, leaks, conflicts, copies, near_copies)
 
-    @property
-    def title(self) -> str:
-        """Name of the dataset."""
-        return self.data.name
+    def __init__(self, data: DatasetReportData) -> None:
+        super().__init__(data, title=data.name)
 
 
 def _path_groups(report: DatasetReportData, kind: str) -> list[Group]:

@@ -26,15 +26,8 @@ class RunPage(Page[RunReportData]):
     # What a reader wants first comes first: the result, then what to change, then the details.
     SECTIONS = (verdict, findings, training, evaluation, data, system, rules, provenance)
 
-    @property
-    def title(self) -> str:
-        """Name of the run."""
-        return self.data.name
-
-    @property
-    def badge(self) -> str:
-        """Status of the run."""
-        return self.data.status.replace("_", " ")
+    def __init__(self, data: RunReportData) -> None:
+        super().__init__(data, title=data.name, badge=data.status.replace("_", " "))
 
     def values(self) -> dict[str, Any]:
         """Return name, status and findings; each finding as `Finding.to_json` gives it."""

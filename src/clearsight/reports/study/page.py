@@ -41,15 +41,8 @@ class StudyPage(Page[StudyReportData]):
         provenance,
     )
 
-    @property
-    def title(self) -> str:
-        """Name of the study."""
-        return self.data.name
-
-    @property
-    def badge(self) -> str:
-        """Status of the study."""
-        return self.data.status.replace("_", " ")
+    def __init__(self, data: StudyReportData) -> None:
+        super().__init__(data, title=data.name, badge=data.status.replace("_", " "))
 
     def values(self) -> dict[str, Any]:
         """Return status, objectives, best trial, importance, advice and all trials; each trial with all its fields."""

@@ -34,4 +34,4 @@ def test_samples_are_shown_as_the_model_gets_them(watched: RunReportData) -> Non
 def test_samples_alone_are_enough_for_a_section() -> None:
     section = data(RunReportData(name="r", status="running", samples=[{"id": 3, "label": "cat"}]))
     assert section is not None
-    assert section.values["samples"] == [{"id": "3", "label": "cat", "thumbnail": ""}]
+    assert section.values["samples"] == [{"id": 3, "label": "cat", "thumbnail": ""}]

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from clearsight.core.files import finite_json, write_text
+from clearsight.core.finding import flags
 from clearsight.reports.kit.section import PageSection
 
 Data = TypeVar("Data")
@@ -79,7 +80,7 @@ def render_document(*, title: str, kind: str, sections: Sequence[PageSection], b
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("clearsight.reports"),
         # Class names and paths come from the user's data and may hold markup.
         autoescape=True,
@@ -88,6 +89,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["flags"] = flags
+    return environment
 
 
 def _asset(name: str) -> Markup:

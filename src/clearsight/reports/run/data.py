@@ -16,31 +16,19 @@ def data(report: RunReportData) -> PageSection | None:
     counts, classes = report.data.get("counts") or {}, report.data.get("classes") or ()
     if not counts and not report.notices and not report.samples:
         return None
-    return PageSection(
-        key="data",
-        title="Data",
-        template="run/data.html",
-        values={
-            "about": _about(report),
-            "notices": [notice_values(notice) for notice in report.notices],
-            "samples": [
-                {
-                    "id": str(sample["id"]),
-                    "label": str(sample["label"]),
-                    "thumbnail": str(sample.get("thumbnail") or ""),
-                }
-                for sample in report.samples[:SAMPLES_SHOWN]
-            ],
-        },
-        panels=(counts_panel(counts, classes),) if counts and classes else (),
-    )
-
-
-def _about(report: RunReportData) -> str:
-    counts, classes = report.data.get("counts") or {}, report.data.get("classes") or ()
     splits = ", ".join(f"{count(sum(row.values()))} {split}" for split, row in counts.items())
     about = f"{several(len(classes), 'class')}; images: {splits or 'none'}."
     ratio = imbalance(counts, classes)
     if ratio is not None and ratio > _BALANCED:
         about += f" The largest training class has {ratio:.1f} times as many images as the smallest."
-    return about
+    return PageSection(
+        key="data",
+        title="Data",
+        template="run/data.html",
+        values={
+            "about": about,
+            "notices": [notice_values(notice) for notice in report.notices],
+            "samples": [{"thumbnail": "", **sample} for sample in report.samples[:SAMPLES_SHOWN]],
+        },
+        panels=(counts_panel(counts, classes),) if counts and classes else (),
+    )

@@ -7,11 +7,10 @@ from typing import Any
 from clearsight.reports.kit.document import Page
 from clearsight.reports.run.data import data
 from clearsight.reports.run.evaluation import evaluation
-from clearsight.reports.run.findings import findings
+from clearsight.reports.run.findings import findings, rules
 from clearsight.reports.run.provenance import provenance
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.run.rules import rules
-from clearsight.reports.run.system.section import system
+from clearsight.reports.run.system import system
 from clearsight.reports.run.training import training
 from clearsight.reports.run.verdict import verdict
 

@@ -7,13 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from clearsight.reports.kit.format import UNKNOWN
-from clearsight.reports.kit.section import PageSection, Table, table
+from clearsight.reports.kit.section import PageSection, table
 from clearsight.reports.run.report_data import RunReportData
 
 
 def provenance(report: RunReportData) -> PageSection | None:
     """Return command, recipe, seed, data fingerprint, versions and hardware; None when none of them is known."""
-    tables = [part for part in (_data(report), _versions(report), _hardware(report)) if part.rows]
+    titles = {"path": "path", "format": "format", "fingerprint": "fingerprint (SHA-256)"}
+    data = [(title, report.data[key]) for key, title in titles.items() if report.data.get(key)]
+    data += [("seed", report.seed)] if report.seed is not None else []
+    hardware = [(key.replace("_", " "), _value_text(value)) for key, value in _flattened(report.hardware)]
+    tables = [
+        table("Data and seed", ("item", "value"), "ll", data),
+        table("Versions", ("package", "version"), "ll", report.versions.items()),
+        table("Hardware", ("item", "value"), "ll", hardware),
+    ]
+    tables = [part for part in tables if part.rows]
     if not (report.command or report.recipe or tables):
         return None
     return PageSection(
@@ -27,23 +36,6 @@ def provenance(report: RunReportData) -> PageSection | None:
             "tables": tables,
         },
     )
-
-
-def _data(report: RunReportData) -> Table:
-    titles = {"path": "path", "format": "format", "fingerprint": "fingerprint (SHA-256)"}
-    rows = [(title, report.data[key]) for key, title in titles.items() if report.data.get(key)]
-    if report.seed is not None:
-        rows.append(("seed", report.seed))
-    return table("Data and seed", ("item", "value"), "ll", rows)
-
-
-def _versions(report: RunReportData) -> Table:
-    return table("Versions", ("package", "version"), "ll", report.versions.items())
-
-
-def _hardware(report: RunReportData) -> Table:
-    rows = ((key.replace("_", " "), _value_text(value)) for key, value in _flattened(report.hardware))
-    return table("Hardware", ("item", "value"), "ll", rows)
 
 
 def _flattened(values: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from clearsight.core.format import several
-from clearsight.reports.charts.learning import BLUE, VERMILLION, empty_figure, named_ticks, without_zoom
+from clearsight.reports.charts.learning import (
+    BLUE,
+    VERMILLION,
+    add_bars,
+    empty_figure,
+    hatched,
+    named_ticks,
+    without_zoom,
+)
 from clearsight.reports.kit.format import UNKNOWN, percent
 from clearsight.reports.kit.section import PageSection, Panel, panels_section, table
 from clearsight.reports.study.metric import metric_name
@@ -63,14 +71,7 @@ def _figure(names: list[str], methods: Mapping[str, Mapping[str, float]]) -> go.
     figure = empty_figure(height=100 + 40 * max(len(names), 2))
     for method, shares in reversed(list(methods.items())):  # Plotly stacks upwards: the last one is on top of a pair
         title, colour, hatch = _METHODS[method]
-        figure.add_bar(
-            x=[shares.get(name) for name in upwards],
-            y=list(range(len(upwards))),
-            name=title,
-            orientation="h",
-            marker={"color": colour, "opacity": 0.8, "pattern": {"shape": hatch, "size": 5, "solidity": 0.35}},
-            hovertemplate="%{x:.1%}",
-        )
+        add_bars(figure, title, [shares.get(name) for name in upwards], hatched(colour, hatch), hover="%{x:.1%}")
     figure.update_xaxes(tickformat=".0%", range=[0, 1.02], dtick=0.2)
     figure.update_yaxes(showgrid=False, **named_ticks(upwards))
     layout = {"barmode": "group", "bargap": 0.3, "hovermode": "y unified", "showlegend": True}

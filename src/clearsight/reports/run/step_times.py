@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -72,6 +72,13 @@ def step_panels(timed: StepPhases) -> list[Panel]:
     return [*by_phase, _histogram(timed.steps), _over_steps(timed.steps), *by_epoch]
 
 
+def parts_table(caption: str, unit: str, parts: Mapping[str, float], text: Callable[[float], str]) -> Table:
+    """Return a row per part with its time and share, and the total."""
+    total = sum(parts.values())
+    rows = [(name, text(value), percent(value / total)) for name, value in parts.items()]
+    return table(caption, ("part", unit, "share"), "lrr", [*rows, ("total", text(total), percent(1.0))])
+
+
 def outlier_steps(seconds: Floats) -> npt.NDArray[np.int64]:
     """Return the indices of the steps that took longer than `outlier_bound`. seconds: of each step, (S,)."""
     return np.flatnonzero(seconds > outlier_bound(seconds)).astype(np.int64)
@@ -118,25 +125,21 @@ def _by_phase(timed: StepPhases) -> Panel:
     device = {name: 1000 * float(values.mean()) for name, values in timed.device.items()}
     bars = {"training thread": means} | ({"GPU": device} if device else {})
     total = sum(means.values()) or 1.0
-    rows = [
-        (
-            name,
-            f"{ms:.2f}",
-            percent(ms / total),
-            *([f"{device[name]:.2f}" if name in device else UNKNOWN] if device else []),
-        )
-        for name, ms in means.items()
-    ]
-    rows.append(("whole step", f"{total:.2f}", percent(1.0), *([f"{sum(device.values()):.2f}"] if device else [])))
-    columns = ("phase", "ms", "share of the step", *(["ms by the GPU's clock"] if device else []))
+    rows = [[name, f"{ms:.2f}", percent(ms / total)] for name, ms in means.items()]
+    rows.append(["whole step", f"{total:.2f}", percent(1.0)])
+    columns = ["phase", "ms", "share of the step"]
+    if device:
+        columns.append("ms by the GPU's clock")
+        times = [*(device.get(name) for name in means), sum(device.values())]
+        rows = [[*row, UNKNOWN if ms is None else f"{ms:.2f}"] for row, ms in zip(rows, times, strict=True)]
     longest = max(means, key=lambda name: means[name])
+    share = percent(means[longest] / total)
     note = f"Mean of {several(len(timed.steps), 'timed step')}"
     note += f", without the first {_WARM_UP} of the run." if timed.steps.steps[0] > 1 else "."
     return Panel(
         key="system-phases",
         title="A training step by phase",
-        description=f"Phases of a step of {total:.1f} ms; the longest is {longest} with "
-        f"{percent(means[longest] / total)}.",
+        description=f"Phases of a step of {total:.1f} ms; the longest is {longest} with {share}.",
         figure=stacked_bars(bars, unit="ms"),
         table=table("Phases of a training step (mean)", columns, "lrr" + "r" * bool(device), rows),
         note=note,

@@ -9,17 +9,18 @@ import numpy as np
 
 from clearsight.core.format import several
 from clearsight.core.profile import Profile
-from clearsight.reports.charts.gauge_labels import core_gauges, gauge_label
-from clearsight.reports.charts.machine import time_lines, time_map
-from clearsight.reports.charts.timeline import (
+from clearsight.reports.charts.gauges import (
     POINTS,
     TimeAxis,
     TimeSeries,
+    core_gauges,
+    gauge_label,
     gauge_series,
     lines_table,
     percentile_table,
     shaded_spans,
 )
+from clearsight.reports.charts.machine import time_lines, time_map
 from clearsight.reports.kit.format import UNKNOWN
 from clearsight.reports.kit.section import Panel, Table, table
 

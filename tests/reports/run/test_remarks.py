@@ -20,7 +20,7 @@ def clean(report: RunReportData) -> RunReportData:
 
 def test_a_clean_run_has_no_remark_and_lists_the_checks(clean: RunReportData) -> None:
     assert remarks(clean)[0] == []
-    assert remarks(clean)[1] == [name for name, _ in CHECKS]
+    assert remarks(clean)[1] == [name for name, *_ in CHECKS]
 
 
 def test_a_check_without_data_is_not_clear() -> None:

@@ -122,7 +122,8 @@ class TimeAxis(NamedTuple):
 
 def time_range(profile: Profile) -> tuple[float, float]:
     """Return when the first measurement began and the last one ended, in UNIX seconds; (0, 0) without any."""
-    spans = [(timed.start, timed.start + timed.seconds) for timed in (*profile.step_times, *profile.all_spans)]
+    spans = [(step.start, step.start + step.seconds) for step in profile.step_times]
+    spans += [(span.start, span.start + span.seconds) for span in profile.all_spans]
     spans += [(sample.time, sample.time) for sample in profile.gauge_samples]
     return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else (0.0, 0.0)
 

@@ -19,6 +19,8 @@ from clearsight.core.statistics import Interval, wilson
 from clearsight.reports.charts.series import ScalarSeries
 from clearsight.reports.kit.format import clipped
 
+Values = Sequence[float | None]
+
 # Each has a contrast of at least 3:1 to white; on a dark background the page swaps BLUE for the palette's sky blue.
 BLUE, VERMILLION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#808080"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -27,12 +29,7 @@ _ROW = 22  # pixels of height per class in charts that list classes; smaller lab
 
 
 def learning_curve(
-    epochs: Sequence[int],
-    train: Sequence[float | None],
-    valid: Sequence[float | None],
-    *,
-    best: int | None = None,
-    share: bool = False,
+    epochs: Sequence[int], train: Values, valid: Values, *, best: int | None = None, share: bool = False
 ) -> go.Figure:
     """Return a score over the epochs, with training and validation on one axis and a mark at epoch `best`.
 
@@ -246,7 +243,7 @@ def line_mode(points: int) -> str:
     return "lines+markers" if points <= 40 else "lines"
 
 
-def add_bars(figure: go.Figure, name: str, values: Sequence[float | None], marker: dict[str, Any], hover: str) -> None:
+def add_bars(figure: go.Figure, name: str, values: Values, marker: dict[str, Any], hover: str) -> None:
     """Draw a horizontal bar at each whole number, the first at 0."""
     figure.add_bar(
         x=values,

@@ -29,6 +29,7 @@ from clearsight.reports.charts.learning import (
 )
 from clearsight.reports.charts.series import ScalarSeries, rounded
 
+Span = tuple[float, float]  # start and end on a time axis
 AMBER = "#B47B00"
 _CLEAR_TO_BLUE = [[0, "rgba(0,114,178,0.04)"], [1, "rgba(0,114,178,1)"]]
 _LABELLED = 0.02  # share of a bar; a smaller part has no room for its name
@@ -113,12 +114,7 @@ def stacked_columns(places: Sequence[str], parts: Mapping[str, Sequence[float]],
 
 
 def time_lines(
-    lines: Sequence[TimeSeries],
-    *,
-    unit: str,
-    clock: str,
-    top: float | None = None,
-    shades: Sequence[tuple[float, float]] = (),
+    lines: Sequence[TimeSeries], *, unit: str, clock: str, top: float | None = None, shades: Sequence[Span] = ()
 ) -> go.Figure:
     """Return readings over time. clock: title of the time axis.  top: end of the value axis.  shades: spans in grey."""
     figure = empty_figure(height=320)

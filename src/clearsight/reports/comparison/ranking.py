@@ -111,9 +111,9 @@ def _comparisons(
     for label in (run.label for run in others):
         if label in paired:
             (best_only, other_only, images), p = paired[label], p_values[label]
-            counts = {"best_only": best_only, "other_only": other_only, "images": images}
+            numbers = {"best_only": best_only, "other_only": other_only, "images": images}
             # p is adjusted: the level holds for all comparisons together.
-            comparisons.append(PairedComparison(other=label, significant=p < _LEVEL, p=p, **counts))
+            comparisons.append(PairedComparison(other=label, significant=p < _LEVEL, p=p, **numbers))
         else:
             first, second = scores[best.label].interval, scores[label].interval
             disjoint = first is not None and second is not None and first.low > second.high

@@ -91,18 +91,6 @@ def _confusion(scores: Mapping[str, Any], *, wide: bool) -> Panel:
     note = "Rows are true classes, columns predicted classes. A darker cell is a larger share of its row."
     if len(visible) < len(labels):
         note += f" Shown are the {len(visible)} of {count(len(labels))} classes with the most mistakes."
-    return Panel(
-        key="confusion",
-        title="Confusion matrix",
-        description=f"Confusion matrix of {several(len(visible), 'class')}; the table lists the mistakes.",
-        figure=confusion_matrix(names, matrix[np.ix_(visible, visible)], matrix.sum(axis=1)[visible].tolist()),
-        table=_confusion_table(labels, matrix),
-        note=note,
-        wide=wide,
-    )
-
-
-def _confusion_table(labels: list[str], matrix: npt.NDArray[np.int64]) -> Table:
     totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
     # Stable, so that equally frequent confusions keep the order of the classes and the page its bytes.
     order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS_LISTED]
@@ -112,7 +100,15 @@ def _confusion_table(labels: list[str], matrix: npt.NDArray[np.int64]) -> Table:
         if images := int(wrong[true, predicted]):
             rows.append((labels[true], labels[predicted], count(images), percent(images / totals[true])))
     columns = ("true class", "predicted as", "images", "share of the true class")
-    return table("Most frequent confusions", columns, "llrr", rows)
+    return Panel(
+        key="confusion",
+        title="Confusion matrix",
+        description=f"Confusion matrix of {several(len(visible), 'class')}; the table lists the mistakes.",
+        figure=confusion_matrix(names, matrix[np.ix_(visible, visible)], totals[visible].tolist()),
+        table=table("Most frequent confusions", columns, "llrr", rows),
+        note=note,
+        wide=wide,
+    )
 
 
 def _classes(scores: Mapping[str, Any], *, wide: bool) -> Panel:

@@ -47,7 +47,13 @@ def root_causes(findings: Sequence[Finding]) -> list[RootCause]:
         if finding.found:
             # A finding that no judge has grouped is its own root.
             members.setdefault(finding.group or finding.rule, []).append(finding)
-    return [_root_cause(name, group) for name, group in members.items()]
+    causes = []
+    for name, group in members.items():
+        # The rule that names the group may have found nothing itself; then its first consequence stands in for it.
+        root = next((finding for finding in group if finding.rule == name), group[0])
+        others = tuple(finding for finding in group if finding.rule == root.rule and finding is not root)
+        causes.append(RootCause(root, others, tuple(finding for finding in group if finding.rule != root.rule)))
+    return causes
 
 
 def most_urgent(findings: Sequence[Finding], speed: Collection[str] = ()) -> Finding | None:
@@ -140,22 +146,13 @@ def measured(finding: Finding) -> str:
     """Return the measured value and its threshold as text; "" for a finding without a number."""
     if finding.value is None:
         return ""
-    value = quantity(finding.value, finding.unit)
-    if finding.threshold is None:
-        return value
-    return f"{value} (threshold: {quantity(finding.threshold, finding.unit)})"
+    limit = "" if finding.threshold is None else f" (threshold: {quantity(finding.threshold, finding.unit)})"
+    return f"{quantity(finding.value, finding.unit)}{limit}"
 
 
 def quantity(value: float | None, unit: str) -> str:
     """Return a number with its unit: "12.3%", "4.1% of the loss", "6 steps"."""
     return f"{general(value)}{unit if unit.startswith('%') else f' {unit}'}".rstrip()
-
-
-def _root_cause(name: str, members: Sequence[Finding]) -> RootCause:
-    # The rule that names the group may have found nothing itself; then its first consequence stands in for it.
-    root = next((finding for finding in members if finding.rule == name), members[0])
-    others = tuple(finding for finding in members if finding.rule == root.rule and finding is not root)
-    return RootCause(root, others, tuple(finding for finding in members if finding.rule != root.rule))
 
 
 def _cause_values(cause: RootCause, topics: dict[str, str]) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from clearsight.reports.kit.document import Page
-from clearsight.reports.run.data import data
 from clearsight.reports.run.evaluation import evaluation
 from clearsight.reports.run.findings import findings, rules
-from clearsight.reports.run.provenance import provenance
+from clearsight.reports.run.provenance import data, provenance
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.run.system import system
 from clearsight.reports.run.training import training

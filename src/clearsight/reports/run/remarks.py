@@ -28,7 +28,7 @@ def remarks(report: RunReportData) -> tuple[list[str], list[str]]:
     A check is left out where a rule has already found the same problem on this run.
     """
     found = {finding.rule for finding in report.findings if finding.found}
-    results = [(name, check(report)) for name, check in CHECKS if not found & _RULES_FOR.get(name, set())]
+    results = [(name, check(report)) for name, check, rules in CHECKS if not found & rules]
     return [text for _, text in results if text], [name for name, text in results if text == ""]
 
 
@@ -112,19 +112,13 @@ def _badly_calibrated(report: RunReportData) -> str | None:
     return f"It is {direction}: confidence and accuracy differ by {points} on average."
 
 
-# The most urgent first: the first one that finds something becomes a sentence of the verdict.
-CHECKS: tuple[tuple[str, Callable[[RunReportData], str | None]], ...] = (
-    ("better than the largest class", _not_better_than_largest_class),
-    ("leaks between splits", _leaks),
-    ("classes never recognised", _class_never_recognised),
-    ("overfitting", _overfit),
-    ("pairs of classes often confused", _confused_pair),
-    ("calibration", _badly_calibrated),
+# Name, check, and the rules that look for the same problem with better evidence. The most urgent first: the first one
+# that finds something becomes a sentence of the verdict.
+CHECKS: tuple[tuple[str, Callable[[RunReportData], str | None], set[str]], ...] = (
+    ("better than the largest class", _not_better_than_largest_class, {"HeadNotLearning"}),
+    ("leaks between splits", _leaks, {"DataLeak"}),
+    ("classes never recognised", _class_never_recognised, set()),
+    ("overfitting", _overfit, {"Overfit", "Overtraining"}),
+    ("pairs of classes often confused", _confused_pair, {"Confusion"}),
+    ("calibration", _badly_calibrated, set()),
 )
-# Rules that look for the same problem with better evidence.
-_RULES_FOR = {
-    "better than the largest class": {"HeadNotLearning"},
-    "leaks between splits": {"DataLeak"},
-    "overfitting": {"Overfit", "Overtraining"},
-    "pairs of classes often confused": {"Confusion"},
-}

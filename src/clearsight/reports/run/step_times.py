@@ -16,7 +16,6 @@ from clearsight.reports.kit.format import UNKNOWN, percent
 from clearsight.reports.kit.section import Panel, Table, table
 
 Floats = npt.NDArray[np.float64]
-REST = "rest"
 _REST_SHARE = 0.002  # of the steps' time; a smaller remainder is inaccuracy of the clocks
 _WARM_UP = 3  # first steps, which compile, allocate and fill caches
 _OUTLIERS_LISTED = 10
@@ -46,7 +45,7 @@ class StepPhases:
         steps = StepTable(*(getattr(table, field.name)[late] for field in fields(StepTable)))
         rest = np.maximum(steps.seconds - sum(phases.values(), np.zeros(len(steps))), 0)
         if phases and rest.sum() > _REST_SHARE * steps.seconds.sum():
-            phases[REST] = rest
+            phases["rest"] = rest
         device = {name: np.nan_to_num(profile.phase(name, rank, device=True))[late] for name in phases}
         return cls(steps, phases, {name: values for name, values in device.items() if values.any()})
 
@@ -99,7 +98,6 @@ def outlier_bound(seconds: Floats) -> float:
 def outlier_table(timed: StepPhases, profile: Profile, rank: int = 0) -> Table:
     """Return the longest outliers, with the phase that made them long and what happened at the same time."""
     steps, median = timed.steps, float(np.median(timed.steps.seconds)) if len(timed.steps) else 0.0
-    longest = sorted(_longest_outliers(steps, _OUTLIERS_LISTED))
     rows = [
         (
             int(steps.steps[i]),
@@ -109,7 +107,7 @@ def outlier_table(timed: StepPhases, profile: Profile, rank: int = 0) -> Table:
             _longest_phase(timed, int(i)),
             _concurrent(timed, profile, int(i), rank),
         )
-        for i in longest
+        for i in sorted(_longest_outliers(steps, _OUTLIERS_LISTED))
     ]
     columns = ("step", "epoch", "ms", "times the median", "phase with the largest excess", "at the same time")
     return table("Steps that took much longer", columns, "rrrrll", rows)

@@ -1,7 +1,4 @@
-"""Section of the training: loss and scores by epoch; loss, gradient norm and learning rate by step.
-
-Steps at which a rule found something or an action was taken are marked and numbered.
-"""
+"""Section of the training: scores by epoch and curves by step, with a mark where a rule found or changed something."""
 
 from __future__ import annotations
 
@@ -99,24 +96,22 @@ def training(report: RunReportData) -> PageSection | None:
 
 
 def _by_epoch(report: RunReportData) -> list[Panel]:
-    names = {name: None for epoch in report.epochs for side in ("train", "valid") for name in epoch[side]}
+    names = dict.fromkeys(name for epoch in report.epochs for side in ("train", "valid") for name in epoch[side])
     numbers = [epoch["epoch"] for epoch in report.epochs]
-    best = report.best
-    panels = []
+    best, panels = report.best["epoch"] if report.best else None, []
     # Loss and accuracy come first, the other scores in the order of the records.
     for name in sorted(names, key=lambda name: (name != "loss", name != "accuracy")):
         train = [epoch["train"].get(name) for epoch in report.epochs]
         valid = [epoch["valid"].get(name) for epoch in report.epochs]
-        title = f"{_title(name)} by epoch"
+        score = _TITLES.get(name, name.replace("_", " ").capitalize())
+        title = f"{score} by epoch"
         rows = [(n, general(t), general(v)) for n, t, v in zip(numbers, train, valid, strict=True)]
         panels.append(
             Panel(
                 key=f"epoch-{name}",
                 title=title,
-                description=f"{_title(name)} on training and validation images over {several(len(numbers), 'epoch')}.",
-                figure=learning_curve(
-                    numbers, train, valid, best=best["epoch"] if best else None, share=name in _SHARES
-                ),
+                description=f"{score} on training and validation images over {several(len(numbers), 'epoch')}.",
+                figure=learning_curve(numbers, train, valid, best=best, share=name in _SHARES),
                 table=table(title, ("epoch", "training", "validation"), "rrr", rows),
             )
         )
@@ -124,21 +119,18 @@ def _by_epoch(report: RunReportData) -> list[Panel]:
 
 
 def _by_step(report: RunReportData, step_marks: Sequence[CurveMark]) -> list[Panel]:
-    series = series_by_name(report.steps)
-    panels = []
-    loss = series.get(("train", "loss"))
-    if loss is not None and len(loss):
+    series, panels = series_by_name(report.steps), []
+    loss, gradient, learning_rate = (series.get(("train", name)) for name in ("loss", "grad_norm", "lr"))
+    if loss:
         panels.append(_loss(loss, series.get(("eval", "valid_loss")), step_marks))
-    gradient = series.get(("train", "grad_norm"))
-    if gradient is not None and len(gradient):
+    if gradient:
         panels.append(_gradient(gradient, step_marks))
-    learning_rate, unit = series.get(("train", "lr")), "step"
+    if learning_rate:
+        panels.append(_learning_rate(learning_rate, "step", step_marks))
     # The rate is known by epoch even where no step was saved.
-    if learning_rate is None and report.epochs:
-        epochs = np.array([epoch["epoch"] for epoch in report.epochs])
-        learning_rate, unit = ScalarSeries(epochs, np.array([epoch["lr"] for epoch in report.epochs])), "epoch"
-    if learning_rate is not None and len(learning_rate):
-        panels.append(_learning_rate(learning_rate, unit, step_marks if unit == "step" else ()))
+    elif learning_rate is None and report.epochs:
+        epochs, rates = (np.array([epoch[key] for epoch in report.epochs]) for key in ("epoch", "lr"))
+        panels.append(_learning_rate(ScalarSeries(epochs, rates), "epoch", ()))
     return panels
 
 
@@ -201,7 +193,3 @@ def _epoch_table(report: RunReportData) -> Table:
         for epoch in report.epochs
     ]
     return table("Speed of each epoch", columns, "rrrrrl", rows)
-
-
-def _title(name: str) -> str:
-    return _TITLES.get(name, name.replace("_", " ").capitalize())

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from clearsight.core.finding import flags
 from clearsight.core.format import several
-from clearsight.core.trial import Objective, Trial, pareto_front
+from clearsight.core.trial import Trial, pareto_front
 from clearsight.reports.charts.learning import BLUE, GREEN, VERMILLION, empty_figure, line_mode, without_zoom
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.format import percent
@@ -29,7 +29,7 @@ def front(report: StudyReportData) -> PageSection | None:
     best = ranked(pareto_front(trials, objectives), objectives[0])
     pairs = list(combinations(range(len(objectives)), 2))[:_PAIRS]
     wide = len(pairs) == 1 and not report.hypervolume
-    panels = [_pair(objectives, pair, trials, best, wide=wide) for pair in pairs]
+    panels = [_pair(report, pair, best, wide=wide) for pair in pairs]
     if report.hypervolume:
         panels.append(_hypervolume(report))
     about = (
@@ -39,14 +39,8 @@ def front(report: StudyReportData) -> PageSection | None:
     return panels_section("front", "Pareto front", panels, about)
 
 
-def _pair(
-    objectives: Sequence[Objective],
-    pair: tuple[int, int],
-    trials: Sequence[Trial],
-    best: Sequence[Trial],
-    *,
-    wide: bool,
-) -> Panel:
+def _pair(report: StudyReportData, pair: tuple[int, int], best: Sequence[Trial], *, wide: bool) -> Panel:
+    objectives, trials = report.plan.objectives, report.fully_scored
     first, second = (objectives[index] for index in pair)
     title = f"{metric_title(first.metric)} and {metric_name(second.metric)}"
     metrics = [objective.metric for objective in objectives]
@@ -63,16 +57,14 @@ def _pair(
         key=f"study-front-{first.metric}-{second.metric}",
         title=title,
         description=f"{title} of {several(len(trials), 'trial')}, of which {len(best)} are on the Pareto front.",
-        figure=_scatter(objectives, pair, trials, best),
+        figure=_scatter(report, pair, best),
         table=table(f"The front: {title}", columns, "r" * (len(objectives) + 1) + "l", rows),
         wide=wide,
     )
 
 
-def _scatter(
-    objectives: Sequence[Objective], pair: tuple[int, int], trials: Sequence[Trial], best: Sequence[Trial]
-) -> go.Figure:
-    row, column = pair
+def _scatter(report: StudyReportData, pair: tuple[int, int], best: Sequence[Trial]) -> go.Figure:
+    objectives, trials, (row, column) = report.plan.objectives, report.fully_scored, pair
     figure, up, across = empty_figure(height=360), objectives[row], objectives[column]
     on_front = {trial.number for trial in best}
     along = sorted(best, key=lambda trial: trial.values[column])

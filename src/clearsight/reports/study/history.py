@@ -19,6 +19,7 @@ _ROWS = 40
 _MANY = 100  # trials, from which on markers are smaller
 
 Point = tuple[Trial, float]  # a trial and the value at which it is drawn
+Group = tuple[str, list[Point], str, str]  # name, points, colour, marker
 
 
 def history(report: StudyReportData) -> PageSection | None:
@@ -62,8 +63,8 @@ def last_value(trial: Trial) -> float | None:
     return next((value for value in reversed(list(trial.curve.values())) if math.isfinite(value)), None)
 
 
-def _groups(report: StudyReportData) -> list[tuple[str, list[Point], str, str]]:
-    """Return (name, points, colour, marker) in the order of the legend."""
+def _groups(report: StudyReportData) -> list[Group]:
+    """Return the groups in the order of the legend."""
     reused = [(trial, trial.values[0]) for trial in report.scored if trial.same_as is not None]
     trained = [(trial, trial.values[0]) for trial in report.scored if trial.same_as is None]
     pruned = [trial for trial in report.own_trials if trial.state is TrialState.PRUNED]
@@ -78,9 +79,7 @@ def _groups(report: StudyReportData) -> list[tuple[str, list[Point], str, str]]:
     ]
 
 
-def _figure(
-    report: StudyReportData, groups: Sequence[tuple[str, list[Point], str, str]], best: list[Point]
-) -> go.Figure:
+def _figure(report: StudyReportData, groups: Sequence[Group], best: list[Point]) -> go.Figure:
     figure, objective = empty_figure(height=400), report.objective
     hover = hover_format(objective.metric)
     for name, points, colour, symbol in groups:
@@ -94,9 +93,8 @@ def _figure(
                 marker={"color": colour, "symbol": symbol, "size": size, "opacity": 0.85},
                 hovertemplate=f"trial %{{x}}: {hover}<extra>{name}</extra>",
             )
-    failed = [
-        trial.number for trial in report.own_trials if trial.state is TrialState.FAILED or _is_without_value(trial)
-    ]
+    own = report.own_trials
+    failed = [trial.number for trial in own if trial.state is TrialState.FAILED or _is_without_value(trial)]
     values = [value for _, points, *_ in groups for _, value in points]
     if failed:
         # A failed trial has no value; it is drawn at the lower edge, so that it is not overlooked.

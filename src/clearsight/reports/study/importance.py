@@ -40,20 +40,6 @@ def importance(report: StudyReportData) -> PageSection | None:
     columns = ("setting", *(_METHODS[method][0] for method in methods))
     rows = [(name, *(percent(shares.get(name)) for shares in methods.values())) for name in names]
     largest = percent(next(iter(methods.values())).get(names[0]))
-    panel = Panel(
-        key="study-importance",
-        title=title,
-        description=f"Importance of {several(len(names), 'setting')}; {names[0]} is the most important ({largest}).",
-        figure=_figure(names, methods),
-        table=table(title, columns, "l" + "r" * len(methods), rows),
-        note=_note(report, names),
-        wide=True,
-    )
-    about = _ABOUT.format(metric=metric_name(report.objective.metric))
-    return panels_section("importance", "Importance", [panel], about)
-
-
-def _note(report: StudyReportData, names: list[str]) -> str:
     number, missing = len(report.scored), [name for name in report.plan.space.names if name not in names]
     notes = []
     if number < _FEW:
@@ -63,7 +49,17 @@ def _note(report: StudyReportData, names: list[str]) -> str:
         notes.append(f"{UNKNOWN} in fANOVA: a setting that not every trial has.")
     if missing:
         notes.append(f"Left out, because too few trials have it: {', '.join(missing)}.")
-    return " ".join(notes)
+    panel = Panel(
+        key="study-importance",
+        title=title,
+        description=f"Importance of {several(len(names), 'setting')}; {names[0]} is the most important ({largest}).",
+        figure=_figure(names, methods),
+        table=table(title, columns, "l" + "r" * len(methods), rows),
+        note=" ".join(notes),
+        wide=True,
+    )
+    about = _ABOUT.format(metric=metric_name(report.objective.metric))
+    return panels_section("importance", "Importance", [panel], about)
 
 
 def _figure(names: list[str], methods: Mapping[str, Mapping[str, float]]) -> go.Figure:

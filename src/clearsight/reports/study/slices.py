@@ -106,6 +106,7 @@ def _slice_figure(objective: Objective, axis: FieldAxis, trials: Sequence[Trial]
     positions = [rounded(position) for position in _positions(axis, trials)]
     values = [rounded(trial.values[0]) for trial in trials]
     across, up = (values, positions) if horizontal else (positions, values)
+    hover = hover_format(objective.metric, "x" if horizontal else "y")
     figure.add_scatter(
         x=across,
         y=up,
@@ -117,8 +118,7 @@ def _slice_figure(objective: Objective, axis: FieldAxis, trials: Sequence[Trial]
             "line": {"width": 1, "color": "rgba(0,114,178,0.6)"},
         },
         customdata=[[trial.number, value_text(trial.params[axis.name])] for trial in trials],
-        hovertemplate=f"trial %{{customdata[0]}}: {hover_format(objective.metric, 'x' if horizontal else 'y')}"
-        "<extra></extra>",
+        hovertemplate=f"trial %{{customdata[0]}}: {hover}<extra></extra>",
         showlegend=False,
     )
     if best is not None and best in trials:

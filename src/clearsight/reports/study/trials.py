@@ -41,19 +41,15 @@ def trials(report: StudyReportData) -> PageSection | None:
     caption = "Trials of earlier studies, from which the search began"
     imported = _table(caption, imported_trials, number, *objectives, study, settings)
     all_title = f"All {several(len(own_trials), 'trial')}" if len(own_trials) <= _LISTED else f"First {_LISTED}"
+    about = "Settings are written as flags, as they are typed."
+    about += f" The folder of the best run is {report.best['run']}." if report.best.get("run") else ""
     return PageSection(
         key="trials",
         title="Trials",
         template="study/trials.html",
-        values={"about": _about(report), "best": best, "all": complete, "all_title": all_title, "imported": imported},
+        values={"about": about, "best": best, "all": complete, "all_title": all_title, "imported": imported},
         tables=tuple(part for part in (best, complete, imported) if part.rows),
     )
-
-
-def _about(report: StudyReportData) -> str:
-    run = report.best.get("run")
-    text = "Settings are written as flags, as they are typed."
-    return f"{text} The folder of the best run is {run}." if run else text
 
 
 def _table(caption: str, trials: Sequence[Trial], *columns: Column) -> Table:

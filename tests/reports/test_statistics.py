@@ -8,7 +8,7 @@ import pytest
 
 from clearsight.core.errors import BadShape, BadValue, EmptyInput
 from clearsight.core.statistics import Interval, wilson
-from clearsight.reports.statistics import accuracy_interval, holm, macro_f1_interval, mcnemar, roc_auc_interval
+from clearsight.reports.statistics import holm, macro_f1_interval, mcnemar, roc_auc_interval, share_interval
 
 
 def test_roc_auc_interval_holds_the_true_area_in_95_of_100_samples() -> None:
@@ -46,11 +46,10 @@ def test_macro_f1_interval_raises_for_other_arrays() -> None:
         macro_f1_interval([[0, 0], [0, 0]])
 
 
-def test_accuracy_interval_reads_an_evaluation() -> None:
-    scores = {"accuracy": 0.75, "top5": None, "n": 40}
-    assert accuracy_interval(scores) == wilson(30, 40)
-    assert accuracy_interval(scores, "top5") is None
-    assert isinstance(accuracy_interval(scores), Interval)
+def test_the_interval_of_a_share_is_that_of_its_hits() -> None:
+    assert share_interval(0.75, 40) == wilson(30, 40)
+    assert share_interval(None, 40) is None
+    assert isinstance(share_interval(0.75, 40), Interval)
 
 
 def test_mcnemar_is_the_binomial_test_of_the_images_on_which_models_differ() -> None:

@@ -23,6 +23,7 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/models/families": "registry: one model family per file",
     "clearsight/profiler/external/layout.py": "file names alone: every Python process of a profiled command loads them",
     "clearsight/reports/kit/thumbnail.py": "the only part of a page that needs Pillow",
+    "clearsight/reports/run/page.py": "one page per package of reports, as in the other three",
     "clearsight/serving/codecs": "registry: one payload codec per file",
     "clearsight/tuning/analysis/savings.py": "one analysis of a study per file",
     "clearsight/tuning/searchers": "registry: one searcher per file",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,8 @@ from clearsight.core.statistics import Interval, wilson
 _Z = 1.96  # 97.5 % quantile of the normal distribution
 
 
-def accuracy_interval(scores: Mapping[str, Any], key: str = "accuracy") -> Interval | None:
-    """Return the Wilson interval of a score that is a share of the `n` evaluated images; None for a missing score."""
-    share, images = scores.get(key), scores["n"]
+def share_interval(share: float | None, images: int) -> Interval | None:
+    """Return the Wilson interval of a score that is a share of `images` images; None for a missing score."""
     # Rounding of a stored score must not count more hits than images.
     return None if share is None else wilson(min(share * images, images), images)
 

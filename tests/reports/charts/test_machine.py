@@ -6,8 +6,8 @@ import pytest
 
 from clearsight.core.profile import LOAD_PARTS, PHASES, SPAN_NAMES
 from clearsight.reports.charts import machine as charts
+from clearsight.reports.charts.gauges import TimeSeries
 from clearsight.reports.charts.series import ScalarSeries
-from clearsight.reports.charts.timeline import TimeSeries
 
 
 def lines(count: int) -> list[TimeSeries]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from clearsight.reports.comparison.curves import curves
+import itertools
+
+from clearsight.core.statistics import Interval
+from clearsight.reports.comparison.curves import MAX_RUNS, OverlayCurve, curves, interval_chart, overlay, run_style
 from clearsight.reports.comparison.run import ComparedRun
 from clearsight.reports.run.report_data import RunReportData
 from tests.reports.compared import compared
@@ -40,3 +43,31 @@ def test_a_run_without_steps_is_left_out_and_the_others_keep_their_style() -> No
 
 def test_without_curves_there_is_no_section() -> None:
     assert curves([compared("a"), compared("b")]) is None
+
+
+def test_no_two_runs_have_the_same_dash_and_marker() -> None:
+    styles = [run_style(index) for index in range(MAX_RUNS)]
+    assert all(a[1:] != b[1:] for a, b in itertools.combinations(styles, 2))
+    assert len({marker for _, _, marker in styles}) == MAX_RUNS
+
+
+def test_curves_keep_the_style_of_their_run() -> None:
+    figure = overlay([OverlayCurve("a", 0, [1, 2], [1.0, None]), OverlayCurve("c", 2, [1], [2.0])], unit="step")
+    first, third = figure.data
+    assert (first.name, third.name) == ("a", "c")
+    assert (third.line.color, third.line.dash, third.marker.symbol) == run_style(2)
+    assert list(first.y) == [1.0, None]
+    assert figure.layout.showlegend
+
+
+def test_names_are_escaped() -> None:
+    assert overlay([OverlayCurve("<b>x", 0, [1], [1.0])], unit="step").data[0].name == "&lt;b&gt;x"
+    assert interval_chart([("<b>x", 0, 0.5, None)]).layout.yaxis.ticktext == ("&lt;b&gt;x",)
+
+
+def test_the_best_is_on_top_with_its_interval() -> None:
+    figure = interval_chart([("low", 0, 0.5, Interval(0.4, 0.6)), ("high", 1, 0.9, None)])
+    low, high = figure.data
+    assert (low.name, list(low.y), high.name, list(high.y)) == ("low", [0], "high", [1])
+    assert (round(low.error_x.array[0], 9), round(low.error_x.arrayminus[0], 9)) == (0.1, 0.1)
+    assert high.error_x.array[0] == 0

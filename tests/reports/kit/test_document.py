@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clearsight.reports.charts.learning import size_histogram
-from clearsight.reports.kit.document import Document, Page
+from clearsight.reports.kit.document import Page, render_document
 from clearsight.reports.kit.section import PageSection, Panel, table
 from tests.reports.outline import Outline
 
@@ -20,13 +22,13 @@ def notices(*texts: str) -> PageSection:
 
 
 def test_a_page_without_charts_carries_no_script() -> None:
-    html = Document(title="T", kind="Report", sections=[notices("hello")]).render()
+    html = render_document(title="T", kind="Report", sections=[notices("hello")])
     assert not Outline(html).all("script")
     assert len(html) < 20_000
 
 
 def test_title_kind_badge_and_sections_are_there_and_linked() -> None:
-    outline = Outline(Document(title="T", kind="Report", badge="done", sections=[notices()]).render())
+    outline = Outline(render_document(title="T", kind="Report", badge="done", sections=[notices()]))
     assert outline.headings == [(1, "T "), (2, "Part")]
     assert "done" in outline.text
     assert {"href": "#s"} in outline.all("a")
@@ -34,7 +36,7 @@ def test_title_kind_badge_and_sections_are_there_and_linked() -> None:
 
 
 def test_the_page_forbids_itself_the_network() -> None:
-    html = Document(title="T", kind="Report", sections=[notices()]).render()
+    html = render_document(title="T", kind="Report", sections=[notices()])
     policy = next(meta["content"] for meta in Outline(html).all("meta") if "http-equiv" in meta)
     assert policy is not None
     assert policy.startswith("default-src 'none';")
@@ -42,20 +44,21 @@ def test_the_page_forbids_itself_the_network() -> None:
 
 
 def test_text_is_never_markup() -> None:
-    outline = Outline(Document(title="<i>T", kind="<i>", badge="<i>", sections=[notices("<script>x")]).render())
+    outline = Outline(render_document(title="<i>T", kind="<i>", badge="<i>", sections=[notices("<script>x")]))
     assert not outline.all("i")
     assert not outline.all("script")
     assert "<script>x" in outline.text
 
 
 def test_the_same_values_give_the_same_bytes() -> None:
-    document = Document(title="T", kind="Report", sections=[notices("a", "b")])
-    assert document.render() == document.render()
+    section = notices("a", "b")
+    first, second = (render_document(title="T", kind="Report", sections=[section]) for _ in range(2))
+    assert first == second
 
 
 def test_scripts_of_sections_run_once_each() -> None:
     parts = [replace(notices(), key=key, scripts=("copy.js", "fold.js")) for key in ("a", "b")]
-    html = Document(title="T", kind="Report", sections=parts).render()
+    html = render_document(title="T", kind="Report", sections=parts)
     assert len(Outline(html).all("script")) == 2
     assert "plotly" not in html
 
@@ -74,9 +77,11 @@ class WordPage(Page[list[str]]):
     kind = "Words"
     SECTIONS = (words, chart)
 
-    @property
-    def title(self) -> str:
-        return f"{len(self.data)} words"
+    def __init__(self, data: list[str]) -> None:
+        super().__init__(data, title=f"{len(data)} words")
+
+    def values(self) -> dict[str, Any]:
+        return {**super().values(), "best": {"value": math.inf}, "hypervolume": ((1, math.nan),)}
 
 
 def test_a_section_with_nothing_to_show_is_left_out() -> None:
@@ -98,3 +103,9 @@ def test_html_and_json_are_written_to_the_given_files(tmp_path: Path) -> None:
     read = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert read == page.to_json()
     assert read["name"] == "1 words"
+
+
+def test_numbers_that_are_not_finite_become_null() -> None:
+    read = json.loads(json.dumps(WordPage(["a"]).to_json(), allow_nan=False))
+    assert read["best"] == {"value": None}
+    assert read["hypervolume"] == [[1, None]]

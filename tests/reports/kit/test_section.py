@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
 from clearsight.core.errors import BadShape
-from clearsight.reports.charts.learning import size_histogram
+from clearsight.reports.charts.learning import learning_curve, size_histogram
 from clearsight.reports.kit.section import (
     PATHS_LISTED,
     PageSection,
@@ -17,6 +18,21 @@ from clearsight.reports.kit.section import (
 )
 
 FIGURE = size_histogram([("1", 3)])
+SECTION = PageSection(
+    key="curves",
+    title="Training",
+    template="run/training.html",
+    panels=(
+        Panel(
+            key="loss",
+            title="Loss",
+            description="Loss over 2 epochs.",
+            figure=learning_curve([1, 2], [2.0, math.nan], [2.5, 1.5]),
+            table=table("Loss", ("epoch", "training"), "rr", [(1, 2.0), (2, "nan")]),
+        ),
+    ),
+    tables=(table("Speed", ("epoch", "images/s"), "rr", [(1, 90)]),),
+)
 
 
 def test_a_section_needs_only_a_key_a_title_and_a_template() -> None:
@@ -66,3 +82,26 @@ def test_notices_keep_their_text_and_the_first_of_their_paths() -> None:
     assert len(values["paths"]) == PATHS_LISTED
     assert values["left"] == 10
     assert notice_values({"code": "c", "text": "no paths"})["paths"] == []
+
+
+def test_a_panel_has_its_figure_and_its_table() -> None:
+    panel = SECTION.to_json()["panels"]["loss"]
+    assert set(panel) == {"title", "says", "figure", "table"}
+    assert panel["says"] == "Loss over 2 epochs."
+    assert panel["figure"]["data"][1]["y"] == [2.5, 1.5]
+    assert panel["table"] == {"columns": ["epoch", "training"], "rows": [["1", "2.0"], ["2", "nan"]]}
+
+
+def test_tables_without_a_chart_are_keyed_by_caption() -> None:
+    assert SECTION.to_json()["tables"] == {"Speed": {"columns": ["epoch", "images/s"], "rows": [["1", "90"]]}}
+
+
+def test_numbers_of_a_figure_that_are_not_finite_become_null() -> None:
+    read = json.loads(json.dumps(SECTION.to_json(), allow_nan=False))
+    assert read["panels"]["loss"]["figure"]["data"][0]["y"] == [2.0, None]
+
+
+def test_a_renamed_caption_keeps_its_old_key() -> None:
+    section = PageSection(key="rules", title="", template="", tables=(table("All rules", ("rule",), "l", [("A",)]),))
+    tables = section.to_json()["tables"]
+    assert tables["Every rule that was asked"] == tables["All rules"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from clearsight.core.finding import Finding, Series
-from clearsight.reports.kit.document import Document
+from clearsight.reports.kit.document import render_document
 from clearsight.reports.run.evaluation import evaluation
 from clearsight.reports.run.page import RunPage
 from clearsight.reports.run.report_data import RunReportData
@@ -235,7 +235,7 @@ def test_every_class_of_a_large_matrix_keeps_its_name(
     wide = replace(report, evaluation=evaluated(names, np.eye(classes, dtype=int) * 6), mistakes=())
     section = evaluation(wide)
     assert section is not None
-    ticks = opened(Document(title="t", kind="k", sections=[section]).render()).page.locator(
+    ticks = opened(render_document(title="t", kind="k", sections=[section])).page.locator(
         "#confusion .xtick text, #confusion .x2tick text"
     )
     shown = ticks.evaluate_all(

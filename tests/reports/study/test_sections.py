@@ -12,7 +12,6 @@ import pytest
 from clearsight.core.space import Choice, Dimension, Space
 from clearsight.core.trial import Objective
 from clearsight.reports.kit.section import PageSection, Panel
-from clearsight.reports.study.contours import contours, interpolated
 from clearsight.reports.study.curves import curves
 from clearsight.reports.study.front import front
 from clearsight.reports.study.history import best_so_far, history
@@ -21,7 +20,7 @@ from clearsight.reports.study.parallel import parallel
 from clearsight.reports.study.provenance import provenance
 from clearsight.reports.study.report_data import StudyReportData
 from clearsight.reports.study.savings import savings
-from clearsight.reports.study.slices import slices
+from clearsight.reports.study.slices import contours, interpolated, slices
 from clearsight.reports.study.timeline import timeline
 from clearsight.reports.study.trials import trials
 from tests.reports.study.conftest import study_report

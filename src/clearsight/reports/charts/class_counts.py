@@ -33,14 +33,11 @@ def counts_panel(counts: Counts, classes: Sequence[str]) -> Panel:
 
 def counts_table(counts: Counts, classes: Sequence[str]) -> Table:
     """Return a row per class with its images in each split and in total; unlabelled images last, if there are any."""
-    splits = list(counts)
-    has_unlabelled = any(row.get("") for row in counts.values())
-    rows = [
-        (name or "(no label)", *(count(counts[split].get(name, 0)) for split in splits), _sum(counts, name))
-        for name in (*classes, *([""] if has_unlabelled else []))
-    ]
-    rows.append(("all", *(count(sum(counts[split].values())) for split in splits), _sum(counts, None)))
-    return table("Images per class and split", ("class", *splits, "all"), "l" + "r" * (len(splits) + 1), rows)
+    names = [*classes, *([""] if any(row.get("") for row in counts.values()) else [])]
+    numbers = [(name or "(no label)", [row.get(name, 0) for row in counts.values()]) for name in names]
+    numbers.append(("all", [sum(row.values()) for row in counts.values()]))
+    rows = [(name, *map(count, images), count(sum(images))) for name, images in numbers]
+    return table("Images per class and split", ("class", *counts, "all"), "l" + "r" * (len(counts) + 1), rows)
 
 
 def imbalance(counts: Counts, classes: Sequence[str]) -> float | None:
@@ -51,7 +48,3 @@ def imbalance(counts: Counts, classes: Sequence[str]) -> float | None:
     train = counts.get("train", {})
     sizes = [train[name] for name in classes if train.get(name)]
     return max(sizes) / min(sizes) if sizes else None
-
-
-def _sum(counts: Counts, name: str | None) -> str:
-    return count(sum(sum(row.values()) if name is None else row.get(name, 0) for row in counts.values()))

@@ -15,23 +15,21 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
-from clearsight.core.statistics import wilson
+from clearsight.core.statistics import Interval, wilson
 from clearsight.reports.charts.series import ScalarSeries
 from clearsight.reports.kit.format import clipped
 
+Values = Sequence[float | None]
+
 # Each has a contrast of at least 3:1 to white; on a dark background the page swaps BLUE for the palette's sky blue.
-BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+BLUE, VERMILLION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#808080"
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _CLEAR_TO_BLUE = [[0, "rgba(0,114,178,0)"], [1, "rgba(0,114,178,1)"]]
 _ROW = 22  # pixels of height per class in charts that list classes; smaller labels overlap
 
 
 def learning_curve(
-    epochs: Sequence[int],
-    train: Sequence[float | None],
-    valid: Sequence[float | None],
-    *,
-    best: int | None = None,
-    share: bool = False,
+    epochs: Sequence[int], train: Values, valid: Values, *, best: int | None = None, share: bool = False
 ) -> go.Figure:
     """Return a score over the epochs, with training and validation on one axis and a mark at epoch `best`.
 
@@ -49,16 +47,13 @@ def learning_curve(
             x=list(epochs),
             y=list(values),
             name=name,
-            mode="lines+markers" if len(epochs) <= 40 else "lines",  # more markers would hide the line
+            mode=line_mode(len(epochs)),
             line={"color": colour, "width": 2, "dash": dash},
             marker={"symbol": symbol, "size": 7},
             hovertemplate=f"%{{y:{number_format}}}",
         )
     if best is not None:
-        figure.add_vline(x=best, line={"width": 1, "dash": "dot", "color": "#808080"})
-        figure.add_annotation(
-            x=best, y=1, yref="paper", text="best", showarrow=False, yanchor="top", xanchor="left", xshift=3
-        )
+        add_mark(figure, best, "best", line={"width": 1, "dash": "dot", "color": GREY}, xanchor="left", xshift=3)
     # Whole numbers alone: Plotly would write 2.5 on the axis of a short run.
     figure.update_xaxes(title_text="epoch", dtick=1 if len(epochs) <= 12 else None, tickformat="d")
     figure.update_yaxes(tickformat=".0%" if share else None, nticks=7)
@@ -70,49 +65,20 @@ def step_curve(train: ScalarSeries, valid: ScalarSeries | None = None) -> go.Fig
     figure = empty_figure(height=300)
     # Below eight steps per part the median would follow the noise and add nothing to the raw line.
     raw, median = train.thinned(), train.smoothed(least=8)
-    figure.add_scatter(
-        x=raw.steps.tolist(),
-        y=raw.values.tolist(),
-        name="each step",
-        mode="lines",
-        opacity=0.35,
-        line={"color": BLUE, "width": 1},
-        hovertemplate="%{y:.4g}",
-    )
+    _add_series(figure, raw, name="each step", opacity=0.35, line={"color": BLUE, "width": 1})
     if len(median) < len(train):
-        figure.add_scatter(
-            x=median.steps.tolist(),
-            y=median.values.tolist(),
-            name="running median",
-            mode="lines",
-            line={"color": BLUE, "width": 2.5},
-            hovertemplate="%{y:.4g}",
-        )
+        _add_series(figure, median, name="running median", line={"color": BLUE, "width": 2.5})
     if valid is not None and len(valid):
-        points = valid.thinned()
-        figure.add_scatter(
-            x=points.steps.tolist(),
-            y=points.values.tolist(),
-            name="validation",
-            mode="lines+markers",
-            line={"color": VERMILLION, "width": 2, "dash": "dash"},
-            marker={"symbol": "diamond", "size": 6},
-            hovertemplate="%{y:.4g}",
-        )
+        line, marker = {"color": VERMILLION, "width": 2, "dash": "dash"}, {"symbol": "diamond", "size": 6}
+        _add_series(figure, valid.thinned(), name="validation", mode="lines+markers", line=line, marker=marker)
     figure.update_xaxes(title_text="step")
     return figure
 
 
 def rate_curve(rate: ScalarSeries, *, unit: str = "step") -> go.Figure:
     """Return the learning rate over the steps (or epochs)."""
-    figure, points = empty_figure(height=300), rate.thinned()
-    figure.add_scatter(
-        x=points.steps.tolist(),
-        y=points.values.tolist(),
-        mode="lines" if len(rate) > 40 else "lines+markers",
-        line={"color": GREEN, "width": 2},
-        hovertemplate="%{y:.3g}<extra></extra>",
-    )
+    figure, line = empty_figure(height=300), {"color": GREEN, "width": 2}
+    _add_series(figure, rate.thinned(), mode=line_mode(len(rate)), line=line, hover="%{y:.3g}<extra></extra>")
     figure.update_xaxes(title_text=unit)
     # From zero, because a schedule that ends at 0 must look like it.
     figure.update_yaxes(rangemode="tozero", exponentformat="power")
@@ -158,8 +124,7 @@ def confusion_matrix(labels: Sequence[str], matrix: npt.ArrayLike, totals: Seque
         title_text="predicted", side="top", tickangle=-35 if few else -90, showgrid=False, **named_ticks(labels)
     )
     # A matrix is read from the top; Plotly counts from the bottom.
-    downwards = {"range": [len(labels) - 0.5, -0.5]}
-    figure.update_yaxes(title_text="true", showgrid=False, **(named_ticks(labels) | downwards))
+    figure.update_yaxes(title_text="true", showgrid=False, **named_ticks(labels, downwards=True))
     # Plotly hides a slanted label that leaves the figure: the last one needs room.
     if few:
         figure.update_layout(margin_r=min(6 * max(len(clipped(name)) for name in labels), 100))
@@ -172,20 +137,12 @@ def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
     scores: class name -> {"precision", "recall", "f1", "support"}, each score in [0, 1].
     """
     names = sorted(scores, key=lambda name: scores[name]["f1"])
-    rows = list(range(len(names)))
     figure = empty_figure(height=90 + _ROW * max(len(names), 4))
-    figure.add_bar(
-        x=[scores[name]["f1"] for name in names],
-        y=rows,
-        name="F1",
-        orientation="h",
-        marker={"color": BLUE, "opacity": 0.45},
-        hovertemplate="%{x:.3f}",
-    )
+    add_bars(figure, "F1", [scores[name]["f1"] for name in names], {"color": BLUE, "opacity": 0.45}, hover="%{x:.3f}")
     for key, colour, symbol in (("precision", VERMILLION, "diamond"), ("recall", GREEN, "circle-open")):
         figure.add_scatter(
             x=[scores[name][key] for name in names],
-            y=rows,
+            y=list(range(len(names))),
             name=key,
             mode="markers",
             marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}},
@@ -202,6 +159,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> go.Figure:
     bins: {"confidence", "accuracy", "count"}; empty ones are left out.
     """
     filled = [bin_ for bin_ in bins if bin_["count"]]
+    accuracies = [bin_["accuracy"] for bin_ in filled]
     intervals = [wilson(bin_["accuracy"] * bin_["count"], int(bin_["count"])) for bin_ in filled]
     figure = empty_figure(height=340)
     figure.add_scatter(
@@ -209,28 +167,23 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> go.Figure:
         y=[0, 1],
         name="perfect calibration",
         mode="lines",
-        line={"color": "#808080", "width": 1.5, "dash": "dot"},
+        line={"color": GREY, "width": 1.5, "dash": "dot"},
         hoverinfo="skip",
     )
     figure.add_scatter(
         x=[bin_["confidence"] for bin_ in filled],
-        y=[bin_["accuracy"] for bin_ in filled],
+        y=accuracies,
         name="this model",
         mode="lines+markers",
         line={"color": BLUE, "width": 2},
         marker={"size": 8},
-        error_y={
-            "symmetric": False,
-            "array": [interval.high - bin_["accuracy"] for bin_, interval in zip(filled, intervals, strict=True)],
-            "arrayminus": [bin_["accuracy"] - interval.low for bin_, interval in zip(filled, intervals, strict=True)],
-            "thickness": 1,
-            "width": 3,
-        },
+        error_y=error_bars(accuracies, intervals, thickness=1, width=3),
         customdata=[int(bin_["count"]) for bin_ in filled],
         hovertemplate="confidence %{x:.1%}, accuracy %{y:.1%} (%{customdata} images)<extra></extra>",
     )
-    figure.update_xaxes(title_text="confidence", range=[0, 1.02], tickformat=".0%", dtick=0.2)
-    figure.update_yaxes(title_text="accuracy", range=[0, 1.02], tickformat=".0%", dtick=0.2)
+    axis = {"range": [0, 1.02], "tickformat": ".0%", "dtick": 0.2}
+    figure.update_xaxes(title_text="confidence", **axis)
+    figure.update_yaxes(title_text="accuracy", **axis)
     return without_zoom(figure)
 
 
@@ -245,14 +198,7 @@ def class_count_bars(counts: Mapping[str, Mapping[str, int]], classes: Sequence[
     # train, valid, test, predict: hatching tells them apart on paper.
     styles = ((BLUE, ""), (VERMILLION, "/"), (GREEN, "."), (PURPLE, "x"))
     for (split, row), (colour, hatch) in zip(counts.items(), styles, strict=False):
-        figure.add_bar(
-            x=[row.get(name, 0) for name in names],
-            y=list(range(len(names))),
-            name=escape_name(split),
-            orientation="h",
-            marker={"color": colour, "opacity": 0.8, "pattern": {"shape": hatch, "size": 5, "solidity": 0.35}},
-            hovertemplate="%{x}",
-        )
+        add_bars(figure, split, [row.get(name, 0) for name in names], hatched(colour, hatch), hover="%{x}")
     figure.update_xaxes(title_text="images")
     figure.update_yaxes(showgrid=False, **named_ticks(names))
     return without_zoom(figure.update_layout(barmode="stack", hovermode="y unified", bargap=0.35))
@@ -292,14 +238,52 @@ def empty_figure(*, height: int) -> go.Figure:
     return go.Figure(layout=layout)
 
 
-def named_ticks(names: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of an axis with one name at each whole number, the first at 0."""
+def line_mode(points: int) -> str:
+    """Return the Plotly mode of a line: with a marker on each point unless they are so many that they hide it."""
+    return "lines+markers" if points <= 40 else "lines"
+
+
+def add_bars(figure: go.Figure, name: str, values: Values, marker: dict[str, Any], hover: str) -> None:
+    """Draw a horizontal bar at each whole number, the first at 0."""
+    figure.add_bar(
+        x=values,
+        y=list(range(len(values))),
+        name=escape_name(name),
+        orientation="h",
+        marker=marker,
+        hovertemplate=hover,
+    )
+
+
+def hatched(colour: str, hatch: str) -> dict[str, Any]:
+    """Return the marker of bars that differ by hatching too."""
+    return {"color": colour, "opacity": 0.8, "pattern": {"shape": hatch, "size": 5, "solidity": 0.35}}
+
+
+def add_mark(
+    figure: go.Figure, x: float | None, text: str, *, line: dict[str, Any], y: float = 1, **style: Any
+) -> None:
+    """Draw a vertical line with a text beside it, at the share `y` of the height."""
+    figure.add_vline(x=x, line=line)
+    figure.add_annotation(x=x, y=y, yref="paper", text=text, showarrow=False, yanchor="top", **style)
+
+
+def error_bars(values: Sequence[float], intervals: Sequence[Interval], **style: Any) -> dict[str, Any]:
+    """Return the error bars of points, from their intervals."""
+    pairs = list(zip(values, intervals, strict=True))
+    above, below = [ends.high - value for value, ends in pairs], [value - ends.low for value, ends in pairs]
+    return {"symmetric": False, "array": above, "arrayminus": below, **style}
+
+
+def named_ticks(names: Sequence[str], *, downwards: bool = False) -> dict[str, Any]:
+    """Return the settings of an axis with one name at each whole number, the first at 0; downwards: 0 on top."""
+    ends = [-0.5, len(names) - 0.5]
     return {
         "tickmode": "array",
         "tickvals": list(range(len(names))),
         # Positions instead of names: Plotly merges equal names, and reads "1" as a number.
         "ticktext": [escape_name(clipped(name)) for name in names],
-        "range": [-0.5, len(names) - 0.5],
+        "range": ends[::-1] if downwards else ends,
     }
 
 
@@ -308,3 +292,9 @@ def without_zoom(figure: go.Figure) -> go.Figure:
     figure.update_xaxes(fixedrange=True)
     figure.update_yaxes(fixedrange=True)
     return figure
+
+
+def _add_series(
+    figure: go.Figure, series: ScalarSeries, *, mode: str = "lines", hover: str = "%{y:.4g}", **style: Any
+) -> None:
+    figure.add_scatter(x=series.steps.tolist(), y=series.values.tolist(), mode=mode, hovertemplate=hover, **style)

@@ -13,20 +13,24 @@ import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
 
+from clearsight.reports.charts.gauges import TimeSeries
 from clearsight.reports.charts.learning import (
     BLUE,
+    DASHES,
     GREEN,
+    GREY,
     PURPLE,
     VERMILLION,
+    add_mark,
     empty_figure,
     escape_name,
     named_ticks,
     without_zoom,
 )
 from clearsight.reports.charts.series import ScalarSeries, rounded
-from clearsight.reports.charts.timeline import TimeSeries
 
-AMBER, GREY = "#B47B00", "#808080"
+Span = tuple[float, float]  # start and end on a time axis
+AMBER = "#B47B00"
 _CLEAR_TO_BLUE = [[0, "rgba(0,114,178,0.04)"], [1, "rgba(0,114,178,1)"]]
 _LABELLED = 0.02  # share of a bar; a smaller part has no room for its name
 _ROW = 46  # pixels of height per bar
@@ -55,14 +59,7 @@ _STYLES = {
 _HATCH = {"size": 7, "solidity": 0.2, "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.65)"}
 # For parts that the user named; combinations that no known part has.
 _OTHER_STYLES = ((VERMILLION, "x"), (AMBER, "x"), (PURPLE, "-"), (GREEN, "+"))
-_LINE_STYLES = (
-    (BLUE, "solid"),
-    (VERMILLION, "dash"),
-    (GREEN, "dot"),
-    (PURPLE, "dashdot"),
-    (AMBER, "longdash"),
-    (GREY, "longdashdot"),
-)
+_LINE_STYLES = tuple(zip((BLUE, VERMILLION, GREEN, PURPLE, AMBER, GREY), DASHES, strict=True))
 
 
 def stacked_bars(rows: Mapping[str, Mapping[str, float]], *, unit: str) -> go.Figure:
@@ -93,10 +90,10 @@ def stacked_bars(rows: Mapping[str, Mapping[str, float]], *, unit: str) -> go.Fi
         )
     figure.update_xaxes(title_text=unit, range=[0, max(sum(row.values()) for row in rows.values()) or 1.0])
     figure.update_yaxes(showgrid=False, **named_ticks(names))
-    # A name that does not fit is hidden instead of shrunk or turned.
-    figure.update_layout(uniformtext={"mode": "hide", "minsize": 11})
     if len(names) == 1:
         figure.update_yaxes(showticklabels=False)
+    # A name that does not fit is hidden instead of shrunk or turned.
+    figure.update_layout(uniformtext={"mode": "hide", "minsize": 11})
     return without_zoom(figure.update_layout(barmode="stack", bargap=0.25, hovermode="closest"))
 
 
@@ -111,26 +108,13 @@ def stacked_columns(places: Sequence[str], parts: Mapping[str, Sequence[float]],
             marker=_fill(part, i),
             hovertemplate=f"%{{y:.4g}} {unit}",
         )
-    stride = max(1, len(places) // 12)
-    labelled = [(i, place) for i, place in enumerate(places) if i % stride == 0]
-    figure.update_xaxes(
-        title_text=axis,
-        showgrid=False,
-        tickmode="array",
-        tickvals=[i for i, _ in labelled],
-        ticktext=[escape_name(place) for _, place in labelled],
-    )
+    figure.update_xaxes(title_text=axis, showgrid=False, **_some_ticks(places, 12))
     figure.update_yaxes(title_text=unit, rangemode="tozero")
     return without_zoom(figure.update_layout(barmode="stack", bargap=0.2, hovermode="x unified"))
 
 
 def time_lines(
-    lines: Sequence[TimeSeries],
-    *,
-    unit: str,
-    clock: str,
-    top: float | None = None,
-    shades: Sequence[tuple[float, float]] = (),
+    lines: Sequence[TimeSeries], *, unit: str, clock: str, top: float | None = None, shades: Sequence[Span] = ()
 ) -> go.Figure:
     """Return readings over time. clock: title of the time axis.  top: end of the value axis.  shades: spans in grey."""
     figure = empty_figure(height=320)
@@ -157,8 +141,7 @@ def time_lines(
         )
     figure.update_xaxes(title_text=clock, rangemode="tozero")
     figure.update_yaxes(title_text=unit, rangemode="tozero", range=None if top is None else [0, top])
-    figure.update_layout(showlegend=True)
-    return figure.update_layout(hovermode="x unified")
+    return figure.update_layout(showlegend=True, hovermode="x unified")
 
 
 def time_map(names: Sequence[str], times: npt.ArrayLike, values: npt.ArrayLike, *, clock: str) -> go.Figure:
@@ -176,10 +159,7 @@ def time_map(names: Sequence[str], times: npt.ArrayLike, values: npt.ArrayLike, 
         hovertemplate="row %{y}: %{z}%<extra></extra>",
     )
     figure.update_xaxes(title_text=clock, showgrid=False)
-    stride = max(1, len(names) // 24)  # more labels overlap
-    labelled = [escape_name(name) for name in names[::stride]]
-    ticks = {"tickvals": list(range(0, len(names), stride)), "ticktext": labelled}
-    figure.update_yaxes(showgrid=False, range=[len(names) - 0.5, -0.5], tickmode="array", **ticks)
+    figure.update_yaxes(showgrid=False, range=[len(names) - 0.5, -0.5], **_some_ticks(names, 24))
     return without_zoom(figure)
 
 
@@ -194,21 +174,12 @@ def duration_histogram(edges: Sequence[float], counts: Sequence[int], marks: Map
         customdata=[f"{low:.4g} to {high:.4g} ms" for low, high in pairwise(edges)],
         hovertemplate="%{customdata}: %{y} steps<extra></extra>",
     )
-    for level, (name, place) in enumerate(marks.items()):
+    for row, (name, place) in enumerate(marks.items()):
         if not edges[0] <= place <= edges[-1]:
             continue  # the axis would stretch to it
-        figure.add_vline(x=rounded(place), line={"width": 1.5, "dash": "dot", "color": VERMILLION})
-        figure.add_annotation(
-            x=rounded(place),
-            y=1 - 0.1 * level,
-            yref="paper",
-            text=escape_name(name),
-            name="mark",
-            showarrow=False,
-            xanchor="left",
-            yanchor="top",
-            xshift=3,
-        )
+        line = {"width": 1.5, "dash": "dot", "color": VERMILLION}
+        level, text = 1 - 0.1 * row, escape_name(name)
+        add_mark(figure, rounded(place), text, line=line, y=level, name="mark", xanchor="left", xshift=3)
     figure.update_xaxes(title_text="ms")
     figure.update_yaxes(title_text="steps")
     return without_zoom(figure.update_layout(bargap=0.05))
@@ -237,6 +208,12 @@ def step_durations(steps: ScalarSeries, outliers: ScalarSeries) -> go.Figure:
     figure.update_xaxes(title_text="step")
     figure.update_yaxes(title_text="ms", rangemode="tozero")
     return figure.update_layout(hovermode="x unified")
+
+
+def _some_ticks(names: Sequence[str], most: int) -> dict[str, object]:
+    """Return the settings of an axis that names every n-th place, because about `most` labels have room."""
+    places = range(0, len(names), max(1, len(names) // most))
+    return {"tickmode": "array", "tickvals": list(places), "ticktext": [escape_name(names[i]) for i in places]}
 
 
 def _fill(part: str, index: int) -> dict[str, object]:

@@ -59,7 +59,12 @@ def series_by_name(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], S
         steps.append(row["step"])
         # metrics.jsonl has null for NaN and infinity.
         values.append(float("nan") if row["value"] is None else row["value"])
-    return {key: _series(steps, values) for key, (steps, values) in columns.items()}
+    series = {}
+    for key, (steps, values) in columns.items():
+        numbers = np.array(values, dtype=np.float64)
+        finite = np.isfinite(numbers)
+        series[key] = ScalarSeries(np.array(steps, np.int64)[finite], numbers[finite], int((~finite).sum()))
+    return series
 
 
 def rounded(value: float) -> float | None:
@@ -68,9 +73,3 @@ def rounded(value: float) -> float | None:
     A chart cannot show more digits, and full ones would double the size of the page.
     """
     return float(f"{value:.5g}") if math.isfinite(value) else None
-
-
-def _series(steps: list[int], values: list[float]) -> ScalarSeries:
-    numbers = np.array(values, dtype=np.float64)
-    finite = np.isfinite(numbers)
-    return ScalarSeries(np.array(steps, dtype=np.int64)[finite], numbers[finite], int((~finite).sum()))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from clearsight.core.errors import BadValue
-from clearsight.core.finding import Finding, Verdict, flags
+from clearsight.core.finding import Verdict
 from clearsight.core.format import count, duration, rate, several
-from clearsight.reports.comparison.curves import curves
-from clearsight.reports.comparison.overlay import MAX_RUNS, interval_chart
+from clearsight.reports.comparison.curves import MAX_RUNS, curves, interval_chart
 from clearsight.reports.comparison.ranking import Ranking, p_value_text, rank_runs
 from clearsight.reports.comparison.run import SPLITS, ComparedRun, differences
 from clearsight.reports.kit.document import Page
@@ -22,28 +22,20 @@ MIN_RUNS = 2
 def check_number(runs: int) -> None:
     """Raise BadValue unless this number of runs can be compared."""
     if not MIN_RUNS <= runs <= MAX_RUNS:
-        raise BadValue(
-            f"{several(runs, 'run')}",
-            f"{MIN_RUNS} to {MAX_RUNS} can be compared",
-            fix="Name the folders of the runs.",
-        )
+        problem = f"{MIN_RUNS} to {MAX_RUNS} can be compared"
+        raise BadValue(several(runs, "run"), problem, fix="Name the folders of the runs.")
 
 
 def verdict(runs: Sequence[ComparedRun]) -> PageSection:
     """Return which run is best, whether its lead is significant, and reasons for caution."""
     # Ranked here again: it takes milliseconds, and a section is a function of the runs alone.
     ranking = rank_runs(runs)
-    panels = [_accuracies(runs, ranking.split)] if ranking.split else []
     return PageSection(
         key="verdict",
         title="Verdict",
         template="comparison/verdict.html",
-        values={
-            "sentences": ranking.sentences,
-            "warnings": ranking.warnings,
-            "comparisons": _comparison_table(ranking),
-        },
-        panels=tuple(panels),
+        values={"ranking": ranking, "comparisons": _comparison_table(ranking)},
+        panels=(_accuracies(runs, ranking.split),) if ranking.split else (),
     )
 
 
@@ -67,10 +59,7 @@ def findings(runs: Sequence[ComparedRun]) -> PageSection | None:
     """Return the findings of each run; None when no run has any verdict."""
     if not any(run.report.findings for run in runs):
         return None
-    values = [
-        {"label": run.label, "counts": _counts(run), "findings": [_finding(finding) for finding in run.problems]}
-        for run in runs
-    ]
+    values = [{"label": run.label, "counts": _counts(run), "findings": run.problems} for run in runs]
     return PageSection(key="findings", title="Findings", template="comparison/findings.html", values={"runs": values})
 
 
@@ -99,12 +88,7 @@ class ComparisonPage(Page[Sequence[ComparedRun]]):
 
     def __init__(self, data: Sequence[ComparedRun]) -> None:
         check_number(len(data))
-        super().__init__(data)
-
-    @property
-    def title(self) -> str:
-        """Number of runs."""
-        return f"{len(self.data)} runs compared"
+        super().__init__(data, title=f"{len(data)} runs compared")
 
 
 def _accuracies(runs: Sequence[ComparedRun], split: str) -> Panel:
@@ -122,10 +106,6 @@ def _accuracies(runs: Sequence[ComparedRun], split: str) -> Panel:
 
 
 def _comparison_table(ranking: Ranking) -> Table | None:
-    paired = [comparison for comparison in ranking.comparisons if comparison.p is not None]
-    if not paired:
-        return None
-    best = ranking.best[0]  # of several in a tie the first one is compared
     columns = ("other run", "images", "only the best correct", "only the other correct", "p", "significant")
     rows = [
         (
@@ -133,12 +113,14 @@ def _comparison_table(ranking: Ranking) -> Table | None:
             count(comparison.images),
             count(comparison.best_only),
             count(comparison.other_only),
-            p_value_text(comparison.p if comparison.p is not None else 1.0),
+            p_value_text(comparison.p),
             "yes" if comparison.significant else "no",
         )
-        for comparison in paired
+        for comparison in ranking.comparisons
+        if comparison.p is not None
     ]
-    return table(f"{best} and the other runs on the same images", columns, "lrrrrl", rows)
+    # Of several runs in a tie the first one is compared.
+    return table(f"{ranking.best[0]} and the other runs on the same images", columns, "lrrrrl", rows) if rows else None
 
 
 def _result_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
@@ -157,10 +139,7 @@ def _result_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
         ("epochs", *(count(len(report.epochs)) if report.epochs else UNKNOWN for report in reports)),
         ("best epoch", *(str(report.best["epoch"]) if report.best else UNKNOWN for report in reports)),
         ("training time", *(duration(report.seconds) if report.seconds else UNKNOWN for report in reports)),
-        (
-            "images/s",
-            *(rate(report.images_per_second) if report.images_per_second else UNKNOWN for report in reports),
-        ),
+        ("images/s", *(rate(report.images_per_second) if report.images_per_second else UNKNOWN for report in reports)),
         ("parameters", *(count(run.parameters) if run.parameters else UNKNOWN for run in runs)),
         ("status", *(report.status.replace("_", " ") for report in reports)),
     ]
@@ -169,21 +148,11 @@ def _result_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, ...]]:
 def _counts(run: ComparedRun) -> str:
     if not run.report.findings:
         return "No rule ran."
-    clear = len({finding.rule for finding in run.report.findings if finding.verdict is Verdict.CLEAR})
     # A rule has one verdict for each thing that it looks at; here each rule counts once.
-    undecided = len({finding.rule for finding in run.report.findings if finding.verdict is Verdict.NOT_ENOUGH_DATA})
+    verdicts = Counter(verdict for _, verdict in {(finding.rule, finding.verdict) for finding in run.report.findings})
+    clear, undecided = several(verdicts[Verdict.CLEAR], "rule"), count(verdicts[Verdict.NOT_ENOUGH_DATA])
     problems = several(len(run.problems), "problem") if run.problems else "No problem"
-    return f"{problems} found; {several(clear, 'rule')} clear, {count(undecided)} without enough data."
-
-
-def _finding(finding: Finding) -> dict[str, str]:
-    return {
-        "rule": finding.rule,
-        "severity": finding.severity.value,
-        "cause": finding.cause,
-        "fix": flags(finding.fix),
-        "advice": finding.advice,
-    }
+    return f"{problems} found; {clear} clear, {undecided} without enough data."
 
 
 def _setting(value: Any) -> str:

@@ -104,22 +104,21 @@ def _comparisons(
 
     Pairs are far more sensitive: two models can differ significantly although their intervals overlap.
     """
-    paired = [(other, counts) for other in others if (counts := _paired_counts(best, other, split)) is not None]
-    adjusted = holm([mcnemar(best_only, other_only) for _, (best_only, other_only, _) in paired])
-    by_label = {
-        other.label: PairedComparison(
-            other=other.label,
-            significant=p < _LEVEL,  # p is adjusted: the level holds for all comparisons together
-            p=p,
-            best_only=best_only,
-            other_only=other_only,
-            images=images,
-        )
-        for (other, (best_only, other_only, images)), p in zip(paired, adjusted, strict=True)
-    }
-    return tuple(
-        by_label.get(run.label) or _by_intervals(run.label, scores[best.label], scores[run.label]) for run in others
-    )
+    paired = {run.label: counts for run in others if (counts := _paired_counts(best, run, split)) is not None}
+    adjusted = holm([mcnemar(best_only, other_only) for best_only, other_only, _ in paired.values()])
+    p_values = dict(zip(paired, adjusted, strict=True))
+    comparisons = []
+    for label in (run.label for run in others):
+        if label in paired:
+            (best_only, other_only, images), p = paired[label], p_values[label]
+            numbers = {"best_only": best_only, "other_only": other_only, "images": images}
+            # p is adjusted: the level holds for all comparisons together.
+            comparisons.append(PairedComparison(other=label, significant=p < _LEVEL, p=p, **numbers))
+        else:
+            first, second = scores[best.label].interval, scores[label].interval
+            disjoint = first is not None and second is not None and first.low > second.high
+            comparisons.append(PairedComparison(other=label, significant=disjoint))
+    return tuple(comparisons)
 
 
 def _paired_counts(best: ComparedRun, other: ComparedRun, split: str) -> tuple[int, int, int] | None:
@@ -132,11 +131,6 @@ def _paired_counts(best: ComparedRun, other: ComparedRun, split: str) -> tuple[i
         return None  # the same images by name, with other classes
     correct = [(true == predicted, true == second[name][1]) for name, (true, predicted) in first.items()]
     return correct.count((True, False)), correct.count((False, True)), len(correct)
-
-
-def _by_intervals(label: str, best: RunScore, other: RunScore) -> PairedComparison:
-    disjoint = best.interval is not None and other.interval is not None and best.interval.low > other.interval.high
-    return PairedComparison(other=label, significant=disjoint)
 
 
 def _best_sentence(best: Sequence[ComparedRun], scores: dict[str, RunScore], split: str) -> str:
@@ -206,11 +200,11 @@ def _others(chosen: Sequence[PairedComparison], comparisons: Sequence[PairedComp
 
 def _warnings(runs: Sequence[ComparedRun], split: str, scores: dict[str, RunScore]) -> list[str]:
     warnings = []
-    if len({run.fingerprint for run in runs}) > 1:
-        groups: dict[str, list[str]] = {}
-        for run in runs:
-            groups.setdefault(run.fingerprint, []).append(run.label)
-        names = "; ".join(_listed(labels) for labels in groups.values())
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        groups.setdefault(run.fingerprint, []).append(run.label)
+    if len(groups) > 1:
+        names = "; ".join(map(_listed, groups.values()))
         warnings.append(
             f"These runs are not on the same data (their fingerprints differ: {names}), so a difference in accuracy "
             "may come from the data."

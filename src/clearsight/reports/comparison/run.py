@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearsight.core.finding import Finding
-from clearsight.core.statistics import Interval, wilson
+from clearsight.core.statistics import Interval
 from clearsight.reports.run.report_data import RunReportData
+from clearsight.reports.statistics import share_interval
 
 # The test split comes first: the validation split chose the epoch, which flatters a run.
 SPLITS = {"test": "test", "valid": "validation"}  # split -> its name in sentences
@@ -80,7 +81,7 @@ def _score(scores: Mapping[str, Any], images: int) -> RunScore:
     return RunScore(
         accuracy=share,
         images=images,
-        interval=wilson(min(share * images, images), images) if images else None,
+        interval=share_interval(share, images) if images else None,
         macro_f1=scores.get("macro_f1"),
         loss=scores.get("loss"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from clearsight.core.format import count, several
@@ -11,15 +12,7 @@ from clearsight.reports.charts.class_counts import counts_panel
 from clearsight.reports.charts.learning import size_histogram
 from clearsight.reports.kit.document import Page
 from clearsight.reports.kit.format import UNKNOWN
-from clearsight.reports.kit.section import (
-    PageSection,
-    Panel,
-    Table,
-    notice_values,
-    panels_section,
-    table,
-    table_section,
-)
+from clearsight.reports.kit.section import PageSection, Panel, notice_values, panels_section, table, table_section
 
 GROUPS_SHOWN = 30  # of each kind; with six thumbnails each the page stays under 8 MB
 _MEMBERS_SHOWN = 6
@@ -46,9 +39,8 @@ class DatasetReportData:
 
 def images_to_show(audit: Mapping[str, Any]) -> list[str]:
     """Return the paths of the images that the page shows, each once: no other needs to be decoded."""
-    groups: list[Sequence[str]] = []
     # The same bounds as in the sections below: an image that is not shown must not be decoded.
-    groups += [leak["paths"] for leak in audit["leaks"][:GROUPS_SHOWN]]
+    groups: list[Sequence[str]] = [leak["paths"] for leak in audit["leaks"][:GROUPS_SHOWN]]
     for kind in ("conflicts", "duplicates", "near_duplicates"):
         groups += audit.get(kind, ())[:GROUPS_SHOWN]
     return list(dict.fromkeys(path for group in groups for path in group[:_MEMBERS_SHOWN]))
@@ -56,8 +48,7 @@ def images_to_show(audit: Mapping[str, Any]) -> list[str]:
 
 def overview(report: DatasetReportData) -> PageSection:
     """Return the warnings, and the numbers of images, classes and faults."""
-    audit = report.audit
-    splits = audit["splits"]
+    audit, splits = report.audit, report.audit["splits"]
     images = sum(sum(row.values()) for row in splits.values())
     sizes = ", ".join(f"{count(sum(row.values()))} {split}" for split, row in splits.items())
     ratio = audit["imbalance"]  # None without labels
@@ -98,7 +89,9 @@ def sizes(report: DatasetReportData) -> PageSection | None:
         figure=size_histogram(bins),
         table=table("Shorter side", ("pixels", "images"), "lr", rows),
     )
-    values = {"common": _common_sizes(audit), "notes": _size_notes(audit)}
+    sizes = [(f"{size['width']} × {size['height']}", count(size["count"])) for size in audit.get("common_sizes", ())]
+    common = table("Most common sizes", ("width × height", "images"), "lr", sizes)
+    values = {"common": common, "notes": _size_notes(audit)}
     return PageSection(key="size", title="Sizes", template="dataset/sizes.html", values=values, panels=(panel,))
 
 
@@ -128,22 +121,22 @@ def leaks(report: DatasetReportData) -> PageSection | None:
     return _groups_section(report, "leaks", "Leaks", about, groups)
 
 
-def conflicts(report: DatasetReportData) -> PageSection | None:
-    """Return the images that have two labels."""
-    about = "The same image has two classes: at most one of them is correct."
-    return _groups_section(report, "conflicts", "Conflicting labels", about, _path_groups(report, "conflicts"))
+def path_groups(report: DatasetReportData, kind: str, title: str, about: str) -> PageSection | None:
+    """Return the groups of images that the audit lists under `kind`."""
+    groups: list[Group] = [("", [(path, "") for path in paths]) for paths in report.audit.get(kind, ())]
+    return _groups_section(report, kind.replace("_", "-"), title, about, groups)
 
 
-def copies(report: DatasetReportData) -> PageSection | None:
-    """Return the groups of files with the same bytes."""
-    about = "These files hold the same bytes."
-    return _groups_section(report, "duplicates", "Exact copies", about, _path_groups(report, "duplicates"))
-
-
-def near_copies(report: DatasetReportData) -> PageSection | None:
-    """Return the groups of images that look the same."""
-    about = "These images look the same; the files differ."
-    return _groups_section(report, "near-duplicates", "Near copies", about, _path_groups(report, "near_duplicates"))
+conflicts = partial(
+    path_groups,
+    kind="conflicts",
+    title="Conflicting labels",
+    about="The same image has two classes: at most one of them is correct.",
+)
+copies = partial(path_groups, kind="duplicates", title="Exact copies", about="These files hold the same bytes.")
+near_copies = partial(
+    path_groups, kind="near_duplicates", title="Near copies", about="These images look the same; the files differ."
+)
 
 
 class DatasetPage(Page[DatasetReportData]):
@@ -153,14 +146,8 @@ class DatasetPage(Page[DatasetReportData]):
     # Leaks and conflicts come before copies: they make scores wrong, copies only waste time.
     SECTIONS = (overview, classes, sizes, corrupt, leaks, conflicts, copies, near_copies)
 
-    @property
-    def title(self) -> str:
-        """Name of the dataset."""
-        return self.data.name
-
-
-def _path_groups(report: DatasetReportData, kind: str) -> list[Group]:
-    return [("", [(path, "") for path in paths]) for paths in report.audit.get(kind, ())]
+    def __init__(self, data: DatasetReportData) -> None:
+        super().__init__(data, title=data.name)
 
 
 def _groups_section(
@@ -187,25 +174,16 @@ def _groups_section(
     return PageSection(key=key, title=title, template="dataset/groups.html", values=values)
 
 
-def _common_sizes(audit: Mapping[str, Any]) -> Table:
-    rows = [(f"{size['width']} × {size['height']}", count(size["count"])) for size in audit.get("common_sizes", ())]
-    return table("Most common sizes", ("width × height", "images"), "lr", rows)
-
-
 def _size_notes(audit: Mapping[str, Any]) -> list[str]:
+    def images_are(kind: str) -> str:
+        return f"{several(len(audit[kind]), 'image')} {'is' if len(audit[kind]) == 1 else 'are'}"
+
     notes = []
     # An audit without a network has no input size to compare with.
-    if audit.get("input_size") and audit.get("small"):
-        small = len(audit["small"])
-        notes.append(
-            f"{several(small, 'image')} {'is' if small == 1 else 'are'} smaller than the model's input of "
-            f"{audit['input_size']} pixels and will be enlarged."
-        )
+    if (size := audit.get("input_size")) and audit.get("small"):
+        notes.append(f"{images_are('small')} smaller than the model's input of {size} pixels and will be enlarged.")
     if audit.get("rotated"):
-        rotated = len(audit["rotated"])
-        notes.append(
-            f"{several(rotated, 'image')} {'is' if rotated == 1 else 'are'} rotated as the EXIF orientation says."
-        )
+        notes.append(f"{images_are('rotated')} rotated as the EXIF orientation says.")
     if audit.get("formats"):
         formats = ", ".join(f"{count(images)} {kind}" for kind, images in audit["formats"].items())
         notes.append(f"File formats: {formats}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -13,16 +12,17 @@ from typing import Any, ClassVar, Generic, TypeVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from clearsight.core.files import write_text
-from clearsight.reports.kit.json_export import page_json
+from clearsight.core.files import finite_json, write_text
+from clearsight.core.finding import flags
 from clearsight.reports.kit.section import PageSection
 
 Data = TypeVar("Data")
 
 
 class Page(Generic[Data]):
-    """A page that shows `data`. A subclass declares its kind, its title and its sections in the order of reading.
+    """A page that shows `data`. A subclass declares its kind, and its sections in the order of reading.
 
+    title: heading.  badge: word beside it, such as the status; "" for none.
     A section is built by a function of the data. It returns None when it has nothing to show; the page then has no such
     section.
     """
@@ -30,18 +30,8 @@ class Page(Generic[Data]):
     kind: ClassVar[str]
     SECTIONS: ClassVar[tuple[Callable[[Any], PageSection | None], ...]]
 
-    def __init__(self, data: Data) -> None:
-        self.data = data
-
-    @property
-    def title(self) -> str:
-        """Heading of the page."""
-        raise NotImplementedError
-
-    @property
-    def badge(self) -> str:
-        """Word beside the title, such as the status; "" for none."""
-        return ""
+    def __init__(self, data: Data, *, title: str, badge: str = "") -> None:
+        self.data, self.title, self.badge = data, title, badge
 
     @cached_property
     def sections(self) -> list[PageSection]:
@@ -54,11 +44,11 @@ class Page(Generic[Data]):
 
     def render(self) -> str:
         """Return the page as HTML. The same data give the same bytes."""
-        return Document(title=self.title, kind=self.kind, sections=self.sections, badge=self.badge).render()
+        return render_document(title=self.title, kind=self.kind, sections=self.sections, badge=self.badge)
 
     def to_json(self) -> dict[str, Any]:
-        """Return every figure and table of the page as JSON values without NaN; see `page_json`."""
-        return page_json(self.values(), self.sections)
+        """Return {**values, "sections": {key: section}} with every figure and table of the page, without NaN."""
+        return {**finite_json(self.values()), "sections": {section.key: section.to_json() for section in self.sections}}
 
     def write(self, html: Path, numbers: Path) -> None:
         """Write the page to the file `html` and its JSON to the file `numbers`."""
@@ -66,41 +56,31 @@ class Page(Generic[Data]):
         write_text(numbers, json.dumps(self.to_json(), allow_nan=False) + "\n")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Document:
-    """HTML document. title: heading.  kind: what sort of page it is.  badge: word beside the title, or ""."""
-
-    title: str
-    kind: str
-    sections: Sequence[PageSection]
-    badge: str = ""
-
-    def render(self) -> str:
-        """Return the document as HTML."""
-        templates = _environment()
-        parts = [
-            (section, Markup(templates.get_template(section.template).render(panels=section.panels, **section.values)))
-            for section in self.sections
-        ]
-        has_charts = any(section.panels for section in self.sections)
-        return templates.get_template("kit/document.html").render(
-            document=self,
-            parts=parts,
-            style=_asset("style.css"),
-            scripts=[_asset(name) for name in self._scripts(has_charts)],
-            # The library is about 4.8 MB: a page without charts does without it.
-            plotly=_plotly() if has_charts else "",
-        )
-
-    def _scripts(self, has_charts: bool) -> list[str]:
-        names = [name for section in self.sections for name in section.scripts]
+def render_document(*, title: str, kind: str, sections: Sequence[PageSection], badge: str = "") -> str:
+    """Return an HTML document. kind: what sort of page it is.  badge: word beside the title, or ""."""
+    templates = _environment()
+    parts = [
+        (section, Markup(templates.get_template(section.template).render(panels=section.panels, **section.values)))
+        for section in sections
+    ]
+    has_charts = any(section.panels for section in sections)
+    scripts = [*(["figures.js"] if has_charts else []), *(name for section in sections for name in section.scripts)]
+    return templates.get_template("kit/document.html").render(
+        title=title,
+        kind=kind,
+        badge=badge,
+        parts=parts,
+        style=_asset("style.css"),
         # Two sections may need the same script; running it twice would add two copy buttons.
-        return list(dict.fromkeys([*(["figures.js"] if has_charts else []), *names]))
+        scripts=[_asset(name) for name in dict.fromkeys(scripts)],
+        # The library is about 4.8 MB: a page without charts does without it.
+        plotly=_plotly() if has_charts else "",
+    )
 
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("clearsight.reports"),
         # Class names and paths come from the user's data and may hold markup.
         autoescape=True,
@@ -109,6 +89,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["flags"] = flags
+    return environment
 
 
 def _asset(name: str) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,9 +11,12 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from clearsight.core.errors import BadShape
+from clearsight.core.files import finite_json
 from clearsight.core.format import several
 
 PATHS_LISTED = 50  # of a notice; more are counted
+# The JSON has tables by caption. A caption that was changed keeps its old key beside the new one.
+_OLD_CAPTIONS = {"All rules": "Every rule that was asked"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Table:
     def side(self, column: int) -> Literal["words", "number"]:
         """Return the CSS class that aligns the cells of a column."""
         return "number" if self.align[column] == "r" else "words"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"columns", "rows"}."""
+        return {"columns": list(self.columns), "rows": [list(row) for row in self.rows]}
 
 
 def table(caption: str, columns: Sequence[str], align: str, rows: Iterable[Sequence[object]]) -> Table:
@@ -74,6 +82,15 @@ class Panel:
             text = text.replace(character, f"\\u{ord(character):04x}")
         return Markup(text)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return {"title", "says", "figure": of Plotly, "table"}; a number that is not finite becomes None."""
+        return {
+            "title": self.title,
+            "says": self.description,  # the key is part of the format; see docs/report.md
+            "figure": finite_json(json.loads(self.json)),
+            "table": self.table.to_json(),
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class PageSection:
@@ -91,6 +108,15 @@ class PageSection:
     panels: tuple[Panel, ...] = ()
     tables: tuple[Table, ...] = ()
     scripts: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"title", "panels": {key: panel}, "tables": {caption: table}}."""
+        tables = {table.caption: table.to_json() for table in self.tables}
+        return {
+            "title": self.title,
+            "panels": {panel.key: panel.to_json() for panel in self.panels},
+            "tables": tables | {old: tables[new] for new, old in _OLD_CAPTIONS.items() if new in tables},
+        }
 
 
 def panels_section(key: str, title: str, panels: Sequence[Panel], about: str = "") -> PageSection:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.format import count, several
-from clearsight.core.statistics import Interval, wilson
+from clearsight.core.statistics import wilson
 from clearsight.reports.charts.learning import confusion_matrix, per_class_bars, reliability_diagram
 from clearsight.reports.kit.format import UNKNOWN, percent, percent_span, score, score_span
 from clearsight.reports.kit.section import PageSection, Panel, Table, table
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.statistics import accuracy_interval, macro_f1_interval, roc_auc_interval
+from clearsight.reports.statistics import macro_f1_interval, roc_auc_interval, share_interval
 
 CLASSES_DRAWN = 30  # a chart of more classes cannot be read; tables hold them all
 MISTAKES_SHOWN = 24
@@ -36,9 +36,9 @@ def evaluation(report: RunReportData) -> PageSection | None:
             "about": f"On {several(report.evaluation['n'], 'image')} of the {report.split} split.",
             "scores": scores,
             "classes": classes,
-            "mistakes": [_prediction(mistake) for mistake in report.mistakes[:MISTAKES_SHOWN]],
+            "mistakes": _gallery(report.mistakes[:MISTAKES_SHOWN]),
             "mistakes_left": max(0, len(report.mistakes) - MISTAKES_SHOWN),
-            "typical": [_prediction(image) for image in report.typical[:TYPICAL_SHOWN]],
+            "typical": _gallery(report.typical[:TYPICAL_SHOWN]),
         },
         panels=tuple(_panels(report, report.evaluation)),
         tables=(scores, classes),
@@ -66,11 +66,11 @@ def _panels(report: RunReportData, scores: Mapping[str, Any]) -> list[Panel]:
 
 def _scores(scores: Mapping[str, Any]) -> Table:
     support = [int(row["support"]) for row in scores["per_class"].values()]  # in the order of the class map
-    accuracy = percent_span(accuracy_interval(scores))
+    accuracy = percent_span(share_interval(scores["accuracy"], scores["n"]))
     rows = [("Accuracy", percent(scores["accuracy"]), accuracy, "share of images that are predicted correctly")]
     # Among five classes the true one is always in the first five.
     if scores.get("top5") is not None and len(support) > 5:
-        interval = percent_span(accuracy_interval(scores, "top5"))
+        interval = percent_span(share_interval(scores["top5"], scores["n"]))
         rows.append(("Top-5 accuracy", percent(scores["top5"]), interval, "true class among the five most probable"))
     f1 = macro_f1_interval(scores["confusion"]["matrix"])
     rows.append(("Macro F1", score(scores["macro_f1"]), score_span(f1), "mean F1 over classes, each with equal weight"))
@@ -87,38 +87,28 @@ def _scores(scores: Mapping[str, Any]) -> Table:
 def _confusion(scores: Mapping[str, Any], *, wide: bool) -> Panel:
     labels, matrix = scores["confusion"]["labels"], np.array(scores["confusion"]["matrix"], dtype=np.int64)
     visible = worst_classes(matrix)
+    names = [labels[index] for index in visible]
     note = "Rows are true classes, columns predicted classes. A darker cell is a larger share of its row."
     if len(visible) < len(labels):
         note += f" Shown are the {len(visible)} of {count(len(labels))} classes with the most mistakes."
+    totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
+    # Stable, so that equally frequent confusions keep the order of the classes and the page its bytes.
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS_LISTED]
+    rows = []
+    for index in order:
+        true, predicted = divmod(int(index), len(labels))
+        if images := int(wrong[true, predicted]):
+            rows.append((labels[true], labels[predicted], count(images), percent(images / totals[true])))
+    columns = ("true class", "predicted as", "images", "share of the true class")
     return Panel(
         key="confusion",
         title="Confusion matrix",
         description=f"Confusion matrix of {several(len(visible), 'class')}; the table lists the mistakes.",
-        figure=confusion_matrix(
-            [labels[index] for index in visible], matrix[np.ix_(visible, visible)], matrix.sum(axis=1)[visible].tolist()
-        ),
-        table=_confusion_table(labels, matrix),
+        figure=confusion_matrix(names, matrix[np.ix_(visible, visible)], totals[visible].tolist()),
+        table=table("Most frequent confusions", columns, "llrr", rows),
         note=note,
         wide=wide,
     )
-
-
-def _confusion_table(labels: list[str], matrix: npt.NDArray[np.int64]) -> Table:
-    totals, wrong = matrix.sum(axis=1), matrix - np.diag(np.diag(matrix))
-    # Stable, so that equally frequent confusions keep the order of the classes and the page its bytes.
-    order = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS_LISTED]
-    cells = [divmod(int(index), len(labels)) for index in order if wrong.flat[index]]
-    rows = [
-        (
-            labels[true],
-            labels[predicted],
-            count(int(wrong[true, predicted])),
-            percent(float(wrong[true, predicted] / totals[true])),
-        )
-        for true, predicted in cells
-    ]
-    columns = ("true class", "predicted as", "images", "share of the true class")
-    return table("Most frequent confusions", columns, "llrr", rows)
 
 
 def _classes(scores: Mapping[str, Any], *, wide: bool) -> Panel:
@@ -142,7 +132,9 @@ def _classes(scores: Mapping[str, Any], *, wide: bool) -> Panel:
 def _class_table(scores: Mapping[str, Any]) -> Table:
     labels = scores["confusion"]["labels"]
     matrix = np.array(scores["confusion"]["matrix"], dtype=np.int64)
-    intervals = dict(zip(labels, map(_recall_interval, np.diag(matrix), matrix.sum(axis=1)), strict=True))
+    # Without images the interval would be (0, 1), which says nothing.
+    counts = zip(labels, np.diag(matrix), matrix.sum(axis=1), strict=True)
+    intervals = {name: wilson(int(correct), int(images)) for name, correct, images in counts if images}
     rows = [
         (
             name,
@@ -158,17 +150,9 @@ def _class_table(scores: Mapping[str, Any]) -> Table:
     return table("Every class, lowest F1 first", columns, "lrrrrr", rows)
 
 
-def _recall_interval(correct: np.int64, support: np.int64) -> Interval | None:
-    # Without images the interval would be (0, 1), which says nothing.
-    return wilson(int(correct), int(support)) if support else None
-
-
 def _reliability(report: RunReportData) -> Panel:
-    rows = [
-        (percent(bin_["confidence"]), percent(bin_["accuracy"]), count(int(bin_["count"])))
-        for bin_ in report.reliability
-        if bin_["count"]
-    ]
+    filled = [bin_ for bin_ in report.reliability if bin_["count"]]
+    rows = [(percent(bin_["confidence"]), percent(bin_["accuracy"]), count(int(bin_["count"]))) for bin_ in filled]
     return Panel(
         key="reliability",
         title="Calibration",
@@ -179,11 +163,5 @@ def _reliability(report: RunReportData) -> Panel:
     )
 
 
-def _prediction(image: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "id": str(image["id"]),
-        "true": str(image["true"]),
-        "predicted": str(image["predicted"]),
-        "probability": percent(image["probability"]),
-        "thumbnail": str(image.get("thumbnail") or ""),
-    }
+def _gallery(images: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"thumbnail": "", **image, "probability": percent(image["probability"])} for image in images]

@@ -1,4 +1,4 @@
-"""Findings of the rules: grouped by root cause, counted by verdict, and as the section of a page."""
+"""Sections of the findings, grouped by root cause, and of the rules, each with its verdict and its numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clearsight.core.finding import Finding, Severity, Verdict, flags
-from clearsight.reports.kit.format import general, percent, sentence
-from clearsight.reports.kit.section import PageSection
+from clearsight.core.format import count, several
+from clearsight.reports.kit.format import UNKNOWN, general, percent, sentence
+from clearsight.reports.kit.section import PageSection, Table, table
 from clearsight.reports.kit.sparkline import HEIGHT, WIDTH, sparkline
 from clearsight.reports.run.report_data import RunReportData
 
@@ -17,6 +18,17 @@ from clearsight.reports.run.report_data import RunReportData
 _CAUSES = 40
 _OTHER_PLACES = 8  # more places of one rule are counted, not listed
 _SPARKLINES = 3  # of one finding
+_COLUMNS = (
+    "rule",
+    "verdict",
+    "severity",
+    "value",
+    "threshold",
+    "unit",
+    "times found",
+    "data points",
+    "parameters",
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,13 @@ def root_causes(findings: Sequence[Finding]) -> list[RootCause]:
         if finding.found:
             # A finding that no judge has grouped is its own root.
             members.setdefault(finding.group or finding.rule, []).append(finding)
-    return [_root_cause(name, group) for name, group in members.items()]
+    causes = []
+    for name, group in members.items():
+        # The rule that names the group may have found nothing itself; then its first consequence stands in for it.
+        root = next((finding for finding in group if finding.rule == name), group[0])
+        others = tuple(finding for finding in group if finding.rule == root.rule and finding is not root)
+        causes.append(RootCause(root, others, tuple(finding for finding in group if finding.rule != root.rule)))
+    return causes
 
 
 def most_urgent(findings: Sequence[Finding], speed: Collection[str] = ()) -> Finding | None:
@@ -88,26 +106,53 @@ def findings(report: RunReportData) -> PageSection | None:
     )
 
 
+def rules(report: RunReportData) -> PageSection | None:
+    """Return the section; None when there is no rule."""
+    if not (report.rules or report.findings):
+        return None
+    summary = rules_table(report.rules, report.findings)
+    about = f"{several(len(summary.rows), 'rule')}: {counts_by_verdict(report.findings)}."
+    if not report.findings:
+        about = f"{several(len(summary.rows), 'rule')}; none has a verdict yet."
+    values = {"about": about, "summary": summary}
+    return PageSection(key="rules", title="Rules", template="run/rules.html", values=values, tables=(summary,))
+
+
+def rules_table(rules: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> Table:
+    """Return a row per rule: first the rules that found something, the most severe on top, then the clear ones.
+
+    Rules without enough data follow, and last the rules without a verdict, with a dash.
+    """
+    by_rule: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_rule.setdefault(finding.rule, []).append(finding)
+    # Findings may come from rules that are not listed, such as the user's own.
+    known = {str(rule["name"]): rule for rule in rules}
+    names = list(dict.fromkeys([*known, *by_rule]))
+    by_verdict, order = verdicts(findings), list(Verdict)
+
+    def place(name: str) -> tuple[int, int, int]:
+        if name not in by_verdict:
+            return len(order), 0, 0
+        found = [finding for finding in by_rule[name] if finding.found]
+        worst = min((finding.severity.rank for finding in found), default=0)
+        return order.index(by_verdict[name]), worst, -len(found)
+
+    rows = [_rule_row(name, known.get(name, {}), by_rule.get(name, [])) for name in sorted(names, key=place)]
+    return table("All rules", _COLUMNS, "lllrrlrll", rows)
+
+
 def measured(finding: Finding) -> str:
     """Return the measured value and its threshold as text; "" for a finding without a number."""
     if finding.value is None:
         return ""
-    value = quantity(finding.value, finding.unit)
-    if finding.threshold is None:
-        return value
-    return f"{value} (threshold: {quantity(finding.threshold, finding.unit)})"
+    limit = "" if finding.threshold is None else f" (threshold: {quantity(finding.threshold, finding.unit)})"
+    return f"{quantity(finding.value, finding.unit)}{limit}"
 
 
 def quantity(value: float | None, unit: str) -> str:
     """Return a number with its unit: "12.3%", "4.1% of the loss", "6 steps"."""
     return f"{general(value)}{unit if unit.startswith('%') else f' {unit}'}".rstrip()
-
-
-def _root_cause(name: str, members: Sequence[Finding]) -> RootCause:
-    # The rule that names the group may have found nothing itself; then its first consequence stands in for it.
-    root = next((finding for finding in members if finding.rule == name), members[0])
-    others = tuple(finding for finding in members if finding.rule == root.rule and finding is not root)
-    return RootCause(root, others, tuple(finding for finding in members if finding.rule != root.rule))
 
 
 def _cause_values(cause: RootCause, topics: dict[str, str]) -> dict[str, Any]:
@@ -141,13 +186,34 @@ def _finding_values(finding: Finding, topics: dict[str, str]) -> dict[str, Any]:
 
 
 def _steps(finding: Finding) -> str:
-    if finding.steps is None:
-        return "" if finding.epoch is None else f"from epoch {finding.epoch} on"
-    first, last = finding.steps
-    steps = f"{first}" if first == last else f"{first} to {last}"
-    return steps if finding.epoch is None else f"{steps}, from epoch {finding.epoch} on"
+    first, last = finding.steps or ("", "")
+    epoch = "" if finding.epoch is None else f"from epoch {finding.epoch} on"
+    return ", ".join(part for part in (f"{first}" if first == last else f"{first} to {last}", epoch) if part)
 
 
 def _place(finding: Finding) -> str:
     parts = [finding.subject, measured(finding), f"steps {_steps(finding)}" if finding.steps else ""]
     return "; ".join(part for part in parts if part) or finding.cause
+
+
+def _rule_row(name: str, rule: Mapping[str, Any], findings: Sequence[Finding]) -> tuple[str, ...]:
+    # Unset parameters have no value worth a place in a wide table.
+    values = {key: value for key, value in (rule.get("parameters") or {}).items() if value not in (None, "", [], ())}
+    parameters = ", ".join(f"{key}={value}" for key, value in values.items())
+    found = [finding for finding in findings if finding.found]
+    # Of several findings the first one speaks for the rule; the section of findings has all.
+    finding = next(iter(found or findings), None)
+    if finding is None:
+        return (name, UNKNOWN, "", "", "", "", "", "", parameters)
+    points = finding.points
+    return (
+        name,
+        finding.verdict.value.replace("-", " "),
+        finding.severity.value if found else "",
+        general(finding.value),
+        general(finding.threshold),
+        finding.unit,
+        count(len(found)),
+        f"{count(points.have)} of {count(points.want)} {points.of}" if points else "",
+        parameters,
+    )

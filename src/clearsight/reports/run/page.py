@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from clearsight.reports.kit.document import Page
-from clearsight.reports.run.data import data
 from clearsight.reports.run.evaluation import evaluation
-from clearsight.reports.run.findings import findings
-from clearsight.reports.run.provenance import provenance
+from clearsight.reports.run.findings import findings, rules
+from clearsight.reports.run.provenance import data, provenance
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.run.rules import rules
-from clearsight.reports.run.system.section import system
+from clearsight.reports.run.system import system
 from clearsight.reports.run.training import training
 from clearsight.reports.run.verdict import verdict
 
@@ -26,15 +24,8 @@ class RunPage(Page[RunReportData]):
     # What a reader wants first comes first: the result, then what to change, then the details.
     SECTIONS = (verdict, findings, training, evaluation, data, system, rules, provenance)
 
-    @property
-    def title(self) -> str:
-        """Name of the run."""
-        return self.data.name
-
-    @property
-    def badge(self) -> str:
-        """Status of the run."""
-        return self.data.status.replace("_", " ")
+    def __init__(self, data: RunReportData) -> None:
+        super().__init__(data, title=data.name, badge=data.status.replace("_", " "))
 
     def values(self) -> dict[str, Any]:
         """Return name, status and findings; each finding as `Finding.to_json` gives it."""

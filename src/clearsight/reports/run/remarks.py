@@ -6,15 +6,13 @@ Each check returns a sentence (the problem is there), "" (it is not) or None (to
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from clearsight.core.format import count, several
-from clearsight.core.statistics import wilson
 from clearsight.reports.kit.format import percent
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.statistics import accuracy_interval
+from clearsight.reports.statistics import share_interval
 
 # A confusion is worth a remark from this share of the true class on, and from this many images: in a class of ten
 # images, one or two mistakes are chance.
@@ -24,19 +22,14 @@ _CALIBRATION_ERROR = 0.05  # ECE
 _CLASSES_NAMED = 5
 
 
-@dataclass(frozen=True)
-class Remarks:
-    """Results of the checks. found: sentences, most urgent first.  clear: names of the checks that found nothing."""
+def remarks(report: RunReportData) -> tuple[list[str], list[str]]:
+    """Return sentences about what was found, the most urgent first, and the names of the checks that found nothing.
 
-    found: tuple[str, ...]
-    clear: tuple[str, ...]
-
-
-def remarks(report: RunReportData) -> Remarks:
-    """Run every check, except where a rule has already found the same problem on this run."""
+    A check is left out where a rule has already found the same problem on this run.
+    """
     found = {finding.rule for finding in report.findings if finding.found}
-    results = [(name, check(report)) for name, check in CHECKS if not found & _RULES_FOR.get(name, set())]
-    return Remarks(tuple(text for _, text in results if text), tuple(name for name, text in results if text == ""))
+    results = [(name, check(report)) for name, check, rules in CHECKS if not found & rules]
+    return [text for _, text in results if text], [name for name, text in results if text == ""]
 
 
 def _not_better_than_largest_class(report: RunReportData) -> str | None:
@@ -44,7 +37,8 @@ def _not_better_than_largest_class(report: RunReportData) -> str | None:
         return None
     support = {name: int(row["support"]) for name, row in report.evaluation["per_class"].items()}
     largest = max(support, key=lambda name: support[name])
-    share, interval = support[largest] / max(1, report.evaluation["n"]), accuracy_interval(report.evaluation)
+    share = support[largest] / max(1, report.evaluation["n"])
+    interval = share_interval(report.evaluation["accuracy"], report.evaluation["n"])
     if interval is None or interval.low > share:
         return ""
     return (
@@ -79,8 +73,8 @@ def _overfit(report: RunReportData) -> str | None:
     train, valid = best["train"]["accuracy"], best["valid"]["accuracy"]
     images = report.images("valid")
     # On few validation images a large gap may be chance; the training accuracy must lie above the interval.
-    certain = train > wilson(min(valid * images, images), images).high if images else True
-    if train - valid <= _OVERFIT_GAP or not certain:
+    interval = share_interval(valid, images) if images else None
+    if train - valid <= _OVERFIT_GAP or (interval is not None and train <= interval.high):
         return ""
     return (
         f"It overfits: the accuracy is {percent(train)} on the training images and {percent(valid)} on the validation "
@@ -118,19 +112,13 @@ def _badly_calibrated(report: RunReportData) -> str | None:
     return f"It is {direction}: confidence and accuracy differ by {points} on average."
 
 
-# The most urgent first: the first one that finds something becomes a sentence of the verdict.
-CHECKS: tuple[tuple[str, Callable[[RunReportData], str | None]], ...] = (
-    ("better than the largest class", _not_better_than_largest_class),
-    ("leaks between splits", _leaks),
-    ("classes never recognised", _class_never_recognised),
-    ("overfitting", _overfit),
-    ("pairs of classes often confused", _confused_pair),
-    ("calibration", _badly_calibrated),
+# Name, check, and the rules that look for the same problem with better evidence. The most urgent first: the first one
+# that finds something becomes a sentence of the verdict.
+CHECKS: tuple[tuple[str, Callable[[RunReportData], str | None], set[str]], ...] = (
+    ("better than the largest class", _not_better_than_largest_class, {"HeadNotLearning"}),
+    ("leaks between splits", _leaks, {"DataLeak"}),
+    ("classes never recognised", _class_never_recognised, set()),
+    ("overfitting", _overfit, {"Overfit", "Overtraining"}),
+    ("pairs of classes often confused", _confused_pair, {"Confusion"}),
+    ("calibration", _badly_calibrated, set()),
 )
-# Rules that look for the same problem with better evidence.
-_RULES_FOR = {
-    "better than the largest class": {"HeadNotLearning"},
-    "leaks between splits": {"DataLeak"},
-    "overfitting": {"Overfit", "Overtraining"},
-    "pairs of classes often confused": {"Confusion"},
-}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
 
 from clearsight.core.finding import Finding, Verdict, flags
 from clearsight.core.format import duration, several, speed
-from clearsight.core.statistics import wilson
 from clearsight.reports.kit.format import percent, percent_span, score, sentence
 from clearsight.reports.kit.section import PageSection
 from clearsight.reports.run.findings import most_urgent, root_causes, verdicts
-from clearsight.reports.run.remarks import Remarks, remarks
+from clearsight.reports.run.remarks import remarks
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.run.system.step_times import StepPhases
-from clearsight.reports.statistics import accuracy_interval
+from clearsight.reports.run.step_times import StepPhases
+from clearsight.reports.statistics import share_interval
 
 # {done}: "8 epochs".  {progress}: "8 of 20 epochs".
 _ENDS = {
@@ -39,17 +39,20 @@ _LOST = ("failed", "diverged")  # statuses without a usable model
 def verdict(report: RunReportData) -> PageSection:
     """Return what was trained, how good it is, what is wrong and what to do first; then the other problems."""
     # A finding has evidence from the training itself; a remark follows from the scores alone.
-    noticed, root = remarks(report), most_urgent(report.findings, report.speed_rules)
+    (noticed, clear), root = remarks(report), most_urgent(report.findings, report.speed_rules)
+    problem = problem_sentence(report, root, noticed, clear)
     # Without a finding the first remark is the third sentence; it is not repeated below.
-    more = noticed.found if root is not None else noticed.found[1:]
+    more = noticed if root is not None else noticed[1:]
+    # Only the names: the section of findings has the details.
+    others = dict.fromkeys(cause.root.rule for cause in root_causes(report.findings) if cause.root is not root)
     return PageSection(
         key="verdict",
         title="Verdict",
         template="run/verdict.html",
         values={
-            "sentences": (training_sentence(report), score_sentence(report), problem_sentence(report, root, noticed)),
+            "sentences": (training_sentence(report), score_sentence(report), problem),
             "fix": flags(root.fix) if root is not None else "",
-            "more": (*_other_causes(report, root), *more),
+            "more": (*([f"Found by rules: {', '.join(others)}."] if others else []), *more),
             "figures": _figures(report),
         },
         scripts=("copy.js",) if root is not None and root.fix else (),
@@ -79,7 +82,7 @@ def score_sentence(report: RunReportData) -> str:
     """Return the accuracy with its interval, on the test split or else on the validation split."""
     if report.evaluation is not None:
         scores = report.evaluation
-        interval = percent_span(accuracy_interval(scores))
+        interval = percent_span(share_interval(scores["accuracy"], scores["n"]))
         images = several(scores["n"], f"{report.split} image")
         return (
             f"It classifies {percent(scores['accuracy'])} of {images} correctly (95% interval {interval}); "
@@ -92,7 +95,7 @@ def score_sentence(report: RunReportData) -> str:
     if best is None or "accuracy" not in best["valid"] or not images_seen:
         return "It has not been evaluated."
     share = best["valid"]["accuracy"]
-    interval = percent_span(wilson(min(share * images_seen, images_seen), images_seen))
+    interval = percent_span(share_interval(share, images_seen))
     return (
         f"It classifies {percent(share)} of {several(images_seen, 'validation image')} correctly (95% interval "
         f"{interval}). That is slightly optimistic, because these images also chose the epoch; no test split was "
@@ -100,16 +103,20 @@ def score_sentence(report: RunReportData) -> str:
     )
 
 
-def problem_sentence(report: RunReportData, root: Finding | None, noticed: Remarks) -> str:
+def problem_sentence(report: RunReportData, root: Finding | None, noticed: Sequence[str], clear: Sequence[str]) -> str:
     """Return what to act on first: a finding, else a remark; for a lost run without either, where to look."""
     if root is not None:
         advice = "" if root.fix else f" {sentence(root.advice)}".rstrip()
         return f"Look first at {root.rule}: {root.cause.rstrip('.')}.{advice}"
-    if noticed.found:
-        return noticed.found[0]
+    if noticed:
+        return noticed[0]
     if report.status in _LOST:
         return "No rule found the reason; see the last lines of log.txt in the run folder."
-    return _nothing_found(report, noticed.clear)
+    rules = sum(verdict is Verdict.CLEAR for verdict in verdicts(report.findings).values())
+    checked = [*clear, *([several(rules, "rule")] if rules else [])]
+    if not checked:
+        return "There is not enough data yet to check the run for problems."
+    return f"No problem was found. Checked: {', '.join(checked)}."
 
 
 def _start(settings: dict[str, object]) -> str:
@@ -119,20 +126,6 @@ def _start(settings: dict[str, object]) -> str:
     start = {"none": "from random weights", "default": "pretrained"}.get(weights, f"from {PurePath(weights).name}")
     frozen = {"none": "", "backbone": ", backbone frozen"}.get(freeze, f", frozen up to {freeze}")
     return f" ({start}{frozen})"
-
-
-def _nothing_found(report: RunReportData, clear: tuple[str, ...]) -> str:
-    rules = sum(verdict is Verdict.CLEAR for verdict in verdicts(report.findings).values())
-    checked = [*clear, *([several(rules, "rule")] if rules else [])]
-    if not checked:
-        return "There is not enough data yet to check the run for problems."
-    return f"No problem was found. Checked: {', '.join(checked)}."
-
-
-def _other_causes(report: RunReportData, root: Finding | None) -> list[str]:
-    """Return one sentence with the names of the other root causes; the section of findings has the details."""
-    names = dict.fromkeys(cause.root.rule for cause in root_causes(report.findings) if cause.root is not root)
-    return [f"Found by rules: {', '.join(names)}."] if names else []
 
 
 def _is_external(report: RunReportData) -> bool:
@@ -165,7 +158,7 @@ def _figures(report: RunReportData) -> list[tuple[str, str, str]]:
     figures: list[tuple[str, str, str]] = []
     if report.evaluation is not None:
         scores = report.evaluation
-        interval = percent_span(accuracy_interval(scores))
+        interval = percent_span(share_interval(scores["accuracy"], scores["n"]))
         figures.append((f"{report.split} accuracy", percent(scores["accuracy"]), interval))
         figures.append(("macro F1", score(scores["macro_f1"]), "mean over classes"))
         if scores.get("roc_auc") is not None:  # with two classes alone

@@ -10,10 +10,9 @@ import plotly.graph_objects as go
 
 from clearsight.core.format import several
 from clearsight.core.trial import SCORES, Trial, TrialState
-from clearsight.reports.charts.learning import BLUE, VERMILLION, empty_figure
+from clearsight.reports.charts.learning import BLUE, GREY, VERMILLION, empty_figure
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
-from clearsight.reports.study.history import GREY
 from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, value_axis
 from clearsight.reports.study.report_data import StudyReportData
 

@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 
 from clearsight.core.finding import flags
 from clearsight.core.format import several
-from clearsight.core.trial import Objective, Trial, pareto_front
-from clearsight.reports.charts.learning import BLUE, GREEN, VERMILLION, empty_figure, without_zoom
+from clearsight.core.trial import Trial, pareto_front
+from clearsight.reports.charts.learning import BLUE, GREEN, VERMILLION, empty_figure, line_mode, without_zoom
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.format import percent
 from clearsight.reports.kit.section import PageSection, Panel, panels_section, table
-from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, value_axis
+from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, ranked, value_axis
 from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
@@ -26,14 +26,10 @@ def front(report: StudyReportData) -> PageSection | None:
     objectives, trials = report.plan.objectives, report.fully_scored
     if len(objectives) < 2 or not trials:
         return None
-    best = sorted(
-        pareto_front(trials, objectives),
-        key=lambda trial: trial.values[0],
-        reverse=objectives[0].direction == "maximize",
-    )
+    best = ranked(pareto_front(trials, objectives), objectives[0])
     pairs = list(combinations(range(len(objectives)), 2))[:_PAIRS]
     wide = len(pairs) == 1 and not report.hypervolume
-    panels = [_pair(objectives, pair, trials, best, wide=wide) for pair in pairs]
+    panels = [_pair(report, pair, best, wide=wide) for pair in pairs]
     if report.hypervolume:
         panels.append(_hypervolume(report))
     about = (
@@ -43,24 +39,16 @@ def front(report: StudyReportData) -> PageSection | None:
     return panels_section("front", "Pareto front", panels, about)
 
 
-def _pair(
-    objectives: Sequence[Objective],
-    pair: tuple[int, int],
-    trials: Sequence[Trial],
-    best: Sequence[Trial],
-    *,
-    wide: bool,
-) -> Panel:
+def _pair(report: StudyReportData, pair: tuple[int, int], best: Sequence[Trial], *, wide: bool) -> Panel:
+    objectives, trials = report.plan.objectives, report.fully_scored
     first, second = (objectives[index] for index in pair)
     title = f"{metric_title(first.metric)} and {metric_name(second.metric)}"
-    columns = ("trial", *(metric_name(objective.metric) for objective in objectives), "settings")
+    metrics = [objective.metric for objective in objectives]
+    columns = ("trial", *map(metric_name, metrics), "settings")
     rows = [
         (
             trial.number,
-            *(
-                format_metric(objective.metric, value)
-                for objective, value in zip(objectives, trial.values, strict=True)
-            ),
+            *(format_metric(metric, value) for metric, value in zip(metrics, trial.values, strict=True)),
             flags(trial.params),
         )
         for trial in best[:_ROWS]
@@ -69,16 +57,14 @@ def _pair(
         key=f"study-front-{first.metric}-{second.metric}",
         title=title,
         description=f"{title} of {several(len(trials), 'trial')}, of which {len(best)} are on the Pareto front.",
-        figure=_scatter(objectives, pair, trials, best),
+        figure=_scatter(report, pair, best),
         table=table(f"The front: {title}", columns, "r" * (len(objectives) + 1) + "l", rows),
         wide=wide,
     )
 
 
-def _scatter(
-    objectives: Sequence[Objective], pair: tuple[int, int], trials: Sequence[Trial], best: Sequence[Trial]
-) -> go.Figure:
-    row, column = pair
+def _scatter(report: StudyReportData, pair: tuple[int, int], best: Sequence[Trial]) -> go.Figure:
+    objectives, trials, (row, column) = report.plan.objectives, report.fully_scored, pair
     figure, up, across = empty_figure(height=360), objectives[row], objectives[column]
     on_front = {trial.number for trial in best}
     along = sorted(best, key=lambda trial: trial.values[column])
@@ -87,6 +73,8 @@ def _scatter(
         # A front of more objectives is a surface; a line through it would show nothing.
         ("on the front", along, "lines+markers" if len(objectives) == 2 else "markers", VERMILLION, "diamond"),
     )
+    # As steps: between two trials of the front nothing better than the lesser of them was measured.
+    step = {"width": 1.5, "dash": "dot", "shape": "hv" if across.direction == "minimize" else "vh"}
     hover = f"trial %{{customdata}}: {hover_format(up.metric)}, {hover_format(across.metric, 'x')}<extra></extra>"
     for name, group, mode, colour, symbol in groups:
         if group:
@@ -95,13 +83,7 @@ def _scatter(
                 y=[rounded(trial.values[row]) for trial in group],
                 name=name,
                 mode=mode,
-                # As steps: between two trials of the front nothing better than the lesser of them was measured.
-                line={
-                    "color": colour,
-                    "width": 1.5,
-                    "dash": "dot",
-                    "shape": "hv" if across.direction == "minimize" else "vh",
-                },
+                line={"color": colour, **step},
                 marker={"color": colour, "symbol": symbol, "size": 9},
                 customdata=[trial.number for trial in group],
                 hovertemplate=hover,
@@ -117,7 +99,7 @@ def _hypervolume(report: StudyReportData) -> Panel:
     figure.add_scatter(
         x=[number for number, _ in history],
         y=[rounded(share) for _, share in history],
-        mode="lines+markers" if len(history) <= 40 else "lines",
+        mode=line_mode(len(history)),
         line={"color": GREEN, "width": 2, "shape": "hv"},
         hovertemplate="trial %{x}: %{y:.1%}<extra></extra>",
     )
@@ -129,12 +111,11 @@ def _hypervolume(report: StudyReportData) -> Panel:
         for previous, point in zip([None, *history], history, strict=False)
         if previous is None or point[1] > previous[1]
     ]
-    title = "Hypervolume"
+    title, end = "Hypervolume", percent(history[-1][1])
     return Panel(
         key="study-hypervolume",
         title=title,
-        description=f"Share of the box between best and worst that the front dominates, {percent(history[-1][1])} at "
-        "the end.",
+        description=f"Share of the box between best and worst that the front dominates, {end} at the end.",
         figure=without_zoom(figure),
         table=table(title, ("trial", "share"), "rr", [(number, percent(share)) for number, share in grown[-_ROWS:]]),
         note="The box reaches from the best value of each objective to a tenth beyond the worst.",

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from clearsight.core.format import several
 from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.reports.charts.learning import BLUE, GREEN, PURPLE, VERMILLION, empty_figure
+from clearsight.reports.charts.learning import BLUE, GREEN, GREY, PURPLE, VERMILLION, empty_figure
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
 from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, value_axis
@@ -17,10 +17,9 @@ from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
 _MANY = 100  # trials, from which on markers are smaller
-GREY = "#808080"
-_PRUNED_STYLE = (VERMILLION, "triangle-down-open")  # a triangle downwards: stopped
 
 Point = tuple[Trial, float]  # a trial and the value at which it is drawn
+Group = tuple[str, list[Point], str, str]  # name, points, colour, marker
 
 
 def history(report: StudyReportData) -> PageSection | None:
@@ -28,15 +27,22 @@ def history(report: StudyReportData) -> PageSection | None:
     groups = _groups(report)
     if not any(points for _, points, *_ in groups):
         return None
-    best = best_so_far(report.scored, report.objective)
-    title = f"{metric_title(report.objective.metric)} of each trial"
+    best, metric = best_so_far(report.scored, report.objective), report.objective.metric
+    title = f"{metric_title(metric)} of each trial"
+    course = "none is complete"
+    if best:
+        first, last = (format_metric(metric, value) for _, value in (best[0], best[-1]))
+        course = f"the best so far goes from {first} to {last}"
+    broken = sum(_is_without_value(trial) for trial in report.own_trials)
     panel = Panel(
         key="study-history",
         title=title,
-        description=_description(report, best),
+        description=f"{metric_title(metric)} of {several(len(report.own_trials), 'trial')} in order; {course}.",
         figure=_figure(report, groups, best),
         table=_table(title, report, best),
-        note=_note(report),
+        note=f"The value of {several(broken, 'complete trial')} is not finite; here such a trial counts as failed."
+        if broken
+        else "",
         wide=True,
     )
     return panels_section("history", "History", [panel])
@@ -57,8 +63,8 @@ def last_value(trial: Trial) -> float | None:
     return next((value for value in reversed(list(trial.curve.values())) if math.isfinite(value)), None)
 
 
-def _groups(report: StudyReportData) -> list[tuple[str, list[Point], str, str]]:
-    """Return (name, points, colour, marker) in the order of the legend."""
+def _groups(report: StudyReportData) -> list[Group]:
+    """Return the groups in the order of the legend."""
     reused = [(trial, trial.values[0]) for trial in report.scored if trial.same_as is not None]
     trained = [(trial, trial.values[0]) for trial in report.scored if trial.same_as is None]
     pruned = [trial for trial in report.own_trials if trial.state is TrialState.PRUNED]
@@ -68,14 +74,12 @@ def _groups(report: StudyReportData) -> list[tuple[str, list[Point], str, str]]:
     return [
         ("complete", trained, BLUE, "circle"),
         ("reused from another trial", reused, BLUE, "circle-open"),
-        ("pruned, its last value", pruned_points, *_PRUNED_STYLE),
+        ("pruned, its last value", pruned_points, VERMILLION, "triangle-down-open"),  # downwards: stopped
         ("from an earlier study", [(trial, trial.values[0]) for trial in earlier], GREY, "square-open"),
     ]
 
 
-def _figure(
-    report: StudyReportData, groups: Sequence[tuple[str, list[Point], str, str]], best: list[Point]
-) -> go.Figure:
+def _figure(report: StudyReportData, groups: Sequence[Group], best: list[Point]) -> go.Figure:
     figure, objective = empty_figure(height=400), report.objective
     hover = hover_format(objective.metric)
     for name, points, colour, symbol in groups:
@@ -89,9 +93,8 @@ def _figure(
                 marker={"color": colour, "symbol": symbol, "size": size, "opacity": 0.85},
                 hovertemplate=f"trial %{{x}}: {hover}<extra>{name}</extra>",
             )
-    failed = [
-        trial.number for trial in report.own_trials if trial.state is TrialState.FAILED or _is_without_value(trial)
-    ]
+    own = report.own_trials
+    failed = [trial.number for trial in own if trial.state is TrialState.FAILED or _is_without_value(trial)]
     values = [value for _, points, *_ in groups for _, value in points]
     if failed:
         # A failed trial has no value; it is drawn at the lower edge, so that it is not overlooked.
@@ -122,22 +125,6 @@ def _figure(
 def _is_without_value(trial: Trial) -> bool:
     """Return True for a complete trial whose value is not finite."""
     return trial.state is TrialState.COMPLETE and not (trial.values and math.isfinite(trial.values[0]))
-
-
-def _description(report: StudyReportData, best: Sequence[Point]) -> str:
-    metric = report.objective.metric
-    text = f"{metric_title(metric)} of {several(len(report.own_trials), 'trial')} in order"
-    if not best:
-        return f"{text}; none is complete."
-    (_, first), (_, last) = best[0], best[-1]
-    return f"{text}; the best so far goes from {format_metric(metric, first)} to {format_metric(metric, last)}."
-
-
-def _note(report: StudyReportData) -> str:
-    number = sum(_is_without_value(trial) for trial in report.own_trials)
-    if not number:
-        return ""
-    return f"The value of {several(number, 'complete trial')} is not finite; here such a trial counts as failed."
 
 
 def _table(title: str, report: StudyReportData, best: Sequence[Point]) -> Table:

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 
 from clearsight.core.format import several
-from clearsight.reports.charts.learning import BLUE, VERMILLION, empty_figure, named_ticks, without_zoom
+from clearsight.reports.charts.learning import (
+    BLUE,
+    VERMILLION,
+    add_bars,
+    empty_figure,
+    hatched,
+    named_ticks,
+    without_zoom,
+)
 from clearsight.reports.kit.format import UNKNOWN, percent
 from clearsight.reports.kit.section import PageSection, Panel, panels_section, table
 from clearsight.reports.study.metric import metric_name
@@ -32,20 +40,6 @@ def importance(report: StudyReportData) -> PageSection | None:
     columns = ("setting", *(_METHODS[method][0] for method in methods))
     rows = [(name, *(percent(shares.get(name)) for shares in methods.values())) for name in names]
     largest = percent(next(iter(methods.values())).get(names[0]))
-    panel = Panel(
-        key="study-importance",
-        title=title,
-        description=f"Importance of {several(len(names), 'setting')}; {names[0]} is the most important ({largest}).",
-        figure=_figure(names, methods),
-        table=table(title, columns, "l" + "r" * len(methods), rows),
-        note=_note(report, names),
-        wide=True,
-    )
-    about = _ABOUT.format(metric=metric_name(report.objective.metric))
-    return panels_section("importance", "Importance", [panel], about)
-
-
-def _note(report: StudyReportData, names: list[str]) -> str:
     number, missing = len(report.scored), [name for name in report.plan.space.names if name not in names]
     notes = []
     if number < _FEW:
@@ -55,7 +49,17 @@ def _note(report: StudyReportData, names: list[str]) -> str:
         notes.append(f"{UNKNOWN} in fANOVA: a setting that not every trial has.")
     if missing:
         notes.append(f"Left out, because too few trials have it: {', '.join(missing)}.")
-    return " ".join(notes)
+    panel = Panel(
+        key="study-importance",
+        title=title,
+        description=f"Importance of {several(len(names), 'setting')}; {names[0]} is the most important ({largest}).",
+        figure=_figure(names, methods),
+        table=table(title, columns, "l" + "r" * len(methods), rows),
+        note=" ".join(notes),
+        wide=True,
+    )
+    about = _ABOUT.format(metric=metric_name(report.objective.metric))
+    return panels_section("importance", "Importance", [panel], about)
 
 
 def _figure(names: list[str], methods: Mapping[str, Mapping[str, float]]) -> go.Figure:
@@ -63,14 +67,7 @@ def _figure(names: list[str], methods: Mapping[str, Mapping[str, float]]) -> go.
     figure = empty_figure(height=100 + 40 * max(len(names), 2))
     for method, shares in reversed(list(methods.items())):  # Plotly stacks upwards: the last one is on top of a pair
         title, colour, hatch = _METHODS[method]
-        figure.add_bar(
-            x=[shares.get(name) for name in upwards],
-            y=list(range(len(upwards))),
-            name=title,
-            orientation="h",
-            marker={"color": colour, "opacity": 0.8, "pattern": {"shape": hatch, "size": 5, "solidity": 0.35}},
-            hovertemplate="%{x:.1%}",
-        )
+        add_bars(figure, title, [shares.get(name) for name in upwards], hatched(colour, hatch), hover="%{x:.1%}")
     figure.update_xaxes(tickformat=".0%", range=[0, 1.02], dtick=0.2)
     figure.update_yaxes(showgrid=False, **named_ticks(upwards))
     layout = {"barmode": "group", "bargap": 0.3, "hovermode": "y unified", "showlegend": True}

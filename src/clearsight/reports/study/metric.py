@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from clearsight.core.format import count, duration, rate
-from clearsight.core.trial import Objective
+from clearsight.core.trial import Objective, Trial
 from clearsight.reports.kit.format import UNKNOWN, general, percent, score
 
 _NAMES = {"macro_f1": "macro F1", "roc_auc": "ROC-AUC", "images_per_second": "images/s"}
@@ -44,6 +44,11 @@ def format_metric(metric: str, value: float | None) -> str:
         case "images_per_second":
             return rate(value)
     return general(value)
+
+
+def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
+    """Return scored trials, the best first; of equal values the first trial wins, as everywhere."""
+    return sorted(trials, key=lambda trial: trial.values[0], reverse=objective.direction == "maximize")
 
 
 def hover_format(metric: str, axis: str = "y") -> str:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from clearsight.reports.kit.document import Page
-from clearsight.reports.study.contours import contours
 from clearsight.reports.study.curves import curves
 from clearsight.reports.study.front import front
 from clearsight.reports.study.history import history
@@ -15,7 +14,7 @@ from clearsight.reports.study.parallel import parallel
 from clearsight.reports.study.provenance import provenance
 from clearsight.reports.study.report_data import StudyReportData
 from clearsight.reports.study.savings import savings
-from clearsight.reports.study.slices import slices
+from clearsight.reports.study.slices import contours, slices
 from clearsight.reports.study.timeline import timeline
 from clearsight.reports.study.trials import trials
 from clearsight.reports.study.verdict import verdict
@@ -26,30 +25,11 @@ class StudyPage(Page[StudyReportData]):
 
     kind = "Study report"
     # First what was found, then what the search says about the settings, then how it ran.
-    SECTIONS = (
-        verdict,
-        trials,
-        history,
-        front,
-        importance,
-        slices,
-        contours,
-        parallel,
-        curves,
-        timeline,
-        savings,
-        provenance,
-    )
+    _SETTINGS = (importance, slices, contours, parallel)
+    SECTIONS = (verdict, trials, history, front, *_SETTINGS, curves, timeline, savings, provenance)
 
-    @property
-    def title(self) -> str:
-        """Name of the study."""
-        return self.data.name
-
-    @property
-    def badge(self) -> str:
-        """Status of the study."""
-        return self.data.status.replace("_", " ")
+    def __init__(self, data: StudyReportData) -> None:
+        super().__init__(data, title=data.name, badge=data.status.replace("_", " "))
 
     def values(self) -> dict[str, Any]:
         """Return status, objectives, best trial, importance, advice and all trials; each trial with all its fields."""

@@ -74,8 +74,7 @@ def _drawn_trials(report: StudyReportData) -> list[Trial]:
 
 
 def _figure(report: StudyReportData, axes: Sequence[FieldAxis], trials: Sequence[Trial]) -> go.Figure:
-    figure = empty_figure(height=70 + _ROW * (len(axes) + 1))
-    figure.update_layout(margin_t=8)
+    figure = empty_figure(height=70 + _ROW * (len(axes) + 1)).update_layout(margin_t=8)
     values = [trial.values[0] for trial in report.scored]
     low, high = min(values), max(values)
     for band, group in enumerate(np.array_split(np.arange(len(trials)), min(_BANDS, len(trials)))):
@@ -84,8 +83,7 @@ def _figure(report: StudyReportData, axes: Sequence[FieldAxis], trials: Sequence
         # Many lines cover each other; each of them is fainter.
         opacity = 0.12 + 0.16 * band if len(trials) <= 50 else 0.08 + 0.1 * band
         figure.add_scatter(**_trace(lines), line={"color": f"rgba(0,114,178,{opacity:.2f})", "width": 1.5})
-    best = report.best_trial
-    if best is not None:
+    if (best := report.best_trial) is not None:
         dashed = {"color": VERMILLION, "width": 2.5, "dash": "dash"}
         figure.add_scatter(**_trace([_line(best, axes, low, high)]), line=dashed)
     for row, marks in enumerate([*(axis.marks() for axis in axes), _value_marks(report, low, high)]):
@@ -146,8 +144,7 @@ def _value_marks(report: StudyReportData, low: float, high: float) -> list[tuple
 
 
 def _table(title: str, report: StudyReportData, axes: Sequence[FieldAxis]) -> Table:
-    listed = report.ranked[:_ROWS]
-    metric = report.objective.metric
+    listed, metric = report.ranked[:_ROWS], report.objective.metric
     rows = [
         (
             trial.number,

@@ -9,6 +9,7 @@ from typing import Any
 
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective, Trial, TrialState, complete_trials
+from clearsight.reports.study.metric import ranked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,7 @@ class StudyReportData:
     @property
     def ranked(self) -> list[Trial]:
         """Scored trials, the best first."""
-        # Stable: of equal values the first trial wins, as everywhere.
-        return sorted(self.scored, key=lambda trial: trial.values[0], reverse=self.objective.direction == "maximize")
+        return ranked(self.scored, self.objective)
 
     @property
     def best_trial(self) -> Trial | None:

@@ -15,22 +15,15 @@ def savings(report: StudyReportData) -> PageSection | None:
     if seconds := saved.get("features_seconds"):
         figures.append(("cached features", duration(seconds), "of forward passes not made"))
     if epochs := saved.get("pruned_epochs"):
-        figures.append(("pruning", several(round(epochs), "epoch"), _pruned(saved)))
+        text = f"of {several(round(saved['pruned_trials']), 'trial')}" if "pruned_trials" in saved else "not trained"
+        text += f", about {duration(saved['pruned_seconds'])}" if "pruned_seconds" in saved else ""
+        figures.append(("pruning", several(round(epochs), "epoch"), text))
     if reused := saved.get("answered_trials"):
         figures.append(("repeated recipes", several(round(reused), "trial"), "reused without training"))
     if not figures:
         return None
-    return PageSection(
-        key="savings",
-        title="Saved",
-        template="study/savings.html",
-        values={"about": _about(report, saved), "figures": figures},
-    )
-
-
-def _pruned(saved: dict[str, float]) -> str:
-    text = f"of {several(round(saved['pruned_trials']), 'trial')}" if "pruned_trials" in saved else "not trained"
-    return f"{text}, about {duration(saved['pruned_seconds'])}" if "pruned_seconds" in saved else text
+    values = {"about": _about(report, saved), "figures": figures}
+    return PageSection(key="savings", title="Saved", template="study/savings.html", values=values)
 
 
 def _about(report: StudyReportData, saved: dict[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import plotly.graph_objects as go
@@ -12,9 +12,11 @@ from clearsight.core.trial import Trial, TrialState
 from clearsight.reports.charts.learning import (
     BLUE,
     GREEN,
+    GREY,
     PURPLE,
     VERMILLION,
     empty_figure,
+    hatched,
     named_ticks,
     without_zoom,
 )
@@ -33,22 +35,16 @@ _LANES = 40
 
 
 class Bar(NamedTuple):
-    """Trial on a lane, from `start` for `seconds`, on a clock that skips the pauses."""
+    """Trial on a lane, from `start` on, in seconds on a clock that skips the pauses."""
 
     trial: Trial
     lane: int
     start: float
-    seconds: float
 
-
-class Pause(NamedTuple):
-    """Time without work, such as the night between an interruption and the resumption. end: in UNIX seconds.
-
-    cut: seconds by which the chart shortens it.
-    """
-
-    end: float
-    cut: float
+    @property
+    def end(self) -> float:
+        """Seconds on the same clock."""
+        return self.start + self.trial.seconds
 
 
 def timeline(report: StudyReportData) -> PageSection | None:
@@ -59,9 +55,8 @@ def timeline(report: StudyReportData) -> PageSection | None:
     pauses = _pauses(trials)
     bars, lanes = _bars(trials, pauses)
     title = "What each worker did"
-    total = max(bar.start + bar.seconds for bar in bars)
-    workers = {trial.worker for trial in trials}
-    cut = duration(sum(pause.cut for pause in pauses))
+    total = max(bar.end for bar in bars)
+    workers, cut = {trial.worker for trial in trials}, duration(sum(pauses.values()))
     panel = Panel(
         key="study-timeline",
         title=title,
@@ -74,18 +69,22 @@ def timeline(report: StudyReportData) -> PageSection | None:
     return panels_section("timeline", "Timeline", [panel])
 
 
-def _pauses(trials: Sequence[Trial]) -> list[Pause]:
+def _pauses(trials: Sequence[Trial]) -> dict[float, float]:
+    """Return the end of each long time without work (UNIX seconds) -> seconds by which the chart shortens it.
+
+    Such as the night between an interruption and the resumption.
+    """
     spans = sorted((trial.started, trial.started + trial.seconds) for trial in trials)
     longest = max(_PAUSE_SHARE * _busy_seconds(trials), _PAUSE_SECONDS)
-    pauses, until = [], spans[0][1]
+    pauses, until = {}, spans[0][1]
     for start, end in spans[1:]:
         if start - until > longest:
-            pauses.append(Pause(start, start - until - longest))
+            pauses[start] = start - until - longest
         until = max(until, end)
     return pauses
 
 
-def _bars(trials: Sequence[Trial], pauses: Sequence[Pause]) -> tuple[list[Bar], list[str]]:
+def _bars(trials: Sequence[Trial], pauses: Mapping[float, float]) -> tuple[list[Bar], list[str]]:
     """Return bars, and the name of each lane. Trials that a worker trained together get lanes of their own."""
     first = min(trial.started for trial in trials)
     bars: list[Bar] = []
@@ -93,17 +92,17 @@ def _bars(trials: Sequence[Trial], pauses: Sequence[Pause]) -> tuple[list[Bar], 
     for worker in _workers(trials):
         ends: list[float] = []
         for trial in sorted((trial for trial in trials if trial.worker == worker), key=lambda trial: trial.started):
-            start = trial.started - first - sum(pause.cut for pause in pauses if pause.end <= trial.started)
+            start = trial.started - first - sum(cut for end, cut in pauses.items() if end <= trial.started)
             # One per cent of tolerance: start and duration are measured at slightly different moments.
             free = next((lane for lane, end in enumerate(ends) if end <= start + 0.01 * trial.seconds), len(ends))
             ends[free : free + 1] = [start + trial.seconds]
-            bars.append(Bar(trial, len(names) + free, start, trial.seconds))
+            bars.append(Bar(trial, len(names) + free, start))
         name = "unknown worker" if worker is None else f"worker {worker}"
         names += [name, *[""] * (len(ends) - 1)]
     return bars, names
 
 
-def _figure(bars: Sequence[Bar], lanes: Sequence[str], total: float, pauses: Sequence[Pause]) -> go.Figure:
+def _figure(bars: Sequence[Bar], lanes: Sequence[str], total: float, pauses: Mapping[float, float]) -> go.Figure:
     number = len(lanes)
     lane_height = 30 if number <= 12 else 16 if number <= _LANES else 8
     figure = empty_figure(height=100 + max(number * lane_height, 60))
@@ -112,27 +111,21 @@ def _figure(bars: Sequence[Bar], lanes: Sequence[str], total: float, pauses: Seq
         group = [bar for bar in bars if bar.trial.state is state]
         if group:
             figure.add_bar(
-                x=[round(bar.seconds / unit, 4) for bar in group],
+                x=[round(bar.trial.seconds / unit, 4) for bar in group],
                 base=[round(bar.start / unit, 4) for bar in group],
                 y=[bar.lane for bar in group],
                 name=state.value,
                 orientation="h",
-                marker={
-                    "color": colour,
-                    "opacity": 0.8,
-                    "pattern": {"shape": hatch, "size": 5, "solidity": 0.35},
-                    "line": {"width": 1, "color": "rgba(128,128,128,0.9)"},
-                },
-                customdata=[[bar.trial.number, duration(bar.seconds)] for bar in group],
+                marker={**hatched(colour, hatch), "line": {"width": 1, "color": "rgba(128,128,128,0.9)"}},
+                customdata=[[bar.trial.number, duration(bar.trial.seconds)] for bar in group],
                 hovertemplate=f"trial %{{customdata[0]}}: %{{customdata[1]}}<extra>{state.value}</extra>",
             )
     # The end of a pause is the start of a trial: its bar tells where that is on the shortened clock.
     starts = {bar.trial.started: bar.start for bar in bars}
-    for pause in pauses:
-        figure.add_vline(x=starts[pause.end] / unit, line={"width": 1.5, "dash": "dot", "color": "#808080"})
+    for end in pauses:
+        figure.add_vline(x=starts[end] / unit, line={"width": 1.5, "dash": "dot", "color": GREY})
     figure.update_xaxes(title_text=f"{name} of work", rangemode="tozero")
-    downwards = {"range": [number - 0.5, -0.5]}
-    figure.update_yaxes(showgrid=False, **(named_ticks(lanes) | downwards))
+    figure.update_yaxes(showgrid=False, **named_ticks(lanes, downwards=True))
     return without_zoom(figure.update_layout(barmode="overlay", bargap=0.2, hovermode="closest", showlegend=True))
 
 

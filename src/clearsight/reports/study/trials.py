@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from clearsight.core.finding import flags
 from clearsight.core.format import duration, several
-from clearsight.core.trial import Trial, TrialState
+from clearsight.core.trial import Objective, Trial, TrialState
 from clearsight.reports.kit.format import UNKNOWN
 from clearsight.reports.kit.section import PageSection, Table, table
 from clearsight.reports.study.metric import format_metric, metric_name
@@ -16,90 +17,58 @@ _BEST = 10
 _LISTED = 500  # rows of a table; more would make the page slow
 
 
+Column = tuple[str, str, Callable[[Trial], object]]  # title, alignment (l or r), cell of a trial
+
+
 def trials(report: StudyReportData) -> PageSection | None:
     """Return the section; None before the first trial, unless some came from an earlier study."""
     if not report.trials:
         return None
-    best = _best_table(report) if report.scored else None
-    complete = _all_table(report) if report.own_trials else None
-    imported = _imported_table(report) if report.imported_trials else None
-    number = len(report.own_trials)
+    number: Column = ("trial", "r", attrgetter("number"))
+    state: Column = ("state", "l", attrgetter("state.value"))
+    objectives = [_objective(place, objective) for place, objective in enumerate(report.plan.objectives)]
+    lengths: list[Column] = [("epochs", "r", _epochs), ("time", "r", _time)]
+    reason: Column = ("reason for its end", "l", _reason)
+    study: Column = ("study", "l", attrgetter("source"))
+    settings: Column = ("settings", "l", lambda trial: flags(trial.params))
+
+    best_trials, own_trials = report.ranked[:_BEST], report.own_trials
+    scores = [_score(name) for name in ("accuracy", "macro_f1", "loss") if _is_extra_score(report, best_trials, name)]
+    best = _table("The best trials", best_trials, number, *objectives, *scores, *lengths, settings)
+    all_columns = (number, state, *objectives, *lengths, reason, settings)
+    complete = _table("Trials in order", own_trials[:_LISTED], *all_columns)
+    imported_trials = sorted(report.imported_trials, key=attrgetter("number"))[:_LISTED]
+    caption = "Trials of earlier studies, from which the search began"
+    imported = _table(caption, imported_trials, number, *objectives, study, settings)
+    all_title = f"All {several(len(own_trials), 'trial')}" if len(own_trials) <= _LISTED else f"First {_LISTED}"
+    about = "Settings are written as flags, as they are typed."
+    about += f" The folder of the best run is {report.best['run']}." if report.best.get("run") else ""
     return PageSection(
         key="trials",
         title="Trials",
         template="study/trials.html",
-        values={
-            "about": _about(report),
-            "best": best,
-            "all": complete,
-            "all_title": f"All {several(number, 'trial')}" if number <= _LISTED else f"First {_LISTED}",
-            "imported": imported,
-        },
-        tables=tuple(part for part in (best, complete, imported) if part is not None),
+        values={"about": about, "best": best, "all": complete, "all_title": all_title, "imported": imported},
+        tables=tuple(part for part in (best, complete, imported) if part.rows),
     )
 
 
-def _about(report: StudyReportData) -> str:
-    run = report.best.get("run")
-    text = "Settings are written as flags, as they are typed."
-    return f"{text} The folder of the best run is {run}." if run else text
+def _table(caption: str, trials: Sequence[Trial], *columns: Column) -> Table:
+    titles, align, cells = zip(*columns, strict=True)
+    return table(caption, titles, "".join(align), [[cell(trial) for cell in cells] for trial in trials])
 
 
-def _best_table(report: StudyReportData) -> Table:
-    best = report.ranked[:_BEST]
-    scores = [name for name in ("accuracy", "macro_f1", "loss") if _is_extra_score(report, best, name)]
-    columns = ["trial", *_objectives(report), *map(metric_name, scores), "epochs", "time", "settings"]
-    rows = [
-        (
-            trial.number,
-            *_values(report, trial),
-            *(format_metric(name, trial.scores.get(name)) for name in scores),
-            _epochs(trial),
-            _time(trial),
-            flags(trial.params),
-        )
-        for trial in best
-    ]
-    return table("The best trials", columns, "r" * (len(columns) - 1) + "l", rows)
+def _objective(place: int, objective: Objective) -> Column:
+    """Return the column of an objective, with a dash for a trial without its value."""
+
+    def cell(trial: Trial) -> str:
+        # A trial of an earlier study may have fewer objectives or more.
+        return format_metric(objective.metric, trial.values[place] if place < len(trial.values) else None)
+
+    return metric_name(objective.metric), "r", cell
 
 
-def _all_table(report: StudyReportData) -> Table:
-    columns = ["trial", "state", *_objectives(report), "epochs", "time", "reason for its end", "settings"]
-    rows = [
-        (
-            trial.number,
-            trial.state.value,
-            *_values(report, trial),
-            _epochs(trial),
-            _time(trial),
-            _reason(trial),
-            flags(trial.params),
-        )
-        for trial in report.own_trials[:_LISTED]
-    ]
-    return table("Trials in order", columns, "rl" + "r" * (len(columns) - 4) + "ll", rows)
-
-
-def _imported_table(report: StudyReportData) -> Table:
-    columns = ["trial", *_objectives(report), "study", "settings"]
-    rows = [
-        (trial.number, *_values(report, trial), trial.source, flags(trial.params))
-        for trial in sorted(report.imported_trials, key=lambda trial: trial.number)[:_LISTED]
-    ]
-    align = "r" * (len(columns) - 2) + "ll"
-    return table("Trials of earlier studies, from which the search began", columns, align, rows)
-
-
-def _objectives(report: StudyReportData) -> list[str]:
-    return [metric_name(objective.metric) for objective in report.plan.objectives]
-
-
-def _values(report: StudyReportData, trial: Trial) -> list[str]:
-    """Return a cell per objective, dashes for a trial without values."""
-    objectives = report.plan.objectives
-    # A trial of an earlier study may have fewer objectives or more.
-    values = [*trial.values, *(None for _ in objectives)][: len(objectives)]
-    return [format_metric(objective.metric, value) for objective, value in zip(objectives, values, strict=True)]
+def _score(name: str) -> Column:
+    return metric_name(name), "r", lambda trial: format_metric(name, trial.scores.get(name))
 
 
 def _is_extra_score(report: StudyReportData, trials: Sequence[Trial], name: str) -> bool:

@@ -47,9 +47,8 @@ def trials_sentence(report: StudyReportData) -> str:
     number = len(report.own_trials)
     if not number:
         return f"The study {_ENDS.get(report.status, 'has no trials')}{_reason(report)}; no trial has started."
-    states = ((TrialState.COMPLETE, "complete"), (TrialState.PRUNED, "pruned"), (TrialState.FAILED, "failed"))
-    parts = [f"{count(matches)} {word}" for state, word in states if (matches := report.count(state))]
-    parts += [f"{count(matches)} running"] if (matches := report.count(TrialState.RUNNING)) else []
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING)
+    parts = [f"{count(matches)} {state.value}" for state in states if (matches := report.count(state))]
     settings = several(len(report.plan.space.names), "setting")
     text = f"{several(number, 'trial')} over {settings}: {', '.join(parts)}"
     text += f", in {duration(report.seconds)}" if report.seconds else ""
@@ -89,10 +88,8 @@ def evaluation_sentence(report: StudyReportData) -> str:
     if report.objective.metric not in _SCORES:
         return ""
     number = several(len(report.scored), "trial")
-    return (
-        f"That is slightly optimistic, because the same validation images chose it among {number}; no test split was "
-        "evaluated."
-    )
+    reason = f"because the same validation images chose it among {number}"
+    return f"That is slightly optimistic, {reason}; no test split was evaluated."
 
 
 def _reason(report: StudyReportData) -> str:

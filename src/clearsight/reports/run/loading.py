@@ -6,11 +6,11 @@ import numpy as np
 
 from clearsight.core.format import rate, several, speed
 from clearsight.core.profile import LOAD_PARTS, Profile
-from clearsight.reports.charts.gauge_labels import GIB, MIB, format_reading, gauge_label
+from clearsight.reports.charts.gauges import GIB, MIB, format_reading, gauge_label
 from clearsight.reports.charts.machine import stacked_bars
 from clearsight.reports.kit.format import percent
-from clearsight.reports.kit.section import Panel, table
-from clearsight.reports.run.system.step_times import StepPhases
+from clearsight.reports.kit.section import Panel
+from clearsight.reports.run.step_times import StepPhases, parts_table
 
 _GPUS_DESCRIBED = 4  # a sentence each; the charts show all
 
@@ -31,8 +31,6 @@ def loading_panels(profile: Profile, rank: int = 0) -> list[Panel]:
     if not parts:
         return []
     total = sum(parts.values())
-    rows = [(part, f"{ms:.2f}", percent(ms / total)) for part, ms in parts.items()]
-    rows.append(("total", f"{total:.2f}", percent(1.0)))
     longest = max(parts, key=lambda part: parts[part])
     return [
         Panel(
@@ -40,7 +38,7 @@ def loading_panels(profile: Profile, rank: int = 0) -> list[Panel]:
             title="Time to load one image by part",
             description=f"A loader worker takes {total:.2f} ms for one image; the longest part is {longest}.",
             figure=stacked_bars({"one image": parts}, unit="ms"),
-            table=table("Time to load one image", ("part", "ms", "share"), "lrr", rows),
+            table=parts_table("Time to load one image", "ms", parts, "{:.2f}".format),
             wide=True,
             unfolded=True,
         )
@@ -64,15 +62,18 @@ def loading_sentences(profile: Profile, timed: StepPhases, rank: int = 0) -> lis
 
 def batch_sentences(profile: Profile, timed: StepPhases, rank: int = 0) -> list[str]:
     """Return how busy the devices were and how full their memory was with batches of this size."""
-    machine, batch_size = profile.machine, _batch_size(profile, timed)
+    machine, titles = profile.machine, {"tree.cpu": "This job kept its cores", "cpu": "The cores were"}
     sentences = []
     for name in profile.devices(rank)[:_GPUS_DESCRIBED]:
         busy = profile.within(profile.gauge(name, rank), rank).values
         if not len(busy):
             continue
         high = np.percentile(busy, 95)
-        use = f"{_device(name)} busy {busy.mean():.0f}% on average ({high:.0f}% at the 95th percentile)"
+        device = titles.get(name, f"{gauge_label(name).title} was")
+        use = f"{device} busy {busy.mean():.0f}% on average ({high:.0f}% at the 95th percentile)"
         sentences.append(f"{use}{_memory(profile, name, rank)}.")
+    # The median, because the last batch of an epoch is smaller.
+    batch_size = machine.batch_size or (int(np.median(timed.steps.samples)) if len(timed.steps) else 0)
     if not sentences or not batch_size:
         return sentences
     size = f" ({machine.batch_bytes / MIB:.1f} MiB)" if machine.batch_bytes else ""
@@ -101,18 +102,6 @@ def _capacity(profile: Profile, timed: StepPhases, rank: int) -> list[str]:
         f"A loader worker takes {milliseconds:.2f} ms for an image, so together they can load about "
         f"{speed(1000 * busy / milliseconds)}; training took {rate(timed.images_per_second)}."
     ]
-
-
-def _batch_size(profile: Profile, timed: StepPhases) -> int:
-    if profile.machine.batch_size:
-        return profile.machine.batch_size
-    # The median, because the last batch of an epoch is smaller.
-    return int(np.median(timed.steps.samples)) if len(timed.steps) else 0
-
-
-def _device(name: str) -> str:
-    titles = {"tree.cpu": "This job kept its cores", "cpu": "The cores were"}
-    return titles.get(name, f"{gauge_label(name).title} was")
 
 
 def _memory(profile: Profile, name: str, rank: int) -> str:

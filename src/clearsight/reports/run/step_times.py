@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,7 +16,6 @@ from clearsight.reports.kit.format import UNKNOWN, percent
 from clearsight.reports.kit.section import Panel, Table, table
 
 Floats = npt.NDArray[np.float64]
-REST = "rest"
 _REST_SHARE = 0.002  # of the steps' time; a smaller remainder is inaccuracy of the clocks
 _WARM_UP = 3  # first steps, which compile, allocate and fill caches
 _OUTLIERS_LISTED = 10
@@ -46,7 +45,7 @@ class StepPhases:
         steps = StepTable(*(getattr(table, field.name)[late] for field in fields(StepTable)))
         rest = np.maximum(steps.seconds - sum(phases.values(), np.zeros(len(steps))), 0)
         if phases and rest.sum() > _REST_SHARE * steps.seconds.sum():
-            phases[REST] = rest
+            phases["rest"] = rest
         device = {name: np.nan_to_num(profile.phase(name, rank, device=True))[late] for name in phases}
         return cls(steps, phases, {name: values for name, values in device.items() if values.any()})
 
@@ -72,6 +71,13 @@ def step_panels(timed: StepPhases) -> list[Panel]:
     return [*by_phase, _histogram(timed.steps), _over_steps(timed.steps), *by_epoch]
 
 
+def parts_table(caption: str, unit: str, parts: Mapping[str, float], text: Callable[[float], str]) -> Table:
+    """Return a row per part with its time and share, and the total."""
+    total = sum(parts.values())
+    rows = [(name, text(value), percent(value / total)) for name, value in parts.items()]
+    return table(caption, ("part", unit, "share"), "lrr", [*rows, ("total", text(total), percent(1.0))])
+
+
 def outlier_steps(seconds: Floats) -> npt.NDArray[np.int64]:
     """Return the indices of the steps that took longer than `outlier_bound`. seconds: of each step, (S,)."""
     return np.flatnonzero(seconds > outlier_bound(seconds)).astype(np.int64)
@@ -92,7 +98,6 @@ def outlier_bound(seconds: Floats) -> float:
 def outlier_table(timed: StepPhases, profile: Profile, rank: int = 0) -> Table:
     """Return the longest outliers, with the phase that made them long and what happened at the same time."""
     steps, median = timed.steps, float(np.median(timed.steps.seconds)) if len(timed.steps) else 0.0
-    longest = sorted(_longest_outliers(steps, _OUTLIERS_LISTED))
     rows = [
         (
             int(steps.steps[i]),
@@ -102,7 +107,7 @@ def outlier_table(timed: StepPhases, profile: Profile, rank: int = 0) -> Table:
             _longest_phase(timed, int(i)),
             _concurrent(timed, profile, int(i), rank),
         )
-        for i in longest
+        for i in sorted(_longest_outliers(steps, _OUTLIERS_LISTED))
     ]
     columns = ("step", "epoch", "ms", "times the median", "phase with the largest excess", "at the same time")
     return table("Steps that took much longer", columns, "rrrrll", rows)
@@ -118,25 +123,21 @@ def _by_phase(timed: StepPhases) -> Panel:
     device = {name: 1000 * float(values.mean()) for name, values in timed.device.items()}
     bars = {"training thread": means} | ({"GPU": device} if device else {})
     total = sum(means.values()) or 1.0
-    rows = [
-        (
-            name,
-            f"{ms:.2f}",
-            percent(ms / total),
-            *([f"{device[name]:.2f}" if name in device else UNKNOWN] if device else []),
-        )
-        for name, ms in means.items()
-    ]
-    rows.append(("whole step", f"{total:.2f}", percent(1.0), *([f"{sum(device.values()):.2f}"] if device else [])))
-    columns = ("phase", "ms", "share of the step", *(["ms by the GPU's clock"] if device else []))
+    rows = [[name, f"{ms:.2f}", percent(ms / total)] for name, ms in means.items()]
+    rows.append(["whole step", f"{total:.2f}", percent(1.0)])
+    columns = ["phase", "ms", "share of the step"]
+    if device:
+        columns.append("ms by the GPU's clock")
+        times = [*(device.get(name) for name in means), sum(device.values())]
+        rows = [[*row, UNKNOWN if ms is None else f"{ms:.2f}"] for row, ms in zip(rows, times, strict=True)]
     longest = max(means, key=lambda name: means[name])
+    share = percent(means[longest] / total)
     note = f"Mean of {several(len(timed.steps), 'timed step')}"
     note += f", without the first {_WARM_UP} of the run." if timed.steps.steps[0] > 1 else "."
     return Panel(
         key="system-phases",
         title="A training step by phase",
-        description=f"Phases of a step of {total:.1f} ms; the longest is {longest} with "
-        f"{percent(means[longest] / total)}.",
+        description=f"Phases of a step of {total:.1f} ms; the longest is {longest} with {share}.",
         figure=stacked_bars(bars, unit="ms"),
         table=table("Phases of a training step (mean)", columns, "lrr" + "r" * bool(device), rows),
         note=note,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clearsight.core.finding import flags
 from clearsight.core.format import count, duration, rate, several
 from clearsight.core.profile import SPAN_NAMES, Profile
+from clearsight.reports.charts.gauges import time_range
 from clearsight.reports.charts.machine import stacked_bars
-from clearsight.reports.charts.timeline import time_range
 from clearsight.reports.kit.format import UNKNOWN, percent
 from clearsight.reports.kit.section import PageSection, Panel, Table, table
+from clearsight.reports.run.loading import batch_sentences, loading_panels, loading_sentences
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.run.system.loading import batch_sentences, loading_panels, loading_sentences
-from clearsight.reports.run.system.step_times import StepPhases, outlier_table, step_panels
-from clearsight.reports.run.system.utilisation import ranks_table, readings_table, utilisation_panels
+from clearsight.reports.run.step_times import StepPhases, outlier_table, parts_table, step_panels
+from clearsight.reports.run.utilisation import ranks_table, readings_table, utilisation_panels
 
 _OPERATORS = 15
 _REST_SHARE = 0.005  # of the job; a smaller remainder is inaccuracy of the clocks
@@ -40,7 +41,9 @@ class Subsection:
 
 def system(report: RunReportData) -> PageSection:
     """Return the section; for a run without a profile it tells how to get one."""
-    parts = [part for part in (*_measurements(report.profile or Profile()), *_conclusions(report)) if part]
+    # The last three come from other packages, which computed them from the profile.
+    conclusions = [*_hot_lines(report.hotlines), *_what_if(report.what_if), *_tuning(report.tuning)]
+    parts = [part for part in (*_measurements(report.profile or Profile()), *conclusions) if part]
     return PageSection(
         key="system",
         title="System",
@@ -93,17 +96,11 @@ def _measurements(profile: Profile) -> list[Subsection]:
     ]
 
 
-def _conclusions(report: RunReportData) -> list[Subsection]:
-    """Return what other packages computed from the profile."""
-    return [*_hot_lines(report.hotlines), *_what_if(report.what_if), *_tuning(report.tuning)]
-
-
 def _job(profile: Profile, rank: int) -> list[Panel]:
     parts = job_parts(profile, rank)
     if not parts:
         return []
     total = sum(parts.values())
-    rows = [(name, duration(seconds), percent(seconds / total)) for name, seconds in parts.items()]
     shares = ", ".join(f"{name} {percent(seconds / total)}" for name, seconds in parts.items())
     return [
         Panel(
@@ -111,12 +108,7 @@ def _job(profile: Profile, rank: int) -> list[Panel]:
             title="Time of the job by part",
             description=f"{duration(total)} in total: {shares}.",
             figure=stacked_bars({"job": parts}, unit="seconds"),
-            table=table(
-                "Time of the job",
-                ("part", "time", "share"),
-                "lrr",
-                [*rows, ("total", duration(total), percent(1.0))],
-            ),
+            table=parts_table("Time of the job", "time", parts, duration),
             wide=True,
             unfolded=True,
         )
@@ -177,44 +169,43 @@ def _operators(profile: Profile) -> list[Subsection]:
     return [Subsection(title="Operators", sentences=sentences, tables=[listed])]
 
 
-def _hot_lines(rows: Sequence[Mapping[str, object]]) -> list[Subsection]:
+def _hot_lines(rows: Sequence[Mapping[str, Any]]) -> list[Subsection]:
     if not rows:
         return []
-    listed = table(
-        "Hot lines", ("line", "share"), "lr", [(row["where"], percent(_number(row["share"]))) for row in rows]
-    )
+    listed = table("Hot lines", ("line", "share"), "lr", [(row["where"], percent(row["share"])) for row in rows])
     sentences = ["Lines of the job's own Python code by their share of its time."]
     return [Subsection(title="Hot lines", sentences=sentences, tables=[listed])]
 
 
-def _what_if(rows: Sequence[Mapping[str, object]]) -> list[Subsection]:
+def _what_if(rows: Sequence[Mapping[str, Any]]) -> list[Subsection]:
     if not rows:
         return []
     estimates = []
     for row in rows:
-        before, after = _number(row.get("images_per_second_now")), _number(row.get("images_per_second_then"))
+        before, after = row.get("images_per_second_now"), row.get("images_per_second_then")
         gain = f"{after / before:.2f} ×" if before and after else UNKNOWN
-        change = _change(row.get("change"))
-        estimates.append((row["name"], change, _rate(before), _rate(after), gain, row.get("basis", "")))
+        estimates.append(
+            (row["name"], _change(row.get("change")), _rate(before), _rate(after), gain, row.get("basis", ""))
+        )
     columns = ("if", "change", "images/s now", "images/s then", "gain", "based on")
     title = "What would make it faster"
     sentences = ["Estimates from the measurements, one change at a time."]
     return [Subsection(title=title, sentences=sentences, tables=[table(title, columns, "llrrrl", estimates)])]
 
 
-def _tuning(tuning: Mapping[str, object] | None) -> list[Subsection]:
+def _tuning(tuning: Mapping[str, Any] | None) -> list[Subsection]:
     if not tuning:
         return []
     chosen = _change(tuning.get("chosen"))
     rows = [
         (
             _change(row["settings"]),
-            _rate(_number(row.get("images_per_second"))),
-            f"± {_rate(_number(row.get('spread')))}" if row.get("spread") is not None else UNKNOWN,
+            _rate(row.get("images_per_second")),
+            f"± {rate(row['spread'])}" if row.get("spread") is not None else UNKNOWN,
             "chosen" if row["settings"] == tuning.get("chosen") else "",
             row.get("note") or "",
         )
-        for row in _rows(tuning.get("rows"))
+        for row in tuning.get("rows", ())
     ]
     sentences = [f"Chosen: {chosen}." if chosen else "Nothing was changed.", str(tuning.get("why") or "")]
     columns = ("settings", "images/s", "spread", "", "note")
@@ -223,17 +214,9 @@ def _tuning(tuning: Mapping[str, object] | None) -> list[Subsection]:
     return [Subsection(title=title, sentences=[text for text in sentences if text], tables=tables)]
 
 
-def _rows(rows: object) -> Sequence[Mapping[str, object]]:
-    return rows if isinstance(rows, (list, tuple)) else ()
-
-
-def _change(change: object) -> str:
+def _change(change: Any) -> str:
     """Return a change of settings as flags, or the text that stands for it."""
     return flags(change) if isinstance(change, Mapping) else str(change or "")
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _rate(value: float | None) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from clearsight.core.profile import GaugeSample, Profile, Span, StepTimes, Trace
 from clearsight.reports.run.report_data import RunReportData
-from clearsight.reports.run.system.section import job_parts, system
+from clearsight.reports.run.system import job_parts, system
 from clearsight.testing.profiles import profile
 
 

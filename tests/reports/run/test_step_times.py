@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clearsight.core.profile import Profile, Span, StepTimes
-from clearsight.reports.run.system.step_times import StepPhases, outlier_steps, outlier_table, step_panels
+from clearsight.reports.run.step_times import StepPhases, outlier_steps, outlier_table, step_panels
 from tests.reports.watched import busy_gpus, slow_profile
 
 

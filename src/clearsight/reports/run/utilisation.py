@@ -9,17 +9,8 @@ import numpy as np
 
 from clearsight.core.format import several
 from clearsight.core.profile import Profile
-from clearsight.reports.charts.gauge_labels import core_gauges, gauge_label
+from clearsight.reports.charts import gauges
 from clearsight.reports.charts.machine import time_lines, time_map
-from clearsight.reports.charts.timeline import (
-    POINTS,
-    TimeAxis,
-    TimeSeries,
-    gauge_series,
-    lines_table,
-    percentile_table,
-    shaded_spans,
-)
 from clearsight.reports.kit.format import UNKNOWN
 from clearsight.reports.kit.section import Panel, Table, table
 
@@ -34,7 +25,7 @@ def utilisation_panels(profile: Profile, rank: int = 0) -> list[Panel]:
     names = profile.gauges(rank)
     if not names:
         return []
-    charts = _GaugeCharts(profile, TimeAxis.of(profile), rank)
+    charts = _GaugeCharts(profile, gauges.TimeAxis.of(profile), rank)
     gpus = [name for name in profile.devices(rank) if name.startswith("gpu")]
     # Both core gauges: their difference is what other programs use.
     devices = [*gpus[:_LINES], *(name for name in ("tree.cpu", "cpu") if name in names)]
@@ -43,7 +34,7 @@ def utilisation_panels(profile: Profile, rank: int = 0) -> list[Panel]:
     return [
         *charts.lines("utilisation", "Utilisation", devices, optional=("cpu.iowait",)),
         *(charts.map("gpus", "Each GPU", gpus) if len(gpus) > _LINES else []),
-        *charts.cores(core_gauges(names)),
+        *charts.cores(gauges.core_gauges(names)),
         *charts.lines("memory", "Memory", [name for name in memory if name in names]),
         *charts.lines("traffic", "Disk and network traffic", [], optional=traffic),
     ]
@@ -51,8 +42,8 @@ def utilisation_panels(profile: Profile, rank: int = 0) -> list[Panel]:
 
 def readings_table(profile: Profile, rank: int = 0) -> Table:
     """Return percentiles of every gauge; of single cores only where they are few."""
-    names, cores = profile.gauges(rank), core_gauges(profile.gauges(rank))
-    return percentile_table(profile, (name for name in names if name not in cores or len(cores) <= _LINES), rank)
+    names, cores = profile.gauges(rank), gauges.core_gauges(profile.gauges(rank))
+    return gauges.percentile_table(profile, (name for name in names if name not in cores or len(cores) <= _LINES), rank)
 
 
 def ranks_table(profile: Profile) -> Table:
@@ -82,7 +73,7 @@ class _GaugeCharts:
     """Builder of the charts of one rank, on one time axis."""
 
     profile: Profile
-    axis: TimeAxis
+    axis: gauges.TimeAxis
     rank: int
 
     def lines(self, key: str, title: str, names: Sequence[str], optional: Sequence[str] = ()) -> list[Panel]:
@@ -92,8 +83,8 @@ class _GaugeCharts:
         lines = self._series(shown)
         if not lines:
             return []
-        unit = gauge_label(shown[0]).unit
-        shades = shaded_spans(self.profile, self.axis, self.rank)
+        unit = gauges.gauge_label(shown[0]).unit
+        shades = gauges.shaded_spans(self.profile, self.axis, self.rank)
         means = ", ".join(f"{line.name} {line.values.mean():.3g}" for line in lines)
         # 102, so that a line at 100% is not cut in half by the edge of the chart.
         top = 102 if unit == "%" else None
@@ -103,7 +94,7 @@ class _GaugeCharts:
                 title=title,
                 description=f"{title} over time in {unit}; means: {means}.",
                 figure=time_lines(lines, unit=unit, clock=self.axis.title, top=top, shades=shades),
-                table=lines_table(f"{title} over time", lines, unit, self.axis),
+                table=gauges.lines_table(f"{title} over time", lines, unit, self.axis),
                 note=_SHADES if shades else "",
                 wide=key == "utilisation",
             )
@@ -111,7 +102,7 @@ class _GaugeCharts:
 
     def map(self, key: str, title: str, names: Sequence[str]) -> list[Panel]:
         """Return a chart with a row per gauge in per cent, darker where it is higher."""
-        lines = self._series(names, max(20, min(POINTS, _CELLS // len(names))))
+        lines = self._series(names, max(20, min(gauges.POINTS, _CELLS // len(names))))
         if not lines:
             return []
         times = max((line.times for line in lines), key=len)
@@ -142,10 +133,10 @@ class _GaugeCharts:
             return []
         return (self.lines if len(names) <= _LINES else self.map)("cores", "Each core", names)
 
-    def _series(self, names: Sequence[str], points: int = POINTS) -> list[TimeSeries]:
-        series = [gauge_series(self.profile, name, self.axis, self.rank, points) for name in names]
+    def _series(self, names: Sequence[str], points: int = gauges.POINTS) -> list[gauges.TimeSeries]:
+        series = [gauges.gauge_series(self.profile, name, self.axis, self.rank, points) for name in names]
         return [line for line in series if len(line.times)]
 
     def _is_loud(self, name: str) -> bool:
-        label, values = gauge_label(name), self.profile.gauge(name, self.rank).values
+        label, values = gauges.gauge_label(name), self.profile.gauge(name, self.rank).values
         return bool(len(values)) and float(values.max()) / label.scale >= _QUIET.get(label.unit, 0.0)

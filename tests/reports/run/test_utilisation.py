@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from clearsight.core.profile import GaugeSample, Profile, StepTimes
-from clearsight.reports.run.system.utilisation import ranks_table, readings_table, utilisation_panels
+from clearsight.reports.run.utilisation import ranks_table, readings_table, utilisation_panels
 from tests.reports.watched import busy_gpus, slow_profile
 
 

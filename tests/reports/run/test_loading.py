@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from clearsight.core.profile import Machine, Profile
-from clearsight.reports.run.system.loading import batch_sentences, image_parts, loading_panels, loading_sentences
-from clearsight.reports.run.system.step_times import StepPhases
+from clearsight.reports.run.loading import batch_sentences, image_parts, loading_panels, loading_sentences
+from clearsight.reports.run.step_times import StepPhases
 from clearsight.testing.profiles import CPU_MACHINE, profile
 from tests.reports.watched import busy_gpus, slow_profile
 

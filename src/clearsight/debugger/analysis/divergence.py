@@ -148,10 +148,7 @@ def first_nonfinite(view: RunView, include: TensorFilter = all_tensors, *, only_
     """
     losses = _losses(view)
     last_finite = max((int(curve.steps[np.isfinite(curve.values)].max(initial=0)) for curve in losses), default=0)
-    candidates = [
-        *_in_scalars(view, include, only_nan, last_finite),
-        *_in_tables(view, include, only_nan, last_finite),
-    ]
+    candidates = [*_in_scalars(view, include, only_nan, last_finite), *_in_tables(view, include, only_nan, last_finite)]
     if not only_nan:  # an event does not record which of NaN and infinity it was
         candidates += _in_events(view, include)
     harmful = [value for value in candidates if value.place != "gradient" or _is_harmful(value, view, last_finite)]

@@ -49,11 +49,7 @@ class HookCallback:
 
 
 def make_callback(
-    kind: type[HookCallback],
-    bases: Sequence[str],
-    missing: MissingExtra,
-    out: Path | str,
-    options: Mapping[str, Any],
+    kind: type[HookCallback], bases: Sequence[str], missing: MissingExtra, out: Path | str, options: Mapping[str, Any]
 ) -> Any:
     """Return a callback of `kind` that is also an instance of the trainer's own base class.
 

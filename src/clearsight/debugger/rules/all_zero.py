@@ -15,13 +15,7 @@ from clearsight.debugger.analysis.parameters import select_tensors, trained_weig
 from clearsight.debugger.analysis.scope import ScopedRule, module_of
 
 _DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
-_OUTPUT_KINDS = (
-    "conv",
-    "linear",
-    "norm",
-    "attention",
-    "activation",
-)  # layer kinds whose outputs are not all 0
+_OUTPUT_KINDS = ("conv", "linear", "norm", "attention", "activation")  # layer kinds whose outputs are not all 0
 
 
 class AllZero(ScopedRule):
@@ -42,19 +36,17 @@ class AllZero(ScopedRule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("weights", "gradients", "activations"))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         tables = [self._table(view, collection) for collection in self.chosen_collections(_DEFAULT_COLLECTIONS)]
         tables = [table for table in tables if table.names]
         saved = max((len(table) for table in tables), default=0)
         if saved < self.patience:
-            yield self.not_enough_data(have=saved)
-            return
+            return [self.not_enough_data(have=saved)]
         found = [finding for table in tables for finding in self._zeros(table)]
         if not found:
-            yield self.clear(threshold=self.threshold)
-            return
+            return [self.clear(threshold=self.threshold)]
         others = f"; so are {len(found) - 1} other tensors" if len(found) > 1 else ""
-        yield replace(found[0], cause=found[0].cause + others)
+        return [replace(found[0], cause=found[0].cause + others)]
 
     def _table(self, view: RunView, collection: str) -> StatisticTable:
         table = self.scoped_statistic(view, "zero_fraction", collection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +48,9 @@ class BatchNormDrift(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.comparisons)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         if view.context.layers and not _trained_norm(view):
-            yield self.clear(value=0.0, threshold=self.ratio, cause="no BatchNorm layer is in training mode")
-            return
+            return [self.clear(value=0.0, threshold=self.ratio, cause="no BatchNorm layer is in training mode")]
         comparisons = _comparisons(view.scalar("train_mode_loss"), view.scalar("eval_mode_loss"))
         late, table = comparisons.after(self.warm_up), view.predictions()
         batch = round(float(np.median(np.bincount(table.batches)))) if len(table) else view.context.batch_size
@@ -61,13 +59,12 @@ class BatchNormDrift(Rule):
         if found := self._drift(view, late, batch, chance) or (
             self._noise(view, comparisons, batch) if small else None
         ):
-            yield found
-        elif len(late) >= self.comparisons:
-            yield self.clear(value=late.recent(self.comparisons).ratio, threshold=self.ratio)
-        elif view.context.compiled and small and _trained_norm(view) and len(view.evaluations()) > 1:
-            yield self._by_validation(view, batch, chance)
-        else:
-            yield self.not_enough_data(have=len(late), of=f"comparisons after step {self.warm_up}")
+            return [found]
+        if len(late) >= self.comparisons:
+            return [self.clear(value=late.recent(self.comparisons).ratio, threshold=self.ratio)]
+        if view.context.compiled and small and _trained_norm(view) and len(view.evaluations()) > 1:
+            return [self._by_validation(view, batch, chance)]
+        return [self.not_enough_data(have=len(late), of=f"comparisons after step {self.warm_up}")]
 
     def _drift(self, view: RunView, late: _Comparisons, batch: int, chance: float) -> Finding | None:
         """Return a finding if evaluation mode is worse most of the time.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
@@ -36,25 +34,23 @@ class CheckInputImages(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         saved = [(at.step, value) for at, value in view.raw("input_channels")]
         if view.context.cached or len(saved) < self.batches:
             cause = "the watched model gets features, not images" if view.context.cached else ""
-            yield self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)
-            return
+            return [self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)]
         steps = np.array([step for step, _ in saved], np.int64)
         predicted = int(np.count_nonzero(np.isin(view.predictions().steps, steps)))
         # Predictions count the images exactly; without them every batch counts as full.
         images = predicted or len(steps) * max(view.context.batch_size, 1)
         if images < self.images:
-            yield self.not_enough_data(have=images, want=self.images, of="images")
-            return
+            return [self.not_enough_data(have=images, want=self.images, of="images")]
         channels = np.array([value for _, value in saved], float)
         problems = [self._nonfinite(steps, channels), self._constant(steps, channels)]
         if not any(problems):  # a broken or constant batch is off centre and repeated too: report the cause alone
             problems = [self._repeated(view, steps, channels), self._off_centre(steps, channels)]
         found = [problem for problem in problems if problem]
-        yield from found or [self.clear(value=_largest(_over_batches(channels, _MEAN)), threshold=self.max_mean)]
+        return found or [self.clear(value=_largest(_over_batches(channels, _MEAN)), threshold=self.max_mean)]
 
     def _nonfinite(self, steps: Ints, channels: Floats64) -> Finding | None:
         bad = np.array([not np.isfinite(batch).all() for batch in channels], bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -50,31 +50,28 @@ class ClassImbalance(Rule):
     def needs(self) -> Needs:
         return Needs(counted="predictions", points=self.images)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         table, settings = view.predictions(), view.context.settings
         counts, exact = _class_sizes(view, table)
         if len(table) < self.images or counts.max(initial=0) == 0:
-            yield self.not_enough_data(have=len(table))
-            return
+            return [self.not_enough_data(have=len(table))]
         ratios = _ratios(counts, exact=exact)
         small = np.flatnonzero(ratios >= self.max_ratio)
         balanced = settings.get("class_weights") == "balanced" or settings.get("sampling") == "balanced"
         if not len(small) or balanced or _drawn_evenly(table, small, self.max_ratio):
-            yield self.clear(value=float(ratios.max()), threshold=self.max_ratio, unit="times")
-            return
+            return [self.clear(value=float(ratios.max()), threshold=self.max_ratio, unit="times")]
         recent = _recent_predictions(view, small)
         _, epochs = training_steps(view)
         # Two evaluations, so that a single unlucky one decides nothing.
         if len(recent) < 2 or not (view.ended or epochs.max(initial=0) >= _EARLY):
-            yield self.not_enough_data(
+            finding = self.not_enough_data(
                 have=len(recent), want=2, of=f"evaluations with {_IMAGES} images of small classes"
             )
-            return
+            return [finding]
         missed = [_missed(part, small, class_count(view.context, table, part), self.max_missed) for part in recent]
         if not all(share >= self.max_missed for share, _ in missed):
-            yield self.clear(value=missed[-1][0], threshold=self.max_missed, unit="of small classes missed")
-            return
-        yield self._finding(view, counts, ratios, recent, missed[-1])
+            return [self.clear(value=missed[-1][0], threshold=self.max_missed, unit="of small classes missed")]
+        return [self._finding(view, counts, ratios, recent, missed[-1])]
 
     def _finding(
         self,

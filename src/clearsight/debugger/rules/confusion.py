@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,12 +45,11 @@ class Confusion(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=_EARLY, mode="eval")
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         evaluations = validation_predictions(view, _EARLY)
         needed = 2 if view.ended else _EARLY
         if len(evaluations) < needed:
-            yield self.not_enough_data(have=len(evaluations), want=needed, of="evaluations with predictions")
-            return
+            return [self.not_enough_data(have=len(evaluations), want=needed, of="evaluations with predictions")]
         count = class_count(view.context, *evaluations)
         earlier, latest = (confusion_matrix(table, count) for table in evaluations[-2:])
         chosen = [self.category_no] if self.category_no is not None else range(count)
@@ -61,7 +59,7 @@ class Confusion(Rule):
             yield self._finding(view, pair, evaluations[-2:], latest)
         if not lost:
             largest = max((pair.share for pair in pairs), default=0.0)
-            yield self.clear(value=largest, threshold=self.max_off_diag, unit="of a class")
+            return [self.clear(value=largest, threshold=self.max_off_diag, unit="of a class")]
 
     def _is_lost(self, pair: _Pair) -> bool:
         absorbed = min(pair.share, pair.earlier) >= self.max_off_diag and pair.low >= _LOWER_END * self.max_off_diag

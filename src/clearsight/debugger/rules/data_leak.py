@@ -45,20 +45,19 @@ class DataLeak(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=1, mode="eval")
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         listed, finding = list(self._listed(view)), self._by_fingerprints(view)
         # The surest evidence first: files, then inputs, then losses.
         if listed:
-            yield from listed
-        elif finding:
-            yield finding
-        elif hint := self._hint(view):
-            yield hint
-        elif view.context.duplicates:
-            yield self.clear(value=_share(view, "valid"), threshold=self.max_share, unit="of the split")
-        else:
-            cause = "neither the dataset nor the inputs show which images are equal"
-            yield self.not_enough_data(have=0, of="evaluations with fingerprints of inputs", cause=cause)
+            return listed
+        if finding:
+            return [finding]
+        if hint := self._hint(view):
+            return [hint]
+        if view.context.duplicates:
+            return [self.clear(value=_share(view, "valid"), threshold=self.max_share, unit="of the split")]
+        cause = "neither the dataset nor the inputs show which images are equal"
+        return [self.not_enough_data(have=0, of="evaluations with fingerprints of inputs", cause=cause)]
 
     def _listed(self, view: RunView) -> Iterator[Finding]:
         """Yield the splits whose duplicates the dataset lists: known before the first step."""

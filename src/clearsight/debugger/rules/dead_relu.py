@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
@@ -48,23 +46,20 @@ class DeadRelu(ScopedRule):
     def _limit(self) -> float:
         return 1 - self.threshold_inactivity / 100 * (1 - self.threshold_layer / 100)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         zeros, layers = self.scoped_statistic(view, "zero_fraction", "activations"), view.context.layers
         relus = {layer.name for layer in layers if layer.kind == "relu" and not layer.frozen}
         if layers and not relus:
-            yield self.clear(cause="no ReLU layer is trained")
-            return
+            return [self.clear(cause="no ReLU layer is trained")]
         zeros = select_tensors(zeros, [name for name in zeros.names if _is_relu(name, relus, known=bool(layers))])
         if len(zeros) < self.patience or not zeros.names:
-            yield self.not_enough_data(have=len(zeros) if zeros.names else 0)
-            return
+            return [self.not_enough_data(have=len(zeros) if zeros.names else 0)]
         dead = zeros.values > self._limit
         lasting = np.where(dead.all(axis=0), len(dead), np.argmin(dead[::-1], axis=0))  # up to the newest step
         if lasting.max() < self.patience:
-            yield self.clear(value=float(np.nanmax(zeros.values[-1], initial=0.0)), threshold=self._limit)
-            return
+            return [self.clear(value=float(np.nanmax(zeros.values[-1], initial=0.0)), threshold=self._limit)]
         worst = int(np.argmax(lasting))
-        yield self._finding(view, select_tensors(zeros, [zeros.names[worst]]), lasting, int(lasting[worst]))
+        return [self._finding(view, select_tensors(zeros, [zeros.names[worst]]), lasting, int(lasting[worst]))]
 
     def _finding(self, view: RunView, layer: StatisticTable, lasting: npt.NDArray[np.int64], saved: int) -> Finding:
         steps, zeros, name = layer.steps[-saved:], layer.values[-saved:, 0], module_of(layer.names[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -56,19 +55,17 @@ class EarlyNaN(Rule):
     def needs(self) -> Needs:
         return Needs(points=1)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         if not view.done():
-            yield self.not_enough_data(have=0)
-            return
+            return [self.not_enough_data(have=0)]
         first = first_nonfinite(view)
         if first is None:
-            yield self.clear()
-            return
+            return [self.clear()]
         growths = [growth for growth in growing_tensors(view) if growth.steps[0] <= first.step]
         rise = self._rise(view, first.step)
         loss = view.scalar("loss")
         finite = np.isfinite(loss.values)
-        yield self.found(
+        finding = self.found(
             value=1,
             threshold=0,
             unit="NaN or infinite values",
@@ -82,6 +79,7 @@ class EarlyNaN(Rule):
             because=("ExplodingTensor",) if growths else (),
             evidence=Series.of("loss", loss.steps[finite], loss.values[finite]),
         )
+        return [finding]
 
     def _rise(self, view: RunView, step: int) -> float:
         """Return the loss just before the break over that at the start, or over chance level where that is higher."""

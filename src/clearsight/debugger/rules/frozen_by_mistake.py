@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,19 +40,13 @@ class FrozenByMistake(Rule):
     def needs(self) -> Needs:
         return Needs(points=1)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         context = view.context
         if not context.parameters:
-            yield self.not_enough_data(have=0, of="lists of trained parameters")
-            return
+            return [self.not_enough_data(have=0, of="lists of trained parameters")]
         # From the largest fault to the smallest: only one is reported.
-        yield (
-            self._nothing(view)
-            or self._head(view)
-            or self._unmoved(view)
-            or self._missing_in_optimizer(view)
-            or self.clear(value=_share(context), threshold=0)
-        )
+        fault = self._nothing(view) or self._head(view) or self._unmoved(view) or self._missing_in_optimizer(view)
+        return [fault or self.clear(value=_share(context), threshold=0)]
 
     def _nothing(self, view: RunView) -> Finding | None:
         context = view.context

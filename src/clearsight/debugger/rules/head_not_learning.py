@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.context import RunContext
@@ -36,7 +34,7 @@ class HeadNotLearning(Rule):
     def needs(self) -> Needs:
         return Needs(points=self.window)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve, context = loss_curve(view), view.context
         classes = max(len(context.classes), len(context.class_counts))
         warm = curve.after_warm_up() if len(curve) else curve
@@ -44,15 +42,13 @@ class HeadNotLearning(Rule):
         accuracy = value_at(view.scalar("accuracy"), warm.steps)
         if classes < 2 or len(warm) < needed or not np.isfinite(accuracy).any():
             missing = "" if len(warm) < needed else "the classes or the accuracy are not known"
-            yield self.not_enough_data(have=len(warm), want=needed, cause=missing)
-            return
+            return [self.not_enough_data(have=len(warm), want=needed, cause=missing)]
         # The later half: what the first steps looked like does not matter.
         half = len(warm) // 2
         recent, accuracies = warm.losses[half:], accuracy[half:][np.isfinite(accuracy[half:])]
         images = len(accuracies) * max(context.batch_size, 1)
         if images < _IMAGES:
-            yield self.not_enough_data(have=images, want=_IMAGES, cause="too few predictions to judge the accuracy")
-            return
+            return [self.not_enough_data(have=images, want=_IMAGES, cause="too few predictions to judge the accuracy")]
         accurate, chance, level = _trimmed(accuracies), _chance_accuracy(context, classes), float(np.median(recent))
         line = trend(recent)
         distance = abs(level / curve.chance - 1)
@@ -60,9 +56,8 @@ class HeadNotLearning(Rule):
         falling = line.drop > max(2 * line.error, 0.02 * curve.chance)
         stopped = curve.has_rates and np.nanmax(warm.rates) <= 0
         if not at_chance or falling or distance > self.near or stopped:
-            yield self.clear(value=distance, threshold=self.near, unit="of log C")
-            return
-        yield self.found(
+            return [self.clear(value=distance, threshold=self.near, unit="of log C")]
+        finding = self.found(
             value=distance,
             threshold=self.near,
             unit="of log C",
@@ -77,11 +72,9 @@ class HeadNotLearning(Rule):
                 "nothing cuts the gradient between loss and head."
             ),
             confidence=0.85,
-            evidence=(
-                Series.of("loss", curve.steps, curve.losses),
-                Series.of("accuracy", warm.steps, accuracy),
-            ),
+            evidence=(Series.of("loss", curve.steps, curve.losses), Series.of("accuracy", warm.steps, accuracy)),
         )
+        return [finding]
 
 
 def _trimmed(values: Floats64) -> float:

@@ -49,23 +49,22 @@ class LabelNoise(Rule):
     def needs(self) -> Needs:
         return Needs(counted="predictions", points=2 * _BLOCK[0])
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         table, settings = view.predictions(), view.context.settings
         if settings.get("mixup") or settings.get("cutmix"):
-            yield self.not_enough_data(have=0, cause="labels are mixed on purpose (mixup, cutmix)")
-            return
+            return [self.not_enough_data(have=0, cause="labels are mixed on purpose (mixup, cutmix)")]
         parts, count = list(_blocks(table)), class_count(view.context, table)
         if not parts:
-            yield self.not_enough_data(have=len(table), want=max(self.needs().points, _block_size(table) + _BLOCK[0]))
-            return
+            return [
+                self.not_enough_data(have=len(table), want=max(self.needs().points, _block_size(table) + _BLOCK[0]))
+            ]
         blocks = [_block_figures(block, count) for block in parts]
         noisy = [block for block in blocks if self._is_noisy(block, count)]
         single = len(noisy) == 1 and (count == 2 or noisy[0].runner_up > _SINGLE_BLOCK)
         if not noisy or single:
             last = blocks[-1]
-            yield self.clear(value=last.share, threshold=self.min_share, unit="of the surest images")
-            return
-        yield self._finding(view, noisy, blocks)
+            return [self.clear(value=last.share, threshold=self.min_share, unit="of the surest images")]
+        return [self._finding(view, noisy, blocks)]
 
     def _is_noisy(self, block: _Block, count: int) -> bool:
         return (

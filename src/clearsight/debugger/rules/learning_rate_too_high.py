@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,11 +66,10 @@ class LearningRateTooHigh(Rule):
     def needs(self) -> Needs:
         return Needs(points=_SMOOTH)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
         if len(curve) + curve.nonfinite < _SMOOTH or not len(curve):
-            yield self.not_enough_data(have=len(curve))
-            return
+            return [self.not_enough_data(have=len(curve))]
         ratio = view.scalar("update_ratio")
         usable = np.isfinite(ratio.values) & (ratio.steps >= _FIRST_SIZED)
         sizes, sized = ratio.values[usable], ratio.steps[usable]
@@ -85,9 +83,8 @@ class LearningRateTooHigh(Rule):
         )
         if sign is None:
             worst = rolling(curve.losses, _SMOOTH).max(initial=curve.losses[-1])
-            yield self.clear(value=worst / curve.base, threshold=self.blow_up, unit="x the chance-level loss")
-            return
-        yield self._finding(view, curve, sign)
+            return [self.clear(value=worst / curve.base, threshold=self.blow_up, unit="x the chance-level loss")]
+        return [self._finding(view, curve, sign)]
 
     def _blown_up(self, curve: LossCurve) -> _Sign | None:
         smooth = rolling(curve.losses, _SMOOTH)

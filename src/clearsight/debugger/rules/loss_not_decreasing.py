@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
@@ -53,13 +51,12 @@ class LossNotDecreasing(Rule):
     def needs(self) -> Needs:
         return Needs(points=max(self.window, _LEAST))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
         warm = curve.after_warm_up() if len(curve) else curve
         needed = curve.needed_steps(max(self.window, _LEAST), _SHARE)
         if len(warm) < needed:
-            yield self.not_enough_data(have=len(warm), want=needed)
-            return
+            return [self.not_enough_data(have=len(warm), want=needed)]
         recent = warm  # a run that never learned is flat all along
         if curve.share_of_chance(float(np.median(warm.losses[-needed:]))) <= _NOTHING_LEARNED:
             # A loss that fell before may pause for a while.
@@ -68,11 +65,10 @@ class LossNotDecreasing(Rule):
         drop = 100 * line.drop / max(abs(line.early), 1e-12)
         risen = self._risen(view, curve, needed)
         if risen is not None:
-            yield risen
-        elif self._flat(view, curve, recent, line):
-            yield self._stuck(view, curve, recent, line, drop)
-        else:
-            yield self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")
+            return [risen]
+        if self._flat(view, curve, recent, line):
+            return [self._stuck(view, curve, recent, line, drop)]
+        return [self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")]
 
     def _flat(self, view: RunView, curve: LossCurve, recent: LossCurve, line: Trend) -> bool:
         """Return True if nothing more is learned where much is left to learn, at a rate that could teach it."""

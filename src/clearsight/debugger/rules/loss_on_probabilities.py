@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -37,32 +36,29 @@ class LossOnProbabilities(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         saved = [(at.step, value) for at, value in view.raw("output_range") if np.isfinite(value).all()]
         if len(saved) < self.batches:
-            yield self.not_enough_data(have=len(saved), of="batches with saved outputs")
-            return
+            return [self.not_enough_data(have=len(saved), of="batches with saved outputs")]
         steps, ranges = [step for step, _ in saved], np.array([value for _, value in saved], float)
         low, high, total, spread = ranges.T
         inside = (low >= -self.tolerance) & (high <= 1 + self.tolerance)
         share = float(np.mean(inside & (np.abs(total - 1) <= self.tolerance) & (spread <= self.tolerance)))
         if share < _SHARE:
-            yield self.clear(value=share, threshold=_SHARE)
-            return
+            return [self.clear(value=share, threshold=_SHARE)]
         expects = _expected_inputs(view.context.loss)
         if not expects:
             differences = _loss_differences(view)
             if len(differences) < self.batches:
-                yield self.not_enough_data(
+                finding = self.not_enough_data(
                     have=len(differences),
                     of="steps with loss and predictions; the outputs are probabilities, the loss is unknown",
                 )
-                return
+                return [finding]
             expects = "logits" if float(np.median(differences)) <= _EQUAL else ""
         if not expects:
-            yield self.clear(value=share, threshold=_SHARE)
-            return
-        yield self._finding(view, expects, share, steps, total)
+            return [self.clear(value=share, threshold=_SHARE)]
+        return [self._finding(view, expects, share, steps, total)]
 
     def _finding(self, view: RunView, expects: str, share: float, steps: list[int], total: Floats64) -> Finding:
         observation = f"in {share:.0%} of {len(steps)} saved batches every row of outputs lies in 0 to 1 and sums to 1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,13 +55,12 @@ class LossOscillating(Rule):
     def needs(self) -> Needs:
         return Needs(points=self.window)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
         warm = curve.after_warm_up() if len(curve) else curve
         needed = curve.needed_steps(self.window, 0.2)
         if len(warm) < needed:
-            yield self.not_enough_data(have=len(warm), want=needed)
-            return
+            return [self.not_enough_data(have=len(warm), want=needed)]
         recent = warm.last(min(max(needed, len(warm) // 2), _MAX_STEPS))
         steps, losses, errors = _by_predictions(view, recent.steps)
         if len(steps) < self.window:
@@ -72,10 +70,9 @@ class LossOscillating(Rule):
         limit = self.amplitude * (_BLIND_FACTOR if blind else 1.0)
         size = swings.spread / curve.chance
         if not self._oscillates(swings, size, limit):
-            yield self.clear(value=size, threshold=limit, unit="of the chance-level loss")
-            return
+            return [self.clear(value=size, threshold=limit, unit="of the chance-level loss")]
         chance = "" if blind else f", while drawing batches explains {swings.expected:.2g}"
-        yield self.found(
+        finding = self.found(
             value=size,
             threshold=limit,
             unit="of the chance-level loss",
@@ -90,6 +87,7 @@ class LossOscillating(Rule):
             confidence=0.6 if blind else 0.8,
             evidence=Series.of("loss", curve.steps, curve.losses),
         )
+        return [finding]
 
     def _oscillates(self, swings: _Swings, size: float, limit: float) -> bool:
         by_chance = swings.spread <= self.beyond * swings.expected  # False where that is not known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,26 +48,23 @@ class NormalisationMismatch(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         context = view.context
         mean, std = _expected(context)
         saved = [] if context.cached else [(at, value) for at, value in view.raw("input_channels") if _finite(value)]
         if mean and context.used_mean and context.used_std:
             finding = self._by_settings(view, mean, std)
             if finding.found or not saved:
-                yield finding
-                return
+                return [finding]
         if len(saved) < self.batches:
             cause = "the watched model gets features, not images" if context.cached else ""
-            yield self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)
-            return
+            return [self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)]
         steps = [at.step for at, _ in saved]
         predicted = int(np.count_nonzero(np.isin(view.predictions().steps, steps)))
         images = predicted or len(steps) * max(context.batch_size, 1)
         if images < self.images:
-            yield self.not_enough_data(have=images, want=self.images, of="images")
-            return
-        yield self._by_inputs(context, steps, np.array([value for _, value in saved], float), mean, std)
+            return [self.not_enough_data(have=images, want=self.images, of="images")]
+        return [self._by_inputs(context, steps, np.array([value for _, value in saved], float), mean, std)]
 
     def _by_settings(self, view: RunView, mean: tuple[float, ...], std: tuple[float, ...]) -> Finding:
         """Judge by the normalisation of the recipe and of the weights."""

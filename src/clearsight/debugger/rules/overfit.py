@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,20 +47,18 @@ class Overfit(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=self.patience + 2)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curves = train_valid_curves(view)
         if len(curves) < self.needs().points:
-            yield self.not_enough_data(have=len(curves))
-            return
+            return [self.not_enough_data(have=len(curves))]
         gaps = (curves.valid - curves.train) / curves.chance
         is_worse = self._is_worse(curves, view.context.valid_size, gaps)
         lasting = is_worse[-self.patience :].all()
         stopped = curves.plateau_start()
         if not lasting or stopped >= len(curves) - self.patience or not self._matters(curves):
-            yield self.clear(value=gaps[-1], threshold=self.ratio_threshold, unit="of the chance-level loss")
-            return
+            return [self.clear(value=gaps[-1], threshold=self.ratio_threshold, unit="of the chance-level loss")]
         following = np.flatnonzero(gaps <= _GAP)
-        yield self._finding(view, curves, gaps, max(stopped, int(following[-1]) + 1 if len(following) else 0))
+        return [self._finding(view, curves, gaps, max(stopped, int(following[-1]) + 1 if len(following) else 0))]
 
     def _matters(self, curves: TrainValidCurves) -> bool:
         """Return True if validation got worse, or shows little of what was learned in training."""

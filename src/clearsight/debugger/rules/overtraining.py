@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,10 @@ class Overtraining(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=self.patience_validation + 1)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curves = train_valid_curves(view)
         if len(curves) < self.needs().points:
-            yield self.not_enough_data(have=len(curves))
-            return
+            return [self.not_enough_data(have=len(curves))]
         smooth = curves.smoothed()
         best = int(np.argmax(smooth <= smooth.min() + self.delta))
         # Median of three: one bad last evaluation decides nothing.
@@ -50,9 +49,8 @@ class Overtraining(Rule):
         worse = rise > self.margin * curves.chance and rise > _JITTERS * curves.jitter
         still_learning = float(np.median(curves.train[-3:])) < float(curves.train[best])
         if len(curves) - 1 - best < self.patience_validation or not worse or not still_learning:
-            yield self.clear(value=rise / curves.chance, threshold=self.margin, unit="of the chance-level loss")
-            return
-        yield self._finding(view, curves, best, rise)
+            return [self.clear(value=rise / curves.chance, threshold=self.margin, unit="of the chance-level loss")]
+        return [self._finding(view, curves, best, rise)]
 
     def _finding(self, view: RunView, curves: TrainValidCurves, best: int, rise: float) -> Finding:
         epoch, last = int(curves.epochs[best]), int(curves.epochs[-1])

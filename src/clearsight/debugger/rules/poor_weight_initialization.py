@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,17 +65,13 @@ class PoorWeightInitialization(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=1, collections=("weights",))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         start = self._start(view)
         if start is None:
-            yield self.not_enough_data(have=0, of=f"saved weights of hidden layers in the first {self.steps} steps")
-            return
+            return [self.not_enough_data(have=0, of=f"saved weights of hidden layers in the first {self.steps} steps")]
         gain = float(finite_median(start.gains)) if len(start.hidden) else math.nan
-        yield (
-            self._constant(view, start)
-            or self._size(view, start, gain)
-            or self.clear(value=None if math.isnan(gain) else gain, threshold=self.threshold)
-        )
+        clear = self.clear(value=None if math.isnan(gain) else gain, threshold=self.threshold)
+        return [self._constant(view, start) or self._size(view, start, gain) or clear]
 
     def _start(self, view: RunView) -> _Start | None:
         tables = [view.statistic(name, "weights") for name in ("std", "mean", "min", "max", "zero_fraction")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -49,25 +49,22 @@ class SaturatedActivation(ScopedRule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("activations",))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         kinds = self._kinds(view)
         if view.context.layers and not kinds:
-            yield self.clear(cause="the network has no sigmoid or tanh as its activation")
-            return
+            return [self.clear(cause="the network has no sigmoid or tanh as its activation")]
         tables = {name: self.scoped_statistic(view, name, "activations") for name in _QUANTILES}
         names = [name for name in tables["q50"].names if module_of(name) in kinds]
         saved = len(tables["q50"])
         if saved < self.patience or not names:
-            yield self.not_enough_data(have=min(saved, self.patience - 1) if not names else saved)
-            return
+            return [self.not_enough_data(have=min(saved, self.patience - 1) if not names else saved)]
         steps, limit = tables["q50"].steps, self.threshold_layer / 100
         shares = {name: self._share(tables, name, kinds[module_of(name)]) for name in names}
         recent = {name: float(share[-self.patience :].min()) for name, share in shares.items()}
         found = sorted((name for name in names if recent[name] >= limit), key=lambda name: -recent[name])
         if found:
-            yield self._finding(view, found[0], shares[found[0]], steps, len(found), len(names))
-        else:
-            yield self.clear(value=max(recent.values()), threshold=limit)
+            return [self._finding(view, found[0], shares[found[0]], steps, len(found), len(names))]
+        return [self.clear(value=max(recent.values()), threshold=limit)]
 
     def _kinds(self, view: RunView) -> dict[str, str]:
         layers = view.context.layers

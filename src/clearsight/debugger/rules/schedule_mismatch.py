@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
@@ -38,16 +36,14 @@ class ScheduleMismatch(Rule):
     def needs(self) -> Needs:
         return Needs(points=2 * _LEAST)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
         if len(curve) < self.needs().points or not curve.has_rates:
             cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"
-            yield self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)
-            return
+            return [self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)]
         planned = curve.planned or view.done()
         if view.ended and self._warming(curve, view.done()):
-            yield self._unfinished(view, curve)
-            return
+            return [self._unfinished(view, curve)]
         low = curve.rates < self.sunk * curve.peak_lr
         # Only after the peak: the warm-up is low on purpose.
         low &= np.arange(len(curve)) > int(np.argmax(curve.rates == curve.peak_lr))
@@ -58,9 +54,8 @@ class ScheduleMismatch(Rule):
         sunken = low.any() and low[sunk_at:].all() and long_enough and share > self.share
         if not sunken or not self._was_learning(view, curve, sunk_at):
             value = share if low.any() else 0.0
-            yield self.clear(value=value, threshold=self.share, unit="of the run")
-            return
-        yield self._sank(view, curve, sunk_at, share)
+            return [self.clear(value=value, threshold=self.share, unit="of the run")]
+        return [self._sank(view, curve, sunk_at, share)]
 
     def _warming(self, curve: LossCurve, done: int) -> bool:
         """Return True if the rate only ever rose, in a run that reached its planned end."""

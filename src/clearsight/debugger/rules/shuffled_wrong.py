@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,20 +42,18 @@ class ShuffledWrong(Rule):
     def needs(self) -> Needs:
         return Needs(counted="predictions", points=self.images)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         table = view.predictions()
         table = select_rows(table, table.batches <= _last_batch(table))
         shares = _class_shares(view, table)
         if len(table) < self.images or np.count_nonzero(shares) < 2:
             cause = "" if len(table) < self.images else "only one class was drawn so far"
-            yield self.not_enough_data(have=len(table), cause=cause)
-            return
+            return [self.not_enough_data(have=len(table), cause=cause)]
         pairs, order = _pairs(table, shares), _order(table)
         ordered = order.value >= self.max_order and order.sigmas >= _SIGMAS
         if not ordered and not (pairs.value >= self.max_excess and pairs.sigmas >= _SIGMAS):
-            yield self.clear(value=pairs.value, threshold=self.max_excess)
-            return
-        yield self._finding(table, pairs, order, class_count(view.context, table))
+            return [self.clear(value=pairs.value, threshold=self.max_excess)]
+        return [self._finding(table, pairs, order, class_count(view.context, table))]
 
     def _finding(self, table: PredictionTable, pairs: _Pairs, order: _Order, count: int) -> Finding:
         by_pairs = pairs.value >= self.max_excess

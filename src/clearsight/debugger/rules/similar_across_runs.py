@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 from pydantic import PrivateAttr, field_validator
@@ -56,24 +55,21 @@ class SimilarAcrossRuns(Rule):
             return Needs(counted="snapshots", points=1, collections=_COLLECTIONS)
         return Needs(points=self.window)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         if self._other is None:
             source = f": {self.other_trials}" if self.other_trials else ""
-            yield self.not_enough_data(have=0, cause=f"the other run is missing{source}")
-            return
+            return [self.not_enough_data(have=0, cause=f"the other run is missing{source}")]
         steps, left_values, right_values = self._pairs(view, self._other)
         needed = 1 if self.tensor_regex else self.window
         if len(left_values) < needed:
-            yield self.not_enough_data(have=len(left_values), want=needed, of="points that both runs have")
-            return
+            return [self.not_enough_data(have=len(left_values), want=needed, of="points that both runs have")]
         # Symmetric and within [0, 1], whichever run is the reference.
         differences = np.abs(left_values - right_values) / np.maximum(np.abs(left_values) + np.abs(right_values), 1e-12)
         value, subject = float(np.median(differences)), self.tensor_regex or "loss"
         if value > self.tolerance:
-            yield self.clear(value=value, threshold=self.tolerance, unit="relative difference", subject=subject)
-            return
+            return [self.clear(value=value, threshold=self.tolerance, unit="relative difference", subject=subject)]
         folder = f" ({self.other_trials})" if self.other_trials else ""
-        yield self.found(
+        finding = self.found(
             value=value,
             threshold=self.tolerance,
             unit="relative difference",
@@ -83,6 +79,7 @@ class SimilarAcrossRuns(Rule):
             advice="Check that the setting that should differ between the two runs took effect.",
             evidence=(Series.of("this run", steps, left_values), Series.of("the other run", steps, right_values)),
         )
+        return [finding]
 
     def _pairs(self, view: RunView, other: RunView) -> tuple[Ints, Floats64, Floats64]:
         """Return steps and finite values that both runs have, all (S,)."""

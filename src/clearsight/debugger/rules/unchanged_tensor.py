@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,18 +40,16 @@ class UnchangedTensor(ScopedRule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.num_steps, collections=(_UPDATES, "weights"))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         steps, names, unchanged = self._unchanged(view)
         if len(steps) < self.num_steps or not names:
             saved = min(len(steps), self.num_steps - 1) if not names else len(steps)
-            yield self.not_enough_data(have=saved, of="saved updates at a full learning rate")
-            return
+            return [self.not_enough_data(have=saved, of="saved updates at a full learning rate")]
         stuck = [i for i in range(len(names)) if unchanged[-self.num_steps :, i].all()]
         progress = loss_progress(view)
         if not stuck or (progress is not None and progress.low and not self.scoped):
-            yield self.clear(value=len(stuck) / len(names), threshold=0)
-            return
-        yield self._finding(names, [names[i] for i in stuck], steps, np.all(unchanged[:, stuck], axis=1))
+            return [self.clear(value=len(stuck) / len(names), threshold=0)]
+        return [self._finding(names, [names[i] for i in stuck], steps, np.all(unchanged[:, stuck], axis=1))]
 
     def _unchanged(self, view: RunView) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.bool_]]:
         """Return steps (S,), names of L tensors, and a mask (S, L) of the tensors that did not change in a step."""

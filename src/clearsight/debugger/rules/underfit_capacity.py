@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,24 +45,21 @@ class UnderfitCapacity(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=self.evaluations)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve, curves = loss_curve(view), train_valid_curves(view)
         if len(curves) < self.evaluations:
-            yield self.not_enough_data(have=len(curves))
-            return
+            return [self.not_enough_data(have=len(curves))]
         working = curve.after_warm_up().at_rate(_WORKING_RATE)
         needed = curve.needed_steps(2 * _LEAST, 0.5)
         if len(working) < needed:
-            yield self.not_enough_data(have=len(working), want=needed, cause="too few steps at a working rate")
-            return
+            return [self.not_enough_data(have=len(working), want=needed, cause="too few steps at a working rate")]
         recent = working.last(len(working) // 2)
         line = trend(recent.losses)
         level = curve.share_of_chance(line.late)
         reason = _capacity_reason(view.context)
         if not reason or not self._is_settled(view, curves, line, level):
-            yield self.clear(value=level, threshold=self.high, unit="of the chance-level loss")
-            return
-        yield self.found(
+            return [self.clear(value=level, threshold=self.high, unit="of the chance-level loss")]
+        finding = self.found(
             value=level,
             threshold=self.high,
             unit="of the chance-level loss",
@@ -80,6 +77,7 @@ class UnderfitCapacity(Rule):
                 Series.of("validation loss", curves.steps, curves.valid),
             ),
         )
+        return [finding]
 
     def _is_settled(self, view: RunView, curves: TrainValidCurves, line: Trend, level: float) -> bool:
         ratio = view.scalar("update_ratio").values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView, StatisticTable
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import (
-    columns,
-    fan_in,
-    finite_median,
-    rms,
-    select_steps,
-    trained_weights,
-)
+from clearsight.debugger.analysis.parameters import columns, fan_in, finite_median, rms, select_steps, trained_weights
 
 _LEAST_LAYERS = 4  # hidden layers: fewer are not deep enough for it
 _RISE = 3.0  # over its own first half: such a gradient is growing, as behind a head that starts at 0
@@ -50,17 +42,17 @@ class VanishingGradient(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("gradients",))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         names = [f"gradient/{weight.name}" for weight in trained_weights(view.context) if not weight.head]
         if view.context.parameters and len(names) < _LEAST_LAYERS:
-            yield self.clear(cause=f"{len(names)} hidden layers are trained, too few for a gradient to vanish")
-            return
+            return [self.clear(cause=f"{len(names)} hidden layers are trained, too few for a gradient to vanish")]
         sizes, means = rms(view, "gradients"), view.statistic("abs_mean", "gradients")
         names = [name for name in names if name in sizes.names]
         progress = loss_progress(view)
         if len(sizes) < self.patience or len(names) < _LEAST_LAYERS or progress is None:
-            yield self.not_enough_data(have=min(len(sizes), self.patience - 1), of="saved gradients of hidden layers")
-            return
+            return [
+                self.not_enough_data(have=min(len(sizes), self.patience - 1), of="saved gradients of hidden layers")
+            ]
         end = max(1, len(names) // 4)
         first, hidden = (finite_median(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
         # fmax ignores NaN: the head may have no saved weights.
@@ -74,10 +66,9 @@ class VanishingGradient(Rule):
         value = float(finite_median(ratio[-self.patience :]))
         rising = _rising(ratio[-low_steps:]) or _rising(mean_gradient[-low_steps:])
         if low_steps < self.patience or progress.low or rising:
-            yield self.clear(value=None if np.isnan(value) else value, threshold=self.ratio)
-            return
+            return [self.clear(value=None if np.isnan(value) else value, threshold=self.ratio)]
         since = select_steps(sizes, np.arange(len(sizes)) >= len(sizes) - low_steps)
-        yield self._finding(view, names[0], since, ratio[-low_steps:], mean_gradient[-low_steps:])
+        return [self._finding(view, names[0], since, ratio[-low_steps:], mean_gradient[-low_steps:])]
 
     def _finding(self, view: RunView, subject: str, since: StatisticTable, ratio: Any, mean_gradient: Any) -> Finding:
         middle_ratio, level = float(finite_median(ratio)), float(finite_median(mean_gradient))

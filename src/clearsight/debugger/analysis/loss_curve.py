@@ -1,4 +1,7 @@
-"""Loss curve of training: level, trend and noise of the loss, and how far it has come. S steps whose loss is finite."""
+"""Loss curve of training: level, trend and noise of the loss, how far it has come, and validation beside it.
+
+S steps whose loss is finite, R evaluations of which both losses are known.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.context import RunContext
+from clearsight.core.finding import Series
 from clearsight.core.view import Curve, Floats64, Ints, RunView
 
 _MAX_WAIT = 5000  # steps that a verdict waits for at most: a fifth of a very long plan would come too late to help
@@ -16,6 +20,7 @@ _MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean, for no
 _MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation, for normal noise
 _ENDS = 5  # values at either end of the loss that are combined: one lucky batch decides nothing
 _LOW = 0.25  # of the chance-level loss: below it small gradients and small updates are success, not a fault
+_TOLERANCE = 0.02  # of the chance-level loss: a validation loss this close to the lowest one is no worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,59 @@ def loss_progress(view: RunView) -> LossProgress | None:
     classes = len(view.context.classes)
     chance = math.log(classes) if classes > 1 else math.nan
     return LossProgress(float(np.median(loss[:_ENDS])), float(np.median(loss[-ends:])), chance)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainValidCurves:
+    """Losses and accuracies of training and validation, all (R,); accuracies NaN where not known.
+
+    steps: training steps done.  chance: loss of a model at chance level, 1 where it is not known.
+    """
+
+    steps: Ints
+    epochs: Ints
+    train: Floats64
+    valid: Floats64
+    train_accuracy: Floats64
+    valid_accuracy: Floats64
+    chance: float
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def jitter(self) -> float:
+        """Standard deviation of the validation loss from one evaluation to the next, its trend taken out."""
+        return noise_std(self.valid)
+
+    def smoothed(self) -> Floats64:
+        """Return the validation loss (R,), each value the median of itself and its neighbours."""
+        padded = np.concatenate([self.valid[:1], self.valid, self.valid[-1:]])
+        return np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1) if len(self) else self.valid
+
+    def plateau_start(self) -> int:
+        """Return the index of the evaluation after which validation got no better, beyond a tolerance."""
+        smooth = self.smoothed()
+        return int(np.argmax(smooth <= smooth.min() + max(_TOLERANCE * self.chance, self.jitter / 2)))
+
+    def evidence(self) -> tuple[Series, Series]:
+        """Return the training loss and the validation loss as evidence of a finding."""
+        return Series.of("training loss", self.steps, self.train), Series.of("validation loss", self.steps, self.valid)
+
+
+def train_valid_curves(view: RunView) -> TrainValidCurves:
+    """Return training beside validation. The training loss of an evaluation is the mean since the one before."""
+    table, curve = view.evaluations(), loss_curve(view)
+    known = np.isfinite(table.train_loss) & np.isfinite(table.valid_loss)
+    return TrainValidCurves(
+        table.steps[known],
+        table.epochs[known],
+        table.train_loss[known],
+        table.valid_loss[known],
+        table.train_accuracy[known],
+        table.valid_accuracy[known],
+        curve.chance if math.isfinite(curve.chance) else 1.0,
+    )
 
 
 def value_at(curve: Curve, steps: Ints) -> Floats64:

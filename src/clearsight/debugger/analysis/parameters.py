@@ -84,6 +84,11 @@ def columns(table: StatisticTable, names: Collection[str]) -> Floats64:
     return values
 
 
+def trailing(mask: npt.NDArray[np.bool_]) -> int:
+    """Return how many of the last values of a mask (S,) in a row are True."""
+    return len(mask) if mask.all() else int(np.argmin(mask[::-1]))
+
+
 def finite_median(values: Floats64, axis: int | None = None) -> Floats64:
     """Return the median of the values that are finite; NaN, without a warning, where none is."""
     finite = np.where(np.isfinite(values), values, np.nan)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Annotated, TypeAlias
 
-from pydantic import field_validator
+from pydantic import AfterValidator, field_validator
 
 from clearsight.core.context import RunContext
 from clearsight.core.rule import Rule
@@ -17,24 +18,26 @@ from clearsight.debugger.analysis.parameters import select_tensors
 _ACTIVATION = "activation/"
 
 
+def _compiling(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from None
+    return pattern
+
+
+Pattern: TypeAlias = Annotated[str, AfterValidator(_compiling)]  # text that is a regular expression
+
+
 class ScopedRule(Rule):
     """A rule whose tensors can be chosen with the parameters `tensors` and `collections`."""
 
-    tensors: str = setting(
+    tensors: Pattern = setting(
         "", "only tensors with a match of this regular expression in their name", aliases=("tensor_regex",)
     )
     collections: str = setting(
         "", "only tensors of these collections, separated by commas", aliases=("collection_names",)
     )
-
-    @field_validator("tensors")
-    @classmethod
-    def _is_pattern(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from None
-        return pattern
 
     @field_validator("collections", mode="before")
     @classmethod

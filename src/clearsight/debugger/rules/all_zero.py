@@ -11,7 +11,7 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.analysis.parameters import select_tensors, trained_weights
+from clearsight.debugger.analysis.parameters import select_tensors, trailing, trained_weights
 from clearsight.debugger.analysis.scope import ScopedRule, module_of
 
 _DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
@@ -34,7 +34,7 @@ class AllZero(ScopedRule):
     patience: int = setting(3, "saved steps in a row", low=1)
 
     def needs(self) -> Needs:
-        return Needs(counted="snapshots", points=self.patience, collections=("weights", "gradients", "activations"))
+        return Needs(counted="snapshots", points=self.patience, collections=_DEFAULT_COLLECTIONS)
 
     def check(self, view: RunView) -> list[Finding]:
         tables = [self._table(view, collection) for collection in self.chosen_collections(_DEFAULT_COLLECTIONS)]
@@ -65,9 +65,8 @@ class AllZero(ScopedRule):
             recent = share[-self.patience :] if self.scoped else share
             if len(share) < self.patience or not (recent >= self.threshold).all():
                 continue
-            over = share >= self.threshold
             # With a scope only the last steps decide, so the zeros may have begun late.
-            first = 0 if over.all() else len(over) - int(np.argmin(over[::-1]))
+            first = len(share) - trailing(share >= self.threshold)
             yield self.found(
                 value=float(recent.min()),
                 threshold=self.threshold,

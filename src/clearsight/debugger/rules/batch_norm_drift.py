@@ -56,10 +56,9 @@ class BatchNormDrift(Rule):
         batch = round(float(np.median(np.bincount(table.batches)))) if len(table) else view.context.batch_size
         chance = math.log(max(class_count(view.context, table), 2))
         small = 0 < batch <= self.small_batch
-        if found := self._drift(view, late, batch, chance) or (
-            self._noise(view, comparisons, batch) if small else None
-        ):
-            return [found]
+        finding = self._drift(view, late, batch, chance) or (self._noise(view, comparisons, batch) if small else None)
+        if finding:
+            return [finding]
         if len(late) >= self.comparisons:
             return [self.clear(value=late.recent(self.comparisons).ratio, threshold=self.ratio)]
         if view.context.compiled and small and _trained_norm(view) and len(view.evaluations()) > 1:
@@ -67,10 +66,7 @@ class BatchNormDrift(Rule):
         return [self.not_enough_data(have=len(late), of=f"comparisons after step {self.warm_up}")]
 
     def _drift(self, view: RunView, late: _Comparisons, batch: int, chance: float) -> Finding | None:
-        """Return a finding if evaluation mode is worse most of the time.
-
-        While the run goes on, three times as many comparisons are needed.
-        """
+        """Return a finding if evaluation mode is worse most of the time."""
         # At the end nothing more will come, so fewer comparisons have to do.
         if len(late) < self.comparisons * (1 if view.ended else 3):
             return None
@@ -191,14 +187,10 @@ def _trained_norm(view: RunView) -> bool:
 
 
 def _remedy(view: RunView, batch: int) -> dict[str, Any]:
+    fix: dict[str, Any] = {}
+    advice = "Set BatchNorm's momentum to 0.1, shuffle the training images, or lower the learning rate."
     if 0 < batch < _PROPOSED_BATCH // 2:
-        return {
-            "fix": {"batch_size": _PROPOSED_BATCH},
-            "advice": "Or keep BatchNorm layers in evaluation mode during training.",
-        }
-    if view.context.pretrained and view.context.settings.get("freeze") == "none":
-        return {
-            "fix": {"freeze": "backbone"},
-            "advice": "Or keep only BatchNorm layers in evaluation mode during training.",
-        }
-    return {"advice": "Set BatchNorm's momentum to 0.1, shuffle the training images, or lower the learning rate."}
+        fix, advice = {"batch_size": _PROPOSED_BATCH}, "Or keep BatchNorm layers in evaluation mode during training."
+    elif view.context.pretrained and view.context.settings.get("freeze") == "none":
+        fix, advice = {"freeze": "backbone"}, "Or keep only BatchNorm layers in evaluation mode during training."
+    return {"fix": fix, "advice": advice}

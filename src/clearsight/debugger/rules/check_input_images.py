@@ -50,7 +50,7 @@ class CheckInputImages(Rule):
         if not any(problems):  # a broken or constant batch is off centre and repeated too: report the cause alone
             problems = [self._repeated(view, steps, channels), self._off_centre(steps, channels)]
         found = [problem for problem in problems if problem]
-        return found or [self.clear(value=_largest(_over_batches(channels, _MEAN)), threshold=self.max_mean)]
+        return found or [self.clear(value=np.abs(_means(channels)).max(), threshold=self.max_mean)]
 
     def _nonfinite(self, steps: Ints, channels: Floats64) -> Finding | None:
         bad = np.array([not np.isfinite(batch).all() for batch in channels], bool)
@@ -103,13 +103,13 @@ class CheckInputImages(Rule):
         )
 
     def _off_centre(self, steps: Ints, channels: Floats64) -> Finding | None:
-        means = _over_batches(channels, _MEAN)
+        means = _means(channels)
         channel = int(np.argmax(np.abs(means)))
-        if _largest(means) <= self.max_mean:
+        if abs(means[channel]) <= self.max_mean:
             return None
         listed = ", ".join(f"{mean:.3g}" for mean in means)
         return self.found(
-            value=_largest(means),
+            value=abs(means[channel]),
             threshold=self.max_mean,
             steps=(steps[0], steps[-1]),
             subject=f"channel {channel}",
@@ -120,10 +120,6 @@ class CheckInputImages(Rule):
         )
 
 
-def _over_batches(channels: Floats64, column: int) -> Floats64:
-    """Return a statistic of each channel, (C,): the median over the batches."""
-    return np.asarray(np.median(channels[:, :, column], axis=0))
-
-
-def _largest(means: Floats64) -> float:
-    return float(np.abs(means).max())
+def _means(channels: Floats64) -> Floats64:
+    """Return the mean of each channel, (C,), as the median over the batches."""
+    return np.asarray(np.median(channels[:, :, _MEAN], axis=0))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
@@ -64,29 +62,22 @@ class ClassImbalance(Rule):
         _, epochs = training_steps(view)
         # Two evaluations, so that a single unlucky one decides nothing.
         if len(recent) < 2 or not (view.ended or epochs.max(initial=0) >= _EARLY):
-            finding = self.not_enough_data(
-                have=len(recent), want=2, of=f"evaluations with {_IMAGES} images of small classes"
-            )
-            return [finding]
-        missed = [_missed(part, small, class_count(view.context, table, part), self.max_missed) for part in recent]
-        if not all(share >= self.max_missed for share, _ in missed):
-            return [self.clear(value=missed[-1][0], threshold=self.max_missed, unit="of small classes missed")]
-        return [self._finding(view, counts, ratios, recent, missed[-1])]
+            of = f"evaluations with {_IMAGES} images of small classes"
+            return [self.not_enough_data(have=len(recent), want=2, of=of)]
+        worst = [_missed(part, small, class_count(view.context, table, part), self.max_missed) for part in recent]
+        share, missed = worst[-1]
+        if not all(share >= self.max_missed for share, _ in worst):
+            return [self.clear(value=share, threshold=self.max_missed, unit="of small classes missed")]
+        return [self._finding(view, counts, ratios[missed].max(), recent, share, missed)]
 
     def _finding(
-        self,
-        view: RunView,
-        counts: Ints,
-        ratios: Floats64,
-        recent: Sequence[PredictionTable],
-        worst: tuple[float, tuple[int, ...]],
+        self, view: RunView, counts: Ints, ratio: float, recent: list[PredictionTable], share: float, missed: list[int]
     ) -> Finding:
-        share, missed = worst
         names = [class_name(view.context, index) for index in missed]
         largest = int(np.argmax(counts))
-        first, last = (last_step(view, int(part.epochs[-1])) for part in (recent[0], recent[-1]))
+        first, last = (last_step(view, int(part.epochs[-1])) for part in recent)
         return self.found(
-            value=float(ratios[list(missed)].max()),
+            value=ratio,
             threshold=self.max_ratio,
             unit="times",
             steps=(first, last),
@@ -94,10 +85,9 @@ class ClassImbalance(Rule):
             subject=names[0],
             cause=(
                 f"{class_name(view.context, largest)} has {counts[largest]} training images, {join_names(names[:3])} "
-                f"{counts[list(missed)].min()}, and {share:.0%} of the latter are predicted wrongly"
+                f"{counts[missed].min()}, and {share:.0%} of the latter are predicted wrongly"
             ),
             fix={"class_weights": "balanced"},
-            confidence=0.9,
             evidence=Series.of("training images by class", np.arange(len(counts)), counts),
         )
 
@@ -142,7 +132,7 @@ def _recent_predictions(view: RunView, small: Ints) -> list[PredictionTable]:
     return []
 
 
-def _missed(table: PredictionTable, small: Ints, size: int, limit: float) -> tuple[float, tuple[int, ...]]:
+def _missed(table: PredictionTable, small: Ints, size: int, limit: float) -> tuple[float, list[int]]:
     """Return the largest share predicted wrongly, of all small classes together or of one, and their indices.
 
     The share is 0 where it is not surely larger than that of the large classes.
@@ -151,12 +141,11 @@ def _missed(table: PredictionTable, small: Ints, size: int, limit: float) -> tup
     correct, total = np.diag(matrix), matrix.sum(axis=1)
     large = np.setdiff1d(np.arange(size), small)
     floor = wilson(int(correct[large].sum()), int(total[large].sum())).low - _RECALL_GAP
-    candidates: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    groups: list[list[int]] = [small.tolist(), *([index] for index in small.tolist())]
-    for group in groups:
+    candidates: list[tuple[float, list[int]]] = [(0.0, [])]
+    for group in (small.tolist(), *([index] for index in small.tolist())):
         hits, images = int(correct[group].sum()), int(total[group].sum())
         if images >= _IMAGES and wilson(hits, images).high < floor:
-            candidates.append((1 - hits / images, tuple(group)))
+            candidates.append((1 - hits / images, group))
     # All small classes together come first: naming one of them would hide the others.
     everyone = (pair for pair in candidates[1:] if len(pair[1]) == len(small) and pair[0] >= limit)
     return next(everyone, None) or max(candidates, key=lambda pair: pair[0])

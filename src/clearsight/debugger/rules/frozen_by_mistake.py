@@ -12,6 +12,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.learning_rates import above_low_rate
+from clearsight.debugger.analysis.loss_curve import loss_curve
 from clearsight.debugger.analysis.parameters import columns, is_trained, layer_weights, select_steps, trained_weights
 
 _PASS_ALL = "Pass model.parameters() to the optimizer after the model is complete, the new last layer included."
@@ -124,9 +125,8 @@ class FrozenByMistake(Rule):
         )
 
     def _finding(self, view: RunView, *, value: float, subject: str, cause: str, advice: str, **more: Any) -> Finding:
-        frozen, loss = str(view.context.settings.get("freeze", "none")) != "none", view.scalar("loss")
-        finite = np.isfinite(loss.values)
-        more.setdefault("evidence", Series.of("loss", loss.steps[finite], loss.values[finite]))
+        frozen, curve = str(view.context.settings.get("freeze", "none")) != "none", loss_curve(view)
+        more.setdefault("evidence", Series.of("loss", curve.steps, curve.losses))
         return self.found(
             value=value,
             threshold=0,

@@ -38,9 +38,8 @@ class GradientsNotCleared(Rule):
         measured = (curve.steps > 1) & ~np.isnan(curve.values)
         steps, remaining = curve.steps[measured], curve.values[measured]
         if len(steps) < self.points:
-            return [
-                self.not_enough_data(have=len(steps), want=self.points, of="steps with a measured remaining gradient")
-            ]
+            of = "steps with a measured remaining gradient"
+            return [self.not_enough_data(have=len(steps), want=self.points, of=of)]
         over = remaining > 0
         share = float(over.mean())
         if share < self.share:

@@ -37,7 +37,7 @@ class HeadNotLearning(Rule):
     def check(self, view: RunView) -> list[Finding]:
         curve, context = loss_curve(view), view.context
         classes = max(len(context.classes), len(context.class_counts))
-        warm = curve.after_warm_up() if len(curve) else curve
+        warm = curve.after_warm_up()
         needed = curve.needed_steps(self.window, 1 / 3)
         accuracy = value_at(view.scalar("accuracy"), warm.steps)
         if classes < 2 or len(warm) < needed or not np.isfinite(accuracy).any():

@@ -55,15 +55,13 @@ class LabelNoise(Rule):
             return [self.not_enough_data(have=0, cause="labels are mixed on purpose (mixup, cutmix)")]
         parts, count = list(_blocks(table)), class_count(view.context, table)
         if not parts:
-            return [
-                self.not_enough_data(have=len(table), want=max(self.needs().points, _block_size(table) + _BLOCK[0]))
-            ]
+            needed = max(self.needs().points, _block_size(table) + _BLOCK[0])
+            return [self.not_enough_data(have=len(table), want=needed)]
         blocks = [_block_figures(block, count) for block in parts]
         noisy = [block for block in blocks if self._is_noisy(block, count)]
         single = len(noisy) == 1 and (count == 2 or noisy[0].runner_up > _SINGLE_BLOCK)
         if not noisy or single:
-            last = blocks[-1]
-            return [self.clear(value=last.share, threshold=self.min_share, unit="of the surest images")]
+            return [self.clear(value=blocks[-1].share, threshold=self.min_share, unit="of the surest images")]
         return [self._finding(view, noisy, blocks)]
 
     def _is_noisy(self, block: _Block, count: int) -> bool:

@@ -58,7 +58,7 @@ class LearningRateTooLow(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
-        working = curve.after_warm_up().at_rate(_WORKING_RATE) if len(curve) else curve
+        working = curve.after_warm_up().at_rate(_WORKING_RATE)
         needed = curve.needed_steps(self.window, 0.15)
         if len(working) < needed or not curve.has_rates:
             cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"

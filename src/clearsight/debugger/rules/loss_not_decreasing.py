@@ -53,7 +53,7 @@ class LossNotDecreasing(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
-        warm = curve.after_warm_up() if len(curve) else curve
+        warm = curve.after_warm_up()
         needed = curve.needed_steps(max(self.window, _LEAST), _SHARE)
         if len(warm) < needed:
             return [self.not_enough_data(have=len(warm), want=needed)]
@@ -63,11 +63,10 @@ class LossNotDecreasing(Rule):
             recent = warm.last(max(curve.needed_steps(2 * needed, 0.5), len(warm) // 2))
         line = trend(recent.losses)
         drop = 100 * line.drop / max(abs(line.early), 1e-12)
-        risen = self._risen(view, curve, needed)
-        if risen is not None:
+        if risen := self._risen(view, curve, needed):
             return [risen]
         if self._flat(view, curve, recent, line):
-            return [self._stuck(view, curve, recent, line, drop)]
+            return [self._stuck(curve, recent, line, drop)]
         return [self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")]
 
     def _flat(self, view: RunView, curve: LossCurve, recent: LossCurve, line: Trend) -> bool:
@@ -76,21 +75,19 @@ class LossNotDecreasing(Rule):
         accuracy = value_at(view.scalar("accuracy"), recent.steps)
         accurate = bool(np.isfinite(accuracy).any() and np.nanmean(accuracy) > _ACCURATE)
         level = curve.share_of_chance(line.late)
+        falls = line.drop - _FALL_ERRORS * line.error > self.min_drop / 100 * line.early  # which noise cannot explain
         return bool(
             at_work
             and not accurate
             and level > _STUCK
             and (level > _NOTHING_LEARNED or len(recent) >= curve.needed_steps(0, 0.5))
-            and not self._falls(line)
+            and not falls
             and line.largest_drop < _EXCLUDED_FALL[bool(level > _NOTHING_LEARNED)] * curve.chance
         )
 
-    def _falls(self, line: Trend) -> bool:
-        """Return True if a fall can be told from noise."""
-        return line.drop - _FALL_ERRORS * line.error > self.min_drop / 100 * line.early
-
-    def _stuck(self, view: RunView, curve: LossCurve, recent: LossCurve, line: Trend, drop: float) -> Finding:
+    def _stuck(self, curve: LossCurve, recent: LossCurve, line: Trend, drop: float) -> Finding:
         untrained = curve.share_of_chance(line.late) > _NOTHING_LEARNED
+        slower = curve.has_rates and not untrained
         return self.found(
             value=drop,
             threshold=self.min_drop,
@@ -102,8 +99,8 @@ class LossNotDecreasing(Rule):
                 f"over the last {len(recent)} steps the loss went from {line.early:.3g} to {line.late:.3g}, "
                 f"within its noise of {line.error:.2g}; chance level is {curve.chance:.3g}"
             ),
-            fix={"lr": lowered_rate(curve.peak_lr)} if curve.has_rates and not untrained else {},
-            advice="" if curve.has_rates and not untrained else _ADVICE,
+            fix={"lr": lowered_rate(curve.peak_lr)} if slower else {},
+            advice="" if slower else _ADVICE,
             confidence=0.8,
             evidence=Series.of("loss", curve.steps, curve.losses),
         )

@@ -44,20 +44,18 @@ class LossOnProbabilities(Rule):
         low, high, total, spread = ranges.T
         inside = (low >= -self.tolerance) & (high <= 1 + self.tolerance)
         share = float(np.mean(inside & (np.abs(total - 1) <= self.tolerance) & (spread <= self.tolerance)))
+        clear = [self.clear(value=share, threshold=_SHARE)]
         if share < _SHARE:
-            return [self.clear(value=share, threshold=_SHARE)]
+            return clear
         expects = _expected_inputs(view.context.loss)
         if not expects:
             differences = _loss_differences(view)
             if len(differences) < self.batches:
-                finding = self.not_enough_data(
-                    have=len(differences),
-                    of="steps with loss and predictions; the outputs are probabilities, the loss is unknown",
-                )
-                return [finding]
-            expects = "logits" if float(np.median(differences)) <= _EQUAL else ""
-        if not expects:
-            return [self.clear(value=share, threshold=_SHARE)]
+                of = "steps with loss and predictions; the outputs are probabilities, the loss is unknown"
+                return [self.not_enough_data(have=len(differences), of=of)]
+            if np.median(differences) > _EQUAL:
+                return clear
+            expects = "logits"
         return [self._finding(view, expects, share, steps, total)]
 
     def _finding(self, view: RunView, expects: str, share: float, steps: list[int], total: Floats64) -> Finding:

@@ -51,7 +51,8 @@ class NormalisationMismatch(Rule):
     def check(self, view: RunView) -> list[Finding]:
         context = view.context
         mean, std = _expected(context)
-        saved = [] if context.cached else [(at, value) for at, value in view.raw("input_channels") if _finite(value)]
+        inputs = [] if context.cached else view.raw("input_channels")
+        saved = [(at.step, value) for at, value in inputs if np.isfinite(value).all()]
         if mean and context.used_mean and context.used_std:
             finding = self._by_settings(view, mean, std)
             if finding.found or not saved:
@@ -59,7 +60,7 @@ class NormalisationMismatch(Rule):
         if len(saved) < self.batches:
             cause = "the watched model gets features, not images" if context.cached else ""
             return [self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)]
-        steps = [at.step for at, _ in saved]
+        steps = [step for step, _ in saved]
         predicted = int(np.count_nonzero(np.isin(view.predictions().steps, steps)))
         images = predicted or len(steps) * max(context.batch_size, 1)
         if images < self.images:
@@ -130,10 +131,6 @@ def _expected(context: RunContext) -> tuple[tuple[float, ...], tuple[float, ...]
     if context.weights_mean and context.weights_std:
         return context.weights_mean, context.weights_std
     return (IMAGENET_MEAN, IMAGENET_STD) if context.pretrained else ((), ())
-
-
-def _finite(value: Any) -> bool:
-    return bool(np.isfinite(value).all())
 
 
 def _mismatch(actual: Ends, context: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, str]:

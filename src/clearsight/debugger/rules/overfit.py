@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clearsight.core.context import RunContext
-from clearsight.core.finding import Finding, Series
+from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
-from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.loss_curve import TrainValidCurves, train_valid_curves
 
 _ERRORS = 3.0  # standard errors, or standard deviations of the change from one evaluation to the next
 _HARM = 0.05  # of the chance-level loss, by which validation got worse
@@ -53,9 +54,8 @@ class Overfit(Rule):
             return [self.not_enough_data(have=len(curves))]
         gaps = (curves.valid - curves.train) / curves.chance
         is_worse = self._is_worse(curves, view.context.valid_size, gaps)
-        lasting = is_worse[-self.patience :].all()
         stopped = curves.plateau_start()
-        if not lasting or stopped >= len(curves) - self.patience or not self._matters(curves):
+        if not is_worse[-self.patience :].all() or stopped >= len(curves) - self.patience or not self._matters(curves):
             return [self.clear(value=gaps[-1], threshold=self.ratio_threshold, unit="of the chance-level loss")]
         following = np.flatnonzero(gaps <= _GAP)
         return [self._finding(view, curves, gaps, max(stopped, int(following[-1]) + 1 if len(following) else 0))]
@@ -67,7 +67,7 @@ class Overfit(Rule):
         harmed = rise > max(_HARM * curves.chance, _ERRORS * curves.jitter)
         return harmed or curves.chance - latest < _TRANSFERRED * (curves.chance - train)
 
-    def _is_worse(self, curves: TrainValidCurves, images: int, gaps: Floats64) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _is_worse(self, curves: TrainValidCurves, images: int, gaps: Floats64) -> npt.NDArray[np.bool_]:
         """Return a mask (R,) of the evaluations where training is better than validation beyond chance."""
         accuracy_gap = curves.train_accuracy - curves.valid_accuracy
         # An unknown accuracy has the largest error, that of 0.5; an accuracy of 0 or 1 would have none at all.
@@ -97,10 +97,7 @@ class Overfit(Rule):
             fix=_remedy(view.context),
             advice="" if view.context.settings else "Stop earlier, or augment the training images more.",
             confidence=0.9 if math.isfinite(curves.valid_accuracy[-1]) else 0.7,
-            evidence=(
-                Series.of("training loss", curves.steps, curves.train),
-                Series.of("validation loss", curves.steps, curves.valid),
-            ),
+            evidence=curves.evidence(),
         )
 
 

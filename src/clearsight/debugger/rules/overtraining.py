@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.context import RunContext
-from clearsight.core.finding import Finding, Series
+from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.loss_curve import TrainValidCurves, train_valid_curves
 
 _JITTERS = 3.0  # standard deviations of the change from one evaluation to the next
 _PROPOSED_PATIENCE = 5  # evaluations
@@ -67,11 +67,7 @@ class Overtraining(Rule):
                 f"{curves.train[best]:.2f} to {curves.train[-1]:.2f}"
             ),
             fix=_stop_earlier(view.context, epoch),
-            confidence=0.9,
-            evidence=(
-                Series.of("validation loss", curves.steps, curves.valid),
-                Series.of("training loss", curves.steps, curves.train),
-            ),
+            evidence=curves.evidence()[::-1],
         )
 
 

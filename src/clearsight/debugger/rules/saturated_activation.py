@@ -6,21 +6,17 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
-from clearsight.core.view import RunView, StatisticTable
+from clearsight.core.view import Floats64, Ints, RunView, StatisticTable
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
-from clearsight.debugger.analysis.parameters import select_tensors
+from clearsight.debugger.analysis.parameters import select_tensors, trailing
 from clearsight.debugger.analysis.scope import ScopedRule, module_of
 
 _QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
-# Kinds of activations beside which sigmoids are gates.
-_OTHERS = ("relu", "activation")
-
-Floats = npt.NDArray[np.float64]
+_OTHERS = ("relu", "activation")  # kinds of activations beside which sigmoids are gates
 
 
 class SaturatedActivation(ScopedRule):
@@ -72,7 +68,7 @@ class SaturatedActivation(ScopedRule):
             return {}
         return {layer.name: layer.kind for layer in layers[:-1] if layer.kind in ("sigmoid", "tanh")}
 
-    def _share(self, tables: Mapping[str, StatisticTable], name: str, kind: str) -> Floats:
+    def _share(self, tables: Mapping[str, StatisticTable], name: str, kind: str) -> Floats64:
         """Return a lower bound of the share of saturated outputs at each saved step, (S,)."""
         if kind == "tanh":
             low, high = math.tanh(self.threshold_tanh_min), math.tanh(self.threshold_tanh_max)
@@ -82,15 +78,11 @@ class SaturatedActivation(ScopedRule):
         ranks = np.array(list(_QUANTILES.values()))[:, None]
         below, above = values <= low, values >= high
         # A quantile at the end means that at least its rank of the outputs are there.
-        share: Floats = np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0)
+        share: Floats64 = np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0)
         return share
 
-    def _finding(
-        self, view: RunView, name: str, share: Floats, steps: npt.NDArray[np.int64], found: int, layers: int
-    ) -> Finding:
-        over = share >= self.threshold_layer / 100
-        first = 0 if over.all() else len(over) - int(np.argmin(over[::-1]))
-        layer = module_of(name)
+    def _finding(self, view: RunView, name: str, share: Floats64, steps: Ints, found: int, layers: int) -> Finding:
+        first, layer = len(share) - trailing(share >= self.threshold_layer / 100), module_of(name)
         return self.found(
             value=float(share[-1]),
             threshold=self.threshold_layer / 100,

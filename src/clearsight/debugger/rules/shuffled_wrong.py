@@ -44,28 +44,29 @@ class ShuffledWrong(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         table = view.predictions()
-        table = select_rows(table, table.batches <= _last_batch(table))
+        last_batch = table.batches[min(_IMAGES, len(table)) - 1] if len(table) else 0
+        table = select_rows(table, table.batches <= last_batch)
         shares = _class_shares(view, table)
         if len(table) < self.images or np.count_nonzero(shares) < 2:
             cause = "" if len(table) < self.images else "only one class was drawn so far"
             return [self.not_enough_data(have=len(table), cause=cause)]
-        pairs, order = _pairs(table, shares), _order(table)
-        ordered = order.value >= self.max_order and order.sigmas >= _SIGMAS
+        pairs, (order, order_sigmas) = _pairs(table, shares), _order(table)
+        ordered = order >= self.max_order and order_sigmas >= _SIGMAS
         if not ordered and not (pairs.value >= self.max_excess and pairs.sigmas >= _SIGMAS):
             return [self.clear(value=pairs.value, threshold=self.max_excess)]
         return [self._finding(table, pairs, order, class_count(view.context, table))]
 
-    def _finding(self, table: PredictionTable, pairs: _Pairs, order: _Order, count: int) -> Finding:
+    def _finding(self, table: PredictionTable, pairs: _Pairs, order: float, count: int) -> Finding:
         by_pairs = pairs.value >= self.max_excess
         cause = (
             f"{pairs.same:.0%} of the pairs of images in a batch have the same class, where chance gives "
             f"{pairs.chance:.0%}: batches hold few classes at a time"
             if by_pairs
-            else f"an image's place in the epoch correlates with its class ({order.value:.2f}; shuffled: 0): "
+            else f"an image's place in the epoch correlates with its class ({order:.2f}; shuffled: 0): "
             f"the {count} classes come one after the other"
         )
         return self.found(
-            value=pairs.value if by_pairs else order.value,
+            value=pairs.value if by_pairs else order,
             threshold=self.max_excess if by_pairs else self.max_order,
             severity=Severity.SEVERE if pairs.value >= _SEVERE else Severity.WARNING,
             steps=(int(table.steps[0]), int(table.steps[-1])),
@@ -97,21 +98,6 @@ class _Pairs:
     @property
     def value(self) -> float:
         return (self.same - self.chance) / max(1 - self.chance, 1e-12)
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """Order of the classes.
-
-    value: absolute correlation of place and class, the median over epochs. sigmas: standard errors from chance.
-    """
-
-    value: float
-    sigmas: float
-
-
-def _last_batch(table: PredictionTable) -> int:
-    return int(table.batches[min(_IMAGES, len(table)) - 1]) if len(table) else 0
 
 
 def _class_shares(view: RunView, table: PredictionTable) -> Floats64:
@@ -148,7 +134,8 @@ def _blocks(table: PredictionTable) -> tuple[Ints, Ints]:
     return blocks, table.steps[first]
 
 
-def _order(table: PredictionTable) -> _Order:
+def _order(table: PredictionTable) -> tuple[float, float]:
+    """Return the correlation of place and class, the median of absolutes by epoch, and its standard errors from 0."""
     correlations, images = [], []
     for epoch in np.unique(table.epochs):
         labels = table.labels[table.epochs == epoch]
@@ -156,6 +143,6 @@ def _order(table: PredictionTable) -> _Order:
             correlations.append(abs(float(np.corrcoef(np.arange(len(labels)), labels)[0, 1])))
             images.append(len(labels))
     if not correlations:
-        return _Order(0.0, 0.0)
+        return 0.0, 0.0
     value = float(np.median(correlations))
-    return _Order(value, value * float(np.sqrt(np.median(images))))
+    return value, value * float(np.sqrt(np.median(images)))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from pydantic import PrivateAttr, field_validator
+from pydantic import PrivateAttr
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
+from clearsight.debugger.analysis.parameters import columns
+from clearsight.debugger.analysis.scope import Pattern
 
 _COLLECTIONS = ("weights", "biases", "gradients", "updates", "activations")
 
@@ -29,20 +31,11 @@ class SimilarAcrossRuns(Rule):
     optional = True
 
     other_trials: str = setting("", "folder of the other run", aliases=("other",))
-    tensor_regex: str = setting("", "regular expression: compare the tensors with such names instead of the loss")
+    tensor_regex: Pattern = setting("", "regular expression: compare the tensors with such names instead of the loss")
     tolerance: float = setting(1e-4, "median relative difference", above=0, below=1)
     window: int = setting(10, "points that both runs must have", low=1, unit="points")
 
     _other: RunView | None = PrivateAttr(default=None)
-
-    @field_validator("tensor_regex")
-    @classmethod
-    def _is_a_pattern(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from None
-        return pattern
 
     def with_other(self, other: RunView) -> SimilarAcrossRuns:
         """Return the same rule, with the run to compare with."""
@@ -98,10 +91,5 @@ class SimilarAcrossRuns(Rule):
         left_table, right_table = view.statistic("l2", collection), other.statistic("l2", collection)
         names = [name for name in left_table.names if name in right_table.names and re.search(self.tensor_regex, name)]
         steps, left_rows, right_rows = np.intersect1d(left_table.steps, right_table.steps, return_indices=True)
-        left_columns = np.array([left_table.names.index(name) for name in names], np.int64)
-        right_columns = np.array([right_table.names.index(name) for name in names], np.int64)
-        left_values, right_values = (
-            left_table.values[left_rows][:, left_columns],
-            right_table.values[right_rows][:, right_columns],
-        )
+        left_values, right_values = columns(left_table, names)[left_rows], columns(right_table, names)[right_rows]
         return np.repeat(steps, len(names)), left_values.ravel(), right_values.ravel()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
-from clearsight.core.view import RunView
+from clearsight.core.view import Ints, RunView
 from clearsight.debugger.analysis.learning_rates import above_low_rate
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import columns, select_steps, trained_weights
+from clearsight.debugger.analysis.parameters import columns, select_steps, trailing, trained_weights
 from clearsight.debugger.analysis.scope import ScopedRule
 
 _MOST_WEIGHTS = 0.5  # of the trained weights: from here on the whole run stands still, not a layer
@@ -51,7 +49,7 @@ class UnchangedTensor(ScopedRule):
             return [self.clear(value=len(stuck) / len(names), threshold=0)]
         return [self._finding(names, [names[i] for i in stuck], steps, np.all(unchanged[:, stuck], axis=1))]
 
-    def _unchanged(self, view: RunView) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.bool_]]:
+    def _unchanged(self, view: RunView) -> tuple[Ints, list[str], npt.NDArray[np.bool_]]:
         """Return steps (S,), names of L tensors, and a mask (S, L) of the tensors that did not change in a step."""
         low, high, zeros = (self.scoped_statistic(view, name, _UPDATES) for name in ("min", "max", "zero_fraction"))
         rows = above_low_rate(view, low.steps)
@@ -70,10 +68,8 @@ class UnchangedTensor(ScopedRule):
             unchanged |= largest_change <= self.atol + self.rtol * np.nan_to_num(size)
         return low.steps, names, unchanged
 
-    def _finding(
-        self, names: list[str], stuck: list[str], steps: npt.NDArray[np.int64], unchanged: npt.NDArray[Any]
-    ) -> Finding:
-        first = 0 if unchanged.all() else len(unchanged) - int(np.argmin(unchanged[::-1]))
+    def _finding(self, names: list[str], stuck: list[str], steps: Ints, unchanged: npt.NDArray[np.bool_]) -> Finding:
+        first = len(unchanged) - trailing(unchanged)
         subject = stuck[0].removeprefix("update/")
         others = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
         return self.found(

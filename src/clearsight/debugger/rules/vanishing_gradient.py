@@ -6,12 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from clearsight.core.finding import Finding, Series, Severity
+from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView, StatisticTable
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import columns, fan_in, finite_median, rms, select_steps, trained_weights
+from clearsight.debugger.analysis.parameters import (
+    columns,
+    fan_in,
+    finite_median,
+    rms,
+    select_steps,
+    trailing,
+    trained_weights,
+)
 
 _LEAST_LAYERS = 4  # hidden layers: fewer are not deep enough for it
 _RISE = 3.0  # over its own first half: such a gradient is growing, as behind a head that starts at 0
@@ -62,7 +70,7 @@ class VanishingGradient(Rule):
             ratio = np.where(last > 0, first / last, np.nan)
         # A last layer without any gradient belongs to AllZero.
         low = (last > 0) & ((ratio < self.ratio) | (mean_gradient < self.threshold))
-        low_steps = int(np.argmin(low[::-1])) if not low.all() else len(low)
+        low_steps = trailing(low)
         value = float(finite_median(ratio[-self.patience :]))
         rising = _rising(ratio[-low_steps:]) or _rising(mean_gradient[-low_steps:])
         if low_steps < self.patience or progress.low or rising:
@@ -81,7 +89,6 @@ class VanishingGradient(Rule):
             threshold=self.ratio if relative else self.threshold,
             steps=steps,
             subject=subject,
-            severity=Severity.WARNING,
             cause=f"since step {steps[0]} the gradient of the first layers is {size}: they do not learn",
             fix={"weights": "default"} if view.context.settings.get("weights") == "none" else {},
             advice="Use a network with normalisation and shortcuts, such as a ResNet, and ReLU or GELU instead of "
@@ -91,9 +98,7 @@ class VanishingGradient(Rule):
 
 
 def _head_gradient(view: RunView, sizes: StatisticTable) -> Floats64:
-    """Return the head's gradient, (S,), NaN if not known, times the size of its weights over an ordinary one, at most
-    1.
-    """
+    """Return the head's gradient, (S,), NaN if not known, times its weights' size over an ordinary one (at most 1)."""
     heads = [parameter for parameter in trained_weights(view.context) if parameter.head]
     if not heads:
         return np.full(len(sizes), np.nan)

@@ -39,12 +39,8 @@ class FaultSetup:
     plant: str = ""
 
     def changed(self, **settings: Any) -> FaultSetup:
-        """Return the setup with other recipe fields."""
+        """Return the setup with other recipe fields, such as those of a fix; a plant in the code stays."""
         return replace(self, recipe=self.recipe.replace(**settings))
-
-    def repaired(self, fix: Mapping[str, Any]) -> FaultSetup:
-        """Return the setup with a finding's fix; the plant stays, as a fix cannot rewrite somebody's code."""
-        return self.changed(**fix)
 
 
 @dataclass(frozen=True, kw_only=True)

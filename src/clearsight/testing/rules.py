@@ -89,7 +89,7 @@ class RuleContract:
         assert [finding.verdict for finding in findings(self.rule, self.control())] == [Verdict.CLEAR]
 
     def test_says_what_is_missing(self) -> None:
-        (finding,) = findings(self.rule, Tape())
+        finding = only(self.rule, Tape())
         assert finding.verdict is Verdict.NOT_ENOUGH_DATA
         assert finding.points is not None
         assert finding.points.have < finding.points.want
@@ -108,14 +108,16 @@ class RuleContract:
     @pytest.mark.parametrize("run", ["fault", "control"])
     def test_live_equals_replay(self, run: str, tmp_path: Path) -> None:
         live: Tape = getattr(self, run)()
+        last = max((record.at.train_step for record in live.records), default=0)
         for share in _SHARES:
-            step = round(share * max((record.at.train_step for record in live.records), default=0))
-            live_part = live.until(step)
-            replay = replayed(live_part, tmp_path / f"{share}")
-            # Both: some rules wait for the end of a run.
-            for live_part.ended in replay.ended, not replay.ended:
-                replay.ended = live_part.ended
-                assert _findings_text(self.rule, replay) == _findings_text(self.rule, live_part)
+            self._replays_alike(live.until(round(share * last)), tmp_path / f"{share}")
+
+    def _replays_alike(self, live: Tape, folder: Path) -> None:
+        replay = replayed(live, folder)
+        # Both: some rules wait for the end of a run.
+        for live.ended in replay.ended, not replay.ended:
+            replay.ended = live.ended
+            assert _findings_text(self.rule, replay) == _findings_text(self.rule, live)
 
     @pytest.mark.parametrize("run", ["fault", "control"])
     def test_tolerates_gaps(self, run: str) -> None:
@@ -179,21 +181,12 @@ class ProfilerRuleContract(RuleContract):
         live = Tape(tape.context, tape.records, profile=measured)
         steps = measured.steps().steps
         for share in _SHARES:
-            live_part = live.until(int(share * steps[-1]) if len(steps) else 0)
-            replay = replayed(live_part, tmp_path / f"{share}")
-            for live_part.ended in replay.ended, not replay.ended:
-                replay.ended = live_part.ended
-                assert _findings_text(self.rule, replay) == _findings_text(self.rule, live_part)
+            self._replays_alike(live.until(int(share * steps[-1]) if len(steps) else 0), tmp_path / f"{share}")
 
     @pytest.mark.parametrize("run", ["fault", "control"])
     def test_rounding_on_disk_changes_no_verdict(self, run: str, tmp_path: Path) -> None:
         original: Tape = getattr(self, run)()
-        replay = Tape(
-            original.context,
-            original.records,
-            ended=original.ended,
-            profile=replayed_profile(original.profile, tmp_path),
-        )
+        replay = with_profile(original, replayed_profile(original.profile, tmp_path))
         assert [f.verdict for f in findings(self.rule, replay)] == [f.verdict for f in findings(self.rule, original)]
 
     @pytest.mark.parametrize("run", ["fault", "control"])
@@ -226,11 +219,10 @@ class ReporterContract(ProfilerRuleContract):
         return self.control()
 
     def test_finds_its_fault(self) -> None:
-        (finding,) = findings(self.rule, self.control())
-        assert finding.verdict is Verdict.CLEAR
+        assert only(self.rule, self.control()).verdict is Verdict.CLEAR
 
     def test_says_why_and_what_to_do(self) -> None:
-        (finding,) = findings(self.rule, self.control())
+        finding = only(self.rule, self.control())
         assert finding.evidence
         assert all(len(series.steps) == len(series.values) > 0 for series in finding.evidence)
         assert not finding.cause
@@ -264,14 +256,10 @@ def replayed_profile(profile: Profile, folder: Path) -> Profile:
 
 def with_gaps(profile: Profile, every: int) -> Profile:
     """Return the profile without the gauges of each `every`-th sample and the times of each `every`-th step."""
-    samples = [
-        replace(sample, values={}) if i % every == every - 1 else sample
-        for i, sample in enumerate(profile.gauge_samples)
-    ]
-    steps = [
-        replace(step, phases={}, device={}, load={}, padding=None) if i % every == every - 1 else step
-        for i, step in enumerate(profile.step_times)
-    ]
+    samples, steps = list(profile.gauge_samples), list(profile.step_times)
+    samples[every - 1 :: every] = [replace(sample, values={}) for sample in samples[every - 1 :: every]]
+    bare: dict[str, Any] = {"phases": {}, "device": {}, "load": {}, "padding": None}
+    steps[every - 1 :: every] = [replace(step, **bare) for step in steps[every - 1 :: every]]
     return Profile(profile.machine, samples, steps, profile.all_spans, profile.trace)
 
 

@@ -75,22 +75,18 @@ def suitable_rate(view: RunView, *, below: float = math.inf, above: float = 0.0)
         rate = below / 10
     if rate < above * 3:
         rate = above * 10
-    return min(HIGHEST_RATE, _rounded(rate))
+    return min(HIGHEST_RATE, float(f"{rate:.1g}"))
 
 
 def lowered_rate(rate: float) -> float:
     """Return a third of a rate, one significant digit."""
-    return min(HIGHEST_RATE, _rounded(rate / 3))
+    return min(HIGHEST_RATE, float(f"{rate / 3:.1g}"))
 
 
-def lower_rate_fix(view: RunView, factor: float = 10.0) -> dict[str, Any]:
-    """Return the recipe change to a learning rate divided by `factor`, two digits; {} where the rate is not known."""
+def lower_rate_fix(view: RunView) -> dict[str, Any]:
+    """Return the recipe change to a tenth of the learning rate, two digits; {} where the rate is not known."""
     peak = float(view.context.lr) or peak_learning_rate(view)
-    return {"lr": float(f"{peak / factor:.1e}")} if peak > 0 else {}
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.1g}")
+    return {"lr": float(f"{peak / 10:.1e}")} if peak > 0 else {}
 
 
 def _first_update(view: RunView) -> float:

@@ -11,8 +11,7 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.analysis.parameters import select_tensors, trailing, trained_weights
-from clearsight.debugger.analysis.scope import ScopedRule, module_of
+from clearsight.debugger.analysis.tensors import ScopedRule, module_of, select_tensors, trailing, trained_weights
 
 _DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
 _OUTPUT_KINDS = ("conv", "linear", "norm", "attention", "activation")  # layer kinds whose outputs are not all 0

@@ -10,8 +10,7 @@ from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
-from clearsight.debugger.analysis.parameters import select_tensors
-from clearsight.debugger.analysis.scope import ScopedRule, module_of
+from clearsight.debugger.analysis.tensors import ScopedRule, module_of, select_tensors
 
 _SEVERE = 0.5  # of the ReLU layers: from here on hardly any signal passes through the network
 
@@ -51,7 +50,9 @@ class DeadRelu(ScopedRule):
         relus = {layer.name for layer in layers if layer.kind == "relu" and not layer.frozen}
         if layers and not relus:
             return [self.clear(cause="no ReLU layer is trained")]
-        zeros = select_tensors(zeros, [name for name in zeros.names if _is_relu(name, relus, known=bool(layers))])
+        if not layers:  # by their names
+            relus = {module_of(name) for name in zeros.names if "relu" in module_of(name).rsplit(".", 1)[-1].lower()}
+        zeros = select_tensors(zeros, [name for name in zeros.names if module_of(name) in relus])
         if len(zeros) < self.patience or not zeros.names:
             return [self.not_enough_data(have=len(zeros) if zeros.names else 0)]
         dead = zeros.values > self._limit
@@ -82,8 +83,3 @@ class DeadRelu(ScopedRule):
             else "",
             evidence=Series.of(f"zeros of {name}", steps, zeros),
         )
-
-
-def _is_relu(name: str, relus: set[str], *, known: bool) -> bool:
-    module = module_of(name)
-    return module in relus if known else "relu" in module.rsplit(".", 1)[-1].lower()

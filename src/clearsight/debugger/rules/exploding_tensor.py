@@ -10,7 +10,7 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.divergence import FACTOR, Growth, NonFinite, first_nonfinite, growing_tensors
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
-from clearsight.debugger.analysis.scope import ScopedRule
+from clearsight.debugger.analysis.tensors import ScopedRule
 
 _POINTS = 6  # steps for an early level and a growth that lasts
 

@@ -13,7 +13,7 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.learning_rates import above_low_rate
 from clearsight.debugger.analysis.loss_curve import loss_curve
-from clearsight.debugger.analysis.parameters import columns, is_trained, layer_weights, select_steps, trained_weights
+from clearsight.debugger.analysis.tensors import columns, is_trained, layer_weights, select_steps, trained_weights
 
 _PASS_ALL = "Pass model.parameters() to the optimizer after the model is complete, the new last layer included."
 _UNFREEZE = "Set requires_grad of the last layer's parameters, and pass them to the optimizer."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from clearsight.core.context import RunContext
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
@@ -49,7 +48,9 @@ class HeadNotLearning(Rule):
         images = len(accuracies) * max(context.batch_size, 1)
         if images < _IMAGES:
             return [self.not_enough_data(have=images, want=_IMAGES, cause="too few predictions to judge the accuracy")]
-        accurate, chance, level = _trimmed(accuracies), _chance_accuracy(context, classes), float(np.median(recent))
+        total = sum(context.class_counts)
+        chance = max(context.class_counts) / total if total else 1 / classes  # that of always the largest class
+        accurate, level = _trimmed(accuracies), float(np.median(recent))
         line = trend(recent)
         distance = abs(level / curve.chance - 1)
         at_chance = wilson(accurate * images, images).low <= chance and accurate < chance + _LEARNED
@@ -62,7 +63,7 @@ class HeadNotLearning(Rule):
             threshold=self.near,
             unit="of log C",
             steps=(int(curve.steps[0]), view.done()),
-            subject=_head(context),
+            subject=next((parameter.layer for parameter in context.parameters if parameter.head), "head"),
             cause=(
                 f"after {view.done()} steps the loss is {level:.3g} (chance level: {curve.chance:.3g}), the accuracy "
                 f"{accurate:.0%} (always the largest class: {chance:.0%})"
@@ -81,13 +82,3 @@ def _trimmed(values: Floats64) -> float:
     """Return the mean without the largest and the smallest twentieth, at least one value each."""
     cut = max(1, len(values) // 20)
     return float(np.sort(values)[cut:-cut].mean())
-
-
-def _chance_accuracy(context: RunContext, classes: int) -> float:
-    """Return the accuracy of always predicting the largest class."""
-    total = sum(context.class_counts)
-    return max(context.class_counts) / total if total else 1 / classes
-
-
-def _head(context: RunContext) -> str:
-    return next((parameter.layer for parameter in context.parameters if parameter.head), "head")

@@ -62,22 +62,20 @@ class LossOnProbabilities(Rule):
         observation = f"in {share:.0%} of {len(steps)} saved batches every row of outputs lies in 0 to 1 and sums to 1"
         classes, loss = class_count(view.context, view.predictions()), view.context.loss or "the loss"
         floor = f" and cannot fall below {math.log(math.e + classes - 1) - 1:.3g}" if classes > 1 else ""
-        means = {
-            "logits": f"they are probabilities, and {loss} applies the softmax again{floor}",
-            "logs": f"they are probabilities, but {loss} expects their logarithms",
-        }
-        advice = {
-            "logits": "Remove the softmax at the end of the model, and give the loss the logits.",
-            "logs": "End the model with LogSoftmax, or use CrossEntropyLoss on logits.",
-        }
+        if expects == "logits":
+            effect = f"and {loss} applies the softmax again{floor}"
+            advice = "Remove the softmax at the end of the model, and give the loss the logits."
+        else:
+            effect = f"but {loss} expects their logarithms"
+            advice = "End the model with LogSoftmax, or use CrossEntropyLoss on logits."
         return self.found(
             value=share,
             threshold=_SHARE,
             unit="of the batches",
             steps=(steps[0], steps[-1]),
             subject="outputs",
-            cause=f"{observation}: {means[expects]}",
-            advice=advice[expects],
+            cause=f"{observation}: they are probabilities, {effect}",
+            advice=advice,
             confidence=0.98,
             evidence=Series.of("sum of a row of outputs", steps, total),
         )

@@ -109,9 +109,9 @@ class NormalisationMismatch(Rule):
         else:
             expectation = f"the weights expect mean {_listed(mean)} and standard deviation {_listed(std)} in [0, 1]"
         return self.found(
-            value=distance if not raw else float(high.max()),
-            threshold=_FIT if not raw else _RAW,
-            unit="of the range" if not raw else "largest input",
+            value=high.max() if raw else distance,
+            threshold=_RAW if raw else _FIT,
+            unit="largest input" if raw else "of the range",
             steps=(steps[0], steps[-1]),
             subject="inputs",
             cause=f"images come {actual} (channels from {_listed(low)} to {_listed(high)}); {expectation}",
@@ -153,9 +153,8 @@ def _mismatch(actual: Ends, context: RunContext, mean: tuple[float, ...], std: t
     distinct: Mapping[str, Ends] = {
         name: ends for name, ends in candidates.items() if all(_distance(ends, other) > _FIT for other in accepted)
     }
-    for name, ends in distinct.items():
-        if _distance(actual, ends) <= _FIT:
-            return distance, name
+    if fitting := [name for name, ends in distinct.items() if _distance(actual, ends) <= _FIT]:
+        return distance, fitting[0]
     low, high = actual
     length = np.ptp(expected, axis=0)
     outside = np.maximum(expected[0] - low, high - expected[1]) / length

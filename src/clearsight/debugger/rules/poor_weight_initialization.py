@@ -14,7 +14,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import columns, finite_median, he_std, trained_weights
+from clearsight.debugger.analysis.tensors import columns, finite_median, he_std, trained_weights
 
 _MOST_LAYERS = 0.5  # of the hidden layers must start constant: single ones may, behind a shortcut
 _HIGH_LOSS = 3.0  # times the chance-level loss: no sound start has that much
@@ -116,7 +116,8 @@ class PoorWeightInitialization(Rule):
     def _size(self, view: RunView, start: _Start, gain: float) -> Finding | None:
         untrained = view.context.pretrained is not True
         # Wild logits can also come from inputs that were not normalised: then the weights are not the cause.
-        harmed = start.loss > _HIGH_LOSS and start.logit_range > _WIDE_LOGITS and _inputs_are_normal(view)
+        normalised = all(np.abs(value[:, :2]).max() <= _NORMAL_INPUT for _, value in view.raw("input_channels")[:1])
+        harmed = start.loss > _HIGH_LOSS and start.logit_range > _WIDE_LOGITS and normalised
         large = gain > (_LARGE_GAIN if harmed else self.threshold) if untrained else harmed and gain > self.threshold
         tiny = untrained and gain < _TINY_GAIN and not start.constant.all()
         if not (large or tiny):
@@ -144,11 +145,6 @@ def _std_series(view: RunView, name: str) -> Series:
     values = columns(table, [name])[:, 0]
     known = np.isfinite(values)
     return Series.of(f"standard deviation of {name}", table.steps[known], values[known])
-
-
-def _inputs_are_normal(view: RunView) -> bool:
-    channels = [value for at, value in view.raw("input_channels")][:1]
-    return all(np.abs(value[:, :2]).max() <= _NORMAL_INPUT for value in channels)
 
 
 def _pretrained_fix(view: RunView) -> dict[str, str]:

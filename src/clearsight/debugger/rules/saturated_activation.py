@@ -12,8 +12,7 @@ from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView, StatisticTable
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
-from clearsight.debugger.analysis.parameters import select_tensors, trailing
-from clearsight.debugger.analysis.scope import ScopedRule, module_of
+from clearsight.debugger.analysis.tensors import ScopedRule, module_of, select_tensors, trailing
 
 _QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
 _OTHERS = ("relu", "activation")  # kinds of activations beside which sigmoids are gates

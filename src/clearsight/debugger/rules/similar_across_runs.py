@@ -11,8 +11,7 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
-from clearsight.debugger.analysis.parameters import columns
-from clearsight.debugger.analysis.scope import Pattern
+from clearsight.debugger.analysis.tensors import Pattern, columns
 
 _COLLECTIONS = ("weights", "biases", "gradients", "updates", "activations")
 

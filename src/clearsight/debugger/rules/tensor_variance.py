@@ -10,7 +10,7 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.analysis.scope import ScopedRule
+from clearsight.debugger.analysis.tensors import ScopedRule
 
 _LISTED = 5  # findings at most, the worst
 _DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")

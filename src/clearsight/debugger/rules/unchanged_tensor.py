@@ -11,8 +11,7 @@ from clearsight.core.settings import setting
 from clearsight.core.view import Ints, RunView
 from clearsight.debugger.analysis.learning_rates import above_low_rate
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import columns, select_steps, trailing, trained_weights
-from clearsight.debugger.analysis.scope import ScopedRule
+from clearsight.debugger.analysis.tensors import ScopedRule, columns, select_steps, trailing, trained_weights
 
 _MOST_WEIGHTS = 0.5  # of the trained weights: from here on the whole run stands still, not a layer
 _UPDATES = "updates"

@@ -11,7 +11,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView, StatisticTable
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import (
+from clearsight.debugger.analysis.tensors import (
     columns,
     fan_in,
     finite_median,

@@ -12,7 +12,7 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.analysis.learning_rates import above_low_rate, peak_learning_rate
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import columns, finite_median, select_steps, trained_weights
+from clearsight.debugger.analysis.tensors import columns, finite_median, select_steps, trained_weights
 
 _HEALTHY = 1e-3  # of the weights in a step: the size that a fix aims at
 

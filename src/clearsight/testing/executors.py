@@ -42,12 +42,10 @@ class ExecutorContract:
 
     @pytest.fixture
     def spec(self, tmp_path: Path) -> ExecutorSpec:
-        """Two workers."""
         return stand_in_spec(tmp_path / "logs", slots=2)  # two: assignments must run side by side
 
     @pytest.fixture
     def executor(self, spec: ExecutorSpec) -> Iterator[Executor]:
-        """Executor under test."""
         executor = self.build(spec)
         yield executor
         executor.close()

@@ -1,4 +1,4 @@
-"""Tensors: the weights of layers, tables of their statistics, and scopes by pattern, collection and SageMaker's names."""
+"""Tensors: the weights of layers, tables of their statistics, scopes by pattern, collection and SageMaker's names."""
 
 from __future__ import annotations
 

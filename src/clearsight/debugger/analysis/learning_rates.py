@@ -1,7 +1,4 @@
-"""Learning rates of a run: the peak so far, steps at a working rate, and rates that fit the measured updates.
-
-The usual rates of each optimizer are in `core.learning_rates`.
-"""
+"""Learning rates of a run: the peak so far, steps at a working rate, and rates that fit the measured updates."""
 
 from __future__ import annotations
 
@@ -21,7 +18,9 @@ _FIRST_UPDATE: dict[Family, float] = {"adaptive": 2e-2, "gradient": 3e-3, "": 3e
 _RANGE: dict[Family, tuple[float, float]] = {"adaptive": (3e-4, 3e-3), "gradient": (1e-3, 1e-1), "": (1e-4, 1e-2)}
 _PRETRAINED_RANGE = (1e-4, 1e-3)  # adaptive: larger steps wipe out what pretrained weights know
 _HEAD_UPDATE = 10.0  # times the update for SGD on a head, whose weights begin near zero
-_LOW_RATE = 0.1  # of the peak learning rate: below it little happens, and little is meant to
+_LOW_RATE = (
+    0.1  # of the peak learning rate: in the warm-up and at the end of a cosine little is meant to happen
+)
 
 
 def head_only(context: RunContext) -> bool:
@@ -39,10 +38,7 @@ def peak_learning_rate(view: RunView) -> float:
 
 
 def above_low_rate(view: RunView, steps: Ints) -> npt.NDArray[np.bool_]:
-    """Return a mask of the saved `steps` (S,) at a tenth of the peak rate or more; all True where no rate was saved.
-
-    Warm-up and the end of a cosine leave weights where they are, as they should.
-    """
+    """Return a mask of the saved `steps` (S,) at a tenth of the peak rate or more; all True where no rate was saved."""
     curve = view.scalar("lr")
     if not len(curve):
         return np.ones(len(steps), bool)

@@ -87,10 +87,7 @@ class LossCurve:
         return (loss - self.floor) / max(self.chance - self.floor, 1e-12)
 
     def needed_steps(self, least: int, share: float) -> int:
-        """Return the steps after the warm-up that a verdict needs.
-
-        That is `least`, or a share of the plan where it is more (at most 5000 steps); twice `least` without a plan.
-        """
+        """Return the steps that a verdict needs: `least`, or a share of the plan if more; twice `least` without one."""
         return max(least, min(_MAX_WAIT, math.ceil(share * self.planned))) if self.planned else 2 * least
 
     def after_warm_up(self) -> LossCurve:
@@ -252,11 +249,8 @@ def trend(values: Floats64) -> Trend:
 
 
 def noise_std(values: Floats64) -> float:
-    """Return the standard deviation of a series around its own trend; 0 for fewer than three values.
-
-    It follows from the differences of neighbours, so that a trend and single outliers do not count.
-    """
-    differences = np.diff(values)
+    """Return the standard deviation of a series around its own trend; 0 for fewer than three values."""
+    differences = np.diff(values)  # of neighbours, so that a trend and single outliers do not count
     return float(_MAD_TO_STD * np.median(np.abs(differences)) / math.sqrt(2)) if len(differences) > 1 else 0.0
 
 

@@ -67,10 +67,10 @@ class AllZero(ScopedRule):
             # With a scope only the last steps decide, so the zeros may have begun late.
             first = len(share) - trailing(share >= self.threshold)
             yield self.found(
-                value=float(recent.min()),
+                value=recent.min(),
                 threshold=self.threshold,
                 unit="% zeros",
-                steps=(int(steps[first]), int(steps[-1])),
+                steps=(steps[first], steps[-1]),
                 subject=name,
                 cause=f"{recent.min():.0f} % of {name} are 0 at all {len(share) - first} saved steps since step "
                 f"{steps[first]}",

@@ -49,7 +49,8 @@ class BatchNormDrift(Rule):
         return Needs(counted="snapshots", points=self.comparisons)
 
     def check(self, view: RunView) -> list[Finding]:
-        if view.context.layers and not _trained_norm(view):
+        norms = [layer for layer in view.context.layers if layer.kind == "norm" and "batch" in layer.type.lower()]
+        if view.context.layers and all(layer.frozen for layer in norms):
             return [self.clear(value=0.0, threshold=self.ratio, cause="no BatchNorm layer is in training mode")]
         comparisons = _comparisons(view.scalar("train_mode_loss"), view.scalar("eval_mode_loss"))
         late, table = comparisons.after(self.warm_up), view.predictions()
@@ -61,7 +62,7 @@ class BatchNormDrift(Rule):
             return [finding]
         if len(late) >= self.comparisons:
             return [self.clear(value=late.recent(self.comparisons).ratio, threshold=self.ratio)]
-        if view.context.compiled and small and _trained_norm(view) and len(view.evaluations()) > 1:
+        if view.context.compiled and small and norms and len(view.evaluations()) > 1:
             return [self._by_validation(view, batch, chance)]
         return [self.not_enough_data(have=len(late), of=f"comparisons after step {self.warm_up}")]
 
@@ -77,10 +78,8 @@ class BatchNormDrift(Rule):
         return self.found(
             value=recent.ratio,
             threshold=self.ratio,
-            cause=(
-                f"on the same batch with the same weights the loss is {np.median(recent.evaluating):.3g} in evaluation "
-                f"mode and {np.median(recent.training):.3g} in training mode"
-            ),
+            cause=f"on the same batch with the same weights the loss is {np.median(recent.evaluating):.3g} in "
+            f"evaluation mode and {np.median(recent.training):.3g} in training mode",
             **late.finding_fields(),
             **_remedy(view, batch),
         )
@@ -88,15 +87,16 @@ class BatchNormDrift(Rule):
     def _noise(self, view: RunView, comparisons: _Comparisons, batch: int) -> Finding | None:
         """Return a finding for small batches on which both modes disagree in either direction."""
         early = comparisons.after(_FIRST_STEPS)
-        if len(early) < self.comparisons or early.disagreement < self.disagreement:
+        if len(early) < self.comparisons:
+            return None
+        disagreement = float(np.mean(np.abs(early.difference)) / max(float(np.mean(early.training)), 1e-12))
+        if disagreement < self.disagreement:
             return None
         return self.found(
-            value=early.disagreement,
+            value=disagreement,
             threshold=self.disagreement,
-            cause=(
-                f"BatchNorm computes its statistics over batches of {batch} images: on the same batch the losses in "
-                f"training and evaluation mode differ by {early.disagreement:.0%}"
-            ),
+            cause=f"BatchNorm computes its statistics over batches of {batch} images: on the same batch the losses in "
+            f"training and evaluation mode differ by {disagreement:.0%}",
             confidence=0.8,
             **early.finding_fields(),
             **_remedy(view, batch),
@@ -118,10 +118,8 @@ class BatchNormDrift(Rule):
             unit="of log C",
             steps=(evaluations.steps[known][0], evaluations.steps[known][-1]),
             subject="BatchNorm",
-            cause=(
-                f"BatchNorm computes its statistics over batches of {batch} images, and the validation loss is above "
-                f"the training loss by {np.median(gap[known]):.3g} from the first evaluation on"
-            ),
+            cause=f"BatchNorm computes its statistics over batches of {batch} images, and the validation loss is above "
+            f"the training loss by {np.median(gap[known]):.3g} from the first evaluation on",
             confidence=0.6,
             evidence=Series.of("validation loss above training loss", evaluations.steps[known], gap[known]),
             **_remedy(view, batch),
@@ -147,11 +145,6 @@ class _Comparisons:
     def ratio(self) -> float:
         """Median of the loss in evaluation mode over that in training mode."""
         return float(np.median(self.evaluating / np.maximum(self.training, 1e-12)))
-
-    @property
-    def disagreement(self) -> float:
-        """Mean difference in either direction, over the mean loss in training mode."""
-        return float(np.mean(np.abs(self.difference)) / max(float(np.mean(self.training)), 1e-12))
 
     def after(self, step: int) -> _Comparisons:
         """Return the comparisons after a step."""
@@ -179,11 +172,6 @@ def _comparisons(training: Curve, evaluating: Curve) -> _Comparisons:
     first, second = training.values[left], evaluating.values[right]
     known = np.isfinite(first) & np.isfinite(second)
     return _Comparisons(steps[known], first[known], second[known])
-
-
-def _trained_norm(view: RunView) -> bool:
-    norms = (layer for layer in view.context.layers if layer.kind == "norm" and "batch" in layer.type.lower())
-    return any(not layer.frozen for layer in norms)
 
 
 def _remedy(view: RunView, batch: int) -> dict[str, Any]:

@@ -46,10 +46,9 @@ class CheckInputImages(Rule):
         if images < self.images:
             return [self.not_enough_data(have=images, want=self.images, of="images")]
         channels = np.array([value for _, value in saved], float)
-        problems = [self._nonfinite(steps, channels), self._constant(steps, channels)]
-        if not any(problems):  # a broken or constant batch is off centre and repeated too: report the cause alone
-            problems = [self._repeated(view, steps, channels), self._off_centre(steps, channels)]
-        found = [problem for problem in problems if problem]
+        found = [*filter(None, (self._nonfinite(steps, channels), self._constant(steps, channels)))]
+        if not found:  # a broken or constant batch is off centre and repeated too: report the cause alone
+            found = [*filter(None, (self._repeated(view, steps, channels), self._off_centre(steps, channels)))]
         return found or [self.clear(value=np.abs(_means(channels)).max(), threshold=self.max_mean)]
 
     def _nonfinite(self, steps: Ints, channels: Floats64) -> Finding | None:
@@ -57,7 +56,7 @@ class CheckInputImages(Rule):
         if not bad.any():
             return None
         return self.found(
-            value=float(bad.mean()),
+            value=bad.mean(),
             threshold=0.0,
             unit="of the batches",
             severity=Severity.SEVERE,

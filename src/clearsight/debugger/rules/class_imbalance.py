@@ -57,7 +57,7 @@ class ClassImbalance(Rule):
         small = np.flatnonzero(ratios >= self.max_ratio)
         balanced = settings.get("class_weights") == "balanced" or settings.get("sampling") == "balanced"
         if not len(small) or balanced or _drawn_evenly(table, small, self.max_ratio):
-            return [self.clear(value=float(ratios.max()), threshold=self.max_ratio, unit="times")]
+            return [self.clear(value=ratios.max(), threshold=self.max_ratio, unit="times")]
         recent = _recent_predictions(view, small)
         _, epochs = training_steps(view)
         # Two evaluations, so that a single unlucky one decides nothing.
@@ -68,35 +68,26 @@ class ClassImbalance(Rule):
         share, missed = worst[-1]
         if not all(share >= self.max_missed for share, _ in worst):
             return [self.clear(value=share, threshold=self.max_missed, unit="of small classes missed")]
-        return [self._finding(view, counts, ratios[missed].max(), recent, share, missed)]
-
-    def _finding(
-        self, view: RunView, counts: Ints, ratio: float, recent: list[PredictionTable], share: float, missed: list[int]
-    ) -> Finding:
         names = [class_name(view.context, index) for index in missed]
         largest = int(np.argmax(counts))
         first, last = (last_step(view, int(part.epochs[-1])) for part in recent)
-        return self.found(
-            value=ratio,
+        finding = self.found(
+            value=ratios[missed].max(),
             threshold=self.max_ratio,
             unit="times",
             steps=(first, last),
             epoch=int(recent[0].epochs[0]),
             subject=names[0],
-            cause=(
-                f"{class_name(view.context, largest)} has {counts[largest]} training images, {join_names(names[:3])} "
-                f"{counts[missed].min()}, and {share:.0%} of the latter are predicted wrongly"
-            ),
+            cause=f"{class_name(view.context, largest)} has {counts[largest]} training images, {join_names(names[:3])} "
+            f"{counts[missed].min()}, and {share:.0%} of the latter are predicted wrongly",
             fix={"class_weights": "balanced"},
             evidence=Series.of("training images by class", np.arange(len(counts)), counts),
         )
+        return [finding]
 
 
 def _class_sizes(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
-    """Return the training images per class, (C,), and True if they are complete.
-
-    They are known from the dataset, or else counted in the first epoch.
-    """
+    """Return images per class, (C,), of the dataset or else of the first epoch, and True if they are complete."""
     known = np.asarray(view.context.class_counts, np.int64)
     if len(known):
         return known, True

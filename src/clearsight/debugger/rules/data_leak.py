@@ -105,10 +105,8 @@ class DataLeak(Rule):
             severity=Severity.INFO,
             steps=(curves.steps[-_EVALUATIONS], curves.steps[-1]),
             subject="valid",
-            cause=(
-                f"the model has memorised its training images (loss {memorised[-1]:.2g}), and its loss on validation "
-                f"images is as low ({valid[-1]:.2g}): they may be the same images"
-            ),
+            cause=f"the model has memorised its training images (loss {memorised[-1]:.2g}), and its loss on validation "
+            f"images is as low ({valid[-1]:.2g}): they may be the same images",
             advice="Check for equal images in both splits: `clearsight data` lists them.",
             confidence=0.5,
             evidence=(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
-from clearsight.core.view import RunView, StatisticTable
+from clearsight.core.view import RunView
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
 from clearsight.debugger.analysis.tensors import ScopedRule, module_of, select_tensors
 
@@ -60,26 +59,25 @@ class DeadRelu(ScopedRule):
         if lasting.max() < self.patience:
             return [self.clear(value=float(np.nanmax(zeros.values[-1], initial=0.0)), threshold=self._limit)]
         worst = int(np.argmax(lasting))
-        return [self._finding(view, select_tensors(zeros, [zeros.names[worst]]), lasting, int(lasting[worst]))]
-
-    def _finding(self, view: RunView, layer: StatisticTable, lasting: npt.NDArray[np.int64], saved: int) -> Finding:
-        steps, zeros, name = layer.steps[-saved:], layer.values[-saved:, 0], module_of(layer.names[0])
+        steps, share = zeros.steps[-lasting[worst] :], zeros.values[-lasting[worst] :, worst]
+        name = module_of(zeros.names[worst])
         from_start = int(steps[0]) == 1  # before the first update
-        dead, layers = int((lasting >= self.patience).sum()), len(lasting)
+        dead_layers = (lasting >= self.patience).sum()
         # Dead before the first update: the initialisation is to blame, and no learning rate helps.
         pretrained_fix = {"weights": "default"} if view.context.settings.get("weights") == "none" else {}
-        return self.found(
-            value=float(zeros[-1]),
+        finding = self.found(
+            value=share[-1],
             threshold=self._limit,
             unit="of the outputs are 0",
-            steps=(int(steps[0]), int(steps[-1])),
+            steps=(steps[0], steps[-1]),
             subject=name,
-            severity=Severity.SEVERE if dead >= _SEVERE * layers else Severity.WARNING,
-            cause=f"since step {steps[0]}, {zeros[-1]:.1%} of the outputs of {name} are 0 ({dead} of {layers} "
-            "ReLU layers are dead), so no gradient passes",
+            severity=Severity.SEVERE if dead_layers >= _SEVERE * len(lasting) else Severity.WARNING,
+            cause=f"since step {steps[0]}, {share[-1]:.1%} of the outputs of {name} are 0 ({dead_layers} of "
+            f"{len(lasting)} ReLU layers are dead), so no gradient passes",
             fix=pretrained_fix if from_start else lower_rate_fix(view),
             advice="Initialise biases with 0 and weights as in He et al. 2015, or use LeakyReLU or GELU."
             if from_start
             else "",
-            evidence=Series.of(f"zeros of {name}", steps, zeros),
+            evidence=Series.of(f"zeros of {name}", steps, share),
         )
+        return [finding]

@@ -124,17 +124,13 @@ class FrozenByMistake(Rule):
             else _PASS_ALL,
         )
 
-    def _finding(self, view: RunView, *, value: float, subject: str, cause: str, advice: str, **more: Any) -> Finding:
+    def _finding(self, view: RunView, **more: Any) -> Finding:
         frozen, curve = str(view.context.settings.get("freeze", "none")) != "none", loss_curve(view)
         more.setdefault("evidence", Series.of("loss", curve.steps, curve.losses))
         return self.found(
-            value=value,
             threshold=0,
             unit="of the parameters",
             steps=(1, max(1, view.done())),
-            subject=subject,
-            cause=cause,
-            advice=advice,
             fix={"freeze": "none"} if frozen else {},
             confidence=0.95,
             **more,

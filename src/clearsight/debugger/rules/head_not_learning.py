@@ -64,14 +64,10 @@ class HeadNotLearning(Rule):
             unit="of log C",
             steps=(int(curve.steps[0]), view.done()),
             subject=next((parameter.layer for parameter in context.parameters if parameter.head), "head"),
-            cause=(
-                f"after {view.done()} steps the loss is {level:.3g} (chance level: {curve.chance:.3g}), the accuracy "
-                f"{accurate:.0%} (always the largest class: {chance:.0%})"
-            ),
-            advice=(
-                "Check that the labels belong to the images, that the optimizer holds the head's parameters and that "
-                "nothing cuts the gradient between loss and head."
-            ),
+            cause=f"after {view.done()} steps the loss is {level:.3g} (chance level: {curve.chance:.3g}), the accuracy "
+            f"{accurate:.0%} (always the largest class: {chance:.0%})",
+            advice="Check that the labels belong to the images, that the optimizer holds the head's parameters and "
+            "that nothing cuts the gradient between loss and head.",
             confidence=0.85,
             evidence=(Series.of("loss", curve.steps, curve.losses), Series.of("accuracy", warm.steps, accuracy)),
         )

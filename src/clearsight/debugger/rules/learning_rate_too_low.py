@@ -72,7 +72,21 @@ class LearningRateTooLow(Rule):
         pace = self._pace(view, working, steps)
         if pace is None or progress > self.max_progress or final_progress > 0.5 or low:
             return [self.clear(value=progress, threshold=self.max_progress, unit="of the way")]
-        return [self._finding(view, curve, working, pace)]
+        latest = float(np.median(working.losses[-max(1, len(working) // 3) :]))
+        ratio = view.scalar("update_ratio")
+        ratio_series = (Series.of("update ratio", ratio.steps, ratio.values),) if len(ratio) else ()
+        finding = self.found(
+            value=pace.value,
+            threshold=pace.threshold,
+            unit=pace.unit,
+            steps=(int(working.steps[0]), view.done()),
+            subject="loss",
+            cause=f"the loss went from {curve.first:.3g} to {latest:.3g} in {len(curve)} steps, and {pace.words}",
+            fix={"lr": suitable_rate(view, above=curve.peak_lr)},
+            confidence=pace.confidence,
+            evidence=(Series.of("loss", curve.steps, curve.losses), *ratio_series),
+        )
+        return [finding]
 
     def _pace(self, view: RunView, working: LossCurve, steps: int) -> _Pace | None:
         """Return what shows that the steps are too small, if anything does."""
@@ -101,19 +115,3 @@ class LearningRateTooLow(Rule):
             words = f"at a rate of {peak:.1g} no weight can move further than {peak * steps:.1g} in {steps} steps"
             return _Pace(peak * steps, _REACH, "rate x steps", words, 0.85)
         return None
-
-    def _finding(self, view: RunView, curve: LossCurve, working: LossCurve, pace: _Pace) -> Finding:
-        latest = float(np.median(working.losses[-max(1, len(working) // 3) :]))
-        ratio = view.scalar("update_ratio")
-        ratio_series = (Series.of("update ratio", ratio.steps, ratio.values),) if len(ratio) else ()
-        return self.found(
-            value=pace.value,
-            threshold=pace.threshold,
-            unit=pace.unit,
-            steps=(int(working.steps[0]), view.done()),
-            subject="loss",
-            cause=f"the loss went from {curve.first:.3g} to {latest:.3g} in {len(curve)} steps, and {pace.words}",
-            fix={"lr": suitable_rate(view, above=curve.peak_lr)},
-            confidence=pace.confidence,
-            evidence=(Series.of("loss", curve.steps, curve.losses), *ratio_series),
-        )

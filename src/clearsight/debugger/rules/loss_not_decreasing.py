@@ -95,10 +95,8 @@ class LossNotDecreasing(Rule):
             steps=recent.span(),
             subject="loss",
             severity=Severity.SEVERE if untrained else Severity.WARNING,
-            cause=(
-                f"over the last {len(recent)} steps the loss went from {line.early:.3g} to {line.late:.3g}, "
-                f"within its noise of {line.error:.2g}; chance level is {curve.chance:.3g}"
-            ),
+            cause=f"over the last {len(recent)} steps the loss went from {line.early:.3g} to {line.late:.3g}, "
+            f"within its noise of {line.error:.2g}; chance level is {curve.chance:.3g}",
             fix={"lr": lowered_rate(curve.peak_lr)} if slower else {},
             advice="" if slower else _ADVICE,
             confidence=0.8,
@@ -122,7 +120,7 @@ class LossNotDecreasing(Rule):
             value=100 * rise / curve.chance,
             threshold=self.max_rise,
             unit="% of the chance-level loss",
-            steps=(int(curve.steps[best + width - 1]), int(curve.steps[-1])),
+            steps=(curve.steps[best + width - 1], curve.steps[-1]),
             subject="loss",
             severity=Severity.SEVERE if curve.share_of_chance(high) > _NOTHING_LEARNED else Severity.WARNING,
             cause=f"the loss was {low:.3g} at step {curve.steps[best + width - 1]} and is {high:.3g} now",

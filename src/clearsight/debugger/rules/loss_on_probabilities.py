@@ -56,9 +56,6 @@ class LossOnProbabilities(Rule):
             if np.median(differences) > _EQUAL:
                 return clear
             expects = "logits"
-        return [self._finding(view, expects, share, steps, total)]
-
-    def _finding(self, view: RunView, expects: str, share: float, steps: list[int], total: Floats64) -> Finding:
         observation = f"in {share:.0%} of {len(steps)} saved batches every row of outputs lies in 0 to 1 and sums to 1"
         classes, loss = class_count(view.context, view.predictions()), view.context.loss or "the loss"
         floor = f" and cannot fall below {math.log(math.e + classes - 1) - 1:.3g}" if classes > 1 else ""
@@ -68,7 +65,7 @@ class LossOnProbabilities(Rule):
         else:
             effect = f"but {loss} expects their logarithms"
             advice = "End the model with LogSoftmax, or use CrossEntropyLoss on logits."
-        return self.found(
+        finding = self.found(
             value=share,
             threshold=_SHARE,
             unit="of the batches",
@@ -79,6 +76,7 @@ class LossOnProbabilities(Rule):
             confidence=0.98,
             evidence=Series.of("sum of a row of outputs", steps, total),
         )
+        return [finding]
 
 
 def _expected_inputs(loss: str) -> str:

@@ -65,12 +65,10 @@ class LossOscillating(Rule):
             value=size,
             threshold=limit,
             unit="of the chance-level loss",
-            steps=(int(steps[0]), int(steps[-1])),
+            steps=(steps[0], steps[-1]),
             subject="loss",
-            cause=(
-                f"over the last {len(steps)} steps the loss swings by {spread:.2g} around its trend{chance}, "
-                f"and the swings do not shrink"
-            ),
+            cause=f"over the last {len(steps)} steps the loss swings by {spread:.2g} around its trend{chance}, "
+            f"and the swings do not shrink",
             fix={"lr": lowered_rate(curve.peak_lr)} if curve.has_rates else {},
             advice="" if curve.has_rates else "Lower the learning rate to a third, or use larger batches.",
             confidence=0.6 if blind else 0.8,

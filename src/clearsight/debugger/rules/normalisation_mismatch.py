@@ -83,10 +83,8 @@ class NormalisationMismatch(Rule):
             severity=Severity.INFO if mild else Severity.WARNING,
             steps=(0, view.done()),
             subject="inputs",
-            cause=(
-                f"images are normalised by mean {_listed(used_mean)} and standard deviation {_listed(used_std)}, the "
-                f"weights expect {_listed(mean)} and {_listed(std)}"
-            ),
+            cause=f"images are normalised by mean {_listed(used_mean)} and standard deviation {_listed(used_std)}, the "
+            f"weights expect {_listed(mean)} and {_listed(std)}",
             confidence=0.95,
             evidence=Series.of("mean by channel", np.arange(len(used_mean)), used_mean),
             **_remedy(view.context, mean, std),

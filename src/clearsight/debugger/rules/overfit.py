@@ -58,7 +58,26 @@ class Overfit(Rule):
         if not is_worse[-self.patience :].all() or stopped >= len(curves) - self.patience or not self._matters(curves):
             return [self.clear(value=gaps[-1], threshold=self.ratio_threshold, unit="of the chance-level loss")]
         following = np.flatnonzero(gaps <= _GAP)
-        return [self._finding(view, curves, gaps, max(stopped, int(following[-1]) + 1 if len(following) else 0))]
+        stopped = max(stopped, following[-1] + 1 if len(following) else 0)
+        accuracies = ""
+        if math.isfinite(curves.valid_accuracy[-1]):
+            accuracies = f"; accuracy {curves.train_accuracy[-1]:.0%} against {curves.valid_accuracy[-1]:.0%}"
+        finding = self.found(
+            value=gaps[-1],
+            threshold=self.ratio_threshold,
+            unit="of the chance-level loss",
+            steps=(curves.steps[stopped], curves.steps[-1]),
+            epoch=int(curves.epochs[stopped]),
+            subject="validation loss",
+            cause=f"since epoch {curves.epochs[stopped]} the training loss fell from {curves.train[stopped]:.2f} to "
+            f"{curves.train[-1]:.2f} while that of validation went from {curves.valid[stopped]:.2f} to "
+            f"{curves.valid[-1]:.2f}{accuracies}",
+            fix=_remedy(view.context),
+            advice="" if view.context.settings else "Stop earlier, or augment the training images more.",
+            confidence=0.9 if math.isfinite(curves.valid_accuracy[-1]) else 0.7,
+            evidence=curves.evidence(),
+        )
+        return [finding]
 
     def _matters(self, curves: TrainValidCurves) -> bool:
         """Return True if validation got worse, or shows little of what was learned in training."""
@@ -77,28 +96,6 @@ class Overfit(Rule):
         worse |= np.isnan(accuracy_gap)  # unknown accuracies: the losses alone decide
         learned = curves.train < _LEARNED * curves.chance
         return np.asarray((gaps > self.ratio_threshold) & worse & learned & (curves.steps >= self.start_step))
-
-    def _finding(self, view: RunView, curves: TrainValidCurves, gaps: Floats64, stopped: int) -> Finding:
-        accuracies = ""
-        if math.isfinite(curves.valid_accuracy[-1]):
-            accuracies = f"; accuracy {curves.train_accuracy[-1]:.0%} against {curves.valid_accuracy[-1]:.0%}"
-        return self.found(
-            value=gaps[-1],
-            threshold=self.ratio_threshold,
-            unit="of the chance-level loss",
-            steps=(int(curves.steps[stopped]), int(curves.steps[-1])),
-            epoch=int(curves.epochs[stopped]),
-            subject="validation loss",
-            cause=(
-                f"since epoch {curves.epochs[stopped]} the training loss fell from {curves.train[stopped]:.2f} to "
-                f"{curves.train[-1]:.2f} while that of validation went from {curves.valid[stopped]:.2f} to "
-                f"{curves.valid[-1]:.2f}{accuracies}"
-            ),
-            fix=_remedy(view.context),
-            advice="" if view.context.settings else "Stop earlier, or augment the training images more.",
-            confidence=0.9 if math.isfinite(curves.valid_accuracy[-1]) else 0.7,
-            evidence=curves.evidence(),
-        )
 
 
 def _remedy(context: RunContext) -> Mapping[str, Any]:

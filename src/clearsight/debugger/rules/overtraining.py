@@ -12,7 +12,7 @@ from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.analysis.loss_curve import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.loss_curve import train_valid_curves
 
 _JITTERS = 3.0  # standard deviations of the change from one evaluation to the next
 _PROPOSED_PATIENCE = 5  # evaluations
@@ -50,25 +50,21 @@ class Overtraining(Rule):
         still_learning = float(np.median(curves.train[-3:])) < float(curves.train[best])
         if len(curves) - 1 - best < self.patience_validation or not worse or not still_learning:
             return [self.clear(value=rise / curves.chance, threshold=self.margin, unit="of the chance-level loss")]
-        return [self._finding(view, curves, best, rise)]
-
-    def _finding(self, view: RunView, curves: TrainValidCurves, best: int, rise: float) -> Finding:
         epoch, last = int(curves.epochs[best]), int(curves.epochs[-1])
-        return self.found(
+        finding = self.found(
             value=rise / curves.chance,
             threshold=self.margin,
             unit="of the chance-level loss",
-            steps=(int(curves.steps[best]), int(curves.steps[-1])),
+            steps=(curves.steps[best], curves.steps[-1]),
             epoch=epoch,
             subject="validation loss",
-            cause=(
-                f"the validation loss was lowest in epoch {epoch} ({curves.valid[best]:.2f}) and is "
-                f"{curves.valid[-1]:.2f} in epoch {last}, while the training loss fell from "
-                f"{curves.train[best]:.2f} to {curves.train[-1]:.2f}"
-            ),
+            cause=f"the validation loss was lowest in epoch {epoch} ({curves.valid[best]:.2f}) and is "
+            f"{curves.valid[-1]:.2f} in epoch {last}, while the training loss fell from "
+            f"{curves.train[best]:.2f} to {curves.train[-1]:.2f}",
             fix=_stop_earlier(view.context, epoch),
             evidence=curves.evidence()[::-1],
         )
+        return [finding]
 
 
 def _stop_earlier(context: RunContext, epoch: int) -> Mapping[str, Any]:

@@ -82,15 +82,13 @@ class PoorWeightInitialization(Rule):
             return None
         std, mean, low, high, zeros = (columns(table, [weight.name for weight in hidden])[0] for table in tables)
         ranges = [value[1] - value[0] for at, value in view.raw("output_range") if at.step <= self.steps]
-        known = loss.values.size and math.isfinite(loss.values[0]) and progress is not None
-        chance = progress.chance if progress is not None else math.nan
         return _Start(
             step=int(tables[0].steps[0]),
             hidden=hidden,
             gains=np.where(std > 0, std, np.nan) / np.array([he_std(weight) for weight in hidden]),
             # A mean of exactly 0 counts only with all elements 0: missing statistics read as 0 too.
             constant=(high - low <= _EQUAL * np.abs(mean)) & ((mean != 0) | (zeros >= 1)),
-            loss=float(loss.values[0]) / chance if known else math.nan,
+            loss=float(loss.values[0]) / progress.chance if progress and np.isfinite(loss.values[0]) else math.nan,
             logit_range=float(ranges[0]) if ranges else math.nan,
         )
 

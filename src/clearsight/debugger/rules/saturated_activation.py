@@ -10,7 +10,7 @@ import numpy as np
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
-from clearsight.core.view import Floats64, Ints, RunView, StatisticTable
+from clearsight.core.view import Floats64, RunView, StatisticTable
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
 from clearsight.debugger.analysis.tensors import ScopedRule, module_of, select_tensors, trailing
 
@@ -57,9 +57,23 @@ class SaturatedActivation(ScopedRule):
         shares = {name: self._share(tables, name, kinds[module_of(name)]) for name in names}
         recent = {name: float(share[-self.patience :].min()) for name, share in shares.items()}
         found = sorted((name for name in names if recent[name] >= limit), key=lambda name: -recent[name])
-        if found:
-            return [self._finding(view, found[0], shares[found[0]], steps, len(found), len(names))]
-        return [self.clear(value=max(recent.values()), threshold=limit)]
+        if not found:
+            return [self.clear(value=max(recent.values()), threshold=limit)]
+        share, layer = shares[found[0]], module_of(found[0])
+        first = len(share) - trailing(share >= limit)
+        finding = self.found(
+            value=share[-1],
+            threshold=limit,
+            unit="of the outputs",
+            steps=(steps[first], steps[-1]),
+            subject=layer,
+            cause=f"since step {steps[first]} at least {share[-1]:.0%} of the outputs of {layer} lie at its ends, "
+            f"where the slope is near 0 ({len(found)} of {len(names)} such layers)",
+            fix=lower_rate_fix(view) if first else {},
+            advice="Use ReLU or GELU, or put a norm in front of the layer and initialise as in Glorot and Bengio 2010.",
+            evidence=Series.of(f"saturated share of {layer}", steps, share),
+        )
+        return [finding]
 
     def _kinds(self, view: RunView) -> dict[str, str]:
         layers = view.context.layers
@@ -79,18 +93,3 @@ class SaturatedActivation(ScopedRule):
         # A quantile at the end means that at least its rank of the outputs are there.
         share: Floats64 = np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0)
         return share
-
-    def _finding(self, view: RunView, name: str, share: Floats64, steps: Ints, found: int, layers: int) -> Finding:
-        first, layer = len(share) - trailing(share >= self.threshold_layer / 100), module_of(name)
-        return self.found(
-            value=float(share[-1]),
-            threshold=self.threshold_layer / 100,
-            unit="of the outputs",
-            steps=(int(steps[first]), int(steps[-1])),
-            subject=layer,
-            cause=f"since step {steps[first]} at least {share[-1]:.0%} of the outputs of {layer} lie at its ends, "
-            f"where the slope is near 0 ({found} of {layers} such layers)",
-            fix=lower_rate_fix(view) if first else {},
-            advice="Use ReLU or GELU, or put a norm in front of the layer and initialise as in Glorot and Bengio 2010.",
-            evidence=Series.of(f"saturated share of {layer}", steps, share),
-        )

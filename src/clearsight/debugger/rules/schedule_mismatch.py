@@ -84,10 +84,8 @@ class ScheduleMismatch(Rule):
             steps=(step, view.done()),
             epoch=int(view.scalar("lr").epochs[np.searchsorted(view.scalar("lr").steps, step)]),
             subject="lr",
-            cause=(
-                f"the rate sank below {self.sunk:.1%} of its peak at step {step}, {share:.0%} of the run before "
-                f"its end, and the loss, which was still falling, has been at {level:.2f} since"
-            ),
+            cause=f"the rate sank below {self.sunk:.1%} of its peak at step {step}, {share:.0%} of the run before "
+            f"its end, and the loss, which was still falling, has been at {level:.2f} since",
             fix={"schedule": "cosine"},
             confidence=0.85,
             evidence=(

@@ -54,22 +54,19 @@ class ShuffledWrong(Rule):
         ordered = order >= self.max_order and order_sigmas >= _SIGMAS
         if not ordered and not (pairs.value >= self.max_excess and pairs.sigmas >= _SIGMAS):
             return [self.clear(value=pairs.value, threshold=self.max_excess)]
-        return [self._finding(table, pairs, order, class_count(view.context, table))]
-
-    def _finding(self, table: PredictionTable, pairs: _Pairs, order: float, count: int) -> Finding:
         by_pairs = pairs.value >= self.max_excess
         cause = (
             f"{pairs.same:.0%} of the pairs of images in a batch have the same class, where chance gives "
             f"{pairs.chance:.0%}: batches hold few classes at a time"
             if by_pairs
             else f"an image's place in the epoch correlates with its class ({order:.2f}; shuffled: 0): "
-            f"the {count} classes come one after the other"
+            f"the {class_count(view.context, table)} classes come one after the other"
         )
-        return self.found(
+        finding = self.found(
             value=pairs.value if by_pairs else order,
             threshold=self.max_excess if by_pairs else self.max_order,
             severity=Severity.SEVERE if pairs.value >= _SEVERE else Severity.WARNING,
-            steps=(int(table.steps[0]), int(table.steps[-1])),
+            steps=(table.steps[0], table.steps[-1]),
             subject="labels",
             cause=cause,
             advice="Pass shuffle=True to the training DataLoader, or shuffle the list of training images.",
@@ -79,6 +76,7 @@ class ShuffledWrong(Rule):
                 Series.of("class by place", np.arange(len(table)), table.labels),
             ),
         )
+        return [finding]
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,23 @@ class UnchangedTensor(ScopedRule):
         progress = loss_progress(view)
         if not stuck or (progress is not None and progress.low and not self.scoped):
             return [self.clear(value=len(stuck) / len(names), threshold=0)]
-        return [self._finding(names, [names[i] for i in stuck], steps, np.all(unchanged[:, stuck], axis=1))]
+        still = np.all(unchanged[:, stuck], axis=1)
+        first = len(still) - trailing(still)
+        subject = names[stuck[0]].removeprefix("update/")
+        others = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
+        finding = self.found(
+            value=len(stuck) / len(names),
+            threshold=0,
+            unit="of the trained weights",
+            steps=(steps[first], steps[-1]),
+            subject=subject,
+            severity=Severity.SEVERE if len(stuck) > _MOST_WEIGHTS * len(names) else Severity.WARNING,
+            cause=f"{subject}{others} of {len(names)} trained weights did not change since step {steps[first]}",
+            advice="Check whether the loss depends on it, whether its gradient is 0, and the learning rate of its "
+            "parameter group.",
+            evidence=Series.of("share of unchanged weights", steps, still),
+        )
+        return [finding]
 
     def _unchanged(self, view: RunView) -> tuple[Ints, list[str], npt.NDArray[np.bool_]]:
         """Return steps (S,), names of L tensors, and a mask (S, L) of the tensors that did not change in a step."""
@@ -66,20 +82,3 @@ class UnchangedTensor(ScopedRule):
             size = size if len(size) == len(largest_change) else np.zeros_like(largest_change)
             unchanged |= largest_change <= self.atol + self.rtol * np.nan_to_num(size)
         return low.steps, names, unchanged
-
-    def _finding(self, names: list[str], stuck: list[str], steps: Ints, unchanged: npt.NDArray[np.bool_]) -> Finding:
-        first = len(unchanged) - trailing(unchanged)
-        subject = stuck[0].removeprefix("update/")
-        others = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
-        return self.found(
-            value=len(stuck) / len(names),
-            threshold=0,
-            unit="of the trained weights",
-            steps=(int(steps[first]), int(steps[-1])),
-            subject=subject,
-            severity=Severity.SEVERE if len(stuck) > _MOST_WEIGHTS * len(names) else Severity.WARNING,
-            cause=f"{subject}{others} of {len(names)} trained weights did not change since step {steps[first]}",
-            advice="Check whether the loss depends on it, whether its gradient is 0, and the learning rate of its "
-            "parameter group.",
-            evidence=Series.of("share of unchanged weights", steps, unchanged.astype(float)),
-        )

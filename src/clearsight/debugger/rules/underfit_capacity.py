@@ -65,10 +65,8 @@ class UnderfitCapacity(Rule):
             unit="of the chance-level loss",
             steps=recent.span(),
             subject="loss",
-            cause=(
-                f"the training loss has settled at {line.late:.2f} (chance level: {curve.chance:.2f}), that of "
-                f"validation at {curves.valid[-1]:.2f}, and {reason}"
-            ),
+            cause=f"the training loss has settled at {line.late:.2f} (chance level: {curve.chance:.2f}), that of "
+            f"validation at {curves.valid[-1]:.2f}, and {reason}",
             fix=fix,
             advice="" if fix else "Use a larger network or pretrained weights.",
             confidence=0.6,

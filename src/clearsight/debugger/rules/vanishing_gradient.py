@@ -11,15 +11,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView, StatisticTable
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.tensors import (
-    columns,
-    fan_in,
-    finite_median,
-    rms,
-    select_steps,
-    trailing,
-    trained_weights,
-)
+from clearsight.debugger.analysis.tensors import columns, fan_in, finite_median, rms, trailing, trained_weights
 
 _LEAST_LAYERS = 4  # hidden layers: fewer are not deep enough for it
 _RISE = 3.0  # over its own first half: such a gradient is growing, as behind a head that starts at 0
@@ -58,9 +50,8 @@ class VanishingGradient(Rule):
         names = [name for name in names if name in sizes.names]
         progress = loss_progress(view)
         if len(sizes) < self.patience or len(names) < _LEAST_LAYERS or progress is None:
-            return [
-                self.not_enough_data(have=min(len(sizes), self.patience - 1), of="saved gradients of hidden layers")
-            ]
+            have = min(len(sizes), self.patience - 1)
+            return [self.not_enough_data(have=have, of="saved gradients of hidden layers")]
         end = max(1, len(names) // 4)
         first, hidden = (finite_median(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
         # fmax ignores NaN: the head may have no saved weights.
@@ -75,26 +66,23 @@ class VanishingGradient(Rule):
         rising = _rising(ratio[-low_steps:]) or _rising(mean_gradient[-low_steps:])
         if low_steps < self.patience or progress.low or rising:
             return [self.clear(value=None if np.isnan(value) else value, threshold=self.ratio)]
-        since = select_steps(sizes, np.arange(len(sizes)) >= len(sizes) - low_steps)
-        return [self._finding(view, names[0], since, ratio[-low_steps:], mean_gradient[-low_steps:])]
-
-    def _finding(self, view: RunView, subject: str, since: StatisticTable, ratio: Any, mean_gradient: Any) -> Finding:
+        steps, ratio, mean_gradient = sizes.steps[-low_steps:], ratio[-low_steps:], mean_gradient[-low_steps:]
         middle_ratio, level = float(finite_median(ratio)), float(finite_median(mean_gradient))
         relative = middle_ratio < self.ratio
         size = f"{middle_ratio:.2g} times that of the last layers" if relative else f"{level:.2g} per weight on average"
-        steps = (int(since.steps[0]), int(since.steps[-1]))
         known = np.isfinite(ratio)
-        return self.found(
+        finding = self.found(
             value=middle_ratio if relative else level,
             threshold=self.ratio if relative else self.threshold,
-            steps=steps,
-            subject=subject,
+            steps=(steps[0], steps[-1]),
+            subject=names[0],
             cause=f"since step {steps[0]} the gradient of the first layers is {size}: they do not learn",
             fix={"weights": "default"} if view.context.settings.get("weights") == "none" else {},
             advice="Use a network with normalisation and shortcuts, such as a ResNet, and ReLU or GELU instead of "
             "sigmoid or tanh.",
-            evidence=Series.of("gradient of the first layers over the last", since.steps[known], ratio[known]),
+            evidence=Series.of("gradient of the first layers over the last", steps[known], ratio[known]),
         )
+        return [finding]
 
 
 def _head_gradient(view: RunView, sizes: StatisticTable) -> Floats64:

@@ -82,7 +82,7 @@ class WeightUpdateRatio(Rule):
             value=value,
             threshold=self.large_threshold if large else self.small_threshold,
             unit="of the weights",
-            steps=(int(recent.steps[0]), int(recent.steps[-1])),
+            steps=(recent.steps[0], recent.steps[-1]),
             subject=recent.names[worst],
             cause=f"the median step changes {value:.2g} of a layer's weights, where 0.001 is usual: {effect}",
             fix={"lr": float(f"{proposed:.1e}")} if rate > 0 else {},

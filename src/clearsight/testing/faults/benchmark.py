@@ -95,8 +95,7 @@ class FaultDiagnosis:
 class Result:
     """Measurements of a case.
 
-    harm: cost of the fault, in accuracy or loss; None for a healthy run.  root_causes: rules that are severe or a
-    warning at the end, the most important first.  interim: the same rules during the run, as (training steps, rules).
+    root_causes, interim: as in FaultDiagnosis.  harm: cost of the fault, in accuracy or loss; None for a healthy run.
     regained: the share of the harm that the fixes undid, None where none were tried.  fixes: the fixes that were tried.
     """
 
@@ -184,10 +183,7 @@ def examine(case: Case, work: Path, shared: Path, rules: Sequence[Rule]) -> Resu
 def _repair(
     broken: Fault, case: Case, diagnosis: FaultDiagnosis, goal: float, environment: tuple[Path, Path, Sequence[Rule]]
 ) -> tuple[tuple[Mapping[str, Any], ...], float]:
-    """Try fixes, one after another, until the quality `goal` is reached.
-
-    Returns the fixes and the quality of the last run.
-    """
+    """Try fixes until the quality `goal` is reached; return them and the quality of the last run."""
     work, shared, rules = environment
     tried: list[Mapping[str, Any]] = []
     reached = -math.inf
@@ -224,10 +220,7 @@ def quality(broken: Fault, score: FaultScore) -> float:
 
 
 def record(case: Case, work: Path, shared: Path, rules: Sequence[Rule]) -> FaultScore:
-    """Train a case's run in `work`, or read its score where it exists already.
-
-    Another process may train the same run at the same time: one of the two is kept.
-    """
+    """Train a case's run in `work`, or read its score where it exists already."""
     folder = work / "runs" / case.key
     if not (folder / "score.json").is_file():
         temporary = work / "making" / f"{case.key}-{os.getpid()}"
@@ -237,7 +230,7 @@ def record(case: Case, work: Path, shared: Path, rules: Sequence[Rule]) -> Fault
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.rename(folder)
-        except OSError:
+        except OSError:  # another process has trained the same run: one of the two is kept
             shutil.rmtree(temporary)
     return FaultScore.from_json(read_json(folder / "score.json"))
 

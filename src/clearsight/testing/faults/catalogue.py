@@ -98,28 +98,19 @@ def _lr(factor: float) -> Callable[[FaultSetup], FaultSetup]:
     return lambda setup: setup.changed(lr=min(HIGHEST_RATE, setup.recipe.optim.resolved_lr * factor))
 
 
-def _sigmoid(setup: FaultSetup) -> FaultSetup:
-    return replace(setup, network="sigmoid_mlp" if setup.network == "resnet18" else "sigmoid_cnn")
-
-
 def _raw_pixels(setup: FaultSetup) -> FaultSetup:
     """Leave pixels in 0 to 255. Pretrained features stay frozen, since learning them anew hides the fault."""
     freeze = "backbone" if setup.network == "mobilenetv2" else "none"
     return setup.changed(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255), freeze=freeze)
 
 
-def _tiny(setup: FaultSetup) -> FaultSetup:
-    size = 3 * _classes(setup)
-    return replace(setup, train_size=size).changed(epochs=20, batch_size=size // 2, schedule="constant", augment="none")
+def _few_images(per_class: int, *, epochs: int, batches: int) -> Callable[[FaultSetup], FaultSetup]:
+    def apply(setup: FaultSetup) -> FaultSetup:
+        size = per_class * (6 if setup.data == "intel-scenes" else 10)
+        constant = setup.changed(epochs=epochs, batch_size=size // batches, schedule="constant", augment="none")
+        return replace(constant, train_size=size)
 
-
-def _too_long(setup: FaultSetup) -> FaultSetup:
-    size = 12 * _classes(setup)
-    return replace(setup, train_size=size).changed(epochs=25, batch_size=size // 4, schedule="constant", augment="none")
-
-
-def _classes(setup: FaultSetup) -> int:
-    return 6 if setup.data == "intel-scenes" else 10
+    return apply
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -142,7 +133,7 @@ FAULTS: tuple[Fault, ...] = (
         "sigmoid_deep",
         "a deep network of sigmoids without normalisation",
         *("SaturatedActivation", "VanishingGradient"),
-        apply=_sigmoid,
+        apply=lambda setup: replace(setup, network="sigmoid_mlp" if setup.network == "resnet18" else "sigmoid_cnn"),
         networks=("small_cnn", "resnet18"),
     ),
     _fault("labels_shuffled_40", "two of five training labels are another class", "LabelNoise"),
@@ -163,12 +154,17 @@ FAULTS: tuple[Fault, ...] = (
         repairable=True,
     ),
     _fault("leaked_validation", "the validation images are training images", "DataLeak", measure="honesty"),
-    _fault("tiny_set_overfit", "three images per class, twenty epochs", "Overfit", apply=_tiny),
+    _fault(
+        "tiny_set_overfit",
+        "three images per class, twenty epochs",
+        "Overfit",
+        apply=_few_images(3, epochs=20, batches=2),
+    ),
     _fault(
         "overtraining",
         "twelve images per class, twenty-five epochs",
         *("Overtraining", "Overfit"),
-        apply=_too_long,
+        apply=_few_images(12, epochs=25, batches=4),
         repairable=True,
         measure="loss",
     ),

@@ -74,10 +74,7 @@ def all_images(data: str, side: int, shared: Path) -> tuple[SplitImages, SplitIm
 
 
 def _balanced_order(labels: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return `count` indices, shuffled within the classes and taken class by class in turn.
-
-    So the classes are as even as the data allow.
-    """
+    """Return `count` indices, shuffled within the classes and taken in turn: as even as the data allow."""
     if count > len(labels):
         raise BadValue(f"{count} images", f"there are {len(labels)}")
     shuffled = rng.permutation(len(labels))

@@ -64,6 +64,11 @@ class RuleContract:
         """Return a healthy run with all data that the rule needs, on which it must be clear."""
         raise NotImplementedError
 
+    @pytest.fixture(params=["fault", "control"])
+    def run(self, request: pytest.FixtureRequest) -> Tape:
+        """Run with the fault, then the healthy one."""
+        return getattr(self, request.param)()
+
     def test_finds_its_fault(self) -> None:
         found = findings(self.rule, self.fault())
         assert found
@@ -105,12 +110,10 @@ class RuleContract:
         assert _findings_text(self.rule, tape) == _findings_text(self.rule, tape)
         assert [_record_text(record) for record in tape.records] == before
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_live_equals_replay(self, run: str, tmp_path: Path) -> None:
-        live: Tape = getattr(self, run)()
-        last = max((record.at.train_step for record in live.records), default=0)
+    def test_live_equals_replay(self, run: Tape, tmp_path: Path) -> None:
+        last = max((record.at.train_step for record in run.records), default=0)
         for share in _SHARES:
-            self._replays_alike(live.until(round(share * last)), tmp_path / f"{share}")
+            self._replays_alike(run.until(round(share * last)), tmp_path / f"{share}")
 
     def _replays_alike(self, live: Tape, folder: Path) -> None:
         replay = replayed(live, folder)
@@ -119,16 +122,13 @@ class RuleContract:
             replay.ended = live.ended
             assert _findings_text(self.rule, replay) == _findings_text(self.rule, live)
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_tolerates_gaps(self, run: str) -> None:
-        tape: Tape = getattr(self, run)()
+    def test_tolerates_gaps(self, run: Tape) -> None:
         for every in (1, 3):  # every record NaN, then each third
-            gapped = [_all_nan(r) if i % every == every - 1 else r for i, r in enumerate(tape.records)]
-            assert findings(self.rule, Tape(tape.context, gapped, ended=True))
+            gapped = [_all_nan(r) if i % every == every - 1 else r for i, r in enumerate(run.records)]
+            assert findings(self.rule, Tape(run.context, gapped, ended=True))
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_finding_survives_json(self, run: str) -> None:
-        for finding in findings(self.rule, getattr(self, run)()):
+    def test_finding_survives_json(self, run: Tape) -> None:
+        for finding in findings(self.rule, run):
             text = json.dumps(finding.to_json())
             assert json.dumps(Finding.from_json(json.loads(text)).to_json()) == text  # as text: NaN differs from itself
 
@@ -174,26 +174,20 @@ class ProfilerRuleContract(RuleContract):
         assert _findings_text(self.rule, tape) == _findings_text(self.rule, tape)
         assert _profile_text(tape.profile) == before
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_live_equals_replay(self, run: str, tmp_path: Path) -> None:
-        tape: Tape = getattr(self, run)()
-        measured = replayed_profile(tape.profile, tmp_path / "whole")  # rounded as on disk: live and replay must agree
-        live = Tape(tape.context, tape.records, profile=measured)
+    def test_live_equals_replay(self, run: Tape, tmp_path: Path) -> None:
+        measured = replayed_profile(run.profile, tmp_path / "whole")  # rounded as on disk: live and replay must agree
+        live = Tape(run.context, run.records, profile=measured)
         steps = measured.steps().steps
         for share in _SHARES:
             self._replays_alike(live.until(int(share * steps[-1]) if len(steps) else 0), tmp_path / f"{share}")
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_rounding_on_disk_changes_no_verdict(self, run: str, tmp_path: Path) -> None:
-        original: Tape = getattr(self, run)()
-        replay = with_profile(original, replayed_profile(original.profile, tmp_path))
-        assert [f.verdict for f in findings(self.rule, replay)] == [f.verdict for f in findings(self.rule, original)]
+    def test_rounding_on_disk_changes_no_verdict(self, run: Tape, tmp_path: Path) -> None:
+        replay = with_profile(run, replayed_profile(run.profile, tmp_path))
+        assert [f.verdict for f in findings(self.rule, replay)] == [f.verdict for f in findings(self.rule, run)]
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_tolerates_gaps(self, run: str) -> None:
-        tape: Tape = getattr(self, run)()
+    def test_tolerates_gaps(self, run: Tape) -> None:
         for every in (1, 3):
-            for finding in findings(self.rule, with_profile(tape, with_gaps(tape.profile, every))):
+            for finding in findings(self.rule, with_profile(run, with_gaps(run.profile, every))):
                 numbers = [x for x in (finding.value, finding.threshold) if x is not None]
                 assert np.isfinite(numbers).all(), finding
                 assert "nan" not in finding.cause.split()  # NaN is no number to show to a person

@@ -138,12 +138,11 @@ def first_nonfinite(view: RunView, include: TensorFilter = all_tensors, *, only_
         candidates += _in_events(view, include)
     harmful = [value for value in candidates if value.place != "gradient" or _is_harmful(value, view, last_finite)]
     first = min(harmful, key=lambda value: (value.step, not value.exact, _PLACES.index(value.place)), default=None)
-    return None if first is None else replace(first, recovered=_is_recovered(first, losses))
-
-
-def _is_recovered(value: NonFinite, losses: list[Curve]) -> bool:
-    later = [curve.values[curve.steps > value.step] for curve in losses]
-    return any(values.size for values in later) and all(np.isfinite(values).all() for values in later)
+    if first is None:
+        return None
+    later = [curve.values[curve.steps > first.step] for curve in losses]
+    recovered = any(values.size for values in later) and all(np.isfinite(values).all() for values in later)
+    return replace(first, recovered=recovered)
 
 
 def _is_harmful(gradient: NonFinite, view: RunView, last_finite: int) -> bool:

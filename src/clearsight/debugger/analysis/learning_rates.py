@@ -18,9 +18,7 @@ _FIRST_UPDATE: dict[Family, float] = {"adaptive": 2e-2, "gradient": 3e-3, "": 3e
 _RANGE: dict[Family, tuple[float, float]] = {"adaptive": (3e-4, 3e-3), "gradient": (1e-3, 1e-1), "": (1e-4, 1e-2)}
 _PRETRAINED_RANGE = (1e-4, 1e-3)  # adaptive: larger steps wipe out what pretrained weights know
 _HEAD_UPDATE = 10.0  # times the update for SGD on a head, whose weights begin near zero
-_LOW_RATE = (
-    0.1  # of the peak learning rate: in the warm-up and at the end of a cosine little is meant to happen
-)
+_LOW_RATE = 0.1  # of the peak learning rate: in the warm-up and at the end of a cosine little is meant to happen
 
 
 def head_only(context: RunContext) -> bool:

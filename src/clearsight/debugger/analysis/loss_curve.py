@@ -6,7 +6,7 @@ S steps whose loss is finite, R evaluations of which both losses are known.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -111,8 +111,7 @@ class LossCurve:
 
     def part(self, mask: npt.NDArray[np.bool_]) -> LossCurve:
         """Return the steps where `mask` (S,) is True."""
-        rest = (self.chance, self.floor, self.planned, self.nonfinite)
-        return LossCurve(self.steps[mask], self.losses[mask], self.rates[mask], *rest)
+        return replace(self, steps=self.steps[mask], losses=self.losses[mask], rates=self.rates[mask])
 
     def span(self) -> tuple[int, int]:
         """Return the first and the last step."""

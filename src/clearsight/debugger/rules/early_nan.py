@@ -73,8 +73,7 @@ class EarlyNaN(Rule):
             severity=Severity.WARNING if first.recovered else Severity.SEVERE,
             cause=self._cause(first, rise, bool(growths)),
             **self._remedy(view, first, bool(growths) or rise >= self.growth),
-            # A loss alone shows it a step late, and not where.
-            confidence=0.99 if first.exact else 0.95,
+            confidence=0.99 if first.exact else 0.95,  # a loss alone shows it a step late, and not where
             because=("ExplodingTensor",) if growths else (),
             evidence=Series.of("loss", curve.steps, curve.losses),
         )

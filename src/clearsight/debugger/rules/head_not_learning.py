@@ -42,8 +42,7 @@ class HeadNotLearning(Rule):
         if classes < 2 or len(warm) < needed or not np.isfinite(accuracy).any():
             missing = "" if len(warm) < needed else "the classes or the accuracy are not known"
             return [self.not_enough_data(have=len(warm), want=needed, cause=missing)]
-        # The later half: what the first steps looked like does not matter.
-        half = len(warm) // 2
+        half = len(warm) // 2  # the later half: what the first steps looked like does not matter
         recent, accuracies = warm.losses[half:], accuracy[half:][np.isfinite(accuracy[half:])]
         images = len(accuracies) * max(context.batch_size, 1)
         if images < _IMAGES:

@@ -172,8 +172,7 @@ def _least_plausible(tables: Sequence[PredictionTable]) -> Ints:
     mean = np.bincount(inverse, weights=log_probabilities[known]) / times
     always_wrong = np.bincount(inverse, weights=wrong[known]) == times
     order = np.argsort(mean, kind="stable")
-    worst: Ints = images[order[always_wrong[order]]][:_LISTED]
-    return worst
+    return images[order[always_wrong[order]]][:_LISTED]
 
 
 def _ordinal(every: float) -> str:

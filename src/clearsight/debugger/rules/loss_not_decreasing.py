@@ -65,9 +65,25 @@ class LossNotDecreasing(Rule):
         drop = 100 * line.drop / max(abs(line.early), 1e-12)
         if risen := self._risen(view, curve, needed):
             return [risen]
-        if self._flat(view, curve, recent, line):
-            return [self._stuck(curve, recent, line, drop)]
-        return [self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")]
+        if not self._flat(view, curve, recent, line):
+            return [self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")]
+        untrained = curve.share_of_chance(line.late) > _NOTHING_LEARNED
+        slower = curve.has_rates and not untrained
+        finding = self.found(
+            value=drop,
+            threshold=self.min_drop,
+            unit="% of the loss",
+            steps=recent.span(),
+            subject="loss",
+            severity=Severity.SEVERE if untrained else Severity.WARNING,
+            cause=f"over the last {len(recent)} steps the loss went from {line.early:.3g} to {line.late:.3g}, "
+            f"within its noise of {line.error:.2g}; chance level is {curve.chance:.3g}",
+            fix={"lr": lowered_rate(curve.peak_lr)} if slower else {},
+            advice="" if slower else _ADVICE,
+            confidence=0.8,
+            evidence=Series.of("loss", curve.steps, curve.losses),
+        )
+        return [finding]
 
     def _flat(self, view: RunView, curve: LossCurve, recent: LossCurve, line: Trend) -> bool:
         """Return True if nothing more is learned where much is left to learn, at a rate that could teach it."""
@@ -83,24 +99,6 @@ class LossNotDecreasing(Rule):
             and (level > _NOTHING_LEARNED or len(recent) >= curve.needed_steps(0, 0.5))
             and not falls
             and line.largest_drop < _EXCLUDED_FALL[bool(level > _NOTHING_LEARNED)] * curve.chance
-        )
-
-    def _stuck(self, curve: LossCurve, recent: LossCurve, line: Trend, drop: float) -> Finding:
-        untrained = curve.share_of_chance(line.late) > _NOTHING_LEARNED
-        slower = curve.has_rates and not untrained
-        return self.found(
-            value=drop,
-            threshold=self.min_drop,
-            unit="% of the loss",
-            steps=recent.span(),
-            subject="loss",
-            severity=Severity.SEVERE if untrained else Severity.WARNING,
-            cause=f"over the last {len(recent)} steps the loss went from {line.early:.3g} to {line.late:.3g}, "
-            f"within its noise of {line.error:.2g}; chance level is {curve.chance:.3g}",
-            fix={"lr": lowered_rate(curve.peak_lr)} if slower else {},
-            advice="" if slower else _ADVICE,
-            confidence=0.8,
-            evidence=Series.of("loss", curve.steps, curve.losses),
         )
 
     def _risen(self, view: RunView, curve: LossCurve, needed: int) -> Finding | None:

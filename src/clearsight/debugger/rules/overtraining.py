@@ -43,8 +43,7 @@ class Overtraining(Rule):
             return [self.not_enough_data(have=len(curves))]
         smooth = curves.smoothed()
         best = int(np.argmax(smooth <= smooth.min() + self.delta))
-        # Median of three: one bad last evaluation decides nothing.
-        latest = float(np.median(curves.valid[-3:]))
+        latest = float(np.median(curves.valid[-3:]))  # median of three: one bad last evaluation decides nothing
         rise = latest - float(smooth[best])
         worse = rise > self.margin * curves.chance and rise > _JITTERS * curves.jitter
         still_learning = float(np.median(curves.train[-3:])) < float(curves.train[best])

@@ -42,25 +42,21 @@ class ScheduleMismatch(Rule):
             cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"
             return [self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)]
         planned = curve.planned or view.done()
-        if view.ended and self._warming(curve, view.done()):
+        rises = np.all(np.diff(curve.rates) >= 0) and curve.rates[-1] > curve.rates[int(_RISING * len(curve))]
+        if view.ended and rises and view.done() >= planned:
             return [self._unfinished(view, curve)]
         low = curve.rates < self.sunk * curve.peak_lr
         # Only after the peak: the warm-up is low on purpose.
         low &= np.arange(len(curve)) > int(np.argmax(curve.rates == curve.peak_lr))
         sunk_at = int(np.argmax(low)) if low.any() else len(curve)
-        rest = max(planned, view.done()) - sunk_at
-        share = rest / max(planned, view.done())
+        total = max(planned, view.done())
+        share = (total - sunk_at) / total
         long_enough = len(curve) - sunk_at >= max(_LEAST, 0.2 * planned) and (curve.planned or view.ended)
         sunken = low.any() and low[sunk_at:].all() and long_enough and share > self.share
         if not sunken or not self._was_learning(view, curve, sunk_at):
             value = share if low.any() else 0.0
             return [self.clear(value=value, threshold=self.share, unit="of the run")]
         return [self._sank(view, curve, sunk_at, share)]
-
-    def _warming(self, curve: LossCurve, done: int) -> bool:
-        """Return True if the rate only ever rose, in a run that reached its planned end."""
-        rises = np.all(np.diff(curve.rates) >= 0) and curve.rates[-1] > curve.rates[int(_RISING * len(curve))]
-        return bool(rises and done >= (curve.planned or done))
 
     def _was_learning(self, view: RunView, curve: LossCurve, sunk_at: int) -> bool:
         """Return True if the loss fell until the rate sank, and had far to go."""

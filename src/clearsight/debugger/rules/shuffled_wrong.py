@@ -101,8 +101,7 @@ class _Pairs:
 def _class_shares(view: RunView, table: PredictionTable) -> Floats64:
     """Return the share of each class, (C,): that of the data until an epoch has passed, then as drawn."""
     known = np.asarray(view.context.class_counts, float)
-    # Until an epoch has passed, the images so far may lack whole classes.
-    if known.sum() > len(table):
+    if known.sum() > len(table):  # until an epoch has passed, the images so far may lack whole classes
         return np.asarray(known / known.sum())
     return np.bincount(table.labels) / max(len(table), 1)
 

@@ -54,8 +54,7 @@ class VanishingGradient(Rule):
             return [self.not_enough_data(have=have, of="saved gradients of hidden layers")]
         end = max(1, len(names) // 4)
         first, hidden = (finite_median(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
-        # fmax ignores NaN: the head may have no saved weights.
-        last = np.fmax(hidden, _head_gradient(view, sizes))
+        last = np.fmax(hidden, _head_gradient(view, sizes))  # fmax ignores NaN: the head may have no saved weights
         mean_gradient = finite_median(columns(means, names[:end]), axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(last > 0, first / last, np.nan)
@@ -95,8 +94,7 @@ def _head_gradient(view: RunView, sizes: StatisticTable) -> Floats64:
     common = np.isin(weights.steps, sizes.steps)
     gain = np.full(len(sizes), np.nan)
     gain[np.isin(sizes.steps, weights.steps)] = np.minimum(1.0, level[common] * fan_in(heads[-1]) ** 0.5)
-    gradient: Floats64 = columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain
-    return gradient
+    return columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain
 
 
 def _rising(values: Any) -> bool:

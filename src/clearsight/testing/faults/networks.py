@@ -87,16 +87,14 @@ def _mobilenet(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
 def _resnet(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     import torchvision
 
-    model: nn.Module = torchvision.models.resnet18(num_classes=classes)
-    return model
+    return torchvision.models.resnet18(num_classes=classes)
 
 
 def _vit(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     import timm
 
     sizes = {"img_size": setup.side, "patch_size": 8, "depth": 4}
-    model: nn.Module = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=classes, **sizes)
-    return model
+    return timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=classes, **sizes)
 
 
 _NETWORKS: dict[str, Callable[[FaultSetup, int, Path], nn.Module]] = {

@@ -261,8 +261,8 @@ def test_stops_a_rule_about_speed_that(kind: type[Rule], test: str, arguments: t
 
 
 def test_stops_a_rule_that_hangs_by_a_thread(tmp_path: Path) -> None:
+    judged = speed_contract(HangsByAThread)
     with pytest.raises(AssertionError):
-        judged = speed_contract(HangsByAThread)
         judged.test_rounding_on_disk_changes_no_verdict(judged.fault(), tmp_path)
 
 

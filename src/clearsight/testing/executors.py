@@ -245,7 +245,8 @@ def only(kind: type[E], events: Sequence[ExecutorEvent]) -> E:
 
 def worker_facts(folder: Path, number: int) -> Mapping[str, Any]:
     """Return the process ID and the resources of the stand-in that ran a trial."""
-    return json.loads((folder / str(number) / "seen.json").read_text())
+    facts: Mapping[str, Any] = json.loads((folder / str(number) / "seen.json").read_text())
+    return facts
 
 
 def process(pid: int) -> psutil.Process | None:

@@ -103,15 +103,11 @@ def profiled(measured: Profile, *, context: RunContext | None = None, ended: boo
 
 
 def context_of(measured: Profile) -> RunContext:
-    """Return the context of a run with this profile.
-
-    It holds the steps, the steps of an epoch, the epochs and the batch size, and the machine's values as `settings`,
-    because rules fix only settings that they know.
-    """
+    """Return the context of a run with this profile: its plan, and as `settings` the machine's values."""
     table, machine = measured.steps(), measured.machine
     epochs = int(table.epochs[-1]) if len(table) else 0
     first = table.epochs == 1  # the last epoch may be incomplete
-    settings = {
+    settings = {  # rules fix only settings that they know
         "batch_size": machine.batch_size or None,
         "workers": machine.workers,
         "threads": machine.threads or None,

@@ -31,16 +31,12 @@ def all_tensors(collection: str, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A tensor that left its range and stayed outside.
-
-    early: its level in the beginning, not below its floor.  worst: the largest finite value.  steps: the first after
-    the last calm value, and the last one that was saved.
-    """
+    """A tensor that left its range and stayed outside."""
 
     subject: str
-    early: float
-    worst: float
-    steps: tuple[int, int]
+    early: float  # its level in the beginning, not below its floor
+    worst: float  # the largest finite value
+    steps: tuple[int, int]  # the first after the last calm value, and the last one that was saved
     series: Series
 
     @property
@@ -51,17 +47,13 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """The first NaN or infinite value of a run.
-
-    place: input | layer | weight | gradient | loss.  subject: the tensor or layer, "" where only the loss is known.
-    exact: True if the step itself was traced, not only a later loss.  recovered: True if later losses are finite.
-    """
+    """The first NaN or infinite value of a run."""
 
     step: int
-    place: str
-    subject: str
-    exact: bool = False
-    recovered: bool = False
+    place: str  # input | layer | weight | gradient | loss
+    subject: str  # the tensor or layer, "" where only the loss is known
+    exact: bool = False  # True if the step itself was traced, not only a later loss
+    recovered: bool = False  # True if later losses are finite
 
 
 def growing_tensors(view: RunView, include: TensorFilter = all_tensors, factor: float = FACTOR) -> list[Growth]:

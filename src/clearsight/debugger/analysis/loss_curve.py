@@ -44,20 +44,15 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class LossCurve:
-    """Training loss, one value per step. steps: (S,) int64; losses, rates: (S,) float64, rates NaN where not known.
-
-    chance: loss of a model at chance level, log C, or the first loss where the classes are not known.  floor: the least
-    loss that the labels allow.  planned: steps of the whole run, 0 where not known.  nonfinite: steps whose loss is NaN
-    or infinite, which are left out.
-    """
+    """Training loss, one value per step. steps: (S,) int64; losses, rates: (S,) float64, rates NaN where not known."""
 
     steps: Ints
     losses: Floats64
     rates: Floats64
-    chance: float
-    floor: float
-    planned: int
-    nonfinite: int = 0
+    chance: float  # loss of a model at chance level, log C, or the first loss where the classes are not known
+    floor: float  # the least loss that the labels allow
+    planned: int  # steps of the whole run, 0 where not known
+    nonfinite: int = 0  # steps whose loss is NaN or infinite, which are left out
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -144,14 +139,11 @@ def least_loss(context: RunContext, classes: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class LossProgress:
-    """Progress of the training loss. start, recent: medians of its first and of its last values.
+    """Progress of the training loss."""
 
-    chance: loss of a model at chance level, log C; NaN where the classes are not known.
-    """
-
-    start: float
-    recent: float
-    chance: float
+    start: float  # median of its first values
+    recent: float  # median of its last values
+    chance: float  # loss of a model at chance level, log C; NaN where the classes are not known
 
     @property
     def reference(self) -> float:
@@ -178,18 +170,15 @@ def loss_progress(view: RunView) -> LossProgress | None:
 
 @dataclass(frozen=True, slots=True)
 class TrainValidCurves:
-    """Losses and accuracies of training and validation, all (R,); accuracies NaN where not known.
+    """Losses and accuracies of training and validation, all (R,); accuracies NaN where not known."""
 
-    steps: training steps done.  chance: loss of a model at chance level, 1 where it is not known.
-    """
-
-    steps: Ints
+    steps: Ints  # training steps done
     epochs: Ints
     train: Floats64
     valid: Floats64
     train_accuracy: Floats64
     valid_accuracy: Floats64
-    chance: float
+    chance: float  # loss of a model at chance level, 1 where it is not known
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -22,6 +22,7 @@ from clearsight.core.settings import setting
 from clearsight.core.tensors import COLLECTIONS
 from clearsight.core.view import Floats64, RunView, StatisticTable
 
+DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
 _ACTIVATION = "activation/"
 _WEIGHTED_KINDS = ("conv", "linear", "attention")
 # An attention layer with children is no leaf module, so its projections are found by their names.
@@ -141,7 +142,7 @@ class ScopedRule(Rule):
         """Return True if the tensors were chosen by a parameter."""
         return bool(self.tensors or self.collections)
 
-    def chosen_collections(self, default: Sequence[str]) -> tuple[str, ...]:
+    def chosen_collections(self, default: Sequence[str] = DEFAULT_COLLECTIONS) -> tuple[str, ...]:
         """Return the collections that were chosen, else the default ones."""
         return tuple(self.collections.split(",")) if self.collections else tuple(default)
 

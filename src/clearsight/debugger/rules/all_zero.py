@@ -11,9 +11,15 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.analysis.tensors import ScopedRule, module_of, select_tensors, trailing, trained_weights
+from clearsight.debugger.analysis.tensors import (
+    DEFAULT_COLLECTIONS,
+    ScopedRule,
+    module_of,
+    select_tensors,
+    trailing,
+    trained_weights,
+)
 
-_DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
 _OUTPUT_KINDS = ("conv", "linear", "norm", "attention", "activation")  # layer kinds whose outputs are not all 0
 
 
@@ -33,10 +39,10 @@ class AllZero(ScopedRule):
     patience: int = setting(3, "saved steps in a row", low=1)
 
     def needs(self) -> Needs:
-        return Needs(counted="snapshots", points=self.patience, collections=_DEFAULT_COLLECTIONS)
+        return Needs(counted="snapshots", points=self.patience, collections=DEFAULT_COLLECTIONS)
 
     def check(self, view: RunView) -> list[Finding]:
-        tables = [self._table(view, collection) for collection in self.chosen_collections(_DEFAULT_COLLECTIONS)]
+        tables = [self._table(view, collection) for collection in self.chosen_collections()]
         tables = [table for table in tables if table.names]
         saved = max((len(table) for table in tables), default=0)
         if saved < self.patience:

@@ -96,12 +96,9 @@ def _class_sizes(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
 
 
 def _ratios(counts: Ints, *, exact: bool) -> Floats64:
-    """Return the size of the largest class over that of each, (C,); 0 for classes without an image.
-
-    Counts that are a sample give the ratio that is sure: two standard errors of a Poisson count on either side.
-    """
+    """Return the size of the largest class over that of each, (C,); 0 for classes without an image."""
     lower, upper = counts.astype(float), counts.astype(float)
-    if not exact:
+    if not exact:  # the ratio that is sure of a sample: two standard errors of a Poisson count on either side
         lower, upper = lower - 2 * np.sqrt(lower), upper + 2 * np.sqrt(upper + 1)
     return np.where(counts > 0, lower.max() / np.maximum(upper, 1e-12), 0.0)
 

@@ -141,10 +141,8 @@ def _fingerprints(saved: SavedInputs) -> Ints:
 
 
 def _held_out(saved: SavedInputs, training: Ints) -> SavedInputs:
-    """Return the evaluated batches without evaluations of the training split itself, which many loops make as well.
-
-    Such an evaluation has whole batches that together are (nearly) all of training, beside others that are not.
-    """
+    """Return the evaluated batches without evaluations of the training split itself, which many loops make as well."""
+    # Such an evaluation has whole batches that together are (nearly) all of training, beside others that are not.
     shares = np.array([np.isin(value, training).mean() for _, value in saved])
     trained = shares == 1
     if not trained.any() or trained.all():

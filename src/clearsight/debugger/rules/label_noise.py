@@ -122,14 +122,12 @@ class _Block:
 
 
 def _blocks(table: PredictionTable) -> Iterator[PredictionTable]:
-    """Yield predictions in blocks, oldest first, without the first block and without a rest that is too small.
-
-    Of a long run the early blocks, where labels are not memorised yet, and some of the later ones.
-    """
+    """Yield predictions in blocks, oldest first, without the first block and without a rest that is too small."""
     known = select_rows(table, np.isfinite(table.confidence) & np.isfinite(table.true_probability))
     size = _block_size(table)
     starts = np.arange(size, len(known) - _BLOCK[0] + 1, size)
     later = np.linspace(_EARLY_BLOCKS, max(len(starts) - 1, _EARLY_BLOCKS), _LATER_BLOCKS).round().astype(int)
+    # Of a long run the early blocks, where labels are not memorised yet, and some of the later ones.
     if len(starts) > _EARLY_BLOCKS + _LATER_BLOCKS:
         starts = starts[np.unique([*range(_EARLY_BLOCKS), *later])]
     for start in starts.tolist():
@@ -172,7 +170,7 @@ def _least_plausible(tables: Sequence[PredictionTable]) -> Ints:
     mean = np.bincount(inverse, weights=log_probabilities[known]) / times
     always_wrong = np.bincount(inverse, weights=wrong[known]) == times
     order = np.argsort(mean, kind="stable")
-    return images[order[always_wrong[order]]][:_LISTED]
+    return np.asarray(images[order[always_wrong[order]]][:_LISTED])
 
 
 def _ordinal(every: float) -> str:

@@ -91,4 +91,4 @@ class SaturatedActivation(ScopedRule):
         ranks = np.array(list(_QUANTILES.values()))[:, None]
         below, above = values <= low, values >= high
         # A quantile at the end means that at least its rank of the outputs are there.
-        return np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0)
+        return np.asarray(np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0))

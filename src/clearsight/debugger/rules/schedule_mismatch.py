@@ -56,24 +56,8 @@ class ScheduleMismatch(Rule):
         if not sunken or not self._was_learning(view, curve, sunk_at):
             value = share if low.any() else 0.0
             return [self.clear(value=value, threshold=self.share, unit="of the run")]
-        return [self._sank(view, curve, sunk_at, share)]
-
-    def _was_learning(self, view: RunView, curve: LossCurve, sunk_at: int) -> bool:
-        """Return True if the loss fell until the rate sank, and had far to go."""
-        if sunk_at < _LEAST:
-            return False
-        before = curve.losses[:sunk_at]
-        line, late = trend(before), trend(before[sunk_at // 2 :])
-        accuracy = view.scalar("accuracy")
-        accuracies = accuracy.values[(accuracy.steps <= curve.steps[sunk_at]) & np.isfinite(accuracy.values)][-_LEAST:]
-        accurate = len(accuracies) > 0 and float(accuracies.mean()) > _ACCURATE
-        level = float(np.median(curve.losses[sunk_at:]))
-        falling = line.drop > _ERRORS * line.error and line.drop > 0 and late.drop > -late.error
-        return bool(falling and not accurate and curve.share_of_chance(level) > _TO_LEARN)
-
-    def _sank(self, view: RunView, curve: LossCurve, sunk_at: int, share: float) -> Finding:
         step, level = int(curve.steps[sunk_at]), float(np.median(curve.losses[sunk_at:]))
-        return self.found(
+        finding = self.found(
             value=share,
             threshold=self.share,
             unit="of the run",
@@ -89,6 +73,20 @@ class ScheduleMismatch(Rule):
                 Series.of("loss", curve.steps, curve.losses),
             ),
         )
+        return [finding]
+
+    def _was_learning(self, view: RunView, curve: LossCurve, sunk_at: int) -> bool:
+        """Return True if the loss fell until the rate sank, and had far to go."""
+        if sunk_at < _LEAST:
+            return False
+        before = curve.losses[:sunk_at]
+        line, late = trend(before), trend(before[sunk_at // 2 :])
+        accuracy = view.scalar("accuracy")
+        accuracies = accuracy.values[(accuracy.steps <= curve.steps[sunk_at]) & np.isfinite(accuracy.values)][-_LEAST:]
+        accurate = len(accuracies) > 0 and float(accuracies.mean()) > _ACCURATE
+        level = float(np.median(curve.losses[sunk_at:]))
+        falling = line.drop > _ERRORS * line.error and line.drop > 0 and late.drop > -late.error
+        return bool(falling and not accurate and curve.share_of_chance(level) > _TO_LEARN)
 
     def _unfinished(self, view: RunView, curve: LossCurve) -> Finding:
         settings = view.context.settings

@@ -81,20 +81,17 @@ class ShuffledWrong(Rule):
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Pairs of images with equal labels.
+    """Pairs of images with equal labels."""
 
-    same, chance: their share. value: (same - chance) / (1 - chance). sigmas: standard errors from chance. steps, each:
-    (B,) per block.
-    """
-
-    same: float
-    chance: float
-    sigmas: float
-    steps: Ints
-    each: Floats64
+    same: float  # their share
+    chance: float  # their share by chance
+    sigmas: float  # standard errors from chance
+    steps: Ints  # (B,), the first of each block
+    each: Floats64  # (B,), share in each block
 
     @property
     def value(self) -> float:
+        """Share of the range above chance."""
         return (self.same - self.chance) / max(1 - self.chance, 1e-12)
 
 

@@ -13,7 +13,6 @@ from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.analysis.tensors import ScopedRule
 
 _LISTED = 5  # findings at most, the worst
-_DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
 
 
 class TensorVariance(ScopedRule):
@@ -29,15 +28,12 @@ class TensorVariance(ScopedRule):
     min_threshold: float | None = setting(None, "smallest variance", low=0)
 
     def needs(self) -> Needs:
-        return Needs(counted="snapshots", points=1, collections=self.chosen_collections(_DEFAULT_COLLECTIONS))
+        return Needs(counted="snapshots", points=1, collections=self.chosen_collections())
 
     def check(self, view: RunView) -> list[Finding]:
         if self.max_threshold is None and self.min_threshold is None:
             return [self.not_enough_data(have=0, of="bounds", cause="set max_threshold or min_threshold")]
-        tables = [
-            self.scoped_statistic(view, "std", collection)
-            for collection in self.chosen_collections(_DEFAULT_COLLECTIONS)
-        ]
+        tables = [self.scoped_statistic(view, "std", collection) for collection in self.chosen_collections()]
         if not any(table.names for table in tables):
             return [self.not_enough_data(have=0)]
         found = [finding for table in tables for finding in self._outside(table)]

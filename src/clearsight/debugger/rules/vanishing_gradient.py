@@ -94,7 +94,7 @@ def _head_gradient(view: RunView, sizes: StatisticTable) -> Floats64:
     common = np.isin(weights.steps, sizes.steps)
     gain = np.full(len(sizes), np.nan)
     gain[np.isin(sizes.steps, weights.steps)] = np.minimum(1.0, level[common] * fan_in(heads[-1]) ** 0.5)
-    return columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain
+    return np.asarray(columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain)
 
 
 def _rising(values: Any) -> bool:

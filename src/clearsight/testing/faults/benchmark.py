@@ -43,16 +43,12 @@ _CHECKS = 10  # times that a run is judged while it goes on, evenly over its ste
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A run to train.
+    """A run to train."""
 
-    name: for people.  pair: network and data of the healthy setup that it is based on.  fault: name of the planted
-    fault, "" in a healthy run.
-    """
-
-    name: str
-    pair: Pair
+    name: str  # for people
+    pair: Pair  # network and data of the healthy setup that it is based on
     setup: FaultSetup
-    fault: str = ""
+    fault: str = ""  # name of the planted fault, "" in a healthy run
 
     @property
     def key(self) -> str:
@@ -67,15 +63,11 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class FaultDiagnosis:
-    """Verdicts of the rules on a run.
+    """Verdicts of the rules on a run."""
 
-    root_causes: rules that are severe or a warning, the most important first.  fixes: of each, aligned.  interim: the
-    same rules during the run, as (training steps, rules).
-    """
-
-    root_causes: tuple[str, ...]
-    fixes: tuple[Mapping[str, Any], ...]
-    interim: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    root_causes: tuple[str, ...]  # rules that are severe or a warning, the most important first
+    fixes: tuple[Mapping[str, Any], ...]  # one for each root cause
+    interim: tuple[tuple[int, tuple[str, ...]], ...] = ()  # (training steps, root causes so far)
 
     def named(self, rules: Sequence[str], top: int = 2) -> bool:
         """Return True if one of the rules is among the first."""
@@ -93,11 +85,7 @@ class FaultDiagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Measurements of a case.
-
-    root_causes, interim: as in FaultDiagnosis.  harm: cost of the fault, in accuracy or loss; None for a healthy run.
-    regained: the share of the harm that the fixes undid, None where none were tried.  fixes: the fixes that were tried.
-    """
+    """Measurements of a case. root_causes, interim: as in FaultDiagnosis."""
 
     key: str
     name: str
@@ -111,9 +99,9 @@ class Result:
     seconds: float
     root_causes: tuple[str, ...]
     interim: tuple[tuple[int, tuple[str, ...]], ...]
-    harm: float | None = None
-    regained: float | None = None
-    fixes: tuple[Mapping[str, Any], ...] = ()
+    harm: float | None = None  # cost of the fault, in accuracy or loss; None for a healthy run
+    regained: float | None = None  # share of the harm that the fixes undid, None where none were tried
+    fixes: tuple[Mapping[str, Any], ...] = ()  # that were tried
 
     @property
     def repaired(self) -> bool:
@@ -203,9 +191,7 @@ def target(broken: Fault, score: FaultScore, healthy: FaultScore) -> FaultScore:
     if broken.measure != "loss":
         return healthy
     best = min(range(len(score.losses)), key=lambda epoch: score.losses[epoch])
-    return FaultScore(
-        accuracy=score.accuracies[best], loss=score.losses[best], honest=math.nan, steps=score.steps, seconds=0.0
-    )
+    return replace(score, accuracy=score.accuracies[best], loss=score.losses[best], honest=math.nan)
 
 
 def quality(broken: Fault, score: FaultScore) -> float:

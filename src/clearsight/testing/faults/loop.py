@@ -196,7 +196,8 @@ def evaluate(model: nn.Module, loss: nn.Module, data: Batch) -> tuple[float, flo
     model.eval()
     correct, total, count = 0, 0.0, len(data[1])
     with torch.no_grad():
-        for images, labels in zip(data[0].split(_EVALUATION_BATCH), data[1].split(_EVALUATION_BATCH), strict=True):
+        parts = (torch.split(part, _EVALUATION_BATCH) for part in data)
+        for images, labels in zip(*parts, strict=True):
             logits = model(images)
             total += float(loss(logits, labels)) * len(labels)
             correct += int((logits.argmax(dim=1) == labels).sum())

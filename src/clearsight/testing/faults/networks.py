@@ -87,14 +87,16 @@ def _mobilenet(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
 def _resnet(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     import torchvision
 
-    return torchvision.models.resnet18(num_classes=classes)
+    model: nn.Module = torchvision.models.resnet18(num_classes=classes)
+    return model
 
 
 def _vit(setup: FaultSetup, classes: int, shared: Path) -> nn.Module:
     import timm
 
     sizes = {"img_size": setup.side, "patch_size": 8, "depth": 4}
-    return timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=classes, **sizes)
+    model: nn.Module = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=classes, **sizes)
+    return model
 
 
 _NETWORKS: dict[str, Callable[[FaultSetup, int, Path], nn.Module]] = {
@@ -112,9 +114,8 @@ _NETWORKS: dict[str, Callable[[FaultSetup, int, Path], nn.Module]] = {
 
 
 def _zero(model: nn.Module) -> nn.Module:
-    with torch.no_grad():
-        for parameter in _weights(model):
-            parameter.zero_()
+    for weight in _weights(model):
+        nn.init.zeros_(weight)
     return model
 
 

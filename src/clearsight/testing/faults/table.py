@@ -16,25 +16,19 @@ _HEAD = ("fault", "harm", "n", "found", "first", "precision", "step", "of", "rep
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Figures of a fault over its runs.
-
-    Shares are of `n`, `precision` of the root causes named, `regained` of the harm. harm: median cost.  found: an
-    expected rule is among the first two root causes at the end.  first: it is the first. expected: root causes that are
-    expected ones, of `named`.  step: median of the training steps until it was found, of the runs where it was.  steps:
-    of a whole run.  repaired: (runs that regained at least nine tenths, runs with something to regain).
-    """
+    """Figures of a fault over its runs."""
 
     name: str
-    n: int
-    harm: float
-    found: int
-    first: int
-    expected: int
-    named: int
-    step: float | None
-    steps: float
-    repaired: tuple[int, int]
-    regained: float | None
+    n: int  # runs
+    harm: float  # median cost
+    found: int  # runs with an expected rule among the first two root causes at the end
+    first: int  # runs where it is the first
+    expected: int  # root causes that are expected ones
+    named: int  # root causes in all
+    step: float | None  # median of the training steps until it was found, of the runs where it was
+    steps: float  # of a whole run
+    repaired: tuple[int, int]  # (runs that regained at least nine tenths, runs with something to regain)
+    regained: float | None  # median share of the harm
 
 
 def row(fault: Fault, results: Sequence[Result]) -> Row:

@@ -2,7 +2,7 @@
 
     python benchmarks/diagnosis.py --part development --jobs 2
 
-Parts share no network, and CIFAR-10 is in held-out alone (clearsight.testing.faults.healthy): thresholds are set on
+Parts share no network, and CIFAR-10 is in held-out alone (clearsight.testing.faults.catalogue): thresholds are set on
 development, figures reported on held-out. Runs stay in --work, so a second call continues where the first was
 interrupted, and --rejudge applies the current rules to the existing runs.
 docs/diagnosis.md explains the columns.
@@ -26,21 +26,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from measured import machine, shared
 
 from clearsight.testing.faults import table
-from clearsight.testing.faults.benchmark import CONTROL_SEEDS, FAULT_SEEDS, Planned, Result, cases, examine
-from clearsight.testing.faults.catalogue import FAULTS
-from clearsight.testing.faults.healthy import PARTS
+from clearsight.testing.faults.benchmark import CONTROL_SEEDS, FAULT_SEEDS, Case, Result, cases, examine
+from clearsight.testing.faults.catalogue import FAULTS, PARTS
 
 DOCS = Path(__file__).parents[1] / "docs" / "diagnosis.md"
 
 
-def work(planned: Planned, folder: Path) -> Result:
+def work(case: Case, folder: Path) -> Result:
     """Examine a case, in a process of its own."""
     import torch
 
     from clearsight.debugger.rule_parser import select_rules
 
     torch.set_num_threads(1)
-    return examine(planned, folder, shared(), select_rules("default"))
+    return examine(case, folder, shared(), select_rules("default"))
 
 
 def done(file: Path) -> dict[str, Result]:
@@ -55,13 +54,13 @@ def done(file: Path) -> dict[str, Result]:
     return by_key
 
 
-def results(plan: Sequence[Planned], existing: dict[str, Result], folder: Path, jobs: int) -> Iterator[Result]:
+def results(plan: Sequence[Case], existing: dict[str, Result], folder: Path, jobs: int) -> Iterator[Result]:
     """Yield every case's result, the existing ones first."""
-    yield from (existing[planned.case.key] for planned in plan if planned.case.key in existing)
-    open_cases = [planned for planned in plan if planned.case.key not in existing]
+    yield from (existing[case.key] for case in plan if case.key in existing)
+    open_cases = [case for case in plan if case.key not in existing]
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(work, planned, folder) for planned in open_cases]
+        futures = [pool.submit(work, case, folder) for case in open_cases]
         for future in concurrent.futures.as_completed(futures):
             yield future.result()
 
@@ -82,7 +81,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    plan = [case for case in cases(args.part, args.seeds, args.control_seeds) if re.search(args.only, case.case.key)]
+    plan = [case for case in cases(args.part, args.seeds, args.control_seeds) if re.search(args.only, case.key)]
     args.work.mkdir(parents=True, exist_ok=True)
     file, start = args.work / f"{args.part}.jsonl", time.perf_counter()
     if args.rejudge:

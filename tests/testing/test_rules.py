@@ -142,7 +142,7 @@ def test_stops_a_rule_that_knows_whether_it_is_live(tmp_path: Path) -> None:
             yield self._high(id(records[0]) if records else 0.0, 3)
 
     with pytest.raises(AssertionError):
-        contract(Peeks).test_live_equals_replay("fault", tmp_path)
+        contract(Peeks).test_live_equals_replay(contract(Peeks).fault(), tmp_path)
 
 
 def test_only_wants_exactly_one() -> None:
@@ -250,19 +250,20 @@ def speed_contract(kind: type[Rule]) -> TestAGoodRuleAboutSpeed:
     [
         (ForgetsItsTopic, "test_is_about_speed", ()),
         (CountsTheMicroseconds, "test_is_pure", ()),
-        (WantsEveryGauge, "test_tolerates_gaps", ("fault",)),
+        (WantsEveryGauge, "test_tolerates_gaps", (TestAGoodRuleAboutSpeed().fault(),)),
         (WantsSteps, "test_tolerates_missing_measurements", ("steps",)),
         (WantsSteps, "test_is_silent_on_its_control", ()),
     ],
 )
-def test_stops_a_rule_about_speed_that(kind: type[Rule], test: str, arguments: tuple[str, ...]) -> None:
+def test_stops_a_rule_about_speed_that(kind: type[Rule], test: str, arguments: tuple[Any, ...]) -> None:
     with pytest.raises((AssertionError, IndexError)):
         getattr(speed_contract(kind), test)(*arguments)
 
 
 def test_stops_a_rule_that_hangs_by_a_thread(tmp_path: Path) -> None:
+    judged = speed_contract(HangsByAThread)
     with pytest.raises(AssertionError):
-        speed_contract(HangsByAThread).test_rounding_on_disk_changes_no_verdict("fault", tmp_path)
+        judged.test_rounding_on_disk_changes_no_verdict(judged.fault(), tmp_path)
 
 
 def test_stops_a_rule_that_sees_more_live_than_in_replay(tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_stops_a_rule_that_sees_more_live_than_in_replay(tmp_path: Path) -> None
             yield self.clear(value=float(id(view.profile)))
 
     with pytest.raises(AssertionError):
-        speed_contract(Peeks).test_live_equals_replay("fault", tmp_path)
+        speed_contract(Peeks).test_live_equals_replay(speed_contract(Peeks).fault(), tmp_path)
 
 
 def test_stops_a_reporter_that_finds_something() -> None:

@@ -42,12 +42,10 @@ class ExecutorContract:
 
     @pytest.fixture
     def spec(self, tmp_path: Path) -> ExecutorSpec:
-        """Two workers."""
         return stand_in_spec(tmp_path / "logs", slots=2)  # two: assignments must run side by side
 
     @pytest.fixture
     def executor(self, spec: ExecutorSpec) -> Iterator[Executor]:
-        """Executor under test."""
         executor = self.build(spec)
         yield executor
         executor.close()
@@ -69,29 +67,23 @@ class ExecutorContract:
             EpochDone(worker=started.worker, number=3, epoch=1, scores={"accuracy": 0.5}),
             EpochDone(worker=started.worker, number=3, epoch=2, scores={"accuracy": 0.75}),
         ]
-        assert done == AssignmentDone(
-            worker=started.worker,
-            key=7,
-            results=(
-                TrialResult(
-                    number=3,
-                    state=TrialState.COMPLETE,
-                    values=(0.75,),
-                    curve={1: {"accuracy": 0.5}, 2: {"accuracy": 0.75}},
-                    scores={"accuracy": 0.75},
-                    seconds=1.5,
-                ),
-            ),
+        result = TrialResult(
+            number=3,
+            state=TrialState.COMPLETE,
+            values=(0.75,),
+            curve={1: {"accuracy": 0.5}, 2: {"accuracy": 0.75}},
+            scores={"accuracy": 0.75},
+            seconds=1.5,
         )
+        assert done == AssignmentDone(worker=started.worker, key=7, results=(result,))
 
     def test_several_trials_of_one_assignment_come_back_together(self, executor: Executor, folder: Path) -> None:
         executor.start(assignment(1, [task(folder, number) for number in (4, 5, 6)]))
-        done = only(AssignmentDone, collect(executor, has_ended(1)))
-        assert [result.number for result in done.results] == [4, 5, 6]
+        assert [result.number for result in ended(executor, 1).results] == [4, 5, 6]
 
     def test_a_failed_trial_is_a_result_and_no_loss(self, executor: Executor, folder: Path) -> None:
         executor.start(assignment(1, [task(folder, 0, fails="no such layer"), task(folder, 1)]))
-        failed, complete = only(AssignmentDone, collect(executor, has_ended(1))).results
+        failed, complete = ended(executor, 1).results
         assert (failed.state, failed.reason) == (TrialState.FAILED, "no such layer")
         assert complete.state is TrialState.COMPLETE
 
@@ -106,7 +98,7 @@ class ExecutorContract:
     def test_a_worker_receives_its_share_of_the_machine(self, executor: Executor, folder: Path) -> None:
         executor.start(assignment(1, [task(folder, 0, epochs=1)], prunable=True))  # waits for a reply: holds its worker
         executor.start(assignment(2, [task(folder, 1, epochs=1)], prunable=True))
-        epochs = all_of(EpochDone, collect(executor, lambda events: len(all_of(EpochDone, events)) == 2))
+        epochs = all_of(EpochDone, collect(executor, has(EpochDone, 2)))
         assert len({event.worker for event in epochs}) == 2
         for event in epochs:
             assert worker_facts(folder, event.number)["resources"] == {"slot": event.worker}
@@ -114,16 +106,16 @@ class ExecutorContract:
     def test_assignments_run_at_the_same_time(self, executor: Executor, folder: Path) -> None:
         for key in (1, 2):
             executor.start(assignment(key, [task(folder, key)], prunable=True))
-        both = all_of(EpochDone, collect(executor, lambda events: len(all_of(EpochDone, events)) == 2))
+        both = all_of(EpochDone, collect(executor, has(EpochDone, 2)))
         assert {event.number for event in both} == {1, 2}  # and neither has ended, since neither had a reply
         for number in (1, 2):
             executor.reply(number, 1, "")
-        collect(executor, lambda events: len(all_of(AssignmentDone, events)) == 2)
+        collect(executor, has(AssignmentDone, 2))
 
     def test_a_worker_runs_one_assignment_after_another(self, executor: Executor, folder: Path) -> None:
         for key in range(1, 6):  # more assignments than workers: workers are used again
             executor.start(assignment(key, [task(folder, key)]))
-            assert only(AssignmentDone, collect(executor, has_ended(key))).results[0].number == key
+            assert ended(executor, key).results[0].number == key
 
     def test_a_reply_can_end_a_trial(self, executor: Executor, folder: Path) -> None:
         executor.start(assignment(1, [task(folder, 0, epochs=9), task(folder, 1)], prunable=True))
@@ -132,7 +124,7 @@ class ExecutorContract:
             executor.reply(0, epoch, stop)
         assert only(EpochDone, collect(executor, has(EpochDone))).number == 1
         executor.reply(1, 1, "")
-        pruned, complete = only(AssignmentDone, collect(executor, has_ended(1))).results
+        pruned, complete = ended(executor, 1).results
         assert (pruned.state, pruned.reason) == (TrialState.PRUNED, "worse than the others")
         assert list(pruned.curve) == [1, 2, 3]
         assert complete.state is TrialState.COMPLETE
@@ -153,9 +145,9 @@ class ExecutorContract:
         executor.start(assignment(2, [task(folder, 2, die_at=1)]))
         assert only(WorkerLost, collect(executor, has(WorkerLost))).key == 2
         executor.start(assignment(3, [task(folder, 3)]))
-        assert only(AssignmentDone, collect(executor, has_ended(3))).results[0].number == 3
+        assert ended(executor, 3).results[0].number == 3
         executor.reply(1, 1, "")
-        assert only(AssignmentDone, collect(executor, has_ended(1))).results[0].number == 1
+        assert ended(executor, 1).results[0].number == 1
 
     @pytest.mark.parametrize("prunable", [True, False])
     def test_interrupted_trials_have_no_result(self, executor: Executor, folder: Path, prunable: bool) -> None:
@@ -164,9 +156,9 @@ class ExecutorContract:
         executor.start(assignment(1, [task(folder, 0, fails="early"), waiting, task(folder, 2)], prunable=prunable))
         assert only(EpochDone, collect(executor, has(EpochDone))).number == 1
         executor.interrupt()
-        assert [result.number for result in only(AssignmentDone, collect(executor, has_ended(1))).results] == [0]
+        assert [result.number for result in ended(executor, 1).results] == [0]
         executor.start(assignment(2, [task(folder, 3)]))
-        assert [result.number for result in only(AssignmentDone, collect(executor, has_ended(2))).results] == [3]
+        assert [result.number for result in ended(executor, 2).results] == [3]
 
     def test_an_interrupt_without_work_has_no_effect(self, executor: Executor) -> None:
         executor.interrupt()
@@ -184,7 +176,7 @@ class ExecutorContract:
         executor = self.build(spec)
         for number in (0, 1):
             executor.start(assignment(number, [task(folder, number, waits=True)]))
-        collect(executor, lambda events: len(all_of(EpochDone, events)) == 2)
+        collect(executor, has(EpochDone, 2))
         workers = [process(worker_facts(folder, number)["pid"]) for number in (0, 1)]
         executor.close()
         # Children may need a moment to be gone.
@@ -230,9 +222,14 @@ def has_ended(key: int) -> Callable[[list[ExecutorEvent]], bool]:
     return lambda events: any(isinstance(event, AssignmentDone | WorkerLost) and event.key == key for event in events)
 
 
-def has(kind: type[ExecutorEvent]) -> Callable[[list[ExecutorEvent]], bool]:
-    """Return a test for an event of a kind."""
-    return lambda events: any(isinstance(event, kind) for event in events)
+def ended(executor: Executor, key: int) -> AssignmentDone:
+    """Return the end of an assignment, once it has ended in an orderly way."""
+    return only(AssignmentDone, collect(executor, has_ended(key)))
+
+
+def has(kind: type[ExecutorEvent], count: int = 1) -> Callable[[list[ExecutorEvent]], bool]:
+    """Return a test for so many events of a kind."""
+    return lambda events: len(all_of(kind, events)) >= count
 
 
 def all_of(kind: type[E], events: Sequence[ExecutorEvent]) -> list[E]:

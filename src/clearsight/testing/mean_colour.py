@@ -75,5 +75,4 @@ def expected(image: bytes | Pixels) -> npt.NDArray[np.float64]:
     # In float64: the expected value must be the exact one.
     logits = prepare(image).mean(axis=(1, 2)).astype(np.float64) @ WEIGHTS.astype(np.float64)
     powers: npt.NDArray[np.float64] = np.exp(logits - logits.max())  # the maximum keeps exp() finite
-    rows: npt.NDArray[np.float64] = powers / powers.sum()
-    return rows
+    return np.asarray(powers / powers.sum())

@@ -21,6 +21,7 @@ import math
 import pickle
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,8 +49,12 @@ def first_loss(network: Network, images: Tensor, labels: Tensor) -> float:
 class FamilyContract:
     """Contract suite: provide the fixtures `network` (six classes, random weights; every test copies it) and `size`."""
 
-    def test_stages_then_head_are_the_model(self, network: Network, size: int) -> None:
-        net = copy.deepcopy(network)  # the fixture is shared: tests must not train it
+    @pytest.fixture
+    def net(self, network: Network) -> Network:
+        """Copy of the network, which may be shared: tests train it."""
+        return copy.deepcopy(network)
+
+    def test_stages_then_head_are_the_model(self, net: Network, size: int) -> None:
         freeze(net, "none").eval_mode()
         images = random_images(2, size)
         with torch.inference_mode():
@@ -59,8 +64,7 @@ class FamilyContract:
             assert features.shape == (2, net.features)
             assert torch.equal(net.head(features), net.model(images))
 
-    def test_every_cut_gives_the_same_logits(self, network: Network, size: int) -> None:
-        net = copy.deepcopy(network)
+    def test_every_cut_gives_the_same_logits(self, net: Network, size: int) -> None:
         freeze(net, "none").eval_mode()
         images = random_images(1, size)
         with torch.inference_mode():
@@ -73,14 +77,12 @@ class FamilyContract:
         assert sorted(parts) == sorted(id(parameter) for parameter in network.model.parameters())
         assert network.model.get_submodule(network.head_name) is network.head
 
-    def test_first_loss_is_near_log_c(self, network: Network, size: int) -> None:
-        net = copy.deepcopy(network)
+    def test_first_loss_is_near_log_c(self, net: Network, size: int) -> None:
         freeze(net, "none")
         loss = first_loss(net, random_images(6, size), torch.arange(6))
         assert abs(loss - math.log(CLASSES)) < _NEAR * math.log(CLASSES)
 
-    def test_a_step_moves_only_what_is_not_frozen(self, network: Network, size: int) -> None:
-        net = copy.deepcopy(network)
+    def test_a_step_moves_only_what_is_not_frozen(self, net: Network, size: int) -> None:
         frozen = freeze(net, "1")
         frozen_ids = {id(tensor) for stage in frozen.stages for tensor in stage.run.state_dict(keep_vars=True).values()}
         before = {name: tensor.clone() for name, tensor in net.model.state_dict().items()}
@@ -92,8 +94,7 @@ class FamilyContract:
             elif tensor.requires_grad:
                 assert not torch.equal(tensor, before[name]), f"{name} is not frozen and has not moved"
 
-    def test_with_a_frozen_backbone_only_the_head_trains(self, network: Network, size: int) -> None:
-        net = copy.deepcopy(network)
+    def test_with_a_frozen_backbone_only_the_head_trains(self, net: Network, size: int) -> None:
         frozen = freeze(net, "backbone")
         before = {key: value.clone() for key, value in net.prefix(frozen.cut).state_dict().items()}
         _step(net, size)
@@ -101,23 +102,20 @@ class FamilyContract:
         assert all(torch.equal(before[key], after[key]) for key in before)
         assert {id(p) for p in frozen.parameters()} == {id(p) for p in net.head_parameters()}
 
-    def test_unfrozen_all_of_it_trains_again(self, network: Network, size: int) -> None:
-        net = copy.deepcopy(network)
+    def test_unfrozen_all_of_it_trains_again(self, net: Network, size: int) -> None:
         trained = {name for name, parameter in net.model.named_parameters() if parameter.requires_grad}
         freeze(net, "backbone")
         unfreeze(net)
         assert {name for name, parameter in net.model.named_parameters() if parameter.requires_grad} == trained
         assert all(part.training for part in net.model.modules())  # freezing puts norms into evaluation mode
 
-    def test_the_model_pickles(self, network: Network, size: int) -> None:
-        net = copy.deepcopy(network)
+    def test_the_model_pickles(self, net: Network, size: int) -> None:
         net.model.eval()
         twin = pickle.loads(pickle.dumps(net.model)).eval()  # worker processes of a loader and of DDP pickle it
         with torch.inference_mode():
             assert torch.equal(twin(random_images(1, size)), net.model(random_images(1, size)))
 
-    def test_a_bundle_gives_the_same_logits_back(self, network: Network, size: int, tmp_path: Path) -> None:
-        net = copy.deepcopy(network)
+    def test_a_bundle_gives_the_same_logits_back(self, net: Network, size: int, tmp_path: Path) -> None:
         _step(net, size)  # so that statistics and weights are not those of a new network
         manifest = Bundle(
             model=net.name,

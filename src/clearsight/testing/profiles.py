@@ -8,8 +8,9 @@ T gauge samples, S steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -80,10 +81,10 @@ def profile(
     pause_seconds = _pause_seconds(pauses or {}, steps)
     factors = 1 + noise * np.clip(rng.standard_normal(steps), -3, 3)  # clipped, so that no step becomes an outlier
     durations = _spread(seconds, steps) * factors
-    starts, columns = start + np.cumsum(pause_seconds[:-1]) + np.cumsum(durations) - durations, _Columns(steps, factors)
-    rows = {"phases": columns.rows(phases), "device": columns.rows(device), "load": columns.rows(load)}
+    starts = start + np.cumsum(pause_seconds[:-1]) + np.cumsum(durations) - durations
     borders = _spread(np.nan if padding is None else padding, steps)  # NaN becomes None: not measured
-    step_times = _step_times(starts, durations, _spread(samples, steps), borders, rows, per_epoch)
+    parts = [_step_parts(values or {}, factors) for values in (phases, device, load)]
+    step_times = _step_times(zip(starts, durations, _spread(samples, steps), borders, *parts, strict=True), per_epoch)
     # Gauges are read from the launch on.
     launch, end = start - initialisation, start + float(pause_seconds.sum() + durations.sum())
     times = launch + every * np.arange(int(np.ceil((end - launch) / every)) + 1, dtype=np.float64)
@@ -97,23 +98,16 @@ def profile(
 
 
 def profiled(measured: Profile, *, context: RunContext | None = None, ended: bool = True) -> Tape:
-    """Return the view of a run with that profile.
-
-    context: `context_of(measured)` by default.
-    """
+    """Return the view of a run with that profile. context: `context_of(measured)` by default."""
     return Tape(context or context_of(measured), ended=ended, profile=measured)
 
 
 def context_of(measured: Profile) -> RunContext:
-    """Return the context of a run with this profile.
-
-    It holds the steps, the steps of an epoch, the epochs and the batch size, and the machine's values as `settings`,
-    because rules fix only settings that they know.
-    """
+    """Return the context of a run with this profile: its plan, and as `settings` the machine's values."""
     table, machine = measured.steps(), measured.machine
     epochs = int(table.epochs[-1]) if len(table) else 0
     first = table.epochs == 1  # the last epoch may be incomplete
-    settings = {
+    settings = {  # rules fix only settings that they know
         "batch_size": machine.batch_size or None,
         "workers": machine.workers,
         "threads": machine.threads or None,
@@ -194,22 +188,17 @@ def healthy_gpu(*, steps: int = 300, gpus: int = 1, seed: int = 0) -> Profile:
     )  # fmt: skip
 
 
-class _Columns:
-    """Turns values by name into one mapping per step. factors: (S,) noise of each step, the same for all its parts."""
+def _step_parts(values: Mapping[str, Values], factors: Floats) -> list[dict[str, float]]:
+    """Return values by name, one mapping per step. factors: (S,) noise of each step, the same for all its parts."""
+    columns = {name: _spread(column, len(factors)) for name, column in values.items()}
+    # Counts stay exact; only durations vary.
+    noisy = {name: column if name in ("images", "bytes") else column * factors for name, column in columns.items()}
+    return _rows(noisy, len(factors))
 
-    def __init__(self, steps: int, factors: Floats) -> None:
-        self._steps, self._factors = steps, factors
 
-    def rows(self, values: Mapping[str, Values] | None) -> list[dict[str, float]]:
-        columns = {name: self._column(name, column) for name, column in (values or {}).items()}
-        return [
-            {name: float(column[i]) for name, column in columns.items() if not np.isnan(column[i])}
-            for i in range(self._steps)
-        ]
-
-    def _column(self, name: str, values: Values) -> Floats:
-        is_count = name in ("images", "bytes")  # counts stay exact; only durations vary
-        return _spread(values, self._steps) * (1 if is_count else self._factors)
+def _rows(columns: Mapping[str, Floats], count: int) -> list[dict[str, float]]:
+    """Return columns by name, (count,) each, as one mapping per row, without the values that are NaN."""
+    return [{name: float(c[i]) for name, c in columns.items() if not np.isnan(c[i])} for i in range(count)]
 
 
 def _spread(values: Values, count: int) -> Floats:
@@ -218,28 +207,21 @@ def _spread(values: Values, count: int) -> Floats:
     return sequence[(np.arange(count) * len(sequence)) // max(count, 1)] if len(sequence) != count else sequence.copy()
 
 
-def _step_times(
-    starts: Floats,
-    durations: Floats,
-    images: Floats,
-    borders: Floats,
-    rows: Mapping[str, Sequence[Mapping[str, float]]],
-    per_epoch: int,
-) -> list[StepTimes]:
-    """Return one StepTimes per step from columns, (S,) each. borders: share of the pixels, NaN if not measured."""
+def _step_times(table: Iterable[tuple[Any, ...]], per_epoch: int) -> list[StepTimes]:
+    """Return one StepTimes per row: start, seconds, samples, padding (NaN if not measured), phases, device, load."""
     return [
         StepTimes(
             step=i + 1,
             epoch=i // per_epoch + 1,
-            start=float(starts[i]),
-            seconds=float(durations[i]),
-            samples=int(images[i]),
-            phases=rows["phases"][i],
-            device=rows["device"][i],
-            load=rows["load"][i],
-            padding=None if np.isnan(borders[i]) else float(borders[i]),
+            start=float(start),
+            seconds=float(seconds),
+            samples=int(samples),
+            padding=None if np.isnan(padding) else float(padding),
+            phases=phases,
+            device=device,
+            load=load,
         )
-        for i in range(len(starts))
+        for i, (start, seconds, samples, padding, phases, device, load) in enumerate(table)
     ]
 
 
@@ -257,10 +239,8 @@ def _gauge_samples(
         # Before the first step nothing trains: the first value stands for the launch.
         column = np.concatenate([np.full(before, during[0]), during]) * factors
         columns[name] = np.clip(column, 0, 100) if _is_percentage(name) else column
-    return [
-        GaugeSample(time=float(time), values={name: float(c[i]) for name, c in columns.items() if not np.isnan(c[i])})
-        for i, time in enumerate(times)
-    ]
+    rows = _rows(columns, len(times))
+    return [GaugeSample(time=float(time), values=values) for time, values in zip(times, rows, strict=True)]
 
 
 def _is_percentage(name: str) -> bool:

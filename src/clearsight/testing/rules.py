@@ -64,6 +64,11 @@ class RuleContract:
         """Return a healthy run with all data that the rule needs, on which it must be clear."""
         raise NotImplementedError
 
+    @pytest.fixture(params=["fault", "control"])
+    def run(self, request: pytest.FixtureRequest) -> Tape:
+        """Run with the fault, then the healthy one."""
+        return self.fault() if request.param == "fault" else self.control()
+
     def test_finds_its_fault(self) -> None:
         found = findings(self.rule, self.fault())
         assert found
@@ -89,7 +94,7 @@ class RuleContract:
         assert [finding.verdict for finding in findings(self.rule, self.control())] == [Verdict.CLEAR]
 
     def test_says_what_is_missing(self) -> None:
-        (finding,) = findings(self.rule, Tape())
+        finding = only(self.rule, Tape())
         assert finding.verdict is Verdict.NOT_ENOUGH_DATA
         assert finding.points is not None
         assert finding.points.have < finding.points.want
@@ -101,32 +106,29 @@ class RuleContract:
 
     def test_is_pure(self) -> None:
         tape = self.fault()
-        before = [_record_text(record) for record in tape.records]  # rules share the tape: none may change it
+        before = _tape_text(tape)  # rules share the tape: none may change it
         assert _findings_text(self.rule, tape) == _findings_text(self.rule, tape)
-        assert [_record_text(record) for record in tape.records] == before
+        assert _tape_text(tape) == before
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_live_equals_replay(self, run: str, tmp_path: Path) -> None:
-        live: Tape = getattr(self, run)()
+    def test_live_equals_replay(self, run: Tape, tmp_path: Path) -> None:
+        last = max((record.at.train_step for record in run.records), default=0)
         for share in _SHARES:
-            step = round(share * max((record.at.train_step for record in live.records), default=0))
-            live_part = live.until(step)
-            replay = replayed(live_part, tmp_path / f"{share}")
-            # Both: some rules wait for the end of a run.
-            for live_part.ended in replay.ended, not replay.ended:
-                replay.ended = live_part.ended
-                assert _findings_text(self.rule, replay) == _findings_text(self.rule, live_part)
+            self._replays_alike(run.until(round(share * last)), tmp_path / f"{share}")
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_tolerates_gaps(self, run: str) -> None:
-        tape: Tape = getattr(self, run)()
+    def _replays_alike(self, live: Tape, folder: Path) -> None:
+        replay = replayed(live, folder)
+        # Both: some rules wait for the end of a run.
+        for live.ended in replay.ended, not replay.ended:
+            replay.ended = live.ended
+            assert _findings_text(self.rule, replay) == _findings_text(self.rule, live)
+
+    def test_tolerates_gaps(self, run: Tape) -> None:
         for every in (1, 3):  # every record NaN, then each third
-            gapped = [_all_nan(r) if i % every == every - 1 else r for i, r in enumerate(tape.records)]
-            assert findings(self.rule, Tape(tape.context, gapped, ended=True))
+            gapped = [_all_nan(r) if i % every == every - 1 else r for i, r in enumerate(run.records)]
+            assert findings(self.rule, Tape(run.context, gapped, ended=True))
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_finding_survives_json(self, run: str) -> None:
-        for finding in findings(self.rule, getattr(self, run)()):
+    def test_finding_survives_json(self, run: Tape) -> None:
+        for finding in findings(self.rule, run):
             text = json.dumps(finding.to_json())
             assert json.dumps(Finding.from_json(json.loads(text)).to_json()) == text  # as text: NaN differs from itself
 
@@ -166,41 +168,20 @@ class ProfilerRuleContract(RuleContract):
         assert self.rule.topic == "speed"
         assert self.rule.needs().counted in ("samples", "timed_steps")
 
-    def test_is_pure(self) -> None:
-        tape = self.fault()
-        before = _profile_text(tape.profile)
-        assert _findings_text(self.rule, tape) == _findings_text(self.rule, tape)
-        assert _profile_text(tape.profile) == before
-
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_live_equals_replay(self, run: str, tmp_path: Path) -> None:
-        tape: Tape = getattr(self, run)()
-        measured = replayed_profile(tape.profile, tmp_path / "whole")  # rounded as on disk: live and replay must agree
-        live = Tape(tape.context, tape.records, profile=measured)
+    def test_live_equals_replay(self, run: Tape, tmp_path: Path) -> None:
+        measured = replayed_profile(run.profile, tmp_path / "whole")  # rounded as on disk: live and replay must agree
+        live = Tape(run.context, run.records, profile=measured)
         steps = measured.steps().steps
         for share in _SHARES:
-            live_part = live.until(int(share * steps[-1]) if len(steps) else 0)
-            replay = replayed(live_part, tmp_path / f"{share}")
-            for live_part.ended in replay.ended, not replay.ended:
-                replay.ended = live_part.ended
-                assert _findings_text(self.rule, replay) == _findings_text(self.rule, live_part)
+            self._replays_alike(live.until(int(share * steps[-1]) if len(steps) else 0), tmp_path / f"{share}")
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_rounding_on_disk_changes_no_verdict(self, run: str, tmp_path: Path) -> None:
-        original: Tape = getattr(self, run)()
-        replay = Tape(
-            original.context,
-            original.records,
-            ended=original.ended,
-            profile=replayed_profile(original.profile, tmp_path),
-        )
-        assert [f.verdict for f in findings(self.rule, replay)] == [f.verdict for f in findings(self.rule, original)]
+    def test_rounding_on_disk_changes_no_verdict(self, run: Tape, tmp_path: Path) -> None:
+        replay = with_profile(run, replayed_profile(run.profile, tmp_path))
+        assert [f.verdict for f in findings(self.rule, replay)] == [f.verdict for f in findings(self.rule, run)]
 
-    @pytest.mark.parametrize("run", ["fault", "control"])
-    def test_tolerates_gaps(self, run: str) -> None:
-        tape: Tape = getattr(self, run)()
+    def test_tolerates_gaps(self, run: Tape) -> None:
         for every in (1, 3):
-            for finding in findings(self.rule, with_profile(tape, with_gaps(tape.profile, every))):
+            for finding in findings(self.rule, with_profile(run, with_gaps(run.profile, every))):
                 numbers = [x for x in (finding.value, finding.threshold) if x is not None]
                 assert np.isfinite(numbers).all(), finding
                 assert "nan" not in finding.cause.split()  # NaN is no number to show to a person
@@ -226,11 +207,10 @@ class ReporterContract(ProfilerRuleContract):
         return self.control()
 
     def test_finds_its_fault(self) -> None:
-        (finding,) = findings(self.rule, self.control())
-        assert finding.verdict is Verdict.CLEAR
+        assert only(self.rule, self.control()).verdict is Verdict.CLEAR
 
     def test_says_why_and_what_to_do(self) -> None:
-        (finding,) = findings(self.rule, self.control())
+        finding = only(self.rule, self.control())
         assert finding.evidence
         assert all(len(series.steps) == len(series.values) > 0 for series in finding.evidence)
         assert not finding.cause
@@ -264,14 +244,10 @@ def replayed_profile(profile: Profile, folder: Path) -> Profile:
 
 def with_gaps(profile: Profile, every: int) -> Profile:
     """Return the profile without the gauges of each `every`-th sample and the times of each `every`-th step."""
-    samples = [
-        replace(sample, values={}) if i % every == every - 1 else sample
-        for i, sample in enumerate(profile.gauge_samples)
-    ]
-    steps = [
-        replace(step, phases={}, device={}, load={}, padding=None) if i % every == every - 1 else step
-        for i, step in enumerate(profile.step_times)
-    ]
+    samples, steps = list(profile.gauge_samples), list(profile.step_times)
+    samples[every - 1 :: every] = [replace(sample, values={}) for sample in samples[every - 1 :: every]]
+    bare: dict[str, Any] = {"phases": {}, "device": {}, "load": {}, "padding": None}
+    steps[every - 1 :: every] = [replace(step, **bare) for step in steps[every - 1 :: every]]
     return Profile(profile.machine, samples, steps, profile.all_spans, profile.trace)
 
 
@@ -285,8 +261,9 @@ def _findings_text(rule: Rule, view: RunView) -> str:
     return json.dumps([finding.to_json() for finding in rule.check(view)])
 
 
-def _profile_text(profile: Profile) -> str:
-    return repr((profile.machine, profile.gauge_samples, profile.step_times, profile.all_spans, profile.trace))
+def _tape_text(tape: Tape) -> str:
+    profile, records = tape.profile, [_record_text(record) for record in tape.records]
+    return repr((records, profile.machine, profile.gauge_samples, profile.step_times, profile.all_spans, profile.trace))
 
 
 def _record_text(record: SavedRecord) -> str:

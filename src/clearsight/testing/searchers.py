@@ -7,8 +7,7 @@ class TestMine(SearcherContract):
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from clearsight.core.trial import Objective, Trial, TrialResult, TrialState
 from clearsight.tuning.trial_store import TrialStore
 
 ACCURACY = Objective("accuracy", "maximize")
+_EPOCHS = 10  # of a trial
 
 # A logarithmic range, a choice, a conditional setting, whole numbers, and steps.
 MIXED = Space(
@@ -97,7 +97,6 @@ class SearcherContract:
         assert self.searcher.pruner in PRUNERS
 
 
-@contextmanager
 def new_store(
     path: Path,
     searcher: Searcher,
@@ -106,25 +105,16 @@ def new_store(
     objectives: tuple[Objective, ...] = (ACCURACY,),
     pruner: str = "none",
     **plan: Any,
-) -> Iterator[TrialStore]:
-    """Yield the record of a new study."""
+) -> closing[TrialStore]:
+    """Return the record of a new study, for a `with` statement."""
     # More than any test runs: the plan never ends one.
     study_plan = StudyPlan(data="/no/data", space=space, objectives=objectives, **{"trials": 1000, **plan})
-    store = TrialStore(Study.begin(path, study_plan, Recipe()), searcher, pruner, 10)  # epochs of a trial
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(TrialStore(Study.begin(path, study_plan, Recipe()), searcher, pruner, _EPOCHS))
 
 
-@contextmanager
-def reopen_store(path: Path, searcher: Searcher, *, pruner: str = "none") -> Iterator[TrialStore]:
-    """Yield the record of an existing study, as another process would open it, under the name that it began with."""
-    store = TrialStore(Study.open(path), searcher, pruner, 10)
-    try:
-        yield store
-    finally:
-        store.close()
+def reopen_store(path: Path, searcher: Searcher, *, pruner: str = "none") -> closing[TrialStore]:
+    """Return the record of an existing study, as another process would open it, under the name that it began with."""
+    return closing(TrialStore(Study.open(path), searcher, pruner, _EPOCHS))
 
 
 def propose(store: TrialStore) -> Trial:

@@ -1,4 +1,4 @@
-"""Loss curve: its level, trend and noise, its warm-up, and how far the loss has come."""
+"""Loss curve: its level, trend and noise, its warm-up, how far the loss has come, and validation beside it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from clearsight.debugger.analysis.loss_curve import (
     loss_progress,
     noise_std,
     rolling,
+    train_valid_curves,
     trend,
     value_at,
 )
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.tapes import flat, tape
+from tests.debugger.rules.runs import facts
 
 
 def test_nonfinite_losses_are_left_out_and_counted() -> None:
@@ -134,3 +136,31 @@ def test_nan_is_left_out_of_the_progress() -> None:
     assert progress.recent == 2.0
     assert loss_progress(tape(loss=[float("nan")])) is None
     assert loss_progress(Tape()) is None
+
+
+def evaluated(train: list[float], valid: list[float]) -> Tape:
+    return tape(loss=np.repeat(train, 5), valid={"loss": valid}, per_epoch=5, context=facts())
+
+
+def test_only_evaluations_with_both_losses_count() -> None:
+    curves = train_valid_curves(evaluated([2.0, 1.5, 1.0], [2.1, math.nan, 1.2]))
+    assert curves.epochs.tolist() == [1, 3]
+    assert curves.train.tolist() == [2.0, 1.0]
+    assert np.isnan(curves.valid_accuracy).all()
+
+
+def test_the_best_evaluation_is_no_single_lucky_one() -> None:
+    curves = train_valid_curves(evaluated([1.0] * 7, [2.0, 0.5, 2.0, 1.6, 1.4, 1.5, 1.7]))
+    assert curves.smoothed().argmin() == 4
+
+
+def test_the_plateau_starts_where_no_real_improvement_follows() -> None:
+    valid = [2.0, 1.8, 1.6, 1.51, 1.5, 1.49, 1.5, 1.7]
+    curves = train_valid_curves(evaluated([1.0] * len(valid), valid))
+    assert curves.plateau_start() == 3
+    assert curves.smoothed().argmin() == 4
+
+
+def test_an_empty_run_has_no_evaluations() -> None:
+    assert len(train_valid_curves(tape())) == 0
+    assert train_valid_curves(tape()).chance == 1.0

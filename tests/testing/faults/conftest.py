@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clearsight.testing.faults.healthy import base
+from clearsight.testing.faults.catalogue import base
 from clearsight.testing.faults.setup import FaultSetup
 
 

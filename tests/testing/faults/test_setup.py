@@ -17,12 +17,12 @@ def test_a_change_leaves_the_old_one_alone(setup: FaultSetup) -> None:
 
 
 def test_a_fix_keeps_the_plant(setup: FaultSetup) -> None:
-    assert replace(setup, plant="missing_zero_grad").repaired({"lr": 1e-4}).plant == "missing_zero_grad"
+    assert replace(setup, plant="missing_zero_grad").changed(lr=1e-4).plant == "missing_zero_grad"
 
 
 def test_a_fix_names_recipe_fields(setup: FaultSetup) -> None:
     with pytest.raises(BadChoice):
-        setup.repaired({"learning": 1e-3})
+        setup.changed(learning=1e-3)
 
 
 def test_settings_of_the_loop_are_in_the_recipe() -> None:

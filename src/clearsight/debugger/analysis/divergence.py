@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.finding import Series
 from clearsight.core.view import Curve, RunView
-from clearsight.debugger.analysis.parameters import fan_in, layer_weights, rms
+from clearsight.debugger.analysis.tensors import fan_in, layer_weights, rms
 
 FACTOR = 100.0  # growth over the early level that no healthy tensor shows above its floor
 _CLIMB = 10.0  # times the early level: where a growth that ends above FACTOR began
@@ -32,16 +31,12 @@ def all_tensors(collection: str, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """A tensor that left its range and stayed outside.
-
-    early: its level in the beginning, not below its floor.  worst: the largest finite value.  steps: the first after
-    the last calm value, and the last one that was saved.
-    """
+    """A tensor that left its range and stayed outside."""
 
     subject: str
-    early: float
-    worst: float
-    steps: tuple[int, int]
+    early: float  # its level in the beginning, not below its floor
+    worst: float  # the largest finite value
+    steps: tuple[int, int]  # the first after the last calm value, and the last one that was saved
     series: Series
 
     @property
@@ -52,17 +47,13 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """The first NaN or infinite value of a run.
-
-    place: input | layer | weight | gradient | loss.  subject: the tensor or layer, "" where only the loss is known.
-    exact: True if the step itself was traced, not only a later loss.  recovered: True if later losses are finite.
-    """
+    """The first NaN or infinite value of a run."""
 
     step: int
-    place: str
-    subject: str
-    exact: bool = False
-    recovered: bool = False
+    place: str  # input | layer | weight | gradient | loss
+    subject: str  # the tensor or layer, "" where only the loss is known
+    exact: bool = False  # True if the step itself was traced, not only a later loss
+    recovered: bool = False  # True if later losses are finite
 
 
 def growing_tensors(view: RunView, include: TensorFilter = all_tensors, factor: float = FACTOR) -> list[Growth]:
@@ -73,35 +64,31 @@ def growing_tensors(view: RunView, include: TensorFilter = all_tensors, factor: 
     floor (1; for a weight 1 / sqrt(inputs), the size of an ordinary initialisation): a head that starts at 0 grows a
     thousandfold in a healthy run.
     """
-    broken = _first_nonfinite_loss(view)
-    growths: list[Growth] = []
+    broken = [curve.steps[~np.isfinite(curve.values)] for curve in _losses(view)]
+    first_broken = min((int(steps[0]) for steps in broken if steps.size), default=None)
+    growths = [_growth(*size, factor, first_broken) for size in _sizes(view, include)]
+    return sorted(filter(None, growths), key=lambda growth: -growth.factor)
+
+
+def _sizes(view: RunView, include: TensorFilter) -> Iterator[tuple[str, Curve, str, float]]:
+    """Yield the kind ("scalar" or "table"), the size over time, the name and the floor of each tensor."""
     if include(_GRADIENTS, "grad_norm"):
-        growths += _growth(view.scalar("grad_norm"), "grad_norm", _FLOOR, factor, broken)
-    for curve, name, floor in _table_curves(view, include):
-        growths += _growth(curve, name, floor, factor, broken, "table")
-    return sorted(growths, key=lambda growth: -growth.factor)
-
-
-def _table_curves(view: RunView, include: TensorFilter) -> Iterator[tuple[Curve, str, float]]:
-    """Yield the size over time, the name and the floor of each tensor with statistics."""
+        yield "scalar", view.scalar("grad_norm"), "grad_norm", _FLOOR
     floors = {parameter.name: fan_in(parameter) ** -0.5 for parameter in layer_weights(view.context)}
-    sizes = {name: partial(rms, view, name) for name in ("weights", "biases", "activations")}
-    for collection, read in {**sizes, _GRADIENTS: partial(view.statistic, "l2", _GRADIENTS)}.items():
-        table = read()
+    for collection in ("weights", "biases", "activations", _GRADIENTS):
+        table = view.statistic("l2", collection) if collection == _GRADIENTS else rms(view, collection)
         for i, name in enumerate(table.names):
             if include(collection, name):
                 saved = ~np.isnan(table.values[:, i])
                 curve = Curve(table.steps[saved], table.epochs[saved], table.values[saved, i])
-                yield curve, name, floors.get(name, _FLOOR)
+                yield "table", curve, name, floors.get(name, _FLOOR)
 
 
-def _growth(
-    curve: Curve, name: str, floor: float, factor: float, broken: int | None, kind: str = "scalar"
-) -> Iterator[Growth]:
-    """Yield the first growth of a curve that lasts, if any. broken: first step whose loss is not finite."""
+def _growth(kind: str, curve: Curve, name: str, floor: float, factor: float, broken: int | None) -> Growth | None:
+    """Return the first growth of a curve that lasts, if any. broken: first step whose loss is not finite."""
     finite = np.isfinite(curve.values)
     if finite.sum() < 2:
-        return
+        return None
     early = max(float(np.median(curve.values[finite][: _EARLY_POINTS[kind]])), floor)
     over = ~(curve.values <= factor * early)  # written so that NaN counts as over
     over[: int(np.argmax(finite))] = False
@@ -115,8 +102,8 @@ def _growth(
             worst = curve.values[first : last + 1]
             steps = (begin, int(curve.steps[last]))
             series = Series.of(name, curve.steps[finite], curve.values[finite])
-            yield Growth(name, early, float(worst[np.isfinite(worst)].max()), steps, series)
-            return
+            return Growth(name, early, float(worst[np.isfinite(worst)].max()), steps, series)
+    return None
 
 
 def _true_runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -125,19 +112,9 @@ def _true_runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _first_nonfinite_loss(view: RunView) -> int | None:
-    """Return the first step of any loss that is not finite."""
-    broken = [int(curve.steps[~np.isfinite(curve.values)][0]) for curve in _losses(view) if _breaks(curve)]
-    return min(broken, default=None)
-
-
 def _losses(view: RunView) -> list[Curve]:
     names = [name for name in view.scalars("train") if name == "loss" or name.startswith("loss_")]
     return [view.scalar(name) for name in names]
-
-
-def _breaks(curve: Curve) -> bool:
-    return bool(len(curve)) and not np.isfinite(curve.values).all()
 
 
 def first_nonfinite(view: RunView, include: TensorFilter = all_tensors, *, only_nan: bool = False) -> NonFinite | None:
@@ -148,20 +125,16 @@ def first_nonfinite(view: RunView, include: TensorFilter = all_tensors, *, only_
     """
     losses = _losses(view)
     last_finite = max((int(curve.steps[np.isfinite(curve.values)].max(initial=0)) for curve in losses), default=0)
-    candidates = [
-        *_in_scalars(view, include, only_nan, last_finite),
-        *_in_tables(view, include, only_nan, last_finite),
-    ]
+    candidates = [*_in_scalars(view, include, only_nan, last_finite), *_in_tables(view, include, only_nan, last_finite)]
     if not only_nan:  # an event does not record which of NaN and infinity it was
         candidates += _in_events(view, include)
     harmful = [value for value in candidates if value.place != "gradient" or _is_harmful(value, view, last_finite)]
     first = min(harmful, key=lambda value: (value.step, not value.exact, _PLACES.index(value.place)), default=None)
-    return None if first is None else replace(first, recovered=_is_recovered(first, losses))
-
-
-def _is_recovered(value: NonFinite, losses: list[Curve]) -> bool:
-    later = [curve.values[curve.steps > value.step] for curve in losses]
-    return any(values.size for values in later) and all(np.isfinite(values).all() for values in later)
+    if first is None:
+        return None
+    later = [curve.values[curve.steps > first.step] for curve in losses]
+    recovered = any(values.size for values in later) and all(np.isfinite(values).all() for values in later)
+    return replace(first, recovered=recovered)
 
 
 def _is_harmful(gradient: NonFinite, view: RunView, last_finite: int) -> bool:

@@ -1,7 +1,4 @@
-"""Learning rates of a run: the peak so far, steps at a working rate, and rates that fit the measured updates.
-
-The usual rates of each optimizer are in `core.learning_rates`.
-"""
+"""Learning rates of a run: the peak so far, steps at a working rate, and rates that fit the measured updates."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _FIRST_UPDATE: dict[Family, float] = {"adaptive": 2e-2, "gradient": 3e-3, "": 3e
 _RANGE: dict[Family, tuple[float, float]] = {"adaptive": (3e-4, 3e-3), "gradient": (1e-3, 1e-1), "": (1e-4, 1e-2)}
 _PRETRAINED_RANGE = (1e-4, 1e-3)  # adaptive: larger steps wipe out what pretrained weights know
 _HEAD_UPDATE = 10.0  # times the update for SGD on a head, whose weights begin near zero
-_LOW_RATE = 0.1  # of the peak learning rate: below it little happens, and little is meant to
+_LOW_RATE = 0.1  # of the peak learning rate: in the warm-up and at the end of a cosine little is meant to happen
 
 
 def head_only(context: RunContext) -> bool:
@@ -39,10 +36,7 @@ def peak_learning_rate(view: RunView) -> float:
 
 
 def above_low_rate(view: RunView, steps: Ints) -> npt.NDArray[np.bool_]:
-    """Return a mask of the saved `steps` (S,) at a tenth of the peak rate or more; all True where no rate was saved.
-
-    Warm-up and the end of a cosine leave weights where they are, as they should.
-    """
+    """Return a mask of the saved `steps` (S,) at a tenth of the peak rate or more; all True where no rate was saved."""
     curve = view.scalar("lr")
     if not len(curve):
         return np.ones(len(steps), bool)
@@ -75,22 +69,18 @@ def suitable_rate(view: RunView, *, below: float = math.inf, above: float = 0.0)
         rate = below / 10
     if rate < above * 3:
         rate = above * 10
-    return min(HIGHEST_RATE, _rounded(rate))
+    return min(HIGHEST_RATE, float(f"{rate:.1g}"))
 
 
 def lowered_rate(rate: float) -> float:
     """Return a third of a rate, one significant digit."""
-    return min(HIGHEST_RATE, _rounded(rate / 3))
+    return min(HIGHEST_RATE, float(f"{rate / 3:.1g}"))
 
 
-def lower_rate_fix(view: RunView, factor: float = 10.0) -> dict[str, Any]:
-    """Return the recipe change to a learning rate divided by `factor`, two digits; {} where the rate is not known."""
+def lower_rate_fix(view: RunView) -> dict[str, Any]:
+    """Return the recipe change to a tenth of the learning rate, two digits; {} where the rate is not known."""
     peak = float(view.context.lr) or peak_learning_rate(view)
-    return {"lr": float(f"{peak / factor:.1e}")} if peak > 0 else {}
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.1g}")
+    return {"lr": float(f"{peak / 10:.1e}")} if peak > 0 else {}
 
 
 def _first_update(view: RunView) -> float:

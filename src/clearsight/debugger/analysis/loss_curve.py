@@ -1,14 +1,18 @@
-"""Loss curve of training: level, trend and noise of the loss, and how far it has come. S steps whose loss is finite."""
+"""Loss curve of training: level, trend and noise of the loss, how far it has come, and validation beside it.
+
+S steps whose loss is finite, R evaluations of which both losses are known.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.context import RunContext
+from clearsight.core.finding import Series
 from clearsight.core.view import Curve, Floats64, Ints, RunView
 
 _MAX_WAIT = 5000  # steps that a verdict waits for at most: a fifth of a very long plan would come too late to help
@@ -16,6 +20,7 @@ _MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean, for no
 _MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation, for normal noise
 _ENDS = 5  # values at either end of the loss that are combined: one lucky batch decides nothing
 _LOW = 0.25  # of the chance-level loss: below it small gradients and small updates are success, not a fault
+_TOLERANCE = 0.02  # of the chance-level loss: a validation loss this close to the lowest one is no worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +44,15 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class LossCurve:
-    """Training loss, one value per step. steps: (S,) int64; losses, rates: (S,) float64, rates NaN where not known.
-
-    chance: loss of a model at chance level, log C, or the first loss where the classes are not known.  floor: the least
-    loss that the labels allow.  planned: steps of the whole run, 0 where not known.  nonfinite: steps whose loss is NaN
-    or infinite, which are left out.
-    """
+    """Training loss, one value per step. steps: (S,) int64; losses, rates: (S,) float64, rates NaN where not known."""
 
     steps: Ints
     losses: Floats64
     rates: Floats64
-    chance: float
-    floor: float
-    planned: int
-    nonfinite: int = 0
+    chance: float  # loss of a model at chance level, log C, or the first loss where the classes are not known
+    floor: float  # the least loss that the labels allow
+    planned: int  # steps of the whole run, 0 where not known
+    nonfinite: int = 0  # steps whose loss is NaN or infinite, which are left out
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -82,10 +82,7 @@ class LossCurve:
         return (loss - self.floor) / max(self.chance - self.floor, 1e-12)
 
     def needed_steps(self, least: int, share: float) -> int:
-        """Return the steps after the warm-up that a verdict needs.
-
-        That is `least`, or a share of the plan where it is more (at most 5000 steps); twice `least` without a plan.
-        """
+        """Return the steps that a verdict needs: `least`, or a share of the plan if more; twice `least` without one."""
         return max(least, min(_MAX_WAIT, math.ceil(share * self.planned))) if self.planned else 2 * least
 
     def after_warm_up(self) -> LossCurve:
@@ -109,8 +106,7 @@ class LossCurve:
 
     def part(self, mask: npt.NDArray[np.bool_]) -> LossCurve:
         """Return the steps where `mask` (S,) is True."""
-        rest = (self.chance, self.floor, self.planned, self.nonfinite)
-        return LossCurve(self.steps[mask], self.losses[mask], self.rates[mask], *rest)
+        return replace(self, steps=self.steps[mask], losses=self.losses[mask], rates=self.rates[mask])
 
     def span(self) -> tuple[int, int]:
         """Return the first and the last step."""
@@ -143,14 +139,11 @@ def least_loss(context: RunContext, classes: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class LossProgress:
-    """Progress of the training loss. start, recent: medians of its first and of its last values.
+    """Progress of the training loss."""
 
-    chance: loss of a model at chance level, log C; NaN where the classes are not known.
-    """
-
-    start: float
-    recent: float
-    chance: float
+    start: float  # median of its first values
+    recent: float  # median of its last values
+    chance: float  # loss of a model at chance level, log C; NaN where the classes are not known
 
     @property
     def reference(self) -> float:
@@ -175,6 +168,56 @@ def loss_progress(view: RunView) -> LossProgress | None:
     return LossProgress(float(np.median(loss[:_ENDS])), float(np.median(loss[-ends:])), chance)
 
 
+@dataclass(frozen=True, slots=True)
+class TrainValidCurves:
+    """Losses and accuracies of training and validation, all (R,); accuracies NaN where not known."""
+
+    steps: Ints  # training steps done
+    epochs: Ints
+    train: Floats64
+    valid: Floats64
+    train_accuracy: Floats64
+    valid_accuracy: Floats64
+    chance: float  # loss of a model at chance level, 1 where it is not known
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def jitter(self) -> float:
+        """Standard deviation of the validation loss from one evaluation to the next, its trend taken out."""
+        return noise_std(self.valid)
+
+    def smoothed(self) -> Floats64:
+        """Return the validation loss (R,), each value the median of itself and its neighbours."""
+        padded = np.concatenate([self.valid[:1], self.valid, self.valid[-1:]])
+        return np.median(np.lib.stride_tricks.sliding_window_view(padded, 3), axis=1) if len(self) else self.valid
+
+    def plateau_start(self) -> int:
+        """Return the index of the evaluation after which validation got no better, beyond a tolerance."""
+        smooth = self.smoothed()
+        return int(np.argmax(smooth <= smooth.min() + max(_TOLERANCE * self.chance, self.jitter / 2)))
+
+    def evidence(self) -> tuple[Series, Series]:
+        """Return the training loss and the validation loss as evidence of a finding."""
+        return Series.of("training loss", self.steps, self.train), Series.of("validation loss", self.steps, self.valid)
+
+
+def train_valid_curves(view: RunView) -> TrainValidCurves:
+    """Return training beside validation. The training loss of an evaluation is the mean since the one before."""
+    table, curve = view.evaluations(), loss_curve(view)
+    known = np.isfinite(table.train_loss) & np.isfinite(table.valid_loss)
+    return TrainValidCurves(
+        table.steps[known],
+        table.epochs[known],
+        table.train_loss[known],
+        table.valid_loss[known],
+        table.train_accuracy[known],
+        table.valid_accuracy[known],
+        curve.chance if math.isfinite(curve.chance) else 1.0,
+    )
+
+
 def value_at(curve: Curve, steps: Ints) -> Floats64:
     """Return a curve's latest value at each of `steps` (S,), NaN before its first."""
     if not len(curve):
@@ -194,11 +237,8 @@ def trend(values: Floats64) -> Trend:
 
 
 def noise_std(values: Floats64) -> float:
-    """Return the standard deviation of a series around its own trend; 0 for fewer than three values.
-
-    It follows from the differences of neighbours, so that a trend and single outliers do not count.
-    """
-    differences = np.diff(values)
+    """Return the standard deviation of a series around its own trend; 0 for fewer than three values."""
+    differences = np.diff(values)  # of neighbours, so that a trend and single outliers do not count
     return float(_MAD_TO_STD * np.median(np.abs(differences)) / math.sqrt(2)) if len(differences) > 1 else 0.0
 
 

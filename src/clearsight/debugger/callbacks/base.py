@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from clearsight.core.errors import MissingExtra
 from clearsight.debugger.arguments import Losses
@@ -27,11 +27,7 @@ class HookCallback:
         self._out, self._options = out, options
 
     def start(
-        self,
-        planned: Mapping[str, Any],
-        model: nn.Module,
-        losses: Losses = None,
-        optimizer: torch.optim.Optimizer | None = None,
+        self, planned: Mapping[str, Any], model: nn.Module, losses: Losses = None, optimizer: Optimizer | None = None
     ) -> None:
         """Begin to watch the model. planned: arguments of Hook that follow from the trainer's settings."""
         self.hook = Hook(self._out, **{**planned, **self._options})
@@ -49,11 +45,7 @@ class HookCallback:
 
 
 def make_callback(
-    kind: type[HookCallback],
-    bases: Sequence[str],
-    missing: MissingExtra,
-    out: Path | str,
-    options: Mapping[str, Any],
+    kind: type[HookCallback], bases: Sequence[str], missing: MissingExtra, out: Path | str, options: Mapping[str, Any]
 ) -> Any:
     """Return a callback of `kind` that is also an instance of the trainer's own base class.
 

@@ -42,8 +42,7 @@ class HuggingFaceDebugger(HookCallback):
         self._hooks.attach(unwrapped(model)[0].register_forward_hook, self._on_output, with_kwargs=True)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **values: Any) -> None:
-        # A float that counts parts of epochs, None before the first.
-        self.start_epoch(int(state.epoch or 0) + 1)
+        self.start_epoch(int(state.epoch or 0) + 1)  # a float that counts parts of epochs, None before the first
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **values: Any) -> None:
         if self.hook is None or self._has_loss or not isinstance(logs, Mapping):

@@ -11,17 +11,16 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.analysis.parameters import select_tensors, trained_weights
-from clearsight.debugger.analysis.scope import ScopedRule, module_of
+from clearsight.debugger.analysis.tensors import (
+    DEFAULT_COLLECTIONS,
+    ScopedRule,
+    module_of,
+    select_tensors,
+    trailing,
+    trained_weights,
+)
 
-_DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
-_OUTPUT_KINDS = (
-    "conv",
-    "linear",
-    "norm",
-    "attention",
-    "activation",
-)  # layer kinds whose outputs are not all 0
+_OUTPUT_KINDS = ("conv", "linear", "norm", "attention", "activation")  # layer kinds whose outputs are not all 0
 
 
 class AllZero(ScopedRule):
@@ -40,21 +39,19 @@ class AllZero(ScopedRule):
     patience: int = setting(3, "saved steps in a row", low=1)
 
     def needs(self) -> Needs:
-        return Needs(counted="snapshots", points=self.patience, collections=("weights", "gradients", "activations"))
+        return Needs(counted="snapshots", points=self.patience, collections=DEFAULT_COLLECTIONS)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
-        tables = [self._table(view, collection) for collection in self.chosen_collections(_DEFAULT_COLLECTIONS)]
+    def check(self, view: RunView) -> list[Finding]:
+        tables = [self._table(view, collection) for collection in self.chosen_collections()]
         tables = [table for table in tables if table.names]
         saved = max((len(table) for table in tables), default=0)
         if saved < self.patience:
-            yield self.not_enough_data(have=saved)
-            return
+            return [self.not_enough_data(have=saved)]
         found = [finding for table in tables for finding in self._zeros(table)]
         if not found:
-            yield self.clear(threshold=self.threshold)
-            return
+            return [self.clear(threshold=self.threshold)]
         others = f"; so are {len(found) - 1} other tensors" if len(found) > 1 else ""
-        yield replace(found[0], cause=found[0].cause + others)
+        return [replace(found[0], cause=found[0].cause + others)]
 
     def _table(self, view: RunView, collection: str) -> StatisticTable:
         table = self.scoped_statistic(view, "zero_fraction", collection)
@@ -73,14 +70,13 @@ class AllZero(ScopedRule):
             recent = share[-self.patience :] if self.scoped else share
             if len(share) < self.patience or not (recent >= self.threshold).all():
                 continue
-            over = share >= self.threshold
             # With a scope only the last steps decide, so the zeros may have begun late.
-            first = 0 if over.all() else len(over) - int(np.argmin(over[::-1]))
+            first = len(share) - trailing(share >= self.threshold)
             yield self.found(
-                value=float(recent.min()),
+                value=recent.min(),
                 threshold=self.threshold,
                 unit="% zeros",
-                steps=(int(steps[first]), int(steps[-1])),
+                steps=(steps[first], steps[-1]),
                 subject=name,
                 cause=f"{recent.min():.0f} % of {name} are 0 at all {len(share) - first} saved steps since step "
                 f"{steps[first]}",

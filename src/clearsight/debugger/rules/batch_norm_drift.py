@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,31 +48,26 @@ class BatchNormDrift(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.comparisons)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
-        if view.context.layers and not _trained_norm(view):
-            yield self.clear(value=0.0, threshold=self.ratio, cause="no BatchNorm layer is in training mode")
-            return
+    def check(self, view: RunView) -> list[Finding]:
+        norms = [layer for layer in view.context.layers if layer.kind == "norm" and "batch" in layer.type.lower()]
+        if view.context.layers and all(layer.frozen for layer in norms):
+            return [self.clear(value=0.0, threshold=self.ratio, cause="no BatchNorm layer is in training mode")]
         comparisons = _comparisons(view.scalar("train_mode_loss"), view.scalar("eval_mode_loss"))
         late, table = comparisons.after(self.warm_up), view.predictions()
         batch = round(float(np.median(np.bincount(table.batches)))) if len(table) else view.context.batch_size
         chance = math.log(max(class_count(view.context, table), 2))
         small = 0 < batch <= self.small_batch
-        if found := self._drift(view, late, batch, chance) or (
-            self._noise(view, comparisons, batch) if small else None
-        ):
-            yield found
-        elif len(late) >= self.comparisons:
-            yield self.clear(value=late.recent(self.comparisons).ratio, threshold=self.ratio)
-        elif view.context.compiled and small and _trained_norm(view) and len(view.evaluations()) > 1:
-            yield self._by_validation(view, batch, chance)
-        else:
-            yield self.not_enough_data(have=len(late), of=f"comparisons after step {self.warm_up}")
+        finding = self._drift(view, late, batch, chance) or (self._noise(view, comparisons, batch) if small else None)
+        if finding:
+            return [finding]
+        if len(late) >= self.comparisons:
+            return [self.clear(value=late.recent(self.comparisons).ratio, threshold=self.ratio)]
+        if view.context.compiled and small and norms and len(view.evaluations()) > 1:
+            return [self._by_validation(view, batch, chance)]
+        return [self.not_enough_data(have=len(late), of=f"comparisons after step {self.warm_up}")]
 
     def _drift(self, view: RunView, late: _Comparisons, batch: int, chance: float) -> Finding | None:
-        """Return a finding if evaluation mode is worse most of the time.
-
-        While the run goes on, three times as many comparisons are needed.
-        """
+        """Return a finding if evaluation mode is worse most of the time."""
         # At the end nothing more will come, so fewer comparisons have to do.
         if len(late) < self.comparisons * (1 if view.ended else 3):
             return None
@@ -84,10 +78,8 @@ class BatchNormDrift(Rule):
         return self.found(
             value=recent.ratio,
             threshold=self.ratio,
-            cause=(
-                f"on the same batch with the same weights the loss is {np.median(recent.evaluating):.3g} in evaluation "
-                f"mode and {np.median(recent.training):.3g} in training mode"
-            ),
+            cause=f"on the same batch with the same weights the loss is {np.median(recent.evaluating):.3g} in "
+            f"evaluation mode and {np.median(recent.training):.3g} in training mode",
             **late.finding_fields(),
             **_remedy(view, batch),
         )
@@ -95,15 +87,16 @@ class BatchNormDrift(Rule):
     def _noise(self, view: RunView, comparisons: _Comparisons, batch: int) -> Finding | None:
         """Return a finding for small batches on which both modes disagree in either direction."""
         early = comparisons.after(_FIRST_STEPS)
-        if len(early) < self.comparisons or early.disagreement < self.disagreement:
+        if len(early) < self.comparisons:
+            return None
+        disagreement = float(np.mean(np.abs(early.difference)) / max(float(np.mean(early.training)), 1e-12))
+        if disagreement < self.disagreement:
             return None
         return self.found(
-            value=early.disagreement,
+            value=disagreement,
             threshold=self.disagreement,
-            cause=(
-                f"BatchNorm computes its statistics over batches of {batch} images: on the same batch the losses in "
-                f"training and evaluation mode differ by {early.disagreement:.0%}"
-            ),
+            cause=f"BatchNorm computes its statistics over batches of {batch} images: on the same batch the losses in "
+            f"training and evaluation mode differ by {disagreement:.0%}",
             confidence=0.8,
             **early.finding_fields(),
             **_remedy(view, batch),
@@ -125,10 +118,8 @@ class BatchNormDrift(Rule):
             unit="of log C",
             steps=(evaluations.steps[known][0], evaluations.steps[known][-1]),
             subject="BatchNorm",
-            cause=(
-                f"BatchNorm computes its statistics over batches of {batch} images, and the validation loss is above "
-                f"the training loss by {np.median(gap[known]):.3g} from the first evaluation on"
-            ),
+            cause=f"BatchNorm computes its statistics over batches of {batch} images, and the validation loss is above "
+            f"the training loss by {np.median(gap[known]):.3g} from the first evaluation on",
             confidence=0.6,
             evidence=Series.of("validation loss above training loss", evaluations.steps[known], gap[known]),
             **_remedy(view, batch),
@@ -154,11 +145,6 @@ class _Comparisons:
     def ratio(self) -> float:
         """Median of the loss in evaluation mode over that in training mode."""
         return float(np.median(self.evaluating / np.maximum(self.training, 1e-12)))
-
-    @property
-    def disagreement(self) -> float:
-        """Mean difference in either direction, over the mean loss in training mode."""
-        return float(np.mean(np.abs(self.difference)) / max(float(np.mean(self.training)), 1e-12))
 
     def after(self, step: int) -> _Comparisons:
         """Return the comparisons after a step."""
@@ -188,20 +174,11 @@ def _comparisons(training: Curve, evaluating: Curve) -> _Comparisons:
     return _Comparisons(steps[known], first[known], second[known])
 
 
-def _trained_norm(view: RunView) -> bool:
-    norms = (layer for layer in view.context.layers if layer.kind == "norm" and "batch" in layer.type.lower())
-    return any(not layer.frozen for layer in norms)
-
-
 def _remedy(view: RunView, batch: int) -> dict[str, Any]:
+    fix: dict[str, Any] = {}
+    advice = "Set BatchNorm's momentum to 0.1, shuffle the training images, or lower the learning rate."
     if 0 < batch < _PROPOSED_BATCH // 2:
-        return {
-            "fix": {"batch_size": _PROPOSED_BATCH},
-            "advice": "Or keep BatchNorm layers in evaluation mode during training.",
-        }
-    if view.context.pretrained and view.context.settings.get("freeze") == "none":
-        return {
-            "fix": {"freeze": "backbone"},
-            "advice": "Or keep only BatchNorm layers in evaluation mode during training.",
-        }
-    return {"advice": "Set BatchNorm's momentum to 0.1, shuffle the training images, or lower the learning rate."}
+        fix, advice = {"batch_size": _PROPOSED_BATCH}, "Or keep BatchNorm layers in evaluation mode during training."
+    elif view.context.pretrained and view.context.settings.get("freeze") == "none":
+        fix, advice = {"freeze": "backbone"}, "Or keep only BatchNorm layers in evaluation mode during training."
+    return {"fix": fix, "advice": advice}

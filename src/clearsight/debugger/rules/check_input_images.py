@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
@@ -36,32 +34,29 @@ class CheckInputImages(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         saved = [(at.step, value) for at, value in view.raw("input_channels")]
         if view.context.cached or len(saved) < self.batches:
             cause = "the watched model gets features, not images" if view.context.cached else ""
-            yield self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)
-            return
+            return [self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)]
         steps = np.array([step for step, _ in saved], np.int64)
         predicted = int(np.count_nonzero(np.isin(view.predictions().steps, steps)))
         # Predictions count the images exactly; without them every batch counts as full.
         images = predicted or len(steps) * max(view.context.batch_size, 1)
         if images < self.images:
-            yield self.not_enough_data(have=images, want=self.images, of="images")
-            return
+            return [self.not_enough_data(have=images, want=self.images, of="images")]
         channels = np.array([value for _, value in saved], float)
-        problems = [self._nonfinite(steps, channels), self._constant(steps, channels)]
-        if not any(problems):  # a broken or constant batch is off centre and repeated too: report the cause alone
-            problems = [self._repeated(view, steps, channels), self._off_centre(steps, channels)]
-        found = [problem for problem in problems if problem]
-        yield from found or [self.clear(value=_largest(_over_batches(channels, _MEAN)), threshold=self.max_mean)]
+        found = [*filter(None, (self._nonfinite(steps, channels), self._constant(steps, channels)))]
+        if not found:  # a broken or constant batch is off centre and repeated too: report the cause alone
+            found = [*filter(None, (self._repeated(view, steps, channels), self._off_centre(steps, channels)))]
+        return found or [self.clear(value=np.abs(_means(channels)).max(), threshold=self.max_mean)]
 
     def _nonfinite(self, steps: Ints, channels: Floats64) -> Finding | None:
         bad = np.array([not np.isfinite(batch).all() for batch in channels], bool)
         if not bad.any():
             return None
         return self.found(
-            value=float(bad.mean()),
+            value=bad.mean(),
             threshold=0.0,
             unit="of the batches",
             severity=Severity.SEVERE,
@@ -107,13 +102,13 @@ class CheckInputImages(Rule):
         )
 
     def _off_centre(self, steps: Ints, channels: Floats64) -> Finding | None:
-        means = _over_batches(channels, _MEAN)
+        means = _means(channels)
         channel = int(np.argmax(np.abs(means)))
-        if _largest(means) <= self.max_mean:
+        if abs(means[channel]) <= self.max_mean:
             return None
         listed = ", ".join(f"{mean:.3g}" for mean in means)
         return self.found(
-            value=_largest(means),
+            value=abs(means[channel]),
             threshold=self.max_mean,
             steps=(steps[0], steps[-1]),
             subject=f"channel {channel}",
@@ -124,10 +119,6 @@ class CheckInputImages(Rule):
         )
 
 
-def _over_batches(channels: Floats64, column: int) -> Floats64:
-    """Return a statistic of each channel, (C,): the median over the batches."""
-    return np.asarray(np.median(channels[:, :, column], axis=0))
-
-
-def _largest(means: Floats64) -> float:
-    return float(np.abs(means).max())
+def _means(channels: Floats64) -> Floats64:
+    """Return the mean of each channel, (C,), as the median over the batches."""
+    return np.asarray(np.median(channels[:, :, _MEAN], axis=0))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
@@ -50,66 +48,46 @@ class ClassImbalance(Rule):
     def needs(self) -> Needs:
         return Needs(counted="predictions", points=self.images)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         table, settings = view.predictions(), view.context.settings
         counts, exact = _class_sizes(view, table)
         if len(table) < self.images or counts.max(initial=0) == 0:
-            yield self.not_enough_data(have=len(table))
-            return
+            return [self.not_enough_data(have=len(table))]
         ratios = _ratios(counts, exact=exact)
         small = np.flatnonzero(ratios >= self.max_ratio)
         balanced = settings.get("class_weights") == "balanced" or settings.get("sampling") == "balanced"
         if not len(small) or balanced or _drawn_evenly(table, small, self.max_ratio):
-            yield self.clear(value=float(ratios.max()), threshold=self.max_ratio, unit="times")
-            return
+            return [self.clear(value=ratios.max(), threshold=self.max_ratio, unit="times")]
         recent = _recent_predictions(view, small)
         _, epochs = training_steps(view)
         # Two evaluations, so that a single unlucky one decides nothing.
         if len(recent) < 2 or not (view.ended or epochs.max(initial=0) >= _EARLY):
-            yield self.not_enough_data(
-                have=len(recent), want=2, of=f"evaluations with {_IMAGES} images of small classes"
-            )
-            return
-        missed = [_missed(part, small, class_count(view.context, table, part), self.max_missed) for part in recent]
-        if not all(share >= self.max_missed for share, _ in missed):
-            yield self.clear(value=missed[-1][0], threshold=self.max_missed, unit="of small classes missed")
-            return
-        yield self._finding(view, counts, ratios, recent, missed[-1])
-
-    def _finding(
-        self,
-        view: RunView,
-        counts: Ints,
-        ratios: Floats64,
-        recent: Sequence[PredictionTable],
-        worst: tuple[float, tuple[int, ...]],
-    ) -> Finding:
-        share, missed = worst
+            of = f"evaluations with {_IMAGES} images of small classes"
+            return [self.not_enough_data(have=len(recent), want=2, of=of)]
+        worst = [_missed(part, small, class_count(view.context, table, part), self.max_missed) for part in recent]
+        share, missed = worst[-1]
+        if not all(share >= self.max_missed for share, _ in worst):
+            return [self.clear(value=share, threshold=self.max_missed, unit="of small classes missed")]
         names = [class_name(view.context, index) for index in missed]
         largest = int(np.argmax(counts))
-        first, last = (last_step(view, int(part.epochs[-1])) for part in (recent[0], recent[-1]))
-        return self.found(
-            value=float(ratios[list(missed)].max()),
+        first, last = (last_step(view, int(part.epochs[-1])) for part in recent)
+        finding = self.found(
+            value=ratios[missed].max(),
             threshold=self.max_ratio,
             unit="times",
             steps=(first, last),
             epoch=int(recent[0].epochs[0]),
             subject=names[0],
-            cause=(
-                f"{class_name(view.context, largest)} has {counts[largest]} training images, {join_names(names[:3])} "
-                f"{counts[list(missed)].min()}, and {share:.0%} of the latter are predicted wrongly"
-            ),
+            cause=f"{class_name(view.context, largest)} has {counts[largest]} training images, {join_names(names[:3])} "
+            f"{counts[missed].min()}, and {share:.0%} of the latter are predicted wrongly",
             fix={"class_weights": "balanced"},
-            confidence=0.9,
             evidence=Series.of("training images by class", np.arange(len(counts)), counts),
         )
+        return [finding]
 
 
 def _class_sizes(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
-    """Return the training images per class, (C,), and True if they are complete.
-
-    They are known from the dataset, or else counted in the first epoch.
-    """
+    """Return images per class, (C,), of the dataset or else of the first epoch, and True if they are complete."""
     known = np.asarray(view.context.class_counts, np.int64)
     if len(known):
         return known, True
@@ -118,12 +96,9 @@ def _class_sizes(view: RunView, table: PredictionTable) -> tuple[Ints, bool]:
 
 
 def _ratios(counts: Ints, *, exact: bool) -> Floats64:
-    """Return the size of the largest class over that of each, (C,); 0 for classes without an image.
-
-    Counts that are a sample give the ratio that is sure: two standard errors of a Poisson count on either side.
-    """
+    """Return the size of the largest class over that of each, (C,); 0 for classes without an image."""
     lower, upper = counts.astype(float), counts.astype(float)
-    if not exact:
+    if not exact:  # the ratio that is sure of a sample: two standard errors of a Poisson count on either side
         lower, upper = lower - 2 * np.sqrt(lower), upper + 2 * np.sqrt(upper + 1)
     return np.where(counts > 0, lower.max() / np.maximum(upper, 1e-12), 0.0)
 
@@ -145,7 +120,7 @@ def _recent_predictions(view: RunView, small: Ints) -> list[PredictionTable]:
     return []
 
 
-def _missed(table: PredictionTable, small: Ints, size: int, limit: float) -> tuple[float, tuple[int, ...]]:
+def _missed(table: PredictionTable, small: Ints, size: int, limit: float) -> tuple[float, list[int]]:
     """Return the largest share predicted wrongly, of all small classes together or of one, and their indices.
 
     The share is 0 where it is not surely larger than that of the large classes.
@@ -154,12 +129,11 @@ def _missed(table: PredictionTable, small: Ints, size: int, limit: float) -> tup
     correct, total = np.diag(matrix), matrix.sum(axis=1)
     large = np.setdiff1d(np.arange(size), small)
     floor = wilson(int(correct[large].sum()), int(total[large].sum())).low - _RECALL_GAP
-    candidates: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    groups: list[list[int]] = [small.tolist(), *([index] for index in small.tolist())]
-    for group in groups:
+    candidates: list[tuple[float, list[int]]] = [(0.0, [])]
+    for group in (small.tolist(), *([index] for index in small.tolist())):
         hits, images = int(correct[group].sum()), int(total[group].sum())
         if images >= _IMAGES and wilson(hits, images).high < floor:
-            candidates.append((1 - hits / images, tuple(group)))
+            candidates.append((1 - hits / images, group))
     # All small classes together come first: naming one of them would hide the others.
     everyone = (pair for pair in candidates[1:] if len(pair[1]) == len(small) and pair[0] >= limit)
     return next(everyone, None) or max(candidates, key=lambda pair: pair[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,22 +45,19 @@ class Confusion(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=_EARLY, mode="eval")
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         evaluations = validation_predictions(view, _EARLY)
         needed = 2 if view.ended else _EARLY
         if len(evaluations) < needed:
-            yield self.not_enough_data(have=len(evaluations), want=needed, of="evaluations with predictions")
-            return
+            return [self.not_enough_data(have=len(evaluations), want=needed, of="evaluations with predictions")]
         count = class_count(view.context, *evaluations)
         earlier, latest = (confusion_matrix(table, count) for table in evaluations[-2:])
         chosen = [self.category_no] if self.category_no is not None else range(count)
         pairs = [pair for index in chosen if index < count and (pair := _pair(earlier, latest, index))]
         lost = sorted(filter(self._is_lost, pairs), key=lambda pair: -pair.share)
-        for pair in lost[:_MOST_FINDINGS]:
-            yield self._finding(view, pair, evaluations[-2:], latest)
-        if not lost:
-            largest = max((pair.share for pair in pairs), default=0.0)
-            yield self.clear(value=largest, threshold=self.max_off_diag, unit="of a class")
+        largest = max((pair.share for pair in pairs), default=0.0)
+        clear = self.clear(value=largest, threshold=self.max_off_diag, unit="of a class")
+        return [self._finding(view, pair, evaluations[-2:], latest) for pair in lost[:_MOST_FINDINGS]] or [clear]
 
     def _is_lost(self, pair: _Pair) -> bool:
         absorbed = min(pair.share, pair.earlier) >= self.max_off_diag and pair.low >= _LOWER_END * self.max_off_diag
@@ -69,7 +65,7 @@ class Confusion(Rule):
 
     def _finding(self, view: RunView, pair: _Pair, evaluations: list[PredictionTable], matrix: Ints) -> Finding:
         name, other = (class_name(view.context, index) for index in (pair.index, pair.other))
-        steps = [last_step(view, int(table.epochs[-1])) for table in evaluations]
+        first, last = (last_step(view, int(table.epochs[-1])) for table in evaluations)
         cause = (
             f"{name} is never predicted: none of its {pair.images} validation images is recognised"
             if pair.never
@@ -81,7 +77,7 @@ class Confusion(Rule):
             threshold=1 - self.min_diag if pair.never else self.max_off_diag,
             unit="of a class",
             severity=Severity.WARNING if lost else Severity.INFO,
-            steps=(steps[0], steps[-1]),
+            steps=(first, last),
             subject=name if pair.never else f"{name} as {other}",
             cause=cause,
             advice=f"Check images and labels of {name} and {other}, and add images that show their difference.",
@@ -110,8 +106,7 @@ def _pair(earlier: Ints, latest: Ints, index: int) -> _Pair | None:
     if min(images, images_before) < _IMAGES:
         return None
     off = latest[index].copy()
-    # So that the diagonal is never the largest entry.
-    off[index] = -1
+    off[index] = -1  # so that the diagonal is never the largest entry
     other = int(np.argmax(off))
     others = [k for k in range(len(latest)) if k not in (index, other) and latest[k].any()]
     if not others or min(_recall(matrix, others) for matrix in (earlier, latest)) < _OTHER_RECALL:
@@ -130,5 +125,4 @@ def _pair(earlier: Ints, latest: Ints, index: int) -> _Pair | None:
 
 def _recall(matrix: Ints, rows: list[int]) -> float:
     """Return the share of images predicted correctly, over some classes."""
-    images = matrix[rows].sum()
-    return float(matrix[rows, rows].sum() / images) if images else 0.0
+    return float(matrix[rows, rows].sum() / max(matrix[rows].sum(), 1))

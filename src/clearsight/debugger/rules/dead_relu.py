@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
-from clearsight.core.view import RunView, StatisticTable
+from clearsight.core.view import RunView
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
-from clearsight.debugger.analysis.parameters import select_tensors
-from clearsight.debugger.analysis.scope import ScopedRule, module_of
+from clearsight.debugger.analysis.tensors import ScopedRule, module_of, select_tensors
 
 _SEVERE = 0.5  # of the ReLU layers: from here on hardly any signal passes through the network
 
@@ -48,47 +44,40 @@ class DeadRelu(ScopedRule):
     def _limit(self) -> float:
         return 1 - self.threshold_inactivity / 100 * (1 - self.threshold_layer / 100)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         zeros, layers = self.scoped_statistic(view, "zero_fraction", "activations"), view.context.layers
         relus = {layer.name for layer in layers if layer.kind == "relu" and not layer.frozen}
         if layers and not relus:
-            yield self.clear(cause="no ReLU layer is trained")
-            return
-        zeros = select_tensors(zeros, [name for name in zeros.names if _is_relu(name, relus, known=bool(layers))])
+            return [self.clear(cause="no ReLU layer is trained")]
+        if not layers:  # by their names
+            relus = {module_of(name) for name in zeros.names if "relu" in module_of(name).rsplit(".", 1)[-1].lower()}
+        zeros = select_tensors(zeros, [name for name in zeros.names if module_of(name) in relus])
         if len(zeros) < self.patience or not zeros.names:
-            yield self.not_enough_data(have=len(zeros) if zeros.names else 0)
-            return
+            return [self.not_enough_data(have=len(zeros) if zeros.names else 0)]
         dead = zeros.values > self._limit
         lasting = np.where(dead.all(axis=0), len(dead), np.argmin(dead[::-1], axis=0))  # up to the newest step
         if lasting.max() < self.patience:
-            yield self.clear(value=float(np.nanmax(zeros.values[-1], initial=0.0)), threshold=self._limit)
-            return
+            return [self.clear(value=float(np.nanmax(zeros.values[-1], initial=0.0)), threshold=self._limit)]
         worst = int(np.argmax(lasting))
-        yield self._finding(view, select_tensors(zeros, [zeros.names[worst]]), lasting, int(lasting[worst]))
-
-    def _finding(self, view: RunView, layer: StatisticTable, lasting: npt.NDArray[np.int64], saved: int) -> Finding:
-        steps, zeros, name = layer.steps[-saved:], layer.values[-saved:, 0], module_of(layer.names[0])
+        steps, share = zeros.steps[-lasting[worst] :], zeros.values[-lasting[worst] :, worst]
+        name = module_of(zeros.names[worst])
         from_start = int(steps[0]) == 1  # before the first update
-        dead, layers = int((lasting >= self.patience).sum()), len(lasting)
+        dead_layers = (lasting >= self.patience).sum()
         # Dead before the first update: the initialisation is to blame, and no learning rate helps.
         pretrained_fix = {"weights": "default"} if view.context.settings.get("weights") == "none" else {}
-        return self.found(
-            value=float(zeros[-1]),
+        finding = self.found(
+            value=share[-1],
             threshold=self._limit,
             unit="of the outputs are 0",
-            steps=(int(steps[0]), int(steps[-1])),
+            steps=(steps[0], steps[-1]),
             subject=name,
-            severity=Severity.SEVERE if dead >= _SEVERE * layers else Severity.WARNING,
-            cause=f"since step {steps[0]}, {zeros[-1]:.1%} of the outputs of {name} are 0 ({dead} of {layers} "
-            "ReLU layers are dead), so no gradient passes",
+            severity=Severity.SEVERE if dead_layers >= _SEVERE * len(lasting) else Severity.WARNING,
+            cause=f"since step {steps[0]}, {share[-1]:.1%} of the outputs of {name} are 0 ({dead_layers} of "
+            f"{len(lasting)} ReLU layers are dead), so no gradient passes",
             fix=pretrained_fix if from_start else lower_rate_fix(view),
             advice="Initialise biases with 0 and weights as in He et al. 2015, or use LeakyReLU or GELU."
             if from_start
             else "",
-            evidence=Series.of(f"zeros of {name}", steps, zeros),
+            evidence=Series.of(f"zeros of {name}", steps, share),
         )
-
-
-def _is_relu(name: str, relus: set[str], *, known: bool) -> bool:
-    module = module_of(name)
-    return module in relus if known else "relu" in module.rsplit(".", 1)[-1].lower()
+        return [finding]

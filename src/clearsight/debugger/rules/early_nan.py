@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.divergence import NonFinite, first_nonfinite, growing_tensors
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
-from clearsight.debugger.analysis.loss_curve import loss_progress
+from clearsight.debugger.analysis.loss_curve import loss_curve, loss_progress
 
 _LAST_LOSSES = 5  # losses before the break that show whether the loss was rising
 
@@ -56,19 +55,16 @@ class EarlyNaN(Rule):
     def needs(self) -> Needs:
         return Needs(points=1)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         if not view.done():
-            yield self.not_enough_data(have=0)
-            return
+            return [self.not_enough_data(have=0)]
         first = first_nonfinite(view)
         if first is None:
-            yield self.clear()
-            return
+            return [self.clear()]
         growths = [growth for growth in growing_tensors(view) if growth.steps[0] <= first.step]
         rise = self._rise(view, first.step)
-        loss = view.scalar("loss")
-        finite = np.isfinite(loss.values)
-        yield self.found(
+        curve = loss_curve(view)
+        finding = self.found(
             value=1,
             threshold=0,
             unit="NaN or infinite values",
@@ -77,11 +73,11 @@ class EarlyNaN(Rule):
             severity=Severity.WARNING if first.recovered else Severity.SEVERE,
             cause=self._cause(first, rise, bool(growths)),
             **self._remedy(view, first, bool(growths) or rise >= self.growth),
-            # A loss alone shows it a step late, and not where.
-            confidence=0.99 if first.exact else 0.95,
+            confidence=0.99 if first.exact else 0.95,  # a loss alone shows it a step late, and not where
             because=("ExplodingTensor",) if growths else (),
-            evidence=Series.of("loss", loss.steps[finite], loss.values[finite]),
+            evidence=Series.of("loss", curve.steps, curve.losses),
         )
+        return [finding]
 
     def _rise(self, view: RunView, step: int) -> float:
         """Return the loss just before the break over that at the start, or over chance level where that is higher."""
@@ -89,9 +85,8 @@ class EarlyNaN(Rule):
         before = curve.values[(curve.steps <= step) & np.isfinite(curve.values)][-_LAST_LOSSES:]
         if not before.size or progress is None:
             return 0.0
-        return float(before.max()) / max(
-            curve.values[0] if np.isfinite(curve.values[0]) else 0.0, progress.reference, 1e-9
-        )
+        start = curve.values[0] if np.isfinite(curve.values[0]) else 0.0
+        return float(before.max()) / max(start, progress.reference, 1e-9)
 
     def _cause(self, first: NonFinite, rise: float, growths: bool) -> str:
         place = _PLACE_WORDS[first.place].format(subject=first.subject or "a layer")
@@ -103,17 +98,13 @@ class EarlyNaN(Rule):
 
     def _remedy(self, view: RunView, first: NonFinite, diverged: bool) -> dict[str, Any]:
         advice = _ADVICE[first.place].format(subject=first.subject or "the layer")
-        if first.place == "input":
-            return {"advice": advice}
-        if view.context.settings.get("precision") == "fp16" and first.place in ("layer", "gradient") and not diverged:
-            return {
-                "fix": {"precision": "fp32"},
-                "advice": "The largest fp16 number is 65,504; bf16 has the range of fp32.",
-            }
-        if diverged:
-            return {"fix": {**lower_rate_fix(view), "clip_grad": 1.0}}
-        late = not first.exact and first.place in ("loss", "gradient")
-        if first.place in ("layer", "gradient") or late:
-            # Before the first update no learning rate can have caused it.
-            return {"fix": {**lower_rate_fix(view), "clip_grad": 1.0} if first.step > 1 else {}, "advice": advice}
-        return {"advice": advice}
+        smaller_steps = {**lower_rate_fix(view), "clip_grad": 1.0}
+        if diverged and first.place != "input":
+            return {"fix": smaller_steps}
+        in_model = first.place in ("layer", "gradient")
+        if view.context.settings.get("precision") == "fp16" and in_model:
+            fp16_advice = "The largest fp16 number is 65,504; bf16 has the range of fp32."
+            return {"fix": {"precision": "fp32"}, "advice": fp16_advice}
+        # Before the first update no learning rate can have caused it. A loss alone may show it late.
+        by_update = first.step > 1 and (in_model or (first.place == "loss" and not first.exact))
+        return {"fix": smaller_steps if by_update else {}, "advice": advice}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from clearsight.core.finding import Finding, Severity
 from clearsight.core.rule import Needs
@@ -10,7 +10,7 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.divergence import FACTOR, Growth, NonFinite, first_nonfinite, growing_tensors
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
-from clearsight.debugger.analysis.scope import ScopedRule
+from clearsight.debugger.analysis.tensors import ScopedRule
 
 _POINTS = 6  # steps for an early level and a growth that lasts
 
@@ -38,21 +38,19 @@ class ExplodingTensor(ScopedRule):
     def needs(self) -> Needs:
         return Needs(points=_POINTS)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         def include(collection: str, name: str) -> bool:
             return collection in self.chosen_collections((collection,)) and self.matches(name, view.context)
 
         growths = [] if self.only_nan else growing_tensors(view, include, self.factor)
         if growths:
-            yield self._growth(view, growths)
-            return
+            return [self._growth(view, growths)]
         broken = first_nonfinite(view, include, only_nan=self.only_nan)
         if broken is not None:
-            yield self._broken(view, broken)
-        elif view.done() < _POINTS:
-            yield self.not_enough_data(have=view.done())
-        else:
-            yield self.clear(threshold=self.factor)
+            return [self._broken(view, broken)]
+        if view.done() < _POINTS:
+            return [self.not_enough_data(have=view.done())]
+        return [self.clear(threshold=self.factor)]
 
     def _growth(self, view: RunView, growths: Sequence[Growth]) -> Finding:
         growth, others = growths[0], f", as did {len(growths) - 1} other tensors" if len(growths) > 1 else ""

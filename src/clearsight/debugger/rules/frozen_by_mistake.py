@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.learning_rates import above_low_rate
-from clearsight.debugger.analysis.parameters import columns, is_trained, layer_weights, select_steps, trained_weights
+from clearsight.debugger.analysis.loss_curve import loss_curve
+from clearsight.debugger.analysis.tensors import columns, is_trained, layer_weights, select_steps, trained_weights
 
 _PASS_ALL = "Pass model.parameters() to the optimizer after the model is complete, the new last layer included."
 _UNFREEZE = "Set requires_grad of the last layer's parameters, and pass them to the optimizer."
@@ -41,19 +41,13 @@ class FrozenByMistake(Rule):
     def needs(self) -> Needs:
         return Needs(points=1)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         context = view.context
         if not context.parameters:
-            yield self.not_enough_data(have=0, of="lists of trained parameters")
-            return
+            return [self.not_enough_data(have=0, of="lists of trained parameters")]
         # From the largest fault to the smallest: only one is reported.
-        yield (
-            self._nothing(view)
-            or self._head(view)
-            or self._unmoved(view)
-            or self._missing_in_optimizer(view)
-            or self.clear(value=_share(context), threshold=0)
-        )
+        fault = self._nothing(view) or self._head(view) or self._unmoved(view) or self._missing_in_optimizer(view)
+        return [fault or self.clear(value=_share(context), threshold=0)]
 
     def _nothing(self, view: RunView) -> Finding | None:
         context = view.context
@@ -130,18 +124,13 @@ class FrozenByMistake(Rule):
             else _PASS_ALL,
         )
 
-    def _finding(self, view: RunView, *, value: float, subject: str, cause: str, advice: str, **more: Any) -> Finding:
-        frozen, loss = str(view.context.settings.get("freeze", "none")) != "none", view.scalar("loss")
-        finite = np.isfinite(loss.values)
-        more.setdefault("evidence", Series.of("loss", loss.steps[finite], loss.values[finite]))
+    def _finding(self, view: RunView, **more: Any) -> Finding:
+        frozen, curve = str(view.context.settings.get("freeze", "none")) != "none", loss_curve(view)
+        more.setdefault("evidence", Series.of("loss", curve.steps, curve.losses))
         return self.found(
-            value=value,
             threshold=0,
             unit="of the parameters",
             steps=(1, max(1, view.done())),
-            subject=subject,
-            cause=cause,
-            advice=advice,
             fix={"freeze": "none"} if frozen else {},
             confidence=0.95,
             **more,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
@@ -34,21 +32,20 @@ class GradientsNotCleared(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.points + 1)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = view.scalar("stale_gradient")
         # Infinite remaining gradients count, so only NaN is left out: it marks steps that were not measured.
         measured = (curve.steps > 1) & ~np.isnan(curve.values)
         steps, remaining = curve.steps[measured], curve.values[measured]
         if len(steps) < self.points:
-            yield self.not_enough_data(have=len(steps), want=self.points, of="steps with a measured remaining gradient")
-            return
+            of = "steps with a measured remaining gradient"
+            return [self.not_enough_data(have=len(steps), want=self.points, of=of)]
         over = remaining > 0
         share = float(over.mean())
         if share < self.share:
-            yield self.clear(value=share, threshold=self.share)
-            return
+            return [self.clear(value=share, threshold=self.share)]
         finite = np.isfinite(remaining)
-        yield self.found(
+        finding = self.found(
             value=share,
             threshold=self.share,
             unit="of the measured steps",
@@ -60,3 +57,4 @@ class GradientsNotCleared(Rule):
             confidence=0.99,
             evidence=Series.of("stale gradient", steps[finite], remaining[finite]),
         )
+        return [finding]

@@ -49,58 +49,35 @@ class LabelNoise(Rule):
     def needs(self) -> Needs:
         return Needs(counted="predictions", points=2 * _BLOCK[0])
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         table, settings = view.predictions(), view.context.settings
         if settings.get("mixup") or settings.get("cutmix"):
-            yield self.not_enough_data(have=0, cause="labels are mixed on purpose (mixup, cutmix)")
-            return
+            return [self.not_enough_data(have=0, cause="labels are mixed on purpose (mixup, cutmix)")]
         parts, count = list(_blocks(table)), class_count(view.context, table)
         if not parts:
-            yield self.not_enough_data(have=len(table), want=max(self.needs().points, _block_size(table) + _BLOCK[0]))
-            return
+            needed = max(self.needs().points, _block_size(table) + _BLOCK[0])
+            return [self.not_enough_data(have=len(table), want=needed)]
         blocks = [_block_figures(block, count) for block in parts]
         noisy = [block for block in blocks if self._is_noisy(block, count)]
         single = len(noisy) == 1 and (count == 2 or noisy[0].runner_up > _SINGLE_BLOCK)
         if not noisy or single:
-            last = blocks[-1]
-            yield self.clear(value=last.share, threshold=self.min_share, unit="of the surest images")
-            return
-        yield self._finding(view, noisy, blocks)
-
-    def _is_noisy(self, block: _Block, count: int) -> bool:
-        return (
-            block.accuracy >= block.chance + _ABOVE_CHANCE
-            and block.surest_confidence >= _MIN_CONFIDENCE
-            and block.confidence - block.accuracy <= _OVERCONFIDENT
-            and wilson(round(block.share * block.surest), block.surest).low >= self.min_share
-            # Two classes leave no runner-up to compare, so the shares must be more alike.
-            and block.flatness >= (self.flatness if count > 2 else max(self.flatness, 0.7))
-            and (count == 2 or block.runner_up <= self._runner_up_limit(block, count))
-        )
-
-    def _runner_up_limit(self, block: _Block, count: int) -> float:
-        """Return the limit of `runner_up`: a model that knows little, or few classes, has no clear runner-up."""
-        return min(self.runner_up, 1 + _RISE * (block.accuracy - block.chance) * min(1.0, (count - 2) / _MANY))
-
-    def _finding(self, view: RunView, noisy: Sequence[_Block], blocks: Sequence[_Block]) -> Finding:
+            return [self.clear(value=blocks[-1].share, threshold=self.min_share, unit="of the surest images")]
         worst = max(noisy, key=lambda block: block.share)
         smoothing = float(view.context.settings.get("label_smoothing") or 0.0)
         indices = _least_plausible([block.table for block in noisy])
         listed = ", ".join(str(index) for index in indices[:8])
         examples = f"such as those of the training images {listed}" if len(indices) else "where the model disagrees"
         steps = [int(block.table.steps[-1]) for block in blocks]
-        return self.found(
+        finding = self.found(
             value=worst.share,
             threshold=self.min_share,
             unit="of the surest images",
             steps=(int(noisy[0].table.steps[0]), int(noisy[-1].table.steps[-1])),
             epoch=int(noisy[0].table.epochs[0]),
             subject="labels",
-            cause=(
-                f"of the {worst.surest} images that the model was surest of (confidence "
-                f"{worst.surest_confidence:.2f}) {worst.share:.0%} have another label, nearly as many as of all "
-                f"({1 - worst.accuracy:.0%})"
-            ),
+            cause=f"of the {worst.surest} images that the model was surest of (confidence "
+            f"{worst.surest_confidence:.2f}) {worst.share:.0%} have another label, nearly as many as of all "
+            f"({1 - worst.accuracy:.0%})",
             fix={} if smoothing >= 0.1 else {"label_smoothing": 0.1},
             advice=f"Check the labels, {examples}: at least every {_ordinal(1 / worst.share)} seems to be wrong.",
             confidence=0.9 if len(noisy) > 1 else 0.7,
@@ -109,6 +86,20 @@ class LabelNoise(Rule):
                 Series.of("wrong among all", steps, [1 - block.accuracy for block in blocks]),
                 *([Series.of("least plausible labels", np.arange(len(indices)) + 1, indices)] if len(indices) else []),
             ),
+        )
+        return [finding]
+
+    def _is_noisy(self, block: _Block, count: int) -> bool:
+        # A model that knows little, or few classes, has no clear runner-up.
+        limit = min(self.runner_up, 1 + _RISE * (block.accuracy - block.chance) * min(1.0, (count - 2) / _MANY))
+        return (
+            block.accuracy >= block.chance + _ABOVE_CHANCE
+            and block.surest_confidence >= _MIN_CONFIDENCE
+            and block.confidence - block.accuracy <= _OVERCONFIDENT
+            and wilson(round(block.share * block.surest), block.surest).low >= self.min_share
+            # Two classes leave no runner-up to compare, so the shares must be more alike.
+            and block.flatness >= (self.flatness if count > 2 else max(self.flatness, 0.7))
+            and (count == 2 or block.runner_up <= limit)
         )
 
 
@@ -131,14 +122,12 @@ class _Block:
 
 
 def _blocks(table: PredictionTable) -> Iterator[PredictionTable]:
-    """Yield predictions in blocks, oldest first, without the first block and without a rest that is too small.
-
-    Of a long run the early blocks, where labels are not memorised yet, and some of the later ones.
-    """
+    """Yield predictions in blocks, oldest first, without the first block and without a rest that is too small."""
     known = select_rows(table, np.isfinite(table.confidence) & np.isfinite(table.true_probability))
     size = _block_size(table)
     starts = np.arange(size, len(known) - _BLOCK[0] + 1, size)
     later = np.linspace(_EARLY_BLOCKS, max(len(starts) - 1, _EARLY_BLOCKS), _LATER_BLOCKS).round().astype(int)
+    # Of a long run the early blocks, where labels are not memorised yet, and some of the later ones.
     if len(starts) > _EARLY_BLOCKS + _LATER_BLOCKS:
         starts = starts[np.unique([*range(_EARLY_BLOCKS), *later])]
     for start in starts.tolist():
@@ -169,18 +158,10 @@ def _block_figures(block: PredictionTable, count: int) -> _Block:
 
 
 def _least_plausible(tables: Sequence[PredictionTable]) -> Ints:
-    """Return the indices of the images whose label is least probable on average, the worst first.
-
-    Only images whose label was contradicted every time.
-    """
-    indices, log_probabilities, wrong = (
-        np.concatenate(parts)
-        for parts in (
-            [table.indices for table in tables],
-            [np.log(np.maximum(table.true_probability, 1e-12)) for table in tables],
-            [table.predictions != table.labels for table in tables],
-        )
-    )
+    """Return the indices of the images whose label was contradicted every time, the least probable on average first."""
+    indices = np.concatenate([table.indices for table in tables])
+    log_probabilities = np.concatenate([np.log(np.maximum(table.true_probability, 1e-12)) for table in tables])
+    wrong = np.concatenate([table.predictions != table.labels for table in tables])
     known = indices >= 0
     images, inverse = np.unique(indices[known], return_inverse=True)
     if not len(images):
@@ -189,8 +170,7 @@ def _least_plausible(tables: Sequence[PredictionTable]) -> Ints:
     mean = np.bincount(inverse, weights=log_probabilities[known]) / times
     always_wrong = np.bincount(inverse, weights=wrong[known]) == times
     order = np.argsort(mean, kind="stable")
-    worst: Ints = images[order[always_wrong[order]]][:_LISTED]
-    return worst
+    return np.asarray(images[order[always_wrong[order]]][:_LISTED])
 
 
 def _ordinal(every: float) -> str:

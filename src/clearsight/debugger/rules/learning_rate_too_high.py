@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -67,11 +65,10 @@ class LearningRateTooHigh(Rule):
     def needs(self) -> Needs:
         return Needs(points=_SMOOTH)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
         if len(curve) + curve.nonfinite < _SMOOTH or not len(curve):
-            yield self.not_enough_data(have=len(curve))
-            return
+            return [self.not_enough_data(have=len(curve))]
         ratio = view.scalar("update_ratio")
         usable = np.isfinite(ratio.values) & (ratio.steps >= _FIRST_SIZED)
         sizes, sized = ratio.values[usable], ratio.steps[usable]
@@ -85,9 +82,8 @@ class LearningRateTooHigh(Rule):
         )
         if sign is None:
             worst = rolling(curve.losses, _SMOOTH).max(initial=curve.losses[-1])
-            yield self.clear(value=worst / curve.base, threshold=self.blow_up, unit="x the chance-level loss")
-            return
-        yield self._finding(view, curve, sign)
+            return [self.clear(value=worst / curve.base, threshold=self.blow_up, unit="x the chance-level loss")]
+        return [self._finding(view, curve, sign)]
 
     def _blown_up(self, curve: LossCurve) -> _Sign | None:
         smooth = rolling(curve.losses, _SMOOTH)
@@ -100,10 +96,8 @@ class LearningRateTooHigh(Rule):
             f"the loss rose to {worst:.3g} by step {curve.steps[int(smooth.argmax()) + _SMOOTH // 2]}; chance level "
             f"is {curve.chance:.2f}, and the first batch had {curve.first:.2f}"
         )
-        recovered = curve.share_of_chance(latest) < 0.5
-        severity = Severity.WARNING if recovered else Severity.SEVERE
-        unit = "x the chance-level loss"
-        return _Sign(worst / curve.base, self.blow_up, unit, int(over[0]), cause, severity, 0.95)
+        severity = Severity.WARNING if curve.share_of_chance(latest) < 0.5 else Severity.SEVERE  # it has recovered
+        return _Sign(worst / curve.base, self.blow_up, "x the chance-level loss", int(over[0]), cause, severity, 0.95)
 
     def _became_nonfinite(self, view: RunView, curve: LossCurve, sizes: Floats64) -> _Sign | None:
         loss = view.scalar("loss")
@@ -131,8 +125,7 @@ class LearningRateTooHigh(Rule):
         width = curve.needed_steps(self.window, 0.2) if curve.planned else self.window
         if len(curve) <= width:
             return None
-        recent = curve.losses[-width:]
-        level = float(np.median(recent))
+        level = float(np.median(curve.losses[-width:]))
         if level <= self.sustained * curve.base:
             return None
         cause = f"the loss has been at {level:.3g} for {width} steps, above chance level ({curve.base:.2f})"
@@ -168,12 +161,7 @@ class LearningRateTooHigh(Rule):
         return _Sign(sizes.max(), limit, "of the weights", begin, cause, Severity.WARNING, 0.7)
 
     def _finding(self, view: RunView, curve: LossCurve, sign: _Sign) -> Finding:
-        more: dict[str, Any] = {"fix": {"lr": suitable_rate(view, below=curve.peak_lr)}} if curve.has_rates else {}
-        advice = "" if curve.has_rates else "Lower the learning rate to a tenth."
-        jump = _jump(curve, sign.begin)
-        if jump is not None:
-            step, before, after = jump
-            advice = f"The learning rate rose from {before:.2g} to {after:.2g} at step {step}: check its schedule."
+        advice = _jump_advice(curve, sign.begin) or ("" if curve.has_rates else "Lower the learning rate to a tenth.")
         ratio = view.scalar("update_ratio")
         ratio_series = (Series.of("update ratio", ratio.steps, ratio.values),) if len(ratio) else ()
         rate = value_at(view.scalar("lr"), curve.steps[sign.begin : sign.begin + 1])
@@ -188,19 +176,20 @@ class LearningRateTooHigh(Rule):
             cause=sign.cause + at_rate,
             severity=sign.severity,
             confidence=sign.confidence,
+            fix={"lr": suitable_rate(view, below=curve.peak_lr)} if curve.has_rates else {},
             advice=advice,
             evidence=(Series.of("loss", curve.steps, curve.losses), *ratio_series),
-            **more,
         )
 
 
-def _jump(curve: LossCurve, begin: int) -> tuple[int, float, float] | None:
-    """Return the step at which the rate multiplied, shortly before the damage: (step, before, after)."""
+def _jump_advice(curve: LossCurve, begin: int) -> str:
+    """Return advice if the rate multiplied shortly before the damage, else ""."""
     rates = curve.rates[: begin + _SMOOTH + 1]
-    if len(rates) < 2 or not np.isfinite(rates).all():
-        return None
     places = np.flatnonzero((rates[1:] > _JUMP * rates[:-1]) & (rates[:-1] > 0))
-    if not len(places) or places[-1] == 0:
-        return None
-    place = int(places[-1]) + 1
-    return int(curve.steps[place]), float(rates[place - 1]), float(rates[place])
+    if not np.isfinite(rates).all() or not places.any():
+        return ""
+    before, after = rates[places[-1] : places[-1] + 2]
+    return (
+        f"The learning rate rose from {before:.2g} to {after:.2g} at step {curve.steps[places[-1] + 1]}: check its "
+        "schedule."
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,14 +56,13 @@ class LearningRateTooLow(Rule):
     def needs(self) -> Needs:
         return Needs(points=self.window)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
-        working = curve.after_warm_up().at_rate(_WORKING_RATE) if len(curve) else curve
+        working = curve.after_warm_up().at_rate(_WORKING_RATE)
         needed = curve.needed_steps(self.window, 0.15)
         if len(working) < needed or not curve.has_rates:
             cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"
-            yield self.not_enough_data(have=len(working), want=needed, cause=cause)
-            return
+            return [self.not_enough_data(have=len(working), want=needed, cause=cause)]
         line, steps = trend(working.losses), max(curve.planned, len(curve))
         progress = (curve.first - line.late) / max(curve.first - curve.floor, 1e-12)
         # The middles of the first and of the last third lie two thirds of the steps apart.
@@ -73,9 +71,22 @@ class LearningRateTooLow(Rule):
         low = curve.share_of_chance(line.late) < 0.5
         pace = self._pace(view, working, steps)
         if pace is None or progress > self.max_progress or final_progress > 0.5 or low:
-            yield self.clear(value=progress, threshold=self.max_progress, unit="of the way")
-            return
-        yield self._finding(view, curve, working, pace)
+            return [self.clear(value=progress, threshold=self.max_progress, unit="of the way")]
+        latest = float(np.median(working.losses[-max(1, len(working) // 3) :]))
+        ratio = view.scalar("update_ratio")
+        ratio_series = (Series.of("update ratio", ratio.steps, ratio.values),) if len(ratio) else ()
+        finding = self.found(
+            value=pace.value,
+            threshold=pace.threshold,
+            unit=pace.unit,
+            steps=(int(working.steps[0]), view.done()),
+            subject="loss",
+            cause=f"the loss went from {curve.first:.3g} to {latest:.3g} in {len(curve)} steps, and {pace.words}",
+            fix={"lr": suitable_rate(view, above=curve.peak_lr)},
+            confidence=pace.confidence,
+            evidence=(Series.of("loss", curve.steps, curve.losses), *ratio_series),
+        )
+        return [finding]
 
     def _pace(self, view: RunView, working: LossCurve, steps: int) -> _Pace | None:
         """Return what shows that the steps are too small, if anything does."""
@@ -104,19 +115,3 @@ class LearningRateTooLow(Rule):
             words = f"at a rate of {peak:.1g} no weight can move further than {peak * steps:.1g} in {steps} steps"
             return _Pace(peak * steps, _REACH, "rate x steps", words, 0.85)
         return None
-
-    def _finding(self, view: RunView, curve: LossCurve, working: LossCurve, pace: _Pace) -> Finding:
-        latest = float(np.median(working.losses[-max(1, len(working) // 3) :]))
-        ratio = view.scalar("update_ratio")
-        ratio_series = (Series.of("update ratio", ratio.steps, ratio.values),) if len(ratio) else ()
-        return self.found(
-            value=pace.value,
-            threshold=pace.threshold,
-            unit=pace.unit,
-            steps=(int(working.steps[0]), view.done()),
-            subject="loss",
-            cause=f"the loss went from {curve.first:.3g} to {latest:.3g} in {len(curve)} steps, and {pace.words}",
-            fix={"lr": suitable_rate(view, above=curve.peak_lr)},
-            confidence=pace.confidence,
-            evidence=(Series.of("loss", curve.steps, curve.losses), *ratio_series),
-        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series, Severity
@@ -53,26 +51,39 @@ class LossNotDecreasing(Rule):
     def needs(self) -> Needs:
         return Needs(points=max(self.window, _LEAST))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
-        warm = curve.after_warm_up() if len(curve) else curve
+        warm = curve.after_warm_up()
         needed = curve.needed_steps(max(self.window, _LEAST), _SHARE)
         if len(warm) < needed:
-            yield self.not_enough_data(have=len(warm), want=needed)
-            return
+            return [self.not_enough_data(have=len(warm), want=needed)]
         recent = warm  # a run that never learned is flat all along
         if curve.share_of_chance(float(np.median(warm.losses[-needed:]))) <= _NOTHING_LEARNED:
             # A loss that fell before may pause for a while.
             recent = warm.last(max(curve.needed_steps(2 * needed, 0.5), len(warm) // 2))
         line = trend(recent.losses)
         drop = 100 * line.drop / max(abs(line.early), 1e-12)
-        risen = self._risen(view, curve, needed)
-        if risen is not None:
-            yield risen
-        elif self._flat(view, curve, recent, line):
-            yield self._stuck(view, curve, recent, line, drop)
-        else:
-            yield self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")
+        if risen := self._risen(view, curve, needed):
+            return [risen]
+        if not self._flat(view, curve, recent, line):
+            return [self.clear(value=drop, threshold=self.min_drop, unit="% of the loss")]
+        untrained = curve.share_of_chance(line.late) > _NOTHING_LEARNED
+        slower = curve.has_rates and not untrained
+        finding = self.found(
+            value=drop,
+            threshold=self.min_drop,
+            unit="% of the loss",
+            steps=recent.span(),
+            subject="loss",
+            severity=Severity.SEVERE if untrained else Severity.WARNING,
+            cause=f"over the last {len(recent)} steps the loss went from {line.early:.3g} to {line.late:.3g}, "
+            f"within its noise of {line.error:.2g}; chance level is {curve.chance:.3g}",
+            fix={"lr": lowered_rate(curve.peak_lr)} if slower else {},
+            advice="" if slower else _ADVICE,
+            confidence=0.8,
+            evidence=Series.of("loss", curve.steps, curve.losses),
+        )
+        return [finding]
 
     def _flat(self, view: RunView, curve: LossCurve, recent: LossCurve, line: Trend) -> bool:
         """Return True if nothing more is learned where much is left to learn, at a rate that could teach it."""
@@ -80,36 +91,14 @@ class LossNotDecreasing(Rule):
         accuracy = value_at(view.scalar("accuracy"), recent.steps)
         accurate = bool(np.isfinite(accuracy).any() and np.nanmean(accuracy) > _ACCURATE)
         level = curve.share_of_chance(line.late)
+        falls = line.drop - _FALL_ERRORS * line.error > self.min_drop / 100 * line.early  # which noise cannot explain
         return bool(
             at_work
             and not accurate
             and level > _STUCK
             and (level > _NOTHING_LEARNED or len(recent) >= curve.needed_steps(0, 0.5))
-            and not self._falls(line)
+            and not falls
             and line.largest_drop < _EXCLUDED_FALL[bool(level > _NOTHING_LEARNED)] * curve.chance
-        )
-
-    def _falls(self, line: Trend) -> bool:
-        """Return True if a fall can be told from noise."""
-        return line.drop - _FALL_ERRORS * line.error > self.min_drop / 100 * line.early
-
-    def _stuck(self, view: RunView, curve: LossCurve, recent: LossCurve, line: Trend, drop: float) -> Finding:
-        untrained = curve.share_of_chance(line.late) > _NOTHING_LEARNED
-        return self.found(
-            value=drop,
-            threshold=self.min_drop,
-            unit="% of the loss",
-            steps=recent.span(),
-            subject="loss",
-            severity=Severity.SEVERE if untrained else Severity.WARNING,
-            cause=(
-                f"over the last {len(recent)} steps the loss went from {line.early:.3g} to {line.late:.3g}, "
-                f"within its noise of {line.error:.2g}; chance level is {curve.chance:.3g}"
-            ),
-            fix={"lr": lowered_rate(curve.peak_lr)} if curve.has_rates and not untrained else {},
-            advice="" if curve.has_rates and not untrained else _ADVICE,
-            confidence=0.8,
-            evidence=Series.of("loss", curve.steps, curve.losses),
         )
 
     def _risen(self, view: RunView, curve: LossCurve, needed: int) -> Finding | None:
@@ -129,7 +118,7 @@ class LossNotDecreasing(Rule):
             value=100 * rise / curve.chance,
             threshold=self.max_rise,
             unit="% of the chance-level loss",
-            steps=(int(curve.steps[best + width - 1]), int(curve.steps[-1])),
+            steps=(curve.steps[best + width - 1], curve.steps[-1]),
             subject="loss",
             severity=Severity.SEVERE if curve.share_of_chance(high) > _NOTHING_LEARNED else Severity.WARNING,
             cause=f"the loss was {low:.3g} at step {curve.steps[best + width - 1]} and is {high:.3g} now",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -37,56 +36,47 @@ class LossOnProbabilities(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         saved = [(at.step, value) for at, value in view.raw("output_range") if np.isfinite(value).all()]
         if len(saved) < self.batches:
-            yield self.not_enough_data(have=len(saved), of="batches with saved outputs")
-            return
+            return [self.not_enough_data(have=len(saved), of="batches with saved outputs")]
         steps, ranges = [step for step, _ in saved], np.array([value for _, value in saved], float)
         low, high, total, spread = ranges.T
         inside = (low >= -self.tolerance) & (high <= 1 + self.tolerance)
         share = float(np.mean(inside & (np.abs(total - 1) <= self.tolerance) & (spread <= self.tolerance)))
+        clear = [self.clear(value=share, threshold=_SHARE)]
         if share < _SHARE:
-            yield self.clear(value=share, threshold=_SHARE)
-            return
+            return clear
         expects = _expected_inputs(view.context.loss)
         if not expects:
             differences = _loss_differences(view)
             if len(differences) < self.batches:
-                yield self.not_enough_data(
-                    have=len(differences),
-                    of="steps with loss and predictions; the outputs are probabilities, the loss is unknown",
-                )
-                return
-            expects = "logits" if float(np.median(differences)) <= _EQUAL else ""
-        if not expects:
-            yield self.clear(value=share, threshold=_SHARE)
-            return
-        yield self._finding(view, expects, share, steps, total)
-
-    def _finding(self, view: RunView, expects: str, share: float, steps: list[int], total: Floats64) -> Finding:
+                of = "steps with loss and predictions; the outputs are probabilities, the loss is unknown"
+                return [self.not_enough_data(have=len(differences), of=of)]
+            if np.median(differences) > _EQUAL:
+                return clear
+            expects = "logits"
         observation = f"in {share:.0%} of {len(steps)} saved batches every row of outputs lies in 0 to 1 and sums to 1"
         classes, loss = class_count(view.context, view.predictions()), view.context.loss or "the loss"
         floor = f" and cannot fall below {math.log(math.e + classes - 1) - 1:.3g}" if classes > 1 else ""
-        means = {
-            "logits": f"they are probabilities, and {loss} applies the softmax again{floor}",
-            "logs": f"they are probabilities, but {loss} expects their logarithms",
-        }
-        advice = {
-            "logits": "Remove the softmax at the end of the model, and give the loss the logits.",
-            "logs": "End the model with LogSoftmax, or use CrossEntropyLoss on logits.",
-        }
-        return self.found(
+        if expects == "logits":
+            effect = f"and {loss} applies the softmax again{floor}"
+            advice = "Remove the softmax at the end of the model, and give the loss the logits."
+        else:
+            effect = f"but {loss} expects their logarithms"
+            advice = "End the model with LogSoftmax, or use CrossEntropyLoss on logits."
+        finding = self.found(
             value=share,
             threshold=_SHARE,
             unit="of the batches",
             steps=(steps[0], steps[-1]),
             subject="outputs",
-            cause=f"{observation}: {means[expects]}",
-            advice=advice[expects],
+            cause=f"{observation}: they are probabilities, {effect}",
+            advice=advice,
             confidence=0.98,
             evidence=Series.of("sum of a row of outputs", steps, total),
         )
+        return [finding]
 
 
 def _expected_inputs(loss: str) -> str:

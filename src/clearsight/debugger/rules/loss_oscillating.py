@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
@@ -21,20 +18,6 @@ _MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation, for n
 _MAX_STEPS = 5000  # steps that are judged: keeps the time constant in long runs
 _SHRINKING = 0.7  # ratio of the swings in the second and the first half, below which they shrink
 _BLIND_FACTOR = 3.0  # times the amplitude, where the spread by chance is not known
-
-
-@dataclass(frozen=True, slots=True)
-class _Swings:
-    """Spread of the loss around its trend, over all steps and in each half.
-
-    expected: the spread that drawing batches alone explains, NaN if not known. drop: fall of the trend.
-    """
-
-    spread: float
-    expected: float
-    first: float
-    second: float
-    drop: float
 
 
 class LossOscillating(Rule):
@@ -56,53 +39,46 @@ class LossOscillating(Rule):
     def needs(self) -> Needs:
         return Needs(points=self.window)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
-        warm = curve.after_warm_up() if len(curve) else curve
+        warm = curve.after_warm_up()
         needed = curve.needed_steps(self.window, 0.2)
         if len(warm) < needed:
-            yield self.not_enough_data(have=len(warm), want=needed)
-            return
+            return [self.not_enough_data(have=len(warm), want=needed)]
         recent = warm.last(min(max(needed, len(warm) // 2), _MAX_STEPS))
         steps, losses, errors = _by_predictions(view, recent.steps)
         if len(steps) < self.window:
             steps, losses, errors = recent.steps, recent.losses, np.full(len(recent), np.nan)
-        swings = _measure(losses, errors)
-        blind = not np.isfinite(swings.expected)
+        places = np.arange(len(losses), dtype=float)
+        line = np.polyval(np.polyfit(places, losses, _DEGREE), places)
+        swings, half = losses - line, len(losses) // 2
+        spread, expected = _spread(swings), float(np.sqrt(np.mean(errors**2)))
+        blind = not np.isfinite(expected)
         limit = self.amplitude * (_BLIND_FACTOR if blind else 1.0)
-        size = swings.spread / curve.chance
-        if not self._oscillates(swings, size, limit):
-            yield self.clear(value=size, threshold=limit, unit="of the chance-level loss")
-            return
-        chance = "" if blind else f", while drawing batches explains {swings.expected:.2g}"
-        yield self.found(
+        size = spread / curve.chance
+        by_chance = spread <= self.beyond * expected  # False where that is not known
+        lasting = _spread(swings[half:]) > _SHRINKING * _spread(swings[:half])
+        if not (size > limit and not by_chance and lasting and line[0] - line[-1] < spread):
+            return [self.clear(value=size, threshold=limit, unit="of the chance-level loss")]
+        chance = "" if blind else f", while drawing batches explains {expected:.2g}"
+        finding = self.found(
             value=size,
             threshold=limit,
             unit="of the chance-level loss",
-            steps=(int(steps[0]), int(steps[-1])),
+            steps=(steps[0], steps[-1]),
             subject="loss",
-            cause=(
-                f"over the last {len(steps)} steps the loss swings by {swings.spread:.2g} around its trend{chance}, "
-                f"and the swings do not shrink"
-            ),
+            cause=f"over the last {len(steps)} steps the loss swings by {spread:.2g} around its trend{chance}, "
+            f"and the swings do not shrink",
             fix={"lr": lowered_rate(curve.peak_lr)} if curve.has_rates else {},
             advice="" if curve.has_rates else "Lower the learning rate to a third, or use larger batches.",
             confidence=0.6 if blind else 0.8,
             evidence=Series.of("loss", curve.steps, curve.losses),
         )
-
-    def _oscillates(self, swings: _Swings, size: float, limit: float) -> bool:
-        by_chance = swings.spread <= self.beyond * swings.expected  # False where that is not known
-        return bool(
-            size > limit and not by_chance and swings.second > _SHRINKING * swings.first and swings.drop < swings.spread
-        )
+        return [finding]
 
 
 def _by_predictions(view: RunView, chosen_steps: Ints) -> tuple[Ints, Floats64, Floats64]:
-    """Return steps with saved predictions, the mean loss of their images and its standard error, all (S,).
-
-    The error is from the spread of all images together, since the few of one batch say little about it.
-    """
+    """Return steps with saved predictions, the mean loss of their images and its standard error, all (S,)."""
     table = view.predictions()
     usable = np.isin(table.steps, chosen_steps) & np.isfinite(table.true_probability)
     steps, inverse = np.unique(table.steps[usable], return_inverse=True)
@@ -115,17 +91,6 @@ def _by_predictions(view: RunView, chosen_steps: Ints) -> tuple[Ints, Floats64, 
     within = float(((image_losses - means[inverse]) ** 2).sum() / max(len(image_losses) - len(steps), 1))
     enough = np.median(images) >= _LEAST_IMAGES
     return steps, means, np.sqrt(within / images) if enough else np.full(len(steps), np.nan)
-
-
-def _measure(losses: Floats64, errors: Floats64) -> _Swings:
-    """Return the swings of losses (S,) around a bent line."""
-    places = np.arange(len(losses), dtype=float)
-    line = np.polyval(np.polyfit(places, losses, _DEGREE), places)
-    residuals, half = losses - line, len(losses) // 2
-    expected = float(np.sqrt(np.mean(errors**2)))
-    return _Swings(
-        _spread(residuals), expected, _spread(residuals[:half]), _spread(residuals[half:]), float(line[0] - line[-1])
-    )
 
 
 def _spread(values: Floats64) -> float:

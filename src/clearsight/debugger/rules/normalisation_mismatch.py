@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,26 +48,24 @@ class NormalisationMismatch(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.batches)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         context = view.context
         mean, std = _expected(context)
-        saved = [] if context.cached else [(at, value) for at, value in view.raw("input_channels") if _finite(value)]
+        inputs = [] if context.cached else view.raw("input_channels")
+        saved = [(at.step, value) for at, value in inputs if np.isfinite(value).all()]
         if mean and context.used_mean and context.used_std:
             finding = self._by_settings(view, mean, std)
             if finding.found or not saved:
-                yield finding
-                return
+                return [finding]
         if len(saved) < self.batches:
             cause = "the watched model gets features, not images" if context.cached else ""
-            yield self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)
-            return
-        steps = [at.step for at, _ in saved]
+            return [self.not_enough_data(have=len(saved), of="batches with saved channels", cause=cause)]
+        steps = [step for step, _ in saved]
         predicted = int(np.count_nonzero(np.isin(view.predictions().steps, steps)))
         images = predicted or len(steps) * max(context.batch_size, 1)
         if images < self.images:
-            yield self.not_enough_data(have=images, want=self.images, of="images")
-            return
-        yield self._by_inputs(context, steps, np.array([value for _, value in saved], float), mean, std)
+            return [self.not_enough_data(have=images, want=self.images, of="images")]
+        return [self._by_inputs(context, steps, np.array([value for _, value in saved], float), mean, std)]
 
     def _by_settings(self, view: RunView, mean: tuple[float, ...], std: tuple[float, ...]) -> Finding:
         """Judge by the normalisation of the recipe and of the weights."""
@@ -85,10 +83,8 @@ class NormalisationMismatch(Rule):
             severity=Severity.INFO if mild else Severity.WARNING,
             steps=(0, view.done()),
             subject="inputs",
-            cause=(
-                f"images are normalised by mean {_listed(used_mean)} and standard deviation {_listed(used_std)}, the "
-                f"weights expect {_listed(mean)} and {_listed(std)}"
-            ),
+            cause=f"images are normalised by mean {_listed(used_mean)} and standard deviation {_listed(used_std)}, the "
+            f"weights expect {_listed(mean)} and {_listed(std)}",
             confidence=0.95,
             evidence=Series.of("mean by channel", np.arange(len(used_mean)), used_mean),
             **_remedy(view.context, mean, std),
@@ -111,9 +107,9 @@ class NormalisationMismatch(Rule):
         else:
             expectation = f"the weights expect mean {_listed(mean)} and standard deviation {_listed(std)} in [0, 1]"
         return self.found(
-            value=distance if not raw else float(high.max()),
-            threshold=_FIT if not raw else _RAW,
-            unit="of the range" if not raw else "largest input",
+            value=high.max() if raw else distance,
+            threshold=_RAW if raw else _FIT,
+            unit="largest input" if raw else "of the range",
             steps=(steps[0], steps[-1]),
             subject="inputs",
             cause=f"images come {actual} (channels from {_listed(low)} to {_listed(high)}); {expectation}",
@@ -133,10 +129,6 @@ def _expected(context: RunContext) -> tuple[tuple[float, ...], tuple[float, ...]
     if context.weights_mean and context.weights_std:
         return context.weights_mean, context.weights_std
     return (IMAGENET_MEAN, IMAGENET_STD) if context.pretrained else ((), ())
-
-
-def _finite(value: Any) -> bool:
-    return bool(np.isfinite(value).all())
 
 
 def _mismatch(actual: Ends, context: RunContext, mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[float, str]:
@@ -159,9 +151,8 @@ def _mismatch(actual: Ends, context: RunContext, mean: tuple[float, ...], std: t
     distinct: Mapping[str, Ends] = {
         name: ends for name, ends in candidates.items() if all(_distance(ends, other) > _FIT for other in accepted)
     }
-    for name, ends in distinct.items():
-        if _distance(actual, ends) <= _FIT:
-            return distance, name
+    if fitting := [name for name, ends in distinct.items() if _distance(actual, ends) <= _FIT]:
+        return distance, fitting[0]
     low, high = actual
     length = np.ptp(expected, axis=0)
     outside = np.maximum(expected[0] - low, high - expected[1]) / length

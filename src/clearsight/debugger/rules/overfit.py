@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clearsight.core.context import RunContext
-from clearsight.core.finding import Finding, Series
+from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
-from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.loss_curve import TrainValidCurves, train_valid_curves
 
 _ERRORS = 3.0  # standard errors, or standard deviations of the change from one evaluation to the next
 _HARM = 0.05  # of the chance-level loss, by which validation got worse
@@ -47,20 +48,36 @@ class Overfit(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=self.patience + 2)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curves = train_valid_curves(view)
         if len(curves) < self.needs().points:
-            yield self.not_enough_data(have=len(curves))
-            return
+            return [self.not_enough_data(have=len(curves))]
         gaps = (curves.valid - curves.train) / curves.chance
         is_worse = self._is_worse(curves, view.context.valid_size, gaps)
-        lasting = is_worse[-self.patience :].all()
         stopped = curves.plateau_start()
-        if not lasting or stopped >= len(curves) - self.patience or not self._matters(curves):
-            yield self.clear(value=gaps[-1], threshold=self.ratio_threshold, unit="of the chance-level loss")
-            return
+        if not is_worse[-self.patience :].all() or stopped >= len(curves) - self.patience or not self._matters(curves):
+            return [self.clear(value=gaps[-1], threshold=self.ratio_threshold, unit="of the chance-level loss")]
         following = np.flatnonzero(gaps <= _GAP)
-        yield self._finding(view, curves, gaps, max(stopped, int(following[-1]) + 1 if len(following) else 0))
+        stopped = max(stopped, following[-1] + 1 if len(following) else 0)
+        accuracies = ""
+        if math.isfinite(curves.valid_accuracy[-1]):
+            accuracies = f"; accuracy {curves.train_accuracy[-1]:.0%} against {curves.valid_accuracy[-1]:.0%}"
+        finding = self.found(
+            value=gaps[-1],
+            threshold=self.ratio_threshold,
+            unit="of the chance-level loss",
+            steps=(curves.steps[stopped], curves.steps[-1]),
+            epoch=int(curves.epochs[stopped]),
+            subject="validation loss",
+            cause=f"since epoch {curves.epochs[stopped]} the training loss fell from {curves.train[stopped]:.2f} to "
+            f"{curves.train[-1]:.2f} while that of validation went from {curves.valid[stopped]:.2f} to "
+            f"{curves.valid[-1]:.2f}{accuracies}",
+            fix=_remedy(view.context),
+            advice="" if view.context.settings else "Stop earlier, or augment the training images more.",
+            confidence=0.9 if math.isfinite(curves.valid_accuracy[-1]) else 0.7,
+            evidence=curves.evidence(),
+        )
+        return [finding]
 
     def _matters(self, curves: TrainValidCurves) -> bool:
         """Return True if validation got worse, or shows little of what was learned in training."""
@@ -69,7 +86,7 @@ class Overfit(Rule):
         harmed = rise > max(_HARM * curves.chance, _ERRORS * curves.jitter)
         return harmed or curves.chance - latest < _TRANSFERRED * (curves.chance - train)
 
-    def _is_worse(self, curves: TrainValidCurves, images: int, gaps: Floats64) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    def _is_worse(self, curves: TrainValidCurves, images: int, gaps: Floats64) -> npt.NDArray[np.bool_]:
         """Return a mask (R,) of the evaluations where training is better than validation beyond chance."""
         accuracy_gap = curves.train_accuracy - curves.valid_accuracy
         # An unknown accuracy has the largest error, that of 0.5; an accuracy of 0 or 1 would have none at all.
@@ -79,31 +96,6 @@ class Overfit(Rule):
         worse |= np.isnan(accuracy_gap)  # unknown accuracies: the losses alone decide
         learned = curves.train < _LEARNED * curves.chance
         return np.asarray((gaps > self.ratio_threshold) & worse & learned & (curves.steps >= self.start_step))
-
-    def _finding(self, view: RunView, curves: TrainValidCurves, gaps: Floats64, stopped: int) -> Finding:
-        accuracies = ""
-        if math.isfinite(curves.valid_accuracy[-1]):
-            accuracies = f"; accuracy {curves.train_accuracy[-1]:.0%} against {curves.valid_accuracy[-1]:.0%}"
-        return self.found(
-            value=gaps[-1],
-            threshold=self.ratio_threshold,
-            unit="of the chance-level loss",
-            steps=(int(curves.steps[stopped]), int(curves.steps[-1])),
-            epoch=int(curves.epochs[stopped]),
-            subject="validation loss",
-            cause=(
-                f"since epoch {curves.epochs[stopped]} the training loss fell from {curves.train[stopped]:.2f} to "
-                f"{curves.train[-1]:.2f} while that of validation went from {curves.valid[stopped]:.2f} to "
-                f"{curves.valid[-1]:.2f}{accuracies}"
-            ),
-            fix=_remedy(view.context),
-            advice="" if view.context.settings else "Stop earlier, or augment the training images more.",
-            confidence=0.9 if math.isfinite(curves.valid_accuracy[-1]) else 0.7,
-            evidence=(
-                Series.of("training loss", curves.steps, curves.train),
-                Series.of("validation loss", curves.steps, curves.valid),
-            ),
-        )
 
 
 def _remedy(context: RunContext) -> Mapping[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from clearsight.core.context import RunContext
-from clearsight.core.finding import Finding, Series
+from clearsight.core.finding import Finding
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
+from clearsight.debugger.analysis.loss_curve import train_valid_curves
 
 _JITTERS = 3.0  # standard deviations of the change from one evaluation to the next
 _PROPOSED_PATIENCE = 5  # evaluations
@@ -37,44 +37,33 @@ class Overtraining(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=self.patience_validation + 1)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curves = train_valid_curves(view)
         if len(curves) < self.needs().points:
-            yield self.not_enough_data(have=len(curves))
-            return
+            return [self.not_enough_data(have=len(curves))]
         smooth = curves.smoothed()
         best = int(np.argmax(smooth <= smooth.min() + self.delta))
-        # Median of three: one bad last evaluation decides nothing.
-        latest = float(np.median(curves.valid[-3:]))
+        latest = float(np.median(curves.valid[-3:]))  # median of three: one bad last evaluation decides nothing
         rise = latest - float(smooth[best])
         worse = rise > self.margin * curves.chance and rise > _JITTERS * curves.jitter
         still_learning = float(np.median(curves.train[-3:])) < float(curves.train[best])
         if len(curves) - 1 - best < self.patience_validation or not worse or not still_learning:
-            yield self.clear(value=rise / curves.chance, threshold=self.margin, unit="of the chance-level loss")
-            return
-        yield self._finding(view, curves, best, rise)
-
-    def _finding(self, view: RunView, curves: TrainValidCurves, best: int, rise: float) -> Finding:
+            return [self.clear(value=rise / curves.chance, threshold=self.margin, unit="of the chance-level loss")]
         epoch, last = int(curves.epochs[best]), int(curves.epochs[-1])
-        return self.found(
+        finding = self.found(
             value=rise / curves.chance,
             threshold=self.margin,
             unit="of the chance-level loss",
-            steps=(int(curves.steps[best]), int(curves.steps[-1])),
+            steps=(curves.steps[best], curves.steps[-1]),
             epoch=epoch,
             subject="validation loss",
-            cause=(
-                f"the validation loss was lowest in epoch {epoch} ({curves.valid[best]:.2f}) and is "
-                f"{curves.valid[-1]:.2f} in epoch {last}, while the training loss fell from "
-                f"{curves.train[best]:.2f} to {curves.train[-1]:.2f}"
-            ),
+            cause=f"the validation loss was lowest in epoch {epoch} ({curves.valid[best]:.2f}) and is "
+            f"{curves.valid[-1]:.2f} in epoch {last}, while the training loss fell from "
+            f"{curves.train[best]:.2f} to {curves.train[-1]:.2f}",
             fix=_stop_earlier(view.context, epoch),
-            confidence=0.9,
-            evidence=(
-                Series.of("validation loss", curves.steps, curves.valid),
-                Series.of("training loss", curves.steps, curves.train),
-            ),
+            evidence=curves.evidence()[::-1],
         )
+        return [finding]
 
 
 def _stop_earlier(context: RunContext, epoch: int) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import columns, finite_median, he_std, trained_weights
+from clearsight.debugger.analysis.tensors import columns, finite_median, he_std, trained_weights
 
 _MOST_LAYERS = 0.5  # of the hidden layers must start constant: single ones may, behind a shortcut
 _HIGH_LOSS = 3.0  # times the chance-level loss: no sound start has that much
@@ -65,17 +65,13 @@ class PoorWeightInitialization(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=1, collections=("weights",))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         start = self._start(view)
         if start is None:
-            yield self.not_enough_data(have=0, of=f"saved weights of hidden layers in the first {self.steps} steps")
-            return
+            return [self.not_enough_data(have=0, of=f"saved weights of hidden layers in the first {self.steps} steps")]
         gain = float(finite_median(start.gains)) if len(start.hidden) else math.nan
-        yield (
-            self._constant(view, start)
-            or self._size(view, start, gain)
-            or self.clear(value=None if math.isnan(gain) else gain, threshold=self.threshold)
-        )
+        clear = self.clear(value=None if math.isnan(gain) else gain, threshold=self.threshold)
+        return [self._constant(view, start) or self._size(view, start, gain) or clear]
 
     def _start(self, view: RunView) -> _Start | None:
         tables = [view.statistic(name, "weights") for name in ("std", "mean", "min", "max", "zero_fraction")]
@@ -86,15 +82,13 @@ class PoorWeightInitialization(Rule):
             return None
         std, mean, low, high, zeros = (columns(table, [weight.name for weight in hidden])[0] for table in tables)
         ranges = [value[1] - value[0] for at, value in view.raw("output_range") if at.step <= self.steps]
-        known = loss.values.size and math.isfinite(loss.values[0]) and progress is not None
-        chance = progress.chance if progress is not None else math.nan
         return _Start(
             step=int(tables[0].steps[0]),
             hidden=hidden,
             gains=np.where(std > 0, std, np.nan) / np.array([he_std(weight) for weight in hidden]),
             # A mean of exactly 0 counts only with all elements 0: missing statistics read as 0 too.
             constant=(high - low <= _EQUAL * np.abs(mean)) & ((mean != 0) | (zeros >= 1)),
-            loss=float(loss.values[0]) / chance if known else math.nan,
+            loss=float(loss.values[0]) / progress.chance if progress and np.isfinite(loss.values[0]) else math.nan,
             logit_range=float(ranges[0]) if ranges else math.nan,
         )
 
@@ -120,7 +114,8 @@ class PoorWeightInitialization(Rule):
     def _size(self, view: RunView, start: _Start, gain: float) -> Finding | None:
         untrained = view.context.pretrained is not True
         # Wild logits can also come from inputs that were not normalised: then the weights are not the cause.
-        harmed = start.loss > _HIGH_LOSS and start.logit_range > _WIDE_LOGITS and _inputs_are_normal(view)
+        normalised = all(np.abs(value[:, :2]).max() <= _NORMAL_INPUT for _, value in view.raw("input_channels")[:1])
+        harmed = start.loss > _HIGH_LOSS and start.logit_range > _WIDE_LOGITS and normalised
         large = gain > (_LARGE_GAIN if harmed else self.threshold) if untrained else harmed and gain > self.threshold
         tiny = untrained and gain < _TINY_GAIN and not start.constant.all()
         if not (large or tiny):
@@ -148,11 +143,6 @@ def _std_series(view: RunView, name: str) -> Series:
     values = columns(table, [name])[:, 0]
     known = np.isfinite(values)
     return Series.of(f"standard deviation of {name}", table.steps[known], values[known])
-
-
-def _inputs_are_normal(view: RunView) -> bool:
-    channels = [value for at, value in view.raw("input_channels")][:1]
-    return all(np.abs(value[:, :2]).max() <= _NORMAL_INPUT for value in channels)
 
 
 def _pretrained_fix(view: RunView) -> dict[str, str]:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
-from clearsight.core.view import RunView, StatisticTable
+from clearsight.core.view import Floats64, RunView, StatisticTable
 from clearsight.debugger.analysis.learning_rates import lower_rate_fix
-from clearsight.debugger.analysis.parameters import select_tensors
-from clearsight.debugger.analysis.scope import ScopedRule, module_of
+from clearsight.debugger.analysis.tensors import ScopedRule, module_of, select_tensors, trailing
 
 _QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
-# Kinds of activations beside which sigmoids are gates.
-_OTHERS = ("relu", "activation")
-
-Floats = npt.NDArray[np.float64]
+_OTHERS = ("relu", "activation")  # kinds of activations beside which sigmoids are gates
 
 
 class SaturatedActivation(ScopedRule):
@@ -49,25 +44,36 @@ class SaturatedActivation(ScopedRule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("activations",))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         kinds = self._kinds(view)
         if view.context.layers and not kinds:
-            yield self.clear(cause="the network has no sigmoid or tanh as its activation")
-            return
+            return [self.clear(cause="the network has no sigmoid or tanh as its activation")]
         tables = {name: self.scoped_statistic(view, name, "activations") for name in _QUANTILES}
         names = [name for name in tables["q50"].names if module_of(name) in kinds]
         saved = len(tables["q50"])
         if saved < self.patience or not names:
-            yield self.not_enough_data(have=min(saved, self.patience - 1) if not names else saved)
-            return
+            return [self.not_enough_data(have=min(saved, self.patience - 1) if not names else saved)]
         steps, limit = tables["q50"].steps, self.threshold_layer / 100
         shares = {name: self._share(tables, name, kinds[module_of(name)]) for name in names}
         recent = {name: float(share[-self.patience :].min()) for name, share in shares.items()}
         found = sorted((name for name in names if recent[name] >= limit), key=lambda name: -recent[name])
-        if found:
-            yield self._finding(view, found[0], shares[found[0]], steps, len(found), len(names))
-        else:
-            yield self.clear(value=max(recent.values()), threshold=limit)
+        if not found:
+            return [self.clear(value=max(recent.values()), threshold=limit)]
+        share, layer = shares[found[0]], module_of(found[0])
+        first = len(share) - trailing(share >= limit)
+        finding = self.found(
+            value=share[-1],
+            threshold=limit,
+            unit="of the outputs",
+            steps=(steps[first], steps[-1]),
+            subject=layer,
+            cause=f"since step {steps[first]} at least {share[-1]:.0%} of the outputs of {layer} lie at its ends, "
+            f"where the slope is near 0 ({len(found)} of {len(names)} such layers)",
+            fix=lower_rate_fix(view) if first else {},
+            advice="Use ReLU or GELU, or put a norm in front of the layer and initialise as in Glorot and Bengio 2010.",
+            evidence=Series.of(f"saturated share of {layer}", steps, share),
+        )
+        return [finding]
 
     def _kinds(self, view: RunView) -> dict[str, str]:
         layers = view.context.layers
@@ -75,7 +81,7 @@ class SaturatedActivation(ScopedRule):
             return {}
         return {layer.name: layer.kind for layer in layers[:-1] if layer.kind in ("sigmoid", "tanh")}
 
-    def _share(self, tables: Mapping[str, StatisticTable], name: str, kind: str) -> Floats:
+    def _share(self, tables: Mapping[str, StatisticTable], name: str, kind: str) -> Floats64:
         """Return a lower bound of the share of saturated outputs at each saved step, (S,)."""
         if kind == "tanh":
             low, high = math.tanh(self.threshold_tanh_min), math.tanh(self.threshold_tanh_max)
@@ -85,24 +91,4 @@ class SaturatedActivation(ScopedRule):
         ranks = np.array(list(_QUANTILES.values()))[:, None]
         below, above = values <= low, values >= high
         # A quantile at the end means that at least its rank of the outputs are there.
-        share: Floats = np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0)
-        return share
-
-    def _finding(
-        self, view: RunView, name: str, share: Floats, steps: npt.NDArray[np.int64], found: int, layers: int
-    ) -> Finding:
-        over = share >= self.threshold_layer / 100
-        first = 0 if over.all() else len(over) - int(np.argmin(over[::-1]))
-        layer = module_of(name)
-        return self.found(
-            value=float(share[-1]),
-            threshold=self.threshold_layer / 100,
-            unit="of the outputs",
-            steps=(int(steps[first]), int(steps[-1])),
-            subject=layer,
-            cause=f"since step {steps[first]} at least {share[-1]:.0%} of the outputs of {layer} lie at its ends, "
-            f"where the slope is near 0 ({found} of {layers} such layers)",
-            fix=lower_rate_fix(view) if first else {},
-            advice="Use ReLU or GELU, or put a norm in front of the layer and initialise as in Glorot and Bengio 2010.",
-            evidence=Series.of(f"saturated share of {layer}", steps, share),
-        )
+        return np.asarray(np.where(below, ranks, 0.0).max(axis=0) + np.where(above, 1 - ranks, 0.0).max(axis=0))

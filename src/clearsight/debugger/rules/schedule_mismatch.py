@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
@@ -38,34 +36,44 @@ class ScheduleMismatch(Rule):
     def needs(self) -> Needs:
         return Needs(points=2 * _LEAST)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
         if len(curve) < self.needs().points or not curve.has_rates:
             cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"
-            yield self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)
-            return
+            return [self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)]
         planned = curve.planned or view.done()
-        if view.ended and self._warming(curve, view.done()):
-            yield self._unfinished(view, curve)
-            return
+        rises = np.all(np.diff(curve.rates) >= 0) and curve.rates[-1] > curve.rates[int(_RISING * len(curve))]
+        if view.ended and rises and view.done() >= planned:
+            return [self._unfinished(view, curve)]
         low = curve.rates < self.sunk * curve.peak_lr
         # Only after the peak: the warm-up is low on purpose.
         low &= np.arange(len(curve)) > int(np.argmax(curve.rates == curve.peak_lr))
         sunk_at = int(np.argmax(low)) if low.any() else len(curve)
-        rest = max(planned, view.done()) - sunk_at
-        share = rest / max(planned, view.done())
+        total = max(planned, view.done())
+        share = (total - sunk_at) / total
         long_enough = len(curve) - sunk_at >= max(_LEAST, 0.2 * planned) and (curve.planned or view.ended)
         sunken = low.any() and low[sunk_at:].all() and long_enough and share > self.share
         if not sunken or not self._was_learning(view, curve, sunk_at):
             value = share if low.any() else 0.0
-            yield self.clear(value=value, threshold=self.share, unit="of the run")
-            return
-        yield self._sank(view, curve, sunk_at, share)
-
-    def _warming(self, curve: LossCurve, done: int) -> bool:
-        """Return True if the rate only ever rose, in a run that reached its planned end."""
-        rises = np.all(np.diff(curve.rates) >= 0) and curve.rates[-1] > curve.rates[int(_RISING * len(curve))]
-        return bool(rises and done >= (curve.planned or done))
+            return [self.clear(value=value, threshold=self.share, unit="of the run")]
+        step, level = int(curve.steps[sunk_at]), float(np.median(curve.losses[sunk_at:]))
+        finding = self.found(
+            value=share,
+            threshold=self.share,
+            unit="of the run",
+            steps=(step, view.done()),
+            epoch=int(view.scalar("lr").epochs[np.searchsorted(view.scalar("lr").steps, step)]),
+            subject="lr",
+            cause=f"the rate sank below {self.sunk:.1%} of its peak at step {step}, {share:.0%} of the run before "
+            f"its end, and the loss, which was still falling, has been at {level:.2f} since",
+            fix={"schedule": "cosine"},
+            confidence=0.85,
+            evidence=(
+                Series.of("learning rate", curve.steps, curve.rates),
+                Series.of("loss", curve.steps, curve.losses),
+            ),
+        )
+        return [finding]
 
     def _was_learning(self, view: RunView, curve: LossCurve, sunk_at: int) -> bool:
         """Return True if the loss fell until the rate sank, and had far to go."""
@@ -79,27 +87,6 @@ class ScheduleMismatch(Rule):
         level = float(np.median(curve.losses[sunk_at:]))
         falling = line.drop > _ERRORS * line.error and line.drop > 0 and late.drop > -late.error
         return bool(falling and not accurate and curve.share_of_chance(level) > _TO_LEARN)
-
-    def _sank(self, view: RunView, curve: LossCurve, sunk_at: int, share: float) -> Finding:
-        step, level = int(curve.steps[sunk_at]), float(np.median(curve.losses[sunk_at:]))
-        return self.found(
-            value=share,
-            threshold=self.share,
-            unit="of the run",
-            steps=(step, view.done()),
-            epoch=int(view.scalar("lr").epochs[np.searchsorted(view.scalar("lr").steps, step)]),
-            subject="lr",
-            cause=(
-                f"the rate sank below {self.sunk:.1%} of its peak at step {step}, {share:.0%} of the run before "
-                f"its end, and the loss, which was still falling, has been at {level:.2f} since"
-            ),
-            fix={"schedule": "cosine"},
-            confidence=0.85,
-            evidence=(
-                Series.of("learning rate", curve.steps, curve.rates),
-                Series.of("loss", curve.steps, curve.losses),
-            ),
-        )
 
     def _unfinished(self, view: RunView, curve: LossCurve) -> Finding:
         settings = view.context.settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,35 +42,31 @@ class ShuffledWrong(Rule):
     def needs(self) -> Needs:
         return Needs(counted="predictions", points=self.images)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         table = view.predictions()
-        table = select_rows(table, table.batches <= _last_batch(table))
+        last_batch = table.batches[min(_IMAGES, len(table)) - 1] if len(table) else 0
+        table = select_rows(table, table.batches <= last_batch)
         shares = _class_shares(view, table)
         if len(table) < self.images or np.count_nonzero(shares) < 2:
             cause = "" if len(table) < self.images else "only one class was drawn so far"
-            yield self.not_enough_data(have=len(table), cause=cause)
-            return
-        pairs, order = _pairs(table, shares), _order(table)
-        ordered = order.value >= self.max_order and order.sigmas >= _SIGMAS
+            return [self.not_enough_data(have=len(table), cause=cause)]
+        pairs, (order, order_sigmas) = _pairs(table, shares), _order(table)
+        ordered = order >= self.max_order and order_sigmas >= _SIGMAS
         if not ordered and not (pairs.value >= self.max_excess and pairs.sigmas >= _SIGMAS):
-            yield self.clear(value=pairs.value, threshold=self.max_excess)
-            return
-        yield self._finding(table, pairs, order, class_count(view.context, table))
-
-    def _finding(self, table: PredictionTable, pairs: _Pairs, order: _Order, count: int) -> Finding:
+            return [self.clear(value=pairs.value, threshold=self.max_excess)]
         by_pairs = pairs.value >= self.max_excess
         cause = (
             f"{pairs.same:.0%} of the pairs of images in a batch have the same class, where chance gives "
             f"{pairs.chance:.0%}: batches hold few classes at a time"
             if by_pairs
-            else f"an image's place in the epoch correlates with its class ({order.value:.2f}; shuffled: 0): "
-            f"the {count} classes come one after the other"
+            else f"an image's place in the epoch correlates with its class ({order:.2f}; shuffled: 0): "
+            f"the {class_count(view.context, table)} classes come one after the other"
         )
-        return self.found(
-            value=pairs.value if by_pairs else order.value,
+        finding = self.found(
+            value=pairs.value if by_pairs else order,
             threshold=self.max_excess if by_pairs else self.max_order,
             severity=Severity.SEVERE if pairs.value >= _SEVERE else Severity.WARNING,
-            steps=(int(table.steps[0]), int(table.steps[-1])),
+            steps=(table.steps[0], table.steps[-1]),
             subject="labels",
             cause=cause,
             advice="Pass shuffle=True to the training DataLoader, or shuffle the list of training images.",
@@ -81,47 +76,29 @@ class ShuffledWrong(Rule):
                 Series.of("class by place", np.arange(len(table)), table.labels),
             ),
         )
+        return [finding]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Pairs of images with equal labels.
+    """Pairs of images with equal labels."""
 
-    same, chance: their share. value: (same - chance) / (1 - chance). sigmas: standard errors from chance. steps, each:
-    (B,) per block.
-    """
-
-    same: float
-    chance: float
-    sigmas: float
-    steps: Ints
-    each: Floats64
+    same: float  # their share
+    chance: float  # their share by chance
+    sigmas: float  # standard errors from chance
+    steps: Ints  # (B,), the first of each block
+    each: Floats64  # (B,), share in each block
 
     @property
     def value(self) -> float:
+        """Share of the range above chance."""
         return (self.same - self.chance) / max(1 - self.chance, 1e-12)
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """Order of the classes.
-
-    value: absolute correlation of place and class, the median over epochs. sigmas: standard errors from chance.
-    """
-
-    value: float
-    sigmas: float
-
-
-def _last_batch(table: PredictionTable) -> int:
-    return int(table.batches[min(_IMAGES, len(table)) - 1]) if len(table) else 0
 
 
 def _class_shares(view: RunView, table: PredictionTable) -> Floats64:
     """Return the share of each class, (C,): that of the data until an epoch has passed, then as drawn."""
     known = np.asarray(view.context.class_counts, float)
-    # Until an epoch has passed, the images so far may lack whole classes.
-    if known.sum() > len(table):
+    if known.sum() > len(table):  # until an epoch has passed, the images so far may lack whole classes
         return np.asarray(known / known.sum())
     return np.bincount(table.labels) / max(len(table), 1)
 
@@ -151,7 +128,8 @@ def _blocks(table: PredictionTable) -> tuple[Ints, Ints]:
     return blocks, table.steps[first]
 
 
-def _order(table: PredictionTable) -> _Order:
+def _order(table: PredictionTable) -> tuple[float, float]:
+    """Return the correlation of place and class, the median of absolutes by epoch, and its standard errors from 0."""
     correlations, images = [], []
     for epoch in np.unique(table.epochs):
         labels = table.labels[table.epochs == epoch]
@@ -159,6 +137,6 @@ def _order(table: PredictionTable) -> _Order:
             correlations.append(abs(float(np.corrcoef(np.arange(len(labels)), labels)[0, 1])))
             images.append(len(labels))
     if not correlations:
-        return _Order(0.0, 0.0)
+        return 0.0, 0.0
     value = float(np.median(correlations))
-    return _Order(value, value * float(np.sqrt(np.median(images))))
+    return value, value * float(np.sqrt(np.median(images)))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
-from pydantic import PrivateAttr, field_validator
+from pydantic import PrivateAttr
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
+from clearsight.debugger.analysis.tensors import Pattern, columns
 
 _COLLECTIONS = ("weights", "biases", "gradients", "updates", "activations")
 
@@ -30,20 +30,11 @@ class SimilarAcrossRuns(Rule):
     optional = True
 
     other_trials: str = setting("", "folder of the other run", aliases=("other",))
-    tensor_regex: str = setting("", "regular expression: compare the tensors with such names instead of the loss")
+    tensor_regex: Pattern = setting("", "regular expression: compare the tensors with such names instead of the loss")
     tolerance: float = setting(1e-4, "median relative difference", above=0, below=1)
     window: int = setting(10, "points that both runs must have", low=1, unit="points")
 
     _other: RunView | None = PrivateAttr(default=None)
-
-    @field_validator("tensor_regex")
-    @classmethod
-    def _is_a_pattern(cls, pattern: str) -> str:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from None
-        return pattern
 
     def with_other(self, other: RunView) -> SimilarAcrossRuns:
         """Return the same rule, with the run to compare with."""
@@ -56,24 +47,21 @@ class SimilarAcrossRuns(Rule):
             return Needs(counted="snapshots", points=1, collections=_COLLECTIONS)
         return Needs(points=self.window)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         if self._other is None:
             source = f": {self.other_trials}" if self.other_trials else ""
-            yield self.not_enough_data(have=0, cause=f"the other run is missing{source}")
-            return
+            return [self.not_enough_data(have=0, cause=f"the other run is missing{source}")]
         steps, left_values, right_values = self._pairs(view, self._other)
         needed = 1 if self.tensor_regex else self.window
         if len(left_values) < needed:
-            yield self.not_enough_data(have=len(left_values), want=needed, of="points that both runs have")
-            return
+            return [self.not_enough_data(have=len(left_values), want=needed, of="points that both runs have")]
         # Symmetric and within [0, 1], whichever run is the reference.
         differences = np.abs(left_values - right_values) / np.maximum(np.abs(left_values) + np.abs(right_values), 1e-12)
         value, subject = float(np.median(differences)), self.tensor_regex or "loss"
         if value > self.tolerance:
-            yield self.clear(value=value, threshold=self.tolerance, unit="relative difference", subject=subject)
-            return
+            return [self.clear(value=value, threshold=self.tolerance, unit="relative difference", subject=subject)]
         folder = f" ({self.other_trials})" if self.other_trials else ""
-        yield self.found(
+        finding = self.found(
             value=value,
             threshold=self.tolerance,
             unit="relative difference",
@@ -83,6 +71,7 @@ class SimilarAcrossRuns(Rule):
             advice="Check that the setting that should differ between the two runs took effect.",
             evidence=(Series.of("this run", steps, left_values), Series.of("the other run", steps, right_values)),
         )
+        return [finding]
 
     def _pairs(self, view: RunView, other: RunView) -> tuple[Ints, Floats64, Floats64]:
         """Return steps and finite values that both runs have, all (S,)."""
@@ -101,10 +90,5 @@ class SimilarAcrossRuns(Rule):
         left_table, right_table = view.statistic("l2", collection), other.statistic("l2", collection)
         names = [name for name in left_table.names if name in right_table.names and re.search(self.tensor_regex, name)]
         steps, left_rows, right_rows = np.intersect1d(left_table.steps, right_table.steps, return_indices=True)
-        left_columns = np.array([left_table.names.index(name) for name in names], np.int64)
-        right_columns = np.array([right_table.names.index(name) for name in names], np.int64)
-        left_values, right_values = (
-            left_table.values[left_rows][:, left_columns],
-            right_table.values[right_rows][:, right_columns],
-        )
+        left_values, right_values = columns(left_table, names)[left_rows], columns(right_table, names)[right_rows]
         return np.repeat(steps, len(names)), left_values.ravel(), right_values.ravel()

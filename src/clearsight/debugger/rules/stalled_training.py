@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
@@ -34,13 +32,12 @@ class StalledTraining(Rule):
     def needs(self) -> Needs:
         return Needs(points=2)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         seconds = view.scalar("step_seconds")
         finite = np.isfinite(seconds.values)
         steps, values = seconds.steps[finite], seconds.values[finite]
         if len(values) < self.needs().points:
-            yield self.not_enough_data(have=len(values), cause="the durations of steps were not saved")
-            return
+            return [self.not_enough_data(have=len(values), cause="the durations of steps were not saved")]
         median = float(np.median(values))
         limits = np.full(len(values), self.threshold)
         if len(values) >= _LEAST:
@@ -48,11 +45,10 @@ class StalledTraining(Rule):
             limits[1:] = min(self.threshold, max(_FLOOR, self.unlike * median))
         slow = np.flatnonzero(values > limits)
         if not len(slow):
-            yield self.clear(value=values.max(), threshold=float(limits[-1]), unit="seconds")
-            return
+            return [self.clear(value=values.max(), threshold=float(limits[-1]), unit="seconds")]
         worst = int(slow[values[slow].argmax()])
         others = f", and so did {len(slow) - 1} other steps" if len(slow) > 1 else ""
-        yield self.found(
+        finding = self.found(
             value=values[worst],
             threshold=float(limits[worst]),
             unit="seconds",
@@ -62,3 +58,4 @@ class StalledTraining(Rule):
             advice="Check the disk, the memory, the data loader and other jobs of the machine at that time.",
             evidence=Series.of("seconds per step", steps, values),
         )
+        return [finding]

@@ -10,10 +10,9 @@ from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
-from clearsight.debugger.analysis.scope import ScopedRule
+from clearsight.debugger.analysis.tensors import ScopedRule
 
 _LISTED = 5  # findings at most, the worst
-_DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
 
 
 class TensorVariance(ScopedRule):
@@ -29,30 +28,22 @@ class TensorVariance(ScopedRule):
     min_threshold: float | None = setting(None, "smallest variance", low=0)
 
     def needs(self) -> Needs:
-        return Needs(counted="snapshots", points=1, collections=self.chosen_collections(_DEFAULT_COLLECTIONS))
+        return Needs(counted="snapshots", points=1, collections=self.chosen_collections())
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         if self.max_threshold is None and self.min_threshold is None:
-            yield self.not_enough_data(have=0, of="bounds", cause="set max_threshold or min_threshold")
-            return
-        tables = [
-            self.scoped_statistic(view, "std", collection)
-            for collection in self.chosen_collections(_DEFAULT_COLLECTIONS)
-        ]
+            return [self.not_enough_data(have=0, of="bounds", cause="set max_threshold or min_threshold")]
+        tables = [self.scoped_statistic(view, "std", collection) for collection in self.chosen_collections()]
         if not any(table.names for table in tables):
-            yield self.not_enough_data(have=0)
-            return
+            return [self.not_enough_data(have=0)]
         found = [finding for table in tables for finding in self._outside(table)]
-        yield from sorted(found, key=_order)[:_LISTED] or [self.clear()]
+        return sorted(found, key=_order)[:_LISTED] or [self.clear()]
 
     def _outside(self, table: StatisticTable) -> Iterator[Finding]:
         for i, name in enumerate(table.names):
             known = np.isfinite(table.values[:, i])
             variance, steps = np.square(table.values[known, i]), table.steps[known]
-            for bound, extreme, word in (
-                (self.max_threshold, np.max, "above"),
-                (self.min_threshold, np.min, "below"),
-            ):
+            for bound, extreme, word in ((self.max_threshold, np.max, "above"), (self.min_threshold, np.min, "below")):
                 if bound is None or not variance.size:
                     continue
                 wrong = variance > bound if word == "above" else variance < bound

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs
 from clearsight.core.settings import setting
-from clearsight.core.view import RunView
+from clearsight.core.view import Ints, RunView
 from clearsight.debugger.analysis.learning_rates import above_low_rate
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import columns, select_steps, trained_weights
-from clearsight.debugger.analysis.scope import ScopedRule
+from clearsight.debugger.analysis.tensors import ScopedRule, columns, select_steps, trailing, trained_weights
 
 _MOST_WEIGHTS = 0.5  # of the trained weights: from here on the whole run stands still, not a layer
 _UPDATES = "updates"
@@ -41,20 +37,34 @@ class UnchangedTensor(ScopedRule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.num_steps, collections=(_UPDATES, "weights"))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         steps, names, unchanged = self._unchanged(view)
         if len(steps) < self.num_steps or not names:
             saved = min(len(steps), self.num_steps - 1) if not names else len(steps)
-            yield self.not_enough_data(have=saved, of="saved updates at a full learning rate")
-            return
+            return [self.not_enough_data(have=saved, of="saved updates at a full learning rate")]
         stuck = [i for i in range(len(names)) if unchanged[-self.num_steps :, i].all()]
         progress = loss_progress(view)
         if not stuck or (progress is not None and progress.low and not self.scoped):
-            yield self.clear(value=len(stuck) / len(names), threshold=0)
-            return
-        yield self._finding(names, [names[i] for i in stuck], steps, np.all(unchanged[:, stuck], axis=1))
+            return [self.clear(value=len(stuck) / len(names), threshold=0)]
+        still = np.all(unchanged[:, stuck], axis=1)
+        first = len(still) - trailing(still)
+        subject = names[stuck[0]].removeprefix("update/")
+        others = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
+        finding = self.found(
+            value=len(stuck) / len(names),
+            threshold=0,
+            unit="of the trained weights",
+            steps=(steps[first], steps[-1]),
+            subject=subject,
+            severity=Severity.SEVERE if len(stuck) > _MOST_WEIGHTS * len(names) else Severity.WARNING,
+            cause=f"{subject}{others} of {len(names)} trained weights did not change since step {steps[first]}",
+            advice="Check whether the loss depends on it, whether its gradient is 0, and the learning rate of its "
+            "parameter group.",
+            evidence=Series.of("share of unchanged weights", steps, still),
+        )
+        return [finding]
 
-    def _unchanged(self, view: RunView) -> tuple[npt.NDArray[np.int64], list[str], npt.NDArray[np.bool_]]:
+    def _unchanged(self, view: RunView) -> tuple[Ints, list[str], npt.NDArray[np.bool_]]:
         """Return steps (S,), names of L tensors, and a mask (S, L) of the tensors that did not change in a step."""
         low, high, zeros = (self.scoped_statistic(view, name, _UPDATES) for name in ("min", "max", "zero_fraction"))
         rows = above_low_rate(view, low.steps)
@@ -72,22 +82,3 @@ class UnchangedTensor(ScopedRule):
             size = size if len(size) == len(largest_change) else np.zeros_like(largest_change)
             unchanged |= largest_change <= self.atol + self.rtol * np.nan_to_num(size)
         return low.steps, names, unchanged
-
-    def _finding(
-        self, names: list[str], stuck: list[str], steps: npt.NDArray[np.int64], unchanged: npt.NDArray[Any]
-    ) -> Finding:
-        first = 0 if unchanged.all() else len(unchanged) - int(np.argmin(unchanged[::-1]))
-        subject = stuck[0].removeprefix("update/")
-        others = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
-        return self.found(
-            value=len(stuck) / len(names),
-            threshold=0,
-            unit="of the trained weights",
-            steps=(int(steps[first]), int(steps[-1])),
-            subject=subject,
-            severity=Severity.SEVERE if len(stuck) > _MOST_WEIGHTS * len(names) else Severity.WARNING,
-            cause=f"{subject}{others} of {len(names)} trained weights did not change since step {steps[first]}",
-            advice="Check whether the loss depends on it, whether its gradient is 0, and the learning rate of its "
-            "parameter group.",
-            evidence=Series.of("share of unchanged weights", steps, unchanged.astype(float)),
-        )

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from clearsight.core.context import RunContext
-from clearsight.core.finding import Finding, Series
+from clearsight.core.finding import Finding
 from clearsight.core.learning_rates import optimizer_family, usual_rate
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
-from clearsight.debugger.analysis.generalisation import TrainValidCurves, train_valid_curves
 from clearsight.debugger.analysis.learning_rates import head_only
-from clearsight.debugger.analysis.loss_curve import Trend, loss_curve, trend
+from clearsight.debugger.analysis.loss_curve import TrainValidCurves, Trend, loss_curve, train_valid_curves, trend
 
 _WORKING_RATE = 0.2  # of the peak rate: below it a flat loss is what the schedule wants
 _LEAST = 30  # steps at such a rate
@@ -45,41 +44,35 @@ class UnderfitCapacity(Rule):
     def needs(self) -> Needs:
         return Needs(counted="evaluations", points=self.evaluations)
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         curve, curves = loss_curve(view), train_valid_curves(view)
         if len(curves) < self.evaluations:
-            yield self.not_enough_data(have=len(curves))
-            return
+            return [self.not_enough_data(have=len(curves))]
         working = curve.after_warm_up().at_rate(_WORKING_RATE)
         needed = curve.needed_steps(2 * _LEAST, 0.5)
         if len(working) < needed:
-            yield self.not_enough_data(have=len(working), want=needed, cause="too few steps at a working rate")
-            return
+            return [self.not_enough_data(have=len(working), want=needed, cause="too few steps at a working rate")]
         recent = working.last(len(working) // 2)
         line = trend(recent.losses)
         level = curve.share_of_chance(line.late)
         reason = _capacity_reason(view.context)
         if not reason or not self._is_settled(view, curves, line, level):
-            yield self.clear(value=level, threshold=self.high, unit="of the chance-level loss")
-            return
-        yield self.found(
+            return [self.clear(value=level, threshold=self.high, unit="of the chance-level loss")]
+        fix = _remedy(view.context)
+        finding = self.found(
             value=level,
             threshold=self.high,
             unit="of the chance-level loss",
             steps=recent.span(),
             subject="loss",
-            cause=(
-                f"the training loss has settled at {line.late:.2f} (chance level: {curve.chance:.2f}), that of "
-                f"validation at {curves.valid[-1]:.2f}, and {reason}"
-            ),
-            fix=_remedy(view.context),
-            advice="" if _remedy(view.context) else "Use a larger network or pretrained weights.",
+            cause=f"the training loss has settled at {line.late:.2f} (chance level: {curve.chance:.2f}), that of "
+            f"validation at {curves.valid[-1]:.2f}, and {reason}",
+            fix=fix,
+            advice="" if fix else "Use a larger network or pretrained weights.",
             confidence=0.6,
-            evidence=(
-                Series.of("training loss", curves.steps, curves.train),
-                Series.of("validation loss", curves.steps, curves.valid),
-            ),
+            evidence=curves.evidence(),
         )
+        return [finding]
 
     def _is_settled(self, view: RunView, curves: TrainValidCurves, line: Trend, level: float) -> bool:
         ratio = view.scalar("update_ratio").values
@@ -109,9 +102,6 @@ def _remedy(context: RunContext) -> Mapping[str, Any]:
     """Return a fix that trains the whole network, at a rate that suits it."""
     if context.settings.get("freeze", "none") == "none":
         return {}
-    rate = (
-        {"lr": usual_rate(context.optimizer)}
-        if context.lr > usual_rate(context.optimizer) and optimizer_family(context.optimizer) == "adaptive"
-        else {}
-    )
-    return {"freeze": "none", **rate}
+    usual = usual_rate(context.optimizer)
+    too_high = context.lr > usual and optimizer_family(context.optimizer) == "adaptive"
+    return {"freeze": "none", **({"lr": usual} if too_high else {})}

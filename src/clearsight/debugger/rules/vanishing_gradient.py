@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from clearsight.core.finding import Finding, Series, Severity
+from clearsight.core.finding import Finding, Series
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView, StatisticTable
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import (
-    columns,
-    fan_in,
-    finite_median,
-    rms,
-    select_steps,
-    trained_weights,
-)
+from clearsight.debugger.analysis.tensors import columns, fan_in, finite_median, rms, trailing, trained_weights
 
 _LEAST_LAYERS = 4  # hidden layers: fewer are not deep enough for it
 _RISE = 3.0  # over its own first half: such a gradient is growing, as behind a head that starts at 0
@@ -50,59 +42,50 @@ class VanishingGradient(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.patience, collections=("gradients",))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         names = [f"gradient/{weight.name}" for weight in trained_weights(view.context) if not weight.head]
         if view.context.parameters and len(names) < _LEAST_LAYERS:
-            yield self.clear(cause=f"{len(names)} hidden layers are trained, too few for a gradient to vanish")
-            return
+            return [self.clear(cause=f"{len(names)} hidden layers are trained, too few for a gradient to vanish")]
         sizes, means = rms(view, "gradients"), view.statistic("abs_mean", "gradients")
         names = [name for name in names if name in sizes.names]
         progress = loss_progress(view)
         if len(sizes) < self.patience or len(names) < _LEAST_LAYERS or progress is None:
-            yield self.not_enough_data(have=min(len(sizes), self.patience - 1), of="saved gradients of hidden layers")
-            return
+            have = min(len(sizes), self.patience - 1)
+            return [self.not_enough_data(have=have, of="saved gradients of hidden layers")]
         end = max(1, len(names) // 4)
         first, hidden = (finite_median(columns(sizes, part), axis=1) for part in (names[:end], names[-end:]))
-        # fmax ignores NaN: the head may have no saved weights.
-        last = np.fmax(hidden, _head_gradient(view, sizes))
+        last = np.fmax(hidden, _head_gradient(view, sizes))  # fmax ignores NaN: the head may have no saved weights
         mean_gradient = finite_median(columns(means, names[:end]), axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(last > 0, first / last, np.nan)
         # A last layer without any gradient belongs to AllZero.
         low = (last > 0) & ((ratio < self.ratio) | (mean_gradient < self.threshold))
-        low_steps = int(np.argmin(low[::-1])) if not low.all() else len(low)
+        low_steps = trailing(low)
         value = float(finite_median(ratio[-self.patience :]))
         rising = _rising(ratio[-low_steps:]) or _rising(mean_gradient[-low_steps:])
         if low_steps < self.patience or progress.low or rising:
-            yield self.clear(value=None if np.isnan(value) else value, threshold=self.ratio)
-            return
-        since = select_steps(sizes, np.arange(len(sizes)) >= len(sizes) - low_steps)
-        yield self._finding(view, names[0], since, ratio[-low_steps:], mean_gradient[-low_steps:])
-
-    def _finding(self, view: RunView, subject: str, since: StatisticTable, ratio: Any, mean_gradient: Any) -> Finding:
+            return [self.clear(value=None if np.isnan(value) else value, threshold=self.ratio)]
+        steps, ratio, mean_gradient = sizes.steps[-low_steps:], ratio[-low_steps:], mean_gradient[-low_steps:]
         middle_ratio, level = float(finite_median(ratio)), float(finite_median(mean_gradient))
         relative = middle_ratio < self.ratio
         size = f"{middle_ratio:.2g} times that of the last layers" if relative else f"{level:.2g} per weight on average"
-        steps = (int(since.steps[0]), int(since.steps[-1]))
         known = np.isfinite(ratio)
-        return self.found(
+        finding = self.found(
             value=middle_ratio if relative else level,
             threshold=self.ratio if relative else self.threshold,
-            steps=steps,
-            subject=subject,
-            severity=Severity.WARNING,
+            steps=(steps[0], steps[-1]),
+            subject=names[0],
             cause=f"since step {steps[0]} the gradient of the first layers is {size}: they do not learn",
             fix={"weights": "default"} if view.context.settings.get("weights") == "none" else {},
             advice="Use a network with normalisation and shortcuts, such as a ResNet, and ReLU or GELU instead of "
             "sigmoid or tanh.",
-            evidence=Series.of("gradient of the first layers over the last", since.steps[known], ratio[known]),
+            evidence=Series.of("gradient of the first layers over the last", steps[known], ratio[known]),
         )
+        return [finding]
 
 
 def _head_gradient(view: RunView, sizes: StatisticTable) -> Floats64:
-    """Return the head's gradient, (S,), NaN if not known, times the size of its weights over an ordinary one, at most
-    1.
-    """
+    """Return the head's gradient, (S,), NaN if not known, times its weights' size over an ordinary one (at most 1)."""
     heads = [parameter for parameter in trained_weights(view.context) if parameter.head]
     if not heads:
         return np.full(len(sizes), np.nan)
@@ -111,8 +94,7 @@ def _head_gradient(view: RunView, sizes: StatisticTable) -> Floats64:
     common = np.isin(weights.steps, sizes.steps)
     gain = np.full(len(sizes), np.nan)
     gain[np.isin(sizes.steps, weights.steps)] = np.minimum(1.0, level[common] * fan_in(heads[-1]) ** 0.5)
-    gradient: Floats64 = columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain
-    return gradient
+    return np.asarray(columns(sizes, [f"gradient/{heads[-1].name}"])[:, 0] * gain)
 
 
 def _rising(values: Any) -> bool:

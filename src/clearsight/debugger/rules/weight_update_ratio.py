@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from clearsight.core.settings import setting
 from clearsight.core.view import RunView, StatisticTable
 from clearsight.debugger.analysis.learning_rates import above_low_rate, peak_learning_rate
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.parameters import columns, finite_median, select_steps, trained_weights
+from clearsight.debugger.analysis.tensors import columns, finite_median, select_steps, trained_weights
 
 _HEALTHY = 1e-3  # of the weights in a step: the size that a fix aims at
 
@@ -38,12 +37,11 @@ class WeightUpdateRatio(Rule):
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=self.num_steps, collections=("weights", "updates"))
 
-    def check(self, view: RunView) -> Iterator[Finding]:
+    def check(self, view: RunView) -> list[Finding]:
         ratios = self._ratios(view)
         if len(ratios) < self.num_steps or not ratios.names:
             saved = min(len(ratios), self.num_steps - 1) if not ratios.names else len(ratios)
-            yield self.not_enough_data(have=saved, of="saved updates of hidden layers at a full learning rate")
-            return
+            return [self.not_enough_data(have=saved, of="saved updates of hidden layers at a full learning rate")]
         # Half of a longer run, so that a few unusual snapshots do not decide.
         last = max(self.num_steps, len(ratios) // 2)
         recent = select_steps(ratios, np.arange(len(ratios)) >= len(ratios) - last)
@@ -51,11 +49,10 @@ class WeightUpdateRatio(Rule):
         value = float(finite_median(by_layer))
         progress = loss_progress(view)
         if value > self.large_threshold:
-            yield self._finding(view, recent, by_layer, value, large=True)
-        elif 0 < value < self.small_threshold and progress is not None and not progress.low:
-            yield self._finding(view, recent, by_layer, value, large=False)
-        else:
-            yield self.clear(value=None if np.isnan(value) else value, threshold=self.large_threshold)
+            return [self._finding(view, recent, by_layer, value, large=True)]
+        if 0 < value < self.small_threshold and progress is not None and not progress.low:
+            return [self._finding(view, recent, by_layer, value, large=False)]
+        return [self.clear(value=None if np.isnan(value) else value, threshold=self.large_threshold)]
 
     def _ratios(self, view: RunView) -> StatisticTable:
         """Return the norm of the update over that of the weights, (S, L), at the steps with saved updates."""
@@ -85,7 +82,7 @@ class WeightUpdateRatio(Rule):
             value=value,
             threshold=self.large_threshold if large else self.small_threshold,
             unit="of the weights",
-            steps=(int(recent.steps[0]), int(recent.steps[-1])),
+            steps=(recent.steps[0], recent.steps[-1]),
             subject=recent.names[worst],
             cause=f"the median step changes {value:.2g} of a layer's weights, where 0.001 is usual: {effect}",
             fix={"lr": float(f"{proposed:.1e}")} if rate > 0 else {},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -74,10 +74,7 @@ def all_images(data: str, side: int, shared: Path) -> tuple[SplitImages, SplitIm
 
 
 def _balanced_order(labels: Labels, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return `count` indices, shuffled within the classes and taken class by class in turn.
-
-    So the classes are as even as the data allow.
-    """
+    """Return `count` indices, shuffled within the classes and taken in turn: as even as the data allow."""
     if count > len(labels):
         raise BadValue(f"{count} images", f"there are {len(labels)}")
     shuffled = rng.permutation(len(labels))
@@ -85,8 +82,7 @@ def _balanced_order(labels: Labels, count: int, rng: np.random.Generator) -> npt
     for label in np.unique(labels):
         in_class = labels[shuffled] == label
         rank[in_class] = np.arange(in_class.sum())
-    order: npt.NDArray[np.int64] = shuffled[np.argsort(rank, kind="stable")][:count]
-    return order
+    return shuffled[np.argsort(rank, kind="stable")][:count]
 
 
 # Faults of data: (selected images, all training images, random numbers) -> images with the fault
@@ -129,8 +125,7 @@ def _digits(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
 
     raw = load_digits()
     grey = (raw.images * (255 / 16)).round().astype(np.uint8)
-    pixels = np.stack([_resized(Image.fromarray(image), side) for image in grey])
-    images = SplitImages(pixels, raw.target.astype(np.int64))
+    images = _split([_resized(Image.fromarray(image), side) for image in grey], raw.target)
     order = np.random.default_rng(0).permutation(len(images))
     return images.select(order[400:]), images.select(order[:400])
 
@@ -150,7 +145,7 @@ def _folders(folder: Path, side: int) -> SplitImages:
             with Image.open(path) as image:
                 pixels.append(_resized(image, side))
             labels.append(label)
-    return SplitImages(np.stack(pixels), np.array(labels, np.int64))
+    return _split(pixels, labels)
 
 
 def _cifar(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
@@ -162,13 +157,15 @@ def _cifar(side: int, shared: Path) -> tuple[SplitImages, SplitImages]:
 
     def part(split: str) -> SplitImages:
         records = [record for record in listing.records if record.split == split]
-        pixels = [
-            _resized(Image.fromarray(np.asarray(listing.source.read(record.locator))), side) for record in records
-        ]
+        images = (Image.fromarray(np.asarray(listing.source.read(record.locator))) for record in records)
         labels = [listing.classes.index(str(record.label)) for record in records]
-        return SplitImages(np.stack(pixels), np.array(labels, np.int64))
+        return _split([_resized(image, side) for image in images], labels)
 
     return part("train"), part("test")
+
+
+def _split(pixels: Sequence[Pixels], labels: Sequence[int]) -> SplitImages:
+    return SplitImages(np.stack(pixels), np.array(labels, np.int64))
 
 
 def _resized(image: Image.Image, side: int) -> Pixels:

@@ -1,4 +1,4 @@
-"""Training loop of the planted faults: a plain loop as people write it, and the faults of such loops.
+"""Training loop of the planted faults: a plain loop as people write it, its batches, and the faults of such loops.
 
 It shares no code with `clearsight.training`. Watching it takes two lines, a hook and `hook.watch(...)`.
 """
@@ -8,34 +8,30 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clearsight.core.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from clearsight.core.recipe import Recipe
-from clearsight.testing.faults.batches import Batch, FaultBatches, balanced_weights, tensors
-from clearsight.testing.faults.images import FaultImages, load_images
+from clearsight.debugger.hook import Hook
+from clearsight.testing.faults.images import FaultImages, Labels, SplitImages, load_images
 from clearsight.testing.faults.networks import head, network
 from clearsight.testing.faults.setup import NONFINITE_LOSS, FaultScore, FaultSetup
 
+Batch = tuple[Tensor, Tensor]  # images as the network gets them, (N, 3, side, side) float32, and labels (N,) int64
+
+_SHIFT = 3  # pixels, for images of 32 x 32
 _EVALUATION_BATCH = 80  # images per batch of an evaluation
 _EXPLODES_AT = 0.5  # of the steps: from here on the learning rate explodes
 _EXPLODED_FACTOR = 1000.0  # times the planned learning rate
 
 
-class AttachedHook(Protocol):
-    """Debugger hook that is attached to a run."""
-
-    epoch: int
-
-    def watch(self, model: nn.Module, loss: nn.Module, optimizer: torch.optim.Optimizer) -> object: ...
-
-
-def train(setup: FaultSetup, shared: Path, hook: AttachedHook | None = None) -> FaultScore:
+def train(setup: FaultSetup, shared: Path, hook: Hook | None = None) -> FaultScore:
     """Train a run and return its score. shared: folder of images and weights. The global random state is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setup.seed)
@@ -43,13 +39,12 @@ def train(setup: FaultSetup, shared: Path, hook: AttachedHook | None = None) -> 
         return _train(setup, data, shared, hook)
 
 
-def _train(setup: FaultSetup, data: FaultImages, shared: Path, hook: AttachedHook | None) -> FaultScore:
-    recipe, start, best = setup.recipe, time.perf_counter(), Best(setup.recipe)
+def _train(setup: FaultSetup, data: FaultImages, shared: Path, hook: Hook | None) -> FaultScore:
+    recipe, start, best, step = setup.recipe, time.perf_counter(), Best(setup.recipe), 0
     model = network(setup, data.classes, shared)
     batches, valid = FaultBatches(setup, data.train), tensors(data.valid, recipe)
     freeze(model, recipe)
     loss, optimizer = criterion(setup, data), make_optimizer(setup, model)
-    schedule = Schedule(setup, len(batches), optimizer)
     if hook is not None:
         hook.watch(model, loss, optimizer)
     for epoch in range(1, recipe.train.resolved_epochs + 1):
@@ -57,7 +52,8 @@ def _train(setup: FaultSetup, data: FaultImages, shared: Path, hook: AttachedHoo
             hook.epoch = epoch
         training_mode(model, recipe)
         for images, labels in batches(epoch):
-            schedule.set()
+            set_rate(optimizer, setup, step, len(batches))
+            step += 1
             value = loss(model(images), labels)
             if setup.plant != "missing_zero_grad":
                 optimizer.zero_grad()
@@ -65,33 +61,74 @@ def _train(setup: FaultSetup, data: FaultImages, shared: Path, hook: AttachedHoo
             if recipe.optim.clip_grad is not None:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.optim.clip_grad)
             optimizer.step()
-        if best.is_over(model, evaluate(model, loss, valid)):
+        if best.is_over(evaluate(model, loss, valid)):
             break
     seconds = time.perf_counter() - start
-    return best.score(honest(setup, model, data, shared), schedule.step, seconds)
+    return best.score(honest(setup, model, data, shared), step, seconds)
 
 
-@dataclass(slots=True)
-class Schedule:
-    """Learning rate of each step."""
+class FaultBatches:
+    """Training batches of a setup: `for images, labels in batches(epoch)`."""
 
-    setup: FaultSetup
-    per_epoch: int
-    optimizer: torch.optim.Optimizer
-    step: int = 0
+    def __init__(self, setup: FaultSetup, part: SplitImages) -> None:
+        self._setup, self._part = setup, part
+        self._images, self._labels = tensors(part, setup.recipe)
+        self._size = min(setup.recipe.train.batch_size, len(part))
 
-    def set(self) -> None:
-        """Set the rate of the next step."""
-        rate = self.setup.recipe.optim.resolved_lr * factor(self.setup.recipe, self.step, self.per_epoch)
-        if self.setup.plant == "exploding_after_k" and self.step >= _EXPLODES_AT * self.steps:
-            rate *= _EXPLODED_FACTOR
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.step += 1
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch; images that fill no whole batch are left out."""
+        return len(self._part) // self._size
 
-    @property
-    def steps(self) -> int:
-        return self.per_epoch * self.setup.recipe.train.resolved_epochs
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        rng = np.random.default_rng([self._setup.seed, 2, epoch])
+        order = self._order(rng)
+        for start in range(0, len(self) * self._size, self._size):
+            rows = torch.from_numpy(order[start : start + self._size])
+            images = self._images[rows]
+            if self._setup.recipe.data.augment != "none":
+                images = augmented(images, rng)
+            yield images, self._labels[rows]
+
+    def _order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        labels = self._part.labels
+        if self._setup.plant == "ordered_batches":
+            return np.argsort(labels, kind="stable")
+        if self._setup.recipe.data.sampling == "balanced":
+            chance = 1 / np.bincount(labels)[labels]
+            return rng.choice(len(labels), len(labels), p=chance / chance.sum())
+        return rng.permutation(len(labels))
+
+
+def tensors(part: SplitImages, recipe: Recipe) -> Batch:
+    """Return all images of a part, and their labels."""
+    mean = torch.tensor(recipe.data.mean or IMAGENET_MEAN).view(3, 1, 1)
+    std = torch.tensor(recipe.data.std or IMAGENET_STD).view(3, 1, 1)
+    pixels = torch.from_numpy(part.pixels).permute(0, 3, 1, 2).contiguous()
+    return (pixels.float() / 255 - mean) / std, torch.from_numpy(part.labels)
+
+
+def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return the images, each flipped at random, all shifted by a few pixels around the edges."""
+    flip = torch.from_numpy(rng.random(len(images)) < 0.5).view(-1, 1, 1, 1)
+    limit = _SHIFT * images.shape[-1] // 32
+    down, right = (int(shift) for shift in rng.integers(-limit, limit + 1, 2))
+    return torch.where(flip, images.flip(-1), images).roll((down, right), dims=(-2, -1))
+
+
+def balanced_weights(labels: Labels, classes: int) -> Tensor:
+    """Return float32 weights of the loss, (classes,), inverse to class frequency, with mean 1 over the images."""
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
+    return torch.from_numpy((len(labels) / (classes * counts)).astype(np.float32))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, setup: FaultSetup, step: int, per_epoch: int) -> None:
+    """Set the learning rate of a step; steps count from 0, `per_epoch` in an epoch."""
+    rate = setup.recipe.optim.resolved_lr * factor(setup.recipe, step, per_epoch)
+    steps = per_epoch * setup.recipe.train.resolved_epochs
+    if setup.plant == "exploding_after_k" and step >= _EXPLODES_AT * steps:
+        rate *= _EXPLODED_FACTOR
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def factor(recipe: Recipe, step: int, per_epoch: int) -> float:
@@ -159,7 +196,8 @@ def evaluate(model: nn.Module, loss: nn.Module, data: Batch) -> tuple[float, flo
     model.eval()
     correct, total, count = 0, 0.0, len(data[1])
     with torch.no_grad():
-        for images, labels in _split(data):
+        parts = (torch.split(part, _EVALUATION_BATCH) for part in data)
+        for images, labels in zip(*parts, strict=True):
             logits = model(images)
             total += float(loss(logits, labels)) * len(labels)
             correct += int((logits.argmax(dim=1) == labels).sum())
@@ -170,14 +208,7 @@ def honest(setup: FaultSetup, model: nn.Module, data: FaultImages, shared: Path)
     """Return the accuracy on images outside the run, by a copy of the network that no hook watches."""
     copied = network(setup, data.classes, shared)
     copied.load_state_dict(model.state_dict())
-    copied.eval()
-    batches = list(_split(tensors(data.test, setup.recipe)))
-    with torch.no_grad():
-        return sum(int((copied(images).argmax(1) == labels).sum()) for images, labels in batches) / len(data.test)
-
-
-def _split(data: Batch) -> Iterable[Batch]:
-    return zip(torch.split(data[0], _EVALUATION_BATCH), torch.split(data[1], _EVALUATION_BATCH), strict=True)
+    return evaluate(copied, nn.CrossEntropyLoss(), tensors(data.test, setup.recipe))[0]
 
 
 class Best:
@@ -188,7 +219,7 @@ class Best:
         self._scores: list[tuple[float, float]] = []
         self._best = 0
 
-    def is_over(self, model: nn.Module, score: tuple[float, float]) -> bool:
+    def is_over(self, score: tuple[float, float]) -> bool:
         """Record an epoch's (accuracy, loss). Return True if the recipe's patience has run out."""
         self._scores.append(score)
         if self._rank(score) > self._rank(self._scores[self._best]):

@@ -114,9 +114,8 @@ _NETWORKS: dict[str, Callable[[FaultSetup, int, Path], nn.Module]] = {
 
 
 def _zero(model: nn.Module) -> nn.Module:
-    with torch.no_grad():
-        for parameter in _weights(model):
-            parameter.zero_()
+    for weight in _weights(model):
+        nn.init.zeros_(weight)
     return model
 
 

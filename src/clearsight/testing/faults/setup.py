@@ -9,6 +9,7 @@ from typing import Any, Literal
 from clearsight.core.recipe import Recipe
 
 NONFINITE_LOSS = 1e9  # stands for a loss that is not finite: JSON has no infinity
+# Scores of a run; honesty is how much of the validation accuracy other images confirm.
 Measure = Literal["accuracy", "loss", "honesty"]
 
 # Settings that the plain loop obeys. A fix of other settings alone changes nothing there and counts as failed.
@@ -23,46 +24,33 @@ HONOURED = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class FaultSetup:
-    """Settings of a run. The same setup gives the same run, weight by weight.
+    """Settings of a run. The same setup gives the same run, weight by weight."""
 
-    network, data: names of `networks` and `images`.  side: pixels.  train_size, valid_size: images, evenly over the
-    classes.  plant: a fault in the code of the loop, "" for none.
-    """
-
-    network: str
-    data: str
+    network: str  # a name of `networks`
+    data: str  # a name of `images`
     seed: int
     recipe: Recipe
-    side: int = 32
-    train_size: int = 320
+    side: int = 32  # pixels
+    train_size: int = 320  # images, evenly over the classes
     valid_size: int = 160
-    plant: str = ""
+    plant: str = ""  # a fault in the code of the loop
 
     def changed(self, **settings: Any) -> FaultSetup:
-        """Return the setup with other recipe fields."""
+        """Return the setup with other recipe fields, such as those of a fix; a plant in the code stays."""
         return replace(self, recipe=self.recipe.replace(**settings))
-
-    def repaired(self, fix: Mapping[str, Any]) -> FaultSetup:
-        """Return the setup with a finding's fix; the plant stays, as a fix cannot rewrite somebody's code."""
-        return self.changed(**fix)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A fault of a run, and its cause.
-
-    expected: the rules that name the cause, the exact one first.  apply: makes a healthy setup faulty.  networks: where
-    it makes sense, () for everywhere.  repairable: True if recipe fields can undo it.  measure: score that shows the
-    harm; honesty is how much of the validation accuracy other images confirm.
-    """
+    """A fault of a run, and its cause."""
 
     name: str
     description: str
-    expected: tuple[str, ...]
-    apply: Callable[[FaultSetup], FaultSetup]
-    networks: tuple[str, ...] = ()
-    repairable: bool = False
-    measure: Measure = "accuracy"
+    expected: tuple[str, ...]  # the rules that name the cause, the exact one first
+    apply: Callable[[FaultSetup], FaultSetup]  # makes a healthy setup faulty
+    networks: tuple[str, ...] = ()  # where it makes sense, () for everywhere
+    repairable: bool = False  # True if recipe fields can undo it
+    measure: Measure = "accuracy"  # score that shows the harm
 
     def fits(self, setup: FaultSetup) -> bool:
         """Return True if the fault makes sense on a healthy setup."""
@@ -71,18 +59,14 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class FaultScore:
-    """Score of a run by its validation images, once per epoch.
+    """Score of a run by its validation images. A loss that is not finite is `NONFINITE_LOSS`."""
 
-    accuracy, loss: of the weights that are kept: the last, or the best where the recipe has a patience.  honest:
-    accuracy of the last weights on images outside the run.  A loss that is not finite is `NONFINITE_LOSS`.
-    """
-
-    accuracy: float
-    loss: float
-    honest: float
+    accuracy: float  # of the weights that are kept: the last, or the best where the recipe has a patience
+    loss: float  # of the same weights
+    honest: float  # accuracy of the last weights on images outside the run
     steps: int
     seconds: float
-    accuracies: tuple[float, ...] = ()
+    accuracies: tuple[float, ...] = ()  # once per epoch, as the losses
     losses: tuple[float, ...] = ()
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from clearsight.core.statistics import wilson
@@ -11,30 +11,24 @@ from clearsight.testing.faults.benchmark import Result
 from clearsight.testing.faults.catalogue import FAULTS
 from clearsight.testing.faults.setup import Fault
 
-_HEAD = "| fault | harm | n | found | first | precision | step | of | repaired | regained |"
+_HEAD = ("fault", "harm", "n", "found", "first", "precision", "step", "of", "repaired", "regained")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Figures of a fault over its runs.
-
-    Shares are of `n`, `precision` of the root causes named, `regained` of the harm. harm: median cost.  found: an
-    expected rule is among the first two root causes at the end.  first: it is the first. expected: root causes that are
-    expected ones, of `named`.  step: median of the training steps until it was found, of the runs where it was.  steps:
-    of a whole run.  repaired: (runs that regained at least nine tenths, runs with something to regain).
-    """
+    """Figures of a fault over its runs."""
 
     name: str
-    n: int
-    harm: float
-    found: int
-    first: int
-    expected: int
-    named: int
-    step: float | None
-    steps: float
-    repaired: tuple[int, int]
-    regained: float | None
+    n: int  # runs
+    harm: float  # median cost
+    found: int  # runs with an expected rule among the first two root causes at the end
+    first: int  # runs where it is the first
+    expected: int  # root causes that are expected ones
+    named: int  # root causes in all
+    step: float | None  # median of the training steps until it was found, of the runs where it was
+    steps: float  # of a whole run
+    repaired: tuple[int, int]  # (runs that regained at least nine tenths, runs with something to regain)
+    regained: float | None  # median share of the harm
 
 
 def row(fault: Fault, results: Sequence[Result]) -> Row:
@@ -65,28 +59,21 @@ def rows(results: Sequence[Result]) -> list[Row]:
 def alarms(results: Sequence[Result]) -> tuple[int, int, int]:
     """Return (healthy runs with a severe or warning root cause at the end, with one at any time, healthy runs)."""
     healthy = [result for result in results if not result.faulty]
-    ever = sum(bool(result.root_causes) or any(rules for _, rules in result.interim) for result in healthy)
+    ever = sum(bool(_alarm(result)) for result in healthy)
     return sum(bool(result.root_causes) for result in healthy), ever, len(healthy)
 
 
 def table(results: Sequence[Result]) -> str:
     """Return the table in Markdown, the sums below it."""
     table_rows = rows(results)
-    lines = [_HEAD, "|" + " --- |" * (_HEAD.count("|") - 1), *map(_line, table_rows), "", *_sums(table_rows)]
     bad, ever, healthy = alarms(results)
-    lines.append(
-        f"Healthy runs disturbed: {_share(bad, healthy)} at the end, {_share(ever, healthy)} at any of ten checks."
-    )
-    return "\n".join(lines)
+    alarm = f"Healthy runs disturbed: {_share(bad, healthy)} at the end, {_share(ever, healthy)} at any of ten checks."
+    return "\n".join([_markdown(_HEAD, map(_cells, table_rows)), "", *_sums(table_rows), alarm])
 
 
 def disturbed(results: Sequence[Result]) -> list[str]:
     """Return the healthy runs with a false alarm, a line each."""
-    return [
-        f"{result.key}: {', '.join(result.root_causes) or 'only during the run: ' + _first(result)}"
-        for result in results
-        if not result.faulty and (result.root_causes or any(rules for _, rules in result.interim))
-    ]
+    return [f"{result.key}: {_alarm(result)}" for result in results if not result.faulty and _alarm(result)]
 
 
 def missed(results: Sequence[Result]) -> list[str]:
@@ -102,25 +89,37 @@ def missed(results: Sequence[Result]) -> list[str]:
 def accuracies(results: Sequence[Result]) -> str:
     """Return validation accuracies per network and dataset, in Markdown: the healthy recipe, then its faults."""
     pairs = list(dict.fromkeys(result.pair for result in results))
-    names = list(dict.fromkeys(result.name for result in results))
-    head = "| run | " + " | ".join("<br>".join(pair) for pair in pairs) + " |"
-    lines = [head, "|" + " --- |" * (len(pairs) + 1)]
-    for name in names:
-        cells = []
-        for pair in pairs:
-            values = [result.accuracy for result in results if result.name == name and result.pair == pair]
-            cells.append(f"{statistics.mean(values):.2f}" if values else "")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    by_run: dict[tuple[str, tuple[str, str]], list[float]] = {}
+    for result in results:
+        by_run.setdefault((result.name, result.pair), []).append(result.accuracy)
+    means = {run: f"{statistics.mean(values):.2f}" for run, values in by_run.items()}
+    names = dict.fromkeys(result.name for result in results)
+    rows = ((name, *(means.get((name, pair), "") for pair in pairs)) for name in names)
+    return _markdown(("run", *map("<br>".join, pairs)), rows)
 
 
-def _first(result: Result) -> str:
-    step, rules = next((step, rules) for step, rules in result.interim if rules)
-    return f"{', '.join(rules)} after {step} of {result.steps} steps"
+def planted() -> str:
+    """Return the faults, their descriptions and the rules that name them, in Markdown."""
+    rows = ((fault.name, fault.description, ", ".join(fault.expected)) for fault in FAULTS)
+    return _markdown(("fault", "what is wrong", "named by"), rows)
 
 
-def _line(row: Row) -> str:
-    cells = (
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def _alarm(result: Result) -> str:
+    """Return the root causes at the end, else the first ones during the run, "" for none."""
+    during = (
+        f"only during the run: {', '.join(rules)} after {step} of {result.steps} steps"
+        for step, rules in result.interim
+        if rules
+    )
+    return ", ".join(result.root_causes) or next(during, "")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
         row.name,
         f"{row.harm:.2f}",
         str(row.n),
@@ -132,7 +131,6 @@ def _line(row: Row) -> str:
         f"{row.repaired[0]} of {row.repaired[1]}" if row.repaired[1] else "",
         "" if row.regained is None else f"{row.regained:.0%}",
     )
-    return "| " + " | ".join(cells) + " |"
 
 
 def _sums(table_rows: Sequence[Row]) -> list[str]:
@@ -156,10 +154,3 @@ def _share(count: int, n: int) -> str:
         return "none"
     low, high = wilson(count, n)
     return f"{count / n:.0%} ({count} of {n}, {100 * low:.0f} to {100 * high:.0f}%)"
-
-
-def planted() -> str:
-    """Return the faults, their descriptions and the rules that name them, in Markdown."""
-    lines = ["| fault | what is wrong | named by |", "| --- | --- | --- |"]
-    lines += [f"| {fault.name} | {fault.description} | {', '.join(fault.expected)} |" for fault in FAULTS]
-    return "\n".join(lines)

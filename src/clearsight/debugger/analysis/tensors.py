@@ -1,4 +1,4 @@
-"""Parameters that a run trains: the weights of layers, their sizes, and tables of statistics cut to some tensors.
+"""Tensors that rules judge: the weights that a run trains, tables of statistics, and the scope of a rule.
 
 A weight here is a matrix or a kernel of a convolution, a linear or an attention layer. Biases and the scales of norms
 are left out: they start at 0 or 1, and behind a norm a bias has no gradient at all, without harm.
@@ -7,15 +7,23 @@ are left out: they start at 0 or 1, and behind a norm a bias has no gradient at 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Annotated, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, field_validator
 
 from clearsight.core.context import ParameterInfo, RunContext
+from clearsight.core.rule import Rule
+from clearsight.core.settings import setting
+from clearsight.core.tensors import COLLECTIONS
 from clearsight.core.view import Floats64, RunView, StatisticTable
 
+DEFAULT_COLLECTIONS = ("weights", "gradients", "activations")
+_ACTIVATION = "activation/"
 _WEIGHTED_KINDS = ("conv", "linear", "attention")
 # An attention layer with children is no leaf module, so its projections are found by their names.
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -84,6 +92,11 @@ def columns(table: StatisticTable, names: Collection[str]) -> Floats64:
     return values
 
 
+def trailing(mask: npt.NDArray[np.bool_]) -> int:
+    """Return how many of the last values of a mask (S,) in a row are True."""
+    return len(mask) if mask.all() else int(np.argmin(mask[::-1]))
+
+
 def finite_median(values: Floats64, axis: int | None = None) -> Floats64:
     """Return the median of the values that are finite; NaN, without a warning, where none is."""
     finite = np.where(np.isfinite(values), values, np.nan)
@@ -92,3 +105,73 @@ def finite_median(values: Floats64, axis: int | None = None) -> Floats64:
         return np.full(np.shape(empty), np.nan)
     filled = np.where(np.all(np.isnan(finite), axis=axis, keepdims=True), 0.0, finite)
     return np.where(empty, np.nan, np.nanmedian(filled, axis=axis))
+
+
+def _compiling(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from None
+    return pattern
+
+
+Pattern: TypeAlias = Annotated[str, AfterValidator(_compiling)]  # text that is a regular expression
+
+
+class ScopedRule(Rule):
+    """A rule whose tensors can be chosen with the parameters `tensors` and `collections`."""
+
+    tensors: Pattern = setting(
+        "", "only tensors with a match of this regular expression in their name", aliases=("tensor_regex",)
+    )
+    collections: str = setting(
+        "", "only tensors of these collections, separated by commas", aliases=("collection_names",)
+    )
+
+    @field_validator("collections", mode="before")
+    @classmethod
+    def _are_collections(cls, names: object) -> str:
+        words = names.split(",") if isinstance(names, str) else names if isinstance(names, (list, tuple)) else [names]
+        collections = [str(word).strip() for word in words if str(word).strip()]
+        if unknown := [word for word in collections if word not in COLLECTIONS]:
+            raise ValueError(f"no such collection: {unknown[0]}; allowed: {', '.join(COLLECTIONS)}")
+        return ",".join(collections)
+
+    @property
+    def scoped(self) -> bool:
+        """Return True if the tensors were chosen by a parameter."""
+        return bool(self.tensors or self.collections)
+
+    def chosen_collections(self, default: Sequence[str] = DEFAULT_COLLECTIONS) -> tuple[str, ...]:
+        """Return the collections that were chosen, else the default ones."""
+        return tuple(self.collections.split(",")) if self.collections else tuple(default)
+
+    def matches(self, name: str, context: RunContext) -> bool:
+        """Return True if the pattern, where there is one, matches a spelling of the tensor's name."""
+        return not self.tensors or any(re.search(self.tensors, text) for text in tensor_spellings(name, context))
+
+    def scoped_statistic(self, view: RunView, statistic: str, collection: str) -> StatisticTable:
+        """Return a statistic of the collection's tensors that are in scope."""
+        table = view.statistic(statistic, collection)
+        if not self.tensors:
+            return table
+        return select_tensors(table, [name for name in table.names if self.matches(name, view.context)])
+
+
+def module_of(name: str) -> str:
+    """Return the module whose output an activation is: `layer1.0.relu` of `activation/layer1.0.relu:1`."""
+    return name.removeprefix(_ACTIVATION).rsplit(":", 1)[0]
+
+
+def tensor_spellings(name: str, context: RunContext) -> tuple[str, ...]:
+    """Return a tensor's name and, for an activation, SageMaker Debugger's names: `layer1.0.relu_output_0`.
+
+    SageMaker's patterns (`.*relu_output`, `.*tanh_input`) go by the attribute's name and miss the members of a
+    sequence, which are numbered; the layer's class is therefore taken as a further name of them.
+    """
+    if not name.startswith(_ACTIVATION):
+        return (name,)
+    module, call = module_of(name), name.rsplit(":", 1)[1] if ":" in name else "0"
+    types = {layer.name: layer.type.lower() for layer in context.layers}
+    stems = (module, f"{module}.{types[module]}") if types.get(module) else (module,)
+    return (name, *(f"{stem}_{side}_{call}" for stem in stems for side in ("output", "input")))

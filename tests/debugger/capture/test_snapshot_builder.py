@@ -1,16 +1,19 @@
 """SnapshotBuilder: rows of a snapshot in the order of the collections, whole tensors where requested.
 
-CaptureSchedule: what is due at which step.
+ParameterUpdates: parameters before an update and what it made of them. CaptureSchedule: what is due at which step.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from clearsight.core.tensors import STATISTICS, Mode, Moment, RawTensor, SavedRecord, SaveSchedule, Snapshot
+from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.save_plan import parse_save
-from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, SnapshotBuilder
+from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, ParameterUpdates, SnapshotBuilder
 from clearsight.debugger.capture.transfer import RecordSender
 
 AT = Moment("train", 3, 1, 3)
@@ -68,6 +71,26 @@ def test_the_ratio_is_that_of_the_norms_of_everything_trained() -> None:
     ratio = builder.update_ratio(["a"])
     assert ratio is not None
     assert ratio.item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("sample", [None, 128])
+def test_an_update_is_the_difference_even_where_only_a_sample_is_copied(sample: int | None) -> None:
+    model = nn.Linear(100, 50)
+    builder = SnapshotBuilder(Moment("train", 1, 1, 1), statistics=True, sample=sample, requests=())
+    updates = ParameterUpdates(InspectedModel.of(model), builder)
+    updates.before()
+    with torch.no_grad():
+        model.weight += 0.25
+    updates.after()
+    (snapshot,) = sent(builder)
+    assert isinstance(snapshot, Snapshot)
+    rows = dict(zip(snapshot.names, snapshot.table, strict=True))
+    row = rows["update/weight"]
+    assert row[STATISTICS.index("count")] == 5000
+    np.testing.assert_allclose(row[STATISTICS.index("mean")], 0.25, rtol=1e-5)
+    np.testing.assert_allclose(row[STATISTICS.index("l2")], 0.25 * np.sqrt(5000), rtol=1e-4)
+    assert rows["update/bias"][STATISTICS.index("l2")] == 0
+    assert dict(zip(snapshot.names, snapshot.collections, strict=True))["bias"] == "biases"
 
 
 # What is due

@@ -43,10 +43,6 @@ class SavedTensor:
         """Return the steps of the mode at which a value or statistics were saved, ascending."""
         return sorted({at.step for at in self._moments(mode)})
 
-    def moments(self, mode: Mode = "train") -> dict[int, Moment]:
-        """Return the moment of each saved step."""
-        return {at.step: at for at in sorted(self._moments(mode), key=lambda at: at.step)}
-
     def value(self, step: int, mode: Mode = "train") -> Value:
         """Return the value at a step: a number for a scalar (the mean where a step has several), else the array.
 
@@ -58,21 +54,19 @@ class SavedTensor:
             return float(np.mean(numbers))  # one value per accumulated batch
         whole = [entry for entry in self.raws.get(mode, ()) if entry.at.step == step]
         if not whole:
-            raise self._only_statistics(step, mode)
+            raise self._only_statistics(f" at {mode} step {step}", mode)
         record = self.store.load(whole[-1])
         assert isinstance(record, RawTensor)
         return record.value
 
     def values(self, mode: Mode = "train") -> dict[int, Value]:
         """Return the value at every step that has one. Raises BadChoice where only statistics were saved."""
-        steps = [at.step for at, _ in self.scalars.get(mode, ())] or [
-            entry.at.step for entry in self.raws.get(mode, ())
-        ]
-        if not steps and self.snapshots.get(mode):
-            raise self._only_statistics(None, mode)
         if self.scalars.get(mode):
             return dict(self._numbers(mode))
-        return {step: self.value(step, mode) for step in sorted(set(steps))}
+        steps = {entry.at.step for entry in self.raws.get(mode, ())}
+        if not steps and self.snapshots.get(mode):
+            raise self._only_statistics("", mode)
+        return {step: self.value(step, mode) for step in sorted(steps)}
 
     def reduction(self, statistic: str, mode: Mode = "train", steps: Sequence[int] | None = None) -> dict[int, float]:
         """Return one of STATISTICS over the saved steps: as it was stored, or computed where only the values were.
@@ -100,8 +94,8 @@ class SavedTensor:
         Raises BadChoice where the step was not saved, or without histograms.
         """
         self._check(step, mode)
-        for entry in (entry for entry in self.snapshots.get(mode, ()) if entry.at.step == step):
-            snapshot = self.store.load(entry)
+        for entry in self.snapshots.get(mode, ()):
+            snapshot = self.store.load(entry) if entry.at.step == step else None
             if isinstance(snapshot, Snapshot) and snapshot.histograms is not None:
                 row = snapshot.names.index(self.name)
                 return snapshot.histograms[row], edges(snapshot.table[row])
@@ -116,7 +110,7 @@ class SavedTensor:
         """
         rows: list[dict[str, Any]] = []
         for mode in self.modes():
-            moments = self.moments(mode)
+            moments = {at.step: at for at in self._moments(mode)}
             named: Iterator[tuple[int, dict[str, Any]]]
             if self.scalars.get(mode):
                 named = ((step, {"value": value}) for step, value in self._numbers(mode))
@@ -164,10 +158,9 @@ class SavedTensor:
             subject, f"it was not saved at this step; the nearest saved steps are {' and '.join(map(str, near))}"
         )
 
-    def _only_statistics(self, step: int | None, mode: Mode) -> BadChoice:
-        at = "" if step is None else f" at {mode} step {step}"
+    def _only_statistics(self, where: str, mode: Mode) -> BadChoice:
         return BadChoice(
-            f"{self.name}{at}",
+            f"{self.name}{where}",
             f"its values were not saved, only the statistics {', '.join(STATISTICS)}",
             fix=f'Call reduction("mean", mode="{mode}"), or name the tensor in save to save its values.',
         )
@@ -195,15 +188,13 @@ def histogram_of(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt
 def statistics_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return STATISTICS (K,) of an array of any shape: NaN and infinity are counted, the rest is of the others."""
     # In float64: squares of large float16 or float32 values overflow.
-    flat = np.asarray(values, np.float64).ravel()
-    finite = _finite(values)
-    counts = [float(flat.size), float(np.isnan(flat).sum()), float(np.isinf(flat).sum())]
-    if not finite.size:
-        nothing = dict.fromkeys(STATISTICS, 0.0)
-        return np.array([*(nothing | dict(zip(("count", "nan", "inf"), counts, strict=True))).values()])
-    size = np.abs(finite)
-    moments = [finite.mean(), finite.std(), finite.min(), finite.max(), size.mean(), np.linalg.norm(finite)]
-    return np.array([counts[0], *moments, np.mean(finite == 0), *counts[1:], *np.quantile(finite, _QUANTILES)])
+    flat, finite = np.asarray(values, np.float64).ravel(), _finite(values)
+    moments, quantiles = np.zeros(7), np.zeros(len(_QUANTILES))
+    if finite.size:
+        l2, zeros = np.linalg.norm(finite), np.mean(finite == 0)
+        moments[:] = finite.mean(), finite.std(), finite.min(), finite.max(), np.abs(finite).mean(), l2, zeros
+        quantiles = np.quantile(finite, _QUANTILES)
+    return np.array([flat.size, *moments, np.isnan(flat).sum(), np.isinf(flat).sum(), *quantiles], np.float64)
 
 
 def _finite(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

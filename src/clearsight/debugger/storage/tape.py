@@ -6,7 +6,7 @@ A running training adds records as they come, a replay adds those of the store: 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class Tape(FormerNames):
         profile: Profile | None = None,
     ) -> None:
         self.context, self.ended, self.profile = context or RunContext(), ended, profile or Profile()
-        self._records: list[SavedRecord] = []
+        self.records: list[SavedRecord] = []
         self._last: dict[Mode, int] = dict.fromkeys(MODES, 0)
         self._scalars: dict[tuple[Mode, str], list[tuple[Moment, float]]] = defaultdict(list)
         self._snapshots: dict[Mode, list[Snapshot]] = defaultdict(list)
@@ -58,7 +58,7 @@ class Tape(FormerNames):
 
     def add(self, record: SavedRecord) -> None:
         """Put a record at the end."""
-        self._records.append(record)
+        self.records.append(record)
         at = record.at
         self._last[at.mode] = max(self._last[at.mode], at.step)
         match record:
@@ -77,13 +77,8 @@ class Tape(FormerNames):
 
     def until(self, train_step: int) -> Tape:
         """Return the tape as it was after `train_step` training steps and the evaluation that followed them."""
-        records = [record for record in self._records if record.at.train_step <= train_step]
+        records = [record for record in self.records if record.at.train_step <= train_step]
         return Tape(self.context, records, profile=self.profile.until(train_step))
-
-    @property
-    def records(self) -> Sequence[SavedRecord]:
-        """Every record, in order."""
-        return self._records
 
     def done(self, mode: Mode = "train") -> int:
         return self._last[mode]
@@ -141,14 +136,6 @@ class Tape(FormerNames):
         steps = np.array([s.at.step for s, _, _ in parts], np.int64)
         return StatisticTable(steps, np.array([s.at.epoch for s, _, _ in parts], np.int64), names, values)
 
-    def histograms(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[np.float32]]]:
-        """Return the saved histograms (B,) of a tensor, in order of time."""
-        return [
-            (s.at, s.histograms[s.names.index(name)])
-            for s in self._snapshots.get(mode, [])
-            if s.histograms is not None and name in s.names
-        ]
-
     def predictions(self, mode: Mode = "train") -> PredictionTable:
         batches = self._predictions.get(mode, [])
         sizes = [len(batch.labels) for batch in batches]
@@ -172,10 +159,6 @@ class Tape(FormerNames):
 
     def raw(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[Any]]]:
         return list(self._raw.get((mode, name), []))
-
-    def raw_names(self, mode: Mode = "train") -> tuple[str, ...]:
-        """Return the names of the whole tensors of a mode."""
-        return tuple(name for kind, name in self._raw if kind == mode)
 
     def events(self, kind: str) -> list[Event]:
         return [event for event in self._events if event.kind == kind]

@@ -173,8 +173,7 @@ class Probe:
         if self.guard.off:
             self._hooks.remove()  # those that `release` left to the optimizer
             return {}
-        nothing: dict[str, Tensor | float] = {}
-        return self.guard.run_or(nothing, self._end_step)
+        return self.guard.run_or({}, self._end_step)
 
     def _end_step(self) -> dict[str, Tensor | float]:
         capture = self.capture

@@ -12,7 +12,7 @@ from torch import nn
 
 from clearsight.core.tensors import STATISTICS, Mode, Moment, RawTensor, SavedRecord, SaveSchedule, Snapshot
 from clearsight.debugger.capture.model_inspection import InspectedModel
-from clearsight.debugger.capture.save_plan import parse_save
+from clearsight.debugger.capture.save_plan import SavePlan, parse_save
 from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, ParameterUpdates, SnapshotBuilder
 from clearsight.debugger.capture.transfer import RecordSender
 
@@ -102,22 +102,23 @@ def due_steps(schedule: CaptureSchedule, mode: Mode = "train", epochs: int = 2, 
 
 
 def test_statistics_follow_the_schedule_of_their_mode() -> None:
-    schedule = CaptureSchedule({"train": SaveSchedule(every=5)}, (), None)
+    schedule = CaptureSchedule(SavePlan(schedules={"train": SaveSchedule(every=5)}))
     assert due_steps(schedule) == [1, 5, 10]
     assert due_steps(schedule, "eval") == []
 
 
 def test_requests_have_schedules_of_their_own() -> None:
-    assert due_steps(CaptureSchedule({}, parse_save(["gradients@steps=2,7"]), None)) == [2, 7]
-    assert due_steps(CaptureSchedule({"train": SaveSchedule(every=6)}, parse_save(["gradients"]), None)) == [1, 6, 12]
+    assert due_steps(CaptureSchedule(SavePlan(requests=parse_save(["gradients@steps=2,7"])))) == [2, 7]
+    plan = SavePlan(schedules={"train": SaveSchedule(every=6)}, requests=parse_save(["gradients"]))
+    assert due_steps(CaptureSchedule(plan)) == [1, 6, 12]
 
 
 def test_once_per_epoch_is_at_its_first_step() -> None:
-    assert due_steps(CaptureSchedule({}, parse_save(["weights@epoch"]), None)) == [1, 7]
+    assert due_steps(CaptureSchedule(SavePlan(requests=parse_save(["weights@epoch"])))) == [1, 7]
 
 
 def test_a_request_alone_makes_no_statistics() -> None:
-    builder = CaptureSchedule({}, parse_save(["gradients@steps=1"]), None).builder(Moment("train", 1, 1, 1))
+    builder = CaptureSchedule(SavePlan(requests=parse_save(["gradients@steps=1"]))).builder(Moment("train", 1, 1, 1))
     assert builder is not None
     assert not builder.statistics
     assert builder.wants("gradients")

@@ -24,7 +24,7 @@ from clearsight.debugger.capture.predictions import BatchPredictions, output_ran
 from clearsight.debugger.capture.safe_hook import HookGroup
 from clearsight.debugger.capture.save_plan import SavePlan
 from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, ParameterUpdates, SnapshotBuilder
-from clearsight.debugger.capture.statistics import SAMPLE, are_images, channels, fingerprints
+from clearsight.debugger.capture.statistics import are_images, channels, fingerprints
 from clearsight.debugger.capture.transfer import RecordSender
 
 _FINGERPRINTED = 2  # epochs: enough to know every image, and to see whether it comes again unchanged
@@ -70,7 +70,7 @@ class Probe:
         self.replay = ReplayFlag()
         self.capture = StepCapture(Moment("train", 1, 1, 0))
         self._model: InspectedModel | None = None
-        self._schedule = CaptureSchedule(plan.schedules, plan.requests, SAMPLE if plan.depth == "light" else None)
+        self._schedule = CaptureSchedule(plan)
         self._comparison = ModeComparison(planned_steps)
         self._tracer = NonFiniteTracer(self.sender, self.replay)
         self._forward_counts: dict[Mode, int] = {"train": 0, "eval": 0, "predict": 0}

@@ -6,7 +6,7 @@ ParameterUpdates adds what an optimizer step changed. CaptureSchedule decides at
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clearsight.core.tensors import COLLECTIONS, STATISTICS, Mode, Moment, SaveSchedule, Snapshot
 from clearsight.debugger.capture.model_inspection import InspectedModel
-from clearsight.debugger.capture.save_plan import SaveRequest
+from clearsight.debugger.capture.save_plan import SavePlan, SaveRequest
 from clearsight.debugger.capture.statistics import SAMPLE, Reading, flattened, read, read_sample, tabulate, thinned
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
@@ -146,27 +146,22 @@ class ParameterUpdates:
 
 
 class CaptureSchedule:
-    """Decides at each step what is due.
+    """Decides at each step what is due by a plan."""
 
-    schedules: of statistics, by mode.  requests: whole tensors.  sample: as of `read`.
-    """
-
-    def __init__(
-        self, schedules: Mapping[Mode, SaveSchedule], requests: Sequence[SaveRequest], sample: int | None
-    ) -> None:
-        self._schedules, self._requests, self._sample = schedules, requests, sample
+    def __init__(self, plan: SavePlan) -> None:
+        self._plan, self._sample = plan, SAMPLE if plan.depth == "light" else None
         self._epochs: dict[Mode, int] = {}  # the last one met, for requests "once per epoch"
 
     def builder(self, at: Moment) -> SnapshotBuilder | None:
         """Return an empty builder, or None where nothing is due. Call it once for each step, in order."""
-        schedule = self._schedules.get(at.mode)
+        schedule = self._plan.schedules.get(at.mode)
         statistics = schedule is not None and schedule.due(at.step)
         is_new_epoch = self._epochs.get(at.mode) != at.epoch
         self._epochs[at.mode] = at.epoch
         requests = []
-        for request in self._requests:
+        for request in self._plan.requests:
             timing = request.schedule or schedule or SaveSchedule()
-            if at.mode in request.modes and (is_new_epoch if request.per_epoch else timing.due(at.step)):
+            if at.mode == request.mode and (is_new_epoch if request.per_epoch else timing.due(at.step)):
                 requests.append(request)
         if not statistics and not requests:
             return None

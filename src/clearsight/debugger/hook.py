@@ -116,13 +116,9 @@ class Hook:
         files = RunFolder(self.out)
         if not rank and any(path.exists() for path in (files.state, files.metrics(), files.tensors / "index.jsonl")):
             raise NotResumable(str(self.out), "a run is there already", fix="Choose another folder.")
+        store, metrics = FileTensorStore(files.tensors, rank), files.metrics(rank)
         self._session = CaptureSession(
-            self.saving,
-            self.tape,
-            FileTensorStore(files.tensors, rank),
-            metrics=files.metrics(rank),
-            tape_limit=_TAPE_LIMIT,
-            guard=self.guard,
+            self.saving, self.tape, store, metrics=metrics, tape_limit=_TAPE_LIMIT, guard=self.guard
         )
         self._loop = ExternalLoop(self._session, self._counter, model, losses, optimizer)
         if rank == 0:

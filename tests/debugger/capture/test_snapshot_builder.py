@@ -78,7 +78,6 @@ def test_an_update_is_the_difference_even_where_only_a_sample_is_copied(sample: 
     model = nn.Linear(100, 50)
     builder = SnapshotBuilder(Moment("train", 1, 1, 1), statistics=True, sample=sample, requests=())
     updates = ParameterUpdates(InspectedModel.of(model), builder)
-    updates.before()
     with torch.no_grad():
         model.weight += 0.25
     updates.after()

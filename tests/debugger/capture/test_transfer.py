@@ -64,7 +64,7 @@ def test_records_are_made_of_tensors_in_the_order_of_sending() -> None:
     sender.scalars(at, {"loss": torch.tensor(0.5), "lr": 0.1})
     sender.tensor(at, "inputs", "input", torch.ones(2))
     sender.predictions(at, [torch.zeros(2, dtype=torch.long)] * 2 + [torch.ones(2)] * 2 + [torch.arange(2)])
-    sender.event(at, "nonfinite", "fc", {"where": "layer"})
+    sender.emit(Event(at, "nonfinite", "fc", {"where": "layer"}))
     scalars, raw, predictions, event = records
     assert scalars == Scalars(at, {"loss": 0.5, "lr": 0.1})
     assert isinstance(raw, RawTensor)

@@ -5,23 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from clearsight.core.tensors import Moment
+from clearsight.core.tensors import Event, Moment
 from clearsight.debugger.capture.forward_replay import ForwardPass, ReplayFlag, all_finite, first_nonfinite_layer
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.predictions import BatchPredictions
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
-
-class Birthplace(NamedTuple):
-    """Birthplace of a NaN or infinity. stage: input | layer | loss | gradient.  subject: layer or tensor."""
-
-    stage: str
-    subject: str
+Birthplace = tuple[str, str]  # input | layer | loss | gradient, and the name of the layer or tensor
 
 
 @dataclass(eq=False)
@@ -78,8 +72,9 @@ class NonFiniteTracer:
             self._report(at, birthplace(model, step, loss_finite))
 
     def _report(self, at: Moment, found: Birthplace) -> None:
-        self.traced = True
-        self._sender.event(at, "nonfinite", found.subject, {"where": found.stage})
+        self.traced, (stage, subject) = True, found
+        # At once: the event holds no tensor, and whoever waits for it should not wait longer.
+        self._sender.emit(Event(at, "nonfinite", subject, {"where": stage}))
 
 
 def birthplace(model: InspectedModel, step: StepEvidence, loss_finite: bool | None) -> Birthplace:
@@ -89,19 +84,19 @@ def birthplace(model: InspectedModel, step: StepEvidence, loss_finite: bool | No
     """
     predictions = step.predictions
     # In the order of computing: the first that is not finite spoilt what came after it.
-    if not all(all_finite((forward.args, forward.kwargs)) for forward in step.forwards):
-        return Birthplace("input", "input")
+    if not all(all_finite([*forward.tensors()]) for forward in step.forwards):
+        return "input", "input"
     if model.replayable and (layer := first_nonfinite_layer(model.model, step.forwards)):
-        return Birthplace("layer", layer)
+        return "layer", layer
     if not model.replayable and predictions is not None and not all_finite(predictions.logits):
-        return Birthplace("layer", "output")
+        return "layer", "output"
     if loss_finite is None:
         loss_finite = predictions is None or all_finite(predictions.loss())
     if not loss_finite:
-        return Birthplace("loss", step.loss_name)
+        return "loss", step.loss_name
     bad = [name for name, p in model.trainable if p.grad is not None and not all_finite(p.grad)]
     # Backward runs from the last layer to the first, so the last bad gradient of the model was the first in time.
-    return Birthplace("gradient", f"gradient/{bad[-1]}" if bad else "gradient")
+    return "gradient", f"gradient/{bad[-1]}" if bad else "gradient"
 
 
 def device_sums(step: StepEvidence, norms: Tensor) -> list[Tensor]:
@@ -118,8 +113,8 @@ def birthplace_of_sums(names: Sequence[str], arrays: Arrays) -> Birthplace | Non
     """Return the birthplace by the sums of `device_sums`; None where all is finite. names: of the gradients."""
     inputs, outputs, norms = arrays
     if not math.isfinite(inputs):
-        return Birthplace("input", "input")
+        return "input", "input"
     if not math.isfinite(outputs):
-        return Birthplace("layer", "output")
+        return "layer", "output"
     bad = [name for name, norm in zip(names, norms.tolist(), strict=True) if not math.isfinite(norm)]
-    return Birthplace("gradient", f"gradient/{bad[-1]}") if bad else None
+    return ("gradient", f"gradient/{bad[-1]}") if bad else None

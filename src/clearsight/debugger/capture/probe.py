@@ -6,7 +6,7 @@ those of an unwatched run. Between due steps the model has one hook, on the modu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -125,7 +125,7 @@ class Probe:
         if builder.statistics and model.last is not None:
             self._step_hooks.attach(model.last.register_hook, partial(self._on_first_backward, model.last))
         if model.optimizer is None:
-            self._read_parameters(model, builder)
+            self.capture.updates = ParameterUpdates(model, builder)
             for name, parameter in model.trainable:
                 self._step_hooks.attach(parameter.register_post_accumulate_grad_hook, partial(self._on_gradient, name))
 
@@ -155,7 +155,10 @@ class Probe:
         if builder.statistics and capture.at.mode == "train" and not capture.range_sent:
             capture.range_sent = True
             self.sender.tensor(capture.at, "outputs", "output_range", output_range(batch.logits))
-            self._compare_modes(batch)
+            forwards, step = capture.evidence.forwards, capture.at.step
+            if forwards and self._model is not None and self._comparison.due(step):
+                with self.replay.raised():
+                    capture.scalars |= self._comparison.losses(step, self._model, forwards[-1], batch)
 
     @guarded
     def check_loss(self, loss: Tensor, name: str = "loss") -> None:
@@ -224,16 +227,21 @@ class Probe:
             forwards = self.capture.evidence.forwards
             self.capture.evidence.forwards = [*forwards[1 - _LAST_FORWARDS :], ForwardPass.of(args, kwargs)]
         inputs = list(tensors_in((args, kwargs)))
-        if self.at.epoch <= _FINGERPRINTED and inputs and are_images(inputs[0]):
-            self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(inputs[0]))
-        if self.capture.builder is not None and not self.capture.inputs_read:
-            self.capture.inputs_read = True
-            self._read_inputs(self.capture.builder, inputs)
-            # Hooks on every layer, until the end of this forward pass.
-            if self.capture.builder.wants("activations"):
-                for name, layer in self._model.layers:
-                    self._pass_hooks.attach(layer.register_forward_hook, partial(self._on_layer_output, name))
-            self._pass_hooks.attach(module.register_forward_hook, self._on_output)
+        images = inputs[0] if inputs and are_images(inputs[0]) else None
+        if images is not None and self.at.epoch <= _FINGERPRINTED:
+            self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(images))
+        builder = self.capture.builder
+        if builder is None or self.capture.inputs_read:
+            return
+        self.capture.inputs_read = True
+        builder.add_several("inputs", "input", inputs)
+        if images is not None and builder.statistics and self.at.mode == "train":
+            self.sender.tensor(self.at, "inputs", "input_channels", channels(images))
+        # Hooks on every layer, until the end of this forward pass.
+        if builder.wants("activations"):
+            for name, layer in self._model.layers:
+                self._pass_hooks.attach(layer.register_forward_hook, partial(self._on_layer_output, name))
+        self._pass_hooks.attach(module.register_forward_hook, self._on_output)
 
     @guarded
     def _on_layer_output(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
@@ -251,21 +259,7 @@ class Probe:
             return
         self._pass_hooks.remove()
         if self.capture.builder is not None:
-            for place, tensor in enumerate(tensors_in(output)):
-                self.capture.builder.add_whole("outputs", f"output:{place}" if place else "output", tensor)
-
-    @torch.no_grad()
-    def _read_inputs(self, builder: SnapshotBuilder, inputs: Sequence[Tensor]) -> None:
-        for place, tensor in enumerate(inputs):
-            builder.add_whole("inputs", f"input:{place}" if place else "input", tensor)
-            if not place and builder.statistics and self.at.mode == "train" and are_images(tensor):
-                self.sender.tensor(self.at, "inputs", "input_channels", channels(tensor))
-
-    def _compare_modes(self, batch: BatchPredictions) -> None:
-        forwards, step = self.capture.evidence.forwards, self.at.step
-        if forwards and self._model is not None and self._comparison.due(step):
-            with self.replay.raised():
-                self.capture.scalars |= self._comparison.losses(step, self._model, forwards[-1], batch)
+            self.capture.builder.add_several("outputs", "output", tensors_in(output))
 
     # Backward and update
 
@@ -291,7 +285,7 @@ class Probe:
         if self.at.mode != "train":
             return
         if self.capture.builder is not None and self._model is not None:
-            self._read_parameters(self._model, self.capture.builder)
+            self.capture.updates = ParameterUpdates(self._model, self.capture.builder)
         if not _has_closure(args, kwargs):  # a closure computes the gradients inside of the step
             self._read_gradients(optimizer)
 
@@ -302,10 +296,6 @@ class Probe:
         if self.capture.updates is not None:
             self.capture.updates.after()
         self._in_optimizer_step = False
-
-    def _read_parameters(self, model: InspectedModel, builder: SnapshotBuilder) -> None:
-        self.capture.updates = ParameterUpdates(model, builder)
-        self.capture.updates.before()
 
     @torch.no_grad()
     def _read_gradients(self, optimizer: torch.optim.Optimizer) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clearsight.core.errors import BadChoice, BadValue, nearest
-from clearsight.core.rule import Needs, Rule
+from clearsight.core.rule import Rule
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode, SaveSchedule
 
 Depth = Literal["light", "full"]
@@ -113,7 +113,7 @@ def _lowered_interval(every: int, planned: int, rules: Sequence[Rule]) -> tuple[
     for rule in rules:
         needs = rule.needs()
         # A rule that needs more points than the run has steps is not helped by any interval.
-        if _counts_snapshots(needs) and needs.points <= planned:
+        if needs.counted == "snapshots" and needs.mode == "train" and needs.points <= planned:
             # The longest interval that suffices, because each snapshot costs time.
             shorter = range(every, 1, -1)
             enough = next((e for e in shorter if SaveSchedule(every=e).points(planned) >= needs.points), 1)
@@ -130,18 +130,12 @@ def _lowered_interval(every: int, planned: int, rules: Sequence[Rule]) -> tuple[
 def _shortage(rule: Rule, planned: int, every: int) -> str:
     """Return which points a rule will lack, in words; "" where it lacks none or that depends on the run."""
     needs = rule.needs()
-    if needs.mode != "train":
+    if needs.counted not in ("snapshots", "steps") or needs.mode != "train":
         return ""
-    if _counts_snapshots(needs):
-        points = SaveSchedule(every=every).points(planned)
-        return f"{rule.name} gets {points} of the {needs.points} points that it needs" if points < needs.points else ""
-    if needs.counted == "steps" and planned < needs.points:
-        return f"{rule.name} gets {planned} of the {needs.points} steps that it needs"
-    return ""
-
-
-def _counts_snapshots(needs: Needs) -> bool:
-    return needs.counted == "snapshots" and needs.mode == "train"
+    points, unit = planned, "steps"
+    if needs.counted == "snapshots":
+        points, unit = SaveSchedule(every=every).points(planned), "points"
+    return f"{rule.name} gets {points} of the {needs.points} {unit} that it needs" if points < needs.points else ""
 
 
 def _request(word: str) -> SaveRequest:
@@ -196,12 +190,9 @@ def _target(word: str, target: str) -> tuple[str, re.Pattern[str] | None]:
 
 def _describe(request: SaveRequest) -> str:
     target = request.collection or f"names with {request.pattern.pattern if request.pattern else ''}"
+    timing = _describe_schedule(request.schedule) if request.schedule else "whenever statistics are saved"
     if request.per_epoch:
         timing = "once per epoch"
-    elif request.schedule is None:
-        timing = "whenever statistics are saved"
-    else:
-        timing = _describe_schedule(request.schedule)
     return f"{target} {timing}" + ("" if request.mode == "train" else f" in {request.mode}")
 
 

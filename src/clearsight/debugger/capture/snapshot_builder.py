@@ -6,7 +6,7 @@ ParameterUpdates adds what an optimizer step changed. CaptureSchedule decides at
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,9 +44,7 @@ class SnapshotBuilder:
     def wants(self, collection: str) -> bool:
         """Return True if a tensor of the collection could be saved in any form."""
         is_tabled = self.statistics and collection in _TABLED
-        return is_tabled or any(
-            request.pattern is not None or request.collection == collection for request in self._requests
-        )
+        return is_tabled or any(r.pattern is not None or r.collection == collection for r in self._requests)
 
     def saves_whole(self, collection: str, name: str) -> bool:
         """Return True if the whole tensor is saved."""
@@ -67,6 +65,11 @@ class SnapshotBuilder:
         """Copy the whole tensor where a request names it."""
         if self.saves_whole(collection, name):
             self._raw.append((collection, name, tensor.detach().clone()))
+
+    def add_several(self, collection: str, name: str, tensors: Iterable[Tensor]) -> None:
+        """Copy whole tensors where a request names them: `name`, `name:1` and so on."""
+        for place, tensor in enumerate(tensors):
+            self.add_whole(collection, f"{name}:{place}" if place else name, tensor)
 
     def send(self, sender: RecordSender) -> None:
         """Send the records. May be called again after more was added."""
@@ -104,25 +107,20 @@ class SnapshotBuilder:
 
 
 class ParameterUpdates:
-    """Adds the parameters of a model to a builder before an update, and the differences after it.
+    """Adds the parameters of a model to a builder when it is made, before an update, and the differences after that.
 
     Where the builder reads samples only the sampled elements are copied, so that a large model needs no second copy of
     its weights.
     """
 
+    @torch.no_grad()
     def __init__(self, model: InspectedModel, builder: SnapshotBuilder) -> None:
         self._model, self._builder = model, builder
-        self._copies: dict[str, Tensor] = {}
-
-    @torch.no_grad()
-    def before(self) -> None:
-        """Add the parameters; call it right before the update."""
         # Before the update: these are the weights with which the step computed its loss.
-        for name, parameter in self._model.parameters:
-            is_bias = "bias" in name.rpartition(".")[2]
-            self._builder.add("biases" if is_bias else "weights", name, parameter)
-        if self._builder.wants("updates"):
-            self._copies = {name: self._copy(name, parameter) for name, parameter in self._model.trained}
+        for name, parameter in model.parameters:
+            builder.add("biases" if "bias" in name.rpartition(".")[2] else "weights", name, parameter)
+        copied = model.trained if builder.wants("updates") else ()
+        self._copies = {name: self._copy(name, parameter) for name, parameter in copied}
 
     @torch.no_grad()
     def after(self) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clearsight.core.tensors import Event, Moment, PredictionRecord, RawTensor, SavedRecord, Scalars
+from clearsight.core.tensors import Moment, PredictionRecord, RawTensor, SavedRecord, Scalars
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -86,10 +86,6 @@ class RecordSender:
                 self.emit(PredictionRecord(at, *(column[is_labelled] for column in arrays)))
 
         self.send(receive, columns)
-
-    def event(self, at: Moment, kind: str, subject: str, details: Mapping[str, Any]) -> None:
-        """Emit an event at once: it holds no tensor, and whoever waits for it should not wait longer."""
-        self.emit(Event(at, kind, subject, details))
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:

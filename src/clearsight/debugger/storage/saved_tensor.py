@@ -111,12 +111,11 @@ class SavedTensor:
         rows: list[dict[str, Any]] = []
         for mode in self.modes():
             moments = {at.step: at for at in self._moments(mode)}
-            named: Iterator[tuple[int, dict[str, Any]]]
             if self.scalars.get(mode):
-                named = ((step, {"value": value}) for step, value in self._numbers(mode))
+                named = {step: {"value": value} for step, value in self._numbers(mode)}
             else:
-                named = ((step, dict(zip(STATISTICS, row.tolist(), strict=True))) for step, row in self._rows(mode))
-            for step, columns in named:
+                named = {step: dict(zip(STATISTICS, row.tolist(), strict=True)) for step, row in self._rows(mode)}
+            for step, columns in named.items():
                 at = moments[step]
                 rows.append({"mode": mode, "step": step, "epoch": at.epoch, "train_step": at.train_step, **columns})
         # pandas is no dependency: people who have it get a frame.

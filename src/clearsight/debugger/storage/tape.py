@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,14 +108,9 @@ class Tape(FormerNames):
         # Step 0 is an evaluation before any training, which no training loss stands beside.
         train_loss, epochs = self._between("loss", steps)
         train_accuracy, _ = self._between("accuracy", steps)
-        return EvaluationTable(
-            np.array(steps, np.int64),
-            epochs,
-            train_loss,
-            self._evaluated("loss", steps),
-            train_accuracy,
-            self._evaluated("accuracy", steps),
-        )
+        valid_loss, valid_accuracy = (self._evaluated(name, steps) for name in scores)
+        numbers = np.array(steps, np.int64)
+        return EvaluationTable(numbers, epochs, train_loss, valid_loss, train_accuracy, valid_accuracy)
 
     def names(self, collection: str, mode: Mode = "train") -> tuple[str, ...]:
         assert collection in COLLECTIONS, collection
@@ -146,16 +142,10 @@ class Tape(FormerNames):
         def joined(field: str, kind: Any) -> npt.NDArray[Any]:
             return np.concatenate([getattr(b, field) for b in batches]).astype(kind) if batches else np.empty(0, kind)
 
-        return PredictionTable(
-            repeated([b.at.step for b in batches]),
-            repeated([b.at.epoch for b in batches]),
-            repeated(list(range(len(batches)))),
-            joined("labels", np.int64),
-            joined("predictions", np.int64),
-            joined("confidence", np.float64),
-            joined("true_probability", np.float64),
-            joined("indices", np.int64),
-        )
+        columns = {name: joined(name, np.int64) for name in ("labels", "predictions", "indices")}
+        columns |= {name: joined(name, np.float64) for name in ("confidence", "true_probability")}
+        steps, epochs = repeated([b.at.step for b in batches]), repeated([b.at.epoch for b in batches])
+        return PredictionTable(steps, epochs, repeated(list(range(len(batches)))), **columns)
 
     def raw(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[Any]]]:
         return list(self._raw.get((mode, name), []))
@@ -165,12 +155,11 @@ class Tape(FormerNames):
 
     def _between(self, name: str, steps: list[int]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the mean of a training scalar between consecutive `steps` (the last included), and the epochs."""
-        curve, means, epochs, before = self.scalar(name), np.full(len(steps), np.nan), np.zeros(len(steps), np.int64), 0
-        for i, step in enumerate(steps):
+        curve, means, epochs = self.scalar(name), np.full(len(steps), np.nan), np.zeros(len(steps), np.int64)
+        for i, (before, step) in enumerate(pairwise([0, *steps])):
             span = (curve.steps > before) & (curve.steps <= step)
             if span.any():
                 means[i], epochs[i] = curve.values[span].mean(), curve.epochs[span][-1]
-            before = step
         return means, epochs
 
     def _evaluated(self, name: str, steps: list[int]) -> npt.NDArray[np.float64]:

@@ -136,7 +136,10 @@ class ExternalLoop:
         if batch is not None:
             self._has_predictions = True
             scalars["accuracy"] = batch.accuracy()
-            self._set_batch_size(len(batch.labels))
+            tape = self._session.tape
+            if not tape.context.batch_size and self._mode == "train":
+                # In memory alone: the file is written again when the hook is closed.
+                tape.context = replace(tape.context, batch_size=len(batch.labels))
             probe.record_predictions(logits, labels, indices)
         if loss is not None:
             probe.check_loss(loss, name)
@@ -202,9 +205,3 @@ class ExternalLoop:
         self._counter.end()
         if scalars:
             probe.sender.scalars(probe.at, scalars)
-
-    def _set_batch_size(self, size: int) -> None:
-        tape = self._session.tape
-        if not tape.context.batch_size and self._mode == "train":
-            # In memory alone: the file is written again when the hook is closed.
-            tape.context = replace(tape.context, batch_size=size)

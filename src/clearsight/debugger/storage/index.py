@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from clearsight.core.errors import BadValue
+from clearsight.core.errors import BadData, BadValue
 from clearsight.core.tensors import Event, Moment, PredictionRecord, RawTensor, SavedRecord, Scalars, Snapshot
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -33,12 +33,8 @@ _COLUMNS = {"labels": "i8", "predictions": "i8", "confidence": "f4", "true_proba
 _STORED = frozenset("?bhilqBHILQefdF")  # numpy type codes that a safetensors file has a type for
 
 
-class DamagedBlob(Exception):
+class DamagedBlob(BadData):
     """Raised for a blob that is missing or differs from what was written."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path, self.problem = path, problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ class IndexEntry:
         arrays = blobs.read(path, keys, rows)
         # A loss of power can leave a file of the right length with the wrong bytes.
         if checksum(arrays) != self.line["crc"]:
-            raise DamagedBlob(path, "its content differs from what was written")
+            raise DamagedBlob(str(path), "its content differs from what was written")
         return arrays
 
 
@@ -106,7 +102,7 @@ class BlobReader:
             return [self._columns[key][rows[0] : rows[1]] for key in keys]
         except (SafetensorError, OSError) as error:
             self._path = None  # the file may be complete at the next call
-            raise DamagedBlob(path, "it is missing or damaged") from error
+            raise DamagedBlob(str(path), "it is missing or damaged") from error
 
 
 def parse(line: Mapping[str, Any], layouts: Mapping[int, Layout], folder: Path) -> IndexEntry:

@@ -28,7 +28,6 @@ _POLL = 0.2  # seconds between two checks of the file sizes of a run that goes o
 _SCALARS = "scalars"
 
 _Numbers = dict[Mode, list[tuple[Moment, float]]]
-Stamp = tuple[tuple[int, int, int], ...]  # inode, size and time of each file
 
 
 class SavedRun:
@@ -46,7 +45,7 @@ class SavedRun:
         self._metrics = files.metrics(rank)
         if not any(file.exists() for file in (files.state, files.tensors, files.metrics(), files.profile)):
             raise NotFound(str(path), "there is no run in this folder (no run.json, tensors, metrics.jsonl or profile)")
-        self._stamp: Stamp = ()
+        self._stamp: tuple[tuple[int, int, int], ...] = ()  # inode, size and time of each file
         self._cached = _Contents(self._metrics, self.store)
 
     @property
@@ -221,7 +220,7 @@ class _Contents:
             if found:
                 snapshots[mode] = sorted(found, key=lambda entry: entry.at.step)
         raws = dict(self._raws.get(name, {}))
-        return SavedTensor(name, self.collections[name], self._store, self._numbers(name), snapshots, raws)
+        return SavedTensor(name, self.collections[name], self._numbers(name), snapshots, raws)
 
     def _numbers(self, name: str) -> _Numbers:
         return {**self._stored.get(name, {}), **self._measured.get(name, {})}

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from clearsight.core.errors import BadChoice
 from clearsight.core.tensors import BINS, STATISTICS, Mode, Moment, RawTensor, Snapshot
 from clearsight.debugger.storage.index import BlobReader, IndexEntry
-from clearsight.debugger.storage.tensor_store import FileTensorStore
 
 Value = float | npt.NDArray[Any]
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -30,7 +29,6 @@ class SavedTensor:
 
     name: str
     collection: str
-    store: FileTensorStore
     scalars: Mapping[Mode, Sequence[tuple[Moment, float]]] = field(default_factory=dict)
     snapshots: Mapping[Mode, Sequence[IndexEntry]] = field(default_factory=dict)
     raws: Mapping[Mode, Sequence[IndexEntry]] = field(default_factory=dict)
@@ -55,7 +53,7 @@ class SavedTensor:
         whole = [entry for entry in self.raws.get(mode, ()) if entry.at.step == step]
         if not whole:
             raise self._only_statistics(f" at {mode} step {step}", mode)
-        record = self.store.load(whole[-1])
+        record = whole[-1].load()
         assert isinstance(record, RawTensor)
         return record.value
 
@@ -95,7 +93,7 @@ class SavedTensor:
         """
         self._check(step, mode)
         for entry in self.snapshots.get(mode, ()):
-            snapshot = self.store.load(entry) if entry.at.step == step else None
+            snapshot = entry.load() if entry.at.step == step else None
             if isinstance(snapshot, Snapshot) and snapshot.histograms is not None:
                 row = snapshot.names.index(self.name)
                 return snapshot.histograms[row], edges(snapshot.table[row])
@@ -135,7 +133,7 @@ class SavedTensor:
         stored = {entry.at.step: entry for entry in self.snapshots.get(mode, ())}
         blobs = BlobReader()
         for step in self.steps(mode) if steps is None else steps:
-            snapshot = self.store.load(stored[step], blobs) if step in stored else None
+            snapshot = stored[step].load(blobs) if step in stored else None
             if isinstance(snapshot, Snapshot):
                 yield step, snapshot.table[snapshot.names.index(self.name)]
             else:
@@ -153,9 +151,8 @@ class SavedTensor:
         if not steps:
             raise BadChoice(subject, f"it was not saved in {mode}", got=mode, allowed=self.modes())
         near = [*[s for s in steps if s < step][-1:], *[s for s in steps if s > step][:1]]
-        raise BadChoice(
-            subject, f"it was not saved at this step; the nearest saved steps are {' and '.join(map(str, near))}"
-        )
+        nearest = " and ".join(map(str, near))
+        raise BadChoice(subject, f"it was not saved at this step; the nearest saved steps are {nearest}")
 
     def _only_statistics(self, where: str, mode: Mode) -> BadChoice:
         return BadChoice(

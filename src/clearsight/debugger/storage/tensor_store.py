@@ -99,16 +99,6 @@ class FileTensorStore:
         lines, position = self._since(position)
         return [line.entry for line in lines if line.entry], lines[-1].after if lines else position
 
-    def load(self, entry: IndexEntry, blobs: BlobReader | None = None) -> SavedRecord:
-        """Return the record of an entry. Raises BadData where its blob is damaged.
-
-        blobs: one reader for many calls.
-        """
-        try:
-            return entry.load(blobs)
-        except DamagedBlob as damage:
-            raise BadData(str(damage.path), damage.problem) from damage
-
     def follow(self, position: IndexPosition = _START) -> tuple[list[SavedRecord], IndexPosition]:
         """Return the records since `position`, and the new position; never waits.
 
@@ -253,7 +243,7 @@ class FileTensorStore:
         """Raise BadData if a sound blob follows the damaged one of the first entry."""
         bad = entries[0].blob
         if any(entry.blob != bad and entry.is_complete() for entry in self._firsts(entries)):
-            raise BadData(str(bad), damage.problem if damage else "it is missing or damaged") from damage
+            raise damage or DamagedBlob(str(bad), "it is missing or damaged")
 
     def _lines(self, start: IndexPosition = _START) -> tuple[dict[str, Any], list[_Line]]:
         """Return the head and the complete lines after `start`; all lines where a rewind came after `start`.

@@ -13,7 +13,7 @@ import pytest
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.finding import Finding, Severity, Verdict
-from clearsight.debugger.actions import Action, ActionRunner, adjustment, notify, parse_action
+from clearsight.debugger.actions import Action, ActionRunner, notify, parse_action
 
 
 def found(rule: str = "Overfit", severity: Severity = Severity.WARNING, **more: Any) -> Finding:
@@ -90,8 +90,11 @@ def test_a_notice_that_cannot_be_delivered_is_an_outcome_not_an_error() -> None:
 
 def test_only_what_the_loop_can_change_is_adjusted() -> None:
     first, second = found(fix={"freeze": "none"}), found("Rate", fix={"lr": 1e-3, "batch_size": 8})
-    assert adjustment([first, second]) == (second, {"lr": 1e-3})
-    assert adjustment([first]) is None
+    runner = ActionRunner([Action("adjust")], lambda reason: None)
+    outcomes = [record.outcome for record in runner.run([first, second], [first, second], step=1)]
+    assert outcomes == ["nothing that can be changed in this way", "requested"]
+    assert runner.request is not None
+    assert (runner.request.finding, runner.request.changes) == (second, {"lr": 1e-3})
 
 
 # What was done

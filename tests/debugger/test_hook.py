@@ -17,7 +17,7 @@ from clearsight.core.finding import Finding, Verdict, read_findings
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.tensors import RawTensor, Scalars
 from clearsight.core.view import RunView
-from clearsight.debugger.hook import Hook
+from clearsight.debugger.hook import Hook, check_numbers, losses_of, rules_of
 from clearsight.debugger.storage.saved_run import SavedRun
 from tests.debugger.conftest import MakeHook
 from tests.debugger.loops import EPOCHS, STEPS, loop, watched_loop
@@ -226,3 +226,36 @@ def test_a_function_is_no_loss_module_and_a_list_no_model(make_hook: MakeHook) -
         make_hook().watch([network()])  # type: ignore[arg-type]
     with pytest.raises(BadValue, match=r"must be a torch\.optim\.Optimizer"):
         make_hook().watch(network(), optimizer=network().parameters())  # type: ignore[arg-type]
+
+
+# Arguments
+
+
+def test_losses_are_named_by_place_or_by_the_caller() -> None:
+    first, second = nn.CrossEntropyLoss(), nn.MSELoss()
+    assert losses_of(None) == {}
+    assert losses_of(first) == {"loss": first}
+    assert losses_of([first, second]) == {"loss": first, "loss_1": second}
+    assert losses_of({"main": first}) == {"main": first}
+
+
+def test_a_loss_function_is_refused_with_the_alternative() -> None:
+    with pytest.raises(BadValue, match=r"Report the value of a loss function with hook\.record"):
+        losses_of(nn.functional.cross_entropy)  # type: ignore[arg-type]
+
+
+def test_numbers_are_checked() -> None:
+    check_numbers("one", None, steps=0)
+    with pytest.raises(BadValue, match="steps -1"):
+        check_numbers("one", None, steps=-1)
+    with pytest.raises(BadChoice, match="Did you mean all"):
+        check_numbers("al", None)
+
+
+def test_a_model_must_be_a_module(make_hook: MakeHook) -> None:
+    with pytest.raises(BadValue, match=r"must be a torch\.nn\.Module"):
+        make_hook().watch(lambda x: x)  # type: ignore[arg-type]
+
+
+def test_no_rules_is_a_choice() -> None:
+    assert rules_of("none") == []

@@ -45,11 +45,9 @@ class Action:
 
     def concerns(self, finding: Finding) -> bool:
         """Return True if the action is taken on this finding."""
-        if not finding.found:
-            return False
         if self.by_rule:
-            return finding.rule == self.selector
-        return finding.severity.rank <= Severity(self.selector).rank
+            return finding.found and finding.rule == self.selector
+        return finding.found and finding.severity.rank <= Severity(self.selector).rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +135,7 @@ class ActionRunner:
         return record
 
     def _request(self, verb: str, finding: Finding, record: TakenAction, accuracy: float | None) -> None:
-        changes = dict(finding.fix)
-        if verb == "adjust":
-            part = adjustment([finding])
-            changes = part[1] if part else {}
+        changes = {name: value for name, value in finding.fix.items() if verb == "retry" or name in ADJUSTABLE}
         # One change at a time: of two at once nobody knows which one helped.
         if not changes or self.request is not None:
             record.outcome = "another change came first" if changes else "nothing that can be changed in this way"
@@ -170,11 +165,8 @@ def _selector(word: str, book: Book) -> str:
     try:
         return find_rule(word, book).__name__
     except BadChoice as error:
-        severities = [severity.value for severity in Severity]
-        allowed = [*severities, *error.allowed]
-        raise BadChoice(
-            f"--on-finding {word}", "it is neither a severity nor a rule", got=word, allowed=allowed
-        ) from None
+        allowed, problem = [*Severity, *error.allowed], "it is neither a severity nor a rule"
+        raise BadChoice(f"--on-finding {word}", problem, got=word, allowed=allowed) from None
 
 
 def notify(target: str, finding: Finding, run_facts: Mapping[str, Any]) -> str:
@@ -183,38 +175,23 @@ def notify(target: str, finding: Finding, run_facts: Mapping[str, Any]) -> str:
     A notice that cannot be delivered is such an outcome too: it is no reason to end a training run.
     """
     body = json.dumps({**run_facts, "finding": finding.to_json()}).encode()
-    if target.startswith(("http://", "https://")):
-        return _send(target, body)
-    return _command(target, body)
+    return _send(target, body) if target.startswith(("http://", "https://")) else _run(target, body)
 
 
 def _send(url: str, body: bytes) -> str:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
+    host = "/".join(url.split("/")[:3])  # path and query may hold a secret
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
-            return f"notified {_host(url)}: {response.status}"
+            return f"notified {host}: {response.status}"
     except (OSError, ValueError) as error:
-        return f"could not notify {_host(url)}: {error}"
+        return f"could not notify {host}: {error}"
 
 
-def _command(line: str, body: bytes) -> str:
+def _run(line: str, body: bytes) -> str:
     try:
         # No shell: the words of the command come from the recipe, and nothing in the finding is interpreted.
         done = subprocess.run(shlex.split(line), input=body, capture_output=True, timeout=_TIMEOUT, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return f"could not run {line}: {error}"
     return f"ran {line}: exit code {done.returncode}"
-
-
-def _host(url: str) -> str:
-    """Return a URL without its path and query, which may hold a secret."""
-    return "/".join(url.split("/")[:3])
-
-
-def adjustment(findings: Sequence[Finding]) -> tuple[Finding, dict[str, Any]] | None:
-    """Return the first finding whose fix can be made while a run goes on, and the part of it that can."""
-    for finding in findings:
-        changes = {name: value for name, value in finding.fix.items() if name in ADJUSTABLE}
-        if changes:
-            return finding, changes
-    return None

@@ -1,4 +1,7 @@
-"""ExternalLoop: follows a training loop that knows nothing of the debugger, by hooks on its model and optimizer."""
+"""ExternalLoop: follows a training loop that knows nothing of the debugger, by hooks on its model and optimizer.
+
+StepCounter: its step, epoch and mode, which it does not report.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,59 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clearsight.core.guard import Guard, guarded
+from clearsight.core.guard import guarded
+from clearsight.core.tensors import Mode
 from clearsight.debugger.capture.model_inspection import InspectedModel, describe_model
-from clearsight.debugger.capture.predictions import BatchPredictions, as_tensor
+from clearsight.debugger.capture.predictions import BatchPredictions
 from clearsight.debugger.capture.safe_hook import HookGroup
-from clearsight.debugger.capture.step_counter import StepCounter
 from clearsight.debugger.session import CaptureSession
+
+
+class StepCounter:
+    """Counts the steps of an external loop.
+
+    done: training steps finished.  open: True while one is under way.  epoch: from 1; the one that the user sets, else
+    it follows from `per_epoch` (steps of an epoch, 0 for not known), else an evaluation ends one.
+    forced_mode: the mode that the user has set; None to ask the model.
+    """
+
+    def __init__(self, per_epoch: int = 0) -> None:
+        self.done, self.open = 0, False
+        self.forced_mode: Mode | None = None
+        self.epoch = 1
+        self._per_epoch, self._is_set, self._evaluated = per_epoch, False, False
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch; from now on nothing else changes it."""
+        self.epoch, self._is_set = int(epoch), True
+
+    def mode(self, *, training: bool) -> Mode:
+        """Return the mode of a forward pass of a model that is in train mode, or not."""
+        return self.forced_mode or ("train" if training else "eval")
+
+    def begin(self) -> int:
+        """Begin a training step; returns its number, from 1."""
+        if not self._is_set and self._per_epoch:
+            self.epoch = self.done // self._per_epoch + 1
+        # `done`: an evaluation before the first step, as trainers make to check themselves, ends no epoch.
+        elif not self._is_set and self._evaluated and self.done:
+            self.epoch += 1
+        self.open, self._evaluated = True, False
+        return self.done + 1
+
+    def end(self) -> None:
+        """End the training step under way."""
+        self.done, self.open = self.done + 1, False
+
+    def abandon(self) -> None:
+        """Give up the step under way, if any; its number is used again."""
+        self.open = False
+
+    def begin_evaluation(self) -> bool:
+        """Begin an evaluation step; returns True for the first since the last training step."""
+        # Several evaluations without a training step between them belong to one epoch.
+        is_first, self._evaluated = not self._evaluated, True
+        return is_first
 
 
 class ExternalLoop:
@@ -34,7 +84,7 @@ class ExternalLoop:
     ) -> None:
         inspected = InspectedModel.of(model, optimizer)
         session.set_context(describe_model(session.tape.context, inspected, list(losses.values())))
-        self._session, self._counter = session, counter
+        self.guard, self._session, self._counter = session.guard, session, counter
         self._model, self._optimizer = inspected.model, optimizer
         self._sees_forward = inspected.entry is not None
         self._mode = counter.mode(training=True)
@@ -52,11 +102,6 @@ class ExternalLoop:
             self._hooks.attach(optimizer.register_step_post_hook, self._after_update)
         for name, module in losses.items():
             self._hooks.attach(module.register_forward_hook, partial(self._on_loss, name), with_kwargs=True)
-
-    @property
-    def guard(self) -> Guard:
-        """The guard of the session."""
-        return self._session.guard
 
     def remove(self) -> None:
         """Remove every hook, the probe's too."""
@@ -83,18 +128,20 @@ class ExternalLoop:
         probe = self._session.probe
         if not self._sees_forward:
             self._begin_forward()
-        scalars: dict[str, Tensor | float] = {}
-        if loss is not None and loss.numel():
-            scalars[name] = loss.float().mean()
+        loss = loss if loss is not None and loss.numel() else None
+        scalars: dict[str, Tensor | float] = {} if loss is None else {name: loss.float().mean()}
         batch = None
         if logits is not None and labels is not None and not self._has_predictions:
-            batch = BatchPredictions.of(as_tensor(logits), as_tensor(labels))
+            batch = BatchPredictions.of(logits, labels)
         if batch is not None:
             self._has_predictions = True
             scalars["accuracy"] = batch.accuracy()
-            self._set_batch_size(len(batch.labels))
+            tape = self._session.tape
+            if not tape.context.batch_size and self._mode == "train":
+                # In memory alone: the file is written again when the hook is closed.
+                tape.context = replace(tape.context, batch_size=len(batch.labels))
             probe.record_predictions(logits, labels, indices)
-        if loss is not None and loss.numel():
+        if loss is not None:
             probe.check_loss(loss, name)
         if scalars:
             probe.sender.scalars(probe.at, scalars)
@@ -158,9 +205,3 @@ class ExternalLoop:
         self._counter.end()
         if scalars:
             probe.sender.scalars(probe.at, scalars)
-
-    def _set_batch_size(self, size: int) -> None:
-        tape = self._session.tape
-        if not tape.context.batch_size and self._mode == "train":
-            # In memory alone: the file is written again when the hook is closed.
-            tape.context = replace(tape.context, batch_size=size)

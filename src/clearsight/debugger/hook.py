@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,14 +24,15 @@ from clearsight.core.judge import judge
 from clearsight.core.rule import Rule
 from clearsight.core.run import RunFolder
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode
-from clearsight.debugger.arguments import Losses, check_numbers, check_watched, losses_of, rules_of
 from clearsight.debugger.capture.predictions import as_tensor
 from clearsight.debugger.capture.save_plan import SavePlan, make_save_plan, parse_save_setting
-from clearsight.debugger.capture.step_counter import StepCounter
-from clearsight.debugger.external_loop import ExternalLoop
+from clearsight.debugger.external_loop import ExternalLoop, StepCounter
+from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.session import CaptureSession
 from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
+
+Losses = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module] | None
 
 _TAPE_LIMIT = 1 << 18  # elements, 1 MB of float32: larger whole tensors would fill the memory of the training process
 
@@ -86,7 +87,7 @@ class Hook:
                 weights_std=tuple(map(float, std)),
             )
         )
-        self.guard = Guard("the debugger", report=_report, on_failure=lambda error: self._release())
+        self.guard = Guard("the debugger", report=_report, on_failure=self._release)
         self.findings: list[Finding] = []
         self._every_rank, self._quiet = workers == "all", quiet
         self._counter = StepCounter(self.tape.context.steps_per_epoch)
@@ -101,7 +102,10 @@ class Hook:
 
         Raises BadValue for what is no module or optimizer, NotResumable where `out` holds a run already.
         """
-        check_watched(model, optimizer)
+        if not isinstance(model, nn.Module):
+            raise BadValue(f"watch({type(model).__name__})", "the model must be a torch.nn.Module")
+        if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+            raise BadValue(f"watch(optimizer={type(optimizer).__name__})", "it must be a torch.optim.Optimizer")
         losses = losses_of(loss)
         if self._session is not None:
             raise BadValue("watch", "the hook watches a model already", fix="Close it and make another.")
@@ -110,15 +114,11 @@ class Hook:
             self._closed = True  # the same script runs on every rank: there the hook does nothing
             return self
         files = RunFolder(self.out)
-        if not rank:
-            _check_free(files)
+        if not rank and any(path.exists() for path in (files.state, files.metrics(), files.tensors / "index.jsonl")):
+            raise NotResumable(str(self.out), "a run is there already", fix="Choose another folder.")
+        store, metrics = FileTensorStore(files.tensors, rank), files.metrics(rank)
         self._session = CaptureSession(
-            self.saving,
-            self.tape,
-            FileTensorStore(files.tensors, rank),
-            metrics=files.metrics(rank),
-            tape_limit=_TAPE_LIMIT,
-            guard=self.guard,
+            self.saving, self.tape, store, metrics=metrics, tape_limit=_TAPE_LIMIT, guard=self.guard
         )
         self._loop = ExternalLoop(self._session, self._counter, model, losses, optimizer)
         if rank == 0:
@@ -226,19 +226,13 @@ class Hook:
             # A copy: the loop may change the tensor in place while it is on its way.
             probe.sender.tensor(probe.at, known, name, as_tensor(tensor).clone())
 
-    def _release(self) -> None:
+    def _release(self, error: Exception) -> None:
         if self._loop is not None:
             self._loop.release()
 
     def _print(self, *lines: str) -> None:
         if not self._quiet:
             print(*lines, sep="\n", file=sys.stderr)
-
-
-def _check_free(files: RunFolder) -> None:
-    """Raise NotResumable where another run is in the folder."""
-    if any(path.exists() for path in (files.state, files.metrics(), files.tensors / "index.jsonl")):
-        raise NotResumable(str(files.path), "a run is there already", fix="Choose another folder.")
 
 
 def _report(sentence: str) -> None:
@@ -249,3 +243,42 @@ def _report(sentence: str) -> None:
 def _rank() -> int:
     is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_rank() if is_distributed else 0
+
+
+def check_numbers(workers: str, save_every: int | None, **planned: int) -> None:
+    """Raise BadChoice or BadValue for a number below its range or an unknown choice of workers."""
+    if workers not in ("one", "all"):
+        raise BadChoice(f"workers {workers!r}", "there is no such choice", got=workers, allowed=("one", "all"))
+    for name, number in planned.items():
+        if number < 0:
+            raise BadValue(f"{name} {number}", "must be 0 (not known) or more")
+    if save_every is not None and save_every < 1:
+        raise BadValue(f"save_every {save_every}", "must be 1 or more")
+
+
+def rules_of(rules: str | Sequence[str | Rule]) -> list[Rule]:
+    """Return rules by their names; Rule objects are returned as they are."""
+    if isinstance(rules, str):
+        return select_rules(rules)
+    named = select_rules("none", [rule for rule in rules if isinstance(rule, str)])
+    return [*named, *(rule for rule in rules if isinstance(rule, Rule))]
+
+
+def losses_of(loss: Losses) -> dict[str, nn.Module]:
+    """Return loss modules by name, by default "loss", "loss_1" and so on. Raises BadValue for a function."""
+    if loss is None:
+        return {}
+    if isinstance(loss, Mapping):
+        named = dict(loss)
+    else:
+        # The first keeps the plain name, under which rules look for the loss.
+        listed = list(loss) if isinstance(loss, Sequence) else [loss]
+        named = {f"loss_{place}" if place else "loss": module for place, module in enumerate(listed)}
+    for module in named.values():
+        if not isinstance(module, nn.Module):
+            raise BadValue(
+                f"watch(loss={getattr(module, '__name__', module)})",
+                "a watched loss must be a torch.nn.Module",
+                fix="Report the value of a loss function with hook.record(loss=..., logits=..., labels=...).",
+            )
+    return named

@@ -21,7 +21,7 @@ from clearsight.core.judge import judge, root_findings
 from clearsight.core.profile import Profile
 from clearsight.core.rule import Rule
 from clearsight.core.tensors import Event, Moment, Scalars
-from clearsight.debugger.actions import ActionRunner, TakenAction
+from clearsight.debugger.actions import ActionRunner
 from clearsight.debugger.capture.model_inspection import layer_infos, parameter_infos
 from clearsight.debugger.session import CaptureSession
 
@@ -66,11 +66,10 @@ class LiveDebugger(NullObserver):
 
     @guarded
     def after_forward(self, logits: Any, labels: Any, indices: Any) -> None:
-        self.session.probe.record_predictions(torch.as_tensor(logits), torch.as_tensor(labels), indices)
+        self.session.probe.record_predictions(logits, labels, indices)
 
     def after_step(self) -> Mapping[str, float | Tensor]:
-        nothing: Mapping[str, float | Tensor] = {}  # a new one each time: a default of `guarded` would be shared
-        return self.guard.run_or(nothing, self.session.probe.end_step)
+        return self.guard.run_or({}, self.session.probe.end_step)
 
     @guarded
     def before_validation(self, epoch: int, step: int) -> None:
@@ -105,9 +104,8 @@ class LiveDebugger(NullObserver):
 
     def conclude(self) -> list[Finding]:
         """Return the last verdict of every rule on the run, which is over."""
-        nothing: list[Finding] = []
         self.guard.finish(self.session.close)  # after a failure too: what was recorded until then is written
-        return self.guard.run_or(nothing, self._conclude)
+        return self.guard.run_or([], self._conclude)
 
     # Inside
 
@@ -131,11 +129,8 @@ class LiveDebugger(NullObserver):
                 self._announced.add(finding.rule)
                 self.announce(finding)
         for record in self.actions.run(found, causes, step, accuracy=self._accuracy()):
-            self._record_action(record)
-
-    def _record_action(self, record: TakenAction) -> None:
-        details = {"action": record.action, "changed": record.changed, "outcome": record.outcome}
-        self._add_event("action", record.rule, record.step, details)
+            details = {"action": record.action, "changed": record.changed, "outcome": record.outcome}
+            self._add_event("action", record.rule, record.step, details)
 
     def _conclude(self) -> list[Finding]:
         tape = self.session.tape

@@ -75,17 +75,12 @@ def find_rule(name: str, book: Book = RULES) -> type[Rule]:
 
 
 def _named_rules(rules: str, book: Book) -> list[Rule]:
-    words = [word.strip() for word in _split(rules) if word.strip()]
-    if len(words) == 1 and words[0] in ("default", "all", "none"):
-        if words[0] == "none":
-            return []
-        return [kind() for _, kind in book if words[0] == "all" or not kind.optional]
+    words = [word.strip() for word in re.split(r",(?![^()]*\))", rules) if word.strip()]  # not at commas in brackets
+    if words == ["none"]:
+        return []
+    if words in (["default"], ["all"]):
+        return [kind() for _, kind in book if words == ["all"] or not kind.optional]
     return [rule for word in words for rule in parse_rule(word, book)]
-
-
-def _split(rules: str) -> list[str]:
-    """Split at commas outside of brackets."""
-    return re.split(r",(?![^()]*\))", rules)
 
 
 def _parts(text: str) -> tuple[str, str, Mapping[str, Any]]:

@@ -19,8 +19,7 @@ class CaptureSession:
 
     tape: what the rules see.  store: what stays on disk.  metrics: file of the scalars; None where the loop writes
     them itself.  tape_limit: elements of a whole tensor above which it goes to disk alone; None for no limit.
-    guard: turned off by the first error of any part; one that is passed in must
-    release the probe on failure.
+    guard: turned off by the first error of any part; one that is passed in must release the probe on failure.
     """
 
     def __init__(
@@ -33,12 +32,12 @@ class CaptureSession:
         tape_limit: int | None = None,
         guard: Guard | None = None,
     ) -> None:
-        self.guard = guard or Guard("the debugger", on_failure=lambda error: self.probe.release())
         self.tape, self.store = tape, store
         self._metrics, self._tape_limit = metrics, tape_limit
         # The tape for rules that run beside the training, the recorder for everyone who reads the run later.
         self.recorder = Recorder(store, metrics)
-        self.probe = Probe(plan, self.add, planned_steps=tape.context.steps, guard=self.guard)
+        self.probe = Probe(plan, self.add, planned_steps=tape.context.steps, guard=guard)
+        self.guard = self.probe.guard
 
     def add(self, record: SavedRecord) -> None:
         """Put a record on the tape and on its way to disk."""

@@ -70,7 +70,7 @@ def train(
         scaler.update()
         if probe:
             scalars.append(probe.end_step())
-            assert probe.failure is None
+            assert probe.guard.failure is None
     return scalars
 
 

@@ -1,12 +1,27 @@
-"""Forward replay: a forward pass is computed again and leaves no trace."""
+"""Forward replay: a forward pass is computed again and leaves no trace.
+
+ModeComparison: a few times a run, and only where there is something to compare.
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from clearsight.debugger.capture.forward_replay import ForwardPass, first_nonfinite_layer, tensors_in, traceless
-from tests.debugger.networks import batches, network, same_state
+from clearsight.debugger.capture.forward_replay import (
+    ForwardPass,
+    ModeComparison,
+    first_nonfinite_layer,
+    tensors_in,
+    traceless,
+)
+from clearsight.debugger.capture.model_inspection import InspectedModel
+from clearsight.debugger.capture.predictions import BatchPredictions
+from tests.debugger.networks import CLASSES, batches, network, same_state
 
 
 def test_afterwards_buffers_random_state_and_modes_are_what_they_were() -> None:
@@ -77,3 +92,60 @@ def test_the_first_layer_that_makes_infinity_is_named() -> None:
 def test_tensors_are_found_in_tuples_lists_and_mappings() -> None:
     a, b, c = torch.ones(1), torch.ones(2), torch.ones(3)
     assert [len(t) for t in tensors_in((a, [b, {"c": c, "n": 1}], torch.ones(4, dtype=torch.long)))] == [1, 2, 3]
+
+
+# Comparison of the modes
+
+
+def compared(planned: int, every: int, steps: int) -> list[int]:
+    comparison, inspected, (inputs, labels) = ModeComparison(planned), InspectedModel.of(network()), next(batches(1))
+    forward, batch = ForwardPass.of((inputs,), {}), BatchPredictions.of(network()(inputs).detach(), labels)
+    assert batch is not None
+    due = [step for step in range(1, steps + 1) if step == 1 or step % every == 0]
+    return [s for s in due if comparison.due(s) and comparison.losses(s, inspected, forward, batch)]
+
+
+@pytest.mark.parametrize(("planned", "every", "least"), [(40, 5, 3), (150, 5, 3), (1000, 20, 10), (100_000, 2000, 10)])
+def test_a_few_times_a_run_over_all_of_it(planned: int, every: int, least: int) -> None:
+    steps = compared(planned, every, planned)
+    assert least <= len(steps) <= 10
+    assert steps[0] == 1
+    assert steps[-1] > 0.6 * planned
+
+
+def test_without_a_plan_it_becomes_ever_rarer() -> None:
+    steps = compared(0, 10, 5000)
+    assert len(steps) == 10
+    gaps = [b - a for a, b in pairwise(steps)]
+    assert gaps == sorted(gaps)
+
+
+def test_there_is_nothing_to_compare_without_a_norm_in_train_mode() -> None:
+    model, (inputs, labels) = network(), next(batches(1))
+    model[1].eval()
+    batch = BatchPredictions.of(model(inputs).detach(), labels)
+    assert batch is not None
+    assert ModeComparison(10).losses(1, InspectedModel.of(model), ForwardPass.of((inputs,), {}), batch) == {}
+    compiled = torch.compile(network(), backend="eager")
+    assert ModeComparison(10).losses(1, InspectedModel.of(compiled), ForwardPass.of((inputs,), {}), batch) == {}
+
+
+def test_losses_of_two_modes_are_of_the_same_rows() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"logits": self.inner(x)}
+
+    model, (inputs, labels) = Named(), next(batches(1, size=40))
+    inspected, forward, logits = InspectedModel.of(model), ForwardPass.of((inputs,), {}), torch.randn(40, CLASSES)
+    batch, other = BatchPredictions.of(logits, labels), BatchPredictions.of(torch.zeros(40, 7), labels)
+    assert batch is not None
+    assert other is not None
+    losses = ModeComparison(10).losses(1, inspected, forward, batch)
+    assert losses["train_mode_loss"] == functional.cross_entropy(logits[:32], labels[:32])
+    assert losses["eval_mode_loss"] == functional.cross_entropy(model.eval()(inputs[:32])["logits"], labels[:32])
+    model.train()
+    assert ModeComparison(10).losses(1, inspected, forward, other) == {}

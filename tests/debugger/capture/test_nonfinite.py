@@ -39,5 +39,6 @@ def test_sums_and_norms_show_the_birthplace_too(
     inputs: float, logits: float, norms: list[float], expected: tuple[str, str] | None
 ) -> None:
     predictions = BatchPredictions.of(torch.full((2, 3), logits), torch.zeros(2, dtype=torch.long))
-    sums = device_sums([ForwardPass.of((torch.full((2, 2), inputs),), {})], predictions, torch.tensor(norms))
+    step = StepEvidence([ForwardPass.of((torch.full((2, 2), inputs),), {})], predictions)
+    sums = device_sums(step, torch.tensor(norms))
     assert birthplace_of_sums(NAMES, [tensor.numpy() for tensor in sums]) == expected

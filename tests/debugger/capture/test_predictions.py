@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from clearsight.core.tensors import Moment
-from clearsight.debugger.capture.predictions import BatchPredictions, output_range, same_batch_losses
-from clearsight.debugger.capture.transfer import prediction_record
+from clearsight.core.tensors import Moment, PredictionRecord, SavedRecord
+from clearsight.debugger.capture.predictions import BatchPredictions, output_range
+from clearsight.debugger.capture.transfer import RecordSender
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
@@ -17,7 +17,10 @@ LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 def test_a_batch_has_predictions_confidence_and_the_probability_of_the_label() -> None:
     batch = BatchPredictions.of(LOGITS, torch.tensor([1, 1]), [4, 5])
     assert batch is not None
-    record = prediction_record(Moment("train", 1, 1, 1), [column.numpy() for column in batch.columns()])
+    records: list[SavedRecord] = []
+    RecordSender(records.append).predictions(Moment("train", 1, 1, 1), batch.columns())
+    (record,) = records
+    assert isinstance(record, PredictionRecord)
     shares = LOGITS.softmax(1).numpy()
     assert record.predictions.tolist() == [0, 1]
     np.testing.assert_allclose(record.confidence, shares.max(1))
@@ -52,12 +55,3 @@ def test_the_range_tells_probabilities_from_logits() -> None:
     low, high, mean, spread = output_range(LOGITS.softmax(1)).tolist()
     assert 0 <= low < high <= 1
     assert (mean, spread) == (pytest.approx(1), pytest.approx(0, abs=1e-6))
-
-
-def test_losses_of_two_modes_are_of_the_same_rows() -> None:
-    batch = BatchPredictions.of(LOGITS, torch.tensor([0, 1]))
-    assert batch is not None
-    losses = same_batch_losses(batch, {"logits": LOGITS[:1] * 2}, 1)
-    assert losses["train_mode_loss"] == functional.cross_entropy(LOGITS[:1], torch.tensor([0]))
-    assert losses["eval_mode_loss"] == functional.cross_entropy(LOGITS[:1] * 2, torch.tensor([0]))
-    assert same_batch_losses(batch, torch.zeros(1, 7), 1) == {}

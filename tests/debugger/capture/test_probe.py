@@ -201,7 +201,7 @@ def test_arrays_are_predictions_too_and_what_is_no_classification_is_ignored() -
     probe.record_predictions(torch.zeros(3, 5, 8, 8), torch.zeros(3, 8, 8))
     (outcome,) = of_kind(records, PredictionRecord)
     assert (outcome.at.mode, outcome.at.epoch, outcome.at.train_step) == ("eval", 2, 40)
-    assert probe.failure is None
+    assert probe.guard.failure is None
 
 
 def test_whole_tensors_are_saved_on_their_own_schedule() -> None:

@@ -112,7 +112,7 @@ def test_nothing_stays_after_an_exception_in_the_middle_of_a_step() -> None:
     with pytest.raises(RuntimeError, match="mine"):
         step()
     assert hooks_on(model, optimizer) == 0
-    assert probe.failure is None
+    assert probe.guard.failure is None
 
 
 def test_afterwards_the_model_pickles_copies_and_exports_as_before() -> None:
@@ -188,5 +188,5 @@ def test_an_error_inside_the_optimizers_hooks_does_not_stop_the_optimizer(monkey
         nn.functional.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
         assert probe.end_step() == {}
-        assert isinstance(probe.failure, ValueError)
+        assert isinstance(probe.guard.failure, ValueError)
         assert hooks_on(model, optimizer) == 0

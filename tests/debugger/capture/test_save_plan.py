@@ -112,7 +112,7 @@ def test_a_request_may_have_its_own_schedule() -> None:
 
 def test_a_request_may_be_for_a_mode_or_once_per_epoch() -> None:
     evaluated, each = parse_save(["activations@mode=eval", "weights@epoch"])
-    assert (evaluated.modes, each.per_epoch) == (("eval",), True)
+    assert (evaluated.mode, each.per_epoch) == ("eval", True)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 """SnapshotBuilder: rows of a snapshot in the order of the collections, whole tensors where requested.
 
-CaptureSchedule: what is due at which step.
+ParameterUpdates: parameters before an update and what it made of them. CaptureSchedule: what is due at which step.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from clearsight.core.tensors import STATISTICS, Mode, Moment, RawTensor, SavedRecord, SaveSchedule, Snapshot
-from clearsight.debugger.capture.save_plan import parse_save
-from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, SnapshotBuilder
+from clearsight.debugger.capture.model_inspection import InspectedModel
+from clearsight.debugger.capture.save_plan import SavePlan, parse_save
+from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, ParameterUpdates, SnapshotBuilder
 from clearsight.debugger.capture.transfer import RecordSender
 
 AT = Moment("train", 3, 1, 3)
@@ -70,6 +73,25 @@ def test_the_ratio_is_that_of_the_norms_of_everything_trained() -> None:
     assert ratio.item() == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("sample", [None, 128])
+def test_an_update_is_the_difference_even_where_only_a_sample_is_copied(sample: int | None) -> None:
+    model = nn.Linear(100, 50)
+    builder = SnapshotBuilder(Moment("train", 1, 1, 1), statistics=True, sample=sample, requests=())
+    updates = ParameterUpdates(InspectedModel.of(model), builder)
+    with torch.no_grad():
+        model.weight += 0.25
+    updates.after()
+    (snapshot,) = sent(builder)
+    assert isinstance(snapshot, Snapshot)
+    rows = dict(zip(snapshot.names, snapshot.table, strict=True))
+    row = rows["update/weight"]
+    assert row[STATISTICS.index("count")] == 5000
+    np.testing.assert_allclose(row[STATISTICS.index("mean")], 0.25, rtol=1e-5)
+    np.testing.assert_allclose(row[STATISTICS.index("l2")], 0.25 * np.sqrt(5000), rtol=1e-4)
+    assert rows["update/bias"][STATISTICS.index("l2")] == 0
+    assert dict(zip(snapshot.names, snapshot.collections, strict=True))["bias"] == "biases"
+
+
 # What is due
 
 
@@ -79,22 +101,23 @@ def due_steps(schedule: CaptureSchedule, mode: Mode = "train", epochs: int = 2, 
 
 
 def test_statistics_follow_the_schedule_of_their_mode() -> None:
-    schedule = CaptureSchedule({"train": SaveSchedule(every=5)}, (), None)
+    schedule = CaptureSchedule(SavePlan(schedules={"train": SaveSchedule(every=5)}))
     assert due_steps(schedule) == [1, 5, 10]
     assert due_steps(schedule, "eval") == []
 
 
 def test_requests_have_schedules_of_their_own() -> None:
-    assert due_steps(CaptureSchedule({}, parse_save(["gradients@steps=2,7"]), None)) == [2, 7]
-    assert due_steps(CaptureSchedule({"train": SaveSchedule(every=6)}, parse_save(["gradients"]), None)) == [1, 6, 12]
+    assert due_steps(CaptureSchedule(SavePlan(requests=parse_save(["gradients@steps=2,7"])))) == [2, 7]
+    plan = SavePlan(schedules={"train": SaveSchedule(every=6)}, requests=parse_save(["gradients"]))
+    assert due_steps(CaptureSchedule(plan)) == [1, 6, 12]
 
 
 def test_once_per_epoch_is_at_its_first_step() -> None:
-    assert due_steps(CaptureSchedule({}, parse_save(["weights@epoch"]), None)) == [1, 7]
+    assert due_steps(CaptureSchedule(SavePlan(requests=parse_save(["weights@epoch"])))) == [1, 7]
 
 
 def test_a_request_alone_makes_no_statistics() -> None:
-    builder = CaptureSchedule({}, parse_save(["gradients@steps=1"]), None).builder(Moment("train", 1, 1, 1))
+    builder = CaptureSchedule(SavePlan(requests=parse_save(["gradients@steps=1"]))).builder(Moment("train", 1, 1, 1))
     assert builder is not None
     assert not builder.statistics
     assert builder.wants("gradients")

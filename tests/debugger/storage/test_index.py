@@ -17,20 +17,18 @@ from tests.debugger.records import at, event, one_of_each, plain, predictions, r
 
 def test_entries_know_their_names_without_reading_arrays(tmp_path: Path) -> None:
     FileTensorStore(tmp_path).append(one_of_each(1))
-    entries = FileTensorStore(tmp_path).entries()
-    assert [(entry.kind, entry.names) for entry in entries] == [
-        (Scalars, ("loss",)),
-        (Snapshot, ("a.weight", "b.weight")),
-        (PredictionRecord, ()),
-        (RawTensor, ("input_channels",)),
-        (Event, ()),
-    ]
+    entries, _ = FileTensorStore(tmp_path).entries()
+    assert [entry.kind for entry in entries] == [Scalars, Snapshot, PredictionRecord, RawTensor, Event]
+    assert list(entries[0].line["values"]) == ["loss"]
+    assert entries[1].layout[0] == ("a.weight", "b.weight")
+    assert entries[3].line["name"] == "input_channels"
     assert all(entry.at == at(1) for entry in entries)
 
 
 def test_an_entry_is_complete_while_its_blob_is_whole(tmp_path: Path) -> None:
     FileTensorStore(tmp_path).append(one_of_each(1))
-    _, stored, *_ = entries = FileTensorStore(tmp_path).entries()
+    entries, _ = FileTensorStore(tmp_path).entries()
+    stored = entries[1]
     assert all(entry.is_complete() for entry in entries)
     assert stored.blob is not None
     stored.blob.unlink()
@@ -81,7 +79,7 @@ def test_a_line_that_is_no_entry_is_refused(tmp_path: Path) -> None:
 
 def test_a_blob_stays_open_for_its_neighbours(tmp_path: Path) -> None:
     FileTensorStore(tmp_path).append([raw(1, "a"), raw(2, "b")])
-    first, second = FileTensorStore(tmp_path).entries()
+    (first, second), _ = FileTensorStore(tmp_path).entries()
     blobs = BlobReader()
     first.load(blobs)
     assert first.blob is not None

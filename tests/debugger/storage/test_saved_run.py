@@ -27,7 +27,8 @@ def curves(tape: Tape) -> list[object]:
     """Everything that a rule may read of a tape, as plain values."""
     values: list[object] = [tape.context, tape.ended, [plain(event) for event in tape.events("nonfinite")]]
     for mode in ("train", "eval"):
-        values += [tape.done(mode), tape.scalars(mode), tape.raw_names(mode)]  # type: ignore[arg-type]
+        raw_names = [r.name for r in tape.records if isinstance(r, RawTensor) and r.at.mode == mode]
+        values += [tape.done(mode), tape.scalars(mode), raw_names]  # type: ignore[arg-type]
         for name in tape.scalars(mode):  # type: ignore[arg-type]
             curve = tape.scalar(name, mode)  # type: ignore[arg-type]
             values.append([plain(part) for part in (curve.steps, curve.epochs, curve.values)])
@@ -35,7 +36,7 @@ def curves(tape: Tape) -> list[object]:
         values.append([table.names, *(plain(part) for part in (table.steps, table.epochs, table.values))])
         predicted = tape.predictions(mode)  # type: ignore[arg-type]
         values.append([plain(getattr(predicted, name)) for name in predicted.__slots__])
-        values += [plain(value) for name in tape.raw_names(mode) for _, value in tape.raw(name, mode)]  # type: ignore[arg-type]
+        values += [plain(value) for name in raw_names for _, value in tape.raw(name, mode)]  # type: ignore[arg-type]
     evaluations = tape.evaluations()
     return [*values, *(plain(getattr(evaluations, name)) for name in evaluations.__slots__)]
 

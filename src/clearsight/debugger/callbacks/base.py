@@ -11,8 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from clearsight.core.errors import MissingExtra
-from clearsight.debugger.arguments import Losses
-from clearsight.debugger.hook import Hook
+from clearsight.debugger.hook import Hook, Losses
 
 
 class HookCallback:

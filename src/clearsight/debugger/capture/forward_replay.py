@@ -1,16 +1,28 @@
-"""ForwardPass: computed again on the same inputs, it leaves no trace on the model or the random state."""
+"""ForwardPass: computed again on the same inputs, it leaves no trace on the model or the random state.
+
+So the first layer that makes NaN is found, and the losses of train mode and evaluation mode are compared.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from clearsight.debugger.capture.model_inspection import leaves
+from clearsight.debugger.capture.model_inspection import InspectedModel, leaves
+from clearsight.debugger.capture.predictions import BatchPredictions
+
+_ROWS = 32  # images of the batch that are compared: enough for the statistics of a BatchNorm, cheap on any model
+
+# Comparisons a run: one per _STEPS steps, within these bounds. Each costs a forward pass of _ROWS images; the rule that
+# reads them (BatchNormDrift) decides with three.
+_FEWEST, _MOST, _STEPS = 3, 10, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +51,8 @@ class ForwardPass:
             return model(*args, **kwargs)
 
     def tensors(self) -> Iterator[Tensor]:
-        """Yield the tensors among the arguments."""
-        yield from tensors_in((self.args, self.kwargs))
+        """Return the floating-point tensors among the arguments."""
+        return tensors_in((self.args, self.kwargs))
 
 
 class ReplayFlag:
@@ -75,9 +87,7 @@ def traceless(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
             # Copies replace the buffers, instead of being written back afterwards: autograd refuses a backward when a
             # tensor that it saved was written to, even with equal values.
             for registered, originals in buffers:
-                registered.update(
-                    {n: None if buffer is None else copies[id(buffer)] for n, buffer in originals.items()}
-                )
+                registered.update({name: copies.get(id(buffer)) for name, buffer in originals.items()})
             if training is not None:
                 for module, _ in modes:
                     module.training = training
@@ -89,6 +99,43 @@ def traceless(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
                 registered.update(originals)
 
 
+class ModeComparison:
+    """Compares a few times a run the loss of one batch in train mode and in evaluation mode: BatchNorms may disagree.
+
+    planned: steps of the run; with 0, not known, the comparisons become ever rarer.
+    """
+
+    def __init__(self, planned: int) -> None:
+        self._planned, self._last_step, self._count = planned, 0, 0
+
+    def due(self, step: int) -> bool:
+        """Return True if a comparison is made at this step."""
+        total = max(_FEWEST, min(_MOST, self._planned // _STEPS)) if self._planned else _MOST
+        # Not planned: as long again as the run has lasted, so that the gap doubles each time.
+        gap = self._planned // total if self._planned else self._last_step
+        return self._count < total and (not self._last_step or abs(step - self._last_step) >= max(1, gap))
+
+    def losses(
+        self, step: int, model: InspectedModel, forward: ForwardPass, batch: BatchPredictions
+    ) -> dict[str, Tensor]:
+        """Return train_mode_loss and eval_mode_loss of the first rows; {} where the model cannot be compared.
+
+        Changes nothing in the model.
+        """
+        if model.compiled or not model.normed:
+            return {}
+        self._last_step, self._count = step, self._count + 1
+        logits, labels = batch.logits[:_ROWS], batch.labels[:_ROWS]
+        with traceless(model.model, training=False):
+            output = next(tensors_in(forward.recompute(model.model, len(labels))), None)
+            if output is None or output.shape != logits.shape:
+                return {}
+            return {
+                "train_mode_loss": functional.cross_entropy(logits, labels),
+                "eval_mode_loss": functional.cross_entropy(output.float(), labels),
+            }
+
+
 def first_nonfinite_layer(model: nn.Module, forwards: Sequence[ForwardPass]) -> str | None:
     """Return the name of the first layer, in the order of computing, that makes NaN or infinity of finite inputs.
 
@@ -97,7 +144,7 @@ def first_nonfinite_layer(model: nn.Module, forwards: Sequence[ForwardPass]) -> 
     found: list[str] = []
     with traceless(model), ExitStack() as hooks:
         for name, module in leaves(model):
-            hooks.callback(module.register_forward_hook(_recorder(name, found)).remove)
+            hooks.callback(module.register_forward_hook(partial(_record_nonfinite, found, name)).remove)
         for forward in forwards:
             forward.recompute(model)
             if found:
@@ -123,12 +170,9 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(part)
 
 
-def _recorder(name: str, found: list[str]) -> Callable[..., None]:
-    def record(module: nn.Module, args: Any, output: Any) -> None:
-        if not found and not all_finite(output):
-            found.append(name)
-
-    return record
+def _record_nonfinite(found: list[str], name: str, module: nn.Module, args: Any, output: Any) -> None:
+    if not found and not all_finite(output):
+        found.append(name)
 
 
 def _first_rows(value: Any, rows: int) -> Any:

@@ -63,51 +63,44 @@ def leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def layer_infos(model: nn.Module) -> tuple[LayerInfo, ...]:
     """Return every leaf module; frozen are those in evaluation mode without a trainable parameter."""
+
+    def is_frozen(module: nn.Module) -> bool:
+        return not module.training and not any(parameter.requires_grad for parameter in module.parameters())
+
     return tuple(
-        LayerInfo(name=name, kind=kind(module), type=type(module).__name__, frozen=_frozen(module))
+        LayerInfo(name=name, kind=kind(module), type=type(module).__name__, frozen=is_frozen(module))
         for name, module in leaves(model)
     )
 
 
 def parameter_infos(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[ParameterInfo, ...]:
     """Return every parameter, shared ones once, by their first name."""
-    # By identity: comparing tensors compares their elements.
-    optimized = {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
-    modules = dict(model.named_modules())
-    head = head_layer(model)
+    optimized, modules = _optimized(optimizer), dict(model.named_modules())
+    # The head is the last module with parameters of its own, perhaps the model itself (""): the order of named_modules
+    # is that of definition, in which the classifier comes last.
+    owners = [name for name, module in modules.items() if next(module.parameters(recurse=False), None) is not None]
     infos = []
     for name, parameter in model.named_parameters():
         layer, _, attribute = name.rpartition(".")
+        # Vectors that are no bias (a layer scale, a class token) are treated like one.
+        word = "bias" if "bias" in attribute or parameter.dim() < 2 else "weight"
         infos.append(
             ParameterInfo(
                 name=name,
                 layer=layer,
                 shape=tuple(parameter.shape),
-                kind=_parameter_kind(modules[layer], attribute, parameter),
+                kind="norm" if kind(modules[layer]) == "norm" else word,
                 trainable=parameter.requires_grad,
                 optimized=id(parameter) in optimized,
-                head=layer == head,
+                head=layer == owners[-1],
             )
         )
     return tuple(infos)
 
 
-def head_layer(model: nn.Module) -> str:
-    """Return the name of the last module with parameters of its own; "" where that is the model itself, or none is."""
-    # The order of named_modules is that of definition, in which the classifier comes last.
-    names = [name for name, module in model.named_modules() if next(module.parameters(recurse=False), None) is not None]
-    return names[-1] if names else ""
-
-
-def _parameter_kind(module: nn.Module, attribute: str, parameter: nn.Parameter) -> str:
-    if kind(module) == "norm":
-        return "norm"
-    # Vectors that are no bias (a layer scale, a class token) are treated like one.
-    return "bias" if "bias" in attribute or parameter.dim() < 2 else "weight"
-
-
-def _frozen(module: nn.Module) -> bool:
-    return not module.training and not any(parameter.requires_grad for parameter in module.parameters())
+def _optimized(optimizer: torch.optim.Optimizer | None) -> set[int]:
+    # By identity: comparing tensors compares their elements.
+    return {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +131,9 @@ class InspectedModel:
         inner, entry, wrapped = unwrapped(model)
         hidden = _compiled_parts(inner)
         layers = () if wrapped else tuple((n, m) for n, m in leaves(inner) if not _within(n, hidden))
-        parameters = tuple(inner.named_parameters())
-        optimized = {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
+        # SyncBatchNorm waits for other processes, which do not run the model again.
+        is_synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in inner.modules())
+        parameters, optimized = tuple(inner.named_parameters()), _optimized(optimizer)
         trainable = tuple((n, p) for n, p in parameters if p.requires_grad)
         weights = [p for n, p in trainable if p.dim() > 1] or [p for _, p in trainable]
         return cls(
@@ -152,7 +146,7 @@ class InspectedModel:
             trained=tuple((n, p) for n, p in trainable if optimizer is None or id(p) in optimized),
             last=weights[-1] if weights else None,
             compiled=wrapped or bool(hidden),
-            replayable=not hidden and not _synchronised(inner),
+            replayable=not hidden and not is_synchronised,
         )
 
     @property
@@ -160,10 +154,6 @@ class InspectedModel:
         """Return True if a BatchNorm is in train mode now."""
         kind = nn.modules.batchnorm._BatchNorm
         return any(m.training and m.track_running_stats for m in self.model.modules() if isinstance(m, kind))
-
-    def is_bias(self, name: str) -> bool:
-        """Return True for a parameter of the collection of biases."""
-        return "bias" in name.rpartition(".")[2]
 
     def name(self, parameter: torch.Tensor) -> str:
         """Return the parameter's name; "" for one of another model."""
@@ -197,11 +187,6 @@ def _compiled_parts(model: nn.Module) -> tuple[str, ...]:
 
 def _within(name: str, parts: tuple[str, ...]) -> bool:
     return any(not part or name == part or name.startswith(f"{part}.") for part in parts)
-
-
-def _synchronised(model: nn.Module) -> bool:
-    """Return True if a layer waits for other processes, which do not run the model again."""
-    return any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
 
 
 def describe_model(context: RunContext, inspected: InspectedModel, losses: Sequence[nn.Module] = ()) -> RunContext:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from clearsight.core.tensors import Moment
+from clearsight.core.tensors import Event, Moment
 from clearsight.debugger.capture.forward_replay import ForwardPass, ReplayFlag, all_finite, first_nonfinite_layer
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.predictions import BatchPredictions
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
-
-class Birthplace(NamedTuple):
-    """Birthplace of a NaN or infinity. stage: input | layer | loss | gradient.  subject: layer or tensor."""
-
-    stage: str
-    subject: str
+Birthplace = tuple[str, str]  # input | layer | loss | gradient, and the name of the layer or tensor
 
 
 @dataclass(eq=False)
@@ -62,8 +55,12 @@ class NonFiniteTracer:
             return
         # Names now: when the sums arrive, another model may be attached.
         names = [model.name(parameter) for parameter in parameters]
-        receive = partial(self._receive_sums, at, names)
-        self._sender.send(receive, device_sums(step.forwards, step.predictions, norms))
+
+        def receive(arrays: Arrays) -> None:
+            if not self.traced and (found := birthplace_of_sums(names, arrays)):
+                self._report(at, found)
+
+        self._sender.send(receive, device_sums(step, norms))
 
     def check_loss(self, at: Moment, model: InspectedModel, step: StepEvidence, loss: Tensor) -> None:
         """Trace where a loss on a CPU is not finite, before its backward."""
@@ -74,14 +71,10 @@ class NonFiniteTracer:
         with self._replay.raised():
             self._report(at, birthplace(model, step, loss_finite))
 
-    def _receive_sums(self, at: Moment, names: Sequence[str], arrays: Arrays) -> None:
-        found = None if self.traced else birthplace_of_sums(names, arrays)
-        if found is not None:
-            self._report(at, found)
-
     def _report(self, at: Moment, found: Birthplace) -> None:
-        self.traced = True
-        self._sender.event(at, "nonfinite", found.subject, {"where": found.stage})
+        self.traced, (stage, subject) = True, found
+        # At once: the event holds no tensor, and whoever waits for it should not wait longer.
+        self._sender.emit(Event(at, "nonfinite", subject, {"where": stage}))
 
 
 def birthplace(model: InspectedModel, step: StepEvidence, loss_finite: bool | None) -> Birthplace:
@@ -91,39 +84,37 @@ def birthplace(model: InspectedModel, step: StepEvidence, loss_finite: bool | No
     """
     predictions = step.predictions
     # In the order of computing: the first that is not finite spoilt what came after it.
-    if any(not all_finite(list(forward.tensors())) for forward in step.forwards):
-        return Birthplace("input", "input")
+    if not all(all_finite([*forward.tensors()]) for forward in step.forwards):
+        return "input", "input"
     if model.replayable and (layer := first_nonfinite_layer(model.model, step.forwards)):
-        return Birthplace("layer", layer)
+        return "layer", layer
     if not model.replayable and predictions is not None and not all_finite(predictions.logits):
-        return Birthplace("layer", "output")
-    if loss_finite is None and predictions is not None:
-        loss_finite = all_finite(predictions.loss())
-    if loss_finite is False:
-        return Birthplace("loss", step.loss_name)
+        return "layer", "output"
+    if loss_finite is None:
+        loss_finite = predictions is None or all_finite(predictions.loss())
+    if not loss_finite:
+        return "loss", step.loss_name
     bad = [name for name, p in model.trainable if p.grad is not None and not all_finite(p.grad)]
     # Backward runs from the last layer to the first, so the last bad gradient of the model was the first in time.
-    return Birthplace("gradient", f"gradient/{bad[-1]}" if bad else "gradient")
+    return "gradient", f"gradient/{bad[-1]}" if bad else "gradient"
 
 
-def device_sums(forwards: Sequence[ForwardPass], predictions: BatchPredictions | None, norms: Tensor) -> list[Tensor]:
+def device_sums(step: StepEvidence, norms: Tensor) -> list[Tensor]:
     """Return what `birthplace_of_sums` needs, without waiting: a sum of the inputs, one of the logits, and `norms`."""
-    groups = [
-        [t for forward in forwards for t in forward.tensors()],
-        [] if predictions is None else [predictions.logits],
-    ]
+    inputs = [tensor for forward in step.forwards for tensor in forward.tensors()]
+    outputs = [] if step.predictions is None else [step.predictions.logits]
     # A sum is not finite if an element is not, so that one number crosses to the host instead of a tensor.
     with torch.no_grad():
-        sums = [sum((t.sum(dtype=torch.float32) for t in group), norms.new_zeros(())) for group in groups]
+        sums = [sum((t.sum(dtype=torch.float32) for t in ts), norms.new_zeros(())) for ts in (inputs, outputs)]
     return [*sums, norms]
 
 
 def birthplace_of_sums(names: Sequence[str], arrays: Arrays) -> Birthplace | None:
     """Return the birthplace by the sums of `device_sums`; None where all is finite. names: of the gradients."""
     inputs, outputs, norms = arrays
-    bad = [name for name, norm in zip(names, norms.tolist(), strict=True) if not math.isfinite(norm)]
     if not math.isfinite(inputs):
-        return Birthplace("input", "input")
+        return "input", "input"
     if not math.isfinite(outputs):
-        return Birthplace("layer", "output")
-    return Birthplace("gradient", f"gradient/{bad[-1]}") if bad else None
+        return "layer", "output"
+    bad = [name for name, norm in zip(names, norms.tolist(), strict=True) if not math.isfinite(norm)]
+    return ("gradient", f"gradient/{bad[-1]}") if bad else None

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clearsight.debugger.capture.forward_replay import tensors_in
-
 
 @dataclass(frozen=True, slots=True)
 class BatchPredictions:
@@ -25,14 +23,15 @@ class BatchPredictions:
     indices: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, labels: Tensor, indices: Any = None) -> BatchPredictions | None:
-        """Return predictions where the two are a classification, else None.
+    def of(cls, logits: Any, labels: Any, indices: Any = None) -> BatchPredictions | None:
+        """Return predictions where the two are a classification, else None. Tensors on any device, arrays or lists.
 
         logits: (N, C), C at least 2.  labels: (N,) whole numbers, or (N, C) shares, of which the largest counts.
         """
+        logits, labels = as_tensor(logits), as_tensor(labels)
         if logits.dim() != 2 or logits.shape[1] < 2 or not logits.is_floating_point() or len(labels) != len(logits):
             return None
-        labels = labels.detach().to(logits.device, non_blocking=True)  # a blocking copy waits for the whole device
+        labels = labels.to(logits.device, non_blocking=True)  # a blocking copy waits for the whole device
         # Shares of classes, as of label smoothing and mixup.
         if labels.is_floating_point():
             if labels.shape != logits.shape:
@@ -42,14 +41,10 @@ class BatchPredictions:
             return None
         with torch.no_grad():
             # In float32: softmax of half precision rounds small probabilities to 0.
-            scores = logits.detach().float()
+            scores = logits.float()
             predictions = scores.argmax(1)
-        places = (
-            torch.full_like(predictions, -1)
-            if indices is None
-            else as_tensor(indices).to(predictions, non_blocking=True)
-        )
-        return cls(scores, labels.long(), predictions, places)
+        places = torch.full_like(predictions, -1) if indices is None else as_tensor(indices)
+        return cls(scores, labels.long(), predictions, places.to(predictions, non_blocking=True))
 
     @torch.no_grad()
     def columns(self) -> list[Tensor]:
@@ -81,19 +76,3 @@ def output_range(logits: Tensor) -> Tensor:
     """Return (4,): smallest and largest logit, mean and standard deviation over the batch of the sum of a row."""
     rows = logits.sum(1)
     return torch.stack([logits.min(), logits.max(), rows.mean(), rows.std(correction=0)])
-
-
-@torch.no_grad()
-def same_batch_losses(batch: BatchPredictions, output: Any, rows: int) -> dict[str, Tensor | float]:
-    """Return the cross entropy of the first rows of a batch in train mode, and of `output` for the same rows.
-
-    {} where `output` has another shape.
-    """
-    other = next(tensors_in(output), None)
-    if other is None or other.shape != batch.logits[:rows].shape:
-        return {}
-    labels = batch.labels[:rows]
-    return {
-        "train_mode_loss": functional.cross_entropy(batch.logits[:rows], labels),
-        "eval_mode_loss": functional.cross_entropy(other.float(), labels),
-    }

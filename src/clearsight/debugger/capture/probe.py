@@ -6,7 +6,7 @@ those of an unwatched run. Between due steps the model has one hook, on the modu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,18 +17,15 @@ from torch import Tensor, nn
 
 from clearsight.core.guard import Guard, guarded
 from clearsight.core.tensors import Mode, Moment, SavedRecord
-from clearsight.debugger.capture.forward_replay import ForwardPass, ReplayFlag, tensors_in
-from clearsight.debugger.capture.images import are_images, channels, fingerprints
-from clearsight.debugger.capture.mode_comparison import ModeComparison
+from clearsight.debugger.capture.forward_replay import ForwardPass, ModeComparison, ReplayFlag, tensors_in
 from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.nonfinite import NonFiniteTracer, StepEvidence
-from clearsight.debugger.capture.predictions import BatchPredictions, as_tensor, output_range
+from clearsight.debugger.capture.predictions import BatchPredictions, output_range
 from clearsight.debugger.capture.safe_hook import HookGroup
 from clearsight.debugger.capture.save_plan import SavePlan
-from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, SnapshotBuilder, full_precision, number
-from clearsight.debugger.capture.statistics import SAMPLE
+from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, ParameterUpdates, SnapshotBuilder
+from clearsight.debugger.capture.statistics import are_images, channels, fingerprints
 from clearsight.debugger.capture.transfer import RecordSender
-from clearsight.debugger.capture.updates import ParameterUpdates
 
 _FINGERPRINTED = 2  # epochs: enough to know every image, and to see whether it comes again unchanged
 _LAST_FORWARDS = 8  # of a step with accumulated batches: the inputs of the last ones stay in memory for a trace
@@ -47,7 +44,7 @@ class StepCapture:
     at: Moment
     builder: SnapshotBuilder | None = None
     evidence: StepEvidence = field(default_factory=StepEvidence)
-    scalars: dict[str, Tensor | float] = field(default_factory=dict)
+    scalars: dict[str, Tensor] = field(default_factory=dict)
     stale_gradient: Tensor | None = None
     updates: ParameterUpdates | None = None
     calls: dict[str, int] = field(default_factory=dict)
@@ -66,31 +63,20 @@ class Probe:
     """
 
     def __init__(
-        self,
-        plan: SavePlan,
-        emit: Callable[[SavedRecord], None],
-        *,
-        planned_steps: int = 0,
-        guard: Guard | None = None,
+        self, plan: SavePlan, emit: Callable[[SavedRecord], None], *, planned_steps: int = 0, guard: Guard | None = None
     ) -> None:
         self.guard = guard or Guard("the debugger", on_failure=lambda error: self.release())
         self.sender = RecordSender(emit)
         self.replay = ReplayFlag()
         self.capture = StepCapture(Moment("train", 1, 1, 0))
         self._model: InspectedModel | None = None
-        self._sample = SAMPLE if plan.depth == "light" else None
-        self._schedule = CaptureSchedule(plan.schedules, plan.requests, self._sample)
+        self._schedule = CaptureSchedule(plan)
         self._comparison = ModeComparison(planned_steps)
         self._tracer = NonFiniteTracer(self.sender, self.replay)
         self._forward_counts: dict[Mode, int] = {"train": 0, "eval": 0, "predict": 0}
         # Three lifetimes: of the attached model, of a step in which something is due, of one forward pass in it.
         self._hooks, self._step_hooks, self._pass_hooks = HookGroup(), HookGroup(), HookGroup()
         self._in_optimizer_step = False
-
-    @property
-    def failure(self) -> Exception | None:
-        """The error that turned the probe off; None while it works."""
-        return self.guard.failure
 
     @property
     def at(self) -> Moment:
@@ -139,8 +125,7 @@ class Probe:
         if builder.statistics and model.last is not None:
             self._step_hooks.attach(model.last.register_hook, partial(self._on_first_backward, model.last))
         if model.optimizer is None:
-            self.capture.updates = ParameterUpdates(model, builder, self._sample)
-            self.capture.updates.before()
+            self.capture.updates = ParameterUpdates(model, builder)
             for name, parameter in model.trainable:
                 self._step_hooks.attach(parameter.register_post_accumulate_grad_hook, partial(self._on_gradient, name))
 
@@ -157,7 +142,7 @@ class Probe:
         logits: (N, C) float.  labels: (N,) int, or (N, C) shares.  indices: (N,) int places in the split.
         Tensors on any device, or arrays.
         """
-        batch = BatchPredictions.of(as_tensor(logits), as_tensor(labels), indices)
+        batch = BatchPredictions.of(logits, labels, indices)
         if batch is None:
             return
         capture = self.capture
@@ -170,7 +155,10 @@ class Probe:
         if builder.statistics and capture.at.mode == "train" and not capture.range_sent:
             capture.range_sent = True
             self.sender.tensor(capture.at, "outputs", "output_range", output_range(batch.logits))
-            self._compare_modes(batch)
+            forwards, step = capture.evidence.forwards, capture.at.step
+            if forwards and self._model is not None and self._comparison.due(step):
+                with self.replay.raised():
+                    capture.scalars |= self._comparison.losses(step, self._model, forwards[-1], batch)
 
     @guarded
     def check_loss(self, loss: Tensor, name: str = "loss") -> None:
@@ -188,8 +176,7 @@ class Probe:
         if self.guard.off:
             self._hooks.remove()  # those that `release` left to the optimizer
             return {}
-        nothing: dict[str, Tensor | float] = {}
-        return self.guard.run_or(nothing, self._end_step)
+        return self.guard.run_or({}, self._end_step)
 
     def _end_step(self) -> dict[str, Tensor | float]:
         capture = self.capture
@@ -198,13 +185,14 @@ class Probe:
             if model.optimizer is None and capture.updates is not None:
                 capture.updates.after()
             ratio = builder.update_ratio([name for name, _ in model.trained])
-            scalars |= {"update_ratio": ratio} if ratio is not None else {}
-            scalars |= {"stale_gradient": capture.stale_gradient} if capture.stale_gradient is not None else {}
+            more = {"update_ratio": ratio, "stale_gradient": capture.stale_gradient}
+            scalars |= {name: value for name, value in more.items() if value is not None}
         self._remove_step_hooks()
         self.guard.run(self._send_snapshot)  # its failure does not cost the scalars, which are there already
         self.capture = StepCapture(capture.at)
         self.sender.deliver()
-        return {name: number(value) for name, value in scalars.items()}
+        # A tensor on another device stays one: reading it would wait.
+        return {name: value.item() if value.device.type == "cpu" else value for name, value in scalars.items()}
 
     # A step begins and ends
 
@@ -239,28 +227,30 @@ class Probe:
             forwards = self.capture.evidence.forwards
             self.capture.evidence.forwards = [*forwards[1 - _LAST_FORWARDS :], ForwardPass.of(args, kwargs)]
         inputs = list(tensors_in((args, kwargs)))
-        if self.at.epoch <= _FINGERPRINTED and inputs and are_images(inputs[0]):
-            self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(inputs[0]))
-        if self.capture.builder is not None and not self.capture.inputs_read:
-            self.capture.inputs_read = True
-            self._read_inputs(self.capture.builder, inputs)
-            self._hook_layers(self._model, self.capture.builder)
-
-    def _hook_layers(self, model: InspectedModel, builder: SnapshotBuilder) -> None:
-        """Hook every layer, until the end of this forward pass."""
+        images = inputs[0] if inputs and are_images(inputs[0]) else None
+        if images is not None and self.at.epoch <= _FINGERPRINTED:
+            self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(images))
+        builder = self.capture.builder
+        if builder is None or self.capture.inputs_read:
+            return
+        self.capture.inputs_read = True
+        builder.add_several("inputs", "input", inputs)
+        if images is not None and builder.statistics and self.at.mode == "train":
+            self.sender.tensor(self.at, "inputs", "input_channels", channels(images))
+        # Hooks on every layer, until the end of this forward pass.
         if builder.wants("activations"):
-            for name, layer in model.layers:
+            for name, layer in self._model.layers:
                 self._pass_hooks.attach(layer.register_forward_hook, partial(self._on_layer_output, name))
-        if model.entry is not None:
-            self._pass_hooks.attach(model.entry.register_forward_hook, self._on_output)
+        self._pass_hooks.attach(module.register_forward_hook, self._on_output)
 
     @guarded
     def _on_layer_output(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        builder, tensor = self.capture.builder, next(tensors_in(output), None)
+        builder, tensor, calls = self.capture.builder, next(tensors_in(output), None), self.capture.calls
         if builder is None or tensor is None or self.replay.active:
             return
-        call = self.capture.calls[name] = self.capture.calls.get(name, -1) + 1
-        with full_precision(tensor):
+        call = calls[name] = calls.get(name, -1) + 1
+        # Without autocast: statistics must not be computed in the lower precision of the model's layers.
+        with torch.autocast(tensor.device.type, enabled=False):
             builder.add("activations", f"activation/{name}:{call}" if call else f"activation/{name}", tensor)
 
     @guarded
@@ -268,22 +258,8 @@ class Probe:
         if self.replay.active:
             return
         self._pass_hooks.remove()
-        for place, tensor in enumerate(tensors_in(output)):
-            if self.capture.builder is not None:
-                self.capture.builder.add_whole("outputs", f"output:{place}" if place else "output", tensor)
-
-    @torch.no_grad()
-    def _read_inputs(self, builder: SnapshotBuilder, inputs: Sequence[Tensor]) -> None:
-        for place, tensor in enumerate(inputs):
-            builder.add_whole("inputs", f"input:{place}" if place else "input", tensor)
-            if not place and builder.statistics and self.at.mode == "train" and are_images(tensor):
-                self.sender.tensor(self.at, "inputs", "input_channels", channels(tensor))
-
-    def _compare_modes(self, batch: BatchPredictions) -> None:
-        forwards, step = self.capture.evidence.forwards, self.at.step
-        if forwards and self._model is not None and self._comparison.due(step):
-            with self.replay.raised():
-                self.capture.scalars |= self._comparison.losses(step, self._model, forwards[-1], batch)
+        if self.capture.builder is not None:
+            self.capture.builder.add_several("outputs", "output", tensors_in(output))
 
     # Backward and update
 
@@ -291,10 +267,8 @@ class Probe:
     def _on_first_backward(self, parameter: nn.Parameter, gradient: Tensor) -> None:
         if self.capture.stale_gradient is None:
             stale = parameter.grad  # what the step before left, since this backward is not added yet
-            with torch.no_grad():
-                self.capture.stale_gradient = (
-                    torch.zeros(()) if stale is None else torch.linalg.vector_norm(stale.detach().float())
-                )
+            norm = torch.zeros(()) if stale is None else torch.linalg.vector_norm(stale.detach().float())
+            self.capture.stale_gradient = norm
 
     @guarded
     def _on_gradient(self, name: str, parameter: Tensor) -> None:
@@ -311,8 +285,7 @@ class Probe:
         if self.at.mode != "train":
             return
         if self.capture.builder is not None and self._model is not None:
-            self.capture.updates = ParameterUpdates(self._model, self.capture.builder, self._sample)
-            self.capture.updates.before()
+            self.capture.updates = ParameterUpdates(self._model, self.capture.builder)
         if not _has_closure(args, kwargs):  # a closure computes the gradients inside of the step
             self._read_gradients(optimizer)
 
@@ -339,10 +312,8 @@ class Probe:
         if capture.builder is not None and capture.builder.wants("gradients"):
             for name, parameter in model.trainable:
                 if parameter.grad is not None:
-                    gradient = parameter.grad.detach()
-                    capture.builder.add(
-                        "gradients", f"gradient/{name}", gradient if scale is None else gradient / scale
-                    )
+                    gradient = parameter.grad if scale is None else parameter.grad / scale
+                    capture.builder.add("gradients", f"gradient/{name}", gradient)
 
 
 def _has_closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -24,10 +24,8 @@ class SafeHook:
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         self._listener(*args, **kwargs)
 
-    # Not an error, because the user's copy of the model must work; not the listener, because it cannot be copied.
-    def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
-        return do_nothing
-
+    # Of copying too. Not an error, because the user's copy of the model must work; not the listener, because it cannot
+    # be copied.
     def __reduce__(self) -> str | tuple[Any, ...]:
         return (_copied_hook, ())
 

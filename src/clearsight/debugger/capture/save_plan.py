@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clearsight.core.errors import BadChoice, BadValue, nearest
-from clearsight.core.rule import Needs, Rule
+from clearsight.core.rule import Rule
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode, SaveSchedule
 
 Depth = Literal["light", "full"]
@@ -28,13 +28,13 @@ _KEYS = ("every", "start", "end", "steps", "mode", "epoch")
 class SaveRequest:
     """Whole tensors to save: a collection, or those whose names a pattern is found in.
 
-    schedule: None for the steps at which statistics are saved.  modes: in which.  per_epoch: at an epoch's first step.
+    schedule: None for the steps at which statistics are saved.  per_epoch: at an epoch's first step.
     """
 
     collection: str = ""
     pattern: re.Pattern[str] | None = None
     schedule: SaveSchedule | None = None
-    modes: tuple[Mode, ...] = ("train",)
+    mode: Mode = "train"
     per_epoch: bool = False
 
     def matches(self, collection: str, name: str) -> bool:
@@ -64,29 +64,20 @@ def make_save_plan(
     light: statistics about 50 times a run, never closer than every 5 steps.  full: every 10 steps at most.
     Where that, or `save_every`, gives a rule fewer points than it needs, the interval is lowered until it has them.
     """
-    if depth not in DEPTHS:
-        raise BadChoice(f"save {depth!r}", "there is no such depth", got=depth, allowed=DEPTHS)
     every = save_every or _interval(depth, planned_steps)
-    reasons: list[str] = []
-    shortages: list[str] = []
-    if planned_steps:
-        every, reasons = _lowered_interval(every, planned_steps, rules)
-        shortages = [line for rule in rules if (line := _shortage(rule, planned_steps, every))]
-    schedule = SaveSchedule(every=every)
     kind = "sampled statistics" if depth == "light" else "statistics of all elements"
     if planned_steps:
-        points = schedule.points(planned_steps)
-        head = f"{planned_steps:,} steps planned, {kind} every {_steps(every)}: {_points(points)}"
+        every, reasons = _lowered_interval(every, planned_steps, rules)
+        points = SaveSchedule(every=every).points(planned_steps)
+        head = f"{planned_steps:,} steps planned, {kind} every {_steps(every)}: "
+        head += "1 point" if points == 1 else f"{points} points"
+        lines = [head, *reasons, *filter(None, (_shortage(rule, planned_steps, every) for rule in rules))]
     else:
-        head = f"number of steps not known, {kind} every {_steps(every)}; the rules may get too few points"
-    whole = [f"whole tensors of {_describe(request)}" for request in requests]
-    return SavePlan(
-        depth=depth,
-        # No statistics of evaluations: weights do not change there, and their scores are saved anyway.
-        schedules={"train": schedule},
-        requests=tuple(requests),
-        lines=(head, *reasons, *shortages, *whole),
-    )
+        lines = [f"number of steps not known, {kind} every {_steps(every)}; the rules may get too few points"]
+    lines += [f"whole tensors of {_describe(request)}" for request in requests]
+    # No statistics of evaluations: weights do not change there, and their scores are saved anyway.
+    schedules: dict[Mode, SaveSchedule] = {"train": SaveSchedule(every=every)}
+    return SavePlan(depth=depth, schedules=schedules, requests=tuple(requests), lines=tuple(lines))
 
 
 def parse_save(words: Sequence[str]) -> tuple[SaveRequest, ...]:
@@ -100,15 +91,10 @@ def parse_save(words: Sequence[str]) -> tuple[SaveRequest, ...]:
 
 def parse_save_setting(save: str | Sequence[str]) -> tuple[Depth, tuple[SaveRequest, ...]]:
     """Return depth and requests of "light", "full" or a list of these and of `parse_save` words; raises BadChoice."""
-    words = (save,) if isinstance(save, str) else tuple(save)
+    words = [save] if isinstance(save, str) else save
     if isinstance(save, str) and save not in DEPTHS:
-        raise BadChoice(
-            f"save {save!r}",
-            "there is no such depth",
-            got=save,
-            allowed=DEPTHS,
-            fix="Request whole tensors in a list: save=['gradients'].",
-        )
+        fix = "Request whole tensors in a list: save=['gradients']."
+        raise BadChoice(f"save {save!r}", "there is no such depth", got=save, allowed=DEPTHS, fix=fix)
     depth: Depth = "full" if "full" in words else "light"
     return depth, parse_save([word for word in words if word not in DEPTHS])
 
@@ -123,40 +109,33 @@ def _interval(depth: Depth, planned: int) -> int:
 
 def _lowered_interval(every: int, planned: int, rules: Sequence[Rule]) -> tuple[int, list[str]]:
     """Return the interval at which every rule that can get its points gets them, and the reason in words."""
-    lowest, needy = every, []
+    needy = []
     for rule in rules:
         needs = rule.needs()
         # A rule that needs more points than the run has steps is not helped by any interval.
-        if not _counts_snapshots(needs) or needs.points > planned:
-            continue
-        enough = every
-        # The longest interval that suffices, because each snapshot costs time.
-        while enough > 1 and SaveSchedule(every=enough).points(planned) < needs.points:
-            enough -= 1
-        if enough < every:
-            needy.append((enough, rule.name))
-            lowest = min(lowest, enough)
-    if lowest == every:
+        if needs.counted == "snapshots" and needs.mode == "train" and needs.points <= planned:
+            # The longest interval that suffices, because each snapshot costs time.
+            shorter = range(every, 1, -1)
+            enough = next((e for e in shorter if SaveSchedule(every=e).points(planned) >= needs.points), 1)
+            if enough < every:
+                needy.append((enough, rule.name))
+    if not needy:
         return every, []
-    names = [name for _, name in sorted(needy)]
-    return lowest, [f"interval lowered from {every} to {lowest} for {_listed(names)}"]
+    needy.sort()
+    *names, last = (name for _, name in needy)
+    listed = f"{', '.join(names)} and {last}" if names else last
+    return needy[0][0], [f"interval lowered from {every} to {needy[0][0]} for {listed}"]
 
 
 def _shortage(rule: Rule, planned: int, every: int) -> str:
     """Return which points a rule will lack, in words; "" where it lacks none or that depends on the run."""
     needs = rule.needs()
-    if needs.mode != "train":
+    if needs.counted not in ("snapshots", "steps") or needs.mode != "train":
         return ""
-    if _counts_snapshots(needs):
-        points = SaveSchedule(every=every).points(planned)
-        return f"{rule.name} gets {points} of the {needs.points} points that it needs" if points < needs.points else ""
-    if needs.counted == "steps" and planned < needs.points:
-        return f"{rule.name} gets {planned} of the {needs.points} steps that it needs"
-    return ""
-
-
-def _counts_snapshots(needs: Needs) -> bool:
-    return needs.counted == "snapshots" and needs.mode == "train"
+    points, unit = planned, "steps"
+    if needs.counted == "snapshots":
+        points, unit = SaveSchedule(every=every).points(planned), "points"
+    return f"{rule.name} gets {points} of the {needs.points} {unit} that it needs" if points < needs.points else ""
 
 
 def _request(word: str) -> SaveRequest:
@@ -166,16 +145,13 @@ def _request(word: str) -> SaveRequest:
     options = _options(word, suffix) if at else {}
     number = {key: _number(word, key, options[key]) for key in ("every", "start", "end") if key in options}
     steps = frozenset(_number(word, "steps", part) for part in options.get("steps", "").split(",") if part)
-    schedule = None
-    if number or steps:
-        every = number.pop("every", 0 if steps else 1)
-        schedule = SaveSchedule(every=every, steps=steps, **number)
-    mode = options.get("mode", "train")
-    modes = tuple(known for known in MODES if known == mode)
-    if not modes:
-        raise BadChoice(f"save {word!r}", "there is no such mode", got=mode, allowed=MODES)
+    regular = {"every": 0 if steps else 1, **number}
+    schedule = SaveSchedule(steps=steps, **regular) if number or steps else None
+    mode = next((known for known in MODES if known == options.get("mode", "train")), None)
+    if mode is None:
+        raise BadChoice(f"save {word!r}", "there is no such mode", got=options["mode"], allowed=MODES)
     collection, pattern = _target(word, target)
-    return SaveRequest(collection, pattern, schedule, modes, "epoch" in options)
+    return SaveRequest(collection, pattern, schedule, mode, "epoch" in options)
 
 
 def _options(word: str, suffix: str) -> dict[str, str]:
@@ -214,13 +190,10 @@ def _target(word: str, target: str) -> tuple[str, re.Pattern[str] | None]:
 
 def _describe(request: SaveRequest) -> str:
     target = request.collection or f"names with {request.pattern.pattern if request.pattern else ''}"
+    timing = _describe_schedule(request.schedule) if request.schedule else "whenever statistics are saved"
     if request.per_epoch:
         timing = "once per epoch"
-    elif request.schedule is None:
-        timing = "whenever statistics are saved"
-    else:
-        timing = _describe_schedule(request.schedule)
-    return f"{target} {timing}" + ("" if request.modes == ("train",) else f" in {', '.join(request.modes)}")
+    return f"{target} {timing}" + ("" if request.mode == "train" else f" in {request.mode}")
 
 
 def _describe_schedule(schedule: SaveSchedule) -> str:
@@ -233,13 +206,5 @@ def _describe_schedule(schedule: SaveSchedule) -> str:
     return " and ".join([regular] * bool(schedule.every) + [steps] * bool(schedule.steps))
 
 
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 def _steps(every: int) -> str:
     return "step" if every == 1 else f"{every} steps"
-
-
-def _points(points: int) -> str:
-    return "1 point" if points == 1 else f"{points} points"

@@ -1,19 +1,22 @@
-"""SnapshotBuilder: collects the tensors of one step, until they are a Snapshot and RawTensors."""
+"""SnapshotBuilder: collects the tensors of one step, until they are a Snapshot and RawTensors.
+
+ParameterUpdates adds what an optimizer step changed. CaptureSchedule decides at which steps something is collected.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clearsight.core.tensors import COLLECTIONS, STATISTICS, Mode, Moment, SaveSchedule, Snapshot
-from clearsight.debugger.capture.save_plan import SaveRequest
-from clearsight.debugger.capture.statistics import Reading, read, read_sample, tabulate
+from clearsight.debugger.capture.model_inspection import InspectedModel
+from clearsight.debugger.capture.save_plan import SavePlan, SaveRequest
+from clearsight.debugger.capture.statistics import SAMPLE, Reading, flattened, read, read_sample, tabulate, thinned
 from clearsight.debugger.capture.transfer import Arrays, RecordSender
 
 # Collections with statistics; the others are saved whole, or as small tables of their own.
@@ -30,8 +33,7 @@ class _Row(NamedTuple):
 class SnapshotBuilder:
     """Reads tensors as they come up, without waiting for the device.
 
-    statistics: True where a Snapshot is made.  sample: as of `summarize`.  requests: the whole tensors due at this
-    step.
+    statistics: True where a Snapshot is made.  sample: as of `read`.  requests: the whole tensors due at this step.
     """
 
     def __init__(self, at: Moment, *, statistics: bool, sample: int | None, requests: Sequence[SaveRequest]) -> None:
@@ -42,9 +44,7 @@ class SnapshotBuilder:
     def wants(self, collection: str) -> bool:
         """Return True if a tensor of the collection could be saved in any form."""
         is_tabled = self.statistics and collection in _TABLED
-        return is_tabled or any(
-            request.pattern is not None or request.collection == collection for request in self._requests
-        )
+        return is_tabled or any(r.pattern is not None or r.collection == collection for r in self._requests)
 
     def saves_whole(self, collection: str, name: str) -> bool:
         """Return True if the whole tensor is saved."""
@@ -65,6 +65,11 @@ class SnapshotBuilder:
         """Copy the whole tensor where a request names it."""
         if self.saves_whole(collection, name):
             self._raw.append((collection, name, tensor.detach().clone()))
+
+    def add_several(self, collection: str, name: str, tensors: Iterable[Tensor]) -> None:
+        """Copy whole tensors where a request names them: `name`, `name:1` and so on."""
+        for place, tensor in enumerate(tensors):
+            self.add_whole(collection, f"{name}:{place}" if place else name, tensor)
 
     def send(self, sender: RecordSender) -> None:
         """Send the records. May be called again after more was added."""
@@ -101,39 +106,64 @@ class SnapshotBuilder:
         sender.send(receive, [tensor for part in parts for tensor in part])
 
 
-class CaptureSchedule:
-    """Decides at each step what is due.
+class ParameterUpdates:
+    """Adds the parameters of a model to a builder when it is made, before an update, and the differences after that.
 
-    schedules: of statistics, by mode.  requests: whole tensors.  sample: as of `summarize`.
+    Where the builder reads samples only the sampled elements are copied, so that a large model needs no second copy of
+    its weights.
     """
 
-    def __init__(
-        self, schedules: Mapping[Mode, SaveSchedule], requests: Sequence[SaveRequest], sample: int | None
-    ) -> None:
-        self._schedules, self._requests, self._sample = dict(schedules), tuple(requests), sample
+    @torch.no_grad()
+    def __init__(self, model: InspectedModel, builder: SnapshotBuilder) -> None:
+        self._model, self._builder = model, builder
+        # Before the update: these are the weights with which the step computed its loss.
+        for name, parameter in model.parameters:
+            builder.add("biases" if "bias" in name.rpartition(".")[2] else "weights", name, parameter)
+        copied = model.trained if builder.wants("updates") else ()
+        self._copies = {name: self._copy(name, parameter) for name, parameter in copied}
+
+    @torch.no_grad()
+    def after(self) -> None:
+        """Add the differences; call it right after the update."""
+        for name, parameter in self._model.trained:
+            before = self._copies.pop(name, None)
+            if before is None:
+                continue
+            if before.shape == parameter.shape:
+                # In place, on the copy that is no longer needed: no third copy of the weights.
+                self._builder.add("updates", f"update/{name}", before.neg_().add_(parameter.detach()))
+            elif self._builder.statistics:
+                now = thinned(flattened(parameter.detach()), parameter.shape, self._builder.sample or SAMPLE)
+                self._builder.add_sample("updates", f"update/{name}", now - before, parameter.numel())
+
+    def _copy(self, name: str, parameter: Tensor) -> Tensor:
+        sample = self._builder.sample
+        if sample is None or self._builder.saves_whole("updates", f"update/{name}"):
+            return parameter.detach().clone()
+        return thinned(flattened(parameter.detach()), parameter.shape, sample).clone()
+
+
+class CaptureSchedule:
+    """Decides at each step what is due by a plan."""
+
+    def __init__(self, plan: SavePlan) -> None:
+        self._plan, self._sample = plan, SAMPLE if plan.depth == "light" else None
         self._epochs: dict[Mode, int] = {}  # the last one met, for requests "once per epoch"
 
     def builder(self, at: Moment) -> SnapshotBuilder | None:
         """Return an empty builder, or None where nothing is due. Call it once for each step, in order."""
-        schedule = self._schedules.get(at.mode)
+        schedule = self._plan.schedules.get(at.mode)
         statistics = schedule is not None and schedule.due(at.step)
         is_new_epoch = self._epochs.get(at.mode) != at.epoch
         self._epochs[at.mode] = at.epoch
-        requests = [
-            request
-            for request in self._requests
-            if at.mode in request.modes and _is_due(request, at, schedule, is_new_epoch)
-        ]
+        requests = []
+        for request in self._plan.requests:
+            timing = request.schedule or schedule or SaveSchedule()
+            if at.mode == request.mode and (is_new_epoch if request.per_epoch else timing.due(at.step)):
+                requests.append(request)
         if not statistics and not requests:
             return None
         return SnapshotBuilder(at, statistics=statistics, sample=self._sample, requests=requests)
-
-
-def _is_due(request: SaveRequest, at: Moment, schedule: SaveSchedule | None, is_new_epoch: bool) -> bool:
-    if request.per_epoch:
-        return is_new_epoch
-    chosen = request.schedule or schedule or SaveSchedule()
-    return chosen.due(at.step)
 
 
 def _norm(readings: Sequence[Reading]) -> Tensor:
@@ -149,13 +179,3 @@ def _norm(readings: Sequence[Reading]) -> Tensor:
             parts.append(reading.exact[_L2].to(device))
     norm: Tensor = torch.linalg.vector_norm(torch.stack(parts))
     return norm
-
-
-def number(value: Tensor | float) -> Tensor | float:
-    """Return a float for a tensor on a CPU; a tensor on a device stays there, because reading it would wait."""
-    return value.item() if isinstance(value, Tensor) and value.device.type == "cpu" else value
-
-
-def full_precision(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Return a block without autocast: statistics must not be computed in the lower precision of the model's layers."""
-    return torch.autocast(tensor.device.type, enabled=False)

@@ -1,7 +1,8 @@
 """Statistics of tensors, many at a time, where they are. T tensors, K statistics, B histogram bins, S sampled elements.
 
 Two steps, since an activation must be read before the next layer overwrites it in place: `read` copies from one tensor
-what the statistics need, `tabulate` makes the table of all readings with few kernels.
+what the statistics need, `tabulate` makes the table of all readings with few kernels. On CUDA neither waits.
+Images, as a model gets them, have statistics by channel, and fingerprints. N images, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ SAMPLE = 2048  # elements of a tensor for quantiles and histogram: 20 lie beyond
 _CHUNK = 1 << 20  # elements read together on a CPU: 4 MB stay in the cache from one kernel to the next
 _QUANTILES = tuple(int(name[1:]) / 100 for name in STATISTICS if name[0] == "q")
 _MOMENTS = STATISTICS.index("q01") - 1  # mean to inf: what comes after the count and before the quantiles
+
+_MOST_CHANNELS = 4  # grey, RGB, RGBA: more channels are feature maps, not images
+_HASHED = 1024  # elements of an image that make its fingerprint: different photographs differ in nearly all of them
+_SPREAD = 0x9E3779B97F4A7C  # bits of the golden ratio: neighbouring places get unlike factors
 
 
 class Reading(NamedTuple):
@@ -42,8 +47,9 @@ class Summary(NamedTuple):
     histograms: Tensor
 
 
-def summarize(tensors: Sequence[Tensor], sample: int | None = None) -> Summary:
-    """Return statistics of tensors of one device, on that device; on CUDA nothing waits for it.
+@torch.no_grad()
+def read(tensor: Tensor, sample: int | None = None) -> Reading:
+    """Return the reading of one tensor, of any floating type, memory layout and size.
 
     NaN and infinite elements are counted; every other statistic is of the finite ones (0 where there are none), `std`
     that of the population.
@@ -51,22 +57,11 @@ def summarize(tensors: Sequence[Tensor], sample: int | None = None) -> Summary:
     tensor with more than `sample` elements only that many are read: then all statistics are estimates, `l2` scaled to
     the whole tensor, except `count`, `nan` and `inf`. The estimates of min and max lie inside the true range.
     """
-    return tabulate([read(tensor, sample) for tensor in tensors])
-
-
-@torch.no_grad()
-def read(tensor: Tensor, sample: int | None = None) -> Reading:
-    """Return the reading of one tensor, of any floating type, memory layout and size; see `summarize` for `sample`."""
     flat = flattened(tensor.detach())
     values = thinned(flat, tensor.shape, sample or SAMPLE).to(torch.float32, copy=True)
     sampled = sample is not None and len(flat) > sample
-    if flat.device.type != "cpu":
-        exact = _counted(flat) if sampled else _exact_masked(flat)
-    elif sampled:
-        exact = _counted(flat) if not _all_finite(flat) else torch.zeros(_MOMENTS)
-    else:
-        exact = _exact_cpu(flat)
-    return Reading(len(flat), values, exact, sampled)
+    exact = _exact_cpu if flat.device.type == "cpu" else _exact_masked
+    return Reading(len(flat), values, _counted(flat) if sampled else exact(flat), sampled)
 
 
 @torch.no_grad()
@@ -92,7 +87,7 @@ def thinned(flat: Tensor, shape: Sequence[int], sample: int) -> Tensor:
 
 @torch.no_grad()
 def tabulate(readings: Sequence[Reading]) -> Summary:
-    """Return the table of readings of one device."""
+    """Return the table of readings of one device, on that device."""
     if not readings:
         return Summary(torch.zeros(0, len(STATISTICS)), torch.zeros(0, BINS))
     device = readings[0].values.device
@@ -129,21 +124,19 @@ def flattened(tensor: Tensor) -> Tensor:
     return tensor.reshape(-1)
 
 
-def _all_finite(flat: Tensor) -> bool:
-    # A sum reads every element at the speed of memory. Where it overflows although all are finite, counting is slower
-    # and not wrong.
-    return math.isfinite(flat.sum(dtype=torch.float32).item())
-
-
 def _counted(flat: Tensor) -> Tensor:
+    """(9,) zeros, and at their end the numbers of NaN and of infinite elements."""
     counts = torch.zeros(_MOMENTS, device=flat.device)
-    counts[-2], counts[-1] = torch.isnan(flat).sum(), torch.isinf(flat).sum()
+    # On a CPU a sum reads every element at the speed of memory. Where it overflows although all are finite, counting is
+    # slower and not wrong.
+    if flat.device.type != "cpu" or not math.isfinite(flat.sum(dtype=torch.float32).item()):
+        counts[-2], counts[-1] = torch.isnan(flat).sum(), torch.isinf(flat).sum()
     return counts
 
 
 def _exact_cpu(flat: Tensor) -> Tensor:
     """Mean to inf of a flat CPU tensor."""
-    counted = torch.zeros(_MOMENTS) if flat.dtype.itemsize >= 4 and _all_finite(flat) else _counted(flat)
+    counted = _counted(flat)
     if counted.any():
         flat = flat[torch.isfinite(flat)]
     if not len(flat):
@@ -167,17 +160,14 @@ def _piece(values: Tensor) -> list[float]:
     # count_nonzero of floats is slow in torch, and of booleans fast in numpy.
     zeros = 0 if low > 0 or high < 0 else int(np.count_nonzero(values.eq(0).numpy()))
     mean = total / len(values)
-    largest = max(abs(low), abs(high))
-    if largest > 1e15:  # squares and sums of such would overflow
+    if max(abs(low), abs(high)) > 1e15:  # squares and sums of such would overflow
         wide = values.double()
         total, mean, absolute = wide.sum().item(), wide.mean().item(), wide.abs().sum().item()
         return [len(values), total, (wide - mean).square().sum().item(), absolute, zeros, low, high]
     if abs(mean) > 0.5 * (high - low):  # far from 0: squares first and the mean's off later would cancel
-        values, shifted = values - mean, 0.0
-    else:
-        shifted = mean
+        values, mean = values - mean, 0.0
     squares = torch.dot(values, values).item()
-    return [len(values), total, max(0.0, squares - len(values) * shifted**2), absolute, zeros, low, high]
+    return [len(values), total, max(0.0, squares - len(values) * mean**2), absolute, zeros, low, high]
 
 
 def _exact_masked(flat: Tensor) -> Tensor:
@@ -190,7 +180,6 @@ def _exact_masked(flat: Tensor) -> Tensor:
     clean = torch.where(finite, flat, 0)
     count = finite.sum().clamp_min(1).double()
     mean = clean.sum(dtype=torch.float64) / count
-    l2 = torch.linalg.vector_norm(clean, dtype=torch.float64)
     centred = torch.where(finite, flat - mean.to(flat.dtype), 0)
     counted[0] = mean
     counted[1] = torch.linalg.vector_norm(centred, dtype=torch.float64) / count.sqrt()
@@ -198,7 +187,7 @@ def _exact_masked(flat: Tensor) -> Tensor:
     counted[2] = torch.where(any_finite, torch.where(finite, flat, torch.inf).min(), 0)
     counted[3] = torch.where(any_finite, torch.where(finite, flat, -torch.inf).max(), 0)
     counted[4] = torch.linalg.vector_norm(clean, 1, dtype=torch.float64) / count
-    counted[5] = l2
+    counted[5] = torch.linalg.vector_norm(clean, dtype=torch.float64)
     counted[6] = (flat == 0).sum() / count
     return counted
 
@@ -242,3 +231,33 @@ def _histograms(ordered: Tensor, known: Tensor, low: Tensor, high: Tensor) -> Te
     below = torch.where((low == high)[:, None], known[:, None], torch.minimum(below, known[:, None]))
     edges = torch.cat([torch.zeros_like(known)[:, None], below, known[:, None]], 1)
     return edges.diff(dim=1).float()
+
+
+def are_images(tensor: Tensor) -> bool:
+    """Return True for a tensor (N, C <= 4, H, W) with elements."""
+    return tensor.dim() == 4 and 1 <= tensor.shape[1] <= _MOST_CHANNELS and tensor.numel() > 0
+
+
+@torch.no_grad()
+def channels(tensor: Tensor) -> Tensor:
+    """Return (C, 4) float32: mean, standard deviation (of the population), min and max of each channel of the batch."""
+    # In float32: sums of a batch of half-precision pixels would overflow.
+    pixels = tensor.detach().float()
+    std, mean = torch.std_mean(pixels, dim=(0, 2, 3), correction=0)
+    return torch.stack([mean, std, pixels.amin((0, 2, 3)), pixels.amax((0, 2, 3))], 1)
+
+
+@torch.no_grad()
+def fingerprints(tensor: Tensor) -> Tensor:
+    """Return (N,) int64: equal for images of equal elements, and for others equal only by chance.
+
+    They show which images come again, and whether they come unchanged, without keeping any image. A sum of the bits
+    of about 1,024 elements spread over the image, each times an odd number that depends on its place, modulo 2^64.
+    Integer sums are exact on any device, whatever their order.
+    """
+    flat = tensor.detach().float().flatten(1)
+    step = max(1, flat.shape[1] // _HASHED) | 1  # odd, so that it visits all columns of an image
+    bits = flat[:, ::step].contiguous().view(torch.int32).long()
+    place = torch.arange(bits.shape[1], device=bits.device)
+    factors = place * _SPREAD + 1 | 1  # odd ones lose no bit of their element
+    return (bits * factors).sum(1)

@@ -1,4 +1,4 @@
-"""Transfer: tensors on a device become records of numbers, in order, without waiting for a GPU."""
+"""RecordSender: tensors on a device become records of numbers, in order, without waiting for a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clearsight.core.tensors import Event, Moment, PredictionRecord, RawTensor, SavedRecord, Scalars
+from clearsight.core.tensors import Moment, PredictionRecord, RawTensor, SavedRecord, Scalars
 
 Arrays = Sequence[npt.NDArray[Any]]
 
@@ -20,18 +20,22 @@ Arrays = Sequence[npt.NDArray[Any]]
 _MAX_PENDING = 256
 
 
-class TransferQueue:
-    """Calls each receiver with its tensors as arrays, in the order of sending.
+class RecordSender:
+    """Makes records of tensors and hands them to `emit`, in the order of sending.
 
     From a CPU at once. From CUDA the copy runs beside the training; what has arrived is handed over at the next
     `deliver`, a few steps later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, emit: Callable[[SavedRecord], None]) -> None:
+        self.emit = emit
         self._pending: deque[tuple[Callable[[Arrays], None], list[Tensor], torch.cuda.Event | None]] = deque()
 
     def send(self, receiver: Callable[[Arrays], None], tensors: Sequence[Tensor] = ()) -> None:
-        """Call `receiver` with the tensors as numpy arrays, after everything that was sent before."""
+        """Call `receiver` with the tensors as numpy arrays, after everything that was sent before.
+
+        The receiver makes and emits the record itself.
+        """
         device = next((tensor.device for tensor in tensors if tensor.device.type == "cuda"), None)
         # Values from a CPU wait too where something is pending: the order of records must not depend on the device.
         if device is None and not self._pending:
@@ -47,7 +51,7 @@ class TransferQueue:
             self._hand_over()
 
     def deliver(self, *, wait: bool = False) -> None:
-        """Hand over what has arrived; with `wait` everything."""
+        """Emit what has arrived from the device; with `wait` everything."""
         while self._pending:
             event = self._pending[0][2]
             if not wait and event is not None and not event.query():  # type: ignore[no-untyped-call]
@@ -60,55 +64,28 @@ class TransferQueue:
             event.synchronize()
         receiver([_array(tensor) for tensor in copies])
 
-
-class RecordSender:
-    """Makes records of tensors and hands them to `emit`, in the order of sending."""
-
-    def __init__(self, emit: Callable[[SavedRecord], None]) -> None:
-        self.emit, self._queue = emit, TransferQueue()
-
-    def send(self, receiver: Callable[[Arrays], None], tensors: Sequence[Tensor] = ()) -> None:
-        """Call `receiver` with the tensors as numpy arrays; it makes and emits the record itself."""
-        self._queue.send(receiver, tensors)
-
     def scalars(self, at: Moment, values: Mapping[str, Tensor | float]) -> None:
         """Send named numbers."""
-        names = tuple(values)
         tensors = [torch.as_tensor(value, dtype=torch.float64) for value in values.values()]
-
-        def receive(arrays: Arrays) -> None:
-            self.emit(Scalars(at, {name: float(array) for name, array in zip(names, arrays, strict=True)}))
-
-        self.send(receive, tensors)
+        names = tuple(values)
+        self.send(lambda arrays: self.emit(Scalars(at, dict(zip(names, map(float, arrays), strict=True)))), tensors)
 
     def tensor(self, at: Moment, collection: str, name: str, value: Tensor) -> None:
         """Send a whole tensor, which belongs to the sender from now on."""
         self.send(lambda arrays: self.emit(RawTensor(at, name, collection, arrays[0])), [value])
 
     def predictions(self, at: Moment, columns: Sequence[Tensor]) -> None:
-        """Send the predictions of a batch. columns: (N,) each, as of `BatchPredictions.columns`."""
+        """Send the predictions of a batch. columns: (N,) each, as of `BatchPredictions.columns`.
+
+        Images of a negative label, which means "ignore this one", are left out.
+        """
 
         def receive(arrays: Arrays) -> None:
-            record = prediction_record(at, arrays)
-            if len(record.labels):
-                self.emit(record)
+            is_labelled = arrays[0] >= 0
+            if is_labelled.any():
+                self.emit(PredictionRecord(at, *(column[is_labelled] for column in arrays)))
 
         self.send(receive, columns)
-
-    def event(self, at: Moment, kind: str, subject: str, details: Mapping[str, Any]) -> None:
-        """Emit an event at once: it holds no tensor, and whoever waits for it should not wait longer."""
-        self.emit(Event(at, kind, subject, details))
-
-    def deliver(self, *, wait: bool = False) -> None:
-        """Emit what has arrived from the device; with `wait` everything."""
-        self._queue.deliver(wait=wait)
-
-
-def prediction_record(at: Moment, columns: Arrays) -> PredictionRecord:
-    """Return `columns` as a record, without images of a negative label, which means "ignore this one"."""
-    is_labelled = columns[0] >= 0
-    labels, predictions, confidence, true, indices = (column[is_labelled] for column in columns)
-    return PredictionRecord(at, labels, predictions, confidence, true, indices)
 
 
 def _array(tensor: Tensor) -> npt.NDArray[Any]:
@@ -116,5 +93,5 @@ def _array(tensor: Tensor) -> npt.NDArray[Any]:
     tensor = tensor.detach()
     # numpy knows neither bfloat16 nor sparse tensors.
     if tensor.dtype is torch.bfloat16 or tensor.layout is not torch.strided:
-        tensor = tensor.to_dense().float() if tensor.layout is not torch.strided else tensor.float()
+        tensor = tensor.to_dense().float()
     return np.array(tensor.cpu().resolve_conj().resolve_neg().numpy())

@@ -19,30 +19,22 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from clearsight.core.errors import BadValue
+from clearsight.core.errors import BadData, BadValue
 from clearsight.core.tensors import Event, Moment, PredictionRecord, RawTensor, SavedRecord, Scalars, Snapshot
 
 Arrays = dict[str, npt.NDArray[Any]]
 Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of the rows of a snapshot
 
-KINDS: dict[str, type] = {
-    "scalars": Scalars,
-    "snapshot": Snapshot,
-    "outcomes": PredictionRecord,
-    "raw": RawTensor,
-    "event": Event,
-}
-_FIELDS = ("labels", "predictions", "confidence", "true_probability", "indices")
-_TYPES = (np.int64, np.int64, np.float32, np.float32, np.int64)
+# Words of the files of every version, some older than the names of the classes.
+_WORDS = {Scalars: "scalars", Snapshot: "snapshot", PredictionRecord: "outcomes", RawTensor: "raw", Event: "event"}
+_KINDS: dict[str, type] = {word: kind for kind, word in _WORDS.items()}
+# Predictions, with the numpy types that are stored.
+_COLUMNS = {"labels": "i8", "predictions": "i8", "confidence": "f4", "true_probability": "f4", "indices": "i8"}
 _STORED = frozenset("?bhilqBHILQefdF")  # numpy type codes that a safetensors file has a type for
 
 
-class DamagedBlob(Exception):
+class DamagedBlob(BadData):
     """Raised for a blob that is missing or differs from what was written."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path, self.problem = path, problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +46,6 @@ class IndexEntry:
     line: Mapping[str, Any]
     layout: Layout
     folder: Path
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the tensors or scalars in it."""
-        if self.kind is Snapshot:
-            return self.layout[0]
-        if self.kind is Scalars:
-            return tuple(self.line["values"])
-        return (self.line["name"],) if self.kind is RawTensor else ()
 
     @property
     def blob(self) -> Path | None:
@@ -82,20 +65,20 @@ class IndexEntry:
         if self.kind is Event:
             return Event(self.at, line["event"], line["subject"], line["facts"])
         if self.kind is PredictionRecord:
-            return PredictionRecord(self.at, *self._arrays(blobs, _FIELDS, line["rows"]))
+            return PredictionRecord(self.at, *self._arrays(blobs, _COLUMNS, line["rows"]))
         key = line["key"]
         if self.kind is RawTensor:
             return RawTensor(self.at, line["name"], line["collection"], *self._arrays(blobs, [key]))
         keys = [key, f"{key}.histograms"] if line["histograms"] else [key]
         return Snapshot(self.at, *self.layout, *self._arrays(blobs, keys))
 
-    def _arrays(self, blobs: BlobReader, keys: Sequence[str], rows: Sequence[int] = ()) -> list[npt.NDArray[Any]]:
+    def _arrays(self, blobs: BlobReader, keys: Iterable[str], rows: Sequence[int] = ()) -> list[npt.NDArray[Any]]:
         path = self.blob
         assert path is not None
         arrays = blobs.read(path, keys, rows)
         # A loss of power can leave a file of the right length with the wrong bytes.
         if checksum(arrays) != self.line["crc"]:
-            raise DamagedBlob(path, "its content differs from what was written")
+            raise DamagedBlob(str(path), "its content differs from what was written")
         return arrays
 
 
@@ -119,14 +102,14 @@ class BlobReader:
             return [self._columns[key][rows[0] : rows[1]] for key in keys]
         except (SafetensorError, OSError) as error:
             self._path = None  # the file may be complete at the next call
-            raise DamagedBlob(path, "it is missing or damaged") from error
+            raise DamagedBlob(str(path), "it is missing or damaged") from error
 
 
 def parse(line: Mapping[str, Any], layouts: Mapping[int, Layout], folder: Path) -> IndexEntry:
     """Return the entry of an index line. Raises KeyError, ValueError or TypeError for what is no entry."""
     mode, step, epoch, train_step = line["at"]
     layout = layouts[line["layout"]] if line["kind"] == "snapshot" else ((), ())
-    return IndexEntry(KINDS[line["kind"]], Moment(mode, step, epoch, train_step), line, layout, folder)
+    return IndexEntry(_KINDS[line["kind"]], Moment(mode, step, epoch, train_step), line, layout, folder)
 
 
 def checksum(arrays: Iterable[npt.NDArray[Any]]) -> int:
@@ -149,29 +132,39 @@ def encode(records: Iterable[SavedRecord], layouts: dict[Layout, int]) -> tuple[
     predictions: list[PredictionRecord] = []
     rows = 0
     for place, record in enumerate(records):
-        at, key = _moment(record.at), str(place)
+        at, key = record.at, str(place)
+        moment = [str(at.mode), int(at.step), int(at.epoch), int(at.train_step)]
+        line: dict[str, Any] = {"kind": _WORDS[type(record)], "at": moment}
         match record:
             case Scalars():
-                values = {name: float(value) for name, value in record.values.items()}
-                lines.append({"kind": "scalars", "at": at, "values": values})
+                line["values"] = {name: float(value) for name, value in record.values.items()}
             case Event():
                 # "facts" is the name of `details` in the files of every version.
-                fields = {"event": record.kind, "subject": record.subject, "facts": dict(record.details)}
-                lines.append({"kind": "event", "at": at, **fields})
+                line |= {"event": record.kind, "subject": record.subject, "facts": dict(record.details)}
             case PredictionRecord():
                 predictions.append(record)
                 end = rows + len(record.labels)
-                lines.append({"kind": "outcomes", "at": at, "rows": [rows, end], "crc": checksum(_columns(record))})
+                line |= {"rows": [rows, end], "crc": checksum(_columns(record))}
                 rows = end
             case RawTensor():
                 arrays[key] = _plain(record.name, record.value)
-                fields = {"name": record.name, "collection": record.collection, "key": key}
-                lines.append({"kind": "raw", "at": at, **fields, "crc": checksum([arrays[key]])})
+                line |= {"name": record.name, "collection": record.collection, "key": key}
+                line["crc"] = checksum([arrays[key]])
             case Snapshot():
-                lines += _snapshot(record, key, arrays, layouts)
+                layout = (tuple(record.names), tuple(record.collections))
+                if layout not in layouts:
+                    layouts[layout] = len(layouts)
+                    lines.append({"layout": layouts[layout], "names": layout[0], "collections": layout[1]})
+                parts = {key: np.asarray(record.table, np.float32, order="C")}
+                if record.histograms is not None:
+                    parts[f"{key}.histograms"] = np.asarray(record.histograms, np.float32, order="C")
+                arrays |= parts
+                line |= {"layout": layouts[layout], "key": key, "histograms": record.histograms is not None}
+                line["crc"] = checksum(parts.values())
+        lines.append(line)
     if predictions:
         columns = zip(*map(_columns, predictions), strict=True)
-        arrays |= {name: np.concatenate(parts) for name, parts in zip(_FIELDS, columns, strict=True)}
+        arrays |= {name: np.concatenate(parts) for name, parts in zip(_COLUMNS, columns, strict=True)}
     return lines, arrays
 
 
@@ -180,22 +173,8 @@ def dump(lines: Iterable[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(line, separators=(",", ":"), default=_native) + "\n" for line in lines).encode()
 
 
-def _snapshot(record: Snapshot, key: str, arrays: Arrays, layouts: dict[Layout, int]) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = []
-    layout = (tuple(record.names), tuple(record.collections))
-    if layout not in layouts:
-        layouts[layout] = len(layouts)
-        lines.append({"layout": layouts[layout], "names": layout[0], "collections": layout[1]})
-    parts = {key: np.asarray(record.table, np.float32, order="C")}
-    if record.histograms is not None:
-        parts[f"{key}.histograms"] = np.asarray(record.histograms, np.float32, order="C")
-    arrays.update(parts)
-    fields = {"layout": layouts[layout], "key": key, "histograms": record.histograms is not None}
-    return [*lines, {"kind": "snapshot", "at": _moment(record.at), **fields, "crc": checksum(parts.values())}]
-
-
 def _columns(record: PredictionRecord) -> list[npt.NDArray[Any]]:
-    return [np.asarray(getattr(record, field), kind) for field, kind in zip(_FIELDS, _TYPES, strict=True)]
+    return [np.asarray(getattr(record, field), kind) for field, kind in _COLUMNS.items()]
 
 
 def _plain(name: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -204,10 +183,6 @@ def _plain(name: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.char not in _STORED:
         raise BadValue(f"tensor {name}", f"values of type {array.dtype} cannot be saved", fix="Save it as numbers.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _moment(at: Moment) -> list[Any]:
-    return [str(at.mode), int(at.step), int(at.epoch), int(at.train_step)]
 
 
 def _native(value: Any) -> Any:

@@ -48,28 +48,19 @@ class MetricsReader:
             shorter = min(len(sums), len(self._checksums))
             before = next((place for place, (new, old) in pairs if new != old), shorter)
             lines, self._checksums = lines[before:], array("L", sums)
-        return list(_grouped(self._parsed(self._loaded(lines, before + 1), before + 1)))
+        return list(_grouped(self._parsed(lines, first=before + 1)))
 
-    def _loaded(self, lines: Iterable[str], first: int) -> Iterator[Mapping[str, Any]]:
-        for number, line in enumerate(lines, first):
+    def _parsed(self, rows: Iterable[str | Mapping[str, Any]], first: int) -> Iterator[tuple[Moment, str, float]]:
+        for number, line in enumerate(rows, first):
             try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise self._damage(number) from error
-
-    def _parsed(self, rows: Iterable[Mapping[str, Any]], first: int) -> Iterator[tuple[Moment, str, float]]:
-        for number, row in enumerate(rows, first):
-            try:
+                row = json.loads(line) if isinstance(line, str) else line
                 step, name, value = int(row["step"]), str(row["name"]), row["value"]
                 if name.startswith(_SUMMARY) or value is None:
                     continue
                 at = Moment(row["mode"], step, int(row["epoch"]), int(row.get("train_step", step)))
                 yield at, name, float(value)
             except (ValueError, KeyError, TypeError) as error:
-                raise self._damage(number) from error
-
-    def _damage(self, number: int) -> BadData:
-        return BadData(str(self._path), f"line {number} is damaged")
+                raise BadData(str(self._path), f"line {number} is damaged") from error
 
 
 def _grouped(values: Iterable[tuple[Moment, str, float]]) -> Iterator[Scalars]:

@@ -6,26 +6,19 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from clearsight.core.errors import ClearsightError
 from clearsight.core.files import disk_full_as_error
 from clearsight.core.guard import Guard
 from clearsight.core.tensors import SavedRecord, Scalars
+from clearsight.debugger.storage.tensor_store import FileTensorStore
 
 _MAX_PENDING = 256  # records: where the disk falls behind by so many, training waits, so that memory stays bounded
 _MAX_DELAY = 0.5  # seconds from a record's arrival until the system has it: a kill loses at most that
 _BATCH = 256  # records written in one piece: one blob each instead of one file per record
-
-
-class RecordSink(Protocol):
-    """Store, as far as a recorder needs it."""
-
-    def append(self, records: Sequence[SavedRecord]) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Recorder:
@@ -36,7 +29,7 @@ class Recorder:
     by `close` (DiskFull where there is no room), once; what comes after it is not written.
     """
 
-    def __init__(self, store: RecordSink, metrics: Path | None = None) -> None:
+    def __init__(self, store: FileTensorStore, metrics: Path | None = None) -> None:
         self._store, self._metrics = store, metrics
         self._stream: IO[str] | None = None
         self._queue: queue.Queue[SavedRecord | None] = queue.Queue(_MAX_PENDING)
@@ -95,16 +88,13 @@ class Recorder:
         others = [record for record in batch if not isinstance(record, Scalars)]
         if scalars and self._metrics is not None:
             with disk_full_as_error(self._metrics):
-                self._append(self._metrics, scalars)
+                if self._stream is None:
+                    self._metrics.parent.mkdir(parents=True, exist_ok=True)
+                    self._stream = self._metrics.open("a", encoding="utf-8")
+                self._stream.write("".join(line for record in scalars for line in _lines(record)))
+                self._stream.flush()  # to the system, which outlives a killed process
         if others:
             self._store.append(others)
-
-    def _append(self, path: Path, scalars: Iterable[Scalars]) -> None:
-        if self._stream is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("a", encoding="utf-8")
-        self._stream.write("".join(line for record in scalars for line in metrics_lines(record)))
-        self._stream.flush()  # to the system, which outlives a killed process
 
     def _close_files(self) -> None:
         if self._stream is not None:
@@ -112,10 +102,11 @@ class Recorder:
         self._store.close()
 
 
-def metrics_lines(record: Scalars) -> Iterable[str]:
+def _lines(record: Scalars) -> Iterator[str]:
     """Yield scalars as lines of metrics.jsonl; outside of training with the training steps done."""
     at = record.at
     head = {"step": at.step, "epoch": at.epoch, "mode": at.mode}
-    more = {} if at.mode == "train" else {"train_step": at.train_step}
+    if at.mode != "train":
+        head["train_step"] = at.train_step
     for name, value in record.values.items():
-        yield json.dumps({**head, **more, "name": name, "value": float(value)}) + "\n"
+        yield json.dumps({**head, "name": name, "value": float(value)}) + "\n"

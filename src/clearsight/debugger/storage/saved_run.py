@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from pathlib import Path
 
@@ -29,7 +28,6 @@ _POLL = 0.2  # seconds between two checks of the file sizes of a run that goes o
 _SCALARS = "scalars"
 
 _Numbers = dict[Mode, list[tuple[Moment, float]]]
-Stamp = tuple[tuple[int, int, int], ...]  # inode, size and time of each file
 
 
 class SavedRun:
@@ -47,7 +45,7 @@ class SavedRun:
         self._metrics = files.metrics(rank)
         if not any(file.exists() for file in (files.state, files.tensors, files.metrics(), files.profile)):
             raise NotFound(str(path), "there is no run in this folder (no run.json, tensors, metrics.jsonl or profile)")
-        self._stamp: Stamp = ()
+        self._stamp: tuple[tuple[int, int, int], ...] = ()  # inode, size and time of each file
         self._cached = _Contents(self._metrics, self.store)
 
     @property
@@ -89,7 +87,10 @@ class SavedRun:
         if mode is not None:
             _mode(mode)
             names = [name for name in names if mode in contents.points[name]]
-        pattern = _pattern(regex or "")
+        try:
+            pattern = re.compile(regex or "")
+        except re.error as error:
+            raise BadValue(f"name {regex}", f"it is no regular expression ({error})") from None
         return [name for name in names if pattern.search(name)]
 
     def tensor(self, name: str) -> SavedTensor:
@@ -127,11 +128,8 @@ class SavedRun:
 
     def records(self) -> Iterator[SavedRecord]:
         """Yield every record, by training step: scalars of metrics.jsonl and what is in the store."""
-        # Of equal steps scalars come first, since `merge` keeps the order of its arguments.
         scalars = MetricsReader(self._metrics).scalars()
-        names = _MetricsNames(scalars)
-        stored = (record for record in map(names.without, self.store.records()) if record is not None)
-        return merge(scalars, stored, key=lambda record: record.at.train_step)
+        return _merged(scalars, self.store.records(), _names(scalars))
 
     def tail(self, patience: float | None = None) -> Iterator[SavedRecord]:
         """Yield records as they come, from the first; ends when the run has ended and all were yielded.
@@ -139,22 +137,21 @@ class SavedRun:
         It checks the files five times a second. patience: seconds without anything new after which it ends too, for a
         run whose process may have died. After a resume, what came after its checkpoint comes again.
         """
-        metrics, position, names = MetricsReader(self._metrics), IndexPosition(), _MetricsNames(())
-        quiet, last = threading.Event(), time.monotonic()
+        metrics, position, last = MetricsReader(self._metrics), IndexPosition(), time.monotonic()
+        names: set[tuple[Mode, str]] = set()
         while True:
             ended = self.ended  # before reading: everything that was written before the end is then read
             scalars = metrics.follow()
-            names.add(scalars)
+            names |= _names(scalars)
             stored, position = self.store.follow(position)
-            rest = [record for record in map(names.without, stored) if record is not None]
-            new = list(merge(scalars, rest, key=lambda record: record.at.train_step))
+            new = list(_merged(scalars, stored, names))
             yield from new
             if new:
                 last = time.monotonic()
             elif ended or (patience is not None and time.monotonic() - last >= patience):
                 return
             else:
-                quiet.wait(_POLL)
+                time.sleep(_POLL)
 
     def wait_for_steps(self, steps: Sequence[int], mode: Mode = "train", timeout: float | None = None) -> list[int]:
         """Wait until the run has passed all of `steps`, has ended, or `timeout` seconds are over.
@@ -162,13 +159,13 @@ class SavedRun:
         Return those of `steps` that are saved. It checks the sizes of the files five times a second and reads what is
         new when they grew.
         """
-        quiet, start = threading.Event(), time.monotonic()
+        start = time.monotonic()
         while True:
             ended, saved = self.ended, self.steps(mode)
             is_late = timeout is not None and time.monotonic() - start >= timeout
             if ended or is_late or not steps or (saved and saved[-1] >= max(steps)):
                 return sorted(set(steps) & set(saved))
-            quiet.wait(_POLL if timeout is None else min(_POLL, timeout))
+            time.sleep(_POLL if timeout is None else min(_POLL, timeout))
 
     def _contents(self) -> _Contents:
         # Sizes and times first: asking again costs two calls of stat while nothing has come.
@@ -180,24 +177,6 @@ class SavedRun:
             self._cached.read_on()
             self._stamp = stamp
         return self._cached
-
-
-class _MetricsNames:
-    """Names of the scalars of metrics.jsonl: where the store has them too, they must not come twice."""
-
-    def __init__(self, scalars: Sequence[Scalars]) -> None:
-        self._names: set[tuple[Mode, str]] = set()
-        self.add(scalars)
-
-    def add(self, scalars: Sequence[Scalars]) -> None:
-        self._names.update((record.at.mode, name) for record in scalars for name in record.values)
-
-    def without(self, record: SavedRecord) -> SavedRecord | None:
-        """Return the record without them; None where nothing is left."""
-        if not isinstance(record, Scalars):
-            return record
-        values = {name: value for name, value in record.values.items() if (record.at.mode, name) not in self._names}
-        return Scalars(record.at, values) if values else None
 
 
 class _Contents:
@@ -217,7 +196,7 @@ class _Contents:
         """Read what is new in the files."""
         for record in self._metrics.follow():
             self._add_scalars(record.at, record.values, self._measured)
-        entries, self._position = self._store.entries_since(self._position)
+        entries, self._position = self._store.entries(self._position)
         for entry in entries:
             self._add(entry)
         self.points = self._counted()
@@ -241,7 +220,7 @@ class _Contents:
             if found:
                 snapshots[mode] = sorted(found, key=lambda entry: entry.at.step)
         raws = dict(self._raws.get(name, {}))
-        return SavedTensor(name, self.collections[name], self._store, self._numbers(name), snapshots, raws)
+        return SavedTensor(name, self.collections[name], self._numbers(name), snapshots, raws)
 
     def _numbers(self, name: str) -> _Numbers:
         return {**self._stored.get(name, {}), **self._measured.get(name, {})}
@@ -283,18 +262,31 @@ class _Contents:
         return dict(points)
 
 
+def _names(scalars: Iterable[Scalars]) -> set[tuple[Mode, str]]:
+    return {(record.at.mode, name) for record in scalars for name in record.values}
+
+
+def _merged(
+    scalars: Iterable[Scalars], stored: Iterable[SavedRecord], names: set[tuple[Mode, str]]
+) -> Iterator[SavedRecord]:
+    """Merge by training step, scalars first. names: of metrics.jsonl; where the store has these too, they come once."""
+
+    def without_names() -> Iterator[SavedRecord]:
+        for record in stored:
+            if not isinstance(record, Scalars):
+                yield record
+            elif values := {name: v for name, v in record.values.items() if (record.at.mode, name) not in names}:
+                yield Scalars(record.at, values)
+
+    # Of equal steps the first argument comes first.
+    return merge(scalars, without_names(), key=lambda record: record.at.train_step)
+
+
 def _mode(mode: str) -> Mode:
     for known in MODES:
         if known == mode:
             return known
     raise BadChoice(f"mode {mode}", "there is no such mode", got=mode, allowed=MODES)
-
-
-def _pattern(regex: str) -> re.Pattern[str]:
-    try:
-        return re.compile(regex)
-    except re.error as error:
-        raise BadValue(f"name {regex}", f"it is no regular expression ({error})") from None
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

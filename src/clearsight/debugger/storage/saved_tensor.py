@@ -14,7 +14,6 @@ import numpy.typing as npt
 from clearsight.core.errors import BadChoice
 from clearsight.core.tensors import BINS, STATISTICS, Mode, Moment, RawTensor, Snapshot
 from clearsight.debugger.storage.index import BlobReader, IndexEntry
-from clearsight.debugger.storage.tensor_store import FileTensorStore
 
 Value = float | npt.NDArray[Any]
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -30,7 +29,6 @@ class SavedTensor:
 
     name: str
     collection: str
-    store: FileTensorStore
     scalars: Mapping[Mode, Sequence[tuple[Moment, float]]] = field(default_factory=dict)
     snapshots: Mapping[Mode, Sequence[IndexEntry]] = field(default_factory=dict)
     raws: Mapping[Mode, Sequence[IndexEntry]] = field(default_factory=dict)
@@ -43,10 +41,6 @@ class SavedTensor:
         """Return the steps of the mode at which a value or statistics were saved, ascending."""
         return sorted({at.step for at in self._moments(mode)})
 
-    def moments(self, mode: Mode = "train") -> dict[int, Moment]:
-        """Return the moment of each saved step."""
-        return {at.step: at for at in sorted(self._moments(mode), key=lambda at: at.step)}
-
     def value(self, step: int, mode: Mode = "train") -> Value:
         """Return the value at a step: a number for a scalar (the mean where a step has several), else the array.
 
@@ -58,21 +52,19 @@ class SavedTensor:
             return float(np.mean(numbers))  # one value per accumulated batch
         whole = [entry for entry in self.raws.get(mode, ()) if entry.at.step == step]
         if not whole:
-            raise self._only_statistics(step, mode)
-        record = self.store.load(whole[-1])
+            raise self._only_statistics(f" at {mode} step {step}", mode)
+        record = whole[-1].load()
         assert isinstance(record, RawTensor)
         return record.value
 
     def values(self, mode: Mode = "train") -> dict[int, Value]:
         """Return the value at every step that has one. Raises BadChoice where only statistics were saved."""
-        steps = [at.step for at, _ in self.scalars.get(mode, ())] or [
-            entry.at.step for entry in self.raws.get(mode, ())
-        ]
-        if not steps and self.snapshots.get(mode):
-            raise self._only_statistics(None, mode)
         if self.scalars.get(mode):
             return dict(self._numbers(mode))
-        return {step: self.value(step, mode) for step in sorted(set(steps))}
+        steps = {entry.at.step for entry in self.raws.get(mode, ())}
+        if not steps and self.snapshots.get(mode):
+            raise self._only_statistics("", mode)
+        return {step: self.value(step, mode) for step in sorted(steps)}
 
     def reduction(self, statistic: str, mode: Mode = "train", steps: Sequence[int] | None = None) -> dict[int, float]:
         """Return one of STATISTICS over the saved steps: as it was stored, or computed where only the values were.
@@ -100,8 +92,8 @@ class SavedTensor:
         Raises BadChoice where the step was not saved, or without histograms.
         """
         self._check(step, mode)
-        for entry in (entry for entry in self.snapshots.get(mode, ()) if entry.at.step == step):
-            snapshot = self.store.load(entry)
+        for entry in self.snapshots.get(mode, ()):
+            snapshot = entry.load() if entry.at.step == step else None
             if isinstance(snapshot, Snapshot) and snapshot.histograms is not None:
                 row = snapshot.names.index(self.name)
                 return snapshot.histograms[row], edges(snapshot.table[row])
@@ -116,13 +108,12 @@ class SavedTensor:
         """
         rows: list[dict[str, Any]] = []
         for mode in self.modes():
-            moments = self.moments(mode)
-            named: Iterator[tuple[int, dict[str, Any]]]
+            moments = {at.step: at for at in self._moments(mode)}
             if self.scalars.get(mode):
-                named = ((step, {"value": value}) for step, value in self._numbers(mode))
+                named = {step: {"value": value} for step, value in self._numbers(mode)}
             else:
-                named = ((step, dict(zip(STATISTICS, row.tolist(), strict=True))) for step, row in self._rows(mode))
-            for step, columns in named:
+                named = {step: dict(zip(STATISTICS, row.tolist(), strict=True)) for step, row in self._rows(mode)}
+            for step, columns in named.items():
                 at = moments[step]
                 rows.append({"mode": mode, "step": step, "epoch": at.epoch, "train_step": at.train_step, **columns})
         # pandas is no dependency: people who have it get a frame.
@@ -142,7 +133,7 @@ class SavedTensor:
         stored = {entry.at.step: entry for entry in self.snapshots.get(mode, ())}
         blobs = BlobReader()
         for step in self.steps(mode) if steps is None else steps:
-            snapshot = self.store.load(stored[step], blobs) if step in stored else None
+            snapshot = stored[step].load(blobs) if step in stored else None
             if isinstance(snapshot, Snapshot):
                 yield step, snapshot.table[snapshot.names.index(self.name)]
             else:
@@ -160,14 +151,12 @@ class SavedTensor:
         if not steps:
             raise BadChoice(subject, f"it was not saved in {mode}", got=mode, allowed=self.modes())
         near = [*[s for s in steps if s < step][-1:], *[s for s in steps if s > step][:1]]
-        raise BadChoice(
-            subject, f"it was not saved at this step; the nearest saved steps are {' and '.join(map(str, near))}"
-        )
+        nearest = " and ".join(map(str, near))
+        raise BadChoice(subject, f"it was not saved at this step; the nearest saved steps are {nearest}")
 
-    def _only_statistics(self, step: int | None, mode: Mode) -> BadChoice:
-        at = "" if step is None else f" at {mode} step {step}"
+    def _only_statistics(self, where: str, mode: Mode) -> BadChoice:
         return BadChoice(
-            f"{self.name}{at}",
+            f"{self.name}{where}",
             f"its values were not saved, only the statistics {', '.join(STATISTICS)}",
             fix=f'Call reduction("mean", mode="{mode}"), or name the tensor in save to save its values.',
         )
@@ -195,15 +184,13 @@ def histogram_of(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt
 def statistics_of(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return STATISTICS (K,) of an array of any shape: NaN and infinity are counted, the rest is of the others."""
     # In float64: squares of large float16 or float32 values overflow.
-    flat = np.asarray(values, np.float64).ravel()
-    finite = _finite(values)
-    counts = [float(flat.size), float(np.isnan(flat).sum()), float(np.isinf(flat).sum())]
-    if not finite.size:
-        nothing = dict.fromkeys(STATISTICS, 0.0)
-        return np.array([*(nothing | dict(zip(("count", "nan", "inf"), counts, strict=True))).values()])
-    size = np.abs(finite)
-    moments = [finite.mean(), finite.std(), finite.min(), finite.max(), size.mean(), np.linalg.norm(finite)]
-    return np.array([counts[0], *moments, np.mean(finite == 0), *counts[1:], *np.quantile(finite, _QUANTILES)])
+    flat, finite = np.asarray(values, np.float64).ravel(), _finite(values)
+    moments, quantiles = np.zeros(7), np.zeros(len(_QUANTILES))
+    if finite.size:
+        l2, zeros = np.linalg.norm(finite), np.mean(finite == 0)
+        moments[:] = finite.mean(), finite.std(), finite.min(), finite.max(), np.abs(finite).mean(), l2, zeros
+        quantiles = np.quantile(finite, _QUANTILES)
+    return np.array([flat.size, *moments, np.isnan(flat).sum(), np.isinf(flat).sum(), *quantiles], np.float64)
 
 
 def _finite(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -6,7 +6,8 @@ A running training adds records as they come, a replay adds those of the store: 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class Tape(FormerNames):
         profile: Profile | None = None,
     ) -> None:
         self.context, self.ended, self.profile = context or RunContext(), ended, profile or Profile()
-        self._records: list[SavedRecord] = []
+        self.records: list[SavedRecord] = []
         self._last: dict[Mode, int] = dict.fromkeys(MODES, 0)
         self._scalars: dict[tuple[Mode, str], list[tuple[Moment, float]]] = defaultdict(list)
         self._snapshots: dict[Mode, list[Snapshot]] = defaultdict(list)
@@ -58,7 +59,7 @@ class Tape(FormerNames):
 
     def add(self, record: SavedRecord) -> None:
         """Put a record at the end."""
-        self._records.append(record)
+        self.records.append(record)
         at = record.at
         self._last[at.mode] = max(self._last[at.mode], at.step)
         match record:
@@ -77,13 +78,8 @@ class Tape(FormerNames):
 
     def until(self, train_step: int) -> Tape:
         """Return the tape as it was after `train_step` training steps and the evaluation that followed them."""
-        records = [record for record in self._records if record.at.train_step <= train_step]
+        records = [record for record in self.records if record.at.train_step <= train_step]
         return Tape(self.context, records, profile=self.profile.until(train_step))
-
-    @property
-    def records(self) -> Sequence[SavedRecord]:
-        """Every record, in order."""
-        return self._records
 
     def done(self, mode: Mode = "train") -> int:
         return self._last[mode]
@@ -112,14 +108,9 @@ class Tape(FormerNames):
         # Step 0 is an evaluation before any training, which no training loss stands beside.
         train_loss, epochs = self._between("loss", steps)
         train_accuracy, _ = self._between("accuracy", steps)
-        return EvaluationTable(
-            np.array(steps, np.int64),
-            epochs,
-            train_loss,
-            self._evaluated("loss", steps),
-            train_accuracy,
-            self._evaluated("accuracy", steps),
-        )
+        valid_loss, valid_accuracy = (self._evaluated(name, steps) for name in scores)
+        numbers = np.array(steps, np.int64)
+        return EvaluationTable(numbers, epochs, train_loss, valid_loss, train_accuracy, valid_accuracy)
 
     def names(self, collection: str, mode: Mode = "train") -> tuple[str, ...]:
         assert collection in COLLECTIONS, collection
@@ -141,14 +132,6 @@ class Tape(FormerNames):
         steps = np.array([s.at.step for s, _, _ in parts], np.int64)
         return StatisticTable(steps, np.array([s.at.epoch for s, _, _ in parts], np.int64), names, values)
 
-    def histograms(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[np.float32]]]:
-        """Return the saved histograms (B,) of a tensor, in order of time."""
-        return [
-            (s.at, s.histograms[s.names.index(name)])
-            for s in self._snapshots.get(mode, [])
-            if s.histograms is not None and name in s.names
-        ]
-
     def predictions(self, mode: Mode = "train") -> PredictionTable:
         batches = self._predictions.get(mode, [])
         sizes = [len(batch.labels) for batch in batches]
@@ -159,35 +142,24 @@ class Tape(FormerNames):
         def joined(field: str, kind: Any) -> npt.NDArray[Any]:
             return np.concatenate([getattr(b, field) for b in batches]).astype(kind) if batches else np.empty(0, kind)
 
-        return PredictionTable(
-            repeated([b.at.step for b in batches]),
-            repeated([b.at.epoch for b in batches]),
-            repeated(list(range(len(batches)))),
-            joined("labels", np.int64),
-            joined("predictions", np.int64),
-            joined("confidence", np.float64),
-            joined("true_probability", np.float64),
-            joined("indices", np.int64),
-        )
+        columns = {name: joined(name, np.int64) for name in ("labels", "predictions", "indices")}
+        columns |= {name: joined(name, np.float64) for name in ("confidence", "true_probability")}
+        steps, epochs = repeated([b.at.step for b in batches]), repeated([b.at.epoch for b in batches])
+        return PredictionTable(steps, epochs, repeated(list(range(len(batches)))), **columns)
 
     def raw(self, name: str, mode: Mode = "train") -> list[tuple[Moment, npt.NDArray[Any]]]:
         return list(self._raw.get((mode, name), []))
-
-    def raw_names(self, mode: Mode = "train") -> tuple[str, ...]:
-        """Return the names of the whole tensors of a mode."""
-        return tuple(name for kind, name in self._raw if kind == mode)
 
     def events(self, kind: str) -> list[Event]:
         return [event for event in self._events if event.kind == kind]
 
     def _between(self, name: str, steps: list[int]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the mean of a training scalar between consecutive `steps` (the last included), and the epochs."""
-        curve, means, epochs, before = self.scalar(name), np.full(len(steps), np.nan), np.zeros(len(steps), np.int64), 0
-        for i, step in enumerate(steps):
+        curve, means, epochs = self.scalar(name), np.full(len(steps), np.nan), np.zeros(len(steps), np.int64)
+        for i, (before, step) in enumerate(pairwise([0, *steps])):
             span = (curve.steps > before) & (curve.steps <= step)
             if span.any():
                 means[i], epochs[i] = curve.values[span].mean(), curve.epochs[span][-1]
-            before = step
         return means, epochs
 
     def _evaluated(self, name: str, steps: list[int]) -> npt.NDArray[np.float64]:

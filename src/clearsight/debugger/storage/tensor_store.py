@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ class IndexPosition:
     offset: int = 0
     lines: int = 0  # below the first
     layouts: Mapping[int, Layout] = field(default_factory=dict)
+
+
+_START = IndexPosition()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,34 +91,19 @@ class FileTensorStore:
 
         Raises BadData where something other than the tail is damaged.
         """
-        yield from self._loaded(self.entries(kinds))
+        (entries, _), selected = self.entries(), tuple(kinds)
+        yield from self._loaded([entry for entry in entries if not selected or entry.kind in selected])
 
-    def entries(self, kinds: Iterable[type] = ()) -> list[IndexEntry]:
-        """Return the entries of `records`, with the arrays still on disk."""
-        selected, (_, lines) = tuple(kinds), self._lines()
-        return [line.entry for line in lines if line.entry and (not selected or line.entry.kind in selected)]
-
-    def entries_since(self, position: IndexPosition) -> tuple[list[IndexEntry], IndexPosition]:
-        """Return the entries of `follow`, with the arrays still on disk."""
+    def entries(self, position: IndexPosition = _START) -> tuple[list[IndexEntry], IndexPosition]:
+        """Return what has come since `position`, with the arrays still on disk, and the new position; never waits."""
         lines, position = self._since(position)
         return [line.entry for line in lines if line.entry], lines[-1].after if lines else position
 
-    def load(self, entry: IndexEntry, blobs: BlobReader | None = None) -> SavedRecord:
-        """Return the record of an entry. Raises BadData where its blob is damaged.
-
-        blobs: one reader for many calls.
-        """
-        try:
-            return entry.load(blobs)
-        except DamagedBlob as damage:
-            raise BadData(str(damage.path), damage.problem) from damage
-
-    def follow(self, position: IndexPosition | None = None) -> tuple[list[SavedRecord], IndexPosition]:
-        """Return what has come since `position`, and the new position; never waits.
+    def follow(self, position: IndexPosition = _START) -> tuple[list[SavedRecord], IndexPosition]:
+        """Return the records since `position`, and the new position; never waits.
 
         After a rewind it continues where the index was cut, so what is written again there is returned again.
         """
-        position = position or IndexPosition()
         try:
             return self._follow(position)
         except BadData:
@@ -221,19 +210,16 @@ class FileTensorStore:
     @staticmethod
     def _firsts(entries: Iterable[IndexEntry]) -> Iterator[IndexEntry]:
         """Yield the first entry of each blob."""
-        before = ""
-        for entry in entries:
-            if "blob" in entry.line and entry.line["blob"][0] != before:
-                before = entry.line["blob"][0]
-                yield entry
+        with_blobs = (entry for entry in entries if "blob" in entry.line)
+        return (next(group) for _, group in groupby(with_blobs, key=lambda entry: entry.line["blob"][0]))
 
     # Reading
 
     def _follow(self, position: IndexPosition) -> tuple[list[SavedRecord], IndexPosition]:
         lines, position = self._since(position)
-        new = [line for line in lines if line.entry]
-        records = list(self._loaded([line.entry for line in new if line.entry]))
-        return records, new[len(records) - 1].after if records else position
+        entries = [(line.entry, line.after) for line in lines if line.entry]
+        records = list(self._loaded([entry for entry, _ in entries]))
+        return records, entries[len(records) - 1][1] if records else position
 
     def _since(self, position: IndexPosition) -> tuple[list[_Line], IndexPosition]:
         """Return the lines after a position, and where they begin: after a rewind further up."""
@@ -257,18 +243,17 @@ class FileTensorStore:
         """Raise BadData if a sound blob follows the damaged one of the first entry."""
         bad = entries[0].blob
         if any(entry.blob != bad and entry.is_complete() for entry in self._firsts(entries)):
-            raise BadData(str(bad), damage.problem if damage else "it is missing or damaged") from damage
+            raise damage or DamagedBlob(str(bad), "it is missing or damaged")
 
-    def _lines(self, start: IndexPosition | None = None) -> tuple[dict[str, Any], list[_Line]]:
+    def _lines(self, start: IndexPosition = _START) -> tuple[dict[str, Any], list[_Line]]:
         """Return the head and the complete lines after `start`; all lines where a rewind came after `start`.
 
         Raises BadData for a line that does not belong into an index, unless it is the last.
         """
-        start, head = start or IndexPosition(), dict(_HEAD)
         if not self._head_length():
-            return head, []
+            return _HEAD, []
         with self.index.open("rb") as stream:  # opened once: a rewind replaces the file in the meantime
-            head |= self._parse_head(stream.readline())
+            head = {**_HEAD, **self._parse_head(stream.readline())}
             if len(head["rewinds"]) != start.rewinds or not start.offset:
                 start = IndexPosition(len(head["rewinds"]), stream.tell())
             stream.seek(start.offset)
@@ -285,15 +270,13 @@ class FileTensorStore:
         return head, lines
 
     def _parse(self, text: bytes, before: IndexPosition) -> _Line:
-        values = json.loads(text)
-        layouts, entry = before.layouts, None
+        values, layouts, entry = json.loads(text), before.layouts, None
         if "kind" in values:
             entry = parse(values, layouts, self.folder)
         else:
             layouts = {**layouts, values["layout"]: (tuple(values["names"]), tuple(values["collections"]))}
-        return _Line(
-            entry, values, IndexPosition(before.rewinds, before.offset + len(text) + 1, before.lines + 1, layouts)
-        )
+        after = IndexPosition(before.rewinds, before.offset + len(text) + 1, before.lines + 1, layouts)
+        return _Line(entry, values, after)
 
     def _parse_head(self, text: bytes) -> dict[str, Any]:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,23 @@ def _write(record: SavedRecord, writer: Any) -> None:
             writer.add_scalar(name, value, step)
         return
     for tag, row, histogram in _rows(record):
+        values = dict(zip(STATISTICS, row.tolist(), strict=True))
         for statistic in _EXPORTED:
-            writer.add_scalar(f"{tag}/{statistic}", float(row[STATISTICS.index(statistic)]), step)
+            writer.add_scalar(f"{tag}/{statistic}", values[statistic], step)
         if histogram is not None:
-            _write_histogram(writer.add_histogram_raw, tag, row, histogram, step)
+            finite = values["count"] - values["nan"] - values["inf"]
+            # TensorBoard wants sums, not means; l2 is the root of the sum of squares.
+            writer.add_histogram_raw(
+                tag,
+                min=values["min"],
+                max=values["max"],
+                num=finite,
+                sum=values["mean"] * finite,
+                sum_squares=values["l2"] ** 2,
+                bucket_limits=edges(row)[1:].tolist(),
+                bucket_counts=histogram.tolist(),
+                global_step=step,
+            )
 
 
 def _rows(record: SavedRecord) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDArray[Any] | None]]:
@@ -65,22 +78,3 @@ def _rows(record: SavedRecord) -> Iterator[tuple[str, npt.NDArray[Any], npt.NDAr
     elif isinstance(record, RawTensor) and not np.iscomplexobj(record.value):
         counts, _ = histogram_of(record.value)
         yield f"{record.collection}/{record.name}", statistics_of(record.value), counts
-
-
-def _write_histogram(
-    add: Callable[..., None], tag: str, row: npt.NDArray[Any], counts: npt.NDArray[Any], step: int
-) -> None:
-    values = dict(zip(STATISTICS, row.tolist(), strict=True))
-    finite = values["count"] - values["nan"] - values["inf"]
-    # TensorBoard wants sums, not means; l2 is the root of the sum of squares.
-    add(
-        tag,
-        min=values["min"],
-        max=values["max"],
-        num=finite,
-        sum=values["mean"] * finite,
-        sum_squares=values["l2"] ** 2,
-        bucket_limits=edges(row)[1:].tolist(),
-        bucket_counts=counts.tolist(),
-        global_step=step,
-    )

@@ -17,7 +17,7 @@ from clearsight.cli.terminal import Terminal
 from clearsight.core.errors import BadValue
 from clearsight.core.recipe import Recipe, fields, read_yaml
 from clearsight.core.settings import declared, flag
-from clearsight.core.study import StudyPlan, StudyStatus
+from clearsight.core.study import Study, StudyPlan, StudyStatus
 
 if TYPE_CHECKING:
     from clearsight.cli.study_view import StudyProgress
@@ -63,9 +63,6 @@ def tune(
     settings: dict[str, Any],
 ) -> int:
     """Search for the best settings: train many trials, compute nothing twice, make a model of the best trial."""
-    from clearsight.cli.study_view import end_lines
-    from clearsight.workflow.open import open_study
-    from clearsight.workflow.study.report import next_commands, study_json
     from clearsight.workflow.tune import resume_study
     from clearsight.workflow.tune import tune as tune_study
 
@@ -94,14 +91,20 @@ def tune(
                 **plan,
                 **settings,
             )
-    saved = open_study(study.path)  # from disk, since the trials of workers and other machines are there alone
-    if as_json:
-        terminal.print_json(study_json(study, saved.trials))
-    else:
-        run = saved.best_run
-        test = run.scores.get("test") if run else None
-        terminal.print(*end_lines(study, saved.savings(), next_commands(study), test))
+    _print_end(terminal, study)
     return _EXIT_CODES.get(study.status, 0)
+
+
+def _print_end(terminal: Terminal, study: Study) -> None:
+    from clearsight.cli.study_view import end_lines
+    from clearsight.workflow.open import open_study
+    from clearsight.workflow.study.report import next_commands, study_json
+
+    saved = open_study(study.path)  # from disk, since the trials of workers and other machines are there alone
+    run = saved.best_run
+    test = run.scores.get("test") if run else None
+    lines = end_lines(study, saved.savings(), next_commands(study), test)
+    terminal.print_result(study_json(study, saved.trials), lines)
 
 
 @contextmanager

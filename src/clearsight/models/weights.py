@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from clearsight.core.errors import BadValue, NotFound, WeightsUnavailable
 from clearsight.core.preprocess import Preprocess
+from clearsight.models.hub import HubUnreachable
 from clearsight.models.providers import ModelProvider
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -145,14 +146,18 @@ def _downloaded(provider: ModelProvider, name: str, folders: Sequence[Path]) -> 
     model = provider.prefix + name
     try:
         tensors, reason = provider.download(name), "nothing to download"
+    except HubUnreachable as error:
+        tensors, reason = None, str(error)
     except _unreachable() as error:
-        tensors, reason = None, f"no download ({type(error).__name__})"
+        tensors, reason = None, f"the download failed ({type(error).__name__})"
     if tensors is not None or name == "tiny":  # tiny exists to be trained from scratch
         origin = "random weights (tiny has no pretrained ones)" if tensors is None else f"pretrained {model}"
         return PretrainedWeights(tensors=tensors, preprocess=provider.preprocess(name), origin=origin)
-    searched = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
-    problem = f"{reason} and no file for {model}. Looked in {searched}"
-    raise WeightsUnavailable("weights", problem, fix="Pass --weights FILE, or --weights none to start from random.")
+    searched = " or ".join(str(folder) for folder in folders) or "no folder (none is set)"
+    file = f"{model.rpartition('/')[2]}.safetensors"
+    problem = f"{reason}, and there is no file for {model}. Looked for {file} in {searched}"
+    fix = "Put the file there, pass --weights FILE, or pass --weights none to start from random."
+    raise WeightsUnavailable("weights", problem, fix=fix)
 
 
 def _unreachable() -> tuple[type[Exception], ...]:

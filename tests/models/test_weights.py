@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from clearsight.core.errors import BadValue, NotFound, WeightsUnavailable
 from clearsight.models.hub import PROBE_SECONDS
 from clearsight.models.network import Network
-from clearsight.models.weights import candidates, read
+from clearsight.models.weights import read
+from clearsight.models.weights_file import candidates
 from clearsight.models.zoo import ModelSpec, build
 from tests.models.servers import silent_server
 
@@ -238,9 +239,7 @@ def test_a_download_that_breaks_off_gives_the_same_sentence(tmp_path: Path, monk
 
     monkeypatch.setattr("clearsight.models.providers.torchvision.check_reachable", lambda url: None)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", broken)
-    with pytest.raises(
-        WeightsUnavailable, match=r"the download failed \(URLError\), and there is no file"
-    ):
+    with pytest.raises(WeightsUnavailable, match=r"the download failed \(URLError\), and there is no file"):
         build(ModelSpec(model="resnet50", classes=3, weights="default"), [tmp_path])
 
 

@@ -8,7 +8,7 @@ import pickle
 import struct
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clearsight.core.errors import BadValue, NotFound, WeightsUnavailable
+from clearsight.core.errors import BadValue, WeightsUnavailable
 from clearsight.core.preprocess import Preprocess
 from clearsight.models.hub import HubUnreachable
 from clearsight.models.providers import ModelProvider
+from clearsight.models.weights_file import candidates, check_file
 
-_PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 # Raised by the restricted unpickler for damaged and foreign files; none of them is a fault of clearsight.
 _UNREADABLE = (
     *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError),
@@ -70,26 +70,9 @@ def resolve(weights: str, provider: ModelProvider, name: str, folders: Sequence[
     return _downloaded(provider, name, folders)
 
 
-def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
-    """Return the weights files for `model` in `folders`, nearest name first: <model>.safetensors, <model>_<more>.pth.
-
-    A "/" in the name may be "_" or "-" in the file's name, or the part before it may be missing.
-    """
-    stems = list(dict.fromkeys((model.replace("/", "_"), model.replace("/", "-"), model.rpartition("/")[2])))
-    found = []
-    for folder in folders:
-        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-            rest = next((path.stem[len(stem) :] for stem in stems if path.stem.startswith(stem)), None)
-            if path.suffix in (".safetensors", ".pth") and rest is not None and (not rest or rest[0] in "_-."):
-                found.append((len(rest), path.suffix != ".safetensors", path))
-    return [path for *_, path in sorted(found, key=lambda entry: entry[:2])]
-
-
 def from_file(path: Path, provider: ModelProvider, name: str) -> PretrainedWeights:
     """Return the weights in the file at `path`, with the preprocessing of its metadata or else of the provider."""
-    if not path.is_file():
-        fix = "Pass default, none, or a .safetensors or .pth file."
-        raise NotFound(f"--weights {path}", "there is no such file", fix=fix)
+    check_file(path)
     tensors, config = read(path)
     declared = config.get("pretrained_cfg", {})
     return PretrainedWeights(
@@ -105,9 +88,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return tensors by name, and the "config" of a safetensors file's metadata ({} for others). No code in it runs."""
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix in _PICKLED:
-        return _read_pickled(path), {}
-    raise _unusable(path, f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth")
+    check_file(path)
+    return _read_pickled(path), {}
 
 
 def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> None:

@@ -32,7 +32,7 @@ from clearsight.training.stop import StopSignal
 from clearsight.workflow.messages import FindingsLog, LogWriter
 from clearsight.workflow.prepare.datasets import list_dataset, quiet, scan_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
-from clearsight.workflow.prepare.feature_batches import saved_feature_seconds
+from clearsight.workflow.prepare.feature_batches import read_features, saved_feature_seconds
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess
 from clearsight.workflow.run.adjustments import AdjustedTraining
@@ -133,6 +133,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             profile = recording.profile if recording is not None else Profile
             debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
             announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
+            read_features(phases)  # after the plan, which says how long that takes
             with stop.listening():
                 training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
                 result = training.train()

@@ -45,7 +45,7 @@ def train(
     from clearsight.workflow.train import resume as resume_run
     from clearsight.workflow.train import train as train_run
 
-    terminal = Terminal(as_json=as_json)
+    terminal = Terminal(as_json=as_json, outlives_reader=True)
     with terminal.working():
         launch = LaunchContext(
             observers=[TrainingView(terminal)],

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,91 @@ def _read(handle: int) -> bytes:
         return os.read(handle, 4096)
     except OSError:  # Linux raises it when the other end of the terminal is closed
         return b""
+
+
+# --- without a terminal
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> _Clock:
+    return _Clock()
+
+
+def test_a_long_activity_has_a_line_every_ten_seconds(capsys: pytest.CaptureFixture[str], clock: _Clock) -> None:
+    terminal = Terminal(as_json=False, clock=clock)
+    for second in range(26):
+        clock.now = second
+        terminal.progress("checking images", 100 * second, 2500)
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [
+        "checking images: 1,000 of 2,500, about 15.0 s left",
+        "checking images: 2,000 of 2,500, about 5.0 s left",
+    ]
+    assert captured.out == "", "the result has stdout to itself"
+
+
+def test_a_short_activity_has_none(capsys: pytest.CaptureFixture[str], clock: _Clock) -> None:
+    terminal = Terminal(as_json=False, clock=clock)
+    for start in (0.0, 100.0):  # two activities of the same name, each of nine seconds
+        for second in range(10):
+            clock.now = start + second
+            terminal.progress("predicting", second + 1, 10)
+    assert capsys.readouterr().err == ""
+
+
+def test_no_line_where_epochs_are_printed_more_often(capsys: pytest.CaptureFixture[str], clock: _Clock) -> None:
+    terminal = Terminal(as_json=False, clock=clock)
+    for second in range(40):
+        clock.now = second
+        terminal.progress("training", second, 1000)
+        if second % 8 == 0:
+            terminal.print(f"epoch {second}")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_rest_of_a_resumed_training_is_estimated_from_its_own_steps(
+    capsys: pytest.CaptureFixture[str], clock: _Clock
+) -> None:
+    terminal = Terminal(as_json=False, clock=clock)
+    terminal.progress("training", 900, 1000)
+    clock.now = 10.0
+    terminal.progress("training", 950, 1000)
+    assert capsys.readouterr().err == "training: 950 of 1,000, about 10.0 s left\n"
+
+
+# --- a reader that has gone
+
+_PRINTS = """
+import sys
+from pathlib import Path
+from clearsight.cli.terminal import Terminal
+t = Terminal(as_json=False, outlives_reader={outlives})
+sys.stdin.readline()  # the reader has gone by then
+t.print('a', 'b')
+open(sys.argv[1], 'w').write('went on')
+"""
+
+
+@pytest.mark.parametrize("outlives", [True, False])
+def test_a_training_outlives_the_reader_of_its_output(tmp_path: Path, outlives: bool) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PRINTS.format(outlives=outlives), str(tmp_path / "witness")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate("\n", timeout=60)
+    assert (tmp_path / "witness").exists() == outlives
+    assert ("BrokenPipeError" in errors) != outlives

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import time
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from clearsight.core.errors import BadValue, NotFound, WeightsUnavailable
+from clearsight.models.hub import PROBE_SECONDS
 from clearsight.models.network import Network
-from clearsight.models.weights import candidates, read
+from clearsight.models.weights import read
+from clearsight.models.weights_file import candidates
 from clearsight.models.zoo import ModelSpec, build
+from tests.models.servers import silent_server
 
 
 @pytest.fixture
@@ -218,24 +222,65 @@ def test_names_of_files_that_belong_to_a_model(tmp_path: Path) -> None:
 
 
 def test_offline_is_one_sentence_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> None:
-        raise urllib.error.URLError("no route to host")
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "cache"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # the port "discard": nothing listens there
     with pytest.raises(WeightsUnavailable) as caught:
         build(ModelSpec(model="resnet50", classes=3, weights="default"), [tmp_path])
     assert str(caught.value) == (
-        f"weights: no download (URLError) and no file for resnet50. Looked in {tmp_path}. "
-        "Pass --weights FILE, or --weights none to start from random."
+        "weights: download.pytorch.org cannot be reached: Connection refused, and there is no file for resnet50. "
+        f"Looked for resnet50.safetensors in {tmp_path}. "
+        "Put the file there, pass --weights FILE, or pass --weights none to start from random."
     )
 
 
-def test_the_hub_offline_gives_the_same_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_breaks_off_gives_the_same_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("connection reset")
+
+    monkeypatch.setattr("clearsight.models.providers.torchvision.check_reachable", lambda url: None)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", broken)
+    with pytest.raises(WeightsUnavailable, match=r"the download failed \(URLError\), and there is no file"):
+        build(ModelSpec(model="resnet50", classes=3, weights="default"), [tmp_path])
+
+
+def test_the_hub_in_offline_mode_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsUnavailable, match=r"no download \(\w+\) and no file for timm/resnet18"):
+    with pytest.raises(WeightsUnavailable, match=r"weights: HF_HUB_OFFLINE is set, .*no file for timm/resnet18"):
         build(ModelSpec(model="timm/resnet18", classes=3, weights="default"), [tmp_path])
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_and_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with silent_server() as url:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
+        started = time.monotonic()
+        with pytest.raises(WeightsUnavailable, match=r"no answer within 2 s, and there is no file for timm/resnet18"):
+            build(ModelSpec(model="timm/resnet18", classes=3, weights="default"), [tmp_path])
+    assert time.monotonic() - started < 2 * PROBE_SECONDS, "it was asked more than once"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_weights_in_the_cache_of_the_hub_need_no_network(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    """The layout of the cache is that of huggingface_hub: refs/main names the snapshot."""
+    repository = tmp_path / "models--timm--mobilenetv2_100.ra_in1k"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text("abc")
+    snapshot = repository / "snapshots/abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").symlink_to(shared / "weights/mobilenetv2_100_imagenet.safetensors")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    network = build(ModelSpec(model="timm/mobilenetv2_100", classes=6, weights="default"), [])
+    stem = load_file(shared / "weights/mobilenetv2_100_imagenet.safetensors")["conv_stem.weight"]
+    assert torch.equal(network.model.state_dict()["conv_stem.weight"], stem.float())
 
 
 def test_a_download_is_used_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +291,7 @@ def test_a_download_is_used_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         requested.append(settings)
         return state
 
+    monkeypatch.setattr("clearsight.models.providers.torchvision.check_reachable", lambda url: None)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
     network = build(ModelSpec(model="resnet18", classes=3, weights="default"), [tmp_path])
     assert torch.equal(network.model.state_dict()["layer4.0.conv1.weight"], state["layer4.0.conv1.weight"])
@@ -258,7 +304,7 @@ def test_models_that_have_no_download(tmp_path: Path) -> None:
     assert build(ModelSpec(model="tiny", classes=3, weights="default")).weights.startswith(
         "random weights (tiny has no"
     )
-    with pytest.raises(WeightsUnavailable, match="nothing to download and no file for mobilenetv1_025"):
+    with pytest.raises(WeightsUnavailable, match="nothing to download, and there is no file for mobilenetv1_025"):
         build(ModelSpec(model="mobilenetv1_025", classes=3, weights="default"), [tmp_path])
 
 

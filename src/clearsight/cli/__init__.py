@@ -27,12 +27,27 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as shells report it of other programs
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `clearsight ARGV` and return its exit code.
 
     0 success, 1 a bug or a run that diverged, 2 a mistake that the user can correct, 3 a finding at or above
-    `debug --fail-on`, 130 stopped by Ctrl-C.
+    `debug --fail-on`, 130 stopped by Ctrl-C, 141 where the reader of the output has gone (`| head`).
     """
+    try:
+        code = _answer(argv)
+        sys.stdout.flush()  # here and not at exit, where Python prints a traceback if the reader has gone
+    except BrokenPipeError:
+        from clearsight.cli.terminal import discard_output
+
+        discard_output()
+        return CLOSED_PIPE
+    return code
+
+
+def _answer(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())

@@ -47,9 +47,7 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
     except KeyboardInterrupt:
         return fail("stopped", STOPPED)
     except BrokenPipeError:
-        # The reader of our output has closed it (`| head`). Python would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
+        raise  # to `main`: the reader of our output has gone, which is no problem of the system
     except OSError as error:
         # A problem of the system, not a bug: a folder without write permission, a disk that is full.
         path = f"{error.filename}: " if error.filename else ""
@@ -81,6 +79,8 @@ def _invoke(app: Callable[..., Any], program: str, words: list[str]) -> int:
         return int(end.exit_code)
     except Abort:
         return fail("stopped", STOPPED)
+    except SystemExit:  # typer and Rich end the process, without a word, if the reader of the output has gone
+        raise BrokenPipeError from None
     except TyperException as error:
         return fail(f"{error.format_message()} Try '{program} --help'.", USER_ERROR)
     return result if isinstance(result, int) else 0

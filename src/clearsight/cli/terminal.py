@@ -1,26 +1,43 @@
-"""Terminal: progress bars on a terminal, plain lines elsewhere, and stdout for nothing but JSON with --json."""
+"""Terminal: progress bars on a terminal, plain lines elsewhere, and stdout for nothing but JSON with --json.
+
+Elsewhere no activity is silent for longer than ten seconds: from then on it has a line, on stderr, every ten seconds.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clearsight.core.events import EpochRecord, NullObserver, RunPlan, StepRecord
 from clearsight.core.finding import Finding, finding_lines
+from clearsight.core.format import duration
 from clearsight.workflow.messages import epoch_line, plan_lines
+
+_SILENCE = 10.0  # seconds without a line after which an activity says how far it is
 
 
 class Terminal:
-    """Output of a command. With `as_json` stdout carries the JSON value alone and everything else goes to stderr."""
+    """Output of a command. With `as_json` stdout carries the JSON value alone and everything else goes to stderr.
 
-    def __init__(self, *, as_json: bool) -> None:
+    outlives_reader: continue in silence when the reader of the output has gone (`| head`), as a training should.
+    Other commands end: BrokenPipeError passes through.  clock: seconds, for tests.
+    """
+
+    def __init__(
+        self, *, as_json: bool, outlives_reader: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.as_json = as_json
+        self._outlives_reader, self._clock = outlives_reader, clock
+        self._printed_at = clock()
+        self._begun: dict[str, tuple[float, int]] = {}  # activity -> when it began, and how much was done then
         self._stream = sys.stderr if as_json else sys.stdout
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
@@ -31,7 +48,8 @@ class Terminal:
             if self._bar is not None:  # above the bar, which Rich draws again below the line
                 self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
             else:
-                print(line, file=self._stream, flush=True)  # at once, for `tee` and `tail -f`
+                self._write(line, self._stream)
+        self._printed_at = self._clock()
 
     def print_result(self, value: Any, lines: Iterable[str]) -> None:
         """Print the result of the command: with --json its JSON value, else the lines for people."""
@@ -63,14 +81,45 @@ class Terminal:
                 self._tasks.clear()
 
     def progress(self, task: str, done: int, total: int) -> None:
-        """Show how much of a task is done; does nothing without a terminal."""
+        """Show how much of a task is done: as a bar on a terminal, else as a line after each ten seconds of silence."""
         if self._bar is None:
+            self._print_progress(task, done, total)
             return
         if task not in self._tasks:
             self._tasks[task] = self._bar.add_task(task, total=total)
         self._bar.update(self._tasks[task], completed=done, total=total)
         if done >= total:
             self._bar.remove_task(self._tasks.pop(task))
+
+    def _print_progress(self, task: str, done: int, total: int) -> None:
+        now = self._clock()
+        began, done_before = self._begun.setdefault(task, (now, done))
+        if done >= total:
+            del self._begun[task]
+        elif now - max(began, self._printed_at) >= _SILENCE:
+            self._write(progress_line(task, done, total, (now - began) / max(1, done - done_before)), sys.stderr)
+            self._printed_at = now
+
+    def _write(self, line: str, stream: TextIO) -> None:
+        try:
+            print(line, file=stream, flush=True)  # at once, for `tee` and `tail -f`
+        except BrokenPipeError:
+            if not self._outlives_reader:
+                raise
+            discard_output()
+
+
+def progress_line(task: str, done: int, total: int, seconds_each: float) -> str:
+    """Return how much of a task is done and how long the rest takes. seconds_each: of one of `total`."""
+    return f"{task}: {done:,} of {total:,}, about {duration(seconds_each * (total - done))} left"
+
+
+def discard_output() -> None:
+    """Send stdout and stderr to nowhere from now on: their reader has gone, and Python flushes them at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class TrainingView(NullObserver):

@@ -151,6 +151,7 @@ class Run(Resumable[RunStatus]):
     status: RunStatus = RunStatus.RUNNING
     seed: int = 0
     data: dict[str, Any] = field(default_factory=dict)  # path, format, fingerprint, classes, counts
+    weights: dict[str, Any] = field(default_factory=dict)  # origin, file, sha256, preprocess of the start weights
     provenance: Provenance = field(default_factory=Provenance)
     started: float = field(default_factory=time.time)
     seconds: float = 0.0
@@ -166,7 +167,7 @@ class Run(Resumable[RunStatus]):
         run = cls(path=path, name=path.name, recipe=recipe, seed=recipe.train.seed, **facts)
         for folder in (run.files.checkpoints, run.files.bundle, run.files.evaluation):
             folder.mkdir(parents=True, exist_ok=True)
-        write_text(run.files.recipe, recipe.to_yaml())
+        write_text(run.files.recipe, run.weights_comment() + recipe.to_yaml())
         run.save()  # last, since a folder with run.json counts as a run
         return run
 
@@ -200,6 +201,11 @@ class Run(Resumable[RunStatus]):
     @property
     def has_bundle(self) -> bool:
         return (self.bundle / "bundle.json").is_file()
+
+    def weights_comment(self) -> str:
+        """Return a comment for recipe.yaml with the file of the start weights and its digest; "" without a file."""
+        file = self.weights.get("file")
+        return f"# trained from {file}, sha256 {self.weights['sha256']}\n" if file else ""
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return every line of metrics.jsonl: {"step", "epoch", "mode", "name", "value"}."""

@@ -39,6 +39,7 @@ class Network:
     `stages` one after another and then `head` equal `model(images)`: (N, 3, S, S) float32 -> (N, D) -> (N, C).
     model: the zoo's module with its classifier replaced by `head`, under the name `head_name`.
     weights: one sentence for the log: which weights, and where mean and std come from.
+    weights_file: path of the file that they came from, "" for random ones and downloads.
     fixed: names of parameters that the zoo keeps constant (sine position tables).
     """
 
@@ -50,6 +51,7 @@ class Network:
     features: int
     preprocess: Preprocess
     weights: str
+    weights_file: str = ""
     fixed: frozenset[str] = frozenset()
 
     @property

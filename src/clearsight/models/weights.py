@@ -8,7 +8,7 @@ import pickle
 import struct
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clearsight.core.errors import BadValue, NotFound, WeightsUnavailable
+from clearsight.core.errors import BadValue, WeightsUnavailable
 from clearsight.core.preprocess import Preprocess
+from clearsight.models.hub import HubUnreachable
 from clearsight.models.providers import ModelProvider
+from clearsight.models.weights_file import candidates, check_file
 
-_PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 # Raised by the restricted unpickler for damaged and foreign files; none of them is a fault of clearsight.
 _UNREADABLE = (
     *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError),
@@ -69,26 +70,9 @@ def resolve(weights: str, provider: ModelProvider, name: str, folders: Sequence[
     return _downloaded(provider, name, folders)
 
 
-def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
-    """Return the weights files for `model` in `folders`, nearest name first: <model>.safetensors, <model>_<more>.pth.
-
-    A "/" in the name may be "_" or "-" in the file's name, or the part before it may be missing.
-    """
-    stems = list(dict.fromkeys((model.replace("/", "_"), model.replace("/", "-"), model.rpartition("/")[2])))
-    found = []
-    for folder in folders:
-        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-            rest = next((path.stem[len(stem) :] for stem in stems if path.stem.startswith(stem)), None)
-            if path.suffix in (".safetensors", ".pth") and rest is not None and (not rest or rest[0] in "_-."):
-                found.append((len(rest), path.suffix != ".safetensors", path))
-    return [path for *_, path in sorted(found, key=lambda entry: entry[:2])]
-
-
 def from_file(path: Path, provider: ModelProvider, name: str) -> PretrainedWeights:
     """Return the weights in the file at `path`, with the preprocessing of its metadata or else of the provider."""
-    if not path.is_file():
-        fix = "Pass default, none, or a .safetensors or .pth file."
-        raise NotFound(f"--weights {path}", "there is no such file", fix=fix)
+    check_file(path)
     tensors, config = read(path)
     declared = config.get("pretrained_cfg", {})
     return PretrainedWeights(
@@ -104,9 +88,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return tensors by name, and the "config" of a safetensors file's metadata ({} for others). No code in it runs."""
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    if path.suffix in _PICKLED:
-        return _read_pickled(path), {}
-    raise _unusable(path, f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth")
+    check_file(path)
+    return _read_pickled(path), {}
 
 
 def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> None:
@@ -145,14 +128,18 @@ def _downloaded(provider: ModelProvider, name: str, folders: Sequence[Path]) -> 
     model = provider.prefix + name
     try:
         tensors, reason = provider.download(name), "nothing to download"
+    except HubUnreachable as error:
+        tensors, reason = None, str(error)
     except _unreachable() as error:
-        tensors, reason = None, f"no download ({type(error).__name__})"
+        tensors, reason = None, f"the download failed ({type(error).__name__})"
     if tensors is not None or name == "tiny":  # tiny exists to be trained from scratch
         origin = "random weights (tiny has no pretrained ones)" if tensors is None else f"pretrained {model}"
         return PretrainedWeights(tensors=tensors, preprocess=provider.preprocess(name), origin=origin)
-    searched = " and ".join(str(folder) for folder in folders) or "no folder (none is set)"
-    problem = f"{reason} and no file for {model}. Looked in {searched}"
-    raise WeightsUnavailable("weights", problem, fix="Pass --weights FILE, or --weights none to start from random.")
+    searched = " or ".join(str(folder) for folder in folders) or "no folder (none is set)"
+    file = f"{model.rpartition('/')[2]}.safetensors"
+    problem = f"{reason}, and there is no file for {model}. Looked for {file} in {searched}"
+    fix = "Put the file there, pass --weights FILE, or pass --weights none to start from random."
+    raise WeightsUnavailable("weights", problem, fix=fix)
 
 
 def _unreachable() -> tuple[type[Exception], ...]:

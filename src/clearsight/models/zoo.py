@@ -68,6 +68,7 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
         features=features,
         preprocess=pretrained.preprocess,
         weights=pretrained.text,
+        weights_file=pretrained.file,
         fixed=fixed,
     )
     if len(dissection.stages) == 1:  # cut by the last resort, `whole`

@@ -98,15 +98,25 @@ class FeatureTime:
     computed_seconds: float = 0.0
 
 
-class FeatureBatches:
-    """Batches of precomputed features, in the order in which the images would come.
+class FeatureSource(Protocol):
+    """Features that are read from a cache, or computed, when they are first needed."""
 
-    views: (V, N, ...) features; epoch e uses view (e - 1) mod V.  labels: (N,).
+    def read(self) -> tuple[Tensor, FeatureTime]:
+        """Return the features (V, N, ...), and the time of computing them."""
+
+    def seconds(self) -> float:
+        """Return how long `read` will take, measured on a few images; 0 if nothing is to be computed."""
+
+
+class FeatureBatches:
+    """Batches of features of a frozen part, in the order in which the images would come.
+
+    views: (V, N, ...) features, or where to read them; epoch e uses view (e - 1) mod V.  labels: (N,).
     """
 
     def __init__(
         self,
-        views: Tensor,
+        views: Tensor | FeatureSource,
         labels: npt.NDArray[np.int64],
         ids: tuple[str, ...],
         order: Order,
@@ -114,8 +124,28 @@ class FeatureBatches:
         *,
         time: FeatureTime | None = None,
     ) -> None:
-        self.views, self.labels, self._ids, self._order, self._size = views, labels, ids, order, batch_size
-        self.time = time or FeatureTime()
+        self._source = None if isinstance(views, Tensor) else views
+        self._features = (views, time or FeatureTime()) if isinstance(views, Tensor) else None
+        self.labels, self._ids, self._order, self._size = labels, ids, order, batch_size
+
+    @property
+    def views(self) -> Tensor:
+        """The features (V, N, ...). The first use reads or computes them, which may take minutes."""
+        return self._read()[0]
+
+    @property
+    def time(self) -> FeatureTime:
+        return self._read()[1]
+
+    def _read(self) -> tuple[Tensor, FeatureTime]:
+        if self._features is None:
+            assert self._source is not None
+            self._features = self._source.read()
+        return self._features
+
+    def seconds_to_read(self) -> float:
+        """Return how long the first use of `views` will take."""
+        return self._source.seconds() if self._features is None and self._source is not None else 0.0
 
     @property
     def steps(self) -> int:

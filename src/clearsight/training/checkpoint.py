@@ -2,9 +2,10 @@
 
     newest.safetensors   everything needed to continue: weights, optimizer, average, position
     best.safetensors     the weights of the best epoch and its scores
+    frozen.safetensors   the tensors that training does not change, written once; no file where it changes all
 
-Only the tensors that training changes are stored; a digest identifies the frozen rest, which is loaded again from its
-source. Random numbers need no state: every step draws from a generator seeded by (seed, rank, step).
+With them a run continues without the weights file that it began with. Random numbers need no state: every step draws
+from a generator seeded by (seed, rank, step).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.newest, self.best = folder / "newest.safetensors", folder / "best.safetensors"
+        self.frozen = folder / "frozen.safetensors"
         # Two more files beside them, as long as the debugger may go back to an earlier state.
         self._good = {self.newest: folder / "good.safetensors", self.best: folder / "good-best.safetensors"}
 
@@ -84,6 +86,11 @@ class TrainedTensors:
         state = self.network.state_dict(keep_vars=True)
         return {name: state[name] for name in self._names}
 
+    def frozen(self) -> Tensors:
+        """Return the tensors that training does not change."""
+        changing = set(self._names)
+        return {name: tensor for name, tensor in self.network.state_dict().items() if name not in changing}
+
     @cached_property
     def base(self) -> str:
         """Digest of the frozen rest: a checkpoint fits no other weights under the trained part."""
@@ -99,6 +106,7 @@ class CheckpointWriter:
     def __init__(self, checkpoints: Checkpoints, trained: TrainedTensors, world: World) -> None:
         self._checkpoints, self._trained, self._world = checkpoints, trained, world
         self._written_at = time.monotonic()
+        self._frozen_base: str | None = None  # digest of the tensors in the file of the frozen part
         self.best: Tensors | None = None
 
     def is_due(self, every: float, device: torch.device) -> bool:
@@ -112,11 +120,25 @@ class CheckpointWriter:
         # Best first: the position in a newest checkpoint must never name a best epoch that is not on disk.
         self.write_best(position)
         if self._world.leads:
+            self._write_frozen()  # before the newest checkpoint, which can then be used without the weights file
             model = {f"model/{name}": tensor for name, tensor in self._trained.current().items()}
             whole = {"position": position, "base": self._trained.base, **state}
             Checkpoints.write(self._checkpoints.newest, {**model, **tensors}, whole)
         self._world.wait()
         self._written_at = time.monotonic()
+
+    def _write_frozen(self) -> None:
+        """Write the frozen tensors unless the file has them; other parts may be frozen after an adjustment."""
+        path, base = self._checkpoints.frozen, self._trained.base
+        if self._frozen_base is None and path.is_file():
+            self._frozen_base = Checkpoints.read(path)[1]["base"]
+        if self._frozen_base == base:
+            return
+        if tensors := self._trained.frozen():
+            Checkpoints.write(path, tensors, {"base": base})
+        else:
+            path.unlink(missing_ok=True)
+        self._frozen_base = base
 
     def write_best(self, position: Mapping[str, Any]) -> None:
         """Write the best checkpoint alone, after a training that must not be continued from where it is."""

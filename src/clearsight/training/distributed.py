@@ -1,4 +1,7 @@
-"""World: the processes of one training job. One by default, several under torchrun."""
+"""World: the processes of one training job. One by default, several under torchrun.
+
+Without torch at import: a command knows its place among the processes before it loads torch.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-import torch
-import torch.distributed as dist
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 T = TypeVar("T")
 
@@ -33,6 +36,8 @@ class World:
     def average(self, value: torch.Tensor) -> torch.Tensor:
         """Return the mean of a tensor over all processes."""
         if self.size > 1:
+            import torch.distributed as dist
+
             dist.all_reduce(value)
             value = value / self.size
         return value
@@ -41,6 +46,9 @@ class World:
         """Return True if the flag is set in any process."""
         if self.size == 1:
             return flag
+        import torch
+        import torch.distributed as dist
+
         value = torch.tensor(float(flag), device=device)  # nccl reduces tensors on its GPU only
         dist.all_reduce(value, op=dist.ReduceOp.MAX)
         return bool(value.item())
@@ -49,6 +57,8 @@ class World:
         """Return the values of all processes, in order of rank."""
         if self.size == 1:
             return [value]
+        import torch.distributed as dist
+
         parts: list[T | None] = [None] * self.size
         dist.all_gather_object(parts, value)
         return cast(list[T], parts)
@@ -57,6 +67,8 @@ class World:
         """Return the value of rank 0, in all processes."""
         if self.size == 1:
             return value
+        import torch.distributed as dist
+
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
@@ -64,12 +76,16 @@ class World:
     def wait(self) -> None:
         """Return once every process has called this."""
         if self.size > 1:
+            import torch.distributed as dist
+
             dist.barrier()
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Return the model with gradients averaged over the processes."""
         if self.size == 1:
             return model
+        from torch import nn
+
         ids = [device.index] if device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
@@ -80,6 +96,9 @@ def join_process_group(world: World, device: torch.device) -> Iterator[World]:
     if world.size == 1:
         yield world
         return
+    import torch
+    import torch.distributed as dist
+
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)  # nccl gathers objects through the current device

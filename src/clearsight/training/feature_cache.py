@@ -87,6 +87,11 @@ def cached_features(folder: Path, key: FeatureKey, run: FeaturePass) -> CachedFe
     return CachedFeatures(values, manifest.get("seconds", 0.0) / run.views, computed)
 
 
+def is_cached(folder: Path, key: FeatureKey) -> bool:
+    """Return True if the cache `folder` has these features."""
+    return (folder / key.name() / "manifest.json").is_file()
+
+
 @contextmanager
 def _locked(entry: Path) -> Iterator[None]:
     """Keep other processes from computing the entry within the block."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
+from clearsight.workflow.run.checks import check_resume, check_start
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.launch import launch_run, resume_run
 
 
 def train(
@@ -26,6 +26,9 @@ def train(
     """
     base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
     overridden = base.replace(**settings) if settings else base
+    check_start(Path(data), overridden, Run, Path(out))
+    from clearsight.workflow.run.launch import launch_run  # loads torch, after the mistakes that need none
+
     unset = unset_fields(base) - settings.keys()  # a default that was passed is a choice: --auto-tune keeps it
     return launch_run(Path(data), Path(out), overridden, launch or LaunchContext(), unset)
 
@@ -36,9 +39,20 @@ def unset_fields(recipe: Recipe) -> frozenset[str]:
     return frozenset(name for name, value in recipe.flat().items() if value == defaults[name])
 
 
-def resume(path: str | Path, *, launch: LaunchContext | None = None, time_limit: float | None = None) -> Run:
+def resume(
+    path: str | Path,
+    *,
+    data: str | Path | None = None,
+    launch: LaunchContext | None = None,
+    time_limit: float | None = None,
+) -> Run:
     """Continue an interrupted run; a finished one only gets its model and scores again.
 
-    Raises NotResumable when the data or the weights are not those that the run began with.
+    data: where the dataset is now, if it was moved.  The weights file of the run is not needed any more.
+    Raises NotFound without the run or its data, NotResumable when the data are not those that the run began with.
     """
-    return resume_run(Path(path), launch or LaunchContext(), time_limit)
+    place = Path(data) if data is not None else None
+    check_resume(Run.open(Path(path)), place)
+    from clearsight.workflow.run.launch import resume_run  # loads torch, after the mistakes that need none
+
+    return resume_run(Path(path), launch or LaunchContext(), time_limit, place)

@@ -17,6 +17,7 @@ from clearsight.tuning.storage.optuna_storage import check_storage
 from clearsight.tuning.trial_store import lock_study
 from clearsight.workflow.paths import free_folder
 from clearsight.workflow.prepare.defaults import weights_path
+from clearsight.workflow.run.checks import check_start
 from clearsight.workflow.study.lead import StudyContext, check_data, check_warm_start, lead_study, start_workers
 from clearsight.workflow.study.plan import SpaceSource, check_plan, objectives_of, searcher_of, space_of
 
@@ -53,7 +54,7 @@ def tune(
     if "monitor" not in plan.space.names:  # the best epoch of a trial is chosen by the metric that compares trials
         base = base.replace(monitor=plan.objectives[0].metric)
     path = Path(out) if out is not None else free_folder("studies", data, "study")
-    Study.check_free(path)  # again in Study.begin, but workers and the scan of the images come first
+    check_start(Path(data), base, Study, path)  # again later, but workers and the scan of the images come first
     facts = {"command": list(launch.command), "versions": versions(_PACKAGES), "hardware": hardware()}
     with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
         notes = check_data(plan, base, launch)  # while the workers import torch

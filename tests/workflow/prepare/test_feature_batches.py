@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from clearsight.core.events import NullObserver, RunPlan
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.paths import Paths
@@ -80,3 +81,35 @@ def test_augmented_views_are_cached_when_asked_for(scenes: Path, real_weights: P
     assert "features of the frozen part computed once" in log
     trained(scenes, tmp_path / "plain", **settings, epochs=1)
     assert "--views K keeps K augmented views" in (tmp_path / "plain" / "log.txt").read_text()
+
+
+class _PlanSeen(NullObserver):
+    """Records events in their order: the plan, and the progress of computing features."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.seconds: float | None = None
+
+    def on_plan(self, plan: RunPlan) -> None:
+        self.events.append("plan")
+        self.seconds = plan.seconds
+
+    def progress(self, activity: str, done: int, total: int) -> None:
+        if activity.startswith("features"):
+            self.events.append(activity)
+
+
+def test_the_plan_comes_before_the_features_and_states_their_time(digits: Path, tmp_path: Path) -> None:
+    """The second run reads the features from the cache: its plan has no time for them, and there is no progress."""
+    recipe = Recipe().replace(model="tiny", weights="none", limit=200, image_size=16, freeze="backbone", epochs=1)
+    seen = {}
+    for name in ("first", "second"):
+        seen[name] = _PlanSeen()
+        paths = Paths(cache=tmp_path / "cache", weights=())
+        launch = LaunchContext(paths=paths, observers=[seen[name]], progress=seen[name].progress)
+        train(digits, out=tmp_path / name, recipe=recipe, launch=launch, debug="off", profile="off", threads=1)
+    assert seen["first"].events[0] == "plan"
+    assert {"features of train", "features of valid"} <= set(seen["first"].events)
+    assert seen["first"].seconds is not None
+    assert seen["first"].seconds > 0
+    assert (seen["second"].events, seen["second"].seconds) == (["plan"], 0)

@@ -9,7 +9,8 @@ import pytest
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.recipe import Recipe
-from clearsight.workflow.run.debugging import actions, check_debugging, plain_settings, planned_steps, save_plan
+from clearsight.workflow.run.debugging import actions, plain_settings, planned_steps, save_plan
+from clearsight.workflow.run.rules import check_debugging
 
 
 @pytest.mark.parametrize(

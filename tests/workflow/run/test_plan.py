@@ -50,7 +50,7 @@ def test_a_frozen_backbone_trains_the_head_alone_on_cached_features(digits: Path
     plan = plan_of(digits, tmp_path, freeze="backbone")
     assert plan.trainable < plan.parameters
     assert plan.cached
-    assert plan.seconds == 0  # batches of features need no forward pass of the backbone
+    assert plan.seconds > 0, "the features must be computed first"
     assert any("random weights" in note for note in plan.notes)
 
 

@@ -28,7 +28,7 @@ def quickstart(
     from clearsight.workflow.quickstart import quickstart as run_all
     from clearsight.workflow.run.context import LaunchContext
 
-    start, terminal = time.monotonic(), Terminal(as_json=False)
+    start, terminal = time.monotonic(), Terminal(as_json=False, outlives_reader=True)
     launch = LaunchContext(
         observers=[TrainingView(terminal)],
         paths=Paths.of(os.environ),

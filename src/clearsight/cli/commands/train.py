@@ -22,6 +22,7 @@ EPILOG = """Examples:
   clearsight train photos.zip --model timm/mobilenetv2_100 --weights w.safetensors --augment standard --epochs 20
   clearsight train train.csv --label-column breed --recipe recipe.yaml --lr 3e-4 --json
   clearsight train --resume runs/photos-1
+  clearsight train moved/photos/ --resume runs/photos-1
   torchrun --nproc-per-node 2 -m clearsight train photos/ --out runs/two
 """
 
@@ -44,7 +45,7 @@ def train(
     from clearsight.workflow.train import resume as resume_run
     from clearsight.workflow.train import train as train_run
 
-    terminal = Terminal(as_json=as_json)
+    terminal = Terminal(as_json=as_json, outlives_reader=True)
     with terminal.working():
         launch = LaunchContext(
             observers=[TrainingView(terminal)],
@@ -55,10 +56,12 @@ def train(
             visible=visible_gpus(os.environ),
         )
         if resume is not None:
-            arguments: dict[str, object] = {"DATA": data, "--out": out, "--recipe": recipe}
+            arguments: dict[str, object] = {"--out": out, "--recipe": recipe}
             arguments |= {"--" + name.replace("_", "-"): True for name in settings if name != "time_limit"}
-            check_resume_alone("a run continues with its own recipe", arguments, ["--time-limit"])
-            run = resume_run(resume, launch=launch, time_limit=settings.get("time_limit"))
+            check_resume_alone(
+                "a run continues with its own recipe", arguments, ["DATA, if it was moved", "--time-limit"]
+            )
+            run = resume_run(resume, data=data, launch=launch, time_limit=settings.get("time_limit"))
         elif data is None:
             raise BadValue("clearsight train", "no data", fix="For example: clearsight train photos/.")
         else:

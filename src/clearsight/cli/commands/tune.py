@@ -66,7 +66,7 @@ def tune(
     from clearsight.workflow.tune import resume_study
     from clearsight.workflow.tune import tune as tune_study
 
-    terminal = Terminal(as_json=as_json)
+    terminal = Terminal(as_json=as_json, outlives_reader=True)
     with launched(terminal) as launch:
         if resume is not None:
             arguments: dict[str, object] = {"DATA": data, "--tune": tune, "--space": space, "--space-file": space_file}

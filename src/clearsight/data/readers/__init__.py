@@ -24,11 +24,10 @@ _EXPECTED = (
 )
 
 
-def open_listing(path: Path, format: str = "auto", options: ReadOptions = _DETECT) -> Listing:
-    """Return the listing of the dataset at `path`; no pixels are read.
+def check_path(path: Path, format: str = "auto") -> None:
+    """Raise BadChoice for an unknown format and NotFound when nothing is at `path`; opens no file.
 
-    format: a name of READERS, or "auto": the first reader that recognises the path.
-    Raises NotFound when nothing is there, BadChoice for an unknown format, BadData for a path in no known format.
+    format: a name of READERS, or "auto".
     """
     if format != "auto" and format not in READERS.names():
         allowed = ("auto", *READERS.names())
@@ -38,6 +37,15 @@ def open_listing(path: Path, format: str = "auto", options: ReadOptions = _DETEC
         near = nearest(path.name, names)  # a misspelt name is the usual reason
         hint = f"Did you mean {path.parent / near}?" if near else ""
         raise NotFound(str(path), "there is no such file or folder", fix=hint)
+
+
+def open_listing(path: Path, format: str = "auto", options: ReadOptions = _DETECT) -> Listing:
+    """Return the listing of the dataset at `path`; no pixels are read.
+
+    format: a name of READERS, or "auto": the first reader that recognises the path.
+    Raises NotFound when nothing is there, BadChoice for an unknown format, BadData for a path in no known format.
+    """
+    check_path(path, format)
     if format != "auto":
         return READERS.load(format).read(path, options)
     for _, reader in READERS:

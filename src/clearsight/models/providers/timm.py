@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast, get_args
 
 from torch import Tensor, nn
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.preprocess import Interpolation, Preprocess
+from clearsight.models.hub import HubUnreachable, check_reachable, quiet_clients
 from clearsight.models.providers import ModelProvider
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the names under which timm looks for weights at the hub
 
 
 class TimmProvider(ModelProvider):
@@ -40,7 +44,13 @@ class TimmProvider(ModelProvider):
         config = _pretrained_config(name)
         if config is None or not config.has_weights:
             return None
-        model = timm.create_model(name, pretrained=True, **_settings(name))
+        file = _cached_file(config)
+        if not file:
+            _check_source(config)
+        # A file of the cache is loaded as it is: the hub's client would ask the hub first whether there is a newer one.
+        overlay = {"file": file} if file and not config.custom_load else None
+        with quiet_clients():
+            model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **_settings(name))
         return cast(dict[str, Tensor], model.state_dict())
 
 
@@ -53,6 +63,33 @@ def _pretrained_config(name: str) -> Any:
     if tag and tag not in tags:
         raise BadChoice(f"--model timm/{name}", "timm has no weights with that tag", got=tag, allowed=tags)
     return timm.models.get_pretrained_cfg(name, allow_unregistered=True)
+
+
+def _cached_file(config: Any) -> str:
+    """Return the path of a model's weights in the cache of the hub or of torch, "" if they are in neither."""
+    import torch
+    from huggingface_hub import try_to_load_from_cache
+
+    if config.hf_hub_id:
+        repo, _, revision = config.hf_hub_id.partition("@")
+        for name in filter(None, (config.hf_hub_filename, *_HUB_FILES)):
+            if isinstance(found := try_to_load_from_cache(repo, name, revision=revision or None), str):
+                return found
+        return ""
+    file = Path(torch.hub.get_dir()) / "checkpoints" / config.url.rpartition("/")[2]
+    return str(file) if file.is_file() else ""
+
+
+def _check_source(config: Any) -> None:
+    """Raise HubUnreachable if the server of a model's weights does not answer, or must not be asked."""
+    from huggingface_hub import constants
+
+    if not config.hf_hub_id:
+        check_reachable(config.url)
+    elif constants.is_offline_mode():
+        raise HubUnreachable("HF_HUB_OFFLINE is set, and the weights are not in the cache of the hub")
+    else:
+        check_reachable(constants.ENDPOINT)
 
 
 def _settings(name: str) -> dict[str, Any]:

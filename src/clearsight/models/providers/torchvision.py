@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 from torch import Tensor, nn
 
 from clearsight.core.preprocess import Preprocess
+from clearsight.models.hub import check_reachable
 
 # Both were ported from TensorFlow with its normalisation built in; their side classifiers help training from scratch
 # alone.
@@ -61,9 +63,12 @@ class TorchvisionProvider:
         return dict(tensors)
 
     def download(self, name: str) -> dict[str, Tensor] | None:
+        import torch
         import torchvision
 
         weights = torchvision.models.get_model_weights(name).DEFAULT
+        if not (Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]).is_file():
+            check_reachable(weights.url)
         tensors = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         return self.adapt(name, tensors)
 

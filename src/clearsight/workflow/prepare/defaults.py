@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from clearsight.core.learning_rates import head_rate
 from clearsight.core.preprocess import PRESETS
 from clearsight.core.recipe import Recipe
+from clearsight.models.weights_file import NOT_A_FILE
 
 if TYPE_CHECKING:
     from clearsight.models.network import Network
@@ -87,7 +88,7 @@ def weights_path(weights: str) -> str:
 
     A recipe on disk may be used again from another folder, where a relative path would name another file.
     """
-    return weights if weights in ("default", "none") else str(Path(weights).expanduser().resolve())
+    return weights if weights in NOT_A_FILE else str(Path(weights).expanduser().resolve())
 
 
 def plain_settings(recipe: Recipe) -> dict[str, Any]:

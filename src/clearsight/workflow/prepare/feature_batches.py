@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from clearsight.training.batches import FeatureBatches, FeatureTime
 from clearsight.training.checkpoint import frozen_digest
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World
-from clearsight.training.feature_cache import CachedFeatures, FeatureKey, FeaturePass, cached_features
+from clearsight.training.feature_cache import CachedFeatures, FeatureKey, FeaturePass, cached_features, is_cached
 from clearsight.training.job import Phase
 from clearsight.workflow.prepare.datasets import Progress
 
@@ -40,44 +42,59 @@ class FeatureReader:
         self._preprocess, self._last_stage = network.preprocess, network.stages[cut - 1].name
         self._prefix = network.prefix(cut)
         self._runtime: PrefixRuntime | None = None
+        self._seconds_per_image: float | None = None  # of computing features, once it was measured
         self._digest = f"{network.name} {frozen_digest(self._prefix, {})}"
         self._placement, self._world, self._folder = placement, world, folder
 
     def batches(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> FeatureBatches:
-        """Return the features of a split on the device, in the order of `plan`.
+        """Return the features of a split on the device, in the order of `plan`; they are computed when first needed.
 
         views: augmented copies of each image; 1 where the plan does not augment at random.
         """
-        stored, computed = self._stored(dataset, plan, views if plan.augment.random else 1, progress)
         return FeatureBatches(
-            torch.from_numpy(np.asarray(stored.values)).to(self._placement.device),
+            SplitFeatures(self, dataset, plan, views if plan.augment.random else 1, progress),
             dataset.labels(),
             tuple(sample.id for sample in dataset.samples),
             Loader(dataset, self._preprocess, plan).order,
             plan.batch_size,
-            time=FeatureTime(
-                pass_seconds=stored.pass_seconds,
-                computed_seconds=stored.pass_seconds * len(stored.values) if computed else 0.0,
-            ),
         )
 
-    def _stored(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> tuple[CachedFeatures, bool]:
+    def stored(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> tuple[CachedFeatures, bool]:
         """Return the cached features, and True if they were computed just now."""
         key = self._key(dataset, plan, views)
-        # In order and by one process: what is stored must not depend on how a run draws its images.
-        in_order = replace(plan, order="sequential", rank=0, world=1, memory_bytes=0, batch_size=_COMPUTE_BATCH)
-        loader = Loader(dataset, self._preprocess, in_order)
-
-        def view(number: int) -> Iterator[npt.NDArray[np.float32]]:
-            return (normalise(batch.images, self._preprocess) for batch in loader.epoch(number + 1))
-
+        batches = partial(self._images, dataset, plan)
         name = f"features of {dataset.samples[0].split}"
-        run = FeaturePass(len(dataset), views, self._compute, view, partial(progress, name))
+        run = FeaturePass(len(dataset), views, self._compute, batches, partial(progress, name))
         computed = False
         if self._world.leads:  # one process computes, all read
             computed = cached_features(self._folder, key, run).computed
         self._world.wait()
         return cached_features(self._folder, key, run), computed
+
+    def on_device(self, features: CachedFeatures) -> torch.Tensor:
+        """Return cached features (V, N, ...) as a tensor on the device."""
+        return torch.from_numpy(np.asarray(features.values)).to(self._placement.device)
+
+    def seconds(self, dataset: Dataset, plan: LoadPlan, views: int) -> float:
+        """Return how long `stored` will take, from one batch of it; 0 if the features are in the cache."""
+        if is_cached(self._folder, self._key(dataset, plan, views)):
+            return 0.0
+        if self._seconds_per_image is None:
+            with closing(self._images(dataset, plan, 0)) as batches:
+                self._compute(next(batches)[:2])  # builds the runtime, which is not timed
+            start = time.perf_counter()
+            with closing(self._images(dataset, plan, 0)) as batches:
+                images = next(batches)
+                self._compute(images)
+            self._seconds_per_image = (time.perf_counter() - start) / len(images)
+        return self._seconds_per_image * len(dataset) * views
+
+    def _images(self, dataset: Dataset, plan: LoadPlan, view: int) -> Generator[npt.NDArray[np.float32], None, None]:
+        """Yield the normalised images (N, 3, S, S) of one view, in the order of the dataset."""
+        # In order and by one process: what is stored must not depend on how a run draws its images.
+        in_order = replace(plan, order="sequential", rank=0, world=1, memory_bytes=0, batch_size=_COMPUTE_BATCH)
+        for batch in Loader(dataset, self._preprocess, in_order).epoch(view + 1):
+            yield normalise(batch.images, self._preprocess)
 
     def _compute(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the features (N, ...) of normalised images (N, 3, S, S)."""
@@ -98,6 +115,39 @@ class FeatureReader:
         )
 
 
+@dataclass(frozen=True)
+class SplitFeatures:
+    """Features of one split, as a source of FeatureBatches. views: augmented copies of each image."""
+
+    reader: FeatureReader
+    dataset: Dataset
+    plan: LoadPlan
+    views: int
+    progress: Progress
+
+    def read(self) -> tuple[torch.Tensor, FeatureTime]:
+        stored, computed = self.reader.stored(self.dataset, self.plan, self.views, self.progress)
+        computed_seconds = stored.pass_seconds * len(stored.values) if computed else 0.0
+        return self.reader.on_device(stored), FeatureTime(
+            pass_seconds=stored.pass_seconds, computed_seconds=computed_seconds
+        )
+
+    def seconds(self) -> float:
+        return self.reader.seconds(self.dataset, self.plan, self.views)
+
+
+def feature_batches(phases: Iterable[Phase]) -> list[FeatureBatches]:
+    """Return the batches of features among the training and validation batches of some phases."""
+    parts = (part for phase in phases for part in (phase.train, phase.valid))
+    return [part for part in parts if isinstance(part, FeatureBatches)]
+
+
+def read_features(phases: Iterable[Phase]) -> None:
+    """Read or compute the features of all phases now, so that no step waits for them."""
+    for batches in feature_batches(phases):
+        batches.views  # noqa: B018 - the first use reads them
+
+
 def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:
     """Return the seconds of forward passes that a run of so many epochs saved by reading features from the cache."""
     saved = 0.0
@@ -105,6 +155,6 @@ def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:
         trained = min(epochs, phase.epochs)
         epochs -= trained
         if phase.cached and trained:
-            parts = [part for part in (phase.train, phase.valid) if isinstance(part, FeatureBatches)]
-            saved += sum(part.time.pass_seconds * trained - part.time.computed_seconds for part in parts)
+            times = [part.time for part in feature_batches([phase])]
+            saved += sum(time.pass_seconds * trained - time.computed_seconds for time in times)
     return max(saved, 0.0)

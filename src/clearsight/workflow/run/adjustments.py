@@ -68,7 +68,7 @@ class AdjustedTraining:
         self.checkpoints.back_to_good()  # the weights from before the finding
         self.setup = replace(self.setup, recipe=self.setup.recipe.replace(**request.changes))
         self.run.recipe = self.setup.recipe
-        write_text(self.run.files.recipe, self.setup.recipe.to_yaml())
+        write_text(self.run.files.recipe, self.run.weights_comment() + self.setup.recipe.to_yaml())
         debugger.go_back(self.checkpoints.last_step(), self.setup.recipe.flat())
         self.stop.resume()  # the debugger had asked for the stop
 

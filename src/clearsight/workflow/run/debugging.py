@@ -22,7 +22,6 @@ from clearsight.debugger.actions import Action, ActionRunner
 from clearsight.debugger.actions import parse_action as parse_action
 from clearsight.debugger.capture.save_plan import SavePlan, make_save_plan, parse_save
 from clearsight.debugger.live import LiveDebugger
-from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.session import CaptureSession
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.tape import Tape
@@ -33,14 +32,6 @@ from clearsight.training.stop import StopSignal
 from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.rules import ALL_RULES, recipe_rules, rules_about
-
-
-def check_debugging(section: DebugSection) -> None:
-    """Raise BadChoice or BadValue for wrong settings of the debugger, before a run begins."""
-    select_rules(section.rules, section.rule, ALL_RULES)
-    parse_save(section.save)
-    for text in section.on_finding:
-        parse_action(text, ALL_RULES)
 
 
 def actions(section: DebugSection) -> list[Action]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from clearsight.core.run import Provenance, Run
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.data.duplicates import exact_duplicates, leaks
 from clearsight.data.scan import Scan, drop_bad_images
+from clearsight.models.freeze import freeze
 from clearsight.training.allocator import keep_freed_memory
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
@@ -30,16 +32,18 @@ from clearsight.training.stop import StopSignal
 from clearsight.workflow.messages import FindingsLog, LogWriter
 from clearsight.workflow.prepare.datasets import list_dataset, quiet, scan_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
-from clearsight.workflow.prepare.feature_batches import saved_feature_seconds
+from clearsight.workflow.prepare.feature_batches import read_features, saved_feature_seconds
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.debugging import build_debugger, check_debugging, run_context, write_verdicts
+from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
 from clearsight.workflow.run.delivery import deliver
 from clearsight.workflow.run.plan import make_plan
 from clearsight.workflow.run.profiling import build_recording
 from clearsight.workflow.run.report import write_report
+from clearsight.workflow.run.restore import rebuild_network, weights_facts
+from clearsight.workflow.run.rules import check_debugging
 from clearsight.workflow.speed.auto_tune import tuning_notes
 
 
@@ -57,25 +61,31 @@ def run_process(recipe: Recipe, world: World) -> Iterator[Placement]:
         torch.set_num_threads(threads)
 
 
-def make_setup(source: Path, recipe: Recipe, placement: Placement, launch: LaunchContext) -> RunSetup:
+def make_setup(
+    source: Path, recipe: Recipe, placement: Placement, launch: LaunchContext, run: Run | None = None
+) -> RunSetup:
     """Open and check the data, build the network and put it on its device.
 
-    source: the dataset.  Raises ClearsightError for settings and data that cannot be trained on.
+    source: the dataset.  run: one that is continued, whose weights its checkpoints have.
+    Raises ClearsightError for settings and data that cannot be trained on.
     """
-    check_debugging(recipe.debug)  # before the data: a wrong rule name must not cost a scan first
+    check_debugging(recipe.debug)  # here too: a study may vary these settings
     if not launch.world.leads:
         launch.world.wait()  # rank 0 fills the scan cache first
     listing = list_dataset(source, recipe.data, recipe.train.seed)
+    if not len(listing.split("train")):
+        raise BadData(listing.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
+    if recipe.train.monitor == "roc_auc" and len(listing.classes) != 2:
+        raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(listing.classes)}")
+    # Before the scan, which may take minutes: weights that are nowhere, a model or a stage that does not exist.
+    build = build_network if run is None else partial(rebuild_network, run)
+    built = build(recipe, len(listing.classes), launch.paths)
+    network = built.with_preprocess(override_preprocess(built.preprocess, recipe.data))
+    freeze(network, recipe.model.freeze)
     scan = scan_dataset(listing, recipe.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, recipe.data.on_bad)
     if launch.world.leads:  # now the others find the scan in the cache
         launch.world.wait()
-    if not len(data.split("train")):
-        raise BadData(data.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
-    if recipe.train.monitor == "roc_auc" and len(data.classes) != 2:
-        raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
-    built = build_network(recipe, len(data.classes), launch.paths)
-    network = built.with_preprocess(override_preprocess(built.preprocess, recipe.data))
     network.model.to(placement.device)
     network.model.to(memory_format=placement.memory_format)
     return RunSetup(
@@ -123,6 +133,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             profile = recording.profile if recording is not None else Profile
             debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
             announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
+            read_features(phases)  # after the plan, which says how long that takes
             with stop.listening():
                 training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
                 result = training.train()
@@ -167,4 +178,5 @@ def begin_run(path: Path, source: Path, setup: RunSetup, placement: Placement, c
     """Begin the run folder `path` with the facts about its data, its packages and its machine."""
     machine = {**hardware(), "device": placement.describe(), "precision": placement.precision}
     provenance = Provenance(command=list(command), versions=versions(), hardware=machine)
-    return Run.begin(path, setup.recipe, data=data_facts(source, setup.data), provenance=provenance)
+    facts = {"data": data_facts(source, setup.data), "weights": weights_facts(setup.network, setup.weights_preprocess)}
+    return Run.begin(path, setup.recipe, provenance=provenance, **facts)

@@ -12,6 +12,7 @@ from clearsight.core.files import write_json
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
+from clearsight.workflow.run.checks import check_resume
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import actions
 from clearsight.workflow.run.execute import begin_run, execute, make_setup, run_process
@@ -53,19 +54,21 @@ def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[st
         return execute(Run.open(path), setup, launch)
 
 
-def resume_run(path: Path, launch: LaunchContext, time_limit: float | None = None) -> Run:
+def resume_run(path: Path, launch: LaunchContext, time_limit: float | None = None, data: Path | None = None) -> Run:
     """Continue the interrupted run in `path`; a finished one only gets its model and scores again.
 
-    Raises NotResumable when the data or the weights are not those that the run began with.
+    data: where the dataset is now, if it was moved.
+    Raises NotFound without the data, NotResumable when they are not those that the run began with.
     """
     run = Run.open(path)
-    recipe, source = run.recipe.replace(time_limit=time_limit), Path(run.data["path"])
+    recipe, source = run.recipe.replace(time_limit=time_limit), check_resume(run, data)
     with run_process(recipe, launch.world) as placement:
-        setup = make_setup(source, recipe, placement, launch)
+        setup = make_setup(source, recipe, placement, launch, run)
         # Other images would make the order of the epoch, and so the result, another one.
         if setup.data.fingerprint != run.data["fingerprint"]:
             raise NotResumable(
                 str(source), "the data have changed since the run began", fix="Restore them, or start a new run."
             )
+        run.data["path"] = str(source)
         run.end(RunStatus.RUNNING)
         return execute(run, setup, launch)

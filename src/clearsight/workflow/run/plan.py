@@ -17,6 +17,7 @@ from clearsight.training.device import autocast
 from clearsight.training.job import Phase
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.defaults import uncacheable
+from clearsight.workflow.prepare.feature_batches import feature_batches
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.debugging import planned_steps, save_plan
 
@@ -99,12 +100,16 @@ def _data_notes(data: Dataset, small: int, size: int) -> list[str]:
 
 
 def run_seconds(setup: RunSetup, phases: Sequence[Phase]) -> float:
-    """Return the seconds of training and validation to expect of a run; phases on cached features count as 0."""
+    """Return the seconds of training and validation to expect of a run.
+
+    Of phases on features that is the time of computing what the cache lacks: their steps take next to none.
+    """
     # The ranks share the images.
     train, valid = len(setup.train) / setup.world.size, len(setup.valid) / setup.world.size
     total = 0.0
     for phase in phases:
         if phase.cached:
+            total += sum(batches.seconds_to_read() for batches in feature_batches([phase]))
             continue
         phase.enter()
         phase.train_mode()

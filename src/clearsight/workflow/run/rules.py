@@ -7,8 +7,10 @@ from typing import Any
 
 from clearsight.core.files import finite_json
 from clearsight.core.finding import Finding
-from clearsight.core.recipe import Recipe
+from clearsight.core.recipe import DebugSection, Recipe
 from clearsight.core.rule import Rule
+from clearsight.debugger.actions import parse_action
+from clearsight.debugger.capture.save_plan import parse_save
 from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.rules import RULES
 from clearsight.profiler.rules import PROFILER_RULES
@@ -38,3 +40,11 @@ def recipe_rules(recipe: Recipe) -> list[Rule]:
 def rules_about(topic: str, rules: Sequence[Rule]) -> list[Rule]:
     """Return the rules about "learning" or about "speed"."""
     return [rule for rule in rules if rule.topic == topic]
+
+
+def check_debugging(section: DebugSection) -> None:
+    """Raise BadChoice or BadValue for wrong settings of the debugger, before a run begins."""
+    select_rules(section.rules, section.rule, ALL_RULES)
+    parse_save(section.save)
+    for text in section.on_finding:
+        parse_action(text, ALL_RULES)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.context import RunContext
-from clearsight.core.errors import BadValue, NotFound
+from clearsight.core.errors import BadValue
 from clearsight.core.machine import cores
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.recipe import Recipe
@@ -18,6 +18,7 @@ from clearsight.training.device import Placement
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.prepare.phases import build_phases
+from clearsight.workflow.run.checks import check_resume
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.execute import make_setup, run_process
 from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison
@@ -57,11 +58,9 @@ def try_settings(path: str | Path, *, steps: int = 24, launch: LaunchContext | N
     Raises NotFound if the run's data no longer exist, BadValue if it trains on cached features.
     """
     launch, run = launch or LaunchContext(), Run.open(Path(path))
-    source = Path(run.data["path"])
-    if not source.exists():
-        raise NotFound(str(source), "the data of this run no longer exist there")
+    source = check_resume(run, None)
     with run_process(run.recipe, launch.world) as placement:
-        setup = make_setup(source, run.recipe, placement, launch)
+        setup = make_setup(source, run.recipe, placement, launch, run)
         if build_phases(setup)[-1].cached:
             raise BadValue(
                 str(path),

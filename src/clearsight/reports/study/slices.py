@@ -21,7 +21,7 @@ from clearsight.reports.study.metric import (
     metric_name,
     metric_title,
     ranked,
-    value_axis,
+    set_value_axis,
 )
 from clearsight.reports.study.report_data import StudyReportData
 
@@ -123,10 +123,8 @@ def _slice_figure(objective: Objective, axis: FieldAxis, trials: Sequence[Trial]
     )
     if best is not None and best in trials:
         _add_ring(figure, across[trials.index(best)], up[trials.index(best)])
-    axes = [axis.layout(), {**value_axis(objective, [trial.values[0] for trial in trials]), "nticks": 5}]
-    x_axis, y_axis = axes[::-1] if horizontal else axes
-    figure.update_xaxes(**x_axis)
-    figure.update_yaxes(**y_axis)
+    (figure.update_yaxes if horizontal else figure.update_xaxes)(**axis.layout())
+    set_value_axis(figure, objective, [t.values[0] for t in trials], axis="x" if horizontal else "y", nticks=5)
     return without_zoom(figure.update_layout(hovermode="closest", margin_t=12))
 
 

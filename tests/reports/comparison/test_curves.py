@@ -52,7 +52,9 @@ def test_no_two_runs_have_the_same_dash_and_marker() -> None:
 
 
 def test_curves_keep_the_style_of_their_run() -> None:
-    figure = overlay([OverlayCurve("a", 0, [1, 2], [1.0, None]), OverlayCurve("c", 2, [1], [2.0])], unit="step", metric="loss")
+    figure = overlay(
+        [OverlayCurve("a", 0, [1, 2], [1.0, None]), OverlayCurve("c", 2, [1], [2.0])], unit="step", metric="loss"
+    )
     first, third = figure.data
     assert (first.name, third.name) == ("a", "c")
     assert (third.line.color, third.line.dash, third.marker.symbol) == run_style(2)

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from clearsight.core.files import finite_json, write_text
 from clearsight.core.finding import flags
+from clearsight.reports.kit.format import status_tone
 from clearsight.reports.kit.section import PageSection
 
 Data = TypeVar("Data")
@@ -90,6 +91,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["flags"] = flags
+    environment.filters["status_tone"] = status_tone
     return environment
 
 

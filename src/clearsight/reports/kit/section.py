@@ -13,7 +13,9 @@ from markupsafe import Markup
 from clearsight.core.errors import BadShape
 from clearsight.core.files import finite_json
 from clearsight.core.format import several
+from clearsight.reports.kit.format import status_tone
 
+_STATUS = {"status", "state"}  # names of rows and columns whose cells are coloured
 PATHS_LISTED = 50  # of a notice; more are counted
 # The JSON has tables by caption. A caption that was changed keeps its old key beside the new one.
 _OLD_CAPTIONS = {"All rules": "Every rule that was asked"}
@@ -41,6 +43,10 @@ class Table:
     def side(self, column: int) -> Literal["words", "number"]:
         """Return the CSS class that aligns the cells of a column."""
         return "number" if self.align[column] == "r" else "words"
+
+    def tone(self, row: Sequence[str], column: int) -> str:
+        """Return the CSS class of a cell that has a status, in a row or column of that name; "" for any other cell."""
+        return status_tone(row[column]) if _STATUS & {row[0], self.columns[column]} else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return {"columns", "rows"}."""

@@ -88,18 +88,30 @@ def _accuracies(attempt: Mapping[str, Any]) -> str:
 
 
 def next_commands(run: Run) -> list[str]:
-    """Return the commands that make sense for a run in this state."""
+    """Return the report and the commands that make sense for a run in this state."""
+    report = [f"report   {run.files.report}"] if run.files.report.is_file() else []
     if run.status in (RunStatus.INTERRUPTED, RunStatus.RUNNING):
         return [f"next     clearsight train --resume {run.path}"]
-    # A run that diverged or failed has no model to predict with.
-    if not run.has_bundle:
-        return []
-    return [
-        f"report   {run.files.report}",
-        f"next     clearsight predict {run.path} IMAGE...",
-        f"         clearsight serve {run.path} --port 8080",
-        f"         clearsight export {run.path} --out model.tar.gz",
-    ]
+    if run.has_bundle:
+        commands = [
+            f"clearsight predict {run.path} IMAGE...",
+            f"clearsight serve {run.path} --port 8080",
+            f"clearsight export {run.path} --out model.tar.gz",
+        ]
+    else:
+        commands = _retry_commands(run)
+    return [*report, *(f"{'next' if i == 0 else '':<8} {command}" for i, command in enumerate(commands))]
+
+
+def _retry_commands(run: Run) -> list[str]:
+    """Return the commands for a run that diverged or failed: it has no model to predict with."""
+    if run.status is not RunStatus.DIVERGED:
+        has_checkpoint = run.checkpoints.is_dir() and any(run.checkpoints.iterdir())
+        return [f"clearsight train --resume {run.path}"] if has_checkpoint else []
+    fix = next((finding.fix for finding in root_findings(read_findings(run.files.findings)) if finding.fix), {})
+    # Without a finding: a rate that is too high is by far the most frequent reason.
+    change = flags(fix or {"lr": (run.recipe.optim.lr or 1e-3) / 10})
+    return [f"clearsight train {run.data.get('path', 'DATA')} --recipe {run.files.recipe} {change}"]
 
 
 def _scores(scores: Mapping[str, float]) -> str:

@@ -82,7 +82,8 @@ def training(report: RunReportData) -> PageSection | None:
     panels = (*_by_epoch(report), *by_step)
     if not panels:
         return None
-    epochs = _epoch_table(report) if report.epochs else None
+    # Of an external loop no times are known.
+    epochs = _epoch_table(report) if all("seconds" in epoch for epoch in report.epochs) and report.epochs else None
     return PageSection(
         key="curves",  # links and report.json have always called it so
         title="Training",

@@ -47,7 +47,7 @@ def train(
     from clearsight.workflow.train import train as train_run
 
     terminal, end = Terminal(as_json=as_json), _End()
-    folder = resume or out or (free_folder("runs", data, "run") if data is not None else None)
+    folder = resume or out or free_folder("runs", data or ".", "run")
     with terminal.working(), _end_shown(terminal, end, folder):
         launch = LaunchContext(
             observers=[TrainingView(terminal), end],
@@ -87,13 +87,13 @@ class _End(NullObserver):
 
 
 @contextmanager
-def _end_shown(terminal: Terminal, end: _End, folder: Path | None) -> Iterator[None]:
+def _end_shown(terminal: Terminal, end: _End, folder: Path) -> Iterator[None]:
     """Print the report and the next commands of a run that an error ends, before the error is printed."""
     try:
         yield
     except BaseException:
         # A run that had not begun has no end; the folder may hold an older one.
-        if end.status is not None and folder is not None:
+        if end.status is not None:
             from clearsight.workflow.messages import end_lines
 
             terminal.print(*end_lines(Run.open(folder)))

@@ -12,11 +12,11 @@ from clearsight.reports.charts.axes import score_axis, set_score_axis
 
 @pytest.mark.parametrize("metric", ["accuracy", "top5", "macro_f1", "roc_auc"])
 def test_a_score_in_0_to_1_has_an_axis_within_0_to_1(metric: str) -> None:
-    assert score_axis(metric, [0.97, 1.0, 1.0])["autorangeoptions"] == {"minallowed": 0.0, "maxallowed": 1.0}
+    assert score_axis(metric, [0.97, 1.0, 1.0])["autorangeoptions"] == {"clipmin": 0.0, "clipmax": 1.0}
 
 
 def test_a_loss_has_no_axis_below_0() -> None:
-    assert score_axis("loss", [0.01, 0.2])["autorangeoptions"] == {"minallowed": 0.0}
+    assert score_axis("loss", [0.01, 0.2])["autorangeoptions"] == {"clipmin": 0.0}
 
 
 def test_a_limit_that_a_value_breaks_is_no_limit() -> None:

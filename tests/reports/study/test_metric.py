@@ -38,4 +38,4 @@ def test_the_axis_has_the_name_of_the_objective_and_the_limits_of_its_metric() -
     figure = go.Figure()
     set_value_axis(figure, Objective("accuracy", "maximize"), [0.9, 1.0], axis="x", nticks=5)
     axis = figure.layout.xaxis
-    assert (axis.title.text, axis.nticks, axis.autorangeoptions.maxallowed) == ("accuracy", 5, 1.0)
+    assert (axis.title.text, axis.nticks, axis.autorangeoptions.clipmax) == ("accuracy", 5, 1.0)

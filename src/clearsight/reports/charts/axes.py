@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 LOG_RATIO = 30  # highest over lowest value; on a linear axis the lowest would be within 3 % of the edge
 _DECADES_LABELLED = 3  # of more decades only the powers of ten are labelled
+_SHORTEST, _LONGEST = 1e-4, 1e5  # values beyond these are labelled by powers, others as they are
 _FINE_RANGE = 0.06  # of shares; in a narrower one whole per cents would repeat
 
 _SHARE, _NOT_NEGATIVE = (0.0, 1.0), (0.0, None)
@@ -36,13 +37,15 @@ def score_axis(metric: str, values: Iterable[float | None]) -> dict[str, Any]:
     if high is None and finite and finite[0] > 0 and finite[-1] > LOG_RATIO * finite[0]:
         decades = math.log10(finite[-1] / finite[0])
         # "D2" labels the twos and fives between the powers of ten too.
-        return axis | {"type": "log", "exponentformat": "power", "dtick": 1 if decades > _DECADES_LABELLED else "D2"}
+        ticks = {"dtick": 1 if decades > _DECADES_LABELLED else "D2"}
+        is_long = finite[0] < _SHORTEST or finite[-1] > _LONGEST
+        return axis | ticks | {"type": "log", "exponentformat": "power" if is_long else "none"}
     # A limit that some value breaks is wrong for this score: a loss of the user's own may be negative.
     limits = {}
     if low is not None and all(value >= low for value in finite):
-        limits["minallowed"] = low
+        limits["clipmin"] = low
     if high is not None and all(value <= high for value in finite):
-        limits["maxallowed"] = high
+        limits["clipmax"] = high
     return axis | ({"autorangeoptions": limits} if limits else {})
 
 

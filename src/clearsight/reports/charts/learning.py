@@ -153,7 +153,8 @@ def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
             marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}},
             hovertemplate="%{x:.3f}",
         )
-    figure.update_xaxes(range=[0, 1.02], dtick=0.2)
+    figure.update_xaxes(range=[0, 1], dtick=0.2)
+    figure.update_traces(cliponaxis=False)  # markers at 0 and 1 are drawn whole
     figure.update_yaxes(showgrid=False, **named_ticks(names))
     return without_zoom(figure.update_layout(hovermode="y unified", bargap=0.35))
 
@@ -186,7 +187,8 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> go.Figure:
         customdata=[int(bin_["count"]) for bin_ in filled],
         hovertemplate="confidence %{x:.1%}, accuracy %{y:.1%} (%{customdata} images)<extra></extra>",
     )
-    axis = {"range": [0, 1.02], "tickformat": ".0%", "dtick": 0.2}
+    axis = {"range": [0, 1], "tickformat": ".0%", "dtick": 0.2}
+    figure.update_traces(cliponaxis=False)
     figure.update_xaxes(title_text="confidence", **axis)
     figure.update_yaxes(title_text="accuracy", **axis)
     return without_zoom(figure)

@@ -7,7 +7,7 @@ import math
 from clearsight.core.statistics import Interval
 
 _TONES = {
-    **dict.fromkeys(("completed", "complete", "stopped early"), "good"),
+    **dict.fromkeys(("completed", "complete"), "good"),
     **dict.fromkeys(("diverged", "failed"), "bad"),
     **dict.fromkeys(("running", "interrupted", "pruned"), "open"),
 }
@@ -43,7 +43,10 @@ def general(value: float | None) -> str:
 
 
 def status_tone(text: str) -> str:
-    """Return how the status of a run, study or trial is coloured: "good", "bad", "open", or "" for any other text."""
+    """Return how the status of a run, study or trial is coloured: "good", "bad", "open", or "" for any other text.
+
+    A run that stopped early has none: patience or a finding may have stopped it.
+    """
     return _TONES.get(text.replace("_", " "), "")
 
 

@@ -63,7 +63,8 @@ class Panel:
     """Chart with its title and the table of its numbers.
 
     key: unique on the page.  description: one sentence for readers who cannot see the figure.  note: caption below it.
-    wide: takes the whole width.  unfolded: the table is open, because readers come for its numbers.
+    wide: takes the whole width.  least_width: pixels under which the chart is scrolled sideways; 0 for any.
+    unfolded: the table is open, because readers come for its numbers.
     """
 
     key: str
@@ -73,6 +74,7 @@ class Panel:
     table: Table
     note: str = ""
     wide: bool = False
+    least_width: int = 0
     unfolded: bool = False
 
     @property

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from clearsight.core.format import several
 from clearsight.core.trial import Objective, Trial
+from clearsight.reports.charts.axes import score_axis
 from clearsight.reports.charts.learning import GREY, VERMILLION, empty_figure, escape_name, without_zoom
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
@@ -191,7 +192,7 @@ def _contour_figure(
     # Trials that went wrong must not take all the shades from the good ones: the worst quarter shares the palest.
     low, high = (float(end) for end in np.percentile(values, (25, 100) if upwards else (0, 75)))
     shades: dict[str, Any] = {"colorscale": scale, "cmin": low, "cmax": high}
-    percents = ".0%" if objective.metric == "accuracy" else None
+    percents = score_axis(objective.metric, [low, high]).get("tickformat")
     if has_surface:
         figure.add_trace(_surface(across, up, trials, values, shades))
     figure.add_scatter(

@@ -233,6 +233,7 @@ def external() -> RunReportData:
         seconds=61.0,
         profile=by_hand.busy_gpus(),
         findings=[finding for finding in by_hand.findings() if finding.rule in ("DataWait", "BatchSize")],
+        external=True,
     )
 
 

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from clearsight.core.errors import BadData
-from clearsight.workflow.audit import audit
+from clearsight.workflow.audit import audit, class_examples, extreme_images
 from clearsight.workflow.paths import Paths
 from tests.workflow.colour_images import write_class_folders
 
@@ -46,6 +47,33 @@ def test_the_page_has_thumbnails_of_duplicates_and_no_local_paths(data: Path, pa
     text = page.read_text(encoding="utf-8")
     assert "data:image/jpeg;base64," in text
     assert str(tmp_path) not in text
+
+
+def test_the_page_shows_each_class_and_the_extremes(data: Path, paths: Paths, tmp_path: Path) -> None:
+    Image.new("RGB", (80, 40), "black").save(data / "red" / "night.png")
+    Image.new("RGB", (8, 8), "white").save(data / "green" / "snow.png")
+    audited = audit(data, paths=paths)
+    examples = class_examples(audited.dataset, audited.scan)
+    assert {name: len(ids) for name, ids in examples.items()} == {"green": 8, "red": 8}
+    extremes = extreme_images(audited.scan)
+    assert {title: row[0] for title, row in extremes.items()} == {
+        "Smallest": ("green/snow.png", "8 × 8"),
+        "Largest": ("red/night.png", "80 × 40"),
+        "Darkest": ("red/night.png", "mean gray 0 of 255"),
+        "Brightest": ("green/snow.png", "mean gray 255 of 255"),
+    }
+
+
+def test_an_unreadable_image_is_no_example(data: Path, paths: Paths) -> None:
+    (data / "red" / "empty.png").write_bytes(b"")
+    audited = audit(data, paths=paths)
+    assert "red/empty.png" not in class_examples(audited.dataset, audited.scan)["red"]
+
+
+def test_images_of_one_size_have_no_smallest(data: Path, paths: Paths) -> None:
+    for image in sorted(data.glob("*/*.png")):
+        Image.open(image).resize((24, 24)).save(image)
+    assert not {"Smallest", "Largest"} & set(extreme_images(audit(data, paths=paths).scan))
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path, paths: Paths) -> None:

@@ -7,9 +7,20 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.events import EpochRecord, RunStatus
+from clearsight.core.finding import Finding, Severity, Verdict, write_findings
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
+from clearsight.core.stop import StopKind, StopReason
 from clearsight.workflow.messages import LogWriter, end_lines, epoch_line
+
+LR_TOO_HIGH = Finding(
+    rule="LearningRateTooHigh",
+    verdict=Verdict.FOUND,
+    severity=Severity.SEVERE,
+    cause="the loss jumps",
+    fix={"lr": 1e-3},
+    group="LearningRateTooHigh",
+)
 
 
 def test_an_epoch_is_one_line() -> None:
@@ -45,9 +56,35 @@ def test_the_end_lists_the_next_commands(
     run.status, run.seconds = status, seconds
     run.reason = "stopped by SIGINT" if status is RunStatus.INTERRUPTED else ""
     (run.bundle / "bundle.json").write_text("{}")
+    run.files.report.write_text("page")
     lines = end_lines(run)
     assert lines[0] == first
     assert last in lines[-1]
+
+
+@pytest.mark.parametrize("with_finding", [True, False])
+def test_a_diverged_run_ends_with_its_report_and_the_command_that_mends_it(tmp_path: Path, with_finding: bool) -> None:
+    run = Run.begin(tmp_path / "r", Recipe().replace(lr=0.5), data={"path": "photos"})
+    run.finish(RunStatus.DIVERGED, StopReason(StopKind.DIVERGED, "the loss is NaN"))
+    run.files.report.write_text("page")
+    if with_finding:
+        write_findings(run.files.findings, [LR_TOO_HIGH])
+    mended = "--lr 0.001" if with_finding else "--lr 0.05"
+    assert end_lines(run)[-2:] == [
+        f"report   {run.files.report}",
+        f"next     clearsight train photos --recipe {run.files.recipe} {mended}",
+    ]
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_a_failed_run_goes_on_from_its_checkpoint(tmp_path: Path, has_checkpoint: bool) -> None:
+    run = Run.begin(tmp_path / "r", Recipe())
+    run.finish(RunStatus.FAILED, StopReason(StopKind.FAILURE, "no space left"))
+    run.files.report.write_text("page")
+    if has_checkpoint:
+        (run.checkpoints / "newest.pt").write_text("")
+    resume = [f"next     clearsight train --resume {run.path}"] if has_checkpoint else []
+    assert end_lines(run)[1:] == [f"report   {run.files.report}", *resume]
 
 
 def test_lines_carry_the_time_and_are_appended(tmp_path: Path) -> None:

@@ -88,8 +88,7 @@ def _title(live: LiveRun) -> list[ScreenLine]:
     run = live.run
     status = run.status.value.replace("_", " ")
     reason = f" ({run.reason})" if run.reason else ""
-    device = run.provenance.hardware.get("device", "")
-    parts = [run.name, f"{status}{reason}", run.recipe.model.model, *([str(device)] if device else [])]
+    parts = [run.name, f"{status}{reason}", live.plan.model, *([live.plan.device] if live.plan.device else [])]
     return [ScreenLine("  ".join(parts), _STATUS[run.status])]
 
 
@@ -107,7 +106,8 @@ def _state(live: LiveRun, width: int, unicode: bool) -> list[ScreenLine]:
 
 def _progress(live: LiveRun, width: int, unicode: bool) -> ScreenLine:
     done, planned = live.metrics.step, live.planned_steps
-    text = f"epoch {live.metrics.epoch}/{live.run.recipe.train.resolved_epochs}  step {done:,}"
+    epochs = f"/{live.plan.epochs}" if live.plan.epochs else ""
+    text = f"epoch {live.metrics.epoch}{epochs}  step {done:,}"
     if not planned:
         return ScreenLine(text)
     share = min(done / planned, 1.0)

@@ -21,7 +21,7 @@ from clearsight.core.errors import BadData, BadImage, ClearsightError, listed
 from clearsight.core.files import write_text
 from clearsight.data.decode import MAX_PIXELS, decode, inspect
 
-FORMAT = 1  # of the cache; raise it whenever an image could come out differently
+FORMAT = 2  # of the cache; raise it whenever an image could come out differently
 _PORTION = 16  # samples per task: enough to hide the cost of a task, few enough for a smooth progress bar
 _GRID, _BLOCK = 32, 8  # phash: side of the gray image, side of the block of frequencies
 _FLAT = 2.0  # phash: gray levels of standard deviation under which the block is noise
@@ -37,6 +37,7 @@ class ScannedImage:
     format: as `decode.inspect` calls it ("jpeg"), "pixels" for decoded data, "" unknown.
     orientation: EXIF tag, 1 is stored upright.
     phash: 64-bit perceptual hash, 0 when the image is too flat to have one (see `phash`).
+    brightness: mean gray level in 0 to 255.
     bad: why it cannot be used, "" when it can.
     """
 
@@ -47,6 +48,7 @@ class ScannedImage:
     format: str = ""
     orientation: int = 1
     phash: int = 0
+    brightness: int = 0
     bad: str = ""
 
 
@@ -133,7 +135,8 @@ def examine(sample: Sample, source: ImageSource, *, max_pixels: int) -> ScannedI
         pixels = decode(raw, max_pixels=max_pixels, name=sample.id)
     except BadImage as error:
         return replace(found, bad=error.problem)
-    return replace(found, width=pixels.shape[1], height=pixels.shape[0], phash=phash(pixels))
+    size = {"width": pixels.shape[1], "height": pixels.shape[0]}
+    return replace(found, **size, phash=phash(pixels), brightness=round(float(_gray(pixels).mean())))
 
 
 def digest(raw: bytes | Pixels) -> str:
@@ -153,13 +156,18 @@ def phash(pixels: Pixels) -> int:
     Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", section 3.2.1; the
     antialiased reduction stands for its mean filter.
     """
-    gray = Image.fromarray(pixels).convert("L").resize((_GRID, _GRID), Image.Resampling.BILINEAR)
-    values = np.asarray(gray, dtype=np.float64)
+    values = _gray(pixels)
     if values.std() < _FLAT:  # else all blank images would be near-duplicates of each other
         return 0
     waves = _waves()
     block = (waves @ values @ waves.T).ravel()  # from frequency 1 on: the mean brightness is left out
     return int.from_bytes(np.packbits(block > np.median(block)).tobytes(), "big")
+
+
+def _gray(pixels: Pixels) -> npt.NDArray[np.float64]:
+    """Return (32, 32) gray levels in 0 to 255 of (H, W, 3) uint8."""
+    gray = Image.fromarray(pixels).convert("L").resize((_GRID, _GRID), Image.Resampling.BILINEAR)
+    return np.asarray(gray, dtype=np.float64)
 
 
 @lru_cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,21 @@ from clearsight.core.recipe import Recipe
 from clearsight.data.audit import Audit
 from clearsight.data.audit import audit as audit_scan
 from clearsight.data.decode import decode
+from clearsight.data.scan import Scan, ScannedImage
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
 
+_EXAMPLES, _EXAMPLES_PER_CLASS = 96, 8  # images of classes on the page: in all, and of one class at most
+_EXTREMES = 8  # images of a kind on the page
 _INPUT_SIZE = 224  # pixels: the input of most pretrained networks; no model is chosen yet
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """A dataset and the audit of its images."""
+    """A dataset, the scan of its images, and their audit."""
 
     dataset: Dataset
+    scan: Scan
     found: Audit
     max_pixels: int
 
@@ -34,20 +40,73 @@ class AuditResult:
     def write_page(self, path: Path) -> None:
         """Write the audit as one self-contained HTML page with thumbnails."""
         # Imported here: the terminal and --json need no charts.
-        from clearsight.reports.dataset.page import DatasetPage, DatasetReportData, images_to_show
+        from clearsight.reports.dataset.page import THUMBNAIL, DatasetPage, DatasetReportData, images_to_show
         from clearsight.reports.kit.thumbnail import thumbnail
 
-        values = self.to_json()
+        report = DatasetReportData(
+            audit=self.to_json(),
+            examples=class_examples(self.dataset, self.scan),
+            extremes=extreme_images(self.scan),
+            name=Path(self.dataset.path).name,
+        )
         by_id = {sample.id: sample for sample in self.dataset.samples}
         thumbnails = {}
-        for name in images_to_show(values):
+        for name in images_to_show(report):
             try:
                 raw = self.dataset.source.read(by_id[name].locator)
-                thumbnails[name] = thumbnail(decode(raw, max_pixels=self.max_pixels))
+                thumbnails[name] = thumbnail(decode(raw, max_pixels=self.max_pixels), THUMBNAIL)
             except BadImage:
                 continue  # the page lists it among the corrupt images
-        report = DatasetReportData(audit=values, thumbnails=thumbnails, name=Path(self.dataset.path).name)
-        write_text(path, DatasetPage(report).render())
+        write_text(path, DatasetPage(replace(report, thumbnails=thumbnails)).render())
+
+
+def class_examples(dataset: Dataset, scan: Scan) -> dict[str, list[str]]:
+    """Return class name -> ids of some of its images, evenly spaced over the dataset; bad ones are left out.
+
+    Of n classes each has 96 / n images, and at least 2.
+    """
+    names, by_class = dataset.classes.names, defaultdict[str, list[str]](list)
+    for sample in dataset.samples:
+        if sample.label is not None and not scan.by_id[sample.id].bad:
+            by_class[names[sample.label]].append(sample.id)
+    most = max(_EXAMPLES // max(len(names), 1), 2)
+    # Evenly spaced, because neighbours in a folder are often of one photographer or one day.
+    return {name: _spaced(by_class[name], min(most, _EXAMPLES_PER_CLASS)) for name in names if by_class[name]}
+
+
+def extreme_images(scan: Scan) -> dict[str, list[tuple[str, str]]]:
+    """Return title -> (id, what it measures) of the smallest, largest, darkest and brightest images."""
+    good = [image for image in scan.found if not image.bad]
+
+    def size(image: ScannedImage) -> int:
+        return image.width * image.height
+
+    def brightness(image: ScannedImage) -> int:
+        return image.brightness
+
+    kinds: list[tuple[str, Callable[[ScannedImage], int], int]] = [
+        ("Smallest", size, 1),
+        ("Largest", size, -1),
+        ("Darkest", brightness, 1),
+        ("Brightest", brightness, -1),
+    ]
+    rows: dict[str, list[tuple[str, str]]] = {}
+    for title, key, sign in kinds:
+        # Of images that are all of one size none is the smallest.
+        if len({key(image) for image in good}) > 1:
+            first = sorted(good, key=lambda image: sign * key(image))[:_EXTREMES]
+            rows[title] = [(image.id, _measure(image, key is size)) for image in first]
+    return rows
+
+
+def _measure(image: ScannedImage, is_size: bool) -> str:
+    return f"{image.width} × {image.height}" if is_size else f"mean gray {image.brightness} of 255"
+
+
+def _spaced(ids: list[str], most: int) -> list[str]:
+    if len(ids) <= most:
+        return ids
+    return [ids[round(i * (len(ids) - 1) / (most - 1))] for i in range(most)]
 
 
 def audit(
@@ -64,4 +123,4 @@ def audit(
     dataset = list_dataset(Path(data).expanduser().resolve(), section, recipe.train.seed)
     scan = scan_dataset(dataset, section, paths or Paths.of({}), progress)
     found = audit_scan(dataset, scan, section.image_size or _INPUT_SIZE)
-    return AuditResult(dataset=dataset, found=found, max_pixels=section.max_pixels)
+    return AuditResult(dataset=dataset, scan=scan, found=found, max_pixels=section.max_pixels)

@@ -11,11 +11,11 @@ from typing import Any
 
 from clearsight.core.errors import BadValue
 from clearsight.core.files import finite_json, write_text
-from clearsight.core.run import Run
 from clearsight.reports.comparison.page import ComparisonPage, check_number, comparison_rows
 from clearsight.reports.comparison.ranking import Ranking, rank_runs
 from clearsight.reports.comparison.run import SPLITS, ComparedRun, differences
-from clearsight.workflow.run.report import run_results
+from clearsight.workflow.run.external import ExternalRun, find_run
+from clearsight.workflow.run.report import external_results, run_results
 
 # Statistics of batch normalisation: a network keeps them beside its parameters.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -80,8 +80,12 @@ def _labels(folders: Sequence[Path]) -> list[str]:
 
 
 def _read_run(folder: Path, label: str) -> ComparedRun:
-    run = Run.open(folder)
+    run = find_run(folder)
     losses = [row for row in run.metrics() if row["name"] == "loss"]  # the page draws no other curve by step
+    if isinstance(run, ExternalRun):
+        parameters = sum(math.prod(parameter.shape) for parameter in run.context.parameters)
+        results = external_results(run, label, losses)
+        return ComparedRun(label=label, path=str(folder), report=results, parameters=parameters or None)
     return ComparedRun(
         label=label,
         path=str(folder),

@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from clearsight.core.profile import PHASES
 from clearsight.core.profile_folder import gauges_file, spans_file
 from clearsight.core.run import Run
 from clearsight.workflow.prepare.defaults import steps_per_epoch
+from clearsight.workflow.run.external import EpochMeans, ExternalRun, find_run
 
 _RECENT = 50  # training steps over which speeds and phases are averaged
 _SAMPLES = 20  # samples of the gauges that are averaged
@@ -107,6 +109,50 @@ class LiveMetrics:
         )
 
 
+class ExternalMetrics(LiveMetrics):
+    """The same of a loop that reports batches alone; `finish` closes its last epoch."""
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._means = EpochMeans(self._planned_epochs)
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        if (record := self._means.add(row)) is not None:
+            self.epochs.append(record)
+        super()._add(row)
+
+    def finish(self) -> None:
+        """Add the epoch under way, once the loop is over."""
+        if (record := self._means.end()) is not None:
+            self.epochs.append(record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePlan:
+    """What was planned. epochs, steps: of the whole run, 0 for not known.  step_images: of a step and a process."""
+
+    model: str
+    device: str = ""
+    epochs: int = 0
+    steps: int = 0
+    step_images: int = 0
+
+    @classmethod
+    def of(cls, run: Run | ExternalRun) -> LivePlan:
+        """Return the plan of a run."""
+        if isinstance(run, ExternalRun):
+            known = run.context
+            model = known.model or "a training loop"
+            return cls(model=model, epochs=known.epochs, steps=known.steps, step_images=known.batch_size)
+        train = run.recipe.train
+        return cls(
+            model=run.recipe.model.model,
+            device=str(run.provenance.hardware.get("device", "")),
+            epochs=train.resolved_epochs,
+            step_images=train.batch_size * run.recipe.optim.accumulate,
+        )
+
+
 class LiveProfile:
     """Recent phases and gauges. `update` reads what was appended since the last call.
 
@@ -156,16 +202,20 @@ class LiveRun:
     def __init__(self, path: Path) -> None:
         """Raises NotFound where there is no run."""
         self.path = path
-        self.run = Run.open(path)
-        self.metrics = LiveMetrics(self.run.files.metrics(), self.run.recipe.train.resolved_epochs)
+        self.run = find_run(path)
+        self.plan = LivePlan.of(self.run)
+        kind = ExternalMetrics if isinstance(self.run, ExternalRun) else LiveMetrics
+        self.metrics = kind(self.run.files.metrics(), self.plan.epochs)
         self.profile = LiveProfile(self.run.files.profile)
         self._findings_file = LineFollower(self.run.files.live_findings)
         self._findings: dict[tuple[str, str, str], Finding] = {}
 
     def update(self) -> None:
         # The state first: an ended run has written everything before it writes its state.
-        self.run = Run.open(self.path)
+        self.run = find_run(self.path)
         self.metrics.update()
+        if self.ended and isinstance(self.metrics, ExternalMetrics):
+            self.metrics.finish()
         self.profile.update()
         for row in self._findings_file.rows():
             finding = Finding.from_json(row)
@@ -180,17 +230,21 @@ class LiveRun:
     @property
     def planned_steps(self) -> int:
         """Return the training steps of the whole run, by the epochs so far or the number of images; 0 if unknown."""
-        recipe, finished = self.run.recipe, self.metrics.epochs
+        finished = self.metrics.epochs
+        if self.plan.steps:
+            return self.plan.steps
         if finished:
-            return math.ceil(finished[-1].step / finished[-1].epoch) * recipe.train.resolved_epochs
+            return math.ceil(finished[-1].step / finished[-1].epoch) * self.plan.epochs
+        if isinstance(self.run, ExternalRun):
+            return 0
         images = sum(self.run.data.get("counts", {}).get("train", {}).values())  # no epoch yet: by the images
-        return steps_per_epoch(recipe, images, self.profile.ranks) * recipe.train.resolved_epochs
+        return steps_per_epoch(self.run.recipe, images, self.profile.ranks) * self.plan.epochs
 
     @property
     def seconds_left(self) -> float | None:
         """Return an estimate by the last epoch with its validation, else by the last steps."""
         left, finished = max(self.planned_steps - self.metrics.step, 0), self.metrics.epochs
-        if finished:
+        if finished and finished[-1].seconds:
             # With validation and checkpoint, which single steps leave out.
             before = finished[-2].step if len(finished) > 1 else 0
             return left * finished[-1].seconds / max(finished[-1].step - before, 1)
@@ -200,8 +254,8 @@ class LiveRun:
     @property
     def images_per_second(self) -> float | None:
         """Return the speed of the recent training steps, over all processes."""
-        recipe, seconds = self.run.recipe, self.metrics.step_seconds
-        return recipe.train.batch_size * recipe.optim.accumulate * self.profile.ranks / seconds if seconds else None
+        seconds = self.metrics.step_seconds
+        return self.plan.step_images * self.profile.ranks / seconds if seconds else None
 
     @property
     def silent_seconds(self) -> float:
@@ -235,7 +289,7 @@ class LiveRun:
                     "reason": self.run.reason,
                     "stop_kind": self.run.stop_kind,
                     "epoch": metrics.epoch,
-                    "epochs": self.run.recipe.train.resolved_epochs,
+                    "epochs": self.plan.epochs,
                     "step": metrics.step,
                     "steps": self.planned_steps or None,
                     "seconds_left": None if self.ended else self.seconds_left,

@@ -17,6 +17,7 @@ from clearsight.core.finding import Finding, finding_lines, flags, read_findings
 from clearsight.core.format import duration, speed
 from clearsight.core.judge import root_findings
 from clearsight.core.run import Run
+from clearsight.workflow.run.external import ExternalRun
 
 
 def plan_lines(plan: RunPlan) -> list[str]:
@@ -44,8 +45,9 @@ def epoch_line(record: EpochRecord) -> str:
     parts = [f"epoch {record.epoch:>{width}}/{record.epochs}", f"train {_scores(record.train)}"]
     if record.valid:
         parts.append(f"valid {_scores(record.valid)}")
-    parts.append(speed(record.images_per_second))
-    parts.append(f"data wait {100 * record.data_share:.0f} %")
+    if record.seconds:  # a loop of the user's own is not timed
+        parts.append(speed(record.images_per_second))
+        parts.append(f"data wait {100 * record.data_share:.0f} %")
     # Without validation nothing was compared.
     return "  ".join(parts) + ("  best" if record.best and record.valid else "")
 
@@ -61,7 +63,16 @@ def end_lines(run: Run) -> list[str]:
     return [*lines, *_repair_lines(run), *_finding_lines(run), *next_commands(run)]
 
 
-def _finding_lines(run: Run) -> list[str]:
+def external_end_lines(run: ExternalRun) -> list[str]:
+    """Return how a training loop of the user's own ended, its last scores, and the commands to type next."""
+    lines = [run.status.value]
+    for epoch in run.epochs()[-1:]:
+        scores = [(split, epoch[side]) for split, side in (("train", "train"), ("valid", "valid")) if epoch[side]]
+        lines += [f"{split:<8} {_scores(values)}, epoch {epoch['epoch']}" for split, values in scores]
+    return [*lines, *_finding_lines(run), f"next     clearsight report {run.path}"]
+
+
+def _finding_lines(run: Run | ExternalRun) -> list[str]:
     """Return the root causes with their fixes; nothing where no rule was asked."""
     findings = read_findings(run.files.findings)
     causes = [line for finding in root_findings(findings) for line in finding_lines(finding)]
@@ -88,22 +99,34 @@ def _accuracies(attempt: Mapping[str, Any]) -> str:
 
 
 def next_commands(run: Run) -> list[str]:
-    """Return the commands that make sense for a run in this state."""
+    """Return the report and the commands that make sense for a run in this state."""
+    report = [f"report   {run.files.report}"] if run.files.report.is_file() else []
     if run.status in (RunStatus.INTERRUPTED, RunStatus.RUNNING):
         return [f"next     clearsight train --resume {run.path}"]
-    # A run that diverged or failed has no model to predict with.
-    if not run.has_bundle:
-        return []
-    return [
-        f"report   {run.files.report}",
-        f"next     clearsight predict {run.path} IMAGE...",
-        f"         clearsight serve {run.path} --port 8080",
-        f"         clearsight export {run.path} --out model.tar.gz",
-    ]
+    if run.has_bundle:
+        commands = [
+            f"clearsight predict {run.path} IMAGE...",
+            f"clearsight serve {run.path} --port 8080",
+            f"clearsight export {run.path} --out model.tar.gz",
+        ]
+    else:
+        commands = _retry_commands(run)
+    return [*report, *(f"{'next' if i == 0 else '':<8} {command}" for i, command in enumerate(commands))]
+
+
+def _retry_commands(run: Run) -> list[str]:
+    """Return the commands for a run that diverged or failed: it has no model to predict with."""
+    if run.status is not RunStatus.DIVERGED:
+        has_checkpoint = run.checkpoints.is_dir() and any(run.checkpoints.iterdir())
+        return [f"clearsight train --resume {run.path}"] if has_checkpoint else []
+    fix = next((finding.fix for finding in root_findings(read_findings(run.files.findings)) if finding.fix), {})
+    # Without a finding: a rate that is too high is by far the most frequent reason.
+    change = flags(fix or {"lr": (run.recipe.optim.lr or 1e-3) / 10})
+    return [f"clearsight train {run.data.get('path', 'DATA')} --recipe {run.files.recipe} {change}"]
 
 
 def _scores(scores: Mapping[str, float]) -> str:
-    return f"loss {scores['loss']:.4f} accuracy {scores['accuracy']:.4f}"
+    return " ".join(f"{name} {scores[name]:.4f}" for name in ("loss", "accuracy") if name in scores)
 
 
 def _extra(scores: Mapping[str, float]) -> str:

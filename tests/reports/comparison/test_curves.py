@@ -52,7 +52,9 @@ def test_no_two_runs_have_the_same_dash_and_marker() -> None:
 
 
 def test_curves_keep_the_style_of_their_run() -> None:
-    figure = overlay([OverlayCurve("a", 0, [1, 2], [1.0, None]), OverlayCurve("c", 2, [1], [2.0])], unit="step")
+    figure = overlay(
+        [OverlayCurve("a", 0, [1, 2], [1.0, None]), OverlayCurve("c", 2, [1], [2.0])], unit="step", metric="loss"
+    )
     first, third = figure.data
     assert (first.name, third.name) == ("a", "c")
     assert (third.line.color, third.line.dash, third.marker.symbol) == run_style(2)
@@ -61,7 +63,7 @@ def test_curves_keep_the_style_of_their_run() -> None:
 
 
 def test_names_are_escaped() -> None:
-    assert overlay([OverlayCurve("<b>x", 0, [1], [1.0])], unit="step").data[0].name == "&lt;b&gt;x"
+    assert overlay([OverlayCurve("<b>x", 0, [1], [1.0])], unit="step", metric="loss").data[0].name == "&lt;b&gt;x"
     assert interval_chart([("<b>x", 0, 0.5, None)]).layout.yaxis.ticktext == ("&lt;b&gt;x",)
 
 

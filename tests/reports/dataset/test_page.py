@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from clearsight.reports.dataset.page import GROUPS_SHOWN, DatasetPage, DatasetReportData, images_to_show
+from clearsight.reports.dataset.page import (
+    CLASSES_SHOWN,
+    GROUPS_SHOWN,
+    THUMBNAIL,
+    DatasetPage,
+    DatasetReportData,
+    images_to_show,
+)
+from clearsight.reports.kit.thumbnail import thumbnail
 from tests.reports.conftest import HOSTILE, SCENES, Opened
 from tests.reports.outline import Outline
 
@@ -86,14 +97,16 @@ def test_sizes_are_text_too(page: str) -> None:
 
 
 def test_only_images_that_are_shown_need_a_thumbnail(audit: dict[str, Any], scenes: list[tuple[str, str]]) -> None:
-    assert set(images_to_show(audit)) == {path for path, _ in scenes[:9]}
+    assert set(images_to_show(DatasetReportData(audit=audit))) == {path for path, _ in scenes[:9]}
     many = {**CLEAN, "duplicates": [[f"{i}/{j}" for j in range(50)] for i in range(500)]}
-    paths = images_to_show(many)
-    assert len(paths) == GROUPS_SHOWN * 6
-    assert set(paths) >= {"0/0", f"{GROUPS_SHOWN - 1}/5"}
+    shown = {"examples": {"a": ["a/1", "a/2"]}, "extremes": {"Darkest": [("night", "gray 3")]}}
+    paths = images_to_show(DatasetReportData(audit=many, **shown))
+    assert len(paths) == GROUPS_SHOWN * 4 + 3
+    assert set(paths) >= {"0/0", f"{GROUPS_SHOWN - 1}/3", "a/2", "night"}
 
 
-def test_large_audits_stay_small(scenes: list[tuple[str, str]]) -> None:
+def test_large_audits_stay_small(shared: Path) -> None:
+    photograph = Image.open(next((shared / "data" / "intel-scenes" / "seg_test" / "street").iterdir())).convert("RGB")
     names = [f"class {i}" for i in range(1000)]
     paths = [f"folder/{i}.jpg" for i in range(40_000)]
     large = {
@@ -106,9 +119,31 @@ def test_large_audits_stay_small(scenes: list[tuple[str, str]]) -> None:
         "conflicts": [paths[i : i + 100] for i in range(0, 40_000, 100)],
         "leaks": [{"paths": paths[i : i + 2], "splits": ["train", "test"], "exact": True} for i in range(0, 40_000, 2)],
     }
-    page = html(large, dict.fromkeys(paths, scenes[0][1]))
-    assert len(page.encode()) < 8_000_000
-    assert "370 more groups are not shown" in page
+    report = DatasetReportData(
+        audit=large,
+        examples={name: paths[2 * i : 2 * i + 2] for i, name in enumerate(names)},
+        extremes={title: [(path, "1 × 1") for path in paths[:8]] for title in ("Smallest", "Largest", "Darkest")},
+        thumbnails=dict.fromkeys(paths, thumbnail(np.asarray(photograph), THUMBNAIL)),
+    )
+    page = DatasetPage(report).render()
+    assert len(page.encode()) < 2_500_000
+    assert "390 more groups are not shown" in page
+    assert f"Shown are the {CLASSES_SHOWN} rarest of 1,000 classes." in page
+
+
+def test_each_class_and_each_extreme_is_shown_by_images(scenes: list[tuple[str, str]]) -> None:
+    paths = [path for path, _ in scenes]
+    report = DatasetReportData(
+        audit=CLEAN,
+        examples={"a": paths[:3], "b": paths[3:5]},
+        extremes={"Darkest": [(paths[5], "mean gray 3 of 255")]},
+        thumbnails=dict(scenes),
+    )
+    outline = Outline(DatasetPage(report).render())
+    shown = [image for image in outline.all("img") if str(image["src"]).startswith("data:image/jpeg")]
+    assert [image["alt"] for image in shown] == [f"Image {path}" for path in paths[:6]]
+    assert {"a", "b", "Darkest"} <= {text.strip() for _, text in outline.headings}
+    assert "mean gray 3 of 255" in outline.text
 
 
 def test_names_and_paths_are_never_markup() -> None:

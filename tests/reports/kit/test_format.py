@@ -13,6 +13,7 @@ from clearsight.reports.kit.format import (
     score,
     score_span,
     sentence,
+    status_tone,
 )
 
 
@@ -47,3 +48,11 @@ def test_clipped_text_fits_and_keeps_both_ends(text: str, width: int) -> None:
     shown = clipped(text, width)
     assert len(shown) <= width
     assert shown == text or (shown[:3] == text[:3] and shown[-3:] == text[-3:])
+
+
+@pytest.mark.parametrize(
+    ("status", "tone"),
+    [("completed", "good"), ("stopped_early", ""), ("diverged", "bad"), ("running", "open"), ("sea", "")],
+)
+def test_a_status_has_a_tone(status: str, tone: str) -> None:
+    assert status_tone(status) == tone

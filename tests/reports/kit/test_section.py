@@ -105,3 +105,10 @@ def test_a_renamed_caption_keeps_its_old_key() -> None:
     section = PageSection(key="rules", title="", template="", tables=(table("All rules", ("rule",), "l", [("A",)]),))
     tables = section.to_json()["tables"]
     assert tables["Every rule that was asked"] == tables["All rules"]
+
+
+def test_only_cells_of_a_status_are_coloured() -> None:
+    by_row = table("t", ("", "a", "b"), "lll", [("status", "completed", "failed"), ("class", "running", "shoes")])
+    assert [by_row.tone(row, column) for row in by_row.rows for column in (1, 2)] == ["good", "bad", "", ""]
+    by_column = table("t", ("trial", "state"), "rl", [(1, "pruned")])
+    assert by_column.tone(by_column.rows[0], 1) == "open"

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 
+import plotly.graph_objects as go
 import pytest
 
 from clearsight.core.trial import Objective
-from clearsight.reports.study.metric import format_metric, metric_name, metric_title, value_axis
+from clearsight.reports.study.metric import format_metric, metric_name, metric_title, set_value_axis
 
 
 @pytest.mark.parametrize(
@@ -33,9 +34,8 @@ def test_names_and_titles() -> None:
     )
 
 
-def test_only_a_wide_range_has_a_logarithmic_axis() -> None:
-    loss = Objective("loss", "minimize")
-    assert "type" not in value_axis(loss, [0.3, 2.0])
-    assert value_axis(loss, [0.3, 2e6, math.nan])["type"] == "log"
-    assert "type" not in value_axis(loss, [-1.0, 2e6])
-    assert value_axis(loss, []) == {"title_text": "loss", "nticks": 7}
+def test_the_axis_has_the_name_of_the_objective_and_the_limits_of_its_metric() -> None:
+    figure = go.Figure()
+    set_value_axis(figure, Objective("accuracy", "maximize"), [0.9, 1.0], axis="x", nticks=5)
+    axis = figure.layout.xaxis
+    assert (axis.title.text, axis.nticks, axis.autorangeoptions.clipmax) == ("accuracy", 5, 1.0)

@@ -51,16 +51,16 @@ def report(
 
 def _rewrite(folder: Path) -> Path:
     """Write the page of the run or study in the folder again and return its path."""
-    from clearsight.core.run import Run
     from clearsight.core.study import Study
 
     if Study.exists(folder):
         from clearsight.workflow.study.report import rewrite_study_report
 
         return rewrite_study_report(Study.open(folder))
+    from clearsight.workflow.run.external import find_run
     from clearsight.workflow.run.report import rewrite_report
 
-    return rewrite_report(Run.open(folder))
+    return rewrite_report(find_run(folder))
 
 
 app = command_app(report, EPILOG)

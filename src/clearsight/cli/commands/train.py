@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ from clearsight.cli.setting_flags import with_recipe_flags
 from clearsight.cli.shared import AsJson, check_resume_alone, command_app
 from clearsight.cli.terminal import Terminal, TrainingView
 from clearsight.core.errors import BadValue
-from clearsight.core.events import RunStatus
+from clearsight.core.events import NullObserver, RunStatus
 from clearsight.core.recipe import Recipe, fields
 from clearsight.core.run import Run
 
@@ -45,10 +47,11 @@ def train(
     from clearsight.workflow.train import resume as resume_run
     from clearsight.workflow.train import train as train_run
 
-    terminal = Terminal(as_json=as_json, outlives_reader=True)
-    with terminal.working():
+    terminal, end = Terminal(as_json=as_json, outlives_reader=True), _End()
+    folder = resume or out or free_folder("runs", data or ".", "run")
+    with terminal.working(), _end_shown(terminal, end, folder):
         launch = LaunchContext(
-            observers=[TrainingView(terminal)],
+            observers=[TrainingView(terminal), end],
             paths=Paths.of(os.environ),
             world=world_of(os.environ),
             progress=terminal.progress,
@@ -68,12 +71,36 @@ def train(
             if out is None and launch.world.size > 1:  # each process would choose a folder of its own
                 raise BadValue("torchrun", "several processes need one run folder", fix="Pass --out.")
             base = Recipe.load(recipe) if recipe else Recipe()
-            run = train_run(data, out=out or free_folder("runs", data, "run"), recipe=base, launch=launch, **settings)
+            run = train_run(data, out=folder, recipe=base, launch=launch, **settings)
     if launch.world.leads:  # with torchrun each process comes here, and one of them prints
         terminal.print(*end_lines(run))
         if as_json:
             terminal.print_json(to_json(run))
     return _EXIT_CODES.get(run.status, 0)
+
+
+class _End(NullObserver):
+    """Notes that a run has ended, and how."""
+
+    vital = False
+    status: RunStatus | None = None
+
+    def on_end(self, status: RunStatus, reason: str) -> None:
+        self.status = status
+
+
+@contextmanager
+def _end_shown(terminal: Terminal, end: _End, folder: Path) -> Iterator[None]:
+    """Print the report and the next commands of a run that an error ends, before the error is printed."""
+    try:
+        yield
+    except BaseException:
+        # A run that had not begun has no end; the folder may hold an older one.
+        if end.status is not None:
+            from clearsight.workflow.messages import end_lines
+
+            terminal.print(*end_lines(Run.open(folder)))
+        raise
 
 
 def to_json(run: Run) -> dict[str, Any]:

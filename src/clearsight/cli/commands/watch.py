@@ -12,6 +12,7 @@ import typer
 from clearsight.cli.shared import AsJson, RunFolder, command_app
 from clearsight.cli.terminal import Terminal, shows_unicode
 from clearsight.core.format import duration
+from clearsight.core.run import Run
 
 if TYPE_CHECKING:
     from clearsight.workflow.live import LiveRun
@@ -57,7 +58,7 @@ def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], full
     from rich.live import Live
 
     from clearsight.cli.watch_view import Screen
-    from clearsight.workflow.messages import end_lines
+    from clearsight.workflow.messages import end_lines, external_end_lines
 
     try:
         if full_screen:
@@ -72,7 +73,8 @@ def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], full
     except KeyboardInterrupt:
         terminal.print(f"no longer watching; the run in {live.path} goes on")
         return
-    terminal.print(*end_lines(live.run))
+    run = live.run
+    terminal.print(*(end_lines(run) if isinstance(run, Run) else external_end_lines(run)))
 
 
 def new_lines(live: LiveRun, pause: Callable[[], None]) -> Iterator[str]:

@@ -147,6 +147,11 @@ class FileTensorStore:
         """True if the writer marked the run as over."""
         return self._end.is_file()
 
+    @property
+    def end_status(self) -> str | None:
+        """Status that the writer marked at the end: "completed" or "failed"; None while it goes on."""
+        return str(read_json(self._end)["status"]) if self.finished else None
+
     def close(self) -> None:
         """Close the index file; the next append opens it again."""
         if self._handle is not None:

@@ -8,6 +8,7 @@ come from the user's data: they are placed by position and escaped, because Plot
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from clearsight.core.statistics import Interval, wilson
+from clearsight.reports.charts.axes import set_score_axis
 from clearsight.reports.charts.series import ScalarSeries
 from clearsight.reports.kit.format import clipped
 
@@ -29,14 +31,14 @@ _ROW = 22  # pixels of height per class in charts that list classes; smaller lab
 
 
 def learning_curve(
-    epochs: Sequence[int], train: Values, valid: Values, *, best: int | None = None, share: bool = False
+    epochs: Sequence[int], train: Values, valid: Values, *, best: int | None = None, metric: str = "loss"
 ) -> go.Figure:
     """Return a score over the epochs, with training and validation on one axis and a mark at epoch `best`.
 
-    None leaves a gap; a side that is all None is left out. share: the score is in [0, 1] and shown in per cent.
+    None leaves a gap; a side that is all None is left out. metric: its name, which decides the axis.
     """
     figure = empty_figure(height=300)
-    number_format = ".1%" if share else ".4f"
+    number_format = ".1%" if metric in ("accuracy", "top5") else ".4g"
     for name, values, colour, dash, symbol in (
         ("training", train, BLUE, "solid", "circle"),
         ("validation", valid, VERMILLION, "dash", "diamond"),
@@ -56,11 +58,11 @@ def learning_curve(
         add_mark(figure, best, "best", line={"width": 1, "dash": "dot", "color": GREY}, xanchor="left", xshift=3)
     # Whole numbers alone: Plotly would write 2.5 on the axis of a short run.
     figure.update_xaxes(title_text="epoch", dtick=1 if len(epochs) <= 12 else None, tickformat="d")
-    figure.update_yaxes(tickformat=".0%" if share else None, nticks=7)
+    set_score_axis(figure, metric, [*train, *valid])
     return figure.update_layout(hovermode="x unified")
 
 
-def step_curve(train: ScalarSeries, valid: ScalarSeries | None = None) -> go.Figure:
+def step_curve(train: ScalarSeries, valid: ScalarSeries | None = None, *, metric: str = "loss") -> go.Figure:
     """Return a scalar at every optimizer step (faint), its running median (bold), and validation after each epoch."""
     figure = empty_figure(height=300)
     # Below eight steps per part the median would follow the noise and add nothing to the raw line.
@@ -72,6 +74,9 @@ def step_curve(train: ScalarSeries, valid: ScalarSeries | None = None) -> go.Fig
         line, marker = {"color": VERMILLION, "width": 2, "dash": "dash"}, {"symbol": "diamond", "size": 6}
         _add_series(figure, valid.thinned(), name="validation", mode="lines+markers", line=line, marker=marker)
     figure.update_xaxes(title_text="step")
+    # Percentiles, so that one spike does not turn the axis logarithmic; all values, where some have no logarithm.
+    low, high = np.percentile(train.values, (1, 99)) if len(train) else (math.nan, math.nan)
+    set_score_axis(figure, metric, [low, high, *train.values[train.values <= 0]])
     return figure
 
 
@@ -148,7 +153,8 @@ def per_class_bars(scores: Mapping[str, Mapping[str, float]]) -> go.Figure:
             marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}},
             hovertemplate="%{x:.3f}",
         )
-    figure.update_xaxes(range=[0, 1.02], dtick=0.2)
+    figure.update_xaxes(range=[0, 1], dtick=0.2)
+    figure.update_traces(cliponaxis=False)  # markers at 0 and 1 are drawn whole
     figure.update_yaxes(showgrid=False, **named_ticks(names))
     return without_zoom(figure.update_layout(hovermode="y unified", bargap=0.35))
 
@@ -181,7 +187,8 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> go.Figure:
         customdata=[int(bin_["count"]) for bin_ in filled],
         hovertemplate="confidence %{x:.1%}, accuracy %{y:.1%} (%{customdata} images)<extra></extra>",
     )
-    axis = {"range": [0, 1.02], "tickformat": ".0%", "dtick": 0.2}
+    axis = {"range": [0, 1], "tickformat": ".0%", "dtick": 0.2}
+    figure.update_traces(cliponaxis=False)
     figure.update_xaxes(title_text="confidence", **axis)
     figure.update_yaxes(title_text="accuracy", **axis)
     return without_zoom(figure)

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from clearsight.core.format import several
 from clearsight.core.statistics import Interval
+from clearsight.reports.charts.axes import set_score_axis
 from clearsight.reports.charts.learning import (
     BLUE,
     DASHES,
@@ -58,10 +59,10 @@ class OverlayCurve:
     values: Sequence[float | None]
 
 
-def overlay(curves: Sequence[OverlayCurve], *, unit: str, share: bool = False) -> go.Figure:
-    """Return the curves over their steps or epochs. share: the values are in [0, 1] and shown in per cent."""
+def overlay(curves: Sequence[OverlayCurve], *, unit: str, metric: str) -> go.Figure:
+    """Return the curves of a score over steps or epochs."""
     figure = empty_figure(height=330 + 14 * len(curves))  # the legend has a line for about two runs
-    number_format = ".1%" if share else ".4g"
+    number_format = ".1%" if metric == "accuracy" else ".4g"
     for curve in curves:
         colour, dash, symbol = run_style(curve.index)
         figure.add_scatter(
@@ -77,7 +78,7 @@ def overlay(curves: Sequence[OverlayCurve], *, unit: str, share: bool = False) -
     # Plotly puts ticks at halves, which whole numbers would show as 0, 1, 1, 2, 2.
     ticks = {"dtick": 1} if longest <= 12 else {}
     figure.update_xaxes(title_text=unit, tickformat="d", rangemode="tozero", **ticks)
-    figure.update_yaxes(tickformat=".0%" if share else None, nticks=7)
+    set_score_axis(figure, metric, [value for curve in curves for value in curve.values])
     return figure.update_layout(hovermode="x unified", showlegend=True)
 
 
@@ -97,7 +98,8 @@ def interval_chart(scores: Sequence[tuple[str, int, float, Interval | None]]) ->
             error_x=error_bars([share], [interval], thickness=2, width=5, color=colour),
             hovertemplate=f"%{{x:.1%}} ({interval.low:.1%} to {interval.high:.1%})",
         )
-    figure.update_xaxes(tickformat=".0%")
+    ends = [end for _, _, share, interval in ordered for end in (interval or (share,))]
+    set_score_axis(figure, "accuracy", ends, axis="x")
     figure.update_yaxes(showgrid=False, **named_ticks([name for name, *_ in ordered]))
     return without_zoom(figure.update_layout(showlegend=False))
 
@@ -129,7 +131,7 @@ def _step_loss(runs: Sequence[ComparedRun]) -> Panel | None:
         key="step-loss",
         title=title,
         description=f"Training loss of {several(len(losses), 'run')} by step; of long runs the running median.",
-        figure=overlay(lines, unit="step"),
+        figure=overlay(lines, unit="step", metric="loss"),
         table=table(title, ("run", "step", "loss"), "lrr", rows),
         wide=True,
     )
@@ -143,8 +145,7 @@ def _by_epoch(runs: Sequence[ComparedRun], name: str) -> Panel | None:
             curves.append(OverlayCurve(run.label, index, list(values), list(values.values())))
     if not curves:
         return None
-    share = name == "accuracy"
-    text: Callable[[float | None], str] = percent if share else general
+    text: Callable[[float | None], str] = percent if name == "accuracy" else general
     columns = [dict(zip(curve.steps, curve.values, strict=True)) for curve in curves]
     rows = [(epoch, *(text(column.get(epoch)) for column in columns)) for epoch in sorted(set().union(*columns))]
     title = f"Validation {name} by epoch"
@@ -152,7 +153,7 @@ def _by_epoch(runs: Sequence[ComparedRun], name: str) -> Panel | None:
         key=f"epoch-{name}",
         title=title,
         description=f"Validation {name} of {several(len(curves), 'run')} after each epoch.",
-        figure=overlay(curves, unit="epoch", share=share),
+        figure=overlay(curves, unit="epoch", metric=name),
         table=table(title, ("epoch", *(curve.name for curve in curves)), "r" * (len(curves) + 1), rows),
         wide=len(curves) > _NARROW,
     )

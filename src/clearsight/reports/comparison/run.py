@@ -68,10 +68,13 @@ class ComparedRun:
 def differences(runs: Sequence[ComparedRun]) -> dict[str, list[Any]]:
     """Return the settings in which the runs differ, in the order of the recipe: name -> value in each run.
 
-    The value is None where a run leaves the setting unset.
+    The value is None where a run leaves the setting unset. Of an external loop few settings are known: beside one, only
+    those that are known of all runs count.
     """
     settings = [run.report.settings for run in runs]
-    names = dict.fromkeys(name for recipe in settings for name in recipe)
+    names = list(dict.fromkeys(name for recipe in settings for name in recipe))
+    if any(run.report.external for run in runs):
+        names = [name for name in names if all(name in recipe for recipe in settings)]
     columns = {name: [recipe.get(name) for recipe in settings] for name in names}
     return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 

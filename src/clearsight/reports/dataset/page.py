@@ -14,8 +14,11 @@ from clearsight.reports.kit.document import Page
 from clearsight.reports.kit.format import UNKNOWN
 from clearsight.reports.kit.section import PageSection, Panel, notice_values, panels_section, table, table_section
 
-GROUPS_SHOWN = 30  # of each kind; with six thumbnails each the page stays under 8 MB
-_MEMBERS_SHOWN = 6
+THUMBNAIL = 72  # pixels of the longer side; about 3 kB each
+# With four kinds of groups, and the images of the classes, the page stays under 2.5 MB.
+GROUPS_SHOWN = 10  # of each kind
+_MEMBERS_SHOWN = 4
+CLASSES_SHOWN = 48  # with images
 _CORRUPT_LISTED = 500  # a dataset on a broken disk may have all its images here
 
 Group = tuple[str, Sequence[tuple[str, str]]]  # remark on the group, and (path, split or "") of each member
@@ -29,21 +32,29 @@ class DatasetReportData:
         "duplicates": [[path]], "leaks": [{"paths", "splits", "exact"}], "warnings": [{"code", "text"}]} and, where they
         are known, "near_duplicates", "conflicts", "short_sides", "common_sizes", "formats", "small", "rotated",
         "input_size".
+    examples: class name -> paths of some of its images.
+    extremes: title ("Smallest") -> (path, what it measures) of images.
     thumbnails: path -> data URI; images without one are shown by path alone. See `images_to_show`.
     """
 
     audit: Mapping[str, Any]
+    examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    extremes: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     thumbnails: Mapping[str, str] = field(default_factory=dict)
     name: str = "Dataset"
 
 
-def images_to_show(audit: Mapping[str, Any]) -> list[str]:
+def images_to_show(report: DatasetReportData) -> list[str]:
     """Return the paths of the images that the page shows, each once: no other needs to be decoded."""
+    audit = report.audit
     # The same bounds as in the sections below: an image that is not shown must not be decoded.
     groups: list[Sequence[str]] = [leak["paths"] for leak in audit["leaks"][:GROUPS_SHOWN]]
     for kind in ("conflicts", "duplicates", "near_duplicates"):
         groups += audit.get(kind, ())[:GROUPS_SHOWN]
-    return list(dict.fromkeys(path for group in groups for path in group[:_MEMBERS_SHOWN]))
+    shown = [path for group in groups for path in group[:_MEMBERS_SHOWN]]
+    shown += [path for name in _example_classes(report) for path in report.examples[name]]
+    shown += [path for row in report.extremes.values() for path, _ in row]
+    return list(dict.fromkeys(shown))
 
 
 def overview(report: DatasetReportData) -> PageSection:
@@ -73,6 +84,48 @@ def classes(report: DatasetReportData) -> PageSection | None:
     if not audit["classes"]:
         return None
     return panels_section("classes", "Classes", [counts_panel(audit["splits"], audit["classes"])])
+
+
+def examples(report: DatasetReportData) -> PageSection | None:
+    """Return some images of each class; None for a dataset without labels."""
+    names = _example_classes(report)
+    if not names:
+        return None
+    splits, left = report.audit["splits"].values(), len(report.examples) - len(names)
+    rows = [
+        {
+            "title": name,
+            "remark": several(sum(row.get(name, 0) for row in splits), "image"),
+            "images": [_image(report, path, "") for path in report.examples[name]],
+        }
+        for name in names
+    ]
+    note = f"Shown are the {len(names)} rarest of {count(len(report.examples))} classes." if left else ""
+    values = {"rows": rows, "note": note}
+    return PageSection(key="examples", title="Images of each class", template="dataset/images.html", values=values)
+
+
+def extremes(report: DatasetReportData) -> PageSection | None:
+    """Return the smallest, largest, darkest and brightest images; None where all images are alike."""
+    rows = [
+        {"title": title, "remark": "", "images": [_image(report, path, remark) for path, remark in row]}
+        for title, row in report.extremes.items()
+    ]
+    if not rows:
+        return None
+    values = {"rows": rows, "note": ""}
+    return PageSection(key="extremes", title="Extreme images", template="dataset/images.html", values=values)
+
+
+def _example_classes(report: DatasetReportData) -> list[str]:
+    """Return the classes whose images are shown: all, or the rarest in the order of the classes."""
+    splits = report.audit["splits"].values()
+    rarest = sorted(report.examples, key=lambda name: sum(row.get(name, 0) for row in splits))[:CLASSES_SHOWN]
+    return [name for name in report.examples if name in set(rarest)]
+
+
+def _image(report: DatasetReportData, path: str, remark: str) -> dict[str, str]:
+    return {"path": path, "remark": remark, "thumbnail": report.thumbnails.get(path, "")}
 
 
 def sizes(report: DatasetReportData) -> PageSection | None:
@@ -144,7 +197,7 @@ class DatasetPage(Page[DatasetReportData]):
 
     kind = "Data report"
     # Leaks and conflicts come before copies: they make scores wrong, copies only waste time.
-    SECTIONS = (overview, classes, sizes, corrupt, leaks, conflicts, copies, near_copies)
+    SECTIONS = (overview, classes, examples, sizes, extremes, corrupt, leaks, conflicts, copies, near_copies)
 
     def __init__(self, data: DatasetReportData) -> None:
         super().__init__(data, title=data.name)

@@ -6,6 +6,11 @@ import math
 
 from clearsight.core.statistics import Interval
 
+_TONES = {
+    **dict.fromkeys(("completed", "complete"), "good"),
+    **dict.fromkeys(("diverged", "failed"), "bad"),
+    **dict.fromkeys(("running", "interrupted", "pruned"), "open"),
+}
 UNKNOWN = "–"  # an en dash: a hyphen in a column of numbers looks like a minus
 
 
@@ -35,6 +40,14 @@ def general(value: float | None) -> str:
         return UNKNOWN
     # Unlike a share, a loss that is not finite is news: it is shown, not hidden behind a dash.
     return f"{value:.4g}" if math.isfinite(value) else str(value)
+
+
+def status_tone(text: str) -> str:
+    """Return how the status of a run, study or trial is coloured: "good", "bad", "open", or "" for any other text.
+
+    A run that stopped early has none: patience or a finding may have stopped it.
+    """
+    return _TONES.get(text.replace("_", " "), "")
 
 
 def sentence(text: str) -> str:

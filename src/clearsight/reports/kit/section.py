@@ -13,7 +13,9 @@ from markupsafe import Markup
 from clearsight.core.errors import BadShape
 from clearsight.core.files import finite_json
 from clearsight.core.format import several
+from clearsight.reports.kit.format import status_tone
 
+_STATUS = {"status", "state"}  # names of rows and columns whose cells are coloured
 PATHS_LISTED = 50  # of a notice; more are counted
 # The JSON has tables by caption. A caption that was changed keeps its old key beside the new one.
 _OLD_CAPTIONS = {"All rules": "Every rule that was asked"}
@@ -42,6 +44,10 @@ class Table:
         """Return the CSS class that aligns the cells of a column."""
         return "number" if self.align[column] == "r" else "words"
 
+    def tone(self, row: Sequence[str], column: int) -> str:
+        """Return the CSS class of a cell that has a status, in a row or column of that name; "" for any other cell."""
+        return status_tone(row[column]) if _STATUS & {row[0], self.columns[column]} else ""
+
     def to_json(self) -> dict[str, Any]:
         """Return {"columns", "rows"}."""
         return {"columns": list(self.columns), "rows": [list(row) for row in self.rows]}
@@ -57,7 +63,8 @@ class Panel:
     """Chart with its title and the table of its numbers.
 
     key: unique on the page.  description: one sentence for readers who cannot see the figure.  note: caption below it.
-    wide: takes the whole width.  unfolded: the table is open, because readers come for its numbers.
+    wide: takes the whole width.  least_width: pixels under which the chart is scrolled sideways; 0 for any.
+    unfolded: the table is open, because readers come for its numbers.
     """
 
     key: str
@@ -67,6 +74,7 @@ class Panel:
     table: Table
     note: str = ""
     wide: bool = False
+    least_width: int = 0
     unfolded: bool = False
 
     @property

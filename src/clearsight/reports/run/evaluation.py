@@ -20,6 +20,7 @@ CLASSES_DRAWN = 30  # a chart of more classes cannot be read; tables hold them a
 MISTAKES_SHOWN = 24
 TYPICAL_SHOWN = 12
 _CLASSES_IN_HALF_WIDTH = 8  # a matrix of more classes needs the page's whole width
+_LABELS_WIDTH, _COLUMN_WIDTH = 180, 20  # pixels of a matrix: names of the rows, and a column that can be read
 _CONFUSIONS_LISTED = 40
 
 
@@ -108,6 +109,7 @@ def _confusion(scores: Mapping[str, Any], *, wide: bool) -> Panel:
         table=table("Most frequent confusions", columns, "llrr", rows),
         note=note,
         wide=wide,
+        least_width=_LABELS_WIDTH + _COLUMN_WIDTH * len(visible) if wide else 0,
     )
 
 

@@ -61,6 +61,7 @@ def provenance(report: RunReportData) -> PageSection | None:
             "command": shlex.join(report.command),  # quoted, so that it can be pasted into a shell
             # With defaults filled in: a later version may have others.
             "recipe": report.recipe.rstrip(),
+            "recipe_title": "What the loop uses" if report.external else "Recipe",
             "tables": tables,
         },
     )

@@ -48,7 +48,7 @@ def _not_better_than_largest_class(report: RunReportData) -> str | None:
 
 
 def _leaks(report: RunReportData) -> str | None:
-    if not report.data:
+    if not report.data or report.external:
         return None
     leak = next((notice for notice in report.notices if "leak" in notice["code"]), None)
     return "" if leak is None else str(leak["text"])

@@ -36,6 +36,7 @@ class RunReportData:
     profile: measurements of the machine.  hotlines: {"where", "share"} of lines of code by their share of the time, in
         [0, 1].
     what_if: {"name", "change", "images_per_second_now", "images_per_second_then", "basis"}.
+    external: True for a training loop that clearsight did not run: no data, times or evaluation are known of it.
     tuning: {"chosen": {field: value}, "rows": [{"settings", "images_per_second", "spread", "note"}], "why"}.
     """
 
@@ -67,6 +68,7 @@ class RunReportData:
     hotlines: Sequence[Mapping[str, Any]] = ()
     what_if: Sequence[Mapping[str, Any]] = ()
     tuning: Mapping[str, Any] | None = None
+    external: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:

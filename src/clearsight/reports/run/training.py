@@ -18,8 +18,6 @@ from clearsight.reports.kit.format import general, percent, sentence
 from clearsight.reports.kit.section import PageSection, Panel, Table, table
 from clearsight.reports.run.report_data import RunReportData
 
-_SHARES = ("accuracy", "top5")
-_LOG_RATIO = 100  # highest over lowest gradient norm; from here on only a logarithmic axis shows both
 _ROWS = 40  # of a table by step
 _MARKS = 20  # more labels than these cover the curve
 _CLOSE = 0.035  # share of the axis; labels of marks nearer than this would lie on each other
@@ -84,7 +82,8 @@ def training(report: RunReportData) -> PageSection | None:
     panels = (*_by_epoch(report), *by_step)
     if not panels:
         return None
-    epochs = _epoch_table(report) if report.epochs else None
+    # Of an external loop no times are known.
+    epochs = _epoch_table(report) if all("seconds" in epoch for epoch in report.epochs) and report.epochs else None
     return PageSection(
         key="curves",  # links and report.json have always called it so
         title="Training",
@@ -111,7 +110,7 @@ def _by_epoch(report: RunReportData) -> list[Panel]:
                 key=f"epoch-{name}",
                 title=title,
                 description=f"{score} on training and validation images over {several(len(numbers), 'epoch')}.",
-                figure=learning_curve(numbers, train, valid, best=best, share=name in _SHARES),
+                figure=learning_curve(numbers, train, valid, best=best, metric=name),
                 table=table(title, ("epoch", "training", "validation"), "rrr", rows),
             )
         )
@@ -146,11 +145,7 @@ def _loss(loss: ScalarSeries, valid: ScalarSeries | None, step_marks: Sequence[C
 
 
 def _gradient(gradient: ScalarSeries, step_marks: Sequence[CurveMark]) -> Panel:
-    figure = step_curve(gradient)
-    # Percentiles, so that one spike does not turn the axis logarithmic.
-    low, high = np.percentile(gradient.values, (1, 99))
-    if low > 0 and high > _LOG_RATIO * low:
-        figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+    figure = step_curve(gradient, metric="grad_norm")
     median = general(float(np.median(gradient.values)))
     return Panel(
         key="step-gradient",

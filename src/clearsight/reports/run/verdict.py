@@ -9,7 +9,7 @@ import numpy as np
 
 from clearsight.core.finding import Finding, Verdict, flags
 from clearsight.core.format import duration, several, speed
-from clearsight.reports.kit.format import percent, percent_span, score, sentence
+from clearsight.reports.kit.format import general, percent, percent_span, score, sentence
 from clearsight.reports.kit.section import PageSection
 from clearsight.reports.run.findings import most_urgent, root_causes, verdicts
 from clearsight.reports.run.remarks import remarks
@@ -62,7 +62,7 @@ def verdict(report: RunReportData) -> PageSection:
 def training_sentence(report: RunReportData) -> str:
     """Return what was trained on which data, and how it ended."""
     settings, data = report.settings, report.data
-    if _is_external(report):
+    if report.external:
         return _external_sentence(report)
     planned = report.epochs[-1]["epochs"] if report.epochs else settings.get("epochs", 0)
     done = several(len(report.epochs), "epoch")
@@ -88,8 +88,8 @@ def score_sentence(report: RunReportData) -> str:
             f"It classifies {percent(scores['accuracy'])} of {images} correctly (95% interval {interval}); "
             f"its macro F1 is {score(scores['macro_f1'])}."
         )
-    if _is_external(report):
-        return _speed_sentence(report)
+    if report.external:
+        return _external_score_sentence(report)
     # Only the sizes of the splits are needed for the interval, so a run without an evaluation has one too.
     best, images_seen = report.best, report.images("valid")
     if best is None or "accuracy" not in best["valid"] or not images_seen:
@@ -128,19 +128,30 @@ def _start(settings: dict[str, object]) -> str:
     return f" ({start}{frozen})"
 
 
-def _is_external(report: RunReportData) -> bool:
-    """Return True for an external training loop, of which only the profile is known."""
-    return bool(report.profile) and not report.epochs and not report.recipe and not report.data
-
-
 def _external_sentence(report: RunReportData) -> str:
     steps = report.profile.steps() if report.profile is not None else None
-    text = f"{report.name} {_EXTERNAL_ENDS.get(report.status, report.status.replace('_', ' '))}"
+    model = report.settings.get("model")
+    text = f"{model}, trained by a loop of your own," if model else report.name
+    text += f" {_EXTERNAL_ENDS.get(report.status, report.status.replace('_', ' '))}"
     text += f" ({report.reason.rstrip('.')})" if report.reason and report.status != "completed" else ""
     text += f" after {duration(report.seconds)}" if report.seconds else ""
+    if report.epochs:
+        last = report.epochs[-1]
+        text += f" after {several(last['epoch'], 'epoch')} and {several(last['step'], 'step')}"
     if steps is not None and len(steps):
         text += f", with {several(len(steps), 'timed training step')}"
     return f"{text}."
+
+
+def _external_score_sentence(report: RunReportData) -> str:
+    best = report.best
+    scores = {**best["valid"]} if best is not None else {}
+    if best is None or not scores:
+        return _speed_sentence(report)
+    # Of a loop only the batches are known; the last one of an epoch may be smaller and counts as much.
+    found = [f"accuracy {percent(scores['accuracy'])}"] if "accuracy" in scores else []
+    found += [f"loss {general(scores['loss'])}"] if "loss" in scores else []
+    return f"Best evaluation: {', '.join(found)} in epoch {best['epoch']} (means over the batches)."
 
 
 def _speed_sentence(report: RunReportData) -> str:

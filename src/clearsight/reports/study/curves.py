@@ -13,7 +13,7 @@ from clearsight.core.trial import SCORES, Trial, TrialState
 from clearsight.reports.charts.learning import BLUE, GREY, VERMILLION, empty_figure
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
-from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, value_axis
+from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, set_value_axis
 from clearsight.reports.study.report_data import StudyReportData
 
 _POINTS = 60  # of a curve
@@ -71,7 +71,7 @@ def _figure(report: StudyReportData, trials: Sequence[Trial]) -> go.Figure:
         )
     longest = max(max(trial.curve) for trial in trials)
     figure.update_xaxes(title_text="epoch", tickformat="d", dtick=1 if longest <= 12 else None)
-    figure.update_yaxes(**value_axis(report.objective, [value for trial in trials for value in trial.curve.values()]))
+    set_value_axis(figure, report.objective, [value for trial in trials for value in trial.curve.values()])
     return figure.update_layout(hovermode="closest", showlegend=True)
 
 

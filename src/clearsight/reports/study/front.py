@@ -10,11 +10,19 @@ import plotly.graph_objects as go
 from clearsight.core.finding import flags
 from clearsight.core.format import several
 from clearsight.core.trial import Trial, pareto_front
+from clearsight.reports.charts.axes import set_score_axis
 from clearsight.reports.charts.learning import BLUE, GREEN, VERMILLION, empty_figure, line_mode, without_zoom
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.format import percent
 from clearsight.reports.kit.section import PageSection, Panel, panels_section, table
-from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, ranked, value_axis
+from clearsight.reports.study.metric import (
+    format_metric,
+    hover_format,
+    metric_name,
+    metric_title,
+    ranked,
+    set_value_axis,
+)
 from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
@@ -88,8 +96,8 @@ def _scatter(report: StudyReportData, pair: tuple[int, int], best: Sequence[Tria
                 customdata=[trial.number for trial in group],
                 hovertemplate=hover,
             )
-    figure.update_xaxes(**value_axis(across, [trial.values[column] for trial in trials]))
-    figure.update_yaxes(**value_axis(up, [trial.values[row] for trial in trials]))
+    set_value_axis(figure, across, [trial.values[column] for trial in trials], axis="x")
+    set_value_axis(figure, up, [trial.values[row] for trial in trials])
     return figure.update_layout(hovermode="closest", showlegend=True)
 
 
@@ -104,7 +112,8 @@ def _hypervolume(report: StudyReportData) -> Panel:
         hovertemplate="trial %{x}: %{y:.1%}<extra></extra>",
     )
     figure.update_xaxes(title_text="trial", tickformat="d")
-    figure.update_yaxes(title_text="share of the box that is dominated", tickformat=".0%", rangemode="tozero")
+    shares = [share for _, share in history]
+    set_score_axis(figure, "hypervolume", shares, title_text="share of the box that is dominated", rangemode="tozero")
     # Only trials at which the volume grew: the table would repeat one value for most.
     grown = [
         point

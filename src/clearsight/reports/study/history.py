@@ -12,7 +12,7 @@ from clearsight.core.trial import Objective, Trial, TrialState
 from clearsight.reports.charts.learning import BLUE, GREEN, GREY, PURPLE, VERMILLION, empty_figure
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
-from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, value_axis
+from clearsight.reports.study.metric import format_metric, hover_format, metric_name, metric_title, set_value_axis
 from clearsight.reports.study.report_data import StudyReportData
 
 _ROWS = 40
@@ -118,7 +118,7 @@ def _figure(report: StudyReportData, groups: Sequence[Group], best: list[Point])
     # Of few trials Plotly would label halves.
     ticks = {"dtick": 1} if len(report.trials) <= 12 else {}
     figure.update_xaxes(title_text="trial", tickformat="d", **ticks)
-    figure.update_yaxes(**value_axis(objective, values))
+    set_value_axis(figure, objective, values)
     return figure.update_layout(hovermode="closest", showlegend=True)
 
 

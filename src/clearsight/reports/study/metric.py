@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
+
+import plotly.graph_objects as go
 
 from clearsight.core.format import count, duration, rate
 from clearsight.core.trial import Objective, Trial
+from clearsight.reports.charts.axes import set_score_axis
 from clearsight.reports.kit.format import UNKNOWN, general, percent, score
 
 _NAMES = {"macro_f1": "macro F1", "roc_auc": "ROC-AUC", "images_per_second": "images/s"}
-_LOG_RATIO = 100  # highest over lowest value; from here on only a logarithmic axis shows both
-_FINE_RANGE = 0.06  # of an accuracy axis; in a narrower one whole per cents would repeat
 
 
 def metric_name(metric: str) -> str:
@@ -56,12 +57,9 @@ def hover_format(metric: str, axis: str = "y") -> str:
     return f"%{{{axis}:.2%}}" if metric == "accuracy" else f"%{{{axis}:.4g}}"
 
 
-def value_axis(objective: Objective, values: Iterable[float]) -> dict[str, Any]:
-    """Return an axis for values of an objective, logarithmic where the highest is over 100 times the lowest."""
-    finite = sorted(value for value in values if math.isfinite(value))
-    axis: dict[str, Any] = {"title_text": metric_name(objective.metric), "nticks": 7}
-    if objective.metric == "accuracy":
-        return axis | {"tickformat": ".0%" if finite and finite[-1] - finite[0] > _FINE_RANGE else ".1%"}
-    if finite and finite[0] > 0 and finite[-1] > _LOG_RATIO * finite[0]:
-        return axis | {"type": "log", "exponentformat": "power", "dtick": 1}
-    return axis
+def set_value_axis(
+    figure: go.Figure, objective: Objective, values: Iterable[float], *, axis: Literal["x", "y"] = "y", **more: Any
+) -> None:
+    """Give the figure the axis of an objective's values, named after it; to be called after the traces were added."""
+    named = {"title_text": metric_name(objective.metric), **more}
+    set_score_axis(figure, objective.metric, values, axis=axis, **named)

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 
 from clearsight.core.format import several
 from clearsight.core.trial import Trial
+from clearsight.reports.charts.axes import score_axis
 from clearsight.reports.charts.learning import VERMILLION, empty_figure, escape_name, named_ticks, without_zoom
 from clearsight.reports.kit.format import UNKNOWN, clipped
 from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
@@ -76,17 +77,19 @@ def _drawn_trials(report: StudyReportData) -> list[Trial]:
 def _figure(report: StudyReportData, axes: Sequence[FieldAxis], trials: Sequence[Trial]) -> go.Figure:
     figure = empty_figure(height=70 + _ROW * (len(axes) + 1)).update_layout(margin_t=8)
     values = [trial.values[0] for trial in report.scored]
-    low, high = min(values), max(values)
+    metric = report.objective.metric
+    is_log = score_axis(metric, values).get("type") == "log"
+    scale = FieldAxis(metric, min(values), max(values), log=is_log)
     for band, group in enumerate(np.array_split(np.arange(len(trials)), min(_BANDS, len(trials)))):
         # One trace per band: 150 traces would make the page slow.
-        lines = [_line(trials[index], axes, low, high) for index in group]
+        lines = [_line(trials[index], axes, scale) for index in group]
         # Many lines cover each other; each of them is fainter.
         opacity = 0.12 + 0.16 * band if len(trials) <= 50 else 0.08 + 0.1 * band
         figure.add_scatter(**_trace(lines), line={"color": f"rgba(0,114,178,{opacity:.2f})", "width": 1.5})
     if (best := report.best_trial) is not None:
         dashed = {"color": VERMILLION, "width": 2.5, "dash": "dash"}
-        figure.add_scatter(**_trace([_line(best, axes, low, high)]), line=dashed)
-    for row, marks in enumerate([*(axis.marks() for axis in axes), _value_marks(report, low, high)]):
+        figure.add_scatter(**_trace([_line(best, axes, scale)]), line=dashed)
+    for row, marks in enumerate([*(axis.marks() for axis in axes), _value_marks(scale)]):
         figure.add_shape(
             type="line", x0=0, x1=1, y0=row, y1=row, layer="below", line={"width": 1, "color": "rgba(128,128,128,0.7)"}
         )
@@ -97,10 +100,10 @@ def _figure(report: StudyReportData, axes: Sequence[FieldAxis], trials: Sequence
     return without_zoom(figure.update_layout(hovermode="closest", showlegend=False))
 
 
-def _line(trial: Trial, axes: Sequence[FieldAxis], low: float, high: float) -> list[Corner]:
+def _line(trial: Trial, axes: Sequence[FieldAxis], scale: FieldAxis) -> list[Corner]:
     """Return the corners of the line of a trial, the last one for its result."""
     positions = [axis.share(trial.params) if axis.holds(trial.params) else None for axis in axes]
-    result = (trial.values[0] - low) / (high - low) if high > low else 0.5
+    result = scale.share({scale.name: trial.values[0]})
     corners: list[float | None] = [*positions, result]
     return [(None if x is None else round(x, 4), row, trial.number) for row, x in enumerate(corners)]
 
@@ -136,11 +139,9 @@ def _label(figure: go.Figure, row: int, marks: Sequence[tuple[float, str]]) -> N
         )
 
 
-def _value_marks(report: StudyReportData, low: float, high: float) -> list[tuple[float, str]]:
-    metric = report.objective.metric
-    if high == low:
-        return [(0.5, format_metric(metric, low))]
-    return [(share, format_metric(metric, low + share * (high - low))) for share in (0.0, 0.5, 1.0)]
+def _value_marks(scale: FieldAxis) -> list[tuple[float, str]]:
+    shares = (0.0, 0.5, 1.0) if scale.high > scale.low else (0.5,)
+    return [(share, format_metric(scale.name, scale.value(share))) for share in shares]
 
 
 def _table(title: str, report: StudyReportData, axes: Sequence[FieldAxis]) -> Table:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from clearsight.core.format import several
 from clearsight.core.trial import Objective, Trial
+from clearsight.reports.charts.axes import score_axis
 from clearsight.reports.charts.learning import GREY, VERMILLION, empty_figure, escape_name, without_zoom
 from clearsight.reports.charts.series import rounded
 from clearsight.reports.kit.section import PageSection, Panel, Table, panels_section, table
@@ -21,7 +22,7 @@ from clearsight.reports.study.metric import (
     metric_name,
     metric_title,
     ranked,
-    value_axis,
+    set_value_axis,
 )
 from clearsight.reports.study.report_data import StudyReportData
 
@@ -123,10 +124,8 @@ def _slice_figure(objective: Objective, axis: FieldAxis, trials: Sequence[Trial]
     )
     if best is not None and best in trials:
         _add_ring(figure, across[trials.index(best)], up[trials.index(best)])
-    axes = [axis.layout(), {**value_axis(objective, [trial.values[0] for trial in trials]), "nticks": 5}]
-    x_axis, y_axis = axes[::-1] if horizontal else axes
-    figure.update_xaxes(**x_axis)
-    figure.update_yaxes(**y_axis)
+    (figure.update_yaxes if horizontal else figure.update_xaxes)(**axis.layout())
+    set_value_axis(figure, objective, [t.values[0] for t in trials], axis="x" if horizontal else "y", nticks=5)
     return without_zoom(figure.update_layout(hovermode="closest", margin_t=12))
 
 
@@ -193,7 +192,7 @@ def _contour_figure(
     # Trials that went wrong must not take all the shades from the good ones: the worst quarter shares the palest.
     low, high = (float(end) for end in np.percentile(values, (25, 100) if upwards else (0, 75)))
     shades: dict[str, Any] = {"colorscale": scale, "cmin": low, "cmax": high}
-    percents = ".0%" if objective.metric == "accuracy" else None
+    percents = score_axis(objective.metric, [low, high]).get("tickformat")
     if has_surface:
         figure.add_trace(_surface(across, up, trials, values, shades))
     figure.add_scatter(

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from clearsight.core.bundle import Bundle
 from clearsight.core.context import RunContext
 from clearsight.core.dataset import Dataset
@@ -27,6 +29,7 @@ from clearsight.reports.run.page import RunPage
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.workflow.prepare.datasets import list_dataset
 from clearsight.workflow.prepare.defaults import plain_settings
+from clearsight.workflow.run.external import ExternalRun
 from clearsight.workflow.run.rules import recipe_rules
 
 # Images that are decoded for the page; a thumbnail is about 4 kB.
@@ -43,8 +46,10 @@ def write_report(run: Run, data: Dataset | None = None, preprocess: Preprocess |
     return _write(run.files, run_report_data(run, data, preprocess))
 
 
-def rewrite_report(run: Run) -> Path:
+def rewrite_report(run: Run | ExternalRun) -> Path:
     """Write the report again, with images if the data are still in their place. Return the path of the page."""
+    if isinstance(run, ExternalRun):
+        return _write(run.files, replace(external_results(run, run.name, run.metrics()), **_measured(run.files)))
     source = Path(run.data["path"])
     # The same seed gives the same splits, so the galleries show the same images.
     data = list_dataset(source, run.recipe.data, run.seed) if source.exists() else None
@@ -57,7 +62,6 @@ def write_external_report(folder: Path, *, name: str, status: str, command: Sequ
     Return the path of the page.
     """
     files = RunFolder(folder)
-    profile = read_profile(files.profile)
     report = RunReportData(
         name=name,
         status=status,
@@ -66,9 +70,8 @@ def write_external_report(folder: Path, *, name: str, status: str, command: Sequ
         findings=read_findings(files.findings),
         # Rules about learning need tensors, which only a hook in the loop can save.
         rules=[_rule(kind()) for _, kind in PROFILER_RULES if not kind.optional],
-        profile=profile,
-        what_if=_estimates(profile, RunContext()),
-        hotlines=_read_if_there(files.hot_lines) or [],
+        external=True,
+        **_measured(files),
     )
     return _write(files, report)
 
@@ -93,6 +96,31 @@ def run_results(run: Run, name: str, steps: Sequence[Mapping[str, Any]]) -> RunR
         split=evaluation["split"] if evaluation else "test",
         findings=read_findings(run.files.findings),
     )
+
+
+def external_results(run: ExternalRun, name: str, steps: Sequence[Mapping[str, Any]]) -> RunReportData:
+    """Return what `run_results` does, of a training loop of the user's own that a Hook recorded."""
+    context = run.context
+    known = {"model": context.model, "optimizer": context.optimizer, "loss": context.loss, "lr": context.lr}
+    known |= {"batch_size": context.batch_size, "epochs": context.epochs}
+    settings = {name: value for name, value in known.items() if value}
+    return RunReportData(
+        name=name,
+        status=run.status.value,
+        recipe=yaml.safe_dump(settings, sort_keys=False) if settings else "",
+        data=run.data,
+        epochs=run.epochs(),
+        steps=steps,
+        findings=read_findings(run.files.findings),
+        external=True,
+    )
+
+
+def _measured(files: RunFolder) -> dict[str, Any]:
+    """Return what the profiler measured of an external loop, as fields of RunReportData."""
+    profile = read_profile(files.profile)
+    hot_lines = _read_if_there(files.hot_lines) or []
+    return {"profile": profile, "what_if": _estimates(profile, RunContext()), "hotlines": hot_lines}
 
 
 def run_report_data(run: Run, data: Dataset | None, preprocess: Preprocess | None = None) -> RunReportData:

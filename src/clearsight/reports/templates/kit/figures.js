@@ -9,6 +9,18 @@
     return (name) => style.getPropertyValue(name).trim();
   };
 
+  // Charts on paper are smaller: text and markers shrink with them. CSS zoom would misplace what Plotly measures.
+  const shrunk = (value, by, parent = "") => {
+    if (Array.isArray(value)) return value.map((item) => shrunk(item, by, parent));
+    if (value === null || typeof value !== "object") return value;
+    const sizes = parent.endsWith("font") || parent === "marker" || parent === "margin";
+    const scaled = (key, item) => {
+      if (!sizes || !(key === "size" || parent === "margin")) return shrunk(item, by, key);
+      return Array.isArray(item) ? item.map((size) => size * by) : item * by;
+    };
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, scaled(key, item)]));
+  };
+
   const themed = (text, night) => {
     const figure = JSON.parse(night ? swaps.reduce((all, [day, late]) => all.replaceAll(day, late), text) : text);
     const colour = colours();
@@ -25,13 +37,15 @@
       if (note.name === "tick") note.bgcolor = colour("--paper");
       if (note.name === "mark") Object.assign(note, { bgcolor: colour("--paper"), bordercolor: colour("--muted") });
     }
-    return figure;
+    const by = Number(colour("--chart-scale")) || 1;
+    return by === 1 ? figure : { data: shrunk(figure.data, by), layout: { ...shrunk(layout, by), height: layout.height * by } };
   };
 
   const paint = () => {
     const night = dark.matches && !paper.matches;
     for (const place of document.querySelectorAll(".chart")) {
       const figure = themed(document.getElementById(place.dataset.figure).textContent, night);
+      place.style.height = `${figure.layout.height}px`;
       Plotly.react(place, figure.data, figure.layout, { responsive: true, displayModeBar: false });
     }
   };

@@ -15,7 +15,13 @@ from clearsight.core.settings import choices, declared, flag, further_flags, is_
 from clearsight.core.study import StudyPlan
 
 # Placeholders of repeated flags in help.
-_PLACEHOLDERS = {"ignore_class": "NAME", "rule": "RULE", "save": "PATTERN", "on_finding": "ACTION", "warm_start": "STUDY"}
+_PLACEHOLDERS = {
+    "ignore_class": "NAME",
+    "rule": "RULE",
+    "save": "PATTERN",
+    "on_finding": "ACTION",
+    "warm_start": "STUDY",
+}
 
 # Settings of how data are read. The other settings of the data section decide how a model sees the images.
 READING = (
@@ -106,4 +112,3 @@ def _metavar(option: Option) -> str | None:
     if is_duration(info):
         return "TIME"
     return "A,B,..." if tuple in types else "INT" if int in types else "FLOAT" if float in types else "TEXT"
-

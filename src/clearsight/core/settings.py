@@ -95,7 +95,7 @@ def read_list(value: Any, info: FieldInfo) -> Any:
     if tuple not in value_types(info) or not isinstance(value, str | int | float):
         return value
     if is_repeated(info):
-        return [value]
+        return [value] if isinstance(value, str) else value
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else [value]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from clearsight.cli.shared import MAX_PIXELS, AsJson, Device, MaxPixels, Model, command_app
-from clearsight.cli.terminal import Terminal
+from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """Examples:
   clearsight predict runs/first cat.jpg dog.png

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app
-from clearsight.cli.terminal import Terminal
+from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """Examples:
   clearsight report runs/first

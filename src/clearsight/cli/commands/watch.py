@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clearsight.cli.shared import AsJson, RunFolder, command_app
-from clearsight.cli.terminal import Terminal, shows_unicode
 from clearsight.core.format import duration
+from clearsight.workflow.display.terminal import Terminal, shows_unicode
 
 if TYPE_CHECKING:
     from clearsight.workflow.live import LiveRun

@@ -14,11 +14,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from clearsight.cli.terminal import Terminal
 from clearsight.core.finding import flags
 from clearsight.core.format import duration, several
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState, best_trial
+from clearsight.workflow.display.terminal import Terminal
 from clearsight.workflow.study.plan import space_lines
 
 _MAX_ROWS = 8  # trials in the live table: it must fit a terminal of 24 lines with the shell's prompt above it

@@ -6,9 +6,11 @@ Flags, checks, messages, the documentation and the report page all follow from t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Self, TypeAlias, Union, get_args, get_origin
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
@@ -67,7 +69,7 @@ class Section(BaseModel):
         if not isinstance(values, Mapping):
             return values
         known = cls.model_fields
-        return {name: read_list(value, known[name]) if name in known else value for name, value in values.items()}
+        return {name: _plain(value, known[name]) if name in known else value for name, value in values.items()}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -84,6 +86,15 @@ class Section(BaseModel):
             if info is None or name not in values:  # an unknown name, or a required one that is missing
                 raise BadValue(name, first["msg"][0].lower() + first["msg"][1:]) from None
             raise bad_value(error, f"{flag(name, info)} {values[name]}", info) from None
+
+
+def _plain(value: Any, info: FieldInfo) -> Any:
+    """Return a value of a Python program as a file would have it: a path as text, a number of numpy as a number."""
+    if isinstance(value, PurePath):
+        value = str(value)
+    elif isinstance(value, np.generic):
+        value = value.item()
+    return read_list(value, info)
 
 
 def read_list(value: Any, info: FieldInfo) -> Any:

@@ -11,7 +11,6 @@ import typer
 
 from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app
 from clearsight.workflow.display.terminal import Terminal
-from clearsight.workflow.display.text import comparison_lines
 
 if TYPE_CHECKING:
     pass
@@ -33,6 +32,7 @@ def compare(
 ) -> int:
     """Compare runs: their different settings, their scores, and whether the best one is better than by chance."""
     from clearsight.workflow.compare import compare as compare_runs
+    from clearsight.workflow.compare import comparison_lines
     from clearsight.workflow.pdf import find_browser, print_pdf
 
     terminal = Terminal(as_json=as_json)

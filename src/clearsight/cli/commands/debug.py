@@ -106,10 +106,10 @@ def export(
     tensorboard: Annotated[Path, typer.Option(metavar="DIR", help="write event files for TensorBoard to this folder")],
 ) -> int:
     """Export what was saved in a run to other programs."""
-    from clearsight.workflow.open import open_run
+    from clearsight.workflow.results.saved import OpenedRun
 
     terminal = Terminal(as_json=False)
-    for folder in open_run(run).to_tensorboard(tensorboard):
+    for folder in OpenedRun(run).to_tensorboard(tensorboard):
         terminal.print(f"events   {folder}")
     return 0
 

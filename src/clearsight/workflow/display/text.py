@@ -10,7 +10,6 @@ from clearsight.core.finding import Finding, Severity, Verdict, findings_lines, 
 from clearsight.core.format import speed
 
 if TYPE_CHECKING:  # they load plotly, or read runs
-    from clearsight.workflow.compare import Comparison
     from clearsight.workflow.speed.breakdown import Breakdown
 
 _MAX_CLASSES = 40  # rows of the table; the JSON has all classes
@@ -34,14 +33,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence
     return [line(head), *map(line, rows)]
 
 
-def audit_lines(result: dict[str, Any]) -> list[str]:
-    """Return an audit for people: the table of counts, then the problems. result: docs/json.md describes it."""
-    classes, splits = result["classes"], result["splits"]
-    width = max([len(name) for name in classes] + [5])
+def audit_lines(result: dict[str, Any], *, classes: int = _MAX_CLASSES) -> list[str]:
+    """Return an audit for people: the table of counts, then the problems.
+
+    result: docs/json.md describes it.  classes: rows of the table at most.
+    """
+    names, splits = result["classes"], result["splits"]
+    width = max([len(name) for name in names] + [5])
     head = f"{'class':<{width}}" + "".join(f"{split:>9}" for split in splits)
-    rows = [f"{name:<{width}}" + "".join(f"{splits[split].get(name, 0):>9,}" for split in splits) for name in classes]
-    if len(rows) > _MAX_CLASSES:
-        rows = [*rows[:_MAX_CLASSES], f"... and {len(rows) - _MAX_CLASSES} more classes"]
+    rows = [f"{name:<{width}}" + "".join(f"{splits[split].get(name, 0):>9,}" for split in splits) for name in names]
+    if len(rows) > classes:
+        rows = [*rows[:classes], f"... and {len(rows) - classes} more classes"]
     if any("" in counts for counts in splits.values()):  # images without a label
         rows.append(f"{'(none)':<{width}}" + "".join(f"{counts.get('', 0):>9,}" for counts in splits.values()))
     total = f"{'total':<{width}}" + "".join(f"{sum(counts.values()):>9,}" for counts in splits.values())
@@ -137,30 +139,3 @@ def breakdown_lines(breakdown: Breakdown) -> list[str]:
 def _reading(gauge: str, value: float) -> str:
     """Return a value for people: bytes as MB, others as they are. Clocks are large numbers too, in MHz."""
     return f"{value / 1e6:,.1f} MB" if abs(value) >= 1e5 and not gauge.endswith("clock") else f"{value:,.4g}"
-
-
-def comparison_lines(comparison: Comparison, width: int) -> list[str]:
-    """Return a comparison for people: tables of as many runs as fit into `width` columns, then the verdict."""
-    labels = [run.label for run in comparison.runs]
-    lines: list[str] = []
-    for first, end in _table_ranges(labels, comparison.rows(), width):
-        cells = [(row[0], *row[1 + first : 1 + end]) for row in comparison.rows()]
-        lines += [*table(("", *labels[first:end]), cells, right=range(1, end - first + 1)), ""]
-    for run in comparison.runs:
-        lines += [
-            f"{finding.severity.value:<8} {run.label}: {finding.rule}: {finding.cause}" for finding in run.problems
-        ]
-    warnings = [f"warning  {warning}" for warning in comparison.ranking.warnings]
-    return [*lines, *warnings, f"verdict  {' '.join(comparison.ranking.sentences)}"]
-
-
-def _table_ranges(labels: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[tuple[int, int]]:
-    """Return the runs of each table as (first, end), at least one run each."""
-    widths = [max(len(cell) for cell in column) + 2 for column in zip(("", *labels), *rows, strict=True)]
-    ranges, first, used = [], 0, widths[0]
-    for index, column_width in enumerate(widths[1:]):
-        if index > first and used + column_width > width:
-            ranges.append((first, index))
-            first, used = index, widths[0]
-        used += column_width
-    return [*ranges, (first, len(labels))]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.dataset import Listing, Pixels
+from clearsight.core.dataset import SPLITS, Pixels
 from clearsight.core.errors import BadChoice, BadImage, BadValue, EmptyInput, NotFound
 from clearsight.core.recipe import DataSection
 from clearsight.data.containers import sniff
@@ -126,19 +126,15 @@ def _from_dataset(path: Path, section: DataSection, split: str | None) -> Iterat
     listing = open_listing(path.resolve(), section.format, read_options(section))
     records = [record for record in listing.records if record.label not in section.ignore_class]
     if split is not None:
-        splits = [record.split or _unnamed(listing, record.label) for record in records]
+        # As in training: an image without a label, for which the data name no split, is one to classify.
+        splits = [record.split or ("predict" if record.label is None else None) for record in records]
         chosen = split_of(split)
         if chosen not in splits:
-            present = [name for name in dict.fromkeys(splits) if name]
+            present = [name for name in SPLITS if name in splits]
             raise BadChoice(f"split {split!r}", f"{path} has no such split", got=split, allowed=present)
         records = [record for record, name in zip(records, splits, strict=True) if name == chosen]
     for record in records[: section.limit]:
         yield InputImage(record.locator, partial(listing.source.read, record.locator))
-
-
-def _unnamed(listing: Listing, label: str | None) -> str | None:
-    """Return the split of an image for which the data name none: without a label it is one to classify."""
-    return "predict" if label is None else None
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -84,8 +84,8 @@ def test_resume_takes_a_run_or_a_study(monkeypatch: pytest.MonkeyPatch, tmp_path
     )
     assert [trial.number for trial in clearsight.resume(study, trials=40).trials] == [0, 1]
     assert changes == {"trials": 40}
+    monkeypatch.undo()
     with pytest.raises(NotFound, match="there is no run in this folder"):
-        monkeypatch.undo()
         clearsight.resume(tmp_path / "nothing")
 
 
@@ -98,14 +98,14 @@ def test_a_study_takes_the_words_of_the_flags(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_data_returns_an_audit_with_summary_and_charts(tmp_path: Path) -> None:
-    photos = write_class_folders(tmp_path / "photos", {"red": 6, "green": 5})
+    photos = write_class_folders(tmp_path / "photos", {"red": 6, "green": 5, "weiß": 4})
     audited = clearsight.data(photos)
     assert "green" in repr(audited)
     assert len(repr(audited).splitlines()) <= 40
     assert "<script" not in audited._repr_html_()
     assert audited.plot().data
     assert [note.text for note in audited.plot("images", count=2).layout.annotations] == ["green", "red"]
-    assert len(clearsight.data(photos, ignore_class="red", progress=False).dataset.classes.names) == 1
+    assert len(clearsight.data(photos, ignore_class="weiß", progress=False).dataset.classes) == 2
 
 
 def test_evaluate_shows_scores_and_charts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,5 +199,5 @@ def test_a_saved_tensor_is_drawn(tmp_path: Path) -> None:
     assert list(loss.plot().data[0].x) == list(range(1, 61))
     assert repr(loss) == "<OpenedTensor loss: losses, 60 steps in train>"
     assert repr(saved).splitlines()[0] == f"Saved run {tmp_path / 'run'}"
-    with pytest.raises(BadChoice, match="it was not saved in it|was not saved in it"):
+    with pytest.raises(BadChoice, match="was not saved in it"):
         loss.plot(mode="predict")

@@ -11,25 +11,32 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from clearsight.api.deployment import export as export
+    from clearsight.api.deployment import load as load
+    from clearsight.api.deployment import models as models
+    from clearsight.api.deployment import predict as predict
+    from clearsight.api.deployment import serve as serve
+    from clearsight.api.inspection import compare as compare
+    from clearsight.api.inspection import data as data
+    from clearsight.api.inspection import debug as debug
+    from clearsight.api.inspection import evaluate as evaluate
+    from clearsight.api.inspection import open_run as open_run
+    from clearsight.api.inspection import open_study as open_study
+    from clearsight.api.inspection import profile as profile
+    from clearsight.api.inspection import report as report
+    from clearsight.api.training import resume as resume
+    from clearsight.api.training import train as train
+    from clearsight.api.training import tune as tune
     from clearsight.core.bundle import Bundle as Bundle
     from clearsight.core.errors import ClearsightError as ClearsightError
     from clearsight.core.finding import Finding as Finding
     from clearsight.core.recipe import Recipe as Recipe
     from clearsight.core.rule import Needs as Needs
     from clearsight.core.rule import Rule as Rule
-    from clearsight.core.run import Run as Run
     from clearsight.core.settings import setting as knob  # noqa: F401 - the name in version 0.1
     from clearsight.core.settings import setting as setting
     from clearsight.debugger.hook import Hook as Hook
-    from clearsight.workflow.debug import debug as debug
-    from clearsight.workflow.evaluate import evaluate as evaluate
-    from clearsight.workflow.open import load as load
-    from clearsight.workflow.open import open_run as open_run
-    from clearsight.workflow.open import open_study as open_study
-    from clearsight.workflow.predict import predict as predict
-    from clearsight.workflow.profile import profile as profile
-    from clearsight.workflow.train import train as train
-    from clearsight.workflow.tune import tune as tune
+    from clearsight.workflow.results.run import TrainedRun as Run  # noqa: F401 - the name of every version
 
 # Name -> module:attribute. The imports above are for type checkers alone and list the same names.
 _PUBLIC = {
@@ -40,18 +47,25 @@ _PUBLIC = {
     "Needs": "clearsight.core.rule:Needs",
     "Recipe": "clearsight.core.recipe:Recipe",
     "Rule": "clearsight.core.rule:Rule",
-    "Run": "clearsight.core.run:Run",
-    "debug": "clearsight.workflow.debug:debug",
-    "evaluate": "clearsight.workflow.evaluate:evaluate",
+    "Run": "clearsight.workflow.results.run:TrainedRun",
+    "compare": "clearsight.api.inspection:compare",
+    "data": "clearsight.data",
+    "debug": "clearsight.api.inspection:debug",
+    "evaluate": "clearsight.api.inspection:evaluate",
+    "export": "clearsight.api.deployment:export",
     "knob": "clearsight.core.settings:setting",
-    "load": "clearsight.workflow.open:load",
-    "open_run": "clearsight.workflow.open:open_run",
-    "open_study": "clearsight.workflow.open:open_study",
-    "predict": "clearsight.workflow.predict:predict",
-    "profile": "clearsight.workflow.profile:profile",
+    "load": "clearsight.api.deployment:load",
+    "models": "clearsight.models",
+    "open_run": "clearsight.api.inspection:open_run",
+    "open_study": "clearsight.api.inspection:open_study",
+    "predict": "clearsight.api.deployment:predict",
+    "profile": "clearsight.api.inspection:profile",
+    "report": "clearsight.api.inspection:report",
+    "resume": "clearsight.api.training:resume",
+    "serve": "clearsight.api.deployment:serve",
     "setting": "clearsight.core.settings:setting",
-    "train": "clearsight.workflow.train:train",
-    "tune": "clearsight.workflow.tune:tune",
+    "train": "clearsight.api.training:train",
+    "tune": "clearsight.api.training:tune",
 }
 
 __all__ = [*_PUBLIC, "__version__"]
@@ -61,7 +75,9 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, attribute = _PUBLIC[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    imported = importlib.import_module(module)
+    # data and models are packages too: both names mean the package, which can be called.
+    return getattr(imported, attribute) if attribute else imported
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import typer
 from typer.testing import CliRunner
 
-from clearsight.cli.setting_flags import _REPEATED, with_plan_flags, with_recipe_flags
+from clearsight.cli.setting_flags import _PLACEHOLDERS, with_plan_flags, with_recipe_flags
 from clearsight.core.recipe import Recipe, fields
 from clearsight.core.settings import declared, value_types
 from clearsight.core.study import StudyPlan
@@ -107,7 +107,7 @@ def test_text_becomes_a_plan() -> None:
 def test_flags_that_may_be_repeated_are_lists_of_words() -> None:
     infos = {name: info for _, name, info in fields()} | declared(StudyPlan)
     words = [name for name, info in infos.items() if tuple in value_types(info) and str in get_args(info.annotation)]
-    assert set(words) == set(_REPEATED)
+    assert set(words) == set(_PLACEHOLDERS), "each has a placeholder of its own in help"
 
 
 def test_help_has_defaults_and_choices() -> None:

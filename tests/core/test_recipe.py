@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,3 +95,29 @@ def test_a_file_without_a_recipe_is_one_sentence(tmp_path: Path) -> None:
 def test_a_time_limit_may_have_a_unit() -> None:
     assert Recipe.parse({"time_limit": "10m"}).train.time_limit == 600
     assert Recipe.parse({"time_limit": 90}).train.time_limit == 90
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("head", "750,500,250", (750, 500, 250)),
+        ("head", 750, (750,)),
+        ("head", "", ()),
+        ("mean", "0.5, 0.4, 0.3", (0.5, 0.4, 0.3)),
+        ("on_finding", "severe=stop", ("severe=stop",)),
+        ("rule", "Overfit(patience=3, min_gap=0.1)", ("Overfit(patience=3, min_gap=0.1)",)),
+        ("ignore_class", "sea", ("sea",)),
+        ("save", "gradients", ("gradients",)),
+        ("time_limit", "10m", 600.0),
+    ],
+)
+def test_text_of_a_flag_is_a_keyword_and_a_yaml_value(tmp_path: Path, name: str, text: object, value: object) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({name: text}))
+    assert Recipe().replace(**{name: text}).flat()[name] == value
+    assert Recipe.load(path).flat()[name] == value
+
+
+def test_a_wrong_item_of_a_list_in_text_is_named() -> None:
+    with pytest.raises(BadValue, match="head 'wide': must be a list of whole numbers"):
+        Recipe().replace(head="750,wide")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from clearsight import open_run
 from clearsight.core.events import RunStatus
 from clearsight.core.run import Run
-from clearsight.workflow.open import open_run
 from tests.walks.commands import run
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,9 @@ import pytest
 
 from clearsight.core.errors import EmptyInput, NotFound
 from clearsight.testing.mean_colour import CLASSES, make_bundle
-from clearsight.workflow.predict import Prediction, find_images, predict
+from clearsight.workflow.predict import predict
+from clearsight.workflow.prepare.inputs import find_images
+from clearsight.workflow.results.predictions import Prediction
 from tests.workflow.colour_images import write_image
 
 

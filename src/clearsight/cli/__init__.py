@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _answer(argv)
         sys.stdout.flush()  # here and not at exit, where Python prints a traceback if the reader has gone
     except BrokenPipeError:
-        from clearsight.cli.terminal import discard_output
+        from clearsight.workflow.display.terminal import discard_output
 
         discard_output()
         return CLOSED_PIPE

@@ -11,11 +11,17 @@ from pydantic.fields import FieldInfo
 from rich.markup import escape
 
 from clearsight.core.recipe import fields
-from clearsight.core.settings import choices, declared, flag, further_flags, is_duration, value_types
+from clearsight.core.settings import choices, declared, flag, further_flags, is_duration, is_repeated, value_types
 from clearsight.core.study import StudyPlan
 
-# Settings with a list of words: the flag may be repeated, each time with one value, which help shows by this name.
-_REPEATED = {"ignore_class": "NAME", "rule": "RULE", "save": "PATTERN", "on_finding": "ACTION", "warm_start": "STUDY"}
+# Placeholders of repeated flags in help.
+_PLACEHOLDERS = {
+    "ignore_class": "NAME",
+    "rule": "RULE",
+    "save": "PATTERN",
+    "on_finding": "ACTION",
+    "warm_start": "STUDY",
+}
 
 # Settings of how data are read. The other settings of the data section decide how a model sees the images.
 READING = (
@@ -53,7 +59,7 @@ def _with_options(command: Callable[..., Any], parameter: str, options: Sequence
 
     def parsed(**arguments: Any) -> Any:
         texts = {option.name: arguments.pop(option.name) for option in options}
-        values = {o.name: _value(o, texts[o.name]) for o in options if texts[o.name] not in (None, [])}
+        values = {name: text for name, text in texts.items() if text not in (None, [])}
         return command(**arguments, **{parameter: values})
 
     parameters = inspect.signature(command, eval_str=True).parameters.values()
@@ -71,7 +77,7 @@ def _parameter(option: Option) -> inspect.Parameter:
     kind: Any = str | None
     if bool in value_types(info):
         names, kind = [f"{long_flag}/--no-{long_flag[2:]}"], bool | None
-    elif name in _REPEATED:
+    elif is_repeated(info):
         kind = list[str]
     declaration = typer.Option(
         *names,
@@ -81,7 +87,7 @@ def _parameter(option: Option) -> inspect.Parameter:
         show_default=False,  # typer would show None: the help text has the default of the declaration
     )
     # Empty and not the default of the setting, so that a flag which is not given overrides nothing in a --recipe.
-    default: list[str] | None = [] if name in _REPEATED else None
+    default: list[str] | None = [] if is_repeated(info) else None
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, keyword, default=default, annotation=Annotated[kind, declaration])
 
@@ -99,16 +105,10 @@ def _metavar(option: Option) -> str | None:
     types = value_types(info)
     if bool in types:
         return None
-    if name in _REPEATED:
-        return _REPEATED[name]
+    if is_repeated(info):
+        return _PLACEHOLDERS.get(name, "TEXT")
     if words := choices(info):
         return "|".join(words)
     if is_duration(info):
         return "TIME"
     return "A,B,..." if tuple in types else "INT" if int in types else "FLOAT" if float in types else "TEXT"
-
-
-def _value(option: Option, text: Any) -> Any:
-    if tuple in value_types(option.info) and option.name not in _REPEATED:
-        return [part for part in str(text).split(",") if part]
-    return text

@@ -63,17 +63,3 @@ def check_resume_alone(kept: str, arguments: Mapping[str, object], allowed: Sequ
     """
     if given := [name for name, value in arguments.items() if value]:
         raise BadChoice("--resume", f"{kept}, so {', '.join(given)} cannot be used with it", allowed=allowed)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
-    """Return the lines of a table, the head first. right: the columns that are aligned to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        aligned = (
-            f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "  ".join(aligned).rstrip()
-
-    return [line(head), *map(line, rows)]

@@ -13,9 +13,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from clearsight.cli.plot import plot
-from clearsight.cli.terminal import shows_unicode
 from clearsight.core.events import RunStatus
 from clearsight.core.format import duration, size, speed
+from clearsight.workflow.display.terminal import shows_unicode
 from clearsight.workflow.live import LiveRun
 
 _LABEL_WIDTH = 9  # columns of a line's label

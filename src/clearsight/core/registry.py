@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
-from typing import Generic, TypeVar, cast
+from types import ModuleType
+from typing import Any, Generic, TypeVar, cast
 
 from clearsight.core.errors import BadChoice
 
@@ -45,8 +48,7 @@ class Registry(Generic[T]):
         target = self._table.get(name) or self._entry_points().get(name)
         if target is None:
             raise BadChoice(f"{self.noun} {name!r}", "no such name", got=name, allowed=self.names())
-        module, _, attribute = target.partition(":")
-        return cast(T, getattr(importlib.import_module(module), attribute))
+        return cast(T, load_target(target))
 
     def __iter__(self) -> Iterator[tuple[str, T]]:
         """Yield the name and the member of each, imported one at a time."""
@@ -56,6 +58,35 @@ class Registry(Generic[T]):
     def _entry_points(self) -> dict[str, str]:
         points = [point for group in self._groups for point in importlib.metadata.entry_points(group=group)]
         return {point.name: point.value for point in points}
+
+
+def load_target(target: str) -> Any:
+    """Return what "module:attribute" names, or the module where no attribute follows. Imports the module."""
+    name, _, attribute = target.partition(":")
+    module = importlib.import_module(name)
+    return getattr(module, attribute) if attribute else module
+
+
+class _CallableModule(ModuleType):
+    """Module that is a function too."""
+
+    _target: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return load_target(self._target)(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(load_target(self._target))
+
+
+def make_callable(module: str, target: str) -> None:
+    """Make an imported module callable: calls go to the function that `target` ("module:attribute") names.
+
+    For a public function with the name of a package: importing the package hides the function otherwise.
+    """
+    sys.modules[module].__class__ = _CallableModule
+    sys.modules[module]._target = target  # type: ignore[attr-defined]
 
 
 class Former(Generic[T]):

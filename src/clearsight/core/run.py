@@ -85,7 +85,7 @@ class Provenance:
 _PROVENANCE = tuple(part.name for part in fields(Provenance))  # in run.json they stand beside the fields of the run
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Resumable(ABC, Generic[Status]):
     """State of a run or a study in its folder: run.json or study.json, replaced atomically at each change.
 
@@ -101,6 +101,10 @@ class Resumable(ABC, Generic[Status]):
     status: Status
     reason: str = ""
     stop_kind: StopKind | None = None
+
+    def __repr__(self) -> str:
+        # Not every field: a recipe alone fills a screen.
+        return f"<{type(self).__name__} {self.path}: {self.status.value}>"
 
     @classmethod
     def exists(cls, path: Path) -> bool:
@@ -142,7 +146,7 @@ class Resumable(ABC, Generic[Status]):
         self.save()
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Run(Resumable[RunStatus]):
     """A training run. The files beside run.json are written once."""
 

@@ -6,10 +6,12 @@ Flags, checks, messages, the documentation and the report page all follow from t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Self, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from clearsight.core.errors import BadChoice, BadValue
@@ -60,6 +62,15 @@ class Section(BaseModel):
     # YAML reads `freeze: 3` as a number; on the command line it is a word. Both mean the same.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_lists(cls, values: Any) -> Any:
+        # One reading of text for flags, keywords and YAML, whoever builds the section.
+        if not isinstance(values, Mapping):
+            return values
+        known = cls.model_fields
+        return {name: _plain(value, known[name]) if name in known else value for name, value in values.items()}
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
         """Return the section with these values; what is left out has its default.
@@ -75,6 +86,33 @@ class Section(BaseModel):
             if info is None or name not in values:  # an unknown name, or a required one that is missing
                 raise BadValue(name, first["msg"][0].lower() + first["msg"][1:]) from None
             raise bad_value(error, f"{flag(name, info)} {values[name]}", info) from None
+
+
+def _plain(value: Any, info: FieldInfo) -> Any:
+    """Return a value of a Python program as a file would have it: a path as text, a number of numpy as a number."""
+    if isinstance(value, PurePath):
+        value = str(value)
+    elif isinstance(value, np.generic):
+        value = value.item()
+    return read_list(value, info)
+
+
+def read_list(value: Any, info: FieldInfo) -> Any:
+    """Return a single value of a field that takes a list as that list; any other value as it is.
+
+    Text for a list of numbers has them separated by commas: "750,500,250". Text for a list of words is one word, since
+    a class name or a rule may have commas: a flag of such a field is repeated instead.
+    """
+    if tuple not in value_types(info) or not isinstance(value, str | int | float):
+        return value
+    if is_repeated(info):
+        return [value] if isinstance(value, str) else value
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else [value]
+
+
+def is_repeated(info: FieldInfo) -> bool:
+    """Return True for a field with a list of words: its flag may be repeated, each time with one word."""
+    return _item_type(info) is str
 
 
 def declared(section: type[Section]) -> dict[str, FieldInfo]:
@@ -167,11 +205,23 @@ def _noun(info: FieldInfo) -> str:
     types = value_types(info)
     if tuple not in types:
         return next((noun for kind, noun in _NOUNS.items() if kind in types), "")
-    members = [info.annotation, *get_args(info.annotation)]
-    items = next(get_args(member) for member in members if get_origin(member) is tuple)
+    items = _items(info)
     length = "" if Ellipsis in items else f"{len(items)} "
-    item = get_args(items[0])[0] if get_origin(items[0]) is Annotated else items[0]
-    return f"a list of {length}{_PLURALS.get(item, 'values')}"
+    return f"a list of {length}{_PLURALS.get(_item_type(info), 'values')}"
+
+
+def _items(info: FieldInfo) -> tuple[Any, ...]:
+    """Return the types in the tuple of a field: (int, ...) for `tuple[int, ...] | None`; () for other types."""
+    members = (info.annotation, *get_args(info.annotation))
+    return next((get_args(member) for member in members if get_origin(member) is tuple), ())
+
+
+def _item_type(info: FieldInfo) -> Any:
+    """Return the type of the items of a field with a list; None for another field."""
+    items = _items(info)
+    if not items:
+        return None
+    return get_args(items[0])[0] if get_origin(items[0]) is Annotated else items[0]
 
 
 def _extra(info: FieldInfo) -> Mapping[str, Any]:

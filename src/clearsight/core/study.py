@@ -89,7 +89,7 @@ class StudyStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Study(Resumable[StudyStatus]):
     """A study folder; recipe.yaml is what it varies.
 

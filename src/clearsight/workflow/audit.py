@@ -5,26 +5,37 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from clearsight.core.dataset import Dataset
-from clearsight.core.errors import BadImage
+from clearsight.core.dataset import Dataset, Split
+from clearsight.core.errors import BadChoice, BadImage
 from clearsight.core.files import write_text
 from clearsight.core.recipe import Recipe
 from clearsight.data.audit import Audit
 from clearsight.data.audit import audit as audit_scan
 from clearsight.data.decode import decode
 from clearsight.data.scan import Scan, ScannedImage
+from clearsight.workflow.display.text import audit_lines
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.results.figures import check_plotly, images_figure, standalone
+from clearsight.workflow.results.html import facts_html, table_html
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 _EXAMPLES, _EXAMPLES_PER_CLASS = 96, 8  # images of classes on the page: in all, and of one class at most
 _EXTREMES = 8  # images of a kind on the page
 _INPUT_SIZE = 224  # pixels: the input of most pretrained networks; no model is chosen yet
 
 
-@dataclass(frozen=True, kw_only=True)
+_CLASSES_SHOWN = 12  # in the summary, which must fit one screen
+_HTML_CLASSES = 24  # in a notebook
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AuditResult:
     """A dataset, the scan of its images, and their audit."""
 
@@ -36,6 +47,61 @@ class AuditResult:
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight data --json`."""
         return self.found.to_json()
+
+    def plot(self, what: str = "classes", *, count: int = 8, split: str = "train") -> go.Figure:
+        """Return a Plotly figure: "classes", the images of each class by split, or "images", some with their class.
+
+        count: images, the classes in turn.  split: of those images.  Raises BadChoice for another name or split.
+        """
+        check_plotly()
+        from clearsight.reports.charts.learning import class_count_bars
+
+        name = Path(self.dataset.path).name
+        if what == "classes":
+            values = self.to_json()
+            return standalone(class_count_bars(values["splits"], values["classes"]), f"Images of each class in {name}")
+        if what != "images":
+            raise BadChoice(f"plot({what!r})", "no such chart", got=what, allowed=("classes", "images"))
+        return images_figure(self._labelled(split, count), f"Images of {name}, {split}")
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Dataset {self.dataset.path}", *audit_lines(self.to_json(), classes=_CLASSES_SHOWN)])
+
+    def _repr_html_(self) -> str:
+        values = self.to_json()
+        splits, classes = values["splits"], values["classes"][:_HTML_CLASSES]
+        rows = [(name, *(f"{splits[split].get(name, 0):,}" for split in splits)) for name in classes]
+        rows.append(("total", *(f"{sum(counts.values()):,}" for counts in splits.values())))
+        kinds = ("corrupt", "duplicates", "near_duplicates", "leaks", "small", "rotated")
+        found = [(kind.replace("_", "-"), f"{len(values[kind]):,}" if values[kind] else "") for kind in kinds]
+        more = len(values["classes"]) - len(classes)
+        facts = [("classes", f"{len(values['classes'])}" + (f", {more} not shown" if more else "")), *found]
+        facts += [("warning", warning["text"]) for warning in values["warnings"]]
+        counted = table_html(("class", *splits), rows, right=range(1, len(splits) + 1))
+        return facts_html(f"Dataset {self.dataset.path}", facts, counted)
+
+    def _labelled(self, split: str, count: int) -> list[tuple[str, str]]:
+        """Return up to `count` images of a split as (data URI, class), the classes in turn."""
+        from clearsight.reports.kit.thumbnail import thumbnail
+
+        if split not in self.dataset.counts():
+            raise BadChoice(f"split {split!r}", "the data have no such split", got=split, allowed=self.dataset.counts())
+        samples = self.dataset.split(cast(Split, split)).samples
+        by_class: dict[int | None, list[Any]] = {}
+        for sample in samples:
+            by_class.setdefault(sample.label, []).append(sample)
+        turns = zip_longest(*by_class.values())
+        shown: list[tuple[str, str]] = []
+        for sample in (sample for turn in turns for sample in turn if sample is not None):
+            if len(shown) == count:
+                break
+            try:
+                pixels = decode(self.dataset.source.read(sample.locator), max_pixels=self.max_pixels)
+            except BadImage:
+                continue  # counted among the corrupt images
+            name = self.dataset.classes[sample.label] if sample.label is not None else ""
+            shown.append((thumbnail(pixels, 224), name))
+        return shown
 
     def write_page(self, path: Path) -> None:
         """Write the audit as one self-contained HTML page with thumbnails."""

@@ -14,14 +14,17 @@ from clearsight.core.files import finite_json, write_text
 from clearsight.reports.comparison.page import ComparisonPage, check_number, comparison_rows
 from clearsight.reports.comparison.ranking import Ranking, rank_runs
 from clearsight.reports.comparison.run import SPLITS, ComparedRun, differences
+from clearsight.workflow.display.text import table
+from clearsight.workflow.results.html import facts_html, table_html
 from clearsight.workflow.run.external import ExternalRun, find_run
 from clearsight.workflow.run.report import external_results, run_results
 
+_WIDTH = 120  # columns of the summary
 # Statistics of batch normalisation: a network keeps them beside its parameters.
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """Runs side by side, in the order in which they were named, and their ranking."""
 
@@ -31,6 +34,15 @@ class Comparison:
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table for the terminal: (setting or result, its value in each run ...), settings first."""
         return comparison_rows(self.runs)
+
+    def __repr__(self) -> str:
+        return "\n".join(comparison_lines(self, _WIDTH))
+
+    def _repr_html_(self) -> str:
+        labels = [run.label for run in self.runs]
+        table = table_html(("", *labels), self.rows(), right=range(1, len(labels) + 1))
+        facts = [("verdict", " ".join(self.ranking.sentences)), *(("warning", text) for text in self.ranking.warnings)]
+        return facts_html(f"{len(labels)} runs", facts, table)
 
     def write_page(self, path: Path) -> None:
         """Write one self-contained HTML page."""
@@ -69,6 +81,33 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
         raise BadValue(twice[0], "it is named more than once", fix="Name each run once.")
     runs = [_read_run(folder, label) for folder, label in zip(folders, _labels(resolved), strict=True)]
     return Comparison(runs=runs, ranking=rank_runs(runs))
+
+
+def comparison_lines(comparison: Comparison, width: int) -> list[str]:
+    """Return a comparison for people: tables of as many runs as fit into `width` columns, then the verdict."""
+    labels = [run.label for run in comparison.runs]
+    lines: list[str] = []
+    for first, end in _table_ranges(labels, comparison.rows(), width):
+        cells = [(row[0], *row[1 + first : 1 + end]) for row in comparison.rows()]
+        lines += [*table(("", *labels[first:end]), cells, right=range(1, end - first + 1)), ""]
+    for run in comparison.runs:
+        lines += [
+            f"{finding.severity.value:<8} {run.label}: {finding.rule}: {finding.cause}" for finding in run.problems
+        ]
+    warnings = [f"warning  {warning}" for warning in comparison.ranking.warnings]
+    return [*lines, *warnings, f"verdict  {' '.join(comparison.ranking.sentences)}"]
+
+
+def _table_ranges(labels: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[tuple[int, int]]:
+    """Return the runs of each table as (first, end), at least one run each."""
+    widths = [max(len(cell) for cell in column) + 2 for column in zip(("", *labels), *rows, strict=True)]
+    ranges, first, used = [], 0, widths[0]
+    for index, column_width in enumerate(widths[1:]):
+        if index > first and used + column_width > width:
+            ranges.append((first, index))
+            first, used = index, widths[0]
+        used += column_width
+    return [*ranges, (first, len(labels))]
 
 
 def _labels(folders: Sequence[Path]) -> list[str]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clearsight.core.files import finite_json
-from clearsight.core.finding import Finding, Severity
+from clearsight.core.finding import Finding, Severity, flags
 from clearsight.core.judge import judge
 from clearsight.core.tensors import Mode
 from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.debugger.storage.saved_tensor import SavedTensor
+from clearsight.workflow.display.text import diagnosis_lines
+from clearsight.workflow.results.html import facts_html, table_html
 from clearsight.workflow.run.rules import ALL_RULES, findings_json
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Diagnosis:
     """Findings of the rules on a run, grouped, the root cause first; points: {tensor: {mode: saved steps}}."""
 
@@ -27,6 +30,20 @@ class Diagnosis:
     def at_least(self, severity: Severity) -> list[Finding]:
         """Return what was found of that severity or worse."""
         return [finding for finding in self.findings if finding.found and finding.severity.rank <= severity.rank]
+
+    def __repr__(self) -> str:
+        return "\n".join(diagnosis_lines(self.findings))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (finding.rule, finding.severity.value, finding.cause, flags(finding.fix) or finding.advice)
+            for finding in self.findings
+            if finding.found
+        ]
+        table = table_html(("rule", "severity", "cause", "fix"), rows) if rows else ""
+        counts = Counter(finding.verdict.value.replace("-", " ") for finding in self.findings)
+        facts = [("verdicts", ", ".join(f"{number} {verdict}" for verdict, number in counts.items()))]
+        return facts_html("Diagnosis", facts, table)
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight debug --json`; a value that is not finite is null."""

@@ -1,4 +1,4 @@
-"""load, open_run, open_study: what runs and studies left, for use in Python.
+"""load, open_study: what runs and studies left, for use in Python.
 
 Models and tensors are imported on first use: opening a study loads no torch.
 """
@@ -18,10 +18,12 @@ from clearsight.core.trial import Trial, TrialState, best_trial, pareto_front
 from clearsight.tuning.analysis.importance import importances
 from clearsight.tuning.analysis.savings import study_savings
 from clearsight.tuning.trial_store import read_trials
+from clearsight.workflow.results.study import study_figure, study_html, study_text
 from clearsight.workflow.study.report import best_run
 
 if TYPE_CHECKING:  # torch and safetensors, imported when a function needs them
-    from clearsight.debugger.storage.saved_run import SavedRun
+    import plotly.graph_objects as go
+
     from clearsight.models.network import Network
 
 Columns = Literal["own", "sagemaker"]
@@ -39,6 +41,19 @@ class SavedStudy:
 
     def __init__(self, study: Study, trials: list[Trial]) -> None:
         self.study, self.trials = study, trials
+
+    def plot(self, what: str = "history") -> go.Figure:
+        """Return a Plotly figure: "history" of the objective, "importance" of the settings, or "curves" of the trials.
+
+        Raises BadChoice for another name, EmptyInput where too few trials are complete, MissingExtra without plotly.
+        """
+        return study_figure(self.study, self.trials, what)
+
+    def __repr__(self) -> str:
+        return "\n".join(study_text(self.study, self.trials))
+
+    def _repr_html_(self) -> str:
+        return study_html(self.study, self.trials)
 
     @property
     def best(self) -> Trial | None:
@@ -135,14 +150,3 @@ def load(model: str | Path) -> Network:
     # Dropout and batch normalisation would make each prediction differ otherwise.
     network.model.eval()
     return network
-
-
-def open_run(path: str | Path, rank: int = 0) -> SavedRun:
-    """Return the tensors, scalars and findings of the run folder `path`, which may still be growing.
-
-    A folder that a Hook wrote in another training loop opens too.  rank: of the process that saved, where several did.
-    Raises NotFound where no run is in the folder.
-    """
-    from clearsight.debugger.storage.saved_run import SavedRun
-
-    return SavedRun(Path(path), rank)

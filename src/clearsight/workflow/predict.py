@@ -1,118 +1,92 @@
-"""predict: classes of single images; a file that cannot be read is listed with the reason."""
+"""predict: classes of images, wherever they are; an image that cannot be read is listed with the reason."""
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clearsight.core.bundle import open_bundle
-from clearsight.core.errors import BadImage, ClearsightError, EmptyInput, NotFound
+from clearsight.core.errors import ClearsightError
 from clearsight.core.machine import cores
-from clearsight.data.decode import MAX_PIXELS
+from clearsight.core.recipe import Recipe
 from clearsight.serving.payload import Prepared
-from clearsight.workflow.predictors import open_predictor
+from clearsight.serving.predictor import Predictor
+from clearsight.workflow.predictors import open_features, open_predictor
 from clearsight.workflow.prepare.datasets import Progress, quiet
+from clearsight.workflow.prepare.inputs import InputImage, input_images
+from clearsight.workflow.results.predictions import Prediction, Predictions
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-_MAX_BYTES = 1 << 28  # a larger file is not an image to classify
 _BATCH = 32  # images in memory at a time; decoding one batch keeps all cores busy
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
-    """Prediction for one file: `top` is (class, probability), best first; empty when `error` says why there is none."""
-
-    path: str
-    top: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the shape of one entry of `clearsight predict --json`."""
-        return {
-            "path": self.path,
-            "label": self.top[0][0] if self.top else None,
-            "probability": self.top[0][1] if self.top else None,
-            "top": [{"label": label, "probability": probability} for label, probability in self.top],
-            "error": self.error,
-        }
 
 
 def predict(
     model: str | Path,
-    paths: str | Path | Iterable[str | Path],
+    images: Any,
     *,
     top: int = 5,
+    split: str | None = None,
+    embeddings: bool = False,
     device: str = "cpu",
-    max_pixels: int = MAX_PIXELS,
     progress: Progress = quiet,
-) -> list[Prediction]:
-    """Classify files, all images below folders, and globs, with the run or bundle `model`.
+    **settings: Any,
+) -> Predictions:
+    """Classify images with the run or bundle `model`.
 
-    top: classes listed per image.  Raises NotFound for a missing path, EmptyInput when no image was found.
+    images: files, folders, globs, datasets, bytes, arrays, PIL images, torch tensors, or a list of them.  top: classes
+    listed per image.  split: of datasets.  embeddings: also compute the features before the head, with torch.
+    settings: fields of the recipe's data section, for datasets and `max_pixels`.
+    Raises NotFound for a missing path, EmptyInput when no image was found.
     """
-    files = find_images([paths] if isinstance(paths, str | Path) else list(paths))
+    section = Recipe().replace(**settings).data
+    listed = input_images(images, section, split)
     with open_bundle(Path(model)) as bundle, ThreadPoolExecutor(cores()) as pool:
-        predictor = open_predictor(bundle, device=device, max_pixels=max_pixels)
-        predictions: list[Prediction] = []
-        for start in range(0, len(files), _BATCH):
-            chunk = files[start : start + _BATCH]
-            prepared = list(pool.map(lambda file: _read(file, predictor.prepare), chunk))
-            images = [image for image in prepared if isinstance(image, np.ndarray)]
-            rows: Iterator[Any] = iter(predictor.probabilities(np.stack(images)) if images else ())
-            for file, image in zip(chunk, prepared, strict=True):
-                if isinstance(image, str):
-                    predictions.append(Prediction(path=str(file), error=image))
-                    continue
-                row = next(rows)
-                order = np.argsort(-row, kind="stable")[:top]  # equal probabilities: in the order of the classes
-                ranked = tuple((bundle.classes[i], float(row[i])) for i in order)
-                predictions.append(Prediction(path=str(file), top=ranked))
-            progress("predicting", len(predictions), len(files))
-    return predictions
+        predictor = open_predictor(bundle, device=device, max_pixels=section.max_pixels)
+        features = open_features(bundle, device) if embeddings else None
+        rows: list[Prediction] = []
+        probabilities = np.full((len(listed), len(bundle.classes)), np.nan)
+        vectors: npt.NDArray[np.float32] | None = None
+        for start in range(0, len(listed), _BATCH):
+            chunk = listed[start : start + _BATCH]
+            prepared = list(pool.map(lambda image: _prepare(image, predictor), chunk))
+            readable = [start + i for i, image in enumerate(prepared) if isinstance(image, np.ndarray)]
+            if readable:
+                batch = np.stack([image for image in prepared if isinstance(image, np.ndarray)])
+                probabilities[readable] = predictor.probabilities(batch)
+                if features is not None:
+                    found = features(batch)
+                    if vectors is None:
+                        vectors = np.full((len(listed), found.shape[1]), np.nan, np.float32)
+                    vectors[readable] = found
+            rows += _ranked(chunk, prepared, probabilities[start:], bundle.classes, top)
+            progress("predicting", len(rows), len(listed))
+    return Predictions(rows, listed, bundle.classes, probabilities, vectors)
 
 
-def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the files that `paths` name, each once, in the order given and sorted within folders and globs.
-
-    A file named directly may have any suffix; below folders, hidden files and other suffixes are left out.
-    """
-    found: dict[Path, None] = {}  # a dict: each file once, in order
-    for text in paths:
-        path = Path(text).expanduser()
-        if path.is_dir():
-            found.update(dict.fromkeys(sorted(_below(path))))
-        elif path.exists():  # before globs: a name may hold brackets
-            found[path] = None
-        elif matches := [match for match in sorted(glob.glob(str(path), recursive=True)) if Path(match).is_file()]:
-            found.update(dict.fromkeys(map(Path, matches)))
-        else:
-            raise NotFound(str(text), "there is no such file, folder or glob match")
-    if not found:
-        raise EmptyInput(", ".join(map(str, paths)), "there is no image there", allowed=sorted(SUFFIXES))
-    return list(found)
+def _ranked(
+    chunk: list[InputImage],
+    prepared: list[Prepared | str],
+    probabilities: npt.NDArray[np.float64],
+    classes: tuple[str, ...],
+    top: int,
+) -> Iterator[Prediction]:
+    for image, outcome, row in zip(chunk, prepared, probabilities, strict=False):
+        if isinstance(outcome, str):
+            yield Prediction(path=image.name, error=outcome)
+            continue
+        order = np.argsort(-row, kind="stable")[:top]  # equal probabilities: in the order of the classes
+        yield Prediction(path=image.name, top=tuple((classes[i], float(row[i])) for i in order))
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            yield path
-
-
-def _read(path: Path, prepare: Any) -> Prepared | str:
+def _prepare(image: InputImage, predictor: Predictor) -> Prepared | str:
     """Return the model's input, or why there is none."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BadImage(str(path), f"it has more than {_MAX_BYTES >> 20} MiB")
-        prepared: Prepared = prepare(path.read_bytes())
+        return predictor.prepared(image.read())
     except ClearsightError as error:
         return error.problem
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
-    return prepared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -53,3 +54,20 @@ class _TorchSession:
             logits = self._model(self._torch.from_numpy(images).to(self._device))
         result: npt.NDArray[np.float32] = logits.float().cpu().numpy()  # numpy has no bfloat16
         return result
+
+
+def open_features(bundle: Bundle, device: str = "cpu") -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+    """Return a function from prepared images (N, 3, S, S) to the features before the head, (N, D); it needs torch."""
+    import torch
+
+    from clearsight.models.bundle import load
+
+    network = load(bundle)
+    backbone = network.prefix(len(network.stages)).to(device).eval()
+
+    def features(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            found: npt.NDArray[np.float32] = backbone(torch.from_numpy(images).to(device)).float().cpu().numpy()
+        return found
+
+    return features

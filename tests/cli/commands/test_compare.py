@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.cli.commands.compare import comparison_lines
 from clearsight.cli.messages import run_command
-from clearsight.workflow.compare import compare
+from clearsight.workflow.compare import compare, comparison_lines
 from tests.workflow.run_folders import write_evaluation, write_run, write_verdicts
 
 COMMANDS = {"compare": ("clearsight.cli.commands.compare", "compare runs")}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from clearsight.cli import main
-from clearsight.cli.commands.debug import finding_lines
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.workflow.debug import Diagnosis
+from clearsight.workflow.display.text import diagnosis_lines
 from tests.debugger.conftest import LIVE, write_run
 
 FINDINGS = [
@@ -95,7 +95,7 @@ def test_json_is_alone_on_stdout(arguments: dict[str, Any], capsys: pytest.Captu
 
 
 def test_all_shows_every_verdict_with_consequences_indented() -> None:
-    lines = finding_lines(FINDINGS, everything=True)
+    lines = diagnosis_lines(FINDINGS, everything=True)
     assert [line.split("  ")[0] for line in lines if line.startswith(("Overfit", "DeadRelu"))] == [
         "Overfit",
         "DeadRelu",
@@ -105,12 +105,12 @@ def test_all_shows_every_verdict_with_consequences_indented() -> None:
 
 
 def test_colours_are_for_terminals_alone() -> None:
-    assert not any("\033" in line for line in finding_lines(FINDINGS))
-    assert any(line.startswith("\033[33mLearningRateTooHigh") for line in finding_lines(FINDINGS, colour=True))
+    assert not any("\033" in line for line in diagnosis_lines(FINDINGS))
+    assert any(line.startswith("\033[33mLearningRateTooHigh") for line in diagnosis_lines(FINDINGS, colour=True))
 
 
 def test_without_a_rule_there_is_a_line_too() -> None:
-    assert finding_lines([]) == ["verdicts none: no rule was selected"]
+    assert diagnosis_lines([]) == ["verdicts none: no rule was selected"]
 
 
 def test_tensors_are_listed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from clearsight.cli import main
-from clearsight.cli.commands.profile import breakdown_lines, tried_lines
+from clearsight.cli.commands.profile import tried_lines
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.profile import GaugeSample, Machine, Profile, StepTimes
 from clearsight.core.profile_folder import gauge_line, gauges_file, span_line, spans_file, write_machine
 from clearsight.training.throughput import ThroughputSample
+from clearsight.workflow.display.text import breakdown_lines
 from clearsight.workflow.speed.breakdown import Breakdown
 from clearsight.workflow.speed.command import CommandOptions
 from clearsight.workflow.speed.throughput import Candidate

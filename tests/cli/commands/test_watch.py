@@ -16,10 +16,10 @@ import pytest
 
 from clearsight.cli.commands.watch import follow, new_lines
 from clearsight.cli.messages import run_command
-from clearsight.cli.terminal import Terminal
 from clearsight.core.events import RunStatus
 from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.run import MetricsLog
+from clearsight.workflow.display.terminal import Terminal
 from clearsight.workflow.live import LiveRun
 from tests.workflow.run_folders import STEPS, append_epochs, append_findings, write_run
 

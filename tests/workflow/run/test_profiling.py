@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clearsight import open_run
 from clearsight.core.errors import BadValue
 from clearsight.core.finding import read_findings
 from clearsight.core.judge import judge
@@ -15,7 +16,6 @@ from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import Run
 from clearsight.workflow.debug import debug
-from clearsight.workflow.open import open_run
 from clearsight.workflow.train import train
 
 SETTINGS = {"model": "tiny", "weights": "none", "epochs": 2, "limit": 300, "batch_size": 16, "threads": 1, "workers": 1}

@@ -10,16 +10,14 @@ import typer
 
 from clearsight.cli.setting_flags import READING, with_recipe_flags
 from clearsight.cli.shared import AsJson, command_app
-from clearsight.cli.terminal import Terminal
+from clearsight.workflow.display.terminal import Terminal
+from clearsight.workflow.display.text import audit_lines
 
 EPILOG = """Examples:
   clearsight data photos/
   clearsight data train-image.hdf5 --label-column target --limit 1000
   clearsight data photos.zip --html photos.html --json
 """
-
-_MAX_CLASSES = 40  # rows of the table; the JSON has all classes
-_MAX_CORRUPT = 10  # files with their reason
 
 
 def data(
@@ -42,27 +40,6 @@ def data(
             terminal.print(f"page     {html}")
     terminal.print_result(audited.to_json(), audit_lines(audited.to_json()))
     return 0
-
-
-def audit_lines(result: dict[str, Any]) -> list[str]:
-    """Return an audit for people: the table of counts, then the problems. result: docs/json.md describes it."""
-    classes, splits = result["classes"], result["splits"]
-    width = max([len(name) for name in classes] + [5])
-    head = f"{'class':<{width}}" + "".join(f"{split:>9}" for split in splits)
-    rows = [f"{name:<{width}}" + "".join(f"{splits[split].get(name, 0):>9,}" for split in splits) for name in classes]
-    if len(rows) > _MAX_CLASSES:
-        rows = [*rows[:_MAX_CLASSES], f"... and {len(rows) - _MAX_CLASSES} more classes"]
-    if any("" in counts for counts in splits.values()):  # images without a label
-        rows.append(f"{'(none)':<{width}}" + "".join(f"{counts.get('', 0):>9,}" for counts in splits.values()))
-    total = f"{'total':<{width}}" + "".join(f"{sum(counts.values()):>9,}" for counts in splits.values())
-    lines = [head, *rows, total, ""]
-    if result["imbalance"] is not None:
-        lines.append(f"imbalance {result['imbalance']:.1f} : 1")
-    kinds = ("corrupt", "duplicates", "near_duplicates", "leaks", "small", "rotated")
-    lines += [f"{kind.replace('_', '-'):<16}{len(result[kind]):,}" for kind in kinds]
-    lines += [f"  {image['path']}: {image['reason']}" for image in result["corrupt"][:_MAX_CORRUPT]]
-    lines += [f"warning  {warning['text']}" for warning in result["warnings"]]
-    return lines
 
 
 app = command_app(with_recipe_flags(data, (*READING, "image_size", "valid_fraction", "test_fraction")), EPILOG)

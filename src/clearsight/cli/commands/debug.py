@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from clearsight.cli.shared import AsJson, RunFolder, command_app, table
-from clearsight.cli.terminal import Terminal, shows_unicode
-from clearsight.core.finding import Finding, Severity, Verdict, flags
+from clearsight.cli.shared import AsJson, RunFolder, command_app
+from clearsight.core.finding import Severity
+from clearsight.workflow.display.terminal import Terminal, shows_unicode
+from clearsight.workflow.display.text import diagnosis_lines, table
 
 if TYPE_CHECKING:
     from clearsight.workflow.debug import SavedSeries
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 FOUND = 3  # exit code of --fail-on, apart from 1 and 2, so that a script can tell a finding from an error
 _MAX_PLOTS = 20  # more curves scroll past unread
 _PLOT_HEIGHT = 12  # lines
-_HEAD = ("rule", "verdict", "severity", "value", "steps", "subject")
-_COLOURS = {Severity.SEVERE: "\033[31m", Severity.WARNING: "\033[33m", Severity.INFO: "\033[36m"}
-_PLAIN = "\033[0m"
 
 EPILOG = """More commands: clearsight debug tensors RUN, clearsight debug export RUN. Write a run folder called tensors
 as ./tensors.
@@ -66,7 +63,7 @@ def rules(
     terminal = Terminal(as_json=as_json)
     with terminal.working():
         diagnosis = debug(run, rules=rules, rule=list(rule or ()))
-    lines = finding_lines(diagnosis.findings, everything=everything, colour=sys.stdout.isatty())
+    lines = diagnosis_lines(diagnosis.findings, everything=everything, colour=sys.stdout.isatty())
     terminal.print_result(diagnosis.to_json(), lines)
     return FOUND if fail_on is not None and diagnosis.at_least(fail_on) else 0
 
@@ -109,43 +106,12 @@ def export(
     tensorboard: Annotated[Path, typer.Option(metavar="DIR", help="write event files for TensorBoard to this folder")],
 ) -> int:
     """Export what was saved in a run to other programs."""
-    from clearsight.workflow.open import open_run
+    from clearsight.workflow.results.saved import OpenedRun
 
     terminal = Terminal(as_json=False)
-    for folder in open_run(run).to_tensorboard(tensorboard):
+    for folder in OpenedRun(run).to_tensorboard(tensorboard):
         terminal.print(f"events   {folder}")
     return 0
-
-
-def finding_lines(findings: Sequence[Finding], *, everything: bool = False, colour: bool = False) -> list[str]:
-    """Return findings for people: a table with cause and fix below each row, and a line of counts."""
-    shown = [finding for finding in findings if finding.found or everything]
-    lines: list[str] = []
-    if shown:
-        head, *rows = table(_HEAD, [_row(finding) for finding in shown])
-        lines.append(head)
-        for finding, row in zip(shown, rows, strict=True):
-            lines.append(f"{_COLOURS[finding.severity]}{row}{_PLAIN}" if colour and finding.found else row)
-            texts = {"cause": finding.cause, "fix": flags(finding.fix), "advice": finding.advice}
-            lines += [f"    {label:<6}  {text}" for label, text in texts.items() if text]
-        lines.append("")
-    return [*lines, _counts(findings)]
-
-
-def _row(finding: Finding) -> tuple[str, ...]:
-    value = "" if finding.value is None else f"{finding.value:.4g} {finding.unit}".rstrip()
-    if value and finding.threshold is not None:
-        value = f"{value} (limit {finding.threshold:.4g})"
-    steps = "" if finding.steps is None else f"{finding.steps[0]}-{finding.steps[1]}"
-    rule = finding.rule if finding.group in ("", finding.rule) else f"  {finding.rule}"  # below its root cause
-    severity = finding.severity.value if finding.found else ""
-    return (rule, finding.verdict.value.replace("-", " "), severity, value, steps, finding.subject)
-
-
-def _counts(findings: Sequence[Finding]) -> str:
-    number = Counter(finding.verdict for finding in findings)
-    parts = [f"{number[verdict]} {verdict.value.replace('-', ' ')}" for verdict in Verdict if number[verdict]]
-    return f"verdicts {', '.join(parts) or 'none: no rule was selected'}"
 
 
 def _tensor_row(series: SavedSeries) -> tuple[str, ...]:

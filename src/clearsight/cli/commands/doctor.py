@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.cli.shared import AsJson, command_app
-from clearsight.cli.terminal import Terminal
+from clearsight.workflow.display.terminal import Terminal
 
 _GIB = 2**30
 

@@ -11,14 +11,14 @@ import typer
 from typer.core import TyperCommand
 
 from clearsight.cli.messages import SET_BY_CLI
-from clearsight.cli.shared import AsJson, command_app, table
-from clearsight.cli.terminal import Terminal
+from clearsight.cli.shared import AsJson, command_app
 from clearsight.core.errors import EmptyInput
-from clearsight.core.finding import findings_lines, flags
-from clearsight.core.format import rate, speed
+from clearsight.core.finding import flags
+from clearsight.core.format import rate
+from clearsight.workflow.display.terminal import Terminal
+from clearsight.workflow.display.text import breakdown_lines, table
 
 if TYPE_CHECKING:
-    from clearsight.workflow.speed.breakdown import Breakdown
     from clearsight.workflow.speed.try_settings import TriedSettings
 
 _COMMAND = "clearsight.command"  # key of the words after `--` in the context of typer
@@ -123,31 +123,6 @@ def _run(command: list[str], out: Path | None, every: float, full: bool, as_json
     return profiled.code
 
 
-def breakdown_lines(breakdown: Breakdown) -> list[str]:
-    """Return a breakdown for people: steps and their phases, the machine, the findings."""
-    steps, phases = breakdown.steps(), breakdown.phases()
-    lines = ["steps    none were measured, only the machine"]
-    if steps["count"]:
-        lines = [
-            f"steps    {steps['count']:,.0f}, half of them within {1000 * steps['p50']:.1f} ms, 95 % within "
-            f"{1000 * steps['p95']:.1f} ms; {speed(steps['images_per_second'])}"
-        ]
-    if phases:
-        rows = [
-            [name, *(f"{1000 * phase[key]:.1f}" for key in ("mean", "p50", "p95")), f"{100 * phase['share']:.1f} %"]
-            for name, phase in phases.items()
-        ]
-        lines += ["", *table(("phase", "mean ms", "p50", "p95", "share"), rows, right=(1, 2, 3, 4))]
-    rows = [
-        [name, *(_reading(name, value) for value in row.values())]
-        for name, row in breakdown.gauges().items()
-        if not (name.startswith("cpu") and name[3:].isdigit())  # single cores are in the JSON and in the report
-    ]
-    if rows:
-        lines += ["", *table(("machine", "min", "p50", "p95", "p99", "max"), rows, right=range(1, 6))]
-    return [*lines, "", *findings_lines(breakdown.findings)]
-
-
 def tried_lines(tried: TriedSettings) -> list[str]:
     """Return the table of tried settings, those of the run first, and the flags of the fastest."""
     rows = []
@@ -171,11 +146,6 @@ def _next_line(tried: TriedSettings) -> str:
     if not best.blocks or best.images_per_second <= base.images_per_second * noise:
         return "next     nothing is faster than the run's own settings by more than the measurements differ"
     return f"next     clearsight train ... {flags(best.settings)}"
-
-
-def _reading(gauge: str, value: float) -> str:
-    """Return a value for people: bytes as MB, others as they are. Clocks are large numbers too, in MHz."""
-    return f"{value / 1e6:,.1f} MB" if abs(value) >= 1e5 and not gauge.endswith("clock") else f"{value:,.4g}"
 
 
 app = command_app(profile, EPILOG, cls=_WithCommand)

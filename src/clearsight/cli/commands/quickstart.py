@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clearsight.cli.commands.data import audit_lines
 from clearsight.cli.shared import command_app
-from clearsight.cli.terminal import Terminal, TrainingView
 from clearsight.core.run import Run
+from clearsight.workflow.display.terminal import Terminal, TrainingView
+from clearsight.workflow.display.text import audit_lines
 
 if TYPE_CHECKING:
     from clearsight.workflow.audit import AuditResult

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app
-from clearsight.cli.terminal import Terminal
+from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """Examples:
   clearsight report runs/first
@@ -30,11 +30,12 @@ def report(
 ) -> int:
     """Write the report of a run or a study again: one page that needs no network, and its numbers as report.json."""
     from clearsight.workflow.pdf import find_browser, print_pdf
+    from clearsight.workflow.report import rewrite
 
     terminal = Terminal(as_json=as_json)
     if page_format is PageFormat.PDF:
         find_browser(browser)  # an error now, before the work
-    written = page = _rewrite(run)
+    written = page = rewrite(run)
     if page_format is PageFormat.PDF:
         written = print_pdf(page, out or page.with_suffix(".pdf"), browser=browser)
     elif out is not None:
@@ -47,20 +48,6 @@ def report(
         terminal.print(str(written))  # alone on stdout, for scripts
         print(f"numbers  {numbers}", file=sys.stderr)
     return 0
-
-
-def _rewrite(folder: Path) -> Path:
-    """Write the page of the run or study in the folder again and return its path."""
-    from clearsight.core.study import Study
-
-    if Study.exists(folder):
-        from clearsight.workflow.study.report import rewrite_study_report
-
-        return rewrite_study_report(Study.open(folder))
-    from clearsight.workflow.run.external import find_run
-    from clearsight.workflow.run.report import rewrite_report
-
-    return rewrite_report(find_run(folder))
 
 
 app = command_app(report, EPILOG)

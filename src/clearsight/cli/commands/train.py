@@ -13,11 +13,11 @@ import typer
 
 from clearsight.cli.setting_flags import with_recipe_flags
 from clearsight.cli.shared import AsJson, check_resume_alone, command_app
-from clearsight.cli.terminal import Terminal, TrainingView
 from clearsight.core.errors import BadValue
 from clearsight.core.events import NullObserver, RunStatus
 from clearsight.core.recipe import Recipe, fields
 from clearsight.core.run import Run
+from clearsight.workflow.display.terminal import Terminal, TrainingView
 
 EPILOG = """Examples:
   clearsight train photos/ --model resnet34 --freeze backbone --epochs 5

@@ -13,14 +13,14 @@ import typer
 
 from clearsight.cli.setting_flags import with_plan_flags, with_recipe_flags
 from clearsight.cli.shared import AsJson, check_resume_alone, command_app
-from clearsight.cli.terminal import Terminal
 from clearsight.core.errors import BadValue
 from clearsight.core.recipe import Recipe, fields, read_yaml
 from clearsight.core.settings import declared, flag
 from clearsight.core.study import Study, StudyPlan, StudyStatus
+from clearsight.workflow.display.terminal import Terminal
 
 if TYPE_CHECKING:
-    from clearsight.cli.study_view import StudyProgress
+    pass
 
 EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], if needed with
 "when OTHER=VALUE" after it. Trials are compared on the validation images; the best one is measured once on the test
@@ -96,7 +96,7 @@ def tune(
 
 
 def _print_end(terminal: Terminal, study: Study) -> None:
-    from clearsight.cli.study_view import end_lines
+    from clearsight.workflow.display.study_view import end_lines
     from clearsight.workflow.open import open_study
     from clearsight.workflow.study.report import next_commands, study_json
 
@@ -110,20 +110,12 @@ def _print_end(terminal: Terminal, study: Study) -> None:
 @contextmanager
 def launched(terminal: Terminal) -> Iterator[Any]:
     """Yield the context of a study whose events are shown as a live table, as plain lines or as JSON lines."""
-    from rich.console import Console
-
-    from clearsight.cli.study_view import StudyEvents, StudyLines, StudyTable
+    from clearsight.workflow.display.study_view import study_view
     from clearsight.workflow.paths import Paths
     from clearsight.workflow.run.context import gpu_count
     from clearsight.workflow.study.lead import StudyContext
 
-    view: StudyProgress
-    if terminal.as_json:
-        view = StudyEvents()
-    elif sys.stdout.isatty():
-        view = StudyTable(Console())
-    else:
-        view = StudyLines(terminal)
+    view = study_view(terminal)
     with terminal.working(), closing(view):  # after an error too, whose sentence must not be drawn over
         yield StudyContext(
             observers=[view],

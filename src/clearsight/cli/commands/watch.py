@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clearsight.cli.shared import AsJson, RunFolder, command_app
-from clearsight.cli.terminal import Terminal, shows_unicode
 from clearsight.core.format import duration
 from clearsight.core.run import Run
+from clearsight.workflow.display.terminal import Terminal, shows_unicode
 
 if TYPE_CHECKING:
     from clearsight.workflow.live import LiveRun

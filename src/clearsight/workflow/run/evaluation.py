@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +23,25 @@ from clearsight.core.statistics import wilson
 from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader, LoadPlan
 from clearsight.training import metrics
+from clearsight.workflow.display.text import evaluation_lines
 from clearsight.workflow.predictors import open_predictor
 from clearsight.workflow.prepare.datasets import Progress, loader_workers, quiet
+from clearsight.workflow.results.figures import evaluation_figure
+from clearsight.workflow.results.html import facts_html, table_html
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 _MISTAKES = 50  # listed at most
 _TYPICAL = 12  # correct predictions for the gallery
 _BATCH = 32  # images in memory at a time
 
 
-@dataclass(frozen=True, kw_only=True)
+_LINES_SHOWN = 30  # of the summary, which must fit one screen
+_HTML_CLASSES = 24  # in a notebook
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """Outputs of a model on N labelled images of C classes, and the scores that follow from them.
 
@@ -91,6 +101,32 @@ class Evaluation:
             "confusion": {"labels": list(self.classes), "matrix": table.tolist()},
             "mistakes": self.mistakes(),
         }
+
+    def plot(self, what: str = "confusion") -> go.Figure:
+        """Return a Plotly figure: "confusion", "calibration" or "classes". Raises BadChoice for another name."""
+        return evaluation_figure({**self.to_json(), "reliability": self.reliability()}, what, f"the {self.split} split")
+
+    def __repr__(self) -> str:
+        lines = evaluation_lines(self.to_json())
+        more = [f"... and {len(lines) - _LINES_SHOWN} more lines"] if len(lines) > _LINES_SHOWN else []
+        return "\n".join([*lines[:_LINES_SHOWN], *more])
+
+    def _repr_html_(self) -> str:
+        values = self.to_json()
+        low, high = values["accuracy_interval"]
+        facts = [
+            ("accuracy", f"{values['accuracy']:.4f} (95 % interval {low:.3f} to {high:.3f})"),
+            ("macro F1", f"{values['macro_f1']:.4f}"),
+            ("ROC-AUC", "" if values["roc_auc"] is None else f"{values['roc_auc']:.4f}"),
+            ("loss", f"{values['loss_served']:.4f} as served, {values['loss']:.4f} without calibration"),
+            ("ECE", f"{values['ece']:.4f} (temperature {self.temperature:.3g})"),
+        ]
+        rows = [
+            (name, *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1")), f"{row['support']:,}")
+            for name, row in list(values["per_class"].items())[:_HTML_CLASSES]
+        ]
+        table = table_html(("class", "precision", "recall", "F1", "images"), rows, right=range(1, 5))
+        return facts_html(f"{values['n']:,} images of the {self.split} split", facts, table)
 
     def mistakes(self, most: int = _MISTAKES) -> list[dict[str, Any]]:
         """Return the most confident wrong predictions: {"path", "true", "predicted", "probability"}."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.cli.terminal import Terminal
+from clearsight.workflow.display.terminal import Terminal
 
 
 def test_json_has_stdout_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +37,7 @@ def test_nan_is_never_printed_as_json() -> None:
 
 def test_a_bar_is_drawn_on_a_terminal() -> None:
     code = (
-        "from clearsight.cli.terminal import Terminal\n"
+        "from clearsight.workflow.display.terminal import Terminal\n"
         "t = Terminal(as_json=False)\n"
         "with t.working():\n"
         "    t.progress('training', 1, 4); t.print('an [epoch] line'); t.progress('training', 4, 4)\n"
@@ -127,7 +127,7 @@ def test_the_rest_of_a_resumed_training_is_estimated_from_its_own_steps(
 _PRINTS = """
 import sys
 from pathlib import Path
-from clearsight.cli.terminal import Terminal
+from clearsight.workflow.display.terminal import Terminal
 t = Terminal(as_json=False, outlives_reader={outlives})
 sys.stdin.readline()  # the reader has gone by then
 t.print('a', 'b')

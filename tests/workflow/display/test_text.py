@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clearsight.cli.shared import table
+from clearsight.workflow.display.text import table
 
 
 def test_columns_are_as_wide_as_their_longest_cell() -> None:

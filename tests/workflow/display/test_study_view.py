@@ -15,7 +15,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from clearsight.cli.study_view import (
+from clearsight.core.recipe import Recipe
+from clearsight.core.study import Study, StudyPlan, StudyStatus
+from clearsight.core.trial import Objective, Trial, TrialState
+from clearsight.tuning.space_syntax import parse_space
+from clearsight.workflow.display.study_view import (
     StudyEvents,
     StudyLines,
     StudyProgress,
@@ -26,11 +30,7 @@ from clearsight.cli.study_view import (
     savings_text,
     trial_line,
 )
-from clearsight.cli.terminal import Terminal
-from clearsight.core.recipe import Recipe
-from clearsight.core.study import Study, StudyPlan, StudyStatus
-from clearsight.core.trial import Objective, Trial, TrialState
-from clearsight.tuning.space_syntax import parse_space
+from clearsight.workflow.display.terminal import Terminal
 
 ACCURACY = Objective("accuracy", "maximize")
 NOTHING = {

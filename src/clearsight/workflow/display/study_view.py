@@ -14,11 +14,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from clearsight.cli.terminal import Terminal
 from clearsight.core.finding import flags
 from clearsight.core.format import duration, several
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState, best_trial
+from clearsight.workflow.display.terminal import Terminal
 from clearsight.workflow.study.plan import space_lines
 
 _MAX_ROWS = 8  # trials in the live table: it must fit a terminal of 24 lines with the shell's prompt above it
@@ -97,6 +97,7 @@ class StudyLines(StudyProgress):
         previous = self.best
         super().on_result(trial)
         self._terminal.print(trial_line(trial, self, best=self.best is not None and self.best != previous))
+        self._terminal.progress("trials", len(self.ended), self.study.plan.trials)
 
     def on_trouble(self, sentence: str) -> None:
         self._terminal.print(f"note     {sentence}")
@@ -183,6 +184,13 @@ class StudyEvents(StudyProgress):
 
     def _print(self, event: str, **values: Any) -> None:
         print(json.dumps({"event": event, **values}), file=sys.stderr, flush=True)
+
+
+def study_view(terminal: Terminal) -> StudyProgress:
+    """Return the view that suits the output: a live table, plain lines, or JSON lines."""
+    if terminal.as_json:
+        return StudyEvents()
+    return StudyTable(Console()) if terminal.is_interactive else StudyLines(terminal)
 
 
 def begin_lines(progress: StudyProgress) -> list[str]:

@@ -42,6 +42,11 @@ class Terminal:
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
 
+    @property
+    def is_interactive(self) -> bool:
+        """True if what was printed can be drawn again."""
+        return not self.as_json and sys.stdout.isatty()
+
     def print(self, *lines: str) -> None:
         """Print lines for people."""
         for line in lines:

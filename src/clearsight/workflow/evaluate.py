@@ -7,7 +7,7 @@ from typing import Any
 
 from clearsight.core.bundle import open_bundle
 from clearsight.core.recipe import DataSection, Recipe
-from clearsight.data.readers import open_listing
+from clearsight.data.readers import check_path, open_listing
 from clearsight.data.scan import drop_bad_images
 from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits
 from clearsight.workflow.paths import Paths
@@ -30,8 +30,9 @@ def evaluate(
     settings: fields of the recipe's data section (`format`, `label_column`, `limit`, `on_bad`, `ignore_class`, ...).
     """
     section = Recipe().replace(**settings).data if settings else DataSection()  # flat names, checked as in a recipe
+    path = Path(data).expanduser().resolve()
+    check_path(path, section.format)  # before the bundle, whose digests take a moment
     with open_bundle(Path(model)) as bundle:
-        path = Path(data).expanduser().resolve()
         listing = open_listing(path, section.format, read_options(section))
         whole = make_evaluation_splits(listing, path=str(path), recipe=section, classes=bundle.class_map)
         chosen = evaluation_split(whole, split, has_splits(listing))

@@ -15,6 +15,7 @@ from clearsight.cli.shared import AsJson, command_app
 from clearsight.core.errors import EmptyInput
 from clearsight.core.finding import flags
 from clearsight.core.format import rate
+from clearsight.core.run import Run
 from clearsight.workflow.display.terminal import Terminal
 from clearsight.workflow.display.text import breakdown_lines, table
 
@@ -91,8 +92,11 @@ def _show(run: Path, as_json: bool) -> int:
 
 def _try(run: Path, steps: int, as_json: bool) -> int:
     from clearsight.workflow.paths import Paths
+    from clearsight.workflow.run.checks import check_resume
     from clearsight.workflow.run.context import LaunchContext
-    from clearsight.workflow.speed.try_settings import try_settings
+
+    check_resume(Run.open(run), None)
+    from clearsight.workflow.speed.try_settings import try_settings  # loads torch, after the mistakes that need none
 
     terminal = Terminal(as_json=as_json)
     with terminal.working():

@@ -42,7 +42,7 @@ format: $(READY)  ## format the code
 	@$(BIN)/ruff format -q .
 
 bench: $(READY)  ## run every benchmark and print its result (minutes)
-	@for b in startup real_data frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in startup first_hour real_data frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 docs: $(READY)  ## write docs/settings.md, docs/rules.md and docs/terms.md from the code
 	@$(BIN)/python docs/settings.py > docs/settings.md

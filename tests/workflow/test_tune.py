@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import clearsight
-from clearsight.core.errors import BadChoice, BadValue, ClearsightError, NotFound, NotResumable
+from clearsight.core.errors import BadChoice, BadValue, ClearsightError, NotFound, NotResumable, WeightsUnavailable
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.core.study import Study, StudyStatus
@@ -285,3 +285,16 @@ def test_changes_that_do_not_fit_the_study_are_refused(study: Study, tmp_path: P
     with pytest.raises(NotFound, match="no study"):
         resume_study(tmp_path)
     assert json.loads((study.path / "study.json").read_text())["plan"]["parallel"] == 1
+
+
+def test_weights_that_are_nowhere_end_a_study_before_its_first_trial(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each trial would fail with the same sentence. Where the model is varied, that is a question of each trial."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    settings = {"model": "timm/resnet18", "weights": "default", "space": LR, "trials": 2}
+    with pytest.raises(WeightsUnavailable, match="there is no file for timm/resnet18"):
+        tune_here(digits, tmp_path / "study", **settings)
+    assert not (tmp_path / "study").exists()
+    study = tune_here(digits, tmp_path / "varied", **{**settings, "space": ["model=[timm/resnet18,tiny]"]}, **UNTRAINED)
+    assert study.status is not StudyStatus.RUNNING

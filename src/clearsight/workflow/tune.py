@@ -18,7 +18,14 @@ from clearsight.tuning.trial_store import lock_study
 from clearsight.workflow.paths import free_folder
 from clearsight.workflow.prepare.defaults import weights_path
 from clearsight.workflow.run.checks import check_start
-from clearsight.workflow.study.lead import StudyContext, check_data, check_warm_start, lead_study, start_workers
+from clearsight.workflow.study.lead import (
+    StudyContext,
+    check_data,
+    check_warm_start,
+    check_weights,
+    lead_study,
+    start_workers,
+)
 from clearsight.workflow.study.plan import SpaceSource, check_plan, objectives_of, searcher_of, space_of
 
 _PLAN_FIELDS = frozenset(declared(StudyPlan))  # settings of the study; all others are settings of the recipe
@@ -57,6 +64,7 @@ def tune(
     check_start(Path(data), base, Study, path)  # again later, but workers and the scan of the images come first
     facts = {"command": list(launch.command), "versions": versions(_PACKAGES), "hardware": hardware()}
     with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
+        check_weights(plan, base, launch.paths.weights)
         notes = check_data(plan, base, launch)  # while the workers import torch
         check_warm_start(plan)
         if plan.storage:
@@ -74,6 +82,7 @@ def resume_study(path: str | Path, *, launch: StudyContext | None = None, **chan
     with lock_study(study):
         pass  # raises before workers are started for a study that another process works on
     with start_workers(study.plan, study.recipe, launch, study.path) as executor:
+        check_weights(study.plan, study.recipe, launch.paths.weights)
         return lead_study(study, executor, launch, check_data(study.plan, study.recipe, launch))
 
 

@@ -17,6 +17,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
 from clearsight.core.trial import Trial
 from clearsight.data.scan import drop_bad_images
+from clearsight.models.weights_file import NOT_A_FILE, candidates, check_file
 from clearsight.training.stop import StopSignal
 from clearsight.tuning.executors import EXECUTORS
 from clearsight.tuning.executors.local import LocalExecutor
@@ -123,6 +124,23 @@ def build_executor(plan: StudyPlan, base: Recipe, paths: Paths, logs: Path, gpus
         if error.got != kind:  # raised by the executor itself, about something else
             raise
         raise BadChoice(f"--on {plan.on}", "no such executor", got=kind, allowed=EXECUTORS.names()) from None
+
+
+def check_weights(plan: StudyPlan, base: Recipe, folders: Sequence[Path]) -> None:
+    """Raise ClearsightError if the weights of all trials are not there; without this every trial would fail.
+
+    folders: searched for weights.  Loads torch where they must be downloaded, which is then done once for all workers.
+    """
+    model, weights = base.model.model, base.model.weights
+    if plan.on != "local" or {"model", "weights"} & {*plan.space.names}:  # other machines, or a question of the trial
+        return
+    if weights not in NOT_A_FILE:
+        check_file(Path(weights))
+    elif weights == "default" and not candidates(model, folders):
+        from clearsight.models.weights import resolve
+        from clearsight.models.zoo import find
+
+        resolve(weights, *find(model), folders)
 
 
 def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]:

@@ -66,7 +66,7 @@ def predict(
     return found
 
 
-class Endpoint:
+class RunningEndpoint:
     """A model behind an HTTP endpoint, served from a thread of this process. url: where it listens."""
 
     def __init__(self, model: Path, **options: Any) -> None:
@@ -91,7 +91,7 @@ class Endpoint:
         except KeyboardInterrupt:
             self.stop()
 
-    def __enter__(self) -> Endpoint:
+    def __enter__(self) -> RunningEndpoint:
         return self
 
     def __exit__(
@@ -100,7 +100,7 @@ class Endpoint:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self.url}{'' if self._is_open else ', stopped'}>"
+        return f"<RunningEndpoint {self.url}{'' if self._is_open else ', stopped'}>"
 
 
 def serve(
@@ -111,12 +111,14 @@ def serve(
     runtime: str = "onnxruntime",
     threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> Endpoint:
+) -> RunningEndpoint:
     """Serve a run or bundle over HTTP from the background; return the endpoint: its `url`, `stop()` and `wait()`.
 
     port: 0 uses a free one.  Use it in a `with` block, or call `stop()`.  Raises BadValue for a port in use.
     """
-    return Endpoint(path_of(model), host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels)
+    return RunningEndpoint(
+        path_of(model), host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels
+    )
 
 
 def export(model: str | Path | Any, out: str | Path = "model.tar.gz") -> Path:

@@ -25,7 +25,7 @@ def test_the_first_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     notebook.run()
     names = notebook.names
     assert names["run"].status.value == "completed"
-    assert names["stopped"].status.value == "interrupted"
+    assert names["stopped"].status.value == "stopped_early"
     assert names["resumed"].status.value == "completed"
     assert len(names["resumed"].epochs()) == 6
     assert len(names["study"].trials) == 6

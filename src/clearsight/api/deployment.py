@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -135,8 +136,23 @@ def load(model: str | Path | Any) -> Network:
     return load_network(path_of(model))
 
 
-def models(*args: Any, **options: Any) -> Any:
-    """List the models that match a pattern ("resnet*"): the arguments are those of `clearsight models`."""
-    from clearsight.core.registry import load_target
+def models(
+    pattern: str = "*",
+    *,
+    limit: int | None = 20,
+    measure: bool = False,
+    device: str = "cpu",
+    progress: Show = "auto",
+) -> Any:
+    """List the models whose names match a pattern ("resnet*", "timm/vit_*"), with their size, input and weights here.
 
-    return load_target("clearsight.workflow.models:models")(*args, **options)
+    limit: models that are looked at; None for all.  measure: time a few steps of each on this machine.  progress: as in
+    `data`.  Raises BadChoice where no name matches.
+    """
+    from clearsight.workflow.display.notebook import output_of
+    from clearsight.workflow.models import models as list_models
+    from clearsight.workflow.paths import Paths
+
+    output, paths = output_of(progress), Paths.of(os.environ)
+    with output.working():
+        return list_models(pattern, limit=limit, measure=measure, device=device, paths=paths, progress=output.progress)

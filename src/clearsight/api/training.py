@@ -105,19 +105,22 @@ def tune(
 def resume(
     run: str | Path | TrainedRun | TunedStudy,
     *,
+    data: str | Path | None = None,
     progress: Show = "auto",
     launch: LaunchContext | StudyContext | None = None,
     **changes: Any,
 ) -> TrainedRun | TunedStudy:
     """Continue a run or a study that was interrupted: its folder, or what `train` and `tune` returned.
 
-    changes: of a run `time_limit`; of a study any setting of its plan that is not fixed (`trials=40`).
-    progress, launch: as in `train`.  Raises NotFound where there is neither, NotResumable when it cannot go on.
+    data: of a run, where the dataset is now, if it was moved.  changes: of a run `time_limit`; of a study any setting
+    of its plan that is not fixed (`trials=40`).  progress, launch: as in `train`.  Raises NotFound where there is neither, NotResumable when it cannot go on.
     """
     from clearsight.workflow.display.notebook import output_of
 
     folder, output, values = path_of(run), output_of(progress), named_settings(changes)
     if Study.exists(folder):
+        if data is not None:
+            raise BadValue(f"data={data}", "a study continues with the data that it began with", fix="Leave it out.")
         from clearsight.workflow.tune import resume_study
 
         return _shown_study(output, launch, lambda context: resume_study(folder, launch=context, **values))

@@ -113,7 +113,8 @@ def resume(
     """Continue a run or a study that was interrupted: its folder, or what `train` and `tune` returned.
 
     data: of a run, where the dataset is now, if it was moved.  changes: of a run `time_limit`; of a study any setting
-    of its plan that is not fixed (`trials=40`).  progress, launch: as in `train`.  Raises NotFound where there is neither, NotResumable when it cannot go on.
+    of its plan that is not fixed (`trials=40`).  progress, launch: as in `train`.
+    Raises NotFound where there is neither, NotResumable when it cannot go on.
     """
     from clearsight.workflow.display.notebook import output_of
 
@@ -133,6 +134,7 @@ def resume(
     with output.working():
         resumed = resume_run(
             folder,
+            data=data,
             launch=_run_context(output, cast("LaunchContext | None", launch)),
             time_limit=values.get("time_limit"),
         )

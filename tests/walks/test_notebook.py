@@ -28,7 +28,7 @@ def test_the_first_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert names["stopped"].status.value == "stopped_early"
     assert names["resumed"].status.value == "completed"
     assert len(names["resumed"].epochs()) == 6
-    assert len(names["study"].trials) == 6
+    assert len(names["study"].trials) == 5
     assert [row.path for row in names["predictions"]] == [str(path) for path in names["images"]]
     assert len(Path("first_hour/predictions.csv").read_text().splitlines()) == 5
     assert names["answer"] in set(map(str, range(10)))

@@ -44,10 +44,11 @@ format: $(READY)  ## format the code
 bench: $(READY)  ## run every benchmark and print its result (minutes)
 	@for b in startup first_hour real_data frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
 
-docs: $(READY)  ## write docs/settings.md, docs/rules.md and docs/terms.md from the code
+docs: $(READY)  ## write docs/settings.md, docs/rules.md, docs/terms.md and the types of settings from the code
 	@$(BIN)/python docs/settings.py > docs/settings.md
 	@$(BIN)/python docs/rules.py > docs/rules.md
 	@$(BIN)/python docs/terms.py > docs/terms.md
+	@$(BIN)/python docs/signatures.py > src/clearsight/api/settings.py
 
 lock: $(READY)  ## resolve the newest versions into requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

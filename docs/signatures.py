@@ -72,9 +72,13 @@ def main() -> None:
     plan = {name: info for name, info in declared(StudyPlan).items() if name not in recipe}
     other = {name: info for name, info in recipe.items() if name not in reading}
     print(HEAD + "\n".join(typed_dict("DataSettings", "Settings of the data section of a recipe.", reading)))
-    print("\n".join(typed_dict("RecipeSettings", "Every setting of a recipe.", other, "DataSettings, total=False")))
+    print(
+        "\n".join(
+            typed_dict("RecipeSettings", "Every setting of a recipe.", other, "DataSettings, TypedDict, total=False")
+        )
+    )
     plan_doc = "Every setting of a study and of its recipe. `time_limit` is that of the study."
-    print("\n".join(typed_dict("TuneSettings", plan_doc, plan, "RecipeSettings, total=False")))
+    print("\n".join(typed_dict("TuneSettings", plan_doc, plan, "RecipeSettings, TypedDict, total=False")))
 
 
 if __name__ == "__main__":

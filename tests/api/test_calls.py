@@ -157,7 +157,7 @@ def test_an_endpoint_serves_until_it_is_stopped(tmp_path: Path) -> None:
     with clearsight.serve(make_bundle(tmp_path / "bundle").path, port=0) as endpoint:
         with urllib.request.urlopen(f"{endpoint.url}/ping", timeout=10) as reply:
             assert reply.status == 200
-        assert repr(endpoint) == f"<Endpoint {endpoint.url}>"
+        assert repr(endpoint) == f"<RunningEndpoint {endpoint.url}>"
     assert repr(endpoint).endswith(", stopped>")
     endpoint.stop()
 

@@ -57,3 +57,20 @@ def test_torch_gives_the_probabilities_of_the_runtime(tmp_path: Path) -> None:
     images = runtime.prepared(stream.getvalue())[None]
     session = predictors._TorchSession(bundle, "cpu")
     np.testing.assert_allclose(session.run(images), runtime.session.run(images), rtol=1e-3, atol=1e-4)
+
+
+def test_features_are_what_the_head_gets(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    import torch
+
+    from clearsight.models import bundle as bundles
+    from clearsight.models.zoo import ModelSpec, build
+
+    network = build(ModelSpec(model="tiny", classes=3, head=(8,)))
+    network.model.eval()
+    monkeypatch.setattr(bundles, "load", lambda bundle: network)
+    images = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    features = predictors.open_features(bundle)(images)
+    assert features.shape == (2, network.features)
+    with torch.inference_mode():
+        logits = network.head(torch.from_numpy(features))
+        np.testing.assert_allclose(logits, network.model(torch.from_numpy(images)), rtol=1e-5, atol=1e-6)

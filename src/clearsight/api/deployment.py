@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -66,7 +67,7 @@ def predict(
     return found
 
 
-class Endpoint:
+class RunningEndpoint:
     """A model behind an HTTP endpoint, served from a thread of this process. url: where it listens."""
 
     def __init__(self, model: Path, **options: Any) -> None:
@@ -91,7 +92,7 @@ class Endpoint:
         except KeyboardInterrupt:
             self.stop()
 
-    def __enter__(self) -> Endpoint:
+    def __enter__(self) -> RunningEndpoint:
         return self
 
     def __exit__(
@@ -100,7 +101,7 @@ class Endpoint:
         self.stop()
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self.url}{'' if self._is_open else ', stopped'}>"
+        return f"<RunningEndpoint {self.url}{'' if self._is_open else ', stopped'}>"
 
 
 def serve(
@@ -111,12 +112,14 @@ def serve(
     runtime: str = "onnxruntime",
     threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> Endpoint:
+) -> RunningEndpoint:
     """Serve a run or bundle over HTTP from the background; return the endpoint: its `url`, `stop()` and `wait()`.
 
     port: 0 uses a free one.  Use it in a `with` block, or call `stop()`.  Raises BadValue for a port in use.
     """
-    return Endpoint(path_of(model), host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels)
+    return RunningEndpoint(
+        path_of(model), host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels
+    )
 
 
 def export(model: str | Path | Any, out: str | Path = "model.tar.gz") -> Path:
@@ -133,8 +136,23 @@ def load(model: str | Path | Any) -> Network:
     return load_network(path_of(model))
 
 
-def models(*args: Any, **options: Any) -> Any:
-    """List the models that match a pattern ("resnet*"): the arguments are those of `clearsight models`."""
-    from clearsight.core.registry import load_target
+def models(
+    pattern: str = "*",
+    *,
+    limit: int | None = 20,
+    measure: bool = False,
+    device: str = "cpu",
+    progress: Show = "auto",
+) -> Any:
+    """List the models whose names match a pattern ("resnet*", "timm/vit_*"), with their size, input and weights here.
 
-    return load_target("clearsight.workflow.models:models")(*args, **options)
+    limit: models that are looked at; None for all.  measure: time a few steps of each on this machine.  progress: as in
+    `data`.  Raises BadChoice where no name matches.
+    """
+    from clearsight.workflow.display.notebook import output_of
+    from clearsight.workflow.models import models as list_models
+    from clearsight.workflow.paths import Paths
+
+    output, paths = output_of(progress), Paths.of(os.environ)
+    with output.working():
+        return list_models(pattern, limit=limit, measure=measure, device=device, paths=paths, progress=output.progress)

@@ -65,7 +65,7 @@ class DataSettings(TypedDict, total=False):
     """Keep decoded images in memory between epochs, as many as fit."""
 
 
-class RecipeSettings(DataSettings, total=False):
+class RecipeSettings(DataSettings, TypedDict, total=False):
     """Every setting of a recipe."""
 
     model: str
@@ -215,7 +215,7 @@ class RecipeSettings(DataSettings, total=False):
     are set stay as they are."""
 
 
-class TuneSettings(RecipeSettings, total=False):
+class TuneSettings(RecipeSettings, TypedDict, total=False):
     """Every setting of a study and of its recipe. `time_limit` is that of the study."""
 
     trials: int

@@ -112,16 +112,16 @@ def resume(
 ) -> TrainedRun | TunedStudy:
     """Continue a run or a study that was interrupted: its folder, or what `train` and `tune` returned.
 
-    data: where the images of a run are now, if they were moved.
-    changes: of a run `time_limit`; of a study any setting of its plan that is not fixed (`trials=40`).
-    progress, launch: as in `train`.  Raises NotFound where there is neither, NotResumable when it cannot go on.
+    data: of a run, where the dataset is now, if it was moved.  changes: of a run `time_limit`; of a study any setting
+    of its plan that is not fixed (`trials=40`).  progress, launch: as in `train`.
+    Raises NotFound where there is neither, NotResumable when it cannot go on.
     """
     from clearsight.workflow.display.notebook import output_of
 
     folder, output, values = path_of(run), output_of(progress), named_settings(changes)
     if Study.exists(folder):
         if data is not None:
-            raise BadValue("resume(data)", "a study continues with its own data", fix="Leave it out.")
+            raise BadValue(f"data={data}", "a study continues with the data that it began with", fix="Leave it out.")
         from clearsight.workflow.tune import resume_study
 
         return _shown_study(output, launch, lambda context: resume_study(folder, launch=context, **values))
@@ -130,7 +130,7 @@ def resume(
     unknown = [name for name in values if name != "time_limit"]
     if unknown:
         problem = "a run continues with its own recipe"
-        raise BadValue(f"resume({', '.join(unknown)})", problem, fix="Only data and time_limit can be given.")
+        raise BadValue(f"resume({', '.join(unknown)})", problem, fix="Only time_limit can be given.")
     with output.working():
         resumed = resume_run(
             folder,

@@ -53,6 +53,17 @@ def test_another_choice_is_one_sentence() -> None:
         output_of("yes")
 
 
+def test_no_output_is_none_however_long_it_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clearsight.workflow.display.terminal._SILENCE", 0.0)
+    for output in (NoOutput(), Terminal(as_json=False)):
+        with output.working():
+            output.progress("reading", 1, 9)
+            output.progress("reading", 2, 9)
+    assert capsys.readouterr().err.count("reading") == 2, "of the terminal alone"
+
+
 def test_a_notebook_is_updated_in_place(notebook: Display) -> None:
     output = output_of("auto")
     assert isinstance(output, NotebookOutput)

@@ -96,6 +96,9 @@ class NoOutput(Terminal):
     def print(self, *lines: str) -> None:
         """Drop the lines."""
 
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Show nothing, however long it takes."""
+
     @contextmanager
     def working(self) -> Iterator[Terminal]:
         """Show no bars."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from clearsight.core.finding import Series
 
 _CELL = "padding:2px 12px 2px 0;text-align:{side};vertical-align:top;border:none"
+_NAME = ";white-space:nowrap"  # the first column has names of two words at most, or of classes
 _STROKES = ("#0072B2", "#D55E00")  # of Okabe and Ito 2008, as in the reports; legible on light and dark
 
 
@@ -25,8 +26,8 @@ def table_html(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Seq
 
     def line(cells: Sequence[str], tag: str) -> str:
         inner = (
-            f'<{tag} style="{_CELL.format(side=side)}">{html.escape(cell)}</{tag}>'
-            for cell, side in zip(cells, styles, strict=False)
+            f'<{tag} style="{_CELL.format(side=side)}{"" if column else _NAME}">{html.escape(cell)}</{tag}>'
+            for column, (cell, side) in enumerate(zip(cells, styles, strict=False))
         )
         return f'<tr style="background:none">{"".join(inner)}</tr>'
 
@@ -63,7 +64,7 @@ def images_html(images: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Return images side by side with lines of text below. images: (data URI, lines)."""
     cells = (
         f'<figure style="display:inline-block;margin:4px 12px 4px 0;vertical-align:top;max-width:160px">'
-        f'<img src="{html.escape(source)}" alt="">'
+        f'<img src="{html.escape(source)}" alt="" style="width:128px;height:auto">'
         f'<figcaption style="overflow-wrap:anywhere">{"<br>".join(map(html.escape, lines))}</figcaption></figure>'
         for source, lines in images
     )

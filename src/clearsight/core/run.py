@@ -163,6 +163,8 @@ class Run(Resumable[RunStatus]):
     scores: dict[str, Any] = field(default_factory=dict)  # {"valid": {...}, "test": {...} | None}
     images_per_second: float | None = None
     saved_seconds: float = 0.0  # forward passes that the feature cache made unnecessary
+    calibration: dict[str, float] = field(default_factory=dict)  # temperature, images, errors; {} without validation
+    failed_steps: list[dict[str, Any]] = field(default_factory=list)  # after the training: step, problem, command
 
     @classmethod
     def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:

@@ -117,6 +117,8 @@ def to_json(run: Run) -> dict[str, Any]:
         "test": run.scores.get("test"),
         "seconds": run.seconds,
         "images_per_second": run.images_per_second,
+        "calibration": run.calibration or None,
+        "failed_steps": run.failed_steps,
         "findings": [
             {"rule": f.rule, "severity": f.severity.value, "cause": f.cause, "fix": dict(f.fix), "advice": f.advice}
             for f in root_findings(read_findings(run.files.findings))

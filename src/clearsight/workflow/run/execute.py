@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -39,6 +40,7 @@ from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
 from clearsight.workflow.run.delivery import deliver
+from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.run.plan import make_plan
 from clearsight.workflow.run.profiling import build_recording
 from clearsight.workflow.run.report import write_report
@@ -118,12 +120,16 @@ def _count_duplicates(data: Dataset, scan: Scan) -> dict[str, int]:
 
 
 def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
-    """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report."""
+    """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report.
+
+    Ctrl-C returns an interrupted run, also where it comes before the first step or after the last one.
+    """
     checkpoints = Checkpoints(run.checkpoints)
     stop = StopSignal(setup.recipe.train.time_limit, launch.halt)
     observers = [LogWriter(run.files.log), FindingsLog(run.files.live_findings), *launch.observers]
     # Rank 0 alone writes and prints: the others train the same and would repeat it.
     announce = ObserverList(observers if setup.world.leads else [])
+    run.failed_steps, steps = [], FinalSteps(run, announce)  # none yet: a resumed run takes them again
     try:
         recording = build_recording(run.files.profile, setup, visible=launch.visible, last_step=checkpoints.last_step())
         with recording or nullcontext():
@@ -139,27 +145,35 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
                 result = training.train()
         if setup.world.leads:
             # After the recording has closed: rules read the whole profile.
-            write_verdicts(debugger, run, run_context(setup, phases))
+            steps("verdicts", lambda: write_verdicts(debugger, run, run_context(setup, phases)))
         run.saved_seconds = saved_feature_seconds(phases, len(run.epochs()))
-        deliver(run, training.setup, phases[-1], result, launch.started, launch.ending)
+        deliver(steps, training.setup, phases[-1], result, launch)
     except BaseException as error:  # Ctrl-C too: run.json must say how it ended
         if setup.world.leads:
-            _record_failure(run, error, setup.data, setup.network.preprocess)
+            _record_failure(steps, error, setup.data, setup.network.preprocess)
         announce.on_end(run.status, run.reason)
-        raise
+        if isinstance(error, DiskFull):
+            fix = f"Free some space, then continue with: clearsight train --resume {run.path}."
+            raise DiskFull(error.what, error.problem, fix=fix) from error
+        if not isinstance(error, KeyboardInterrupt) or setup.world.size > 1:  # of several processes each must end
+            raise
+        return run
     announce.on_end(run.status, run.reason)
     return run
 
 
-def _record_failure(run: Run, error: BaseException, data: Dataset, preprocess: Preprocess) -> None:
-    interrupted = isinstance(error, KeyboardInterrupt)
-    kind = StopKind.SIGNAL if interrupted else StopKind.FAILURE
-    status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
-    run.end(status, StopReason(kind, str(error) or type(error).__name__))
+def _record_failure(steps: FinalSteps, error: BaseException, data: Dataset, preprocess: Preprocess) -> None:
+    run = steps.run
+    signalled = isinstance(error, KeyboardInterrupt)
+    stop = StopReason(StopKind.FAILURE, str(error) or type(error).__name__)
+    if signalled:
+        stop = StopReason(StopKind.SIGNAL, f"stopped by {signal.SIGINT.name}")  # as the loop says it
+    # With some space on the disk the run can continue from its checkpoint.
+    run.end(RunStatus.INTERRUPTED if signalled or isinstance(error, DiskFull) else RunStatus.FAILED, stop)
     with suppress(DiskFull):  # the error that is being raised says so already
         run.save()
         if isinstance(error, Exception):  # after Ctrl-C the user wants the prompt back
-            write_report(run, data, preprocess)
+            steps("report", write_report, run, data, preprocess)
 
 
 def data_facts(source: Path, data: Dataset) -> dict[str, Any]:

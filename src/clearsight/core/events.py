@@ -115,6 +115,7 @@ class Observer(Protocol):
     def on_step(self, record: StepRecord) -> None: ...
     def on_epoch(self, record: EpochRecord) -> None: ...
     def on_finding(self, finding: Finding) -> None: ...
+    def on_resolved(self, finding: Finding) -> None: ...
     def on_failed_step(self, failed: FailedStep) -> None: ...
     def on_end(self, status: RunStatus, reason: str) -> None: ...
 
@@ -135,6 +136,9 @@ class NullObserver:
 
     def on_finding(self, finding: Finding) -> None:
         """Called when a rule first finds something."""
+
+    def on_resolved(self, finding: Finding) -> None:
+        """Called when a rule no longer finds what `on_finding` has shown: its verdict, with `resolved`."""
 
     def on_failed_step(self, failed: FailedStep) -> None:
         """Called when a step after the training has failed, before the next step."""
@@ -172,6 +176,9 @@ class ObserverList:
 
     def on_finding(self, finding: Finding) -> None:
         self._notify(lambda observer: observer.on_finding(finding))
+
+    def on_resolved(self, finding: Finding) -> None:
+        self._notify(lambda observer: observer.on_resolved(finding))
 
     def on_failed_step(self, failed: FailedStep) -> None:
         self._notify(lambda observer: observer.on_failed_step(failed))

@@ -86,6 +86,11 @@ def calibration_lines(evaluation: Mapping[str, Any]) -> list[str]:
     return [f"{evaluation['split']} loss {losses}, calibration error (ECE) {errors}"]
 
 
+def failed_step_text(step: Mapping[str, Any]) -> str:
+    """Return a failed step as one line."""
+    return f"{step['step']} failed: {step['problem']} Repeat it with: {step['command']}"
+
+
 def failed_step_lines(step: Mapping[str, Any]) -> list[str]:
     """Return the lines of a step after the training that failed. step: an entry of run.failed_steps."""
     return [f"failed   {step['step']}: {step['problem']}", f"repeat   {step['command']}"]
@@ -105,6 +110,7 @@ def _finding_lines(run: Run | ExternalRun) -> list[str]:
     findings = read_findings(run.files.findings)
     causes = [line for finding in root_findings(findings) for line in finding_lines(finding)]
     # Root causes alone: their consequences go away with them.
+    causes += [line for finding in findings if finding.resolved for line in finding_lines(finding)]
     return [*causes, verdict_counts(findings), f"         clearsight debug {run.path}"] if findings else []
 
 
@@ -179,6 +185,9 @@ class LogWriter(NullObserver):
     def on_finding(self, finding: Finding) -> None:
         self._write(*finding_lines(finding))
 
+    def on_resolved(self, finding: Finding) -> None:
+        self._write(*finding_lines(finding))
+
     def on_failed_step(self, failed: FailedStep) -> None:
         self._write(*failed_step_lines(failed.to_json()), *failed.traceback.splitlines())
 
@@ -192,12 +201,15 @@ class LogWriter(NullObserver):
 
 
 class FindingsLog(NullObserver):
-    """Appends each finding of a running job to findings.live.jsonl, one JSON object a line."""
+    """Appends each finding of a running job, and what became of it, to findings.live.jsonl, one JSON object a line."""
 
     vital = False  # findings.jsonl holds them again at the end
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def on_resolved(self, finding: Finding) -> None:
+        self.on_finding(finding)
 
     def on_finding(self, finding: Finding) -> None:
         # One write of one line: a reader sees the whole line or leaves the rest for its next call.

@@ -52,7 +52,7 @@ def setup_of(world: World) -> Any:
 
 def record(run: Run, result: TrainingResult, started: float, world: World = World()) -> None:  # noqa: B008 - frozen
     launch = LaunchContext(started=started, ending="record")
-    deliver(FinalSteps(run, NullObserver()), setup_of(world), Any, result, launch)  # type: ignore[arg-type]
+    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(world), Any, result, launch)  # type: ignore[arg-type]
 
 
 def test_a_recorded_result_has_scores_duration_and_the_reason(run: Run) -> None:
@@ -77,7 +77,9 @@ def test_without_validation_there_are_no_scores(run: Run) -> None:
 
 @pytest.mark.parametrize("status", [RunStatus.COMPLETED, RunStatus.STOPPED_EARLY])
 def test_an_ended_training_is_bundled_measured_and_reported(run: Run, steps: list[str], status: RunStatus) -> None:
-    deliver(FinalSteps(run, NullObserver()), setup_of(World()), Any, outcome(status), LaunchContext())  # type: ignore[arg-type]
+    deliver(
+        run, FinalSteps(run, NullObserver().on_failed_step), setup_of(World()), Any, outcome(status), LaunchContext()
+    )  # type: ignore[arg-type]
     assert steps == ["_calibrate", "save_weights", "add_onnx", "_measure", "write_report"]
     assert Run.open(run.path).status is status
 
@@ -90,7 +92,7 @@ def test_an_unfinished_training_has_a_report_and_no_bundle(
     run: Run, steps: list[str], status: RunStatus, best_epoch: int | None
 ) -> None:
     result = outcome(status, best_epoch=best_epoch)
-    deliver(FinalSteps(run, NullObserver()), setup_of(World()), Any, result, LaunchContext())  # type: ignore[arg-type]
+    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(World()), Any, result, LaunchContext())  # type: ignore[arg-type]
     assert steps == ["write_report"]
     assert Run.open(run.path).status is status
 
@@ -99,7 +101,7 @@ def test_other_processes_write_nothing(run: Run, steps: list[str], monkeypatch: 
     monkeypatch.setattr(World, "wait", lambda self: None)
     world = World(rank=1, size=2)
     completed = outcome(RunStatus.COMPLETED)
-    deliver(FinalSteps(run, NullObserver()), setup_of(world), Any, completed, LaunchContext())  # type: ignore[arg-type]
+    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(world), Any, completed, LaunchContext())  # type: ignore[arg-type]
     record(run, outcome(RunStatus.COMPLETED), time.monotonic(), world)
     assert steps == ["_calibrate"]  # all ranks share its images
     assert Run.open(run.path).status is RunStatus.RUNNING

@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_a_run_that_resume_finishes(
 
 def test_a_defect_is_one_sentence_and_its_traceback_is_in_the_log(tmp_path: Path) -> None:
     run = Run.begin(tmp_path / "run", Recipe())
-    steps = FinalSteps(run, LogWriter(run.files.log))
+    steps = FinalSteps(run, LogWriter(run.files.log).on_failed_step)
     assert steps("evaluation", raising(ValueError("two\nlines"))) is None
     assert run.failed_steps[0]["problem"] == "ValueError: two lines"
     assert "raise error" in run.files.log.read_text()

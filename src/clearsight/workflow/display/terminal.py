@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -152,6 +153,11 @@ class TrainingView(NullObserver):
 
     def on_finding(self, finding: Finding) -> None:
         self._terminal.print(*finding_lines(finding))
+
+    def on_resolved(self, finding: Finding) -> None:
+        self._terminal.print(*finding_lines(finding))
+        if finding.resolved is not None:
+            self._terminal.print_event("resolved", {"rule": finding.rule, **asdict(finding.resolved)})
 
     def on_failed_step(self, failed: FailedStep) -> None:
         self._terminal.print_event("failed_step", failed.to_json())  # for people it stands among the last lines

@@ -25,14 +25,16 @@ from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.run.report import write_report
 
 
-def deliver(steps: FinalSteps, setup: RunSetup, phase: Phase, result: TrainingResult, launch: LaunchContext) -> None:
+def deliver(
+    run: Run, steps: FinalSteps, setup: RunSetup, phase: Phase, result: TrainingResult, launch: LaunchContext
+) -> None:
     """Record how a training ended; make a bundle of the best weights, measure it once on the test split, and report.
 
     The run gets the status of its training, whichever of these steps fail.
     phase: the last one of the training.  launch: its `ending` "record" leaves bundle, test scores and report to a later
     `resume`.
     """
-    run, leads = steps.run, setup.world.leads
+    leads = setup.world.leads
     run.best_epoch, run.images_per_second = result.best_epoch, result.images_per_second
     run.scores = {"valid": dict(result.valid) or None, "test": None}
     ended = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
@@ -41,7 +43,7 @@ def deliver(steps: FinalSteps, setup: RunSetup, phase: Phase, result: TrainingRe
         calibration = steps("calibration", _calibrate, setup.network, phase, setup.world)
         run.calibration = calibration.to_json() if calibration else {}
         if leads:
-            _deliver_model(steps, setup)
+            _deliver_model(run, steps, setup)
     if leads:
         run.seconds += time.monotonic() - launch.started  # added: a resumed run has spent time before
         run.finish(result.status, result.stop)  # before the report, which shows the status
@@ -53,14 +55,14 @@ def deliver(steps: FinalSteps, setup: RunSetup, phase: Phase, result: TrainingRe
     setup.world.wait()  # no process leaves while rank 0 still writes
 
 
-def _deliver_model(steps: FinalSteps, setup: RunSetup) -> None:
+def _deliver_model(run: Run, steps: FinalSteps, setup: RunSetup) -> None:
     """Write the bundle and measure it. Without an ONNX file torch runs the network."""
-    manifest = _manifest(steps.run, setup.network, setup.recipe, setup.data)
-    bundle = steps("model", save_weights, setup.network, manifest, steps.run.bundle)
+    manifest = _manifest(run, setup.network, setup.recipe, setup.data)
+    bundle = steps("model", save_weights, setup.network, manifest, run.bundle)
     if bundle is None:
         return
     bundle = steps("onnx", add_onnx, setup.network, bundle) or bundle
-    steps("evaluation", _measure, steps.run, bundle, setup.data, str(setup.placement.device), setup.progress)
+    steps("evaluation", _measure, run, bundle, setup.data, str(setup.placement.device), setup.progress)
 
 
 def _manifest(run: Run, network: Network, recipe: Recipe, data: Dataset) -> Bundle:

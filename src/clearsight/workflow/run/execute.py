@@ -129,7 +129,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
     observers = [LogWriter(run.files.log), FindingsLog(run.files.live_findings), *launch.observers]
     # Rank 0 alone writes and prints: the others train the same and would repeat it.
     announce = ObserverList(observers if setup.world.leads else [])
-    run.failed_steps, steps = [], FinalSteps(run, announce)  # none yet: a resumed run takes them again
+    run.failed_steps, steps = [], FinalSteps(run, announce.on_failed_step)  # none yet: a resumed run takes them again
     try:
         recording = build_recording(run.files.profile, setup, visible=launch.visible, last_step=checkpoints.last_step())
         with recording or nullcontext():
@@ -147,10 +147,10 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             # After the recording has closed: rules read the whole profile.
             steps("verdicts", lambda: write_verdicts(debugger, run, run_context(setup, phases)))
         run.saved_seconds = saved_feature_seconds(phases, len(run.epochs()))
-        deliver(steps, training.setup, phases[-1], result, launch)
+        deliver(run, steps, training.setup, phases[-1], result, launch)
     except BaseException as error:  # Ctrl-C too: run.json must say how it ended
         if setup.world.leads:
-            _record_failure(steps, error, setup.data, setup.network.preprocess)
+            _record_failure(run, steps, error, setup.data, setup.network.preprocess)
         announce.on_end(run.status, run.reason)
         if isinstance(error, DiskFull):
             fix = f"Free some space, then continue with: clearsight train --resume {run.path}."
@@ -162,8 +162,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
     return run
 
 
-def _record_failure(steps: FinalSteps, error: BaseException, data: Dataset, preprocess: Preprocess) -> None:
-    run = steps.run
+def _record_failure(run: Run, steps: FinalSteps, error: BaseException, data: Dataset, preprocess: Preprocess) -> None:
     signalled = isinstance(error, KeyboardInterrupt)
     stop = StopReason(StopKind.FAILURE, str(error) or type(error).__name__)
     if signalled:

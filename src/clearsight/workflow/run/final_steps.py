@@ -5,13 +5,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from clearsight.core.errors import ClearsightError, DiskFull
-from clearsight.core.events import FailedStep, Observer, StepName
+from clearsight.core.events import FailedStep, StepName
 from clearsight.core.files import disk_full_as_error
 from clearsight.core.guard import error_text
-from clearsight.core.run import Run
+from clearsight.core.run import Resumable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,18 +23,18 @@ _RESUME = "clearsight train --resume"
 
 @dataclass(frozen=True)
 class FinalSteps:
-    """Runs the steps after the training of `run`; `announce` receives those that failed."""
+    """Runs the steps after the training of a run or the trials of a study; `announce` receives those that failed."""
 
-    run: Run
-    announce: Observer
+    work: Resumable[Any]
+    announce: Callable[[FailedStep], None]
 
     def __call__(self, step: StepName, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Return the result of a step; None where it failed, which is then in run.failed_steps and announced.
+        """Return the result of a step; None where it failed, which is then in `failed_steps` of the work and announced.
 
         Raises DiskFull, since the steps after it could write nothing either; KeyboardInterrupt passes through.
         """
         try:
-            with disk_full_as_error(self.run.path):
+            with disk_full_as_error(self.work.path):
                 return action(*args, **kwargs)
         except DiskFull:
             raise
@@ -45,8 +45,8 @@ class FinalSteps:
     def _failed(self, step: StepName, error: Exception) -> None:
         ours = not isinstance(error, ClearsightError)
         problem = " ".join((error_text(error) if ours else str(error)).split())
-        command = f"{_COMMANDS.get(step, _RESUME)} {self.run.path}"
+        command = f"{_COMMANDS.get(step, _RESUME)} {self.work.path}"
         lines = traceback.format_exception(error) if ours else []
         failed = FailedStep(step=step, problem=problem, command=command, traceback="".join(lines))
-        self.run.failed_steps.append(failed.to_json())
-        self.announce.on_failed_step(failed)
+        self.work.failed_steps.append(failed.to_json())
+        self.announce(failed)

@@ -152,7 +152,7 @@ def best_trial(trials: Sequence[Trial], objective: Objective) -> Trial | None:
 
 
 def rank(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
-    """Return the complete trials of this study with a finite first value, the best first, in the order of `rank_key`."""
+    """Return the complete trials of this study with a finite first value, in the order of `rank_key`."""
     scored = (trial for trial in complete_trials(trials) if math.isfinite(trial.values[0]))
     return sorted(scored, key=lambda trial: rank_key(trial, objective))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -48,10 +50,34 @@ from clearsight.workflow.run.restore import rebuild_network, weights_facts
 from clearsight.workflow.run.rules import check_debugging
 from clearsight.workflow.speed.auto_tune import tuning_notes
 
+log = logging.getLogger(__name__)
+
+_TRAINING = threading.RLock()  # a run may prepare the process again within its own block
+
 
 @contextmanager
 def run_process(recipe: Recipe, world: World) -> Iterator[Placement]:
-    """Prepare the process for a run: device, threads, memory and process group, for the duration of the block."""
+    """Prepare the process for a run: device, threads, memory and process group, for the duration of the block.
+
+    Trainings in several threads of a process take turns: number of threads and random state belong to the process, and
+    a result must not depend on what else runs in it.
+    """
+    with _one_at_a_time():
+        yield from _prepared(recipe, world)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    if not _TRAINING.acquire(blocking=False):
+        log.warning("Another training runs in this process; this one waits until it has ended.")
+        _TRAINING.acquire()
+    try:
+        yield
+    finally:
+        _TRAINING.release()
+
+
+def _prepared(recipe: Recipe, world: World) -> Iterator[Placement]:
     placement = place(recipe.train, world)
     threads = torch.get_num_threads()
     torch.set_num_threads(placement.threads)  # process-wide: restored below, for callers in Python

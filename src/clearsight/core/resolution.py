@@ -57,6 +57,8 @@ def _why(verdict: Finding) -> str:
     """Return why a rule no longer finds what it found, as a clause."""
     if verdict.verdict is Verdict.NOT_ENOUGH_DATA:
         return f"there is no longer enough data to tell ({verdict.cause})"
+    if verdict.cause:
+        return verdict.cause
     if verdict.value is None or verdict.threshold is None:
         return "the rule has all its data and finds nothing now"
     unit = f" {verdict.unit}" if verdict.unit else ""

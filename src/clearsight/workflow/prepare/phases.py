@@ -72,11 +72,10 @@ def feature_splits(setup: RunSetup, frozen: FrozenStages) -> tuple[FeatureBatche
     """Return training and validation features behind the frozen stages, from the cache or computed now."""
     recipe, world = setup.recipe, setup.world
     reader = FeatureReader(setup.network, frozen.cut, setup.placement, world, setup.paths.cache / "features")
-    with setup.stopwatch.span("features", 0, 0):
-        train = reader.batches(setup.train, train_plan(recipe, world), recipe.train.views, setup.progress)
-        if not len(setup.valid):
-            return train, None
-        return train, reader.batches(setup.valid, valid_plan(recipe, world), 1, setup.progress)
+    train = reader.batches(setup.train, train_plan(recipe, world), recipe.train.views, setup.progress)
+    if not len(setup.valid):
+        return train, None
+    return train, reader.batches(setup.valid, valid_plan(recipe, world), 1, setup.progress)
 
 
 def _image_splits(setup: RunSetup) -> tuple[ImageBatches, ImageBatches | None]:

@@ -165,7 +165,8 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             profile = recording.profile if recording is not None else Profile
             debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
             announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
-            read_features(phases)  # after the plan, which says how long that takes
+            with setup.stopwatch.span("features", 0, 0):
+                read_features(phases)  # after the plan, which says how long that takes
             with stop.listening():
                 training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
                 result = training.train()

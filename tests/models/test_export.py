@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -87,21 +86,6 @@ def test_a_file_with_other_logits_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(BadBundle, match="tiny: its ONNX file gives other logits than the network"):
         to_onnx(shifty, tmp_path / "m.onnx", 32)
     assert not list(tmp_path.iterdir())
-
-
-def test_large_logits_are_compared_with_what_float32_can_give(tmp_path: Path) -> None:
-    """Weights of a diverging training: kernels that sum in another order give other digits, and neither is wrong."""
-    network = build(ModelSpec(model="tiny", classes=3))
-    with torch.no_grad():
-        for parameter in network.model.parameters():
-            parameter.mul_(30).add_(30 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    to_onnx(network, tmp_path / "m.onnx", 32)
-    data, images = (tmp_path / "m.onnx").read_bytes(), torch.randn(3, 3, 32, 32)
-    exact = copy.deepcopy(network.model).eval().double()
-    with torch.inference_mode():
-        reference = exact(images.double()).numpy()
-        own = np.abs(network.model.eval()(images).numpy() - reference).max()
-    assert np.abs(onnx_session(data)(images.numpy()) - reference).max() <= 4 * own
 
 
 def test_a_wrong_file_with_large_logits_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

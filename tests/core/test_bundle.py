@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.core.bundle import Bundle, open_bundle
+from clearsight.core.bundle import Bundle, calibration_text, open_bundle
 from clearsight.core.errors import BadBundle, NotFound
 from clearsight.core.files import read_json, write_json
 from clearsight.core.preprocess import Preprocess
@@ -81,3 +81,23 @@ def test_an_archive_leaves_nothing_behind(bundle: Bundle, tmp_path: Path) -> Non
     with open_bundle(archive) as again:
         folder = again.path
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("temperature", "calibration", "text"),
+    [
+        (1.25, {"images": 1200, "errors": 1}, "temperature 1.25, from 1,200 validation images with 1 error"),
+        (1.0, {"images": 6, "errors": 0}, "not calibrated: 6 validation images without an error"),
+        (
+            1.0,
+            {"images": 30, "errors": 2},
+            "not calibrated: 30 validation images with 2 errors agree with the network's own probabilities",
+        ),
+        (1.0, {}, "not calibrated: there were no validation images"),
+        (0.7, {}, "temperature 0.7"),  # a bundle of an earlier version
+    ],
+)
+def test_a_temperature_is_told_with_the_images_that_it_comes_from(
+    temperature: float, calibration: dict[str, float], text: str
+) -> None:
+    assert calibration_text(temperature, calibration) == text

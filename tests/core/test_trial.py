@@ -19,6 +19,7 @@ from clearsight.core.trial import (
     best_trial,
     complete_trials,
     pareto_front,
+    rank,
 )
 
 UP, DOWN = Objective("accuracy", "maximize"), Objective("loss", "minimize")
@@ -51,6 +52,13 @@ def test_the_best_is_the_first_of_equals() -> None:
     best = best_trial(trials, UP)
     assert best is trials[1]
     assert best_trial(trials, DOWN) is trials[0]
+
+
+def test_of_equal_values_the_lower_loss_is_best() -> None:
+    losses = [0.9, 0.02, math.nan, 0.02]
+    trials = [trial(number, 1.0, scores={"loss": loss}) for number, loss in enumerate(losses)]
+    assert numbers(rank([*trials, trial(4, 1.0), trial(5, 0.99, scores={"loss": 0.0})], UP)) == [1, 3, 0, 2, 4, 5]
+    assert best_trial(trials, UP) is trials[1]
 
 
 def test_none_is_best_where_none_is_complete() -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from clearsight.core.events import EpochRecord, StepRecord
-from clearsight.core.finding import Finding, Severity
+from clearsight.core.finding import Finding, Resolution, Severity, finding_lines
+from clearsight.core.resolution import ShownFindings
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.tensors import SaveSchedule
 from clearsight.core.view import RunView
@@ -43,6 +44,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.findings: list[str] = []
+        self.resolved: list[Finding] = []
         self.stops: list[str] = []
         self.all_clear = 0
 
@@ -57,6 +59,7 @@ def debugger_of(folder: Path, calls: Calls, *actions: str) -> LiveDebugger:
         rules=[High()],
         actions=ActionRunner([parse_action(action) for action in actions], calls.stops.append),
         announce=lambda finding: calls.findings.append(finding.rule),
+        announce_resolved=calls.resolved.append,
         all_clear=calls.count_all_clear,
         epochs=100,
     )
@@ -70,12 +73,50 @@ def epoch(debugger: LiveDebugger, number: int, loss: float) -> None:
     debugger.on_epoch(record)
 
 
+def test_a_finding_that_is_gone_is_resolved_and_may_come_back(tmp_path: Path) -> None:
+    calls = Calls()
+    debugger = debugger_of(tmp_path, calls)
+    debugger.epochs = 6  # asked after each
+    for number, loss in enumerate((3.0, 4.0, 1.0), 1):
+        epoch(debugger, number, loss)
+    (resolved,) = calls.resolved
+    why = "the rule has all its data and finds nothing now"
+    assert resolved.resolved == Resolution(step=3, shown=1, cause="high", why=why)
+    assert finding_lines(resolved) == [f"resolved High at step 3: {why}"]
+    epoch(debugger, 4, 5.0)
+    assert calls.findings == ["High", "High"]
+    (last,) = debugger.conclude()
+    assert (last.found, last.resolved) == (True, None)
+
+
+def test_what_ends_with_the_run_is_resolved_in_its_last_verdict(tmp_path: Path) -> None:
+    calls = Calls()
+    debugger = debugger_of(tmp_path, calls)
+    debugger.epochs = 20  # of 40, so that the last epoch below is not asked about
+    epoch(debugger, 1, 3.0)
+    debugger.on_step(StepRecord(step=2, epoch=2, mode="train", scalars={"loss": 1.0}))
+    (last,) = debugger.conclude()
+    assert (last.found, calls.resolved) == (False, [last])
+    assert last.resolved is not None
+    assert (last.resolved.step, last.resolved.shown) == (2, 1)
+
+
+def test_what_was_shown_before_a_resume_is_resolved_too(tmp_path: Path) -> None:
+    calls = Calls()
+    debugger = debugger_of(tmp_path, calls)
+    shown = High().found(value=3, threshold=2, steps=(1, 7), cause="high")
+    debugger.shown, debugger.epochs = ShownFindings([shown]), 1
+    epoch(debugger, 8, 1.0)
+    assert [finding.resolved.shown for finding in calls.resolved if finding.resolved] == [7]
+
+
 def test_a_finding_is_announced_once(tmp_path: Path) -> None:
     calls = Calls()
     debugger = debugger_of(tmp_path, calls, "info=notify")
     for number, loss in enumerate((1.0, 3.0, 4.0, 1.0, 5.0), 1):
         epoch(debugger, number, loss)
-    assert calls.findings == ["High"]
+    assert calls.findings == ["High", "High"], "once each time that it comes up"
+    assert len(calls.resolved) == 1
     assert calls.all_clear == 2
     assert [finding.rule for finding in debugger.conclude()] == ["High"]
 

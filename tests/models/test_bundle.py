@@ -91,7 +91,7 @@ def test_while_it_is_written_there_is_no_bundle(tmp_path: Path, monkeypatch: pyt
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bundles, "to_onnx", crash)
+    monkeypatch.setattr(bundles, "_write_weights", crash)
     with pytest.raises(KeyboardInterrupt):
         save(net, manifest(net), tmp_path)
     with pytest.raises(BadBundle, match=r"bundle\.json is missing"):
@@ -108,7 +108,7 @@ def test_without_onnx_the_rest_is_saved_and_the_log_says_so(
     net = network()
     with caplog.at_level(logging.WARNING):
         save(net, manifest(net), tmp_path)
-    assert "tiny: it cannot be expressed in ONNX. Serving needs model.onnx" in caplog.text
+    assert "tiny: it cannot be expressed in ONNX. The bundle in" in caplog.text
     assert load(Bundle.open(tmp_path)).name == "tiny"
 
 

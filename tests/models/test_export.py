@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from clearsight.core.errors import BadBundle
+from clearsight.models import export
 from clearsight.models.export import OPSET, detached, onnx_session, serialise, to_onnx
 from clearsight.models.freeze import freeze
 from clearsight.models.zoo import ModelSpec, build
@@ -85,6 +86,20 @@ def test_a_file_with_other_logits_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(BadBundle, match="tiny: its ONNX file gives other logits than the network"):
         to_onnx(shifty, tmp_path / "m.onnx", 32)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_file_with_large_logits_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    network = build(ModelSpec(model="tiny", classes=3))
+    honest = export.onnx_session
+    monkeypatch.setattr(export, "onnx_session", lambda data: lambda batch: 1.01 * honest(data)(batch))
+    with pytest.raises(BadBundle, match="gives other logits"):
+        to_onnx(network, tmp_path / "m.onnx", 32)
+
+
+def test_rounding_alone_is_accepted_however_large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(export, "_TOLERANCE", 0.0)  # as if rounding had been amplified beyond it
+    to_onnx(build(ModelSpec(model="tiny", classes=3)), tmp_path / "m.onnx", 32)
+    assert (tmp_path / "m.onnx").is_file()
 
 
 def test_a_network_that_onnx_cannot_express_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

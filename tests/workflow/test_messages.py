@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.events import EpochRecord, RunStatus
-from clearsight.core.finding import Finding, Severity, Verdict, write_findings
+from clearsight.core.files import write_json
+from clearsight.core.finding import Finding, Resolution, Severity, Verdict, write_findings
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.core.stop import StopKind, StopReason
@@ -97,3 +98,27 @@ def test_lines_carry_the_time_and_are_appended(tmp_path: Path) -> None:
 
 def test_it_is_not_vital(tmp_path: Path) -> None:
     assert LogWriter(tmp_path / "log.txt").vital is False
+
+
+def test_the_end_says_how_the_probabilities_were_calibrated(tmp_path: Path) -> None:
+    run = Run.begin(tmp_path / "r", Recipe())
+    run.status, run.calibration = RunStatus.COMPLETED, {"temperature": 1.5, "images": 200, "errors": 31}
+    (run.bundle / "bundle.json").write_text("{}")
+    scores = {"split": "test", "loss": 0.5, "loss_served": 0.4, "ece": 0.02, "ece_uncalibrated": 0.09}
+    write_json(run.files.scores, scores)
+    lines = end_lines(run)
+    at = lines.index("served   temperature 1.5, from 200 validation images with 31 errors")
+    assert lines[at + 1] == "         test loss 0.5000 -> 0.4000, calibration error (ECE) 0.0900 -> 0.0200"
+    run.calibration = {"temperature": 1.0, "images": 6, "errors": 0}
+    assert "served   not calibrated: 6 validation images without an error" in end_lines(run)
+
+
+def test_the_end_names_failed_steps_and_findings_that_are_gone(tmp_path: Path) -> None:
+    run = Run.begin(tmp_path / "r", Recipe())
+    run.failed_steps = [{"step": "onnx", "problem": "it fails.", "command": "clearsight train --resume r"}]
+    gone = Resolution(step=40, shown=20, cause="it happened", why="validation has improved since")
+    write_findings(run.files.findings, [Finding(rule="Overfit", verdict=Verdict.CLEAR, resolved=gone)])
+    lines = end_lines(run)
+    assert "failed   onnx: it fails." in lines
+    assert "repeat   clearsight train --resume r" in lines
+    assert "resolved Overfit at step 40: validation has improved since" in lines

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from clearsight.core.bundle import Bundle
-from clearsight.core.errors import BadChoice, BadImage
+from clearsight.core.errors import BadBundle, BadChoice, BadImage
 from clearsight.testing.mean_colour import CLASSES, make_bundle
 from clearsight.workflow import predictors
 from clearsight.workflow.predictors import open_predictor
@@ -40,6 +41,22 @@ def test_the_pixel_limit_holds(bundle: Bundle, tmp_path: Path) -> None:
 def test_an_unknown_runtime_is_refused(bundle: Bundle) -> None:
     with pytest.raises(BadChoice, match="Did you mean onnxruntime"):
         open_predictor(bundle, runtime="onnxruntim")
+
+
+def test_a_bundle_without_onnx_runs_in_torch_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from clearsight.models.bundle import save_weights
+    from clearsight.models.zoo import ModelSpec, build
+
+    network = build(ModelSpec(model="tiny", classes=3))
+    manifest = Bundle(model="tiny", classes=("a", "b", "c"), preprocess=network.preprocess)
+    bundle = save_weights(network, manifest, tmp_path / "bundle")
+    predictor = open_predictor(bundle, threads=1)
+    assert caplog.messages == [f"{bundle.path} has no model.onnx; torch runs its network instead."]
+    before = torch.get_num_threads()
+    predictor.canary()
+    assert torch.get_num_threads() == before, "the number of threads is the process's"
+    with pytest.raises(BadBundle, match=r"it holds no model\.onnx"):
+        open_predictor(bundle, runtime="openvino")  # asked for by name
 
 
 def test_torch_gives_the_probabilities_of_the_runtime(tmp_path: Path) -> None:

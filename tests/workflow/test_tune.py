@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 import clearsight
-from clearsight.core.errors import BadChoice, BadValue, ClearsightError, NotFound, NotResumable, WeightsUnavailable
+from clearsight.core.errors import (
+    BadBundle,
+    BadChoice,
+    BadValue,
+    ClearsightError,
+    NotFound,
+    NotResumable,
+    WeightsUnavailable,
+)
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.core.study import Study, StudyStatus
@@ -50,6 +58,40 @@ def study(digits: Path, tmp_path_factory: pytest.TempPathFactory, log: EventLog)
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_study_says_which_trials_its_validation_images_cannot_tell_apart(study: Study) -> None:
+    ties = Study.open(study.path).best["ties"]
+    run = open_study(study.path).best_run
+    assert run is not None
+    assert ties["images"] == sum(run.data["counts"]["valid"].values())
+    values = sorted((trial.values[0] for trial in complete(study)), reverse=True)
+    assert ties["low"] < values[0] <= ties["high"]
+    assert ties["within"] == sum(value >= ties["low"] for value in values[1:])
+
+
+def test_failures_after_the_last_trial_leave_a_completed_study(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best trial's model gets no ONNX file, and the report cannot be written."""
+
+    def refuse(*_: object) -> None:
+        raise BadBundle("planted", "it fails")
+
+    monkeypatch.setattr("clearsight.workflow.run.delivery.add_onnx", refuse)
+    monkeypatch.setattr("clearsight.workflow.study.lead.write_study_report", refuse)
+    log = EventLog()
+    shutil.copytree(study.path, tmp_path / "study")
+    shutil.rmtree(tmp_path / "study" / "trials" / f"{study.best['trial']:04d}" / "run" / "model")
+    launch = study_context(tmp_path, log)
+    with in_process():
+        ended = resume_study(tmp_path / "study", launch=launch)
+    assert ended.status is StudyStatus.COMPLETED
+    assert [step["step"] for step in Study.open(ended.path).failed_steps] == ["onnx", "report"]
+    texts = [event[1] for event in log.events if event[0] == "trouble"]
+    assert texts[0].startswith("onnx failed: planted: it fails. Repeat it with: clearsight train --resume ")
+    assert texts[1] == f"report failed: planted: it fails. Repeat it with: clearsight report {ended.path}"
+    assert log.events[-1] == ("end", "completed")
 
 
 def test_the_folder_has_all_files(study: Study) -> None:

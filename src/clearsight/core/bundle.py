@@ -12,7 +12,7 @@ import gzip
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clearsight.core.dataset import ClassMap
 from clearsight.core.errors import BadBundle, BadData, NotFound
 from clearsight.core.files import atomic, read_json, sha256, unpack, write_json
+from clearsight.core.format import several
 from clearsight.core.preprocess import Preprocess
 
 MANIFEST = "bundle.json"
@@ -128,6 +129,24 @@ class Bundle(BaseModel):
                 with (self.path / name).open("rb") as stream:
                     tar.addfile(info, stream)
         return archive
+
+
+def calibration_text(temperature: float, calibration: Mapping[str, float]) -> str:
+    """Return how probabilities were calibrated: the temperature, and the number of images that it comes from.
+
+    calibration: that of a bundle; {} without validation images.
+    """
+    if not calibration:
+        return (
+            "not calibrated: there were no validation images" if temperature == 1 else f"temperature {temperature:.3g}"
+        )
+    images, errors = int(calibration["images"]), int(calibration["errors"])
+    source = several(images, "validation image")
+    if temperature != 1:
+        return f"temperature {temperature:.3g}, from {source} with {several(errors, 'error')}"
+    if not errors:
+        return f"not calibrated: {source} without an error"
+    return f"not calibrated: {source} with {several(errors, 'error')} agree with the network's own probabilities"
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from clearsight.core.finding import Finding
 from clearsight.core.guard import Guard
@@ -83,6 +83,26 @@ class RunPlan:
     saved: tuple[str, ...] = ()  # lines on what the debugger saves, and which rules get enough of it
 
 
+StepName = Literal["verdicts", "calibration", "model", "onnx", "evaluation", "report"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedStep:
+    """A step after the training that failed; the training and the other steps are not affected.
+
+    problem: one sentence.  command: repeats the step.  traceback: of an error that is not the user's, for log.txt.
+    """
+
+    step: StepName
+    problem: str
+    command: str
+    traceback: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields that run.json keeps."""
+        return {"step": self.step, "problem": self.problem, "command": self.command}
+
+
 class Observer(Protocol):
     """Receives every event of a run, in order, on the training thread of rank 0.
 
@@ -95,6 +115,8 @@ class Observer(Protocol):
     def on_step(self, record: StepRecord) -> None: ...
     def on_epoch(self, record: EpochRecord) -> None: ...
     def on_finding(self, finding: Finding) -> None: ...
+    def on_resolved(self, finding: Finding) -> None: ...
+    def on_failed_step(self, failed: FailedStep) -> None: ...
     def on_end(self, status: RunStatus, reason: str) -> None: ...
 
 
@@ -114,6 +136,12 @@ class NullObserver:
 
     def on_finding(self, finding: Finding) -> None:
         """Called when a rule first finds something."""
+
+    def on_resolved(self, finding: Finding) -> None:
+        """Called when a rule no longer finds what `on_finding` has shown: its verdict, with `resolved`."""
+
+    def on_failed_step(self, failed: FailedStep) -> None:
+        """Called when a step after the training has failed, before the next step."""
 
     def on_end(self, status: RunStatus, reason: str) -> None:
         """Called once, however the run ended, unless the process was killed."""
@@ -148,6 +176,12 @@ class ObserverList:
 
     def on_finding(self, finding: Finding) -> None:
         self._notify(lambda observer: observer.on_finding(finding))
+
+    def on_resolved(self, finding: Finding) -> None:
+        self._notify(lambda observer: observer.on_resolved(finding))
+
+    def on_failed_step(self, failed: FailedStep) -> None:
+        self._notify(lambda observer: observer.on_failed_step(failed))
 
     def on_end(self, status: RunStatus, reason: str) -> None:
         self._notify(lambda observer: observer.on_end(status, reason))

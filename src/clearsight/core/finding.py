@@ -71,6 +71,20 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Resolution:
+    """End of a finding that was shown while the run went on.
+
+    step: training step after which its rule no longer found it.  shown: the one after which it was shown.  cause: what
+    was shown.  why: what the rule measures now, a clause.
+    """
+
+    step: int
+    shown: int
+    cause: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """One verdict of one rule.
 
@@ -79,7 +93,7 @@ class Finding:
     cause: one sentence in plain words.  fix: recipe fields and their new values, e.g. {"lr": 1e-3}.  advice: one
     sentence on what no recipe field can change.  confidence: in [0, 1].  group: the rule that is the root cause.
     because: rules that are the cause of this finding on this run if they found something; the rules that are always
-    a cause name it in their `explains`.
+    a cause name it in their `explains`.  resolved: of a verdict that is not found, what was shown of the rule before.
     """
 
     rule: str
@@ -99,6 +113,7 @@ class Finding:
     points: Points | None = None
     group: str = ""
     because: tuple[str, ...] = ()
+    resolved: Resolution | None = None
 
     @property
     def found(self) -> bool:
@@ -113,6 +128,7 @@ class Finding:
         fields["verdict"], fields["severity"] = Verdict(fields["verdict"]), Severity(fields["severity"])
         fields["steps"] = tuple(fields["steps"]) if fields.get("steps") else None
         fields["because"] = tuple(fields.get("because") or ())
+        fields["resolved"] = Resolution(**fields["resolved"]) if fields.get("resolved") else None
         fields["points"] = Points(**fields["points"]) if fields.get("points") else None
         fields["evidence"] = tuple(
             Series(line["name"], tuple(line["steps"]), tuple(line["values"])) for line in fields.get("evidence", ())
@@ -144,7 +160,8 @@ def read_findings(path: Path) -> list[Finding]:
 
 def findings_lines(findings: Sequence[Finding]) -> list[str]:
     """Return lines on what was found, root causes first, and how many rules were clear or lacked data."""
-    lines = [line for finding in findings if finding.found for line in finding_lines(finding)]
+    told = [finding for finding in findings if finding.found or finding.resolved]
+    lines = [line for finding in told for line in finding_lines(finding)]
     return [*lines, verdict_counts(findings)]
 
 
@@ -157,7 +174,12 @@ def verdict_counts(findings: Sequence[Finding]) -> str:
 
 
 def finding_lines(finding: Finding) -> list[str]:
-    """Return the lines of one finding: severity, place, cause, fix. Consequences are indented below their root."""
+    """Return the lines of one finding: severity, place, cause, fix. Consequences are indented below their root.
+
+    A verdict with a Resolution has one line, on what was shown before.
+    """
+    if finding.resolved is not None:
+        return [f"resolved {finding.rule} at step {finding.resolved.step}: {finding.resolved.why}"]
     indent = "" if finding.group in ("", finding.rule) else "  "
     subject = f", {finding.subject}" if finding.subject else ""
     steps = "" if finding.steps is None else f", steps {finding.steps[0]} to {finding.steps[1]}"

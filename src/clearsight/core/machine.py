@@ -1,4 +1,4 @@
-"""Processor, cores and installed packages of this machine."""
+"""Processor, cores and installed packages of this machine, and what its threads must share in turn."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import importlib.metadata
 import os
 import platform
 import sys
+import threading
 from collections.abc import Iterable
 from typing import Any
 
 _TELEMETRY = "openvino_telemetry"
+
+# Held from seeding torch's own generator, of which a process has one, to the last draw from it. Dropout and the
+# initialisation of a zoo's layers know no other generator.
+TORCH_RANDOM = threading.RLock()
 
 
 def cores() -> int:

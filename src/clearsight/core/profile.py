@@ -24,8 +24,9 @@ Ints = npt.NDArray[np.int64]
 PHASES = ("data", "transfer", "forward", "loss", "backward", "optimizer", "hook")
 # Parts of making a batch, wherever they run: on loader threads, in worker processes, or in the training thread.
 LOAD_PARTS = ("read", "decode", "augment", "collate")
-# Spans outside of training steps. "initialisation" lasts from the start of the process to the first step.
-SPAN_NAMES = ("initialisation", "validation", "checkpoint", "finalisation")
+# Spans outside of training steps. "initialisation" lasts from the start of the process to the first step; "features",
+# the pass over the images through a frozen backbone, is within it.
+SPAN_NAMES = ("initialisation", "features", "validation", "checkpoint", "finalisation")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

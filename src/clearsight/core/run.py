@@ -90,7 +90,7 @@ class Resumable(ABC, Generic[Status]):
     """State of a run or a study in its folder: run.json or study.json, replaced atomically at each change.
 
     recipe: what is trained, or varied.  reason: why it ended, one sentence.  stop_kind: the same for programs, None
-    where it went to its end.
+    where it went to its end.  failed_steps: FailedStep.to_json of the steps after the training that failed.
     """
 
     noun: ClassVar[str]  # "run" or "study"
@@ -101,6 +101,7 @@ class Resumable(ABC, Generic[Status]):
     status: Status
     reason: str = ""
     stop_kind: StopKind | None = None
+    failed_steps: list[dict[str, Any]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         # Not every field: a recipe alone fills a screen.
@@ -163,6 +164,7 @@ class Run(Resumable[RunStatus]):
     scores: dict[str, Any] = field(default_factory=dict)  # {"valid": {...}, "test": {...} | None}
     images_per_second: float | None = None
     saved_seconds: float = 0.0  # forward passes that the feature cache made unnecessary
+    calibration: dict[str, float] = field(default_factory=dict)  # temperature, images, errors; {} without validation
 
     @classmethod
     def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:

@@ -19,6 +19,7 @@ from clearsight.core.finding import Finding, Severity
 from clearsight.core.guard import Guard, guarded
 from clearsight.core.judge import judge, root_findings
 from clearsight.core.profile import Profile
+from clearsight.core.resolution import ShownFindings
 from clearsight.core.rule import Rule
 from clearsight.core.tensors import Event, Moment, Scalars
 from clearsight.debugger.actions import ActionRunner
@@ -32,7 +33,9 @@ _CHECKS = 20  # times in a run that the rules are asked where no action waits fo
 class LiveDebugger(NullObserver):
     """The debugger of one run.
 
-    announce: receives each root finding when it first comes up.  all_clear: called whenever the rules were asked and
+    announce: receives each root finding when it first comes up.  announce_resolved: receives the verdict of a rule
+    that no longer finds what was announced.  shown: what was announced so far, also before the run was resumed.
+    all_clear: called whenever the rules were asked and
     nothing is wrong.  epochs: planned; with actions the rules are asked after each of them.  profile: what the machine
     did so far, for the rules about speed.
     """
@@ -45,7 +48,9 @@ class LiveDebugger(NullObserver):
     epochs: int
     profile: Callable[[], Profile] = Profile
     vital = False
-    _announced: set[str] = field(default_factory=set)  # rules
+    announce_resolved: Callable[[Finding], None] = lambda finding: None
+    shown: ShownFindings = field(default_factory=ShownFindings)
+    _announced: set[str] = field(default_factory=set)  # rules, by this process
 
     @property
     def guard(self) -> Guard:
@@ -119,7 +124,9 @@ class LiveDebugger(NullObserver):
     def _check(self, step: int) -> None:
         tape = self.session.tape
         tape.profile = self.profile()
-        found = [finding for finding in judge(self.rules, tape) if finding.found]
+        judged = judge(self.rules, tape)
+        self._announce_resolved(judged)
+        found = [finding for finding in judged if finding.found]
         causes = root_findings(found)
         problems = [finding for finding in causes if finding.severity is not Severity.INFO]
         if not problems:
@@ -127,6 +134,7 @@ class LiveDebugger(NullObserver):
         for finding in problems:
             if finding.rule not in self._announced:
                 self._announced.add(finding.rule)
+                self.shown.show(finding, step)
                 self.announce(finding)
         for record in self.actions.run(found, causes, step, accuracy=self._accuracy()):
             details = {"action": record.action, "changed": record.changed, "outcome": record.outcome}
@@ -136,7 +144,14 @@ class LiveDebugger(NullObserver):
         tape = self.session.tape
         tape.ended, tape.profile = True, self.profile()
         self.actions.conclude(self._accuracy())
-        return judge(self.rules, tape)
+        judged = judge(self.rules, tape)
+        self._announce_resolved(judged)
+        return self.shown.attach(judged)
+
+    def _announce_resolved(self, judged: Sequence[Finding]) -> None:
+        for finding in self.shown.resolve(judged, self.session.tape.done()):
+            self._announced.discard(finding.rule)  # it may come back
+            self.announce_resolved(finding)
 
     def _add_event(self, kind: str, subject: str, step: int, details: Mapping[str, Any]) -> None:
         self.session.add(Event(Moment("train", step, 0, step), kind, subject, details))

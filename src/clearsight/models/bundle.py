@@ -35,17 +35,32 @@ def save(network: Network, manifest: Bundle, folder: Path) -> Bundle:
     manifest: everything but the files; its model, head, dropout and classes must be those that the network was built
     with. A network that ONNX cannot express is saved without model.onnx, and the log says so. Raises DiskFull.
     """
+    bundle = save_weights(network, manifest, folder)
+    try:
+        return add_onnx(network, bundle)
+    except BadBundle as error:
+        LOG.warning("%s The bundle in %s is complete without model.onnx.", error, folder)
+        return bundle
+
+
+def save_weights(network: Network, manifest: Bundle, folder: Path) -> Bundle:
+    """Write `network` into `folder` as a sealed bundle without an ONNX file. Raises DiskFull."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)  # while its files change, there is no bundle here
     _write_weights(network.model.state_dict(), manifest, folder / "model.safetensors")
     write_text(folder / "code" / "inference.py", _ENTRY_POINTS)
-    onnx = folder / "model.onnx"
-    onnx.unlink(missing_ok=True)
-    try:
-        to_onnx(network, onnx, manifest.preprocess.size)
-    except BadBundle as error:
-        LOG.warning("%s Serving needs model.onnx; the rest of the bundle in %s is complete.", error, folder)
+    (folder / "model.onnx").unlink(missing_ok=True)
     return manifest.seal(folder)
+
+
+def add_onnx(network: Network, bundle: Bundle) -> Bundle:
+    """Write model.onnx of `network` into its bundle and return the bundle, sealed again.
+
+    Raises DiskFull, and BadBundle for a network that ONNX cannot express; the bundle is then as before.
+    """
+    # Sealed with the file or without it: a kill in between leaves a file that the manifest does not list.
+    to_onnx(network, bundle.onnx, bundle.preprocess.size)
+    return bundle.seal(bundle.path)
 
 
 def load(bundle: Bundle) -> Network:

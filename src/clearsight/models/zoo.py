@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from clearsight.core.errors import BadChoice, BadValue
+from clearsight.core.machine import TORCH_RANDOM
 from clearsight.models.dissection import Dissection, classifier_inputs, no_classifier
 from clearsight.models.families import FAMILIES
 from clearsight.models.families.whole import dissect as dissect_whole
@@ -46,7 +47,7 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
     _check(spec)
     provider, name = find(spec.model)
     pretrained = resolve(spec.weights, provider, name, folders)
-    with torch.random.fork_rng(devices=[]):
+    with TORCH_RANDOM, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(spec.seed)  # torch.manual_seed would reach the GPU's state as well
         model = provider.construct(name, spec.classes)
     # Before anything is replaced: a new head is trainable, whatever the zoo's was.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from clearsight.core.events import ObserverList, StepRecord
+from clearsight.core.machine import TORCH_RANDOM
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.training.batches import Batch
 from clearsight.training.checkpoint import TrainedTensors, optimizer_state, restore_optimizer, trainable_state, under
@@ -73,6 +74,10 @@ class TrainingStep:
 
     def run(self, batches: Sequence[Batch], lr: float, *, step: int, epoch: int) -> StepOutcome:
         """Take one optimizer step on the accumulated batches. step: steps taken before it.  epoch: from 1."""
+        with TORCH_RANDOM:  # dropout draws from torch's own generator
+            return self._run(batches, lr, step=step, epoch=epoch)
+
+    def _run(self, batches: Sequence[Batch], lr: float, *, step: int, epoch: int) -> StepOutcome:
         job, train, optimizer, phase = self._job, self._job.recipe.train, self.optimizer, self._job.stopwatch.phase
         rng = step_generator(train.seed, job.world.rank, step)
         set_rate(optimizer, lr)

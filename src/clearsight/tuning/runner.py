@@ -25,7 +25,7 @@ from clearsight.core.executor import (
 )
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
-from clearsight.core.trial import Trial, TrialResult, TrialState, best_trial
+from clearsight.core.trial import Trial, TrialResult, TrialState, best_trial, complete_trials
 from clearsight.tuning.trial_queue import PreparedTrial, TrialQueue
 from clearsight.tuning.trial_store import TrialStore
 
@@ -290,10 +290,12 @@ def study_stop_reason(plan: StudyPlan, trials: Sequence[Trial], seconds: float) 
         text = f"trial {best.number} reached the target of {plan.target:g} ({best.values[0]:.4g})"
         return StopReason(StopKind.TARGET, text)
     if best is not None and plan.stop_after is not None:
-        # An equal value is no improvement, and a pruned or failed trial counts as one without improvement.
-        later = [trial for trial in trials if trial.number > best.number and trial.state is not TrialState.RUNNING]
+        # An equal value is no improvement, even with a lower loss: the first of them counts. A pruned or failed trial
+        # counts as one without improvement.
+        first = min(trial.number for trial in complete_trials(trials) if trial.values[0] == best.values[0])
+        later = [trial for trial in trials if trial.number > first and trial.state is not TrialState.RUNNING]
         if len(later) >= plan.stop_after:
-            text = f"{len(later)} trials in a row were no better than trial {best.number}"
+            text = f"{len(later)} trials in a row were no better than trial {first}"
             return StopReason(StopKind.NO_IMPROVEMENT, text)
     return None
 

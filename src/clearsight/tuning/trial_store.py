@@ -23,7 +23,7 @@ from optuna.storages import BaseStorage
 from clearsight.core.errors import NotFound, StudyUnavailable
 from clearsight.core.stop import StopKind
 from clearsight.core.study import Searcher, Study
-from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState, complete_trials, pareto_front
+from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState, pareto_front, rank
 from clearsight.tuning.pruners import build_pruner
 from clearsight.tuning.samplers import PerTrialSampler
 from clearsight.tuning.storage.conversion import (
@@ -190,9 +190,7 @@ class TrialStore:
         best trials keep theirs; with several objectives those of the Pareto front keep them too.
         """
         trials, plan = self.trials(), self.study.plan
-        sign = -1 if plan.objectives[0].direction == "maximize" else 1
-        # Of equal values the earlier trial ranks first, as in `best_trial`.
-        ranked = sorted(complete_trials(trials), key=lambda trial: (sign * trial.values[0], trial.number))
+        ranked = rank(trials, plan.objectives[0])
         # A trial that shares a result has no weights of its own: the weights are those of the trial that was trained.
         retained = {trial.number if trial.same_as is None else trial.same_as for trial in ranked[: plan.keep]}
         if len(plan.objectives) > 1:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.files import finite_json
-from clearsight.core.finding import Finding, Severity, flags
+from clearsight.core.finding import Finding, Severity, flags, read_findings
 from clearsight.core.judge import judge
+from clearsight.core.resolution import ShownFindings
+from clearsight.core.run import RunFolder
 from clearsight.core.tensors import Mode
 from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
@@ -63,7 +65,9 @@ def debug(path: str | Path, *, rules: str = "default", rule: Sequence[str] = ())
         # Without a profile every rule about speed lacks data; only those that were named are asked.
         # "IOBottleneck(threshold=20)" names one, too.
         selected = [r for r in selected if r.topic == "learning" or any(text.startswith(r.name) for text in rule)]
-    return Diagnosis(findings=judge(selected, tape), points=saved_run.points())
+    shown, findings = ShownFindings(read_findings(RunFolder(Path(path)).live_findings)), judge(selected, tape)
+    shown.resolve(findings, tape.done())  # of a run that was killed: its end resolved nothing
+    return Diagnosis(findings=shown.attach(findings), points=saved_run.points())
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ class LiveRun:
         self.metrics = kind(self.run.files.metrics(), self.plan.epochs)
         self.profile = LiveProfile(self.run.files.profile)
         self._findings_file = LineFollower(self.run.files.live_findings)
-        self._findings: dict[tuple[str, str, str], Finding] = {}
+        self._findings: dict[tuple[str, str, str], Finding] = {}  # in order of time, with those that were resolved
 
     def update(self) -> None:
         # The state first: an ended run has written everything before it writes its state.
@@ -220,7 +220,8 @@ class LiveRun:
         for row in self._findings_file.rows():
             finding = Finding.from_json(row)
             # A run that went back to a checkpoint may find the same again.
-            self._findings.setdefault((finding.rule, finding.subject, finding.cause), finding)
+            cause = finding.cause if finding.resolved is None else str(finding.resolved)
+            self._findings.setdefault((finding.rule, finding.subject, cause), finding)
 
     @property
     def ended(self) -> bool:
@@ -268,7 +269,10 @@ class LiveRun:
     def findings(self) -> list[Finding]:
         """Return root causes, most urgent first: of the ended run, else those found so far in order of time."""
         roots = root_findings(read_findings(self.run.files.findings)) if self.ended else []
-        return roots or list(self._findings.values())  # a killed run has no findings.jsonl
+        if roots:
+            return roots
+        latest = {finding.rule: finding for finding in self._findings.values()}  # a killed run has no findings.jsonl
+        return [finding for finding in latest.values() if finding.resolved is None]
 
     def lines_so_far(self) -> list[str]:
         """Return the findings of the running job as lines for people, in order of time."""

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.events import EpochRecord, NullObserver, RunPlan, RunStatus
+from clearsight.core.bundle import calibration_text
+from clearsight.core.events import EpochRecord, FailedStep, NullObserver, RunPlan, RunStatus
 from clearsight.core.files import finite_json, read_json
 from clearsight.core.finding import Finding, finding_lines, flags, read_findings, verdict_counts
 from clearsight.core.format import duration, speed
@@ -60,7 +61,39 @@ def end_lines(run: Run) -> list[str]:
         if scores := run.scores.get(split):
             best = f", epoch {run.best_epoch}" if split == "valid" else ""
             lines.append(f"{split:<8} {_scores(scores)}{_extra(scores)}{best}")
-    return [*lines, *_repair_lines(run), *_finding_lines(run), *next_commands(run)]
+    lines += _served_lines(run)
+    failed = [line for step in run.failed_steps for line in failed_step_lines(step)]
+    return [*lines, *_repair_lines(run), *_finding_lines(run), *failed, *next_commands(run)]
+
+
+def _served_lines(run: Run) -> list[str]:
+    """Return how the model's probabilities are calibrated, and what that changed on the test images."""
+    if not run.has_bundle:
+        return []
+    temperature = run.calibration.get("temperature", 1.0)
+    lines = [f"served   {calibration_text(temperature, run.calibration)}"]
+    if temperature != 1 and run.files.scores.is_file():
+        lines += [f"         {line}" for line in calibration_lines(read_json(run.files.scores))]
+    return lines
+
+
+def calibration_lines(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return loss and calibration error of the served probabilities, each beside its value without calibration."""
+    if "loss_served" not in evaluation:  # measured by an earlier version
+        return []
+    losses = f"{evaluation['loss']:.4f} -> {evaluation['loss_served']:.4f}"
+    errors = f"{evaluation['ece_uncalibrated']:.4f} -> {evaluation['ece']:.4f}"
+    return [f"{evaluation['split']} loss {losses}, calibration error (ECE) {errors}"]
+
+
+def failed_step_text(step: Mapping[str, Any]) -> str:
+    """Return a failed step as one line."""
+    return f"{step['step']} failed: {step['problem']} Repeat it with: {step['command']}"
+
+
+def failed_step_lines(step: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a step after the training that failed. step: an entry of run.failed_steps."""
+    return [f"failed   {step['step']}: {step['problem']}", f"repeat   {step['command']}"]
 
 
 def external_end_lines(run: ExternalRun) -> list[str]:
@@ -77,6 +110,7 @@ def _finding_lines(run: Run | ExternalRun) -> list[str]:
     findings = read_findings(run.files.findings)
     causes = [line for finding in root_findings(findings) for line in finding_lines(finding)]
     # Root causes alone: their consequences go away with them.
+    causes += [line for finding in findings if finding.resolved for line in finding_lines(finding)]
     return [*causes, verdict_counts(findings), f"         clearsight debug {run.path}"] if findings else []
 
 
@@ -151,6 +185,12 @@ class LogWriter(NullObserver):
     def on_finding(self, finding: Finding) -> None:
         self._write(*finding_lines(finding))
 
+    def on_resolved(self, finding: Finding) -> None:
+        self._write(*finding_lines(finding))
+
+    def on_failed_step(self, failed: FailedStep) -> None:
+        self._write(*failed_step_lines(failed.to_json()), *failed.traceback.splitlines())
+
     def on_end(self, status: RunStatus, reason: str) -> None:
         self._write(f"{status.value}{f': {reason}' if reason else ''}")
 
@@ -161,12 +201,15 @@ class LogWriter(NullObserver):
 
 
 class FindingsLog(NullObserver):
-    """Appends each finding of a running job to findings.live.jsonl, one JSON object a line."""
+    """Appends each finding of a running job, and what became of it, to findings.live.jsonl, one JSON object a line."""
 
     vital = False  # findings.jsonl holds them again at the end
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def on_resolved(self, finding: Finding) -> None:
+        self.on_finding(finding)
 
     def on_finding(self, finding: Finding) -> None:
         # One write of one line: a reader sees the whole line or leaves the rest for its next call.

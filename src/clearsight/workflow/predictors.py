@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,45 +18,68 @@ from clearsight.data.decode import MAX_PIXELS
 from clearsight.data.geometry import prepare
 from clearsight.serving.predictor import Predictor
 from clearsight.serving.predictor import load as load_predictor
+from clearsight.serving.runtimes import RUNTIMES
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_RUNTIME = "onnxruntime"
 
 
 def open_predictor(
     bundle: Bundle,
     *,
     device: str = "cpu",
-    runtime: str = "onnxruntime",
+    runtime: str = _DEFAULT_RUNTIME,
     threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Predictor:
     """Return a predictor for `bundle`: on a CPU through a runtime without torch, on a GPU through torch.
 
-    The preprocessing is the bundle's own, by the same function that training used.
+    A bundle without model.onnx runs in torch on a CPU too, where torch is installed and no other runtime is asked for;
+    the log says so. The preprocessing is the bundle's own, by the same function that training used.
     """
     prepared = partial(prepare, preprocess=bundle.preprocess, max_pixels=max_pixels)
     if device.startswith("cuda"):
         return Predictor(bundle, _TorchSession(bundle, device), prepared)
+    RUNTIMES.load(runtime)  # a wrong name is an error with any bundle
+    if not bundle.onnx.is_file() and runtime == _DEFAULT_RUNTIME and find_spec("torch") is not None:
+        log.warning("%s has no model.onnx; torch runs its network instead.", bundle.path)
+        return Predictor(bundle, _TorchSession(bundle, "cpu", threads), prepared)
     return load_predictor(bundle, prepared, runtime=runtime, threads=threads or cores())
 
 
 class _TorchSession:
-    """Session of a bundle's network in torch, for GPUs."""
+    """Session of a bundle's network in torch: on a GPU, or on a CPU where there is no ONNX file.
 
-    def __init__(self, bundle: Bundle, device: str) -> None:
-        # Here and not above: an endpoint on a CPU never loads torch.
+    threads: of inference on a CPU; None leaves torch's own number.
+    """
+
+    def __init__(self, bundle: Bundle, device: str, threads: int | None = None) -> None:
+        # Here and not above: an endpoint with an ONNX file never loads torch.
         import torch
 
         from clearsight.models.bundle import load
 
-        self._torch, self._device = torch, torch.device(device)
+        self._torch, self._device, self._threads = torch, torch.device(device), threads
         # Eval: batch normalisation by its saved statistics.
         self._model: Any = load(bundle).model.to(self._device).eval()
 
     def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the logits (N, C) of prepared images (N, 3, S, S)."""
-        with self._torch.inference_mode():
+        with self._own_threads(), self._torch.inference_mode():
             logits = self._model(self._torch.from_numpy(images).to(self._device))
         result: npt.NDArray[np.float32] = logits.float().cpu().numpy()  # numpy has no bfloat16
         return result
+
+    @contextmanager
+    def _own_threads(self) -> Iterator[None]:
+        before = self._torch.get_num_threads()
+        try:
+            # The number is the process's: a training in it must find its own again.
+            self._torch.set_num_threads(self._threads or before)
+            yield
+        finally:
+            self._torch.set_num_threads(before)
 
 
 def open_features(bundle: Bundle, device: str = "cpu") -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:

@@ -140,3 +140,12 @@ def test_sagemakers_names_are_accepted() -> None:
     assert only(Overfit(start_step=10_000), fault()).verdict is Verdict.CLEAR
     with pytest.raises(BadValue):
         Overfit.parse({"patience": "0"})
+
+
+def test_a_clear_verdict_has_its_reason() -> None:
+    """What was found while the run went on may be gone at its end: the reason is shown then."""
+    assert only(rule(), control()).cause == "training is better than validation by no more than chance"
+    better = np.r_[VALID[:-1], 1.2]  # the best validation loss of all, in the last epoch
+    recovered = only(rule(), run(TRAIN, better, RIGHT, VALID_RIGHT))
+    assert recovered.verdict is Verdict.CLEAR
+    assert recovered.cause in ("validation has improved since", "validation shows most of what was learned in training")

@@ -184,3 +184,10 @@ def test_without_timed_waits_there_is_not_enough_data() -> None:
 def test_the_threshold_is_a_parameter() -> None:
     view = profiled(healthy_cpu())
     assert only(DataWait(share=1.0), view).found
+
+
+def test_rows_of_cached_features_are_no_images_to_wait_for() -> None:
+    view = FAULTS["DataWait"]()
+    assert only(DataWait(), view).found
+    view.context = replace(view.context, cached=True)
+    assert not only(DataWait(), view).found

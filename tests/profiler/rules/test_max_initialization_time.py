@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from clearsight.core.context import RunContext
-from clearsight.core.profile import GaugeSample, Machine, Profile
+from clearsight.core.profile import GaugeSample, Machine, Profile, Span
 from clearsight.profiler.rules.max_initialization_time import MaxInitializationTime
 from clearsight.testing.profiles import START, profile, profiled
 from clearsight.testing.rules import only, verdict
@@ -59,3 +61,15 @@ def test_without_a_span_the_launch_of_the_process_counts() -> None:
     measured = started_after(180)
     assert verdict(MaxInitializationTime(), profiled(Profile(measured.machine, (), measured.step_times))) == "found"
     assert verdict(MaxInitializationTime(), profiled(Profile(None, (), measured.step_times))) == "not-enough-data"
+
+
+def test_our_own_feature_pass_is_work_and_not_a_start() -> None:
+    measured = started_after(180)
+    start = measured.spans("initialisation")[0]
+    features = Span(name="features", start=start.start + 10, seconds=160.0)
+    with_pass = Profile(measured.machine, measured.gauge_samples, measured.step_times, [start, features])
+    finding = only(MaxInitializationTime(), profiled(with_pass))
+    assert not finding.found
+    assert finding.value == pytest.approx(20 / 60)
+    slow = Profile(measured.machine, (), measured.step_times, [start, replace(features, seconds=60.0)])
+    assert verdict(MaxInitializationTime(), profiled(slow)) == "found", "the other two minutes still count"

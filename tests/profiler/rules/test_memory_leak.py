@@ -138,3 +138,11 @@ def test_the_missing_data_is_counted() -> None:
     assert (finding.points.have, finding.points.want, finding.points.of) == (0, 12, "profiler samples")
     in_second_epoch = verdict_on(growing(steps=52, seconds=0.5))
     assert in_second_epoch.verdict is Verdict.NOT_ENOUGH_DATA
+
+
+def test_memory_that_fills_up_is_not_announced_while_the_run_goes_on() -> None:
+    """Growth that slows down: what an allocator and our own records do. A leak grows as fast as at its start."""
+    filling = GIB + 1200 * MIB * (1 - np.exp(-np.arange(101) / 33))
+    assert not verdict_on(with_memory(filling), ended=False).found
+    leaking = GIB + 6 * MIB * np.arange(101)
+    assert verdict_on(with_memory(leaking), ended=False).found

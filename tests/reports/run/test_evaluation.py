@@ -110,3 +110,15 @@ def test_typical_correct_predictions_are_capped_too(watched: RunReportData) -> N
 
 def test_scores_and_classes_are_tables_of_the_section(report: RunReportData) -> None:
     assert [table.caption for table in shown(report).tables] == ["Scores", "Every class, lowest F1 first"]
+
+
+def test_the_loss_as_served_stands_beside_that_without_calibration() -> None:
+    scores = evaluated(("a", "b"), [[50, 4], [5, 41]])
+    scores |= {"loss": 0.5, "loss_served": 0.4, "ece_uncalibrated": 0.09, "ece": 0.02, "temperature": 1.5}
+    scores["calibration"] = {"images": 200, "errors": 31}
+    rows = {
+        row[0]: row
+        for row in shown(RunReportData(name="r", status="completed", evaluation=scores)).values["scores"].rows
+    }
+    assert (rows["Loss as served"][1], rows["Loss without calibration"][1]) == ("0.400", "0.500")
+    assert rows["Temperature"][1:] == ("1.500", "–", "temperature 1.5, from 200 validation images with 31 errors")

@@ -7,7 +7,7 @@ import pytest
 from clearsight.core.profile import GaugeSample, Profile, Span, StepTimes, Trace
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.run.system import job_parts, system
-from clearsight.testing.profiles import profile
+from clearsight.testing.profiles import START, profile
 
 
 def titles(report: RunReportData) -> list[str]:
@@ -110,3 +110,13 @@ def test_a_tuning_without_changes() -> None:
 def test_a_run_that_ended_early_shows_what_was_measured(measured: Profile) -> None:
     section = system(RunReportData(name="r", status="failed", profile=measured))
     assert section.panels
+
+
+def test_the_feature_pass_is_not_counted_twice() -> None:
+    spans = [
+        Span(name="initialisation", start=START, seconds=60.0),
+        Span(name="features", start=START + 10, seconds=45.0),
+    ]
+    measured = profile(steps=20, seconds=1.0)
+    parts = job_parts(Profile(measured.machine, (), measured.step_times, spans))
+    assert (parts["initialisation"], parts["features"]) == (15.0, 45.0)

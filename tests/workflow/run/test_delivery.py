@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.events import RunStatus
+from clearsight.core.events import NullObserver, RunStatus
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.core.stop import StopKind, StopReason
+from clearsight.training.calibration import Calibration
 from clearsight.training.distributed import World
 from clearsight.training.job import TrainingResult
 from clearsight.workflow.run import delivery
+from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.delivery import deliver
+from clearsight.workflow.run.final_steps import FinalSteps
 
 STOPPED = StopReason(StopKind.SIGNAL, "stopped by SIGINT")
 
@@ -35,8 +38,9 @@ def run(tmp_path: Path) -> Run:
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the steps of a delivery, in the order in which they were called."""
     names: list[str] = []
-    for name in ("_calibrate", "_save_bundle", "_measure", "write_report"):
-        monkeypatch.setattr(delivery, name, lambda *_, name=name: names.append(name))
+    for name in ("_calibrate", "save_weights", "add_onnx", "_measure", "write_report"):
+        monkeypatch.setattr(delivery, name, lambda *_, name=name: names.append(name) or Calibration(1.0, 1, 0, 0, 0))
+    monkeypatch.setattr(delivery, "_manifest", lambda *_: None)
     return names
 
 
@@ -47,7 +51,8 @@ def setup_of(world: World) -> Any:
 
 
 def record(run: Run, result: TrainingResult, started: float, world: World = World()) -> None:  # noqa: B008 - frozen
-    deliver(run, setup_of(world), Any, result, started, "record")  # type: ignore[arg-type]
+    launch = LaunchContext(started=started, ending="record")
+    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(world), Any, result, launch)  # type: ignore[arg-type]
 
 
 def test_a_recorded_result_has_scores_duration_and_the_reason(run: Run) -> None:
@@ -72,8 +77,10 @@ def test_without_validation_there_are_no_scores(run: Run) -> None:
 
 @pytest.mark.parametrize("status", [RunStatus.COMPLETED, RunStatus.STOPPED_EARLY])
 def test_an_ended_training_is_bundled_measured_and_reported(run: Run, steps: list[str], status: RunStatus) -> None:
-    deliver(run, setup_of(World()), Any, outcome(status), time.monotonic())  # type: ignore[arg-type]
-    assert steps == ["_calibrate", "_save_bundle", "_measure", "write_report"]
+    deliver(
+        run, FinalSteps(run, NullObserver().on_failed_step), setup_of(World()), Any, outcome(status), LaunchContext()
+    )  # type: ignore[arg-type]
+    assert steps == ["_calibrate", "save_weights", "add_onnx", "_measure", "write_report"]
     assert Run.open(run.path).status is status
 
 
@@ -85,7 +92,7 @@ def test_an_unfinished_training_has_a_report_and_no_bundle(
     run: Run, steps: list[str], status: RunStatus, best_epoch: int | None
 ) -> None:
     result = outcome(status, best_epoch=best_epoch)
-    deliver(run, setup_of(World()), Any, result, time.monotonic())  # type: ignore[arg-type]
+    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(World()), Any, result, LaunchContext())  # type: ignore[arg-type]
     assert steps == ["write_report"]
     assert Run.open(run.path).status is status
 
@@ -93,7 +100,8 @@ def test_an_unfinished_training_has_a_report_and_no_bundle(
 def test_other_processes_write_nothing(run: Run, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "wait", lambda self: None)
     world = World(rank=1, size=2)
-    deliver(run, setup_of(world), Any, outcome(RunStatus.COMPLETED), time.monotonic())  # type: ignore[arg-type]
+    completed = outcome(RunStatus.COMPLETED)
+    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(world), Any, completed, LaunchContext())  # type: ignore[arg-type]
     record(run, outcome(RunStatus.COMPLETED), time.monotonic(), world)
     assert steps == ["_calibrate"]  # all ranks share its images
     assert Run.open(run.path).status is RunStatus.RUNNING

@@ -105,9 +105,12 @@ def _end_shown(terminal: Terminal, end: _End, folder: Path) -> Iterator[None]:
 
 def to_json(run: Run) -> dict[str, Any]:
     """Return the shape of `clearsight train --json`."""
+    from dataclasses import asdict
+
     from clearsight.core.finding import read_findings
     from clearsight.core.judge import root_findings
 
+    findings = read_findings(run.files.findings)
     return {
         "run": str(run.path),
         "status": run.status.value,
@@ -117,10 +120,13 @@ def to_json(run: Run) -> dict[str, Any]:
         "test": run.scores.get("test"),
         "seconds": run.seconds,
         "images_per_second": run.images_per_second,
+        "calibration": run.calibration or None,
+        "failed_steps": run.failed_steps,
         "findings": [
             {"rule": f.rule, "severity": f.severity.value, "cause": f.cause, "fix": dict(f.fix), "advice": f.advice}
-            for f in root_findings(read_findings(run.files.findings))
+            for f in root_findings(findings)
         ],
+        "resolved": [{"rule": f.rule, **asdict(f.resolved)} for f in findings if f.resolved is not None],
     }
 
 

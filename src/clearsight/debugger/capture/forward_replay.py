@@ -18,6 +18,7 @@ from torch.nn import functional
 from clearsight.debugger.capture.model_inspection import InspectedModel, leaves
 from clearsight.debugger.capture.predictions import BatchPredictions
 
+COMPARED = "train_mode_loss"  # scalar of every comparison
 _ROWS = 32  # images of the batch that are compared: enough for the statistics of a BatchNorm, cheap on any model
 
 # Comparisons a run: one per _STEPS steps, within these bounds. Each costs a forward pass of _ROWS images; the rule that
@@ -107,6 +108,10 @@ class ModeComparison:
 
     def __init__(self, planned: int) -> None:
         self._planned, self._last_step, self._count = planned, 0, 0
+
+    def restore(self, steps: Sequence[int]) -> None:
+        """Continue after comparisons at these steps, ascending: a resumed run compares where it would have anyway."""
+        self._last_step, self._count = (steps[-1] if len(steps) else 0), len(steps)
 
     def due(self, step: int) -> bool:
         """Return True if a comparison is made at this step."""

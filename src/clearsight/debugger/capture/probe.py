@@ -71,7 +71,7 @@ class Probe:
         self.capture = StepCapture(Moment("train", 1, 1, 0))
         self._model: InspectedModel | None = None
         self._schedule = CaptureSchedule(plan)
-        self._comparison = ModeComparison(planned_steps)
+        self.comparison = ModeComparison(planned_steps)
         self._tracer = NonFiniteTracer(self.sender, self.replay)
         self._forward_counts: dict[Mode, int] = {"train": 0, "eval": 0, "predict": 0}
         # Three lifetimes: of the attached model, of a step in which something is due, of one forward pass in it.
@@ -156,9 +156,9 @@ class Probe:
             capture.range_sent = True
             self.sender.tensor(capture.at, "outputs", "output_range", output_range(batch.logits))
             forwards, step = capture.evidence.forwards, capture.at.step
-            if forwards and self._model is not None and self._comparison.due(step):
+            if forwards and self._model is not None and self.comparison.due(step):
                 with self.replay.raised():
-                    capture.scalars |= self._comparison.losses(step, self._model, forwards[-1], batch)
+                    capture.scalars |= self.comparison.losses(step, self._model, forwards[-1], batch)
 
     @guarded
     def check_loss(self, loss: Tensor, name: str = "loss") -> None:

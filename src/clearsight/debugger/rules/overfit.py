@@ -55,8 +55,14 @@ class Overfit(Rule):
         gaps = (curves.valid - curves.train) / curves.chance
         is_worse = self._is_worse(curves, view.context.valid_size, gaps)
         stopped = curves.plateau_start()
-        if not is_worse[-self.patience :].all() or stopped >= len(curves) - self.patience or not self._matters(curves):
-            return [self.clear(value=gaps[-1], threshold=self.ratio_threshold, unit="of the chance-level loss")]
+        reasons = {
+            "training is better than validation by no more than chance": not is_worse[-self.patience :].all(),
+            "validation has improved since": stopped >= len(curves) - self.patience,
+            "validation shows most of what was learned in training": not self._matters(curves),
+        }
+        if why := next((reason for reason, holds in reasons.items() if holds), ""):
+            gap, unit = gaps[-1], "of the chance-level loss"
+            return [self.clear(value=gap, threshold=self.ratio_threshold, unit=unit, cause=why)]
         following = np.flatnonzero(gaps <= _GAP)
         stopped = max(stopped, following[-1] + 1 if len(following) else 0)
         accuracies = ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
 from clearsight.core.format import duration
-from clearsight.core.profile import Profile
+from clearsight.core.profile import Profile, Span
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.profiler.rules.speed_rule import SpeedRule
@@ -22,7 +24,8 @@ class MaxInitializationTime(SpeedRule):
 
     The default is SageMaker's 20 minutes or a quarter of the planned run, whichever is less, but never below one
     minute, because on one's own machine runs are shorter and start often. The rule also judges before the first step,
-    if that has not come by then.
+    if that has not come by then. The pass that computes the features of a frozen backbone does not count: it is the
+    work of the epochs, done once.
     """
 
     points = 1
@@ -62,15 +65,23 @@ class MaxInitializationTime(SpeedRule):
 
 def _initialisation(profile: Profile) -> float | None:
     """Return the seconds to the first step, or until now if it has not come; None if unknown."""
-    spans = [span.seconds for span in profile.spans("initialisation")]
-    if spans:
-        return max(spans)  # a run that was resumed has one span per start
+    if starts := profile.spans("initialisation"):
+        passes = profile.spans("features")
+        # A run that was resumed has one span per start.
+        return max(max(0.0, start.seconds - _within(passes, start)) for start in starts)
     table, launched = profile.steps(), profile.machine.launched
     if not launched:
         return None
     if len(table):
         return max(0.0, float(table.starts[0]) - launched)
+    if profile.spans("features"):
+        return None  # it has just been done: the first step is next, and its span tells the duration
     return max(0.0, profile.gauge_samples[-1].time - launched) if profile.gauge_samples else None
+
+
+def _within(passes: Sequence[Span], start: Span) -> float:
+    """Return the seconds of the spans `passes` that began within the span `start`."""
+    return sum(span.seconds for span in passes if start.start <= span.start < start.start + start.seconds)
 
 
 def _default_threshold(view: RunView, initialisation: float) -> float:

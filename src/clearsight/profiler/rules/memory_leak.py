@@ -20,6 +20,7 @@ _MB = 2**20
 _SAME_PHASE = 0.15  # of a step: samples that lie at most so far apart within their steps are compared
 _MIN_DEVIATIONS = 4.0  # standard deviations of Kendall's tau beyond that of samples without a trend
 _STILL_GROWING = 0.3  # slope of the second half, as a share of that of the whole
+_STILL_GROWING_LIVE = 0.8  # while the run goes on: an allocator that fills up grows ever slower, a leak does not
 _NOT_RETURNED = 0.2  # share of the growth by which the lowest memory of the second half is above the start
 _LOWEST = 10  # percentile: one low sample does not mean that memory was given back
 _WARM_UP_SHARE = 0.15  # share of a run: before it, memory is allocated that is needed once
@@ -59,9 +60,9 @@ class MemoryLeak(SpeedRule):
     Within a step, memory rises by what forward keeps for backward and falls again, so only samples at similar places of
     a step are compared. The slope is the median over all such pairs: neither a jump (validation, a trace) nor the noise
     of the allocator looks like growth. Only samples after the first epoch count, because decoded images fill the memory
-    in it. Within the first epoch, the second half counts if images may be kept, and only growth that cannot be such
-    images. Severe if memory runs out before the planned end. SageMaker's GPUMemoryIncrease looks at the memory of GPUs
-    alone.
+    in it. While the run goes on, its second half must grow nearly as fast as the whole. Within the first epoch, the
+    second half counts if images may be kept, and only growth that cannot be such images. Severe if memory runs out
+    before the planned end. SageMaker's GPUMemoryIncrease looks at the memory of GPUs alone.
     Source of slope and trend: Sen 1968, "Estimates of the regression coefficient based on Kendall's tau".
     """
 
@@ -89,7 +90,7 @@ class MemoryLeak(SpeedRule):
         if len(places) >= 4 * _MIN_SAMPLES:  # finds a leak that begins late, which the whole run dilutes
             half = len(places) // 2
             growths.append(_growth(places[half:], values[half:]))
-        leak = next((growth for growth in growths if self._leaks(growth)), None)
+        leak = next((growth for growth in growths if self._leaks(growth, ended=view.ended)), None)
         if leak is None:
             return self.clear(value=growths[0].slope / _MB, threshold=self._min_slope(growths[0]), unit="MB a step")
         if in_first_epoch and leak.slope <= _image_bytes_per_step(view):
@@ -100,12 +101,13 @@ class MemoryLeak(SpeedRule):
             return self.not_enough_data(have=1, want=2, of="epochs", cause=cause)
         return self._found(view, leak, done, memory.values)
 
-    def _leaks(self, growth: _Growth) -> bool:
+    def _leaks(self, growth: _Growth, *, ended: bool) -> bool:
+        still_growing = _STILL_GROWING if ended else _STILL_GROWING_LIVE
         return (
             growth.slope / _MB > self._min_slope(growth)
             and growth.trend > self.steady
             and growth.deviations > _MIN_DEVIATIONS
-            and growth.late_slope > _STILL_GROWING * growth.slope
+            and growth.late_slope > still_growing * growth.slope
             and growth.rise_of_lowest > _NOT_RETURNED * growth.total
         )
 

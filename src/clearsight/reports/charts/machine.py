@@ -49,6 +49,7 @@ _STYLES = {
     "augment": (GREEN, "\\"),
     "collate": (PURPLE, "x"),
     "initialisation": (AMBER, "/"),
+    "features": (VERMILLION, "."),
     "training": (BLUE, ""),
     "validation": (GREEN, "\\"),
     "checkpoint": (PURPLE, "x"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clearsight.core.bundle import calibration_text
 from clearsight.core.format import count, several
 from clearsight.core.statistics import wilson
 from clearsight.reports.charts.learning import confusion_matrix, per_class_bars, reliability_diagram
@@ -82,7 +83,22 @@ def _scores(scores: Mapping[str, Any]) -> Table:
     if scores.get("ece") is not None:
         meaning = "ECE: mean gap between confidence and accuracy"
         rows.append(("Calibration error", percent(scores["ece"]), UNKNOWN, meaning))  # no interval is known for ECE
+    rows += _served(scores)
     return table("Scores", ("score", "value", "95% interval", "meaning"), "lrrl", rows)
+
+
+def _served(scores: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return the loss of the served probabilities, and what the calibration has changed; nothing in older runs."""
+    if scores.get("loss_served") is None:
+        return []
+    temperature = float(scores["temperature"])
+    rows = [("Loss as served", score(scores["loss_served"]), UNKNOWN, "cross-entropy in nats, lower is better")]
+    if temperature != 1:
+        rows.append(("Loss without calibration", score(scores["loss"]), UNKNOWN, "of the network's own probabilities"))
+        uncalibrated = percent(scores["ece_uncalibrated"])
+        rows.append(("Calibration error without it", uncalibrated, UNKNOWN, "ECE of the network's own probabilities"))
+    text = calibration_text(temperature, scores.get("calibration") or {})
+    return [*rows, ("Temperature", score(temperature), UNKNOWN, text)]
 
 
 def _confusion(scores: Mapping[str, Any], *, wide: bool) -> Panel:

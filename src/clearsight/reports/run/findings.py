@@ -98,6 +98,7 @@ def findings(report: RunReportData) -> PageSection | None:
         values={
             "causes": [_cause_values(cause, topics) for cause in causes[:_CAUSES]],
             "left": max(0, len(causes) - _CAUSES),
+            "resolved": [_resolved_text(finding) for finding in report.findings if finding.resolved is not None],
             "counts": counts_by_verdict(report.findings),
             "width": WIDTH,
             "height": HEIGHT,
@@ -140,6 +141,12 @@ def rules_table(rules: Sequence[Mapping[str, Any]], findings: Sequence[Finding])
 
     rows = [_rule_row(name, known.get(name, {}), by_rule.get(name, [])) for name in sorted(names, key=place)]
     return table("All rules", _COLUMNS, "lllrrlrll", rows)
+
+
+def _resolved_text(finding: Finding) -> str:
+    assert finding.resolved is not None
+    shown, cause = f"shown at step {finding.resolved.shown}", finding.resolved.cause.rstrip(".")
+    return f"{finding.rule}, {shown} ({cause}), resolved at step {finding.resolved.step}: {finding.resolved.why}."
 
 
 def measured(finding: Finding) -> str:

@@ -24,6 +24,7 @@ class RunReportData:
     epochs: EpochRecords as mappings, in order.  steps: all rows of metrics.jsonl; charts thin them out.
     evaluation: {"accuracy", "top5", "macro_f1", "roc_auc", "ece", "n", "per_class": {name: {"precision", "recall",
         "f1", "support"}}, "confusion": {"labels", "matrix"}}, or None when nothing was evaluated.
+    failed_steps: {"step", "problem", "command"} of the steps after the training that failed.
     split: the split that was evaluated.
     reliability: bins {"confidence", "accuracy", "count"}.
     mistakes: {"id", "true", "predicted", "probability", "thumbnail": data URI}, most confident first.
@@ -55,6 +56,7 @@ class RunReportData:
     epochs: Sequence[Mapping[str, Any]] = ()
     steps: Sequence[Mapping[str, Any]] = ()
     evaluation: Mapping[str, Any] | None = None
+    failed_steps: Sequence[Mapping[str, Any]] = ()
     split: str = "test"
     reliability: Sequence[Mapping[str, Any]] = ()
     mistakes: Sequence[Mapping[str, Any]] = ()

@@ -62,7 +62,9 @@ def job_parts(profile: Profile, rank: int = 0) -> dict[str, float]:
     names = [*SPAN_NAMES, *dict.fromkeys(span.name for span in spans if span.name not in SPAN_NAMES)]
     seconds = {name: sum(span.seconds for span in spans if span.name == name) for name in names}
     training = float(profile.steps(rank).seconds.sum())
-    parts = {"initialisation": seconds.pop("initialisation"), "training": training, **seconds}
+    # The pass that computes features is a part of the initialisation.
+    before = max(0.0, seconds.pop("initialisation") - seconds["features"])
+    parts = {"initialisation": before, "features": seconds.pop("features"), "training": training, **seconds}
     rest = end - start - sum(parts.values())
     if rest > _REST_SHARE * (end - start):
         parts["rest"] = rest

@@ -53,6 +53,7 @@ def verdict(report: RunReportData) -> PageSection:
             "sentences": (training_sentence(report), score_sentence(report), problem),
             "fix": flags(root.fix) if root is not None else "",
             "more": (*([f"Found by rules: {', '.join(others)}."] if others else []), *more),
+            "failed": [dict(step) for step in report.failed_steps],
             "figures": _figures(report),
         },
         scripts=("copy.js",) if root is not None and root.fix else (),

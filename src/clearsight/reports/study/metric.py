@@ -9,7 +9,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from clearsight.core.format import count, duration, rate
-from clearsight.core.trial import Objective, Trial
+from clearsight.core.trial import Objective, Trial, rank_key
 from clearsight.reports.charts.axes import set_score_axis
 from clearsight.reports.kit.format import UNKNOWN, general, percent, score
 
@@ -48,8 +48,8 @@ def format_metric(metric: str, value: float | None) -> str:
 
 
 def ranked(trials: Iterable[Trial], objective: Objective) -> list[Trial]:
-    """Return scored trials, the best first; of equal values the first trial wins, as everywhere."""
-    return sorted(trials, key=lambda trial: trial.values[0], reverse=objective.direction == "maximize")
+    """Return scored trials, the best first, in the order by which the best trial is chosen."""
+    return sorted(trials, key=lambda trial: rank_key(trial, objective))
 
 
 def hover_format(metric: str, axis: str = "y") -> str:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clearsight.core.study import StudyPlan
-from clearsight.core.trial import Objective, Trial, TrialState, complete_trials
-from clearsight.reports.study.metric import ranked
+from clearsight.core.trial import Objective, Trial, TrialState, complete_trials, rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +17,9 @@ class StudyReportData:
 
     status: a value of core.study.StudyStatus; reason: why it ended so.
     recipe: the recipe whose settings vary, as YAML.  trials: all of them, those of earlier studies too, by number.
-    best: {"trial", "value", "values", "params", "run", "test"}; run: folder of the trial; test: its scores on the test
-        split, or None.  {} while no trial is complete.
+    best: {"trial", "value", "values", "params", "run", "test", "ties"}; run: folder of the trial; test: its scores on
+        the test split, or None; ties: as of core.ties, or None.  {} while no trial is complete.
+    failed_steps: {"step", "problem", "command"} of the steps after the best trial's training that failed.
     seconds: of work, over all sessions of the study.
     importance: method ("fanova", "ped_anova") -> setting -> share in [0, 1]; {} when there are too few trials.
     hypervolume: (trial, share of the box dominated until then), with several objectives.
@@ -37,6 +37,7 @@ class StudyReportData:
     recipe: str = ""
     trials: Sequence[Trial] = ()
     best: Mapping[str, Any] = field(default_factory=dict)
+    failed_steps: Sequence[Mapping[str, Any]] = ()
     seconds: float = 0.0
     importance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     hypervolume: Sequence[tuple[int, float]] = ()
@@ -77,7 +78,7 @@ class StudyReportData:
     @property
     def ranked(self) -> list[Trial]:
         """Scored trials, the best first."""
-        return ranked(self.scored, self.objective)
+        return rank(self.scored, self.objective)
 
     @property
     def best_trial(self) -> Trial | None:

@@ -7,6 +7,7 @@ from statistics import median
 
 from clearsight.core.finding import flags
 from clearsight.core.format import count, duration, several
+from clearsight.core.ties import ties_text
 from clearsight.core.trial import TrialState, pareto_front
 from clearsight.reports.kit.section import PageSection
 from clearsight.reports.study.metric import format_metric, metric_name
@@ -23,10 +24,14 @@ _SCORES = ("accuracy", "macro_f1", "roc_auc", "loss")  # of the validation split
 
 
 def verdict(report: StudyReportData) -> PageSection:
-    """Return the study in three sentences, the best settings, advice, and a few numbers."""
+    """Return the study in a few sentences, the best settings, advice, and a few numbers."""
     best = report.best_trial
     fix = flags(best.params) if best is not None else ""
-    sentences = (trials_sentence(report), best_sentence(report), evaluation_sentence(report))
+    ties = ties_text(report.best.get("ties") or {})
+    sentences = (
+        *(trials_sentence(report), best_sentence(report), f"{ties}." if ties else "", evaluation_sentence(report)),
+        *(f"Failed after the training: {step['step']}: {step['problem']}" for step in report.failed_steps),
+    )
     return PageSection(
         key="verdict",
         title="Verdict",

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clearsight.core.machine import TORCH_RANDOM
 from clearsight.training.step import step_generator
 
 Masks: TypeAlias = Sequence[Tensor | None]  # for each layer (K, B, I), by which its inputs are multiplied
@@ -140,9 +141,10 @@ class StackedNetwork:
         ones = [torch.ones(count, layer.inputs, device=self.values.flat.device) for layer in self.layers]
         masks = []
         for rates in self.rates:
-            step_generator(seed, 0, step)  # seeds torch, as before each step of the loop
-            pairs = zip(ones, rates, strict=True)
-            masks.append([F.dropout(mask, rate, training=True) if rate else None for mask, rate in pairs])
+            with TORCH_RANDOM:
+                step_generator(seed, 0, step)  # seeds torch, as before each step of the loop
+                pairs = zip(ones, rates, strict=True)
+                masks.append([F.dropout(mask, rate, training=True) if rate else None for mask, rate in pairs])
         return [torch.stack(layer) if layer[0] is not None else None for layer in zip(*masks, strict=True)]
 
     def forward(self, inputs: Tensor, masks: Masks | None = None) -> Tensor:

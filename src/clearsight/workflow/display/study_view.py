@@ -17,8 +17,10 @@ from rich.text import Text
 from clearsight.core.finding import flags
 from clearsight.core.format import duration, several
 from clearsight.core.study import Study, StudyStatus
+from clearsight.core.ties import ties_text
 from clearsight.core.trial import Trial, TrialState, best_trial
 from clearsight.workflow.display.terminal import Terminal
+from clearsight.workflow.messages import failed_step_lines
 from clearsight.workflow.study.plan import space_lines
 
 _MAX_ROWS = 8  # trials in the live table: it must fit a terminal of 24 lines with the shell's prompt above it
@@ -251,10 +253,13 @@ def end_lines(study: Study, saved: Mapping[str, float], next_commands: Sequence[
     if study.best:
         params, value = flags(study.best["params"]), study.best["value"]
         lines.append(f"best     trial {study.best['trial']}: {study.objective.metric} {value:.4f}  {params}")
+        if text := ties_text(study.best.get("ties") or {}):
+            lines.append(f"         {text}")
     if test:
         lines.append(f"test     loss {test['loss']:.4f} accuracy {test['accuracy']:.4f}")
     if text := savings_text(saved):
         lines.append(f"saved    {text}")
+    lines += [line for step in study.failed_steps for line in failed_step_lines(step)]
     if study.status is not StudyStatus.INTERRUPTED:
         lines.append(f"report   {study.path / 'report.html'}")
     return [*lines, *(f"{'next' if i == 0 else '':<8} {command}" for i, command in enumerate(next_commands))]

@@ -9,14 +9,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from clearsight.core.events import EpochRecord, NullObserver, RunPlan, StepRecord
+from clearsight.core.events import EpochRecord, FailedStep, NullObserver, RunPlan, StepRecord
+from clearsight.core.files import finite_json
 from clearsight.core.finding import Finding, finding_lines
 from clearsight.core.format import duration
 from clearsight.workflow.messages import epoch_line, plan_lines
@@ -68,6 +70,11 @@ class Terminal:
         # NaN and Infinity are no JSON: an error here, in the tests, is better than one in the reader's parser.
         json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
         print()
+
+    def print_event(self, event: str, values: Mapping[str, Any]) -> None:
+        """Print an event as a line of JSON on stderr with --json; does nothing without."""
+        if self.as_json:
+            self.print(json.dumps({"event": event, **finite_json(values)}))
 
     @contextmanager
     def working(self) -> Iterator[Terminal]:
@@ -146,6 +153,14 @@ class TrainingView(NullObserver):
 
     def on_finding(self, finding: Finding) -> None:
         self._terminal.print(*finding_lines(finding))
+
+    def on_resolved(self, finding: Finding) -> None:
+        self._terminal.print(*finding_lines(finding))
+        if finding.resolved is not None:
+            self._terminal.print_event("resolved", {"rule": finding.rule, **asdict(finding.resolved)})
+
+    def on_failed_step(self, failed: FailedStep) -> None:
+        self._terminal.print_event("failed_step", failed.to_json())  # for people it stands among the last lines
 
 
 def shows_unicode() -> bool:

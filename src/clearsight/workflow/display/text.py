@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from clearsight.core.bundle import calibration_text
 from clearsight.core.finding import Finding, Severity, Verdict, findings_lines, flags
 from clearsight.core.format import speed
 
@@ -65,6 +66,9 @@ def evaluation_lines(result: dict[str, Any]) -> list[str]:
         f"accuracy {result['accuracy']:.4f}  (95 % interval {low:.3f} to {high:.3f})",
         f"top-5    {result['top5']:.4f}   macro F1 {result['macro_f1']:.4f}   ECE {result['ece']:.4f}"
         + (f"   ROC-AUC {result['roc_auc']:.4f}" if result["roc_auc"] is not None else ""),
+        f"loss     {result['loss_served']:.4f} as served, {result['loss']:.4f} without calibration"
+        f" (ECE {result['ece_uncalibrated']:.4f})",
+        f"served   {calibration_text(result['temperature'], result['calibration'] or {})}",
         "",
     ]
     width = max([len(name) for name in result["per_class"]] + [5])

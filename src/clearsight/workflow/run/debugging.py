@@ -10,11 +10,12 @@ import numpy as np
 from clearsight.core.context import RunContext
 from clearsight.core.events import ObserverList
 from clearsight.core.files import write_json
-from clearsight.core.finding import write_findings
+from clearsight.core.finding import read_findings, write_findings
 from clearsight.core.judge import judge
 from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.recipe import DebugSection, Recipe
+from clearsight.core.resolution import ShownFindings
 from clearsight.core.run import Run
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.core.tensors import SavedRecord
@@ -85,6 +86,8 @@ def build_debugger(
             {"run": str(run.path)},
         ),
         announce=observers.on_finding,
+        announce_resolved=observers.on_resolved,
+        shown=ShownFindings(read_findings(run.files.live_findings)),
         all_clear=checkpoints.keep_good,  # a checkpoint without a finding: where `adjust` goes back to
         epochs=setup.recipe.train.resolved_epochs,
         profile=profile,

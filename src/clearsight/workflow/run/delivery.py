@@ -11,7 +11,7 @@ from clearsight.core.events import RunStatus
 from clearsight.core.machine import versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
-from clearsight.models.bundle import save as save_bundle
+from clearsight.models.bundle import add_onnx, save_weights
 from clearsight.models.network import Network
 from clearsight.training.calibration import Calibration, calibrate
 from clearsight.training.distributed import World
@@ -19,50 +19,66 @@ from clearsight.training.job import Phase, TrainingResult
 from clearsight.training.scoring import outputs
 from clearsight.workflow.prepare.datasets import Progress
 from clearsight.workflow.prepare.setup import RunSetup
-from clearsight.workflow.run.context import Ending
+from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.evaluation import measure
+from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.run.report import write_report
 
 
 def deliver(
-    run: Run, setup: RunSetup, phase: Phase, result: TrainingResult, started: float, ending: Ending = "deliver"
+    run: Run, steps: FinalSteps, setup: RunSetup, phase: Phase, result: TrainingResult, launch: LaunchContext
 ) -> None:
     """Record how a training ended; make a bundle of the best weights, measure it once on the test split, and report.
 
-    phase: the last one of the training.  started: time.monotonic() at the start of the command.
-    ending: "record" leaves bundle, test scores and report to a later `resume`.
+    The run gets the status of its training, whichever of these steps fail.
+    phase: the last one of the training.  launch: its `ending` "record" leaves bundle, test scores and report to a later
+    `resume`.
     """
+    leads = setup.world.leads
     run.best_epoch, run.images_per_second = result.best_epoch, result.images_per_second
     run.scores = {"valid": dict(result.valid) or None, "test": None}
     ended = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
-    if ending == "deliver" and ended and result.best_epoch is not None:
-        calibration = _calibrate(setup.network, phase, setup.world)  # on every rank: they share the images
-        if setup.world.leads:
-            bundle = _save_bundle(run, setup.network, setup.recipe, setup.data, calibration)
-            _measure(run, bundle, setup.data, str(setup.placement.device), setup.progress)
-    if setup.world.leads:
-        run.seconds += time.monotonic() - started  # added: a resumed run has spent time before
+    if launch.ending == "deliver" and ended and result.best_epoch is not None:
+        # On every rank: they share the images.
+        calibration = steps("calibration", _calibrate, setup.network, phase, setup.world)
+        run.calibration = calibration.to_json() if calibration else {}
+        if leads:
+            _deliver_model(run, steps, setup)
+    if leads:
+        run.seconds += time.monotonic() - launch.started  # added: a resumed run has spent time before
         run.finish(result.status, result.stop)  # before the report, which shows the status
-        if ending == "deliver":
-            write_report(run, setup.data, setup.network.preprocess)
+        if (
+            launch.ending == "deliver"
+            and steps("report", write_report, run, setup.data, setup.network.preprocess) is None
+        ):
+            run.save()  # with the step that failed
     setup.world.wait()  # no process leaves while rank 0 still writes
 
 
-def _save_bundle(run: Run, network: Network, recipe: Recipe, data: Dataset, calibration: Calibration | None) -> Bundle:
-    manifest = Bundle(
+def _deliver_model(run: Run, steps: FinalSteps, setup: RunSetup) -> None:
+    """Write the bundle and measure it. Without an ONNX file torch runs the network."""
+    manifest = _manifest(run, setup.network, setup.recipe, setup.data)
+    bundle = steps("model", save_weights, setup.network, manifest, run.bundle)
+    if bundle is None:
+        return
+    bundle = steps("onnx", add_onnx, setup.network, bundle) or bundle
+    steps("evaluation", _measure, run, bundle, setup.data, str(setup.placement.device), setup.progress)
+
+
+def _manifest(run: Run, network: Network, recipe: Recipe, data: Dataset) -> Bundle:
+    return Bundle(
         model=network.name,
         head=recipe.model.head,
         dropout=recipe.model.dropout,
         classes=data.classes.names,
         preprocess=network.preprocess,
-        temperature=calibration.temperature if calibration else 1.0,
-        calibration=calibration.to_json() if calibration else {},
+        temperature=run.calibration.get("temperature", 1.0),
+        calibration=run.calibration,
         recipe=recipe.model_dump(mode="json"),
         data=run.data,
         scores=run.scores,
         versions=versions(),
     )
-    return save_bundle(network, manifest, run.bundle)
 
 
 def _measure(run: Run, bundle: Bundle, data: Dataset, device: str, progress: Progress) -> None:

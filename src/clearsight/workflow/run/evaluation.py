@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ class Evaluation:
     """Outputs of a model on N labelled images of C classes, and the scores that follow from them.
 
     logits: (N, C) float32.  temperature: divides them before the softmax, as the endpoint does.
+    calibration: validation images and errors that the temperature was fitted on; {} if they are not known.
     """
 
     split: str
@@ -54,6 +55,7 @@ class Evaluation:
     labels: npt.NDArray[np.int64]
     logits: npt.NDArray[np.float32]
     temperature: float
+    calibration: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
@@ -87,6 +89,7 @@ class Evaluation:
             # What the temperature has changed.
             "ece_uncalibrated": metrics.expected_calibration_error(metrics.softmax(self.logits), self.labels),
             "temperature": self.temperature,
+            "calibration": dict(self.calibration) or None,
             "n": n,
             "split": self.split,
             "per_class": {
@@ -204,4 +207,5 @@ def measure(
         labels=dataset.labels(),
         logits=np.concatenate(logits),
         temperature=bundle.temperature,
+        calibration=bundle.calibration,
     )

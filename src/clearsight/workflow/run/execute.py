@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -39,6 +42,7 @@ from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
 from clearsight.workflow.run.delivery import deliver
+from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.run.plan import make_plan
 from clearsight.workflow.run.profiling import build_recording
 from clearsight.workflow.run.report import write_report
@@ -46,10 +50,34 @@ from clearsight.workflow.run.restore import rebuild_network, weights_facts
 from clearsight.workflow.run.rules import check_debugging
 from clearsight.workflow.speed.auto_tune import tuning_notes
 
+log = logging.getLogger(__name__)
+
+_TRAINING = threading.RLock()  # a run may prepare the process again within its own block
+
 
 @contextmanager
 def run_process(recipe: Recipe, world: World) -> Iterator[Placement]:
-    """Prepare the process for a run: device, threads, memory and process group, for the duration of the block."""
+    """Prepare the process for a run: device, threads, memory and process group, for the duration of the block.
+
+    Trainings in several threads of a process take turns: number of threads and random state belong to the process, and
+    a result must not depend on what else runs in it.
+    """
+    with _one_at_a_time():
+        yield from _prepared(recipe, world)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    if not _TRAINING.acquire(blocking=False):
+        log.warning("Another training runs in this process; this one waits until it has ended.")
+        _TRAINING.acquire()
+    try:
+        yield
+    finally:
+        _TRAINING.release()
+
+
+def _prepared(recipe: Recipe, world: World) -> Iterator[Placement]:
     placement = place(recipe.train, world)
     threads = torch.get_num_threads()
     torch.set_num_threads(placement.threads)  # process-wide: restored below, for callers in Python
@@ -118,12 +146,16 @@ def _count_duplicates(data: Dataset, scan: Scan) -> dict[str, int]:
 
 
 def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
-    """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report."""
+    """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report.
+
+    Ctrl-C returns an interrupted run, also where it comes before the first step or after the last one.
+    """
     checkpoints = Checkpoints(run.checkpoints)
     stop = StopSignal(setup.recipe.train.time_limit, launch.halt)
     observers = [LogWriter(run.files.log), FindingsLog(run.files.live_findings), *launch.observers]
     # Rank 0 alone writes and prints: the others train the same and would repeat it.
     announce = ObserverList(observers if setup.world.leads else [])
+    run.failed_steps, steps = [], FinalSteps(run, announce.on_failed_step)  # none yet: a resumed run takes them again
     try:
         recording = build_recording(run.files.profile, setup, visible=launch.visible, last_step=checkpoints.last_step())
         with recording or nullcontext():
@@ -133,33 +165,41 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             profile = recording.profile if recording is not None else Profile
             debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
             announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
-            read_features(phases)  # after the plan, which says how long that takes
+            with setup.stopwatch.span("features", 0, 0):
+                read_features(phases)  # after the plan, which says how long that takes
             with stop.listening():
                 training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
                 result = training.train()
         if setup.world.leads:
             # After the recording has closed: rules read the whole profile.
-            write_verdicts(debugger, run, run_context(setup, phases))
+            steps("verdicts", lambda: write_verdicts(debugger, run, run_context(setup, phases)))
         run.saved_seconds = saved_feature_seconds(phases, len(run.epochs()))
-        deliver(run, training.setup, phases[-1], result, launch.started, launch.ending)
+        deliver(run, steps, training.setup, phases[-1], result, launch)
     except BaseException as error:  # Ctrl-C too: run.json must say how it ended
         if setup.world.leads:
-            _record_failure(run, error, setup.data, setup.network.preprocess)
+            _record_failure(run, steps, error, setup.data, setup.network.preprocess)
         announce.on_end(run.status, run.reason)
-        raise
+        if isinstance(error, DiskFull):
+            fix = f"Free some space, then continue with: clearsight train --resume {run.path}."
+            raise DiskFull(error.what, error.problem, fix=fix) from error
+        if not isinstance(error, KeyboardInterrupt) or setup.world.size > 1:  # of several processes each must end
+            raise
+        return run
     announce.on_end(run.status, run.reason)
     return run
 
 
-def _record_failure(run: Run, error: BaseException, data: Dataset, preprocess: Preprocess) -> None:
-    interrupted = isinstance(error, KeyboardInterrupt)
-    kind = StopKind.SIGNAL if interrupted else StopKind.FAILURE
-    status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
-    run.end(status, StopReason(kind, str(error) or type(error).__name__))
+def _record_failure(run: Run, steps: FinalSteps, error: BaseException, data: Dataset, preprocess: Preprocess) -> None:
+    signalled = isinstance(error, KeyboardInterrupt)
+    stop = StopReason(StopKind.FAILURE, str(error) or type(error).__name__)
+    if signalled:
+        stop = StopReason(StopKind.SIGNAL, f"stopped by {signal.SIGINT.name}")  # as the loop says it
+    # With some space on the disk the run can continue from its checkpoint.
+    run.end(RunStatus.INTERRUPTED if signalled or isinstance(error, DiskFull) else RunStatus.FAILED, stop)
     with suppress(DiskFull):  # the error that is being raised says so already
         run.save()
         if isinstance(error, Exception):  # after Ctrl-C the user wants the prompt back
-            write_report(run, data, preprocess)
+            steps("report", write_report, run, data, preprocess)
 
 
 def data_facts(source: Path, data: Dataset) -> dict[str, Any]:

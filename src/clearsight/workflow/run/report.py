@@ -93,6 +93,7 @@ def run_results(run: Run, name: str, steps: Sequence[Mapping[str, Any]]) -> RunR
         epochs=run.epochs(),
         steps=steps,
         evaluation=evaluation,
+        failed_steps=run.failed_steps,
         split=evaluation["split"] if evaluation else "test",
         findings=read_findings(run.files.findings),
     )

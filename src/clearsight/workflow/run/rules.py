@@ -20,7 +20,7 @@ ALL_RULES = RULES | PROFILER_RULES  # the two packages do not import each other:
 # Fields of a finding without its evidence: series of up to 200 points, which findings.jsonl holds.
 _FIELDS = (
     *("rule", "verdict", "severity", "value", "threshold", "unit", "steps", "epoch", "subject", "cause", "fix"),
-    *("advice", "confidence", "group", "points"),
+    *("advice", "confidence", "group", "points", "resolved"),
 )
 
 

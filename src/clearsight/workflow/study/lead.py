@@ -15,6 +15,7 @@ from clearsight.core.executor import Executor, ExecutorSpec
 from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
+from clearsight.core.ties import ties
 from clearsight.core.trial import Trial
 from clearsight.data.scan import drop_bad_images
 from clearsight.models.weights_file import NOT_A_FILE, candidates, check_file
@@ -23,10 +24,12 @@ from clearsight.tuning.executors import EXECUTORS
 from clearsight.tuning.executors.local import LocalExecutor
 from clearsight.tuning.runner import StudyRunner
 from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, stored_trials
+from clearsight.workflow.messages import failed_step_text
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, stacks
-from clearsight.workflow.study.report import write_study_report
+from clearsight.workflow.study.report import best_run, write_study_report
 from clearsight.workflow.study.reporter import WorkerResources
 from clearsight.workflow.study.tasks import TrialTasks
 
@@ -72,15 +75,31 @@ def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Se
                 observer.on_trouble(note)
         status, reason = runner.run()
         # After Ctrl-C the user wants the prompt back; the next process makes the model.
+        study.failed_steps = []
         if status is not StudyStatus.INTERRUPTED:
             reason = tasks.deliver_best(store.trials(), runner) or reason
+            _note_best_run(study, store.trials())
         study.seconds = seconds_before + time.monotonic() - started
         store.flush()  # before study.json says that the study has ended
         study.finish(status, reason)
-        write_study_report(study, store.trials())  # last: it shows the status
+        # Last: it shows the status. What failed is announced below, with what failed in the worker of the best trial.
+        if FinalSteps(study, lambda failed: None)("report", write_study_report, study, store.trials()) is None:
+            study.save()
     for observer in launch.observers:
+        for step in study.failed_steps:
+            observer.on_trouble(failed_step_text(step))
         observer.on_end(study.status, study.reason)
     return study
+
+
+def _note_best_run(study: Study, trials: Sequence[Trial]) -> None:
+    """Add to the study what is known once the best trial has a run: ties, and the steps that failed for its model."""
+    run = best_run(study)
+    if run is None:
+        return
+    study.failed_steps = list(run.failed_steps)
+    found = ties(trials, study.objective, sum(run.data["counts"].get("valid", {}).values()))
+    study.best["ties"] = found.to_json() if found is not None else None
 
 
 @contextmanager

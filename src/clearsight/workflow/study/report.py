@@ -49,6 +49,7 @@ def study_report_data(study: Study, trials: Sequence[Trial]) -> StudyReportData:
         recipe=study.recipe.to_yaml(),
         trials=trials,
         best={**study.best, "test": run.scores.get("test") if run else None} if study.best else {},
+        failed_steps=study.failed_steps,
         seconds=study.seconds,
         importance=shares,  # computed once: the advice needs it too
         hypervolume=hypervolume_history(trials, plan.objectives) if len(plan.objectives) > 1 else (),
@@ -98,6 +99,7 @@ def study_json(study: Study, trials: Sequence[Trial]) -> dict[str, Any]:
         "metric": objectives[0].metric,
         "objectives": [{"metric": objective.metric, "direction": objective.direction} for objective in objectives],
         "best": {**study.best, "test": run.scores.get("test") if run else None} if study.best else None,
+        "failed_steps": study.failed_steps,
         "trials": [trial_json(trial) for trial in trials],
         "saved": study_savings(trials),
         "seconds": study.seconds,

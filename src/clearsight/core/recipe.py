@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.learning_rates import HEAD_RATES, usual_rate
+from clearsight.core.other_words import answer
 from clearsight.core.preprocess import Channel, Interpolation
 from clearsight.core.settings import Seconds, Section, bad_value, setting
 
@@ -270,7 +271,8 @@ class Recipe(BaseModel):
             for name, inner in (value if in_section else {key: value}).items():
                 if name not in allowed:
                     what = f"{key}.{name}" if in_section else str(name)
-                    raise BadChoice(what, "no such setting", got=name, allowed=allowed)
+                    told = answer(str(name))  # not the nearest name: `bs` is not ema
+                    raise BadChoice(what, "no such setting", got=None if told else name, allowed=allowed, fix=told)
                 settings = nested[sections[name]]
                 if name in settings:
                     problem = "set twice, once at the top and once in its section"

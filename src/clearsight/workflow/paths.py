@@ -5,9 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from clearsight.core.bundle import MANIFEST
+from clearsight.core.errors import BadData, NotFound
+from clearsight.core.files import read_json
+
+_NOUNS = {"runs": "run", "studies": "study"}  # folder of the command line's defaults -> what is in it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +32,24 @@ class Paths:
         cache = Path(environ["CLEARSIGHT_CACHE"]) if environ.get("CLEARSIGHT_CACHE") else base
         folders = [Path(part) for part in environ.get("CLEARSIGHT_WEIGHTS", "").split(os.pathsep) if part]
         return cls(cache=cache, weights=(*folders, base / "weights"))  # the user's folders are searched first
+
+
+def latest(parents: Sequence[str], *, with_model: bool = False) -> Path:
+    """Return the run or study that began last in one of the folders `parents`, "runs" or "studies".
+
+    with_model: runs without a trained model do not count.  Raises NotFound where there is none.
+    """
+    found: list[tuple[float, Path]] = []
+    for parent, noun in ((parent, _NOUNS[parent]) for parent in parents):
+        for state in Path(parent).glob(f"*/{noun}.json"):
+            if not with_model or (state.parent / "model" / MANIFEST).is_file():
+                with suppress(BadData, OSError, KeyError):  # damaged, or being removed: it is not the one
+                    found.append((float(read_json(state)["started"]), state.parent))
+    if not found:
+        kind = " with a model" if with_model else ""
+        nouns = " or ".join(f"{_NOUNS[parent]}{kind} in the folder {parent}/" for parent in parents)
+        raise NotFound("last", f"there is no {nouns} here", fix="Pass its path.")
+    return max(found)[1]
 
 
 def free_folder(parent: str, source: str | Path, fallback: str) -> Path:

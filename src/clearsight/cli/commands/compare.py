@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app
+from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, Runs, command_app
 from clearsight.workflow.display.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EPILOG = """Examples:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="2 to 12 run folders", show_default=False)],
+    runs: Runs,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="file of the page \\[default: compare.html or compare.pdf]")
     ] = None,

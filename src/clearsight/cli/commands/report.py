@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app
+from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, RunOrStudy, command_app
 from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """Examples:
@@ -20,7 +20,7 @@ EPILOG = """Examples:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="run folder or study folder", show_default=False)],
+    run: RunOrStudy,
     page_format: Format = PageFormat.HTML,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="file of the page \\[default: in the run folder]")

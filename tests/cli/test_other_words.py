@@ -44,7 +44,8 @@ def translated(line: str) -> str:
         ("train photos --batch_size 8", "train photos --batch-size 8"),
         ("train photos --weight_decay=0.1", "train photos --weight-decay 0.1"),
         # fastai
-        ("train photos --bs 64 --wd 0.1 --valid-pct 0.2", "train photos --batch-size 64 --weight-decay 0.1 --valid-fraction 0.2"),
+        ("train photos --bs 64 --wd 0.1", "train photos --batch-size 64 --weight-decay 0.1"),
+        ("train photos --valid-pct 0.2", "train photos --valid-fraction 0.2"),
         ("train photos --arch resnet34 --freeze-epochs 1", "train photos --model resnet34 --head-epochs 1"),
         # Ultralytics
         ("train photos --imgsz 224 --batch 16 --lr0 0.01", "train photos --image-size 224 --batch-size 16 --lr 0.01"),
@@ -52,7 +53,7 @@ def translated(line: str) -> str:
         ("train photos --name first", "train photos --out runs/first"),
         ("train photos --device 0", "train photos --device cuda:0"),
         ("train photos --device 1", "train photos --device cuda:1"),
-        ("train data=photos model=resnet18 epochs=3 imgsz=64", "train photos --model resnet18 --epochs 3 --image-size 64"),
+        ("train data=photos model=resnet18 epochs=3", "train photos --model resnet18 --epochs 3"),
         ("train data=photos pretrained=False amp=False", "train photos --weights none --precision fp32"),
         ("train photos pretrained=w.pth", "train photos --weights w.pth"),
         ("yolo classify train data=photos model=resnet18", "train photos --model resnet18"),
@@ -84,7 +85,8 @@ def translated(line: str) -> str:
         ("fit photos --accumulate_grad_batches=4", "train photos --accumulate 4"),
         # Keras and AutoGluon
         ("fit photos --validation_split 0.1", "train photos --valid-fraction 0.1"),
-        ("fit photos --val-split 0.1 --class_weight balanced", "train photos --valid-fraction 0.1 --class-weights balanced"),
+        ("fit photos --val-split 0.1", "train photos --valid-fraction 0.1"),
+        ("fit photos --class_weight balanced", "train photos --class-weights balanced"),
         ("fit train.csv --label breed", "train train.csv --label-column breed"),
         # SageMaker
         ("train photos --mini_batch_size 32 --early_stopping_patience 3", "train photos --batch-size 32 --patience 3"),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("clearsight.cli.commands.quickstart", "run the whole workflow on included data, in about a minute"),
     "doctor": ("clearsight.cli.commands.doctor", "check this machine: versions, devices, disk, extras, weights"),
+    "models": ("clearsight.cli.commands.models", "list networks: size, input, licence, weights on disk, speed here"),
     "data": ("clearsight.cli.commands.data", "check a dataset: counts, unreadable images, duplicates, leaks"),
     "train": ("clearsight.cli.commands.train", "train a classifier on a dataset"),
     "tune": ("clearsight.cli.commands.tune", "search for the best settings with many trials"),

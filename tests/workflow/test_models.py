@@ -47,4 +47,4 @@ def test_an_unknown_name_is_refused_with_the_nearest(paths: Paths) -> None:
 
 def test_unknown_facts_are_empty_cells() -> None:
     listed = ModelList(pattern="x", rows=(ListedModel(name="x"),))
-    assert listed.lines()[1] .split() == ["x", "not", "stated"]
+    assert listed.lines()[1].split() == ["x", "not", "stated"]

@@ -28,6 +28,9 @@ class DataSection(Section):
     label_column: str | None = setting(None, "column with the class, in tables and HDF5 files")
     id_column: str | None = setting(None, "column with the keys of the images, for an HDF5 file with a table")
     split_column: str | None = setting(None, "column with the split of each image (train, valid or test), in tables")
+    label_check: bool = setting(
+        True, "refuse labels that look like numbers to predict, or like several classes of an image"
+    )
     limit: int | None = setting(None, "use this many images only, a sample with the same share of each class", low=2)
     valid_fraction: float = setting(
         0.15, "share of the images for validation, if the data have no such split", above=0, below=1

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+_PLACEHOLDERS = {"str": "TEXT"}  # names of types -> as settings write them
 _EVERYTHING = "clearsight.help_all"  # in the context of a command: --help-all was asked for
 
 
@@ -30,7 +31,10 @@ class ShortHelp(TyperCommand):
         options = {parameter.name: parameter for parameter in self.get_params(ctx)}
         shown = [options[name] for name in (*self.essential, "help_all", "help")]
         arguments = [parameter for parameter in options.values() if parameter.param_type_name == "argument"]
-        heads = [*((argument.name.upper(), argument.help) for argument in arguments), *map(_option_help, shown)]
+        heads = [
+            *((argument.metavar or argument.name.upper(), argument.help) for argument in arguments),
+            *(_option_help(option, ctx) for option in shown),
+        ]
         width, room = max(len(head) for head, _ in heads), min(shutil.get_terminal_size().columns, 110)
         lines = [*textwrap.wrap(" ".join((self.help or "").split()), room), ""]
         for head, text in heads:
@@ -41,9 +45,10 @@ class ShortHelp(TyperCommand):
         formatter.write("\n".join([self.get_usage(ctx).strip(), "", *lines, ""]))
 
 
-def _option_help(option: Any) -> tuple[str, str]:
+def _option_help(option: Any, ctx: Any) -> tuple[str, str]:
     """Return the flags of an option with the placeholder of its value, and its help."""
-    words = "" if option.is_flag else option.metavar or ("PATH" if option.name != "resume" else "RUN")
+    kind = str(option.display_type_rich(ctx=ctx) or "").strip("<>").split(" ")[0]  # "<path>", "<int range>"
+    words = "" if option.is_flag else option.metavar or _PLACEHOLDERS.get(kind, kind.upper())
     choices = words.count("|") > 2  # they would make the column too wide
     text = f"{option.help} ({words.replace('|', ', ')})" if choices else option.help
     names = [name for name in option.opts if not name.startswith("--")] + option.opts[-1:]  # the last is its own

@@ -70,7 +70,9 @@ class ModelSection(Section):
     """Settings of the network: architecture, weights, head and frozen part."""
 
     model: str = setting("timm/mobilenetv2_100", "torchvision name, timm/NAME, or tiny", flags=("-m",))
-    weights: str = setting("default", "pretrained weights: default, none, or a .safetensors or .pth file")
+    weights: str = setting(
+        "default", "pretrained weights: default, none, a .safetensors or .pth file, or a run, bundle or last"
+    )
     # () is the usual linear layer; hidden layers help where the frozen features do not separate the classes.
     head: tuple[int, ...] = setting(
         (), "widths of hidden layers in the head, such as 750,500,250 [default: one linear layer]"

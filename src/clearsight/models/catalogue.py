@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from clearsight.core.errors import ClearsightError
 from clearsight.core.files import read_json, write_json
 from clearsight.core.machine import cores, installed
-from clearsight.models.weights_on_disk import candidates, downloaded
+from clearsight.models.weights_file import candidates
+from clearsight.models.weights_on_disk import downloaded
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,4 +1,4 @@
-"""Weights files on disk: which belong to a model, and whether one can be read.
+"""Weights files on disk: which belong to a model, whether one can be read, and the classes of those of a run.
 
 Without torch, so that a wrong path is said at once.
 """
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from clearsight.core.errors import BadValue, NotFound, nearest
+from clearsight.core.bundle import MANIFEST
+from clearsight.core.errors import BadValue, ClearsightError, NotFound, nearest
+from clearsight.core.files import read_json
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 NOT_A_FILE = ("default", "none")  # words that `--weights` takes beside paths
@@ -40,3 +42,15 @@ def check_file(path: Path) -> None:
     if path.suffix != ".safetensors" and path.suffix not in PICKLED:
         problem = f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth"
         raise BadValue(f"--weights {path}", problem)
+
+
+def classes_of(path: Path) -> tuple[str, ...] | None:
+    """Return the classes of the bundle that the weights file at `path` belongs to, None for any other file."""
+    manifest = path.parent / MANIFEST
+    if not manifest.is_file():
+        return None
+    try:
+        classes = read_json(manifest)["classes"]
+    except (ClearsightError, KeyError, TypeError):
+        return None  # another program's bundle.json
+    return tuple(map(str, classes)) if isinstance(classes, list) else None

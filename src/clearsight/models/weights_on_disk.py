@@ -6,22 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from clearsight.models.weights_file import candidates
+
 HUGGING_FACE, TORCH = "hf:", "torch:"  # what a download begins with, before the repository or the file of the hub
-
-
-def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
-    """Return the weights files for `model` in `folders`, nearest name first: <model>.safetensors, <model>_<more>.pth.
-
-    A "/" in the name may be "_" or "-" in the file's name, or the part before it may be missing.
-    """
-    stems = list(dict.fromkeys((model.replace("/", "_"), model.replace("/", "-"), model.rpartition("/")[2])))
-    found = []
-    for folder in folders:
-        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-            rest = next((path.stem[len(stem) :] for stem in stems if path.stem.startswith(stem)), None)
-            if path.suffix in (".safetensors", ".pth") and rest is not None and (not rest or rest[0] in "_-."):
-                found.append((len(rest), path.suffix != ".safetensors", path))
-    return [path for *_, path in sorted(found, key=lambda entry: entry[:2])]
 
 
 def on_disk(names: Iterable[str], folders: Iterable[Path]) -> set[str]:

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("clearsight.cli.commands.serve", "serve a model over HTTP"),
     "report": ("clearsight.cli.commands.report", "write the report of a run or a study again"),
     "export": ("clearsight.cli.commands.export", "pack a model into one file"),
+    "completion": ("clearsight.cli.commands.completion", "print the script that lets your shell complete commands"),
 }
 
 

@@ -49,6 +49,10 @@ COMMANDS_INSTEAD = {
     **dict.fromkeys(
         ("track", "segment", "pose", "obb"), "clearsight classifies whole images. Try: clearsight train DATA."
     ),
+    **dict.fromkeys(
+        ("install_completion", "show_completion", "completions"),
+        "To let your shell complete commands: clearsight completion --help.",
+    ),
     "tensorboard": "To write files for TensorBoard: clearsight debug export RUN --tensorboard DIR.",
     **dict.fromkeys(
         ("install", "setup"), "Extras are installed with pip: clearsight doctor shows each with its command."

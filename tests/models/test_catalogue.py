@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.models.catalogue import Catalogue, ModelFacts, matching, weights_at_hand
-from clearsight.models.weights_on_disk import downloaded, on_disk
+from clearsight.models.weights_file import downloaded, on_disk
 
 NAMES = ["alexnet", "resnet18", "resnet101", "timm/resnet18", "timm/vit_base_patch16_224", "tiny"]
 
@@ -98,18 +98,17 @@ def test_an_estimate_follows_from_the_operations(tmp_path: Path) -> None:
     assert catalogue.estimate(unknown) is None
 
 
-def test_weights_at_hand_are_files_and_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_at_hand_are_files_and_downloads(tmp_path: Path) -> None:
     facts = ModelFacts(
         name="resnet18", parameters=1, operations=1, input_size=224, licence="", download="torch:resnet18-f3.pth"
     )
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    assert weights_at_hand(facts, [tmp_path]) == ""
-    hub = tmp_path / "torch" / "hub" / "checkpoints" / "resnet18-f3.pth"
+    assert weights_at_hand(facts, [tmp_path], tmp_path / "torch") == ""
+    hub = tmp_path / "torch" / "checkpoints" / "resnet18-f3.pth"
     hub.parent.mkdir(parents=True)
     hub.touch()
-    assert weights_at_hand(facts, [tmp_path]) == str(hub)
+    assert weights_at_hand(facts, [tmp_path], tmp_path / "torch") == str(hub)
     own = tmp_path / "resnet18.safetensors"
     own.touch()
-    assert weights_at_hand(facts, [tmp_path]) == str(own)
+    assert weights_at_hand(facts, [tmp_path], tmp_path / "torch") == str(own)
     assert on_disk(["resnet18", "resnet34"], [tmp_path]) == {"resnet18"}
-    assert downloaded("") is None
+    assert downloaded("", tmp_path) is None

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from clearsight.core.errors import ClearsightError
 from clearsight.core.files import read_json, write_json
 from clearsight.core.machine import cores, installed
-from clearsight.models.weights_file import candidates
-from clearsight.models.weights_on_disk import downloaded
+from clearsight.models.weights_file import candidates, downloaded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +33,7 @@ class ModelFacts:
 
     parameters: with the classifier of its pretrained weights.  operations: of a forward pass of one image, multiply and
     add counted as two.  input_size: pixels.  licence: of the weights, "" where the provider does not say.
-    download: what the provider's weights are downloaded from, "" if there are none; see `weights_on_disk.downloaded`.
+    download: what the provider's weights are downloaded from, "" if there are none; see `weights_file.downloaded`.
     """
 
     name: str
@@ -126,14 +125,14 @@ def matching(names: Iterable[str], pattern: str) -> list[str]:
     ]
 
 
-def weights_at_hand(facts: ModelFacts, folders: Iterable[Path]) -> str:
+def weights_at_hand(facts: ModelFacts, folders: Iterable[Path], torch_hub: Path) -> str:
     """Return where pretrained weights of a model lie on this disk, "" if nowhere.
 
-    folders: searched first, then the caches of the hubs that providers download into.
+    folders: searched first, then the caches of the hubs that providers download into.  torch_hub: that of torch.hub.
     """
     if found := candidates(facts.name, folders):
         return str(found[0])
-    return str(downloaded(facts.download) or "")
+    return str(downloaded(facts.download, torch_hub) or "")
 
 
 def _facts(name: str) -> ModelFacts | None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.format import count
 from clearsight.core.machine import cores, hardware
 from clearsight.models.catalogue import Catalogue, ModelFacts, matching, weights_at_hand
-from clearsight.models.weights_on_disk import on_disk
+from clearsight.models.weights_file import on_disk
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, quiet
 
@@ -98,7 +96,7 @@ def models(
     paths: folders of weights and of the cache, which keeps facts and measurements.
     Raises BadChoice where no name matches.
     """
-    paths = paths or Paths.of(os.environ)
+    paths = paths or Paths.of({})  # the user's own
     machine = f"{hardware()['processor']}, {cores()} cores"
     catalogue = Catalogue(paths.cache, "cuda" if device.startswith("cuda") else "cpu", machine)
     names = catalogue.names()
@@ -110,12 +108,12 @@ def models(
     chosen = found if limit is None else found[:limit]
     rows = []
     for done, name in enumerate(chosen, 1):
-        rows.append(_row(catalogue, name, paths.weights, measure))
+        rows.append(_row(catalogue, name, paths, measure))
         progress("models", done, len(chosen))
     return ModelList(pattern=pattern, rows=tuple(rows), more=len(found) - len(chosen))
 
 
-def _row(catalogue: Catalogue, name: str, folders: Sequence[Path], measure: bool) -> ListedModel:
+def _row(catalogue: Catalogue, name: str, paths: Paths, measure: bool) -> ListedModel:
     facts: ModelFacts | None = catalogue.facts([name])[0]
     if facts is None:
         return ListedModel(name=name)
@@ -128,7 +126,7 @@ def _row(catalogue: Catalogue, name: str, folders: Sequence[Path], measure: bool
         input_size=facts.input_size,
         licence=facts.licence,
         pretrained=bool(facts.download),
-        weights=weights_at_hand(facts, folders),
+        weights=weights_at_hand(facts, paths.weights, paths.torch_hub),
         train=speeds.get("train"),
         forward=speeds.get("forward"),
         measured=measured,

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clearsight.core.bundle import MANIFEST
@@ -19,19 +19,26 @@ _NOUNS = {"runs": "run", "studies": "study"}  # folder of the command line's def
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paths:
-    """cache: scans and features, safe to delete.  weights: folders that are searched for pretrained weights."""
+    """cache: scans and features, safe to delete.  weights: folders that are searched for pretrained weights.
+
+    torch_hub: where torch.hub downloads to.
+    """
 
     cache: Path
     weights: tuple[Path, ...]
+    torch_hub: Path = field(default_factory=lambda: Path.home() / ".cache" / "torch" / "hub")
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Paths:
         """Read $CLEARSIGHT_CACHE and $CLEARSIGHT_WEIGHTS (folders, separated as in $PATH), else paths in ~/.cache."""
         # Set but empty counts as unset (XDG specification)
-        base = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearsight"
+        user = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = user / "clearsight"
         cache = Path(environ["CLEARSIGHT_CACHE"]) if environ.get("CLEARSIGHT_CACHE") else base
         folders = [Path(part) for part in environ.get("CLEARSIGHT_WEIGHTS", "").split(os.pathsep) if part]
-        return cls(cache=cache, weights=(*folders, base / "weights"))  # the user's folders are searched first
+        torch_hub = Path(environ.get("TORCH_HOME") or user / "torch") / "hub"
+        # The user's folders are searched first.
+        return cls(cache=cache, weights=(*folders, base / "weights"), torch_hub=torch_hub)
 
 
 def latest(parents: Sequence[str], *, with_model: bool = False) -> Path:

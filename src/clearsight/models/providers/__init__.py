@@ -22,7 +22,7 @@ class ModelProvider(Protocol):
     preprocess: returns what the pretrained weights expect; `file` is the name of a weights file, which may tell more.
     adapt: returns the tensors of a weights file under the keys that `construct` has.
     licence: returns that of the weights, "" where it is not stated.
-    hub_download: returns what is downloaded, as `weights_on_disk.downloaded` takes it; "" if there are no weights.
+    hub_download: returns what is downloaded, as `weights_file.downloaded` takes it; "" if there are no weights.
     download: returns pretrained tensors, or None if there are none. Network and hub errors pass through.
 
     Methods are called only with names that `names` lists (those of timm may have a tag of the weights).

@@ -13,7 +13,7 @@ from clearsight.core.errors import BadChoice
 from clearsight.core.preprocess import Interpolation, Preprocess
 from clearsight.models.hub import HubUnreachable, check_reachable, quiet_clients
 from clearsight.models.providers import ModelProvider
-from clearsight.models.weights_on_disk import HUGGING_FACE
+from clearsight.models.weights_file import HUGGING_FACE
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the names under which timm looks for weights at the hub
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clearsight.core.preprocess import Preprocess
 from clearsight.models.hub import check_reachable
-from clearsight.models.weights_on_disk import TORCH
+from clearsight.models.weights_file import TORCH
 
 # Both were ported from TensorFlow with its normalisation built in; their side classifiers help training from scratch
 # alone.

@@ -28,7 +28,7 @@ class ShortHelp(TyperCommand):
         if ctx.meta.get(_EVERYTHING):
             super().format_help(ctx, formatter)
             return
-        options = {parameter.name: parameter for parameter in self.get_params(ctx)}
+        options: dict[str, Any] = {str(parameter.name): parameter for parameter in self.get_params(ctx)}
         shown = [options[name] for name in (*self.essential, "help_all", "help")]
         arguments = [parameter for parameter in options.values() if parameter.param_type_name == "argument"]
         heads = [

@@ -55,7 +55,9 @@ class Catalogue:
         self._device, self._machine = device, f"{machine}, {device}"
         self._versions = _provider_versions()
         state = _read(self._names_file)
-        self._state = state if state.get("versions") == self._versions else {"versions": self._versions, "facts": {}}
+        self._state: dict[str, Any] = (
+            state if state.get("versions") == self._versions else {"versions": self._versions, "facts": {}}
+        )
         self._speeds: dict[str, dict[str, dict[str, float]]] = _read(self._speeds_file)
 
     def names(self) -> list[str]:

@@ -79,7 +79,7 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
 def installed_extras() -> dict[str, str | None]:
     """Return the installed version of each extra's first package, None where one of its packages is missing."""
     return {
-        extra: versions[0] if (versions := [installed(package) for package in packages]) and all(versions) else None
+        extra: found[0] if (found := [installed(package) for package in packages]) and all(found) else None
         for extra, packages in extra_packages().items()
     }
 

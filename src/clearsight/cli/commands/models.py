@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from clearsight.cli.shared import AsJson, Device, command_app
-from clearsight.cli.terminal import Terminal
+from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """Parameters include the classifier of the pretrained weights. "train" is the speed when the whole network
 trains, "head only" with --freeze backbone, before features are cached.

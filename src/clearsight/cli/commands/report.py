@@ -29,7 +29,7 @@ def report(
     as_json: AsJson = False,
 ) -> int:
     """Write the report of a run or a study again: one page that needs no network, and its numbers as report.json."""
-    from clearsight.workflow.pdf import find_browser, print_pdf
+    from clearsight.workflow.display.pdf import find_browser, print_pdf
     from clearsight.workflow.report import rewrite
 
     terminal = Terminal(as_json=as_json)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +18,6 @@ from clearsight.core.recipe import Recipe, fields, read_yaml
 from clearsight.core.settings import declared, flag
 from clearsight.core.study import Study, StudyPlan, StudyStatus
 from clearsight.workflow.display.terminal import Terminal
-
-if TYPE_CHECKING:
-    pass
 
 EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], if needed with
 "when OTHER=VALUE" after it. Trials are compared on the validation images; the best one is measured

@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 WORKERS ?= 2
 READY := .venv/.ready
+# Measured on Linux x86_64 with all extras and the tools of developers: gzip of the packages, and du.
+DOWNLOAD := 4
+INSTALLED := 7
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test lint format bench docs lock clean
@@ -18,11 +21,16 @@ $(READY): pyproject.toml requirements.lock requirements-bootstrap.lock
 	@test -n "$(PYTHON)" || { echo "clearsight needs Python 3.11 or newer: install it, or pass PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: pass PYTHON=/path/to/python3.11"; exit 1; }
 	@rm -f $@
+	@echo "setup: $$(grep -c '^[A-Za-z0-9._-]*==' requirements.lock) packages into .venv; at most $(DOWNLOAD) GB to download, less what uv has in its cache; $(INSTALLED) GB on disk"
+	@echo "setup: step 1 of 3, the installer (uv)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
-	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	@echo "setup: step 2 of 3, the packages"
+	@$(BIN)/uv pip sync --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
+	@echo "setup: step 3 of 3, clearsight itself"
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
+	@echo "setup: done; next: source .venv/bin/activate && clearsight doctor"
 
 quickstart: $(READY)  ## run the whole main job on embedded data, in about a minute
 	@$(BIN)/clearsight quickstart

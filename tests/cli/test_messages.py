@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import typer
 
-from clearsight.cli.messages import run_command, with_default_numbers
+from clearsight.cli.messages import run_command, with_default_values
 from clearsight.core.errors import BadValue, DiskFull, Diverged
 
 
@@ -81,4 +81,4 @@ def test_a_typo_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     ],
 )
 def test_repair_without_a_number_is_three_attempts(words: list[str], expanded: list[str]) -> None:
-    assert with_default_numbers(words) == expanded
+    assert with_default_values(words) == expanded

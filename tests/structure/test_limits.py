@@ -27,9 +27,7 @@ SMALL_MODULES: dict[str, str] = {
     "clearsight/serving/codecs": "registry: one payload codec per file",
     "clearsight/tuning/analysis/savings.py": "one analysis of a study per file",
     "clearsight/tuning/searchers": "registry: one searcher per file",
-    "clearsight/workflow/export.py": "one verb per file",
     "clearsight/workflow/report.py": "one verb per file",
-    "clearsight/workflow/paths.py": "shared by all verbs and the command line, which imports no verb to start",
 }
 
 

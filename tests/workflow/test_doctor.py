@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from clearsight.workflow.doctor import DoctorReport, advice, doctor
+from clearsight.cli.commands.doctor import doctor_lines
+from clearsight.workflow.doctor import EXTRAS, DoctorReport, advice, doctor, extra_packages
 from clearsight.workflow.paths import Paths
 
 
@@ -60,3 +63,18 @@ def test_one_line_for_each_problem(found: DoctorReport, change: dict[str, object
 def test_a_gpu_that_torch_cannot_use_is_reported(found: DoctorReport) -> None:
     (line,) = advice(replace(healthy(found), devices=["cpu"]), None, gpu_in_machine=True)
     assert "nvidia-smi" in line
+
+
+def test_every_extra_of_the_project_is_checked(found: DoctorReport) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS) == {*project["optional-dependencies"]} - {"dev"}
+    assert list(found.extras) == list(EXTRAS)
+    assert extra_packages()["huggingface"] == ["accelerate", "transformers"]
+    assert all(extra_packages().values())
+
+
+def test_an_extra_is_listed_with_its_command(found: DoctorReport) -> None:
+    result = replace(found, extras={**found.extras, "ray": None, "parquet": "18.0.0"}).to_json()
+    lines = doctor_lines(result)
+    assert any(line.startswith("extra     ray ") and line.endswith("pip install 'clearsight[ray]'") for line in lines)
+    assert any("18.0.0" in line and "pip" not in line for line in lines if "parquet" in line)

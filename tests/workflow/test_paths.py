@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from clearsight.workflow.paths import Paths, free_folder
+from clearsight.core.errors import NotFound
+from clearsight.core.run import Run
+from clearsight.workflow.paths import Paths, free_folder, latest
+from tests.workflow.run_folders import write_run
 
 
 def test_the_environment_decides() -> None:
@@ -29,3 +32,28 @@ def test_the_first_free_folder_is_named_after_the_data(tmp_path: Path, monkeypat
     Path("studies/my-photos-2").mkdir()
     assert free_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-3")
     assert free_folder("studies", "/", "study") == Path("studies/study-1")
+
+
+def test_the_latest_run_is_the_one_that_began_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound, match=r"last: there is no run in the folder runs/ here\. Pass its path\."):
+        latest(["runs"])
+    for name, started in (("a", 30.0), ("b", 50.0), ("c", 40.0)):
+        run = write_run(Path("runs") / name)
+        run.started = started
+        run.save()
+    assert latest(["runs"]) == Path("runs/b")
+    (Path("runs/b") / "run.json").write_text("{")  # damaged
+    assert latest(["runs"]) == Path("runs/c")
+
+
+def test_only_a_run_with_a_model_can_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished, unfinished = write_run(Path("runs/finished")), write_run(Path("runs/unfinished"))
+    unfinished.started = finished.started + 1
+    unfinished.save()
+    with pytest.raises(NotFound, match="no run with a model"):
+        latest(["runs"], with_model=True)
+    (finished.bundle / "bundle.json").write_text("{}")
+    assert latest(["runs"], with_model=True) == Path("runs/finished")
+    assert Run.open(latest(["runs"])).name == "unfinished"

@@ -122,11 +122,15 @@ def serve(
     )
 
 
-def export(model: str | Path | Any, out: str | Path = "model.tar.gz") -> Path:
-    """Pack a run or bundle into one .tar.gz: weights, ONNX, classes, preprocessing, entry points; return its path."""
+def export(model: str | Path | Any, out: str | Path | None = None, *, format: str = "") -> Path:
+    """Write a run or bundle as one file: weights, ONNX, classes and preprocessing in a .tar.gz; return its path.
+
+    format: "bundle", or "onnx" or "safetensors" for that file alone; "" follows from the name of `out`.
+    out: by default model.tar.gz, model.onnx or model.safetensors in the current folder.
+    """
     from clearsight.workflow.export import export as pack
 
-    return pack(path_of(model), out)
+    return pack(path_of(model), out, format=format)
 
 
 def load(model: str | Path | Any) -> Network:

@@ -150,7 +150,7 @@ def report(
     out: another file than report.html or report.pdf in the run folder.  browser: that prints the PDF, by default
     Chromium or Chrome.
     """
-    from clearsight.workflow.pdf import find_browser, print_pdf
+    from clearsight.workflow.display.pdf import find_browser, print_pdf
     from clearsight.workflow.report import rewrite
 
     if format not in ("html", "pdf"):

@@ -22,6 +22,9 @@ class DataSettings(TypedDict, total=False):
     split_column: str | None
     """Column with the split of each image (train, valid or test), in tables."""
 
+    label_check: bool
+    """Refuse labels that look like numbers to predict, or like several classes of an image."""
+
     limit: int | None
     """Use this many images only, a sample with the same share of each class."""
 
@@ -72,7 +75,7 @@ class RecipeSettings(DataSettings, TypedDict, total=False):
     """Torchvision name, timm/NAME, or tiny."""
 
     weights: str | Path
-    """Pretrained weights: default, none, or a .safetensors or .pth file."""
+    """Pretrained weights: default, none, a .safetensors or .pth file, or a run, bundle or last."""
 
     head: Sequence[int] | int | str
     """Widths of hidden layers in the head, such as 750,500,250."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("clearsight.cli.commands.quickstart", "run the whole workflow on included data, in about a minute"),
     "doctor": ("clearsight.cli.commands.doctor", "check this machine: versions, devices, disk, extras, weights"),
+    "models": ("clearsight.cli.commands.models", "list networks: size, input, licence, weights on disk, speed here"),
     "data": ("clearsight.cli.commands.data", "check a dataset: counts, unreadable images, duplicates, leaks"),
     "train": ("clearsight.cli.commands.train", "train a classifier on a dataset"),
     "tune": ("clearsight.cli.commands.tune", "search for the best settings with many trials"),
@@ -24,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("clearsight.cli.commands.serve", "serve a model over HTTP"),
     "report": ("clearsight.cli.commands.report", "write the report of a run or a study again"),
     "export": ("clearsight.cli.commands.export", "pack a model into one file"),
+    "completion": ("clearsight.cli.commands.completion", "print the script that lets your shell complete commands"),
 }
 
 
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _answer(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not words or words[0] in ("-h", "--help") or words == ["help"]:
         print(overview())
         return 0
     if words[0] in ("-V", "--version"):

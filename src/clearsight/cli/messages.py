@@ -6,19 +6,22 @@ import errno
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clearsight.cli.other_words import flags_of, translate, translate_command
 from clearsight.core import errors
 from clearsight.core.errors import BadChoice, ClearsightError
 
 # Exit codes. 2 is also what typer and most shells use for a wrong command line; 130 is 128 + SIGINT.
 FAILURE, USER_ERROR, STOPPED = 1, 2, 130
 
-# Flags that may stand without a number, and the number that this means.
-_DEFAULT_NUMBERS = {"--repair": "3"}
+# Flags that may stand without a value, the value that this means, and the form of a value that belongs to the flag.
+_DEFAULT_VALUES = {"--repair": ("3", re.compile(r"\d+")), "--resume": ("last", re.compile(r"[^-].*"))}
+_ANYTHING = re.compile(r".*", re.DOTALL)
 
 # Read when torch is loaded; a value of the user's stays.
 _VARIABLES = {
@@ -37,11 +40,12 @@ _FAILURES = (errors.Diverged, errors.DiskFull)
 def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -> int:
     """Run a command and return its exit code; an error leaves one sentence on stderr."""
     try:
+        name, *words = translate_command([name, *words], commands)
         if name not in commands:
             raise BadChoice(f"clearsight {name}", "no such command", got=name, allowed=commands)
         _quiet_libraries()
         module = importlib.import_module(commands[name][0])
-        return _invoke(module.app, f"clearsight {name}", with_default_numbers(words))
+        return _invoke(module.app, name, with_default_values(words))
     except ClearsightError as error:
         return fail(str(error), FAILURE if isinstance(error, _FAILURES) else USER_ERROR)
     except KeyboardInterrupt:
@@ -57,24 +61,27 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
         return fail("this is a bug in clearsight; please report it with the lines above", FAILURE)
 
 
-def with_default_numbers(words: Sequence[str]) -> list[str]:
-    """Return the words of a command with `--repair` as `--repair 3` if no number follows."""
+def with_default_values(words: Sequence[str]) -> list[str]:
+    """Return the words of a command with `--repair` as `--repair 3`, `--resume` as `--resume last` without a value."""
     end = list(words).index("--") if "--" in words else len(words)  # the words after it belong to another command
     expanded: list[str] = []
     for word, following in zip(words[:end], [*words[1:end], ""], strict=False):
         expanded.append(word)
-        if word in _DEFAULT_NUMBERS and not following.isdigit():
-            expanded.append(_DEFAULT_NUMBERS[word])
+        value, form = _DEFAULT_VALUES.get(word, ("", _ANYTHING))
+        if not form.fullmatch(following):
+            expanded.append(value)
     return [*expanded, *words[end:]]
 
 
-def _invoke(app: Callable[..., Any], program: str, words: list[str]) -> int:
+def _invoke(app: Any, name: str, words: list[str]) -> int:
     # Here and not above: an unknown command is answered without loading typer and Rich.
     from typer import Abort, Exit, TyperException
+    from typer.main import get_command
 
+    program, command = f"clearsight {name}", get_command(app)
     try:
         # Not standalone: typer would exit the process itself, with codes and texts of its own.
-        result = app(words, prog_name=program, standalone_mode=False)
+        result = command.main(translate(name, words, flags_of(command)), prog_name=program, standalone_mode=False)
     except Exit as end:
         return int(end.exit_code)
     except Abort:

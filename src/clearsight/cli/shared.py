@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,16 +11,71 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from clearsight.cli.short_help import short_help, with_help_all
 from clearsight.core.errors import BadChoice
 from clearsight.core.recipe import DataSection
 
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="print the result as JSON on stdout, everything else on stderr")
 ]
+
+
+def latest_of(*parents: str, with_model: bool = False) -> Callable[[Any], Any]:
+    """Return the callback of an argument that turns the path "last" into the newest run or study below `parents`."""
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [resolve(item) for item in value]
+        if value is None or str(value) != "last" or Path("last").exists():
+            return value
+        from clearsight.workflow.paths import latest
+
+        path = latest(parents, with_model=with_model)
+        print(f"last     {path}", file=sys.stderr)
+        return path
+
+    return resolve
+
+
 Model: TypeAlias = Annotated[
-    Path, typer.Argument(help="run folder, bundle folder or packed bundle", show_default=False)
+    Path,
+    typer.Argument(
+        help="run folder, bundle folder, packed bundle, or last",
+        show_default=False,
+        callback=latest_of("runs", with_model=True),
+    ),
 ]
-RunFolder: TypeAlias = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
+RunFolder: TypeAlias = Annotated[
+    Path, typer.Argument(help="run folder, or last", show_default=False, callback=latest_of("runs"))
+]
+RunOrStudy: TypeAlias = Annotated[
+    Path, typer.Argument(help="run or study folder, or last", show_default=False, callback=latest_of("runs", "studies"))
+]
+Runs: TypeAlias = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN RUN...", help="2 to 12 run folders", show_default=False, callback=latest_of("runs")),
+]
+OptionalRun: TypeAlias = Annotated[
+    Path | None,
+    typer.Argument(
+        help="run folder of a run that was profiled, or last", show_default=False, callback=latest_of("runs")
+    ),
+]
+ResumedRun: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume", metavar="RUN", help="continue the run in this folder, or the last one", callback=latest_of("runs")
+    ),
+]
+ResumedStudy: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume",
+        metavar="STUDY",
+        help="continue the study in this folder, or the last",
+        callback=latest_of("studies"),
+    ),
+]
 Device: TypeAlias = Annotated[str, typer.Option(help="cpu, cuda or cuda:N")]
 MaxPixels: TypeAlias = Annotated[int, typer.Option(help="refuse images with more pixels than this", min=1)]
 
@@ -48,11 +104,16 @@ def command_app(
     *,
     cls: type[TyperCommand] | None = None,
     group: type[TyperGroup] | None = None,
+    essential: Sequence[str] = (),
 ) -> typer.Typer:
-    """Return the app of a command. epilog: the end of its --help, with an indented line for each example."""
+    """Return the app of a command. epilog: the end of its --help, with an indented line for each example.
+
+    essential: the parameters that --help lists, where --help-all lists the others; empty for all of them.
+    """
+    if essential:
+        command, cls = with_help_all(command), short_help(essential)
     app = typer.Typer(add_completion=False, rich_markup_mode="rich", cls=group)
-    # Typer joins lines that no blank line separates.
-    app.command(epilog=epilog.replace("\n  ", "\n\n  "), cls=cls)(command)
+    app.command(epilog=epilog, cls=cls, context_settings={"help_option_names": ["--help", "-h"]})(command)
     return app
 
 

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.learning_rates import HEAD_RATES, usual_rate
+from clearsight.core.other_words import answer
 from clearsight.core.preprocess import Channel, Interpolation
 from clearsight.core.settings import Seconds, Section, bad_value, setting
 
@@ -27,6 +28,9 @@ class DataSection(Section):
     label_column: str | None = setting(None, "column with the class, in tables and HDF5 files")
     id_column: str | None = setting(None, "column with the keys of the images, for an HDF5 file with a table")
     split_column: str | None = setting(None, "column with the split of each image (train, valid or test), in tables")
+    label_check: bool = setting(
+        True, "refuse labels that look like numbers to predict, or like several classes of an image"
+    )
     limit: int | None = setting(None, "use this many images only, a sample with the same share of each class", low=2)
     valid_fraction: float = setting(
         0.15, "share of the images for validation, if the data have no such split", above=0, below=1
@@ -66,7 +70,9 @@ class ModelSection(Section):
     """Settings of the network: architecture, weights, head and frozen part."""
 
     model: str = setting("timm/mobilenetv2_100", "torchvision name, timm/NAME, or tiny", flags=("-m",))
-    weights: str = setting("default", "pretrained weights: default, none, or a .safetensors or .pth file")
+    weights: str = setting(
+        "default", "pretrained weights: default, none, a .safetensors or .pth file, or a run, bundle or last"
+    )
     # () is the usual linear layer; hidden layers help where the frozen features do not separate the classes.
     head: tuple[int, ...] = setting(
         (), "widths of hidden layers in the head, such as 750,500,250 [default: one linear layer]"
@@ -270,7 +276,8 @@ class Recipe(BaseModel):
             for name, inner in (value if in_section else {key: value}).items():
                 if name not in allowed:
                     what = f"{key}.{name}" if in_section else str(name)
-                    raise BadChoice(what, "no such setting", got=name, allowed=allowed)
+                    told = answer(str(name))  # not the nearest name: `bs` is not ema
+                    raise BadChoice(what, "no such setting", got=None if told else name, allowed=allowed, fix=told)
                 settings = nested[sections[name]]
                 if name in settings:
                     problem = "set twice, once at the top and once in its section"

@@ -16,6 +16,7 @@ from dataclasses import replace
 from clearsight.core.dataset import SPLITS, ClassMap, Dataset, Listing, Notice, Record, Split, freeze
 from clearsight.core.errors import BadChoice, BadData, BadValue, listed
 from clearsight.core.recipe import DataSection
+from clearsight.data.label_check import check_labels
 from clearsight.data.readers.support.split_names import split_of
 
 _IMBALANCE = 10  # largest class over smallest; the audit mentions smaller ones too (3)
@@ -35,6 +36,8 @@ def make_splits(
     ignore that is not there.
     """
     listing = _prepared(listing, path, recipe)
+    if classes is None and recipe.label_check:
+        check_labels(listing, path)  # first: of numbers to predict, many are in one split alone
     class_map = _class_map(listing, path, recipe, classes)
     if classes is None:
         _check_learnable(listing, path)

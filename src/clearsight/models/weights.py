@@ -20,7 +20,7 @@ from clearsight.core.errors import BadValue, WeightsUnavailable
 from clearsight.core.preprocess import Preprocess
 from clearsight.models.hub import HubUnreachable
 from clearsight.models.providers import ModelProvider
-from clearsight.models.weights_file import candidates, check_file
+from clearsight.models.weights_file import candidates, check_file, classes_of
 
 # Raised by the restricted unpickler for damaged and foreign files; none of them is a fault of clearsight.
 _UNREADABLE = (
@@ -34,7 +34,8 @@ _SHOWN = 3  # keys named as examples in an error
 class PretrainedWeights:
     """Weights that a network starts from. tensors: None for random ones.  origin: a few words, or the file's path.
 
-    architecture: what the file says it was made for, "" if it does not say.
+    architecture: what the file says it was made for, "" if it does not say.  classes: those of the head in the file,
+    None where it does not say them.
     """
 
     tensors: Mapping[str, Tensor] | None
@@ -42,6 +43,7 @@ class PretrainedWeights:
     origin: str
     file: str = ""
     architecture: str = ""
+    classes: tuple[str, ...] | None = None
 
     @property
     def text(self) -> str:
@@ -81,6 +83,7 @@ def from_file(path: Path, provider: ModelProvider, name: str) -> PretrainedWeigh
         origin=str(path),
         file=str(path),
         architecture=str(config.get("architecture", "")),
+        classes=classes_of(path),
     )
 
 
@@ -92,15 +95,17 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return _read_pickled(path), {}
 
 
-def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> None:
+def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str, *, with_head: bool = True) -> bool:
     """Copy the tensors into `model`, except a classifier whose shapes differ from those at `head_name`.
 
+    with_head: False to keep the new classifier in any case.  Returns True if the classifier was copied.
     Raises BadValue when anything else is missing, unexpected or of another shape.
     """
     tensors, state, prefix = dict(pretrained.tensors or {}), model.state_dict(), f"{head_name}."
     head = {key: tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
     shapes = {key: value.shape for key, value in state.items() if key.startswith(prefix)}
-    if {key: value.shape for key, value in head.items()} == shapes:
+    fits = with_head and {key: value.shape for key, value in head.items()} == shapes
+    if fits:
         tensors.update(head)
     missing = [
         key
@@ -122,6 +127,7 @@ def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str) -> Non
         problem = f"its tensors do not fit the model: {faults}{made_for}"
         raise BadValue(flag, problem, fix="Pass the --model that it was made for.")
     model.load_state_dict(tensors, strict=False)
+    return fits
 
 
 def _downloaded(provider: ModelProvider, name: str, folders: Sequence[Path]) -> PretrainedWeights:

@@ -1,6 +1,6 @@
-"""Weights files on disk: which belong to a model, and whether one can be read.
+"""Weights files on disk: which belong to a model, which were downloaded, and the classes of those of a run.
 
-Without torch, so that a wrong path is said at once.
+Without torch, so that they can be listed, and a wrong path said, at once.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from clearsight.core.errors import BadValue, NotFound, nearest
+from clearsight.core.bundle import MANIFEST
+from clearsight.core.errors import BadValue, ClearsightError, NotFound, nearest
+from clearsight.core.files import read_json
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 NOT_A_FILE = ("default", "none")  # words that `--weights` takes beside paths
+HUGGING_FACE, TORCH = "hf:", "torch:"  # what a download begins with, before the repository or the file of the hub
 
 
 def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
@@ -40,3 +43,38 @@ def check_file(path: Path) -> None:
     if path.suffix != ".safetensors" and path.suffix not in PICKLED:
         problem = f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth"
         raise BadValue(f"--weights {path}", problem)
+
+
+def classes_of(path: Path) -> tuple[str, ...] | None:
+    """Return the classes of the bundle that the weights file at `path` belongs to, None for any other file."""
+    manifest = path.parent / MANIFEST
+    if not manifest.is_file():
+        return None
+    try:
+        classes = read_json(manifest)["classes"]
+    except (ClearsightError, KeyError, TypeError):
+        return None  # another program's bundle.json
+    return tuple(map(str, classes)) if isinstance(classes, list) else None
+
+
+def on_disk(names: Iterable[str], folders: Iterable[Path]) -> set[str]:
+    """Return the models that have a file in `folders`."""
+    files = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
+    return {name for name in names if candidates(name, files)} if files else set()
+
+
+def downloaded(download: str, torch_hub: Path) -> Path | None:
+    """Return the file that a provider's download has left in the cache of its hub, None if it is not there.
+
+    download: "hf:<repository>" or "torch:<file>"; any other text is in no cache.  torch_hub: the folder of torch.hub.
+    """
+    if download.startswith(HUGGING_FACE):
+        from huggingface_hub import try_to_load_from_cache
+
+        repository = download.removeprefix(HUGGING_FACE)
+        found = [try_to_load_from_cache(repository, file) for file in ("model.safetensors", "pytorch_model.bin")]
+        return next((Path(path) for path in found if isinstance(path, str)), None)
+    if download.startswith(TORCH):
+        path = torch_hub / "checkpoints" / download.removeprefix(TORCH)
+        return path if path.is_file() else None
+    return None

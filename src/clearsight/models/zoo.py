@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,14 +18,15 @@ from clearsight.models.families.whole import dissect as dissect_whole
 from clearsight.models.heads import build_head
 from clearsight.models.network import Network, evaluating
 from clearsight.models.providers import PROVIDERS, ModelProvider
-from clearsight.models.weights import load, resolve
+from clearsight.models.weights import PretrainedWeights, load, resolve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSpec:
     """Specification of a network. head: hidden widths.  weights: "default", "none" or a path.
 
-    seed: decides every random weight.
+    seed: decides every random weight.  class_names: of the data; weights of a run keep their head if its classes are
+    equal, and get a new one if not. () for weights whose classes do not matter.
     """
 
     model: str
@@ -34,6 +35,7 @@ class ModelSpec:
     dropout: float = 0.0
     weights: str = "none"
     seed: int = 0
+    class_names: tuple[str, ...] = ()
 
 
 def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
@@ -59,7 +61,7 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
         head = nn.Sequential(OrderedDict(flatten=nn.Flatten(), linear=head))
     model.set_submodule(dissection.head, head)
     if pretrained.tensors is not None:
-        load(model, pretrained, dissection.head)
+        pretrained = _load(model, pretrained, dissection.head, spec)
     network = Network(
         name=spec.model,
         model=model.train(),
@@ -101,6 +103,19 @@ def dissect(model: nn.Module) -> Dissection:
     """Return the stages and the head of `model`: by the first family that recognises it, else as one piece."""
     found = next((family for _, family in FAMILIES if family.recognises(model)), None)
     return found.dissect(model) if found else dissect_whole(model)
+
+
+def _load(model: nn.Module, pretrained: PretrainedWeights, head_name: str, spec: ModelSpec) -> PretrainedWeights:
+    """Load the weights; return them with a word on the head where they are those of an earlier run."""
+    if pretrained.classes is None or not spec.class_names:
+        load(model, pretrained, head_name)
+        return pretrained
+    same = pretrained.classes == spec.class_names
+    if load(model, pretrained, head_name, with_head=same):
+        head = "head reused, since its classes are equal"
+    else:
+        head = "new head, since its layers are others" if same else "new head, since its classes are others"
+    return replace(pretrained, origin=f"{pretrained.origin}, {head}")
 
 
 def _check(spec: ModelSpec) -> None:

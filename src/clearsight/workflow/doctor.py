@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import Any
 from clearsight.core.machine import cores, hardware, installed, versions
 from clearsight.workflow.paths import Paths
 
-EXTRAS = {  # extra of clearsight -> the package that it brings
-    "openvino": "openvino",
-    "parquet": "pyarrow",
-    "tensorboard": "tensorboard",
-    "lightning": "lightning",
-    "huggingface": "transformers",
+EXTRAS = {  # extra of clearsight -> what it is for
+    "openvino": "frozen networks are computed twice as fast; serve --runtime openvino",
+    "parquet": "datasets in Parquet files",
+    "tensorboard": "debug export --tensorboard",
+    "lightning": "the debugger in a Lightning Trainer",
+    "huggingface": "the debugger in a Hugging Face Trainer",
+    "dashboard": "optuna-dashboard on the studies of clearsight tune",
+    "ray": "tune --on ray",
 }
 _PACKAGES = ("clearsight", "torch", "torchvision", "timm", "numpy", "pillow", "onnx", "onnxruntime", "scikit-learn")
 _LITTLE_DISK = 5 << 30  # bytes: checkpoints and features of one long run
@@ -34,6 +38,7 @@ class DoctorReport:
     disk: dict[str, int]
     shared_memory: int | None
     extras: dict[str, str | None]
+    purposes: dict[str, str]
     cache: str
     weights: list[dict[str, Any]]
     advice: list[str]
@@ -61,13 +66,33 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
         threads={"cores": cores(), "torch": torch.get_num_threads()},
         disk={"here": shutil.disk_usage(folder).free, "cache": shutil.disk_usage(existing).free},
         shared_memory=shutil.disk_usage(shared).free if shared.is_dir() else None,
-        extras={extra: installed(package) for extra, package in EXTRAS.items()},
+        extras=installed_extras(),
+        purposes=EXTRAS,
         cache=str(paths.cache),
         weights=[_weights(folder) for folder in paths.weights],
         advice=[],
     )
     gpu = Path("/dev/nvidia0").exists()  # the driver's own file: independent of torch and CUDA
     return replace(report, advice=advice(report, environ_threads, gpu_in_machine=gpu))
+
+
+def installed_extras() -> dict[str, str | None]:
+    """Return the installed version of each extra's first package, None where one of its packages is missing."""
+    return {
+        extra: found[0] if (found := [installed(package) for package in packages]) and all(found) else None
+        for extra, packages in extra_packages().items()
+    }
+
+
+def extra_packages(distribution: str = "clearsight") -> dict[str, list[str]]:
+    """Return the packages of each extra of a distribution, as its metadata declare them; those of developers apart."""
+    found: dict[str, list[str]] = {extra: [] for extra in EXTRAS}
+    for requirement in importlib.metadata.requires(distribution) or ():
+        needed, _, marker = requirement.partition(";")
+        extra = re.search(r"""extra\s*==\s*['"]([\w-]+)['"]""", marker)
+        if extra is not None and extra[1] in found:
+            found[extra[1]].append(re.split(r"[^\w.-]", needed.strip())[0])
+    return found
 
 
 def _weights(folder: Path) -> dict[str, Any]:

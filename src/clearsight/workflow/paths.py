@@ -5,26 +5,58 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from clearsight.core.bundle import MANIFEST
+from clearsight.core.errors import BadData, NotFound
+from clearsight.core.files import read_json
+
+_NOUNS = {"runs": "run", "studies": "study"}  # folder of the command line's defaults -> what is in it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paths:
-    """cache: scans and features, safe to delete.  weights: folders that are searched for pretrained weights."""
+    """cache: scans and features, safe to delete.  weights: folders that are searched for pretrained weights.
+
+    torch_hub: where torch.hub downloads to.
+    """
 
     cache: Path
     weights: tuple[Path, ...]
+    torch_hub: Path = field(default_factory=lambda: Path.home() / ".cache" / "torch" / "hub")
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Paths:
         """Read $CLEARSIGHT_CACHE and $CLEARSIGHT_WEIGHTS (folders, separated as in $PATH), else paths in ~/.cache."""
         # Set but empty counts as unset (XDG specification)
-        base = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearsight"
+        user = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = user / "clearsight"
         cache = Path(environ["CLEARSIGHT_CACHE"]) if environ.get("CLEARSIGHT_CACHE") else base
         folders = [Path(part) for part in environ.get("CLEARSIGHT_WEIGHTS", "").split(os.pathsep) if part]
-        return cls(cache=cache, weights=(*folders, base / "weights"))  # the user's folders are searched first
+        torch_hub = Path(environ.get("TORCH_HOME") or user / "torch") / "hub"
+        # The user's folders are searched first.
+        return cls(cache=cache, weights=(*folders, base / "weights"), torch_hub=torch_hub)
+
+
+def latest(parents: Sequence[str], *, with_model: bool = False) -> Path:
+    """Return the run or study that began last in one of the folders `parents`, "runs" or "studies".
+
+    with_model: runs without a trained model do not count.  Raises NotFound where there is none.
+    """
+    found: list[tuple[float, Path]] = []
+    for parent, noun in ((parent, _NOUNS[parent]) for parent in parents):
+        for state in Path(parent).glob(f"*/{noun}.json"):
+            if not with_model or (state.parent / "model" / MANIFEST).is_file():
+                with suppress(BadData, OSError, KeyError):  # damaged, or being removed: it is not the one
+                    found.append((float(read_json(state)["started"]), state.parent))
+    if not found:
+        kind = " with a model" if with_model else ""
+        nouns = " or ".join(f"{_NOUNS[parent]}{kind} in the folder {parent}/" for parent in parents)
+        raise NotFound("last", f"there is no {nouns} here", fix="Pass its path.")
+    return max(found)[1]
 
 
 def free_folder(parent: str, source: str | Path, fallback: str) -> Path:

@@ -7,6 +7,8 @@ from typing import Any
 
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
+from clearsight.workflow.prepare.defaults import unset_fields
+from clearsight.workflow.prepare.earlier_weights import start_from_earlier
 from clearsight.workflow.run.checks import check_resume, check_start
 from clearsight.workflow.run.context import LaunchContext
 
@@ -26,17 +28,13 @@ def train(
     """
     base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
     overridden = base.replace(**settings) if settings else base
+    launch = launch or LaunchContext()
+    unset = unset_fields(base) - settings.keys()  # a default that was passed is a choice: --auto-tune keeps it
+    overridden = start_from_earlier(overridden, unset, launch.paths.cache)
     check_start(Path(data), overridden, Run, Path(out))
     from clearsight.workflow.run.launch import launch_run  # loads torch, after the mistakes that need none
 
-    unset = unset_fields(base) - settings.keys()  # a default that was passed is a choice: --auto-tune keeps it
-    return launch_run(Path(data), Path(out), overridden, launch or LaunchContext(), unset)
-
-
-def unset_fields(recipe: Recipe) -> frozenset[str]:
-    """Return the fields of a recipe that are at their default."""
-    defaults = Recipe().flat()
-    return frozenset(name for name, value in recipe.flat().items() if value == defaults[name])
+    return launch_run(Path(data), Path(out), overridden, launch, unset)
 
 
 def resume(

@@ -16,7 +16,8 @@ from clearsight.core.study import Study, StudyPlan
 from clearsight.tuning.storage.optuna_storage import check_storage
 from clearsight.tuning.trial_store import lock_study
 from clearsight.workflow.paths import free_folder
-from clearsight.workflow.prepare.defaults import weights_path
+from clearsight.workflow.prepare.defaults import unset_fields, weights_path
+from clearsight.workflow.prepare.earlier_weights import start_from_earlier
 from clearsight.workflow.run.checks import check_start
 from clearsight.workflow.study.lead import (
     StudyContext,
@@ -54,7 +55,9 @@ def tune(
     """
     launch = launch or StudyContext()
     base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
+    unset = unset_fields(base) - settings.keys()
     base = base.replace(**{key: value for key, value in settings.items() if key not in _PLAN_FIELDS})
+    base = start_from_earlier(base, unset, launch.paths.cache)
     # Choosing settings by speed and repairing them would change what the search varies.
     base = base.replace(weights=weights_path(base.model.weights), auto_tune=False, repair=0)
     plan = _make_plan(data, settings, space_of(_as_list(vary), space, base), _as_list(metric), base)

@@ -10,7 +10,7 @@ import pytest
 
 from clearsight.cli import main
 from clearsight.core.run import Run
-from clearsight.workflow.pdf import BROWSERS
+from clearsight.workflow.display.pdf import BROWSERS
 from tests.workflow.pdf_text import pages, text
 from tests.workflow.run_folders import write_evaluation, write_run, write_verdicts
 

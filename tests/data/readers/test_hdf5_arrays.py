@@ -87,7 +87,7 @@ def test_one_of_two_label_datasets_is_chosen_by_name(tmp_path: Path, pixels: np.
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"images": "float32"}, "is float32, images must be uint8"), ({"labels": "float32"}, "must be whole numbers")],
+    [({"images": "float32"}, "is float32, images must be uint8")],
 )
 def test_other_numbers_are_refused(tmp_path: Path, pixels: np.ndarray, change: dict[str, str], words: str) -> None:
     values = {"images": pixels, "labels": LABELS}
@@ -101,3 +101,29 @@ def test_other_numbers_are_refused(tmp_path: Path, pixels: np.ndarray, change: d
 def test_weights_next_to_class_folders_are_not_read_as_images(tmp_path: Path) -> None:
     store(tmp_path / "model.h5", conv=np.zeros((3, 3, 3, 64), dtype=np.float32))
     assert not READER.recognises(tmp_path)
+
+
+def test_whole_labels_may_be_stored_as_floats(tmp_path: Path, pixels: np.ndarray) -> None:
+    listing = read(store(tmp_path / "a.h5", images=pixels, labels=LABELS.astype(np.float32)))
+    assert [record.label for record in listing.records] == [str(label) for label in LABELS]
+
+
+def test_labels_that_are_not_whole_are_a_regression_target(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = store(tmp_path / "a.h5", images=pixels, labels=LABELS + 0.5)
+    with pytest.raises(BadData, match=r"look like a regression target\. Store whole numbers"):
+        read(path)
+
+
+def test_one_hot_labels_are_refused(tmp_path: Path, pixels: np.ndarray) -> None:
+    one_hot = np.eye(2, dtype=np.uint8)[LABELS % 2]
+    with pytest.raises(BadData, match=r"labels looks like one-hot labels\. Store labels\.argmax"):
+        read(store(tmp_path / "a.h5", images=pixels, labels=one_hot))
+    with pytest.raises(BadData, match="labels looks like several classes per image"):
+        read(store(tmp_path / "b.h5", images=pixels, labels=np.ones_like(one_hot)))
+
+
+def test_boxes_are_no_labels(tmp_path: Path, pixels: np.ndarray) -> None:
+    boxes = np.arange(len(pixels) * 4, dtype=np.float32).reshape(-1, 4)
+    assert {record.split for record in read(store(tmp_path / "a.h5", images=pixels, boxes=boxes)).records} == {
+        "predict"
+    }

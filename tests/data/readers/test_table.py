@@ -109,3 +109,27 @@ def test_the_imagenet_sample(shared: Path) -> None:
     listing = READER.read(shared / "data/imagenet-sample/labels.csv", ReadOptions(label_column="wnid"))
     assert len({record.label for record in listing.records}) == 150
     assert listing.source.read(listing.records[0].locator).startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("image,cat,dog\nimg/a.jpg,1,0\nimg/b.jpg,0,1\n", "columns cat, dog look like one-hot labels"),
+        ("image,cat,dog\nimg/a.jpg,1.0,0.0\nimg/b.jpg,0.0,1.0\n", "one-hot labels"),
+        ("image,cat,dog\nimg/a.jpg,1,1\nimg/b.jpg,0,1\n", "several classes per image"),
+        ("image,age,cat,dog\nimg/a.jpg,40,1,0\nimg/b.jpg,50,0,1\n", "columns cat, dog look like one-hot labels"),
+    ],
+)
+def test_classes_in_columns_of_0_and_1_are_refused(images: Path, content: str, words: str) -> None:
+    with pytest.raises(BadData, match=words):
+        read(images, content)
+
+
+def test_other_columns_of_0_and_1_are_no_one_hot_labels(images: Path) -> None:
+    with pytest.raises(BadChoice, match="choose one with --label-column"):
+        read(images, "image,male,smoker,diagnosis\nimg/a.jpg,1,0,benign\nimg/b.jpg,1,1,malignant\n")
+
+
+def test_a_named_column_of_0_and_1_is_a_class(images: Path) -> None:
+    listing = read(images, "image,cat,dog\nimg/a.jpg,1,0\nimg/b.jpg,0,1\n", label_column="cat")
+    assert [record.label for record in listing.records] == ["1", "0"]

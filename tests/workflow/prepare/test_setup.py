@@ -38,6 +38,6 @@ def test_impossible_values_are_one_sentence() -> None:
 def test_real_weights_bring_their_own_mean(real_weights: Path) -> None:
     """With the ImageNet mean these weights lose 17 points of accuracy, and no error says so."""
     recipe = Recipe().replace(model="timm/mobilenetv2_100", weights=str(real_weights))
-    network = build_network(recipe, 6, Paths(cache=Path("unused"), weights=()))
+    network = build_network(recipe, tuple("abcdef"), Paths(cache=Path("unused"), weights=()))
     assert network.preprocess.mean == network.preprocess.std == (0.5, 0.5, 0.5)
     assert "metadata" in network.weights

@@ -5,15 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app
+from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, Runs, command_app
 from clearsight.workflow.display.terminal import Terminal
-
-if TYPE_CHECKING:
-    pass
 
 EPILOG = """Examples:
   clearsight compare runs/resnet50 runs/resnet101 runs/resnet152
@@ -22,7 +19,7 @@ EPILOG = """Examples:
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="2 to 12 run folders", show_default=False)],
+    runs: Runs,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="file of the page \\[default: compare.html or compare.pdf]")
     ] = None,
@@ -33,7 +30,7 @@ def compare(
     """Compare runs: their different settings, their scores, and whether the best one is better than by chance."""
     from clearsight.workflow.compare import compare as compare_runs
     from clearsight.workflow.compare import comparison_lines
-    from clearsight.workflow.pdf import find_browser, print_pdf
+    from clearsight.workflow.display.pdf import find_browser, print_pdf
 
     terminal = Terminal(as_json=as_json)
     if page_format is PageFormat.PDF:

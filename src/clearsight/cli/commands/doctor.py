@@ -26,7 +26,12 @@ def doctor_lines(result: dict[str, Any]) -> list[str]:
     """Return the check for people. result: docs/json.md describes it."""
     memory, disk, threads = result["memory"], result["disk"], result["threads"]
     shared = "none" if result["shared_memory"] is None else f"{result['shared_memory'] / _GIB:.1f} GiB free"
-    extras = ", ".join(f"{name} {'yes' if version else 'no'}" for name, version in result["extras"].items())
+    width = max(map(len, result["extras"]))
+    extras = [
+        f"{name:<{width}}  {version or 'not installed'}  {result['purposes'][name]}"
+        + ("" if version else f"; pip install 'clearsight[{name}]'")
+        for name, version in result["extras"].items()
+    ]
     weights = [
         f"{place['folder']}: {', '.join(place['files']) or ('empty' if place['exists'] else 'does not exist')}"
         for place in result["weights"]
@@ -39,7 +44,7 @@ def doctor_lines(result: dict[str, Any]) -> list[str]:
         f"memory    {memory['available'] / _GIB:.1f} of {memory['total'] / _GIB:.1f} GiB free",
         f"disk      {disk['here'] / _GIB:.1f} GiB free in this folder, {disk['cache'] / _GIB:.1f} in the cache",
         f"shared    {shared}",
-        f"extras    {extras}",
+        *(f"extra     {line}" for line in extras),
         f"cache     {result['cache']}",
         *(f"weights   {line}" for line in weights),
         *(f"advice    {line}" for line in result["advice"] or ["none: this machine is ready."]),

@@ -49,4 +49,6 @@ def evaluate(
     return 0
 
 
-app = command_app(with_recipe_flags(evaluate, READING), EPILOG)
+_ESSENTIAL = ("split", "out", "device", "format", "label_column", "limit", "ignore_class", "as_json")
+
+app = command_app(with_recipe_flags(evaluate, READING), EPILOG, essential=_ESSENTIAL)

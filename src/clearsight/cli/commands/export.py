@@ -7,20 +7,28 @@ from typing import Annotated
 
 import typer
 
-from clearsight.cli.shared import command_app
+from clearsight.cli.shared import Model, command_app
 from clearsight.core.format import size
+
+EPILOG = """Examples:
+  clearsight export runs/first --out model.tar.gz
+  clearsight export last --format onnx
+"""
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="run folder or bundle folder", show_default=False)],
-    out: Annotated[Path, typer.Option(help="archive to write")] = Path("model.tar.gz"),
+    model: Model,
+    out: Annotated[Path | None, typer.Option(help="file to write \\[default: model.tar.gz, model.onnx ...]")] = None,
+    format: Annotated[
+        str, typer.Option(help="bundle, onnx or safetensors \\[default: by the name of the file, else bundle]")
+    ] = "",
 ) -> int:
-    """Pack a model into one .tar.gz: weights, ONNX, classes, preprocessing, entry points for containers."""
-    from clearsight.workflow.export import export as pack
+    """Write a model as one file: a bundle (.tar.gz with weights, ONNX, classes, preprocessing), or one file of it."""
+    from clearsight.workflow.export import export as write
 
-    path = pack(model, out)
+    path = write(model, out, format=format)
     print(f"{path}  ({size(path.stat().st_size)})")
     return 0
 
 
-app = command_app(export, "Example:\n  clearsight export runs/first --out model.tar.gz")
+app = command_app(export, EPILOG)

@@ -72,4 +72,6 @@ def predict(
     return 2 if all(row.error for row in rows) else 0
 
 
-app = command_app(with_recipe_flags(predict, READING), EPILOG)
+_ESSENTIAL = ("top", "csv", "out", "embeddings", "split", "limit", "device", "as_json")
+
+app = command_app(with_recipe_flags(predict, READING), EPILOG, essential=_ESSENTIAL)

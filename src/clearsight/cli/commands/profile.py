@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from clearsight.cli.messages import SET_BY_CLI
-from clearsight.cli.shared import AsJson, command_app
+from clearsight.cli.shared import AsJson, OptionalRun, command_app, latest_of
 from clearsight.core.errors import EmptyInput
 from clearsight.core.finding import flags
 from clearsight.core.format import rate
@@ -47,16 +47,19 @@ class _WithCommand(TyperCommand):
 
 def profile(
     ctx: typer.Context,
-    run: Annotated[
-        Path | None, typer.Argument(help="run folder of a run that was profiled", show_default=False)
-    ] = None,
+    run: OptionalRun = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="run folder for a command \\[default: runs/<script>-<n>]")
     ] = None,
     every: Annotated[float, typer.Option(help="seconds between samples of the machine, 0.1 to 60")] = 0.5,
     try_run: Annotated[
         Path | None,
-        typer.Option("--try", metavar="RUN", help="measure other settings for this run, a few steps of each"),
+        typer.Option(
+            "--try",
+            metavar="RUN",
+            help="measure other settings for this run, a few steps of each",
+            callback=latest_of("runs"),
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="with --try: steps of each setting", min=3)] = 24,
     full: Annotated[bool, typer.Option("--full", help="also trace a few steps operator by operator")] = False,

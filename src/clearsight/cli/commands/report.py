@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, command_app
+from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, RunOrStudy, command_app
 from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """Examples:
@@ -20,7 +20,7 @@ EPILOG = """Examples:
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="run folder or study folder", show_default=False)],
+    run: RunOrStudy,
     page_format: Format = PageFormat.HTML,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="file of the page \\[default: in the run folder]")
@@ -29,7 +29,7 @@ def report(
     as_json: AsJson = False,
 ) -> int:
     """Write the report of a run or a study again: one page that needs no network, and its numbers as report.json."""
-    from clearsight.workflow.pdf import find_browser, print_pdf
+    from clearsight.workflow.display.pdf import find_browser, print_pdf
     from clearsight.workflow.report import rewrite
 
     terminal = Terminal(as_json=as_json)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from clearsight.cli.setting_flags import with_recipe_flags
-from clearsight.cli.shared import AsJson, check_resume_alone, command_app
+from clearsight.cli.shared import AsJson, ResumedRun, check_resume_alone, command_app
 from clearsight.core.errors import BadValue
 from clearsight.core.events import NullObserver, RunStatus
 from clearsight.core.recipe import Recipe, fields
@@ -21,9 +21,9 @@ from clearsight.workflow.display.terminal import Terminal, TrainingView
 
 EPILOG = """Examples:
   clearsight train photos/ --model resnet34 --freeze backbone --epochs 5
-  clearsight train photos.zip --model timm/mobilenetv2_100 --weights w.safetensors --augment standard --epochs 20
+  clearsight train photos.zip -m timm/mobilenetv2_100 --weights w.safetensors --augment standard
   clearsight train train.csv --label-column breed --recipe recipe.yaml --lr 3e-4 --json
-  clearsight train --resume runs/photos-1
+  clearsight train --resume last
   clearsight train moved/photos/ --resume runs/photos-1
   torchrun --nproc-per-node 2 -m clearsight train photos/ --out runs/two
 """
@@ -35,7 +35,7 @@ def train(
     data: Annotated[str | None, typer.Argument(help="folder, archive, table or HDF5 file", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(help="new run folder \\[default: runs/<data>-<n>]")] = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with settings, which flags override")] = None,
-    resume: Annotated[Path | None, typer.Option(help="continue the run in this folder")] = None,
+    resume: ResumedRun = None,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
@@ -130,4 +130,10 @@ def to_json(run: Run) -> dict[str, Any]:
     }
 
 
-app = command_app(with_recipe_flags(train, [name for _, name, _ in fields()]), EPILOG)
+# The settings that most runs need; --help-all has all of them.
+_ESSENTIAL = (
+    *("model", "weights", "freeze", "epochs", "lr", "batch_size", "image_size", "augment"),
+    *("device", "time_limit", "out", "recipe", "resume", "as_json"),
+)
+
+app = command_app(with_recipe_flags(train, [name for _, name, _ in fields()]), EPILOG, essential=_ESSENTIAL)

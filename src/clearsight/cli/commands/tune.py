@@ -7,30 +7,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from clearsight.cli.setting_flags import with_plan_flags, with_recipe_flags
-from clearsight.cli.shared import AsJson, check_resume_alone, command_app
+from clearsight.cli.shared import AsJson, ResumedStudy, check_resume_alone, command_app
 from clearsight.core.errors import BadValue
 from clearsight.core.recipe import Recipe, fields, read_yaml
 from clearsight.core.settings import declared, flag
 from clearsight.core.study import Study, StudyPlan, StudyStatus
 from clearsight.workflow.display.terminal import Terminal
 
-if TYPE_CHECKING:
-    pass
-
 EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], if needed with
-"when OTHER=VALUE" after it. Trials are compared on the validation images; the best one is measured once on the test
-images. Continue a study after Ctrl-C with --resume.
+"when OTHER=VALUE" after it. Trials are compared on the validation images; the best one is measured
+once on the test images.
 
 Examples:
   clearsight tune photos/ --freeze backbone --tune lr,batch_size,weight_decay --trials 40
   clearsight tune photos/ -m resnet18 --space "lr=log(1e-5,1e-1)" --space "epochs=int(5,40)" --parallel 2 --prune asha
   clearsight tune photos/ --space "optimizer=\\[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"
-  clearsight tune photos/ --metric accuracy --metric parameters --space "model=\\[resnet18,resnet34,tiny]"
   clearsight tune --resume studies/photos-1 --trials 80
 """
 
@@ -56,7 +52,7 @@ def tune(
     name: Annotated[str | None, typer.Option(help="name of the study in a shared storage")] = None,
     out: Annotated[Path | None, typer.Option(help="new study folder \\[default: studies/<data>-<n>]")] = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with the settings that all trials share")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="STUDY", help="continue the study in this folder")] = None,
+    resume: ResumedStudy = None,
     as_json: AsJson = False,
     *,
     plan: dict[str, Any],
@@ -136,4 +132,9 @@ def _space(texts: list[str] | None, file: Path | None) -> Any:
 # --time-limit is that of the study; a recipe's own stays unset in its trials.
 _RECIPE = [name for _, name, _ in fields() if name not in _PLAN]
 
-app = command_app(with_recipe_flags(with_plan_flags(tune), _RECIPE), EPILOG)
+_ESSENTIAL = (
+    *("tune", "space", "metric", "trials", "parallel", "time_limit", "searcher"),
+    *("model", "weights", "freeze", "epochs", "out", "resume", "as_json"),
+)
+
+app = command_app(with_recipe_flags(with_plan_flags(tune), _RECIPE), EPILOG, essential=_ESSENTIAL)

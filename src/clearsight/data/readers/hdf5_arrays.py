@@ -18,6 +18,7 @@ from clearsight.core.errors import BadData, BadImage
 from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files
 from clearsight.data.readers.support.split_names import split_in
 
+_HEAD = 1000  # rows that are looked at for one-hot labels
 _CLASS_NAMES = re.compile(r"class(es)?_?names?|label_?names?|classes|categories")
 
 
@@ -160,13 +161,31 @@ def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list
             keys = ", ".join(_key(dataset) for dataset in fitting)
             raise BadData(str(array.file.path), f"{keys} may all be the labels of {array.key}", fix="Keep one of them.")
         if not fitting:
+            _refuse_one_hot(handle, array)
             return None
         values = np.asarray(fitting[0][()]).reshape(-1)
     if values.dtype.kind in "SO":
         return [_word(value) for value in values.tolist()]
     if values.dtype.kind == "f":
-        raise BadData(str(array.file.path), f"labels of {array.key} are {values.dtype}, they must be whole numbers")
+        if not np.array_equal(values, np.round(values)):  # NaN too
+            problem = f"labels of {array.key} are {values.dtype} and not whole: they look like a regression target"
+            raise BadData(str(array.file.path), problem, fix="Store whole numbers or names of classes.")
+        values = values.astype(np.int64)
     return [names[i] if 0 <= i < len(names) else str(i) for i in values.tolist()]
+
+
+def _refuse_one_hot(handle: Any, array: _Array) -> None:
+    """Raise BadData if a dataset beside the images holds rows (N, K) of 0 and 1."""
+    for dataset in _datasets(handle):
+        beside = _key(dataset).rpartition("/")[0] == array.key.rpartition("/")[0]
+        same_split = split_in(_key(dataset)) == split_in(array.key)
+        if beside and same_split and dataset.ndim == 2 and len(dataset) == array.count and dataset.dtype.kind in "uifb":
+            head = np.asarray(dataset[:_HEAD])
+            if head.shape[1] > 1 and np.isin(head, (0, 1)).all():
+                several = bool((head.sum(axis=1) > 1).any())
+                kind = "several classes per image (multi-label)" if several else "one-hot labels"
+                fix = "clearsight trains one class per image." if several else "Store labels.argmax(axis=1)."
+                raise BadData(str(array.file.path), f"dataset {_key(dataset)} looks like {kind}", fix=fix)
 
 
 def _fits(dataset: Any, array: _Array) -> bool:

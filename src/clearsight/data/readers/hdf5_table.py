@@ -150,7 +150,7 @@ def _label(rows: TableRows, id_column: str, options: ReadOptions, split: Split |
         return options.label_column if options.label_column in rows.names else None
     try:
         return label_column(rows, options, (id_column,))[0]
-    except BadChoice:
+    except (BadChoice, BadData):
         if split in ("test", "predict"):
             return None
         raise

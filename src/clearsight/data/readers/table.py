@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clearsight.core.dataset import SPLITS, Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadChoice, BadData
+from clearsight.data.label_check import one_hot_error
 from clearsight.data.readers.support.files import FileSource
 from clearsight.data.readers.support.rows import LABELS, PATHS, SPLIT_COLUMNS, SUFFIXES, TableRows, open_table
 from clearsight.data.readers.support.split_names import split_of
+
+_HEAD = 1000  # rows that are looked at for columns of 0 and 1
 
 
 @dataclass
@@ -102,6 +106,9 @@ def label_column(
         return usual[0], (Notice(code="label-column", text=text),)
     left = usual or [name for name in rows.names if name not in used]
     if len(left) > 1:
+        head = [cells for _, cells in itertools.islice(rows.pick(*left), _HEAD)]
+        if (error := one_hot_error(str(rows.path), left, head)) is not None:
+            raise error
         problem = "no column has a usual name for classes; choose one with --label-column"
         raise BadChoice(str(rows.path), problem, allowed=left)
     return (left[0] if left else None), ()

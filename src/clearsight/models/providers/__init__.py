@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.registry import Registry
+
+if TYPE_CHECKING:  # so that names can be listed without torch
+    from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -20,6 +21,8 @@ class ModelProvider(Protocol):
     construct: returns the zoo's model with random weights and a classifier of `classes` outputs.
     preprocess: returns what the pretrained weights expect; `file` is the name of a weights file, which may tell more.
     adapt: returns the tensors of a weights file under the keys that `construct` has.
+    licence: returns that of the weights, "" where it is not stated.
+    hub_download: returns what is downloaded, as `weights_file.downloaded` takes it; "" if there are no weights.
     download: returns pretrained tensors, or None if there are none. Network and hub errors pass through.
 
     Methods are called only with names that `names` lists (those of timm may have a tag of the weights).
@@ -35,6 +38,12 @@ class ModelProvider(Protocol):
 
     def adapt(self, name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return dict(tensors)
+
+    def licence(self, name: str) -> str:
+        return ""
+
+    def hub_download(self, name: str) -> str:
+        return ""
 
     def download(self, name: str) -> dict[str, Tensor] | None:
         return None

@@ -44,5 +44,13 @@ class BuiltinProvider(ModelProvider):
         resize = size if name == "tiny" else round(size / 0.875)
         return Preprocess(size=size, resize=resize, mean=_HALF, std=_HALF, source=f"the defaults of {name}")
 
+    def licence(self, name: str) -> str:
+        """Return "": there are no weights."""
+        return ""
+
+    def hub_download(self, name: str) -> str:
+        """Return "": there are none."""
+        return ""
+
 
 PROVIDER = BuiltinProvider()

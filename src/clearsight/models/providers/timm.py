@@ -13,6 +13,7 @@ from clearsight.core.errors import BadChoice
 from clearsight.core.preprocess import Interpolation, Preprocess
 from clearsight.models.hub import HubUnreachable, check_reachable, quiet_clients
 from clearsight.models.providers import ModelProvider
+from clearsight.models.weights_file import HUGGING_FACE
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # the names under which timm looks for weights at the hub
 
@@ -52,6 +53,18 @@ class TimmProvider(ModelProvider):
         with quiet_clients():
             model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **_settings(name))
         return cast(dict[str, Tensor], model.state_dict())
+
+    def licence(self, name: str) -> str:
+        """Return the licence of the weights as timm states it, "" where it does not."""
+        config = _pretrained_config(name)
+        return str(getattr(config, "license", None) or "")
+
+    def hub_download(self, name: str) -> str:
+        """Return the repository that the weights come from, "" if there are none."""
+        config = _pretrained_config(name)
+        if config is None or not config.has_weights:
+            return ""
+        return f"{HUGGING_FACE}{config.hf_hub_id}" if config.hf_hub_id else str(config.url)
 
 
 def _pretrained_config(name: str) -> Any:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clearsight.core.preprocess import Preprocess
 from clearsight.models.hub import check_reachable
+from clearsight.models.weights_file import TORCH
 
 # Both were ported from TensorFlow with its normalisation built in; their side classifiers help training from scratch
 # alone.
@@ -71,6 +72,16 @@ class TorchvisionProvider:
             check_reachable(weights.url)
         tensors = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         return self.adapt(name, tensors)
+
+    def licence(self, name: str) -> str:
+        """Return "": torchvision states no licence of its weights."""
+        return ""
+
+    def hub_download(self, name: str) -> str:
+        """Return the file that the weights come in."""
+        import torchvision
+
+        return TORCH + str(torchvision.models.get_model_weights(name).DEFAULT.url.rpartition("/")[2])
 
 
 PROVIDER = TorchvisionProvider()

@@ -83,6 +83,12 @@ def planned_epochs(recipe: Recipe) -> int:
     return recipe.train.resolved_epochs
 
 
+def unset_fields(recipe: Recipe) -> frozenset[str]:
+    """Return the fields of a recipe that are at their default."""
+    defaults = Recipe().flat()
+    return frozenset(name for name, value in recipe.flat().items() if value == defaults[name])
+
+
 def weights_path(weights: str) -> str:
     """Return a weights setting with the path of a file made absolute; "default" and "none" stay as they are.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -54,11 +54,12 @@ class RunSetup:
         return self.data.split("valid")
 
 
-def build_network(recipe: Recipe, classes: int, paths: Paths) -> Network:
-    """Return the recipe's network for `classes` classes, with the preprocessing of its weights."""
+def build_network(recipe: Recipe, classes: Sequence[str], paths: Paths) -> Network:
+    """Return the recipe's network for these classes, with the preprocessing of its weights."""
     spec = ModelSpec(
         model=recipe.model.model,
-        classes=classes,
+        classes=len(classes),
+        class_names=tuple(classes),
         head=recipe.model.head,
         dropout=recipe.model.dropout,
         weights=recipe.model.weights,

@@ -107,7 +107,7 @@ def make_setup(
         raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(listing.classes)}")
     # Before the scan, which may take minutes: weights that are nowhere, a model or a stage that does not exist.
     build = build_network if run is None else partial(rebuild_network, run)
-    built = build(recipe, len(listing.classes), launch.paths)
+    built = build(recipe, listing.classes.names, launch.paths)
     network = built.with_preprocess(override_preprocess(built.preprocess, recipe.data))
     freeze(network, recipe.model.freeze)
     scan = scan_dataset(listing, recipe.data, launch.paths, launch.progress)

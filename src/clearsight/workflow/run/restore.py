@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def weights_facts(network: Network, preprocess: Preprocess) -> dict[str, Any]:
     }
 
 
-def rebuild_network(run: Run, recipe: Recipe, classes: int, paths: Paths) -> Network:
+def rebuild_network(run: Run, recipe: Recipe, classes: Sequence[str], paths: Paths) -> Network:
     """Return the network of a run: its frozen part from its checkpoints, which hold the trained part as well.
 
     After the first checkpoint the weights file has no influence any more, so it may be gone or have changed. Before

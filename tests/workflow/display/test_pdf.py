@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clearsight.core.errors import BadValue, NotFound
-from clearsight.workflow.pdf import BROWSERS, find_browser, on_paper, print_pdf
+from clearsight.workflow.display.pdf import BROWSERS, find_browser, on_paper, print_pdf
 from tests.workflow.pdf_text import pages, text
 
 needs_browser = pytest.mark.skipif(

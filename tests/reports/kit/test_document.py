@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ def test_scripts_of_sections_run_once_each() -> None:
     html = render_document(title="T", kind="Report", sections=parts)
     assert len(Outline(html).all("script")) == 2
     assert "plotly" not in html
+
+
+def test_the_part_of_the_library_is_named_with_its_licence() -> None:
+    vendor = files("clearsight.reports").joinpath("vendor")
+    assert "plotly.js (cartesian" in vendor.joinpath("plotly-cartesian.min.js").read_text(encoding="utf-8")[:200]
+    assert vendor.joinpath("plotly-LICENSE").read_text(encoding="utf-8").startswith("MIT License")
 
 
 def words(data: list[str]) -> PageSection | None:

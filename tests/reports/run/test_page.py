@@ -4,8 +4,10 @@ import io
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +18,12 @@ from clearsight.reports.kit.document import render_document
 from clearsight.reports.run.evaluation import evaluation
 from clearsight.reports.run.page import RunPage
 from clearsight.reports.run.report_data import RunReportData
+from clearsight.reports.run.training import training
+from clearsight.workflow.pdf import BROWSERS, print_pdf
 from tests.reports.conftest import HOSTILE, Opened, evaluated, trained
 from tests.reports.outline import Outline
 from tests.reports.watched import busy_gpus, curve, found
+from tests.workflow.pdf_text import pages, text
 
 MB = 1_000_000
 
@@ -155,6 +160,21 @@ def test_large_runs_stay_small(watched: RunReportData) -> None:
     assert len(RunPage(large).render().encode()) < 7 * MB
 
 
+def test_an_ordinary_page_is_small(page: str) -> None:
+    assert len(page.encode()) < 2.5 * MB
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="no Chromium or Chrome on this machine to print with")
+def test_an_ordinary_run_takes_8_pages_on_paper(watched: RunReportData, tmp_path: Path) -> None:
+    # With debugger and profiler; few runs have been tuned and traced as well.
+    ordinary = replace(watched, tuning=None, what_if=(), hotlines=())
+    (tmp_path / "page.html").write_text(RunPage(ordinary).render(), encoding="utf-8")
+    printed = print_pdf(tmp_path / "page.html", tmp_path / "page.pdf").read_bytes()
+    assert pages(printed) <= 8
+    # The axis title of the last chart is there too: no chart is cut off.
+    assert "secondssincethestart" in text(printed)
+
+
 @pytest.fixture(scope="module")
 def light(page: str, opened: Callable[..., Opened]) -> Opened:
     """The page in a browser, once for all tests that leave it as it was."""
@@ -242,6 +262,41 @@ def test_every_class_of_a_large_matrix_keeps_its_name(
         "nodes => nodes.filter((n) => getComputedStyle(n).display != 'none').map((n) => n.textContent)"
     )
     assert shown == list(names)
+
+
+_ON_PHONE = """({
+  page: document.documentElement.scrollWidth,
+  chart: document.querySelector("#confusion .chart").clientWidth,
+  box: document.querySelector("#confusion .wide-chart").clientWidth,
+  cell: document.querySelector("#confusion .heatmaplayer image").getBoundingClientRect().width,
+})"""
+
+
+@pytest.mark.parametrize("classes", [24, 100])
+def test_a_large_matrix_is_scrolled_on_a_phone_and_not_squeezed(
+    report: RunReportData, opened: Callable[..., Opened], classes: int
+) -> None:
+    names = tuple(f"{i:03}.a breed of dog" for i in range(classes))
+    wide = replace(report, evaluation=evaluated(names, np.eye(classes, dtype=int) * 6), mistakes=())
+    section = evaluation(wide)
+    assert section is not None
+    seen = opened(render_document(title="t", kind="k", sections=[section]))
+    seen.page.set_viewport_size({"width": 420, "height": 800})
+    assert seen.page.evaluate(_NARROW.replace("390", "420"))
+    measured = seen.page.evaluate(_ON_PHONE)
+    assert measured["page"] <= 420
+    assert measured["chart"] > measured["box"]
+    assert measured["cell"] / min(classes, 30) > 14  # pixels: a number of two digits fits
+
+
+def test_an_accuracy_of_1_ends_the_axis_in_a_browser(report: RunReportData, opened: Callable[..., Opened]) -> None:
+    perfect = [{**epoch, "valid": {**epoch["valid"], "accuracy": 1.0}} for epoch in report.epochs]
+    section = training(replace(report, epochs=perfect))
+    assert section is not None
+    seen = opened(render_document(title="t", kind="k", sections=[section]))
+    low, high = seen.page.evaluate("document.querySelector('#epoch-accuracy .chart')._fullLayout.yaxis.range")
+    assert 0 <= low < 0.7
+    assert high == 1
 
 
 def test_hostile_names_do_nothing_in_a_browser(hostile: RunReportData, opened: Callable[..., Opened]) -> None:

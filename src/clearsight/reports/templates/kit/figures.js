@@ -38,7 +38,9 @@
       if (note.name === "mark") Object.assign(note, { bgcolor: colour("--paper"), bordercolor: colour("--muted") });
     }
     const by = Number(colour("--chart-scale")) || 1;
-    return by === 1 ? figure : { data: shrunk(figure.data, by), layout: { ...shrunk(layout, by), height: layout.height * by } };
+    if (by === 1) return figure;
+    const height = Math.max(layout.height * by, Math.min(layout.height, 120)); // axis and legend of a single bar need room
+    return { data: shrunk(figure.data, by), layout: { ...shrunk(layout, by), height } };
   };
 
   const paint = () => {

@@ -8,7 +8,7 @@ DOWNLOAD := 4
 INSTALLED := 7
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint format bench docs lock clean
+.PHONY: help setup quickstart test lint format bench docs images lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ format: $(READY)  ## format the code
 
 bench: $(READY)  ## run every benchmark and print its result (minutes)
 	@for b in startup first_hour real_data frozen_epochs debugger_overhead profiler_overhead kept_memory auto_tune frozen_tuning parallel_tuning; do echo "== $$b"; $(BIN)/python benchmarks/$$b.py || exit 1; done
+
+images: $(READY)  ## write docs/images/ from small runs on the data in shared/
+	@$(BIN)/python docs/screenshots.py $${CLEARSIGHT_SHARED:-../shared}
 
 docs: $(READY)  ## write docs/settings.md, docs/rules.md, docs/terms.md and the types of settings from the code
 	@$(BIN)/python docs/settings.py > docs/settings.md

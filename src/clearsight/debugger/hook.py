@@ -159,7 +159,7 @@ class Hook:
             # The profiler may have written its findings into the same file.
             others = [finding for finding in read_findings(path) if finding.rule not in names]
             write_findings(path, [*self.findings, *others])
-            self._print(*findings_lines(self.findings))
+            self._print(*findings_lines(self.findings), f"next     clearsight report {self.out}")
 
     # State of the loop
 

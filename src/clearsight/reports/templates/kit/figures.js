@@ -28,6 +28,10 @@
     const layout = figure.layout;
     layout.font = { family: body.fontFamily, size: 13, color: colour("--muted") };
     layout.hoverlabel = { bgcolor: colour("--paper"), bordercolor: colour("--line"), font: { color: colour("--ink") } };
+    // Text on the sky blue of dark pages must be dark; Plotly would write it in a grey that is hard to read.
+    for (const trace of figure.data) {
+      if (trace.type === "bar" && trace.marker?.color === "#56B4E9") trace.insidetextfont = { color: colour("--on-accent") };
+    }
     for (const axis of ["xaxis", "yaxis"]) {
       layout[axis] = { ...layout[axis], gridcolor: colour("--line"), linecolor: colour("--line"), tickcolor: colour("--line") };
     }

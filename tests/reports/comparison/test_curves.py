@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 from clearsight.core.statistics import Interval
 from clearsight.reports.comparison.curves import MAX_RUNS, OverlayCurve, curves, interval_chart, overlay, run_style
 from clearsight.reports.comparison.run import ComparedRun
@@ -60,6 +62,16 @@ def test_curves_keep_the_style_of_their_run() -> None:
     assert (third.line.color, third.line.dash, third.marker.symbol) == run_style(2)
     assert list(first.y) == [1.0, None]
     assert figure.layout.showlegend
+
+
+@pytest.mark.parametrize(("last", "kind"), [(2.0, None), (2000.0, "log")])
+def test_losses_over_decades_have_a_logarithmic_axis(last: float, kind: str | None) -> None:
+    figure = overlay([OverlayCurve("a", 0, [1, 2], [0.5, last])], unit="step", metric="loss")
+    assert figure.layout.yaxis.type == kind
+
+
+def test_accuracies_end_at_1() -> None:
+    assert interval_chart([("a", 0, 0.98, Interval(0.9, 1.0))]).layout.xaxis.autorangeoptions.clipmax == 1.0
 
 
 def test_names_are_escaped() -> None:

@@ -239,3 +239,19 @@ def test_a_section_without_content_is_none(build: Callable[[StudyReportData], Pa
 def test_failed_trials_alone_have_no_history() -> None:
     assert history(study_report([broken(0), broken(1)])) is None
     assert history(study_report([broken(0), stopped(1)])) is not None
+
+
+def test_losses_over_decades_have_a_logarithmic_axis_in_every_chart() -> None:
+    lost = [done(i, value=0.01 * 10 ** (i % 5)) for i in range(10)]
+    report = replace(study_report(lost), plan=plan(objectives=(Objective("loss", "minimize"),)))
+    assert only(history, report).figure.layout.yaxis.type == "log"
+    assert {panel.figure.layout.yaxis.type for panel in slices(report).panels} == {"log"}  # type: ignore[union-attr]
+    # From 0.01 to 100: a loss of 1 is in the middle of the axis of results.
+    results = [trace.x[-2] for trace in only(parallel, report).figure.data[:-1]]
+    assert any(value == pytest.approx(0.5, abs=0.01) for value in results)
+
+
+def test_an_accuracy_of_1_is_the_end_of_every_axis() -> None:
+    perfect = study_report([done(i, value=1.0 - 0.05 * (i % 3)) for i in range(10)])
+    ends = [only(build, perfect).figure.layout.yaxis.autorangeoptions.clipmax for build in (history, slices, curves)]
+    assert ends == [1.0, 1.0, 1.0]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clearsight.workflow.pdf import BROWSERS, print_pdf
 from PIL import Image
 
 from clearsight.core.finding import Finding, Series
@@ -20,6 +19,7 @@ from clearsight.reports.run.evaluation import evaluation
 from clearsight.reports.run.page import RunPage
 from clearsight.reports.run.report_data import RunReportData
 from clearsight.reports.run.training import training
+from clearsight.workflow.display.pdf import BROWSERS, print_pdf
 from tests.reports.conftest import HOSTILE, Opened, evaluated, trained
 from tests.reports.outline import Outline
 from tests.reports.watched import busy_gpus, curve, found

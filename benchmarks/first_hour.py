@@ -114,7 +114,10 @@ def main() -> None:
     print(machine(), flush=True)
     environ = {name: value for name, value in os.environ.items() if name != "CLEARSIGHT_WEIGHTS"}
     with tempfile.TemporaryDirectory() as folder:
-        results = [repeat(Path(folder), number, environ) for number in range(args.repeats)]
+        results = []
+        for number in range(args.repeats):
+            results.append(repeat(Path(folder), number, environ))
+            print(f"repeat {number + 1} of {args.repeats}: {results[-1]}", file=sys.stderr, flush=True)
     for name in results[0]:
         show(name, [rows[name] for rows in results])
 

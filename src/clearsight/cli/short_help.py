@@ -42,7 +42,12 @@ class ShortHelp(TyperCommand):
         lines.append("")
         for line in _plain(self.epilog or "").rstrip().split("\n"):
             lines += textwrap.wrap(line, room, subsequent_indent="      " if line.startswith(" ") else "") or [""]
-        formatter.write("\n".join([self.get_usage(ctx).strip(), "", *lines, ""]))
+        formatter.write("\n".join([_usage(ctx.command_path, arguments), "", *lines, ""]))
+
+
+def _usage(program: str, arguments: Sequence[Any]) -> str:
+    names = [(argument.metavar or argument.name.upper(), argument.required) for argument in arguments]
+    return " ".join(["Usage:", program, "[OPTIONS]", *(name if needed else f"[{name}]" for name, needed in names)])
 
 
 def _option_help(option: Any, ctx: Any) -> tuple[str, str]:

@@ -277,7 +277,9 @@ class Recipe(BaseModel):
                 if name not in allowed:
                     what = f"{key}.{name}" if in_section else str(name)
                     told = answer(str(name))  # not the nearest name: `bs` is not ema
-                    raise BadChoice(what, "no such setting", got=None if told else name, allowed=allowed, fix=told)
+                    if told:
+                        raise BadChoice(what, "no such setting", fix=told)
+                    raise BadChoice(what, "no such setting", got=name, allowed=allowed)
                 settings = nested[sections[name]]
                 if name in settings:
                     problem = "set twice, once at the top and once in its section"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _BATCH = 8  # images of a measured step
 _STEPS = 3  # timed steps; the fastest counts, since other programs only ever slow one down
+# What models of other libraries raise on the meta device, or for want of a package.
+_UNBUILDABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, ImportError)
 _REFERENCE = "resnet18"  # measured where no model has been, so that others can be estimated from it
 
 
@@ -150,13 +152,13 @@ def _facts(name: str) -> ModelFacts | None:
         with torch.device("meta"):
             model = provider.construct(plain, 1000).eval()
         parameters = sum(parameter.numel() for parameter in model.parameters())
-    except Exception:  # a model of another library that cannot be built is listed by its name alone
+    except _UNBUILDABLE:  # it is listed by its name alone
         return None
     try:
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             model(torch.empty(1, 3, size, size, device="meta"))
         operations = int(counter.get_total_flops())
-    except Exception:  # some need values, which a tensor on the meta device has not: their operations stay unknown
+    except _UNBUILDABLE:  # some need values, which a tensor on the meta device has not: operations stay unknown
         operations = 0
     # Plug-ins from before these methods have none.
     licence = getattr(provider, "licence", lambda _: "")(plain)

@@ -38,7 +38,7 @@ def check_file(path: Path) -> None:
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, names)
         hint = f"Did you mean {path.parent / near}? " if near else ""
-        fix = f"{hint}Pass default, none, or a .safetensors or .pth file."
+        fix = f"{hint}Pass default, none, a .safetensors or .pth file, a run or a bundle."
         raise NotFound(f"--weights {path}", "there is no such file", fix=fix)
     if path.suffix != ".safetensors" and path.suffix not in PICKLED:
         problem = f"files of type {path.suffix or 'none'} cannot be read, only .safetensors and .pth"

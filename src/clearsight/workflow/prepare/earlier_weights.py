@@ -35,7 +35,7 @@ def start_from_earlier(recipe: Recipe, unset: Collection[str], cache: Path) -> R
     if "model" in unset:
         changes["model"] = bundle.model
     elif recipe.model.model != bundle.model:
-        problem = f"the weights of {weights} are of {bundle.model}"
+        problem = f"the weights of {path} are of {bundle.model}"
         raise BadChoice(f"--model {recipe.model.model}", problem, fix="Leave --model out to take that model.")
     if "head" in unset:
         changes["head"] = bundle.head

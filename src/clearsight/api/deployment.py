@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from clearsight.api.settings import DataSettings
 from clearsight.api.signature import named_settings, path_of, with_settings
 from clearsight.core.recipe import DataSection
-from clearsight.core.registry import load_target
 
 if TYPE_CHECKING:
     from clearsight.models.network import Network
@@ -151,6 +150,7 @@ def models(
     `data`.  Raises BadChoice where no name matches.
     """
     from clearsight.workflow.display.notebook import output_of
+    from clearsight.workflow.models import models as list_models
     from clearsight.workflow.paths import Paths
 
     output, paths = output_of(progress), Paths.of(os.environ)

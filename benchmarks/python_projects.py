@@ -80,13 +80,15 @@ def weights(out: Path) -> None:
 def lesions(out: Path) -> None:
     """Lesions in HDF5 with a table, then predictions for the HDF5 without labels."""
     run = clearsight.train(
-        DATA / "isic-2024", out=out / "run", model="tiny", weights="none", image_size=32, limit=200, epochs=2
+        DATA / "isic-2024", out=out / "run", model="tiny", weights="none", image_size=32, limit=120, epochs=1
     )
     unlabelled = DATA / "isic-2024" / "test-image.hdf5"
     found = clearsight.predict(run, unlabelled, csv=out / "predictions.csv", embeddings=True)
     assert len(found) == 3
     assert found.embeddings is not None
-    run.plot("calibration").write_html(out / "calibration.html")
+    # The data have no labelled test images.
+    evaluation = clearsight.evaluate(run, DATA / "isic-2024", split="valid", progress=False)
+    evaluation.plot("calibration").write_html(out / "calibration.html")
 
 
 def cifar(out: Path) -> None:

@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
         ("train --resume run", "the data of this run no longer exist there"),
         ("train --resume run --lr 1", "--lr cannot be used with it"),
         ("tune imags --tune lr", "there is no such file or folder"),
-        ("tune images --tune lr --weights weigths.safetensors", "weights.safetensors? Pass default, none, or"),
+        ("tune images --tune lr --weights weigths.safetensors", "weights.safetensors? Pass default, none, a"),
         ("tune --resume empty", "there is no study in this folder"),
         ("serve empty", "it is not a bundle or a finished run"),
         ("serve nowhere", "there is no run or bundle of that name"),

@@ -42,7 +42,8 @@ def test_the_run_folder_has_its_files(trained: tuple[Path, dict[str, Any]]) -> N
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     saved = {name for name in names if name.startswith("tensors/")}
     assert {"tensors/facts.json", "tensors/index.jsonl", "tensors/000-000001.safetensors"} <= saved
-    assert names - saved == {
+    warned = {"findings.live.jsonl"}  # of a loaded machine, whose data arrive late, for example
+    assert names - saved - warned == {
         *("run.json", "recipe.yaml", "log.txt", "metrics.jsonl", "findings.jsonl", "report.html", "report.json"),
         *("profile/machine.json", "profile/gauges.jsonl", "profile/spans.jsonl"),
         *("checkpoints/newest.safetensors", "checkpoints/best.safetensors"),

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from clearsight.core.events import RunStatus
 from clearsight.core.finding import read_findings
 from clearsight.core.run import Run
+from clearsight.profiler.rules import PROFILER_RULES
 from tests.walks.commands import CLEARSIGHT, error_of, json_of, run
 
 SETTINGS = ("--model", "tiny", "--weights", "none", "--image-size", "16", "--limit", "400", "--epochs", "6", "-b", "16")
@@ -49,7 +50,9 @@ def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def verdicts(run_folder: Path) -> set[tuple[str, str]]:
-    return {(finding.rule, finding.verdict.value) for finding in read_findings(run_folder / "findings.jsonl")}
+    """Return the verdicts about the model; those about speed depend on what else the machine does."""
+    found = read_findings(run_folder / "findings.jsonl")
+    return {(finding.rule, finding.verdict.value) for finding in found if finding.rule not in PROFILER_RULES.names()}
 
 
 def interrupt(words: list[str], line: str, number: signal.Signals) -> int:

@@ -116,7 +116,7 @@ def test_only_the_best_trial_has_weights_a_model_and_test_scores(study: Study) -
 
 
 def test_the_best_trial_has_the_best_validation_score(study: Study) -> None:
-    best = max(complete(study), key=lambda trial: (trial.values[0], -trial.number))
+    best = min(complete(study), key=lambda trial: (-trial.values[0], trial.scores["loss"], trial.number))
     assert study.best["trial"] == best.number
     assert study.best["value"] == best.values[0] == best.scores["accuracy"]
     assert study.best["params"] == dict(best.params)

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from clearsight.core.errors import ClearsightError, DiskFull
 from clearsight.core.events import FailedStep, StepName
 from clearsight.core.files import disk_full_as_error
-from clearsight.core.guard import error_text
+from clearsight.core.guard import Guard, error_text
 from clearsight.core.run import Resumable
 
 P = ParamSpec("P")
@@ -33,14 +33,18 @@ class FinalSteps:
 
         Raises DiskFull, since the steps after it could write nothing either; KeyboardInterrupt passes through.
         """
-        try:
-            with disk_full_as_error(self.work.path):
-                return action(*args, **kwargs)
-        except DiskFull:
-            raise
-        except Exception as error:  # whatever it is, it must not cost the training that came before it
-            self._failed(step, error)
-            return None
+        # Whatever the error is, it must not cost the training that came before it.
+        guard = Guard(step, report=lambda sentence: None)
+        result = guard.run(lambda: self._without_full_disk(action, *args, **kwargs))
+        if isinstance(guard.failure, DiskFull):
+            raise guard.failure
+        if guard.failure is not None:
+            self._failed(step, guard.failure)
+        return result
+
+    def _without_full_disk(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with disk_full_as_error(self.work.path):
+            return action(*args, **kwargs)
 
     def _failed(self, step: StepName, error: Exception) -> None:
         ours = not isinstance(error, ClearsightError)

@@ -29,6 +29,7 @@ def test_train_prints_its_result_as_json(trained: tuple[Path, dict[str, Any]]) -
     out, result = trained
     assert set(result) == {
         *("run", "status", "reason", "best_epoch", "valid", "test", "seconds", "images_per_second", "findings"),
+        *("calibration", "resolved", "failed_steps"),
     }
     assert [finding for finding in result["findings"] if finding["severity"] != "info"] == []
     assert (result["run"], result["status"]) == (str(out), "completed")
@@ -46,7 +47,7 @@ def test_the_run_folder_has_its_files(trained: tuple[Path, dict[str, Any]]) -> N
     assert names - saved - warned == {
         *("run.json", "recipe.yaml", "log.txt", "metrics.jsonl", "findings.jsonl", "report.html", "report.json"),
         *("profile/machine.json", "profile/gauges.jsonl", "profile/spans.jsonl"),
-        *("checkpoints/newest.safetensors", "checkpoints/best.safetensors"),
+        *("checkpoints/newest.safetensors", "checkpoints/best.safetensors", "checkpoints/frozen.safetensors"),
         *("model/bundle.json", "model/model.safetensors", "model/model.onnx", "model/code/inference.py"),
         *("evaluation/predictions.csv", "evaluation/metrics.json"),
     }

@@ -62,7 +62,7 @@ def test_a_mistake_is_raised_before_anything_is_written(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadValue, match="head 'wide': must be a list of whole numbers"):
         clearsight.train("photos", head="750,wide")
-    with pytest.raises(BadChoice, match="Did you mean epochs"):
+    with pytest.raises(BadChoice, match="epochs here"):
         clearsight.train("photos", epoch=3)  # type: ignore[call-arg]
     assert list(tmp_path.iterdir()) == []
 

@@ -82,6 +82,14 @@ def test_a_run_stands_for_its_folder(tmp_path: Path) -> None:
         path_of(3)
 
 
+def test_last_is_the_newest_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "runs" / "first")
+    assert path_of("last", "runs") == Path("runs/first")
+    assert path_of("last") == Path("last"), "not where a file or a bundle is meant"
+    assert clearsight.open_run("last").path.resolve() == run.path
+
+
 def test_names_of_settings_are_a_text_or_a_list() -> None:
     assert names_of("lr, batch-size") == names_of(["lr", "batch_size"]) == ["lr", "batch_size"]
 

@@ -50,7 +50,7 @@ def predict(
     output, values = output_of(False if callable(progress) else progress), named_settings(settings)
     with output.working():
         found = classify(
-            path_of(model),
+            path_of(model, "runs"),
             images,
             top=top,
             split=split,
@@ -118,7 +118,7 @@ def serve(
     port: 0 uses a free one.  Use it in a `with` block, or call `stop()`.  Raises BadValue for a port in use.
     """
     return RunningEndpoint(
-        path_of(model), host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels
+        path_of(model, "runs"), host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels
     )
 
 
@@ -130,14 +130,14 @@ def export(model: str | Path | Any, out: str | Path | None = None, *, format: st
     """
     from clearsight.workflow.export import export as pack
 
-    return pack(path_of(model), out, format=format)
+    return pack(path_of(model, "runs"), out, format=format)
 
 
 def load(model: str | Path | Any) -> Network:
     """Return the network of a run or bundle with its trained weights, in eval mode."""
     from clearsight.workflow.open import load as load_network
 
-    return load_network(path_of(model))
+    return load_network(path_of(model, "runs"))
 
 
 def models(

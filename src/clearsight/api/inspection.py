@@ -59,7 +59,7 @@ def debug(
     from clearsight.workflow.display.text import diagnosis_lines
 
     output = output_of(progress)
-    diagnosis = check(path_of(run), rules=",".join(texts_of(rules)), rule=texts_of(rule))
+    diagnosis = check(path_of(run, "runs"), rules=",".join(texts_of(rules)), rule=texts_of(rule))
     show_result(output, progress, diagnosis_lines(diagnosis.findings))
     return diagnosis
 
@@ -88,7 +88,9 @@ def evaluate(
     report = progress if callable(progress) else output.progress
     with output.working():
         paths = Paths.of(os.environ)
-        result = measure(path_of(model), data, split=split, device=device, paths=paths, progress=report, **values)
+        result = measure(
+            path_of(model, "runs"), data, split=split, device=device, paths=paths, progress=report, **values
+        )
     if out is not None:
         result.write(Path(out))
     show_result(output, progress, evaluation_lines(result.to_json()))
@@ -131,7 +133,7 @@ def compare(*runs: Any, out: str | Path | None = None, progress: Show = "auto") 
 
     listed = runs[0] if len(runs) == 1 and isinstance(runs[0], list | tuple) else runs
     output = output_of(progress)
-    comparison = compare_runs([path_of(run) for run in listed])
+    comparison = compare_runs([path_of(run, "runs") for run in listed])
     if out is not None:
         comparison.write_page(Path(out))
     show_result(output, progress, comparison_lines(comparison, shutil.get_terminal_size().columns))
@@ -157,7 +159,7 @@ def report(
         raise BadChoice(f"format={format!r}", "no such format", got=format, allowed=("html", "pdf"))
     if format == "pdf":
         find_browser(browser)  # an error now, before the work
-    page = rewrite(path_of(run))
+    page = rewrite(path_of(run, "runs", "studies"))
     if format == "pdf":
         return print_pdf(page, Path(out) if out is not None else page.with_suffix(".pdf"), browser=browser)
     if out is None:
@@ -174,11 +176,11 @@ def open_run(path: str | Path | Any, rank: int = 0) -> OpenedRun:
     """
     from clearsight.workflow.results.saved import OpenedRun
 
-    return OpenedRun(path_of(path), rank)
+    return OpenedRun(path_of(path, "runs"), rank)
 
 
 def open_study(path: str | Path | Any) -> SavedStudy:
     """Return the study in a folder, which may still be growing. Raises NotFound where there is none."""
     from clearsight.workflow.open import open_study as open_saved
 
-    return open_saved(path_of(path))
+    return open_saved(path_of(path, "studies"))

@@ -63,12 +63,19 @@ def named_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def path_of(value: Any) -> Path:
-    """Return the folder of a run, a study or anything else with a `path`; of text or a path that path."""
+def path_of(value: Any, *parents: str) -> Path:
+    """Return the folder of a run, a study or anything else with a `path`; of text or a path that path.
+
+    parents: "runs", "studies"; "last" is the newest one in them, as on the command line.
+    """
     # A bundle, a run and a saved run know their folder.
     path = getattr(value, "path", value) if not isinstance(value, str | Path) else value
     if not isinstance(path, str | Path):
         raise BadValue(repr(value)[:80], "must be a folder, a file or a run")
+    if parents and str(path) == "last" and not Path("last").exists():
+        from clearsight.workflow.paths import latest  # it reads bundles
+
+        return latest(parents)
     return Path(path).expanduser()
 
 

@@ -118,10 +118,10 @@ def resume(
     """
     from clearsight.workflow.display.notebook import output_of
 
-    folder, output, values = path_of(run), output_of(progress), named_settings(changes)
+    folder, output, values = path_of(run, "runs", "studies"), output_of(progress), named_settings(changes)
     if Study.exists(folder):
         if data is not None:
-            raise BadValue(f"data={data}", "a study continues with the data that it began with", fix="Leave it out.")
+            raise BadValue(f"data={data}", "a study continues with its own data", fix="Leave it out.")
         from clearsight.workflow.tune import resume_study
 
         return _shown_study(output, launch, lambda context: resume_study(folder, launch=context, **values))

@@ -80,6 +80,7 @@ class RunPlan:
     cached: str  # names of the phases on cached features, "" for none
     notes: tuple[str, ...] = ()
     measured: str = ""  # what the profiler measures
+    default: str = ""  # what --freeze auto came to, why, and how long the other choice takes
     saved: tuple[str, ...] = ()  # lines on what the debugger saves, and which rules get enough of it
 
 

@@ -34,6 +34,7 @@ def plan_lines(plan: RunPlan) -> list[str]:
         f"input    {plan.preprocess}",
         f"device   {plan.device}, {plan.precision}, {plan.workers} loader worker{'s' if plan.workers != 1 else ''}",
         f"work     {plan.epochs} epochs, {plan.steps:,} steps of {plan.batch_size}, learning rate {plan.lr:g}{about}",
+        *([f"default  {plan.default}"] if plan.default else []),
         *(f"note     {note}" for note in plan.notes),
         *(f"debug    {line}" for line in plan.saved),
         *([f"profile  {plan.measured}"] if plan.measured else []),

@@ -19,6 +19,7 @@ from clearsight.training.device import Placement
 from clearsight.training.distributed import World
 from clearsight.training.protocols import NullStopwatch, Stopwatch
 from clearsight.workflow.paths import Paths
+from clearsight.workflow.prepare.auto_freeze import FreezeChoice
 from clearsight.workflow.prepare.datasets import Progress
 
 
@@ -29,6 +30,7 @@ class RunSetup:
     weights_preprocess: what the weights expect, before the recipe's settings change it.
     small_images: training images whose shorter side is below the network's input.
     load_times: of the training images.  duplicates: split -> its images that are in an earlier split too.
+    choice: what `--freeze auto` came to; None where the recipe says what is frozen.
     """
 
     network: Network
@@ -43,6 +45,7 @@ class RunSetup:
     stopwatch: Stopwatch = field(default_factory=NullStopwatch)
     load_times: LoadTimes = field(default_factory=LoadTimes)
     duplicates: Mapping[str, int] = field(default_factory=dict)
+    choice: FreezeChoice | None = None
 
     @cached_property
     def train(self) -> Dataset:

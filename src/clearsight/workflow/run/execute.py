@@ -27,17 +27,20 @@ from clearsight.core.stop import StopKind, StopReason
 from clearsight.data.duplicates import exact_duplicates, leaks
 from clearsight.data.scan import Scan, drop_bad_images
 from clearsight.models.freeze import freeze
+from clearsight.models.network import Network
 from clearsight.training.allocator import keep_freed_memory
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
 from clearsight.training.distributed import World, join_process_group
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.messages import FindingsLog, LogWriter
-from clearsight.workflow.prepare.datasets import list_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.auto_freeze import TrainingCost, choose_freeze
+from clearsight.workflow.prepare.datasets import open_dataset, quiet, scan_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import read_features, saved_feature_seconds
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess
+from clearsight.workflow.prepare.step_time import step_seconds
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
@@ -100,7 +103,7 @@ def make_setup(
     check_debugging(recipe.debug)  # here too: a study may vary these settings
     if not launch.world.leads:
         launch.world.wait()  # rank 0 fills the scan cache first
-    listing = list_dataset(source, recipe.data, recipe.train.seed)
+    listing, recipe = open_dataset(source, recipe)
     if not len(listing.split("train")):
         raise BadData(listing.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
     if recipe.train.monitor == "roc_auc" and len(listing.classes) != 2:
@@ -109,13 +112,17 @@ def make_setup(
     build = build_network if run is None else partial(rebuild_network, run)
     built = build(recipe, listing.classes.names, launch.paths)
     network = built.with_preprocess(override_preprocess(built.preprocess, recipe.data))
-    freeze(network, recipe.model.freeze)
+    freeze(network, recipe.model.resolved_freeze)
     scan = scan_dataset(listing, recipe.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, recipe.data.on_bad)
     if launch.world.leads:  # now the others find the scan in the cache
         launch.world.wait()
     network.model.to(placement.device)
     network.model.to(memory_format=placement.memory_format)
+    choice = None
+    if recipe.model.freeze == "auto":
+        choice = choose_freeze(recipe, partial(_training_cost, network, data, placement, launch.world))
+        recipe = choice.recipe
     return RunSetup(
         network=network,
         recipe=resolve_defaults(recipe, network, len(data.split("train")), launch.world.size),
@@ -127,6 +134,17 @@ def make_setup(
         weights_preprocess=built.preprocess,
         small_images=_count_smaller(data, scan, network.preprocess.size),
         duplicates=_count_duplicates(data, scan),
+        choice=choice,
+    )
+
+
+def _training_cost(network: Network, data: Dataset, placement: Placement, world: World) -> TrainingCost:
+    return TrainingCost(
+        step_seconds=max(world.gather(step_seconds(network, placement))),  # the slowest: all ranks choose alike
+        train=-(-len(data.split("train")) // world.size),
+        valid=-(-len(data.split("valid")) // world.size),
+        on_cpu=placement.device.type == "cpu",
+        processes=world.size,
     )
 
 

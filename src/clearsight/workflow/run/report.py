@@ -183,7 +183,7 @@ def _samples(run: Run, data: Dataset | None, preprocess: Preprocess | None) -> l
         return []
     plan = LoadPlan(
         batch_size=_SAMPLES,
-        augment=PRESETS[run.recipe.data.augment],
+        augment=PRESETS[run.recipe.data.resolved_augment],
         order="shuffled",
         seed=run.seed,  # that of the training, so that the same images get the same augmentation
         workers=0,

@@ -44,10 +44,11 @@ from clearsight.workflow.prepare.step_time import step_seconds
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
-from clearsight.workflow.run.delivery import deliver
+from clearsight.workflow.run.delivery import Trained, deliver
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.run.plan import make_plan
 from clearsight.workflow.run.profiling import build_recording
+from clearsight.workflow.run.refit import Refit
 from clearsight.workflow.run.report import write_report
 from clearsight.workflow.run.restore import rebuild_network, weights_facts
 from clearsight.workflow.run.rules import check_debugging
@@ -192,7 +193,11 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             # After the recording has closed: rules read the whole profile.
             steps("verdicts", lambda: write_verdicts(debugger, run, run_context(setup, phases)))
         run.saved_seconds = saved_feature_seconds(phases, len(run.epochs()))
-        deliver(run, steps, training.setup, phases[-1], result, launch)
+        refit = None
+        if training.setup.recipe.train.refit:
+            refit = Refit(run=run, setup=training.setup, stop=stop, observers=[announce])
+        trained = Trained(setup=training.setup, phase=phases[-1], result=result, refit=refit)
+        deliver(run, steps, trained, launch)
     except BaseException as error:  # Ctrl-C too: run.json must say how it ended
         if setup.world.leads:
             _record_failure(run, steps, error, setup.data, setup.network.preprocess)

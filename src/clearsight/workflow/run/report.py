@@ -90,6 +90,7 @@ def run_results(run: Run, name: str, steps: Sequence[Mapping[str, Any]]) -> RunR
         seconds=run.seconds,
         images_per_second=run.images_per_second,
         best_epoch=run.best_epoch,
+        refit=run.refit,
         epochs=run.epochs(),
         steps=steps,
         evaluation=evaluation,

@@ -32,13 +32,16 @@ def weights_facts(network: Network, preprocess: Preprocess) -> dict[str, Any]:
     }
 
 
-def rebuild_network(run: Run, recipe: Recipe, classes: Sequence[str], paths: Paths) -> Network:
+def rebuild_network(
+    run: Run, recipe: Recipe, classes: Sequence[str], paths: Paths, folder: Path | None = None
+) -> Network:
     """Return the network of a run: its frozen part from its checkpoints, which hold the trained part as well.
 
     After the first checkpoint the weights file has no influence any more, so it may be gone or have changed. Before
     it the run starts again from the file: raises NotFound if it is gone, NotResumable if it has changed.
+    folder: of the checkpoints; by default those of the run.
     """
-    checkpoints = Checkpoints(run.checkpoints)
+    checkpoints = Checkpoints(folder or run.checkpoints)
     if not run.weights or not checkpoints.newest.is_file():  # without `weights`: a run of an earlier version
         network = build_network(recipe, classes, paths)
         _check_unchanged(run, network)

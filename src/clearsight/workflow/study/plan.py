@@ -28,6 +28,10 @@ NUMBERS = (
 # Objectives with the same value for a head in a stack and for one alone. Times are not: a stack shares its time.
 _SAME_IN_STACK = (*SCORES, "parameters")
 
+# Settings that say that more than the head is trained: without that they have no effect, or prevent the caching.
+_OF_BACKBONE = ("head_epochs", "head_lr", "head_augment", "backbone_lr_factor", "augment", "mixup", "cutmix")
+_UNSET = Recipe().flat()
+
 SpaceSource: TypeAlias = Mapping[str, Any] | Iterable[str] | Space | None
 
 
@@ -46,6 +50,20 @@ def space_of(names: Sequence[str], source: SpaceSource, base: Recipe) -> Space:
     space = merge_spaces(*parts) if parts else usual_space(DEFAULT_SEARCH)
     space.check(base)
     return space
+
+
+def resolve_freeze(base: Recipe, names: Sequence[str], *, accelerated: bool) -> Recipe:
+    """Return the recipe with `freeze` set, the same for all trials of a study that varies the settings `names`.
+
+    Many trials share the time of one training, so that a study on CPUs tunes the head of pretrained weights, which is
+    trained in seconds on cached features, unless it names a setting of training more than the head.
+    accelerated: True if trials run on GPUs, or on machines that are not known.
+    """
+    if base.model.freeze != "auto":
+        return base
+    names_backbone = any(name in names or base.flat()[name] != _UNSET[name] for name in _OF_BACKBONE)
+    heads = base.model.pretrained and not accelerated and not names_backbone and "freeze" not in names
+    return base.replace(freeze="backbone" if heads else "none")
 
 
 def space_lines(space: Space) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from clearsight.core.recipe import Recipe
 from clearsight.workflow.prepare.auto_freeze import (
     CPU_SECONDS,
+    FEW_IMAGES,
     WHOLE_EPOCHS,
     FreezeChoice,
     FreezeReason,
@@ -22,8 +23,8 @@ PRETRAINED = Recipe().replace(model="resnet18")
 
 
 def cost(seconds: float = 0.01, **fields: Any) -> TrainingCost:
-    """Return the cost of 600 training and 150 validation images at `seconds` each."""
-    return TrainingCost(**{"step_seconds": seconds, "train": 600, "valid": 150, **fields})
+    """Return the cost of 2,000 training and 150 validation images at `seconds` each."""
+    return TrainingCost(**{"step_seconds": seconds, "train": 2000, "valid": 150, **fields})
 
 
 def choose(recipe: Recipe = PRETRAINED, at: TrainingCost | None = None, **settings: Any) -> FreezeChoice:
@@ -40,8 +41,24 @@ def test_pretrained_weights_train_the_head_first_and_then_everything() -> None:
     assert phases(choice) == ("none", HEAD_EPOCHS, HEAD_EPOCHS + WHOLE_EPOCHS)
     assert (choice.recipe.data.augment, choice.recipe.train.head_augment) == ("light", False)
     assert choice.reason is FreezeReason.FINE_TUNE
-    assert choice.seconds == pytest.approx(0.01 * (750 / 3 + WHOLE_EPOCHS * (600 + 150 / 3)))
-    assert choice.other_seconds == pytest.approx(0.01 * 750 / 3)
+    assert choice.seconds == pytest.approx(0.01 * (2150 / 3 + WHOLE_EPOCHS * (2000 + 150 / 3)))
+    assert choice.other_seconds == pytest.approx(0.01 * 2150 / 3)
+
+
+def test_few_images_train_the_head_alone() -> None:
+    choice = choose(at=cost(train=FEW_IMAGES - 1))
+    assert (choice.reason, choice.recipe) == (FreezeReason.FEW_IMAGES, PRETRAINED.replace(freeze="backbone"))
+    assert choice.other_seconds > choice.seconds
+    assert choose(at=cost(train=FEW_IMAGES)).reason is FreezeReason.FINE_TUNE
+    assert choose(at=cost(train=FEW_IMAGES // 2, processes=2)).reason is FreezeReason.FINE_TUNE
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"head_epochs": 3}, {"head_lr": 0.01}, {"augment": "light"}, {"mixup": 0.2}, {"backbone_lr_factor": 0.3}],
+)
+def test_settings_of_the_whole_network_train_it_with_few_images_too(settings: dict[str, Any]) -> None:
+    assert choose(at=cost(train=100), **settings).reason is FreezeReason.FINE_TUNE
 
 
 @pytest.mark.parametrize(("model", "weights"), [("resnet18", "none"), ("tiny", "default")])
@@ -55,11 +72,11 @@ def test_random_weights_are_trained_as_a_whole_without_measuring(model: str, wei
     ("seconds", "fields", "time_limit", "freeze"),
     [
         (0.01, {}, None, "none"),
-        (0.2, {}, None, "backbone"),  # 700 s on a CPU
-        (0.2, {"on_cpu": False}, None, "none"),
-        (0.01, {}, 60.0, "none"),  # 35 s within 70 % of it
-        (0.01, {}, 30.0, "backbone"),
-        (0.2, {"on_cpu": False}, 60.0, "backbone"),
+        (0.1, {}, None, "backbone"),  # 1,100 s on a CPU
+        (0.1, {"on_cpu": False}, None, "none"),
+        (0.01, {}, 200.0, "none"),  # 110 s within 70 % of it
+        (0.01, {}, 150.0, "backbone"),
+        (0.1, {"on_cpu": False}, 60.0, "backbone"),
     ],
 )
 def test_the_head_alone_where_the_rest_takes_too_long(
@@ -107,8 +124,9 @@ def test_what_is_set_is_kept(settings: dict[str, Any]) -> None:
 
 
 def test_a_given_rate_is_for_the_whole_network_and_the_head_has_its_own() -> None:
-    assert choose(lr=3e-4).recipe.optim.head_lr == choose().recipe.optim.head_lr == 1.1e-3  # 570 steps
-    assert choose(at=cost(processes=2)).recipe.optim.head_lr == 1.1e-3  # two processes of 600 images each
+    few = cost(train=600)  # 570 steps for a new head
+    found = [choose(at=few, head_augment=False, **given).recipe.optim.head_lr for given in ({}, {"lr": 3e-4})]
+    assert found == [1.1e-3, 1.1e-3]
 
 
 @pytest.mark.parametrize("settings", [{"mixup": 0.2}, {"feature_cache": False}, {"head_augment": True}])

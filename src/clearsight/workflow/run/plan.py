@@ -12,7 +12,7 @@ from clearsight.core.format import duration, several
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import ProfileSection, Recipe
 from clearsight.training.job import Phase
-from clearsight.workflow.prepare.auto_freeze import FORWARD_SHARE, FreezeChoice, FreezeReason
+from clearsight.workflow.prepare.auto_freeze import FEW_IMAGES, FORWARD_SHARE, FreezeChoice, FreezeReason
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.defaults import HEAD_EPOCHS, uncacheable
 from clearsight.workflow.prepare.feature_batches import feature_batches
@@ -71,6 +71,11 @@ def default_line(choice: FreezeChoice) -> str:
         whole = several(train.resolved_epochs - train.resolved_head_epochs, "epoch")
         first = f"the head for {several(train.resolved_head_epochs, 'epoch')}, then the whole network for {whole}"
         return f"{first}: {took}; --freeze backbone takes {other}"
+    if choice.reason is FreezeReason.FEW_IMAGES:
+        return (
+            f"the head alone, since fewer than {FEW_IMAGES:,} training images gain nothing from training the rest: "
+            f"{took}; with the rest {other} (--head-epochs {HEAD_EPOCHS})"
+        )
     if choice.reason is FreezeReason.ONE_EPOCH:
         return f"the head alone, since there is one epoch: {took}; --freeze none trains the whole network"
     limit = f"over the limit of {duration(choice.limit)}"

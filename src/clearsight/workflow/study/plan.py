@@ -15,6 +15,7 @@ from clearsight.core.trial import METRICS, SCORES, Objective
 from clearsight.tuning.pruners import PRUNERS
 from clearsight.tuning.searchers import SEARCHERS
 from clearsight.tuning.space_syntax import format_dimension, merge_spaces, parse_space, space_from_mapping, usual_space
+from clearsight.workflow.prepare.auto_freeze import OF_BACKBONE, names_backbone
 from clearsight.workflow.prepare.defaults import planned_epochs, uncacheable
 
 # The settings of a search that names none: they matter for every network and have ranges that fit every dataset.
@@ -27,10 +28,6 @@ NUMBERS = (
 )
 # Objectives with the same value for a head in a stack and for one alone. Times are not: a stack shares its time.
 _SAME_IN_STACK = (*SCORES, "parameters")
-
-# Settings that say that more than the head is trained: without that they have no effect, or prevent the caching.
-_OF_BACKBONE = ("head_epochs", "head_lr", "head_augment", "backbone_lr_factor", "augment", "mixup", "cutmix")
-_UNSET = Recipe().flat()
 
 SpaceSource: TypeAlias = Mapping[str, Any] | Iterable[str] | Space | None
 
@@ -61,8 +58,8 @@ def resolve_freeze(base: Recipe, names: Sequence[str], *, accelerated: bool) -> 
     """
     if base.model.freeze != "auto":
         return base
-    names_backbone = any(name in names or base.flat()[name] != _UNSET[name] for name in _OF_BACKBONE)
-    heads = base.model.pretrained and not accelerated and not names_backbone and "freeze" not in names
+    wants_backbone = names_backbone(base) or any(name in OF_BACKBONE for name in names)
+    heads = base.model.pretrained and not accelerated and not wants_backbone and "freeze" not in names
     return base.replace(freeze="backbone" if heads else "none")
 
 

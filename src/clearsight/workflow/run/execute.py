@@ -39,8 +39,7 @@ from clearsight.workflow.prepare.datasets import open_dataset, quiet, scan_datas
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import read_features, saved_feature_seconds
 from clearsight.workflow.prepare.phases import build_phases
-from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess
-from clearsight.workflow.prepare.step_time import step_seconds
+from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess, step_seconds
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts

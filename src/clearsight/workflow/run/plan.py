@@ -16,8 +16,7 @@ from clearsight.workflow.prepare.auto_freeze import FEW_IMAGES, FORWARD_SHARE, F
 from clearsight.workflow.prepare.datasets import loader_workers
 from clearsight.workflow.prepare.defaults import HEAD_EPOCHS, uncacheable
 from clearsight.workflow.prepare.feature_batches import feature_batches
-from clearsight.workflow.prepare.setup import RunSetup
-from clearsight.workflow.prepare.step_time import step_seconds
+from clearsight.workflow.prepare.setup import RunSetup, step_seconds
 from clearsight.workflow.run.debugging import planned_steps, save_plan
 
 

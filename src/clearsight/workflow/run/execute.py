@@ -184,7 +184,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
             announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
             with setup.stopwatch.span("features", 0, 0):
-                read_features(phases)  # after the plan, which says how long that takes
+                read_features(phases, checkpoints.epoch())  # after the plan, which says how long that takes
             with stop.listening():
                 training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
                 result = training.train()

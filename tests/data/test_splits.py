@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from clearsight.core.dataset import ClassMap, Dataset, Listing, Notice, Record, 
 from clearsight.core.errors import BadChoice, BadData, BadValue
 from clearsight.core.recipe import DataSection
 from clearsight.data.readers import open_listing
-from clearsight.data.splits import evaluation_split, has_splits, make_evaluation_splits, make_splits
+from clearsight.data.splits import (
+    default_valid_fraction,
+    evaluation_split,
+    has_splits,
+    make_evaluation_splits,
+    make_splits,
+)
 
 
 class EmptySource:
@@ -306,3 +313,22 @@ def test_real_datasets_have_their_splits(shared: Path) -> None:
         "test": {40},
         "predict": {60},
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "held_out"),
+    [(20, 5), (60, 15), (100, 20), (133, 20), (200, 30), (720, 108), (1000, 150), (4000, 300), (10_000, 470)],
+)
+def test_the_share_held_out_to_validate_follows_the_number_of_images(images: int, held_out: int) -> None:
+    # A score of few images is noise; images beyond a few hundred are worth more in training.
+    assert round(default_valid_fraction(images) * images) == pytest.approx(held_out, abs=5 if images > 1000 else 0.5)
+
+
+def test_more_images_never_leave_fewer_to_validate() -> None:
+    counts = [default_valid_fraction(images) * images for images in range(4, 20_000, 7)]
+    assert all(later >= earlier * 0.99 for earlier, later in pairwise(counts))
+
+
+def test_a_given_share_is_kept() -> None:
+    found = listing(records("cat", 2000, "train"), records("dog", 2000, "train"))
+    assert len(train_dataset(found, valid_fraction=0.25).split("valid")) == 1000

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from clearsight.core.errors import BadChoice, BadValue
+from clearsight.core.recipe import UNTRAINED_MODELS
+from clearsight.models.providers.builtin import PROVIDER
 from clearsight.models.zoo import ModelSpec, build, names
 
 
@@ -99,3 +101,7 @@ def test_tiny_is_tiny() -> None:
 def test_importing_the_zoo_loads_no_model_collection() -> None:
     check = "import sys, clearsight.models.zoo; sys.exit(bool({'timm', 'torchvision'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_models_without_pretrained_weights_are_known_before_a_network_is_built() -> None:
+    assert set(UNTRAINED_MODELS) == set(PROVIDER.names())

@@ -15,7 +15,7 @@ import yaml
 
 from clearsight.cli import COMMANDS
 from clearsight.core.recipe import Recipe, fields
-from clearsight.core.settings import declared, flag
+from clearsight.core.settings import declared, flag, value_types
 from clearsight.core.study import StudyPlan
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +119,7 @@ def test_every_registered_name_is_documented() -> None:
 def test_every_flag_that_is_named_exists() -> None:
     flags = {flag(name, info) for _, name, info in fields()}
     flags |= {flag(name, info) for name, info in declared(StudyPlan).items()}
-    flags |= {f"--no-{name.replace('_', '-')}" for _, name, info in fields() if info.annotation is bool}
+    flags |= {f"--no-{name.replace('_', '-')}" for _, name, info in fields() if bool in value_types(info)}
     source = "\n".join(path.read_text() for path in (ROOT / "src/clearsight/cli").rglob("*.py"))
     others = {"--nproc-per-node", "--data-binary", "--out", "--resume", "--recipe", "--help", "--version"}
     parameters = re.findall(r"^    (\w+): Annotated", source, flags=re.MULTILINE)

@@ -337,3 +337,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_complete(tmp_path: Path, monkeyp
     with pytest.raises(DiskFull, match="no space is left"):
         run(tmp_path, resume=True)
     assert Checkpoints(tmp_path).newest.read_bytes() == before
+
+
+def test_a_last_epoch_ends_the_training_within_the_schedule_of_all_epochs(tmp_path: Path) -> None:
+    _, _, whole = run(tmp_path / "whole")
+    _, outcome, part = run(tmp_path / "part", lambda j: replace(j, last_epoch=2))
+    assert outcome.status is RunStatus.COMPLETED
+    assert [epoch.epochs for epoch in part.epochs] == [2, 2]
+    assert [step.scalars for step in part.steps] == [step.scalars for step in whole.steps[: len(part.steps)]]

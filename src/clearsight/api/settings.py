@@ -28,7 +28,7 @@ class DataSettings(TypedDict, total=False):
     limit: int | None
     """Use this many images only, a sample with the same share of each class."""
 
-    valid_fraction: float
+    valid_fraction: float | None
     """Share of the images for validation, if the data have no such split."""
 
     test_fraction: float
@@ -46,7 +46,7 @@ class DataSettings(TypedDict, total=False):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None
     """Resize filter."""
 
-    augment: Literal["none", "light", "standard", "randaugment"]
+    augment: Literal["none", "light", "standard", "randaugment"] | None
     """Random changes of the training images."""
 
     sampling: Literal["natural", "balanced"]
@@ -84,7 +84,8 @@ class RecipeSettings(DataSettings, TypedDict, total=False):
     """Dropout rate in the head."""
 
     freeze: str | int
-    """Part that is not trained: backbone, none, a number of stages or the name of the last one."""
+    """Part that is not trained: backbone, none, a number of stages or the name of the last one; auto: none of random
+    weights, of pretrained ones the backbone, at first or for good, by the time that training takes."""
 
     optimizer: Literal["adamw", "adam", "sgd"]
     """Optimizer."""
@@ -101,7 +102,7 @@ class RecipeSettings(DataSettings, TypedDict, total=False):
     weight_decay: float
     """Weight decay, decoupled for adamw, L2 otherwise; not on biases and normalisation layers."""
 
-    schedule: Literal["cosine", "step", "constant"]
+    schedule: Literal["cosine", "step", "constant"] | None
     """Learning-rate schedule."""
 
     warmup: float
@@ -128,8 +129,11 @@ class RecipeSettings(DataSettings, TypedDict, total=False):
     epochs: int | None
     """Epochs."""
 
-    head_epochs: int
+    head_epochs: int | None
     """Epochs of the first phase, which trains the head alone; they count among the epochs."""
+
+    head_augment: bool | None
+    """Augment the images of the first phase too, instead of caching its features."""
 
     batch_size: int
     """Images per batch."""
@@ -157,6 +161,9 @@ class RecipeSettings(DataSettings, TypedDict, total=False):
 
     patience: int | None
     """Stop after this many epochs without a better score."""
+
+    refit: bool
+    """Once the best epoch is known, train again on training and validation images together, up to that epoch."""
 
     time_limit: float | str | None
     """Stop after this time, so that --resume can continue: seconds, or 90s, 10m, 2h."""

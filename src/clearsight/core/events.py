@@ -55,6 +55,7 @@ class EpochRecord:
     data_share: float  # share of the epoch's time spent waiting for batches, in [0, 1]
     seconds: float
     best: bool
+    training: Literal["run", "refit"] = "run"  # a refit trains again, on validation images too
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,10 +81,11 @@ class RunPlan:
     cached: str  # names of the phases on cached features, "" for none
     notes: tuple[str, ...] = ()
     measured: str = ""  # what the profiler measures
+    default: str = ""  # what --freeze auto came to, why, and how long the other choice takes
     saved: tuple[str, ...] = ()  # lines on what the debugger saves, and which rules get enough of it
 
 
-StepName = Literal["verdicts", "calibration", "model", "onnx", "evaluation", "report"]
+StepName = Literal["verdicts", "calibration", "refit", "model", "onnx", "evaluation", "report"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

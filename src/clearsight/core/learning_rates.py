@@ -54,3 +54,8 @@ def head_rate(optimizer: str, steps: int) -> float:
         return usual_rate(optimizer)
     low, high = HEAD_RATES
     return min(high, max(low, HEAD_REACH / max(steps, 1)))
+
+
+def rounded_head_rate(optimizer: str, steps: int) -> float:
+    """Return `head_rate` to two digits: more would suggest precision."""
+    return float(f"{head_rate(optimizer, steps):.2g}")

@@ -20,6 +20,9 @@ from clearsight.core.other_words import answer
 from clearsight.core.preprocess import Channel, Interpolation
 from clearsight.core.settings import Seconds, Section, bad_value, setting
 
+# Models without pretrained weights, whose default weights are random.
+UNTRAINED_MODELS = ("tiny", "mobilenetv1_025")
+
 
 class DataSection(Section):
     """Settings of the dataset: what is read, and how images reach the model."""
@@ -32,8 +35,12 @@ class DataSection(Section):
         True, "refuse labels that look like numbers to predict, or like several classes of an image"
     )
     limit: int | None = setting(None, "use this many images only, a sample with the same share of each class", low=2)
-    valid_fraction: float = setting(
-        0.15, "share of the images for validation, if the data have no such split", above=0, below=1
+    valid_fraction: float | None = setting(
+        None,
+        "share of the images for validation, if the data have no such split "
+        "[default: 0.15, less of more than 1,000 images, more of fewer than 133]",
+        above=0,
+        below=1,
     )
     test_fraction: float = setting(
         0.15, "share of the images for the test, if the data have no such split", low=0, below=1
@@ -45,9 +52,9 @@ class DataSection(Section):
     mean: Channel | None = setting(None, "channel means in [0, 1] [default: those of the weights]")
     std: Channel | None = setting(None, "channel standard deviations [default: those of the weights]")
     interpolation: Interpolation | None = setting(None, "resize filter [default: that of the weights]")
-    # Off by default: with random images the features of a frozen backbone cannot be cached, except as fixed `views`.
-    augment: Literal["none", "light", "standard", "randaugment"] = setting(
-        "none", "random changes of the training images"
+    # Off for a frozen backbone: with random images its features cannot be cached, except as fixed `views`.
+    augment: Literal["none", "light", "standard", "randaugment"] | None = setting(
+        None, "random changes of the training images [default: light where --freeze auto trains everything, else none]"
     )
     sampling: Literal["natural", "balanced"] = setting(
         "natural", "draw training images as the data have them, or every class equally often"
@@ -65,6 +72,11 @@ class DataSection(Section):
     )
     keep_pixels: bool = setting(True, "keep decoded images in memory between epochs, as many as fit")
 
+    @property
+    def resolved_augment(self) -> str:
+        """The augmentation: `augment` where it is set, else none."""
+        return self.augment or "none"
+
 
 class ModelSection(Section):
     """Settings of the network: architecture, weights, head and frozen part."""
@@ -80,10 +92,21 @@ class ModelSection(Section):
     dropout: float = setting(0.0, "dropout rate in the head", low=0, below=1, search="float(0,0.5)")
     # Text, since a number of stages, the name of a stage and a word share one flag.
     freeze: str = setting(
-        "none",
-        "part that is not trained: backbone, none, a number of stages or the name of the last one",
+        "auto",
+        "part that is not trained: backbone, none, a number of stages or the name of the last one; auto: none of "
+        "random weights, of pretrained ones the backbone, at first or for good, by the time that training takes",
         search="[backbone,none]",
     )
+
+    @property
+    def pretrained(self) -> bool:
+        """True for weights that are not random."""
+        return self.weights != "none" and not (self.weights == "default" and self.model in UNTRAINED_MODELS)
+
+    @property
+    def resolved_freeze(self) -> str:
+        """The frozen part: `freeze`, and none for auto."""
+        return "none" if self.freeze == "auto" else self.freeze
 
 
 class OptimSection(Section):
@@ -109,7 +132,9 @@ class OptimSection(Section):
         high=1,
         search="log(1e-6,1e-1)",
     )
-    schedule: Literal["cosine", "step", "constant"] = setting("cosine", "learning-rate schedule")
+    schedule: Literal["cosine", "step", "constant"] | None = setting(
+        None, "learning-rate schedule [default: cosine, and constant for a network that trains for 3 epochs or fewer]"
+    )
     warmup: float = setting(
         0.05, "share of the steps in which the learning rate rises from 0", low=0, below=1, search="float(0,0.3)"
     )
@@ -141,6 +166,11 @@ class OptimSection(Section):
         """The peak learning rate: `lr` where it is set, else the optimizer's usual rate."""
         return self.lr if self.lr is not None else usual_rate(self.optimizer)
 
+    @property
+    def resolved_schedule(self) -> str:
+        """The schedule: `schedule` where it is set, else cosine."""
+        return self.schedule or "cosine"
+
 
 class TrainSection(Section):
     """Settings of the training loop: length, loss, device, memory and checkpoints."""
@@ -148,11 +178,18 @@ class TrainSection(Section):
     epochs: int | None = setting(
         None, "epochs [default: 10, or 30 for a head on cached features]", low=1, high=100_000, search="int(5,40)"
     )
-    head_epochs: int = setting(
-        0,
-        "epochs of the first phase, which trains the head alone; they count among the epochs",
+    head_epochs: int | None = setting(
+        None,
+        "epochs of the first phase, which trains the head alone; they count among the epochs "
+        "[default: 0, or as --freeze auto chooses]",
         low=0,
         search="int(0,5)",
+    )
+    # A setting, so that a recipe of two augmented phases means what it meant before there was a choice.
+    head_augment: bool | None = setting(
+        None,
+        "augment the images of the first phase too, instead of caching its features "
+        "[default: yes, except where --freeze auto chooses the phases]",
     )
     batch_size: int = setting(32, "images per batch", low=1, high=65_536, flags=("-b",), search="[32,64,128,256,512]")
     # 2**32 - 1 is the largest seed of numpy and scikit-learn.
@@ -180,6 +217,10 @@ class TrainSection(Section):
         "accuracy", "validation score that picks the best epoch"
     )
     patience: int | None = setting(None, "stop after this many epochs without a better score", low=1)
+    refit: bool = setting(
+        False,
+        "once the best epoch is known, train again on training and validation images together, up to that epoch",
+    )
     time_limit: Seconds | None = setting(
         None, "stop after this time, so that --resume can continue: seconds, or 90s, 10m, 2h", above=0, unit="s"
     )
@@ -202,6 +243,11 @@ class TrainSection(Section):
     def resolved_epochs(self) -> int:
         """The planned epochs: `epochs` where they are set, else 10."""
         return 10 if self.epochs is None else self.epochs
+
+    @property
+    def resolved_head_epochs(self) -> int:
+        """The epochs of the first phase: `head_epochs` where they are set, else 0."""
+        return self.head_epochs or 0
 
 
 class DebugSection(Section):

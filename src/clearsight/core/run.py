@@ -49,6 +49,8 @@ class RunFolder:
     profile = _At("profile")  # what the profiler measured
     hot_lines = _At("profile/hotlines.json")  # the lines of the user's code that loading waits for
     checkpoints = _At("checkpoints")  # the newest one, to resume from
+    refit_checkpoints = _At("checkpoints/refit")  # of the second training that --refit asks for
+    refit_metrics = _At("metrics.refit.jsonl")  # every scalar of its steps
     bundle = _At("model")  # the trained model
     evaluation = _At("evaluation")  # scores and predictions on the test split
     scores = _At("evaluation/metrics.json")
@@ -163,6 +165,8 @@ class Run(Resumable[RunStatus]):
     best_epoch: int | None = None
     scores: dict[str, Any] = field(default_factory=dict)  # {"valid": {...}, "test": {...} | None}
     images_per_second: float | None = None
+    # What --refit did: {"epochs", "images", "reason" why it was not done or ""}; None where nobody asked.
+    refit: dict[str, Any] | None = None
     saved_seconds: float = 0.0  # forward passes that the feature cache made unnecessary
     calibration: dict[str, float] = field(default_factory=dict)  # temperature, images, errors; {} without validation
 

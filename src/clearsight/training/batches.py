@@ -134,6 +134,11 @@ class FeatureBatches:
         return self._read()[0]
 
     @property
+    def is_read(self) -> bool:
+        """True after the first use of `views`."""
+        return self._features is not None
+
+    @property
     def time(self) -> FeatureTime:
         return self._read()[1]
 

@@ -70,6 +70,10 @@ class Checkpoints:
                 path.hardlink_to(good)
         return True
 
+    def epoch(self) -> int:
+        """Return the epoch that was under way at the newest checkpoint; 1 without one."""
+        return int(self.read(self.newest)[1]["position"]["epoch"]) if self.newest.exists() else 1
+
     def last_step(self) -> int:
         """Return the optimizer step after which the newest checkpoint was written; 0 without one."""
         return int(self.read(self.newest)[1]["position"]["step"]) if self.newest.exists() else 0

@@ -51,6 +51,7 @@ class TrainingJob:
 
     network: the whole model; checkpoints store the tensors of it that some phase changes.
     precision: "fp32", "bf16" or "fp16".  class_weights: (C,), None for equal weights.
+    last_epoch: ends the training after it, while the schedule is that of all epochs; None for all of them.
     """
 
     network: nn.Module
@@ -65,6 +66,13 @@ class TrainingJob:
     class_weights: npt.NDArray[np.float32] | None = None
     watcher: ModelWatcher = field(default_factory=NullModelWatcher)
     stopwatch: Stopwatch = field(default_factory=NullStopwatch)
+    last_epoch: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Return the epochs to train."""
+        planned = sum(phase.epochs for phase in self.phases)
+        return planned if self.last_epoch is None else min(planned, self.last_epoch)
 
     def steps_per_epoch(self, phase: Phase) -> int:
         return -(-phase.train.steps // self.recipe.optim.accumulate)  # the last step may have fewer batches

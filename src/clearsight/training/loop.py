@@ -86,7 +86,7 @@ class Training:
         selection, last = self.position.selection, 0
         stop: StopReason | None = None
         for phase in self.job.phases:
-            first, last = last + 1, last + phase.epochs
+            first, last = last + 1, min(last + phase.epochs, self.job.epochs)
             if self.position.epoch <= last:
                 stop = self._phase(phase, first, last)
             if stop:
@@ -181,7 +181,7 @@ class Training:
             self.writer.best = self._step.result()
         record = EpochRecord(
             epoch=position.epoch,
-            epochs=sum(phase.epochs for phase in self.job.phases),
+            epochs=self.job.epochs,
             step=position.step,
             lr=self._step.lr,
             train=train_scores,

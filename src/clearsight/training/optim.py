@@ -44,9 +44,9 @@ def rate(step: int, steps: int, steps_per_epoch: int, section: OptimSection) -> 
     warm = round(section.warmup * steps)
     if step < warm:
         return section.resolved_lr * (step + 1) / (warm + 1)  # not from 0: the first step would train nothing
-    if section.schedule == "constant":
+    if section.resolved_schedule == "constant":
         return section.resolved_lr
-    if section.schedule == "step":
+    if section.resolved_schedule == "step":
         return float(section.resolved_lr * section.gamma ** (step // (section.step_size * steps_per_epoch)))
     # max: a warm-up of all steps leaves none for the cosine.
     done = (step - warm) / max(1, steps - warm)

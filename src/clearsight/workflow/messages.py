@@ -15,7 +15,7 @@ from clearsight.core.bundle import calibration_text
 from clearsight.core.events import EpochRecord, FailedStep, NullObserver, RunPlan, RunStatus
 from clearsight.core.files import finite_json, read_json
 from clearsight.core.finding import Finding, finding_lines, flags, read_findings, verdict_counts
-from clearsight.core.format import duration, speed
+from clearsight.core.format import duration, several, speed
 from clearsight.core.judge import root_findings
 from clearsight.core.run import Run
 from clearsight.workflow.run.external import ExternalRun
@@ -34,6 +34,7 @@ def plan_lines(plan: RunPlan) -> list[str]:
         f"input    {plan.preprocess}",
         f"device   {plan.device}, {plan.precision}, {plan.workers} loader worker{'s' if plan.workers != 1 else ''}",
         f"work     {plan.epochs} epochs, {plan.steps:,} steps of {plan.batch_size}, learning rate {plan.lr:g}{about}",
+        *([f"default  {plan.default}"] if plan.default else []),
         *(f"note     {note}" for note in plan.notes),
         *(f"debug    {line}" for line in plan.saved),
         *([f"profile  {plan.measured}"] if plan.measured else []),
@@ -43,7 +44,8 @@ def plan_lines(plan: RunPlan) -> list[str]:
 def epoch_line(record: EpochRecord) -> str:
     """Return the line of a finished epoch."""
     width = len(str(record.epochs))  # so that the lines of all epochs align
-    parts = [f"epoch {record.epoch:>{width}}/{record.epochs}", f"train {_scores(record.train)}"]
+    word = "refit" if record.training == "refit" else "epoch"
+    parts = [f"{word} {record.epoch:>{width}}/{record.epochs}", f"train {_scores(record.train)}"]
     if record.valid:
         parts.append(f"valid {_scores(record.valid)}")
     if record.seconds:  # a loop of the user's own is not timed
@@ -63,7 +65,7 @@ def end_lines(run: Run) -> list[str]:
             lines.append(f"{split:<8} {_scores(scores)}{_extra(scores)}{best}")
     lines += _served_lines(run)
     failed = [line for step in run.failed_steps for line in failed_step_lines(step)]
-    return [*lines, *_repair_lines(run), *_finding_lines(run), *failed, *next_commands(run)]
+    return [*lines, *_refit_lines(run), *_repair_lines(run), *_finding_lines(run), *failed, *next_commands(run)]
 
 
 def _served_lines(run: Run) -> list[str]:
@@ -112,6 +114,16 @@ def _finding_lines(run: Run | ExternalRun) -> list[str]:
     # Root causes alone: their consequences go away with them.
     causes += [line for finding in findings if finding.resolved for line in finding_lines(finding)]
     return [*causes, verdict_counts(findings), f"         clearsight debug {run.path}"] if findings else []
+
+
+def _refit_lines(run: Run) -> list[str]:
+    """Return which weights --refit delivered."""
+    if run.refit is None:
+        return []
+    if not run.refit["epochs"]:
+        return [f"refit    not done ({run.refit['reason']}): the model has the weights of the scored training"]
+    done = f"{several(run.refit['epochs'], 'epoch')} on {several(run.refit['images'], 'image')}"
+    return [f"refit    {done}, validation images included; the validation scores are those before it"]
 
 
 def _repair_lines(run: Run) -> list[str]:

@@ -27,10 +27,19 @@ from clearsight.workflow.study.lead import (
     lead_study,
     start_workers,
 )
-from clearsight.workflow.study.plan import SpaceSource, check_plan, objectives_of, searcher_of, space_of
+from clearsight.workflow.study.plan import (
+    SpaceSource,
+    check_plan,
+    objectives_of,
+    resolve_freeze,
+    searcher_of,
+    space_of,
+)
 
 _PLAN_FIELDS = frozenset(declared(StudyPlan))  # settings of the study; all others are settings of the recipe
 _PACKAGES = ("clearsight", "torch", "torchvision", "timm", "optuna", "numpy")  # versions in study.json
+
+_HEADS = "Trials train the head on cached features, in seconds each. --freeze none trains the whole network in each."
 
 
 def tune(
@@ -60,7 +69,11 @@ def tune(
     base = start_from_earlier(base, unset, launch.paths.cache)
     # Choosing settings by speed and repairing them would change what the search varies.
     base = base.replace(weights=weights_path(base.model.weights), auto_tune=False, repair=0)
-    plan = _make_plan(data, settings, space_of(_as_list(vary), space, base), _as_list(metric), base)
+    searched = space_of(_as_list(vary), space, base)
+    is_auto = base.model.freeze == "auto"
+    accelerated = bool(launch.gpus) or settings.get("on") not in (None, "local")
+    base = resolve_freeze(base, searched.names, accelerated=accelerated)
+    plan = _make_plan(data, settings, searched, _as_list(metric), base)
     if "monitor" not in plan.space.names:  # the best epoch of a trial is chosen by the metric that compares trials
         base = base.replace(monitor=plan.objectives[0].metric)
     path = Path(out) if out is not None else free_folder("studies", data, "study")
@@ -69,6 +82,8 @@ def tune(
     with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
         check_weights(plan, base, launch.paths.weights)
         notes = check_data(plan, base, launch)  # while the workers import torch
+        if is_auto and base.model.freeze == "backbone":
+            notes.append(_HEADS)
         check_warm_start(plan)
         if plan.storage:
             check_storage(plan, name or path.name)

@@ -55,6 +55,30 @@ def test_unset_settings_are_filled_in(
     assert resolve_defaults(found, network, images) == found
 
 
+@pytest.mark.parametrize(
+    ("settings", "schedule"),
+    [
+        ({"epochs": 2}, "constant"),  # a cosine that ends at 0 wastes half of so few steps
+        ({"epochs": 3}, "constant"),
+        ({"epochs": 4}, "cosine"),
+        ({}, "cosine"),
+        ({"epochs": 8, "head_epochs": 6}, "constant"),  # two epochs of the whole network
+        ({"epochs": 2, "freeze": "backbone"}, "cosine"),  # its rate is chosen for that
+        ({"epochs": 2, "schedule": "cosine"}, "cosine"),
+        ({"schedule": "step"}, "step"),
+    ],
+)
+def test_a_short_run_has_a_constant_rate(network: Network, settings: dict[str, Any], schedule: str) -> None:
+    assert resolve_defaults(Recipe().replace(**settings), network, 600).optim.schedule == schedule
+
+
+def test_a_recipe_of_an_earlier_version_means_what_it_meant(network: Network) -> None:
+    written = {"freeze": "none", "head_epochs": 2, "augment": "light", "schedule": "cosine", "valid_fraction": 0.15}
+    found = resolve_defaults(Recipe().replace(**written), network, 600)
+    assert {name: found.flat()[name] for name in written} == written
+    assert found.train.head_augment is True  # the first phase was augmented as the second
+
+
 def test_the_path_of_a_weights_file_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert weights_path("w.safetensors") == str(tmp_path / "w.safetensors")

@@ -18,7 +18,7 @@ from clearsight.training.distributed import World
 from clearsight.training.job import TrainingResult
 from clearsight.workflow.run import delivery
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.delivery import deliver
+from clearsight.workflow.run.delivery import Trained, deliver
 from clearsight.workflow.run.final_steps import FinalSteps
 
 STOPPED = StopReason(StopKind.SIGNAL, "stopped by SIGINT")
@@ -50,9 +50,18 @@ def setup_of(world: World) -> Any:
     return SimpleNamespace(network=network, recipe=None, data=None, placement=placement, progress=None, world=world)
 
 
+def trained(result: TrainingResult, world: World = World(), refit: Any = None) -> Trained:  # noqa: B008 - frozen
+    phase: Any = None
+    return Trained(setup=setup_of(world), phase=phase, result=result, refit=refit)
+
+
+def final_steps(run: Run) -> FinalSteps:
+    return FinalSteps(run, NullObserver().on_failed_step)
+
+
 def record(run: Run, result: TrainingResult, started: float, world: World = World()) -> None:  # noqa: B008 - frozen
     launch = LaunchContext(started=started, ending="record")
-    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(world), Any, result, launch)  # type: ignore[arg-type]
+    deliver(run, final_steps(run), trained(result, world), launch)
 
 
 def test_a_recorded_result_has_scores_duration_and_the_reason(run: Run) -> None:
@@ -77,9 +86,7 @@ def test_without_validation_there_are_no_scores(run: Run) -> None:
 
 @pytest.mark.parametrize("status", [RunStatus.COMPLETED, RunStatus.STOPPED_EARLY])
 def test_an_ended_training_is_bundled_measured_and_reported(run: Run, steps: list[str], status: RunStatus) -> None:
-    deliver(
-        run, FinalSteps(run, NullObserver().on_failed_step), setup_of(World()), Any, outcome(status), LaunchContext()
-    )  # type: ignore[arg-type]
+    deliver(run, final_steps(run), trained(outcome(status)), LaunchContext())
     assert steps == ["_calibrate", "save_weights", "add_onnx", "_measure", "write_report"]
     assert Run.open(run.path).status is status
 
@@ -92,7 +99,7 @@ def test_an_unfinished_training_has_a_report_and_no_bundle(
     run: Run, steps: list[str], status: RunStatus, best_epoch: int | None
 ) -> None:
     result = outcome(status, best_epoch=best_epoch)
-    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(World()), Any, result, LaunchContext())  # type: ignore[arg-type]
+    deliver(run, final_steps(run), trained(result), LaunchContext())
     assert steps == ["write_report"]
     assert Run.open(run.path).status is status
 
@@ -100,8 +107,34 @@ def test_an_unfinished_training_has_a_report_and_no_bundle(
 def test_other_processes_write_nothing(run: Run, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "wait", lambda self: None)
     world = World(rank=1, size=2)
-    completed = outcome(RunStatus.COMPLETED)
-    deliver(run, FinalSteps(run, NullObserver().on_failed_step), setup_of(world), Any, completed, LaunchContext())  # type: ignore[arg-type]
+    deliver(run, final_steps(run), trained(outcome(RunStatus.COMPLETED), world), LaunchContext())
     record(run, outcome(RunStatus.COMPLETED), time.monotonic(), world)
     assert steps == ["_calibrate"]  # all ranks share its images
     assert Run.open(run.path).status is RunStatus.RUNNING
+
+
+class StandInRefit:
+    """A refit that gives another result, or fails."""
+
+    def __init__(self, action: Any) -> None:
+        self.train = action
+
+
+def test_a_refit_comes_after_the_calibration_and_before_the_model(run: Run, steps: list[str]) -> None:
+    refit = StandInRefit(lambda result: steps.append("refit") or result)
+    deliver(run, final_steps(run), trained(outcome(RunStatus.COMPLETED), refit=refit), LaunchContext())
+    assert steps[:3] == ["_calibrate", "refit", "save_weights"]
+
+
+def test_an_interrupted_refit_leaves_a_run_that_can_be_resumed(run: Run, steps: list[str]) -> None:
+    refit = StandInRefit(lambda result: outcome(RunStatus.INTERRUPTED, stop=STOPPED))
+    deliver(run, final_steps(run), trained(outcome(RunStatus.COMPLETED), refit=refit), LaunchContext())
+    assert steps == ["_calibrate", "write_report"]
+    assert Run.open(run.path).status is RunStatus.INTERRUPTED
+
+
+def test_a_refit_that_fails_leaves_the_model_of_the_first_training(run: Run, steps: list[str]) -> None:
+    refit = StandInRefit(lambda result: [][1])
+    deliver(run, final_steps(run), trained(outcome(RunStatus.COMPLETED), refit=refit), LaunchContext())
+    assert steps == ["_calibrate", "save_weights", "add_onnx", "_measure", "write_report"]
+    assert [step["step"] for step in run.failed_steps] == ["refit"]

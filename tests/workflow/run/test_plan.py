@@ -102,7 +102,7 @@ def seconds(phases: list[Phase], model: nn.Module, placement: Placement, images:
 def test_training_and_validation_images_count(
     model: nn.Module, placement: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_plan, "_seconds_per_image", lambda *_: 0.1)
+    monkeypatch.setattr(run_plan, "step_seconds", lambda *_: 0.1)
     phases = [phase(model, epochs=2), phase(model, epochs=3)]
     # A validation image needs the forward pass alone, a third of a training step.
     assert seconds(phases, model, placement, (100, 30)) == pytest.approx(5 * 0.1 * (100 + 10))

@@ -20,6 +20,7 @@ from clearsight.workflow.study.plan import (
     most_epochs,
     objectives_of,
     pruner_of,
+    resolve_freeze,
     searcher_of,
     space_lines,
     space_of,
@@ -343,3 +344,23 @@ def test_times_are_no_objective_of_a_stack(metrics: list[str], stacks: bool) -> 
 
 def test_every_number_is_a_setting() -> None:
     assert set(NUMBERS) <= set(Recipe().flat())
+
+
+PRETRAINED = Recipe().replace(model="resnet18")
+
+
+@pytest.mark.parametrize(
+    ("settings", "names", "accelerated", "freeze"),
+    [
+        ({}, ["lr"], False, "backbone"),  # heads, which train in seconds
+        ({}, ["lr"], True, "none"),
+        ({}, ["lr", "backbone_lr_factor"], False, "none"),
+        ({"augment": "light"}, ["lr"], False, "none"),
+        ({}, ["freeze"], False, "none"),  # replaced in each trial
+        ({"weights": "none"}, ["lr"], False, "none"),
+        ({"freeze": "3"}, ["lr"], False, "3"),
+    ],
+)
+def test_all_trials_freeze_the_same(settings: dict[str, Any], names: list[str], accelerated: bool, freeze: str) -> None:
+    base = PRETRAINED.replace(**settings)
+    assert resolve_freeze(base, names, accelerated=accelerated) == base.replace(freeze=freeze)

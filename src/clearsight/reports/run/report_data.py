@@ -38,6 +38,7 @@ class RunReportData:
         [0, 1].
     what_if: {"name", "change", "images_per_second_now", "images_per_second_then", "basis"}.
     external: True for a training loop that clearsight did not run: no data, times or evaluation are known of it.
+    refit: {"epochs", "images", "reason"} of the second training that --refit asked for, or None.
     tuning: {"chosen": {field: value}, "rows": [{"settings", "images_per_second", "spread", "note"}], "why"}.
     """
 
@@ -71,6 +72,7 @@ class RunReportData:
     what_if: Sequence[Mapping[str, Any]] = ()
     tuning: Mapping[str, Any] | None = None
     external: bool = False
+    refit: Mapping[str, Any] | None = None
 
     @property
     def settings(self) -> dict[str, Any]:

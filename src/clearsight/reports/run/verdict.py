@@ -76,7 +76,20 @@ def training_sentence(report: RunReportData) -> str:
     if data.get("classes"):
         text += f", on {several(report.images('train'), 'image')} of {several(len(data['classes']), 'class')}"
         text += f" from {PurePath(data['path']).name}" if data.get("path") else ""
-    return f"{text}."
+    return f"{text}.{_refit_sentence(report)}"
+
+
+def _refit_sentence(report: RunReportData) -> str:
+    """Return which weights are the model, after a space, where a refit was asked for."""
+    if not report.refit:
+        return ""
+    if not report.refit["epochs"]:
+        return f" It was not trained again on the validation images: {report.refit['reason']}."
+    done = f"{several(report.refit['epochs'], 'epoch')} on {several(report.refit['images'], 'image')}"
+    return (
+        f" The model was then trained again for {done}, validation images included; validation scores, curves and "
+        "calibration are those of the training before."
+    )
 
 
 def score_sentence(report: RunReportData) -> str:

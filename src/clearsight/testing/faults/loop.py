@@ -85,7 +85,7 @@ class FaultBatches:
         for start in range(0, len(self) * self._size, self._size):
             rows = torch.from_numpy(order[start : start + self._size])
             images = self._images[rows]
-            if self._setup.recipe.data.augment != "none":
+            if self._setup.recipe.data.resolved_augment != "none":
                 images = augmented(images, rng)
             yield images, self._labels[rows]
 
@@ -137,9 +137,9 @@ def factor(recipe: Recipe, step: int, per_epoch: int) -> float:
     rising = round(optim.warmup * steps)
     if step < rising:
         return (step + 1) / (rising + 1)
-    if optim.schedule == "step":
+    if optim.resolved_schedule == "step":
         return float(optim.gamma ** (step // per_epoch // optim.step_size))
-    if optim.schedule == "cosine":
+    if optim.resolved_schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
     return 1.0
 

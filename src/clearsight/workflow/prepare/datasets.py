@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clearsight.core.dataset import Dataset, ReadOptions
+from clearsight.core.dataset import Dataset, Listing, ReadOptions
 from clearsight.core.machine import cores
 from clearsight.core.preprocess import PRESETS, Augment
 from clearsight.core.recipe import DataSection, Recipe
 from clearsight.data.loader import LoadPlan
 from clearsight.data.readers import open_listing
 from clearsight.data.scan import Scan, scan_images
-from clearsight.data.splits import make_splits
+from clearsight.data.splits import default_valid_fraction, make_splits
 from clearsight.workflow.paths import Paths
 
 if TYPE_CHECKING:  # imports torch
@@ -30,7 +30,24 @@ def quiet(activity: str, done: int, total: int) -> None:
 def list_dataset(path: Path, section: DataSection, seed: int) -> Dataset:
     """Return the dataset at `path` with its splits made; no image is opened."""
     listing = open_listing(path, section.format, read_options(section))
-    return make_splits(listing, path=str(path), recipe=section, seed=seed)
+    return make_splits(listing, path=str(path), recipe=with_valid_fraction(section, listing), seed=seed)
+
+
+def open_dataset(path: Path, recipe: Recipe) -> tuple[Dataset, Recipe]:
+    """Return the dataset of `list_dataset`, and the recipe with the share of images that were held out to validate."""
+    listing = open_listing(path, recipe.data.format, read_options(recipe.data))
+    section = with_valid_fraction(recipe.data, listing)
+    data = make_splits(listing, path=str(path), recipe=section, seed=recipe.train.seed)
+    return data, recipe.replace(valid_fraction=section.valid_fraction)
+
+
+def with_valid_fraction(section: DataSection, listing: Listing) -> DataSection:
+    """Return the section with `valid_fraction` set: as it is, else by the number of images that the data offer."""
+    if section.valid_fraction is not None:
+        return section
+    # Those that validation images would be taken from.
+    images = sum(record.label is not None and record.split in (None, "train") for record in listing.records)
+    return section.model_copy(update={"valid_fraction": default_valid_fraction(min(images, section.limit or images))})
 
 
 def scan_dataset(dataset: Dataset, section: DataSection, paths: Paths, progress: Progress = quiet) -> Scan:
@@ -61,7 +78,7 @@ def train_plan(recipe: Recipe, world: World) -> LoadPlan:
     """Return how training images are drawn: augmented, and shuffled or balanced by class."""
     return LoadPlan(
         batch_size=recipe.train.batch_size,
-        augment=PRESETS[recipe.data.augment],
+        augment=PRESETS[recipe.data.resolved_augment],
         # Both orders draw as many images as there are, so that an epoch has the same number of steps.
         order="balanced" if recipe.data.sampling == "balanced" else "shuffled",
         seed=recipe.train.seed,

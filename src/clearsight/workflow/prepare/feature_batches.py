@@ -142,10 +142,18 @@ def feature_batches(phases: Iterable[Phase]) -> list[FeatureBatches]:
     return [part for part in parts if isinstance(part, FeatureBatches)]
 
 
-def read_features(phases: Iterable[Phase]) -> None:
-    """Read or compute the features of all phases now, so that no step waits for them."""
-    for batches in feature_batches(phases):
-        batches.views  # noqa: B018 - the first use reads them
+def read_features(phases: Iterable[Phase], epoch: int = 1) -> None:
+    """Read or compute the features of all phases now, so that no step waits for them.
+
+    epoch: where the training begins. Phases that ended before it have no use for theirs, and a later phase may have
+    changed the weights that they were computed by.
+    """
+    last = 0
+    for phase in phases:
+        last += phase.epochs
+        if epoch <= last:
+            for batches in feature_batches([phase]):
+                batches.views  # noqa: B018 - the first use reads them
 
 
 def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:
@@ -155,6 +163,6 @@ def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:
         trained = min(epochs, phase.epochs)
         epochs -= trained
         if phase.cached and trained:
-            times = [part.time for part in feature_batches([phase])]
+            times = [part.time for part in feature_batches([phase]) if part.is_read]
             saved += sum(time.pass_seconds * trained - time.computed_seconds for time in times)
     return max(saved, 0.0)

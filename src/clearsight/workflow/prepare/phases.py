@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -21,20 +22,27 @@ from clearsight.workflow.prepare.setup import RunSetup
 
 def build_phases(setup: RunSetup) -> list[Phase]:
     """Return one phase, or two when the recipe trains the head first; frozen parts are computed once where possible."""
-    train, optim, freezing = setup.recipe.train, setup.recipe.optim, setup.recipe.model.freeze
-    stages, cut = setup.network.stages, freeze(setup.network, setup.recipe.model.freeze).cut
+    train, optim, freezing = setup.recipe.train, setup.recipe.optim, setup.recipe.model.resolved_freeze
+    stages, cut = setup.network.stages, freeze(setup.network, freezing).cut
     head_only = cut == len(stages)
     phases = []
-    head_epochs = min(train.head_epochs, train.resolved_epochs)
+    head_epochs = min(train.resolved_head_epochs, train.resolved_epochs)
     if head_epochs and not head_only:
         factor = (optim.head_lr or optim.resolved_lr) / optim.resolved_lr
-        phases.append(_phase(setup, "head", "backbone", head_epochs, head_factor=factor))
+        phases.append(_phase(_head_setup(setup), "head", "backbone", head_epochs, head_factor=factor))
     if rest := train.resolved_epochs - sum(phase.epochs for phase in phases):
         name = "head" if head_only else f"from {stages[cut].name}" if cut else "all"
         # After a phase of its own the head is trained already: the backbone then moves in smaller steps.
         factor = optim.backbone_lr_factor if phases else 1.0
         phases.append(_phase(setup, name, freezing, rest, backbone_factor=factor))
     return phases
+
+
+def _head_setup(setup: RunSetup) -> RunSetup:
+    """Return the set-up of the first phase, without augmentation where `head_augment` is off."""
+    if setup.recipe.train.head_augment in (None, True):
+        return setup
+    return replace(setup, recipe=setup.recipe.replace(augment="none", views=1))
 
 
 def _phase(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from pydantic import ValidationError
 
 from clearsight.core.dataset import Dataset
@@ -15,11 +18,14 @@ from clearsight.core.recipe import DataSection, Recipe
 from clearsight.data.loader import LoadTimes
 from clearsight.models.network import Network
 from clearsight.models.zoo import ModelSpec, build
-from clearsight.training.device import Placement
+from clearsight.training.device import Placement, autocast
 from clearsight.training.distributed import World
 from clearsight.training.protocols import NullStopwatch, Stopwatch
 from clearsight.workflow.paths import Paths
+from clearsight.workflow.prepare.auto_freeze import FreezeChoice
 from clearsight.workflow.prepare.datasets import Progress
+
+_TIMED_IMAGES = 4  # enough to be past fixed costs, few enough not to be noticed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,7 @@ class RunSetup:
     weights_preprocess: what the weights expect, before the recipe's settings change it.
     small_images: training images whose shorter side is below the network's input.
     load_times: of the training images.  duplicates: split -> its images that are in an earlier split too.
+    choice: what `--freeze auto` came to; None where the recipe says what is frozen.
     """
 
     network: Network
@@ -43,6 +50,7 @@ class RunSetup:
     stopwatch: Stopwatch = field(default_factory=NullStopwatch)
     load_times: LoadTimes = field(default_factory=LoadTimes)
     duplicates: Mapping[str, int] = field(default_factory=dict)
+    choice: FreezeChoice | None = None
 
     @cached_property
     def train(self) -> Dataset:
@@ -85,3 +93,26 @@ def override_preprocess(preprocess: Preprocess, section: DataSection) -> Preproc
         return Preprocess.model_validate({**preprocess.model_dump(), **changes, "source": source})
     except ValidationError as error:
         raise BadValue("preprocessing", error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+
+def step_seconds(network: Network, placement: Placement) -> float:
+    """Return the seconds per image of one training step, with the parameters that are trainable now.
+
+    It is the time of the network alone: neither loading images nor validation is in it. The step is taken on a copy,
+    since the statistics of BatchNorm change in a step.
+    """
+    twin, size = copy.deepcopy(network.model), network.preprocess.size
+    images = torch.zeros(_TIMED_IMAGES, 3, size, size, device=placement.device)
+    images = images.contiguous(memory_format=placement.memory_format)
+
+    def step() -> None:
+        with autocast(placement.device, placement.precision):
+            loss = twin(images).float().square().sum()
+        loss.backward()
+        if placement.device.type == "cuda":
+            torch.cuda.synchronize(placement.device)
+
+    step()  # the first step sets up kernels and is not timed
+    start = time.perf_counter()
+    step()
+    return (time.perf_counter() - start) / _TIMED_IMAGES

@@ -110,7 +110,7 @@ def run_context(setup: RunSetup, phases: Sequence[Phase]) -> RunContext:
         optimizer=recipe.optim.optimizer,
         lr=recipe.optim.resolved_lr,
         loss="CrossEntropyLoss",
-        pretrained=recipe.model.weights != "none",
+        pretrained=recipe.model.pretrained,
         weights_mean=expected.mean,
         weights_std=expected.std,
         used_mean=used.mean,

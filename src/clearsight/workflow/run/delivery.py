@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 from clearsight.core.bundle import Bundle
 from clearsight.core.dataset import Dataset
@@ -22,27 +23,37 @@ from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.evaluation import measure
 from clearsight.workflow.run.final_steps import FinalSteps
+from clearsight.workflow.run.refit import Refit
 from clearsight.workflow.run.report import write_report
 
 
-def deliver(
-    run: Run, steps: FinalSteps, setup: RunSetup, phase: Phase, result: TrainingResult, launch: LaunchContext
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A training that has ended. phase: the last one.  refit: the second training, where the recipe asks for one."""
+
+    setup: RunSetup
+    phase: Phase
+    result: TrainingResult
+    refit: Refit | None = None
+
+
+def deliver(run: Run, steps: FinalSteps, trained: Trained, launch: LaunchContext) -> None:
     """Record how a training ended; make a bundle of the best weights, measure it once on the test split, and report.
 
     The run gets the status of its training, whichever of these steps fail.
-    phase: the last one of the training.  launch: its `ending` "record" leaves bundle, test scores and report to a later
-    `resume`.
+    launch: its `ending` "record" leaves bundle, test scores and report to a later `resume`.
     """
-    leads = setup.world.leads
+    setup, result, leads = trained.setup, trained.result, trained.setup.world.leads
     run.best_epoch, run.images_per_second = result.best_epoch, result.images_per_second
     run.scores = {"valid": dict(result.valid) or None, "test": None}
     ended = result.status in (RunStatus.COMPLETED, RunStatus.STOPPED_EARLY)
     if launch.ending == "deliver" and ended and result.best_epoch is not None:
         # On every rank: they share the images.
-        calibration = steps("calibration", _calibrate, setup.network, phase, setup.world)
+        calibration = steps("calibration", _calibrate, setup.network, trained.phase, setup.world)
         run.calibration = calibration.to_json() if calibration else {}
-        if leads:
+        if trained.refit is not None:  # after the calibration, which needs images that the weights have not seen
+            result = steps("refit", trained.refit.train, result) or result
+        if leads and result.status is not RunStatus.INTERRUPTED:
             _deliver_model(run, steps, setup)
     if leads:
         run.seconds += time.monotonic() - launch.started  # added: a resumed run has spent time before

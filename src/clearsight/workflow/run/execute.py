@@ -27,24 +27,27 @@ from clearsight.core.stop import StopKind, StopReason
 from clearsight.data.duplicates import exact_duplicates, leaks
 from clearsight.data.scan import Scan, drop_bad_images
 from clearsight.models.freeze import freeze
+from clearsight.models.network import Network
 from clearsight.training.allocator import keep_freed_memory
 from clearsight.training.checkpoint import Checkpoints
 from clearsight.training.device import Placement, place
 from clearsight.training.distributed import World, join_process_group
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.messages import FindingsLog, LogWriter
-from clearsight.workflow.prepare.datasets import list_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.auto_freeze import TrainingCost, choose_freeze
+from clearsight.workflow.prepare.datasets import open_dataset, quiet, scan_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import read_features, saved_feature_seconds
 from clearsight.workflow.prepare.phases import build_phases
-from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess
+from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess, step_seconds
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
-from clearsight.workflow.run.delivery import deliver
+from clearsight.workflow.run.delivery import Trained, deliver
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.run.plan import make_plan
 from clearsight.workflow.run.profiling import build_recording
+from clearsight.workflow.run.refit import Refit
 from clearsight.workflow.run.report import write_report
 from clearsight.workflow.run.restore import rebuild_network, weights_facts
 from clearsight.workflow.run.rules import check_debugging
@@ -100,7 +103,7 @@ def make_setup(
     check_debugging(recipe.debug)  # here too: a study may vary these settings
     if not launch.world.leads:
         launch.world.wait()  # rank 0 fills the scan cache first
-    listing = list_dataset(source, recipe.data, recipe.train.seed)
+    listing, recipe = open_dataset(source, recipe)
     if not len(listing.split("train")):
         raise BadData(listing.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
     if recipe.train.monitor == "roc_auc" and len(listing.classes) != 2:
@@ -109,13 +112,17 @@ def make_setup(
     build = build_network if run is None else partial(rebuild_network, run)
     built = build(recipe, listing.classes.names, launch.paths)
     network = built.with_preprocess(override_preprocess(built.preprocess, recipe.data))
-    freeze(network, recipe.model.freeze)
+    freeze(network, recipe.model.resolved_freeze)
     scan = scan_dataset(listing, recipe.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, recipe.data.on_bad)
     if launch.world.leads:  # now the others find the scan in the cache
         launch.world.wait()
     network.model.to(placement.device)
     network.model.to(memory_format=placement.memory_format)
+    choice = None
+    if recipe.model.freeze == "auto":
+        choice = choose_freeze(recipe, partial(_training_cost, network, data, placement, launch.world))
+        recipe = choice.recipe
     return RunSetup(
         network=network,
         recipe=resolve_defaults(recipe, network, len(data.split("train")), launch.world.size),
@@ -127,6 +134,17 @@ def make_setup(
         weights_preprocess=built.preprocess,
         small_images=_count_smaller(data, scan, network.preprocess.size),
         duplicates=_count_duplicates(data, scan),
+        choice=choice,
+    )
+
+
+def _training_cost(network: Network, data: Dataset, placement: Placement, world: World) -> TrainingCost:
+    return TrainingCost(
+        step_seconds=max(world.gather(step_seconds(network, placement))),  # the slowest: all ranks choose alike
+        train=-(-len(data.split("train")) // world.size),
+        valid=-(-len(data.split("valid")) // world.size),
+        on_cpu=placement.device.type == "cpu",
+        processes=world.size,
     )
 
 
@@ -166,7 +184,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
             announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
             with setup.stopwatch.span("features", 0, 0):
-                read_features(phases)  # after the plan, which says how long that takes
+                read_features(phases, checkpoints.epoch())  # after the plan, which says how long that takes
             with stop.listening():
                 training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
                 result = training.train()
@@ -174,7 +192,11 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             # After the recording has closed: rules read the whole profile.
             steps("verdicts", lambda: write_verdicts(debugger, run, run_context(setup, phases)))
         run.saved_seconds = saved_feature_seconds(phases, len(run.epochs()))
-        deliver(run, steps, training.setup, phases[-1], result, launch)
+        refit = None
+        if training.setup.recipe.train.refit:
+            refit = Refit(run=run, setup=training.setup, stop=stop, observers=[announce])
+        trained = Trained(setup=training.setup, phase=phases[-1], result=result, refit=refit)
+        deliver(run, steps, trained, launch)
     except BaseException as error:  # Ctrl-C too: run.json must say how it ended
         if setup.world.leads:
             _record_failure(run, steps, error, setup.data, setup.network.preprocess)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from clearsight.core.dataset import Dataset
 from clearsight.core.events import RunPlan
+from clearsight.core.format import duration, several
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import ProfileSection, Recipe
-from clearsight.training.device import autocast
 from clearsight.training.job import Phase
+from clearsight.workflow.prepare.auto_freeze import FEW_IMAGES, FORWARD_SHARE, FreezeChoice, FreezeReason
 from clearsight.workflow.prepare.datasets import loader_workers
-from clearsight.workflow.prepare.defaults import uncacheable
+from clearsight.workflow.prepare.defaults import HEAD_EPOCHS, uncacheable
 from clearsight.workflow.prepare.feature_batches import feature_batches
-from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.prepare.setup import RunSetup, step_seconds
 from clearsight.workflow.run.debugging import planned_steps, save_plan
-
-_IMAGES = 4  # enough to be past fixed costs, few enough not to be noticed
-_FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice the forward pass
 
 
 def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = ()) -> RunPlan:
@@ -60,8 +55,37 @@ def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = (
             *notes,
         ),
         measured=_profile_line(recipe.profile),
+        default=default_line(setup.choice) if setup.choice is not None else "",
         saved=tuple(saved.lines) if saved is not None else (),
     )
+
+
+def default_line(choice: FreezeChoice) -> str:
+    """Return what `--freeze auto` came to, why, and how long it and the other choice take."""
+    train = choice.recipe.train
+    took, other = _about(choice.seconds), _about(choice.other_seconds)
+    if choice.reason is FreezeReason.RANDOM_WEIGHTS:
+        return "the whole network is trained, since its weights are random"
+    if choice.reason is FreezeReason.FINE_TUNE:
+        whole = several(train.resolved_epochs - train.resolved_head_epochs, "epoch")
+        first = f"the head for {several(train.resolved_head_epochs, 'epoch')}, then the whole network for {whole}"
+        return f"{first}: {took}; --freeze backbone takes {other}"
+    if choice.reason is FreezeReason.FEW_IMAGES:
+        return (
+            f"the head alone, since fewer than {FEW_IMAGES:,} training images gain nothing from training the rest: "
+            f"{took}; with the rest {other} (--head-epochs {HEAD_EPOCHS})"
+        )
+    if choice.reason is FreezeReason.ONE_EPOCH:
+        return f"the head alone, since there is one epoch: {took}; --freeze none trains the whole network"
+    limit = f"over the limit of {duration(choice.limit)}"
+    return (
+        f"the head alone: {took}; the whole network after it would take {other}, {limit}. "
+        f"To train it anyway, add --head-epochs {HEAD_EPOCHS}"
+    )
+
+
+def _about(seconds: float) -> str:
+    return f"about {duration(max(seconds, 1.0))}"
 
 
 def _preprocess_line(p: Preprocess) -> str:
@@ -77,7 +101,7 @@ def _profile_line(section: ProfileSection) -> str:
 
 
 def _freeze_notes(recipe: Recipe, stages: int) -> list[str]:
-    if recipe.model.freeze == "none":
+    if recipe.model.resolved_freeze == "none":
         return []
     notes = []
     if recipe.model.weights == "none":
@@ -113,24 +137,5 @@ def run_seconds(setup: RunSetup, phases: Sequence[Phase]) -> float:
             continue
         phase.enter()
         phase.train_mode()
-        total += phase.epochs * _seconds_per_image(setup) * (train + _FORWARD_SHARE * valid)
+        total += phase.epochs * step_seconds(setup.network, setup.placement) * (train + FORWARD_SHARE * valid)
     return total
-
-
-def _seconds_per_image(setup: RunSetup) -> float:
-    """Time one training step of a copy: BatchNorm's statistics change in a step."""
-    twin, size, placement = copy.deepcopy(setup.network.model), setup.network.preprocess.size, setup.placement
-    images = torch.zeros(_IMAGES, 3, size, size, device=placement.device)
-    images = images.contiguous(memory_format=placement.memory_format)
-
-    def step() -> None:
-        with autocast(placement.device, placement.precision):
-            loss = twin(images).float().square().sum()
-        loss.backward()
-        if placement.device.type == "cuda":
-            torch.cuda.synchronize(placement.device)
-
-    step()  # the first step sets up kernels and is not timed
-    start = time.perf_counter()
-    step()
-    return (time.perf_counter() - start) / _IMAGES

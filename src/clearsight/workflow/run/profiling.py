@@ -81,6 +81,6 @@ def run_machine(
 
 def decoded_bytes(recipe: Recipe, preprocess: Preprocess, images: float) -> float:
     """Return about how many bytes so many training images take as they are kept in memory."""
-    augmented = PRESETS[recipe.data.augment].random
+    augmented = PRESETS[recipe.data.resolved_augment].random
     pixels = preprocess.resize**2 * _AUGMENTED if augmented else preprocess.size**2
     return 3 * pixels * images

@@ -90,6 +90,7 @@ def run_results(run: Run, name: str, steps: Sequence[Mapping[str, Any]]) -> RunR
         seconds=run.seconds,
         images_per_second=run.images_per_second,
         best_epoch=run.best_epoch,
+        refit=run.refit,
         epochs=run.epochs(),
         steps=steps,
         evaluation=evaluation,
@@ -183,7 +184,7 @@ def _samples(run: Run, data: Dataset | None, preprocess: Preprocess | None) -> l
         return []
     plan = LoadPlan(
         batch_size=_SAMPLES,
-        augment=PRESETS[run.recipe.data.augment],
+        augment=PRESETS[run.recipe.data.resolved_augment],
         order="shuffled",
         seed=run.seed,  # that of the training, so that the same images get the same augmentation
         workers=0,

@@ -13,7 +13,7 @@ from clearsight.core.preprocess import Preprocess
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.models.network import Network
-from clearsight.training.checkpoint import Checkpoints, load_into
+from clearsight.training.checkpoint import Checkpoints, load_into, under
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.setup import build_network
 
@@ -32,13 +32,16 @@ def weights_facts(network: Network, preprocess: Preprocess) -> dict[str, Any]:
     }
 
 
-def rebuild_network(run: Run, recipe: Recipe, classes: Sequence[str], paths: Paths) -> Network:
-    """Return the network of a run: its frozen part from its checkpoints, which hold the trained part as well.
+def rebuild_network(
+    run: Run, recipe: Recipe, classes: Sequence[str], paths: Paths, folder: Path | None = None
+) -> Network:
+    """Return the network of a run as it was at its newest checkpoint, from its checkpoints alone.
 
     After the first checkpoint the weights file has no influence any more, so it may be gone or have changed. Before
     it the run starts again from the file: raises NotFound if it is gone, NotResumable if it has changed.
+    folder: of the checkpoints; by default those of the run.
     """
-    checkpoints = Checkpoints(run.checkpoints)
+    checkpoints = Checkpoints(folder or run.checkpoints)
     if not run.weights or not checkpoints.newest.is_file():  # without `weights`: a run of an earlier version
         network = build_network(recipe, classes, paths)
         _check_unchanged(run, network)
@@ -46,6 +49,8 @@ def rebuild_network(run: Run, recipe: Recipe, classes: Sequence[str], paths: Pat
     network = build_network(recipe.replace(weights="none"), classes, paths)
     if checkpoints.frozen.is_file():
         load_into(network.model, checkpoints.read(checkpoints.frozen)[0])
+    # The trained part too: what a later phase trains is the frozen part of a phase before it, which has its features.
+    load_into(network.model, under(checkpoints.read(checkpoints.newest)[0], "model/"))
     preprocess = Preprocess.model_validate(run.weights["preprocess"])
     return replace(network, preprocess=preprocess, weights=run.weights["origin"])
 

@@ -128,7 +128,7 @@ class HeadTrials:
 
     def _shared(self, recipe: Recipe, source: Path) -> _Backbone | None:
         """Return the backbone of another seed if the seed changes neither its weights nor its images."""
-        if recipe.model.weights == "none" or PRESETS[recipe.data.augment].random:
+        if recipe.model.weights == "none" or PRESETS[recipe.data.resolved_augment].random:
             return None
         for (path, key, _), backbone in self._backbones.items():
             if backbone is None or (path, key) != (str(source), str(stack_key(recipe, ()))):

@@ -15,6 +15,7 @@ from clearsight.core.trial import METRICS, SCORES, Objective
 from clearsight.tuning.pruners import PRUNERS
 from clearsight.tuning.searchers import SEARCHERS
 from clearsight.tuning.space_syntax import format_dimension, merge_spaces, parse_space, space_from_mapping, usual_space
+from clearsight.workflow.prepare.auto_freeze import OF_BACKBONE, names_backbone
 from clearsight.workflow.prepare.defaults import planned_epochs, uncacheable
 
 # The settings of a search that names none: they matter for every network and have ranges that fit every dataset.
@@ -46,6 +47,20 @@ def space_of(names: Sequence[str], source: SpaceSource, base: Recipe) -> Space:
     space = merge_spaces(*parts) if parts else usual_space(DEFAULT_SEARCH)
     space.check(base)
     return space
+
+
+def resolve_freeze(base: Recipe, names: Sequence[str], *, accelerated: bool) -> Recipe:
+    """Return the recipe with `freeze` set, the same for all trials of a study that varies the settings `names`.
+
+    Many trials share the time of one training, so that a study on CPUs tunes the head of pretrained weights, which is
+    trained in seconds on cached features, unless it names a setting of training more than the head.
+    accelerated: True if trials run on GPUs, or on machines that are not known.
+    """
+    if base.model.freeze != "auto":
+        return base
+    wants_backbone = names_backbone(base) or any(name in OF_BACKBONE for name in names)
+    heads = base.model.pretrained and not accelerated and not wants_backbone and "freeze" not in names
+    return base.replace(freeze="backbone" if heads else "none")
 
 
 def space_lines(space: Space) -> list[str]:

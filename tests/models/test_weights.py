@@ -126,7 +126,7 @@ def test_one_tensor_of_another_shape_is_enough_to_refuse(tmp_path: Path, tiny_st
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"--weights .*none\.pth: there is no such file\. Pass default, none, or"):
+    with pytest.raises(NotFound, match=r"--weights .*none\.pth: there is no such file\. Pass default, none, a"):
         build_tiny(tmp_path / "none.pth")
 
 

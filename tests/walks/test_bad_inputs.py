@@ -74,7 +74,7 @@ def test_the_scan_stays_below_a_gigabyte(hostile: Path) -> None:
 def test_training_skips_bad_files_or_fails_by_policy(hostile: Path, tmp_path: Path) -> None:
     common = ("train", hostile, "-m", "tiny", "--weights", "none", "--epochs", "1")
     run(*common, "--out", tmp_path / "run")
-    assert "cannot be decoded" in (tmp_path / "run" / "run.json").read_text()
+    assert "13 images cannot be used" in (tmp_path / "run" / "run.json").read_text()
     message = error_of(*common, "--on-bad", "fail", "--out", tmp_path / "none")
     assert "--on-bad skip" in message
     assert not (tmp_path / "none").exists()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import clearsight
+from clearsight.api import inspection, training
 from clearsight.core.errors import (
     BadBundle,
     BadChoice,
@@ -157,8 +158,8 @@ def test_the_study_can_be_opened(study: Study) -> None:
 
 
 def test_public_names() -> None:
-    assert clearsight.tune is tune
-    assert clearsight.open_study is open_study
+    assert clearsight.tune is training.tune
+    assert clearsight.open_study is inspection.open_study
 
 
 # --- continuation -----------------------------------------------------------------------------------------------------

@@ -84,8 +84,8 @@ class RecipeSettings(DataSettings, TypedDict, total=False):
     """Dropout rate in the head."""
 
     freeze: str | int
-    """Part that is not trained: backbone, none, a number of stages or the name of the last one; auto: none of random
-    weights, of pretrained ones the backbone, at first or for good, by the time that training takes."""
+    """Part that is not trained: backbone, none, a number of stages or the name of the last one; auto chooses by the
+    weights, the number of images and the time that training takes."""
 
     optimizer: Literal["adamw", "adam", "sgd"]
     """Optimizer."""

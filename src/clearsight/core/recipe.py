@@ -93,8 +93,8 @@ class ModelSection(Section):
     # Text, since a number of stages, the name of a stage and a word share one flag.
     freeze: str = setting(
         "auto",
-        "part that is not trained: backbone, none, a number of stages or the name of the last one; auto: none of "
-        "random weights, of pretrained ones the backbone, at first or for good, by the time that training takes",
+        "part that is not trained: backbone, none, a number of stages or the name of the last one; auto "
+        "chooses by the weights, the number of images and the time that training takes",
         search="[backbone,none]",
     )
 

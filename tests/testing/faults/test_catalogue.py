@@ -61,6 +61,6 @@ def test_the_base_is_among_the_controls() -> None:
 def test_variations_are_of_different_optimizers_sizes_and_schedules() -> None:
     recipes = [setup.recipe for setup in controls(("mobilenetv2", "digits"), 0).values()]
     assert {recipe.optim.optimizer for recipe in recipes} == {"adamw", "adam", "sgd"}
-    assert {recipe.optim.schedule for recipe in recipes} == {"cosine", "constant", "step"}
+    assert {recipe.optim.resolved_schedule for recipe in recipes} == {"cosine", "constant", "step"}
     assert {recipe.train.batch_size for recipe in recipes} == {16, 32, 64}
-    assert {recipe.model.freeze for recipe in recipes} == {"none", "backbone"}
+    assert {recipe.model.resolved_freeze for recipe in recipes} == {"none", "backbone"}

@@ -78,6 +78,7 @@ def test_the_shape_of_the_json(study: Study) -> None:
     json.dumps(values, allow_nan=False)
     assert set(values) == {
         *("study", "status", "reason", "direction", "metric", "objectives", "best", "trials", "saved", "seconds"),
+        "failed_steps",
     }
     assert (values["study"], values["status"], values["direction"], values["metric"]) == (
         str(study.path),

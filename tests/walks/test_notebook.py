@@ -31,7 +31,7 @@ def test_the_first_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert len(names["study"].trials) == 5
     assert [row.path for row in names["predictions"]] == [str(path) for path in names["images"]]
     assert len(Path("first_hour/predictions.csv").read_text().splitlines()) == 5
-    assert names["answer"] in set(map(str, range(10)))
+    assert names["answer"]["label"] in set(map(str, range(10)))
     page = notebook.page()
     assert "epoch 4/4" in page, "progress is shown in place"
     assert page.count("<progress") == 0, "no bar is left"

@@ -86,6 +86,16 @@ def test_bars_do_not_flood_the_notebook(notebook: Display) -> None:
     assert len(notebook.areas[0]) < 20
 
 
+def test_the_bar_of_a_task_that_ended_at_once_goes_away(notebook: Display) -> None:
+    output = NotebookOutput()
+    with output.working():
+        output.progress("reading", 1, 2)
+        output.progress("reading", 2, 2)  # too soon after the other to be drawn
+    (updates,) = notebook.areas
+    assert "<progress" in updates[0]["text/html"]
+    assert "<progress" not in updates[-1]["text/html"]
+
+
 def test_the_bars_of_a_failed_call_go_away(notebook: Display) -> None:
     output = NotebookOutput()
     output.print("start")

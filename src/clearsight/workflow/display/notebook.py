@@ -31,6 +31,7 @@ class NotebookOutput(Terminal):
         self._bars: dict[str, tuple[int, int]] = {}  # task -> (done, total)
         self._area: Any = None  # IPython's handle of what is displayed
         self._updated = 0.0
+        self._has_bars = False  # what is displayed has bars, also of tasks that have ended since
 
     @property
     def is_interactive(self) -> bool:
@@ -57,15 +58,15 @@ class NotebookOutput(Terminal):
         try:
             yield self
         finally:
-            if self._bars:
-                self._bars.clear()
+            self._bars.clear()
+            if self._has_bars:
                 self._update()
 
     def _update(self) -> None:
         # Here and not above: a notebook has IPython loaded, and nobody else needs it.
         from IPython.display import display
 
-        self._updated = time.monotonic()
+        self._updated, self._has_bars = time.monotonic(), bool(self._bars)
         bundle = {"text/html": self.to_html(), "text/plain": "\n".join(self._lines)}
         if self._area is None:
             self._area = display(bundle, raw=True, display_id=True)

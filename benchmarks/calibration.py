@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from measured import machine, shared, spread
 
 from clearsight.core.bundle import Bundle
 from clearsight.core.dataset import Dataset
+from clearsight.core.probabilities import Floats, calibrated, confidence, softmax
 from clearsight.core.recipe import DataSection
-from clearsight.training.metrics import cross_entropy, expected_calibration_error, softmax
+from clearsight.training.metrics import Ints, cross_entropy, expected_calibration_error
 from clearsight.workflow.prepare.datasets import list_dataset
 from clearsight.workflow.quickstart import BASE, write_digits
 from clearsight.workflow.run.evaluation import measure
@@ -85,18 +86,27 @@ def run(job: Job, seed: int, digits: Path) -> Result:
         bundle, section = Bundle.open(trained.bundle), trained.recipe.data
         held_out = measure(bundle, unused(source, section, seed), section=section)
         foreign = measure(bundle, foreign_images(job.foreign)).logits
-    temperature, logits = bundle.temperature, held_out.logits
+    return result(bundle.temperature, bundle.calibration, (held_out.logits, held_out.labels), foreign)
+
+
+def result(
+    temperature: float, calibration: Mapping[str, float], held_out: tuple[Floats, Ints], foreign: Floats
+) -> Result:
+    """Return what a calibration changes. held_out: logits (N, C) and labels (N,). foreign: logits (M, C)."""
+    logits, labels = held_out
+    served = calibrated(logits, temperature, calibration)
+    foreign_served = calibrated(foreign, temperature, calibration)
     return Result(
         temperature=temperature,
-        images=int(bundle.calibration["images"]),
-        errors=int(bundle.calibration["errors"]),
-        held_out=len(held_out.labels),
-        loss=(cross_entropy(logits, held_out.labels), cross_entropy(logits / temperature, held_out.labels)),
+        images=int(calibration["images"]),
+        errors=int(calibration["errors"]),
+        held_out=len(labels),
+        loss=(cross_entropy(logits, labels), cross_entropy(served, labels)),
         error=(
-            expected_calibration_error(softmax(logits), held_out.labels),
-            expected_calibration_error(softmax(logits / temperature), held_out.labels),
+            expected_calibration_error(softmax(logits), labels),
+            expected_calibration_error(softmax(served), labels),
         ),
-        foreign=(confidence(foreign), confidence(foreign / temperature)),
+        foreign=(float(confidence(foreign).mean()), float(confidence(foreign_served).mean())),
     )
 
 
@@ -114,11 +124,6 @@ def unused(source: Path, section: DataSection, seed: int) -> Dataset:
 def foreign_images(name: str) -> Dataset:
     """Return the test images of another dataset; only their logits are used."""
     return list_dataset(shared() / "data" / name, DataSection(), 0).split("test")
-
-
-def confidence(logits: npt.NDArray[np.float32]) -> float:
-    """Return the mean probability of the most probable class. logits: (N, C)."""
-    return float(softmax(logits).max(axis=1).mean())
 
 
 def row(job: Job, results: list[Result]) -> str:

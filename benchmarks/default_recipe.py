@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from default_data import DATASETS, build
-from measured import machine, shared, spread, timed
+from measured import Timed, machine, shared, spread, timed
 
 from clearsight.core.statistics import wilson
 
@@ -44,18 +44,18 @@ CLEARSIGHT: dict[str, tuple[str, ...]] = {
 LOOPS = ("fastai", "timm", "autogluon")
 
 
-def run(arm: str, data: Path, seed: int) -> tuple[float, float]:
-    """Return the test accuracy of an arm and the wall seconds of its process."""
+def run(arm: str, data: Path, seed: int) -> tuple[float, Timed]:
+    """Return the test accuracy of an arm and its finished process."""
     weights = shared() / "weights" / "mobilenetv2_100_imagenet.safetensors"
     if arm in LOOPS:
         script = Path(__file__).with_name("default_loops.py")
         done = timed([sys.executable, script, arm, data, "--weights", weights, "--seed", seed])
-        return float(json.loads(done.output)["test"]), done.seconds
+        return float(json.loads(done.output)["test"]), done
     with tempfile.TemporaryDirectory() as fresh:
         words = [sys.executable, "-m", "clearsight", "train", data, "-m", "timm/mobilenetv2_100", "--weights", weights]
         words += [*CLEARSIGHT[arm], "--seed", seed, "--out", f"{fresh}/run", "--json"]
         done = timed(words, {**os.environ, "CLEARSIGHT_CACHE": f"{fresh}/cache"})
-        return float(json.loads(done.output)["test"]["accuracy"]), done.seconds
+        return float(json.loads(done.output)["test"]["accuracy"]), done
 
 
 def chosen(only: str) -> Iterator[tuple[str, int, str]]:
@@ -92,15 +92,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "clearsight-default-recipe")
     args = parser.parse_args()
     rows = [json.loads(line) for line in args.json.read_text().splitlines()] if args.json.exists() else []
-    done = {(row["data"], row["size"], row["arm"], row["seed"]) for row in rows}
+    have = {(row["data"], row["size"], row["arm"], row["seed"]) for row in rows}
     print(machine(), flush=True)
     for seed in range(args.seeds):
         for name, size, arm in chosen(args.only):
-            if (name, size, arm, seed) in done:
+            if (name, size, arm, seed) in have:
                 continue
             data = build(name, size, seed, args.data)
-            accuracy, seconds = run(arm, data, seed)
-            row = {"data": name, "size": size, "arm": arm, "seed": seed, "accuracy": accuracy, "seconds": seconds}
+            accuracy, done = run(arm, data, seed)
+            row = {"data": name, "size": size, "arm": arm, "seed": seed, "accuracy": accuracy}
+            row |= {"seconds": round(done.seconds, 1), "processor": round(done.processor, 1)}
             row["n"] = sum(1 for _ in (data / "test").glob("*/*"))
             rows.append(row)
             with args.json.open("a") as results:

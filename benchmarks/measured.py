@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import resource
 import statistics
 import subprocess
 import time
@@ -15,20 +16,22 @@ from clearsight.core.machine import hardware, versions
 
 @dataclass(frozen=True)
 class Timed:
-    """Wall seconds and output of a finished command."""
+    """Wall seconds, processor seconds (of all its processes) and output of a finished command."""
 
     seconds: float
+    processor: float
     output: str
 
 
 def timed(words: Sequence[object], environ: dict[str, str] | None = None) -> Timed:
     """Run a command to its end; raises RuntimeError with its output when it fails."""
-    started = time.perf_counter()
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, env=environ)
-    seconds = time.perf_counter() - started
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if done.returncode:
         raise RuntimeError(f"{words} failed:\n{done.stdout}\n{done.stderr}")
-    return Timed(seconds, done.stdout)
+    return Timed(seconds, processor, done.stdout)
 
 
 def machine() -> str:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import EmptyInput
+from clearsight.core.probabilities import calibrated, confidence, softmax
 from clearsight.training import metrics
 from clearsight.training.calibration import calibrate
 
@@ -14,18 +15,44 @@ def labelled(n: int, classes: int = 5, *, seed: int = 0) -> tuple[np.ndarray, np
     """Return logits (n, classes) and labels that are drawn from their softmax: perfectly calibrated."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, classes)) * 2
-    return logits, np.array([rng.choice(classes, p=row) for row in metrics.softmax(logits)])
+    return logits, np.array([rng.choice(classes, p=row) for row in softmax(logits)])
 
 
-@pytest.mark.parametrize("factor", [0.25, 4])
-def test_many_images_undo_wrong_confidence(factor: float) -> None:
+def test_many_images_undo_too_much_confidence() -> None:
     logits, labels = labelled(4000)
-    found = calibrate(logits * factor, labels)
-    assert found.temperature == pytest.approx(factor, rel=0.1)
+    found = calibrate(logits * 4, labels)
+    assert found.temperature == pytest.approx(4, rel=0.1)
     assert found.images == 4000
     assert found.errors == (logits.argmax(1) != labels).sum()
     assert found.loss_after == pytest.approx(metrics.cross_entropy(logits, labels), rel=0.01)
     assert found.loss_after < found.loss_before
+
+
+def test_too_little_confidence_is_raised_where_it_is_not_lowest() -> None:
+    logits, labels = labelled(4000)
+    weak = logits / 4
+    found = calibrate(weak, labels)
+    served = calibrated(weak, found.temperature, found.to_json())
+    before, after = confidence(weak), confidence(served)
+    assert found.temperature < 1
+    assert (after > before)[before > found.low * 1.001].all()
+    assert (after < before)[before < found.low * 0.999].all(), "images of other classes are mostly among these"
+    assert (served.argmax(1) == weak.argmax(1)).all()
+    best = metrics.cross_entropy(logits, labels)
+    gained = (found.loss_before - found.loss_after) / (found.loss_before - best)
+    assert 0.5 < gained < 1
+
+
+def test_bundles_without_the_confidences_divide_all_logits() -> None:
+    logits, _ = labelled(10)
+    np.testing.assert_array_equal(calibrated(logits, 0.5, {"images": 10.0}), logits / 0.5)
+
+
+@given(st.integers(1, 40), st.integers(2, 6), st.floats(0.05, 20), st.integers(0, 2**32 - 1))
+def test_calibration_keeps_the_order_of_the_classes(n: int, classes: int, temperature: float, seed: int) -> None:
+    logits = np.random.default_rng(seed).normal(size=(n, classes)) * 5
+    served = calibrated(logits, temperature, {"low": 0.4, "typical": 0.4})
+    np.testing.assert_array_equal(served.argsort(1), logits.argsort(1))
 
 
 def test_calibrated_probabilities_stay_as_they_are() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadShape, EmptyInput
+from clearsight.core.probabilities import softmax
 from clearsight.training import metrics
 
 
@@ -25,9 +26,7 @@ def test_agree_with_scikit_learn(logits_and_labels: tuple[np.ndarray, np.ndarray
     table = metrics.confusion(predicted, labels, classes)
     each = metrics.per_class(table)
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
-    assert found["loss"] == pytest.approx(
-        reference.log_loss(labels, metrics.softmax(logits), labels=range(classes)), rel=1e-6
-    )
+    assert found["loss"] == pytest.approx(reference.log_loss(labels, softmax(logits), labels=range(classes)), rel=1e-6)
     assert (table == reference.confusion_matrix(labels, predicted, labels=range(classes))).all()
     expected = reference.precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
     for result, expected_result in zip((each.precision, each.recall, each.f1, each.support), expected, strict=True):

@@ -33,8 +33,9 @@ class Bundle(BaseModel):
     """Manifest of a bundle; `path` is the folder of its files.
 
     model: its name in the model zoo.  head, dropout: widths and dropout of its head, so that the weights fit.
-    temperature: divides the logits before the softmax (1 for no calibration).
-    calibration: validation images and errors that the temperature was fitted on, and their loss before and after.
+    temperature: divides the logits before the softmax (1 for no calibration); see core.probabilities.calibrated.
+    calibration: validation images and errors that the temperature was fitted on, their loss before and after, and the
+        confidences from which on a temperature below 1 is used.
     files: SHA-256 of every other file, by name.
     """
 

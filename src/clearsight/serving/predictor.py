@@ -13,6 +13,7 @@ import numpy as np
 from clearsight.core.bundle import Bundle
 from clearsight.core.dataset import Pixels
 from clearsight.core.errors import BadBundle, BadShape, EmptyInput
+from clearsight.core.probabilities import calibrated, softmax
 from clearsight.serving.payload import Image, Prepared, Probabilities, record
 from clearsight.serving.runtimes import RUNTIMES, Session
 
@@ -45,15 +46,12 @@ class Predictor:
         return np.asarray(image, dtype=np.float32)  # clients send float64 or float16, too
 
     def probabilities(self, images: Prepared) -> Probabilities:
-        """Return softmax(logits / temperature), (N, C) float64, of prepared images (N, 3, S, S).
+        """Return the calibrated probabilities (N, C) float64 of prepared images (N, 3, S, S).
 
         A row whose logits are not finite becomes NaN, so that it affects no other row of the batch.
         """
-        scaled = self.session.run(np.ascontiguousarray(images)).astype(np.float64) / self.bundle.temperature
-        with np.errstate(invalid="ignore"):  # infinity minus infinity; the caller checks for NaN
-            # The maximum is subtracted, since exp of a large logit overflows.
-            powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-            return cast(Probabilities, powers / powers.sum(axis=1, keepdims=True))
+        logits = self.session.run(np.ascontiguousarray(images))
+        return softmax(calibrated(logits, self.bundle.temperature, self.bundle.calibration))
 
     def record(self, row: Probabilities, top_k: int = 5) -> dict[str, Any]:
         """Return a row (C,) of probabilities as {"label", "probability", "probabilities", "top"}."""

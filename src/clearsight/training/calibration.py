@@ -7,20 +7,23 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from clearsight.training.metrics import Floats, Ints, cross_entropy
+from clearsight.core.probabilities import Floats, confidence, divided, powers
+from clearsight.training.metrics import Ints, cross_entropy
 
 # Half the 80 % quantile of chi-square with one degree of freedom: the temperatures whose likelihood is within this many
 # nats of the best one form an interval of 80 % confidence (benchmarks/calibration.py measures held-out loss with it).
 _NATS = 0.82
 _LOWEST, _HIGHEST = 0.05, 20.0
 _HALVINGS = 25  # narrow log T to 4e-5, far below the width of the interval
+_LOW, _TYPICAL = 0.1, 0.5  # quantiles of the confidence on validation images
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """A temperature T > 0, and the validation images that it was fitted on.
 
-    loss_before, loss_after: mean cross-entropy of them in nats, of the logits and of logits / T.
+    loss_before, loss_after: mean cross-entropy of them in nats, of the logits and of the calibrated ones.
+    low, typical: confidences between which a temperature below 1 comes into effect; see core.probabilities.calibrated.
     """
 
     temperature: float
@@ -28,6 +31,8 @@ class Calibration:
     errors: int
     loss_before: float
     loss_after: float
+    low: float
+    typical: float
 
     def to_json(self) -> dict[str, float]:
         """Return the fields."""
@@ -46,24 +51,29 @@ def calibrate(logits: Floats, labels: Ints) -> Calibration:
     1938 for the interval from the likelihood.
     """
     before, errors = cross_entropy(logits, labels), int((logits.argmax(axis=1) != labels).sum())
-    temperature = _nearest_to_one(logits, labels)
+    low, typical = (float(each) for each in np.quantile(confidence(logits), [_LOW, _TYPICAL]))
+    shares = powers(logits, low, typical)
+
+    def loss(temperature: float) -> float:
+        return cross_entropy(divided(logits, temperature, shares), labels)
+
+    temperature = _nearest_to_one(lambda logarithm: loss(float(np.exp(logarithm))) * len(labels))
     if not errors:
         temperature = max(temperature, 1.0)
-    return Calibration(temperature, len(labels), errors, before, cross_entropy(logits / temperature, labels))
+    return Calibration(temperature, len(labels), errors, before, loss(temperature), low, typical)
 
 
-def _nearest_to_one(logits: Floats, labels: Ints) -> float:
-    """Return the temperature nearest to 1 whose likelihood is within `_NATS` of the best one."""
+def _nearest_to_one(loss: Callable[[float], float]) -> float:
+    """Return the temperature nearest to 1 whose likelihood is within `_NATS` of the best one.
 
-    def loss(log_temperature: float) -> float:
-        return cross_entropy(logits / np.exp(log_temperature), labels) * len(labels)
-
+    loss: of the logarithm of a temperature, summed over the images, in nats.
+    """
     best = _minimum(loss, np.log(_LOWEST), np.log(_HIGHEST))
     most = loss(best) + _NATS
     inside, outside = best, 0.0
     if loss(outside) <= most:
         return 1.0
-    for _ in range(_HALVINGS):  # the loss is convex in 1 / T, so that it rises all the way from the best T to 1
+    for _ in range(_HALVINGS):  # the loss of each image is convex in a power of T, and rises from the best T to 1
         middle = (inside + outside) / 2
         inside, outside = (middle, outside) if loss(middle) <= most else (inside, middle)
     return float(np.exp(inside))

@@ -9,17 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadShape, EmptyInput
+from clearsight.core.probabilities import Floats, softmax
 
-Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
-
-
-def softmax(logits: Floats) -> npt.NDArray[np.float64]:
-    """Return probabilities (N, C); rows sum to 1."""
-    # Minus the largest logit: exp of a logit above 709 overflows float64.
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    powers = np.exp(shifted)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def cross_entropy(logits: Floats, labels: Ints) -> float:

@@ -18,6 +18,7 @@ from clearsight.core.dataset import Dataset
 from clearsight.core.errors import EmptyInput
 from clearsight.core.files import write_json, write_text
 from clearsight.core.machine import cores
+from clearsight.core.probabilities import calibrated, softmax
 from clearsight.core.recipe import DataSection
 from clearsight.core.statistics import wilson
 from clearsight.data.geometry import normalise
@@ -45,8 +46,7 @@ _HTML_CLASSES = 24  # in a notebook
 class Evaluation:
     """Outputs of a model on N labelled images of C classes, and the scores that follow from them.
 
-    logits: (N, C) float32.  temperature: divides them before the softmax, as the endpoint does.
-    calibration: validation images and errors that the temperature was fitted on; {} if they are not known.
+    logits: (N, C) float32.  temperature, calibration: those of the bundle; see core.probabilities.calibrated.
     """
 
     split: str
@@ -60,7 +60,11 @@ class Evaluation:
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Return the served probabilities, (N, C)."""
-        return metrics.softmax(self.logits / self.temperature)
+        return softmax(self._served_logits)
+
+    @cached_property
+    def _served_logits(self) -> npt.NDArray[np.float64]:
+        return calibrated(self.logits, self.temperature, self.calibration)
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -84,10 +88,10 @@ class Evaluation:
             "macro_f1": scores["macro_f1"],
             "roc_auc": scores.get("roc_auc"),
             "loss": scores["loss"],  # of the logits, as in training
-            "loss_served": metrics.cross_entropy(self.logits / self.temperature, self.labels),
+            "loss_served": metrics.cross_entropy(self._served_logits, self.labels),
             "ece": metrics.expected_calibration_error(self.probabilities, self.labels),
-            # What the temperature has changed.
-            "ece_uncalibrated": metrics.expected_calibration_error(metrics.softmax(self.logits), self.labels),
+            # What the calibration has changed.
+            "ece_uncalibrated": metrics.expected_calibration_error(softmax(self.logits), self.labels),
             "temperature": self.temperature,
             "calibration": dict(self.calibration) or None,
             "n": n,

@@ -68,6 +68,14 @@ def test_without_errors_confidence_is_never_raised(n: int, classes: int, scale: 
     assert found.temperature == 1.0
 
 
+def test_the_confidence_of_a_model_that_is_mostly_wrong_is_never_raised() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(1000, 10)) * 0.01, rng.integers(10, size=1000)
+    labels[:300] = logits[:300].argmax(1)  # better than chance, so that larger logits would have a smaller loss
+    assert metrics.cross_entropy(logits * 10, labels) < metrics.cross_entropy(logits, labels) - 0.01
+    assert calibrate(logits, labels).temperature == 1
+
+
 @given(st.integers(1, 60), st.integers(2, 7), st.integers(0, 2**32 - 1))
 def test_the_loss_never_rises_on_the_images_it_was_fitted_on(n: int, classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -44,7 +44,8 @@ def calibrate(logits: Floats, labels: Ints) -> Calibration:
 
     The cross-entropy of a few images, or of images without an error, is smallest at extreme temperatures, which ruin
     the probabilities of all other images. Therefore T is not the best one, but the one nearest to 1 within its interval
-    of 80 % confidence. Without errors it is never below 1: nothing then tells how often the model is wrong.
+    of 80 % confidence. Without errors it is never below 1, since nothing then tells how often the model is wrong, nor
+    where most images are classified wrongly, since the confidence of such a model separates no images.
 
     logits: (N, C).  labels: (N,) in [0, C).  Raises BadShape or EmptyInput.
     Sources: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2, "temperature scaling"; Wilks
@@ -58,7 +59,7 @@ def calibrate(logits: Floats, labels: Ints) -> Calibration:
         return cross_entropy(divided(logits, temperature, shares), labels)
 
     temperature = _nearest_to_one(lambda logarithm: loss(float(np.exp(logarithm))) * len(labels))
-    if not errors:
+    if not errors or 2 * errors > len(labels):
         temperature = max(temperature, 1.0)
     return Calibration(temperature, len(labels), errors, before, loss(temperature), low, typical)
 

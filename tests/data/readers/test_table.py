@@ -112,17 +112,36 @@ def test_the_imagenet_sample(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    "content",
     [
-        ("image,cat,dog\nimg/a.jpg,1,0\nimg/b.jpg,0,1\n", "columns cat, dog look like one-hot labels"),
-        ("image,cat,dog\nimg/a.jpg,1.0,0.0\nimg/b.jpg,0.0,1.0\n", "one-hot labels"),
-        ("image,cat,dog\nimg/a.jpg,1,1\nimg/b.jpg,0,1\n", "several classes per image"),
-        ("image,age,cat,dog\nimg/a.jpg,40,1,0\nimg/b.jpg,50,0,1\n", "columns cat, dog look like one-hot labels"),
+        "image,cat,dog\nimg/a.jpg,1,0\nimg/b.jpg,0,1\n",
+        "image,cat,dog\nimg/a.jpg,1.0,0.0\nimg/b.jpg,0.0,1.0\n",
+        "image,cat,dog\nimg/a.jpg,True,False\nimg/b.jpg,False,True\n",  # get_dummies of pandas
+        "image,age,cat,dog\nimg/a.jpg,40,1,0\nimg/b.jpg,50,0,1\n",
+        "image,cat,dog,is_valid\nimg/a.jpg,1,0,0\nimg/b.jpg,0,1,0\n",
     ],
 )
-def test_classes_in_columns_of_0_and_1_are_refused(images: Path, content: str, words: str) -> None:
-    with pytest.raises(BadData, match=words):
+def test_columns_of_which_one_is_set_in_each_row_are_the_classes(images: Path, content: str) -> None:
+    listing = read(images, content)
+    assert [record.label for record in listing.records] == ["cat", "dog"]
+    assert "one-hot" in [notice.code for notice in listing.notices]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("image,cat,dog\nimg/a.jpg,1,1\nimg/b.jpg,0,1\n", r"line 2: .*\(multi-label\): cat, dog are set"),
+        ("image,cat,dog\nimg/a.jpg,1,0\nimg/b.jpg,0,0\n", r"line 3: none of the columns cat, dog is set"),
+    ],
+)
+def test_rows_of_several_classes_or_none_are_refused(images: Path, content: str, words: str) -> None:
+    with pytest.raises(BadData, match=f"{words}.*--label-column"):
         read(images, content)
+
+
+def test_columns_of_classes_are_chosen_by_name(images: Path) -> None:
+    listing = read(images, "image,note,cat,dog\nimg/a.jpg,x,1,0\nimg/b.jpg,y,0,1\n", label_column="cat,dog")
+    assert [record.label for record in listing.records] == ["cat", "dog"]
 
 
 def test_other_columns_of_0_and_1_are_no_one_hot_labels(images: Path) -> None:

@@ -104,7 +104,7 @@ def _prepared(listing: Listing, path: str, recipe: DataSection, classes: ClassMa
     if not listing.records:
         raise BadData(path, "it holds no image")
     if recipe.group_column is not None and not listing.group_column:
-        problem = f"data of the format {listing.format} have no columns"
+        problem = f"data of the format {listing.format} name no groups"
         raise BadData(f"--group-column {recipe.group_column}", problem, fix="Pass a table of paths, labels and groups.")
     listing = read_labels(listing, classes or (), words=recipe.label_check)
     records = [replace(r, label=_composed(r.label)) if r.label else r for r in listing.records]

@@ -9,7 +9,7 @@ from clearsight.core.errors import BadChoice, BadData, NotFound, nearest
 from clearsight.core.registry import Registry
 
 # In the order in which they are tried: unmistakable formats first, folders last.
-_NAMES = ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table", "folders")
+_NAMES = ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table", "metadata", "folders")
 
 READERS: Registry[Reader] = Registry(
     "dataset format",
@@ -20,7 +20,7 @@ READERS: Registry[Reader] = Registry(
 _DETECT = ReadOptions()
 _EXPECTED = (
     "Expected a folder of class folders, a zip or tar of one, a CSV, JSONL or Parquet table of paths and labels, "
-    "an augmented manifest, a .lst file, HDF5, or CIFAR batches."
+    "images with a metadata.csv, an augmented manifest, a .lst file, HDF5, or CIFAR batches."
 )
 
 

@@ -28,20 +28,20 @@ def divide_groups(
             done.append(record)
         else:
             groups[("group", record.group) if record.group is not None else ("image", record.locator)].append(record)
-    wanted: dict[Split, float] = {"train": 1 - sum(shares.values()), **{s: f for s, f in shares.items() if f > 0}}
-    if len(groups) < len(wanted):
-        problem = f"{len(groups)} groups cannot be divided into {', '.join(wanted)}"
+    targets: dict[Split, float] = {"train": 1 - sum(shares.values()), **{s: f for s, f in shares.items() if f > 0}}
+    if len(groups) < len(targets):
+        problem = f"{len(groups)} groups cannot be divided into {', '.join(targets)}"
         raise BadData(f"--group-column {group_column}", problem, fix="Name the splits in the table, or add groups.")
     totals = Counter(record.label for group in groups.values() for record in group)
-    counts: dict[Split, Counter[str | None]] = {split: Counter() for split in wanted}
+    counts: dict[Split, Counter[str | None]] = {split: Counter() for split in targets}
     # A digest breaks ties, so that the seed decides between groups of one size.
     ordered = sorted(groups, key=lambda key: (-len(groups[key]), _digest(seed, key)))
     for place, key in enumerate(ordered):
         labels = Counter(record.label for record in groups[key])
-        empty = [split for split in wanted if not counts[split]]
+        empty = [split for split in targets if not counts[split]]
         # Each split gets a group, be it the last.
-        splits = empty if len(empty) == len(ordered) - place else [*wanted]
-        errors = {split: _change(counts[split], labels, totals, wanted[split]) for split in splits}
+        splits = empty if len(empty) == len(ordered) - place else [*targets]
+        errors = {split: _change(counts[split], labels, totals, targets[split]) for split in splits}
         split = min(splits, key=lambda name: errors[name])
         counts[split].update(labels)
         done.extend(replace(record, split=split) for record in groups[key])

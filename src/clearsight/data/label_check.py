@@ -74,10 +74,10 @@ def _several(counts: Mapping[str, int], separator: str) -> int:
     joined = {label: parts for label in counts if len(parts := _parts(label, separator)) > 1}
     uses = Counter(part for label in counts for part in _parts(label, separator))
     if separator in _WEAK:
-        alone = all(part in counts for parts in joined.values() for part in parts)
+        separate = all(part in counts for parts in joined.values() for part in parts)
         # Tags: few words in many combinations, of one word, of two, of three and more.
-        tags = len(counts) >= 2 * len(uses) and len({len(parts) for parts in joined.values()}) > 2
-        return sum(counts[label] for label in joined) if alone or tags else 0
+        tags = len(counts) >= 2 * len(uses) and len({len(_parts(label, separator)) for label in counts}) > 2
+        return sum(counts[label] for label in joined) if separate or tags else 0
     enough = any if separator in _STRONG else all
     made = {label for label, parts in joined.items() if enough(uses[part] > 1 for part in parts)}
     return sum(counts[label] for label in made) if 2 * len(made) >= len(joined) else 0
@@ -108,15 +108,15 @@ def one_hot_columns(rows: Sequence[Sequence[str | None]], names: Sequence[str]) 
     return tuple(names[place] for place in columns)
 
 
-def one_hot_label(names: Sequence[str], cells: Sequence[str | None], what: str) -> str:
+def one_hot_label(names: Sequence[str], cells: Sequence[str | None], row: str) -> str:
     """Return the one column that is set in a row; raises BadData for none or several, or a cell that is not yes or no.
 
-    what: the row, for the error.
+    row: the row, for the error.
     """
     other = next((name for name, cell in zip(names, cells, strict=True) if cell not in (*_ON, *_OFF)), None)
     shown = listed(names, _SHOWN)
     if other is not None:
-        raise BadData(what, f"column {other} is not 0 or 1, as columns {shown} of one class each must be")
+        raise BadData(row, f"column {other} is not 0 or 1, as columns {shown} of one class each must be")
     found = [name for name, cell in zip(names, cells, strict=True) if cell in _ON]
     if len(found) == 1:
         return found[0]
@@ -125,4 +125,4 @@ def one_hot_label(names: Sequence[str], cells: Sequence[str | None], what: str) 
     else:
         problem = f"none of the columns {shown} is set, so the image has no class"
     fix = "clearsight trains one class per image: set exactly one, or name one column by --label-column."
-    raise BadData(what, problem, fix=fix)
+    raise BadData(row, problem, fix=fix)

@@ -113,9 +113,9 @@ def case_notice(classes: Iterable[str]) -> tuple[Notice, ...]:
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in classes:
         spellings[name.casefold()].append(name)
-    alike = [names for names in spellings.values() if len(names) > 1]
-    if not alike:
+    groups = [names for names in spellings.values() if len(names) > 1]
+    if not groups:
         return ()
-    shown = listed([" and ".join(repr(name) for name in sorted(names)) for names in alike], _SHOWN)
+    shown = listed([" and ".join(repr(name) for name in sorted(names)) for names in groups], _SHOWN)
     text = f"classes {shown} differ in upper and lower case alone; if they are one class, write it in one way"
-    return (Notice(code="case-of-classes", text=text, paths=tuple(name for names in alike for name in names)),)
+    return (Notice(code="case-of-classes", text=text, paths=tuple(name for names in groups for name in names)),)

@@ -274,9 +274,8 @@ def _missing(dataset: Dataset) -> Iterator[Notice]:
     """Yield classes that a labelled split does not have."""
     counts = dataset.counts()
     totals = sum((Counter(table) for split, table in counts.items() if split != "predict"), Counter())
-    for split in counts:
-        absent = dataset.absent(split) if split != "predict" else ()
-        if absent:
+    for split in SPLITS[:3]:
+        if split in counts and (absent := dataset.absent(split)):
             missing = f"{len(absent)} of {len(dataset.classes)} classes: {listed(absent, _SHOWN)}"
             rare = next((name for name in absent if 0 < totals[name] < 3), None)
             noun = "image" if rare and totals[rare] == 1 else "images"

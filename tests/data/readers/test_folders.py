@@ -106,3 +106,19 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert not READER.recognises(tmp_path / "a.jpg")
     with pytest.raises(BadData, match="not a folder"):
         read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("column", ["label_column", "split_column", "group_column"])
+def test_a_column_cannot_be_chosen_of_class_folders(pets: Path, column: str) -> None:
+    (pets / "labels.csv").write_text("path,label\n")
+    flag = f"--{column.replace('_', '-')} breed"
+    with pytest.raises(BadData, match=f"{flag}: class folders have no columns. Pass the table itself: .*labels"):
+        READER.read(pets, ReadOptions(**{column: "breed"}))
+
+
+def test_the_level_of_classes_is_read_from_folders(pets: Path) -> None:
+    shutil.copytree(pets / "cat", pets / "wild" / "fox")
+    shutil.move(pets / "cat", pets / "tame" / "cat")
+    shutil.move(pets / "dog", pets / "tame" / "dog")
+    listing = READER.read(pets, ReadOptions(class_level=2))
+    assert {record.label for record in listing.records} == {"cat", "dog", "fox"}

@@ -138,8 +138,8 @@ def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
         for key, record in _records(rows, id_column, labels, splits, groups).items()
     }
     entries = {key: described[key] for key in keys if key in described}
-    notices = (*rows.notices, *splits.notices, *labels.notices, *_mismatch(path, rows, described, keys))
-    return _Part(file, rows, True, entries, notices, groups or "")
+    remarks = (*rows.notices, *splits.notices, *labels.notices, *_mismatch(path, rows, described, keys))
+    return _Part(file, rows, True, entries, remarks, groups or "")
 
 
 def _unlabelled(keys: Iterable[str]) -> dict[str, Record]:
@@ -191,13 +191,13 @@ def _records(
     """Return the rows by key; raises BadData for a row without a key and for rows that contradict each other."""
     records: dict[str, Record] = {}
     for line, (key, split, group, *cells) in rows.pick(id_column, splits.name, groups, *labels.names):
-        what = f"{rows.path} line {line}"
+        row = f"{rows.path} line {line}"
         if key is None:
-            raise BadData(what, f"column {id_column!r} is empty")
-        label = class_name(labels.label(cells, what))
-        record = Record(locator=key, label=label, split=splits.split(split, what), group=group)
+            raise BadData(row, f"column {id_column!r} is empty")
+        label = class_name(labels.label(cells, row))
+        record = Record(locator=key, label=label, split=splits.split(split, row), group=group)
         if records.setdefault(key, record).label != label:
-            raise BadData(what, f"{key} is {label!r} here and {records[key].label!r} above")
+            raise BadData(row, f"{key} is {label!r} here and {records[key].label!r} above")
     return records
 
 

@@ -82,12 +82,12 @@ def _attribute(path: Path, line: int, row: dict[str, Any]) -> str:
     raise BadChoice(f"{path} line {line}", problem, allowed=described or left)
 
 
-def _split(row: dict[str, Any], options: ReadOptions, what: str) -> Split | None:
+def _split(row: dict[str, Any], options: ReadOptions, place: str) -> Split | None:
     """Return the split that a line names; raises BadChoice where it is no split."""
     cell = text(row.get(options.split_column or "split"))
     split = None if cell is None else split_of(cell)
     if cell is not None and split is None:
-        raise BadChoice(what, f"split {cell!r} is not known", got=cell, allowed=SPLITS)
+        raise BadChoice(place, f"split {cell!r} is not known", got=cell, allowed=SPLITS)
     return split
 
 

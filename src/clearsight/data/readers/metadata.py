@@ -1,7 +1,7 @@
 """Folders of images with a metadata.csv, .jsonl or .parquet beside them, as the imagefolder of Hugging Face has them.
 
 `file_name` in it is relative to the table. One table may describe the whole folder, or each of train/, valid/ and test/
-has its own.
+has its whole.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ def _tables(path: Path) -> Iterator[Path]:
     """Yield the table of a folder, else those of its split folders."""
     if not path.is_dir():
         return
-    own = [path / name for name in _NAMES if (path / name).is_file()]
-    folders = [] if own else sorted(entry for entry in path.iterdir() if entry.is_dir() and split_of(entry.name))
-    yield from own[:1]
+    whole = [path / name for name in _NAMES if (path / name).is_file()]
+    folders = [] if whole else sorted(entry for entry in path.iterdir() if entry.is_dir() and split_of(entry.name))
+    yield from whole[:1]
     for folder in folders:
         yield from [folder / name for name in _NAMES if (folder / name).is_file()][:1]
 
 
 def _describes(table: Path) -> bool:
     rows = open_table(table)
-    beside = any(is_image(entry.name) for entry in table.parent.iterdir())
-    return _COLUMN in rows.names and (beside or bool(rows.usual(LABELS)))
+    images = any(is_image(entry.name) for entry in table.parent.iterdir())
+    return _COLUMN in rows.names and (images or bool(rows.usual(LABELS)))
 
 
 def _part(table: Path, path: Path, options: ReadOptions) -> Listing:

@@ -60,8 +60,8 @@ class PathRows:
             return BadData(str(self.table), f"{problem}, nor is it in {image_folder}", fix="Correct --image-folder.")
         fix = "Paths are relative to the table's folder: name the folder with the images by --image-folder."
         folders = folders_with_images(self.table.parent)
-        there = f" There are images in {', '.join(folders)}." if folders else ""
-        return BadData(str(self.table), problem, fix=f"{fix}{there}")
+        hint = f" There are images in {', '.join(folders)}." if folders else ""
+        return BadData(str(self.table), problem, fix=f"{fix}{hint}")
 
 
 def _describe(record: Record) -> str:
@@ -87,11 +87,11 @@ class TableReader:
         labels = label_columns(rows, options, used=(paths, splits.name, groups))
         records = PathRows(path)
         for line, (locator, split, group, *cells) in rows.pick(paths, splits.name, groups, *labels.names):
-            what = f"{path} line {line}"
+            row = f"{path} line {line}"
             if locator is None:
-                raise BadData(what, f"column {paths!r} is empty", fix="Give every row a path.")
-            label = labels.label(cells, what)
-            records.add(line, Record(locator=locator, label=label, split=splits.split(split, what), group=group))
+                raise BadData(row, f"column {paths!r} is empty", fix="Give every row a path.")
+            label = labels.label(cells, row)
+            records.add(line, Record(locator=locator, label=label, split=splits.split(split, row), group=group))
         listing = records.listing(self.name, options, (*rows.notices, *splits.notices, *labels.notices))
         listing = replace(listing, group_column=groups or "")
         return listing if splits.name else _split_by_folders(listing)
@@ -99,7 +99,7 @@ class TableReader:
 
 def _split_by_folders(listing: Listing) -> Listing:
     """Return the listing with the splits that the first folders of its paths name, if they name train and another."""
-    splits = [split_of(record.locator.partition("/")[0]) for record in listing.records]
+    splits = [split_of(record.locator.rpartition("/")[0].partition("/")[0]) for record in listing.records]
     if None in splits or "train" not in splits or len({*splits}) == 1:
         return listing
     notice = Notice(code="split-read", text="splits are read from the paths, which begin with train/ and others")

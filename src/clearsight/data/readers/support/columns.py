@@ -25,9 +25,9 @@ class LabelColumns:
     names: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
 
-    def label(self, cells: Sequence[str | None], what: str) -> str | None:
-        """Return the value that names the class in the cells of these columns; raises BadData for row `what`."""
-        return one_hot_label(self.names, cells, what) if len(self.names) > 1 else next(iter(cells), None)
+    def label(self, cells: Sequence[str | None], row: str) -> str | None:
+        """Return the value that names the class in the cells of these columns; raises BadData for that row."""
+        return one_hot_label(self.names, cells, row) if len(self.names) > 1 else next(iter(cells), None)
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class SplitColumn:
     splits: dict[str, Split] | None = None
     notices: tuple[Notice, ...] = ()
 
-    def split(self, cell: str | None, what: str) -> Split | None:
-        """Return the split of a cell, None for an empty one; raises BadChoice for an unknown word in row `what`."""
+    def split(self, cell: str | None, row: str) -> Split | None:
+        """Return the split of a cell, None for an empty one; raises BadChoice for an unknown word in that row."""
         if cell is None or self.splits is None:
             return None
         if cell not in self.splits and cell.lower() not in _UNASSIGNED:  # a row of "fold3" must not slip into training
-            raise BadChoice(what, f"split {cell!r} is not known", got=cell, allowed=SPLITS)
+            raise BadChoice(row, f"split {cell!r} is not known", got=cell, allowed=SPLITS)
         return self.splits.get(cell)
 
 
@@ -61,7 +61,7 @@ def path_column(rows: TableRows, options: ReadOptions) -> str:
     if images or usual:
         return (images or usual)[0]
     problem = f"no column holds the paths, it has {listed(rows.names, 12)}"
-    fix = "Name the one with the paths 'path', or choose it with --id-column; the first line must name the columns."
+    fix = "Choose it with --id-column; if the first line is a row, write a header such as path,label above it."
     raise BadData(str(rows.path), problem, fix=fix)
 
 
@@ -109,8 +109,11 @@ def split_column(rows: TableRows, options: ReadOptions, used: Sequence[str | Non
             notices.extend(_meaning(name, splits))
         elif counts and _others(rows, (*used, name)):
             values = listed([repr(cell) for cell in sorted(counts)], _SHOWN)
-            text = f"column {name!r} ({values}) is not read as a split; --split-column {name} chooses it"
-            notices.append(Notice(code="split-column", text=f"{text} if its cells are {', '.join(SPLITS[:3])}"))
+            text = (
+                f"column {name!r} ({values}) is not read as a split; "
+                "write train, valid or test there, or name another column by --split-column"
+            )
+            notices.append(Notice(code="split-column", text=text))
     return SplitColumn(found.name, found.splits, tuple(notices))
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlparse
@@ -43,14 +43,16 @@ def find_images(table: Path, cells: Iterable[str], image_folder: str | None) -> 
     found = _search(table, base, written)
     if image_folder is None and len(found.missing) == len(written):
         # Nothing below the table: labels/train.csv beside images/ is common.
-        beside = [_search(table, folder, written) for folder in _image_folders(table.parent)]
-        full = [other for other in beside if len(other.missing) < len(written)]
+        searches = [_search(table, folder, written) for folder in _image_folders(table.parent)]
+        full = [other for other in searches if len(other.missing) < len(written)]
         if len(full) > 1:
             places = [_shown(other.root, table) for other in full]
             raise BadChoice(
                 str(table), "its images may be in several folders; choose one with --image-folder", allowed=places
             )
-        found = full[0] if full else found
+        if full:
+            notice = Notice(code="image-folder", text=f"images are read from {_shown(full[0].root, table)}/")
+            return replace(full[0], notices=(notice, *full[0].notices))
     return found
 
 
@@ -85,22 +87,28 @@ def _search(table: Path, base: Path, written: Sequence[str]) -> FoundImages:
 
 
 class _Index:
-    """Image files below a folder, by name without case, and by name without suffix."""
+    """Image files below a folder, by name without case, by name without suffix, and by number."""
 
     def __init__(self, base: Path, table: Path) -> None:
         self._table, self._base = table, base
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
+        self._by_number: dict[str, list[str]] = defaultdict(list)
         for path in _images_below(base):
             name = _key(path)
             self._by_name[name].append(path)
-            self._by_stem[name.rpartition(".")[0] or name].append(path)
+            stem = name.rpartition(".")[0] or name
+            self._by_stem[stem].append(path)
+            self._by_number[_number(stem)].append(path)
 
     def find(self, written: str, *, distinct: bool) -> str | None:
         """Return the one file that fits a path, None where none does; raises BadChoice where several do."""
         name = _key(written)
         stem = name.rpartition(".")[0] if is_image(name) else name
-        for fitting in (self._by_name.get(name), self._by_stem.get(stem)):
+        fits = [self._by_name.get(name), self._by_stem.get(stem)]
+        if stem.isdecimal():  # Excel makes 7 of 0007
+            fits.append(self._by_number.get(_number(stem)))
+        for fitting in fits:
             best = self._best(fitting, written, distinct) if fitting else []
             if len(best) == 1:
                 return best[0]
@@ -114,12 +122,12 @@ class _Index:
 
     def _best(self, paths: Sequence[str], written: str, distinct: bool) -> list[str]:
         """Return the paths whose folders agree best with those that are written."""
-        wanted = _folders(written)
-        agreeing = {path: _common_end(_folders(path), wanted) for path in paths}
+        expected = _folders(written)
+        agreeing = {path: _common_end(_folders(path), expected) for path in paths}
         most = max(agreeing.values())
         best = [path for path in paths if agreeing[path] == most]
         # img/1.jpg for 1.jpg, and the other way round, need no folder in common; cat/1.jpg is not dog/1.jpg.
-        best = [path for path in best if distinct or most in (len(wanted), len(_folders(path))) or most > 0]
+        best = [path for path in best if distinct or most in (len(expected), len(_folders(path))) or most > 0]
         exact = [path for path in best if PurePosixPath(path).name == PurePosixPath(written).name]
         best = exact or best
         split = split_in(self._table.stem)
@@ -129,8 +137,8 @@ class _Index:
 
 def _folder(table: Path, image_folder: str) -> Path:
     """Return the folder that --image-folder names, seen from the table or from the current folder."""
-    given = Path(image_folder).expanduser()
-    for folder in (table.parent / given, given.absolute()):
+    path = Path(image_folder).expanduser()
+    for folder in (table.parent / path, path.absolute()):
         if folder.is_dir():
             return Path(os.path.normpath(folder))
     raise NotFound(f"--image-folder {image_folder}", f"there is no such folder, neither in {table.parent} nor here")
@@ -139,10 +147,10 @@ def _folder(table: Path, image_folder: str) -> Path:
 def _image_folders(folder: Path) -> list[Path]:
     """Return the folders beside one whose names say that they hold images: images, train, jpg."""
     try:
-        beside = [entry for entry in sorted(folder.parent.iterdir()) if entry != folder and entry.is_dir()]
+        siblings = [entry for entry in sorted(folder.parent.iterdir()) if entry != folder and entry.is_dir()]
     except OSError:
         return []
-    return [entry for entry in beside if split_of(entry.name) or {*split_words(entry.name)} & FILLERS]
+    return [entry for entry in siblings if split_of(entry.name) or {*split_words(entry.name)} & FILLERS]
 
 
 def _plain(cell: str, base: Path) -> str:
@@ -170,6 +178,10 @@ def _is_file(path: Path) -> bool:
 
 def _key(path: str) -> str:
     return path.rpartition("/")[2].casefold()
+
+
+def _number(stem: str) -> str:
+    return stem.lstrip("0") or "0"
 
 
 def _folders(path: str) -> list[str]:

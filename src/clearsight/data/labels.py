@@ -85,8 +85,8 @@ def read_labels(listing: Listing, classes: Iterable[str], *, words: bool) -> Lis
 
 def _missing_notices(listing: Listing, counts: Mapping[str, int], missing: Mapping[str, int]) -> Iterator[Notice]:
     if missing:
-        spellings = listed([f"{name!r} {count} times" for name, count in sorted(missing.items())], _SHOWN)
-        text = f"{spellings}: read as a missing label; --no-label-check takes each word as a class of that name"
+        spellings = listed([f"{name!r} ({count:,})" for name, count in sorted(missing.items())], _SHOWN)
+        text = f"labels {spellings} are read as missing; --no-label-check takes each word as a class of that name"
         paths = tuple(record.locator for record in listing.records if record.label in missing)
         yield Notice(code="missing-label", text=text, paths=paths)
     if "none" in counts:

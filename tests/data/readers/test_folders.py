@@ -122,3 +122,13 @@ def test_the_level_of_classes_is_read_from_folders(pets: Path) -> None:
     shutil.move(pets / "dog", pets / "tame" / "dog")
     listing = READER.read(pets, ReadOptions(class_level=2))
     assert {record.label for record in listing.records} == {"cat", "dog", "fox"}
+
+
+def test_the_advice_for_unsorted_images_begins_with_the_training_table(pets: Path) -> None:
+    (pets / "train").mkdir()
+    shutil.move(pets / "cat" / "1.jpg", pets / "train" / "1.jpg")
+    shutil.rmtree(pets / "dog")
+    for name in ("sample_submission.csv", "test.csv", "train.csv"):
+        (pets / name).touch()
+    with pytest.raises(BadData, match=r"train/ holds images directly.*pass it: \S*train\.csv, "):
+        read(pets)

@@ -10,6 +10,7 @@ from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadData
 from clearsight.data.labels import class_name
 from clearsight.data.readers.support.columns import group_column, label_columns, path_column, split_column
+from clearsight.data.readers.support.delimited import names_images
 from clearsight.data.readers.support.files import FileSource
 from clearsight.data.readers.support.image_files import find_images, folders_with_images
 from clearsight.data.readers.support.rows import SUFFIXES, open_table
@@ -41,8 +42,8 @@ class PathRows:
             earlier, same = first.setdefault(record.locator, (line, record))  # the line tells whether it is new
             if (same.label, same.split) != (record.label, record.split):
                 problem = f"{record.locator} is {_describe(record)} here and {_describe(same)} in line {earlier}"
-                fix = "Keep one of the two rows: clearsight trains one class per image."
-                raise BadData(f"{self.table} line {line}", problem, fix=fix)
+                reason = ": clearsight trains one class per image" if same.label != record.label else ""
+                raise BadData(f"{self.table} line {line}", problem, fix=f"Keep one of the two rows{reason}.")
             if earlier != line:
                 repeated.append(record.locator)
         remarks = [*notices, *found.notices]
@@ -74,7 +75,8 @@ class TableReader:
     name = "table"
 
     def recognises(self, path: Path) -> bool:
-        return path.is_file() and path.suffix.lower() in SUFFIXES
+        suffix = path.suffix.lower()
+        return path.is_file() and (suffix in SUFFIXES or (suffix == ".txt" and names_images(path)))
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return every row; columns are found by their usual names unless `options` names them."""

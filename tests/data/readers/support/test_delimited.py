@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadData
-from clearsight.data.readers.support.delimited import open_delimited
+from clearsight.data.readers.support.delimited import names_images, open_delimited
 
 ROWS = ["a.jpg,cat", "b.jpg,dog"]
 READ = [["a.jpg", "cat"], ["b.jpg", "dog"]]
@@ -77,6 +77,28 @@ def test_a_table_without_a_header_is_read_and_reported(tmp_path: Path, rows: lis
     assert (found[0], len(found[1])) == (names, 2)
     [notice] = open_delimited(tmp_path / "t.csv").notices
     assert notice.text == f"line 1 is a row, not a header: the columns are taken for {', '.join(names)}"
+
+
+def test_a_header_that_is_repeated_is_no_row(tmp_path: Path) -> None:
+    content = "\n".join(["path,label", ROWS[0], "path,label", ROWS[1]])
+    assert read(tmp_path / "t.csv", content) == (("path", "label"), READ)
+
+
+def test_lists_separated_by_spaces(tmp_path: Path) -> None:
+    assert read(tmp_path / "t.txt", "a.jpg cat\nb.jpg dog\n") == (("path", "label"), READ)
+    assert read(tmp_path / "t.csv", "path of image\na.jpg\n")[0] == ("path of image",)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        *[("a.jpg 0\nb.jpg 1\n", True), ("path,label\na,b\n", True), ("image_id\tclass\n1\t2\n", True)],
+        *[("no data here", False), ("a.jpg\nb.jpg\n", False), ("Hello, world", False), ("", False)],
+    ],
+)
+def test_a_text_file_may_be_a_table(tmp_path: Path, content: str, expected: bool) -> None:
+    (tmp_path / "t.txt").write_text(content)
+    assert names_images(tmp_path / "t.txt") is expected
 
 
 def test_a_header_may_be_a_comment(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ class DelimitedText:
         """Yield line number and cells of each row, one cell per name; blank lines and comments are none."""
         for line, cells in self._lines():
             row = cells[: len(self.names)] if not any(map(str.strip, cells[len(self.names) :])) else cells
-            if not any(map(str.strip, row)) or _is_comment(row, len(self.names)):
+            header = tuple(cell.strip() for cell in row) == self.names  # once more, of a table that was appended
+            if header or not any(map(str.strip, row)) or _is_comment(row, len(self.names)):
                 continue
             if len(row) != len(self.names):
                 problem = f"line {line} has {len(row)} cells, the header has {len(self.names)}"
@@ -82,6 +83,8 @@ def open_delimited(path: Path) -> DelimitedText:
             raise not_utf8(path) from None
     outside = re.sub(r'"[^"]*"', "", head)
     mark = mark or max(",;\t|", key=outside.count)  # a tie goes to the comma
+    if mark not in outside and any(map(is_image, outside.split())):
+        mark = " "  # "a.jpg 0", as the lists of ImageNet and Caffe
     cells, remark = _cells(head, mark), _cells(comment.lstrip("# "), mark)
     if not head:
         if not usual(remark, PATHS):
@@ -95,6 +98,15 @@ def open_delimited(path: Path) -> DelimitedText:
     text = f"line {skip + 1} is a row, not a header: the columns are taken for {', '.join(names)}"
     notice = Notice(code="no-header", text=text)
     return DelimitedText(path, encoding, mark, skip, names, header=False, notices=(notice,))
+
+
+def names_images(path: Path) -> bool:
+    """Return True if a text file is a table with a column of paths beside another; False for other texts."""
+    try:
+        table = open_delimited(path)
+    except (OSError, BadData):
+        return False
+    return len(table.names) > 1 and (not table.header or bool(usual(table.names, PATHS)))
 
 
 def not_utf8(path: Path) -> BadData:

@@ -180,7 +180,8 @@ def _is_class(top: Node, named: set[str]) -> bool:
 def _levels(node: Node) -> str:
     """Return the advice about the two levels of folders that may be classes."""
     upper = listed([folder.name for folder in node.filled], _SHOWN)
-    lower = listed([inner.name for folder in node.filled for inner in folder.filled], _SHOWN)
+    inner = dict.fromkeys(inner.name for folder in node.filled for inner in folder.filled)
+    lower = listed([*inner], _SHOWN)
     return _LEVEL.format(upper=upper, lower=lower)
 
 

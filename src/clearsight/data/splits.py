@@ -61,6 +61,15 @@ def make_splits(
     return dataset.noting(*case_notice(class_map), *_suspicious(dataset)) if classes is None else dataset
 
 
+def check_trainable(dataset: Dataset) -> None:
+    """Raise BadData for a dataset without labelled training images."""
+    if any(sample.split == "train" for sample in dataset.samples):
+        return
+    remarks = [notice.text for notice in dataset.notices if notice.code in ("table-beside", "missing-label")]
+    fix = f"Note: {remarks[0]}." if remarks else "Add a train folder, or pass a table of paths and labels."
+    raise BadData(dataset.path, "it has no labelled training images", fix=fix)
+
+
 def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, classes: ClassMap | None) -> Dataset:
     """Return the dataset to evaluate on: splits stay as they are, and a labelled image without one is a test image.
 

@@ -106,5 +106,5 @@ def test_groups_of_one_image_are_no_leak() -> None:
 
 def test_data_without_groups_are_refused() -> None:
     found = Listing(records=patients(4).records, source=NoSource(), format="folders")
-    with pytest.raises(BadData, match="--group-column patient_id: data of the format folders name no groups"):
+    with pytest.raises(BadData, match="--group-column patient_id: data of the format folders have no such column"):
         train_dataset(found)

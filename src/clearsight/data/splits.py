@@ -18,7 +18,7 @@ from clearsight.core.errors import BadChoice, BadData, BadValue, listed
 from clearsight.core.recipe import DataSection
 from clearsight.data.groups import divide_groups, group_notices
 from clearsight.data.label_check import check_labels
-from clearsight.data.labels import case_notice, read_labels
+from clearsight.data.labels import NAMED_FORMATS, case_notice, read_labels
 from clearsight.data.readers.support.split_names import split_of
 
 _IMBALANCE = 10  # largest class over smallest; the audit mentions smaller ones too (3)
@@ -112,9 +112,7 @@ def _prepared(listing: Listing, path: str, recipe: DataSection, classes: ClassMa
     """Return the listing with labels as classes, without ignored classes, the unlabelled records in "predict"."""
     if not listing.records:
         raise BadData(path, "it holds no image")
-    if recipe.group_column is not None and not listing.group_column:
-        problem = f"data of the format {listing.format} name no groups"
-        raise BadData(f"--group-column {recipe.group_column}", problem, fix="Pass a table of paths, labels and groups.")
+    _check_columns(listing, recipe)
     listing = read_labels(listing, classes or (), words=recipe.label_check)
     records = [replace(r, label=_composed(r.label)) if r.label else r for r in listing.records]
     declared = tuple(map(_composed, listing.classes))
@@ -132,6 +130,16 @@ def _prepared(listing: Listing, path: str, recipe: DataSection, classes: ClassMa
         notices = (*notices, Notice(code="unlabelled", text=text, paths=lost))
     placed = tuple(replace(r, split="predict") if r.label is None else r for r in records)
     return replace(listing, records=placed, classes=declared, notices=notices)
+
+
+def _check_columns(listing: Listing, recipe: DataSection) -> None:
+    """Raise BadData for settings that name a column of data without columns: they would be ignored."""
+    columns = {"label": recipe.label_column, "split": recipe.split_column, "group": recipe.group_column}
+    for kind, column in columns.items():
+        absent = listing.format in NAMED_FORMATS or (kind == "group" and not listing.group_column)
+        if column is not None and absent:
+            problem = f"data of the format {listing.format} have no such column"
+            raise BadData(f"--{kind}-column {column}", problem, fix="Pass a table of paths and labels.")
 
 
 def _composed(name: str) -> str:

@@ -138,6 +138,17 @@ def test_a_column_of_ids_finds_the_images(images: Path, name: str) -> None:
     assert "found-by-name" in notices_of(listing)
 
 
+def test_a_first_line_with_the_id_of_an_image_is_a_row(images: Path) -> None:
+    listing = read(images, "a,cat\nb,dog\n")
+    assert rows_of(listing) == [("img/a.jpg", "cat", None), ("img/b.jpg", "dog", None)]
+    assert notices_of(listing)["no-header"].endswith("the columns are taken for path, label")
+
+
+def test_accents_are_found_however_they_are_written(images: Path, shared: Path) -> None:
+    shutil.copy(shared / "data/bad-inputs/good.jpg", images / "img" / "ga\u0308nse.jpg")
+    assert len(read(images, "path,label\ng\u00e4nse.jpg,bird\n").records) == 1
+
+
 def test_where_no_image_exists_the_error_names_folders_with_images(images: Path) -> None:
     with pytest.raises(BadData, match=r"none of its 1 images exists.*--image-folder\. There are images in img\."):
         read(images, "path,label\nz,cat\n")

@@ -13,8 +13,10 @@ from clearsight.data.readers.support.columns import group_column, label_columns,
 from clearsight.data.readers.support.delimited import names_images
 from clearsight.data.readers.support.files import FileSource
 from clearsight.data.readers.support.image_files import find_images, folders_with_images
-from clearsight.data.readers.support.rows import SUFFIXES, open_table
+from clearsight.data.readers.support.rows import SUFFIXES, TableRows, open_table
 from clearsight.data.readers.support.split_names import split_of
+
+_FEW = 5  # rows that are compared with a first line
 
 
 @dataclass
@@ -82,8 +84,7 @@ class TableReader:
         """Return every row; columns are found by their usual names unless `options` names them."""
         if not path.is_file():
             raise BadData(str(path), "it is not a table file")
-        rows = open_table(path)
-        paths = path_column(rows, options)
+        rows, paths = _open(path, options)
         splits = split_column(rows, options, used=(paths, options.label_column))
         groups = group_column(rows, options, used=(paths, splits.name, options.label_column))
         labels = label_columns(rows, options, used=(paths, splits.name, groups))
@@ -97,6 +98,22 @@ class TableReader:
         listing = records.listing(self.name, options, (*rows.notices, *splits.notices, *labels.notices))
         listing = replace(listing, group_column=groups or "")
         return listing if splits.name else _split_by_folders(listing)
+
+
+def _open(path: Path, options: ReadOptions) -> tuple[TableRows, str]:
+    """Return the table and its column of paths; a first line that names an image, such as "p01,cat", is a row."""
+    rows = open_table(path)
+    try:
+        return rows, path_column(rows, options)
+    except BadData:
+        first = [rows.names, *rows.head(*rows.names)[:_FEW]]  # a header may be called like an image, rows then are not
+        found = find_images(path, (cell for cells in first for cell in cells if cell), options.image_folder)
+        images = found.locators.keys() - {*found.missing}
+        places = [place for place in range(len(rows.names)) if all(cells[place] in images for cells in first)]
+        if not places:
+            raise
+    rows = open_table(path, places[0])
+    return rows, path_column(rows, options)
 
 
 def _split_by_folders(listing: Listing) -> Listing:

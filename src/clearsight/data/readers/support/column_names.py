@@ -17,8 +17,31 @@ LABELS = (
     *("target", "category", "category_name", "y"),
 )
 SPLITS = (
-    *("split", "set", "subset", "partition", "phase", "usage", "fold", "dataset_split", "data_split", "split_name"),
-    *("data_set", "dataset", "split_set", "stage", "ml_use", "train_val_test", "train_test", "train_or_test"),
+    *(
+        "split",
+        "set",
+        "subset",
+        "partition",
+        "phase",
+        "usage",
+        "fold",
+        "kfold",
+        "dataset_split",
+        "data_split",
+        "split_name",
+    ),
+    *(
+        "data_set",
+        "dataset",
+        "split_set",
+        "stage",
+        "ml_use",
+        "train_val_test",
+        "train_test",
+        "train_test_split",
+        "split_type",
+        "train_or_test",
+    ),
     *("is_valid", "is_val", "is_validation", "valid", "validation", "val", "is_test", "test"),
     *("is_train", "is_training", "is_training_image", "train", "training"),
 )

@@ -64,8 +64,12 @@ class DelimitedText:
                 raise BadData(str(self.path), f"line {self.skip + table.line_num} is not CSV ({error})") from None
 
 
-def open_delimited(path: Path) -> DelimitedText:
-    """Return the table in a text file; raises BadData when it is empty or neither UTF-8 nor UTF-16."""
+def open_delimited(path: Path, path_column: int | None = None) -> DelimitedText:
+    """Return the table in a text file; raises BadData when it is empty or neither UTF-8 nor UTF-16.
+
+    path_column: place of the paths in a table without a header. None finds out whether there is one: a first line
+    with the name of an image is a row.
+    """
     encoding = _encoding(path)
     mark, comment, head, skip = "", "", "", 0
     with path.open(encoding=encoding, newline="") as stream:
@@ -92,9 +96,11 @@ def open_delimited(path: Path) -> DelimitedText:
         return DelimitedText(path, encoding, mark, skip, tuple(remark), header=False)
     if len(remark) == len(cells) and usual(remark, PATHS):  # "# path,label"
         return DelimitedText(path, encoding, mark, skip, tuple(remark), header=False)
-    if not any(map(is_image, cells)):
+    if path_column is None:
+        path_column = next((place for place, cell in enumerate(cells) if is_image(cell)), None)
+    if path_column is None:
         return DelimitedText(path, encoding, mark, skip, tuple(cells))
-    names = _names(DelimitedText(path, encoding, mark, skip, header=False).head(), len(cells))
+    names = _names(DelimitedText(path, encoding, mark, skip, header=False).head(), len(cells), path_column)
     text = f"line {skip + 1} is a row, not a header: the columns are taken for {', '.join(names)}"
     notice = Notice(code="no-header", text=text)
     return DelimitedText(path, encoding, mark, skip, names, header=False, notices=(notice,))
@@ -136,13 +142,12 @@ def _is_comment(row: Sequence[str], width: int) -> bool:
     return row[0].startswith("#") and (len(row) != width or row[0].startswith("# "))
 
 
-def _names(head: Sequence[Sequence[str]], width: int) -> tuple[str, ...]:
+def _names(head: Sequence[Sequence[str]], width: int, path: int) -> tuple[str, ...]:
     """Return names for the columns of rows without a header: path, split where all cells are, and label if one is left.
 
     Columns beyond are called "column 3" and so on.
     """
     columns = [[row[place].strip() for row in head if place < len(row)] for place in range(width)]
-    path = next(place for place, cells in enumerate(columns) if any(map(is_image, cells)))
     names = {path: "path"}
     split = [place for place, cells in enumerate(columns) if place != path and all(map(split_of, cells))]
     if len(split) == 1 and width > 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -177,7 +178,12 @@ def _is_file(path: Path) -> bool:
 
 
 def _key(path: str) -> str:
-    return path.rpartition("/")[2].casefold()
+    return _folded(path.rpartition("/")[2])
+
+
+def _folded(name: str) -> str:
+    """Return a name without case, accents composed: macOS writes them decomposed."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _number(stem: str) -> str:
@@ -185,7 +191,7 @@ def _number(stem: str) -> str:
 
 
 def _folders(path: str) -> list[str]:
-    return [part.casefold() for part in path.split("/")[:-1] if part not in ("", ".")]
+    return [_folded(part) for part in path.split("/")[:-1] if part not in ("", ".")]
 
 
 def _common_end(first: Sequence[str], second: Sequence[str]) -> int:

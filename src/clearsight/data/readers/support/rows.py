@@ -60,13 +60,16 @@ class TableRows:
         return Counter(cell for _, (cell,) in self.pick(column) if cell is not None)
 
 
-def open_table(path: Path) -> TableRows:
-    """Return the table in a file; BadData when it is empty or damaged, MissingExtra for Parquet without pyarrow."""
+def open_table(path: Path, path_column: int | None = None) -> TableRows:
+    """Return the table in a file; BadData when it is empty or damaged, MissingExtra for Parquet without pyarrow.
+
+    path_column: place of the paths in a text table whose first line is a row; None reads the first line.
+    """
     suffix = path.suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
             return _parquet(path)
-        return _jsonl(path) if suffix in (".jsonl", ".ndjson", ".manifest", ".json") else _csv(path)
+        return _jsonl(path) if suffix in (".jsonl", ".ndjson", ".manifest", ".json") else _csv(path, path_column)
     except OSError as error:
         raise BadData(str(path), f"it cannot be read ({error.strerror or error})") from None
 
@@ -80,8 +83,8 @@ def text(value: Any) -> str | None:
     return str(value).strip() or None
 
 
-def _csv(path: Path) -> TableRows:
-    table = open_delimited(path)
+def _csv(path: Path, path_column: int | None) -> TableRows:
+    table = open_delimited(path, path_column)
 
     def reading(columns: Sequence[str]) -> Iterator[tuple[int, Cells]]:
         places = [table.names.index(column) for column in columns]

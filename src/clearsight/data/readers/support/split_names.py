@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from clearsight.core.dataset import Split
 
 _SPELLINGS: dict[Split, tuple[str, ...]] = {
-    "train": ("train", "training", "trainset", "trn"),
+    "train": ("train", "training", "trainset", "trn", "trainval"),
     # The leaderboards of Kaggle: the public one is used while a model is chosen, the private one at the end.
     "valid": (
         "valid",

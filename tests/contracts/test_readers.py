@@ -81,6 +81,18 @@ class TestTable(Example):
         return folder / "all.csv"
 
 
+class TestMetadata(Example):
+    reader = READERS.load("metadata")
+
+    def example(self, folder: Path) -> Path:
+        (folder / "pets/train").mkdir(parents=True)
+        for _, image in self.images:
+            shutil.copy(image, folder / "pets/train")
+        rows = "".join(f"{image.name},{name}\n" for name, image in self.images)
+        (folder / "pets/train/metadata.csv").write_text("file_name,label\n" + rows)
+        return folder / "pets"
+
+
 class TestManifest(Example):
     reader = READERS.load("manifest")
 

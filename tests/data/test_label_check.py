@@ -43,6 +43,16 @@ def listing(labels: Sequence[object], format: str = "table") -> Listing:
         (["cat, dog", "cat", "dog", "emu"] * 10, "several classes of an image"),
         (["['cat', 'dog']", "['cat']", "['emu']"] * 10, "several classes of an image: 10 of 30 labels"),
         (["['cat']", "['emu']"] * 10, "each label is a list of one class"),
+        (["['cat' 'dog']", "cat", "emu"] * 10, "several classes of an image: 10 of 30 labels"),
+        (['["cat", "dog"]', "cat", "emu"] * 10, "several classes of an image"),
+        (["cat|haze", "cat", "dog"] * 10, "several classes of an image: 10 of 30 labels"),
+        (["cat dog", "cat", "dog", "emu"] * 10, "several classes of an image: 10 of 40 labels"),
+        (["scab+rust", "scab", "rust"] * 10, "several classes of an image"),
+        (
+            [f"{sky} {ground}".strip() for sky in ("clear", "haze") for ground in ("", "road", "water", "road water")]
+            * 10,
+            "several classes of an image",
+        ),
     ],
 )
 def test_a_label_that_is_no_class_is_refused(labels: Sequence[object], words: str) -> None:
@@ -64,6 +74,11 @@ def test_a_label_that_is_no_class_is_refused(labels: Sequence[object], words: st
         ["a;b", "c;d"] * 10,  # nothing says that a is a class
         ["n01440764", "n01443537"] * 3,
         ["(unknown)", "cat"] * 5,
+        ["(cat, small)", "cat", "dog"] * 5,
+        ["black cat", "white cat", "black dog", "white dog"] * 5,
+        ["golden retriever", "labrador retriever", "poodle"] * 5,
+        ["Healthy", "Early blight", "Late blight"] * 5,
+        ["AC/DC", "hip-hop/rap", "R&B"] * 5,
     ],
 )
 def test_classes_are_accepted(labels: Sequence[object]) -> None:

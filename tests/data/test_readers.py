@@ -60,3 +60,9 @@ def test_the_wrong_named_format_is_refused(tmp_path: Path, shared: Path) -> None
     for format_name in ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table"):
         with pytest.raises(BadData):
             open_listing(tmp_path, format_name)
+
+
+def test_a_spreadsheet_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "labels.xlsx").write_bytes(b"PK")
+    with pytest.raises(BadData, match=r"labels\.xlsx: .*Save it as CSV UTF-8\."):
+        open_listing(tmp_path / "labels.xlsx")

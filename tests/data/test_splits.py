@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -332,3 +333,19 @@ def test_more_images_never_leave_fewer_to_validate() -> None:
 def test_a_given_share_is_kept() -> None:
     found = listing(records("cat", 2000, "train"), records("dog", 2000, "train"))
     assert len(train_dataset(found, valid_fraction=0.25).split("valid")) == 1000
+
+
+@pytest.mark.parametrize("setting", ["label_column", "split_column", "group_column"])
+def test_a_column_of_data_without_columns_is_refused(setting: str) -> None:
+    found = listing(records("cat", 9), records("dog", 9))
+    flag = f"--{setting.replace('_', '-')} breed"
+    with pytest.raises(BadData, match=f"{flag}: data of the format archive have no such column"):
+        train_dataset(replace(found, format="archive"), **{setting: "breed"})
+
+
+def test_a_class_too_small_for_every_split_is_named_with_its_count() -> None:
+    dataset = train_dataset(listing(records("a", 1), records("b", 140)))
+    assert dataset.absent("train") == ()
+    assert dataset.absent("valid") == ("a",)
+    texts = [notice.text for notice in dataset.notices if notice.code == "class-missing-in-split"]
+    assert texts[0] == 'split valid has no image of 1 of 2 classes: a; class "a" has 1 image, too few for every split'

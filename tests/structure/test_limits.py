@@ -19,7 +19,6 @@ SRC = Path(__file__).parents[2] / "src"
 SMALL_MODULES: dict[str, str] = {
     "clearsight/cli/commands": "registry: one command per file",
     "clearsight/core/statistics.py": "the interval that rules and reports share, which do not import each other",
-    "clearsight/data/readers/support/split_names.py": "the spellings of split names, shared by all readers",
     "clearsight/models/families": "registry: one model family per file",
     "clearsight/profiler/external/layout.py": "file names alone: every Python process of a profiled command loads them",
     "clearsight/reports/kit/thumbnail.py": "the only part of a page that needs Pillow",

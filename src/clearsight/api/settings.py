@@ -17,10 +17,19 @@ class DataSettings(TypedDict, total=False):
     """Column with the class, in tables and HDF5 files."""
 
     id_column: str | None
-    """Column with the keys of the images, for an HDF5 file with a table."""
+    """Column with the paths or keys of the images, in tables."""
 
     split_column: str | None
     """Column with the split of each image (train, valid or test), in tables."""
+
+    group_column: str | None
+    """Column with the patient, animal or recording of an image; all images of one go into the same split."""
+
+    image_folder: str | None
+    """Folder with the images of a table."""
+
+    class_level: int | None
+    """Level of the folders that are classes, below the split: 1, or 2 for class folders in groups."""
 
     label_check: bool
     """Refuse labels that look like numbers to predict, or like several classes of an image."""

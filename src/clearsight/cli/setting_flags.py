@@ -25,7 +25,8 @@ _PLACEHOLDERS = {
 
 # Settings of how data are read. The other settings of the data section decide how a model sees the images.
 READING = (
-    *("format", "label_column", "id_column", "split_column", "label_check", "limit"),
+    *("format", "label_column", "id_column", "split_column", "group_column", "image_folder", "class_level"),
+    *("label_check", "limit"),
     *("on_bad", "ignore_class", "max_pixels", "workers"),
 )
 

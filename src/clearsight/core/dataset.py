@@ -34,11 +34,15 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """Image as a reader lists it: `label` is the class name, `split` one of SPLITS; None where unknown."""
+    """Image as a reader lists it: `label` is the class name, `split` one of SPLITS; None where unknown.
+
+    group: the patient, animal or recording that the image is of; images of a group belong into one split.
+    """
 
     locator: str
     label: str | None  # by name: indices follow once all classes are known
     split: Split | None
+    group: str | None = None
 
 
 @runtime_checkable
@@ -54,22 +58,29 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """Result of a reader. `classes` fixes the class order where the format declares one, else names are sorted."""
+    """Result of a reader. `classes` fixes the class order where the format declares one, else names are sorted.
+
+    group_column: the column that the groups of the records are from, "" where they have none.
+    """
 
     records: tuple[Record, ...]
     source: ImageSource
     format: str
     classes: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
+    group_column: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOptions:
-    """Options for reading a dataset; None means: detect."""
+    """Options for reading a dataset, as the settings of these names; None means: detect."""
 
     label_column: str | None = None
     id_column: str | None = None
     split_column: str | None = None
+    group_column: str | None = None
+    image_folder: str | None = None
+    class_level: int | None = None
 
 
 @runtime_checkable
@@ -163,6 +174,11 @@ class Dataset:
             for split in SPLITS
             if split in table
         }
+
+    def absent(self, split: Split) -> tuple[str, ...]:
+        """Return the classes of which a split has no image, in the order of the class map."""
+        present = {sample.label for sample in self.samples if sample.split == split}
+        return tuple(name for index, name in enumerate(self.classes) if index not in present)
 
     def labels(self) -> npt.NDArray[np.int64]:
         """Return the labels (N,) in [0, C); raises BadData when a sample has none."""

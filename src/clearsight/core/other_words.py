@@ -51,6 +51,8 @@ SAME: dict[str, str] = {
         "label_column": "label label_col label_column_name y_col target target_column",
         "id_column": "image_column image_column_name x_col fn_col filename_column",
         "split_column": "valid_col split_col",
+        "group_column": "group_col groups patient_column patient_col group_by",
+        "image_folder": "image_dir images_dir img_dir image_root images_root img_root root_dir",
         "interpolation": "train_interpolation",
         "device": "gpu gpu_id",
     }.items()

@@ -29,8 +29,20 @@ class DataSection(Section):
 
     format: str = setting("auto", "dataset format; auto detects it from the files")
     label_column: str | None = setting(None, "column with the class, in tables and HDF5 files")
-    id_column: str | None = setting(None, "column with the keys of the images, for an HDF5 file with a table")
+    id_column: str | None = setting(None, "column with the paths or keys of the images, in tables")
     split_column: str | None = setting(None, "column with the split of each image (train, valid or test), in tables")
+    group_column: str | None = setting(
+        None, "column with the patient, animal or recording of an image; all images of one go into the same split"
+    )
+    image_folder: str | None = setting(
+        None, "folder with the images of a table [default: the table's folder and those below it]"
+    )
+    class_level: int | None = setting(
+        None,
+        "level of the folders that are classes, below the split: 1, or 2 for class folders in groups",
+        low=1,
+        high=2,
+    )
     label_check: bool = setting(
         True, "refuse labels that look like numbers to predict, or like several classes of an image"
     )

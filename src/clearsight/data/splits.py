@@ -16,7 +16,9 @@ from dataclasses import replace
 from clearsight.core.dataset import SPLITS, ClassMap, Dataset, Listing, Notice, Record, Split, freeze
 from clearsight.core.errors import BadChoice, BadData, BadValue, listed
 from clearsight.core.recipe import DataSection
+from clearsight.data.groups import divide_groups, group_notices
 from clearsight.data.label_check import check_labels
+from clearsight.data.labels import NAMED_FORMATS, case_notice, read_labels
 from clearsight.data.readers.support.split_names import split_of
 
 _IMBALANCE = 10  # largest class over smallest; the audit mentions smaller ones too (3)
@@ -48,14 +50,24 @@ def make_splits(
     Raises BadData for a class outside of the map and for data with fewer than two classes, BadChoice for a class to
     ignore that is not there.
     """
-    listing = _prepared(listing, path, recipe)
+    listing = _prepared(listing, path, recipe, classes)
     if classes is None and recipe.label_check:
         check_labels(listing, path)  # first: of numbers to predict, many are in one split alone
     class_map = _class_map(listing, path, recipe, classes)
     if classes is None:
         _check_learnable(listing, path)
-    dataset = _finish(_with_splits(listing, recipe, seed), path, recipe.limit, class_map)
-    return dataset.noting(*_suspicious(dataset)) if classes is None else dataset
+    divided = _with_splits(listing, recipe, seed)
+    dataset = _finish(divided, path, recipe.limit, class_map).noting(*group_notices(divided, recipe.group_column))
+    return dataset.noting(*case_notice(class_map), *_suspicious(dataset)) if classes is None else dataset
+
+
+def check_trainable(dataset: Dataset) -> None:
+    """Raise BadData for a dataset without labelled training images."""
+    if any(sample.split == "train" for sample in dataset.samples):
+        return
+    remarks = [notice.text for notice in dataset.notices if notice.code in ("table-beside", "missing-label")]
+    fix = f"Note: {remarks[0]}." if remarks else "Add a train folder, or pass a table of paths and labels."
+    raise BadData(dataset.path, "it has no labelled training images", fix=fix)
 
 
 def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, classes: ClassMap | None) -> Dataset:
@@ -63,7 +75,7 @@ def make_evaluation_splits(listing: Listing, *, path: str, recipe: DataSection, 
 
     classes: the class map of the model; raises BadData for a class that it does not have.
     """
-    listing = _prepared(listing, path, recipe)
+    listing = _prepared(listing, path, recipe, classes)
     class_map = _class_map(listing, path, recipe, classes)
     records = tuple(record if record.split else replace(record, split="test") for record in listing.records)
     return _finish(replace(listing, records=records), path, recipe.limit, class_map)
@@ -96,10 +108,12 @@ def evaluation_split(dataset: Dataset, split: str | None, splits_in_data: bool) 
     raise BadChoice(dataset.path or "data", "it has no test split; choose one with --split", allowed=present)
 
 
-def _prepared(listing: Listing, path: str, recipe: DataSection) -> Listing:
-    """Return the listing with composed class names, without ignored classes, the unlabelled records in "predict"."""
+def _prepared(listing: Listing, path: str, recipe: DataSection, classes: ClassMap | None) -> Listing:
+    """Return the listing with labels as classes, without ignored classes, the unlabelled records in "predict"."""
     if not listing.records:
         raise BadData(path, "it holds no image")
+    _check_columns(listing, recipe)
+    listing = read_labels(listing, classes or (), words=recipe.label_check)
     records = [replace(r, label=_composed(r.label)) if r.label else r for r in listing.records]
     declared = tuple(map(_composed, listing.classes))
     known = {record.label for record in records if record.label is not None} | {*declared}
@@ -116,6 +130,16 @@ def _prepared(listing: Listing, path: str, recipe: DataSection) -> Listing:
         notices = (*notices, Notice(code="unlabelled", text=text, paths=lost))
     placed = tuple(replace(r, split="predict") if r.label is None else r for r in records)
     return replace(listing, records=placed, classes=declared, notices=notices)
+
+
+def _check_columns(listing: Listing, recipe: DataSection) -> None:
+    """Raise BadData for settings that name a column of data without columns: they would be ignored."""
+    columns = {"label": recipe.label_column, "split": recipe.split_column, "group": recipe.group_column}
+    for kind, column in columns.items():
+        absent = listing.format in NAMED_FORMATS or (kind == "group" and not listing.group_column)
+        if column is not None and absent:
+            problem = f"data of the format {listing.format} have no such column"
+            raise BadData(f"--{kind}-column {column}", problem, fix="Pass a table of paths and labels.")
 
 
 def _composed(name: str) -> str:
@@ -157,7 +181,9 @@ def _check_learnable(listing: Listing, path: str) -> None:
     if len(counts) != 1:
         return
     tables = [notice.text for notice in listing.notices if notice.code == "table-beside"]
-    fix = f"Note that {tables[0]}." if tables else "Add a folder of images of something else."
+    read = [notice.text for notice in listing.notices if notice.code == "missing-label"]
+    remark = next(iter((*tables, *read)), None)
+    fix = f"Note: {remark}." if remark else "Add images of another class."
     [(label, count)] = counts.items()
     if count == 1:
         raise BadData(path, "it holds one labelled image to train on, that is not enough to learn from", fix=fix)
@@ -173,7 +199,7 @@ def _with_splits(listing: Listing, recipe: DataSection, seed: int) -> Listing:
             sizes = f"{valid_fraction} + {recipe.test_fraction}"
             raise BadValue("valid_fraction + test_fraction", f"{sizes} leaves nothing to train on; must be below 1")
         shares: dict[Split, float] = {"valid": valid_fraction, "test": recipe.test_fraction}
-        return replace(listing, records=tuple(_divide(records, shares, seed)))
+        return replace(listing, records=tuple(_divide(records, shares, seed, recipe.group_column)))
     unassigned = tuple(record.locator for record in records if record.split is None)
     if unassigned:
         text = f"{len(unassigned)} images have no split while others do: they were taken for training"
@@ -182,14 +208,21 @@ def _with_splits(listing: Listing, recipe: DataSection, seed: int) -> Listing:
     if "valid" not in present and (unassigned or "train" in present):
         train = [replace(record, split=None) for record in whole if record.split == "train"]
         rest = [record for record in whole if record.split != "train"]
-        whole = [*rest, *_divide(train, {"valid": valid_fraction}, seed)]
+        whole = [*rest, *_divide(train, {"valid": valid_fraction}, seed, recipe.group_column)]
         share = f"{100 * valid_fraction:.3g} %"
         notices.append(Notice(code="valid-from-train", text=f"no validation split: {share} of train is held out"))
     return replace(listing, records=tuple(whole), notices=tuple(notices))
 
 
-def _divide(records: Sequence[Record], shares: Mapping[Split, float], seed: int) -> list[Record]:
-    """Assign labelled records without a split to the splits of `shares` and the rest to train, class by class."""
+def _divide(
+    records: Sequence[Record], shares: Mapping[Split, float], seed: int, group_column: str | None
+) -> list[Record]:
+    """Assign labelled records without a split to the splits of `shares` and the rest to train, class by class.
+
+    group_column: its groups stay whole; None divides image by image.
+    """
+    if group_column is not None:
+        return divide_groups(records, shares, seed, group_column)
     groups: dict[str, list[Record]] = defaultdict(list)
     done = []
     for record in records:
@@ -256,12 +289,17 @@ def _sample(records: Sequence[Record], limit: int) -> tuple[Record, ...]:
 
 def _missing(dataset: Dataset) -> Iterator[Notice]:
     """Yield classes that a labelled split does not have."""
-    for split, table in dataset.counts().items():
-        absent = [name for name in dataset.classes if name not in table]
-        if split != "predict" and absent:
+    counts = dataset.counts()
+    totals = sum((Counter(table) for split, table in counts.items() if split != "predict"), Counter())
+    for split in SPLITS[:3]:
+        if split in counts and (absent := dataset.absent(split)):
             missing = f"{len(absent)} of {len(dataset.classes)} classes: {listed(absent, _SHOWN)}"
-            text = f"split {split} has no image of {missing}"
-            yield Notice(code="class-missing-in-split", text=text, paths=tuple(absent))
+            rare = next((name for name in absent if 0 < totals[name] < 3), None)
+            noun = "image" if rare and totals[rare] == 1 else "images"
+            cause = f'; class "{rare}" has {totals[rare]} {noun}, too few for every split' if rare else ""
+            yield Notice(
+                code="class-missing-in-split", text=f"split {split} has no image of {missing}{cause}", paths=absent
+            )
 
 
 def _suspicious(dataset: Dataset) -> Iterator[Notice]:

@@ -106,3 +106,29 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert not READER.recognises(tmp_path / "a.jpg")
     with pytest.raises(BadData, match="not a folder"):
         read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("column", ["label_column", "split_column", "group_column"])
+def test_a_column_cannot_be_chosen_of_class_folders(pets: Path, column: str) -> None:
+    (pets / "labels.csv").write_text("path,label\n")
+    flag = f"--{column.replace('_', '-')} breed"
+    with pytest.raises(BadData, match=f"{flag}: class folders have no columns. Pass the table itself: .*labels"):
+        READER.read(pets, ReadOptions(**{column: "breed"}))
+
+
+def test_the_level_of_classes_is_read_from_folders(pets: Path) -> None:
+    shutil.copytree(pets / "cat", pets / "wild" / "fox")
+    shutil.move(pets / "cat", pets / "tame" / "cat")
+    shutil.move(pets / "dog", pets / "tame" / "dog")
+    listing = READER.read(pets, ReadOptions(class_level=2))
+    assert {record.label for record in listing.records} == {"cat", "dog", "fox"}
+
+
+def test_the_advice_for_unsorted_images_begins_with_the_training_table(pets: Path) -> None:
+    (pets / "train").mkdir()
+    shutil.move(pets / "cat" / "1.jpg", pets / "train" / "1.jpg")
+    shutil.rmtree(pets / "dog")
+    for name in ("sample_submission.csv", "test.csv", "train.csv"):
+        (pets / name).touch()
+    with pytest.raises(BadData, match=r"train/ holds images directly.*pass it: \S*train\.csv, "):
+        read(pets)

@@ -76,3 +76,11 @@ def test_unusable_lines_are_refused(folder: Path, row: dict[str, Any], words: st
 def test_other_json_lines_are_not_manifests(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"path": "a.jpg", "label": "cat"}\n')
     assert not READER.recognises(tmp_path / "a.jsonl")
+
+
+def test_the_split_of_a_line_is_read_or_refused(folder: Path) -> None:
+    row = {"source-ref": "pets/img/a.jpg", "class": "0"}
+    assert read(folder, {**row, "split": "validation"}).records[0].split == "valid"
+    assert read(folder, {**row, "part": "test"}, split_column="part").records[0].split == "test"
+    with pytest.raises(BadChoice, match=r"line 1: split 'trian' is not known.*Did you mean train"):
+        read(folder, {**row, "split": "trian"})

@@ -58,6 +58,26 @@ def test_data_without_validation_images_are_refused(digits: Path, tmp_path: Path
         check_data(plan(data), RECIPE, launch)
 
 
+def test_how_a_table_was_read_is_a_note(digits: Path, launch: StudyContext, tmp_path: Path) -> None:
+    lines = ["path,label,fold"]
+    for digit in "34":
+        images = sorted((digits / "train" / digit).iterdir())[:8]
+        lines += [f"{image},{'NaN' if place == 7 else digit},{place}" for place, image in enumerate(images)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    split, missing = check_data(plan(tmp_path / "t.csv"), RECIPE, launch)
+    assert split.startswith("column 'fold'")
+    assert missing.startswith("labels 'NaN' (2) are read as missing")
+
+
+def test_data_without_labelled_images_are_refused_with_the_table_beside_them(
+    digits: Path, tmp_path: Path, launch: StudyContext
+) -> None:
+    shutil.copytree(digits / "train" / "3", tmp_path / "flat")
+    (tmp_path / "flat" / "labels.csv").write_text("path,label\n")
+    with pytest.raises(BadData, match=r"no labelled training images\. Note: .*pass \S*labels\.csv"):
+        check_data(plan(tmp_path / "flat"), RECIPE, launch)
+
+
 def test_roc_auc_needs_two_classes(digits: Path, launch: StudyContext) -> None:
     with pytest.raises(BadValue, match="--metric roc_auc: it needs two classes, and this dataset has 10"):
         check_data(plan(digits, "roc_auc"), RECIPE, launch)

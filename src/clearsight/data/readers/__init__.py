@@ -9,7 +9,7 @@ from clearsight.core.errors import BadChoice, BadData, NotFound, nearest
 from clearsight.core.registry import Registry
 
 # In the order in which they are tried: unmistakable formats first, folders last.
-_NAMES = ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table", "folders")
+_NAMES = ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table", "metadata", "folders")
 
 READERS: Registry[Reader] = Registry(
     "dataset format",
@@ -18,9 +18,10 @@ READERS: Registry[Reader] = Registry(
 )
 
 _DETECT = ReadOptions()
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _EXPECTED = (
     "Expected a folder of class folders, a zip or tar of one, a CSV, JSONL or Parquet table of paths and labels, "
-    "an augmented manifest, a .lst file, HDF5, or CIFAR batches."
+    "images with a metadata.csv, an augmented manifest, a .lst file, HDF5, or CIFAR batches."
 )
 
 
@@ -51,6 +52,8 @@ def open_listing(path: Path, format: str = "auto", options: ReadOptions = _DETEC
     for _, reader in READERS:
         if reader.recognises(path):
             return reader.read(path, options)
+    if path.suffix.lower() in _SHEETS:
+        raise BadData(str(path), "tables of spreadsheet programs are not read", fix="Save it as CSV UTF-8.")
     if not path.is_dir():
         problem = "it is one file of no known dataset format"
     else:

@@ -115,7 +115,7 @@ class ArchiveReader:
         except _DAMAGE as error:
             raise BadArchive(str(path), f"it cannot be read ({error})") from None
         source = ArchiveSource(stream, contents.members)
-        layout = interpret(_tree(contents, source), str(path))
+        layout = interpret(_tree(contents, source), str(path), options.class_level)
         notices = (*skipped(contents.checkpoints), *layout.notices)
         return Listing(records=layout.records, source=source, format=self.name, notices=notices)
 

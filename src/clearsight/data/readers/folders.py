@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clearsight.core.dataset import Listing, Notice, ReadOptions
-from clearsight.core.errors import BadData
+from clearsight.core.errors import BadData, listed
 from clearsight.data.containers import sniff
 from clearsight.data.readers.support.files import FileSource
 from clearsight.data.readers.support.layout import Node, encodable, hidden, interpret, is_image, skipped
+from clearsight.data.readers.support.split_names import split_in
 
 _DEEPEST = 20  # folders below the root; real data is never so deep, links that lead around are
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".lst", ".manifest")  # named in the hint when folders are no classes
@@ -35,15 +36,36 @@ class FoldersReader:
         """Return all images below `path`."""
         if not path.is_dir():
             raise BadData(str(path), "it is not a folder")
+        _check_no_columns(path, options)
         walk = _Walk()
         walk.enter(path, walk.root, ())
-        layout = interpret(walk.root, str(path))
-        tables = sorted(entry.name for entry in path.iterdir() if entry.suffix.lower() in _TABLES)
+        tables = _tables(path)
+        layout = interpret(walk.root, str(path), options.class_level, [str(path / name) for name in tables])
         if tables and len({record.label for record in layout.records}) == 1:
             hint = f"the images are not sorted by class; to take the classes from the table, pass {path / tables[0]}"
             walk.notices.append(Notice(code="table-beside", text=hint, paths=tuple(tables)))
         notices = (*skipped(walk.checkpoints), *walk.notices, *layout.notices)
         return Listing(records=layout.records, source=FileSource(path), format=self.name, notices=notices)
+
+
+def _tables(path: Path) -> list[str]:
+    """Return the names of tables in a folder, those of training images first: test.csv seldom has labels."""
+    names = [entry.name for entry in path.iterdir() if entry.suffix.lower() in _TABLES]
+    return sorted(names, key=lambda name: (split_in(name) != "train", name))
+
+
+def _check_no_columns(path: Path, options: ReadOptions) -> None:
+    """Raise BadData for settings that name a column: without a table they would be ignored."""
+    columns = {
+        "--label-column": options.label_column,
+        "--split-column": options.split_column,
+        "--group-column": options.group_column,
+    }
+    tables = [str(path / name) for name in _tables(path)]
+    for flag, column in columns.items():
+        if column is not None:
+            problem = "class folders have no columns"
+            raise BadData(f"{flag} {column}", problem, fix=f"Pass the table itself: {listed(tables, 3) or 'a CSV'}.")
 
 
 @dataclass

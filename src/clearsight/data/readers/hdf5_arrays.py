@@ -15,6 +15,7 @@ import numpy as np
 
 from clearsight.core.dataset import Listing, Pixels, ReadOptions, Record
 from clearsight.core.errors import BadData, BadImage
+from clearsight.data.labels import class_name
 from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files
 from clearsight.data.readers.support.split_names import split_in
 
@@ -149,7 +150,7 @@ def _word(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list[str] | None:
+def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list[str | None] | None:
     """Return one class name per image, None when no dataset of labels belongs to the array."""
     with array.file.lock:
         handle = array.file.open()
@@ -165,7 +166,7 @@ def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list
             return None
         values = np.asarray(fitting[0][()]).reshape(-1)
     if values.dtype.kind in "SO":
-        return [_word(value) for value in values.tolist()]
+        return [class_name(_word(value)) for value in values.tolist()]
     if values.dtype.kind == "f":
         if not np.array_equal(values, np.round(values)):  # NaN too
             problem = f"labels of {array.key} are {values.dtype} and not whole: they look like a regression target"

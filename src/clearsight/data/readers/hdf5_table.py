@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record, Split
 from clearsight.core.errors import BadChoice, BadData, BadImage
+from clearsight.data.labels import class_name
+from clearsight.data.readers.support.column_names import LABELS
+from clearsight.data.readers.support.columns import (
+    LabelColumns,
+    SplitColumn,
+    group_column,
+    label_columns,
+    split_column,
+)
 from clearsight.data.readers.support.hdf5_file import Hdf5File, encoded_image, hdf5_files, holds_encoded
 from clearsight.data.readers.support.rows import TableRows, open_table
 from clearsight.data.readers.support.split_names import split_in
-from clearsight.data.readers.table import label_column
 
 # Ends of the table's name, as of ISIC and others.
 _TABLES = ("", "-metadata", "_metadata", "-labels", "_labels", "-groundtruth", "_groundtruth")
@@ -71,12 +79,17 @@ class Hdf5TableReader:
         records: list[Record] = []
         places: dict[str, tuple[Hdf5File, str]] = {}
         for part in parts:
-            for key, label in part.entries.items():
+            for key, record in part.entries.items():
                 locator = key if key not in places else f"{part.file.path.name}/{key}"  # the same key in two files
                 places[locator] = (part.file, key)
-                records.append(Record(locator=locator, label=label, split=part.split))
-        notices = tuple(itertools.chain.from_iterable(part.notices for part in parts))
-        return Listing(records=tuple(records), source=Hdf5TableSource(places), format=self.name, notices=notices)
+                records.append(replace(record, locator=locator))
+        return Listing(
+            records=tuple(records),
+            source=Hdf5TableSource(places),
+            format=self.name,
+            notices=tuple(itertools.chain.from_iterable(part.notices for part in parts)),
+            group_column=next((part.groups for part in parts if part.groups), ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -85,10 +98,10 @@ class _Part:
 
     file: Hdf5File
     rows: TableRows | None
-    split: Split | None
     labelled: bool
-    entries: dict[str, str | None]
+    entries: dict[str, Record]  # by key
     notices: tuple[Notice, ...] = ()
+    groups: str = ""  # name of the column
 
 
 def _holds_images(path: Path) -> bool:
@@ -112,14 +125,25 @@ def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
     if rows is None:
         text = f"{path.name}: no table of labels beside it (looked for {base}.csv, {base}-metadata.csv, …)"
         notices = () if split in ("test", "predict") else (Notice(code="no-labels", text=text, paths=(path.name,)),)
-        return _Part(file, None, "predict", False, dict.fromkeys(keys), notices)
+        return _Part(file, None, False, _unlabelled(keys), notices)
     id_column = _id_column(rows, set(keys), options)
-    label = _label(rows, id_column, options, split)
-    if label is None:
-        return _Part(file, rows, "predict", False, dict.fromkeys(keys))
-    labels = _labels(rows, id_column, label)
-    entries = {key: labels[key] for key in keys if key in labels}
-    return _Part(file, rows, split, True, entries, tuple(_mismatch(path, rows, labels, keys)))
+    # The name of the file decides: its table is then of one split.
+    splits = SplitColumn() if split else split_column(rows, options, (id_column, options.label_column))
+    groups = group_column(rows, options, (id_column, splits.name, options.label_column))
+    labels = _label_columns(rows, (id_column, splits.name, groups), options, split)
+    if labels is None:
+        return _Part(file, rows, False, _unlabelled(keys))
+    described = {
+        key: replace(record, split=split or record.split)
+        for key, record in _records(rows, id_column, labels, splits, groups).items()
+    }
+    entries = {key: described[key] for key in keys if key in described}
+    remarks = (*rows.notices, *splits.notices, *labels.notices, *_mismatch(path, rows, described, keys))
+    return _Part(file, rows, True, entries, remarks, groups or "")
+
+
+def _unlabelled(keys: Iterable[str]) -> dict[str, Record]:
+    return {key: Record(locator=key, label=None, split="predict") for key in keys}
 
 
 def _table(path: Path, base: str, spare: list[Path]) -> TableRows | None:
@@ -133,7 +157,7 @@ def _table(path: Path, base: str, spare: list[Path]) -> TableRows | None:
 
 def _id_column(rows: TableRows, keys: set[str], options: ReadOptions) -> str:
     """Return the column whose cells are keys of the HDF5 file."""
-    if (column := rows.column(options.id_column, "id column")) is not None:
+    if (column := rows.column(options.id_column, "--id-column")) is not None:
         return column
     head = [cells for _, cells in itertools.islice(rows.pick(*rows.names), _HEAD)]
     hits = {name: sum(cells[place] in keys for cells in head) for place, name in enumerate(rows.names)}
@@ -144,29 +168,40 @@ def _id_column(rows: TableRows, keys: set[str], options: ReadOptions) -> str:
     return best
 
 
-def _label(rows: TableRows, id_column: str, options: ReadOptions, split: Split | None) -> str | None:
-    """Return the column with the classes; None for a table that describes images without labels."""
-    if options.label_column is not None:
-        return options.label_column if options.label_column in rows.names else None
+def _label_columns(
+    rows: TableRows, used: Sequence[str | None], options: ReadOptions, split: Split | None
+) -> LabelColumns | None:
+    """Return the columns with the classes; None for a table that describes images without labels."""
+    if options.label_column is not None and options.label_column not in rows.names:
+        return None
     try:
-        return label_column(rows, options, (id_column,))[0]
+        labels = label_columns(rows, options, used)
     except (BadChoice, BadData):
         if split in ("test", "predict"):
             return None
         raise
+    # A test table with a sex beside the patient has no classes.
+    described = split in ("test", "predict") and len(rows.names) > 2 and labels.names[:1] != (options.label_column,)
+    return labels if labels.names and not (described and not rows.usual(LABELS)) else None
 
 
-def _labels(rows: TableRows, id_column: str, label: str) -> dict[str, str | None]:
-    labels: dict[str, str | None] = {}
-    for line, (key, value) in rows.pick(id_column, label):
+def _records(
+    rows: TableRows, id_column: str, labels: LabelColumns, splits: SplitColumn, groups: str | None
+) -> dict[str, Record]:
+    """Return the rows by key; raises BadData for a row without a key and for rows that contradict each other."""
+    records: dict[str, Record] = {}
+    for line, (key, split, group, *cells) in rows.pick(id_column, splits.name, groups, *labels.names):
+        row = f"{rows.path} line {line}"
         if key is None:
-            raise BadData(f"{rows.path} line {line}", f"column {id_column!r} is empty")
-        if labels.setdefault(key, value) != value:
-            raise BadData(f"{rows.path} line {line}", f"{key} is {value!r} here and {labels[key]!r} above")
-    return labels
+            raise BadData(row, f"column {id_column!r} is empty")
+        label = class_name(labels.label(cells, row))
+        record = Record(locator=key, label=label, split=splits.split(split, row), group=group)
+        if records.setdefault(key, record).label != label:
+            raise BadData(row, f"{key} is {label!r} here and {records[key].label!r} above")
+    return records
 
 
-def _mismatch(path: Path, rows: TableRows, labels: Mapping[str, str | None], keys: list[str]) -> Iterator[Notice]:
+def _mismatch(path: Path, rows: TableRows, labels: Mapping[str, Record], keys: list[str]) -> Iterator[Notice]:
     known = set(keys)
     if missing := tuple(key for key in labels if key not in known):
         text = f"{rows.path.name}: {len(missing)} rows have no image in {path.name}"

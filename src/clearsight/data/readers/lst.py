@@ -7,7 +7,7 @@ from pathlib import Path
 from clearsight.core.dataset import Listing, ReadOptions, Record
 from clearsight.core.errors import BadData
 from clearsight.data.readers.support.rows import text
-from clearsight.data.readers.table import PathRows, relative
+from clearsight.data.readers.table import PathRows
 
 
 class LstReader:
@@ -28,7 +28,7 @@ class LstReader:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 path_rows.add(number, _record(path, number, line.split("\t")))
-        return path_rows.listing(self.name)
+        return path_rows.listing(self.name, options)
 
 
 def _record(path: Path, number: int, cells: list[str]) -> Record:
@@ -42,7 +42,7 @@ def _record(path: Path, number: int, cells: list[str]) -> Record:
         label = text(float(cells[1]))  # im2rec writes "3.000000"
     except ValueError:
         raise BadData(f"{path} line {number}", f"label {cells[1]!r} is not a class number") from None
-    return Record(locator=relative(cells[2].strip(), path.parent), label=label, split=None)
+    return Record(locator=cells[2].strip(), label=label, split=None)
 
 
 READER = LstReader()

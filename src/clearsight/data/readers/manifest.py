@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
-from clearsight.core.dataset import Listing, ReadOptions, Record
+from clearsight.core.dataset import SPLITS, Listing, ReadOptions, Record, Split
 from clearsight.core.errors import BadChoice, BadData
-from clearsight.data.readers.support.rows import LABELS, json_objects, text
+from clearsight.data.readers.support.column_names import LABELS
+from clearsight.data.readers.support.rows import json_objects, text
 from clearsight.data.readers.support.split_names import split_of
-from clearsight.data.readers.table import PathRows, relative
+from clearsight.data.readers.table import PathRows
 
 _REFERENCE = "source-ref"
 _SUFFIXES = (".manifest", ".jsonl", ".ndjson", ".json")
@@ -45,11 +45,10 @@ class ManifestReader:
             if not isinstance(reference, str) or not reference:
                 raise BadData(f"{path} line {line}", f'it has no "{_REFERENCE}"')
             attribute = attribute or _attribute(path, line, row)  # the first line decides for all
-            split = row.get(options.split_column or "split")
             locator, label = key_finder.find(reference), _label(path, line, row, attribute)
-            placed = split_of(split) if isinstance(split, str) else None
-            path_rows.add(line, Record(locator=locator, label=label, split=placed))
-        return path_rows.listing(self.name)
+            split = _split(row, options, f"{path} line {line}")
+            path_rows.add(line, Record(locator=locator, label=label, split=split))
+        return path_rows.listing(self.name, options)
 
 
 class _KeyFinder:
@@ -61,8 +60,7 @@ class _KeyFinder:
     def find(self, reference: str) -> str:
         """Return the path relative to the root; where nothing exists, the key's last part, for the error to show."""
         if not reference.startswith("s3://"):
-            plain = unquote(urlparse(reference).path) if reference.startswith("file://") else reference
-            return relative(plain, self._root)
+            return reference
         # Without the bucket. A key is not a path: ".." in it must not lead out of the folder.
         parts = [part for part in reference.removeprefix("s3://").split("/")[1:] if part not in ("", ".", "..")]
         for drop in (self._drop, *range(len(parts))):
@@ -82,6 +80,15 @@ def _attribute(path: Path, line: int, row: dict[str, Any]) -> str:
     left = [key for key in row if key != _REFERENCE and not key.endswith("-metadata")]
     problem = "the label attribute is not clear; choose one with --label-column"
     raise BadChoice(f"{path} line {line}", problem, allowed=described or left)
+
+
+def _split(row: dict[str, Any], options: ReadOptions, place: str) -> Split | None:
+    """Return the split that a line names; raises BadChoice where it is no split."""
+    cell = text(row.get(options.split_column or "split"))
+    split = None if cell is None else split_of(cell)
+    if cell is not None and split is None:
+        raise BadChoice(place, f"split {cell!r} is not known", got=cell, allowed=SPLITS)
+    return split
 
 
 def _label(path: Path, line: int, row: dict[str, Any], attribute: str) -> str | None:

@@ -62,9 +62,14 @@ def scan_dataset(dataset: Dataset, section: DataSection, paths: Paths, progress:
 
 
 def read_options(section: DataSection) -> ReadOptions:
-    """Return the settings for the columns of a table."""
+    """Return the settings of how a table or a folder is read."""
     return ReadOptions(
-        label_column=section.label_column, id_column=section.id_column, split_column=section.split_column
+        label_column=section.label_column,
+        id_column=section.id_column,
+        split_column=section.split_column,
+        group_column=section.group_column,
+        image_folder=section.image_folder,
+        class_level=section.class_level,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from clearsight.core.dataset import Dataset, Split
-from clearsight.core.errors import BadData, BadValue, DiskFull
+from clearsight.core.errors import BadValue, DiskFull
 from clearsight.core.events import ObserverList, RunStatus
 from clearsight.core.machine import hardware, versions
 from clearsight.core.preprocess import Preprocess
@@ -26,6 +26,7 @@ from clearsight.core.run import Provenance, Run
 from clearsight.core.stop import StopKind, StopReason
 from clearsight.data.duplicates import exact_duplicates, leaks
 from clearsight.data.scan import Scan, drop_bad_images
+from clearsight.data.splits import check_trainable
 from clearsight.models.freeze import freeze
 from clearsight.models.network import Network
 from clearsight.training.allocator import keep_freed_memory
@@ -104,8 +105,7 @@ def make_setup(
     if not launch.world.leads:
         launch.world.wait()  # rank 0 fills the scan cache first
     listing, recipe = open_dataset(source, recipe)
-    if not len(listing.split("train")):
-        raise BadData(listing.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
+    check_trainable(listing)
     if recipe.train.monitor == "roc_auc" and len(listing.classes) != 2:
         raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(listing.classes)}")
     # Before the scan, which may take minutes: weights that are nowhere, a model or a stage that does not exist.

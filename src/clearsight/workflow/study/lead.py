@@ -18,6 +18,7 @@ from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
 from clearsight.core.ties import ties
 from clearsight.core.trial import Trial
 from clearsight.data.scan import drop_bad_images
+from clearsight.data.splits import check_trainable
 from clearsight.models.weights_file import NOT_A_FILE, candidates, check_file
 from clearsight.training.stop import StopSignal
 from clearsight.tuning.executors import EXECUTORS
@@ -32,6 +33,14 @@ from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, 
 from clearsight.workflow.study.report import best_run, write_study_report
 from clearsight.workflow.study.reporter import WorkerResources
 from clearsight.workflow.study.tasks import TrialTasks
+
+# What a user must know before hours of trials; remarks on the balance of classes are in the report of each.
+_SHOWN_NOTICES = frozenset(
+    [
+        *("bad-image", "missing-label", "boolean-label", "one-hot", "no-header", "found-by-name"),
+        *("split-column", "split-read", "split-is-class", "split-in-class", "group-leak", "case-of-classes"),
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,21 +172,20 @@ def check_weights(plan: StudyPlan, base: Recipe, folders: Sequence[Path]) -> Non
 
 
 def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]:
-    """Scan the images once, before any trial; returns sentences about images that no trial uses.
+    """Scan the images once, before any trial; returns sentences about how they were read and what no trial uses.
 
     Raises BadData or BadValue for data on which trials cannot be compared.
     """
     listing = list_dataset(Path(plan.data), base.data, base.train.seed)
     scan = scan_dataset(listing, base.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, base.data.on_bad)
-    if not len(data.split("train")):
-        raise BadData(data.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
+    check_trainable(data)
     # The test split must stay unseen until the best trial is chosen, so it cannot stand in for validation images.
     if not len(data.split("valid")):
         raise BadData(data.path, "it has no validation images to compare trials by", fix="Raise --valid-fraction.")
     if any(objective.metric == "roc_auc" for objective in plan.objectives) and len(data.classes) != 2:
         raise BadValue("--metric roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
-    return [notice.text for notice in data.notices if notice.code == "bad-image"]
+    return [notice.text for notice in data.notices if notice.code in _SHOWN_NOTICES]
 
 
 def _trial_store(study: Study) -> TrialStore:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from clearsight.core.errors import BadData
 from clearsight.data.readers.support.layout import Layout, Node, hidden, interpret, is_image
+from clearsight.data.readers.support.split_names import split_of
 
 
 def tree(*paths: str) -> Node:
@@ -59,6 +60,76 @@ def test_a_class_may_be_called_train() -> None:
     assert counts_and_codes("car/1", "train/1", "bus/1")[0] == {(None, "bus"): 1, (None, "car"): 1, (None, "train"): 1}
 
 
+def test_a_class_called_train_may_hold_folders_as_the_classes_beside_it_do() -> None:
+    counts, codes = counts_and_codes(
+        *("car/audi/1", "car/bmw/2", "bus/city/3", "bus/school/4", "train/diesel/5", "train/steam/6")
+    )
+    assert counts == {(None, "bus"): 2, (None, "car"): 2, (None, "train"): 2}
+    assert codes == ["split-is-class", "nested-class"]
+
+
+def test_a_class_called_train_may_be_the_only_one_with_folders() -> None:
+    assert counts_and_codes("car/1", "car/2", "bus/3", "train/diesel/5", "train/steam/6")[0].keys() == {
+        *((None, "bus"), (None, "car"), (None, "train"))
+    }
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("train/cat/1", "train/dog/1", "docs/fig", "assets/logo"),  # as many images as in train/, but ...
+        ("train/cat/1", "train/dog/1", "raw/cat/1", "more/dog/1"),
+        ("train/cat/1", "train/dog/1", "extra/fox/1"),
+    ],
+)
+def test_a_folder_called_train_beside_others_is_a_split(paths: tuple[str, ...]) -> None:
+    more = [f"train/cat/{number}" for number in range(2, 9)]
+    counts, codes = counts_and_codes(*paths, *more)
+    assert {split for split, _ in counts} == {"train"}
+    assert codes == ["folder-ignored"]
+
+
+def test_the_level_of_the_class_folders_can_be_chosen() -> None:
+    paths = ("pets/cat/1", "pets/dog/1", "wild/fox/1", "wild/owl/1", "wild/cat/2")
+    upper = interpret(tree(*paths), "root", class_level=1)
+    assert {record.label for record in upper.records} == {"pets", "wild"}
+    lower = interpret(tree(*paths), "root", class_level=2)
+    assert {record.locator: record.label for record in lower.records} == {path: path.split("/")[1] for path in paths}
+    with pytest.raises(BadData, match=r"--class-level 2 .*no folder there holds class folders"):
+        interpret(tree("cat/1", "dog/1"), "root", class_level=2)
+
+
+def test_the_level_counts_from_below_the_split() -> None:
+    layout = interpret(tree("train/pets/cat/1", "train/wild/fox/1", "val/pets/cat/2"), "root", class_level=2)
+    assert [(record.split, record.label) for record in layout.records] == [
+        *(("train", "cat"), ("train", "fox"), ("valid", "cat"))
+    ]
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("Training", "Testing"), ("train", "val", "test")])
+def test_class_folders_may_hold_the_splits(names: tuple[str, ...]) -> None:
+    counts, codes = counts_and_codes(*(f"{label}/{name}/{label}" for label in "ab" for name in names))
+    splits = [split_of(name) for name in names]
+    assert counts == {(split, label): 1 for split in splits for label in "ab"}
+    assert codes == ["split-in-class"]
+
+
+def test_an_image_beside_the_splits_of_a_class_has_no_split() -> None:
+    counts, _ = counts_and_codes("a/train/1", "a/val/2", "a/3", "b/train/4")
+    assert counts == {("train", "a"): 1, ("valid", "a"): 1, (None, "a"): 1, ("train", "b"): 1}
+
+
+def test_a_wrapper_folder_may_lie_beside_images() -> None:
+    counts, codes = counts_and_codes("logo", "data/train/cat/1", "data/train/dog/1", "data/validation/cat/1")
+    assert counts == {("train", "cat"): 1, ("train", "dog"): 1, ("valid", "cat"): 1}
+    assert codes == ["stray-image", "nested-folder"]
+
+
+def test_unsorted_images_beside_a_table_lead_to_the_table() -> None:
+    with pytest.raises(BadData, match=r"To take the classes from a table, pass it: root/train\.csv\."):
+        interpret(tree("train/1", "test/1"), "root", tables=["root/train.csv"])
+
+
 def test_one_folder_too_many_is_entered_and_reported() -> None:
     counts, codes = counts_and_codes("data/set/train/cat/1", "data/set/train/dog/1")
     assert counts == {("train", "cat"): 1, ("train", "dog"): 1}
@@ -94,7 +165,10 @@ def test_images_below_a_class_folder_belong_to_it_and_are_reported() -> None:
 @pytest.mark.parametrize(
     ("paths", "words"),
     [
-        (("pets/cat/1", "pets/dog/1", "wild/fox/1", "wild/owl/1"), "one level deeper.*root/pets"),
+        (
+            ("pets/cat/1", "pets/dog/1", "wild/fox/1", "wild/owl/1"),
+            "one level deeper.*--class-level 1 to train on pets, wild, or --class-level 2 to train on cat, dog",
+        ),
         (("train/1", "train/2", "test/1"), "train/ holds images directly"),
         (("train/cat/1", "train/dog/1", "val/1"), "root/val: it holds images directly"),
         (("cat/", "dog/"), "no image.*cat, dog"),
@@ -106,7 +180,9 @@ def test_an_ambiguous_tree_is_refused_with_a_reason(paths: tuple[str, ...], word
         interpret(tree(*paths), "root")
 
 
-@pytest.mark.parametrize("name", ["._a.jpg", ".ipynb_checkpoints", "__MACOSX", "Thumbs.db", "desktop.ini"])
+@pytest.mark.parametrize(
+    "name", ["._a.jpg", ".ipynb_checkpoints", "__MACOSX", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"]
+)
 def test_files_of_the_operating_system_are_hidden(name: str) -> None:
     assert hidden(name)
 

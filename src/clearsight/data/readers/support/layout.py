@@ -5,7 +5,7 @@ It works on names only, so a folder on disk and a zip archive follow the same ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -21,7 +21,12 @@ _IMAGE_SUFFIXES = frozenset(
         *(".cr2", ".nef", ".arw", ".ico", ".tga", ".ppm", ".pgm", ".eps"),
     ]
 )
+_HIDDEN = (
+    *("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found"),
+    *("$RECYCLE.BIN", "System Volume Information"),
+)
 _SHOWN = 3  # paths named in a notice, which carries all
+_LEVEL = "Pass --class-level 1 to train on {upper}, or --class-level 2 to train on {lower}."
 _LAYOUT_HELP = "Expected train/<class>/*.jpg with valid/ and test/ beside it, or <class>/*.jpg."
 
 
@@ -56,6 +61,10 @@ class Node:
         for node in self.filled:
             yield from node.deep()
 
+    def count(self) -> int:
+        """Return the number of images here and below."""
+        return sum(1 for _ in self.deep())
+
     def join(self, name: str) -> str:
         return f"{self.path}/{name}" if self.path else name
 
@@ -70,7 +79,7 @@ class Node:
 def hidden(name: str) -> bool:
     """Return True if a file or folder belongs to a program, not to the dataset."""
     # Side files of macOS, Windows, Synology and ext file systems.
-    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "lost+found")
+    return name.startswith(".") or name in _HIDDEN
 
 
 def encodable(name: str) -> bool:
@@ -92,8 +101,12 @@ class Layout:
     notices: tuple[Notice, ...]
 
 
-def interpret(root: Node, dataset: str) -> Layout:
-    """Return splits and classes of the tree; errors call it `dataset`. Raises BadData where it has no known layout."""
+def interpret(root: Node, dataset: str, class_level: int | None = None, tables: Sequence[str] = ()) -> Layout:
+    """Return splits and classes of the tree; errors call it `dataset`. Raises BadData where it has no known layout.
+
+    class_level: level of the class folders below the split, 1 or 2; None finds it, or asks.
+    tables: names of tables beside the folders, for the advice where folders are no classes.
+    """
     if not root.any():
         names = sorted(root.folders)
         more = " …" if len(names) > 5 else ""
@@ -101,11 +114,12 @@ def interpret(root: Node, dataset: str) -> Layout:
         raise BadData(dataset, f"there is no image in it ({folders})", fix=_LAYOUT_HELP)
     notices: list[Notice] = []
     top = _descend(root, notices)
-    splits = _splits(top, dataset)
+    splits = _splits(top, dataset, notices, tables)
     if splits or top.filled:
         _strays(top, notices)
-        found = _by_split(top, splits, dataset, notices) if splits else _by_class(top, None, dataset, notices)
-        records = list(found)
+        level = class_level or (1 if splits is None else None)
+        tree = _Tree(dataset, level, tables, notices)
+        records = list(tree.by_split(top, splits) if splits else tree.by_class(top, None))
     else:  # a flat folder of images
         records = [Record(locator=path, label=None, split="predict") for path in top.images()]
     return Layout(tuple(records), tuple(notices))
@@ -114,46 +128,145 @@ def interpret(root: Node, dataset: str) -> Layout:
 def _descend(node: Node, notices: list[Notice]) -> Node:
     """Return the first folder below that holds more than one folder of folders."""
     start = node
-    while not node.files and len(node.filled) == 1:
+    while len(node.filled) == 1:
         only = node.filled[0]
         if split_of(only.name) or not only.filled:  # "train" alone is a split, a folder of images a class
             break
+        if node.files and not all(split_of(inner.name) for inner in only.filled):  # a logo beside data/train, data/test
+            break
+        _strays(node, notices)
         node = only
     if node is not start:
         notices.append(Notice(code="nested-folder", text=f"the dataset lies in {node.path}/", paths=(node.path,)))
     return node
 
 
-def _splits(top: Node, dataset: str) -> dict[str, Split]:
-    """Return folder name to split, {} where folders are classes: "train" may be a class of vehicle, holding images."""
+def _splits(top: Node, dataset: str, notices: list[Notice], tables: Sequence[str]) -> dict[str, Split] | None:
+    """Return folder name to split, {} or None where folders are classes: "train" may be a class of vehicle.
+
+    None: the folder called like a split and those beside it hold folders, and are classes all the same.
+    """
     named = {name: split for name in top.folders if (split := split_of(name)) is not None}
     filled = {node.name for node in top.filled}
     if any(top.folders[name].filled for name in named):  # folders inside: these are splits
-        return named
+        if not _is_class(top, {*named} & filled):
+            return named
+        [name] = {*named} & filled
+        text = f"{name}/ is taken for a class, as {listed(sorted(filled - {name}), _SHOWN)} beside it"
+        notices.append(Notice(code="split-is-class", text=f"{text}. {_levels(top)}", paths=(name,)))
+        return None
     if not filled or not filled <= named.keys():  # other folders beside it: "train" is a class among others
         return {}
     flat = sorted(name for name in filled if named[name] in ("train", "valid"))
     if flat:  # test/ may be flat: its images are then to be predicted
-        fix = f"Sort them into {flat[0]}/<class>/, or pass a table of paths and labels."
-        raise BadData(dataset, f"{flat[0]}/ holds images directly and no class folders", fix=fix)
+        raise BadData(dataset, f"{flat[0]}/ holds images directly and no class folders", fix=_sort(flat[0], tables))
     return named
 
 
-def _by_split(top: Node, splits: dict[str, Split], dataset: str, notices: list[Notice]) -> Iterator[Record]:
-    ignored = tuple(node.path for node in top.filled if node.name not in splits)
-    _note(notices, "folder-ignored", ignored, "left out, no split has such a name")
-    for name, split in sorted(splits.items()):
-        node = _undouble(top.folders[name], split)
-        if not node.any():
-            notices.append(Notice(code="empty-split", text=f"{name}/ holds no image", paths=(node.path,)))
-        elif split == "predict" or (split == "test" and not node.filled):
-            yield from (Record(locator=path, label=None, split="predict") for path in node.deep())
-        elif not node.filled:
-            problem = "it holds images directly and no class folders"
-            raise BadData(f"{dataset}/{node.path}", problem, fix="Sort them into classes.")
-        else:
-            _strays(node, notices)
-            yield from _by_class(node, split, dataset, notices)
+def _is_class(top: Node, named: set[str]) -> bool:
+    """Return True if the only folder called like a split is one class of several: car, bus and train.
+
+    The others are then more than one, hold as many images, and do not have the folders of the split.
+    """
+    if len(named) != 1:
+        return False
+    folder = next(top.folders[name] for name in named)
+    others = [node for node in top.filled if node is not folder]
+    same = {node.name for other in others for node in other.filled} & {node.name for node in folder.filled}
+    enough = len(others) > 1 or (len(others) == 1 and split_of(folder.name) != "train")
+    return enough and not same and sum(other.count() for other in others) >= folder.count()
+
+
+def _levels(node: Node) -> str:
+    """Return the advice about the two levels of folders that may be classes."""
+    upper = listed([folder.name for folder in node.filled], _SHOWN)
+    inner = dict.fromkeys(inner.name for folder in node.filled for inner in folder.filled)
+    lower = listed([*inner], _SHOWN)
+    return _LEVEL.format(upper=upper, lower=lower)
+
+
+def _sort(folder: str, tables: Sequence[str]) -> str:
+    """Return the advice about a folder of images that are not sorted by class."""
+    if tables:
+        return f"To take the classes from a table, pass it: {listed(tables, _SHOWN)}."
+    return f"Sort them into {folder}/<class>/, or pass a table of paths and labels."
+
+
+@dataclass
+class _Tree:
+    """Split and class folders being read."""
+
+    dataset: str
+    class_level: int | None
+    tables: Sequence[str]
+    notices: list[Notice]
+
+    def by_split(self, top: Node, splits: dict[str, Split]) -> Iterator[Record]:
+        ignored = tuple(node.path for node in top.filled if node.name not in splits)
+        _note(self.notices, "folder-ignored", ignored, "left out, no split has such a name")
+        for name, split in sorted(splits.items()):
+            node = _undouble(top.folders[name], split)
+            if not node.any():
+                self.notices.append(Notice(code="empty-split", text=f"{name}/ holds no image", paths=(node.path,)))
+            elif split == "predict" or (split == "test" and not node.filled):
+                yield from (Record(locator=path, label=None, split="predict") for path in node.deep())
+            elif not node.filled:
+                problem = "it holds images directly and no class folders"
+                raise BadData(f"{self.dataset}/{node.path}", problem, fix=_sort(node.path, self.tables))
+            else:
+                _strays(node, self.notices)
+                yield from self.by_class(node, split)
+
+    def by_class(self, node: Node, split: Split | None) -> Iterator[Record]:
+        classes = [folder for _, folder in sorted(node.folders.items())]
+        filled = [folder for folder in classes if folder.any()]
+        empty = tuple(folder.path for folder in classes if not folder.any())
+        _note(self.notices, "empty-class", empty, "no image in the folder")
+        if split is None and _split_inside(filled):
+            yield from self._by_class_and_split(filled)
+            return
+        deep = all(not folder.files and len(folder.filled) > 1 for folder in filled)
+        if deep and self.class_level is None:  # classes or groups of classes? ask
+            problem = (
+                f"its images lie one level deeper than class folders ({filled[0].filled[0].path}/…), "
+                "so the classes are not clear"
+            )
+            raise BadData(f"{self.dataset}/{node.path}".rstrip("/"), problem, fix=_levels(node))
+        if self.class_level == 2:
+            yield from self._by_inner_class(filled, split)
+            return
+        nested = tuple(folder.path for folder in filled if folder.filled)
+        _note(self.notices, "nested-class", nested, "images in subfolders were taken for the class of the upper folder")
+        for folder in filled:
+            yield from (Record(locator=path, label=folder.name, split=split) for path in folder.deep())
+
+    def _by_class_and_split(self, classes: list[Node]) -> Iterator[Record]:
+        """Yield the images of <class>/<split>/."""
+        inner = sorted({folder.name for node in classes for folder in node.filled})
+        text = f"each class folder holds its splits ({listed(inner, _SHOWN)})"
+        self.notices.append(Notice(code="split-in-class", text=text))
+        for node in classes:
+            yield from (Record(locator=path, label=node.name, split=None) for path in node.images())
+            for folder in node.filled:
+                split = split_of(folder.name)
+                label = None if split == "predict" else node.name
+                yield from (Record(locator=path, label=label, split=split) for path in folder.deep())
+
+    def _by_inner_class(self, groups: list[Node], split: Split | None) -> Iterator[Record]:
+        """Yield the images of <group>/<class>/; a name that several groups have is one class."""
+        if not any(node.filled for node in groups):
+            problem = "no folder there holds class folders"
+            raise BadData(f"--class-level 2 ({self.dataset})", problem, fix="Leave --class-level out.")
+        for node in groups:
+            _strays(node, self.notices)
+            for folder in node.filled:
+                yield from (Record(locator=path, label=folder.name, split=split) for path in folder.deep())
+
+
+def _split_inside(classes: list[Node]) -> bool:
+    """Return True if the folders inside of class folders are all called like splits, train among them."""
+    inner = [folder.name for node in classes for folder in node.filled]
+    return len(classes) > 1 and "train" in map(split_of, inner) and all(map(split_of, inner))
 
 
 def _undouble(node: Node, split: Split) -> Node:
@@ -170,22 +283,6 @@ def _strays(node: Node, notices: list[Notice]) -> None:
 def _note(notices: list[Notice], code: str, paths: tuple[str, ...], remark: str) -> None:
     if paths:
         notices.append(Notice(code=code, text=f"{listed(paths, _SHOWN)}: {remark}", paths=paths))
-
-
-def _by_class(node: Node, split: Split | None, dataset: str, notices: list[Notice]) -> Iterator[Record]:
-    classes = [folder for _, folder in sorted(node.folders.items())]
-    filled = [folder for folder in classes if folder.any()]
-    if all(not folder.files and len(folder.filled) > 1 for folder in filled):  # classes or groups of classes? ask
-        deep = filled[0].filled[0].path  # an example for the error
-        problem = f"its images lie one level deeper than class folders ({deep}/…), so the classes are not clear"
-        fix = f"Pass the folder whose subfolders are the classes, e.g. {dataset}/{filled[0].path}."
-        raise BadData(f"{dataset}/{node.path}".rstrip("/"), problem, fix=fix)
-    empty = tuple(folder.path for folder in classes if not folder.any())
-    _note(notices, "empty-class", empty, "no image in the folder")
-    nested = tuple(folder.path for folder in filled if folder.filled)
-    _note(notices, "nested-class", nested, "images in subfolders were taken for the class of the upper folder")
-    for folder in filled:
-        yield from (Record(locator=path, label=folder.name, split=split) for path in folder.deep())
 
 
 def skipped(folders: Iterable[str]) -> tuple[Notice, ...]:

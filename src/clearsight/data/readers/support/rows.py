@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clearsight.core.dataset import Notice
 from clearsight.core.errors import BadChoice, BadData, missing_extra
+from clearsight.data.readers.support.column_names import usual
+from clearsight.data.readers.support.delimited import not_utf8, open_delimited
 
 Cells = tuple[str | None, ...]
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
+_HEAD = 1000
 
-# Usual names of columns, the most telling first: of several that are there, the first is taken.
-PATHS = (
-    *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "imagepath"),
-    *("image_file", "image_filename", "image_name", "img", "img_path", "picture", "relative_path", "location"),
-)
-LABELS = (
-    *("label", "labels", "class", "class_name", "classname", "class_label"),
-    *("target", "category", "category_name", "y"),
-)
-SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -35,9 +29,10 @@ class TableRows:
     path: Path
     names: tuple[str, ...]
     reading: Callable[[Sequence[str]], Iterator[tuple[int, Cells]]] = field(repr=False)
+    notices: tuple[Notice, ...] = ()
 
     def pick(self, *columns: str | None) -> Iterator[tuple[int, Cells]]:
-        """Yield line number (the first row of data is 2 in CSV, 1 elsewhere) and the cells of `columns`.
+        """Yield line number (that of the file; 1 for the first row of Parquet) and the cells of `columns`.
 
         Cells are stripped; empty, null and NaN ones are None, and so is all of a column that is None.
         """
@@ -53,18 +48,28 @@ class TableRows:
         return name
 
     def usual(self, spellings: Iterable[str]) -> list[str]:
-        """Return the columns whose name is one of `spellings` (ignoring case, blanks and hyphens), in that order."""
-        plain = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(self.names)}
-        return [plain[spelling] for spelling in spellings if spelling in plain]
+        """Return the columns whose name is one of `spellings` (ignoring case, blanks, - and _), in that order."""
+        return usual(self.names, spellings)
+
+    def head(self, *columns: str) -> list[Cells]:
+        """Return the cells of `columns` in the first 1,000 rows."""
+        return [cells for _, cells in itertools.islice(self.pick(*columns), _HEAD)]
+
+    def counts(self, column: str) -> Counter[str]:
+        """Return the rows per cell of a column, empty cells left out."""
+        return Counter(cell for _, (cell,) in self.pick(column) if cell is not None)
 
 
-def open_table(path: Path) -> TableRows:
-    """Return the table in a file; BadData when it is empty or damaged, MissingExtra for Parquet without pyarrow."""
+def open_table(path: Path, path_column: int | None = None) -> TableRows:
+    """Return the table in a file; BadData when it is empty or damaged, MissingExtra for Parquet without pyarrow.
+
+    path_column: place of the paths in a text table whose first line is a row; None reads the first line.
+    """
     suffix = path.suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
             return _parquet(path)
-        return _jsonl(path) if suffix in (".jsonl", ".ndjson", ".manifest", ".json") else _csv(path)
+        return _jsonl(path) if suffix in (".jsonl", ".ndjson", ".manifest", ".json") else _csv(path, path_column)
     except OSError as error:
         raise BadData(str(path), f"it cannot be read ({error.strerror or error})") from None
 
@@ -78,39 +83,15 @@ def text(value: Any) -> str | None:
     return str(value).strip() or None
 
 
-def _csv(path: Path) -> TableRows:
-    with path.open(encoding="utf-8-sig", newline="") as stream:  # Excel writes a byte order mark
-        try:
-            head = stream.readline()
-        except UnicodeDecodeError:
-            raise _not_utf8(path) from None
-    mark = max(",;\t|", key=head.count)  # a tie goes to the comma
-    names = next(csv.reader([head], delimiter=mark), [])
-    if not names:
-        raise BadData(str(path), "it is empty", fix="Its first line must name the columns.")
+def _csv(path: Path, path_column: int | None) -> TableRows:
+    table = open_delimited(path, path_column)
 
     def reading(columns: Sequence[str]) -> Iterator[tuple[int, Cells]]:
-        places = [names.index(column) for column in columns]
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.reader(stream, delimiter=mark)
-            try:
-                next(table)
-                for row in table:
-                    if len(row) == len(names):
-                        yield table.line_num, tuple(row[place].strip() or None for place in places)
-                    elif row:  # an empty line is none
-                        problem = f"line {table.line_num} has {len(row)} cells, the header has {len(names)}"
-                        raise BadData(str(path), problem, fix="Quote cells that hold the separator.")
-            except UnicodeDecodeError:
-                raise _not_utf8(path) from None
-            except csv.Error as error:
-                raise BadData(str(path), f"line {table.line_num} is not CSV ({error})") from None
+        places = [table.names.index(column) for column in columns]
+        for line, row in table.rows():
+            yield line, tuple(row[place].strip() or None for place in places)
 
-    return TableRows(path, tuple(names), reading)
-
-
-def _not_utf8(path: Path) -> BadData:
-    return BadData(str(path), "it is not UTF-8 text", fix="Save it as UTF-8.")
+    return TableRows(path, table.names, reading, table.notices)
 
 
 def _jsonl(path: Path) -> TableRows:
@@ -137,7 +118,7 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     raise BadData(str(path), f"line {line} is not a JSON object")
                 yield line, row
     except UnicodeDecodeError:
-        raise _not_utf8(path) from None
+        raise not_utf8(path) from None
     except (json.JSONDecodeError, RecursionError) as error:  # RecursionError: deeply nested brackets
         raise BadData(str(path), f"line {line} is not JSON ({error})") from None
     except OSError as error:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Channel = tuple[float, float, float]
+ValueRange = tuple[float, float]  # stored values that become black and white
 
 IMAGENET_MEAN: Channel = (0.485, 0.456, 0.406)  # of RGB in [0, 1]; most pretrained weights expect them
 IMAGENET_STD: Channel = (0.229, 0.224, 0.225)
@@ -16,6 +17,7 @@ IMAGENET_STD: Channel = (0.229, 0.224, 0.225)
 class Preprocess(BaseModel):
     """Preprocessing: short side to `resize`, centre crop to `size`, scale to [0, 1], subtract `mean`, divide by `std`.
 
+    value_range: of images whose values have more than 8 bits; None scales each by the range of its type (see `decode`).
     `source` names the origin of the values (the weights' metadata, flags, a default). It is shown, since a wrong mean
     costs many points of accuracy without any error.
     """
@@ -27,6 +29,7 @@ class Preprocess(BaseModel):
     mean: Channel = IMAGENET_MEAN
     std: Channel = IMAGENET_STD
     interpolation: Interpolation = "bilinear"
+    value_range: ValueRange | None = None
     source: str = "default"
 
     @model_validator(mode="after")
@@ -35,6 +38,8 @@ class Preprocess(BaseModel):
             raise ValueError(f"resize ({self.resize}) must be at least size ({self.size})")
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive, got {self.std}")
+        if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
+            raise ValueError(f"value_range must rise, got {self.value_range}")
         return self
 
 

@@ -21,6 +21,7 @@ from clearsight.data.readers.table import label_column
 
 # Ends of the table's name, as of ISIC and others.
 _TABLES = ("", "-metadata", "_metadata", "-labels", "_labels", "-groundtruth", "_groundtruth")
+_FIRST = 20  # entries that are looked at for an image
 _HEAD = 200  # rows searched for the column with the keys
 
 
@@ -98,8 +99,8 @@ def _holds_images(path: Path) -> bool:
     except BadData:
         return False
     with handle:  # many files may be asked: no handle stays open
-        first = next(iter(handle), None)  # one entry: listing all keys of a large file is slow
-        return first is not None and holds_encoded(handle[first])
+        # A few entries: listing all keys of a large file is slow, and the first may be a damaged image.
+        return any(holds_encoded(handle[key]) for key in itertools.islice(handle, _FIRST))
 
 
 def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:

@@ -14,7 +14,7 @@ _SPELLINGS: dict[Split, tuple[str, ...]] = {
 }
 _WORDS = {word: split for split, words in _SPELLINGS.items() for word in words}
 # Words that may stand next to the name of a split; with any other word it names something else ("test-tube").
-_FILLERS = {"seg", "split", "set", "subset", "data", "dataset", "image", "images", "img", "imgs", "pictures"}
+FILLERS = {"seg", "split", "set", "subset", "data", "dataset", "image", "images", "img", "imgs", "pictures"}
 
 
 def split_of(name: str) -> Split | None:
@@ -22,7 +22,7 @@ def split_of(name: str) -> Split | None:
     words = _words(name)
     found = [_WORDS[word] for word in words if word in _WORDS]
     rest = [word for word in words if word not in _WORDS]
-    return found[0] if len(found) == 1 and _FILLERS.issuperset(rest) else None
+    return found[0] if len(found) == 1 and FILLERS.issuperset(rest) else None
 
 
 def split_in(name: str) -> Split | None:

@@ -67,11 +67,12 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOptions:
-    """Options for reading a dataset; None means: detect."""
+    """Options for reading a dataset; None means: detect.  labels: False where nobody asks for classes."""
 
     label_column: str | None = None
     id_column: str | None = None
     split_column: str | None = None
+    labels: bool = True
 
 
 @runtime_checkable

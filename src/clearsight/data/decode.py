@@ -143,11 +143,11 @@ def _low_bytes(image: ImageFile) -> list[Any] | None:
         return None
     tiles = []
     for tile in image.tile:
-        raw_mode = tile.args if isinstance(tile.args, str) else tile.args[0]
-        if not isinstance(raw_mode, str) or raw_mode not in _OTHER_BYTES:
+        mode, *others = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
+        if mode not in _OTHER_BYTES:
             return None
-        other = _OTHER_BYTES[raw_mode]
-        tiles.append(tile._replace(args=other if isinstance(tile.args, str) else (other, *tile.args[1:])))
+        raw_mode = _OTHER_BYTES[mode]
+        tiles.append(tile._replace(args=(raw_mode, *others) if others else raw_mode))
     return tiles or None
 
 

@@ -46,6 +46,13 @@ class FoldersReader:
         return Listing(records=layout.records, source=FileSource(path), format=self.name, notices=notices)
 
 
+def list_images(folder: Path) -> tuple[list[Path], tuple[Notice, ...]]:
+    """Return the images below a folder by the rules of class folders, whatever its layout, and what was left out."""
+    walk = _Walk()
+    walk.enter(folder, walk.root, ())
+    return [folder / path for path in walk.root.deep()], tuple(walk.notices)
+
+
 @dataclass
 class _Walk:
     """A folder tree being read into nodes."""

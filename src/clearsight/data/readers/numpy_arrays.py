@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +147,8 @@ class _Place:
         return np.array(self._values[place])
 
     def _mapped(self) -> npt.NDArray[Any]:
-        shape, order = self.header.shape, "F" if self.header.fortran else "C"
+        shape = self.header.shape
+        order: Literal["F", "C"] = "F" if self.header.fortran else "C"
         if 0 in shape:
             return np.empty(shape, self.header.dtype)
         try:

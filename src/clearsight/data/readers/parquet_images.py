@@ -64,7 +64,7 @@ class _Shard:
         with _opened(self.path) as file:
             for batch in file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=[self.image]):
                 for value in batch.column(0).to_pylist():
-                    data = value.get("bytes") if isinstance(value, dict) else value
+                    data: Any = value.get("bytes") if isinstance(value, dict) else value
                     self.places[row] = _problem(value, data) or (self.spool.append(data), len(data))
                     row += 1
 
@@ -114,8 +114,8 @@ class ParquetImagesReader:
             found = [_shard(file, shard_name(file, path)) for file in files]
         except ImportError:
             raise missing_extra("pyarrow", "parquet", str(path)) from None
-        columns = [_label_column(shard, options) for shard in found]
-        if options.label_column is not None and not any(column for column, _ in columns):
+        columns = [_label_column(shard, options) if options.labels else (None, ()) for shard in found]
+        if options.labels and options.label_column is not None and not any(column for column, _ in columns):
             allowed = [name for name in found[0].columns if name != found[0].image]
             flag = f"--label-column {options.label_column}"
             raise BadChoice(flag, f"{path.name} has no such column", got=options.label_column, allowed=allowed)

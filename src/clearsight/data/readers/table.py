@@ -81,7 +81,7 @@ class TableReader:
             problem = f"no column holds the paths, it has {', '.join(rows.names[:12])}"
             raise BadData(str(path), problem, fix="Name the one with the paths 'path'.")
         splits = _split_column(rows, options, used=paths)
-        label, notices = label_column(rows, options, used=(paths, splits))
+        label, notices = label_column(rows, options, used=(paths, splits)) if options.labels else (None, ())
         records = PathRows(path)
         for line, (locator, name, cell) in rows.pick(paths, label, splits):
             if locator is None:

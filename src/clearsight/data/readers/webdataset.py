@@ -85,16 +85,16 @@ class WebDatasetReader:
                 if not sample.image:
                     skipped.append(f"{shard}/{key}")
                     continue
-                label = _label(source, sample, options, keys)
+                label = _label(source, sample, options, keys) if options.labels else None
                 label = names[int(label)] if label and label.isdecimal() and int(label) < len(names) else label
                 place = split if label is not None else "predict"
                 records.append(Record(locator=f"{shard}::{sample.image}", label=label, split=place))
-        if options.label_column is not None and all(record.label is None for record in records):
+        if options.labels and options.label_column is not None and all(record.label is None for record in records):
             flag = f"--label-column {options.label_column}"
             raise BadChoice(flag, "no JSON file has such a key", got=options.label_column, allowed=keys)
         used = {record.label for record in records} - {None}
         fixed = names if used <= set(names) else ()
-        notices = list(_notices(skipped, bool(used), list(keys)))
+        notices = list(_notices(skipped, bool(used) or not options.labels, list(keys)))
         return Listing(
             records=tuple(records),
             source=WebDatasetSource(sources),

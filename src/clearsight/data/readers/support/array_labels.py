@@ -59,6 +59,8 @@ def find_labels(
     names: class names by number.  options: `label_column` names the array.
     Raises BadData where several arrays may be the labels, and where an array holds several classes per image.
     """
+    if not options.labels:
+        return Labels(None, None)
     notes: list[str] = []
     for scope in _scopes(images, arrays, notes):
         fitting = [array for array in scope if _fits(array, images, options.label_column, notes)]

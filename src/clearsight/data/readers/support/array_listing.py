@@ -27,7 +27,7 @@ def list_arrays(path: Path, arrays: Sequence[StoredArray], files: Sequence[Path]
         raise BadData(str(path), f"{not_images(own)} (it holds {held})")
     names = declared_names(arrays)
     found = [find_labels(each, arrays, names, options) for each in images]
-    if options.label_column is not None and all(labels.source is None for labels in found):
+    if options.labels and options.label_column is not None and all(labels.source is None for labels in found):
         taken = {each.array.key for each in images}
         allowed = [array.name for array in arrays if array.key not in taken]
         problem = "no array with one value per image has that name"

@@ -36,6 +36,11 @@ class WideImage:
         alpha = np.clip(values[:, :, 3].astype(np.float32) / (full or 1.0), 0, 1)
         return cls(values[:, :, :3], full, alpha)
 
+    @property
+    def depth(self) -> str:
+        """Return the name of the values' type; "uint16" for 16-bit values that a library holds in a wider one."""
+        return "uint16" if self.full == USUAL_TOPS[-1] else self.values.dtype.name
+
     def turned(self, turn: Callable[[Any], Any]) -> WideImage:
         """Return the image after a turn of its first two axes."""
         alpha = None if self.alpha is None else turn(self.alpha[:, :, None])[:, :, 0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clearsight.core.dataset import Dataset, Listing, ReadOptions
+from clearsight.core.errors import BadData
 from clearsight.core.machine import cores
 from clearsight.core.preprocess import PRESETS, Augment
 from clearsight.core.recipe import DataSection, Recipe
@@ -15,6 +16,7 @@ from clearsight.data.loader import LoadPlan
 from clearsight.data.readers import open_listing
 from clearsight.data.scan import Scan, scan_images
 from clearsight.data.splits import default_valid_fraction, make_splits
+from clearsight.data.value_range import choose_value_range, value_notices
 from clearsight.workflow.paths import Paths
 
 if TYPE_CHECKING:  # imports torch
@@ -59,6 +61,23 @@ def scan_dataset(dataset: Dataset, section: DataSection, paths: Paths, progress:
         cache=paths.cache,
         progress=lambda done, total: progress("checking images", done, total),
     )
+
+
+def check_training_images(dataset: Dataset) -> None:
+    """Raise BadData for a dataset without a training image, with the reason that its reader found."""
+    if len(dataset.split("train")):
+        return
+    unlabelled = [notice.text for notice in dataset.notices if notice.code == "no-labels"]
+    if unlabelled:
+        raise BadData(dataset.path, "it has no labelled images to train on", fix=f"{unlabelled[0]}.")
+    raise BadData(dataset.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
+
+
+def with_value_range(dataset: Dataset, scan: Scan, section: DataSection) -> tuple[Dataset, DataSection]:
+    """Return the dataset with notices about its range of values, and the section with the range that it is read by."""
+    value_range = choose_value_range(dataset, scan, section.value_range)
+    notices = value_notices(dataset, scan, value_range, section.value_range)
+    return dataset.noting(*notices), section.model_copy(update={"value_range": value_range})
 
 
 def read_options(section: DataSection) -> ReadOptions:

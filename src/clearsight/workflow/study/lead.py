@@ -26,7 +26,14 @@ from clearsight.tuning.runner import StudyRunner
 from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, stored_trials
 from clearsight.workflow.messages import failed_step_text
 from clearsight.workflow.paths import Paths
-from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.datasets import (
+    Progress,
+    check_training_images,
+    list_dataset,
+    quiet,
+    scan_dataset,
+    with_value_range,
+)
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, stacks
 from clearsight.workflow.study.report import best_run, write_study_report
@@ -162,22 +169,25 @@ def check_weights(plan: StudyPlan, base: Recipe, folders: Sequence[Path]) -> Non
         resolve(weights, *find(model), folders)
 
 
+_ABOUT_IMAGES = ("bad-image", "blank-images", "value-range")  # notices about what a trial sees of the images
+
+
 def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]:
-    """Scan the images once, before any trial; returns sentences about images that no trial uses.
+    """Scan the images once, before any trial; returns sentences about images that a trial leaves out or cannot see.
 
     Raises BadData or BadValue for data on which trials cannot be compared.
     """
     listing = list_dataset(Path(plan.data), base.data, base.train.seed)
     scan = scan_dataset(listing, base.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, base.data.on_bad)
-    if not len(data.split("train")):
-        raise BadData(data.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
+    check_training_images(data)
     # The test split must stay unseen until the best trial is chosen, so it cannot stand in for validation images.
     if not len(data.split("valid")):
         raise BadData(data.path, "it has no validation images to compare trials by", fix="Raise --valid-fraction.")
     if any(objective.metric == "roc_auc" for objective in plan.objectives) and len(data.classes) != 2:
         raise BadValue("--metric roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
-    return [notice.text for notice in data.notices if notice.code == "bad-image"]
+    data, _ = with_value_range(data, scan, base.data)
+    return [notice.text for notice in data.notices if notice.code in _ABOUT_IMAGES]
 
 
 def _trial_store(study: Study) -> TrialStore:

@@ -6,24 +6,19 @@ unique over all sections, so `lr: 0.001` and `optim: {lr: 0.001}` mean the same.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.learning_rates import HEAD_RATES, usual_rate
 from clearsight.core.other_words import answer
-from clearsight.core.preprocess import Channel, Interpolation, ValueRange
+from clearsight.core.preprocess import Channel, GivenRange, Interpolation
 from clearsight.core.settings import Seconds, Section, bad_value, setting
-
-_NUMBER = r"-?\d+(?:\.\d+)?"
-_RANGE = re.compile(rf"({_NUMBER})(?:-|\.\.)({_NUMBER})")  # 0-4095, -1000..3000
 
 # Models without pretrained weights, whose default weights are random.
 UNTRAINED_MODELS = ("tiny", "mobilenetv1_025")
@@ -57,7 +52,7 @@ class DataSection(Section):
     mean: Channel | None = setting(None, "channel means in [0, 1] [default: those of the weights]")
     std: Channel | None = setting(None, "channel standard deviations [default: those of the weights]")
     interpolation: Interpolation | None = setting(None, "resize filter [default: that of the weights]")
-    value_range: ValueRange | None = setting(
+    value_range: GivenRange = setting(
         None,
         "values that become black and white in images of more than 8 bits, such as 0,4095 [default: auto, by the "
         "values found]",
@@ -81,25 +76,6 @@ class DataSection(Section):
         None, "threads that read and decode images [default: by the number of cores]", low=0, high=256
     )
     keep_pixels: bool = setting(True, "keep decoded images in memory between epochs, as many as fit")
-
-    @field_validator("value_range", mode="before")
-    @classmethod
-    def _read_value_range(cls, value: object) -> object:
-        """Read the text "auto" as unset and "0-4095" as a pair; numbers that do not rise are an error."""
-        text = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
-        if text == "auto":
-            return None
-        if isinstance(text, str) and (match := _RANGE.fullmatch(text)):
-            value = match.groups()
-        try:
-            low, high = map(float, value)  # type: ignore[call-overload]
-        except (TypeError, ValueError):
-            is_pair = value is None
-        else:
-            is_pair = low < high and math.isfinite(high - low)
-        if not is_pair:
-            raise ValueError("must be auto, or two numbers of which the second is larger, such as 0,4095")
-        return value
 
     @property
     def resolved_augment(self) -> str:

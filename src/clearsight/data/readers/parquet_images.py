@@ -21,9 +21,8 @@ from typing import Any
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadChoice, BadData, BadImage, missing_extra
 from clearsight.data.containers import sniff
-from clearsight.data.readers.support.files import MAX_FILE_BYTES, file_stamp
+from clearsight.data.readers.support.files import MAX_FILE_BYTES, file_stamp, shard_name, shard_split, shards
 from clearsight.data.readers.support.rows import LABELS, PATHS, text
-from clearsight.data.readers.support.shards import shard_name, shard_split, shards
 from clearsight.data.readers.support.spool import Spool
 
 SUFFIXES = (".parquet", ".pq")

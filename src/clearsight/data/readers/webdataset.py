@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
-from clearsight.core.errors import BadChoice, BadData, BadImage
+from clearsight.core.errors import BadArchive, BadChoice, BadData, BadImage
 from clearsight.data.readers.archive import TARS, ArchiveSource, open_tar, tar_names
+from clearsight.data.readers.support.files import shard_name, shard_split, shards
 from clearsight.data.readers.support.layout import is_image
 from clearsight.data.readers.support.rows import LABELS, text
-from clearsight.data.readers.support.shards import shard_name, shard_split, shards
 
 _NUMBERS = ("cls", "cls.txt", "class", "label", "cls.json")
 _CLASS_FILES = ("classnames.txt", "classes.txt", "class_names.txt", "labels.txt")
@@ -59,7 +59,7 @@ class WebDatasetReader:
         found = shards(path, TARS)
         try:
             names = list(islice(tar_names(found[0]), _HEAD)) if found else []
-        except (OSError, BadData):
+        except (OSError, BadArchive):
             return False
         samples = _samples(names)
         labelled = [sample for sample in samples.values() if sample.image and sample.labels]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 import tarfile
@@ -144,6 +145,73 @@ class TestHdf5Arrays(Example):
             file["labels"] = np.array([0, 0, 1, 1, 2, 2])
             file["class_names"] = np.array([b"forest", b"sea", b"street"])
         return folder / "scenes.h5"
+
+
+class TestHdf5Groups(Example):
+    reader = READERS.load("hdf5-groups")
+
+    def example(self, folder: Path) -> Path:
+        import h5py
+
+        with h5py.File(folder / "scenes.h5", "w") as file:
+            for number, (name, image) in enumerate(self.images):
+                data = image.read_bytes()
+                file[f"train/{name}/{number}"] = decode(data)[:64] if number % 2 else np.frombuffer(data, np.uint8)
+        return folder / "scenes.h5"
+
+
+class TestNpz(Example):
+    reader = READERS.load("numpy")
+    save = staticmethod(np.savez)
+
+    def example(self, folder: Path) -> Path:
+        pixels = np.stack([decode(image.read_bytes())[:64, :64] for _, image in self.images])
+        labels = np.array([[0], [0], [1], [1], [2], [2]])  # as MedMNIST
+        self.save(folder / "scenes.npz", train_images=pixels, train_labels=labels)
+        return folder / "scenes.npz"
+
+
+class TestCompressedNpz(TestNpz):
+    save = staticmethod(np.savez_compressed)
+
+
+class TestNpy(Example):
+    reader = READERS.load("numpy")
+
+    def example(self, folder: Path) -> Path:
+        np.save(folder / "images.npy", np.stack([decode(image.read_bytes())[:64, :64] for _, image in self.images]))
+        np.save(folder / "labels.npy", np.array([name for name, _ in self.images]))
+        return folder / "images.npy"
+
+
+class TestParquetImages(Example):
+    reader = READERS.load("parquet-images")
+
+    def example(self, folder: Path) -> Path:
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        images = [{"bytes": image.read_bytes(), "path": image.name} for _, image in self.images]
+        (folder / "data").mkdir()
+        table = arrow.table({"image": images, "label": [name for name, _ in self.images]})
+        parquet.write_table(table, folder / "data" / "train-00000-of-00001.parquet", row_group_size=4)
+        return folder
+
+
+class TestWebDataset(Example):
+    reader = READERS.load("webdataset")
+    ending = "tar"
+
+    def example(self, folder: Path) -> Path:
+        with tarfile.open(folder / f"train-000000.{self.ending}", f"w:{self.ending[4:]}") as packed:
+            for number, (name, image) in enumerate(self.images):
+                packed.add(image, f"{number:06}.jpg")
+                info = tarfile.TarInfo(f"{number:06}.cls")
+                info.size = len(name)
+                packed.addfile(info, io.BytesIO(name.encode()))
+        return folder
+
+
+class TestCompressedWebDataset(TestWebDataset):
+    ending = "tar.gz"
 
 
 class TestCifar(Example):

@@ -109,6 +109,10 @@ def test_a_time_limit_may_have_a_unit() -> None:
         ("ignore_class", "sea", ("sea",)),
         ("save", "gradients", ("gradients",)),
         ("time_limit", "10m", 600.0),
+        ("value_range", "0,4095", (0.0, 4095.0)),
+        ("value_range", "0-4095", (0.0, 4095.0)),
+        ("value_range", "-1000..3000", (-1000.0, 3000.0)),
+        ("value_range", "auto", None),
     ],
 )
 def test_text_of_a_flag_is_a_keyword_and_a_yaml_value(tmp_path: Path, name: str, text: object, value: object) -> None:
@@ -116,6 +120,12 @@ def test_text_of_a_flag_is_a_keyword_and_a_yaml_value(tmp_path: Path, name: str,
     path.write_text(yaml.safe_dump({name: text}))
     assert Recipe().replace(**{name: text}).flat()[name] == value
     assert Recipe.load(path).flat()[name] == value
+
+
+@pytest.mark.parametrize("text", ["4095,0", "12 bits", "0,nan", "0", "1,2,3", "0-0"])
+def test_a_range_of_values_that_does_not_rise_is_refused(text: str) -> None:
+    with pytest.raises(BadValue, match="must be auto, or two numbers of which the second is larger, such as 0,4095"):
+        Recipe().replace(value_range=text)
 
 
 def test_a_wrong_item_of_a_list_in_text_is_named() -> None:

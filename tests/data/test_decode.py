@@ -6,6 +6,8 @@ import csv
 import io
 import struct
 import warnings
+import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -139,11 +141,89 @@ def test_orientation_is_applied(kind: str, orientation_tag: int) -> None:
 
 def test_pixels_pass_through_after_a_check(good: np.ndarray) -> None:
     assert decode(good) is good
-    for wrong in (good[:, :, 0], good.astype(np.float32), good[:0]):
+    for wrong in (good[:, :, :2], good.astype(np.complex64), good[:0], good[None]):
         with pytest.raises(BadImage):
             decode(wrong)
     with pytest.raises(BadImage, match="limit"):
         decode(good, max_pixels=10)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pytest.param(lambda image: image.astype(np.uint16) * 257, id="16 bits"),
+        pytest.param(lambda image: image.astype(np.int64), id="whole numbers"),
+        pytest.param(lambda image: image / 255, id="numbers in 0 to 1"),
+        pytest.param(lambda image: np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]), id="RGBA"),
+        pytest.param(
+            lambda image: np.dstack([image, np.full(image.shape[:2], 255)]).astype(np.uint16) * 257, id="RGBA, 16 bits"
+        ),
+    ],
+)
+def test_arrays_of_other_numbers_have_the_pixels_of_the_image(
+    good: np.ndarray, stored: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    np.testing.assert_array_equal(decode(stored(good)), good)
+
+
+def test_gray_and_bool_arrays_become_rgb(good: np.ndarray) -> None:
+    gray = good[:, :, 0]
+    np.testing.assert_array_equal(decode(gray), np.repeat(gray[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(decode(gray > 99)[:, :, 1], np.where(gray > 99, 255, 0))
+
+
+def test_a_transparent_array_is_laid_on_white(good: np.ndarray) -> None:
+    clear = np.dstack([good, np.zeros(good.shape[:2], np.uint8)])
+    assert decode(clear).min() == 255
+    assert decode(clear.astype(np.uint16)).min() == 255
+
+
+# --- values of more than 8 bits
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["gray", "colour"])
+@pytest.mark.parametrize("top", [255, 4095])
+def test_a_range_of_values_becomes_black_to_white(good: np.ndarray, top: int, colour: bool) -> None:
+    shown = good if colour else good[:, :, :1]
+    stored = np.rint(shown * (top / 255)).astype(np.uint16)
+    expected = np.broadcast_to(shown, good.shape)
+    for data in (stored, png16(stored)):
+        pixels = decode(data, value_range=(0, top))
+        np.testing.assert_allclose(pixels.astype(int), expected, atol=0 if top == 255 else 1)
+        assert decode(data).max() <= top // 256 + 1  # by the full range of 16 bits it is black
+
+
+def test_16_bit_colour_keeps_its_orientation_and_its_white(good: np.ndarray) -> None:
+    white = np.full((9, 11, 3), 65535, np.uint16)
+    assert decode(png16(white)).min() == 255
+    halves = np.zeros((10, 10, 4), np.uint16)
+    halves[:5] = 65535
+    assert decode(png16(halves)).min() == 255  # black, and transparent: on white
+    halves[:, :, 3] = 65535
+    assert decode(png16(halves))[:, 0, 0].tolist() == [255] * 5 + [0] * 5
+
+
+def test_values_outside_of_the_range_are_clipped_and_signed_ones_scaled() -> None:
+    values = np.array([[-2000, -1000, 0, 1000, 3000, 9000]] * 8, np.int32)[:, :, None]
+    assert decode(values, value_range=(-1000, 3000))[0, :, 0].tolist() == [0, 0, 64, 128, 255, 255]
+    floats = np.array([[np.nan, -np.inf, np.inf, 0.5]], np.float32)[:, :, None]
+    assert decode(floats, value_range=(0, 1))[0, :, 0].tolist() == [0, 0, 255, 128]
+
+
+def test_a_range_of_values_leaves_8_bit_images_alone(bad: Path) -> None:
+    data = (bad / "good.jpg").read_bytes()
+    np.testing.assert_array_equal(decode(data, value_range=(0, 4095)), decode(data))
+
+
+def png16(values: np.ndarray) -> bytes:
+    """Return (H, W, C) uint16 of C 1, 3 or 4 as a PNG, which Pillow cannot write with colours."""
+    height, width, channels = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 # --- damaged and hostile files

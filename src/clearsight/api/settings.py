@@ -55,6 +55,9 @@ class DataSettings(TypedDict, total=False):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None
     """Resize filter."""
 
+    value_range: Sequence[float] | str | None
+    """Values that become black and white in images of more than 8 bits, such as 0,4095."""
+
     augment: Literal["none", "light", "standard", "randaugment"] | None
     """Random changes of the training images."""
 

@@ -46,6 +46,7 @@ class RunContext:
     pretrained: True for weights from elsewhere.  weights_mean, weights_std: normalisation of images in [0, 1] that
     those weights expect.  used_mean, used_std: normalisation of the recipe.
     class_counts: training images per class.  duplicates: per split, images that also are in the training split.
+    blank_images: training images that are nearly one colour.
     cached: True if the model is the part behind cached features, so that its inputs are no images.
     """
 
@@ -68,6 +69,7 @@ class RunContext:
     train_size: int = 0
     valid_size: int = 0
     duplicates: Mapping[str, int] = field(default_factory=dict)
+    blank_images: int = 0
     cached: bool = False
     compiled: bool = False
     layers: tuple[LayerInfo, ...] = ()

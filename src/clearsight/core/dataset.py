@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ Split = Literal["train", "valid", "test", "predict"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test", "predict")
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+# (H, W) or (H, W, 1) gray, (H, W, 3) RGB or (H, W, 4) RGBA, of any real numbers or bool: `decode` makes Pixels of them.
+StoredPixels = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,8 +51,8 @@ class Record:
 class ImageSource(Protocol):
     """Source of the images of a dataset. `read` may be called from several threads at once."""
 
-    def read(self, locator: str) -> bytes | Pixels:
-        """Return the encoded file, or decoded RGB pixels (H, W, 3) uint8 where the format stores pixels."""
+    def read(self, locator: str) -> bytes | StoredPixels:
+        """Return the encoded file, or where the format stores pixels, the array as it is stored (see StoredPixels)."""
 
     def stamp(self, locator: str) -> str:
         """Return a text that changes when the content does (size and time, CRC), without reading the content."""
@@ -73,7 +75,10 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOptions:
-    """Options for reading a dataset, as the settings of these names; None means: detect."""
+    """Options for reading a dataset, as the settings of these names; None means: detect.
+
+    labels: False where nobody asks for classes.
+    """
 
     label_column: str | None = None
     id_column: str | None = None
@@ -81,6 +86,7 @@ class ReadOptions:
     group_column: str | None = None
     image_folder: str | None = None
     class_level: int | None = None
+    labels: bool = True
 
 
 @runtime_checkable

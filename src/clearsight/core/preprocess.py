@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+import re
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Channel = tuple[float, float, float]
+ValueRange = tuple[float, float]  # stored values that become black and white
+
+_NUMBER = r"-?\d+(?:\.\d+)?"
+_RANGE = re.compile(rf"({_NUMBER})(?:-|\.\.)({_NUMBER})")  # 0-4095, -1000..3000
+
+
+def _read_range(value: Any) -> Any:
+    """Return "auto" as None and "0-4095" as a pair. Raises ValueError for numbers that do not rise."""
+    text = value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+    if text is None or text == "auto":
+        return None
+    pair = match.groups() if isinstance(text, str) and (match := _RANGE.fullmatch(text)) else value
+    try:
+        low, high = map(float, pair)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError("must be auto, or two numbers of which the second is larger, such as 0,4095")
+    return low, high
+
+
+GivenRange: TypeAlias = Annotated[ValueRange | None, BeforeValidator(_read_range)]  # None: by the values found
 
 IMAGENET_MEAN: Channel = (0.485, 0.456, 0.406)  # of RGB in [0, 1]; most pretrained weights expect them
 IMAGENET_STD: Channel = (0.229, 0.224, 0.225)
@@ -16,6 +40,7 @@ IMAGENET_STD: Channel = (0.229, 0.224, 0.225)
 class Preprocess(BaseModel):
     """Preprocessing: short side to `resize`, centre crop to `size`, scale to [0, 1], subtract `mean`, divide by `std`.
 
+    value_range: of images whose values have more than 8 bits; None scales each by the range of its type (see `decode`).
     `source` names the origin of the values (the weights' metadata, flags, a default). It is shown, since a wrong mean
     costs many points of accuracy without any error.
     """
@@ -27,6 +52,7 @@ class Preprocess(BaseModel):
     mean: Channel = IMAGENET_MEAN
     std: Channel = IMAGENET_STD
     interpolation: Interpolation = "bilinear"
+    value_range: GivenRange = None
     source: str = "default"
 
     @model_validator(mode="after")

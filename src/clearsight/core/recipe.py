@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.learning_rates import HEAD_RATES, usual_rate
 from clearsight.core.other_words import answer
-from clearsight.core.preprocess import Channel, Interpolation
+from clearsight.core.preprocess import Channel, GivenRange, Interpolation
 from clearsight.core.settings import Seconds, Section, bad_value, setting
 
 # Models without pretrained weights, whose default weights are random.
@@ -64,6 +64,11 @@ class DataSection(Section):
     mean: Channel | None = setting(None, "channel means in [0, 1] [default: those of the weights]")
     std: Channel | None = setting(None, "channel standard deviations [default: those of the weights]")
     interpolation: Interpolation | None = setting(None, "resize filter [default: that of the weights]")
+    value_range: GivenRange = setting(
+        None,
+        "values that become black and white in images of more than 8 bits, such as 0,4095 [default: auto, by the "
+        "values found]",
+    )
     # Off for a frozen backbone: with random images its features cannot be cached, except as fixed `views`.
     augment: Literal["none", "light", "standard", "randaugment"] | None = setting(
         None, "random changes of the training images [default: light where --freeze auto trains everything, else none]"

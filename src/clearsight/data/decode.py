@@ -7,12 +7,13 @@ filter, so any number of threads may decode at once.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -22,9 +23,11 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from clearsight.core.dataset import Pixels
+from clearsight.core.dataset import Pixels, StoredPixels
 from clearsight.core.errors import BadImage
+from clearsight.core.preprocess import ValueRange
 from clearsight.data.containers import FORMATS, sniff, strip_metadata
+from clearsight.data.wide_values import WideImage, full_scale
 
 MAX_PIXELS = 50_000_000  # 150 MB of RGB for each thread that decodes; default of --max-pixels
 
@@ -52,22 +55,45 @@ class ImageInfo:
     orientation: int
 
 
-def decode(data: bytes | Pixels, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Pixels:
+def decode(
+    data: bytes | StoredPixels, *, max_pixels: int = MAX_PIXELS, name: str = "", value_range: ValueRange | None = None
+) -> Pixels:
     """Return upright RGB pixels, (H, W, 3) uint8.
 
-    EXIF orientation is applied, transparency is laid on white, CMYK and palettes are resolved. 16-bit gray is scaled
-    from its full range; floating-point and 32-bit gray from [0, 1], [0, 255] or [0, 65535], whichever holds its values,
-    else from its own minimum and maximum. Arrays of pixels are checked and returned unchanged.
+    EXIF orientation is applied, transparency is laid on white, CMYK and palettes are resolved. Values of more than 8
+    bits are scaled from `value_range`; without one, 16-bit values from 0 to 65535, and floating-point and 32-bit
+    values from [0, 1], [0, 255] or [0, 65535], whichever holds those of the image, else from its own minimum and
+    maximum. Arrays of pixels (see StoredPixels) follow the same rules.
     name: of the image in errors.  max_pixels: limit on width x height, checked before memory is allocated.
     Raises BadImage for anything that is not a whole image of a known format.
     """
+    stored = decode_stored(data, max_pixels=max_pixels, name=name)
+    return render(stored, value_range, name) if isinstance(stored, WideImage) else stored
+
+
+def render(image: WideImage, value_range: ValueRange | None, name: str = "") -> Pixels:
+    """Return the pixels of an image of more than 8 bits, as `decode` does."""
+    with _damage_as_bad_image(name, "its pixels cannot be decoded"), np.errstate(all="ignore"):
+        return image.pixels(value_range)
+
+
+def decode_stored(data: bytes | StoredPixels, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Pixels | WideImage:
+    """Return the image as `decode` does, its values unscaled where they have more than 8 bits."""
     if isinstance(data, np.ndarray):
         return _checked(data, max_pixels, name)
     image, info = _open(data, max_pixels, name)
+    upright = _UPRIGHT.get(info.orientation)
     # Damaged floats: numpy would warn about signalling NaN.
     with _damage_as_bad_image(name, "its pixels cannot be decoded"), np.errstate(all="ignore"):
-        pixels = _rgb(image, info.format)
-    return np.ascontiguousarray(_UPRIGHT[info.orientation](pixels)) if info.orientation > 1 else pixels
+        if (low_bytes := _low_bytes(image)) is not None:
+            other = _PLUGINS[info.format](io.BytesIO(strip_metadata(data, info.format).data))
+            other.tile = low_bytes
+            wide = WideImage.of(np.asarray(image).astype(np.uint16) << 8 | np.asarray(other), 65535)
+            return wide if upright is None else wide.turned(upright)
+        stored = _rgb(image, info.format)
+    if isinstance(stored, WideImage):
+        return stored if upright is None else stored.turned(upright)
+    return stored if upright is None else np.ascontiguousarray(upright(stored))
 
 
 def inspect(data: bytes, *, max_pixels: int = MAX_PIXELS, name: str = "") -> ImageInfo:
@@ -96,46 +122,60 @@ def _limit(count: int, shown: str, max_pixels: int, name: str) -> None:
         raise BadImage(name or "image", problem, fix="Raise --max-pixels to read it.")
 
 
-def _checked(pixels: npt.NDArray[np.generic], max_pixels: int, name: str) -> Pixels:
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-        raise BadImage(name or "image", f"pixels must be (H, W, 3) uint8, these are {pixels.shape} {pixels.dtype}")
+def _checked(pixels: StoredPixels, max_pixels: int, name: str) -> Pixels | WideImage:
+    values = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if values.ndim != 3 or values.shape[2] not in (1, 3, 4) or values.dtype.kind not in "uifb" or not values.size:
+        wanted = "(H, W, 3) or (H, W) numbers"
+        raise BadImage(name or "image", f"pixels must be {wanted}, these are {pixels.shape} {pixels.dtype}")
     _limit(pixels.shape[0] * pixels.shape[1], f"{pixels.shape[1]} x {pixels.shape[0]}", max_pixels, name)
-    return pixels.astype(np.uint8, copy=False)
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * 255
+    if values.dtype != np.uint8:
+        return WideImage.of(values, full_scale(values.dtype))
+    if values.shape[2] == 4:
+        return _on_white(Image.fromarray(values))
+    return values if values.shape[2] == 3 else np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
 
 
-def _rgb(image: ImageFile, kind: str) -> Pixels:
+def _low_bytes(image: ImageFile) -> list[Any] | None:
+    """Return tiles that read the lower bytes of 16-bit colour, of which Pillow reads the upper; None for others."""
+    if image.mode not in ("RGB", "RGBA"):
+        return None
+    tiles = []
+    for tile in image.tile:
+        mode, *others = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
+        if mode not in _OTHER_BYTES:
+            return None
+        raw_mode = _OTHER_BYTES[mode]
+        tiles.append(tile._replace(args=(raw_mode, *others) if others else raw_mode))
+    return tiles or None
+
+
+# "N": the machine's own order of bytes.
+_SWAPPED = "B" if sys.byteorder == "little" else "L"
+_OTHER_BYTES = {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBA")
+    for order, other in (("B", "L"), ("L", "B"), ("N", _SWAPPED))
+}
+
+
+def _rgb(image: ImageFile, kind: str) -> Pixels | WideImage:
     image.load()
     mode = image.mode
-    if mode.startswith("I;16"):
-        return _spread(np.asarray(image).astype(np.float64) / 257.0)  # 65535 / 255: white stays exactly 255
+    # A PNG has at most 16 bits of gray, whatever mode Pillow holds them in.
+    if mode.startswith("I;16") or (mode == "I" and kind == "png"):
+        return WideImage.of(np.asarray(image), 65535)
     if mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float64)
-        # A PNG has at most 16 bits of gray, whatever mode Pillow holds them in.
-        return _spread(values / 257.0 if kind == "png" else _to_byte_range(values))
+        return WideImage.of(np.asarray(image), None)
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        layer = image if mode == "RGBA" else image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return np.array(Image.alpha_composite(white, layer).convert("RGB"))  # a copy: asarray would be read-only
+        return _on_white(image if mode == "RGBA" else image.convert("RGBA"))
     return np.array(image.convert("RGB"))
 
 
-def _to_byte_range(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Scale gray of unknown range to [0, 255]: the smallest usual range that holds it, else its own."""
-    finite = np.isfinite(values)
-    if not finite.any():
-        raise ValueError("no value in it is a number")
-    low, high = float(values[finite].min()), float(values[finite].max())
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    # A fixed range where one fits: scaling each image by its own extremes would hide differences in brightness.
-    for top in (1.0, 255.0, 65535.0):
-        if low >= 0 and high <= top:
-            return values * (255.0 / top)
-    return (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-
-
-def _spread(gray: npt.NDArray[np.float64]) -> Pixels:
-    """Repeat (H, W) in [0, 255] to three equal channels."""
-    return np.repeat(np.rint(gray).clip(0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+def _on_white(layer: Image.Image) -> Pixels:
+    white = Image.new("RGBA", layer.size, "white")
+    return np.array(Image.alpha_composite(white, layer).convert("RGB"))  # a copy: asarray would be read-only
 
 
 # From stored to upright pixels, by EXIF orientation; 2, 4, 5 and 7 are mirrored too.

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from clearsight.core.dataset import Pixels
+from clearsight.core.dataset import Pixels, StoredPixels
 from clearsight.core.errors import BadShape
 from clearsight.core.preprocess import Interpolation, Preprocess
 from clearsight.data.decode import MAX_PIXELS, decode
@@ -104,10 +104,11 @@ def normalise(batch: npt.NDArray[np.uint8], preprocess: Preprocess) -> npt.NDArr
 
 
 def prepare(
-    raw: bytes | Pixels, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, name: str = ""
+    raw: bytes | StoredPixels, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, name: str = ""
 ) -> npt.NDArray[np.float32]:
     """Turn an encoded or decoded image into the network's input (3, S, S) float32; BadImage names `name`."""
-    pixels = crop(decode(raw, max_pixels=max_pixels, name=name), preprocess)
+    pixels = decode(raw, max_pixels=max_pixels, name=name, value_range=preprocess.value_range)
+    pixels = crop(pixels, preprocess)
     return cast(npt.NDArray[np.float32], normalise(pixels[None], preprocess)[0])
 
 

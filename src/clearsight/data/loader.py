@@ -275,7 +275,7 @@ class Loader:
             raw = self._dataset.source.read(sample.locator)
         self.times.add("bytes", raw.nbytes if isinstance(raw, np.ndarray) else len(raw))
         with self.times.part("decode"):
-            pixels = decode(raw, max_pixels=plan.max_pixels, name=sample.id)
+            pixels = decode(raw, max_pixels=plan.max_pixels, name=sample.id, value_range=preprocess.value_range)
             if not plan.augment.random:
                 return crop(pixels, preprocess)  # final, and smaller than the image
             return shrink(pixels, round(_SPARE * preprocess.resize), preprocess.interpolation)

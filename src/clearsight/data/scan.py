@@ -16,15 +16,17 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from clearsight.core.dataset import SPLITS, Dataset, ImageSource, Notice, Pixels, Sample
+from clearsight.core.dataset import SPLITS, Dataset, ImageSource, Notice, Pixels, Sample, StoredPixels
 from clearsight.core.errors import BadData, BadImage, ClearsightError, listed
 from clearsight.core.files import write_text
-from clearsight.data.decode import MAX_PIXELS, decode, inspect
+from clearsight.core.preprocess import ValueRange
+from clearsight.data.decode import MAX_PIXELS, decode_stored, inspect, render
+from clearsight.data.wide_values import WideImage
 
-FORMAT = 2  # of the cache; raise it whenever an image could come out differently
+FORMAT = 3  # of the cache; raise it whenever an image could come out differently
 _PORTION = 16  # samples per task: enough to hide the cost of a task, few enough for a smooth progress bar
 _GRID, _BLOCK = 32, 8  # phash: side of the gray image, side of the block of frequencies
-_FLAT = 2.0  # phash: gray levels of standard deviation under which the block is noise
+FLAT = 2.0  # gray levels of standard deviation under which an image is nearly one colour, and has no phash
 _SHOWN = 3  # bad images named in a sentence; the notice carries all
 
 
@@ -37,7 +39,9 @@ class ScannedImage:
     format: as `decode.inspect` calls it ("jpeg"), "pixels" for decoded data, "" unknown.
     orientation: EXIF tag, 1 is stored upright.
     phash: 64-bit perceptual hash, 0 when the image is too flat to have one (see `phash`).
-    brightness: mean gray level in 0 to 255.
+    brightness: mean gray level in 0 to 255.  contrast: standard deviation of the gray levels, of a 32 x 32 reduction.
+    depth: type of stored values of more than 8 bits ("uint16", "float32"), else "". Such an image is hashed and
+    measured between its own extremes.  low, high: smallest and largest stored value of any channel.
     bad: why it cannot be used, "" when it can.
     """
 
@@ -49,6 +53,10 @@ class ScannedImage:
     orientation: int = 1
     phash: int = 0
     brightness: int = 0
+    contrast: float = 0.0
+    depth: str = ""
+    low: float = 0.0
+    high: float = 0.0
     bad: str = ""
 
 
@@ -132,18 +140,35 @@ def examine(sample: Sample, source: ImageSource, *, max_pixels: int) -> ScannedI
         if isinstance(raw, bytes):
             # Noted before decoding: an image with a good header and damaged pixels still has a size and a format.
             found = replace(found, **asdict(inspect(raw, max_pixels=max_pixels, name=sample.id)))
-        pixels = decode(raw, max_pixels=max_pixels, name=sample.id)
+        stored = decode_stored(raw, max_pixels=max_pixels, name=sample.id)
+        if isinstance(stored, WideImage):
+            low, high = _extent(stored, sample.id)
+            pixels = render(stored, (low, high) if high > low else None, sample.id)
+            found = replace(found, depth=stored.depth, low=low, high=high)
+        else:
+            pixels = stored
+            found = replace(found, low=float(pixels.min()), high=float(pixels.max()))
     except BadImage as error:
         return replace(found, bad=error.problem)
+    gray = _gray(pixels)
     size = {"width": pixels.shape[1], "height": pixels.shape[0]}
-    return replace(found, **size, phash=phash(pixels), brightness=round(float(_gray(pixels).mean())))
+    contrast = round(float(gray.std()), 2)
+    return replace(found, **size, phash=phash(pixels), brightness=round(float(gray.mean())), contrast=contrast)
 
 
-def digest(raw: bytes | Pixels) -> str:
+def _extent(image: WideImage, name: str) -> ValueRange:
+    try:
+        return image.extent()
+    except ValueError as error:
+        raise BadImage(name, f"its pixels cannot be decoded ({error})") from None
+
+
+def digest(raw: bytes | StoredPixels) -> str:
     """blake2b-16 in hex of encoded bytes, or of shape and values of decoded pixels."""
     if isinstance(raw, bytes):
         return hashlib.blake2b(raw, digest_size=16).hexdigest()
-    whole = hashlib.blake2b(repr(raw.shape).encode(), digest_size=16)  # 4 x 6 differs from 6 x 4
+    shape = repr(raw.shape) if raw.dtype == np.uint8 else f"{raw.shape}{raw.dtype}"
+    whole = hashlib.blake2b(shape.encode(), digest_size=16)  # 4 x 6 differs from 6 x 4
     whole.update(raw.tobytes())
     return whole.hexdigest()
 
@@ -157,7 +182,7 @@ def phash(pixels: Pixels) -> int:
     antialiased reduction stands for its mean filter.
     """
     values = _gray(pixels)
-    if values.std() < _FLAT:  # else all blank images would be near-duplicates of each other
+    if values.std() < FLAT:  # else all blank images would be near-duplicates of each other
         return 0
     waves = _waves()
     block = (waves @ values @ waves.T).ravel()  # from frequency 1 on: the mean brightness is left out
@@ -184,9 +209,12 @@ def _key(dataset: Dataset, max_pixels: int) -> str:
     return whole.hexdigest()
 
 
+_KINDS: Mapping[str, type] = {"str": str, "int": int, "float": float}
+
+
 def _load(path: Path, dataset: Dataset) -> tuple[ScannedImage, ...] | None:
     """Return the findings stored at `path`; None when they are missing or damaged."""
-    kinds = {field.name: str if field.type == "str" else int for field in fields(ScannedImage)}
+    kinds = {field.name: _KINDS[str(field.type)] for field in fields(ScannedImage)}
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         # `type(...) is`, since isinstance takes true for an int.

@@ -65,7 +65,9 @@ def check_trainable(dataset: Dataset) -> None:
     """Raise BadData for a dataset without labelled training images."""
     if any(sample.split == "train" for sample in dataset.samples):
         return
-    remarks = [notice.text for notice in dataset.notices if notice.code in ("table-beside", "missing-label")]
+    remarks = [
+        notice.text for notice in dataset.notices if notice.code in ("table-beside", "missing-label", "no-labels")
+    ]
     fix = f"Note: {remarks[0]}." if remarks else "Add a train folder, or pass a table of paths and labels."
     raise BadData(dataset.path, "it has no labelled training images", fix=fix)
 

@@ -6,19 +6,19 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from clearsight.core.bundle import Bundle
-from clearsight.core.dataset import Pixels
+from clearsight.core.dataset import StoredPixels
 from clearsight.core.errors import BadBundle, BadShape, EmptyInput
 from clearsight.core.probabilities import calibrated, softmax
 from clearsight.serving.payload import Image, Prepared, Probabilities, record
 from clearsight.serving.runtimes import RUNTIMES, Session
 
-# An encoded file or decoded pixels (H, W, 3) to the model's input (3, S, S) float32; raises BadImage. Thread safe.
-Prepare: TypeAlias = Callable[[bytes | Pixels], Prepared]
+# An encoded file or stored pixels to the model's input (3, S, S) float32; raises BadImage. Thread safe.
+Prepare: TypeAlias = Callable[[bytes | StoredPixels], Prepared]
 
 _SAME = 1e-3  # probability: a single image and the same image in a batch may differ by rounding alone
 
@@ -38,7 +38,7 @@ class Predictor:
                 raise EmptyInput("image", "it holds no bytes")
             return self.prepare(image)
         if image.dtype == np.uint8:
-            return self.prepare(cast(Pixels, image))
+            return self.prepare(image)
         expected = (3, self.bundle.preprocess.size, self.bundle.preprocess.size)
         if image.shape != expected:
             problem = f"prepared images must have the shape {expected}"

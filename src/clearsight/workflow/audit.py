@@ -9,17 +9,17 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from clearsight.core.dataset import Dataset, Split
+from clearsight.core.dataset import Dataset, Pixels, Split
 from clearsight.core.errors import BadChoice, BadImage
 from clearsight.core.files import write_text
-from clearsight.core.recipe import Recipe
+from clearsight.core.recipe import DataSection, Recipe
 from clearsight.data.audit import Audit
 from clearsight.data.audit import audit as audit_scan
 from clearsight.data.decode import decode
 from clearsight.data.scan import Scan, ScannedImage
 from clearsight.workflow.display.text import audit_lines
 from clearsight.workflow.paths import Paths
-from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset, with_value_range
 from clearsight.workflow.results.figures import check_plotly, images_figure, standalone
 from clearsight.workflow.results.html import facts_html, table_html
 
@@ -37,12 +37,12 @@ _HTML_CLASSES = 24  # in a notebook
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AuditResult:
-    """A dataset, the scan of its images, and their audit."""
+    """A dataset, the scan of its images, their audit, and the settings that they are read by."""
 
     dataset: Dataset
     scan: Scan
     found: Audit
-    max_pixels: int
+    section: DataSection
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of `clearsight data --json`."""
@@ -96,12 +96,18 @@ class AuditResult:
             if len(shown) == count:
                 break
             try:
-                pixels = decode(self.dataset.source.read(sample.locator), max_pixels=self.max_pixels)
+                pixels = self._pixels(sample.locator)
             except BadImage:
                 continue  # counted among the corrupt images
             name = self.dataset.classes[sample.label] if sample.label is not None else ""
             shown.append((thumbnail(pixels, 224), name))
         return shown
+
+    def _pixels(self, locator: str) -> Pixels:
+        """Return an image as training reads it. Raises BadImage."""
+        section = self.section
+        raw = self.dataset.source.read(locator)
+        return decode(raw, max_pixels=section.max_pixels, value_range=section.value_range)
 
     def write_page(self, path: Path) -> None:
         """Write the audit as one self-contained HTML page with thumbnails."""
@@ -119,8 +125,7 @@ class AuditResult:
         thumbnails = {}
         for name in images_to_show(report):
             try:
-                raw = self.dataset.source.read(by_id[name].locator)
-                thumbnails[name] = thumbnail(decode(raw, max_pixels=self.max_pixels), THUMBNAIL)
+                thumbnails[name] = thumbnail(self._pixels(by_id[name].locator), THUMBNAIL)
             except BadImage:
                 continue  # the page lists it among the corrupt images
         write_text(path, DatasetPage(replace(report, thumbnails=thumbnails)).render())
@@ -188,5 +193,6 @@ def audit(
     section = recipe.data
     dataset = list_dataset(Path(data).expanduser().resolve(), section, recipe.train.seed)
     scan = scan_dataset(dataset, section, paths or Paths.of({}), progress)
+    dataset, section = with_value_range(dataset, scan, section)
     found = audit_scan(dataset, scan, section.image_size or _INPUT_SIZE)
-    return AuditResult(dataset=dataset, scan=scan, found=found, max_pixels=section.max_pixels)
+    return AuditResult(dataset=dataset, scan=scan, found=found, section=section)

@@ -85,7 +85,8 @@ def _ranked(
 def _prepare(image: InputImage, predictor: Predictor) -> Prepared | str:
     """Return the model's input, or why there is none."""
     try:
-        return predictor.prepared(image.read())
+        content = image.read()
+        return predictor.prepare(content) if image.stored else predictor.prepared(content)
     except ClearsightError as error:
         return error.problem
     except OSError as error:

@@ -16,6 +16,7 @@ from clearsight.core.errors import BadArchive, BadImage, ClearsightError, TooLar
 from clearsight.data.readers import archive
 from clearsight.data.readers.archive import READER
 from clearsight.data.readers.folders import READER as FOLDERS
+from clearsight.data.readers.support import spool
 
 TARS = [".tar", ".tar.gz", ".tar.bz2", ".tar.xz"]
 
@@ -132,7 +133,7 @@ def test_a_zip_bomb_gives_no_more_than_it_declares(tmp_path: Path) -> None:
 
 
 def test_a_compressed_tar_has_a_limit_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MAX_SPOOL_BYTES", 1000)
+    monkeypatch.setattr(spool, "MAX_BYTES", 1000)
     with pytest.raises(TooLarge):
         read(tarred(tmp_path / "a.tar.gz", {"cat/1.jpg": bytes(600), "dog/1.jpg": bytes(600)}))
 

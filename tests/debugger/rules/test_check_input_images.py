@@ -56,6 +56,14 @@ def test_clear_of_bright_and_of_dark_images(centre: float) -> None:
     assert verdict(rule(), run([[centre, 0.5, centre - 1, centre + 1]] * 3)) == "clear"
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_found_when_most_training_images_are_nearly_one_colour(cached: bool) -> None:
+    found = only(rule(), run(ORDINARY, cached=cached, blank_images=60, train_size=80))
+    assert (found.found, found.value) == (True, 0.75)
+    assert found.cause == "60 of 80 training images are nearly one colour"
+    assert verdict(rule(), run(ORDINARY, blank_images=9, train_size=80)) == "clear"
+
+
 def test_found_when_divided_by_255_twice() -> None:
     found = only(rule(), run([[-2.1, 0.004, -2.118, -2.1]] * 3, noise=0.0001))
     assert found.severity == "severe"

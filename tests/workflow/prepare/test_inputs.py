@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import tarfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
 from clearsight.core.errors import BadChoice, BadValue, EmptyInput
 from clearsight.core.recipe import DataSection
+from clearsight.data.readers import open_listing
 from clearsight.testing.mean_colour import make_bundle
 from clearsight.workflow.predict import predict
 from clearsight.workflow.prepare.inputs import input_images
@@ -85,6 +90,83 @@ def test_a_table_is_a_dataset(tmp_path: Path) -> None:
     with (tmp_path / "images.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label"), *rows])
     assert labels(tmp_path, tmp_path / "images.csv") == ["green", "red"]
+
+
+RED_GREEN = np.stack([np.full((24, 24, 3), COLOURS[name], np.uint8) for name in ("red", "green")])
+
+
+def write_zip(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "images.zip", "w") as packed:
+        for name in ("red", "green"):
+            packed.write(write_image(folder / f"{name}.png", name), f"{('red', 'green').index(name)}.png")
+    return folder / "images.zip"
+
+
+def write_table(folder: Path) -> Path:
+    for name in ("red", "green"):
+        write_image(folder / f"{name}.png", name)
+    rows = [("path", "width", "taken"), ("red.png", 24, "monday"), ("green.png", 24, "friday")]  # no column of classes
+    with (folder / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "images.csv"
+
+
+def write_hdf5(folder: Path) -> Path:
+    with h5py.File(folder / "images.h5", "w") as file:
+        file["images"] = RED_GREEN.transpose(0, 3, 1, 2) / 255.0
+        file["fruit"] = file["age"] = np.array([1, 2])  # either may be the labels, which decide nothing
+    return folder / "images.h5"
+
+
+def write_npz(folder: Path) -> Path:
+    np.savez(folder / "images.npz", x_test=RED_GREEN.astype(np.uint16) * 257)
+    return folder / "images.npz"
+
+
+def write_parquet(folder: Path) -> Path:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = [
+        {"bytes": write_image(folder / f"{name}.png", name).read_bytes(), "path": None} for name in ("red", "green")
+    ]
+    parquet.write_table(arrow.table({"image": rows, "width": [24, 24]}), folder / "images.parquet")
+    return folder / "images.parquet"
+
+
+def write_tar(folder: Path) -> Path:
+    with tarfile.open(folder / "images.tar.gz", "w:gz") as packed:
+        for number, name in enumerate(("red", "green")):
+            packed.add(write_image(folder / f"{name}.png", name), f"{number}.png")
+    return folder / "images.tar.gz"
+
+
+@pytest.mark.parametrize("write", [write_zip, write_table, write_hdf5, write_npz, write_parquet, write_tar])
+def test_every_dataset_that_training_reads_is_classified_with_or_without_labels(
+    tmp_path: Path, write: Callable[[Path], Path]
+) -> None:
+    (tmp_path / "data").mkdir()
+    dataset = write(tmp_path / "data")
+    found = predict(make_bundle(tmp_path / "bundle").path, dataset, top=1)
+    assert [(row.label, row.error) for row in found] == [("red", None), ("green", None)]
+    assert "data:image/" in found._repr_html_()
+
+
+def test_a_folder_gives_every_image_that_training_lists(tmp_path: Path, shared: Path) -> None:
+    data = write_image(tmp_path / "a.png", "green").read_bytes()
+    folder = tmp_path / "mixed"
+    for name in ("one.jfif", "two.JPE", "three.dib", "four", "svg.svg", "notes.txt", "no image", ".hidden.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (folder / "six.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    (folder / "no image").write_bytes(b"words")
+    found = predict(make_bundle(tmp_path / "bundle").path, folder, top=1)
+    listed = open_listing(folder).records
+    assert {Path(row.path).relative_to(folder).as_posix() for row in found} == {record.locator for record in listed}
+    assert {Path(row.path).name: row.error for row in found if row.error} == {
+        "six.heic": "it is an HEIC file, which is not read"
+    }
+    assert [Path(row.path).name for row in found if row.label == "green"] == [
+        *("four", "one.jfif", "svg.svg", "three.dib", "two.JPE"),
+    ]
 
 
 def test_a_split_of_a_folder_is_classified_alone(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clearsight.core.errors import BadChoice, BadData, BadValue
 from clearsight.core.recipe import Recipe
@@ -39,6 +41,19 @@ def test_a_set_up_run_has_its_defaults_resolved(digits: Path, tmp_path: Path) ->
     assert (len(setup.data.classes), len(setup.train) > len(setup.valid)) == (10, True)
     assert setup.small_images == len(setup.train)  # digits of 8 px, an input of 32
     assert not setup.network.model.training or next(setup.network.model.parameters()).device.type == "cpu"
+
+
+def test_the_range_of_values_is_in_the_recipe_the_preprocessing_and_the_notices(digits: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "wide"
+    for file in sorted((digits / "train").rglob("*.png"))[::9]:
+        (folder / file.parent.name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(Image.open(file)).astype(np.uint16) * 16).save(folder / file.parent.name / file.name)
+    setup = set_up(folder, tmp_path)
+    assert setup.recipe.data.value_range == setup.network.preprocess.value_range == (0, 4095)
+    assert any("they are read from 0 to 4095" in notice.text for notice in setup.data.notices)
+    assert setup.blank_images == 0
+    dark = set_up(folder, tmp_path, value_range=(0, 1_000_000))
+    assert dark.blank_images == len(dark.train)
 
 
 @pytest.mark.parametrize(

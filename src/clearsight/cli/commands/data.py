@@ -42,7 +42,7 @@ def data(
     return 0
 
 
-_SETTINGS = (*READING, "image_size", "valid_fraction", "test_fraction")
+_SETTINGS = (*READING, "image_size", "value_range", "valid_fraction", "test_fraction")
 _ESSENTIAL = ("html", "format", "label_column", "limit", "ignore_class", "seed", "as_json")
 
 app = command_app(with_recipe_flags(data, _SETTINGS), EPILOG, essential=_ESSENTIAL)

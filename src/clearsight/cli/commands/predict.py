@@ -11,7 +11,7 @@ from clearsight.cli.setting_flags import READING, with_recipe_flags
 from clearsight.cli.shared import AsJson, Device, Model, command_app
 from clearsight.workflow.display.terminal import Terminal
 
-EPILOG = """A dataset is an HDF5 file, a table, an archive or CIFAR batches; with --split also a folder.
+EPILOG = """A dataset is anything that clearsight data reads, with or without labels; a folder with --split.
 
 Examples:
   clearsight predict runs/first cat.jpg dog.png

@@ -9,11 +9,16 @@ from clearsight.core.errors import BadChoice, BadData, NotFound, nearest
 from clearsight.core.registry import Registry
 
 # In the order in which they are tried: unmistakable formats first, folders last.
-_NAMES = ("cifar", "hdf5-table", "hdf5-arrays", "archive", "manifest", "lst", "table", "metadata", "folders")
+_NAMES = (
+    *("cifar", "hdf5-table", "hdf5-groups", "hdf5-arrays", "numpy", "parquet-images", "webdataset", "archive"),
+    *("manifest", "lst", "table", "metadata", "folders"),
+)
+
+_MODULES = {"numpy": "numpy_arrays"}  # a module of its own name would be taken for the library
 
 READERS: Registry[Reader] = Registry(
     "dataset format",
-    {name: f"clearsight.data.readers.{name.replace('-', '_')}:READER" for name in _NAMES},
+    {name: f"clearsight.data.readers.{_MODULES.get(name, name.replace('-', '_'))}:READER" for name in _NAMES},
     group="clearsight.readers",
 )
 
@@ -21,7 +26,8 @@ _DETECT = ReadOptions()
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _EXPECTED = (
     "Expected a folder of class folders, a zip or tar of one, a CSV, JSONL or Parquet table of paths and labels, "
-    "images with a metadata.csv, an augmented manifest, a .lst file, HDF5, or CIFAR batches."
+    "images with a metadata.csv, an augmented manifest, a .lst file, Parquet or WebDataset shards of images, HDF5, "
+    "NumPy files, or CIFAR batches."
 )
 
 

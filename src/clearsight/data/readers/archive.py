@@ -7,34 +7,32 @@ one after the other, to an anonymous temporary file that is deleted with the pro
 from __future__ import annotations
 
 import contextlib
-import errno
 import lzma
 import stat
 import struct
 import tarfile
-import tempfile
 import threading
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from clearsight.core.dataset import Listing, ReadOptions
-from clearsight.core.errors import BadArchive, BadData, BadImage, DiskFull, TooLarge
+from clearsight.core.errors import BadArchive, BadData, BadImage
 from clearsight.data.containers import sniff
 from clearsight.data.readers.support.files import file_stamp
 from clearsight.data.readers.support.layout import Node, encodable, hidden, interpret, is_image, skipped
+from clearsight.data.readers.support.spool import Spool
 
 # Limits against archives made to fill memory or disk.
 MAX_MEMBER_BYTES = 512 << 20  # as of a plain file
 MAX_MEMBERS = 5_000_000  # their names stay in memory
 MAX_DEPTH = 64  # folders; the tree is walked by recursion
-MAX_SPOOL_BYTES = 64 << 30  # of a compressed tar, on the disk of temporary files
 
-_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 # Damaged bytes make zipfile, tarfile and the decompressors raise any of these.
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error),
@@ -63,6 +61,11 @@ class ArchiveSource:
     def __init__(self, stream: IO[bytes], members: Mapping[str, Member]) -> None:
         self._stream, self._members, self._lock = stream, members, threading.Lock()
         weakref.finalize(self, stream.close)  # no caller closes a source
+
+    @property
+    def names(self) -> Iterable[str]:
+        """Return the names of all members that can be read."""
+        return self._members.keys()
 
     def read(self, locator: str) -> bytes:
         """Return the member's bytes; raises BadImage when it is damaged, over 512 MiB, or packed otherwise."""
@@ -104,14 +107,14 @@ class ArchiveReader:
     name = "archive"
 
     def recognises(self, path: Path) -> bool:
-        return path.is_file() and path.name.lower().endswith((".zip", *_TARS))
+        return path.is_file() and path.name.lower().endswith((".zip", *TARS))
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return all images in the archive; raises BadArchive when it is damaged, encrypted, or holds links or ".."."""
         if not path.is_file():
             raise BadData(str(path), "it is not an archive file")
         try:
-            contents, stream = _zip(path) if zipfile.is_zipfile(path) else _tar(path)
+            contents, stream = _zip(path) if zipfile.is_zipfile(path) else _tar(_Contents(path))
         except _DAMAGE as error:
             raise BadArchive(str(path), f"it cannot be read ({error})") from None
         source = ArchiveSource(stream, contents.members)
@@ -120,11 +123,34 @@ class ArchiveReader:
         return Listing(records=layout.records, source=source, format=self.name, notices=notices)
 
 
+def tar_names(path: Path) -> Iterator[str]:
+    """Yield the names of the files in a tar, compressed or not; BadData when it is damaged."""
+    try:
+        with tarfile.open(path, "r|*") as packed:
+            yield from (info.name for info in packed if info.isfile())
+    except _DAMAGE as error:
+        raise BadArchive(str(path), f"it cannot be read ({error})") from None
+
+
+def open_tar(path: Path, keep: Callable[[str], bool]) -> ArchiveSource:
+    """Return the members of a tar whose file names `keep` accepts; raises BadArchive as `ArchiveReader.read` does."""
+    try:
+        contents, stream = _tar(_Contents(path, keep))
+    except _DAMAGE as error:
+        raise BadArchive(str(path), f"it cannot be read ({error})") from None
+    return ArchiveSource(stream, contents.members)
+
+
+def _may_be_image(name: str) -> bool:
+    return is_image(name) is not False
+
+
 @dataclass
 class _Contents:
-    """Visible folders of an archive, and its visible files that are or may be images."""
+    """Visible folders of an archive, and those of its visible files that are to be read. keep: by file name."""
 
     path: Path
+    keep: Callable[[str], bool] = _may_be_image
     members: dict[str, Member] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     checkpoints: set[str] = field(default_factory=set)
@@ -148,7 +174,7 @@ class _Contents:
         if folder:
             self.folders.add(path.as_posix())
             return None
-        return path.as_posix() if is_image(path.name) is not False and encodable(path.as_posix()) else None
+        return path.as_posix() if self.keep(path.name) and encodable(path.as_posix()) else None
 
 
 def _tree(contents: _Contents, source: ArchiveSource) -> Node:
@@ -194,50 +220,36 @@ def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
     return contents, path.open("rb")
 
 
-def _tar(path: Path) -> tuple[_Contents, IO[bytes]]:
+def _tar(contents: _Contents) -> tuple[_Contents, IO[bytes]]:
+    path = contents.path
     try:
         with tarfile.open(path, "r:") as packed:  # uncompressed only: offsets are those of the file
-            return _plain_tar(path, packed)
+            return _plain_tar(contents, packed)
     except tarfile.ReadError:
         with tarfile.open(path, "r|*") as packed:  # a stream: going back would decompress again
-            return _spooled_tar(path, packed)
+            return _spooled_tar(contents, packed)
 
 
-def _plain_tar(path: Path, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
-    contents, stamp = _Contents(path), file_stamp(path)
+def _plain_tar(contents: _Contents, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
+    path, stamp = contents.path, file_stamp(contents.path)
     for name, info in _tar_images(contents, packed):
         mark, reason = f"{info.size}-{info.mtime}-{stamp}", _size_problem(info.size)
         contents.members[name] = Member(info.offset_data, info.size, info.size, mark, reason=reason)
     return contents, path.open("rb")
 
 
-def _spooled_tar(path: Path, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
-    contents, at = _Contents(path), 0
+def _spooled_tar(contents: _Contents, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
+    spool = Spool(contents.path)
     with contextlib.ExitStack() as stack:
-        spool = stack.enter_context(tempfile.TemporaryFile())
+        stack.callback(spool.stream.close)
         for name, info in _tar_images(contents, packed):
             reason = _size_problem(info.size)
             stream = None if reason else packed.extractfile(info)
             data = stream.read() if stream else b""
-            if at + len(data) > MAX_SPOOL_BYTES:
-                limit = f"{MAX_SPOOL_BYTES >> 30} GiB"
-                raise TooLarge(str(path), f"its images take more than {limit}", fix="Unpack it first.")
-            _write(spool, data, path)
             mark = f"{zlib.crc32(data):08x}-{info.size}"
-            contents.members[name] = Member(at, len(data), info.size, mark, reason=reason)
-            at += len(data)
+            contents.members[name] = Member(spool.append(data), len(data), info.size, mark, reason=reason)
         stack.pop_all()  # it went well: the file lives as long as the source
-    return contents, spool
-
-
-def _write(stream: IO[bytes], data: bytes, path: Path) -> None:
-    try:
-        stream.write(data)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # EDQUOT: the user's quota, as on shared machines
-            fix = "Unpack it where there is room and pass the folder, or pack it without compression."
-            raise DiskFull(str(path), f"{tempfile.gettempdir()} has no room for its images", fix=fix) from None
-        raise
+    return contents, spool.stream
 
 
 def _tar_images(contents: _Contents, packed: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:

@@ -68,6 +68,13 @@ def _check_no_columns(path: Path, options: ReadOptions) -> None:
             raise BadData(f"{flag} {column}", problem, fix=f"Pass the table itself: {listed(tables, 3) or 'a CSV'}.")
 
 
+def list_images(folder: Path) -> tuple[list[Path], tuple[Notice, ...]]:
+    """Return the images below a folder by the rules of class folders, whatever its layout, and what was left out."""
+    walk = _Walk()
+    walk.enter(folder, walk.root, ())
+    return [folder / path for path in walk.root.deep()], tuple(walk.notices)
+
+
 @dataclass
 class _Walk:
     """A folder tree being read into nodes."""

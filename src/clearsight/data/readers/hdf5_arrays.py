@@ -1,63 +1,30 @@
-"""HDF5 files of pixel arrays: (N, H, W, C) uint8 with labels (N,).
+"""HDF5 files of pixel arrays, (N, H, W, C), (N, C, H, W) or (N, H, W), with labels (N,), (N, 1) or one-hot (N, K).
 
-Images and labels are matched by name: `images` + `labels`, `x_train` + `y_train`, `train/images` + `train/labels`,
-`train_set_x` + `train_set_y`. A dataset of class names (`classes`, `list_classes`, `label_names`) is used when there.
+Images and labels are matched by shape, group, split and name: `images` + `labels`, `x_train` + `y_train`,
+`train/images` + `train/labels`, `train_set_x` + `train_set_y`. Class names are those of a dataset or attribute such as
+`classes`. Labels may be attributes, or lie in a second file of the folder; without any, a group per class names them.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from clearsight.core.dataset import Listing, Pixels, ReadOptions, Record
-from clearsight.core.errors import BadData, BadImage
-from clearsight.data.labels import class_name
+from clearsight.core.dataset import Listing, ReadOptions
+from clearsight.core.errors import BadData
+from clearsight.data.readers.support.array_listing import list_arrays
+from clearsight.data.readers.support.arrays import StoredArray, image_arrays
 from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files
-from clearsight.data.readers.support.split_names import split_in
 
-_HEAD = 1000  # rows that are looked at for one-hot labels
-_CLASS_NAMES = re.compile(r"class(es)?_?names?|label_?names?|classes|categories")
-
-
-@dataclass(frozen=True)
-class _Array:
-    """A dataset of images; `first` is the axis of the channels when it comes before the height."""
-
-    file: Hdf5File
-    key: str
-    count: int
-    first: bool
-    numbers: str
-
-
-class Hdf5ArraysSource:
-    """Pixels by array and index. Reads of a file are serial (HDF5 allows no more)."""
-
-    def __init__(self, arrays: dict[str, _Array]) -> None:
-        self._arrays = arrays
-
-    def read(self, locator: str) -> Pixels:
-        """Return (H, W, 3) uint8; gray is repeated. Raises BadImage when the file is damaged there."""
-        name, _, index = locator.rpartition("/")
-        array = self._arrays.get(name)
-        if array is None or not index.isdecimal() or int(index) >= array.count:
-            raise BadImage(locator, "there is no such image")
-        with array.file.reading(locator) as handle:
-            pixels = np.asarray(handle[array.key][int(index)])  # one image: the array may not fit in memory
-        if pixels.ndim == 2:
-            pixels = pixels[:, :, None]
-        elif array.first:
-            pixels = pixels.transpose(1, 2, 0)
-        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-
-    def stamp(self, locator: str) -> str:
-        """Return size and time of the file, and the place in it."""
-        array = self._arrays.get(locator.rpartition("/")[0])
-        return f"{array.file.stamp}-{locator}" if array else "missing"
+_DEPTH = 5  # groups; in more, no dataset of images lies
+_MOST = 10_000  # datasets of a file
+_MOST_BESIDE = 32  # files beside a single one that may hold its labels
 
 
 class Hdf5ArraysReader:
@@ -66,135 +33,100 @@ class Hdf5ArraysReader:
     name = "hdf5-arrays"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if an HDF5 file holds an array of images."""
+        """Return True for an HDF5 file, whose content `read` explains, and for a folder with arrays of images."""
+        files = hdf5_files(path)
+        if path.is_file():
+            return bool(files)
         try:
-            found = [array for file in hdf5_files(path) for array in _images(Hdf5File(file))]
+            found = [images for file in files for images in image_arrays(_arrays(file))]
         except (OSError, BadData):
             return False
-        # Float arrays of a named file are an error that `read` explains; in a folder they are more likely weights.
-        return any(array.numbers == "uint8" or path.is_file() for array in found)
+        # Other numbers than uint8 in a folder are more likely weights.
+        return any(images.array.dtype == np.uint8 or images.axes == "encoded" for images in found)
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return every image of every array; an array without labels goes to the predict split."""
         files = hdf5_files(path)
         if not files:
             raise BadData(str(path), "there is no HDF5 file")
-        arrays: dict[str, _Array] = {}
-        records: list[Record] = []
-        classes: tuple[str, ...] = ()
-        for name in files:
-            file = Hdf5File(name)
-            names = _names(file)
-            for array in _images(file):
-                if array.numbers != "uint8":
-                    problem = f"dataset {array.key} is {array.numbers}, images must be uint8 in 0..255"
-                    raise BadData(str(file.path), problem, fix="Scale and store it as uint8.")
-                prefix = array.key if len(files) == 1 else f"{name.name}/{array.key}"
-                arrays[prefix] = array
-                labels = _labels(array, names, options)
-                split = split_in(array.key) or split_in(name.stem) if labels else "predict"
-                records += [
-                    Record(locator=f"{prefix}/{i}", label=label, split=split)
-                    for i, label in enumerate(labels or [None] * array.count)
-                ]
-            classes = classes or names
-        if not records:
-            raise BadData(str(path), "no dataset in it is an array of images (N, H, W, C) uint8")
-        # Declared names fix the order of classes, unless labels go beyond them (numbers without a name).
-        fixed = classes if {record.label for record in records} - {None} <= set(classes) else ()
-        return Listing(records=tuple(records), source=Hdf5ArraysSource(arrays), format=self.name, classes=fixed)
+        arrays = [array for file in files for array in _arrays(file)]
+        if path.is_file():  # its labels may be in a file beside it
+            for file in hdf5_files(path.parent)[:_MOST_BESIDE]:
+                if file != path:
+                    arrays += _readable(file)
+        return replace(list_arrays(path, arrays, files, options), format=self.name)
 
 
-def _datasets(handle: Any, depth: int = 2) -> list[Any]:  # train/images is two deep; more is not a data set
+def _readable(path: Path) -> list[StoredArray]:
+    """Return the arrays of a file that nobody named: none where it is damaged."""
+    try:
+        return _arrays(path)
+    except BadData:
+        return []
+
+
+def _arrays(path: Path) -> list[StoredArray]:
+    """Return the datasets of a file, and its attributes that are lists, in the order of their names."""
+    file = Hdf5File(path)
+    with file.lock:
+        return list(_walk(file, file.open()))
+
+
+def _walk(file: Hdf5File, handle: Any) -> Iterator[StoredArray]:
     import h5py
 
-    found = []
-    for key in handle:
-        item = handle[key]
-        if isinstance(item, h5py.Dataset):
-            found.append(item)
-        elif isinstance(item, h5py.Group) and depth > 1:
-            found.extend(_datasets(item, depth - 1))
-    return found
+    pending, count = [(handle, 0)], 0
+    while pending and count < _MOST:
+        group, depth = pending.pop(0)
+        yield from _attributes(file, group, "")
+        for key in group:
+            item = group.get(key)  # None for a broken link
+            count += 1
+            if isinstance(item, h5py.Dataset) and item.shape is not None:
+                yield _dataset(file, item)
+                yield from _attributes(file, item, f"{key}_")
+            elif isinstance(item, h5py.Group) and depth < _DEPTH:
+                pending.append((item, depth + 1))
 
 
-def _key(dataset: Any) -> str:
-    return str(dataset.name).lstrip("/")
+def _dataset(file: Hdf5File, dataset: Any) -> StoredArray:
+    key = str(dataset.name).lstrip("/")
+
+    def read(place: Any) -> npt.NDArray[Any]:
+        with file.lock:
+            return np.asarray(file.open()[key][place])
+
+    return StoredArray(file.path, key, tuple(dataset.shape), dataset.dtype, read, file.stamp)
 
 
-def _images(file: Hdf5File) -> list[_Array]:
-    """Return the datasets of a file that have the shape of images."""
-    found = []
-    with file.lock:
-        for dataset in _datasets(file.open()):
-            shape: tuple[int, ...] = dataset.shape or ()
-            last, first = shape[3:] in ((1,), (3,)), len(shape) == 4 and shape[1] in (1, 3)
-            # Under 8 pixels: boxes, not images.
-            gray = len(shape) == 3 and dataset.dtype == np.uint8 and min(shape[1:]) >= 8
-            if not (gray or last or first) or dataset.dtype.kind not in "uif":  # floats: an error says to scale
-                continue
-            found.append(_Array(file, _key(dataset), shape[0], first and not last, str(dataset.dtype)))
-    return found
+def _attributes(file: Hdf5File, item: Any, prefix: str) -> Iterator[StoredArray]:
+    """Yield the attributes of a group or dataset that list values; prefix: the dataset's name and "_"."""
+    path = str(item.name).lstrip("/")
+    group = path.rpartition("/")[0] if prefix else path
+    for name, value in item.attrs.items():
+        values = np.asarray(_listed(value))
+        if values.ndim == 0 or values.dtype.kind not in "uifbSOU":
+            continue
+        key = f"{group}/{prefix}{name}".lstrip("/")
+        yield StoredArray(file.path, key, values.shape, values.dtype, values.__getitem__, file.stamp)
 
 
-def _names(file: Hdf5File) -> tuple[str, ...]:
-    """Return the class names that the file declares, in order, or ()."""
-    with file.lock:
-        for dataset in _datasets(file.open()):
-            if _CLASS_NAMES.search(_key(dataset).lower()) and dataset.ndim == 1 and dataset.dtype.kind in "SO":
-                return tuple(_word(value) for value in dataset[()])
-    return ()
+def _listed(value: Any) -> Any:
+    """Return the list in a JSON text: class names, or names by number; other values as they are."""
+    if not isinstance(value, str | bytes) or value[:1] not in ("[", "{", b"[", b"{"):
+        return value
+    try:
+        held = json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    if isinstance(held, dict):
+        pairs = held.items() if all(isinstance(number, str) for number in held.values()) else _turned(held)
+        return [name for _, name in sorted(pairs, key=lambda pair: (len(str(pair[0])), str(pair[0])))]
+    return held if all(isinstance(name, str | int) for name in held) else value
 
 
-def _word(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list[str | None] | None:
-    """Return one class name per image, None when no dataset of labels belongs to the array."""
-    with array.file.lock:
-        handle = array.file.open()
-        fitting = [dataset for dataset in _datasets(handle) if _fits(dataset, array)]
-        if options.label_column is not None:
-            column = options.label_column
-            fitting = [dataset for dataset in fitting if column in (_key(dataset), _key(dataset).rpartition("/")[2])]
-        if len(fitting) > 1:
-            keys = ", ".join(_key(dataset) for dataset in fitting)
-            raise BadData(str(array.file.path), f"{keys} may all be the labels of {array.key}", fix="Keep one of them.")
-        if not fitting:
-            _refuse_one_hot(handle, array)
-            return None
-        values = np.asarray(fitting[0][()]).reshape(-1)
-    if values.dtype.kind in "SO":
-        return [class_name(_word(value)) for value in values.tolist()]
-    if values.dtype.kind == "f":
-        if not np.array_equal(values, np.round(values)):  # NaN too
-            problem = f"labels of {array.key} are {values.dtype} and not whole: they look like a regression target"
-            raise BadData(str(array.file.path), problem, fix="Store whole numbers or names of classes.")
-        values = values.astype(np.int64)
-    return [names[i] if 0 <= i < len(names) else str(i) for i in values.tolist()]
-
-
-def _refuse_one_hot(handle: Any, array: _Array) -> None:
-    """Raise BadData if a dataset beside the images holds rows (N, K) of 0 and 1."""
-    for dataset in _datasets(handle):
-        beside = _key(dataset).rpartition("/")[0] == array.key.rpartition("/")[0]
-        same_split = split_in(_key(dataset)) == split_in(array.key)
-        if beside and same_split and dataset.ndim == 2 and len(dataset) == array.count and dataset.dtype.kind in "uifb":
-            head = np.asarray(dataset[:_HEAD])
-            if head.shape[1] > 1 and np.isin(head, (0, 1)).all():
-                several = bool((head.sum(axis=1) > 1).any())
-                kind = "several classes per image (multi-label)" if several else "one-hot labels"
-                fix = "clearsight trains one class per image." if several else "Store labels.argmax(axis=1)."
-                raise BadData(str(array.file.path), f"dataset {_key(dataset)} looks like {kind}", fix=fix)
-
-
-def _fits(dataset: Any, array: _Array) -> bool:
-    """Return True if a dataset has one value per image and belongs to the same group and split."""
-    same_split = split_in(_key(dataset)) == split_in(array.key)
-    same_group = _key(dataset).rpartition("/")[0] == array.key.rpartition("/")[0]
-    shaped = dataset.shape in ((array.count,), (array.count, 1), (1, array.count))
-    return bool(same_split and same_group and shaped and not _CLASS_NAMES.search(_key(dataset).lower()))
+def _turned(names: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(str(number), name) for name, number in names.items()]
 
 
 READER = Hdf5ArraysReader()

@@ -29,6 +29,7 @@ from clearsight.data.readers.support.split_names import split_in
 
 # Ends of the table's name, as of ISIC and others.
 _TABLES = ("", "-metadata", "_metadata", "-labels", "_labels", "-groundtruth", "_groundtruth")
+_FIRST = 20  # entries that are looked at for an image
 _HEAD = 200  # rows searched for the column with the keys
 
 
@@ -72,7 +73,7 @@ class Hdf5TableReader:
             raise BadData(str(path), "there is no HDF5 file with encoded images by key")
         spare = sorted(files[0].parent.glob("*.csv")) if len(files) == 1 else []
         parts = [_part(file, options, spare) for file in files]
-        if options.label_column is not None and not any(part.labelled for part in parts):
+        if options.labels and options.label_column is not None and not any(part.labelled for part in parts):
             names = dict.fromkeys(name for part in parts if part.rows for name in part.rows.names)
             flag = f"--label-column {options.label_column}"
             raise BadChoice(flag, "no table has such a column", got=options.label_column, allowed=names)
@@ -111,8 +112,8 @@ def _holds_images(path: Path) -> bool:
     except BadData:
         return False
     with handle:  # many files may be asked: no handle stays open
-        first = next(iter(handle), None)  # one entry: listing all keys of a large file is slow
-        return first is not None and holds_encoded(handle[first])
+        # A few entries: listing all keys of a large file is slow, and the first may be a damaged image.
+        return any(holds_encoded(handle[key]) for key in itertools.islice(handle, _FIRST))
 
 
 def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
@@ -121,7 +122,7 @@ def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
         keys = list(file.open())
     base = re.sub(r"[-_]?images?$", "", path.stem, flags=re.IGNORECASE) or path.stem
     split = split_in(base)
-    rows = _table(path, base, spare)
+    rows = _table(path, base, spare) if options.labels else None
     if rows is None:
         text = f"{path.name}: no table of labels beside it (looked for {base}.csv, {base}-metadata.csv, …)"
         notices = () if split in ("test", "predict") else (Notice(code="no-labels", text=text, paths=(path.name,)),)

@@ -9,7 +9,7 @@ from pathlib import Path
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadData
 from clearsight.data.labels import class_name
-from clearsight.data.readers.support.columns import group_column, label_columns, path_column, split_column
+from clearsight.data.readers.support.columns import LabelColumns, group_column, label_columns, path_column, split_column
 from clearsight.data.readers.support.delimited import names_images
 from clearsight.data.readers.support.files import FileSource
 from clearsight.data.readers.support.image_files import find_images, folders_with_images
@@ -87,7 +87,7 @@ class TableReader:
         rows, paths = _open(path, options)
         splits = split_column(rows, options, used=(paths, options.label_column))
         groups = group_column(rows, options, used=(paths, splits.name, options.label_column))
-        labels = label_columns(rows, options, used=(paths, splits.name, groups))
+        labels = label_columns(rows, options, used=(paths, splits.name, groups)) if options.labels else LabelColumns()
         records = PathRows(path)
         for line, (locator, split, group, *cells) in rows.pick(paths, splits.name, groups, *labels.names):
             row = f"{path} line {line}"

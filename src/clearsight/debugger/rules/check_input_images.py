@@ -28,6 +28,7 @@ class CheckInputImages(Rule):
 
     max_mean: float = setting(3.0, "largest distance of a channel's mean from 0", above=0, aliases=("threshold_mean",))
     min_std: float = setting(0.02, "smallest standard deviation of a channel", low=0)
+    blank_share: float = setting(0.5, "share of training images that may be nearly one colour", above=0, high=1)
     images: int = setting(32, "images that are needed", low=1, aliases=("pictures", "threshold_samples"))
     batches: int = setting(3, "saved batches that are needed", low=1)
 
@@ -35,6 +36,9 @@ class CheckInputImages(Rule):
         return Needs(counted="snapshots", points=self.batches)
 
     def check(self, view: RunView) -> list[Finding]:
+        # Counted before training: a frozen backbone's head gets features, whose values do not show it.
+        if (blank := self._blank(view)) is not None:
+            return [blank]
         saved = [(at.step, value) for at, value in view.raw("input_channels")]
         if view.context.cached or len(saved) < self.batches:
             cause = "the watched model gets features, not images" if view.context.cached else ""
@@ -50,6 +54,24 @@ class CheckInputImages(Rule):
         if not found:  # a broken or constant batch is off centre and repeated too: report the cause alone
             found = [*filter(None, (self._repeated(view, steps, channels), self._off_centre(steps, channels)))]
         return found or [self.clear(value=np.abs(_means(channels)).max(), threshold=self.max_mean)]
+
+    def _blank(self, view: RunView) -> Finding | None:
+        """Return a finding if most training images were nearly one colour when they were read."""
+        blank, images = view.context.blank_images, view.context.train_size
+        if not images or blank / images < self.blank_share:
+            return None
+        return self.found(
+            value=blank / images,
+            threshold=self.blank_share,
+            unit="of the training images",
+            severity=Severity.SEVERE,
+            steps=(0, view.done()),
+            subject="inputs",
+            cause=f"{blank:,} of {images:,} training images are nearly one colour",
+            advice="Look at them with clearsight data --html; --value-range LOW,HIGH sets the values that become black "
+            "and white in images of more than 8 bits.",
+            confidence=0.95,
+        )
 
     def _nonfinite(self, steps: Ints, channels: Floats64) -> Finding | None:
         bad = np.array([not np.isfinite(batch).all() for batch in channels], bool)

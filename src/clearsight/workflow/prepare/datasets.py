@@ -15,6 +15,7 @@ from clearsight.data.loader import LoadPlan
 from clearsight.data.readers import open_listing
 from clearsight.data.scan import Scan, scan_images
 from clearsight.data.splits import default_valid_fraction, make_splits
+from clearsight.data.value_range import choose_value_range, value_notices
 from clearsight.workflow.paths import Paths
 
 if TYPE_CHECKING:  # imports torch
@@ -59,6 +60,13 @@ def scan_dataset(dataset: Dataset, section: DataSection, paths: Paths, progress:
         cache=paths.cache,
         progress=lambda done, total: progress("checking images", done, total),
     )
+
+
+def with_value_range(dataset: Dataset, scan: Scan, section: DataSection) -> tuple[Dataset, DataSection]:
+    """Return the dataset with notices about its range of values, and the section with the range that it is read by."""
+    value_range = choose_value_range(dataset, scan, section.value_range)
+    notices = value_notices(dataset, scan, value_range, section.value_range)
+    return dataset.noting(*notices), section.model_copy(update={"value_range": value_range})
 
 
 def read_options(section: DataSection) -> ReadOptions:

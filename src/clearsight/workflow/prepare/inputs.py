@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,19 +13,22 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clearsight.core.dataset import SPLITS, Pixels
-from clearsight.core.errors import BadChoice, BadImage, BadValue, EmptyInput, NotFound
+from clearsight.core.dataset import SPLITS, StoredPixels
+from clearsight.core.errors import BadChoice, BadValue, EmptyInput, NotFound
 from clearsight.core.recipe import DataSection
-from clearsight.data.containers import sniff
+from clearsight.data.containers import FORMATS, sniff
 from clearsight.data.readers import READERS, open_listing
+from clearsight.data.readers.folders import list_images
+from clearsight.data.readers.support.files import FileSource
+from clearsight.data.readers.support.layout import is_image
 from clearsight.data.readers.support.split_names import split_of
 from clearsight.workflow.prepare.datasets import read_options
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-_MAX_BYTES = 1 << 28  # a larger file is not an image to classify
+log = logging.getLogger(__name__)
+
 _HEAD = 512  # bytes that tell an image file from others
 
-Content: TypeAlias = bytes | Pixels | npt.NDArray[np.floating[Any]]
+Content: TypeAlias = bytes | StoredPixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,12 @@ class InputImage:
     """One image to classify. name: its path, its key in a dataset, or "#N" of an image in memory.
 
     read: returns the encoded file, pixels (H, W, 3) uint8, or the network's own input (3, S, S) float; it raises
-    ClearsightError or OSError.
+    ClearsightError or OSError.  stored: it returns what a dataset holds, of which `decode` makes pixels.
     """
 
     name: str
     read: Callable[[], Content]
+    stored: bool = False
 
 
 def input_images(images: Any, section: DataSection, split: str | None = None) -> list[InputImage]:
@@ -59,20 +64,23 @@ def input_images(images: Any, section: DataSection, split: str | None = None) ->
             count += 1
     if not found:
         names = ", ".join(str(value) for value in listed or ()) or "the list"
-        raise EmptyInput(names, "there is no image there", allowed=sorted(SUFFIXES))
+        raise EmptyInput(names, "there is no image there", allowed=FORMATS)
     return list(found.values())
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
     """Return the files that `paths` name, each once, in the order given and sorted within folders and globs.
 
-    A file named directly may have any suffix; below folders, hidden files and other suffixes are left out.
+    A file named directly may have any suffix; below folders, the images are those that training would list.
     """
     found: dict[Path, None] = {}  # a dict: each file once, in order
     for text in paths:
         path = Path(text).expanduser()
         if path.is_dir():
-            found.update(dict.fromkeys(sorted(_below(path))))
+            below, notices = list_images(path)
+            found.update(dict.fromkeys(below))
+            for notice in notices:
+                log.warning("%s", notice.text)
         elif path.exists():  # before globs: a name may hold brackets
             found[path] = None
         elif matches := [match for match in sorted(glob.glob(str(path), recursive=True)) if Path(match).is_file()]:
@@ -80,7 +88,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
         else:
             raise NotFound(str(text), "there is no such file, folder or glob match")
     if not found:
-        raise EmptyInput(", ".join(map(str, paths)), "there is no image there", allowed=sorted(SUFFIXES))
+        raise EmptyInput(", ".join(map(str, paths)), "there is no image there", allowed=FORMATS)
     return list(found)
 
 
@@ -102,15 +110,15 @@ def _from_path(text: str | Path, section: DataSection, split: str | None) -> Ite
         fix = "Name the dataset, or leave the split out."
         raise BadValue(f"split {split!r}", f"{path} is one image, which has no splits", fix=fix)
     for file in find_images([text]):
-        yield InputImage(str(file), partial(_file, file))
+        yield InputImage(str(file), partial(FileSource(file.parent).read, file.name))
 
 
 def _is_dataset(path: Path, section: DataSection, split: str | None) -> bool:
     """Return True for a file that a reader of datasets knows, and for a folder that is asked for as a dataset."""
     if path.is_dir():
         # A folder of images is what people classify; that of another format has none in it.
-        return split is not None or section.format != "auto" or (not any(_below(path)) and _recognised(path))
-    if path.suffix.lower() in SUFFIXES:
+        return split is not None or section.format != "auto" or (not list_images(path)[0] and _recognised(path))
+    if is_image(path.name):
         return False
     with path.open("rb") as file:
         if sniff(file.read(_HEAD)) is not None:
@@ -123,7 +131,9 @@ def _recognised(path: Path) -> bool:
 
 
 def _from_dataset(path: Path, section: DataSection, split: str | None) -> Iterator[InputImage]:
-    listing = open_listing(path.resolve(), section.format, read_options(section))
+    # Where classes decide nothing, a table without a clear one must not be an error.
+    needs_labels = split is not None or bool(section.ignore_class)
+    listing = open_listing(path.resolve(), section.format, replace(read_options(section), labels=needs_labels))
     records = [record for record in listing.records if record.label not in section.ignore_class]
     if split is not None:
         # As in training: an image without a label, for which the data name no split, is one to classify.
@@ -134,20 +144,7 @@ def _from_dataset(path: Path, section: DataSection, split: str | None) -> Iterat
             raise BadChoice(f"split {split!r}", f"{path} has no such split", got=split, allowed=present)
         records = [record for record, name in zip(records, splits, strict=True) if name == chosen]
     for record in records[: section.limit]:
-        yield InputImage(record.locator, partial(listing.source.read, record.locator))
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            yield path
-
-
-def _file(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_BYTES:
-        raise BadImage(str(path), f"it has more than {_MAX_BYTES >> 20} MiB")
-    return path.read_bytes()
+        yield InputImage(record.locator, partial(listing.source.read, record.locator), stored=True)
 
 
 def _same(content: Content) -> Content:

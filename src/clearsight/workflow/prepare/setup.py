@@ -34,6 +34,7 @@ class RunSetup:
 
     weights_preprocess: what the weights expect, before the recipe's settings change it.
     small_images: training images whose shorter side is below the network's input.
+    blank_images: training images that are nearly one colour.
     load_times: of the training images.  duplicates: split -> its images that are in an earlier split too.
     choice: what `--freeze auto` came to; None where the recipe says what is frozen.
     """
@@ -47,6 +48,7 @@ class RunSetup:
     progress: Progress  # quiet on all ranks but the first
     weights_preprocess: Preprocess
     small_images: int = 0
+    blank_images: int = 0
     stopwatch: Stopwatch = field(default_factory=NullStopwatch)
     load_times: LoadTimes = field(default_factory=LoadTimes)
     duplicates: Mapping[str, int] = field(default_factory=dict)
@@ -83,7 +85,7 @@ def override_preprocess(preprocess: Preprocess, section: DataSection) -> Preproc
         # A new size keeps the share of the image that is cropped away: the weights were trained at that zoom.
         share = preprocess.resize / preprocess.size
         changes |= {"size": section.image_size, "resize": round(section.image_size * share)}
-    for name in ("mean", "std", "interpolation"):
+    for name in ("mean", "std", "interpolation", "value_range"):
         if (value := getattr(section, name)) is not None:
             changes[name] = value
     if not changes:

@@ -157,7 +157,7 @@ class Predictions(list[Prediction]):
         for row, image in readable[:count]:
             try:
                 content = image.read()
-                if isinstance(content, bytes):
+                if isinstance(content, bytes) or image.stored:
                     yield row, thumbnail(decode(content), size)
                 elif content.dtype == np.uint8:  # others are prepared for the network: they have no colours to show
                     yield row, thumbnail(content.astype(np.uint8, copy=False), size)

@@ -118,6 +118,7 @@ def run_context(setup: RunSetup, phases: Sequence[Phase]) -> RunContext:
         train_size=len(setup.train),
         valid_size=len(setup.valid),
         duplicates=dict(setup.duplicates),
+        blank_images=setup.blank_images,
         cached=phases[-1].cached,
         settings=plain_settings(recipe),
     )

@@ -27,6 +27,7 @@ from clearsight.core.stop import StopKind, StopReason
 from clearsight.data.duplicates import exact_duplicates, leaks
 from clearsight.data.scan import Scan, drop_bad_images
 from clearsight.data.splits import check_trainable
+from clearsight.data.value_range import blank_images
 from clearsight.models.freeze import freeze
 from clearsight.models.network import Network
 from clearsight.training.allocator import keep_freed_memory
@@ -36,7 +37,12 @@ from clearsight.training.distributed import World, join_process_group
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.messages import FindingsLog, LogWriter
 from clearsight.workflow.prepare.auto_freeze import TrainingCost, choose_freeze
-from clearsight.workflow.prepare.datasets import open_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.datasets import (
+    open_dataset,
+    quiet,
+    scan_dataset,
+    with_value_range,
+)
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import read_features, saved_feature_seconds
 from clearsight.workflow.prepare.phases import build_phases
@@ -115,6 +121,9 @@ def make_setup(
     freeze(network, recipe.model.resolved_freeze)
     scan = scan_dataset(listing, recipe.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, recipe.data.on_bad)
+    data, section = with_value_range(data, scan, recipe.data)
+    recipe = recipe.replace(value_range=section.value_range)
+    network = network.with_preprocess(override_preprocess(built.preprocess, section))
     if launch.world.leads:  # now the others find the scan in the cache
         launch.world.wait()
     network.model.to(placement.device)
@@ -133,6 +142,7 @@ def make_setup(
         progress=launch.progress if launch.world.leads else quiet,
         weights_preprocess=built.preprocess,
         small_images=_count_smaller(data, scan, network.preprocess.size),
+        blank_images=len(blank_images(scan.of(data.split("train")), section.value_range)),
         duplicates=_count_duplicates(data, scan),
         choice=choice,
     )

@@ -90,7 +90,8 @@ def _about(seconds: float) -> str:
 
 def _preprocess_line(p: Preprocess) -> str:
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (p.mean, p.std))
-    return f"{p.size} px ({p.interpolation}, short side {p.resize}), mean {mean}, std {std} ({p.source})"
+    values = "" if p.value_range is None else ", values {:g} to {:g}".format(*p.value_range)
+    return f"{p.size} px ({p.interpolation}, short side {p.resize}){values}, mean {mean}, std {std} ({p.source})"
 
 
 def _profile_line(section: ProfileSection) -> str:

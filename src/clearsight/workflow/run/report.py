@@ -135,8 +135,8 @@ def run_report_data(run: Run, data: Dataset | None, preprocess: Preprocess | Non
         versions=run.provenance.versions,
         hardware=run.provenance.hardware,
         reliability=evaluation.get("reliability", ()),
-        mistakes=list(_gallery(evaluation.get("mistakes", ())[:_GALLERY], data)),
-        typical=list(_gallery(evaluation.get("typical", ())[:_TYPICAL], data)),
+        mistakes=list(_gallery(evaluation.get("mistakes", ())[:_GALLERY], data, preprocess)),
+        typical=list(_gallery(evaluation.get("typical", ())[:_TYPICAL], data, preprocess)),
         samples=_samples(run, data, preprocess),
         notices=run.data.get("notices", ()),
         rules=[_rule(rule) for rule in recipe_rules(run.recipe)],
@@ -164,13 +164,16 @@ def _read_if_there(path: Path) -> Any:
     return read_json(path) if path.is_file() else None
 
 
-def _gallery(predictions: Iterable[Mapping[str, Any]], data: Dataset | None) -> Iterable[dict[str, Any]]:
+def _gallery(
+    predictions: Iterable[Mapping[str, Any]], data: Dataset | None, preprocess: Preprocess | None
+) -> Iterable[dict[str, Any]]:
     locators = {sample.id: sample.locator for sample in data.samples} if data is not None else {}
     for prediction in predictions:
         entry = {"id": prediction["path"], **{key: prediction[key] for key in ("true", "predicted", "probability")}}
         if data is not None and prediction["path"] in locators:
             try:
-                pixels = decode(data.source.read(locators[prediction["path"]]))
+                raw = data.source.read(locators[prediction["path"]])
+                pixels = decode(raw, value_range=preprocess.value_range if preprocess else None)
             except (ClearsightError, OSError):
                 continue  # gone or changed since it was evaluated: the gallery does without it
             entry["thumbnail"] = thumbnail(pixels)

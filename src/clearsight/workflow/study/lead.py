@@ -27,7 +27,13 @@ from clearsight.tuning.runner import StudyRunner
 from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, stored_trials
 from clearsight.workflow.messages import failed_step_text
 from clearsight.workflow.paths import Paths
-from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.datasets import (
+    Progress,
+    list_dataset,
+    quiet,
+    scan_dataset,
+    with_value_range,
+)
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, stacks
 from clearsight.workflow.study.report import best_run, write_study_report
@@ -37,7 +43,16 @@ from clearsight.workflow.study.tasks import TrialTasks
 # What a user must know before hours of trials; remarks on the balance of classes are in the report of each.
 _SHOWN_NOTICES = frozenset(
     [
-        *("bad-image", "missing-label", "boolean-label", "one-hot", "no-header", "found-by-name"),
+        *(
+            "bad-image",
+            "blank-images",
+            "value-range",
+            "missing-label",
+            "boolean-label",
+            "one-hot",
+            "no-header",
+            "found-by-name",
+        ),
         *("split-column", "split-read", "split-is-class", "split-in-class", "group-leak", "case-of-classes"),
     ]
 )
@@ -185,6 +200,7 @@ def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]
         raise BadData(data.path, "it has no validation images to compare trials by", fix="Raise --valid-fraction.")
     if any(objective.metric == "roc_auc" for objective in plan.objectives) and len(data.classes) != 2:
         raise BadValue("--metric roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
+    data, _ = with_value_range(data, scan, base.data)
     return [notice.text for notice in data.notices if notice.code in _SHOWN_NOTICES]
 
 

@@ -15,10 +15,10 @@ from clearsight.data.readers.support.hdf5_file import Hdf5File, encoded_image, h
 @pytest.mark.parametrize(
     "value",
     [
-        np.bytes_(b"jpeg bytes"),
-        np.void(b"jpeg bytes\0"),
-        np.frombuffer(b"jpeg bytes\0", dtype=np.uint8),
-        np.array([b"jpeg bytes"]),
+        np.bytes_(b"\xff\xd8\xff jpeg"),
+        np.void(b"\xff\xd8\xff jpeg\0"),
+        np.frombuffer(b"\xff\xd8\xff jpeg\0", dtype=np.uint8),
+        np.array([b"\xff\xd8\xff jpeg"]),
     ],
 )
 def test_encoded_images_of_any_storage_are_exact(tmp_path: Path, value: object) -> None:

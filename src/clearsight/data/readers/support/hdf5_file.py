@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from clearsight.core.errors import BadData, BadImage
+from clearsight.data.containers import sniff
 from clearsight.data.readers.support.files import file_stamp
 
 SUFFIXES = (".hdf5", ".h5", ".hdf")
+_HEAD = 16  # bytes that tell an image file from other values
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -68,13 +70,15 @@ def encoded_image(dataset: Any) -> bytes:
 
 
 def holds_encoded(dataset: Any) -> bool:
-    """Return True if a dataset looks like one encoded image."""
+    """Return True if a dataset is one image file by its first bytes."""
     import h5py
 
-    if not isinstance(dataset, h5py.Dataset) or dataset.size == 0 or dataset.shape is None:
-        return False
-    scalar = dataset.shape in ((), (1,)) and dataset.dtype.kind in "SVO"
-    return scalar or (len(dataset.shape) == 1 and dataset.dtype == np.uint8)
+    if not isinstance(dataset, h5py.Dataset) or not dataset.shape or dataset.size == 0:
+        is_scalar = isinstance(dataset, h5py.Dataset) and dataset.shape == () and dataset.dtype.kind in "SVO"
+        return is_scalar and sniff(encoded_image(dataset)[:_HEAD]) is not None
+    if len(dataset.shape) == 1 and dataset.dtype == np.uint8:
+        return sniff(dataset[:_HEAD].tobytes()) is not None
+    return dataset.shape == (1,) and dataset.dtype.kind in "SVO" and sniff(encoded_image(dataset)[:_HEAD]) is not None
 
 
 def hdf5_files(path: Path) -> list[Path]:

@@ -25,10 +25,8 @@ def list_arrays(path: Path, arrays: Sequence[StoredArray], files: Sequence[Path]
     if not images:
         held = ", ".join(map(str, own[:6])) or "no array"
         raise BadData(str(path), f"{not_images(own)} (it holds {held})")
-    arrays = [
-        *own,
-        *(array for array in arrays if any(belongs(array.file, file) for file in files) and array not in own),
-    ]
+    beside = [array for array in arrays if array.file not in files]
+    arrays = [*own, *(array for array in beside if any(belongs(array.file, file) for file in files))]
     shared = declared_names(own) or declared_names(arrays)
     own_names = {file: declared_names([array for array in own if array.file == file]) for file in files}
     found = [find_labels(each, arrays, own_names[each.array.file] or shared, options) for each in images]

@@ -214,6 +214,21 @@ def test_labels_may_be_in_a_second_file(tmp_path: Path, pixels: np.ndarray, whol
     assert by_split == {"train": ["0", "1", "1", "0"], "valid": ["1", "0", "0", "1"] if whole else []}
 
 
+def test_a_file_of_another_name_is_not_looked_at(tmp_path: Path, pixels: np.ndarray) -> None:
+    store(tmp_path / "cats.h5", labels=LABELS, classes=np.array([b"a", b"b"]))
+    listing = read(store(tmp_path / "dogs.h5", images=pixels))
+    assert ({record.label for record in listing.records}, listing.classes) == ({None}, ())
+
+
+def test_class_names_of_one_split_hold_for_the_others(tmp_path: Path, pixels: np.ndarray) -> None:
+    store(tmp_path / "train.h5", images=pixels, labels=LABELS, classes=np.array([b"sea", b"forest"]))
+    store(tmp_path / "test.h5", images=pixels, labels=LABELS)
+    listing = read(tmp_path)
+    assert Counter((record.split, record.label) for record in listing.records) == {
+        (split, name): 2 for split in ("train", "test") for name in ("sea", "forest")
+    }
+
+
 def test_labels_that_do_not_fit_are_not_replaced_by_those_of_another_file(tmp_path: Path, pixels: np.ndarray) -> None:
     store(tmp_path / "labels.h5", labels=LABELS)
     listing = read(store(tmp_path / "a.h5", images=pixels, labels=LABELS[:-1]))

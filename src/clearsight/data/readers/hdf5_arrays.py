@@ -23,7 +23,7 @@ from clearsight.data.readers.support.arrays import StoredArray, image_arrays
 from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files
 
 _DEPTH = 5  # groups; in more, no dataset of images lies
-_MOST = 10_000  # datasets of a file
+_MOST = 2_000  # datasets of a file: each is compared with each
 _MOST_BESIDE = 32  # files beside a single one that may hold its labels
 
 
@@ -76,12 +76,14 @@ def _walk(file: Hdf5File, handle: Any) -> Iterator[StoredArray]:
     import h5py
 
     pending, count = [(handle, 0)], 0
-    while pending and count < _MOST:
+    while pending:
         group, depth = pending.pop(0)
         yield from _attributes(file, group, "")
         for key in group:
             item = group.get(key)  # None for a broken link
-            count += 1
+            if (count := count + 1) > _MOST:
+                problem = f"it holds more than {_MOST:,} datasets, which are too many to be arrays of images"
+                raise BadData(str(file.path), problem, fix="Store the images as one array, or in a group per class.")
             if isinstance(item, h5py.Dataset) and item.shape is not None:
                 yield _dataset(file, item)
                 yield from _attributes(file, item, f"{key}_")

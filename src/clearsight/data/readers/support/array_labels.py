@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from clearsight.data.readers.support.split_names import FILLERS, split_in
 CLASS_NAMES = re.compile(r"class(es)?_?names?|labels?_?names?|classes|categories")
 _USUAL = (*LABELS, "targets", "classes", "fine_label", "fine_labels", "ground_truth", "gt")
 _IDENTIFIER = re.compile(r"(^|_)(ids?|index|indices|idx|keys?|files?|file_?names?|paths?|names?|uuids?)$")
+_LABEL_WORDS = {*_USUAL, "y", "annotations"}
+_IMAGE_WORDS = {"x", "image", "images", "img", "imgs", "data", "pixels"}
 _PORTION = 1 << 22  # values of one-hot labels in memory at a time
 _SHOWN = 4  # arrays named in a sentence
 _SEVERAL = "several classes per image (multi-label)"
@@ -92,8 +95,14 @@ def _scopes(images: ImageArray, arrays: Sequence[StoredArray], notes: Sequence[s
     yield [array for array in beside if array not in group]
     if not notes:  # labels of its own that do not fit are a fault of the file, which another file must not hide
         with_images = {each.array.file for each in image_arrays(arrays)}
-        elsewhere = [array for array in others if array.file not in with_images]
+        elsewhere = [array for array in others if array.file not in with_images and belongs(array.file, own.file)]
         yield [array for array in elsewhere if _rank(array) is not None or _usual_place(array.file.stem) is not None]
+
+
+def belongs(labels: Path, images: Path) -> bool:
+    """Return True if two files have the same name but for "labels" and "images": train_x.h5 and train_y.h5."""
+    names = [{part for part in re.split(r"[^a-z0-9]+", file.stem.lower()) if part} for file in (labels, images)]
+    return names[0] - _LABEL_WORDS == names[1] - _IMAGE_WORDS
 
 
 def _holds_class_names(array: StoredArray, images: ImageArray) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clearsight.core.dataset import Listing, Notice, ReadOptions, Record
 from clearsight.core.errors import BadChoice, BadData
-from clearsight.data.readers.support.array_labels import Labels, declared_names, find_labels
+from clearsight.data.readers.support.array_labels import Labels, belongs, declared_names, find_labels
 from clearsight.data.readers.support.arrays import ArraySource, ImageArray, StoredArray, image_arrays, not_images
 from clearsight.data.readers.support.split_names import FILLERS, split_in
 
@@ -25,8 +25,11 @@ def list_arrays(path: Path, arrays: Sequence[StoredArray], files: Sequence[Path]
     if not images:
         held = ", ".join(map(str, own[:6])) or "no array"
         raise BadData(str(path), f"{not_images(own)} (it holds {held})")
-    names = declared_names(arrays)
-    found = [find_labels(each, arrays, names, options) for each in images]
+    beside = [array for array in arrays if array.file not in files]
+    arrays = [*own, *(array for array in beside if any(belongs(array.file, file) for file in files))]
+    shared = declared_names(own) or declared_names(arrays)
+    own_names = {file: declared_names([array for array in own if array.file == file]) for file in files}
+    found = [find_labels(each, arrays, own_names[each.array.file] or shared, options) for each in images]
     if options.labels and options.label_column is not None and all(labels.source is None for labels in found):
         taken = {each.array.key for each in images}
         allowed = [array.name for array in arrays if array.key not in taken]
@@ -34,7 +37,7 @@ def list_arrays(path: Path, arrays: Sequence[StoredArray], files: Sequence[Path]
         raise BadChoice(f"--label-column {options.label_column}", problem, got=options.label_column, allowed=allowed)
     if all(labels.source is None for labels in found) and (classes := _classes_by_key(images)):
         found = [Labels([name] * each.count, None) for name, each in zip(classes, images, strict=True)]
-    return _listing(images, found, len(files) > 1, names)
+    return _listing(images, found, len(files) > 1, shared)
 
 
 def _listing(images: list[ImageArray], found: list[Labels], several: bool, names: tuple[str, ...]) -> Listing:

@@ -12,6 +12,7 @@ from clearsight.core.files import write_json
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
+from clearsight.workflow.prepare.phases import check_batches
 from clearsight.workflow.run.checks import check_resume
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import actions
@@ -46,6 +47,7 @@ def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[st
         tuning = None
         if recipe.profile.auto_tune:
             setup, tuning = apply_auto_tune(setup, unset)
+        check_batches(setup)
         if launch.world.leads:
             begin_run(path, source, setup, placement, launch.command)
         if tuning is not None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from clearsight.core.errors import BadChoice, BadValue
+from clearsight.core.errors import BadValue
 from clearsight.core.machine import TORCH_RANDOM
 from clearsight.models.dissection import Dissection, classifier_inputs, no_classifier
 from clearsight.models.families import FAMILIES
 from clearsight.models.families.whole import dissect as dissect_whole
 from clearsight.models.heads import build_head
+from clearsight.models.model_names import unknown_model
 from clearsight.models.network import Network, evaluating
 from clearsight.models.providers import PROVIDERS, ModelProvider
 from clearsight.models.weights import PretrainedWeights, load, resolve
@@ -93,10 +94,7 @@ def find(model: str) -> tuple[ModelProvider, str]:
         untagged = name.partition(".")[0] if provider.prefix else name
         if model.startswith(provider.prefix) and {name, untagged} & set(provider.names()):
             return provider, name
-    known = names()
-    fix = f"Write timm/{model}." if f"timm/{model}" in known else ""
-    got = None if fix else model
-    raise BadChoice(f"--model {model}", "there is no model of that name", got=got, allowed=known, fix=fix)
+    raise unknown_model(model, names())
 
 
 def dissect(model: nn.Module) -> Dissection:

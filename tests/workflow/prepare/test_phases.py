@@ -1,4 +1,4 @@
-"""The last batch of an epoch may have one image, on which BatchNorm cannot train where it sees one value per channel."""
+"""The last batch of an epoch may have one image: BatchNorm cannot train on it where it sees one value per channel."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from clearsight.core.errors import NotFound
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Resumable, Run
 from clearsight.data.readers import check_path
+from clearsight.models.model_names import check_name
 from clearsight.models.weights_file import NOT_A_FILE, check_file
 from clearsight.workflow.run.rules import check_debugging
 
@@ -25,6 +26,7 @@ def check_start(source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder
     check_path(source.expanduser(), recipe.data.format)
     if recipe.model.weights not in NOT_A_FILE:
         check_file(Path(recipe.model.weights).expanduser())
+    check_name(recipe.model.model)
     check_debugging(recipe.debug)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from clearsight.core.dataset import Dataset, Split
-from clearsight.core.errors import BadData, BadValue, DiskFull
+from clearsight.core.errors import BadData, DiskFull
 from clearsight.core.events import ObserverList, RunStatus
 from clearsight.core.machine import hardware, versions
 from clearsight.core.preprocess import Preprocess
@@ -35,7 +35,7 @@ from clearsight.training.distributed import World, join_process_group
 from clearsight.training.stop import StopSignal
 from clearsight.workflow.messages import FindingsLog, LogWriter
 from clearsight.workflow.prepare.auto_freeze import TrainingCost, choose_freeze
-from clearsight.workflow.prepare.datasets import open_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.datasets import check_metric, open_dataset, quiet, scan_dataset
 from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.feature_batches import read_features, saved_feature_seconds
 from clearsight.workflow.prepare.phases import build_phases
@@ -106,8 +106,7 @@ def make_setup(
     listing, recipe = open_dataset(source, recipe)
     if not len(listing.split("train")):
         raise BadData(listing.path, "it has no training images", fix="Add a train folder, or pass --split-column.")
-    if recipe.train.monitor == "roc_auc" and len(listing.classes) != 2:
-        raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(listing.classes)}")
+    check_metric("--monitor", recipe.train.monitor, listing)
     # Before the scan, which may take minutes: weights that are nowhere, a model or a stage that does not exist.
     build = build_network if run is None else partial(rebuild_network, run)
     built = build(recipe, listing.classes.names, launch.paths)
@@ -115,6 +114,7 @@ def make_setup(
     freeze(network, recipe.model.resolved_freeze)
     scan = scan_dataset(listing, recipe.data, launch.paths, launch.progress)
     data = drop_bad_images(listing, scan, recipe.data.on_bad)
+    check_metric("--monitor", recipe.train.monitor, data)  # again: a class may have lost its only image
     if launch.world.leads:  # now the others find the scan in the cache
         launch.world.wait()
     network.model.to(placement.device)

@@ -26,7 +26,7 @@ from clearsight.tuning.runner import StudyRunner
 from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, stored_trials
 from clearsight.workflow.messages import failed_step_text
 from clearsight.workflow.paths import Paths
-from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.prepare.datasets import Progress, check_metric, list_dataset, quiet, scan_dataset
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, stacks
 from clearsight.workflow.study.report import best_run, write_study_report
@@ -175,8 +175,9 @@ def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]
     # The test split must stay unseen until the best trial is chosen, so it cannot stand in for validation images.
     if not len(data.split("valid")):
         raise BadData(data.path, "it has no validation images to compare trials by", fix="Raise --valid-fraction.")
-    if any(objective.metric == "roc_auc" for objective in plan.objectives) and len(data.classes) != 2:
-        raise BadValue("--metric roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
+    for objective in plan.objectives:
+        check_metric("--metric", objective.metric, data)
+    check_metric("--monitor", base.train.monitor, data)
     return [notice.text for notice in data.notices if notice.code == "bad-image"]
 
 

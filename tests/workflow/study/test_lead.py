@@ -46,7 +46,7 @@ def launch(tmp_path: Path) -> StudyContext:
 
 
 def test_readable_data_need_no_note(digits: Path, launch: StudyContext) -> None:
-    assert check_data(plan(digits), RECIPE, launch) == []
+    assert check_data(plan(digits), RECIPE, launch)[1] == []
 
 
 def test_data_without_validation_images_are_refused(digits: Path, tmp_path: Path, launch: StudyContext) -> None:
@@ -76,7 +76,7 @@ def test_roc_auc_needs_validation_images_of_both_classes(
     with pytest.raises(BadValue, match=f"--metric roc_auc: it needs validation images of both classes.*{counts}"):
         check_data(plan(data, "roc_auc"), RECIPE, launch)
     for metric in ("accuracy", "macro_f1", "loss"):  # defined for whatever classes there are
-        assert check_data(plan(data, metric), RECIPE, launch) == []
+        assert check_data(plan(data, metric), RECIPE, launch)[1] == []
 
 
 def test_roc_auc_as_the_second_metric_is_checked_too(digits: Path, launch: StudyContext) -> None:
@@ -89,7 +89,7 @@ def test_an_unreadable_image_is_a_note_or_an_error(digits: Path, tmp_path: Path,
     data = tmp_path / "data"
     shutil.copytree(digits, data)
     (data / "train" / "3" / "cut.png").write_bytes(next((data / "train" / "3").glob("*.png")).read_bytes()[:40])
-    (note,) = check_data(plan(data), RECIPE, launch)
+    (note,) = check_data(plan(data), RECIPE, launch)[1]
     assert "cut.png" in note
     assert note.endswith("left out.")
     strict: dict[str, Any] = {"on_bad": "fail"}

@@ -31,6 +31,7 @@ Examples:
   clearsight tune photos/ -m resnet18 --space "lr=log(1e-5,1e-1)" --space "epochs=int(5,40)" --parallel 2 --prune asha
   clearsight tune photos/ --space "optimizer=\\[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"
   clearsight tune --resume studies/photos-1 --trials 80
+  clearsight tune moved/photos/ --resume studies/photos-1
 """
 
 _PLAN = declared(StudyPlan)
@@ -67,13 +68,14 @@ def tune(
     terminal = Terminal(as_json=as_json, outlives_reader=True)
     with launched(terminal) as launch:
         if resume is not None:
-            arguments: dict[str, object] = {"DATA": data, "--tune": tune, "--space": space, "--space-file": space_file}
+            arguments: dict[str, object] = {"--tune": tune, "--space": space, "--space-file": space_file}
             arguments |= {"--metric": metric, "--name": name, "--out": out, "--recipe": recipe}
             arguments |= {flag(name, _PLAN[name]): True for name in plan if name in StudyPlan.FIXED}
             arguments |= {"--" + name.replace("_", "-"): True for name in settings}
             allowed = [flag(name, info) for name, info in _PLAN.items() if name not in StudyPlan.FIXED]
+            allowed.insert(0, "DATA, if it was moved")
             check_resume_alone("a study continues with its own recipe, space and search", arguments, allowed)
-            study = resume_study(resume, launch=launch, **plan)
+            study = resume_study(resume, data=data, launch=launch, **plan)
         elif data is None:
             raise BadValue("clearsight tune", "no data", fix="For example: clearsight tune photos/.")
         else:

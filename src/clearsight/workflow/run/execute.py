@@ -163,9 +163,10 @@ def _count_duplicates(data: Dataset, scan: Scan) -> dict[str, int]:
     return {split: counts[split] for split in _LATER_SPLITS if len(data.split(split))}
 
 
-def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
+def execute(run: Run, setup: RunSetup, launch: LaunchContext, notes: Sequence[str] = ()) -> Run:
     """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report.
 
+    notes: of the plan, beside those about the data and the settings.
     Ctrl-C returns an interrupted run, also where it comes before the first step or after the last one.
     """
     checkpoints = Checkpoints(run.checkpoints)
@@ -182,7 +183,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             phases = build_phases(setup)
             profile = recording.profile if recording is not None else Profile
             debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
-            announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
+            announce.on_plan(make_plan(setup, phases, [*notes, *tuning_notes(run.path)]))
             with setup.stopwatch.span("features", 0, 0):
                 read_features(phases, checkpoints.epoch())  # after the plan, which says how long that takes
             with stop.listening():

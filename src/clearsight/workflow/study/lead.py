@@ -162,8 +162,8 @@ def check_weights(plan: StudyPlan, base: Recipe, folders: Sequence[Path]) -> Non
         resolve(weights, *find(model), folders)
 
 
-def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]:
-    """Scan the images once, before any trial; returns sentences about images that no trial uses.
+def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> tuple[str, list[str]]:
+    """Scan the images once, before any trial; returns their fingerprint, and sentences about images that no trial uses.
 
     Raises BadData or BadValue for data on which trials cannot be compared.
     """
@@ -178,7 +178,7 @@ def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]
     for objective in plan.objectives:
         check_metric("--metric", objective.metric, data)
     check_metric("--monitor", base.train.monitor, data)
-    return [notice.text for notice in data.notices if notice.code == "bad-image"]
+    return data.fingerprint, [notice.text for notice in data.notices if notice.code == "bad-image"]
 
 
 def _trial_store(study: Study) -> TrialStore:

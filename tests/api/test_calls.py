@@ -70,23 +70,26 @@ def test_a_mistake_is_raised_before_anything_is_written(tmp_path: Path, monkeypa
 def test_resume_takes_a_run_or_a_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", done=1, status=RunStatus.INTERRUPTED)
 
-    def resume(path: Path, *, data: Any, launch: Any, time_limit: Any) -> Run:
+    def resume(path: Path, *, data: Any, launch: Any) -> Run:
         assert data == "moved"
         append_epochs(run, [2, 3])
         return Run.open(path)
 
     monkeypatch.setattr("clearsight.workflow.train.resume", resume)
     assert len(clearsight.resume(run, data="moved").epochs()) == 3
-    with pytest.raises(BadValue, match="a run continues with its own recipe"):
-        clearsight.resume(run.path, epochs=9)
+    with pytest.raises(
+        BadValue, match=r"a run continues with its own recipe\. Only time_limit and epochs can be given"
+    ):
+        clearsight.resume(run.path, lr=9)
     study, changes = write_study(tmp_path / "study", [GOOD, BETTER]), {}
     monkeypatch.setattr(
-        "clearsight.workflow.tune.resume_study", lambda path, launch, **given: (changes.update(given), study)[1]
+        "clearsight.workflow.tune.resume_study",
+        lambda path, data, launch, **given: (changes.update(given, data=data), study)[1],
     )
     assert [trial.number for trial in clearsight.resume(study, trials=40).trials] == [0, 1]
-    assert changes == {"trials": 40}
-    with pytest.raises(BadValue, match="a study continues with its own data"):
-        clearsight.resume(study, data="moved")
+    assert changes == {"trials": 40, "data": None}
+    clearsight.resume(study, data="moved")
+    assert changes["data"] == "moved"
     monkeypatch.undo()
     with pytest.raises(NotFound, match="there is no run in this folder"):
         clearsight.resume(tmp_path / "nothing")
@@ -130,9 +133,13 @@ def test_debug_takes_one_rule_as_text(tmp_path: Path) -> None:
     assert "verdicts" in diagnosis._repr_html_()
 
 
-def test_compare_takes_runs_one_by_one_or_as_a_list(tmp_path: Path) -> None:
+def test_compare_takes_runs_one_by_one_or_as_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", level=0.6)]
-    assert repr(clearsight.compare(*runs)) == repr(clearsight.compare(runs))
+    monkeypatch.chdir(tmp_path)
+    assert repr(clearsight.compare(*runs, out=None)) == repr(clearsight.compare(runs, out=None))
+    assert not (tmp_path / "compare.html").exists()
+    clearsight.compare(*runs)  # as the command, which writes a page
+    assert (tmp_path / "compare.html").is_file()
     assert "verdict" in clearsight.compare(*runs, out=tmp_path / "c.html")._repr_html_()
     assert (tmp_path / "c.html").is_file()
 

@@ -139,15 +139,26 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
 def test_a_pickle_that_runs_code_does_not_run_it(tmp_path: Path) -> None:
     witness = tmp_path / "ran"
 
-    class Attack:
+    class Method:
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (witness,))
 
-    (tmp_path / "a.pth").write_bytes(pickle.dumps(Attack()))
-    torch.save({"weight": Attack()}, tmp_path / "b.pth")
-    for name in ("a.pth", "b.pth"):
-        with pytest.raises(BadValue, match="cannot be read as weights alone"):
-            read(tmp_path / name)
+    class Function:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (open, (str(witness), "w"))
+
+    (tmp_path / "a.pth").write_bytes(pickle.dumps(Function()))
+    torch.save({"weight": Method()}, tmp_path / "b.pth")
+    torch.save({"weight": Function()}, tmp_path / "c.pth")
+    for name, words in (
+        ("a", "read as weights alone"),
+        ("b", "read as weights alone"),
+        ("c", "contains no state_dict"),
+    ):
+        with pytest.raises(BadValue, match=words):
+            read(tmp_path / f"{name}.pth")
+    torch.save({"state_dict": {"fc.bias": torch.zeros(1)}, "hook": Function()}, tmp_path / "d.pth")
+    assert list(read(tmp_path / "d.pth")[0].tensors) == ["fc.bias"]
     assert not witness.exists()
 
 

@@ -174,6 +174,56 @@ def test_the_study_fails_if_no_values_make_a_recipe(tmp_path: Path) -> None:
         assert len(study.trials()) == 3  # and not all five
 
 
+@pytest.mark.parametrize(
+    ("failures", "text"),
+    [
+        (["no memory"], "every trial failed: no memory"),
+        (["no memory", "no memory"], "every trial failed: no memory"),
+        (["no disk", "no memory", "no memory", "no net"], "every trial failed (2 of 4 for this reason): no memory"),
+    ],
+)
+def test_a_study_whose_trials_all_failed_has_failed(tmp_path: Path, failures: list[str], text: str) -> None:
+    executor = MemoryExecutor(slots=2, failures=dict(enumerate(failures)))
+    with memory_study(tmp_path / "s", executor, plan={"trials": len(failures)}) as study:
+        assert study.run() == (StudyStatus.FAILED, StopReason(StopKind.ALL_FAILED, text))
+
+
+def test_objectives_that_are_all_nan_fail_the_study(tmp_path: Path) -> None:
+    executor = MemoryExecutor(curve=lambda number: (math.nan,))
+    with memory_study(tmp_path / "s", executor, plan={"trials": 2}) as study:
+        status, stop = study.run()
+        assert (status, stop and stop.kind) == (StudyStatus.FAILED, StopKind.ALL_FAILED)
+
+
+def test_workers_that_all_died_fail_the_study(tmp_path: Path) -> None:
+    executor = MemoryExecutor(deaths={0: 99, 1: 99})
+    with memory_study(tmp_path / "s", executor, plan={"trials": 2}) as study:
+        status, stop = study.run()
+        assert status is StudyStatus.FAILED
+        assert stop is not None
+        assert "killed by SIGKILL, in 3 attempts" in stop.text
+
+
+def test_a_trial_that_completed_or_was_pruned_lets_the_study_complete(tmp_path: Path) -> None:
+    with memory_study(tmp_path / "s", MemoryExecutor(failures={0: "no memory"}), plan={"trials": 2}) as study:
+        assert study.run() == COMPLETED
+
+
+def test_a_failed_study_continues_with_more_trials(tmp_path: Path) -> None:
+    with memory_study(tmp_path / "s", MemoryExecutor(failures={0: "no memory"}), plan={"trials": 1}) as study:
+        assert study.run()[0] is StudyStatus.FAILED
+    with memory_study(tmp_path / "s") as study:
+        study.study.plan = study.study.plan.replace(trials=2)
+        assert study.run() == COMPLETED
+        assert study.states() == ["failed", "complete"]
+
+
+def test_a_mistake_of_the_user_is_told_apart_from_other_failures(tmp_path: Path) -> None:
+    with memory_study(tmp_path / "s", MemoryExecutor(failures={0: "died"}), invalid=lambda t: t.number == 1) as study:
+        study.run()
+        assert [trial.stop_kind for trial in study.trials()[:2]] == [StopKind.FAILURE, StopKind.MISTAKE]
+
+
 # --- duplicates -------------------------------------------------------------------------------------------------------
 
 
@@ -330,7 +380,7 @@ def test_attempts_of_an_earlier_process_count(tmp_path: Path) -> None:
     with memory_study(tmp_path / "s", executor, plan={"trials": 1}, halt=after(9)) as study:
         assert study.run()[0] is StudyStatus.INTERRUPTED
     with memory_study(tmp_path / "s", MemoryExecutor(deaths={0: 9})) as study:
-        assert study.run() == COMPLETED
+        assert study.run()[0] is StudyStatus.FAILED
         assert study.assigned() == [[0]]
         assert study.trials()[0].reason.startswith("its worker was killed by SIGKILL, in 3 attempts")
 

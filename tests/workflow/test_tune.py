@@ -341,3 +341,30 @@ def test_weights_that_are_nowhere_end_a_study_before_its_first_trial(
     assert not (tmp_path / "study").exists()
     study = tune_here(digits, tmp_path / "varied", **{**settings, "space": ["model=[timm/resnet18,tiny]"]}, **UNTRAINED)
     assert study.status is not StudyStatus.RUNNING
+
+
+def test_data_that_were_moved_are_named_when_a_study_continues(digits: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(digits, tmp_path / "here")
+    study = tune_here(data, tmp_path / "study", trials=1, space=["lr=log(1e-3,1e-1)"])
+    assert len(study.fingerprint) == 64
+    data.rename(tmp_path / "there")
+    with in_process():
+        with pytest.raises(NotFound, match="clearsight tune NEW_PATH --resume"):
+            resume_study(study.path, trials=2)
+        moved = resume_study(study.path, data=tmp_path / "there", trials=2, launch=study_context(tmp_path))
+        assert (moved.plan.data, len(read_trials(moved))) == (str(tmp_path / "there"), 2)
+        shutil.rmtree(tmp_path / "there" / "train" / "3")
+        shutil.copytree(digits / "test" / "3", tmp_path / "there" / "train" / "3")
+        with pytest.raises(NotResumable, match="the data have changed since the study began"):
+            resume_study(study.path, trials=3, launch=study_context(tmp_path))
+
+
+def test_the_last_study_warms_up_another(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = ["lr=log(1e-3,1e-1)"]
+    with pytest.raises(NotFound, match="there is no study in the folder studies/"):
+        tune_here(digits, tmp_path / "other", trials=1, space=space, warm_start="last")
+    earlier = tune_here(digits, tmp_path / "studies" / "a", trials=1, space=space)
+    later = tune_here(digits, tmp_path / "other", trials=1, space=space, warm_start="last")
+    assert later.plan.warm_start == (str(earlier.path),)
+    assert [trial.imported for trial in read_trials(later)] == [True, False]

@@ -121,11 +121,11 @@ def profile(
     return profile_loop(folder, every=every, full=full, batch_size=batch_size, quiet=silent)
 
 
-def compare(*runs: Any, out: str | Path | None = None, progress: Show = "auto") -> Comparison:
+def compare(*runs: Any, out: str | Path | None = "compare.html", progress: Show = "auto") -> Comparison:
     """Compare 2 to 12 runs: their different settings, their scores, and whether the best one is better than by chance.
 
-    runs: folders or runs, one by one or as a list.  out: file for the page; None writes none.
-    progress: as in `data`.
+    runs: folders or runs, one by one or as a list.  out: file for the page, as of the command; None writes
+    none.  progress: as in `data`.
     """
     from clearsight.workflow.compare import compare as compare_runs
     from clearsight.workflow.compare import comparison_lines

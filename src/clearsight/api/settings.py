@@ -268,7 +268,7 @@ class TuneSettings(RecipeSettings, TypedDict, total=False):
     """Best trials whose weights stay on disk."""
 
     warm_start: Sequence[str] | str
-    """Begin with the trials of an earlier study: its folder, or URL#NAME; may be repeated."""
+    """Begin with the trials of an earlier study: its folder, last, or URL#NAME; may be repeated."""
 
     storage: str
     """URL of an Optuna storage that several machines may share."""

@@ -112,31 +112,30 @@ def resume(
 ) -> TrainedRun | TunedStudy:
     """Continue a run or a study that was interrupted: its folder, or what `train` and `tune` returned.
 
-    data: of a run, where the dataset is now, if it was moved.  changes: of a run `time_limit`; of a study any setting
-    of its plan that is not fixed (`trials=40`).  progress, launch: as in `train`.
+    data: where the dataset is now, if it was moved.  changes: of a run `time_limit` and `epochs`; of a study any
+    setting of its plan that is not fixed (`trials=40`).  progress, launch: as in `train`.
     Raises NotFound where there is neither, NotResumable when it cannot go on.
     """
     from clearsight.workflow.display.notebook import output_of
 
     folder, output, values = path_of(run, "runs", "studies"), output_of(progress), named_settings(changes)
     if Study.exists(folder):
-        if data is not None:
-            raise BadValue(f"data={data}", "a study continues with its own data", fix="Leave it out.")
         from clearsight.workflow.tune import resume_study
 
-        return _shown_study(output, launch, lambda context: resume_study(folder, launch=context, **values))
+        return _shown_study(output, launch, lambda context: resume_study(folder, data=data, launch=context, **values))
+    from clearsight.workflow.train import RESUMABLE
     from clearsight.workflow.train import resume as resume_run
 
-    unknown = [name for name in values if name != "time_limit"]
+    unknown = [name for name in values if name not in RESUMABLE]
     if unknown:
         problem = "a run continues with its own recipe"
-        raise BadValue(f"resume({', '.join(unknown)})", problem, fix="Only time_limit can be given.")
+        raise BadValue(f"resume({', '.join(unknown)})", problem, fix=f"Only {' and '.join(RESUMABLE)} can be given.")
     with output.working():
         resumed = resume_run(
             folder,
             data=data,
             launch=_run_context(output, cast("LaunchContext | None", launch)),
-            time_limit=values.get("time_limit"),
+            **values,
         )
     return _shown_run(output, resumed)
 

@@ -33,9 +33,6 @@ SET_BY_CLI: set[str] = set()  # the variables that this process has set for itse
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
-# Users can correct all other errors themselves, so those end with USER_ERROR.
-_FAILURES = (errors.Diverged, errors.DiskFull)
-
 
 def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -> int:
     """Run a command and return its exit code; an error leaves one sentence on stderr."""
@@ -47,7 +44,7 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
         module = importlib.import_module(commands[name][0])
         return _invoke(module.app, name, with_default_values(words))
     except ClearsightError as error:
-        return fail(str(error), FAILURE if isinstance(error, _FAILURES) else USER_ERROR)
+        return fail(str(error), FAILURE if isinstance(error, errors.NOT_MISTAKES) else USER_ERROR)
     except KeyboardInterrupt:
         return fail("stopped", STOPPED)
     except BrokenPipeError:

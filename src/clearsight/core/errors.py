@@ -136,6 +136,10 @@ class DiskFull(ClearsightError):
     """The disk is full; everything written before is intact."""
 
 
+# A user cannot correct these; all other errors are mistakes that the sentence helps to correct.
+NOT_MISTAKES = (Diverged, DiskFull)
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtra:
     return MissingExtra(
         purpose, f"needs the package {package}", fix=f"Install it with: pip install 'clearsight[{extra}]'."

@@ -21,7 +21,8 @@ class StopKind(StrEnum):
     NO_IMPROVEMENT = "no_improvement"  # too many trials in a row without a better one
     STUDY_ENDED = "study_ended"  # the study ended while the trial was under way
     FAILURE = "failure"  # an error ended it
-    ALL_FAILED = "all_failed"  # every trial so far failed for the same reason
+    MISTAKE = "mistake"  # an error ended it that the user can correct
+    ALL_FAILED = "all_failed"  # every trial failed
     UNKNOWN = "unknown"  # a kind that a later version wrote
 
 

@@ -54,7 +54,7 @@ class StudyPlan(Section):
     stack: int = setting(10, "heads that train together in one process, at most", low=1)
     keep: int = setting(1, "best trials whose weights stay on disk", low=1)
     warm_start: tuple[str, ...] = setting(
-        (), "begin with the trials of an earlier study: its folder, or URL#NAME; may be repeated"
+        (), "begin with the trials of an earlier study: its folder, last, or URL#NAME; may be repeated"
     )
     storage: str = setting("", "URL of an Optuna storage that several machines may share")
     on: str = setting("local", "where trials run: local, ray or ray://HOST:PORT")
@@ -104,6 +104,7 @@ class Study(Resumable[StudyStatus]):
     status: StudyStatus = StudyStatus.RUNNING
     started: float = field(default_factory=time.time)  # seconds since 1970
     seconds: float = 0.0  # of work, over all times that it was continued
+    fingerprint: str = ""  # of the data; "" in studies of earlier versions
     best: dict[str, Any] = field(default_factory=dict)  # {"trial", "value", "values", "params", "run"}
     command: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from clearsight.core.errors import NOT_MISTAKES, ClearsightError
 from clearsight.core.files import finite_json
 from clearsight.core.registry import Former
 from clearsight.core.space import Params
@@ -117,9 +118,11 @@ class TrialResult:
     saved_seconds: float = 0.0
 
     @classmethod
-    def failed(cls, number: int, reason: str) -> TrialResult:
-        """Return the result of a trial that an error ended."""
-        return cls(number=number, state=TrialState.FAILED, reason=reason, stop_kind=StopKind.FAILURE)
+    def failed(cls, number: int, reason: str | Exception) -> TrialResult:
+        """Return the result of a trial that an error ended. reason: the error, or a sentence about it."""
+        is_mistake = isinstance(reason, ClearsightError) and not isinstance(reason, NOT_MISTAKES)
+        kind = StopKind.MISTAKE if is_mistake else StopKind.FAILURE
+        return cls(number=number, state=TrialState.FAILED, reason=str(reason), stop_kind=kind)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values that `from_json` reads; NaN and infinity become null."""

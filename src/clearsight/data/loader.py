@@ -195,7 +195,7 @@ class Loader:
 
     def order(self, number: int) -> Indices:
         """Return indices into the samples in the order in which epoch `number` shows them on this rank; reads none."""
-        return self._draws(number)[:, 0].copy()
+        return self._draws(number)[: self.steps * self._plan.batch_size, 0].copy()
 
     def _draws(self, number: int) -> Indices:
         """Return (M, 2): index into the samples and number of the view, which seeds the augmentation, of each draw."""

@@ -71,8 +71,7 @@ def load(bundle: Bundle) -> Network:
     spec = ModelSpec(model=bundle.model, classes=len(bundle.classes), head=bundle.head, dropout=bundle.dropout)
     try:
         network = build(spec)
-        tensors, _ = read(bundle.weights)
-        network.model.load_state_dict(tensors)
+        network.model.load_state_dict(read(bundle.weights)[0].tensors)
     except ClearsightError as error:
         raise BadBundle(str(bundle.path), f"its network cannot be rebuilt ({error})") from error
     except RuntimeError as error:  # load_state_dict: keys or shapes
@@ -92,6 +91,7 @@ def _write_weights(state: Mapping[str, Tensor], manifest: Bundle, path: Path) ->
     preprocess = manifest.preprocess
     config = {
         "architecture": manifest.model.rpartition("/")[2].partition(".")[0],
+        "label_names": list(manifest.classes),  # a copy of the file alone still says what its head tells apart
         "pretrained_cfg": {
             "input_size": [3, preprocess.size, preprocess.size],
             "mean": preprocess.mean,

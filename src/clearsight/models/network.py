@@ -9,9 +9,9 @@ Shapes: N images, S pixels a side, D features, C classes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,8 @@ class Network:
     weights: one sentence for the log: which weights, and where mean and std come from.
     weights_file: path of the file that they came from, "" for random ones and downloads.
     fixed: names of parameters that the zoo keeps constant (sine position tables).
+    saved_head: tensors of the head that the weights came with, {} where its classes are others. A head of the same
+    layers starts from them.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Network:
     weights: str
     weights_file: str = ""
     fixed: frozenset[str] = frozenset()
+    saved_head: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def stage_names(self) -> tuple[str, ...]:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
-import pickle
-import struct
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from clearsight.core.errors import BadValue, WeightsUnavailable
 from clearsight.core.preprocess import Preprocess
+from clearsight.models.checkpoints import Checkpoint, read_pickled, short
 from clearsight.models.hub import HubUnreachable
 from clearsight.models.providers import ModelProvider
 from clearsight.models.weights_file import candidates, check_file, classes_of
 
-# Raised by the restricted unpickler for damaged and foreign files; none of them is a fault of clearsight.
-_UNREADABLE = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, OSError),
-    *(struct.error, AttributeError, ArithmeticError, MemoryError),
-)
 _SHOWN = 3  # keys named as examples in an error
 
 
@@ -75,24 +67,26 @@ def resolve(weights: str, provider: ModelProvider, name: str, folders: Sequence[
 def from_file(path: Path, provider: ModelProvider, name: str) -> PretrainedWeights:
     """Return the weights in the file at `path`, with the preprocessing of its metadata or else of the provider."""
     check_file(path)
-    tensors, config = read(path)
+    checkpoint, config = read(path)
+    checkpoint = checkpoint.plain()
     declared = config.get("pretrained_cfg", {})
     return PretrainedWeights(
-        tensors=provider.adapt(name, tensors),
+        tensors=provider.adapt(name, checkpoint.tensors),
         preprocess=_declared(declared, path) if declared else provider.preprocess(name, path.name),
-        origin=str(path),
+        origin=f"{path}, {checkpoint.note}" if checkpoint.note else str(path),
         file=str(path),
         architecture=str(config.get("architecture", "")),
-        classes=classes_of(path),
+        classes=classes_of(path) or _class_names(config),
     )
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return tensors by name, and the "config" of a safetensors file's metadata ({} for others). No code in it runs."""
+def read(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """Return the tensors of a file, and the "config" of a safetensors file's metadata ({} for others). No code runs."""
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        tensors, config = _read_safetensors(path)
+        return Checkpoint(tensors), config
     check_file(path)
-    return _read_pickled(path), {}
+    return read_pickled(path), {}
 
 
 def load(model: nn.Module, pretrained: PretrainedWeights, head_name: str, *, with_head: bool = True) -> bool:
@@ -167,27 +161,16 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = opened.metadata() or {}
         config = json.loads(metadata.get("config", "{}"))
     except (SafetensorError, OSError) as error:
-        raise _unusable(path, f"it is not a safetensors file ({_short(error)})") from None
+        raise _unusable(path, f"it is not a safetensors file ({short(error)})") from None
     except (json.JSONDecodeError, RecursionError):
         raise _unusable(path, "the config in its metadata is not JSON") from None
     return tensors, config if isinstance(config, dict) else {}
 
 
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about unusual pickles; it only matters if they load
-            value = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        fix = "Save it as safetensors, or as a plain state_dict."
-        raise _unusable(path, f"it cannot be read as weights alone ({_short(error)})", fix) from None
-    for key in ("state_dict", "model"):  # of Lightning and timm, and of torchvision's scripts
-        if isinstance(value, dict) and isinstance(value.get(key), dict):
-            value = value[key]
-    if not isinstance(value, dict) or not value or not all(isinstance(tensor, Tensor) for tensor in value.values()):
-        raise _unusable(path, "it contains no state_dict (names and tensors)")
-    # "module." comes from DistributedDataParallel.
-    return {str(key).removeprefix("module."): tensor for key, tensor in value.items()}
+def _class_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the classes that the metadata of a file name, as timm and clearsight write them; None without them."""
+    names = config.get("label_names")
+    return tuple(map(str, names)) if isinstance(names, list) and names else None
 
 
 def _declared(config: Mapping[str, Any], path: Path) -> Preprocess:
@@ -196,12 +179,8 @@ def _declared(config: Mapping[str, Any], path: Path) -> Preprocess:
     try:
         return from_config(config, f"the metadata of {path.name}")
     except (ValueError, TypeError, LookupError, AttributeError, ZeroDivisionError, OverflowError) as error:
-        raise _unusable(path, f"the preprocessing in its metadata is impossible ({_short(error)})") from None
+        raise _unusable(path, f"the preprocessing in its metadata is impossible ({short(error)})") from None
 
 
 def _unusable(path: Path, problem: str, fix: str = "") -> BadValue:
     return BadValue(f"--weights {path}", problem, fix=fix)
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

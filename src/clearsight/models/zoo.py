@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from clearsight.core.errors import BadChoice, BadValue
+from clearsight.core.errors import BadValue
 from clearsight.core.machine import TORCH_RANDOM
+from clearsight.models.checkpoints import matching_part
 from clearsight.models.dissection import Dissection, classifier_inputs, no_classifier
 from clearsight.models.families import FAMILIES
 from clearsight.models.families.whole import dissect as dissect_whole
 from clearsight.models.heads import build_head
+from clearsight.models.model_names import unknown_model
 from clearsight.models.network import Network, evaluating
 from clearsight.models.providers import PROVIDERS, ModelProvider
 from clearsight.models.weights import PretrainedWeights, load, resolve
@@ -60,14 +62,16 @@ def build(spec: ModelSpec, folders: Sequence[Path] = ()) -> Network:
     if isinstance(model.get_submodule(dissection.head), nn.Conv2d):  # it reads (N, D, 1, 1), so the head must too
         head = nn.Sequential(OrderedDict(flatten=nn.Flatten(), linear=head))
     model.set_submodule(dissection.head, head)
+    saved_head: Mapping[str, torch.Tensor] = {}
     if pretrained.tensors is not None:
-        pretrained = _load(model, pretrained, dissection.head, spec)
+        pretrained, saved_head = _load(model, pretrained, dissection.head, spec)
     network = Network(
         name=spec.model,
         model=model.train(),
         stages=dissection.stages,
         head=head,
         head_name=dissection.head,
+        saved_head=saved_head,
         features=features,
         preprocess=pretrained.preprocess,
         weights=pretrained.text,
@@ -93,10 +97,7 @@ def find(model: str) -> tuple[ModelProvider, str]:
         untagged = name.partition(".")[0] if provider.prefix else name
         if model.startswith(provider.prefix) and {name, untagged} & set(provider.names()):
             return provider, name
-    known = names()
-    fix = f"Write timm/{model}." if f"timm/{model}" in known else ""
-    got = None if fix else model
-    raise BadChoice(f"--model {model}", "there is no model of that name", got=got, allowed=known, fix=fix)
+    raise unknown_model(model, names())
 
 
 def dissect(model: nn.Module) -> Dissection:
@@ -105,17 +106,25 @@ def dissect(model: nn.Module) -> Dissection:
     return found.dissect(model) if found else dissect_whole(model)
 
 
-def _load(model: nn.Module, pretrained: PretrainedWeights, head_name: str, spec: ModelSpec) -> PretrainedWeights:
-    """Load the weights; return them with a word on the head where they are those of an earlier run."""
-    if pretrained.classes is None or not spec.class_names:
-        load(model, pretrained, head_name)
-        return pretrained
-    same = pretrained.classes == spec.class_names
-    if load(model, pretrained, head_name, with_head=same):
-        head = "head reused, since its classes are equal"
-    else:
-        head = "new head, since its layers are others" if same else "new head, since its classes are others"
-    return replace(pretrained, origin=f"{pretrained.origin}, {head}")
+def _load(
+    model: nn.Module, pretrained: PretrainedWeights, head_name: str, spec: ModelSpec
+) -> tuple[PretrainedWeights, dict[str, torch.Tensor]]:
+    """Load the weights; return them with a word on what was taken, and the tensors of their head if it fits."""
+    part = matching_part(pretrained.tensors or {}, model.state_dict().keys())
+    pretrained = replace(pretrained, tensors=part.tensors)
+    notes = [part.note] if part.note else []
+    same = pretrained.classes is None or pretrained.classes == spec.class_names or not spec.class_names
+    reused = load(model, pretrained, head_name, with_head=same)
+    if pretrained.classes is not None and spec.class_names:
+        others = "layers" if same else "classes"
+        notes.append(
+            "head reused, since its classes are equal" if reused else f"new head, since its {others} are others"
+        )
+    elif reused and spec.class_names:
+        notes.append(f"head reused, since it has {spec.classes} classes too (the file does not name them)")
+    prefix = f"{head_name}."
+    head = {key.removeprefix(prefix): part.tensors[key] for key in part.tensors if same and key.startswith(prefix)}
+    return replace(pretrained, origin=", ".join([pretrained.origin, *notes])), head
 
 
 def _check(spec: ModelSpec) -> None:

@@ -33,6 +33,7 @@ class Phase:
     model: called with the inputs of a batch.  enter: freezes what the phase does not train and returns the parameter
     groups of the rest.  train_mode: puts the model into training mode, except for its frozen part.
     cached: True if the batches are features of a frozen part, computed once.
+    drops_image: True if every epoch leaves out one image, which would be a batch by itself.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Phase:
     enter: Callable[[], Sequence[ParameterGroup]]
     train_mode: Callable[[], None]
     cached: bool = False
+    drops_image: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

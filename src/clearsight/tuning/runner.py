@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -71,7 +72,7 @@ class StudyRunner:
                 self._drain()
                 return StudyStatus.FAILED, StopReason(StopKind.ALL_FAILED, f"every trial failed: {reason}")
             if not self._fill():
-                return StudyStatus.COMPLETED, None
+                return self._end()
             for event in self.executor.events(_POLL) if self._queue.running else ():
                 self._handle(event)
 
@@ -142,7 +143,7 @@ class StudyRunner:
             try:
                 prepared = self.prepare(trial)
             except ClearsightError as error:
-                self._finish(TrialResult.failed(trial.number, str(error)))
+                self._finish(TrialResult.failed(trial.number, error))
                 continue
             original = self._queue.register(trial.number, prepared, trial.attempts)
             if original == trial.number:
@@ -259,7 +260,13 @@ class StudyRunner:
                     )
                     self.store.folder(trial.number).write_result(result)
                     self._finish(replace(result, started=trial.started))
-        return StudyStatus.STOPPED_EARLY, stop
+        return self._end(stop)
+
+    def _end(self, stop: StopReason | None = None) -> tuple[StudyStatus, StopReason | None]:
+        """Return how the study ended. stop: the limit that it has reached."""
+        if reason := failure_of_all(self.store.trials()):
+            return StudyStatus.FAILED, StopReason(StopKind.ALL_FAILED, reason)
+        return (StudyStatus.COMPLETED if stop is None else StudyStatus.STOPPED_EARLY), stop
 
     def _wait_for_end(self, key: int) -> AssignmentDone | WorkerLost:
         while True:
@@ -298,6 +305,16 @@ def study_stop_reason(plan: StudyPlan, trials: Sequence[Trial], seconds: float) 
             text = f"{len(later)} trials in a row were no better than trial {first}"
             return StopReason(StopKind.NO_IMPROVEMENT, text)
     return None
+
+
+def failure_of_all(trials: Sequence[Trial]) -> str:
+    """Return a sentence with the most frequent reason if every trial of this study has failed; else ""."""
+    reasons = Counter(trial.reason for trial in trials if not trial.imported and trial.state is TrialState.FAILED)
+    if not reasons or any(not trial.imported and trial.state is not TrialState.FAILED for trial in trials):
+        return ""
+    [(reason, count)], total = reasons.most_common(1), reasons.total()
+    share = "" if count == total else f" ({count} of {total} for this reason)"
+    return f"every trial failed{share}: {reason}"
 
 
 def common_failure(trials: Sequence[Trial]) -> str:

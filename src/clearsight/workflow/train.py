@@ -9,8 +9,10 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.prepare.defaults import unset_fields
 from clearsight.workflow.prepare.earlier_weights import start_from_earlier
-from clearsight.workflow.run.checks import check_resume, check_start
+from clearsight.workflow.run.checks import check_checkpoint, check_epochs, check_resume, check_start
 from clearsight.workflow.run.context import LaunchContext
+
+RESUMABLE = ("time_limit", "epochs")  # settings that a run may change when it continues
 
 
 def train(
@@ -43,14 +45,20 @@ def resume(
     data: str | Path | None = None,
     launch: LaunchContext | None = None,
     time_limit: float | None = None,
+    epochs: int | None = None,
 ) -> Run:
-    """Continue an interrupted run; a finished one only gets its model and scores again.
+    """Continue an interrupted run; a finished one only gets its model and scores again, unless `epochs` adds some.
 
     data: where the dataset is now, if it was moved.  The weights file of the run is not needed any more.
-    Raises NotFound without the run or its data, NotResumable when the data are not those that the run began with.
+    epochs: of the whole run from now on; the learning rate follows the schedule of so many from where the run is.
+    Raises NotFound without the run or its data, NotResumable when the data are not those that the run began with or its
+    newest checkpoint is gone, BadValue for fewer epochs than were trained.
     """
-    place = Path(data) if data is not None else None
-    check_resume(Run.open(Path(path)), place)
+    place, run = Path(data) if data is not None else None, Run.open(Path(path))
+    check_resume(run, place)
+    check_checkpoint(run)
+    if epochs is not None:
+        check_epochs(run, epochs)
     from clearsight.workflow.run.launch import resume_run  # loads torch, after the mistakes that need none
 
-    return resume_run(Path(path), launch or LaunchContext(), time_limit, place)
+    return resume_run(Path(path), launch or LaunchContext(), time_limit, place, epochs)

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from clearsight.core.errors import NotFound, NotResumable
 from clearsight.core.machine import hardware, versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.settings import declared
@@ -15,7 +16,7 @@ from clearsight.core.space import Space
 from clearsight.core.study import Study, StudyPlan
 from clearsight.tuning.storage.optuna_storage import check_storage
 from clearsight.tuning.trial_store import lock_study
-from clearsight.workflow.paths import free_folder
+from clearsight.workflow.paths import free_folder, latest
 from clearsight.workflow.prepare.defaults import unset_fields, weights_path
 from clearsight.workflow.prepare.earlier_weights import start_from_earlier
 from clearsight.workflow.run.checks import check_start
@@ -78,10 +79,10 @@ def tune(
         base = base.replace(monitor=plan.objectives[0].metric)
     path = Path(out) if out is not None else free_folder("studies", data, "study")
     check_start(Path(data), base, Study, path)  # again later, but workers and the scan of the images come first
-    facts = {"command": list(launch.command), "versions": versions(_PACKAGES), "hardware": hardware()}
+    facts: dict[str, Any] = {"command": list(launch.command), "versions": versions(_PACKAGES), "hardware": hardware()}
     with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
         check_weights(plan, base, launch.paths.weights)
-        notes = check_data(plan, base, launch)  # while the workers import torch
+        facts["fingerprint"], notes = check_data(plan, base, launch)  # while the workers import torch
         if is_auto and base.model.freeze == "backbone":
             notes.append(_HEADS)
         check_warm_start(plan)
@@ -90,25 +91,46 @@ def tune(
         return lead_study(Study.begin(path, plan, base, name=name, **facts), executor, launch, notes)
 
 
-def resume_study(path: str | Path, *, launch: StudyContext | None = None, **changes: Any) -> Study:
-    """Continue a study, also one that has ended, with changes to its plan (`trials=40`, `time_limit=None`)."""
+def resume_study(
+    path: str | Path, *, data: str | Path | None = None, launch: StudyContext | None = None, **changes: Any
+) -> Study:
+    """Continue a study, also one that has ended, with changes to its plan (`trials=40`, `time_limit=None`).
+
+    data: where the dataset is now, if it was moved.
+    Raises NotFound without the study or its data, NotResumable when the data are not those that the study began with.
+    """
     launch, study = launch or StudyContext(), Study.open(Path(path))
     if changes.get("on") == "local":  # the shares of a cluster mean nothing on this machine
         changes = {"cpus_per_trial": None, "gpus_per_trial": None, **changes}
+    if data is not None:
+        changes["data"] = str(Path(data).expanduser().resolve())
     study.plan = _limit_to_space(study.plan.replace(**changes))
     check_plan(study.plan)
+    if not (source := Path(study.plan.data)).exists():
+        fix = "" if data is not None else f"If they were moved, write: clearsight tune NEW_PATH --resume {study.path}"
+        raise NotFound(str(source), "the data of this study are not there", fix=fix)
     with lock_study(study):
         pass  # raises before workers are started for a study that another process works on
     with start_workers(study.plan, study.recipe, launch, study.path) as executor:
         check_weights(study.plan, study.recipe, launch.paths.weights)
-        return lead_study(study, executor, launch, check_data(study.plan, study.recipe, launch))
+        fingerprint, notes = check_data(study.plan, study.recipe, launch)
+        if fingerprint != (study.fingerprint or fingerprint):
+            fix = "Restore them, or start a new study."
+            raise NotResumable(study.plan.data, "the data have changed since the study began", fix=fix)
+        if data is not None and not study.fingerprint:
+            notes.append(
+                "The study is of an earlier version: nothing tells if these are the images that it began with."
+            )
+        study.fingerprint = fingerprint
+        return lead_study(study, executor, launch, notes)
 
 
 def _make_plan(
     data: str | Path, settings: Mapping[str, Any], space: Space, metrics: Sequence[str], base: Recipe
 ) -> StudyPlan:
     chosen = {key: value for key, value in settings.items() if key in _PLAN_FIELDS and value is not None}
-    chosen["warm_start"] = tuple(map(str, _as_list(chosen.get("warm_start", ()))))
+    # The path and not the word: another study may be the newest one when this one is resumed.
+    chosen["warm_start"] = tuple(map(_study_path, map(str, _as_list(chosen.get("warm_start", ())))))
     values = {"space": space, "objectives": objectives_of(metrics, base), "seed": base.train.seed, **chosen}
     # Absolute, because a study may be resumed from another directory.
     plan = StudyPlan.parse({"data": str(Path(data).expanduser().resolve()), **values})
@@ -124,6 +146,11 @@ def _limit_to_space(plan: StudyPlan) -> StudyPlan:
     if size is None or size >= plan.trials:
         return plan
     return plan.replace(trials=size, parallel=min(plan.parallel, size))
+
+
+def _study_path(source: str) -> str:
+    """Return the newest study for "last", unless something of that name is there; any other source as it is."""
+    return str(latest(["studies"]).resolve()) if source == "last" and not Path(source).exists() else source
 
 
 def _as_list(value: Any) -> Sequence[Any]:

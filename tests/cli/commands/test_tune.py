@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clearsight.cli import main
-from clearsight.core.study import Study
+from clearsight.cli.commands import tune as tune_command
+from clearsight.core.stop import StopKind, StopReason
+from clearsight.core.study import Study, StudyStatus
+from clearsight.core.trial import TrialState
+from clearsight.tuning.trial_store import read_trials
 from tests.workflow.in_process import in_process
+from tests.workflow.study_folders import trial_result, write_study
 
 WORDS = (
     *("-m", "tiny", "--weights", "none", "--image-size", "16", "--limit", "60", "--epochs", "1", "-b", "16"),
@@ -229,6 +235,21 @@ def test_a_study_whose_trials_all_fail_ends_with_code_2(
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (result["status"], result["best"]) == ("failed", None)
     assert result["reason"].startswith("every trial failed: --freeze layer9: ")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "code"),
+    [
+        ([StopKind.MISTAKE, StopKind.MISTAKE], 2),
+        ([StopKind.MISTAKE, StopKind.FAILURE], 1),
+        ([StopKind.FAILURE], 1),  # a worker that was killed
+    ],
+)
+def test_the_exit_code_tells_mistakes_from_other_failures(tmp_path: Path, kinds: list[StopKind], code: int) -> None:
+    failed = [replace(trial_result(TrialState.FAILED, reason="why"), stop_kind=kind) for kind in kinds]
+    study = write_study(tmp_path / "study", failed)
+    study.finish(StudyStatus.FAILED, StopReason(StopKind.ALL_FAILED, "every trial failed: why"))
+    assert tune_command._exit_code(study, read_trials(study)) == code
 
 
 def test_the_report_of_a_study_is_written_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,6 +105,19 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
         open_storage(file_url(tmp_path / "notes.db"))
 
 
+@pytest.mark.parametrize(
+    "name", ["q?1", "a#b", "50%", "100%25", "two words", "a&b=c", "{x}", "{", "100%?#{}", "süß", "file:x", "a@b:c"]
+)
+def test_a_study_is_in_its_own_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    storage = open_storage(file_url(tmp_path / name / "study.db"))
+    optuna.create_study(storage=storage, study_name="mine")
+    assert (tmp_path / name / "study.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    again = open_storage(file_url(tmp_path / name / "study.db"))
+    assert [study.study_name for study in again.get_all_studies()] == ["mine"]
+
+
 def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
     folder = tmp_path / "my photos @home 100%"
     folder.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def test_other_classes_get_a_new_head_although_their_number_is_the_same(bundle: 
     }
     assert backbone
     assert all(torch.equal(stem[name], value) for name, value in backbone.items())
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"), [(("bee", "fly", "wasp"), "its classes are others"), (CLASSES, "its classes are equal")]
+)
+def test_a_copy_of_the_weights_file_alone_still_names_its_classes(
+    bundle: Bundle, tmp_path: Path, classes: tuple[str, ...], words: str
+) -> None:
+    copy = Path(shutil.copy(bundle.weights, tmp_path / "copied.safetensors"))
+    recipe = Recipe().replace(model="tiny", head=(8,), weights=str(copy))
+    assert words in network_of(recipe, classes, tmp_path).weights
 
 
 def test_other_layers_get_a_new_head(bundle: Bundle, tmp_path: Path) -> None:

@@ -100,6 +100,20 @@ def test_a_head_has_the_same_result_as_alone(study: Study, digits: Path, home: P
         assert (trial.best_epoch, trial.epochs) == (alone.best_epoch, trial.params["epochs"])
 
 
+def test_a_head_of_equal_classes_is_continued_in_a_stack_as_alone(
+    digits: Path, home: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    # No hidden layer, as in the run that the weights are from; a rate that hardly moves the head away from it.
+    fields = {**settings, "head": (), "space": ["lr=[1e-6,2e-6]"], "epochs": 1, "trials": 2, "searcher": "grid"}
+    stacked = tune_here(digits, tmp_path / "study", **{**fields, "launch": study_context(home)})
+    recipe = TrialTasks(stacked).recipe(read_trials(stacked)[0])
+    launch = LaunchContext(paths=Paths(cache=home / "cache", weights=()))
+    alone = train(digits, out=tmp_path / "alone", recipe=recipe, launch=launch)
+    scores = result_of(stacked, 0).scores
+    assert scores["loss"] == pytest.approx(alone.scores["valid"]["loss"], abs=1e-4)
+    assert scores["accuracy"] > 0.3, "chance is 0.1, which a new head has at this rate"
+
+
 def test_heads_are_one_assignment_over_features_computed_once(
     digits: Path, settings: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from clearsight.core.executor import Assignment, TrialTask
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
+from clearsight.core.stop import StopKind
 from clearsight.core.trial import TrialResult, TrialState
 from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.paths import Paths
@@ -73,6 +74,7 @@ def test_a_mistake_fails_its_trial_alone(run_trials: RunTrials) -> None:
     bad, good = run_trials({"freeze": "layer9"}, {})
     assert (bad.state, good.state) == (TrialState.FAILED, TrialState.COMPLETE)
     assert bad.reason.startswith("--freeze layer9: ")
+    assert bad.stop_kind is StopKind.MISTAKE
     assert "\n" not in bad.reason
 
 
@@ -85,6 +87,7 @@ def test_a_defect_fails_its_trial_and_is_logged(
     monkeypatch.setattr("clearsight.workflow.study.job_runner.run_trial", broken)
     (result,) = run_trials({})
     assert (result.state, result.reason) == (TrialState.FAILED, "RuntimeError: two lines")
+    assert result.stop_kind is StopKind.FAILURE
     assert "a trial failed" in caplog.text
 
 

@@ -28,6 +28,7 @@ from clearsight.workflow.study.lead import (
     import_earlier_trials,
 )
 from clearsight.workflow.study.reporter import WorkerResources
+from tests.workflow.colour_images import write_class_folders
 from tests.workflow.study_folders import BETTER, FAILED, GOOD, PRUNED, begin_study, store_of, write_study
 
 RECIPE = Recipe().replace(model="tiny", weights="none", image_size=16)
@@ -45,7 +46,7 @@ def launch(tmp_path: Path) -> StudyContext:
 
 
 def test_readable_data_need_no_note(digits: Path, launch: StudyContext) -> None:
-    assert check_data(plan(digits), RECIPE, launch) == []
+    assert check_data(plan(digits), RECIPE, launch)[1] == []
 
 
 def test_data_without_validation_images_are_refused(digits: Path, tmp_path: Path, launch: StudyContext) -> None:
@@ -83,11 +84,32 @@ def test_roc_auc_needs_two_classes(digits: Path, launch: StudyContext) -> None:
         check_data(plan(digits, "roc_auc"), RECIPE, launch)
 
 
+@pytest.mark.parametrize(
+    ("valid", "counts"), [({"green": 3}, "3 of 'green' and 0 of 'red'"), ({"red": 2}, "0 of 'green' and 2 of 'red'")]
+)
+def test_roc_auc_needs_validation_images_of_both_classes(
+    tmp_path: Path, launch: StudyContext, valid: dict[str, int], counts: str
+) -> None:
+    data = tmp_path / "data"
+    write_class_folders(data / "train", {"red": 3, "green": 3})
+    write_class_folders(data / "valid", valid, size=60)
+    with pytest.raises(BadValue, match=f"--metric roc_auc: it needs validation images of both classes.*{counts}"):
+        check_data(plan(data, "roc_auc"), RECIPE, launch)
+    for metric in ("accuracy", "macro_f1", "loss"):  # defined for whatever classes there are
+        assert check_data(plan(data, metric), RECIPE, launch)[1] == []
+
+
+def test_roc_auc_as_the_second_metric_is_checked_too(digits: Path, launch: StudyContext) -> None:
+    both = plan(digits).replace(objectives=(Objective("accuracy", "maximize"), Objective("roc_auc", "maximize")))
+    with pytest.raises(BadValue, match="--metric roc_auc"):
+        check_data(both, RECIPE, launch)
+
+
 def test_an_unreadable_image_is_a_note_or_an_error(digits: Path, tmp_path: Path, launch: StudyContext) -> None:
     data = tmp_path / "data"
     shutil.copytree(digits, data)
     (data / "train" / "3" / "cut.png").write_bytes(next((data / "train" / "3").glob("*.png")).read_bytes()[:40])
-    (note,) = check_data(plan(data), RECIPE, launch)
+    (note,) = check_data(plan(data), RECIPE, launch)[1]
     assert "cut.png" in note
     assert note.endswith("left out.")
     strict: dict[str, Any] = {"on_bad": "fail"}

@@ -25,6 +25,7 @@ EPILOG = """Examples:
   clearsight train train.csv --label-column breed --recipe recipe.yaml --lr 3e-4 --json
   clearsight train --resume last
   clearsight train moved/photos/ --resume runs/photos-1
+  clearsight train --resume runs/photos-1 --epochs 40
   torchrun --nproc-per-node 2 -m clearsight train photos/ --out runs/two
 """
 
@@ -44,6 +45,7 @@ def train(
     from clearsight.workflow.messages import end_lines
     from clearsight.workflow.paths import Paths, free_folder
     from clearsight.workflow.run.context import LaunchContext, visible_gpus, world_of
+    from clearsight.workflow.train import RESUMABLE
     from clearsight.workflow.train import resume as resume_run
     from clearsight.workflow.train import train as train_run
 
@@ -60,11 +62,10 @@ def train(
         )
         if resume is not None:
             arguments: dict[str, object] = {"--out": out, "--recipe": recipe}
-            arguments |= {"--" + name.replace("_", "-"): True for name in settings if name != "time_limit"}
-            check_resume_alone(
-                "a run continues with its own recipe", arguments, ["DATA, if it was moved", "--time-limit"]
-            )
-            run = resume_run(resume, data=data, launch=launch, time_limit=settings.get("time_limit"))
+            arguments |= {"--" + name.replace("_", "-"): True for name in settings if name not in RESUMABLE}
+            allowed = ["DATA, if it was moved", *("--" + name.replace("_", "-") for name in RESUMABLE)]
+            check_resume_alone("a run continues with its own recipe", arguments, allowed)
+            run = resume_run(resume, data=data, launch=launch, **settings)
         elif data is None:
             raise BadValue("clearsight train", "no data", fix="For example: clearsight train photos/.")
         else:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from clearsight.cli.messages import FAILURE, STOPPED, USER_ERROR
 from clearsight.cli.setting_flags import with_plan_flags, with_recipe_flags
 from clearsight.cli.shared import AsJson, ResumedStudy, check_resume_alone, command_app
 from clearsight.core.errors import BadValue
 from clearsight.core.recipe import Recipe, fields, read_yaml
 from clearsight.core.settings import declared, flag
+from clearsight.core.stop import StopKind
 from clearsight.core.study import Study, StudyPlan, StudyStatus
+from clearsight.core.trial import Trial, TrialState
 from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], if needed with
@@ -28,10 +31,10 @@ Examples:
   clearsight tune photos/ -m resnet18 --space "lr=log(1e-5,1e-1)" --space "epochs=int(5,40)" --parallel 2 --prune asha
   clearsight tune photos/ --space "optimizer=\\[sgd,adamw]" --space "momentum=float(0.5,0.99) when optimizer=sgd"
   clearsight tune --resume studies/photos-1 --trials 80
+  clearsight tune moved/photos/ --resume studies/photos-1
 """
 
 _PLAN = declared(StudyPlan)
-_EXIT_CODES = {StudyStatus.INTERRUPTED: 130, StudyStatus.FAILED: 2}
 
 
 def tune(
@@ -65,13 +68,14 @@ def tune(
     terminal = Terminal(as_json=as_json, outlives_reader=True)
     with launched(terminal) as launch:
         if resume is not None:
-            arguments: dict[str, object] = {"DATA": data, "--tune": tune, "--space": space, "--space-file": space_file}
+            arguments: dict[str, object] = {"--tune": tune, "--space": space, "--space-file": space_file}
             arguments |= {"--metric": metric, "--name": name, "--out": out, "--recipe": recipe}
             arguments |= {flag(name, _PLAN[name]): True for name in plan if name in StudyPlan.FIXED}
             arguments |= {"--" + name.replace("_", "-"): True for name in settings}
             allowed = [flag(name, info) for name, info in _PLAN.items() if name not in StudyPlan.FIXED]
+            allowed.insert(0, "DATA, if it was moved")
             check_resume_alone("a study continues with its own recipe, space and search", arguments, allowed)
-            study = resume_study(resume, launch=launch, **plan)
+            study = resume_study(resume, data=data, launch=launch, **plan)
         elif data is None:
             raise BadValue("clearsight tune", "no data", fix="For example: clearsight tune photos/.")
         else:
@@ -87,11 +91,18 @@ def tune(
                 **plan,
                 **settings,
             )
-    _print_end(terminal, study)
-    return _EXIT_CODES.get(study.status, 0)
+    return _exit_code(study, _print_end(terminal, study))
 
 
-def _print_end(terminal: Terminal, study: Study) -> None:
+def _exit_code(study: Study, trials: Sequence[Trial]) -> int:
+    if study.status is not StudyStatus.FAILED:
+        return STOPPED if study.status is StudyStatus.INTERRUPTED else 0
+    failed = [trial for trial in trials if trial.state is TrialState.FAILED and not trial.imported]
+    return USER_ERROR if all(trial.stop_kind is StopKind.MISTAKE for trial in failed) else FAILURE
+
+
+def _print_end(terminal: Terminal, study: Study) -> Sequence[Trial]:
+    """Print how a study ended, and return its trials."""
     from clearsight.workflow.display.study_view import end_lines
     from clearsight.workflow.open import open_study
     from clearsight.workflow.study.report import next_commands, study_json
@@ -101,6 +112,7 @@ def _print_end(terminal: Terminal, study: Study) -> None:
     test = run.scores.get("test") if run else None
     lines = end_lines(study, saved.savings(), next_commands(study), test)
     terminal.print_result(study_json(study, saved.trials), lines)
+    return saved.trials
 
 
 @contextmanager

@@ -39,8 +39,11 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def file_url(path: Path) -> str:
-    """Return the URL of a SQLite file."""
-    return f"sqlite:///{path.resolve()}"
+    """Return the URL of a SQLite file, whatever characters its path has."""
+    from sqlalchemy.engine import URL
+
+    # Not by hand: "?" begins the options of a URL, "%" a quoted character, and Optuna fills in what is between braces.
+    return URL.create("sqlite", database=str(path.resolve())).render_as_string()
 
 
 def check_storage(plan: StudyPlan, name: str) -> None:

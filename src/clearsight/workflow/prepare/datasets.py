@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clearsight.core.dataset import Dataset, Listing, ReadOptions
+from clearsight.core.errors import BadValue
 from clearsight.core.machine import cores
 from clearsight.core.preprocess import PRESETS, Augment
 from clearsight.core.recipe import DataSection, Recipe
@@ -67,6 +68,24 @@ def with_value_range(dataset: Dataset, scan: Scan, section: DataSection) -> tupl
     value_range = choose_value_range(dataset, scan, section.value_range)
     notices = value_notices(dataset, scan, value_range, section.value_range)
     return dataset.noting(*notices), section.model_copy(update={"value_range": value_range})
+
+
+def check_metric(flag: str, metric: str, data: Dataset) -> None:
+    """Raise BadValue for a metric that the validation images cannot have. flag: that chose it, such as "--monitor".
+
+    roc_auc is the only one that needs more than some images: it ranks those of one class against those of the other.
+    """
+    if metric != "roc_auc":
+        return
+    if len(data.classes) != 2:
+        raise BadValue(f"{flag} roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
+    valid = data.counts().get("valid", {})
+    counts = {name: valid.get(name, 0) for name in data.classes}
+    if not all(counts.values()):
+        listed = " and ".join(f"{number:,} of {name!r}" for name, number in counts.items())
+        problem = f"it needs validation images of both classes, and there are {listed}"
+        fix = "Add images of the missing class, raise --valid-fraction, or use macro_f1."
+        raise BadValue(f"{flag} roc_auc", problem, fix=fix)
 
 
 def read_options(section: DataSection) -> ReadOptions:

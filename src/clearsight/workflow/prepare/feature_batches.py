@@ -92,7 +92,9 @@ class FeatureReader:
     def _images(self, dataset: Dataset, plan: LoadPlan, view: int) -> Generator[npt.NDArray[np.float32], None, None]:
         """Yield the normalised images (N, 3, S, S) of one view, in the order of the dataset."""
         # In order and by one process: what is stored must not depend on how a run draws its images.
-        in_order = replace(plan, order="sequential", rank=0, world=1, memory_bytes=0, batch_size=_COMPUTE_BATCH)
+        in_order = replace(
+            plan, order="sequential", rank=0, world=1, memory_bytes=0, batch_size=_COMPUTE_BATCH, drop_last=False
+        )
         for batch in Loader(dataset, self._preprocess, in_order).epoch(view + 1):
             yield normalise(batch.images, self._preprocess)
 

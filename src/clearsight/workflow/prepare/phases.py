@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
+from clearsight.core.errors import BadData, BadValue
 from clearsight.data.geometry import scale_shift
-from clearsight.data.loader import Loader
+from clearsight.data.loader import Loader, LoadPlan
 from clearsight.models.freeze import FrozenStages, freeze
 from clearsight.models.network import parameter_groups
 from clearsight.training.batches import FeatureBatches, ImageBatches
@@ -51,8 +54,9 @@ def _phase(
     network, frozen = setup.network, freeze(setup.network, freezing)
     cached = not uncacheable(setup.recipe, frozen.cut)
     model: nn.Module = network.suffix(frozen.cut) if cached else network.model
+    plan = _without_single_image(setup, frozen)
     # With cached features the model is only what comes behind the cut; the frozen stages never run again.
-    train, valid = feature_splits(setup, frozen) if cached else _image_splits(setup)
+    train, valid = feature_splits(setup, frozen, plan) if cached else _image_splits(setup, plan)
 
     def enter() -> Sequence[ParameterGroup]:
         freeze(network, freezing)  # again: another phase may have frozen other stages since
@@ -73,23 +77,69 @@ def _phase(
         enter=enter,
         train_mode=train_mode,
         cached=cached,
+        drops_image=plan.drop_last,
     )
 
 
-def feature_splits(setup: RunSetup, frozen: FrozenStages) -> tuple[FeatureBatches, FeatureBatches | None]:
-    """Return training and validation features behind the frozen stages, from the cache or computed now."""
+def check_batches(setup: RunSetup) -> None:
+    """Raise BadValue or BadData if every training batch has one image and the network cannot train on one."""
+    _without_single_image(setup, freeze(setup.network, setup.recipe.model.resolved_freeze))
+
+
+def _without_single_image(setup: RunSetup, frozen: FrozenStages) -> LoadPlan:
+    """Return the plan of the training images, without a last batch of one image if the network cannot train on it.
+
+    A BatchNorm layer that sees one value per channel has no variance to divide by. The image that is left out is
+    another one in every epoch, since every epoch has an order of its own.
+    Raises BadValue or BadData where every batch has one image.
+    """
+    plan = train_plan(setup.recipe, setup.world)
+    images, size = -(-len(setup.train) // plan.world), plan.batch_size  # -(-a // b) rounds up: shares are padded
+    if (size > 1 and images % size != 1) or _trains_on_one(setup, frozen):
+        return plan
+    problem = "BatchNorm cannot train on one image at a time, which leaves it one value per channel"
+    if images == 1:
+        share = " for each process" if plan.world > 1 else ""
+        raise BadData(setup.data.path, f"there is one training image{share}, and {problem}", fix="Add images.")
+    if size == 1:
+        fix = "Use --batch-size 2 or more, or --freeze backbone."
+        raise BadValue("--batch-size 1", problem, fix=fix)
+    return replace(plan, drop_last=True)
+
+
+def _trains_on_one(setup: RunSetup, frozen: FrozenStages) -> bool:
+    """Return True if one image passes through the network in training mode; the network itself does not change."""
+    setup.network.model.train()
+    frozen.train_mode()
+    twin, size = copy.deepcopy(setup.network.model), setup.network.preprocess.size  # statistics change in a pass
+    try:
+        with torch.no_grad():
+            twin(torch.zeros(1, 3, size, size, device=setup.placement.device))
+    except ValueError:  # of BatchNorm: "Expected more than 1 value per channel when training"
+        return False
+    return True
+
+
+def feature_splits(
+    setup: RunSetup, frozen: FrozenStages, plan: LoadPlan | None = None
+) -> tuple[FeatureBatches, FeatureBatches | None]:
+    """Return training and validation features behind the frozen stages, from the cache or computed now.
+
+    plan: of the training images; that of the recipe by default.
+    """
     recipe, world = setup.recipe, setup.world
+    plan = plan or train_plan(recipe, world)
     reader = FeatureReader(setup.network, frozen.cut, setup.placement, world, setup.paths.cache / "features")
-    train = reader.batches(setup.train, train_plan(recipe, world), recipe.train.views, setup.progress)
+    train = reader.batches(setup.train, plan, recipe.train.views, setup.progress)
     if not len(setup.valid):
         return train, None
     return train, reader.batches(setup.valid, valid_plan(recipe, world), 1, setup.progress)
 
 
-def _image_splits(setup: RunSetup) -> tuple[ImageBatches, ImageBatches | None]:
+def _image_splits(setup: RunSetup, plan: LoadPlan) -> tuple[ImageBatches, ImageBatches | None]:
     preprocess, device, layout = setup.network.preprocess, setup.placement.device, setup.placement.memory_format
     scale = scale_shift(preprocess)
-    loader = Loader(setup.train, preprocess, train_plan(setup.recipe, setup.world), setup.load_times)
+    loader = Loader(setup.train, preprocess, plan, setup.load_times)
     train = ImageBatches(loader, scale, device, layout, setup.stopwatch)
     if not len(setup.valid):
         return train, None

@@ -8,10 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import NotFound
+from clearsight.core.errors import BadValue, NotFound, NotResumable
+from clearsight.core.format import several
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Resumable, Run
+from clearsight.core.stop import StopKind
 from clearsight.data.readers import check_path
+from clearsight.models.model_names import check_name
 from clearsight.models.weights_file import NOT_A_FILE, check_file
 from clearsight.workflow.run.rules import check_debugging
 
@@ -25,7 +28,29 @@ def check_start(source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder
     check_path(source.expanduser(), recipe.data.format)
     if recipe.model.weights not in NOT_A_FILE:
         check_file(Path(recipe.model.weights).expanduser())
+    check_name(recipe.model.model)
     check_debugging(recipe.debug)
+
+
+def check_checkpoint(run: Run) -> None:
+    """Raise NotResumable if a run has a best epoch and its newest checkpoint is gone: it would begin again over it."""
+    newest, best = run.checkpoints / "newest.safetensors", run.checkpoints / "best.safetensors"
+    if newest.is_file() or not (best.is_file() or run.best_epoch):
+        return
+    fix = f"Put it back, or start a new run: clearsight train {run.data.get('path', 'DATA')}"
+    fix += f" --weights {run.path}." if run.has_bundle else "."
+    raise NotResumable(str(newest), "the newest checkpoint is gone, and the run has trained before", fix=fix)
+
+
+def check_epochs(run: Run, epochs: int) -> None:
+    """Raise BadValue if a run cannot go on to so many epochs in all."""
+    flag, trained = f"--epochs {epochs}", len(run.epochs())
+    run.recipe.replace(epochs=epochs)  # raises for a number out of range
+    if epochs < trained:
+        raise BadValue(flag, f"the run has trained {several(trained, 'epoch')} already", fix="Pass more.")
+    if run.stop_kind is StopKind.PATIENCE and epochs > trained:
+        problem = f"the run ended after {run.recipe.train.patience} epochs without a better {run.recipe.train.monitor}"
+        raise BadValue(flag, problem, fix="Start a new run with a larger --patience, or with --weights of this one.")
 
 
 def check_resume(run: Run, data: Path | None) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from clearsight.core.dataset import Dataset, Split
-from clearsight.core.errors import BadValue, DiskFull
+from clearsight.core.errors import DiskFull
 from clearsight.core.events import ObserverList, RunStatus
 from clearsight.core.machine import hardware, versions
 from clearsight.core.preprocess import Preprocess
@@ -38,6 +38,7 @@ from clearsight.training.stop import StopSignal
 from clearsight.workflow.messages import FindingsLog, LogWriter
 from clearsight.workflow.prepare.auto_freeze import TrainingCost, choose_freeze
 from clearsight.workflow.prepare.datasets import (
+    check_metric,
     open_dataset,
     quiet,
     scan_dataset,
@@ -112,8 +113,7 @@ def make_setup(
         launch.world.wait()  # rank 0 fills the scan cache first
     listing, recipe = open_dataset(source, recipe)
     check_trainable(listing)
-    if recipe.train.monitor == "roc_auc" and len(listing.classes) != 2:
-        raise BadValue("--monitor roc_auc", f"it needs two classes, and this dataset has {len(listing.classes)}")
+    check_metric("--monitor", recipe.train.monitor, listing)
     # Before the scan, which may take minutes: weights that are nowhere, a model or a stage that does not exist.
     build = build_network if run is None else partial(rebuild_network, run)
     built = build(recipe, listing.classes.names, launch.paths)
@@ -124,6 +124,7 @@ def make_setup(
     data, section = with_value_range(data, scan, recipe.data)
     recipe = recipe.replace(value_range=section.value_range)
     network = network.with_preprocess(override_preprocess(built.preprocess, section))
+    check_metric("--monitor", recipe.train.monitor, data)  # again: a class may have lost its only image
     if launch.world.leads:  # now the others find the scan in the cache
         launch.world.wait()
     network.model.to(placement.device)
@@ -173,9 +174,10 @@ def _count_duplicates(data: Dataset, scan: Scan) -> dict[str, int]:
     return {split: counts[split] for split in _LATER_SPLITS if len(data.split(split))}
 
 
-def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
+def execute(run: Run, setup: RunSetup, launch: LaunchContext, notes: Sequence[str] = ()) -> Run:
     """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report.
 
+    notes: of the plan, beside those about the data and the settings.
     Ctrl-C returns an interrupted run, also where it comes before the first step or after the last one.
     """
     checkpoints = Checkpoints(run.checkpoints)
@@ -192,7 +194,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext) -> Run:
             phases = build_phases(setup)
             profile = recording.profile if recording is not None else Profile
             debugger = build_debugger(run, setup, phases, announce, stop, checkpoints, profile)
-            announce.on_plan(make_plan(setup, phases, tuning_notes(run.path)))
+            announce.on_plan(make_plan(setup, phases, [*notes, *tuning_notes(run.path)]))
             with setup.stopwatch.span("features", 0, 0):
                 read_features(phases, checkpoints.epoch())  # after the plan, which says how long that takes
             with stop.listening():

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 from clearsight.core.errors import BadValue, NotResumable
 from clearsight.core.events import RunStatus
-from clearsight.core.files import write_json
+from clearsight.core.files import write_json, write_text
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
+from clearsight.workflow.prepare.phases import check_batches
 from clearsight.workflow.run.checks import check_resume
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import actions
 from clearsight.workflow.run.execute import begin_run, execute, make_setup, run_process
 from clearsight.workflow.run.repair import repair
+from clearsight.workflow.run.restore import resume_notes
 from clearsight.workflow.speed.auto_tune import apply_auto_tune
 
 
@@ -46,22 +49,31 @@ def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[st
         tuning = None
         if recipe.profile.auto_tune:
             setup, tuning = apply_auto_tune(setup, unset)
+        check_batches(setup)
         if launch.world.leads:
-            begin_run(path, source, setup, placement, launch.command)
+            begin_run(path, source, setup, setup.placement, launch.command)  # --auto-tune may have chosen another one
         if tuning is not None:
             write_json(RunFolder(path).auto_tune, tuning.to_json())
         launch.world.wait()  # the other ranks open the run that rank 0 has made
         return execute(Run.open(path), setup, launch)
 
 
-def resume_run(path: Path, launch: LaunchContext, time_limit: float | None = None, data: Path | None = None) -> Run:
+def resume_run(
+    path: Path,
+    launch: LaunchContext,
+    time_limit: float | None = None,
+    data: Path | None = None,
+    epochs: int | None = None,
+) -> Run:
     """Continue the interrupted run in `path`; a finished one only gets its model and scores again.
 
-    data: where the dataset is now, if it was moved.
+    data: where the dataset is now, if it was moved.  epochs: of the whole run, if it is to have others.
     Raises NotFound without the data, NotResumable when they are not those that the run began with.
     """
     run = Run.open(path)
     recipe, source = run.recipe.replace(time_limit=time_limit), check_resume(run, data)
+    if epochs is not None:
+        recipe = recipe.replace(epochs=epochs)
     with run_process(recipe, launch.world) as placement:
         setup = make_setup(source, recipe, placement, launch, run)
         # Other images would make the order of the epoch, and so the result, another one.
@@ -70,5 +82,17 @@ def resume_run(path: Path, launch: LaunchContext, time_limit: float | None = Non
                 str(source), "the data have changed since the run began", fix="Restore them, or start a new run."
             )
         run.data["path"] = str(source)
+        before = run.recipe.train.resolved_epochs
+        if epochs is not None and epochs != before:
+            run.recipe = run.recipe.replace(epochs=epochs)
+            if launch.world.leads:
+                _write_epochs(run)
         run.end(RunStatus.RUNNING)
-        return execute(run, setup, launch)
+        return execute(run, setup, launch, resume_notes(run, before))
+
+
+def _write_epochs(run: Run) -> None:
+    """Write a changed number of epochs into recipe.yaml; a second training up to another best epoch is dropped."""
+    write_text(run.files.recipe, run.weights_comment() + run.recipe.to_yaml())
+    shutil.rmtree(run.files.refit_checkpoints, ignore_errors=True)
+    run.files.refit_metrics.unlink(missing_ok=True)

@@ -19,6 +19,11 @@ from clearsight.workflow.prepare.feature_batches import feature_batches
 from clearsight.workflow.prepare.setup import RunSetup, step_seconds
 from clearsight.workflow.run.debugging import planned_steps, save_plan
 
+_DROPPED = (
+    "BatchNorm cannot train on the last batch of an epoch, which has one image: it is left out, a different one in "
+    "each epoch."
+)
+
 
 def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = ()) -> RunPlan:
     """Return the plan of a run whose phases are built. notes: added to those about the data."""
@@ -52,6 +57,7 @@ def make_plan(setup: RunSetup, phases: Sequence[Phase], notes: Sequence[str] = (
             *(notice.text for notice in data.notices),
             *_freeze_notes(recipe, len(network.stages)),
             *_data_notes(data, setup.small_images, network.preprocess.size),
+            *([_DROPPED] if any(phase.drops_image for phase in phases) else []),
             *notes,
         ),
         measured=_profile_line(recipe.profile),

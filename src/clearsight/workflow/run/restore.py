@@ -55,6 +55,21 @@ def rebuild_network(
     return replace(network, preprocess=preprocess, weights=run.weights["origin"])
 
 
+def resume_notes(run: Run, epochs_before: int) -> list[str]:
+    """Return what the plan of a continued run says about where it goes on. epochs_before: what it had planned."""
+    checkpoints, metrics, epochs = Checkpoints(run.checkpoints), run.files.metrics(), run.recipe.train.resolved_epochs
+    if not checkpoints.newest.is_file():
+        begun = metrics.is_file() and metrics.stat().st_size > 0
+        return ["The run has no checkpoint yet: its training starts at the first step again."] if begun else []
+    if epochs == epochs_before:
+        return []
+    schedule = run.recipe.optim.resolved_schedule
+    return [
+        f"The run has {epochs} epochs now and had {epochs_before}: from epoch {checkpoints.epoch()} on, the learning "
+        f"rate is that of a {schedule} schedule over {epochs} epochs, so it may begin above the last one."
+    ]
+
+
 def _check_unchanged(run: Run, network: Network) -> None:
     """Raise NotResumable if the weights file is not the one that the run began with."""
     recorded, file = run.weights.get("sha256"), network.weights_file

@@ -19,6 +19,7 @@ from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunFolder
 from clearsight.workflow.paths import free_folder
+from clearsight.workflow.run.context import visible_gpus
 from clearsight.workflow.speed.breakdown import Breakdown, check_free, conclude
 
 # Environment variables of the command: its processes read from them where to write and what to record.
@@ -80,7 +81,7 @@ def profile_command(
     script = next((word for word in command if word.endswith(".py")), command[0])
     out = Path(out) if out is not None else free_folder("runs", script, "command")
     check_free(out)
-    visible = _visible_gpus(environment)
+    visible = visible_gpus(environment)
     Sampler(None, every=options.every)  # raises for an interval out of range now, before the command runs
     folder = RunFolder(out).profile
     folder.mkdir(parents=True)
@@ -108,11 +109,6 @@ def _with_injection(environment: Mapping[str, str], folder: Path, injected: Path
     paths = [str(injected), *filter(None, [environment.get("PYTHONPATH")])]
     added = {"PYTHONPATH": os.pathsep.join(paths), VARIABLE: str(folder)}
     return {**environment, **added, **({FULL: "1"} if full else {})}
-
-
-def _visible_gpus(environment: Mapping[str, str]) -> list[str] | None:
-    value = environment.get("CUDA_VISIBLE_DEVICES")
-    return None if value is None else [entry.strip() for entry in value.split(",") if entry.strip()]
 
 
 def _machine(pid: int, visible: Sequence[str] | None) -> Machine:

@@ -164,8 +164,12 @@ def _train_heads(backbone: _Backbone, recipes: Mapping[int, Recipe], reporter: T
         return Loader(setup.train, setup.network.preprocess, plan).order
 
     def head(recipe: Recipe) -> nn.Module:
-        model = recipe.model
-        return build_head(setup.network.features, classes, model.head, model.dropout, recipe.train.seed)
+        model, saved = recipe.model, setup.network.saved_head
+        built = build_head(setup.network.features, classes, model.head, model.dropout, recipe.train.seed)
+        # As a head that trains alone: it continues that of the weights where its layers are the same.
+        if {name: t.shape for name, t in saved.items()} == {name: t.shape for name, t in built.state_dict().items()}:
+            built.load_state_dict(saved)
+        return built
 
     def on_epoch(number: int, record: EpochRecord) -> StopReason | None:
         return stop_after_epoch(reporter, number, record, classes)

@@ -113,7 +113,7 @@ def _errors_as_results(
     try:
         return action()
     except ClearsightError as error:
-        reason = str(error)
+        return [TrialResult.failed(number, error) for number in numbers]
     except Exception as error:  # a defect costs this trial alone: the study goes on, and the log has the traceback
         log.exception("a trial failed")
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

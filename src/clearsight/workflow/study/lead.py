@@ -29,6 +29,7 @@ from clearsight.workflow.messages import failed_step_text
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import (
     Progress,
+    check_metric,
     list_dataset,
     quiet,
     scan_dataset,
@@ -186,8 +187,8 @@ def check_weights(plan: StudyPlan, base: Recipe, folders: Sequence[Path]) -> Non
         resolve(weights, *find(model), folders)
 
 
-def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]:
-    """Scan the images once, before any trial; returns sentences about how they were read and what no trial uses.
+def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> tuple[str, list[str]]:
+    """Scan the images once, before any trial; returns their fingerprint, and sentences about how they are read.
 
     Raises BadData or BadValue for data on which trials cannot be compared.
     """
@@ -198,10 +199,11 @@ def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]
     # The test split must stay unseen until the best trial is chosen, so it cannot stand in for validation images.
     if not len(data.split("valid")):
         raise BadData(data.path, "it has no validation images to compare trials by", fix="Raise --valid-fraction.")
-    if any(objective.metric == "roc_auc" for objective in plan.objectives) and len(data.classes) != 2:
-        raise BadValue("--metric roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
+    for objective in plan.objectives:
+        check_metric("--metric", objective.metric, data)
+    check_metric("--monitor", base.train.monitor, data)
     data, _ = with_value_range(data, scan, base.data)
-    return [notice.text for notice in data.notices if notice.code in _SHOWN_NOTICES]
+    return data.fingerprint, [notice.text for notice in data.notices if notice.code in _SHOWN_NOTICES]
 
 
 def _trial_store(study: Study) -> TrialStore:

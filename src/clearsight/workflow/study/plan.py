@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from clearsight.core.errors import BadChoice, BadValue
@@ -12,6 +13,8 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.space import Choice, Space
 from clearsight.core.study import Searcher, StudyPlan
 from clearsight.core.trial import METRICS, SCORES, Objective
+from clearsight.models.model_names import check_name
+from clearsight.models.weights_file import NOT_A_FILE, check_file
 from clearsight.tuning.pruners import PRUNERS
 from clearsight.tuning.searchers import SEARCHERS
 from clearsight.tuning.space_syntax import format_dimension, merge_spaces, parse_space, space_from_mapping, usual_space
@@ -105,6 +108,19 @@ def check_plan(plan: StudyPlan) -> None:
     if plan.pruner not in allowed:
         raise BadChoice(f"--prune {plan.pruner}", "no such pruner", got=plan.pruner, allowed=allowed)
     _check_search(plan)
+    _check_choices(plan)
+
+
+def _check_choices(plan: StudyPlan) -> None:
+    """Raise BadChoice, NotFound or BadValue for a model or a weights file in the space that every trial would miss."""
+    choices = [
+        (d.name, str(value)) for d in plan.space.dimensions if isinstance(d.domain, Choice) for value in d.domain.values
+    ]
+    for name, value in choices:
+        if name == "model":
+            check_name(value, "--space model=")
+        elif name == "weights" and value not in NOT_A_FILE and plan.on == "local":  # other machines have other files
+            check_file(Path(value).expanduser())
 
 
 def _check_search(plan: StudyPlan) -> None:

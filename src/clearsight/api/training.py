@@ -106,13 +106,15 @@ def resume(
     run: str | Path | TrainedRun | TunedStudy,
     *,
     data: str | Path | None = None,
+    accept_replaced: bool = False,
     progress: Show = "auto",
     launch: LaunchContext | StudyContext | None = None,
     **changes: Any,
 ) -> TrainedRun | TunedStudy:
     """Continue a run or a study that was interrupted: its folder, or what `train` and `tune` returned.
 
-    data: of a run, where the dataset is now, if it was moved.  changes: of a run `time_limit`; of a study any setting
+    data: of a run, where the dataset is now, if it was moved.  accept_replaced: of a run, go on although images have
+    another content than when it began.  changes: of a run `time_limit`; of a study any setting
     of its plan that is not fixed (`trials=40`).  progress, launch: as in `train`.
     Raises NotFound where there is neither, NotResumable when it cannot go on.
     """
@@ -137,6 +139,7 @@ def resume(
             data=data,
             launch=_run_context(output, cast("LaunchContext | None", launch)),
             time_limit=values.get("time_limit"),
+            accept_replaced=accept_replaced,
         )
     return _shown_run(output, resumed)
 

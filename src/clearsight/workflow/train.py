@@ -43,14 +43,16 @@ def resume(
     data: str | Path | None = None,
     launch: LaunchContext | None = None,
     time_limit: float | None = None,
+    accept_replaced: bool = False,
 ) -> Run:
     """Continue an interrupted run; a finished one only gets its model and scores again.
 
-    data: where the dataset is now, if it was moved.  The weights file of the run is not needed any more.
+    data: where the dataset is now, if it was moved.  accept_replaced: go on where images of it have another content
+    than when the run began.  The weights file of the run is not needed any more.
     Raises NotFound without the run or its data, NotResumable when the data are not those that the run began with.
     """
     place = Path(data) if data is not None else None
     check_resume(Run.open(Path(path)), place)
     from clearsight.workflow.run.launch import resume_run  # loads torch, after the mistakes that need none
 
-    return resume_run(Path(path), launch or LaunchContext(), time_limit, place)
+    return resume_run(Path(path), launch or LaunchContext(), time_limit, place, accept_replaced)

@@ -36,6 +36,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="new run folder \\[default: runs/<data>-<n>]")] = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with settings, which flags override")] = None,
     resume: ResumedRun = None,
+    accept_replaced: Annotated[
+        bool, typer.Option("--accept-replaced", help="with --resume: go on although images have another content")
+    ] = False,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
@@ -62,9 +65,14 @@ def train(
             arguments: dict[str, object] = {"--out": out, "--recipe": recipe}
             arguments |= {"--" + name.replace("_", "-"): True for name in settings if name != "time_limit"}
             check_resume_alone(
-                "a run continues with its own recipe", arguments, ["DATA, if it was moved", "--time-limit"]
+                "a run continues with its own recipe",
+                arguments,
+                ["DATA, if it was moved", "--time-limit", "--accept-replaced"],
             )
-            run = resume_run(resume, data=data, launch=launch, time_limit=settings.get("time_limit"))
+            limit = settings.get("time_limit")
+            run = resume_run(resume, data=data, launch=launch, time_limit=limit, accept_replaced=accept_replaced)
+        elif accept_replaced:
+            raise BadValue("--accept-replaced", "it belongs to --resume", fix="Leave it out, or pass --resume RUN.")
         elif data is None:
             raise BadValue("clearsight train", "no data", fix="For example: clearsight train photos/.")
         else:

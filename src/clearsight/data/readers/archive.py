@@ -80,7 +80,7 @@ class ArchiveSource:
         return data
 
     def stamp(self, locator: str) -> str:
-        """Return checksum and length where the archive keeps one, else length and times."""
+        """Return length, checksum or time as the archive keeps it, and the stamp of the archive."""
         member = self._members.get(locator)
         return member.stamp if member else "missing"
 
@@ -170,7 +170,7 @@ def _size_problem(size: int) -> str:
 def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
     with zipfile.ZipFile(path) as packed:
         infos = packed.infolist()
-    contents = _Contents(path)
+    contents, mark = _Contents(path), file_stamp(path)
     for info in infos:
         link = stat.S_ISLNK(info.external_attr >> 16)  # the upper half is the Unix mode
         name = contents.visible_name(info.filename, folder=info.is_dir(), link=link)
@@ -185,7 +185,8 @@ def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
             offset=info.header_offset,
             packed=min(info.compress_size, MAX_MEMBER_BYTES),  # what is declared may be a lie: read no more
             size=info.file_size,
-            stamp=f"{info.CRC:08x}-{info.file_size}",
+            # The checksum is of what was packed: a damaged member has it too, and so has the repaired one.
+            stamp=f"{info.CRC:08x}-{info.file_size}-{mark}",
             deflated=_DEFLATED.get(info.compress_type, False),
             crc=info.CRC,
             local_header=True,

@@ -59,17 +59,22 @@ class FeatureReader:
             plan.batch_size,
         )
 
-    def stored(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> tuple[CachedFeatures, bool]:
-        """Return the cached features, and True if they were computed just now."""
+    def stored(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> CachedFeatures:
+        """Return the features of a split, from the cache or computed now."""
         key = self._key(dataset, plan, views)
-        batches = partial(self._images, dataset, plan)
         name = f"features of {dataset.samples[0].split}"
-        run = FeaturePass(len(dataset), views, self._compute, batches, partial(progress, name))
-        computed = False
-        if self._world.leads:  # one process computes, all read
-            computed = cached_features(self._folder, key, run).computed
+        run = FeaturePass(
+            count=len(dataset),
+            views=views,
+            prefix=self._compute,
+            view=partial(self._images, dataset, plan),
+            progress=partial(progress, name),
+            fits_key=lambda: dataset.changed.isdisjoint(sample.id for sample in dataset.samples),
+        )
+        # One process computes, all read; each computes for itself where the cache cannot be written.
+        features = cached_features(self._folder, key, run) if self._world.leads else None
         self._world.wait()
-        return cached_features(self._folder, key, run), computed
+        return features or cached_features(self._folder, key, run)
 
     def on_device(self, features: CachedFeatures) -> torch.Tensor:
         """Return cached features (V, N, ...) as a tensor on the device."""
@@ -104,8 +109,9 @@ class FeatureReader:
 
     def _key(self, dataset: Dataset, plan: LoadPlan, views: int) -> FeatureKey:
         preprocess: dict[str, Any] = self._preprocess.model_dump(exclude={"source"})  # a text for people
+        images = (s.digest or f"{s.id} {dataset.source.stamp(s.locator)}" for s in dataset.samples)
         return FeatureKey(
-            images=hashlib.sha256("\n".join(s.digest or s.id for s in dataset.samples).encode()).hexdigest(),
+            images=hashlib.sha256("\n".join(images).encode()).hexdigest(),
             weights=self._digest,
             preprocess=json.dumps(preprocess),
             cut=self._last_stage,
@@ -126,8 +132,8 @@ class SplitFeatures:
     progress: Progress
 
     def read(self) -> tuple[torch.Tensor, FeatureTime]:
-        stored, computed = self.reader.stored(self.dataset, self.plan, self.views, self.progress)
-        computed_seconds = stored.pass_seconds * len(stored.values) if computed else 0.0
+        stored = self.reader.stored(self.dataset, self.plan, self.views, self.progress)
+        computed_seconds = stored.pass_seconds * len(stored.values) if stored.computed else 0.0
         return self.reader.on_device(stored), FeatureTime(
             pass_seconds=stored.pass_seconds, computed_seconds=computed_seconds
         )

@@ -51,7 +51,7 @@ def _note(cache: str, reason: str) -> None:
 
 @lru_cache(maxsize=64)
 def note_damaged(path: Path, content: str) -> None:
-    """Say, once per process, that the cache file or folder at `path` is damaged. content: a plural, as in "results of the scan"."""
+    """Say, once per process, that what is at `path` is damaged. content: a plural, as in "results of the scan"."""
     log.warning("note: the cached %s in %s are damaged; they are made again.", content, path)
 
 

@@ -31,16 +31,15 @@ def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
     sync: False is much cheaper; the file then survives a kill of the process, but perhaps not a loss of power.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with disk_full_as_error(path):
-        # The same folder: renaming across disks is not atomic.
-        with part_file(path) as part:
-            yield part
-            if sync:
-                _sync(part)
-            part.chmod(0o644)  # temporary files are private; these are results to share
-            part.replace(path)
-            if sync:
-                _sync(path.parent)  # the new name is stored in the folder
+    # A part in the same folder: renaming across disks is not atomic.
+    with disk_full_as_error(path), part_file(path) as part:
+        yield part
+        if sync:
+            _sync(part)
+        part.chmod(0o644)  # temporary files are private; these are results to share
+        part.replace(path)
+        if sync:
+            _sync(path.parent)  # the new name is stored in the folder
 
 
 @contextlib.contextmanager

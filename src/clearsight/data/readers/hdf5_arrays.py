@@ -15,7 +15,7 @@ import numpy as np
 
 from clearsight.core.dataset import Listing, Pixels, ReadOptions, Record
 from clearsight.core.errors import BadData, BadImage
-from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files
+from clearsight.data.readers.support.hdf5_file import SUFFIXES, Hdf5File, hdf5_files
 from clearsight.data.readers.support.split_names import split_in
 
 _HEAD = 1000  # rows that are looked at for one-hot labels
@@ -65,11 +65,15 @@ class Hdf5ArraysReader:
     name = "hdf5-arrays"
 
     def recognises(self, path: Path) -> bool:
-        """Return True if an HDF5 file holds an array of images."""
-        try:
-            found = [array for file in hdf5_files(path) for array in _images(Hdf5File(file))]
-        except (OSError, BadData):
-            return False
+        """Return True if an HDF5 file holds an array of images, or is damaged where nothing else can be the data."""
+        found, damaged = [], False
+        for file in hdf5_files(path):
+            try:
+                found += _images(Hdf5File(file))
+            except (OSError, BadData):
+                damaged = True  # `read` says what is wrong with it
+        if damaged and not found:
+            return path.is_file() or all(entry.suffix.lower() in (*SUFFIXES, ".csv") for entry in path.iterdir())
         # Float arrays of a named file are an error that `read` explains; in a folder they are more likely weights.
         return any(array.numbers == "uint8" or path.is_file() for array in found)
 
@@ -124,8 +128,8 @@ def _key(dataset: Any) -> str:
 def _images(file: Hdf5File) -> list[_Array]:
     """Return the datasets of a file that have the shape of images."""
     found = []
-    with file.lock:
-        for dataset in _datasets(file.open()):
+    with file.listing() as handle:
+        for dataset in _datasets(handle):
             shape: tuple[int, ...] = dataset.shape or ()
             last, first = shape[3:] in ((1,), (3,)), len(shape) == 4 and shape[1] in (1, 3)
             # Under 8 pixels: boxes, not images.
@@ -138,8 +142,8 @@ def _images(file: Hdf5File) -> list[_Array]:
 
 def _names(file: Hdf5File) -> tuple[str, ...]:
     """Return the class names that the file declares, in order, or ()."""
-    with file.lock:
-        for dataset in _datasets(file.open()):
+    with file.listing() as handle:
+        for dataset in _datasets(handle):
             if _CLASS_NAMES.search(_key(dataset).lower()) and dataset.ndim == 1 and dataset.dtype.kind in "SO":
                 return tuple(_word(value) for value in dataset[()])
     return ()
@@ -151,8 +155,7 @@ def _word(value: Any) -> str:
 
 def _labels(array: _Array, names: tuple[str, ...], options: ReadOptions) -> list[str] | None:
     """Return one class name per image, None when no dataset of labels belongs to the array."""
-    with array.file.lock:
-        handle = array.file.open()
+    with array.file.listing() as handle:
         fitting = [dataset for dataset in _datasets(handle) if _fits(dataset, array)]
         if options.label_column is not None:
             column = options.label_column

@@ -18,13 +18,17 @@ from clearsight.tuning.trial_store import lock_study
 from clearsight.workflow.paths import free_folder
 from clearsight.workflow.prepare.defaults import unset_fields, weights_path
 from clearsight.workflow.prepare.earlier_weights import start_from_earlier
+from clearsight.workflow.run.changed_images import write_images
 from clearsight.workflow.run.checks import check_start
 from clearsight.workflow.study.lead import (
     StudyContext,
     check_data,
+    check_same_data,
     check_warm_start,
     check_weights,
+    images_file,
     lead_study,
+    left_out,
     start_workers,
 )
 from clearsight.workflow.study.plan import (
@@ -81,13 +85,16 @@ def tune(
     facts = {"command": list(launch.command), "versions": versions(_PACKAGES), "hardware": hardware()}
     with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
         check_weights(plan, base, launch.paths.weights)
-        notes = check_data(plan, base, launch)  # while the workers import torch
+        images = check_data(plan, base, launch)  # while the workers import torch
+        notes = left_out(images)
         if is_auto and base.model.freeze == "backbone":
             notes.append(_HEADS)
         check_warm_start(plan)
         if plan.storage:
             check_storage(plan, name or path.name)
-        return lead_study(Study.begin(path, plan, base, name=name, **facts), executor, launch, notes)
+        study = Study.begin(path, plan, base, name=name, **facts)
+        write_images(images_file(path), images)
+        return lead_study(study, executor, launch, notes)
 
 
 def resume_study(path: str | Path, *, launch: StudyContext | None = None, **changes: Any) -> Study:
@@ -101,7 +108,9 @@ def resume_study(path: str | Path, *, launch: StudyContext | None = None, **chan
         pass  # raises before workers are started for a study that another process works on
     with start_workers(study.plan, study.recipe, launch, study.path) as executor:
         check_weights(study.plan, study.recipe, launch.paths.weights)
-        return lead_study(study, executor, launch, check_data(study.plan, study.recipe, launch))
+        images = check_data(study.plan, study.recipe, launch)
+        check_same_data(study, images)
+        return lead_study(study, executor, launch, left_out(images))
 
 
 def _make_plan(

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import BadChoice, BadData, BadValue
+from clearsight.core.dataset import Dataset
+from clearsight.core.errors import BadChoice, BadData, BadValue, NotResumable
 from clearsight.core.executor import Executor, ExecutorSpec
 from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
+from clearsight.core.run import RunFolder
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
 from clearsight.core.ties import ties
 from clearsight.core.trial import Trial
@@ -27,6 +29,7 @@ from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, s
 from clearsight.workflow.messages import failed_step_text
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import Progress, list_dataset, quiet, scan_dataset
+from clearsight.workflow.run.changed_images import image_changes
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, stacks
 from clearsight.workflow.study.report import best_run, write_study_report
@@ -162,8 +165,8 @@ def check_weights(plan: StudyPlan, base: Recipe, folders: Sequence[Path]) -> Non
         resolve(weights, *find(model), folders)
 
 
-def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]:
-    """Scan the images once, before any trial; returns sentences about images that no trial uses.
+def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> Dataset:
+    """Scan the images once, before any trial; returns those that trials use.
 
     Raises BadData or BadValue for data on which trials cannot be compared.
     """
@@ -177,7 +180,26 @@ def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> list[str]
         raise BadData(data.path, "it has no validation images to compare trials by", fix="Raise --valid-fraction.")
     if any(objective.metric == "roc_auc" for objective in plan.objectives) and len(data.classes) != 2:
         raise BadValue("--metric roc_auc", f"it needs two classes, and this dataset has {len(data.classes)}")
+    return data
+
+
+def left_out(data: Dataset) -> list[str]:
+    """Return sentences about images that no trial uses."""
     return [notice.text for notice in data.notices if notice.code == "bad-image"]
+
+
+def images_file(study: Path) -> Path:
+    """Return the path of the list of the images that a study began with."""
+    return RunFolder(study).images
+
+
+def check_same_data(study: Study, data: Dataset) -> None:
+    """Raise NotResumable if the images are not those that the study began with: its trials could not be compared."""
+    changes = image_changes(images_file(study.path), data)
+    if changes is not None and str(changes):  # None: a study of an earlier version has no list
+        fix = f"Restore them, or begin a new study with the trials of this one: --warm-start {study.path}."
+        problem = f"the data have changed since the study began: {changes}"
+        raise NotResumable(study.plan.data, problem, fix=fix)
 
 
 def _trial_store(study: Study) -> TrialStore:

@@ -9,6 +9,7 @@ kernel releases the lock of a killed process. Features that cannot be stored sta
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -144,6 +145,15 @@ class _Manifest:
         return str(whole.hexdigest())
 
     def map(self, entry: Path) -> npt.NDArray[Any]:
+        """Raises MemoryError where the system refuses so much address space."""
+        try:
+            return self._map(entry)
+        except OSError as error:
+            if error.errno == errno.ENOMEM:
+                raise MemoryError(str(error)) from error
+            raise
+
+    def _map(self, entry: Path) -> npt.NDArray[Any]:
         return np.memmap(entry / _FEATURES, dtype=self.dtype, mode="c", shape=self.shape)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader, LoadPlan
 from clearsight.models.network import Network
 from clearsight.models.runtime import PrefixRuntime, fastest_runtime
-from clearsight.training.batches import FeatureBatches, FeatureTime
+from clearsight.training.batches import Batch, FeatureBatches, FeatureTime
 from clearsight.training.checkpoint import frozen_digest
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World
@@ -77,8 +77,19 @@ class FeatureReader:
         return features or cached_features(self._folder, key, run)
 
     def on_device(self, features: CachedFeatures) -> torch.Tensor:
-        """Return cached features (V, N, ...) as a tensor on the device."""
-        return torch.from_numpy(np.asarray(features.values)).to(self._placement.device)
+        """Return cached features (V, N, ...) as a tensor on the device; raises MemoryError if they do not fit."""
+        try:
+            return torch.from_numpy(np.asarray(features.values)).to(self._placement.device)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
+
+    def epoch(self, dataset: Dataset, plan: LoadPlan, number: int, start: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch from batch `start` on, with features that are computed now."""
+        for batch in Loader(dataset, self._preprocess, plan).epoch(number, start):
+            features = torch.from_numpy(self._compute(normalise(batch.images, self._preprocess)))
+            labels = torch.from_numpy(batch.labels)
+            device = self._placement.device
+            yield Batch(features.to(device), labels.to(device), batch.indices, batch.ids)
 
     def seconds(self, dataset: Dataset, plan: LoadPlan, views: int) -> float:
         """Return how long `stored` will take, from one batch of it; 0 if the features are in the cache."""
@@ -138,6 +149,9 @@ class SplitFeatures:
             pass_seconds=stored.pass_seconds, computed_seconds=computed_seconds
         )
 
+    def epoch(self, number: int, start: int) -> Iterator[Batch]:
+        return self.reader.epoch(self.dataset, replace(self.plan, memory_bytes=0), number, start)
+
     def seconds(self) -> float:
         return self.reader.seconds(self.dataset, self.plan, self.views)
 
@@ -159,7 +173,7 @@ def read_features(phases: Iterable[Phase], epoch: int = 1) -> None:
         last += phase.epochs
         if epoch <= last:
             for batches in feature_batches([phase]):
-                batches.views  # noqa: B018 - the first use reads them
+                batches.read()
 
 
 def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:

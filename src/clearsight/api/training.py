@@ -124,6 +124,8 @@ def resume(
     if Study.exists(folder):
         if data is not None:
             raise BadValue(f"data={data}", "a study continues with its own data", fix="Leave it out.")
+        if accept_replaced:
+            raise BadValue("accept_replaced=True", "images of a study cannot be replaced", fix="Leave it out.")
         from clearsight.workflow.tune import resume_study
 
         return _shown_study(output, launch, lambda context: resume_study(folder, launch=context, **values))

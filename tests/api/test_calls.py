@@ -70,13 +70,13 @@ def test_a_mistake_is_raised_before_anything_is_written(tmp_path: Path, monkeypa
 def test_resume_takes_a_run_or_a_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", done=1, status=RunStatus.INTERRUPTED)
 
-    def resume(path: Path, *, data: Any, launch: Any) -> Run:
-        assert data == "moved"
+    def resume(path: Path, *, data: Any, launch: Any, accept_replaced: bool) -> Run:
+        assert (data, accept_replaced) == ("moved", True)
         append_epochs(run, [2, 3])
         return Run.open(path)
 
     monkeypatch.setattr("clearsight.workflow.train.resume", resume)
-    assert len(clearsight.resume(run, data="moved").epochs()) == 3
+    assert len(clearsight.resume(run, data="moved", accept_replaced=True).epochs()) == 3
     with pytest.raises(
         BadValue, match=r"a run continues with its own recipe\. Only time_limit and epochs can be given"
     ):
@@ -90,6 +90,8 @@ def test_resume_takes_a_run_or_a_study(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert changes == {"trials": 40, "data": None}
     clearsight.resume(study, data="moved")
     assert changes["data"] == "moved"
+    with pytest.raises(BadValue, match="images of a study cannot be replaced"):
+        clearsight.resume(study, accept_replaced=True)
     monkeypatch.undo()
     with pytest.raises(NotFound, match="there is no run in this folder"):
         clearsight.resume(tmp_path / "nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from clearsight.data.decode import decode
 from clearsight.data.geometry import crop
 from clearsight.data.loader import LoadedBatch, Loader, LoadPlan, LoadTimes, PixelCache, epoch_order, occurrence
 from clearsight.data.readers import open_listing
+from clearsight.data.readers.support.files import FileSource
+from clearsight.data.scan import drop_bad_images, scan_images
 from clearsight.data.splits import make_splits
 
 PREPROCESS = Preprocess(size=32, resize=36)
@@ -421,3 +424,26 @@ def test_threads_agree_on_one_image() -> None:
         values = list(pool.map(lambda i: int(cache.get(str(i % 50), lambda: image(i % 50))[0, 0, 0]), range(2000)))
     assert values == [i % 50 for i in range(2000)]
     assert (len(cache), cache.used_bytes) == (50, 50 * IMAGE_BYTES)
+
+
+# --- images that change after the scan
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_changed_since_the_scan_is_noted(
+    shared: Path, tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["good.jpg", "alpha.png"]
+    for name in names:
+        shutil.copy(shared / "data/bad-inputs" / name, tmp_path)
+    samples = tuple(Sample(id=name, locator=name, label=0, split="train") for name in names)
+    listed = Dataset(samples=samples, classes=ClassMap(("a",)), source=FileSource(tmp_path))
+    data = drop_bad_images(listed, scan_images(listed), "fail")
+    loader = Loader(data.split("train"), Preprocess(size=32, resize=32), LoadPlan(batch_size=2, workers=workers))
+    list(loader.epoch(1))
+    assert data.changed == set()
+    shutil.copy(tmp_path / "alpha.png", tmp_path / "good.jpg")
+    for epoch in (2, 3):
+        list(loader.epoch(epoch))
+    assert data.changed == {"good.jpg"}
+    assert caplog.messages == ["note: the image good.jpg has changed since the images were checked."]

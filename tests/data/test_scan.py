@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +22,9 @@ from PIL import Image
 
 from clearsight.core.dataset import ClassMap, Dataset, Pixels, Sample, Split
 from clearsight.core.errors import BadArchive, BadData
+from clearsight.data import scan as scan_module
 from clearsight.data.duplicates import hamming
+from clearsight.data.readers.support.files import FileSource
 from clearsight.data.scan import Scan, ScannedImage, digest, drop_bad_images, phash, scan_images
 
 
@@ -144,6 +149,20 @@ def cache_file(cache: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the images that scans decode from now on."""
+    names: list[str] = []
+    decode = scan_module.decode
+
+    def counted(raw: bytes | Pixels, *, max_pixels: int, name: str) -> Pixels:
+        names.append(name)
+        return decode(raw, max_pixels=max_pixels, name=name)
+
+    monkeypatch.setattr(scan_module, "decode", counted)
+    return names
+
+
 def test_a_scan_is_cached(copies: Dataset, tmp_path: Path) -> None:
     first = scan_images(copies, cache=tmp_path)
     second = scan_images(copies, cache=tmp_path)
@@ -151,13 +170,138 @@ def test_a_scan_is_cached(copies: Dataset, tmp_path: Path) -> None:
     assert first.found == second.found
 
 
-def test_a_touched_file_or_another_limit_is_scanned_again(copies: Dataset, tmp_path: Path) -> None:
+def test_another_limit_is_another_scan(copies: Dataset, tmp_path: Path) -> None:
     scan_images(copies, cache=tmp_path)
     assert not scan_images(copies, cache=tmp_path, max_pixels=1000).cached
-    (copies.source.root / "good.jpg").write_bytes(b"no longer an image")  # type: ignore[attr-defined]
+
+
+def test_only_what_changed_is_decoded_again(copies: Dataset, tmp_path: Path, decoded: list[str]) -> None:
+    scan_images(copies, cache=tmp_path)
+    decoded.clear()
+    root = copies.source.root  # type: ignore[attr-defined]
+    shutil.copy(root / "alpha.png", root / "good.jpg")
     second = scan_images(copies, cache=tmp_path)
-    assert not second.cached
-    assert second.by_id["good.jpg"].bad
+    assert (second.cached, decoded) == (False, ["good.jpg"])
+    assert second.by_id["good.jpg"].format == "png"
+
+
+def test_a_touched_file_is_read_but_not_decoded(copies: Dataset, tmp_path: Path, decoded: list[str]) -> None:
+    first = scan_images(copies, cache=tmp_path)
+    decoded.clear()
+    (copies.source.root / "good.jpg").touch()  # type: ignore[attr-defined]
+    second = scan_images(copies, cache=tmp_path)
+    assert (second.cached, second.found, decoded) == (True, first.found, [])
+
+
+REPLACEMENTS = {
+    "by another file": lambda path, new: (path.unlink(), path.write_bytes(new)),
+    "in place": lambda path, new: path.write_bytes(new),
+    "by renaming": lambda path, new: (path.with_name("n").write_bytes(new), path.with_name("n").replace(path)),
+    "behind a link": lambda path, new: (
+        path.with_name("n").write_bytes(new),
+        path.unlink(),
+        path.symlink_to(path.with_name("n")),
+    ),
+}
+
+
+@pytest.mark.parametrize("replace_file", REPLACEMENTS.values(), ids=REPLACEMENTS)
+def test_another_content_of_the_same_size_and_time_is_noticed(
+    real_copies: Dataset, tmp_path: Path, replace_file: Callable[[Path, bytes], object]
+) -> None:
+    path = real_copies.source.root / "good.jpg"  # type: ignore[attr-defined]
+    old, facts = path.read_bytes(), path.stat()
+    before = scan_images(real_copies, cache=tmp_path)
+    replace_file(path, old[:-8] + bytes(8))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    after = scan_images(real_copies, cache=tmp_path)
+    assert path.stat().st_size == facts.st_size
+    assert after.by_id["good.jpg"].digest == digest(path.read_bytes()) != before.by_id["good.jpg"].digest
+
+
+def test_datasets_that_agree_in_all_names_have_scans_of_their_own(copies: Dataset, tmp_path: Path) -> None:
+    root = copies.source.root  # type: ignore[attr-defined]
+    shutil.copytree(root, tmp_path / "other")
+    first, second = (
+        replace(copies, path=str(root)),
+        replace(copies, path=str(tmp_path / "other"), source=Files(tmp_path / "other")),
+    )
+    scan_images(first, cache=tmp_path / "cache")
+    assert not scan_images(second, cache=tmp_path / "cache").cached
+    assert scan_images(first, cache=tmp_path / "cache").cached
+
+
+@pytest.fixture
+def real_copies(copies: Dataset) -> Dataset:
+    return replace(copies, source=FileSource(copies.source.root))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError(13, "Permission denied"), OSError(5, "Input/output error"), FileNotFoundError(2, "No such file")],
+    ids=str,
+)
+def test_an_error_of_reading_is_no_verdict_on_the_content(copies: Dataset, tmp_path: Path, error: OSError) -> None:
+    whole = MemorySource({s.id: copies.source.read(s.id) for s in copies.samples})
+    broken = MemorySource({**whole.content, "good.jpg": error})
+    first = scan_images(replace(copies, source=broken), cache=tmp_path)
+    assert first.by_id["good.jpg"].bad.startswith("it cannot be read")
+    second = scan_images(replace(copies, source=whole), cache=tmp_path)
+    assert not second.by_id["good.jpg"].bad
+    assert second.found == scan_images(copies).found
+
+
+def test_a_file_that_comes_back_is_good_again(real_copies: Dataset, tmp_path: Path) -> None:
+    path = real_copies.source.root / "good.jpg"  # type: ignore[attr-defined]
+    path.rename(tmp_path / "away.jpg")
+    assert scan_images(real_copies, cache=tmp_path).by_id["good.jpg"].bad == "there is no such file"
+    (tmp_path / "away.jpg").rename(path)
+    assert not scan_images(real_copies, cache=tmp_path).by_id["good.jpg"].bad
+
+
+def test_another_decoder_judges_anew(copies: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan_images(copies, cache=tmp_path)
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    assert not scan_images(copies, cache=tmp_path).cached
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_a_flipped_byte_anywhere_is_noticed(scanned_copies: tuple[Dataset, Path], data: st.DataObject) -> None:
+    dataset, cache = scanned_copies
+    path = cache_file(cache)
+    whole = path.read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ data.draw(st.integers(1, 255))]) + whole[place + 1 :])
+    assert not scan_images(dataset, cache=cache).cached
+    assert path.read_bytes() == whole
+
+
+@pytest.fixture(scope="module")
+def scanned_copies(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
+    folder, cache = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache")
+    (folder / "good.jpg").write_bytes((shared / "data/bad-inputs/good.jpg").read_bytes())
+    dataset = of(Files(folder), ["good.jpg"])
+    scan_images(dataset, cache=cache)
+    return dataset, cache
+
+
+def test_a_cache_that_cannot_be_written_is_said_once(
+    copies: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    found = [scan_images(copies, cache=tmp_path / "file" / "cache").found for _ in range(2)]
+    assert found[0] == found[1] == scan_images(copies).found
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        f"note: the cache {tmp_path / 'file' / 'cache'} cannot be written to (Not a directory)"
+    ]
+
+
+def test_what_a_dead_writer_left_is_removed(copies: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / ".0123.jsonl.abcd1234.part").write_bytes(b"half")
+    scan_images(copies, cache=tmp_path)
+    assert cache_file(tmp_path).suffix == ".jsonl"
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]\n", "null\n", '{"id": 1}\n', "\xff\xfe"])
@@ -179,10 +323,10 @@ def test_a_cache_cut_short_or_of_other_samples_is_remade(copies: Dataset, tmp_pa
     assert not scan_images(copies, cache=tmp_path).cached
 
 
-def test_the_cache_is_one_json_object_a_line(copies: Dataset, tmp_path: Path) -> None:
+def test_the_cache_is_one_json_object_a_line_behind_its_digest(copies: Dataset, tmp_path: Path) -> None:
     scan_images(copies, cache=tmp_path)
     rows = [json.loads(line) for line in cache_file(tmp_path).read_text(encoding="utf-8").splitlines()]
-    assert [row["id"] for row in rows] == ["alpha.png", "good.jpg", "zero_byte.jpg"]
+    assert [row["id"] for row in rows[1:]] == ["alpha.png", "good.jpg", "zero_byte.jpg"]
 
 
 # --- the perceptual hash

@@ -112,3 +112,49 @@ def test_weights_at_hand_are_files_and_downloads(tmp_path: Path) -> None:
     assert weights_at_hand(facts, [tmp_path], tmp_path / "torch") == str(own)
     assert on_disk(["resnet18", "resnet34"], [tmp_path]) == {"resnet18"}
     assert downloaded("", tmp_path) is None
+
+
+# --- its cache
+
+
+@pytest.mark.parametrize("damage", ["flipped digit", "zeroed", "cut short", "of another shape"])
+def test_damaged_facts_are_made_again_with_a_note(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (facts,) = Catalogue(tmp_path, "cpu", "machine").facts(["tiny"])
+    path = tmp_path / "model_facts.jsonl"
+    whole = path.read_bytes()
+    content = {
+        "flipped digit": whole.replace(b'"parameters": 3', b'"parameters": 9'),
+        "zeroed": bytes(len(whole)),
+        "cut short": whole[: len(whole) // 2],
+        "of another shape": b'{"versions": [], "facts": 3}',
+    }[damage]
+    assert content != whole
+    path.write_bytes(content)
+    assert Catalogue(tmp_path, "cpu", "machine").facts(["tiny"]) == [facts]
+    assert "facts about models" in caplog.text
+    assert path.read_bytes() == whole
+
+
+def test_without_a_folder_to_write_to_facts_and_speeds_are_known_for_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    catalogue = Catalogue(tmp_path / "file" / "cache", "cpu", "machine")
+    (facts,) = catalogue.facts(["tiny"])
+    assert facts is not None
+    assert catalogue.measure(facts) == catalogue.measured("tiny")
+    assert len(caplog.messages) == 1
+
+
+def test_a_folder_of_weights_that_cannot_be_read_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    (tmp_path / "resnet18.safetensors").write_bytes(b"")
+    assert on_disk(["resnet18"], [tmp_path]) == {"resnet18"}
+    monkeypatch.setattr(Path, "iterdir", refused)
+    monkeypatch.setattr("os.scandir", refused)
+    assert on_disk(["resnet18"], [tmp_path]) == set()
+    assert downloaded("torch:resnet18.pth", tmp_path) is None

@@ -9,7 +9,7 @@ import torch
 from clearsight.core.preprocess import Preprocess
 from clearsight.data.geometry import normalise, scale_shift
 from clearsight.data.loader import LoadedBatch as PixelBatch
-from clearsight.training.batches import FeatureBatches, ImageBatches
+from clearsight.training.batches import Batch, FeatureBatches, FeatureTime, ImageBatches
 
 PREPROCESS = Preprocess(size=8, resize=8, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -46,3 +46,32 @@ def test_features_take_their_views_in_turn() -> None:
     views = torch.stack([torch.zeros(4, 2), torch.ones(4, 2)])
     batches = FeatureBatches(views, np.zeros(4, np.int64), tuple("abcd"), lambda e: np.arange(4), 4)
     assert [float(next(batches.epoch(e)).inputs.mean()) for e in (1, 2, 3)] == [0.0, 1.0, 0.0]
+
+
+class TooLarge:
+    """Features that do not fit into memory; their batches are computed one by one."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def read(self) -> tuple[torch.Tensor, FeatureTime]:
+        self.reads += 1
+        raise MemoryError
+
+    def epoch(self, number: int, start: int) -> Iterator[Batch]:
+        for step in range(start, 3):
+            yield Batch(
+                torch.full((2, 4), float(number)), torch.zeros(2), np.array([2 * step, 2 * step + 1]), ("a", "b")
+            )
+
+    def seconds(self) -> float:
+        return 1.0
+
+
+def test_features_that_do_not_fit_into_memory_are_computed_in_every_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    source = TooLarge()
+    batches = FeatureBatches(source, np.zeros(6, np.int64), tuple("abcdef"), lambda e: np.arange(6), 2)
+    assert not batches.read()
+    assert [float(batch.inputs[0, 0]) for batch in batches.epoch(2, start=1)] == [2.0, 2.0]
+    assert (batches.steps, batches.is_read, source.reads) == (3, False, 1)
+    assert caplog.messages == ["note: the features do not fit into memory; every epoch computes them again."]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def test_a_healthy_machine_gets_no_advice(found: DoctorReport) -> None:
         ({"threads": {"cores": 2, "torch": 16}}, "OMP_NUM_THREADS=2"),
         ({"disk": {"here": 1 << 20, "cache": 1 << 40}}, "free in this folder"),
         ({"disk": {"here": 1 << 40, "cache": 1 << 20}}, "CLEARSIGHT_CACHE"),
+        ({"disk": {"here": 1 << 40, "cache": 0}}, "cannot be written to: set CLEARSIGHT_CACHE"),
         ({"shared_memory": 64 << 20}, "--shm-size"),
         ({"extras": {"openvino": None}}, "clearsight[openvino]"),
         ({"weights": [{"folder": "/w", "exists": True, "files": []}]}, "--weights FILE or put files into /w"),
@@ -78,3 +80,21 @@ def test_an_extra_is_listed_with_its_command(found: DoctorReport) -> None:
     lines = doctor_lines(result)
     assert any(line.startswith("extra     ray ") and line.endswith("pip install 'clearsight[ray]'") for line in lines)
     assert any("18.0.0" in line and "pip" not in line for line in lines if "parquet" in line)
+
+
+@pytest.mark.parametrize("place", ["file/cache", "missing/cache", "closed/cache"])
+def test_a_cache_that_cannot_be_used_is_advice_and_no_error(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "closed").mkdir()
+    usage = shutil.disk_usage
+
+    def of(path: Path) -> object:
+        if "closed" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return usage(path)
+
+    monkeypatch.setattr("shutil.disk_usage", of)
+    report = doctor(Paths(cache=tmp_path / place, weights=(tmp_path / place,)), tmp_path)
+    assert report.weights == [{"folder": str(tmp_path / place), "exists": False, "files": []}]

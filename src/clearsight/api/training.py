@@ -106,20 +106,24 @@ def resume(
     run: str | Path | TrainedRun | TunedStudy,
     *,
     data: str | Path | None = None,
+    accept_replaced: bool = False,
     progress: Show = "auto",
     launch: LaunchContext | StudyContext | None = None,
     **changes: Any,
 ) -> TrainedRun | TunedStudy:
     """Continue a run or a study that was interrupted: its folder, or what `train` and `tune` returned.
 
-    data: where the dataset is now, if it was moved.  changes: of a run `time_limit` and `epochs`; of a study any
-    setting of its plan that is not fixed (`trials=40`).  progress, launch: as in `train`.
+    data: where the dataset is now, if it was moved.  accept_replaced: of a run, go on although images have another
+    content than when it began.  changes: of a run `time_limit` and `epochs`; of a study any setting of its plan that is
+    not fixed (`trials=40`).  progress, launch: as in `train`.
     Raises NotFound where there is neither, NotResumable when it cannot go on.
     """
     from clearsight.workflow.display.notebook import output_of
 
     folder, output, values = path_of(run, "runs", "studies"), output_of(progress), named_settings(changes)
     if Study.exists(folder):
+        if accept_replaced:
+            raise BadValue("accept_replaced=True", "images of a study cannot be replaced", fix="Leave it out.")
         from clearsight.workflow.tune import resume_study
 
         return _shown_study(output, launch, lambda context: resume_study(folder, data=data, launch=context, **values))
@@ -135,6 +139,7 @@ def resume(
             folder,
             data=data,
             launch=_run_context(output, cast("LaunchContext | None", launch)),
+            accept_replaced=accept_replaced,
             **values,
         )
     return _shown_run(output, resumed)

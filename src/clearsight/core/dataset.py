@@ -55,7 +55,10 @@ class ImageSource(Protocol):
         """Return the encoded file, or where the format stores pixels, the array as it is stored (see StoredPixels)."""
 
     def stamp(self, locator: str) -> str:
-        """Return a text that changes when the content does (size and time, CRC), without reading the content."""
+        """Return a text that changes when the content does, without reading it: inode, size and times, or a CRC.
+
+        It may change without the content too, as that of a copy does: the content is read then.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +154,11 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Samples in a fixed order, their class map, and the source of their images."""
+    """Samples in a fixed order, their class map, and the source of their images.
+
+    changed: ids of the images that had another content than in the scan when they were read after it; added by
+    loaders, and shared by all parts of a dataset.
+    """
 
     samples: tuple[Sample, ...]
     classes: ClassMap
@@ -159,6 +166,7 @@ class Dataset:
     path: str = ""
     format: str = ""
     notices: tuple[Notice, ...] = ()
+    changed: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def split(self, name: Split) -> Dataset:
         return self.only(lambda sample: sample.split == name)
@@ -197,7 +205,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """Return the hex digest of class names and of each sample's id, split, label and content.
 
-        It does not depend on the dataset's path. Before a scan sets the digests, `source.stamp` stands for the content.
+        It does not depend on the dataset's path, once a scan has set the digests. Before that `source.stamp` stands
+        for the content, which is another one for a copy.
         """
         digest = hashlib.sha256("\0".join(self.classes).encode())  # no class name contains a zero byte
         for sample in self.samples:

@@ -11,13 +11,13 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from clearsight.core.errors import BadArchive, BadData, DiskFull, NotFound
+from clearsight.core.part_files import part_file
 
 _CHUNK = 1 << 20  # bytes in memory while unpacking
 _SEAL = 256  # bytes before the read position by which a rewritten file is recognised
@@ -31,21 +31,15 @@ def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
     sync: False is much cheaper; the file then survives a kill of the process, but perhaps not a loss of power.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with disk_full_as_error(path):
-        # The same folder: renaming across disks is not atomic.
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)  # writers open it by its name
-        part = Path(name)
-        try:
-            yield part
-            if sync:
-                _sync(part)
-            part.chmod(0o644)  # mkstemp makes private files; these are results to share
-            part.replace(path)
-            if sync:
-                _sync(path.parent)  # the new name is stored in the folder
-        finally:
-            part.unlink(missing_ok=True)  # gone already after a success
+    # A part in the same folder: renaming across disks is not atomic.
+    with disk_full_as_error(path), part_file(path) as part:
+        yield part
+        if sync:
+            _sync(part)
+        part.chmod(0o644)  # temporary files are private; these are results to share
+        part.replace(path)
+        if sync:
+            _sync(path.parent)  # the new name is stored in the folder
 
 
 @contextlib.contextmanager
@@ -233,6 +227,8 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = 8 << 30, max_files: 
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, BadArchive):
             raise
+        if _says_full(error):
+            raise DiskFull(str(folder), "no space is left on the device", fix="Free some space.") from error
         raise BadArchive(str(archive), f"it cannot be read ({' '.join(str(error).split())})") from error
 
 

@@ -41,6 +41,7 @@ class RunFolder:
     path: Path
 
     state = _At("run.json")  # status, stop reason, seed, data, versions, scores
+    images = _At("images.csv")  # digest, split and class of every image that it began with
     recipe = _At("recipe.yaml")  # what was asked, defaults filled in
     log = _At("log.txt")  # the lines of the terminal, with the time
     findings = _At("findings.jsonl")  # every verdict of every rule, written when the run has ended

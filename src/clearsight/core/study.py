@@ -104,7 +104,6 @@ class Study(Resumable[StudyStatus]):
     status: StudyStatus = StudyStatus.RUNNING
     started: float = field(default_factory=time.time)  # seconds since 1970
     seconds: float = 0.0  # of work, over all times that it was continued
-    fingerprint: str = ""  # of the data; "" in studies of earlier versions
     best: dict[str, Any] = field(default_factory=dict)  # {"trial", "value", "values", "params", "run"}
     command: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)

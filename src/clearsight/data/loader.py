@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -22,6 +23,9 @@ from clearsight.core.preprocess import Augment, Preprocess
 from clearsight.data.augment import augment, view_rng
 from clearsight.data.decode import MAX_PIXELS, decode
 from clearsight.data.geometry import crop, shrink
+from clearsight.data.scan import digest
+
+log = logging.getLogger(__name__)
 
 Order: TypeAlias = Literal["sequential", "shuffled", "balanced"]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -273,12 +277,21 @@ class Loader:
         plan, preprocess = self._plan, self._preprocess
         with self.times.part("read"):
             raw = self._dataset.source.read(sample.locator)
+            self._check_unchanged(sample, raw)
         self.times.add("bytes", raw.nbytes if isinstance(raw, np.ndarray) else len(raw))
         with self.times.part("decode"):
             pixels = decode(raw, max_pixels=plan.max_pixels, name=sample.id, value_range=preprocess.value_range)
             if not plan.augment.random:
                 return crop(pixels, preprocess)  # final, and smaller than the image
             return shrink(pixels, round(_SPARE * preprocess.resize), preprocess.interpolation)
+
+    def _check_unchanged(self, sample: Sample, raw: bytes | Pixels) -> None:
+        """Note an image whose content is no longer that of the scan; the first one is said at once."""
+        changed = self._dataset.changed
+        if sample.digest and sample.id not in changed and digest(raw) != sample.digest:
+            if not changed:
+                log.warning("note: the image %s has changed since the images were checked.", sample.id)
+            changed.add(sample.id)
 
 
 def _finished(batch: LoadedBatch, tasks: Sequence[Future[None]]) -> LoadedBatch:

@@ -6,16 +6,16 @@ Names are listed without torch where the versions of the providers have not chan
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clearsight.core.errors import ClearsightError
-from clearsight.core.files import read_json, write_json
+from clearsight.core.cache import optional_write, read_sealed, write_sealed
 from clearsight.core.machine import cores, installed
 from clearsight.models.weights_file import candidates, downloaded
 
@@ -53,7 +53,8 @@ class Catalogue:
     """
 
     def __init__(self, cache: Path, device: str, machine: str) -> None:
-        self._names_file, self._speeds_file = cache / "model_names.json", cache / "model_speeds.json"
+        self._cache = cache
+        self._names_file, self._speeds_file = cache / "model_facts.jsonl", cache / "model_measurements.jsonl"
         self._device, self._machine = device, f"{machine}, {device}"
         self._versions = _provider_versions()
         state = _read(self._names_file)
@@ -68,7 +69,7 @@ class Catalogue:
             from clearsight.models.zoo import names
 
             self._state["names"] = names()
-            write_json(self._names_file, self._state)
+            self._write(self._names_file, self._state)
         return list(self._state["names"])
 
     def facts(self, names: Sequence[str]) -> list[ModelFacts | None]:
@@ -79,7 +80,7 @@ class Catalogue:
             facts = _facts(name)
             known[name] = asdict(facts) if facts is not None else None
         if new:
-            write_json(self._names_file, self._state)
+            self._write(self._names_file, self._state)
         return [ModelFacts(**row) if (row := known[name]) is not None else None for name in names]
 
     def measured(self, name: str) -> dict[str, float] | None:
@@ -90,8 +91,12 @@ class Catalogue:
         """Measure a model on this machine, in seconds, and keep the result."""
         speeds = _speeds(facts, self._device)
         self._speeds.setdefault(self._machine, {})[facts.name] = speeds
-        write_json(self._speeds_file, self._speeds)
+        self._write(self._speeds_file, self._speeds)
         return speeds
+
+    def _write(self, path: Path, value: Mapping[str, Any]) -> None:
+        with optional_write(self._cache):
+            write_sealed(path, json.dumps(value, ensure_ascii=False) + "\n")
 
     def estimate(self, facts: ModelFacts) -> dict[str, float] | None:
         """Return the speeds to expect from the operations of a model, at the rate of the models that were measured.
@@ -219,8 +224,7 @@ def _provider_versions() -> dict[str, str | None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (ClearsightError, OSError):
-        return {}  # missing or damaged: it is written again
-    return value if isinstance(value, dict) else {}
+    """Return what `Catalogue` has stored; nothing where it is missing or damaged."""
+    text = read_sealed(path, "facts about models")
+    values: dict[str, Any] = json.loads(text) if text is not None else {}
+    return values

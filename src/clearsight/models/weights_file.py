@@ -25,11 +25,19 @@ def candidates(model: str, folders: Iterable[Path]) -> list[Path]:
     stems = list(dict.fromkeys((model.replace("/", "_"), model.replace("/", "-"), model.rpartition("/")[2])))
     found = []
     for folder in folders:
-        for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        for path in files_in(folder):
             rest = next((path.stem[len(stem) :] for stem in stems if path.stem.startswith(stem)), None)
             if path.suffix in (".safetensors", ".pth") and rest is not None and (not rest or rest[0] in "_-."):
                 found.append((len(rest), path.suffix != ".safetensors", path))
     return [path for *_, path in sorted(found, key=lambda entry: entry[:2])]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return what is in a folder, by name; nothing where there is no folder, or none that can be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def check_file(path: Path) -> None:
@@ -59,7 +67,7 @@ def classes_of(path: Path) -> tuple[str, ...] | None:
 
 def on_disk(names: Iterable[str], folders: Iterable[Path]) -> set[str]:
     """Return the models that have a file in `folders`."""
-    files = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
+    files = [folder for folder in folders if files_in(folder)]
     return {name for name in names if candidates(name, files)} if files else set()
 
 
@@ -76,5 +84,5 @@ def downloaded(download: str, torch_hub: Path) -> Path | None:
         return next((Path(path) for path in found if isinstance(path, str)), None)
     if download.startswith(TORCH):
         path = torch_hub / "checkpoints" / download.removeprefix(TORCH)
-        return path if path.is_file() else None
+        return path if path in files_in(path.parent) and path.is_file() else None
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -84,6 +85,8 @@ class ImageBatches:
         return tensor
 
 
+log = logging.getLogger(__name__)
+
 Order = Callable[[int], npt.NDArray[np.int64]]  # epoch -> indices of this rank, in order
 
 
@@ -102,7 +105,10 @@ class FeatureSource(Protocol):
     """Features that are read from a cache, or computed, when they are first needed."""
 
     def read(self) -> tuple[Tensor, FeatureTime]:
-        """Return the features (V, N, ...), and the time of computing them."""
+        """Return the features (V, N, ...), and the time of computing them; raises MemoryError if they do not fit."""
+
+    def epoch(self, number: int, start: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch with features that are computed from the images, batch by batch."""
 
     def seconds(self) -> float:
         """Return how long `read` will take, measured on a few images; 0 if nothing is to be computed."""
@@ -112,6 +118,7 @@ class FeatureBatches:
     """Batches of features of a frozen part, in the order in which the images would come.
 
     views: (V, N, ...) features, or where to read them; epoch e uses view (e - 1) mod V.  labels: (N,).
+    Features that do not fit into memory are computed again in every epoch, as without a cache.
     """
 
     def __init__(
@@ -127,11 +134,22 @@ class FeatureBatches:
         self._source = None if isinstance(views, Tensor) else views
         self._features = (views, time or FeatureTime()) if isinstance(views, Tensor) else None
         self.labels, self._ids, self._order, self._size = labels, ids, order, batch_size
+        self._too_large = False
 
     @property
     def views(self) -> Tensor:
-        """The features (V, N, ...). The first use reads or computes them, which may take minutes."""
+        """The features (V, N, ...), see `read`. Raises MemoryError if they do not fit."""
         return self._read()[0]
+
+    def read(self) -> bool:
+        """Read or compute the features, which may take minutes; False if they do not fit into memory."""
+        if not self._too_large:
+            try:
+                self._read()
+            except MemoryError:
+                self._too_large = True
+                log.warning("note: the features do not fit into memory; every epoch computes them again.")
+        return not self._too_large
 
     @property
     def is_read(self) -> bool:
@@ -157,6 +175,10 @@ class FeatureBatches:
         return -(-len(self._order(1)) // self._size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        if not self.read():
+            assert self._source is not None
+            yield from self._source.epoch(number, start)
+            return
         features = self.views[(number - 1) % len(self.views)]
         order = self._order(number)
         for step in range(start, self.steps):

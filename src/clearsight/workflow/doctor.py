@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.machine import cores, hardware, installed, versions
+from clearsight.models.weights_file import files_in
 from clearsight.workflow.paths import Paths
 
 EXTRAS = {  # extra of clearsight -> what it is for
@@ -55,8 +57,6 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
 
     memory = psutil.virtual_memory()
     gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    # The cache is made at its first use; its disk exists already.
-    existing = next(path for path in (paths.cache, *paths.cache.parents) if path.exists())
     shared = Path("/dev/shm")
     report = DoctorReport(
         versions=versions(_PACKAGES),
@@ -64,7 +64,7 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
         memory={"total": memory.total, "available": memory.available},
         devices=["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in gpus)],
         threads={"cores": cores(), "torch": torch.get_num_threads()},
-        disk={"here": shutil.disk_usage(folder).free, "cache": shutil.disk_usage(existing).free},
+        disk={"here": shutil.disk_usage(folder).free, "cache": _free(paths.cache)},
         shared_memory=shutil.disk_usage(shared).free if shared.is_dir() else None,
         extras=installed_extras(),
         purposes=EXTRAS,
@@ -74,6 +74,17 @@ def doctor(paths: Paths, folder: Path, environ_threads: str | None = None) -> Do
     )
     gpu = Path("/dev/nvidia0").exists()  # the driver's own file: independent of torch and CUDA
     return replace(report, advice=advice(report, environ_threads, gpu_in_machine=gpu))
+
+
+def _free(cache: Path) -> int:
+    """Return the free bytes of the disk of the cache, 0 where none can be written."""
+    for path in (cache, *cache.parents):  # it is made at its first use; its disk exists already
+        try:
+            free = shutil.disk_usage(path).free
+            return free if os.access(path, os.W_OK) else 0
+        except OSError:
+            continue  # not there, or in a folder that cannot be read
+    return 0
 
 
 def installed_extras() -> dict[str, str | None]:
@@ -96,8 +107,8 @@ def extra_packages(distribution: str = "clearsight") -> dict[str, list[str]]:
 
 
 def _weights(folder: Path) -> dict[str, Any]:
-    files = sorted(p.name for p in folder.glob("*") if p.suffix in (".safetensors", ".pth", ".pt"))
-    return {"folder": str(folder), "exists": folder.is_dir(), "files": files}
+    files = [path.name for path in files_in(folder) if path.suffix in (".safetensors", ".pth", ".pt")]
+    return {"folder": str(folder), "exists": bool(files) or os.access(folder, os.R_OK), "files": files}
 
 
 def advice(report: DoctorReport, environ_threads: str | None, *, gpu_in_machine: bool) -> list[str]:
@@ -110,7 +121,9 @@ def advice(report: DoctorReport, environ_threads: str | None, *, gpu_in_machine:
             f"training ten times slower: set OMP_NUM_THREADS={report.threads['cores']}."
         )
     for folder, free in report.disk.items():
-        if free < _LITTLE_DISK:
+        if folder == "cache" and not free:
+            lines.append(f"The cache {report.cache} cannot be written to: set CLEARSIGHT_CACHE to another folder.")
+        elif free < _LITTLE_DISK:
             place = "in this folder: free some" if folder == "here" else f"under {report.cache}: set CLEARSIGHT_CACHE"
             lines.append(f"Only {free / 2**30:.1f} GiB of disk are free {place} before long runs.")
     if report.shared_memory is not None and report.shared_memory < _LITTLE_SHARED:

@@ -46,10 +46,12 @@ def resume(
     launch: LaunchContext | None = None,
     time_limit: float | None = None,
     epochs: int | None = None,
+    accept_replaced: bool = False,
 ) -> Run:
     """Continue an interrupted run; a finished one only gets its model and scores again, unless `epochs` adds some.
 
-    data: where the dataset is now, if it was moved.  The weights file of the run is not needed any more.
+    data: where the dataset is now, if it was moved.  accept_replaced: go on where images of it have another content
+    than when the run began.  The weights file of the run is not needed any more.
     epochs: of the whole run from now on; the learning rate follows the schedule of so many from where the run is.
     Raises NotFound without the run or its data, NotResumable when the data are not those that the run began with or its
     newest checkpoint is gone, BadValue for fewer epochs than were trained.
@@ -61,4 +63,4 @@ def resume(
         check_epochs(run, epochs)
     from clearsight.workflow.run.launch import resume_run  # loads torch, after the mistakes that need none
 
-    return resume_run(Path(path), launch or LaunchContext(), time_limit, place, epochs)
+    return resume_run(Path(path), launch or LaunchContext(), time_limit, place, epochs, accept_replaced)

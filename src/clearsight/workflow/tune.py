@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import NotFound, NotResumable
+from clearsight.core.errors import NotFound
 from clearsight.core.machine import hardware, versions
 from clearsight.core.recipe import Recipe
 from clearsight.core.settings import declared
@@ -19,12 +19,16 @@ from clearsight.tuning.trial_store import lock_study
 from clearsight.workflow.paths import free_folder, latest
 from clearsight.workflow.prepare.defaults import unset_fields, weights_path
 from clearsight.workflow.prepare.earlier_weights import start_from_earlier
+from clearsight.workflow.run.changed_images import write_images
 from clearsight.workflow.run.checks import check_start
 from clearsight.workflow.study.lead import (
     StudyContext,
     check_data,
+    check_same_data,
     check_warm_start,
     check_weights,
+    data_notes,
+    images_file,
     lead_study,
     start_workers,
 )
@@ -82,13 +86,16 @@ def tune(
     facts: dict[str, Any] = {"command": list(launch.command), "versions": versions(_PACKAGES), "hardware": hardware()}
     with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
         check_weights(plan, base, launch.paths.weights)
-        facts["fingerprint"], notes = check_data(plan, base, launch)  # while the workers import torch
+        images = check_data(plan, base, launch)  # while the workers import torch
+        notes = data_notes(images)
         if is_auto and base.model.freeze == "backbone":
             notes.append(_HEADS)
         check_warm_start(plan)
         if plan.storage:
             check_storage(plan, name or path.name)
-        return lead_study(Study.begin(path, plan, base, name=name, **facts), executor, launch, notes)
+        study = Study.begin(path, plan, base, name=name, **facts)
+        write_images(images_file(path), images)
+        return lead_study(study, executor, launch, notes)
 
 
 def resume_study(
@@ -113,15 +120,11 @@ def resume_study(
         pass  # raises before workers are started for a study that another process works on
     with start_workers(study.plan, study.recipe, launch, study.path) as executor:
         check_weights(study.plan, study.recipe, launch.paths.weights)
-        fingerprint, notes = check_data(study.plan, study.recipe, launch)
-        if fingerprint != (study.fingerprint or fingerprint):
-            fix = "Restore them, or start a new study."
-            raise NotResumable(study.plan.data, "the data have changed since the study began", fix=fix)
-        if data is not None and not study.fingerprint:
-            notes.append(
-                "The study is of an earlier version: nothing tells if these are the images that it began with."
-            )
-        study.fingerprint = fingerprint
+        images = check_data(study.plan, study.recipe, launch)
+        check_same_data(study, images)
+        notes = data_notes(images)
+        if data is not None and not images_file(study.path).is_file():
+            notes.append("The study is of an earlier version: nothing tells if these are its images.")
         return lead_study(study, executor, launch, notes)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from clearsight.core.bundle import Bundle
-from clearsight.core.errors import BadBundle, BadChoice, NotFound
+from clearsight.core.errors import BadArchive, BadBundle, BadChoice, NotFound
 from clearsight.core.recipe import Recipe
 from clearsight.models.bundle import save
 from clearsight.models.network import Network
@@ -120,3 +120,43 @@ def test_an_archive_is_unpacked_once(bundle: Bundle, tmp_path: Path) -> None:
 @pytest.mark.parametrize("weights", ["default", "none", "file.safetensors"])
 def test_other_weights_stay_as_they_are(weights: str, tmp_path: Path) -> None:
     assert start(weights, tmp_path).model.weights == weights
+
+
+def unpacked(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "cache" / "bundles").iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "bundle.json"])
+@pytest.mark.parametrize("damage", ["zeroed", "cut short", "gone"])
+def test_a_damaged_unpacked_archive_is_unpacked_again(
+    file: str, damage: str, bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = bundle.pack(tmp_path / "model.tar.gz")
+    path = Path(start(archive, tmp_path).model.weights)
+    whole = path.read_bytes()
+    damaged = unpacked(tmp_path) / file
+    size = damaged.stat().st_size
+    damaged.unlink()
+    if damage != "gone":
+        damaged.write_bytes(bytes(size) if damage == "zeroed" else b"{")
+    assert Path(start(archive, tmp_path).model.weights).read_bytes() == whole
+    assert "note: the cached weights" in caplog.text
+
+
+def test_an_archive_is_used_although_the_cache_cannot_be_written(
+    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = bundle.pack(tmp_path / "model.tar.gz")
+    (tmp_path / "cache").write_bytes(b"")  # a file in place of the folder
+    recipe = start(archive, tmp_path)
+    assert Path(recipe.model.weights).read_bytes() == bundle.weights.read_bytes()
+    assert "cannot be written to (Not a directory)" in caplog.text or "(File exists)" in caplog.text
+
+
+def test_half_an_archive_is_named_and_leaves_nothing(bundle: Bundle, tmp_path: Path) -> None:
+    archive = bundle.pack(tmp_path / "model.tar.gz")
+    archive.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(BadArchive, match=r"model\.tar\.gz"):
+        start(archive, tmp_path)
+    assert list((tmp_path / "cache" / "bundles").iterdir()) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from clearsight.core.events import NullObserver, RunPlan
+from clearsight.core.events import NullObserver, RunPlan, RunStatus
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.paths import Paths
@@ -113,3 +113,20 @@ def test_the_plan_comes_before_the_features_and_states_their_time(digits: Path, 
     assert seen["first"].seconds is not None
     assert seen["first"].seconds > 0
     assert (seen["second"].events, seen["second"].seconds) == (["plan"], 0)
+
+
+def test_features_that_do_not_fit_into_memory_change_nothing_but_the_time(
+    scenes: Path, real_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"weights": str(real_weights), "freeze": "backbone", "limit": 40, "optimizer": "sgd", "momentum": 0}
+    cached = trained(scenes, tmp_path / "cached", **settings)
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("clearsight.training.feature_cache._Manifest.map", full)
+    streamed = trained(scenes, tmp_path / "streamed", **settings)
+    assert "note: the features do not fit into memory" in caplog.text
+    assert streamed.status is RunStatus.COMPLETED
+    assert losses(streamed) == pytest.approx(losses(cached), rel=1e-3)
+    assert (streamed.saved_seconds, streamed.scores["valid"].keys()) == (0.0, cached.scores["valid"].keys())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clearsight.core.errors import BadChoice, BadData, BadValue, NotFound
+from clearsight.core.errors import BadChoice, BadData, BadValue, NotFound, NotResumable
 from clearsight.core.executor import ExecutorSpec
 from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
@@ -19,12 +19,16 @@ from clearsight.tuning.executors.local import LocalExecutor
 from clearsight.tuning.space_syntax import parse_space
 from clearsight.tuning.storage.optuna_storage import file_url
 from clearsight.workflow.paths import Paths
+from clearsight.workflow.run.changed_images import write_images
 from clearsight.workflow.study.lead import (
     StudyContext,
     build_executor,
     check_data,
+    check_same_data,
     check_warm_start,
+    data_notes,
     earlier_trials,
+    images_file,
     import_earlier_trials,
 )
 from clearsight.workflow.study.reporter import WorkerResources
@@ -46,7 +50,7 @@ def launch(tmp_path: Path) -> StudyContext:
 
 
 def test_readable_data_need_no_note(digits: Path, launch: StudyContext) -> None:
-    assert check_data(plan(digits), RECIPE, launch)[1] == []
+    assert data_notes(check_data(plan(digits), RECIPE, launch)) == []
 
 
 def test_data_without_validation_images_are_refused(digits: Path, tmp_path: Path, launch: StudyContext) -> None:
@@ -109,12 +113,27 @@ def test_an_unreadable_image_is_a_note_or_an_error(digits: Path, tmp_path: Path,
     data = tmp_path / "data"
     shutil.copytree(digits, data)
     (data / "train" / "3" / "cut.png").write_bytes(next((data / "train" / "3").glob("*.png")).read_bytes()[:40])
-    (note,) = check_data(plan(data), RECIPE, launch)[1]
+    (note,) = data_notes(check_data(plan(data), RECIPE, launch))
     assert "cut.png" in note
     assert note.endswith("left out.")
     strict: dict[str, Any] = {"on_bad": "fail"}
     with pytest.raises(BadData, match=r"cut\.png .*--on-bad skip"):
         check_data(plan(data), RECIPE.replace(**strict), launch)
+
+
+def test_a_study_is_not_continued_on_other_images(digits: Path, tmp_path: Path, launch: StudyContext) -> None:
+    data = tmp_path / "data"
+    for split in ("train", "valid"):
+        for digit in "34":
+            shutil.copytree(digits / split / digit, data / split / digit)
+    study = Study.begin(tmp_path / "study", plan(data), RECIPE)
+    check_same_data(study, check_data(study.plan, RECIPE, launch))  # of an earlier version: it has no list of images
+    write_images(images_file(study.path), check_data(study.plan, RECIPE, launch))
+    check_same_data(study, check_data(study.plan, RECIPE, launch))
+    first, second = sorted((data / "train" / "3").iterdir())[:2]
+    shutil.copy2(second, first)
+    with pytest.raises(NotResumable, match=r"1 image has another content \(train/3/.*--warm-start"):
+        check_same_data(study, check_data(study.plan, RECIPE, launch))
 
 
 def test_a_context_has_the_paths_of_the_user_by_default() -> None:

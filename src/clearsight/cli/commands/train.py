@@ -37,6 +37,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="new run folder \\[default: runs/<data>-<n>]")] = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with settings, which flags override")] = None,
     resume: ResumedRun = None,
+    accept_replaced: Annotated[
+        bool, typer.Option("--accept-replaced", help="with --resume: go on although images have another content")
+    ] = False,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
@@ -63,9 +66,11 @@ def train(
         if resume is not None:
             arguments: dict[str, object] = {"--out": out, "--recipe": recipe}
             arguments |= {"--" + name.replace("_", "-"): True for name in settings if name not in RESUMABLE}
-            allowed = ["DATA, if it was moved", *("--" + name.replace("_", "-") for name in RESUMABLE)]
-            check_resume_alone("a run continues with its own recipe", arguments, allowed)
-            run = resume_run(resume, data=data, launch=launch, **settings)
+            allowed = ["--" + name.replace("_", "-") for name in (*RESUMABLE, "accept_replaced")]
+            check_resume_alone("a run continues with its own recipe", arguments, ["DATA, if it was moved", *allowed])
+            run = resume_run(resume, data=data, launch=launch, accept_replaced=accept_replaced, **settings)
+        elif accept_replaced:
+            raise BadValue("--accept-replaced", "it belongs to --resume", fix="Leave it out, or pass --resume RUN.")
         elif data is None:
             raise BadValue("clearsight train", "no data", fix="For example: clearsight train photos/.")
         else:

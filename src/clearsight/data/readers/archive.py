@@ -6,7 +6,9 @@ one after the other, to an anonymous temporary file that is deleted with the pro
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import lzma
 import stat
 import struct
@@ -18,7 +20,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from clearsight.core.dataset import Listing, ReadOptions
 from clearsight.core.errors import BadArchive, BadData, BadImage
@@ -38,6 +40,13 @@ _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error),
     *(EOFError, OSError, ValueError, NotImplementedError),
 )
+_ZIP = b"PK\x03\x04"
+_COMPRESSIONS: Mapping[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+_MAX_PADDING = 1 << 20  # bytes looked at behind the last member; tar pads to 10 KiB
 _DEFLATED = {zipfile.ZIP_STORED: False, zipfile.ZIP_DEFLATED: True}  # what zlib reads; others would need a library
 
 
@@ -83,7 +92,7 @@ class ArchiveSource:
         return data
 
     def stamp(self, locator: str) -> str:
-        """Return checksum and length where the archive keeps one, else length and times."""
+        """Return length, checksum or time as the archive keeps it, and the stamp of the archive."""
         member = self._members.get(locator)
         return member.stamp if member else "missing"
 
@@ -114,9 +123,12 @@ class ArchiveReader:
         if not path.is_file():
             raise BadData(str(path), "it is not an archive file")
         try:
-            contents, stream = _zip(path) if zipfile.is_zipfile(path) else _tar(_Contents(path))
+            with path.open("rb") as file:
+                head = file.read(len(_ZIP))
+            contents, stream = _zip(path) if head == _ZIP or zipfile.is_zipfile(path) else _tar(_Contents(path))
         except _DAMAGE as error:
-            raise BadArchive(str(path), f"it cannot be read ({error})") from None
+            problem = f"it is damaged, cut short, or no archive ({error})"
+            raise BadArchive(str(path), problem, fix="Copy or download it again.") from None
         source = ArchiveSource(stream, contents.members)
         layout = interpret(_tree(contents, source), str(path), options.class_level)
         notices = (*skipped(contents.checkpoints), *layout.notices)
@@ -196,7 +208,7 @@ def _size_problem(size: int) -> str:
 def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
     with zipfile.ZipFile(path) as packed:
         infos = packed.infolist()
-    contents = _Contents(path)
+    contents, mark = _Contents(path), file_stamp(path)
     for info in infos:
         link = stat.S_ISLNK(info.external_attr >> 16)  # the upper half is the Unix mode
         name = contents.visible_name(info.filename, folder=info.is_dir(), link=link)
@@ -211,7 +223,8 @@ def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
             offset=info.header_offset,
             packed=min(info.compress_size, MAX_MEMBER_BYTES),  # what is declared may be a lie: read no more
             size=info.file_size,
-            stamp=f"{info.CRC:08x}-{info.file_size}",
+            # The checksum is of what was packed: a damaged member has it too, and so has the repaired one.
+            stamp=f"{info.CRC:08x}-{info.file_size}-{mark}",
             deflated=_DEFLATED.get(info.compress_type, False),
             crc=info.CRC,
             local_header=True,
@@ -222,12 +235,16 @@ def _zip(path: Path) -> tuple[_Contents, IO[bytes]]:
 
 def _tar(contents: _Contents) -> tuple[_Contents, IO[bytes]]:
     path = contents.path
-    try:
+    with path.open("rb") as file:
+        head = file.read(6)
+    unpack = next((unpack for magic, unpack in _COMPRESSIONS.items() if head.startswith(magic)), None)
+    if unpack is None:
         with tarfile.open(path, "r:") as packed:  # uncompressed only: offsets are those of the file
             return _plain_tar(contents, packed)
-    except tarfile.ReadError:
-        with tarfile.open(path, "r|*") as packed:  # a stream: going back would decompress again
-            return _spooled_tar(contents, packed)
+    # A stream: going back would decompress again. Not decompressed by tarfile, which takes the end of a file that was
+    # cut short for the end of the archive.
+    with unpack(path) as plain, tarfile.open(fileobj=plain, mode="r|") as packed:
+        return _spooled_tar(contents, packed)
 
 
 def _plain_tar(contents: _Contents, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
@@ -235,7 +252,21 @@ def _plain_tar(contents: _Contents, packed: tarfile.TarFile) -> tuple[_Contents,
     for name, info in _tar_images(contents, packed):
         mark, reason = f"{info.size}-{info.mtime}-{stamp}", _size_problem(info.size)
         contents.members[name] = Member(info.offset_data, info.size, info.size, mark, reason=reason)
+    with path.open("rb") as file:
+        file.seek(packed.offset)  # beyond the end where the last member is cut
+        _check_end(contents, file.read(tarfile.BLOCKSIZE))
     return contents, path.open("rb")
+
+
+def _check_end(contents: _Contents, block: bytes) -> None:
+    """Raise BadArchive unless `block`, what follows the last member, is the mark of the end, which is all zeros.
+
+    tarfile takes a damaged header, and the end of a file that was cut short, for the end of the archive.
+    """
+    if len(block) < tarfile.BLOCKSIZE or block.strip(b"\0"):
+        problem = f"it is damaged or cut short: after {len(contents.members):,} images there is no mark of its end"
+        fix = "Copy or download it again. If it is whole, unpack it and pass the folder."
+        raise BadArchive(str(contents.path), problem, fix=fix)
 
 
 def _spooled_tar(contents: _Contents, packed: tarfile.TarFile) -> tuple[_Contents, IO[bytes]]:
@@ -248,8 +279,25 @@ def _spooled_tar(contents: _Contents, packed: tarfile.TarFile) -> tuple[_Content
             data = stream.read() if stream else b""
             mark = f"{zlib.crc32(data):08x}-{info.size}"
             contents.members[name] = Member(spool.append(data), len(data), info.size, mark, reason=reason)
+        _check_end(contents, _after_last_member(packed))
         stack.pop_all()  # it went well: the file lives as long as the source
     return contents, spool.stream
+
+
+def _after_last_member(packed: tarfile.TarFile) -> bytes:
+    """Return a block like the one that a stream has after its last member, or a later one that is not empty."""
+    stream = packed.fileobj
+    assert stream is not None
+    block = bytes(min(stream.tell() - packed.offset, tarfile.BLOCKSIZE))  # read already; its bytes are not kept
+    try:
+        for _ in range(_MAX_PADDING // tarfile.BLOCKSIZE):  # to the checksum of the compressed data
+            later = stream.read(tarfile.BLOCKSIZE)
+            if not later or later.strip(b"\0"):
+                return later or block
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith("Not a gzipped file"):  # bytes after a whole gzip file are no damage
+            raise
+    return block
 
 
 def _tar_images(contents: _Contents, packed: tarfile.TarFile) -> Iterator[tuple[str, tarfile.TarInfo]]:

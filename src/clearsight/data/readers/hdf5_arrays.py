@@ -20,7 +20,7 @@ from clearsight.core.dataset import Listing, ReadOptions
 from clearsight.core.errors import BadData
 from clearsight.data.readers.support.array_listing import list_arrays
 from clearsight.data.readers.support.arrays import StoredArray, image_arrays
-from clearsight.data.readers.support.hdf5_file import Hdf5File, hdf5_files
+from clearsight.data.readers.support.hdf5_file import SUFFIXES, Hdf5File, hdf5_files
 
 _DEPTH = 5  # groups; in more, no dataset of images lies
 _MOST = 2_000  # datasets of a file: each is compared with each
@@ -33,14 +33,20 @@ class Hdf5ArraysReader:
     name = "hdf5-arrays"
 
     def recognises(self, path: Path) -> bool:
-        """Return True for an HDF5 file, whose content `read` explains, and for a folder with arrays of images."""
-        files = hdf5_files(path)
+        """Return True for an HDF5 file, whose content `read` explains, and for a folder with arrays of images.
+
+        A folder with nothing but damaged files counts too.
+        """
+        files, found, damaged = hdf5_files(path), [], False
         if path.is_file():
             return bool(files)
-        try:
-            found = [images for file in files for images in image_arrays(_arrays(file))]
-        except (OSError, BadData):
-            return False
+        for file in files:
+            try:
+                found += image_arrays(_arrays(file))
+            except (OSError, BadData):
+                damaged = True  # `read` says what is wrong with it
+        if damaged and not found:
+            return all(entry.suffix.lower() in (*SUFFIXES, ".csv") for entry in path.iterdir())
         # Other numbers than uint8 in a folder are more likely weights.
         return any(images.array.dtype == np.uint8 or images.axes == "encoded" for images in found)
 
@@ -68,8 +74,8 @@ def _readable(path: Path) -> list[StoredArray]:
 def _arrays(path: Path) -> list[StoredArray]:
     """Return the datasets of a file, and its attributes that are lists, in the order of their names."""
     file = Hdf5File(path)
-    with file.lock:
-        return list(_walk(file, file.open()))
+    with file.listing() as handle:
+        return list(_walk(file, handle))
 
 
 def _walk(file: Hdf5File, handle: Any) -> Iterator[StoredArray]:

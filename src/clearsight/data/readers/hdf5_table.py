@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,10 +62,11 @@ class Hdf5TableReader:
     name = "hdf5-table"
 
     def recognises(self, path: Path) -> bool:
-        try:
-            return any(_holds_images(file) for file in hdf5_files(path))
-        except (OSError, BadData):
-            return False
+        for file in hdf5_files(path):
+            with suppress(OSError, BadData):  # another file may be whole; `read` says what is wrong with this one
+                if _holds_images(file):
+                    return True
+        return False
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return every key that has a row, and every key of the files without a table."""
@@ -106,20 +108,16 @@ class _Part:
 
 
 def _holds_images(path: Path) -> bool:
-    file = Hdf5File(path)
-    try:
-        handle = file.open()
-    except BadData:
-        return False
-    with handle:  # many files may be asked: no handle stays open
+    """Return True for a file of encoded images; raises BadData for a damaged one."""
+    with Hdf5File(path).listing() as handle, handle:  # many files may be asked: no handle stays open
         # A few entries: listing all keys of a large file is slow, and the first may be a damaged image.
         return any(holds_encoded(handle[key]) for key in itertools.islice(handle, _FIRST))
 
 
 def _part(path: Path, options: ReadOptions, spare: list[Path]) -> _Part:
     file = Hdf5File(path)
-    with file.lock:
-        keys = list(file.open())
+    with file.listing() as handle:
+        keys = list(handle)
     base = re.sub(r"[-_]?images?$", "", path.stem, flags=re.IGNORECASE) or path.stem
     split = split_in(base)
     rows = _table(path, base, spare) if options.labels else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from clearsight.core.bundle import MANIFEST, Bundle
-from clearsight.core.errors import BadChoice
+from clearsight.core.bundle import Bundle
+from clearsight.core.cache import note_damaged, note_unusable, remove_parts
+from clearsight.core.errors import BadBundle, BadChoice, DiskFull, NotFound
 from clearsight.core.files import sha256, unpack
+from clearsight.core.part_files import part_folder
 from clearsight.core.recipe import Recipe
 from clearsight.workflow.paths import latest
 
@@ -30,7 +33,7 @@ def start_from_earlier(recipe: Recipe, unset: Collection[str], cache: Path) -> R
         path = latest(["runs"], with_model=True)
     if not (path.is_dir() or (path.is_file() and path.name.endswith(_ARCHIVES))):
         return recipe
-    bundle = Bundle.open(path if path.is_dir() else _unpacked(path, cache))
+    bundle = Bundle.open(path) if path.is_dir() else _unpacked(path, cache)
     changes: dict[str, object] = {"weights": str(bundle.weights.resolve())}
     if "model" in unset:
         changes["model"] = bundle.model
@@ -42,16 +45,29 @@ def start_from_earlier(recipe: Recipe, unset: Collection[str], cache: Path) -> R
     return recipe.replace(**changes)
 
 
-def _unpacked(archive: Path, cache: Path) -> Path:
-    """Return the folder with the bundle of an archive, unpacked once and kept, since a resumed run reads it again."""
+def _unpacked(archive: Path, cache: Path) -> Bundle:
+    """Return the bundle in an archive, unpacked once and kept, since a resumed run reads it again.
+
+    Where the cache cannot be written it is unpacked for this process alone.
+    """
     folder = cache / "bundles" / sha256(archive)[:16]
-    if not (folder / MANIFEST).is_file():
+    remove_parts(folder.parent)
+    try:
+        return Bundle.open(folder)
+    except NotFound:
+        pass  # not yet
+    except (BadBundle, OSError):
+        note_damaged(folder, "weights")
+    try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=folder.parent))
-        try:
+        with part_folder(folder) as part:
             unpack(archive, part)
+            Bundle.open(part)  # raises for the archive itself before anything is replaced
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    return folder
+    except (OSError, DiskFull) as error:
+        note_unusable(cache, error)
+        folder = Path(tempfile.mkdtemp(prefix="clearsight-weights-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        unpack(archive, folder)
+    return Bundle.open(folder)

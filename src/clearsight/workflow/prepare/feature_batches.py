@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader, LoadPlan
 from clearsight.models.network import Network
 from clearsight.models.runtime import PrefixRuntime, fastest_runtime
-from clearsight.training.batches import FeatureBatches, FeatureTime
+from clearsight.training.batches import Batch, FeatureBatches, FeatureTime
 from clearsight.training.checkpoint import frozen_digest
 from clearsight.training.device import Placement
 from clearsight.training.distributed import World
@@ -59,21 +59,37 @@ class FeatureReader:
             plan.batch_size,
         )
 
-    def stored(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> tuple[CachedFeatures, bool]:
-        """Return the cached features, and True if they were computed just now."""
+    def stored(self, dataset: Dataset, plan: LoadPlan, views: int, progress: Progress) -> CachedFeatures:
+        """Return the features of a split, from the cache or computed now."""
         key = self._key(dataset, plan, views)
-        batches = partial(self._images, dataset, plan)
         name = f"features of {dataset.samples[0].split}"
-        run = FeaturePass(len(dataset), views, self._compute, batches, partial(progress, name))
-        computed = False
-        if self._world.leads:  # one process computes, all read
-            computed = cached_features(self._folder, key, run).computed
+        run = FeaturePass(
+            count=len(dataset),
+            views=views,
+            prefix=self._compute,
+            view=partial(self._images, dataset, plan),
+            progress=partial(progress, name),
+            fits_key=lambda: dataset.changed.isdisjoint(sample.id for sample in dataset.samples),
+        )
+        # One process computes, all read; each computes for itself where the cache cannot be written.
+        features = cached_features(self._folder, key, run) if self._world.leads else None
         self._world.wait()
-        return cached_features(self._folder, key, run), computed
+        return features or cached_features(self._folder, key, run)
 
     def on_device(self, features: CachedFeatures) -> torch.Tensor:
-        """Return cached features (V, N, ...) as a tensor on the device."""
-        return torch.from_numpy(np.asarray(features.values)).to(self._placement.device)
+        """Return cached features (V, N, ...) as a tensor on the device; raises MemoryError if they do not fit."""
+        try:
+            return torch.from_numpy(np.asarray(features.values)).to(self._placement.device)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
+
+    def epoch(self, dataset: Dataset, plan: LoadPlan, number: int, start: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch from batch `start` on, with features that are computed now."""
+        for batch in Loader(dataset, self._preprocess, plan).epoch(number, start):
+            features = torch.from_numpy(self._compute(normalise(batch.images, self._preprocess)))
+            labels = torch.from_numpy(batch.labels)
+            device = self._placement.device
+            yield Batch(features.to(device), labels.to(device), batch.indices, batch.ids)
 
     def seconds(self, dataset: Dataset, plan: LoadPlan, views: int) -> float:
         """Return how long `stored` will take, from one batch of it; 0 if the features are in the cache."""
@@ -106,8 +122,9 @@ class FeatureReader:
 
     def _key(self, dataset: Dataset, plan: LoadPlan, views: int) -> FeatureKey:
         preprocess: dict[str, Any] = self._preprocess.model_dump(exclude={"source"})  # a text for people
+        images = (s.digest or f"{s.id} {dataset.source.stamp(s.locator)}" for s in dataset.samples)
         return FeatureKey(
-            images=hashlib.sha256("\n".join(s.digest or s.id for s in dataset.samples).encode()).hexdigest(),
+            images=hashlib.sha256("\n".join(images).encode()).hexdigest(),
             weights=self._digest,
             preprocess=json.dumps(preprocess),
             cut=self._last_stage,
@@ -128,11 +145,14 @@ class SplitFeatures:
     progress: Progress
 
     def read(self) -> tuple[torch.Tensor, FeatureTime]:
-        stored, computed = self.reader.stored(self.dataset, self.plan, self.views, self.progress)
-        computed_seconds = stored.pass_seconds * len(stored.values) if computed else 0.0
+        stored = self.reader.stored(self.dataset, self.plan, self.views, self.progress)
+        computed_seconds = stored.pass_seconds * len(stored.values) if stored.computed else 0.0
         return self.reader.on_device(stored), FeatureTime(
             pass_seconds=stored.pass_seconds, computed_seconds=computed_seconds
         )
+
+    def epoch(self, number: int, start: int) -> Iterator[Batch]:
+        return self.reader.epoch(self.dataset, replace(self.plan, memory_bytes=0), number, start)
 
     def seconds(self) -> float:
         return self.reader.seconds(self.dataset, self.plan, self.views)
@@ -155,7 +175,7 @@ def read_features(phases: Iterable[Phase], epoch: int = 1) -> None:
         last += phase.epochs
         if epoch <= last:
             for batches in feature_batches([phase]):
-                batches.views  # noqa: B018 - the first use reads them
+                batches.read()
 
 
 def saved_feature_seconds(phases: Iterable[Phase], epochs: int) -> float:

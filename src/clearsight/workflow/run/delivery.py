@@ -20,6 +20,7 @@ from clearsight.training.job import Phase, TrainingResult
 from clearsight.training.scoring import outputs
 from clearsight.workflow.prepare.datasets import Progress
 from clearsight.workflow.prepare.setup import RunSetup
+from clearsight.workflow.run.changed_images import note_changed_images
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.evaluation import measure
 from clearsight.workflow.run.final_steps import FinalSteps
@@ -56,6 +57,7 @@ def deliver(run: Run, steps: FinalSteps, trained: Trained, launch: LaunchContext
         if leads and result.status is not RunStatus.INTERRUPTED:
             _deliver_model(run, steps, setup)
     if leads:
+        note_changed_images(run, setup.data)
         run.seconds += time.monotonic() - launch.started  # added: a resumed run has spent time before
         run.finish(result.status, result.stop)  # before the report, which shows the status
         if (

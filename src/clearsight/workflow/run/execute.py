@@ -49,6 +49,7 @@ from clearsight.workflow.prepare.feature_batches import read_features, saved_fea
 from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.prepare.setup import RunSetup, build_network, override_preprocess, step_seconds
 from clearsight.workflow.run.adjustments import AdjustedTraining
+from clearsight.workflow.run.changed_images import DIGESTS, note_changed_images
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
 from clearsight.workflow.run.delivery import Trained, deliver
@@ -230,6 +231,7 @@ def _record_failure(run: Run, steps: FinalSteps, error: BaseException, data: Dat
         stop = StopReason(StopKind.SIGNAL, f"stopped by {signal.SIGINT.name}")  # as the loop says it
     # With some space on the disk the run can continue from its checkpoint.
     run.end(RunStatus.INTERRUPTED if signalled or isinstance(error, DiskFull) else RunStatus.FAILED, stop)
+    note_changed_images(run, data)
     with suppress(DiskFull):  # the error that is being raised says so already
         run.save()
         if isinstance(error, Exception):  # after Ctrl-C the user wants the prompt back
@@ -242,6 +244,7 @@ def data_facts(source: Path, data: Dataset) -> dict[str, Any]:
         "path": str(source),
         "format": data.format,
         "fingerprint": data.fingerprint,
+        "digests": DIGESTS,
         "classes": list(data.classes),
         "counts": data.counts(),
         "notices": [{"code": notice.code, "text": notice.text} for notice in data.notices],

@@ -7,13 +7,14 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from clearsight.core.errors import BadValue, NotResumable
+from clearsight.core.errors import BadValue
 from clearsight.core.events import RunStatus
 from clearsight.core.files import write_json, write_text
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
 from clearsight.workflow.prepare.phases import check_batches
+from clearsight.workflow.run.changed_images import check_same_images, write_images
 from clearsight.workflow.run.checks import check_resume
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import actions
@@ -51,7 +52,10 @@ def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[st
             setup, tuning = apply_auto_tune(setup, unset)
         check_batches(setup)
         if launch.world.leads:
-            begin_run(path, source, setup, setup.placement, launch.command)  # --auto-tune may have chosen another one
+            # Of the setup: --auto-tune may have chosen another placement.
+            run = begin_run(path, source, setup, setup.placement, launch.command)
+            if launch.ending == "deliver":  # not each trial of a study, which all have the same images
+                write_images(run.files.images, setup.data)
         if tuning is not None:
             write_json(RunFolder(path).auto_tune, tuning.to_json())
         launch.world.wait()  # the other ranks open the run that rank 0 has made
@@ -64,10 +68,12 @@ def resume_run(
     time_limit: float | None = None,
     data: Path | None = None,
     epochs: int | None = None,
+    accept_replaced: bool = False,
 ) -> Run:
     """Continue the interrupted run in `path`; a finished one only gets its model and scores again.
 
-    data: where the dataset is now, if it was moved.  epochs: of the whole run, if it is to have others.
+    data: where the dataset is now, if it was moved.  accept_replaced: go on where images have another content.
+    epochs: of the whole run, if it is to have others.
     Raises NotFound without the data, NotResumable when they are not those that the run began with.
     """
     run = Run.open(path)
@@ -76,11 +82,7 @@ def resume_run(
         recipe = recipe.replace(epochs=epochs)
     with run_process(recipe, launch.world) as placement:
         setup = make_setup(source, recipe, placement, launch, run)
-        # Other images would make the order of the epoch, and so the result, another one.
-        if setup.data.fingerprint != run.data["fingerprint"]:
-            raise NotResumable(
-                str(source), "the data have changed since the run began", fix="Restore them, or start a new run."
-            )
+        check_same_images(run, setup.data, source, accept_replaced=accept_replaced)
         run.data["path"] = str(source)
         before = run.recipe.train.resolved_epochs
         if epochs is not None and epochs != before:

@@ -149,8 +149,9 @@ def _compute_backbone(recipe: Recipe, source: Path, paths: Paths) -> _Backbone |
             return None
         train, valid = feature_splits(setup, freeze(setup.network, "backbone"))
     assert valid is not None  # a study without validation images does not begin
-    if train.views.ndim != 3:
-        return None  # feature maps (V, N, C, H, W) still pass through a pooling layer in front of the head
+    if not (train.read() and valid.read()) or train.views.ndim != 3:
+        # Too large for the memory, or feature maps (V, N, C, H, W), which still pass through a pooling layer in front.
+        return None
     computed = train.time.computed_seconds + valid.time.computed_seconds
     return _Backbone(setup=setup, train=train, valid=valid, uncharged_seconds=computed)
 

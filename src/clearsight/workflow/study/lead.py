@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import BadChoice, BadData, BadValue
+from clearsight.core.dataset import Dataset
+from clearsight.core.errors import BadChoice, BadData, BadValue, NotResumable
 from clearsight.core.executor import Executor, ExecutorSpec
 from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
+from clearsight.core.run import RunFolder
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
 from clearsight.core.ties import ties
 from clearsight.core.trial import Trial
@@ -35,6 +37,7 @@ from clearsight.workflow.prepare.datasets import (
     scan_dataset,
     with_value_range,
 )
+from clearsight.workflow.run.changed_images import image_changes
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.study.plan import most_epochs, pruner_of, searcher_of, stacks
 from clearsight.workflow.study.report import best_run, write_study_report
@@ -187,8 +190,8 @@ def check_weights(plan: StudyPlan, base: Recipe, folders: Sequence[Path]) -> Non
         resolve(weights, *find(model), folders)
 
 
-def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> tuple[str, list[str]]:
-    """Scan the images once, before any trial; returns their fingerprint, and sentences about how they are read.
+def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> Dataset:
+    """Scan the images once, before any trial; returns those that trials use.
 
     Raises BadData or BadValue for data on which trials cannot be compared.
     """
@@ -203,7 +206,26 @@ def check_data(plan: StudyPlan, base: Recipe, launch: StudyContext) -> tuple[str
         check_metric("--metric", objective.metric, data)
     check_metric("--monitor", base.train.monitor, data)
     data, _ = with_value_range(data, scan, base.data)
-    return data.fingerprint, [notice.text for notice in data.notices if notice.code in _SHOWN_NOTICES]
+    return data
+
+
+def data_notes(data: Dataset) -> list[str]:
+    """Return sentences about how the images are read, and about those that no trial uses."""
+    return [notice.text for notice in data.notices if notice.code in _SHOWN_NOTICES]
+
+
+def images_file(study: Path) -> Path:
+    """Return the path of the list of the images that a study began with."""
+    return RunFolder(study).images
+
+
+def check_same_data(study: Study, data: Dataset) -> None:
+    """Raise NotResumable if the images are not those that the study began with: its trials could not be compared."""
+    changes = image_changes(images_file(study.path), data)
+    if changes is not None and str(changes):  # None: a study of an earlier version has no list
+        fix = f"Restore them, or begin a new study with the trials of this one: --warm-start {study.path}."
+        problem = f"the data have changed since the study began: {changes}"
+        raise NotResumable(study.plan.data, problem, fix=fix)
 
 
 def _trial_store(study: Study) -> TrialStore:

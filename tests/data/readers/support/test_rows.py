@@ -54,7 +54,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert rows.names == ("path", "label", "other")
     assert list(rows.pick("label", "path")) == [(1, ("1", "a")), (2, (None, "b"))]
     write(tmp_path / "b.parquet", "not parquet")
-    with pytest.raises(BadData, match="not a Parquet"):
+    with pytest.raises(BadData, match="damaged, cut short, or no Parquet"):
         open_table(tmp_path / "b.parquet")
 
 

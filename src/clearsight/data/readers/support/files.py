@@ -35,7 +35,7 @@ class FileSource:
         return data
 
     def stamp(self, locator: str) -> str:
-        """Return size and modification time; "missing" when there is no such file."""
+        """Return the stamp of the file; "missing" when there is no such file."""
         try:
             return file_stamp(self.root / locator)
         except (OSError, ValueError):
@@ -43,9 +43,12 @@ class FileSource:
 
 
 def file_stamp(path: Path) -> str:
-    """Return size and modification time of a file: cheap, and different after an edit."""
+    """Return inode, size, and the times of modification and of change: cheap, and different after any replacement.
+
+    Copying and unpacking programs set the modification time as they like; nobody sets the time of change.
+    """
     facts = path.stat()
-    return f"{facts.st_size}-{facts.st_mtime_ns}"
+    return f"{facts.st_ino}-{facts.st_size}-{facts.st_mtime_ns}-{facts.st_ctime_ns}"
 
 
 def shards(path: Path, suffixes: tuple[str, ...]) -> list[Path]:

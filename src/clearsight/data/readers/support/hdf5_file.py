@@ -17,6 +17,7 @@ from clearsight.data.readers.support.files import file_stamp
 
 SUFFIXES = (".hdf5", ".h5", ".hdf")
 _HEAD = 16  # bytes that tell an image file from other values
+_DAMAGE = (OSError, KeyError, ValueError, RuntimeError)  # what h5py raises in damaged files
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -37,9 +38,22 @@ class Hdf5File:
             try:
                 self._handle = h5py.File(self.path, "r")
             except OSError as error:
-                raise BadData(str(self.path), f"it cannot be opened as HDF5 ({error})") from None
+                raise self._damaged(error) from None
             self._process = os.getpid()
         return self._handle
+
+    @contextmanager
+    def listing(self) -> Iterator[Any]:
+        """Yield the h5py.File under the lock; damage becomes BadData of the file."""
+        try:
+            with self.lock:
+                yield self.open()
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> BadData:
+        problem = f"it is damaged, cut short, or no HDF5 file ({error})"
+        return BadData(str(self.path), problem, fix="Copy or download it again.")
 
     @contextmanager
     def reading(self, locator: str) -> Iterator[Any]:
@@ -47,7 +61,7 @@ class Hdf5File:
         try:
             with self.lock:
                 yield self.open()
-        except (OSError, KeyError, ValueError) as error:
+        except _DAMAGE as error:
             raise BadImage(locator, f"{self.path.name} cannot be read there ({error})") from None
 
 
@@ -82,8 +96,10 @@ def holds_encoded(dataset: Any) -> bool:
 
 
 def hdf5_files(path: Path) -> list[Path]:
-    """Return the HDF5 files that `path` is or holds, by name."""
-    found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    """Return the HDF5 files that `path` is or holds, by name; a file that is named by its path counts by its suffix."""
+    if path.is_file():
+        return [path] if path.suffix.lower() in SUFFIXES else []
+    found = sorted(path.iterdir()) if path.is_dir() else []
     return [file for file in found if file.suffix.lower() in SUFFIXES and file.is_file() and _is_hdf5(file)]
 
 

@@ -135,7 +135,8 @@ def _parquet(path: Path) -> TableRows:
         with parquet.ParquetFile(path) as table:
             names = tuple(table.schema_arrow.names)
     except arrow.ArrowException as error:
-        raise BadData(str(path), f"it is not a Parquet file ({str(error).splitlines()[0]})") from None
+        problem = f"it is damaged, cut short, or no Parquet file ({str(error).splitlines()[0]})"
+        raise BadData(str(path), problem, fix="Copy or download it again.") from None
 
     def reading(columns: Sequence[str]) -> Iterator[tuple[int, Cells]]:
         line = 0

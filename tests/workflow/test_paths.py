@@ -9,7 +9,7 @@ import pytest
 
 from clearsight.core.errors import NotFound
 from clearsight.core.run import Run
-from clearsight.workflow.paths import Paths, free_folder, latest
+from clearsight.workflow.paths import Paths, latest, make_folder
 from tests.workflow.run_folders import write_run
 
 
@@ -25,13 +25,13 @@ def test_without_variables_it_is_the_cache_of_the_user() -> None:
     assert Paths.of({}).cache == Path.home() / ".cache" / "clearsight"
 
 
-def test_the_first_free_folder_is_named_after_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_make_folder_is_named_after_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert free_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-1")
+    assert make_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-1")
     Path("studies/my-photos-1").mkdir(parents=True)
     Path("studies/my-photos-2").mkdir()
-    assert free_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-3")
-    assert free_folder("studies", "/", "study") == Path("studies/study-1")
+    assert make_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-3")
+    assert make_folder("studies", "/", "study") == Path("studies/study-1")
 
 
 def test_the_latest_run_is_the_one_that_began_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

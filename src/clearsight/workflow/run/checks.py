@@ -5,12 +5,14 @@ Everything imported here is free of torch, which takes seconds to load (`tests/s
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import NotFound
+from clearsight.core.folder_lock import folder_lock
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import Resumable, Run
+from clearsight.core.run import Resumable, Run, RunFolder
 from clearsight.data.readers import check_path
 from clearsight.models.weights_file import NOT_A_FILE, check_file
 from clearsight.workflow.run.rules import check_debugging
@@ -26,6 +28,11 @@ def check_start(source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder
     if recipe.model.weights not in NOT_A_FILE:
         check_file(Path(recipe.model.weights).expanduser())
     check_debugging(recipe.debug)
+
+
+def run_lock(path: Path) -> AbstractContextManager[None]:
+    """Return the lock of a run folder; entering it raises NotResumable if another process writes there."""
+    return folder_lock(RunFolder(path).lock, "run")
 
 
 def check_resume(run: Run, data: Path | None) -> Path:

@@ -119,7 +119,7 @@ def run_context(setup: RunSetup, phases: Sequence[Phase]) -> RunContext:
         valid_size=len(setup.valid),
         duplicates=dict(setup.duplicates),
         cached=phases[-1].cached,
-        settings=plain_settings(recipe),
+        settings=plain_settings(recipe.without_secrets()),  # they are written beside the tensors
     )
 
 

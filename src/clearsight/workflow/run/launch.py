@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from clearsight.core.files import write_json
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
-from clearsight.workflow.run.checks import check_resume
+from clearsight.workflow.run.checks import check_resume, run_lock
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import actions
 from clearsight.workflow.run.execute import begin_run, execute, make_setup, run_process
 from clearsight.workflow.run.repair import repair
+from clearsight.workflow.run.rules import only_trusted
 from clearsight.workflow.speed.auto_tune import apply_auto_tune
 
 
@@ -33,20 +35,28 @@ def launch_run(source: Path, path: Path, recipe: Recipe, launch: LaunchContext, 
     for flag, is_set in (("--auto-tune", recipe.profile.auto_tune), ("--repair", attempts)):
         if is_set and launch.world.size > 1:
             raise BadValue(flag, "it works in one process only", fix="Start it without torchrun.")
-    run = _train(source, path, launch, unset, recipe)
-    if not attempts:
-        return run
-    # Nothing is unset in a repair: it keeps the settings that --auto-tune has measured.
-    return repair(run, partial(_train, source, path, launch, ()), most=attempts, monitor=recipe.train.monitor)
+    with ExitStack() as held:
+        run = _train(source, path, launch, unset, held, recipe)
+        if not attempts:
+            return run
+        # Nothing is unset in a repair: it keeps the settings that --auto-tune has measured.
+        again = partial(_train, source, path, launch, (), None)
+        return repair(run, again, most=attempts, monitor=recipe.train.monitor)
 
 
-def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[str], recipe: Recipe) -> Run:
+def _train(
+    source: Path, path: Path, launch: LaunchContext, unset: Collection[str], held: ExitStack | None, recipe: Recipe
+) -> Run:
+    """Train into the folder `path`. held: receives the lock of the folder; None if it is held already."""
     with run_process(recipe, launch.world) as placement:
         setup = make_setup(source, recipe, placement, launch)
         tuning = None
         if recipe.profile.auto_tune:
             setup, tuning = apply_auto_tune(setup, unset)
         if launch.world.leads:
+            if held is not None:
+                path.mkdir(parents=True, exist_ok=True)  # not before: mistakes of the user leave no folder
+                held.enter_context(run_lock(path))
             begin_run(path, source, setup, placement, launch.command)
         if tuning is not None:
             write_json(RunFolder(path).auto_tune, tuning.to_json())
@@ -60,8 +70,14 @@ def resume_run(path: Path, launch: LaunchContext, time_limit: float | None = Non
     data: where the dataset is now, if it was moved.
     Raises NotFound without the data, NotResumable when they are not those that the run began with.
     """
-    run = Run.open(path)
-    recipe, source = run.recipe.replace(time_limit=time_limit), check_resume(run, data)
+    Run.open(path)  # raises where there is none, before a lock is made
+    with run_lock(path) if launch.world.leads else nullcontext():
+        return _resume(Run.open(path), launch, time_limit, data)
+
+
+def _resume(run: Run, launch: LaunchContext, time_limit: float | None, data: Path | None) -> Run:
+    run.recipe = only_trusted(run.recipe.replace(time_limit=time_limit), launch.trusted, run.files.recipe)
+    recipe, source = run.recipe, check_resume(run, data)
     with run_process(recipe, launch.world) as placement:
         setup = make_setup(source, recipe, placement, launch, run)
         # Other images would make the order of the epoch, and so the result, another one.

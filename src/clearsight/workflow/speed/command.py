@@ -18,7 +18,7 @@ from clearsight.core.errors import EmptyInput, NotFound
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunFolder
-from clearsight.workflow.paths import free_folder
+from clearsight.workflow.paths import make_folder
 from clearsight.workflow.speed.breakdown import Breakdown, check_free, conclude
 
 # Environment variables of the command: its processes read from them where to write and what to record.
@@ -78,7 +78,7 @@ def profile_command(
     if program is None:
         raise NotFound(command[0], "there is no such program, or it is not executable", fix="Give its path.")
     script = next((word for word in command if word.endswith(".py")), command[0])
-    out = Path(out) if out is not None else free_folder("runs", script, "command")
+    out = Path(out) if out is not None else make_folder("runs", script, "command")
     check_free(out)
     visible = _visible_gpus(environment)
     Sampler(None, every=options.every)  # raises for an interval out of range now, before the command runs

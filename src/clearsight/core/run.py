@@ -178,6 +178,14 @@ class Run(Resumable[RunStatus]):
     calibration: dict[str, float] = field(default_factory=dict)  # temperature, images, errors; {} without validation
 
     @classmethod
+    def check_free(cls, path: Path) -> None:
+        """Raise NotResumable if a run, or what a Hook recorded of another loop, is in the folder `path` already."""
+        super().check_free(path)
+        files = RunFolder(path)
+        if files.metrics().exists() or (files.tensors / "index.jsonl").exists():
+            raise NotResumable(str(path), "the files of another training loop are there", fix="Choose another --out.")
+
+    @classmethod
     def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:
         """Start a run in the new or empty folder `path`; raises NotResumable when a run is there already."""
         cls.check_free(path)  # before anything is written

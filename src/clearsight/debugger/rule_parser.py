@@ -143,6 +143,10 @@ def _rules_in(path: Path) -> dict[str, type[Rule]]:
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule and kind.__module__ == name
     }
+    for kind in found.values():
+        if missing := sorted(kind.__abstractmethods__):
+            fix = "docs/debug.md shows a whole rule."
+            raise BadValue(f"--rule {path}", f"{kind.__name__} has no method {' and '.join(missing)}", fix=fix)
     if not found:
         raise BadValue(f"--rule {path}", "it defines no rule", fix="Derive a class from clearsight.Rule in it.")
     return found

@@ -158,9 +158,9 @@ def test_a_driver_that_quotes_parts_of_the_password_gives_none_away() -> None:
 
 
 def test_a_missing_password_is_asked_for() -> None:
-    with pytest.raises(StudyUnavailable, match="A study keeps no password: pass --storage URL again"):
-        with translate_storage_errors("postgresql://anna@host/db"):
-            raise OperationalError("select 1", None, Exception("no password supplied"))
+    sentence = "A study keeps no password: pass --storage URL again"
+    with pytest.raises(StudyUnavailable, match=sentence), translate_storage_errors("postgresql://anna@host/db"):
+        raise OperationalError("select 1", None, Exception("no password supplied"))
 
 
 def test_a_study_continues_with_its_storage_and_the_password_once_more() -> None:

@@ -180,8 +180,8 @@ def _unavailable(shown: str, cause: str) -> StudyUnavailable:
         return StudyUnavailable(f"--storage {shown}", "another process has locked it", fix=fix)
     if DATABASE in shown and any(word in first for word in ("not a database", "malformed")):
         fix = (
-            f"Remove {DATABASE} (and {DATABASE}-wal, {DATABASE}-shm), then continue with --resume: the results are in the "
-            "folders of the trials and are entered again. Lost is only what other programs noted in it."
+            f"Remove {DATABASE} (and {DATABASE}-wal, {DATABASE}-shm), then continue with --resume: the results are in "
+            "the folders of the trials and are entered again. Lost is only what other programs noted in it."
         )
         return StudyUnavailable(f"--storage {shown}", f"it is damaged ({first})", fix=fix)
     fix = "Check that it exists and that you may read it."

@@ -49,10 +49,9 @@ def train(
     from clearsight.workflow.train import train as train_run
 
     terminal, end = Terminal(as_json=as_json, outlives_reader=True), _End()
-    out = (
-        resume or out or (Path("runs") if data is None else None)
-    )  # without data there is nothing to make a folder for
-    with new_folder(out, "runs", data or ".", "run") as folder, terminal.working(), _end_shown(terminal, end, folder):
+    # Without data there is no run to make a folder for.
+    place = resume or out or (Path("runs") if data is None else None)
+    with new_folder(place, "runs", data or ".", "run") as folder, terminal.working(), _end_shown(terminal, end, folder):
         launch = LaunchContext(
             observers=[TrainingView(terminal), end],
             paths=Paths.of(os.environ),

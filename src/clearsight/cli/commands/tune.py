@@ -132,11 +132,10 @@ def _space(texts: list[str] | None, file: Path | None, trusted: Any) -> Any:
         raise BadValue("--space and --space-file", "cannot be used together", fix="Keep one.")
     if file is None:
         return texts or None
-    from clearsight.tuning.space_syntax import space_from_mapping
-    from clearsight.workflow.run.rules import check_code, code_of_space
+    from clearsight.workflow.study.plan import check_space_file
 
     values = read_yaml(file)
-    check_code(code_of_space(space_from_mapping(values)), file, trusted)
+    check_space_file(values, file, trusted)
     return values or None
 
 

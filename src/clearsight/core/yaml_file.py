@@ -28,7 +28,7 @@ _PREFIX = "tag:yaml.org,2002:"
 class _TextLoader(yaml.SafeLoader):
     """Loader without the readings of YAML 1.1 that surprise people; refuses keys that are given twice."""
 
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}  # type: ignore[misc]  # the stubs call it an attribute
     # Not those of binary data, sets and dates, which no setting takes and which raise errors of their own.
     yaml_constructors: ClassVar[dict[Any, Any]] = {
         tag: constructor

@@ -78,10 +78,10 @@ def profile_command(
     if program is None:
         raise NotFound(command[0], "there is no such program, or it is not executable", fix="Give its path.")
     script = next((word for word in command if word.endswith(".py")), command[0])
+    visible = _visible_gpus(environment)
+    Sampler(None, every=options.every)  # raises for an interval out of range now, before a folder is made
     out = Path(out) if out is not None else make_folder("runs", script, "command")
     check_free(out)
-    visible = _visible_gpus(environment)
-    Sampler(None, every=options.every)  # raises for an interval out of range now, before the command runs
     folder = RunFolder(out).profile
     folder.mkdir(parents=True)
     on_start(out)

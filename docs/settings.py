@@ -23,7 +23,7 @@ STUDY = """
 ## Settings of a study
 
 Each setting is a flag of `clearsight tune` and a keyword argument of `clearsight.tune`. A study that is continued with
-`--resume` keeps `searcher`, `warm_start` and `storage`; the others may change.
+`--resume` keeps `searcher`, `warm_start` and `storage`; the others may change. A URL with a password is given again.
 
 | setting | flag | default | range | what |
 |---|---|---|---|---|

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadChoice, BadValue, NotFound
-from clearsight.core.recipe import Recipe, fields, read_yaml
+from clearsight.core.recipe import Recipe, fields
+from clearsight.core.yaml_file import read_yaml
 
 
 def test_names_are_unique_over_all_sections() -> None:

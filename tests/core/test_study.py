@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearsight.core.errors import BadData, BadValue, NotFound, NotResumable
+from clearsight.core.errors import BadData, BadValue, NotFound, NotResumable, StudyUnavailable
 from clearsight.core.recipe import Recipe
 from clearsight.core.settings import declared
 from clearsight.core.space import Choice, Dimension, FloatRange, Space
@@ -45,6 +45,28 @@ def test_opens_as_it_was_saved(tmp_path: Path) -> None:
     assert again == study
     assert again.status is StudyStatus.STOPPED_EARLY
     assert again.recipe.optim.lr == 0.5
+
+
+def test_no_file_of_a_study_has_a_password(tmp_path: Path) -> None:
+    url = "postgresql://anna:hunter2@host/db?sslpassword=hunter3"
+    plan = make_plan(storage=url, warm_start=(f"{url}#early",), on="ray://u:hunter4@host:1")
+    recipe = Recipe().replace(on_finding=["notify:https://hooks.example.com/hunter5"])
+    study = Study.begin(tmp_path / "s", plan, recipe, command=["clearsight", "tune", "--storage", url])
+    private = [path for path in study.path.rglob("*") if path.is_file() and path.stat().st_mode & 0o077 == 0]
+    assert private == [study.path / "recipe.yaml"]  # it must have the address to call it
+    for path in study.path.rglob("*"):
+        assert path in private or path.is_dir() or "hunter" not in path.read_text()
+    assert study.plan.storage == url  # the process that was given it goes on with it
+    assert Study.open(study.path).plan.storage == "postgresql://anna@host/db"
+
+
+def test_two_that_begin_at_the_same_moment_do_not_mix(tmp_path: Path) -> None:
+    study = begin_study(tmp_path / "other")
+    study.path = tmp_path / "s"
+    study.path.mkdir()
+    with study.lock(), pytest.raises(StudyUnavailable, match=r"process \d+ on \S+ works on this study"):
+        begin_study(tmp_path / "s")
+    assert not Study.exists(tmp_path / "s")
 
 
 def test_has_the_name_of_its_folder_unless_another_is_given(tmp_path: Path) -> None:

@@ -106,6 +106,9 @@ def test_a_file_without_that_rule(user_rule: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         parse_rule(str(tmp_path / "nowhere.py"))
     (tmp_path / "empty.py").write_text("x = 1")
+    (tmp_path / "half.py").write_text("from clearsight import Rule\nclass Half(Rule):\n    pass\n")
+    with pytest.raises(BadValue, match="Half has no method check and needs"):
+        parse_rule(str(tmp_path / "half.py"))
     with pytest.raises(BadValue, match="defines no rule"):
         parse_rule(str(tmp_path / "empty.py"))
     (tmp_path / "broken.py").write_text("x =")

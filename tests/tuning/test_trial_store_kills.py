@@ -106,10 +106,10 @@ import sys
 from pathlib import Path
 from clearsight.core.study import Study
 from clearsight.core.trial import TrialResult, TrialState
-from clearsight.tuning.trial_store import TrialStore, lock_study
+from clearsight.tuning.trial_store import TrialStore
 from clearsight.tuning.searchers.random import Random
 study = Study.open(Path(sys.argv[1]))
-with lock_study(study):
+with study.lock():
     store = TrialStore(study, Random(), "none", 10)
     running = store.recover()
     print("started", flush=True)

@@ -18,7 +18,7 @@ from clearsight.tuning.searchers.random import Random
 from clearsight.tuning.storage import optuna_storage as storage
 from clearsight.tuning.storage.optuna_storage import file_url
 from clearsight.tuning.storage.trial_folder import trial_numbers
-from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials
+from clearsight.tuning.trial_store import TrialStore, read_trials
 
 
 @pytest.fixture
@@ -75,11 +75,13 @@ def test_each_machine_recovers_the_trials_of_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_study_is_locked_once(store: TrialStore) -> None:
-    with lock_study(store.study):
-        with pytest.raises(StudyUnavailable, match=r"another process works on this study\. Wait until it ends, or end"):
-            lock_study(store.study).__enter__()
+    with store.study.lock():
+        with pytest.raises(
+            StudyUnavailable, match=r"process \d+ on \S+ works on this study\. Wait until it ends, or end"
+        ):
+            store.study.lock().__enter__()
         assert read_trials(store.study) == []  # reading is always allowed
-    with lock_study(store.study):
+    with store.study.lock():
         pass
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from clearsight.core.errors import NotFound
 from clearsight.core.run import Run
-from clearsight.workflow.paths import Paths, free_folder, latest
+from clearsight.workflow.paths import Paths, latest, make_folder, new_folder
 from tests.workflow.run_folders import write_run
 
 
@@ -27,11 +29,35 @@ def test_without_variables_it_is_the_cache_of_the_user() -> None:
 
 def test_the_first_free_folder_is_named_after_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert free_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-1")
-    Path("studies/my-photos-1").mkdir(parents=True)
+    assert make_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-1")
     Path("studies/my-photos-2").mkdir()
-    assert free_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-3")
-    assert free_folder("studies", "/", "study") == Path("studies/study-1")
+    assert make_folder("studies", "/data/my photos.zip", "study") == Path("studies/my-photos-3")
+    assert make_folder("studies", "/", "study") == Path("studies/study-1")
+
+
+def test_starts_at_the_same_moment_have_different_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    together = threading.Barrier(8)
+
+    def start(_: int) -> Path:
+        together.wait()
+        return make_folder("runs", "/data/photos", "run")
+
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(start, range(8)))) == 8
+
+
+def test_a_folder_in_which_nothing_came_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFound), new_folder(None, "runs", "photos", "run") as folder:
+        latest([str(folder.parent)])
+    assert not Path("runs").exists()
+    with new_folder(None, "runs", "photos", "run") as folder:
+        (folder / "run.json").touch()
+    with new_folder("mine", "runs", "photos", "run") as chosen:
+        assert chosen == Path("mine")
+    assert [path.name for path in Path("runs").iterdir()] == ["photos-1"]
+    assert not Path("mine").exists()
 
 
 def test_the_latest_run_is_the_one_that_began_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

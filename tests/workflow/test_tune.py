@@ -28,7 +28,7 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.trial import Trial, TrialState
-from clearsight.tuning.trial_store import lock_study, read_trials
+from clearsight.tuning.trial_store import read_trials
 from clearsight.workflow.open import open_study
 from clearsight.workflow.tune import resume_study, tune
 from tests.workflow.in_process import EventLog, in_process, study_context, tune_here
@@ -318,7 +318,7 @@ def test_an_existing_study_is_not_overwritten(digits: Path, study: Study) -> Non
 
 
 def test_two_processes_cannot_work_on_one_study(study: Study) -> None:
-    with lock_study(study), pytest.raises(ClearsightError, match="another process works on this study"):
+    with study.lock(), pytest.raises(ClearsightError, match=r"process \d+ on \S+ works on this study"):
         resume_study(study.path)
 
 

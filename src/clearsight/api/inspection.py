@@ -113,11 +113,11 @@ def profile(
     nothing; "auto" prints it in a terminal and in Jupyter.  quiet: the former name of progress=False.
     """
     from clearsight.workflow.display.notebook import NoOutput, output_of
-    from clearsight.workflow.paths import free_folder
+    from clearsight.workflow.paths import make_folder
     from clearsight.workflow.profile import profile as profile_loop
 
     silent = quiet or isinstance(output_of(progress), NoOutput)
-    folder = Path(out) if out is not None else free_folder("runs", "profile", "profile")
+    folder = Path(out) if out is not None else make_folder("runs", "profile", "profile")
     return profile_loop(folder, every=every, full=full, batch_size=batch_size, quiet=silent)
 
 
@@ -179,8 +179,11 @@ def open_run(path: str | Path | Any, rank: int = 0) -> OpenedRun:
     return OpenedRun(path_of(path, "runs"), rank)
 
 
-def open_study(path: str | Path | Any) -> SavedStudy:
-    """Return the study in a folder, which may still be growing. Raises NotFound where there is none."""
+def open_study(path: str | Path | Any, *, storage: str | None = None) -> SavedStudy:
+    """Return the study in a folder, which may still be growing. Raises NotFound where there is none.
+
+    storage: the URL of its storage, where that needs a password, which a study does not keep.
+    """
     from clearsight.workflow.open import open_study as open_saved
 
-    return open_saved(path_of(path, "studies"))
+    return open_saved(path_of(path, "studies"), storage=storage)

@@ -271,7 +271,7 @@ class TuneSettings(RecipeSettings, TypedDict, total=False):
     """Begin with the trials of an earlier study: its folder, last, or URL#NAME; may be repeated."""
 
     storage: str
-    """URL of an Optuna storage that several machines may share."""
+    """URL of an Optuna storage that several machines may share; its password is never written."""
 
     on: str
     """Where trials run: local, ray or ray://HOST:PORT."""

@@ -32,6 +32,7 @@ def train(
     out: str | Path | None = None,
     recipe: Recipe | str | Path | None = None,
     progress: Show = "auto",
+    trust: bool = False,
     launch: LaunchContext | None = None,
     **settings: Unpack[RecipeSettings],
 ) -> TrainedRun:
@@ -39,22 +40,23 @@ def train(
 
     out: new run folder, by default runs/<data>-<n>.  recipe: a Recipe or a YAML file.  progress: True shows the plan,
     the epochs and the result as the command does, False nothing; "auto" shows them in a terminal and in Jupyter.
+    trust: run the rule files and notices that the recipe file names; they are code.
     launch: the circumstances of the run, where a program chooses them itself.  settings: override the recipe; text is
     read as after a flag (`head="750,500,250"`, `time_limit="10m"`).
     An interrupt ends the training after the step; `clearsight.resume` continues it.
     Mistakes of the user are raised as ClearsightError before a run folder exists.
     """
     from clearsight.workflow.display.notebook import output_of
-    from clearsight.workflow.paths import free_folder
+    from clearsight.workflow.paths import new_folder
     from clearsight.workflow.train import train as train_run
 
     output, values = output_of(progress), named_settings(settings)
     with output.working():
-        context = _run_context(output, launch)
+        context = _run_context(output, launch, trust=trust)
         if out is None and context.world.size > 1:  # each process would choose a folder of its own
             raise BadValue("out=None", "several processes need one run folder", fix="Pass out=.")
-        folder = Path(out) if out is not None else free_folder("runs", data, "run")
-        run = train_run(data, out=folder, recipe=recipe, launch=context, **values)
+        with new_folder(out, "runs", data, "run") as folder:
+            run = train_run(data, out=folder, recipe=recipe, launch=context, **values)
     return _shown_run(output, run)
 
 
@@ -69,6 +71,7 @@ def tune(
     name: str = "",
     recipe: Recipe | str | Path | None = None,
     progress: Show = "auto",
+    trust: bool = False,
     launch: StudyContext | None = None,
     vary: str | Iterable[str] = (),
     **settings: Unpack[TuneSettings],
@@ -78,7 +81,7 @@ def tune(
     tune: settings to vary over their usual ranges, "lr,batch_size" or a list; `vary` is its former name.
     space: {"lr": "log(1e-5,1e-1)", "batch_size": [16, 32]}, text as after --space, or a Space.  metric: one objective
     or several, "accuracy" or "loss:minimize".  out: new study folder, by default studies/<data>-<n>.  name: of the
-    study in a shared storage.  recipe, progress, launch: as in `train`.  settings: of the study and of its recipe.
+    study in a shared storage.  recipe, progress, trust, launch: as in `train`.  settings: of the study and its recipe.
     Mistakes of the user are raised as ClearsightError before a study folder exists.
     """
     from clearsight.workflow.display.notebook import output_of
@@ -99,7 +102,7 @@ def tune(
             **values,
         )
 
-    return _shown_study(output, launch, work)
+    return _shown_study(output, launch, work, trust=trust)
 
 
 def resume(
@@ -108,6 +111,7 @@ def resume(
     data: str | Path | None = None,
     accept_replaced: bool = False,
     progress: Show = "auto",
+    trust: bool = False,
     launch: LaunchContext | StudyContext | None = None,
     **changes: Any,
 ) -> TrainedRun | TunedStudy:
@@ -116,6 +120,7 @@ def resume(
     data: where the dataset is now, if it was moved.  accept_replaced: of a run, go on although images have another
     content than when it began.  changes: of a run `time_limit` and `epochs`; of a study any setting of its plan that is
     not fixed (`trials=40`).  progress, launch: as in `train`.
+    trust: run the rule files and notices that its recipe names; they are code.
     Raises NotFound where there is neither, NotResumable when it cannot go on.
     """
     from clearsight.workflow.display.notebook import output_of
@@ -126,7 +131,10 @@ def resume(
             raise BadValue("accept_replaced=True", "images of a study cannot be replaced", fix="Leave it out.")
         from clearsight.workflow.tune import resume_study
 
-        return _shown_study(output, launch, lambda context: resume_study(folder, data=data, launch=context, **values))
+        def work(context: StudyContext) -> Study:
+            return resume_study(folder, data=data, launch=context, **values)
+
+        return _shown_study(output, launch, work, trust=trust)
     from clearsight.workflow.train import RESUMABLE
     from clearsight.workflow.train import resume as resume_run
 
@@ -138,27 +146,29 @@ def resume(
         resumed = resume_run(
             folder,
             data=data,
-            launch=_run_context(output, cast("LaunchContext | None", launch)),
+            launch=_run_context(output, cast("LaunchContext | None", launch), trust=trust),
             accept_replaced=accept_replaced,
             **values,
         )
     return _shown_run(output, resumed)
 
 
-def _run_context(output: Terminal, launch: LaunchContext | None) -> LaunchContext:
+def _run_context(output: Terminal, launch: LaunchContext | None, *, trust: bool) -> LaunchContext:
     """Return the context of a run whose events go to the output; of a given one with its own observers first."""
     from clearsight.workflow.display.terminal import TrainingView
     from clearsight.workflow.paths import Paths
     from clearsight.workflow.run.context import LaunchContext, visible_gpus, world_of
 
     if launch is not None:
-        return replace(launch, observers=[*launch.observers, TrainingView(output)])
+        trusted = None if trust else launch.trusted
+        return replace(launch, observers=[*launch.observers, TrainingView(output)], trusted=trusted)
     return LaunchContext(
         observers=[TrainingView(output)],
         paths=Paths.of(os.environ),
         world=world_of(os.environ),
         progress=output.progress,
         visible=visible_gpus(os.environ),
+        trusted=None if trust else (),
     )
 
 
@@ -172,7 +182,7 @@ def _shown_run(output: Terminal, run: Any) -> TrainedRun:
     return TrainedRun.of(run)
 
 
-def _shown_study(output: Terminal, launch: Any, work: Any) -> TunedStudy:
+def _shown_study(output: Terminal, launch: Any, work: Any, *, trust: bool) -> TunedStudy:
     """Return the study that `work` has made in a context whose events go to the output."""
     from clearsight.workflow.display.study_view import end_lines, study_view
     from clearsight.workflow.open import open_study
@@ -185,8 +195,10 @@ def _shown_study(output: Terminal, launch: Any, work: Any) -> TunedStudy:
     view = study_view(output)
     given = launch or StudyContext(paths=Paths.of(os.environ), progress=output.progress, gpus=gpu_count(os.environ))
     with output.working(), closing(view):  # after an error too, whose text must not be drawn over
-        study = work(replace(given, observers=[*given.observers, view]))
-    saved = open_study(study.path)  # from disk, since the trials of workers and other machines are there alone
+        trusted = None if trust else given.trusted
+        study = work(replace(given, observers=[*given.observers, view], trusted=trusted))
+    # From disk, since the trials of workers and other machines are there alone.
+    saved = open_study(study.path, storage=study.plan.storage or None)
     run = saved.best_run
     output.print(*end_lines(study, saved.savings(), next_commands(study), run.scores.get("test") if run else None))
     return TunedStudy.of(study)

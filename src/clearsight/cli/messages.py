@@ -15,6 +15,8 @@ from typing import Any
 from clearsight.cli.other_words import flags_of, translate, translate_command
 from clearsight.core import errors
 from clearsight.core.errors import BadChoice, ClearsightError
+from clearsight.core.safe_text import SafeFormatter, printable, printable_line
+from clearsight.core.secrets import redact
 
 # Exit codes. 2 is also what typer and most shells use for a wrong command line; 130 is 128 + SIGINT.
 FAILURE, USER_ERROR, STOPPED = 1, 2, 130
@@ -54,7 +56,7 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
         path = f"{error.filename}: " if error.filename else ""
         return fail(f"{path}{error.strerror or error}.", FAILURE if error.errno in _DISK_FULL else USER_ERROR)
     except Exception:  # the edge of the process: any other error is a bug, shown with its traceback
-        traceback.print_exc()
+        print(redact(printable(traceback.format_exc())), file=sys.stderr, end="")
         return fail("this is a bug in clearsight; please report it with the lines above", FAILURE)
 
 
@@ -93,7 +95,7 @@ def _invoke(app: Any, name: str, words: list[str]) -> int:
 def fail(sentence: str, code: int) -> int:
     """Print the sentence on stderr, its label in red on a terminal; return the code."""
     red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
-    print(f"{red}error:{plain} {sentence}", file=sys.stderr)
+    print(f"{red}error:{plain} {printable_line(sentence)}", file=sys.stderr)
     return code
 
 
@@ -101,6 +103,8 @@ def _quiet_libraries() -> None:
     for name in _VARIABLES.keys() - os.environ.keys():
         os.environ[name] = _VARIABLES[name]
         SET_BY_CLI.add(name)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(SafeFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for library in ("torch.onnx", "onnxscript", "httpx", "timm"):
         logging.getLogger(library).setLevel(logging.ERROR)

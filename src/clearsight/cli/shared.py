@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from clearsight.cli.short_help import short_help, with_help_all
 from clearsight.core.errors import BadChoice
 from clearsight.core.recipe import DataSection
+from clearsight.core.safe_text import printable_line
 
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="print the result as JSON on stdout, everything else on stderr")
@@ -31,7 +32,7 @@ def latest_of(*parents: str, with_model: bool = False) -> Callable[[Any], Any]:
         from clearsight.workflow.paths import latest
 
         path = latest(parents, with_model=with_model)
-        print(f"last     {path}", file=sys.stderr)
+        print(printable_line(f"last     {path}"), file=sys.stderr)
         return path
 
     return resolve
@@ -74,6 +75,12 @@ ResumedStudy: TypeAlias = Annotated[
         metavar="STUDY",
         help="continue the study in this folder, or the last",
         callback=latest_of("studies"),
+    ),
+]
+Trust: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="run the rule files and notices that a recipe file or a saved run names: they are code"
     ),
 ]
 Device: TypeAlias = Annotated[str, typer.Option(help="cpu, cuda or cuda:N")]

@@ -15,6 +15,7 @@ from rich.text import Text
 from clearsight.cli.plot import plot
 from clearsight.core.events import RunStatus
 from clearsight.core.format import duration, size, speed
+from clearsight.core.safe_text import printable_line
 from clearsight.workflow.display.terminal import shows_unicode
 from clearsight.workflow.live import LiveRun
 
@@ -73,7 +74,7 @@ def screen(live: LiveRun, width: int, height: int, *, unicode: bool = True) -> l
         shown[-1] = ScreenLine("…" if unicode else "...", "dim")
     curves = _curves(live, width, room - len(shown), unicode)
     lines = [*head, *curves, *shown, *foot]
-    return [ScreenLine(_cropped(line.text, width), line.style) for line in lines[:height]]
+    return [ScreenLine(_cropped(printable_line(line.text), width), line.style) for line in lines[:height]]
 
 
 def state_lines(live: LiveRun) -> list[str]:

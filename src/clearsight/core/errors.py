@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from clearsight.core.secrets import redact
+
 _MAX_LISTED = 12  # allowed values in a sentence; the rest are counted
 _MAX_NAMES = 200  # above it the sentence has only their number: twelve of 1,300 model names help nobody
 
@@ -28,7 +30,7 @@ class ClearsightError(Exception):
     ) -> None:
         self.what, self.problem, self.got, self.fix = what, problem, got, fix
         self.allowed = tuple(str(value) for value in allowed)
-        super().__init__(self._sentence())
+        super().__init__(redact(self._sentence()))  # it may quote a URL that holds a password
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross process boundaries; the default would call the class with the finished sentence.

@@ -24,11 +24,12 @@ _SEAL = 256  # bytes before the read position by which a rewritten file is recog
 
 
 @contextlib.contextmanager
-def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
+def atomic(path: Path, *, sync: bool = True, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed over `path`, else removed.
 
     A reader sees the old file or the new one, never a part. Raises DiskFull when the file system has no room.
     sync: False is much cheaper; the file then survives a kill of the process, but perhaps not a loss of power.
+    private: True for a file that its owner alone may read (mode 0600).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A part in the same folder: renaming across disks is not atomic.
@@ -36,7 +37,7 @@ def atomic(path: Path, *, sync: bool = True) -> Iterator[Path]:
         yield part
         if sync:
             _sync(part)
-        part.chmod(0o644)  # temporary files are private; these are results to share
+        part.chmod(0o600 if private else 0o644)  # temporary files are private; most are results to share
         part.replace(path)
         if sync:
             _sync(path.parent)  # the new name is stored in the folder
@@ -71,15 +72,15 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace the file at `path` with `data`, atomically."""
-    with atomic(path) as part:
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Replace the file at `path` with `data`, atomically. private: its owner alone may read it."""
+    with atomic(path, private=private) as part:
         part.write_bytes(data)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path` with `text` in UTF-8, atomically."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Replace the file at `path` with `text` in UTF-8, atomically. private: its owner alone may read it."""
+    write_bytes(path, text.encode(), private=private)
 
 
 def write_json(path: Path, value: object) -> None:

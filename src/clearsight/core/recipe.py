@@ -14,11 +14,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from clearsight.core.errors import BadChoice, BadValue, NotFound
+from clearsight.core.errors import BadChoice, BadValue
+from clearsight.core.files import write_text
 from clearsight.core.learning_rates import HEAD_RATES, usual_rate
 from clearsight.core.other_words import answer
 from clearsight.core.preprocess import Channel, GivenRange, Interpolation
+from clearsight.core.secrets import redact
 from clearsight.core.settings import Seconds, Section, bad_value, setting
+from clearsight.core.yaml_file import read_yaml
 
 # Models without pretrained weights, whose default weights are random.
 UNTRAINED_MODELS = ("tiny", "mobilenetv1_025")
@@ -368,6 +371,19 @@ class Recipe(BaseModel):
         """Return the value of each setting by its name, over all sections."""
         return {name: getattr(getattr(self, section), name) for section, name, _ in fields()}
 
+    def without_secrets(self) -> Recipe:
+        """Return the recipe with `***` for each password and token of an address in it, for what others may see."""
+        values = self.flat()
+        shown: dict[str, Any] = {name: redact(value) for name, value in values.items() if isinstance(value, str)}
+        # Of the settings with a list of words, this one alone takes addresses.
+        shown["on_finding"] = [redact(text) for text in self.debug.on_finding]
+        changed = {name: value for name, value in shown.items() if value not in (values[name], list(values[name]))}
+        return self.replace(**changed) if changed else self
+
+    def write(self, path: Path, comment: str = "") -> None:
+        """Write the recipe as YAML with a comment before it; with mode 0600 where it holds a password or a token."""
+        write_text(path, comment + self.to_yaml(), private=self.without_secrets() != self)
+
     def to_yaml(self) -> str:
         """Return YAML that `load` reads back as an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -380,18 +396,3 @@ def fields() -> Iterator[tuple[str, str, FieldInfo]]:
         assert isinstance(kind, type)
         assert issubclass(kind, Section)
         yield from ((section, name, info) for name, info in kind.model_fields.items())
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raises NotFound without the file, BadValue for other content."""
-    if not path.is_file():
-        raise NotFound(str(path), "no such file")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadValue(str(path), f"not valid YAML ({' '.join(str(error).split())})") from None
-    if values is None:  # an empty file is a recipe of defaults
-        return {}
-    if not isinstance(values, dict):
-        raise BadValue(str(path), "must be a mapping of settings, such as 'lr: 0.001'")
-    return values

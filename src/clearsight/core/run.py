@@ -16,6 +16,7 @@ from clearsight.core.events import EpochRecord, Mode, NullObserver, RunStatus, S
 from clearsight.core.files import read_json, read_jsonl, write_json, write_text
 from clearsight.core.recipe import Recipe
 from clearsight.core.registry import Former
+from clearsight.core.secrets import redact_command
 from clearsight.core.stop import StopKind, StopReason, stop_kind
 
 Status = TypeVar("Status", bound=StrEnum)
@@ -56,6 +57,7 @@ class RunFolder:
     evaluation = _At("evaluation")  # scores and predictions on the test split
     scores = _At("evaluation/metrics.json")
     predictions = _At("evaluation/predictions.csv")
+    lock = _At("run.lock")  # there while a process writes to the folder
     actions = _At("actions.json")  # what was done about findings while the run went on
     auto_tune = _At("auto_tune.json")  # settings that were chosen by measuring before the run began
     repairs = _At("repairs.json")  # what --repair changed from attempt to attempt
@@ -77,12 +79,17 @@ class RunFolder:
 class Provenance:
     """Command, packages and machine that a run was made with.
 
-    command: arguments of the process.  versions: of Python and packages.  hardware: system, processor, device.
+    command: arguments of the process, without secrets.  versions: of Python and packages.  hardware: system, processor,
+    device.
     """
 
     command: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Here, so that neither run.json nor a page has a secret, of a run of an earlier version either.
+        object.__setattr__(self, "command", redact_command(self.command))
 
 
 _PROVENANCE = tuple(part.name for part in fields(Provenance))  # in run.json they stand beside the fields of the run
@@ -172,13 +179,21 @@ class Run(Resumable[RunStatus]):
     calibration: dict[str, float] = field(default_factory=dict)  # temperature, images, errors; {} without validation
 
     @classmethod
+    def check_free(cls, path: Path) -> None:
+        """Raise NotResumable if a run, or what a Hook recorded of another loop, is in the folder `path` already."""
+        super().check_free(path)
+        files = RunFolder(path)
+        if files.metrics().exists() or (files.tensors / "index.jsonl").exists():
+            raise NotResumable(str(path), "the files of another training loop are there", fix="Choose another --out.")
+
+    @classmethod
     def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:
         """Start a run in the new or empty folder `path`; raises NotResumable when a run is there already."""
         cls.check_free(path)  # before anything is written
         run = cls(path=path, name=path.name, recipe=recipe, seed=recipe.train.seed, **facts)
         for folder in (run.files.checkpoints, run.files.bundle, run.files.evaluation):
             folder.mkdir(parents=True, exist_ok=True)
-        write_text(run.files.recipe, run.weights_comment() + recipe.to_yaml())
+        recipe.write(run.files.recipe, run.weights_comment())
         run.save()  # last, since a folder with run.json counts as a run
         return run
 

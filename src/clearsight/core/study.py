@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import InstanceOf
 
-from clearsight.core.errors import BadChoice, BadData, BadValue
-from clearsight.core.files import write_json, write_text
+from clearsight.core.errors import BadChoice, BadData, BadValue, StudyUnavailable
+from clearsight.core.files import write_json
+from clearsight.core.folder_lock import folder_lock
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Resumable
+from clearsight.core.secrets import redact_command, without_secrets
 from clearsight.core.settings import Seconds, Section, setting
 from clearsight.core.space import Space
 from clearsight.core.stop import stop_kind
@@ -56,21 +59,26 @@ class StudyPlan(Section):
     warm_start: tuple[str, ...] = setting(
         (), "begin with the trials of an earlier study: its folder, last, or URL#NAME; may be repeated"
     )
-    storage: str = setting("", "URL of an Optuna storage that several machines may share")
+    storage: str = setting(
+        "", "URL of an Optuna storage that several machines may share; its password is never written"
+    )
     on: str = setting("local", "where trials run: local, ray or ray://HOST:PORT")
     cpus_per_trial: float | None = setting(None, "cores of each trial on a cluster", above=0)
     gpus_per_trial: float | None = setting(None, "GPUs of each trial on a cluster", low=0)
 
-    # A study that is continued keeps these; all other settings may change.
-    FIXED: ClassVar[tuple[str, ...]] = ("searcher", "warm_start", "storage")
+    # A study that is continued keeps these; all other settings may change. The storage is kept too, but must be given
+    # again if it needs a password.
+    FIXED: ClassVar[tuple[str, ...]] = ("searcher", "warm_start")
 
     def replace(self, **changes: Any) -> StudyPlan:
         """Return a copy with some fields changed; raises BadValue for a value outside its range."""
         return self.parse({**dict(self), **changes})  # model_copy would not check the changes
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values that `from_json` reads."""
-        values = {**dict(self), "warm_start": list(self.warm_start), "space": self.space.to_json()}
+        """Return plain JSON values that `from_json` reads; passwords and tokens in URLs are left out."""
+        values = {**dict(self), "space": self.space.to_json()}
+        values |= {"storage": without_secrets(self.storage), "on": without_secrets(self.on)}
+        values["warm_start"] = [without_secrets(source) for source in self.warm_start]
         return {**values, "objectives": [asdict(objective) for objective in self.objectives]}
 
     @classmethod
@@ -105,9 +113,12 @@ class Study(Resumable[StudyStatus]):
     started: float = field(default_factory=time.time)  # seconds since 1970
     seconds: float = 0.0  # of work, over all times that it was continued
     best: dict[str, Any] = field(default_factory=dict)  # {"trial", "value", "values", "params", "run"}
-    command: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)  # without secrets
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.command = redact_command(self.command)
 
     @classmethod
     def begin(cls, path: Path, plan: StudyPlan, recipe: Recipe, *, name: str = "", **facts: Any) -> Study:
@@ -118,9 +129,15 @@ class Study(Resumable[StudyStatus]):
         cls.check_free(path)
         (path / "trials").mkdir(parents=True, exist_ok=True)
         study = cls(path=path, name=name or path.name, plan=plan, recipe=recipe, **facts)
-        write_text(path / "recipe.yaml", recipe.to_yaml())
-        study.save()  # last, since a folder with study.json counts as a study
+        with study.lock():
+            cls.check_free(path)  # again: of two that start at the same moment one comes first
+            recipe.write(path / "recipe.yaml")
+            study.save()  # last, since a folder with study.json counts as a study
         return study
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Return the lock of the folder; entering it raises StudyUnavailable if another process holds it."""
+        return folder_lock(self.path / "study.lock", self.noun, StudyUnavailable)
 
     @classmethod
     def open(cls, path: Path) -> Study:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import subprocess
 import urllib.request
@@ -16,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from clearsight.core.errors import BadChoice, BadValue
 from clearsight.core.finding import Finding, Severity
+from clearsight.core.secrets import HIDDEN, redact, redact_command
 from clearsight.debugger.rule_parser import Book, find_rule
 from clearsight.debugger.rules import RULES
 
@@ -154,9 +156,17 @@ def parse_action(text: str, book: Book = RULES) -> Action:
     verb = next((known for known in VERBS if known == word.strip()), None)
     if verb is None:
         raise BadChoice(f"--on-finding {text}", "there is no such action", got=word.strip(), allowed=VERBS)
+    if HIDDEN in argument:
+        fix = "Pass --on-finding again with the whole address."
+        raise BadValue(f"--on-finding {text}", "its secret was left out when this recipe was written", fix=fix)
     if argument and verb != "notify":
         raise BadValue(f"--on-finding {text}", f"{verb} takes no argument")
     return Action(verb, argument.strip(), _selector(selector.strip(), book))
+
+
+def runs_code(text: str) -> bool:
+    """Return True for the text of an action that runs a command or calls an address."""
+    return re.search(r"(?:^|=)\s*notify\s*:\s*\S", text) is not None
 
 
 def _selector(word: str, book: Book) -> str:
@@ -180,7 +190,7 @@ def notify(target: str, finding: Finding, run_facts: Mapping[str, Any]) -> str:
 
 def _send(url: str, body: bytes) -> str:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
-    host = "/".join(url.split("/")[:3])  # path and query may hold a secret
+    host = redact("/".join(url.split("/")[:3]))  # path and query may hold a secret
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
             return f"notified {host}: {response.status}"
@@ -189,9 +199,10 @@ def _send(url: str, body: bytes) -> str:
 
 
 def _run(line: str, body: bytes) -> str:
+    shown = " ".join(redact_command(line.split()))
     try:
         # No shell: the words of the command come from the recipe, and nothing in the finding is interpreted.
         done = subprocess.run(shlex.split(line), input=body, capture_output=True, timeout=_TIMEOUT, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        return f"could not run {line}: {error}"
-    return f"ran {line}: exit code {done.returncode}"
+        return f"could not run {shown}: {error}"
+    return f"ran {shown}: exit code {done.returncode}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +20,12 @@ from torch import Tensor, nn
 from clearsight.core.context import RunContext
 from clearsight.core.errors import BadChoice, BadValue, NotResumable
 from clearsight.core.finding import Finding, findings_lines, read_findings, write_findings
+from clearsight.core.folder_lock import folder_lock
 from clearsight.core.guard import Guard, guarded
 from clearsight.core.judge import judge
 from clearsight.core.rule import Rule
 from clearsight.core.run import RunFolder
+from clearsight.core.safe_text import printable
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode
 from clearsight.debugger.capture.predictions import as_tensor
 from clearsight.debugger.capture.save_plan import SavePlan, make_save_plan, parse_save_setting
@@ -91,6 +94,7 @@ class Hook:
         self.findings: list[Finding] = []
         self._every_rank, self._quiet = workers == "all", quiet
         self._counter = StepCounter(self.tape.context.steps_per_epoch)
+        self._held = ExitStack()  # the lock of the folder, from `watch` to the end
         self._session: CaptureSession | None = None
         self._loop: ExternalLoop | None = None
         self._closed = False
@@ -116,6 +120,9 @@ class Hook:
         files = RunFolder(self.out)
         if not rank and any(path.exists() for path in (files.state, files.metrics(), files.tensors / "index.jsonl")):
             raise NotResumable(str(self.out), "a run is there already", fix="Choose another folder.")
+        self.out.mkdir(parents=True, exist_ok=True)
+        if not rank:
+            self._held.enter_context(folder_lock(files.lock, "run"))
         store, metrics = FileTensorStore(files.tensors, rank), files.metrics(rank)
         self._session = CaptureSession(
             self.saving, self.tape, store, metrics=metrics, tape_limit=_TAPE_LIMIT, guard=self.guard
@@ -148,6 +155,7 @@ class Hook:
         if self._session is not None:
             self.guard.finish(self._session.close)
             self.guard.run(self._judge, self._session, status)
+        self._held.close()
 
     def _judge(self, session: CaptureSession, status: str) -> None:
         self.tape.ended = True
@@ -232,12 +240,12 @@ class Hook:
 
     def _print(self, *lines: str) -> None:
         if not self._quiet:
-            print(*lines, sep="\n", file=sys.stderr)
+            print(*map(printable, lines), sep="\n", file=sys.stderr)
 
 
 def _report(sentence: str) -> None:
     # Printed, also with `quiet`: scripts of others rarely set up logging, and a silent failure looks like a clean run.
-    print(f"clearsight: {sentence}", file=sys.stderr)
+    print(f"clearsight: {printable(sentence)}", file=sys.stderr)
 
 
 def _rank() -> int:

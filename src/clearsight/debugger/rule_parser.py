@@ -22,6 +22,7 @@ from clearsight.debugger.rules.similar_across_runs import SimilarAcrossRuns
 
 Book = Registry[type[Rule]]
 
+_FILE = re.compile(r"(?P<file>[^()]+?\.py)(?::(?P<rest>.*))?$", re.DOTALL)
 _CALL = re.compile(r"(?P<name>[^()]*?)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
 
 
@@ -61,6 +62,16 @@ def parse_rule(text: str, book: Book = RULES) -> list[Rule]:
     return [defined[name].parse(arguments)]
 
 
+def split_rules(rules: str) -> list[str]:
+    """Return the words of the setting `rules`; a comma within brackets divides none."""
+    return [word.strip() for word in re.split(r",(?![^()]*\))", rules) if word.strip()]
+
+
+def names_file(text: str) -> bool:
+    """Return True for the text of a rule that is code in a file; the file is not opened."""
+    return _FILE.match(text.strip()) is not None
+
+
 def find_rule(name: str, book: Book = RULES) -> type[Rule]:
     """Return a rule's class by its name, its SageMaker name, or either in snake_case."""
     plain = _plain(name)
@@ -75,7 +86,7 @@ def find_rule(name: str, book: Book = RULES) -> type[Rule]:
 
 
 def _named_rules(rules: str, book: Book) -> list[Rule]:
-    words = [word.strip() for word in re.split(r",(?![^()]*\))", rules) if word.strip()]  # not at commas in brackets
+    words = split_rules(rules)
     if words == ["none"]:
         return []
     if words in (["default"], ["all"]):
@@ -86,7 +97,7 @@ def _named_rules(rules: str, book: Book) -> list[Rule]:
 def _parts(text: str) -> tuple[str, str, Mapping[str, Any]]:
     """Return file, name and arguments of a rule's text."""
     file, name = "", text.strip()
-    if match := re.match(r"(?P<file>[^()]+?\.py)(?::(?P<rest>.*))?$", name, re.DOTALL):
+    if match := _FILE.match(name):
         file, name = match["file"], match["rest"] or ""
     call = _CALL.fullmatch(name)
     if call is None or (not call["name"] and not file):
@@ -132,6 +143,10 @@ def _rules_in(path: Path) -> dict[str, type[Rule]]:
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Rule) and kind is not Rule and kind.__module__ == name
     }
+    for kind in found.values():
+        if missing := sorted(kind.__abstractmethods__):
+            fix = "docs/debug.md shows a whole rule."
+            raise BadValue(f"--rule {path}", f"{kind.__name__} has no method {' and '.join(missing)}", fix=fix)
     if not found:
         raise BadValue(f"--rule {path}", "it defines no rule", fix="Derive a class from clearsight.Rule in it.")
     return found

@@ -10,17 +10,16 @@ Used by one thread.
 
 from __future__ import annotations
 
-import fcntl
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 
-from clearsight.core.errors import NotFound, StudyUnavailable
+from clearsight.core.errors import NotFound
+from clearsight.core.secrets import redact
 from clearsight.core.stop import StopKind
 from clearsight.core.study import Searcher, Study
 from clearsight.core.trial import SCORES, Trial, TrialResult, TrialState, pareto_front, rank
@@ -35,15 +34,14 @@ from clearsight.tuning.storage.conversion import (
 )
 from clearsight.tuning.storage.mirror import Mirror, portable
 from clearsight.tuning.storage.optuna_storage import (
+    DATABASE,
     file_url,
     open_storage,
     quiet_optuna,
     translate_storage_errors,
-    without_password,
 )
 from clearsight.tuning.storage.trial_folder import TrialFolder, trial_numbers
 
-_DATABASE = "study.db"  # in the folder of a study without a storage of its own
 _IN_MEMORY = "study"  # Hyperband assigns brackets by the study's name, which must not depend on the name of a folder
 
 
@@ -60,7 +58,7 @@ class TrialStore:
         """
         self.study, self._searcher = study, searcher
         self._shared = bool(study.plan.storage)
-        self._url = study.plan.storage or file_url(study.path / _DATABASE)
+        self._url = study.plan.storage or file_url(study.path / DATABASE)
         self._mirror: Mirror | None = None
         self._without_weights: set[int] = set()
         with translate_storage_errors(self._url), quiet_optuna():
@@ -263,23 +261,9 @@ class TrialStore:
         self._touch(number)
 
 
-@contextmanager
-def lock_study(study: Study) -> Iterator[None]:
-    """Hold the lock of the study's folder; raises StudyUnavailable if another process holds it."""
-    lock: IO[str] = (study.path / "study.lock").open("a+")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StudyUnavailable(
-                str(study.path), "another process works on this study", fix="Wait until it ends, or end it."
-            ) from None
-        yield
-
-
 def read_trials(study: Study) -> list[Trial]:
     """Return the trials of a study from its storage, also while the study runs."""
-    url, database = study.plan.storage, study.path / _DATABASE
+    url, database = study.plan.storage, study.path / DATABASE
     if not url and not database.is_file():
         return []
     url = url or file_url(database)
@@ -296,7 +280,7 @@ def stored_trials(url: str, name: str) -> list[Trial]:
         if not name and len(names) == 1:
             name = names[0]
         if name not in names:
-            subject = f"{without_password(url)} {name}".strip()
+            subject = f"{redact(url)} {name}".strip()
             raise NotFound(subject, f"no such study in this storage; it has {', '.join(names) or 'none'}")
         stored = optuna.load_study(study_name=name, storage=storage)
         return [trial_from_optuna(frozen) for frozen in stored.get_trials(deepcopy=False)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from clearsight.core.errors import BadValue
 from clearsight.core.files import finite_json, write_text
+from clearsight.core.safe_text import csv_rows
 from clearsight.reports.comparison.page import ComparisonPage, check_number, comparison_rows
 from clearsight.reports.comparison.ranking import Ranking, rank_runs
 from clearsight.reports.comparison.run import SPLITS, ComparedRun, differences
@@ -138,8 +138,7 @@ def _predictions(path: Path) -> dict[str, tuple[str, str]] | None:
     """Return image -> (true class, predicted class); None where the predictions were not saved."""
     if not path.is_file():
         return None
-    with path.open(encoding="utf-8", newline="") as lines:
-        return {row["path"]: (row["true"], row["predicted"]) for row in csv.DictReader(lines)}
+    return {row["path"]: (row["true"], row["predicted"]) for row in csv_rows(path)}
 
 
 def _parameters(weights: Path) -> int | None:

@@ -18,6 +18,7 @@ from clearsight.core.finding import Finding, finding_lines, flags, read_findings
 from clearsight.core.format import duration, several, speed
 from clearsight.core.judge import root_findings
 from clearsight.core.run import Run
+from clearsight.core.safe_text import printable_line
 from clearsight.workflow.run.external import ExternalRun
 
 
@@ -209,7 +210,7 @@ class LogWriter(NullObserver):
     def _write(self, *lines: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")  # UTC: logs of several machines can be compared
         with self._path.open("a", encoding="utf-8") as log:
-            log.writelines(f"{now} {line}\n" for line in lines)
+            log.writelines(f"{now} {printable_line(line)}\n" for line in lines)  # `cat` shows it on a terminal
 
 
 class FindingsLog(NullObserver):

@@ -17,6 +17,7 @@ from clearsight.core.study import Study
 from clearsight.core.trial import Trial, TrialState, best_trial, pareto_front
 from clearsight.tuning.analysis.importance import importances
 from clearsight.tuning.analysis.savings import study_savings
+from clearsight.tuning.storage.optuna_storage import with_storage
 from clearsight.tuning.trial_store import read_trials
 from clearsight.workflow.results.study import study_figure, study_html, study_text
 from clearsight.workflow.study.report import best_run
@@ -124,9 +125,13 @@ class SavedStudy:
         }
 
 
-def open_study(path: str | Path) -> SavedStudy:
-    """Return the study in the folder `path`, which may still be growing. Raises NotFound where there is none."""
+def open_study(path: str | Path, *, storage: str | None = None) -> SavedStudy:
+    """Return the study in the folder `path`, which may still be growing. Raises NotFound where there is none.
+
+    storage: the URL of its storage, where that needs a password, which a study does not keep.
+    """
     study = Study.open(Path(path))
+    study.plan = with_storage(study.plan, storage)
     return SavedStudy(study, read_trials(study))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,12 +59,35 @@ def latest(parents: Sequence[str], *, with_model: bool = False) -> Path:
     return max(found)[1]
 
 
-def free_folder(parent: str, source: str | Path, fallback: str) -> Path:
-    """Return PARENT/NAME-N with the first N that does not exist yet; NAME is that of `source`, else `fallback`.
+def make_folder(parent: str, source: str | Path, fallback: str) -> Path:
+    """Make the folder PARENT/NAME-N with the first N that does not exist yet, and return it.
 
-    Characters other than letters, digits and "._-" become "-".
+    NAME is that of `source`, else `fallback`; characters other than letters, digits and "._-" become "-".
+    It is made and not only chosen, so that two commands that start at the same moment have two folders.
     """
     stem = Path(source).expanduser().resolve().name.split(".")[0]  # photos.tar.gz gives photos
     name = re.sub(r"[^\w.-]+", "-", stem).strip("-") or fallback
-    folders = (Path(parent) / f"{name}-{number}" for number in itertools.count(1))
-    return next(folder for folder in folders if not folder.exists())
+    Path(parent).mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = Path(parent) / f"{name}-{number}"
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("numbers do not end")
+
+
+@contextmanager
+def new_folder(out: str | Path | None, parent: str, source: str | Path, fallback: str) -> Iterator[Path]:
+    """Yield the folder `out`, or without it that of `make_folder`, which is removed if it is empty after the block."""
+    if out is not None:
+        yield Path(out)
+        return
+    had_parent = Path(parent).exists()
+    folder = make_folder(parent, source, fallback)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # not empty: what was to come is there
+            folder.rmdir()
+            if not had_parent:
+                Path(parent).rmdir()

@@ -14,6 +14,7 @@ from clearsight.core.guard import Guard
 from clearsight.core.judge import judge
 from clearsight.core.profile_folder import spans_file
 from clearsight.core.run import RunFolder
+from clearsight.core.safe_text import printable_line
 from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.storage.saved_run import SavedRun
 from clearsight.profiler.rules import PROFILER_RULES
@@ -107,7 +108,8 @@ class Profiling:
             failure = [f"failure  {self.failure}"] if self.failure else []
             report = f"report   {RunFolder(self.out).report}"
             # To stderr: the output of the script may go into a file or a pipe.
-            print(*findings_lines(self.findings), *failure, report, sep="\n", file=sys.stderr)
+            lines = map(printable_line, [*findings_lines(self.findings), *failure, report])
+            print(*lines, sep="\n", file=sys.stderr)
 
     def _judge(self, status: str) -> list[Finding]:
         from clearsight.profiler.external.collect import collect_hot_lines

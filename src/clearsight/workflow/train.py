@@ -9,8 +9,9 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
 from clearsight.workflow.prepare.defaults import unset_fields
 from clearsight.workflow.prepare.earlier_weights import start_from_earlier
-from clearsight.workflow.run.checks import check_checkpoint, check_epochs, check_resume, check_start
+from clearsight.workflow.run.checks import check_checkpoint, check_epochs, check_resume, check_start, run_lock
 from clearsight.workflow.run.context import LaunchContext
+from clearsight.workflow.run.rules import check_recipe_file
 
 RESUMABLE = ("time_limit", "epochs")  # settings that a run may change when it continues
 
@@ -25,7 +26,8 @@ def train(
 ) -> Run:
     """Train on the dataset at `data` into the new run folder `out`; return the run, whose status says how it ended.
 
-    recipe: a Recipe or a YAML file.  settings: recipe fields by name, which override it (`lr=1e-3, epochs=5`).
+    recipe: a Recipe, or a YAML file, which runs no code of its own (launch.trusted).  settings: recipe fields by name,
+    which override it (`lr=1e-3, epochs=5`).
     Mistakes of the user are raised as ClearsightError before a run folder exists.
     """
     base = Recipe.load(Path(recipe)) if isinstance(recipe, str | Path) else recipe or Recipe()
@@ -33,6 +35,8 @@ def train(
     launch = launch or LaunchContext()
     unset = unset_fields(base) - settings.keys()  # a default that was passed is a choice: --auto-tune keeps it
     overridden = start_from_earlier(overridden, unset, launch.paths.cache)
+    if isinstance(recipe, str | Path):
+        check_recipe_file(overridden, recipe, settings.keys(), launch.trusted)
     check_start(Path(data), overridden, Run, Path(out))
     from clearsight.workflow.run.launch import launch_run  # loads torch, after the mistakes that need none
 
@@ -57,10 +61,14 @@ def resume(
     newest checkpoint is gone, BadValue for fewer epochs than were trained.
     """
     place, run = Path(data) if data is not None else None, Run.open(Path(path))
+    launch = launch or LaunchContext()
     check_resume(run, place)
     check_checkpoint(run)
     if epochs is not None:
         check_epochs(run, epochs)
+    if launch.world.leads:
+        with run_lock(Path(path)):
+            pass  # raises for a run that another process trains
     from clearsight.workflow.run.launch import resume_run  # loads torch, after the mistakes that need none
 
-    return resume_run(Path(path), launch or LaunchContext(), time_limit, place, epochs, accept_replaced)
+    return resume_run(Path(path), launch, time_limit, place, epochs, accept_replaced)

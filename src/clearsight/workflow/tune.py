@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from clearsight.core.recipe import Recipe
 from clearsight.core.settings import declared
 from clearsight.core.space import Space
 from clearsight.core.study import Study, StudyPlan
-from clearsight.tuning.storage.optuna_storage import check_storage
-from clearsight.tuning.trial_store import lock_study
-from clearsight.workflow.paths import free_folder, latest
+from clearsight.tuning.storage.optuna_storage import check_storage, with_storage
+from clearsight.workflow.paths import latest, new_folder
 from clearsight.workflow.prepare.defaults import unset_fields, weights_path
 from clearsight.workflow.prepare.earlier_weights import start_from_earlier
 from clearsight.workflow.run.changed_images import write_images
 from clearsight.workflow.run.checks import check_start
+from clearsight.workflow.run.rules import check_code, check_recipe_file, code_of_recipe, code_of_space, only_trusted
 from clearsight.workflow.study.lead import (
     StudyContext,
     check_data,
@@ -78,24 +79,32 @@ def tune(
     is_auto = base.model.freeze == "auto"
     accelerated = bool(launch.gpus) or settings.get("on") not in (None, "local")
     base = resolve_freeze(base, searched.names, accelerated=accelerated)
+    if isinstance(recipe, str | Path):
+        check_recipe_file(base, recipe, settings.keys(), launch.trusted)
+    if launch.trusted is not None:  # the values of the space are the caller's own
+        launch = replace(launch, trusted={*launch.trusted, *code_of_recipe(base), *code_of_space(searched)})
     plan = _make_plan(data, settings, searched, _as_list(metric), base)
     if "monitor" not in plan.space.names:  # the best epoch of a trial is chosen by the metric that compares trials
         base = base.replace(monitor=plan.objectives[0].metric)
-    path = Path(out) if out is not None else free_folder("studies", data, "study")
-    check_start(Path(data), base, Study, path)  # again later, but workers and the scan of the images come first
-    facts: dict[str, Any] = {"command": list(launch.command), "versions": versions(_PACKAGES), "hardware": hardware()}
-    with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
-        check_weights(plan, base, launch.paths.weights)
-        images = check_data(plan, base, launch)  # while the workers import torch
-        notes = data_notes(images)
-        if is_auto and base.model.freeze == "backbone":
-            notes.append(_HEADS)
-        check_warm_start(plan)
-        if plan.storage:
-            check_storage(plan, name or path.name)
-        study = Study.begin(path, plan, base, name=name, **facts)
-        write_images(images_file(path), images)
-        return lead_study(study, executor, launch, notes)
+    with new_folder(out, "studies", data, "study") as path:
+        check_start(Path(data), base, Study, path)  # again later, but workers and the scan of the images come first
+        facts: dict[str, Any] = {
+            "command": list(launch.command),
+            "versions": versions(_PACKAGES),
+            "hardware": hardware(),
+        }
+        with _remove_unless_begun(path), start_workers(plan, base, launch, path) as executor:
+            check_weights(plan, base, launch.paths.weights)
+            images = check_data(plan, base, launch)  # while the workers import torch
+            notes = data_notes(images)
+            if is_auto and base.model.freeze == "backbone":
+                notes.append(_HEADS)
+            check_warm_start(plan)
+            if plan.storage:
+                check_storage(plan, name or path.name)
+            study = Study.begin(path, plan, base, name=name, **facts)
+            write_images(images_file(path), images)
+            return lead_study(study, executor, launch, notes)
 
 
 def resume_study(
@@ -103,10 +112,14 @@ def resume_study(
 ) -> Study:
     """Continue a study, also one that has ended, with changes to its plan (`trials=40`, `time_limit=None`).
 
-    data: where the dataset is now, if it was moved.
+    data: where the dataset is now, if it was moved.  storage: the URL that the study began with, once more, where it
+    holds a password: a study does not keep one.
     Raises NotFound without the study or its data, NotResumable when the data are not those that the study began with.
     """
     launch, study = launch or StudyContext(), Study.open(Path(path))
+    study.plan = with_storage(study.plan, changes.get("storage"))
+    study.recipe = only_trusted(study.recipe, launch.trusted, study.path / "recipe.yaml")
+    check_code(code_of_space(study.plan.space), study.path / "study.json", launch.trusted)
     if changes.get("on") == "local":  # the shares of a cluster mean nothing on this machine
         changes = {"cpus_per_trial": None, "gpus_per_trial": None, **changes}
     if data is not None:
@@ -116,7 +129,7 @@ def resume_study(
     if not (source := Path(study.plan.data)).exists():
         fix = "" if data is not None else f"If they were moved, write: clearsight tune NEW_PATH --resume {study.path}"
         raise NotFound(str(source), "the data of this study are not there", fix=fix)
-    with lock_study(study):
+    with study.lock():
         pass  # raises before workers are started for a study that another process works on
     with start_workers(study.plan, study.recipe, launch, study.path) as executor:
         check_weights(study.plan, study.recipe, launch.paths.weights)

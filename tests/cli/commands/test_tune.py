@@ -201,7 +201,6 @@ def test_a_space_and_a_space_file_are_an_error(digits: Path, error_of: Callable[
         (("--metric", "loss"), "--metric"),
         (("--search", "tpe"), "--search"),
         (("--warm-start", "x"), "--warm-start"),
-        (("--storage", "sqlite:///x.db"), "--storage"),
         (("--name", "x"), "--name"),
         (("--image-size", "8", "--tune", "lr"), "--tune, --image-size"),
     ],

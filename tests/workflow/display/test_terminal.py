@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from clearsight.cli import main
+from clearsight.cli.messages import fail
+from clearsight.core.finding import Finding, Verdict
 from clearsight.workflow.display.terminal import Terminal
+from clearsight.workflow.display.text import diagnosis_lines
 
 
 def test_json_has_stdout_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,3 +154,29 @@ def test_a_training_outlives_the_reader_of_its_output(tmp_path: Path, outlives: 
     _, errors = process.communicate("\n", timeout=60)
     assert (tmp_path / "witness").exists() == outlives
     assert ("BrokenPipeError" in errors) != outlives
+
+
+def test_names_do_not_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b]0;owned\x07\u202ecat\nerror: no"
+    Terminal(as_json=False).print(f"class {name}")
+    assert capsys.readouterr().out == r"class \x1b]0;owned\x07\u202ecat\nerror: no" + "\n"
+    Terminal(as_json=True).print_json({"class": name})
+    written = capsys.readouterr().out
+    assert json.loads(written) == {"class": name}
+    assert not {"\x1b", "\x07", "\u202e"} & set(written)
+
+
+def test_an_error_does_not_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail("\x1b[2Jdogs: no such\u202e folder\nerror: other", 2) == 2
+    assert capsys.readouterr().err == r"error: \x1b[2Jdogs: no such\u202e folder\nerror: other" + "\n"
+    assert main(["train", "\x1b[2Jnowhere"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_our_own_colours_stay_and_those_of_a_name_do_not(capsys: pytest.CaptureFixture[str]) -> None:
+    finding = Finding(rule="Confusion", verdict=Verdict.FOUND, subject="\x1b[8mcat")
+    Terminal(as_json=False).print(*diagnosis_lines([finding], colour=True))
+    written = capsys.readouterr().out
+    assert "\x1b[33m" in written
+    assert "\x1b[8m" not in written
+    assert r"\x1b[8mcat" in written

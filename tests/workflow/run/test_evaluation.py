@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clearsight.core.safe_text import csv_rows
 from clearsight.workflow.run.evaluation import Evaluation
 
 
@@ -62,3 +64,13 @@ def test_the_files_hold_every_image(evaluation: Evaluation, tmp_path: Path) -> N
         written = [float(row[f"p:{name}"]) for name in evaluation.classes]
         assert written == pytest.approx(list(shares), rel=1e-4)
     assert json.loads((tmp_path / "metrics.json").read_text())["reliability"] == evaluation.reliability()
+
+
+def test_class_names_and_paths_are_no_formulas(evaluation: Evaluation, tmp_path: Path) -> None:
+    ids = ("=1+1", "-x.png", *evaluation.ids[2:])
+    names = ("=cmd", "@sum", *evaluation.classes[2:])
+    replace(evaluation, ids=ids, classes=names).write(tmp_path)
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))
+    assert [row["path"] for row in rows[:2]] == ["'=1+1", "'-x.png"]
+    assert {row["true"] for row in rows} <= {"'=cmd", "'@sum", *names[2:]}
+    assert [row["path"] for row in csv_rows(tmp_path / "predictions.csv")] == list(ids)  # as comparisons read them

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from clearsight.core.errors import NotResumable
 from clearsight.core.events import RunStatus
 from clearsight.core.files import read_json
 from clearsight.core.finding import Finding, Severity, Verdict, write_findings
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run
+from clearsight.workflow.run.checks import run_lock
 from clearsight.workflow.run.repair import repair
 
 
@@ -56,6 +58,14 @@ def test_repairs_continue_until_nothing_is_found(tmp_path: Path) -> None:
         ("Fast", {"lr": 0.01}, False),
         ("", {}, True),
     ]
+
+
+def test_the_lock_of_the_folder_stays_through_all_attempts(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with run_lock(tmp_path / "run"):
+        repaired(tmp_path / "run", {1.0: 0.8, 0.1: 0.5}, most=1)
+        with pytest.raises(NotResumable, match="works on this run"):
+            run_lock(tmp_path / "run").__enter__()
 
 
 def test_the_number_of_repairs_is_limited(tmp_path: Path) -> None:

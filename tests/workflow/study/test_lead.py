@@ -230,6 +230,10 @@ def resources(spec: ExecutorSpec) -> list[WorkerResources]:
     return [WorkerResources.from_json(spec.resources(slot)) for slot in range(spec.slots)]
 
 
+def test_workers_import_nothing_from_the_folder_in_which_they_start(build_spec: BuildSpec) -> None:
+    assert build_spec(sized_plan(), NETWORK).command[1] == "-P"
+
+
 def test_parallel_workers_share_the_cores(build_spec: BuildSpec) -> None:
     spec = build_spec(sized_plan(parallel=2), NETWORK)
     assert spec.slots == 2

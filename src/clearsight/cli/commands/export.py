@@ -9,6 +9,7 @@ import typer
 
 from clearsight.cli.shared import Model, command_app
 from clearsight.core.format import size
+from clearsight.core.safe_text import printable_line
 
 EPILOG = """Examples:
   clearsight export runs/first --out model.tar.gz
@@ -27,7 +28,7 @@ def export(
     from clearsight.workflow.export import export as write
 
     path = write(model, out, format=format)
-    print(f"{path}  ({size(path.stat().st_size)})")
+    print(printable_line(f"{path}  ({size(path.stat().st_size)})"))
     return 0
 
 

@@ -16,6 +16,7 @@ from clearsight.core.errors import EmptyInput
 from clearsight.core.finding import flags
 from clearsight.core.format import rate
 from clearsight.core.run import Run
+from clearsight.core.safe_text import printable_line
 from clearsight.workflow.display.terminal import Terminal
 from clearsight.workflow.display.text import breakdown_lines, table
 
@@ -112,19 +113,22 @@ def _try(run: Path, steps: int, as_json: bool) -> int:
 def _run(command: list[str], out: Path | None, every: float, full: bool, as_json: bool) -> int:
     from clearsight.workflow.speed.command import CommandOptions, profile_command
 
-    # stdout belongs to the command: our lines go to stderr, and the JSON follows the command's output.
+    def show(*lines: str) -> None:
+        # stdout belongs to the command: our lines go to stderr, and the JSON follows the command's output.
+        print(*map(printable_line, lines), sep="\n", file=sys.stderr)
+
     def show_start(folder: Path) -> None:
-        print(f"profile  {folder}: samples every {every:g} s, and the steps of a training loop", file=sys.stderr)
+        show(f"profile  {folder}: samples every {every:g} s, and the steps of a training loop")
 
     options = CommandOptions(every=every, full=full)
     environment = {name: value for name, value in os.environ.items() if name not in SET_BY_CLI}
     profiled = profile_command(
         command, out, environment=environment, injected=_INJECTED, options=options, on_start=show_start
     )
-    print(*breakdown_lines(profiled.breakdown), sep="\n", file=sys.stderr)
+    show(*breakdown_lines(profiled.breakdown))
     if profiled.failure:
-        print(f"failure  {profiled.failure}", file=sys.stderr)
-    print(f"report   {profiled.folder / 'report.html'}", file=sys.stderr)
+        show(f"failure  {profiled.failure}")
+    show(f"report   {profiled.folder / 'report.html'}")
     if as_json:
         Terminal(as_json=True).print_json(profiled.breakdown.to_json())
     return profiled.code

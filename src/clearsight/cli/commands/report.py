@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from clearsight.cli.shared import AsJson, Browser, Format, PageFormat, RunOrStudy, command_app
+from clearsight.core.safe_text import printable_line
 from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """Examples:
@@ -26,6 +27,9 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="file of the page \\[default: in the run folder]")
     ] = None,
     browser: Browser = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="storage of a study, where it needs a password")
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Write the report of a run or a study again: one page that needs no network, and its numbers as report.json."""
@@ -35,7 +39,7 @@ def report(
     terminal = Terminal(as_json=as_json)
     if page_format is PageFormat.PDF:
         find_browser(browser)  # an error now, before the work
-    written = page = rewrite(run)
+    written = page = rewrite(run, storage)
     if page_format is PageFormat.PDF:
         written = print_pdf(page, out or page.with_suffix(".pdf"), browser=browser)
     elif out is not None:
@@ -46,7 +50,7 @@ def report(
         terminal.print_json({"format": page_format.value, "page": str(written), "figures": str(numbers)})
     else:
         terminal.print(str(written))  # alone on stdout, for scripts
-        print(f"numbers  {numbers}", file=sys.stderr)
+        print(printable_line(f"numbers  {numbers}"), file=sys.stderr)
     return 0
 
 

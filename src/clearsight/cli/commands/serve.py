@@ -9,6 +9,7 @@ import typer
 
 from clearsight.cli.shared import MAX_PIXELS, MaxPixels, Model, command_app
 from clearsight.core.bundle import Bundle
+from clearsight.core.safe_text import printable_line
 
 EPILOG = """Examples:
   clearsight serve runs/first --port 8080
@@ -30,7 +31,8 @@ def serve(
     from clearsight.workflow.serve import serve as serve_model
 
     def ready(bundle: Bundle, url: str) -> None:
-        print(f"serving {bundle.model} with {len(bundle.classes)} classes on {url}  (Ctrl-C stops)", flush=True)
+        model_name = printable_line(bundle.model)
+        print(f"serving {model_name} with {len(bundle.classes)} classes on {url}  (Ctrl-C stops)", flush=True)
         print(f"try: curl -H 'Content-Type: image/jpeg' --data-binary @IMAGE.jpg {url}/invocations", flush=True)
 
     logging.getLogger("clearsight.serving").setLevel(logging.INFO)  # the access log, one line per request

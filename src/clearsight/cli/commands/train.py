@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from clearsight.cli.setting_flags import with_recipe_flags
-from clearsight.cli.shared import AsJson, ResumedRun, check_resume_alone, command_app
+from clearsight.cli.shared import AsJson, ResumedRun, Trust, check_resume_alone, command_app
 from clearsight.core.errors import BadValue
 from clearsight.core.events import NullObserver, RunStatus
-from clearsight.core.recipe import Recipe, fields
+from clearsight.core.recipe import fields
 from clearsight.core.run import Run
 from clearsight.workflow.display.terminal import Terminal, TrainingView
 
@@ -40,21 +40,23 @@ def train(
     accept_replaced: Annotated[
         bool, typer.Option("--accept-replaced", help="with --resume: go on although images have another content")
     ] = False,
+    trust: Trust = False,
     as_json: AsJson = False,
     *,
     settings: dict[str, Any],
 ) -> int:
     """Train a classifier: check the data, train, measure once on the test images, write the model and a report."""
     from clearsight.workflow.messages import end_lines
-    from clearsight.workflow.paths import Paths, free_folder
+    from clearsight.workflow.paths import Paths, new_folder
     from clearsight.workflow.run.context import LaunchContext, visible_gpus, world_of
     from clearsight.workflow.train import RESUMABLE
     from clearsight.workflow.train import resume as resume_run
     from clearsight.workflow.train import train as train_run
 
     terminal, end = Terminal(as_json=as_json, outlives_reader=True), _End()
-    folder = resume or out or free_folder("runs", data or ".", "run")
-    with terminal.working(), _end_shown(terminal, end, folder):
+    # Without data there is no run to make a folder for.
+    place = resume or out or (Path("runs") if data is None else None)
+    with new_folder(place, "runs", data or ".", "run") as folder, terminal.working(), _end_shown(terminal, end, folder):
         launch = LaunchContext(
             observers=[TrainingView(terminal), end],
             paths=Paths.of(os.environ),
@@ -62,6 +64,7 @@ def train(
             progress=terminal.progress,
             command=["clearsight", *sys.argv[1:]],
             visible=visible_gpus(os.environ),
+            trusted=None if trust else (),
         )
         if resume is not None:
             arguments: dict[str, object] = {"--out": out, "--recipe": recipe}
@@ -76,8 +79,7 @@ def train(
         else:
             if out is None and launch.world.size > 1:  # each process would choose a folder of its own
                 raise BadValue("torchrun", "several processes need one run folder", fix="Pass --out.")
-            base = Recipe.load(recipe) if recipe else Recipe()
-            run = train_run(data, out=folder, recipe=base, launch=launch, **settings)
+            run = train_run(data, out=folder, recipe=recipe, launch=launch, **settings)
     if launch.world.leads:  # with torchrun each process comes here, and one of them prints
         terminal.print(*end_lines(run))
         if as_json:

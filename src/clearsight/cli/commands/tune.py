@@ -13,13 +13,14 @@ import typer
 
 from clearsight.cli.messages import FAILURE, STOPPED, USER_ERROR
 from clearsight.cli.setting_flags import with_plan_flags, with_recipe_flags
-from clearsight.cli.shared import AsJson, ResumedStudy, check_resume_alone, command_app
+from clearsight.cli.shared import AsJson, ResumedStudy, Trust, check_resume_alone, command_app
 from clearsight.core.errors import BadValue
-from clearsight.core.recipe import Recipe, fields, read_yaml
+from clearsight.core.recipe import fields
 from clearsight.core.settings import declared, flag
 from clearsight.core.stop import StopKind
 from clearsight.core.study import Study, StudyPlan, StudyStatus
 from clearsight.core.trial import Trial, TrialState
+from clearsight.core.yaml_file import read_yaml
 from clearsight.workflow.display.terminal import Terminal
 
 EPILOG = """A space is written NAME=log(A,B), NAME=float(A,B), NAME=int(A,B) or NAME=\\[A,B,C], if needed with
@@ -56,6 +57,7 @@ def tune(
     out: Annotated[Path | None, typer.Option(help="new study folder \\[default: studies/<data>-<n>]")] = None,
     recipe: Annotated[Path | None, typer.Option(help="YAML file with the settings that all trials share")] = None,
     resume: ResumedStudy = None,
+    trust: Trust = False,
     as_json: AsJson = False,
     *,
     plan: dict[str, Any],
@@ -66,7 +68,7 @@ def tune(
     from clearsight.workflow.tune import tune as tune_study
 
     terminal = Terminal(as_json=as_json, outlives_reader=True)
-    with launched(terminal) as launch:
+    with launched(terminal, trust=trust) as launch:
         if resume is not None:
             arguments: dict[str, object] = {"--tune": tune, "--space": space, "--space-file": space_file}
             arguments |= {"--metric": metric, "--name": name, "--out": out, "--recipe": recipe}
@@ -81,12 +83,12 @@ def tune(
         else:
             study = tune_study(
                 data,
-                space=_space(space, space_file),
+                space=_space(space, space_file, launch.trusted),
                 vary=[part.strip().replace("-", "_") for part in (tune or "").split(",") if part.strip()],
                 metric=list(metric or ()),
                 out=out,
                 name=name or "",
-                recipe=Recipe.load(recipe) if recipe else None,
+                recipe=recipe,
                 launch=launch,
                 **plan,
                 **settings,
@@ -107,7 +109,8 @@ def _print_end(terminal: Terminal, study: Study) -> Sequence[Trial]:
     from clearsight.workflow.open import open_study
     from clearsight.workflow.study.report import next_commands, study_json
 
-    saved = open_study(study.path)  # from disk, since the trials of workers and other machines are there alone
+    # From disk, since the trials of workers and other machines are there alone.
+    saved = open_study(study.path, storage=study.plan.storage or None)
     run = saved.best_run
     test = run.scores.get("test") if run else None
     lines = end_lines(study, saved.savings(), next_commands(study), test)
@@ -116,7 +119,7 @@ def _print_end(terminal: Terminal, study: Study) -> Sequence[Trial]:
 
 
 @contextmanager
-def launched(terminal: Terminal) -> Iterator[Any]:
+def launched(terminal: Terminal, *, trust: bool) -> Iterator[Any]:
     """Yield the context of a study whose events are shown as a live table, as plain lines or as JSON lines."""
     from clearsight.workflow.display.study_view import study_view
     from clearsight.workflow.paths import Paths
@@ -131,14 +134,21 @@ def launched(terminal: Terminal) -> Iterator[Any]:
             progress=terminal.progress,
             command=["clearsight", *sys.argv[1:]],
             gpus=gpu_count(os.environ),
+            trusted=None if trust else (),
         )
 
 
-def _space(texts: list[str] | None, file: Path | None) -> Any:
-    """Return the space of --space or --space-file; None without either."""
+def _space(texts: list[str] | None, file: Path | None, trusted: Any) -> Any:
+    """Return the space of --space or --space-file; None without either. trusted: code that the file may name."""
     if file is not None and texts:
         raise BadValue("--space and --space-file", "cannot be used together", fix="Keep one.")
-    return (read_yaml(file) if file is not None else texts) or None
+    if file is None:
+        return texts or None
+    from clearsight.workflow.study.plan import check_space_file
+
+    values = read_yaml(file)
+    check_space_file(values, file, trusted)
+    return values or None
 
 
 # --time-limit is that of the study; a recipe's own stays unset in its trials.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clearsight.core.format import duration
+from clearsight.core.secrets import redact
 from clearsight.core.space import Choice, Dimension
 from clearsight.reports.kit.format import general
 from clearsight.reports.kit.section import PageSection, Table, table
@@ -49,8 +50,8 @@ def _plan(report: StudyReportData) -> Table:
         "epochs over all trials": plan.epoch_budget,
         "target": general(plan.target) if plan.target is not None else None,
         "stop after trials without improvement": plan.stop_after,
-        "executor": plan.on,
-        "started from": ", ".join(plan.warm_start) or None,
+        "executor": redact(plan.on),
+        "started from": ", ".join(map(redact, plan.warm_start)) or None,
     }
     return table("Plan", ("item", "value"), "ll", [row for row in values.items() if row[1] is not None])
 

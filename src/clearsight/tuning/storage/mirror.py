@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from clearsight.core.errors import StudyUnavailable
+from clearsight.core.secrets import redact
 from clearsight.tuning.storage.optuna_storage import translate_storage_errors
 
 _DELAY = 1.0  # seconds from a change to its copy
@@ -125,7 +126,7 @@ class Mirror:
         number = self._storage.get_trial_number_from_id(trial_id)
         if number != current.number:
             raise StudyUnavailable(
-                f"--storage {self._url}",
+                f"--storage {redact(self._url)}",
                 f"another process writes trials of this study (trial {current.number} was stored as {number})",
                 fix="Use --storage with the URL of a storage that several processes may share.",
             )

@@ -14,11 +14,13 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 
-from clearsight.core.errors import BadValue, StudyUnavailable
+from clearsight.core.errors import BadChoice, BadValue, StudyUnavailable
+from clearsight.core.secrets import hide, redact, without_secrets
 from clearsight.core.study import StudyPlan
 from clearsight.core.trial import Objective
 from clearsight.tuning.storage.conversion import distribution_of
 
+DATABASE = "study.db"  # in the folder of a study without a storage of its own
 _PATIENCE = 20.0  # seconds to wait for another process that has locked a SQLite file
 _PACKAGES = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module -> package
 
@@ -33,9 +35,9 @@ def open_storage(url: str) -> BaseStorage:
         with translate_storage_errors(url), quiet_optuna():
             return _sqlite(url) if url.startswith("sqlite") else optuna.storages.get_storage(url)
     except ImportError as error:
-        raise _no_driver(without_password(url), error) from None
+        raise _no_driver(redact(url), error) from None
     except ValueError:  # a port that is not a number, or a kind of storage that Optuna has dropped
-        raise _not_a_url(without_password(url)) from None
+        raise _not_a_url(redact(url)) from None
 
 
 def file_url(path: Path) -> str:
@@ -57,7 +59,7 @@ def check_storage(plan: StudyPlan, name: str) -> None:
         if name not in (study.study_name for study in storage.get_all_studies()):
             return
         stored = optuna.load_study(study_name=name, storage=storage)
-        subject = f"{without_password(plan.storage)} {stored.study_name}"
+        subject = f"{redact(plan.storage)} {stored.study_name}"
         fix = "Pass the same, or start another study with --name."
         names = stored.metric_names or [""] * len(stored.directions)  # a study of another program need not name them
         existing = [
@@ -81,22 +83,38 @@ def check_storage(plan: StudyPlan, name: str) -> None:
                     raise BadValue(subject, f"that study varies {name} over {before}", fix=fix) from None
 
 
+def with_storage(plan: StudyPlan, given: str | None) -> StudyPlan:
+    """Return the plan of a saved study with the URL of its storage as it was given again, password included.
+
+    given: None if it was not given. Raises BadChoice for another storage than that of the study.
+    """
+    if given is None:
+        return plan
+    stored = without_secrets(plan.storage)
+    if without_secrets(given) != stored:
+        problem = "a study continues in its own storage" if stored else "the study keeps its record in its own folder"
+        fix = f"Pass --storage {stored} with its password." if stored else "Leave --storage out."
+        raise BadChoice(f"--storage {redact(given)}", problem, fix=fix)
+    return plan.replace(storage=given)
+
+
 @contextmanager
 def translate_storage_errors(url: str) -> Iterator[None]:
     """Turn errors of a storage within the block into BadValue or StudyUnavailable."""
     from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-    shown = without_password(url)
+    shown = redact(url)
     try:
         yield
     except (ArgumentError, NoSuchModuleError):
         raise _not_a_url(shown) from None
+    # The text of a driver may quote what it took for the host or the options, so parts of a password too.
     except DBAPIError as error:
-        raise _unavailable(shown, str(error.orig)) from error
+        raise _unavailable(shown, hide(str(error.orig), url)) from error
     except SQLAlchemyError as error:
-        raise _unavailable(shown, str(error)) from error
+        raise _unavailable(shown, hide(str(error), url)) from error
     except optuna.exceptions.StorageInternalError as error:
-        raise _unavailable(shown, str(error.__cause__ or error)) from error
+        raise _unavailable(shown, hide(str(error.__cause__ or error), url)) from error
 
 
 @contextmanager
@@ -127,10 +145,12 @@ def _sqlite(url: str) -> RDBStorage:
     path = make_url(url).database
     if not path or path == ":memory:":
         fix = "Remove --storage, or name a file: sqlite:///study.db."
-        raise BadValue(f"--storage {url}", "it names no file, so the study would be lost", fix=fix)
+        raise BadValue(f"--storage {redact(url)}", "it names no file, so the study would be lost", fix=fix)
     if not Path(path).parent.is_dir():
         raise StudyUnavailable(
-            f"--storage {url}", "its folder does not exist", fix="Create it, or name a file in an existing folder."
+            f"--storage {redact(url)}",
+            "its folder does not exist",
+            fix="Create it, or name a file in an existing folder.",
         )
     # A pool would keep connections of threads that have ended; opening a file costs nothing.
     storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}, "poolclass": NullPool})
@@ -161,13 +181,13 @@ def _unavailable(shown: str, cause: str) -> StudyUnavailable:
     if "locked" in first:
         fix = "End the process that writes to it, then continue with --resume."
         return StudyUnavailable(f"--storage {shown}", "another process has locked it", fix=fix)
+    if DATABASE in shown and any(word in first for word in ("not a database", "malformed")):
+        fix = (
+            f"Remove {DATABASE} (and {DATABASE}-wal, {DATABASE}-shm), then continue with --resume: the results are in "
+            "the folders of the trials and are entered again. Lost is only what other programs noted in it."
+        )
+        return StudyUnavailable(f"--storage {shown}", f"it is damaged ({first})", fix=fix)
     fix = "Check that it exists and that you may read it."
+    if re.search(r"://[^/:@]+@", shown):  # a user without a password, as in the study.json of one that had a password
+        fix += " A study keeps no password: pass --storage URL again, or use the password file of the database."
     return StudyUnavailable(f"--storage {shown}", f"it does not answer ({first})", fix=fix)
-
-
-def without_password(url: str) -> str:
-    """Return the URL without its password, for messages."""
-    url = re.sub(r"([?&]password=)[^&#]*", r"\1...", url)
-    head, at, tail = url.rpartition("@")
-    scheme, slashes, user = head.partition("://")
-    return f"{scheme}{slashes}{user.partition(':')[0]}@{tail}" if at and slashes else url

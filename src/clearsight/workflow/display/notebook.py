@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 from clearsight.core.errors import BadChoice
+from clearsight.core.safe_text import printable_line
 from clearsight.workflow.display.terminal import Terminal
 
 Show: TypeAlias = Literal["auto"] | bool
@@ -40,7 +41,7 @@ class NotebookOutput(Terminal):
 
     def print(self, *lines: str) -> None:
         """Add lines to the output of the cell."""
-        self._lines = [*self._lines, *lines][-_MOST:]
+        self._lines = [*self._lines, *map(printable_line, lines)][-_MOST:]
         self._update()
 
     def progress(self, task: str, done: int, total: int) -> None:

@@ -16,6 +16,8 @@ from rich.text import Text
 
 from clearsight.core.finding import flags
 from clearsight.core.format import duration, several
+from clearsight.core.safe_text import printable_line
+from clearsight.core.secrets import redact
 from clearsight.core.study import Study, StudyStatus
 from clearsight.core.ties import ties_text
 from clearsight.core.trial import Trial, TrialState, best_trial
@@ -117,7 +119,7 @@ class StudyTable(StudyProgress):
     def on_begin(self, study: Study, trials: Sequence[Trial]) -> None:
         super().on_begin(study, trials)
         for line in begin_lines(self):
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable_line(line), markup=False, highlight=False, soft_wrap=True)
         # Transient: the table disappears at the end, when the command prints the result.
         self._live = Live(self, console=self._console, refresh_per_second=4, transient=True)
         self._live.start()
@@ -145,7 +147,7 @@ class StudyTable(StudyProgress):
         recent = [t for t in self.ended if t not in running][-max(1, _MAX_ROWS - len(running)) :]
         for trial in [*recent, *running[:_MAX_ROWS]]:
             table.add_row(*self._row(trial))
-        notes = [Text(f"note  {note}", style="yellow") for note in self._notes]
+        notes = [Text(printable_line(f"note  {note}"), style="yellow") for note in self._notes]
         return Group(Text(head_line(self)), table, *notes)
 
     def _row(self, trial: Trial) -> tuple[Text | str, ...]:
@@ -154,7 +156,7 @@ class StudyTable(StudyProgress):
         is_best = self.best is not None and self.best.number == trial.number
         state = Text("best", "bold green") if is_best else Text(trial.state.value, _COLOURS.get(trial.state, "cyan"))
         curve = Text(bars(list(trial.curve.values()) or values), "dim")
-        return str(trial.number), state, value, curve, flags(trial.params)
+        return str(trial.number), state, value, curve, Text(printable_line(flags(trial.params)))
 
 
 class StudyEvents(StudyProgress):
@@ -206,7 +208,7 @@ def begin_lines(progress: StudyProgress) -> list[str]:
         f"metric   {metrics}, on the validation images",
         f"search   {plan.searcher}, {several(plan.trials, 'trial')}{done}",
         *(f"space    {line}" for line in space_lines(plan.space)),
-        *([f"earlier  {several(imported, 'trial')} of {', '.join(plan.warm_start)}"] if imported else []),
+        *([f"earlier  {several(imported, 'trial')} of {', '.join(map(redact, plan.warm_start))}"] if imported else []),
     ]
 
 

@@ -21,6 +21,7 @@ from clearsight.core.events import EpochRecord, FailedStep, NullObserver, RunPla
 from clearsight.core.files import finite_json
 from clearsight.core.finding import Finding, finding_lines
 from clearsight.core.format import duration
+from clearsight.core.safe_text import json_text, printable_line
 from clearsight.workflow.messages import epoch_line, plan_lines
 
 _SILENCE = 10.0  # seconds without a line after which an activity says how far it is
@@ -51,7 +52,7 @@ class Terminal:
 
     def print(self, *lines: str) -> None:
         """Print lines for people."""
-        for line in lines:
+        for line in map(printable_line, lines):
             if self._bar is not None:  # above the bar, which Rich draws again below the line
                 self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
             else:
@@ -68,8 +69,7 @@ class Terminal:
     def print_json(self, value: Any) -> None:
         """Print the JSON value of the command."""
         # NaN and Infinity are no JSON: an error here, in the tests, is better than one in the reader's parser.
-        json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-        print()
+        print(json_text(value, indent=2))
 
     def print_event(self, event: str, values: Mapping[str, Any]) -> None:
         """Print an event as a line of JSON on stderr with --json; does nothing without."""
@@ -82,7 +82,12 @@ class Terminal:
         if not sys.stderr.isatty():  # a log would fill with bars
             yield self
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         # On stderr, so that stdout can be piped while a person watches.
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             self._bar = bar
@@ -98,7 +103,7 @@ class Terminal:
             self._print_progress(task, done, total)
             return
         if task not in self._tasks:
-            self._tasks[task] = self._bar.add_task(task, total=total)
+            self._tasks[task] = self._bar.add_task(printable_line(task), total=total)
         self._bar.update(self._tasks[task], completed=done, total=total)
         if done >= total:
             self._bar.remove_task(self._tasks.pop(task))
@@ -109,7 +114,8 @@ class Terminal:
         if done >= total:
             del self._begun[task]
         elif now - max(began, self._printed_at) >= _SILENCE:
-            self._write(progress_line(task, done, total, (now - began) / max(1, done - done_before)), sys.stderr)
+            seconds_each = (now - began) / max(1, done - done_before)
+            self._write(printable_line(progress_line(task, done, total, seconds_each)), sys.stderr)
             self._printed_at = now
 
     def _write(self, line: str, stream: TextIO) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clearsight.core.bundle import calibration_text
 from clearsight.core.finding import Finding, Severity, Verdict, findings_lines, flags
 from clearsight.core.format import speed
+from clearsight.core.safe_text import StyledLine, printable_line
 
 if TYPE_CHECKING:  # they load plotly, or read runs
     from clearsight.workflow.speed.breakdown import Breakdown
@@ -92,7 +93,8 @@ def diagnosis_lines(findings: Sequence[Finding], *, everything: bool = False, co
         head, *rows = table(_HEAD, [_row(finding) for finding in shown])
         lines.append(head)
         for finding, row in zip(shown, rows, strict=True):
-            lines.append(f"{_COLOURS[finding.severity]}{row}{_PLAIN}" if colour and finding.found else row)
+            coloured = f"{_COLOURS[finding.severity]}{printable_line(row)}{_PLAIN}"
+            lines.append(StyledLine(coloured) if colour and finding.found else row)
             texts = {"cause": finding.cause, "fix": flags(finding.fix), "advice": finding.advice}
             lines += [f"    {label:<6}  {text}" for label, text in texts.items() if text]
         lines.append("")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import importlib.util
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy.typing as npt
 from clearsight.core.errors import BadValue, ClearsightError, EmptyInput
 from clearsight.core.files import atomic, write_json, write_text
 from clearsight.core.format import several
+from clearsight.core.safe_text import csv_text
 from clearsight.data.decode import decode
 from clearsight.workflow.prepare.inputs import InputImage
 from clearsight.workflow.results.figures import images_figure
@@ -94,12 +93,9 @@ class Predictions(list[Prediction]):
 
     def write_csv(self, path: Path) -> Path:
         """Write path, label, probability, a column per class and error; return the path."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")  # csv's default ends lines as on Windows
-        table.writerow(self._columns())
-        table.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in self._rows())
+        rows = ([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in self._rows())
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text.getvalue())
+        write_text(path, csv_text([self._columns(), *rows]))
         return path
 
     def write_embeddings(self, path: Path) -> Path:
@@ -116,11 +112,9 @@ class Predictions(list[Prediction]):
             with atomic(path) as part, part.open("wb") as file:
                 np.savez_compressed(file, paths=np.array(names, np.str_), embeddings=self.embeddings)
             return path
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["path", *(f"e{index}" for index in range(self.embeddings.shape[1]))])
-        table.writerows([name, *(f"{x:.6g}" for x in row)] for name, row in zip(names, self.embeddings, strict=True))
-        write_text(path, text.getvalue())
+        head = ["path", *(f"e{index}" for index in range(self.embeddings.shape[1]))]
+        rows = ([name, *(f"{x:.6g}" for x in row)] for name, row in zip(names, self.embeddings, strict=True))
+        write_text(path, csv_text([head, *rows]))
         return path
 
     def write(self, folder: Path) -> None:

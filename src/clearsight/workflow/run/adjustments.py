@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clearsight.core.events import Observer
-from clearsight.core.files import write_text
 from clearsight.core.run import MetricsLog, Run
 from clearsight.debugger.actions import RequestedChange
 from clearsight.debugger.live import LiveDebugger
@@ -68,7 +67,7 @@ class AdjustedTraining:
         self.checkpoints.back_to_good()  # the weights from before the finding
         self.setup = replace(self.setup, recipe=self.setup.recipe.replace(**request.changes))
         self.run.recipe = self.setup.recipe
-        write_text(self.run.files.recipe, self.run.weights_comment() + self.setup.recipe.to_yaml())
+        self.setup.recipe.write(self.run.files.recipe, self.run.weights_comment())
         debugger.go_back(self.checkpoints.last_step(), self.setup.recipe.flat())
         self.stop.resume()  # the debugger had asked for the stop
 

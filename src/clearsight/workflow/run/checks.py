@@ -5,13 +5,15 @@ Everything imported here is free of torch, which takes seconds to load (`tests/s
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from clearsight.core.errors import BadValue, NotFound, NotResumable
+from clearsight.core.folder_lock import folder_lock
 from clearsight.core.format import several
 from clearsight.core.recipe import Recipe
-from clearsight.core.run import Resumable, Run
+from clearsight.core.run import Resumable, Run, RunFolder
 from clearsight.core.stop import StopKind
 from clearsight.data.readers import check_path
 from clearsight.models.model_names import check_name
@@ -51,6 +53,11 @@ def check_epochs(run: Run, epochs: int) -> None:
     if run.stop_kind is StopKind.PATIENCE and epochs > trained:
         problem = f"the run ended after {run.recipe.train.patience} epochs without a better {run.recipe.train.monitor}"
         raise BadValue(flag, problem, fix="Start a new run with a larger --patience, or with --weights of this one.")
+
+
+def run_lock(path: Path) -> AbstractContextManager[None]:
+    """Return the lock of a run folder; entering it raises NotResumable if another process writes there."""
+    return folder_lock(RunFolder(path).lock, "run")
 
 
 def check_resume(run: Run, data: Path | None) -> Path:

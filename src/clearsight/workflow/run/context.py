@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,7 +25,8 @@ class LaunchContext:
     None for all.  halt: asked between steps why to stop now; None to continue.
     ending: "deliver" makes a bundle, scores and a report of an ended training; "record" keeps weights and validation
     scores alone, for a trial of which nobody knows yet whether it is the best.
-    started: time.monotonic() at the start of the command.
+    started: time.monotonic() at the start of the command.  trusted: rules and actions of a saved recipe that may run
+    code, as their texts; None for all.
     """
 
     observers: Sequence[Observer] = ()
@@ -36,6 +37,7 @@ class LaunchContext:
     visible: Sequence[str] | None = None
     halt: Callable[[], StopReason | None] = lambda: None
     ending: Ending = "deliver"
+    trusted: Collection[str] | None = ()
     started: float = field(default_factory=time.monotonic)  # durations: the clock of the wall may be set meanwhile
 
 

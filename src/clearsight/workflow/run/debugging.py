@@ -120,7 +120,7 @@ def run_context(setup: RunSetup, phases: Sequence[Phase]) -> RunContext:
         duplicates=dict(setup.duplicates),
         blank_images=setup.blank_images,
         cached=phases[-1].cached,
-        settings=plain_settings(recipe),
+        settings=plain_settings(recipe.without_secrets()),  # they are written beside the tensors
     )
 
 

@@ -87,7 +87,7 @@ def _manifest(run: Run, network: Network, recipe: Recipe, data: Dataset) -> Bund
         preprocess=network.preprocess,
         temperature=run.calibration.get("temperature", 1.0),
         calibration=run.calibration,
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.without_secrets().model_dump(mode="json"),
         data=run.data,
         scores=run.scores,
         versions=versions(),

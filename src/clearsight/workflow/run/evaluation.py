@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -20,6 +18,7 @@ from clearsight.core.files import write_json, write_text
 from clearsight.core.machine import cores
 from clearsight.core.probabilities import calibrated, softmax
 from clearsight.core.recipe import DataSection
+from clearsight.core.safe_text import csv_text
 from clearsight.core.statistics import wilson
 from clearsight.data.geometry import normalise
 from clearsight.data.loader import Loader, LoadPlan
@@ -172,13 +171,11 @@ class Evaluation:
 
     def write(self, folder: Path) -> None:
         """Write predictions.csv (path, true, predicted, probability, one column per class) and metrics.json."""
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")  # csv's default ends lines as on Windows
-        rows.writerow(["path", "true", "predicted", "probability", *(f"p:{name}" for name in self.classes)])
+        rows: list[list[str]] = [["path", "true", "predicted", "probability", *(f"p:{name}" for name in self.classes)]]
         for name, label, best, row in zip(self.ids, self.labels, self.predicted, self.probabilities, strict=True):
             probabilities = (f"{p:.6g}" for p in row)
-            rows.writerow([name, self.classes[label], self.classes[best], f"{row[best]:.6g}", *probabilities])
-        write_text(folder / "predictions.csv", text.getvalue())
+            rows.append([name, self.classes[label], self.classes[best], f"{row[best]:.6g}", *probabilities])
+        write_text(folder / "predictions.csv", csv_text(rows))
         more = {"reliability": self.reliability(), "typical": self.typical()}
         write_json(folder / "metrics.json", {**self.to_json(), **more})
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
 from clearsight.core.errors import BadValue
 from clearsight.core.events import RunStatus
-from clearsight.core.files import write_json, write_text
+from clearsight.core.files import write_json
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
 from clearsight.workflow.prepare.phases import check_batches
 from clearsight.workflow.run.changed_images import check_same_images, write_images
-from clearsight.workflow.run.checks import check_resume
+from clearsight.workflow.run.checks import check_resume, run_lock
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.debugging import actions
 from clearsight.workflow.run.execute import begin_run, execute, make_setup, run_process
 from clearsight.workflow.run.repair import repair
 from clearsight.workflow.run.restore import resume_notes
+from clearsight.workflow.run.rules import only_trusted
 from clearsight.workflow.speed.auto_tune import apply_auto_tune
 
 
@@ -37,14 +39,19 @@ def launch_run(source: Path, path: Path, recipe: Recipe, launch: LaunchContext, 
     for flag, is_set in (("--auto-tune", recipe.profile.auto_tune), ("--repair", attempts)):
         if is_set and launch.world.size > 1:
             raise BadValue(flag, "it works in one process only", fix="Start it without torchrun.")
-    run = _train(source, path, launch, unset, recipe)
-    if not attempts:
-        return run
-    # Nothing is unset in a repair: it keeps the settings that --auto-tune has measured.
-    return repair(run, partial(_train, source, path, launch, ()), most=attempts, monitor=recipe.train.monitor)
+    with ExitStack() as held:
+        run = _train(source, path, launch, unset, held, recipe)
+        if not attempts:
+            return run
+        # Nothing is unset in a repair: it keeps the settings that --auto-tune has measured.
+        again = partial(_train, source, path, launch, (), None)
+        return repair(run, again, most=attempts, monitor=recipe.train.monitor)
 
 
-def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[str], recipe: Recipe) -> Run:
+def _train(
+    source: Path, path: Path, launch: LaunchContext, unset: Collection[str], held: ExitStack | None, recipe: Recipe
+) -> Run:
+    """Train into the folder `path`. held: receives the lock of the folder; None if it is held already."""
     with run_process(recipe, launch.world) as placement:
         setup = make_setup(source, recipe, placement, launch)
         tuning = None
@@ -52,6 +59,9 @@ def _train(source: Path, path: Path, launch: LaunchContext, unset: Collection[st
             setup, tuning = apply_auto_tune(setup, unset)
         check_batches(setup)
         if launch.world.leads:
+            if held is not None:
+                path.mkdir(parents=True, exist_ok=True)  # not before: mistakes of the user leave no folder
+                held.enter_context(run_lock(path))
             # Of the setup: --auto-tune may have chosen another placement.
             run = begin_run(path, source, setup, setup.placement, launch.command)
             if launch.ending == "deliver":  # not each trial of a study, which all have the same images
@@ -76,25 +86,36 @@ def resume_run(
     epochs: of the whole run, if it is to have others.
     Raises NotFound without the data, NotResumable when they are not those that the run began with.
     """
-    run = Run.open(path)
-    recipe, source = run.recipe.replace(time_limit=time_limit), check_resume(run, data)
+    Run.open(path)  # raises where there is none, before a lock is made
+    with run_lock(path) if launch.world.leads else nullcontext():
+        return _resume(Run.open(path), launch, time_limit, data, epochs, accept_replaced)
+
+
+def _resume(
+    run: Run,
+    launch: LaunchContext,
+    time_limit: float | None,
+    data: Path | None,
+    epochs: int | None,
+    accept_replaced: bool,
+) -> Run:
+    written, before = run.recipe, run.recipe.train.resolved_epochs
     if epochs is not None:
-        recipe = recipe.replace(epochs=epochs)
+        written = written.replace(epochs=epochs)
+    run.recipe = only_trusted(written.replace(time_limit=time_limit), launch.trusted, run.files.recipe)
+    recipe, source = run.recipe, check_resume(run, data)
     with run_process(recipe, launch.world) as placement:
         setup = make_setup(source, recipe, placement, launch, run)
         check_same_images(run, setup.data, source, accept_replaced=accept_replaced)
         run.data["path"] = str(source)
-        before = run.recipe.train.resolved_epochs
-        if epochs is not None and epochs != before:
-            run.recipe = run.recipe.replace(epochs=epochs)
-            if launch.world.leads:
-                _write_epochs(run)
+        if recipe.train.resolved_epochs != before and launch.world.leads:
+            _write_epochs(run, written)
         run.end(RunStatus.RUNNING)
         return execute(run, setup, launch, resume_notes(run, before))
 
 
-def _write_epochs(run: Run) -> None:
+def _write_epochs(run: Run, recipe: Recipe) -> None:
     """Write a changed number of epochs into recipe.yaml; a second training up to another best epoch is dropped."""
-    write_text(run.files.recipe, run.weights_comment() + run.recipe.to_yaml())
+    recipe.write(run.files.recipe, run.weights_comment())
     shutil.rmtree(run.files.refit_checkpoints, ignore_errors=True)
     run.files.refit_metrics.unlink(missing_ok=True)

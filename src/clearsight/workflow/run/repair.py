@@ -106,7 +106,7 @@ def _set_aside(folder: Path, number: int) -> None:
     target.mkdir(parents=True)
     # run.json first: without it the folder counts as free, so a kill in between leaves no half of a run behind.
     for entry in sorted(folder.iterdir(), key=lambda path: path != files.state):
-        if entry != files.attempts:
+        if entry not in (files.attempts, files.lock):  # the lock belongs to the folder, not to the attempt
             entry.rename(target / entry.name)
 
 

@@ -18,8 +18,10 @@ from clearsight.core.finding import read_findings
 from clearsight.core.preprocess import PRESETS, Preprocess
 from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import read_profile
+from clearsight.core.recipe import Recipe
 from clearsight.core.rule import Rule
 from clearsight.core.run import Run, RunFolder
+from clearsight.core.secrets import redact_command
 from clearsight.data.decode import decode
 from clearsight.data.loader import Loader, LoadPlan
 from clearsight.profiler.analysis.what_if import what_if
@@ -30,7 +32,7 @@ from clearsight.reports.run.report_data import RunReportData
 from clearsight.workflow.prepare.datasets import list_dataset
 from clearsight.workflow.prepare.defaults import plain_settings
 from clearsight.workflow.run.external import ExternalRun
-from clearsight.workflow.run.rules import recipe_rules
+from clearsight.workflow.run.rules import code_texts, only_trusted, recipe_rules
 
 # Images that are decoded for the page; a thumbnail is about 4 kB.
 _GALLERY = 24
@@ -50,6 +52,7 @@ def rewrite_report(run: Run | ExternalRun) -> Path:
     """Write the report again, with images if the data are still in their place. Return the path of the page."""
     if isinstance(run, ExternalRun):
         return _write(run.files, replace(external_results(run, run.name, run.metrics()), **_measured(run.files)))
+    only_trusted(run.recipe, (), run.files.recipe)  # says what the page is made without
     source = Path(run.data["path"])
     # The same seed gives the same splits, so the galleries show the same images.
     data = list_dataset(source, run.recipe.data, run.seed) if source.exists() else None
@@ -65,7 +68,7 @@ def write_external_report(folder: Path, *, name: str, status: str, command: Sequ
     report = RunReportData(
         name=name,
         status=status,
-        command=command,
+        command=redact_command(command),
         seconds=seconds,
         findings=read_findings(files.findings),
         # Rules about learning need tensors, which only a hook in the loop can save.
@@ -83,7 +86,7 @@ def run_results(run: Run, name: str, steps: Sequence[Mapping[str, Any]]) -> RunR
         name=name,
         status=run.status.value,
         reason=run.reason,
-        recipe=run.recipe.to_yaml(),
+        recipe=run.recipe.without_secrets().to_yaml(),
         seed=run.seed,
         data=run.data,
         command=run.provenance.command,
@@ -129,7 +132,7 @@ def run_report_data(run: Run, data: Dataset | None, preprocess: Preprocess | Non
     """Return everything that the page shows, gathered from the run folder."""
     files, results = run.files, run_results(run, run.name, run.metrics())
     evaluation, profile = results.evaluation or {}, read_profile(files.profile)
-    context = RunContext(batch_size=run.recipe.train.batch_size, settings=plain_settings(run.recipe))
+    context = RunContext(batch_size=run.recipe.train.batch_size, settings=plain_settings(run.recipe.without_secrets()))
     return replace(
         results,
         versions=run.provenance.versions,
@@ -139,7 +142,7 @@ def run_report_data(run: Run, data: Dataset | None, preprocess: Preprocess | Non
         typical=list(_gallery(evaluation.get("typical", ())[:_TYPICAL], data, preprocess)),
         samples=_samples(run, data, preprocess),
         notices=run.data.get("notices", ()),
-        rules=[_rule(rule) for rule in recipe_rules(run.recipe)],
+        rules=_rules(run.recipe),
         actions=_read_if_there(files.actions) or [],
         profile=profile,
         what_if=_estimates(profile, context),
@@ -150,6 +153,14 @@ def run_report_data(run: Run, data: Dataset | None, preprocess: Preprocess | Non
 def _write(files: RunFolder, report: RunReportData) -> Path:
     RunPage(report).write(files.report, files.report_json)
     return files.report
+
+
+def _rules(recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the rules of a recipe for the page. Those in files have their texts: a page runs no code of a folder."""
+    own = code_texts(recipe.debug)
+    files = [*own["rules"], *own["rule"]] if recipe.debug.debug != "off" else []
+    shown = [_rule(rule) for rule in recipe_rules(only_trusted(recipe, ()))]
+    return [*shown, *({"name": text, "parameters": {}, "topic": "learning"} for text in files)]
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

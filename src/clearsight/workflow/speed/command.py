@@ -18,7 +18,7 @@ from clearsight.core.errors import EmptyInput, NotFound
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunFolder
-from clearsight.workflow.paths import free_folder
+from clearsight.workflow.paths import make_folder
 from clearsight.workflow.run.context import visible_gpus
 from clearsight.workflow.speed.breakdown import Breakdown, check_free, conclude
 
@@ -79,10 +79,10 @@ def profile_command(
     if program is None:
         raise NotFound(command[0], "there is no such program, or it is not executable", fix="Give its path.")
     script = next((word for word in command if word.endswith(".py")), command[0])
-    out = Path(out) if out is not None else free_folder("runs", script, "command")
-    check_free(out)
     visible = visible_gpus(environment)
-    Sampler(None, every=options.every)  # raises for an interval out of range now, before the command runs
+    Sampler(None, every=options.every)  # raises for an interval out of range now, before a folder is made
+    out = Path(out) if out is not None else make_folder("runs", script, "command")
+    check_free(out)
     folder = RunFolder(out).profile
     folder.mkdir(parents=True)
     on_start(out)

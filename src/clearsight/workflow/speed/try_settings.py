@@ -21,6 +21,7 @@ from clearsight.workflow.prepare.phases import build_phases
 from clearsight.workflow.run.checks import check_resume
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.execute import make_setup, run_process
+from clearsight.workflow.run.rules import only_trusted
 from clearsight.workflow.speed.throughput import Candidate, ThroughputComparison
 
 _ROUNDS = 3  # of blocks in which the candidates take turns: a median needs three
@@ -59,6 +60,7 @@ def try_settings(path: str | Path, *, steps: int = 24, launch: LaunchContext | N
     """
     launch, run = launch or LaunchContext(), Run.open(Path(path))
     source = check_resume(run, None)
+    run.recipe = only_trusted(run.recipe, launch.trusted, run.files.recipe)
     with run_process(run.recipe, launch.world) as placement:
         setup = make_setup(source, run.recipe, placement, launch, run)
         if build_phases(setup)[-1].cached:

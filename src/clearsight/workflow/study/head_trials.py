@@ -40,6 +40,7 @@ from clearsight.workflow.prepare.defaults import resolve_defaults
 from clearsight.workflow.prepare.phases import build_phases, feature_splits
 from clearsight.workflow.prepare.setup import RunSetup
 from clearsight.workflow.run.adjustments import AdjustedTraining
+from clearsight.workflow.run.checks import run_lock
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.execute import begin_run, execute, make_setup, run_process
 from clearsight.workflow.study.head_file import HeadFile
@@ -107,7 +108,8 @@ class HeadTrials:
         """Write the run of a head that trained in a stack, and measure it."""
         launch = LaunchContext(paths=self._paths)
         head = HeadFile.read(folder.head)
-        with run_process(recipe, World()) as placement:
+        folder.run.mkdir(parents=True, exist_ok=True)
+        with run_process(recipe, World()) as placement, run_lock(folder.run):
             setup = make_setup(source, recipe, placement, launch)
             run = begin_run(folder.run, source, setup, placement)
             # The metrics as a training of the head by itself would have written them.

@@ -18,6 +18,7 @@ from clearsight.training.checkpoint import Checkpoints
 from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.launch import launch_run, resume_run
+from clearsight.workflow.run.rules import code_of_recipe
 from clearsight.workflow.study.head_trials import HeadTrials
 from clearsight.workflow.study.plan import stack_key
 from clearsight.workflow.study.reporter import TrialReporter, WorkerResources
@@ -72,16 +73,17 @@ class JobRunner:
         """Make the model of a trial that has ended, and measure it; returns a result only if that fails."""
 
         def deliver() -> list[TrialResult]:
-            folder, launch = TrialFolder(Path(task.folder)), LaunchContext(paths=self._resources.paths)
+            folder, recipe = TrialFolder(Path(task.folder)), self._recipe(task)
+            launch = LaunchContext(paths=self._resources.paths, trusted=code_of_recipe(recipe))
             run = RunFolder(folder.run)
             has_checkpoint = run.is_run and Checkpoints(run.checkpoints).newest.exists()
             if folder.head.is_file() and not has_checkpoint:
                 shutil.rmtree(run.path, ignore_errors=True)  # half-written by a worker that was killed
-                self._heads.deliver(folder, self._recipe(task), Path(assignment.data))
+                self._heads.deliver(folder, recipe, Path(assignment.data))
             elif run.is_run:
                 resume_run(run.path, launch)  # trains only what its checkpoints lack
             else:  # its weights were deleted for a better trial that is gone too: the same recipe gives them again
-                launch_run(Path(assignment.data), run.path, self._recipe(task), launch)
+                launch_run(Path(assignment.data), run.path, recipe, launch)
             return []
 
         return _errors_as_results([task.number], deliver) or []

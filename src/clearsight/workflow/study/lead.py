@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from clearsight.core.executor import Executor, ExecutorSpec
 from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import RunFolder
+from clearsight.core.secrets import without_secrets
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
 from clearsight.core.ties import ties
 from clearsight.core.trial import Trial
@@ -26,7 +27,7 @@ from clearsight.training.stop import StopSignal
 from clearsight.tuning.executors import EXECUTORS
 from clearsight.tuning.executors.local import LocalExecutor
 from clearsight.tuning.runner import StudyRunner
-from clearsight.tuning.trial_store import TrialStore, lock_study, read_trials, stored_trials
+from clearsight.tuning.trial_store import TrialStore, read_trials, stored_trials
 from clearsight.workflow.messages import failed_step_text
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.prepare.datasets import (
@@ -67,7 +68,8 @@ class StudyContext:
     """Everything about a study that does not decide what it finds.
 
     observers: receive its events.  paths: of caches and weights.  command: as it was typed, for study.json.
-    gpus: number of GPUs of this machine, which its workers share.
+    gpus: number of GPUs of this machine, which its workers share.  trusted: rules and actions of a saved study that may
+    run code, as their texts; None for all.
     """
 
     observers: Sequence[StudyObserver] = ()
@@ -75,6 +77,7 @@ class StudyContext:
     progress: Progress = quiet
     command: Sequence[str] = ()
     gpus: int = 0
+    trusted: Collection[str] | None = ()
 
 
 def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Sequence[str] = ()) -> Study:
@@ -83,10 +86,10 @@ def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Se
     notes: about the data, for the observers.
     """
     started, seconds_before, stop = time.monotonic(), study.seconds, StopSignal()
-    with lock_study(study), closing(_trial_store(study)) as store, stop.listening():  # closed: all is in its storage
+    with study.lock(), closing(_trial_store(study)) as store, stop.listening():  # closed: all is in its storage
         study.finish(StudyStatus.RUNNING)  # a kill from here on leaves a study that --resume accepts
         import_earlier_trials(study, store)
-        tasks = TrialTasks(study)
+        tasks = TrialTasks(study, launch.trusted)
         runner = StudyRunner(
             study=study,
             store=store,
@@ -157,7 +160,8 @@ def build_executor(plan: StudyPlan, base: Recipe, paths: Paths, logs: Path, gpus
 
     spec = ExecutorSpec(
         slots=slots,
-        command=(sys.executable, "-m", "clearsight.workflow.study.worker"),
+        # -P: a folder of data in which the command was started may hold modules of somebody else.
+        command=(sys.executable, "-P", "-m", "clearsight.workflow.study.worker"),
         runner="clearsight.workflow.study.job_runner:JobRunner.from_json",
         resources=resources,
         logs=logs,
@@ -242,7 +246,7 @@ def import_earlier_trials(study: Study, store: TrialStore) -> None:
     if any(not trial.imported for trial in store.trials()):
         return
     for source in study.plan.warm_start:
-        store.import_trials(earlier_trials(source, study.plan), source)
+        store.import_trials(earlier_trials(source, study.plan), without_secrets(source))  # it is stored
 
 
 def check_warm_start(plan: StudyPlan) -> None:

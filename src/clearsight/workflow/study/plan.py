@@ -20,6 +20,7 @@ from clearsight.tuning.searchers import SEARCHERS
 from clearsight.tuning.space_syntax import format_dimension, merge_spaces, parse_space, space_from_mapping, usual_space
 from clearsight.workflow.prepare.auto_freeze import OF_BACKBONE, names_backbone
 from clearsight.workflow.prepare.defaults import planned_epochs, uncacheable
+from clearsight.workflow.run.rules import Trusted, check_code, code_of_space
 
 # The settings of a search that names none: they matter for every network and have ranges that fit every dataset.
 DEFAULT_SEARCH = ("lr", "batch_size", "weight_decay")
@@ -50,6 +51,11 @@ def space_of(names: Sequence[str], source: SpaceSource, base: Recipe) -> Space:
     space = merge_spaces(*parts) if parts else usual_space(DEFAULT_SEARCH)
     space.check(base)
     return space
+
+
+def check_space_file(values: Mapping[str, Any], source: Path, trusted: Trusted) -> None:
+    """Raise BadValue if a file with a space would run code in a trial. values: its content."""
+    check_code(code_of_space(space_from_mapping(values)), source, trusted)
 
 
 def resolve_freeze(base: Recipe, names: Sequence[str], *, accelerated: bool) -> Recipe:

@@ -46,7 +46,7 @@ def study_report_data(study: Study, trials: Sequence[Trial]) -> StudyReportData:
         status=study.status.value,
         plan=plan,
         reason=study.reason,
-        recipe=study.recipe.to_yaml(),
+        recipe=study.recipe.without_secrets().to_yaml(),
         trials=trials,
         best={**study.best, "test": run.scores.get("test") if run else None} if study.best else {},
         failed_steps=study.failed_steps,

@@ -15,6 +15,7 @@ from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.workflow.paths import Paths
 from clearsight.workflow.run.context import LaunchContext
 from clearsight.workflow.run.launch import launch_run, resume_run
+from clearsight.workflow.run.rules import code_of_recipe
 from clearsight.workflow.study.reporter import TrialReporter, interruption, stop_after_epoch
 
 _STOP_ON_SEVERE = "severe=stop-trial"  # action of the debugger: a severe finding ends the trial
@@ -29,7 +30,13 @@ def run_trial(
     """
     started = time.time()  # the wall clock: it is shown as a date
     observer = _TrialObserver(int(folder.path.name), reporter)
-    launch = LaunchContext(paths=paths, observers=[observer], halt=observer.halt, ending="record")
+    launch = LaunchContext(
+        paths=paths,
+        observers=[observer],
+        halt=observer.halt,
+        ending="record",
+        trusted=code_of_recipe(recipe),  # what the study sends, not what stands in the folder
+    )
     if RunFolder(folder.run).is_run:
         run = resume_run(folder.run, launch)
     else:

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 
 from clearsight.core.executor import Assignment, TrialTask
-from clearsight.core.files import write_text
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.core.space import settings_of
@@ -17,14 +16,17 @@ from clearsight.tuning.runner import StudyRunner
 from clearsight.tuning.storage.trial_folder import TrialFolder
 from clearsight.tuning.trial_queue import PreparedTrial
 from clearsight.workflow.prepare.defaults import plain_settings, planned_epochs, weights_path
+from clearsight.workflow.run.rules import Trusted, code_of_recipe, only_trusted
 from clearsight.workflow.study.plan import stack_key, stacks
 
 
 class TrialTasks:
     """The tasks of one study. batch: number of trials that are proposed at a time."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, trusted: Trusted = ()) -> None:
+        """trusted: code that the values of its trials may name, beside that of its recipe."""
         self._study = study
+        self._trusted = None if trusted is None else {*trusted, *code_of_recipe(study.recipe)}
         self._metrics = tuple(objective.metric for objective in study.plan.objectives)
         # One at a time, if trials train alone: every result known by then informs the next proposal.
         self.batch = study.plan.stack if stacks(study.plan, study.recipe) else 1
@@ -32,6 +34,8 @@ class TrialTasks:
     def recipe(self, trial: Trial) -> Recipe:
         """Return the study's recipe with the values of a trial. Raises ClearsightError."""
         recipe = self._study.recipe.replace(**settings_of(trial.params))
+        # The values may come from a folder or a storage to which others write.
+        recipe = only_trusted(recipe, self._trusted, self._study.folder(trial.number) / "trial.json")
         return recipe.replace(weights=weights_path(recipe.model.weights))
 
     def prepare(self, trial: Trial) -> PreparedTrial:
@@ -81,7 +85,7 @@ class TrialTasks:
             "params": dict(best.params),
             "run": str(run_folder),
         }
-        write_text(study.path / "best.yaml", self.recipe(best).to_yaml())
+        self.recipe(best).without_secrets().write(study.path / "best.yaml")
         study.save()  # before the model is made, which may take minutes or fail
         if RunFolder(run_folder).is_run and Run.open(run_folder).has_bundle:
             return None

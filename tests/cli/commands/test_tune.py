@@ -214,8 +214,8 @@ def test_resume_refuses_what_would_make_another_study(
     assert "--trials" in sentence
 
 
-def test_resume_refuses_data(finished: Path, digits: Path, error_of: Callable[..., str]) -> None:
-    assert "so DATA cannot be used with it" in error_of(digits, "--resume", finished)
+def test_resume_with_moved_data_needs_the_data(finished: Path, tmp_path: Path, error_of: Callable[..., str]) -> None:
+    assert "the data of this study are not there" in error_of(tmp_path / "nowhere", "--resume", finished)
 
 
 def test_resume_needs_a_study(error_of: Callable[..., str], tmp_path: Path) -> None:

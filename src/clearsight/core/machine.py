@@ -10,7 +10,10 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-_TELEMETRY = "openvino_telemetry"
+# Two libraries report to their makers over the network. The functions below import them so that they do not.
+_TELEMETRY = "openvino_telemetry"  # the package by which openvino reports
+_NO_REPORTS = "ORT_DISABLE_TELEMETRY"  # the variable that tells onnxruntime not to
+_IMPORTING = threading.RLock()
 
 # Held from seeding torch's own generator, of which a process has one, to the last draw from it. Dropout and the
 # initialisation of a zoo's layers know no other generator.
@@ -45,18 +48,35 @@ def import_openvino() -> Any:
     Its import sends an event to its makers over the network, from a process that it forks for this. In a process with
     threads that child can wait for a lock forever. Where the telemetry package is missing, openvino sends nothing.
     """
-    if sys.modules.get("openvino") is not None:
-        return sys.modules["openvino"]
-    loaded = sys.modules.get(_TELEMETRY)
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing a name whose entry is None is an ImportError
-    try:
-        return importlib.import_module("openvino")
-    finally:
-        # Other programs in this process may import it afterwards.
-        if loaded is None:
-            del sys.modules[_TELEMETRY]
-        else:
-            sys.modules[_TELEMETRY] = loaded
+    with _IMPORTING:
+        if sys.modules.get("openvino") is not None:
+            return sys.modules["openvino"]
+        loaded = sys.modules.get(_TELEMETRY)
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing a name whose entry is None fails
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            # Other programs in this process may import it afterwards.
+            if loaded is None:
+                del sys.modules[_TELEMETRY]
+            else:
+                sys.modules[_TELEMETRY] = loaded
+
+
+def import_onnxruntime() -> Any:
+    """Return the module `onnxruntime`, which then neither looks up hosts nor writes a device id to the user's cache.
+
+    It asks for the variable once, while it is imported. The environment of the process is the same afterwards, and a
+    value of the user's stays. Where a program has imported onnxruntime before, that program has decided.
+    """
+    with _IMPORTING:
+        if _NO_REPORTS in os.environ:
+            return importlib.import_module("onnxruntime")
+        os.environ[_NO_REPORTS] = "1"
+        try:
+            return importlib.import_module("onnxruntime")
+        finally:
+            del os.environ[_NO_REPORTS]
 
 
 def hardware() -> dict[str, Any]:

@@ -163,7 +163,8 @@ def test_a_quickstart_looks_up_no_host(recording: Recording, tmp_path: Path) -> 
 def test_a_study_on_ray_looks_up_no_host(recording: Recording, digits: Path, tmp_path: Path) -> None:
     tiny = f"{digits} --model tiny --weights none --image-size 32 --epochs 1"
     recording.commands(f"tune {tiny} --tune lr --trials 2 --on ray --parallel 1 --out study", folder=tmp_path)
-    assert (recording.calls, recording.files_of_others) == ([], [])
+    # The token keeps other users of this machine from the cluster.
+    assert (recording.calls, recording.files_of_others) == ([], [".ray/auth_token"])
 
 
 @pytest.mark.slow
@@ -171,4 +172,5 @@ def test_a_study_on_ray_looks_up_no_host(recording: Recording, digits: Path, tmp
 def test_printing_a_report_looks_up_no_host(recording: Recording, digits: Path, tmp_path: Path) -> None:
     tiny = f"{digits} --model tiny --weights none --image-size 32 --epochs 1"
     recording.commands(f"train {tiny} --out run", "report run --format pdf", folder=tmp_path)
-    assert recording.calls == []
+    # Chromium asks the system whether it has a route to this address, with a datagram socket that sends nothing.
+    assert set(recording.calls) <= {"connect 2001:4860:4860::8888"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # Two libraries report to their makers over the network. The functions below import them so that they do not.
@@ -69,14 +70,21 @@ def import_onnxruntime() -> Any:
     It asks for the variable once, while it is imported. The environment of the process is the same afterwards, and a
     value of the user's stays. Where a program has imported onnxruntime before, that program has decided.
     """
-    with _IMPORTING:
-        if _NO_REPORTS in os.environ:
-            return importlib.import_module("onnxruntime")
-        os.environ[_NO_REPORTS] = "1"
-        try:
-            return importlib.import_module("onnxruntime")
-        finally:
-            del os.environ[_NO_REPORTS]
+    with _IMPORTING, default_variable(_NO_REPORTS, "1"):
+        return importlib.import_module("onnxruntime")
+
+
+@contextlib.contextmanager
+def default_variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable within the block, unless it is set already."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def hardware() -> dict[str, Any]:

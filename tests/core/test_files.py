@@ -25,7 +25,9 @@ from clearsight.core.files import (
     sha256,
     unpack,
     write_bytes,
+    json_text,
     write_json,
+    write_text,
 )
 
 
@@ -98,6 +100,26 @@ def test_json_round_trip_and_missing_file(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a.json") == {"é": [1, 2.5, None]}
     with pytest.raises(NotFound):
         read_json(tmp_path / "b.json")
+
+
+@given(text=st.text(st.characters(exclude_categories=()), max_size=8))  # lone surrogates: file names that are not UTF-8
+def test_json_restores_every_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("json") / "a.json"
+    write_json(path, {text: [text]})
+    pairs = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # \ud83d\udc36 is one character
+    assert read_json(path) in ({text: [text]}, {pairs: [pairs]})
+    path.read_bytes().decode("utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r", "utf-8"])
+def test_json_fits_every_encoding(encoding: str) -> None:
+    value = {"猫": "собака 🐶 caf\udce9"}
+    assert json.loads(json_text(value, encoding).encode(encoding).decode(encoding)) == value
+
+
+def test_text_of_a_name_that_is_not_utf8_is_written_as_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.html", "猫 caf\udce9")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == "猫 caf?"
 
 
 def test_digest_is_sha256(tmp_path: Path) -> None:

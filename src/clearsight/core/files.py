@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from clearsight.core.errors import BadArchive, BadData, DiskFull, NotFound
+from clearsight.core.format import encodable
 
 _CHUNK = 1 << 20  # bytes in memory while unpacking
 _SEAL = 256  # bytes before the read position by which a rewritten file is recognised
@@ -84,13 +85,22 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path` with `text` in UTF-8, atomically."""
-    write_bytes(path, text.encode())
+    """Replace the file at `path` with `text` in UTF-8, atomically; "?" for a byte of a file name that is not UTF-8."""
+    write_bytes(path, text.encode(errors="replace"))
 
 
 def write_json(path: Path, value: object) -> None:
     """Replace the file at `path` with `value` as indented JSON; NaN and infinity are refused (they are not JSON)."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value) + "\n")
+
+
+def json_text(value: object, encoding: str = "utf-8") -> str:
+    """Return `value` as indented JSON, with escapes where the encoding lacks a character: `json.loads` restores it.
+
+    File names that are not valid UTF-8 have such characters in every encoding.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return text if encodable(text, encoding) else json.dumps(value, indent=2, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:

@@ -208,7 +208,7 @@ class LogWriter(NullObserver):
 
     def _write(self, *lines: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")  # UTC: logs of several machines can be compared
-        with self._path.open("a", encoding="utf-8") as log:
+        with self._path.open("a", encoding="utf-8", errors="replace") as log:
             log.writelines(f"{now} {line}\n" for line in lines)
 
 

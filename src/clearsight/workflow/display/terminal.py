@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clearsight.core.events import EpochRecord, FailedStep, NullObserver, RunPlan, StepRecord
-from clearsight.core.files import finite_json
+from clearsight.core.files import finite_json, json_text
 from clearsight.core.finding import Finding, finding_lines
-from clearsight.core.format import duration
+from clearsight.core.format import duration, encodable
 from clearsight.workflow.messages import epoch_line, plan_lines
 
 _SILENCE = 10.0  # seconds without a line after which an activity says how far it is
@@ -66,10 +66,9 @@ class Terminal:
             self.print(*lines)
 
     def print_json(self, value: Any) -> None:
-        """Print the JSON value of the command."""
+        """Print the JSON value of the command; characters that stdout cannot encode are escaped."""
         # NaN and Infinity are no JSON: an error here, in the tests, is better than one in the reader's parser.
-        json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-        print()
+        print(json_text(value, _encoding(sys.stdout)))
 
     def print_event(self, event: str, values: Mapping[str, Any]) -> None:
         """Print an event as a line of JSON on stderr with --json; does nothing without."""
@@ -114,7 +113,8 @@ class Terminal:
 
     def _write(self, line: str, stream: TextIO) -> None:
         try:
-            print(line, file=stream, flush=True)  # at once, for `tee` and `tail -f`
+            encoding = _encoding(stream)  # a program in Python may print where its terminal lacks a character of a name
+            print(line.encode(encoding, "replace").decode(encoding), file=stream, flush=True)  # at once, for `tee` and `tail -f`
         except BrokenPipeError:
             if not self._outlives_reader:
                 raise
@@ -164,5 +164,9 @@ class TrainingView(NullObserver):
 
 
 def shows_unicode() -> bool:
-    """Return True if the encoding of stdout has more than ASCII, so that curves can be drawn in braille dots."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    """Return True if the encoding of stdout has braille dots, in which curves are drawn."""
+    return encodable("\u28ff", _encoding(sys.stdout))
+
+
+def _encoding(stream: TextIO) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"  # that of a stream in memory is None

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from clearsight.core.errors import NotFound
+from clearsight.core.errors import BadValue, NotFound
+from clearsight.core.format import encodable
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Resumable, Run
 from clearsight.data.readers import check_path
@@ -22,6 +23,9 @@ def check_start(source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder
     source: the dataset.  kind: Run or Study, which must not be in `folder` yet.
     """
     kind.check_free(folder)
+    if not encodable(str(folder)):
+        problem = "the name is not valid UTF-8, and no weights could be written there"
+        raise BadValue(f"--out {ascii(str(folder))}", problem, fix="Choose another name.")
     check_path(source.expanduser(), recipe.data.format)
     if recipe.model.weights not in NOT_A_FILE:
         check_file(Path(recipe.model.weights).expanduser())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import json
@@ -84,6 +85,8 @@ def _csv(path: Path) -> TableRows:
             head = stream.readline()
         except UnicodeDecodeError:
             raise _not_utf8(path) from None
+    if "\0" in head:
+        raise _not_utf8(path)
     mark = max(",;\t|", key=head.count)  # a tie goes to the comma
     names = next(csv.reader([head], delimiter=mark), [])
     if not names:
@@ -110,7 +113,12 @@ def _csv(path: Path) -> TableRows:
 
 
 def _not_utf8(path: Path) -> BadData:
-    return BadData(str(path), "it is not UTF-8 text", fix="Save it as UTF-8.")
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    # A byte order mark of either order, or the zero bytes of plain letters without a mark.
+    is_utf16 = start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or b"\0" in start
+    problem = "it is UTF-16 text, not UTF-8" if is_utf16 else "it is not UTF-8 text (Latin-1 or Windows-1252, perhaps)"
+    return BadData(str(path), problem, fix="Save it as UTF-8; Excel calls that CSV UTF-8.")
 
 
 def _jsonl(path: Path) -> TableRows:
@@ -132,6 +140,8 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for line, words in enumerate(stream, 1):
                 if not words.strip():
                     continue
+                if "\0" in words:
+                    raise _not_utf8(path)
                 row = json.loads(words)
                 if not isinstance(row, dict):
                     raise BadData(str(path), f"line {line} is not a JSON object")

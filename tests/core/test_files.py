@@ -20,12 +20,12 @@ from clearsight.core.files import (
     atomic,
     disk_full_as_error,
     finite_json,
+    json_text,
     read_json,
     read_jsonl,
     sha256,
     unpack,
     write_bytes,
-    json_text,
     write_json,
     write_text,
 )

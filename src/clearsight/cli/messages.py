@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from clearsight.cli.other_words import flags_of, translate, translate_command
 from clearsight.core import errors
 from clearsight.core.errors import BadChoice, ClearsightError
+from clearsight.core.stop import END_SIGNALS, Signalled, handling
 
 # Exit codes. 2 is also what typer and most shells use for a wrong command line; 130 is 128 + SIGINT.
 FAILURE, USER_ERROR, STOPPED = 1, 2, 130
@@ -31,6 +33,8 @@ _VARIABLES = {
 }
 SET_BY_CLI: set[str] = set()  # the variables that this process has set for itself
 
+_ENDS = tuple(number for number in END_SIGNALS if number != signal.SIGINT)  # Python itself raises KeyboardInterrupt
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # Users can correct all other errors themselves, so those end with USER_ERROR.
@@ -44,10 +48,13 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
         if name not in commands:
             raise BadChoice(f"clearsight {name}", "no such command", got=name, allowed=commands)
         _quiet_libraries()
-        module = importlib.import_module(commands[name][0])
-        return _invoke(module.app, name, with_default_values(words))
+        with handling(_ENDS, Signalled.raise_from):
+            module = importlib.import_module(commands[name][0])
+            return _invoke(module.app, name, with_default_values(words))
     except ClearsightError as error:
         return fail(str(error), FAILURE if isinstance(error, _FAILURES) else USER_ERROR)
+    except Signalled as stopped:
+        return fail(str(stopped), 128 + stopped.number)
     except KeyboardInterrupt:
         return fail("stopped", STOPPED)
     except BrokenPipeError:
@@ -83,6 +90,8 @@ def _invoke(app: Any, name: str, words: list[str]) -> int:
         # Not standalone: typer would exit the process itself, with codes and texts of its own.
         result = command.main(translate(name, words, flags_of(command)), prog_name=program, standalone_mode=False)
     except Exit as end:
+        if isinstance(end.__cause__, Signalled):  # typer takes it for Ctrl-C
+            raise end.__cause__ from None
         return int(end.exit_code)
     except Abort:
         return fail("stopped", STOPPED)

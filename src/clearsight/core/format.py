@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import sys
-
 import re
+import sys
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
 _DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([smhd]?)")

@@ -8,7 +8,8 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 # Two libraries report to their makers over the network. The functions below import them so that they do not.
@@ -85,6 +86,49 @@ def default_variable(name: str, value: str) -> Iterator[None]:
         yield
     finally:
         del os.environ[name]
+
+
+def process_identity() -> dict[str, Any]:
+    """Return host, PID and start of this process, which together no other process has; JSON values."""
+    return {"host": _host(), "pid": os.getpid(), "start": _process_start(os.getpid())}
+
+
+def process_ended(identity: Mapping[str, Any]) -> bool:
+    """Return True if the process that `process_identity` described is over, also by kill -9 or a power cut.
+
+    False where this cannot be known: for a process of another machine or container, and for an empty identity.
+    """
+    pid = identity.get("pid")
+    if not isinstance(pid, int) or pid < 1 or identity.get("host") != _host():
+        return False
+    return _process_start(pid) != identity.get("start")
+
+
+def _host() -> str:
+    # Containers of one host count their processes separately.
+    with contextlib.suppress(OSError):
+        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+    return platform.node()
+
+
+def _process_start(pid: int) -> str:
+    """Return when a process started, as text that a later process of the same PID does not have; "" for none."""
+    if sys.platform == "linux":
+        try:
+            facts = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            state, *values = facts.rpartition(")")[2].split()  # in the parentheses: the program, any text at all
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
+        return "" if state in "ZX" else f"{boot} {values[18]}"  # a zombie has ended; clock ticks since boot
+    if sys.platform != "win32":  # signal 0 only asks; on Windows it would end the process
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            return "started"
+    return "started"
 
 
 def hardware() -> dict[str, Any]:

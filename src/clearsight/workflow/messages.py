@@ -100,7 +100,7 @@ def failed_step_lines(step: Mapping[str, Any]) -> list[str]:
 
 def external_end_lines(run: ExternalRun) -> list[str]:
     """Return how a training loop of the user's own ended, its last scores, and the commands to type next."""
-    lines = [run.status.value]
+    lines = [f"{run.status.value} ({run.reason})" if run.reason else run.status.value]
     for epoch in run.epochs()[-1:]:
         scores = [(split, epoch[side]) for split, side in (("train", "train"), ("valid", "valid")) if epoch[side]]
         lines += [f"{split:<8} {_scores(values)}, epoch {epoch['epoch']}" for split, values in scores]

@@ -113,8 +113,10 @@ class Terminal:
 
     def _write(self, line: str, stream: TextIO) -> None:
         try:
-            encoding = _encoding(stream)  # a program in Python may print where its terminal lacks a character of a name
-            print(line.encode(encoding, "replace").decode(encoding), file=stream, flush=True)  # at once, for `tee` and `tail -f`
+            # A program in Python may print to a terminal that lacks a character of a name.
+            encoding = _encoding(stream)
+            # Flushed at once, for `tee` and `tail -f`.
+            print(line.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
         except BrokenPipeError:
             if not self._outlives_reader:
                 raise

@@ -25,7 +25,7 @@ def check_start(source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder
     kind.check_free(folder)
     if not encodable(str(folder)):
         problem = "the name is not valid UTF-8, and no weights could be written there"
-        raise BadValue(f"--out {ascii(str(folder))}", problem, fix="Choose another name.")
+        raise BadValue(f"--out {str(folder)!a}", problem, fix="Choose another name.")
     check_path(source.expanduser(), recipe.data.format)
     if recipe.model.weights not in NOT_A_FILE:
         check_file(Path(recipe.model.weights).expanduser())

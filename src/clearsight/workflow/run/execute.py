@@ -23,7 +23,7 @@ from clearsight.core.preprocess import Preprocess
 from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Provenance, Run
-from clearsight.core.stop import StopKind, StopReason
+from clearsight.core.stop import StopKind, StopReason, signal_reason
 from clearsight.data.duplicates import exact_duplicates, leaks
 from clearsight.data.scan import Scan, drop_bad_images
 from clearsight.models.freeze import freeze
@@ -215,7 +215,7 @@ def _record_failure(run: Run, steps: FinalSteps, error: BaseException, data: Dat
     signalled = isinstance(error, KeyboardInterrupt)
     stop = StopReason(StopKind.FAILURE, str(error) or type(error).__name__)
     if signalled:
-        stop = StopReason(StopKind.SIGNAL, f"stopped by {signal.SIGINT.name}")  # as the loop says it
+        stop = signal_reason(getattr(error, "number", signal.SIGINT))  # as the loop says it
     # With some space on the disk the run can continue from its checkpoint.
     run.end(RunStatus.INTERRUPTED if signalled or isinstance(error, DiskFull) else RunStatus.FAILED, stop)
     with suppress(DiskFull):  # the error that is being raised says so already

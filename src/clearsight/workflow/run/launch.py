@@ -9,6 +9,7 @@ from pathlib import Path
 from clearsight.core.errors import BadValue, NotResumable
 from clearsight.core.events import RunStatus
 from clearsight.core.files import write_json
+from clearsight.core.machine import process_identity
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
@@ -70,5 +71,8 @@ def resume_run(path: Path, launch: LaunchContext, time_limit: float | None = Non
                 str(source), "the data have changed since the run began", fix="Restore them, or start a new run."
             )
         run.data["path"] = str(source)
+        run.process = process_identity()
         run.end(RunStatus.RUNNING)
+        if launch.world.leads:
+            run.save()  # who reads the run now must not take it for interrupted
         return execute(run, setup, launch)

@@ -38,7 +38,7 @@ _ENDS = tuple(number for number in END_SIGNALS if number != signal.SIGINT)  # Py
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # Users can correct all other errors themselves, so those end with USER_ERROR.
-_FAILURES = (errors.Diverged, errors.DiskFull)
+_FAILURES = (errors.Diverged, errors.DiskFull, errors.OutOfMemory)
 
 
 def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[str, str]]) -> int:
@@ -59,13 +59,20 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
         return fail("stopped", STOPPED)
     except BrokenPipeError:
         raise  # to `main`: the reader of our output has gone, which is no problem of the system
-    except OSError as error:
+    except Exception as error:  # the edge of the process
+        return _fail_with(error)
+
+
+def _fail_with(error: Exception) -> int:
+    """Print an error that no part of clearsight has raised on purpose; return the exit code."""
+    if (shortage := errors.out_of_memory(error)) is not None:
+        return fail(str(shortage), FAILURE)
+    if isinstance(error, OSError):
         # A problem of the system, not a bug: a folder without write permission, a disk that is full.
         path = f"{error.filename}: " if error.filename else ""
         return fail(f"{path}{error.strerror or error}.", FAILURE if error.errno in _DISK_FULL else USER_ERROR)
-    except Exception:  # the edge of the process: any other error is a bug, shown with its traceback
-        traceback.print_exc()
-        return fail("this is a bug in clearsight; please report it with the lines above", FAILURE)
+    traceback.print_exception(error)  # any other error is a bug
+    return fail("this is a bug in clearsight; please report it with the lines above", FAILURE)
 
 
 def with_default_values(words: Sequence[str]) -> list[str]:
@@ -90,8 +97,6 @@ def _invoke(app: Any, name: str, words: list[str]) -> int:
         # Not standalone: typer would exit the process itself, with codes and texts of its own.
         result = command.main(translate(name, words, flags_of(command)), prog_name=program, standalone_mode=False)
     except Exit as end:
-        if isinstance(end.__cause__, Signalled):  # typer takes it for Ctrl-C
-            raise end.__cause__ from None
         return int(end.exit_code)
     except Abort:
         return fail("stopped", STOPPED)

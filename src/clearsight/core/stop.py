@@ -54,10 +54,10 @@ def stop_kind(value: str | None) -> StopKind | None:
 END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-class Signalled(KeyboardInterrupt):
-    """SIGTERM or SIGHUP outside of a training loop: it ends the work in the same order as Ctrl-C.
+class Signalled(BaseException):
+    """SIGTERM or SIGHUP outside of a training loop: it ends the work in the same order as KeyboardInterrupt.
 
-    number: of the signal.
+    No subclass of that: the exit code is another one.  number: of the signal.
     """
 
     def __init__(self, number: int) -> None:

@@ -13,7 +13,7 @@ import typer
 from clearsight.cli.shared import AsJson, RunFolder, command_app
 from clearsight.core.format import duration
 from clearsight.core.run import Run
-from clearsight.core.stop import Signalled, handling
+from clearsight.core.stop import handling
 from clearsight.workflow.display.terminal import Terminal, shows_unicode
 
 if TYPE_CHECKING:
@@ -74,8 +74,6 @@ def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], full
             else:
                 for line in new_lines(live, pause):
                     terminal.print(line)
-    except Signalled:
-        raise  # SIGTERM and SIGHUP end every command with their exit codes
     except KeyboardInterrupt:
         terminal.print(f"no longer watching; the run in {live.path} goes on")
         return

@@ -160,6 +160,44 @@ def test_an_archive_that_reaches_out_is_refused_whole(tmp_path: Path, bad: tarfi
     assert not (tmp_path / "evil").exists()
 
 
+def make_zip(path: Path, name: str = "a/b.txt", **fields: int) -> Path:
+    """Write a zip with one member; flags and method are written over both of its headers."""
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(zipfile.ZipInfo(name), "hello" * 10)
+    data = bytearray(path.read_bytes())
+    for mark, flags, method in ((b"PK\3\4", 6, 8), (b"PK\1\2", 8, 10)):
+        at = data.index(mark)
+        data[at + flags] |= fields.get("flags", 0)
+        data[at + method] = fields.get("method", 0)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "words"),
+    [
+        ("a/b.txt", {"flags": 1}, r"member 'a/b.txt' is encrypted. Pack it without a password\.$"),
+        ("a/b.txt", {"method": 99}, "it cannot be read"),  # AES of 7-Zip and WinZip
+        ("a/b.txt", {"method": 8}, "it cannot be read"),  # no deflated bytes
+        (".", {}, "would be written outside its folder"),
+        ("..\\b.txt", {}, "would be written outside its folder"),
+        ("C:\\b.txt", {}, "would be written outside its folder"),
+        ("x" * 5000, {}, "it cannot be read"),
+    ],
+)
+def test_an_odd_zip_is_one_sentence(tmp_path: Path, name: str, fields: dict[str, int], words: str) -> None:
+    with pytest.raises(BadArchive, match=words) as caught:
+        unpack(make_zip(tmp_path / "a.zip", name, **fields), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_archive_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"hello")
+    with pytest.raises(BadArchive, match=r"a\.tar\.gz: it is neither a zip nor a tar archive, or it is cut short\.$"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
 def test_an_archive_bomb_is_counted_while_it_unpacks(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "a.tar.gz", member("zeros", 5_000_000))
     with pytest.raises(BadArchive, match="more than 1000000 bytes"):

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from clearsight.core.bundle import MANIFEST, Bundle
+from clearsight.core.bundle import MANIFEST, Bundle, open_unpacked
 from clearsight.core.errors import BadChoice
 from clearsight.core.files import sha256, unpack
 from clearsight.core.recipe import Recipe
@@ -30,7 +30,7 @@ def start_from_earlier(recipe: Recipe, unset: Collection[str], cache: Path) -> R
         path = latest(["runs"], with_model=True)
     if not (path.is_dir() or (path.is_file() and path.name.endswith(_ARCHIVES))):
         return recipe
-    bundle = Bundle.open(path if path.is_dir() else _unpacked(path, cache))
+    bundle = Bundle.open(path) if path.is_dir() else open_unpacked(_unpacked(path, cache), path)
     changes: dict[str, object] = {"weights": str(bundle.weights.resolve())}
     if "model" in unset:
         changes["model"] = bundle.model

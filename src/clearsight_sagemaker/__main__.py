@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clearsight.core.errors import ClearsightError, DiskFull
+from clearsight.core.format import replace_unprintable
 
 _MACHINE_ERROR, _USER_ERROR = 1, 2  # the exit codes of `clearsight` itself
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 2 for a mistake of the user, 1 for a failure of the machine."""
+    replace_unprintable()
     parser = argparse.ArgumentParser(
         prog="python -m clearsight_sagemaker",
         description="Write results of clearsight in the formats of Amazon SageMaker.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import sys
 import types
 from collections.abc import Callable
@@ -82,3 +84,13 @@ def test_a_typo_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 )
 def test_repair_without_a_number_is_three_attempts(words: list[str], expanded: list[str]) -> None:
     assert with_default_values(words) == expanded
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_one_sentence_and_its_exit_code(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    assert run_command("do", [], command(lambda: os.kill(os.getpid(), number), monkeypatch)) == 128 + number
+    assert capsys.readouterr().err.strip() == f"error: stopped by {number.name}"
+    assert signal.getsignal(number) is before

@@ -20,12 +20,14 @@ from clearsight.core.files import (
     atomic,
     disk_full_as_error,
     finite_json,
+    json_text,
     read_json,
     read_jsonl,
     sha256,
     unpack,
     write_bytes,
     write_json,
+    write_text,
 )
 
 
@@ -100,6 +102,26 @@ def test_json_round_trip_and_missing_file(tmp_path: Path) -> None:
         read_json(tmp_path / "b.json")
 
 
+@given(text=st.text(st.characters(exclude_categories=()), max_size=8))  # lone surrogates: file names that are not UTF-8
+def test_json_restores_every_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("json") / "a.json"
+    write_json(path, {text: [text]})
+    pairs = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # \ud83d\udc36 is one character
+    assert read_json(path) in ({text: [text]}, {pairs: [pairs]})
+    path.read_bytes().decode("utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r", "utf-8"])
+def test_json_fits_every_encoding(encoding: str) -> None:
+    value = {"猫": "собака 🐶 caf\udce9"}
+    assert json.loads(json_text(value, encoding).encode(encoding).decode(encoding)) == value
+
+
+def test_text_of_a_name_that_is_not_utf8_is_written_as_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.html", "猫 caf\udce9")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == "猫 caf?"
+
+
 def test_digest_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
@@ -136,6 +158,44 @@ def test_an_archive_that_reaches_out_is_refused_whole(tmp_path: Path, bad: tarfi
         unpack(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "evil").exists()
+
+
+def make_zip(path: Path, name: str = "a/b.txt", **fields: int) -> Path:
+    """Write a zip with one member; flags and method are written over both of its headers."""
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(zipfile.ZipInfo(name), "hello" * 10)
+    data = bytearray(path.read_bytes())
+    for mark, flags, method in ((b"PK\3\4", 6, 8), (b"PK\1\2", 8, 10)):
+        at = data.index(mark)
+        data[at + flags] |= fields.get("flags", 0)
+        data[at + method] = fields.get("method", 0)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "words"),
+    [
+        ("a/b.txt", {"flags": 1}, r"member 'a/b.txt' is encrypted. Pack it without a password\.$"),
+        ("a/b.txt", {"method": 99}, "it cannot be read"),  # AES of 7-Zip and WinZip
+        ("a/b.txt", {"method": 8}, "it cannot be read"),  # no deflated bytes
+        (".", {}, "would be written outside its folder"),
+        ("..\\b.txt", {}, "would be written outside its folder"),
+        ("C:\\b.txt", {}, "would be written outside its folder"),
+        ("x" * 5000, {}, "it cannot be read"),
+    ],
+)
+def test_an_odd_zip_is_one_sentence(tmp_path: Path, name: str, fields: dict[str, int], words: str) -> None:
+    with pytest.raises(BadArchive, match=words) as caught:
+        unpack(make_zip(tmp_path / "a.zip", name, **fields), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_archive_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"hello")
+    with pytest.raises(BadArchive, match=r"a\.tar\.gz: it is neither a zip nor a tar archive, or it is cut short\.$"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
 
 
 def test_an_archive_bomb_is_counted_while_it_unpacks(tmp_path: Path) -> None:

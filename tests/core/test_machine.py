@@ -1,12 +1,13 @@
 """Cores are of this process, versions of installed packages, the processor has a name, and OpenVINO sends nothing."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
-from clearsight.core.machine import cores, hardware, installed, versions
+from clearsight.core.machine import cores, hardware, installed, process_ended, process_identity, versions
 
 
 def test_cores_are_those_that_this_process_may_use() -> None:
@@ -47,3 +48,19 @@ def test_importing_openvino_sends_nothing() -> None:
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == ["openvino", "openvino.tools.ovc.telemetry_stub", "False", "1"]
+
+
+def test_a_process_is_known_by_its_host_its_pid_and_its_start() -> None:
+    here = process_identity()
+    assert not process_ended(here)
+    assert not process_ended({**here, "host": "another"}), "nobody here can know"
+    assert not process_ended({}), "a run of an earlier version"
+    if sys.platform == "linux":
+        assert process_ended({**here, "start": "0"}), "a later process has the PID now"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no way to ask")
+def test_a_process_that_was_killed_has_ended() -> None:
+    code = "import json; from clearsight.core.machine import process_identity; print(json.dumps(process_identity()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process_ended(json.loads(done.stdout))

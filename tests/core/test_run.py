@@ -1,6 +1,7 @@
 """A run folder is plain files, and it opens whichever version wrote it; metrics.jsonl holds every scalar."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,17 @@ from clearsight.core.files import read_jsonl
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import MetricsLog, Provenance, Run, RunFolder
 from clearsight.core.stop import StopKind, StopReason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the start of a process is read from /proc")
+def test_a_running_run_whose_process_is_over_was_interrupted(tmp_path: Path) -> None:
+    run = Run.begin(tmp_path / "r", Recipe())
+    assert Run.open(run.path).status is RunStatus.RUNNING
+    run.process = {**run.process, "start": "of a process that is over"}
+    run.save()
+    assert (Run.open(run.path).status, Run.open(run.path).stop_kind) == (RunStatus.INTERRUPTED, StopKind.KILLED)
+    run.finish(RunStatus.COMPLETED)
+    assert Run.open(run.path).status is RunStatus.COMPLETED
 
 
 def test_opens_as_it_was_saved(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearsight.core.safe_text import StyledLine, csv_rows, csv_text, json_text, printable, printable_line
+from clearsight.core.safe_text import StyledLine, csv_rows, csv_text, printable, printable_line, shown_json
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_nothing_printed_is_a_control_character(text: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_json_is_exact_and_plain(text: str) -> None:
-    written = json_text({"name": text})
+    written = shown_json({"name": text})
     assert json.loads(written) == {"name": text}
     assert printable(written) == written
 
 
 def test_json_refuses_what_is_no_json() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        json_text(float("nan"))
+        shown_json(float("nan"))
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,21 @@ def test_every_module_has_a_docstring() -> None:
 def test_the_environment_is_read_at_the_edges_alone() -> None:
     """Packages get what they need as arguments: commands and calls from Python pass `Paths.of(os.environ)`.
 
-    A default may be set with `setdefault` for a library that takes no argument for it.
+    A default may be set for a library that takes no argument for it: with `setdefault`, or by `default_variable` of
+    core.machine for the duration of an import.
     """
+    sets_defaults = ROOT / "src" / "clearsight" / "core" / "machine.py"
     readers = [
         path.relative_to(ROOT)
         for path in SOURCES
         if not {"cli", "api"} & {*path.parts}
+        and path != sets_defaults
         and re.search(r"os\.environ(?!\.setdefault)", path.read_text(encoding="utf-8"))
     ]
     assert readers == []
+
+
+def test_libraries_that_report_to_their_makers_are_imported_in_one_place() -> None:
+    """`import_onnxruntime` and `import_openvino` of core.machine import them so that they do not."""
+    direct = re.compile(r"^\s*(import|from) (onnxruntime|openvino)\b", re.MULTILINE)
+    assert [path.name for path in SOURCES if direct.search(path.read_text(encoding="utf-8"))] == []

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from clearsight.core.events import RunStatus
 from clearsight.core.finding import read_findings
 from clearsight.core.run import Run
+from clearsight.core.stop import StopKind
 from clearsight.profiler.rules import PROFILER_RULES
 from tests.walks.commands import CLEARSIGHT, error_of, json_of, run
 
@@ -84,7 +85,7 @@ def test_after_repeated_kill_9_the_weights_are_bit_equal(digits: Path, undisturb
     often = ["--checkpoint-every", "0.05"]
     fresh = ["train", str(digits), *SETTINGS, *RANDOM_SETTINGS, "--out", str(out), *often]
     assert interrupt(fresh, "work", signal.SIGKILL) == -signal.SIGKILL
-    assert Run.open(out).status is RunStatus.RUNNING
+    assert (Run.open(out).status, Run.open(out).stop_kind) == (RunStatus.INTERRUPTED, StopKind.KILLED)
     for epoch in ("1", "3", "5"):
         assert interrupt(["train", "--resume", str(out)], f"epoch {epoch}/6", signal.SIGKILL) == -signal.SIGKILL
     run("train", "--resume", out)

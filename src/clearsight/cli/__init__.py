@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+
+from clearsight.core.format import replace_unprintable
 
 # name -> (module with `app`, one line of help), in the order in which a newcomer needs them
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -38,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 success, 1 a bug or a run that diverged, 2 a mistake that the user can correct, 3 a finding at or above
     `debug --fail-on`, 130 stopped by Ctrl-C, 141 where the reader of the output has gone (`| head`).
     """
+    if argv is None:
+        _with_utf8_names()
+    replace_unprintable()
     try:
         code = _answer(argv)
         sys.stdout.flush()  # here and not at exit, where Python prints a traceback if the reader has gone
@@ -47,6 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         discard_output()
         return CLOSED_PIPE
     return code
+
+
+def _with_utf8_names() -> None:
+    """Start this program again in Python's UTF-8 mode where file names have ASCII alone.
+
+    Python chooses that mode itself in the locale C; with PYTHONUTF8=0 no image below a folder "猫" could be found.
+    """
+    if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1" and sys.executable:
+        os.environ["PYTHONUTF8"] = "1"  # a variable, for the worker processes too
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _answer(argv: Sequence[str] | None) -> int:

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from clearsight.core import errors
 from clearsight.core.errors import BadChoice, ClearsightError
 from clearsight.core.safe_text import SafeFormatter, printable, printable_line
 from clearsight.core.secrets import redact
+from clearsight.core.stop import END_SIGNALS, Signalled, handling
 
 # Exit codes. 2 is also what typer and most shells use for a wrong command line; 130 is 128 + SIGINT.
 FAILURE, USER_ERROR, STOPPED = 1, 2, 130
@@ -33,6 +35,8 @@ _VARIABLES = {
 }
 SET_BY_CLI: set[str] = set()  # the variables that this process has set for itself
 
+_ENDS = tuple(number for number in END_SIGNALS if number != signal.SIGINT)  # Python itself raises KeyboardInterrupt
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -43,21 +47,32 @@ def run_command(name: str, words: Sequence[str], commands: Mapping[str, tuple[st
         if name not in commands:
             raise BadChoice(f"clearsight {name}", "no such command", got=name, allowed=commands)
         _quiet_libraries()
-        module = importlib.import_module(commands[name][0])
-        return _invoke(module.app, name, with_default_values(words))
+        with handling(_ENDS, Signalled.raise_from):
+            module = importlib.import_module(commands[name][0])
+            return _invoke(module.app, name, with_default_values(words))
     except ClearsightError as error:
         return fail(str(error), FAILURE if isinstance(error, errors.NOT_MISTAKES) else USER_ERROR)
+    except Signalled as stopped:
+        return fail(str(stopped), 128 + stopped.number)
     except KeyboardInterrupt:
         return fail("stopped", STOPPED)
     except BrokenPipeError:
         raise  # to `main`: the reader of our output has gone, which is no problem of the system
-    except OSError as error:
+    except Exception as error:  # the edge of the process
+        return _fail_with(error)
+
+
+def _fail_with(error: Exception) -> int:
+    """Print an error that no part of clearsight has raised on purpose; return the exit code."""
+    if (shortage := errors.out_of_memory(error)) is not None:
+        return fail(str(shortage), FAILURE)
+    if isinstance(error, OSError):
         # A problem of the system, not a bug: a folder without write permission, a disk that is full.
         path = f"{error.filename}: " if error.filename else ""
         return fail(f"{path}{error.strerror or error}.", FAILURE if error.errno in _DISK_FULL else USER_ERROR)
-    except Exception:  # the edge of the process: any other error is a bug, shown with its traceback
-        print(redact(printable(traceback.format_exc())), file=sys.stderr, end="")
-        return fail("this is a bug in clearsight; please report it with the lines above", FAILURE)
+    # Any other error is a bug.
+    print(redact(printable("".join(traceback.format_exception(error)))), file=sys.stderr, end="")
+    return fail("this is a bug in clearsight; please report it with the lines above", FAILURE)
 
 
 def with_default_values(words: Sequence[str]) -> list[str]:

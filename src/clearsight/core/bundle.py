@@ -159,6 +159,14 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
     folder = Path(tempfile.mkdtemp(prefix="clearsight-bundle-"))
     try:
         unpack(path, folder)
-        yield Bundle.open(folder)
+        yield open_unpacked(folder, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_unpacked(folder: Path, archive: Path) -> Bundle:
+    """Return the bundle in `folder`, which was unpacked from `archive`; errors name the archive."""
+    try:
+        return Bundle.open(folder)
+    except BadBundle as error:
+        raise BadBundle(error.what.replace(str(folder), str(archive)), error.problem, fix=error.fix) from None

@@ -138,8 +138,29 @@ class DiskFull(ClearsightError):
     """The disk is full; everything written before is intact."""
 
 
+class OutOfMemory(ClearsightError):
+    """The memory of the machine, the GPU or a limit on the process is used up; everything written before is intact."""
+
+
 # A user cannot correct these; all other errors are mistakes that the sentence helps to correct.
-NOT_MISTAKES = (Diverged, DiskFull)
+NOT_MISTAKES = (Diverged, DiskFull, OutOfMemory)
+
+# Libraries in C++ have no error class of their own for it. Lower case.
+_NO_MEMORY = (
+    *("out of memory", "allocate memory", "not enough memory", "insufficient memory", "bad_alloc", "bad allocation"),
+    *("failed to allocate", "can't start new thread", "failed to map segment", "bus error"),
+)
+
+
+def out_of_memory(error: BaseException, *, fix: str = "") -> OutOfMemory | None:
+    """Return an error for users where `error` says, in whatever class, that no memory is left; None for any other."""
+    told = isinstance(error, RuntimeError | OSError | ImportError) and any(t in str(error).lower() for t in _NO_MEMORY)
+    if not told and not isinstance(error, MemoryError):
+        return None
+    lines = str(error).strip().splitlines()
+    detail = f" ({lines[0][:200].rstrip('.')})" if lines else ""
+    fix = fix or "Lower --batch-size, --image-size, --workers or --parallel, close other programs, or raise the limit."
+    return OutOfMemory("memory", f"no more could be had{detail}", fix=fix)
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtra:

@@ -6,19 +6,28 @@ import contextlib
 import errno
 import hashlib
 import json
+import lzma
 import math
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO
 
 from clearsight.core.errors import BadArchive, BadData, DiskFull, NotFound
+from clearsight.core.format import encodable
 from clearsight.core.part_files import part_file
 
+# Damaged archives make zipfile, tarfile and the decompressors raise any of these.
+_DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error),
+    *(EOFError, OSError, ValueError, NotImplementedError),
+)
 _CHUNK = 1 << 20  # bytes in memory while unpacking
 _SEAL = 256  # bytes before the read position by which a rewritten file is recognised
 
@@ -79,13 +88,25 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def write_text(path: Path, text: str, *, private: bool = False) -> None:
-    """Replace the file at `path` with `text` in UTF-8, atomically. private: its owner alone may read it."""
-    write_bytes(path, text.encode(), private=private)
+    """Replace the file at `path` with `text` in UTF-8, atomically; "?" for a byte of a file name that is not UTF-8.
+
+    private: its owner alone may read it.
+    """
+    write_bytes(path, text.encode(errors="replace"), private=private)
 
 
 def write_json(path: Path, value: object) -> None:
     """Replace the file at `path` with `value` as indented JSON; NaN and infinity are refused (they are not JSON)."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value) + "\n")
+
+
+def json_text(value: object, encoding: str = "utf-8") -> str:
+    """Return `value` as indented JSON, with escapes where the encoding lacks a character: `json.loads` restores it.
+
+    File names that are not valid UTF-8 have such characters in every encoding.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return text if encodable(text, encoding) else json.dumps(value, indent=2, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:
@@ -224,7 +245,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = 8 << 30, max_files: 
                         if written > max_bytes:
                             raise BadArchive(str(archive), f"it unpacks to more than {max_bytes} bytes")
                         out.write(chunk)
-    except (BadArchive, tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except (BadArchive, *_DAMAGE) as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, BadArchive):
             raise
@@ -243,10 +264,17 @@ def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, 
                 continue
             if stat.S_ISLNK(info.external_attr >> 16):  # the upper half is the Unix mode
                 raise BadArchive(str(archive), f"member {info.filename!r} is a link")
+            if info.flag_bits & 1:  # bit 0: encrypted
+                raise BadArchive(
+                    str(archive), f"member {info.filename!r} is encrypted", fix="Pack it without a password."
+                )
             with packed.open(info) as stream:
                 yield info.filename, stream
         return
-    tar = stack.enter_context(tarfile.open(archive))  # noqa: SIM115 - the stack closes it
+    try:
+        tar = stack.enter_context(tarfile.open(archive))  # noqa: SIM115 - the stack closes it
+    except tarfile.ReadError:  # its text is the error of each of four ways to read it
+        raise BadArchive(str(archive), "it is neither a zip nor a tar archive, or it is cut short") from None
     for member in tar:
         if member.isdir():
             continue
@@ -258,6 +286,6 @@ def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, 
 
 def _safe(archive: Path, name: str) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))  # a backslash separates on Windows, and so does "C:"
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
         raise BadArchive(str(archive), f"member {name!r} would be written outside its folder")
     return path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
 _DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([smhd]?)")
@@ -50,3 +52,22 @@ def several(number: int, noun: str) -> str:
 def size(number: float) -> str:
     """Return a number of bytes as "1.5 GiB" or "512 MiB"."""
     return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"
+
+
+def replace_unprintable() -> None:
+    """Let standard output and error print "?" for a character that their encoding lacks, as in a terminal of Latin-1.
+
+    File names that are not valid UTF-8 have such characters in every encoding. Python's default is an error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
+def encodable(text: str, encoding: str = "utf-8") -> bool:
+    """Return True if the encoding has every character of the text; Python reads bytes that are not UTF-8 as others."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
+from clearsight.core.errors import out_of_memory
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -95,7 +97,8 @@ class Guard:
         if self._report is not None:
             self._report(sentence)
         else:
-            log.warning("%s", sentence, exc_info=error)
+            # Where memory was short the place in the code explains nothing.
+            log.warning("%s", sentence, exc_info=None if out_of_memory(error) else error)
 
     def _attempt(self, default: Any, action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-_TELEMETRY = "openvino_telemetry"
+# Two libraries report to their makers over the network. The functions below import them so that they do not.
+_TELEMETRY = "openvino_telemetry"  # the package by which openvino reports
+_NO_REPORTS = "ORT_DISABLE_TELEMETRY"  # the variable that tells onnxruntime not to
+_IMPORTING = threading.RLock()
 
 # Held from seeding torch's own generator, of which a process has one, to the last draw from it. Dropout and the
 # initialisation of a zoo's layers know no other generator.
@@ -45,18 +50,85 @@ def import_openvino() -> Any:
     Its import sends an event to its makers over the network, from a process that it forks for this. In a process with
     threads that child can wait for a lock forever. Where the telemetry package is missing, openvino sends nothing.
     """
-    if sys.modules.get("openvino") is not None:
-        return sys.modules["openvino"]
-    loaded = sys.modules.get(_TELEMETRY)
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing a name whose entry is None is an ImportError
+    with _IMPORTING:
+        if sys.modules.get("openvino") is not None:
+            return sys.modules["openvino"]
+        loaded = sys.modules.get(_TELEMETRY)
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing a name whose entry is None fails
+        try:
+            return importlib.import_module("openvino")
+        finally:
+            # Other programs in this process may import it afterwards.
+            if loaded is None:
+                del sys.modules[_TELEMETRY]
+            else:
+                sys.modules[_TELEMETRY] = loaded
+
+
+def import_onnxruntime() -> Any:
+    """Return the module `onnxruntime`, which then neither looks up hosts nor writes a device id to the user's cache.
+
+    It asks for the variable once, while it is imported. The environment of the process is the same afterwards, and a
+    value of the user's stays. Where a program has imported onnxruntime before, that program has decided.
+    """
+    with _IMPORTING, default_variable(_NO_REPORTS, "1"):
+        return importlib.import_module("onnxruntime")
+
+
+@contextlib.contextmanager
+def default_variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable within the block, unless it is set already."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
     try:
-        return importlib.import_module("openvino")
+        yield
     finally:
-        # Other programs in this process may import it afterwards.
-        if loaded is None:
-            del sys.modules[_TELEMETRY]
-        else:
-            sys.modules[_TELEMETRY] = loaded
+        del os.environ[name]
+
+
+def process_identity() -> dict[str, Any]:
+    """Return host, PID and start of this process, which together no other process has; JSON values."""
+    return {"host": _host(), "pid": os.getpid(), "start": _process_start(os.getpid())}
+
+
+def process_ended(identity: Mapping[str, Any]) -> bool:
+    """Return True if the process that `process_identity` described is over, also by kill -9 or a power cut.
+
+    False where this cannot be known: for a process of another machine or container, and for an empty identity.
+    """
+    pid = identity.get("pid")
+    if not isinstance(pid, int) or pid < 1 or identity.get("host") != _host():
+        return False
+    return _process_start(pid) != identity.get("start")
+
+
+def _host() -> str:
+    # Containers of one host count their processes separately.
+    with contextlib.suppress(OSError):
+        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+    return platform.node()
+
+
+def _process_start(pid: int) -> str:
+    """Return when a process started, as text that a later process of the same PID does not have; "" for none."""
+    if sys.platform == "linux":
+        try:
+            facts = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            state, *values = facts.rpartition(")")[2].split()  # in the parentheses: the program, any text at all
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
+        return "" if state in "ZX" else f"{boot} {values[18]}"  # a zombie has ended; clock ticks since boot
+    if sys.platform != "win32":  # signal 0 only asks; on Windows it would end the process
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            return "started"
+    return "started"
 
 
 def hardware() -> dict[str, Any]:

@@ -14,12 +14,15 @@ from typing import IO, Any, ClassVar, Generic, TypeVar
 from clearsight.core.errors import NotFound, NotResumable
 from clearsight.core.events import EpochRecord, Mode, NullObserver, RunStatus, StepRecord, scalars_of
 from clearsight.core.files import read_json, read_jsonl, write_json, write_text
+from clearsight.core.machine import process_ended, process_identity
 from clearsight.core.recipe import Recipe
 from clearsight.core.registry import Former
 from clearsight.core.secrets import redact_command
 from clearsight.core.stop import StopKind, StopReason, stop_kind
 
 Status = TypeVar("Status", bound=StrEnum)
+
+KILLED = StopReason(StopKind.KILLED, "its process has ended without a word, by kill -9 or a power cut, for example")
 
 
 class _At:
@@ -43,6 +46,7 @@ class RunFolder:
 
     state = _At("run.json")  # status, stop reason, seed, data, versions, scores
     images = _At("images.csv")  # digest, split and class of every image that it began with
+    process = _At("process.json")  # host, PID and start of the process in which a Hook watches; others: in run.json
     recipe = _At("recipe.yaml")  # what was asked, defaults filled in
     log = _At("log.txt")  # the lines of the terminal, with the time
     findings = _At("findings.jsonl")  # every verdict of every rule, written when the run has ended
@@ -168,6 +172,7 @@ class Run(Resumable[RunStatus]):
     data: dict[str, Any] = field(default_factory=dict)  # path, format, fingerprint, classes, counts
     weights: dict[str, Any] = field(default_factory=dict)  # origin, file, sha256, preprocess of the start weights
     provenance: Provenance = field(default_factory=Provenance)
+    process: dict[str, Any] = field(default_factory=dict)  # process_identity of the process that trains
     started: float = field(default_factory=time.time)
     seconds: float = 0.0
     best_epoch: int | None = None
@@ -190,7 +195,8 @@ class Run(Resumable[RunStatus]):
     def begin(cls, path: Path, recipe: Recipe, **facts: Any) -> Run:
         """Start a run in the new or empty folder `path`; raises NotResumable when a run is there already."""
         cls.check_free(path)  # before anything is written
-        run = cls(path=path, name=path.name, recipe=recipe, seed=recipe.train.seed, **facts)
+        seed = recipe.train.seed
+        run = cls(path=path, name=path.name, recipe=recipe, seed=seed, process=process_identity(), **facts)
         for folder in (run.files.checkpoints, run.files.bundle, run.files.evaluation):
             folder.mkdir(parents=True, exist_ok=True)
         recipe.write(run.files.recipe, run.weights_comment())
@@ -199,8 +205,13 @@ class Run(Resumable[RunStatus]):
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """Return the run in folder `path`; raises NotFound when there is none."""
+        """Return the run in folder `path`; raises NotFound when there is none.
+
+        A run that says "running" but whose process is over was killed: it is returned as interrupted.
+        """
         state = cls.read_state(path)
+        if state["status"] == RunStatus.RUNNING and process_ended(state.get("process", {})):
+            state |= {"status": RunStatus.INTERRUPTED, "reason": KILLED.text, "stop_kind": KILLED.kind}
         state["status"] = RunStatus(state["status"])
         state["stop_kind"] = stop_kind(state.get("stop_kind"))
         if "spared_seconds" in state:  # the name of the field in runs of earlier versions

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from clearsight.core.files import json_text
+
 # C0, DEL and C1 without tab and newline; marks of direction; separators of lines; surrogates, which no encoding has;
 # invisible letters of the tags block, in which a text can hide another one.
 _ACTING = (
@@ -49,11 +51,10 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def json_text(value: Any, *, indent: int | None = None) -> str:
+def shown_json(value: Any, encoding: str = "utf-8") -> str:
     """Return JSON that a terminal shows as it is and a parser reads exactly; raises ValueError for NaN and infinity."""
     # json escapes C0 itself. The others are legal in JSON, and so are their escapes.
-    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
-    return _CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return _CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], json_text(value, encoding))
 
 
 class SafeFormatter(logging.Formatter):

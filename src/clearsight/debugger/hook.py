@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from clearsight.core.context import RunContext
 from clearsight.core.errors import BadChoice, BadValue, NotResumable
+from clearsight.core.files import write_json
 from clearsight.core.finding import Finding, findings_lines, read_findings, write_findings
 from clearsight.core.folder_lock import folder_lock
 from clearsight.core.guard import Guard, guarded
 from clearsight.core.judge import judge
+from clearsight.core.machine import process_identity
 from clearsight.core.rule import Rule
 from clearsight.core.run import RunFolder
 from clearsight.core.safe_text import printable
@@ -37,6 +39,7 @@ from clearsight.debugger.storage.tensor_store import FileTensorStore
 
 Losses = nn.Module | Sequence[nn.Module] | Mapping[str, nn.Module] | None
 
+_STATUSES: dict[type[BaseException], str] = {KeyboardInterrupt: "interrupted"}  # of scripts that an error has ended
 _TAPE_LIMIT = 1 << 18  # elements, 1 MB of float32: larger whole tensors would fill the memory of the training process
 
 
@@ -123,6 +126,8 @@ class Hook:
         self.out.mkdir(parents=True, exist_ok=True)
         if not rank:
             self._held.enter_context(folder_lock(files.lock, "run"))
+        if not rank:
+            write_json(files.process, process_identity())  # after kill -9 nobody else says that the loop is over
         store, metrics = FileTensorStore(files.tensors, rank), files.metrics(rank)
         self._session = CaptureSession(
             self.saving, self.tape, store, metrics=metrics, tape_limit=_TAPE_LIMIT, guard=self.guard
@@ -131,7 +136,7 @@ class Hook:
         if rank == 0:
             self._print(*(f"saving   {line}" for line in self.saving.lines))
         # Scripts end without `close`, by an error or by Ctrl-C: what was recorded must reach the disk all the same.
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
         return self
 
     def __enter__(self) -> Hook:
@@ -144,11 +149,15 @@ class Hook:
         """Leave the model, write what is left, judge, and print the findings. May be called twice."""
         self._finish("completed")
 
+    def _close_at_exit(self) -> None:
+        error = getattr(sys, "last_value", None)  # that ended the script
+        self._finish(_STATUSES.get(type(error), "failed") if error is not None else "completed")
+
     def _finish(self, status: str) -> None:
         if self._closed:
             return
         self._closed = True
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
         if self._loop is not None:
             self.guard.run(self._loop.end_forward_step)
             self.guard.finish(self._loop.remove)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from clearsight.core.errors import BadBundle
 from clearsight.core.files import write_bytes
+from clearsight.core.machine import import_onnxruntime
 from clearsight.models.families.vit import fix_image_size
 from clearsight.models.network import Network, first_line
 
@@ -160,7 +161,7 @@ def _rounds_alike(model: nn.Module, data: bytes, batch: Tensor) -> bool:
 
 def onnx_session(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
     """Return the ONNX file in `data` as a function of a batch, run by onnxruntime on one thread."""
-    import onnxruntime
+    onnxruntime = import_onnxruntime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

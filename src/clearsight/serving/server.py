@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clearsight.core.errors import BadValue
+from clearsight.core.stop import END_SIGNALS, discard_lost_terminal, handling
 
 _HEAD_SECONDS = 10.0  # for the head of a request to arrive, and for the rest of a body that was refused early
 _IDLE_SECONDS = 5  # between requests on one connection
@@ -27,13 +28,18 @@ _CONNECTIONS = 512  # open at a time, and waiting to be accepted
 def serve(
     app: ASGIApp, host: str = "127.0.0.1", port: int = 0, on_ready: Callable[[str], None] = lambda url: None
 ) -> None:
-    """Serve `app` until SIGINT or SIGTERM, then finish the requests in progress and return. For the main thread.
+    """Serve `app` until SIGINT, SIGTERM or SIGHUP, then finish the requests in progress and return.
+
+    For the main thread, which alone receives signals.
 
     port: 0 chooses a free one.  on_ready: called with the URL once connections are accepted.
     Raises BadValue for an address that cannot be listened on.
     """
     with listening(host, port) as listener:
-        _Server(_config(app), lambda: on_ready(url(listener))).run(sockets=[listener])
+        server = _Server(_config(app), lambda: on_ready(url(listener)))
+        others = [number for number in END_SIGNALS if number not in (signal.SIGINT, signal.SIGTERM)]
+        with handling(others, server.handle_exit):  # uvicorn handles those two itself
+            server.run(sockets=[listener])
 
 
 @contextlib.contextmanager
@@ -108,6 +114,7 @@ class _Server(uvicorn.Server):
             self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        discard_lost_terminal(sig)
         self.force_exit = self.should_exit and sig == signal.SIGINT  # a second Ctrl-C waits for nothing
         self.should_exit = True
 

@@ -1,15 +1,14 @@
-"""StopSignal: asks a training loop to end early: Ctrl-C, SIGTERM, the time limit, a finding of the debugger."""
+"""StopSignal: asks a training loop to end early: Ctrl-C, SIGTERM, SIGHUP, the time limit, a finding of the debugger."""
 
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from clearsight.core.stop import StopKind, StopReason
+from clearsight.core.stop import END_SIGNALS, StopKind, StopReason, discard_lost_terminal, handling, signal_reason
 
 
 class StopSignal:
@@ -44,20 +43,12 @@ class StopSignal:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Within the block SIGINT and SIGTERM set the reason instead of ending the process."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Python delivers signals to the main thread alone
-            return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Within the block SIGINT, SIGTERM and SIGHUP set the reason instead of ending the process."""
 
         def note(number: int, frame: FrameType | None) -> None:
-            self._signal = StopReason(StopKind.SIGNAL, f"stopped by {signal.Signals(number).name}")
-            signal.signal(number, before[signal.Signals(number)])  # a second Ctrl-C must end a hanging step
+            discard_lost_terminal(number)
+            self._signal = signal_reason(number)
+            signal.signal(number, before[number])  # a second Ctrl-C must end a hanging step
 
-        for number in before:
-            signal.signal(number, note)
-        try:
+        with handling(END_SIGNALS, note) as before:
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -101,7 +101,7 @@ def failed_step_lines(step: Mapping[str, Any]) -> list[str]:
 
 def external_end_lines(run: ExternalRun) -> list[str]:
     """Return how a training loop of the user's own ended, its last scores, and the commands to type next."""
-    lines = [run.status.value]
+    lines = [f"{run.status.value} ({run.reason})" if run.reason else run.status.value]
     for epoch in run.epochs()[-1:]:
         scores = [(split, epoch[side]) for split, side in (("train", "train"), ("valid", "valid")) if epoch[side]]
         lines += [f"{split:<8} {_scores(values)}, epoch {epoch['epoch']}" for split, values in scores]
@@ -209,7 +209,7 @@ class LogWriter(NullObserver):
 
     def _write(self, *lines: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")  # UTC: logs of several machines can be compared
-        with self._path.open("a", encoding="utf-8") as log:
+        with self._path.open("a", encoding="utf-8", errors="replace") as log:
             log.writelines(f"{now} {printable_line(line)}\n" for line in lines)  # `cat` shows it on a terminal
 
 

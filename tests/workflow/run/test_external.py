@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,51 @@ def loop(folder: Path, *, lr: float = 0.1, closed: bool = True) -> Path:
     if closed:
         hook.close()
     return folder
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from clearsight.debugger.hook import Hook
+model, how = torch.nn.Linear(4, 2), sys.argv[2]
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+hook = Hook(sys.argv[1], quiet=True, rules="none").watch(model, optimizer=optimizer)
+for _ in range(3):
+    loss = model(torch.randn(8, 4)).square().mean()
+    hook.record(loss=loss)
+    loss.backward()
+    optimizer.step()
+if how.isdigit():
+    os.kill(os.getpid(), int(how))
+raise {"error": ValueError, "ctrl-c": KeyboardInterrupt, "exit": SystemExit}[how]
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        (str(int(signal.SIGKILL)), RunStatus.INTERRUPTED),
+        (str(int(signal.SIGTERM)), RunStatus.INTERRUPTED),
+        ("ctrl-c", RunStatus.INTERRUPTED),
+        ("error", RunStatus.FAILED),
+        ("exit", RunStatus.COMPLETED),
+    ],
+)
+def test_the_status_is_true_however_the_process_ends(how: str, status: RunStatus, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(out), how], stderr=subprocess.DEVNULL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and its parent has not asked for its exit code
+    live = LiveRun(out)
+    live.update()
+    assert (live.run.status, live.ended) == (status, True)
+    process.wait()
+    assert find_run(out).status is status
+
+
+def test_a_hook_that_watches_is_running(tmp_path: Path) -> None:
+    run = find_run(loop(tmp_path / "mine", closed=False))
+    assert (run.status, run.reason) == (RunStatus.RUNNING, "")
 
 
 @pytest.fixture(scope="module")

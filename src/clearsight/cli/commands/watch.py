@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import typer
 from clearsight.cli.shared import AsJson, RunFolder, command_app
 from clearsight.core.format import duration
 from clearsight.core.run import Run
+from clearsight.core.stop import handling
 from clearsight.workflow.display.terminal import Terminal, shows_unicode
 
 if TYPE_CHECKING:
@@ -61,15 +63,17 @@ def follow(terminal: Terminal, live: LiveRun, *, pause: Callable[[], None], full
     from clearsight.workflow.messages import end_lines, external_end_lines
 
     try:
-        if full_screen:
-            with Live(Screen(live, unicode=shows_unicode()), screen=True, auto_refresh=False) as drawing:
-                while not live.ended:
-                    pause()
-                    live.update()
-                    drawing.refresh()
-        else:
-            for line in new_lines(live, pause):
-                terminal.print(line)
+        # A shell ignores SIGINT for a command in the background of a script: without a handler nothing would end this.
+        with handling([signal.SIGINT], signal.default_int_handler):
+            if full_screen:
+                with Live(Screen(live, unicode=shows_unicode()), screen=True, auto_refresh=False) as drawing:
+                    while not live.ended:
+                        pause()
+                        live.update()
+                        drawing.refresh()
+            else:
+                for line in new_lines(live, pause):
+                    terminal.print(line)
     except KeyboardInterrupt:
         terminal.print(f"no longer watching; the run in {live.path} goes on")
         return

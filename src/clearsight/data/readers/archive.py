@@ -24,9 +24,10 @@ from typing import IO, Any
 
 from clearsight.core.dataset import Listing, ReadOptions
 from clearsight.core.errors import BadArchive, BadData, BadImage
+from clearsight.core.format import encodable
 from clearsight.data.containers import sniff
 from clearsight.data.readers.support.files import file_stamp
-from clearsight.data.readers.support.layout import Node, encodable, hidden, interpret, is_image, skipped
+from clearsight.data.readers.support.layout import Node, hidden, interpret, is_image, skipped
 from clearsight.data.readers.support.spool import Spool
 
 # Limits against archives made to fill memory or disk.

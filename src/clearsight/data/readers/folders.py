@@ -8,9 +8,10 @@ from pathlib import Path
 
 from clearsight.core.dataset import Listing, Notice, ReadOptions
 from clearsight.core.errors import BadData, listed
+from clearsight.core.format import encodable
 from clearsight.data.containers import sniff
 from clearsight.data.readers.support.files import FileSource
-from clearsight.data.readers.support.layout import Node, encodable, hidden, interpret, is_image, skipped
+from clearsight.data.readers.support.layout import Node, hidden, interpret, is_image, skipped
 from clearsight.data.readers.support.split_names import split_in
 
 _DEEPEST = 20  # folders below the root; real data is never so deep, links that lead around are

@@ -14,6 +14,7 @@ from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.events import RunStatus
 from clearsight.core.files import read_json
 from clearsight.core.finding import Finding, read_findings
+from clearsight.core.machine import process_ended
 from clearsight.core.profile import Profile
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunFolder
@@ -50,10 +51,13 @@ class SavedRun:
 
     @property
     def ended(self) -> bool:
-        """True if the run is over: its status in run.json is not `running`, or the hook was closed."""
+        """True if the run is over: run.json does not say `running`, the hook is closed, or the process died."""
         if self.store.finished:
             return True
-        return self._files.is_run and read_json(self._files.state).get("status") != RunStatus.RUNNING
+        if not self._files.is_run:
+            return self._files.process.is_file() and process_ended(read_json(self._files.process))
+        state = read_json(self._files.state)
+        return state.get("status") != RunStatus.RUNNING or process_ended(state.get("process", {}))
 
     @property
     def context(self) -> RunContext:

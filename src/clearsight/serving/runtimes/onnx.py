@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.errors import BadBundle
+from clearsight.core.machine import import_onnxruntime
 
 
 class OnnxSession:
@@ -25,7 +26,7 @@ class OnnxSession:
 
 def load(path: Path, threads: int) -> OnnxSession:
     """Return the network in the ONNX file `path`, on `threads` cores; BadBundle when onnxruntime cannot read it."""
-    import onnxruntime
+    onnxruntime = import_onnxruntime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

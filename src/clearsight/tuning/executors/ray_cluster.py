@@ -17,10 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ray
-from ray._private import ray_constants
+from ray._private import node, ray_constants
 from ray._private import worker as ray_worker
 
 from clearsight.core.errors import BadValue, StudyUnavailable
+from clearsight.core.machine import default_variable
 
 _CLIENT_PORT = 10001  # default port of Ray's client server
 _KNOCK = 5.0  # seconds after which a host that does not accept a connection is given up
@@ -96,7 +97,7 @@ def _init(address: str, **options: Any) -> None:
 def _start() -> None:
     """Start a cluster of this machine alone, which listens on loopback only and reports nothing to Ray's makers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray's default is to report
-    with _loopback(), _as_unavailable("ray", "start", "Its logs are in /tmp/ray."):
+    with _loopback(), _without_api_server(), _as_unavailable("ray", "start", "Its logs are in /tmp/ray."):
         _init("local", include_dashboard=False, object_store_memory=_STORE, _node_ip_address=_NODE)
 
 
@@ -118,14 +119,30 @@ def _loopback() -> Iterator[None]:
 
     Ray replaces it by the machine's outer address and listens on every interface, except on macOS and Windows; this
     constant makes it believe that it runs there. The environment variable behind the constant is read when ray is
-    imported, which may have happened before, so the constant itself is set.
+    imported, which may have happened before, so the constant itself is set. The variable is for Ray's own processes,
+    which otherwise ask the system for the way to a host of Google's.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        yield
+        with default_variable(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0"):
+            yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextlib.contextmanager
+def _without_api_server() -> Iterator[None]:
+    """Let Ray start no API server within the block.
+
+    Without a dashboard this process has one task, to report the use of Ray. Where that is off, it asks the metadata
+    services of three clouds all the same which of them the machine belongs to.
+    """
+    start, node.Node.start_api_server = node.Node.start_api_server, lambda *_, **__: None
+    try:
+        yield
+    finally:
+        node.Node.start_api_server = start
 
 
 def _join(address: str) -> None:

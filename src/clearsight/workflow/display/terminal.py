@@ -20,8 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clearsight.core.events import EpochRecord, FailedStep, NullObserver, RunPlan, StepRecord
 from clearsight.core.files import finite_json
 from clearsight.core.finding import Finding, finding_lines
-from clearsight.core.format import duration
-from clearsight.core.safe_text import json_text, printable_line
+from clearsight.core.format import duration, encodable
+from clearsight.core.safe_text import printable_line, shown_json
 from clearsight.workflow.messages import epoch_line, plan_lines
 
 _SILENCE = 10.0  # seconds without a line after which an activity says how far it is
@@ -67,9 +67,9 @@ class Terminal:
             self.print(*lines)
 
     def print_json(self, value: Any) -> None:
-        """Print the JSON value of the command."""
+        """Print the JSON value of the command; characters that stdout cannot encode are escaped."""
         # NaN and Infinity are no JSON: an error here, in the tests, is better than one in the reader's parser.
-        print(json_text(value, indent=2))
+        print(shown_json(value, _encoding(sys.stdout)))
 
     def print_event(self, event: str, values: Mapping[str, Any]) -> None:
         """Print an event as a line of JSON on stderr with --json; does nothing without."""
@@ -120,7 +120,10 @@ class Terminal:
 
     def _write(self, line: str, stream: TextIO) -> None:
         try:
-            print(line, file=stream, flush=True)  # at once, for `tee` and `tail -f`
+            # A program in Python may print to a terminal that lacks a character of a name.
+            encoding = _encoding(stream)
+            # Flushed at once, for `tee` and `tail -f`.
+            print(line.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
         except BrokenPipeError:
             if not self._outlives_reader:
                 raise
@@ -170,5 +173,9 @@ class TrainingView(NullObserver):
 
 
 def shows_unicode() -> bool:
-    """Return True if the encoding of stdout has more than ASCII, so that curves can be drawn in braille dots."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    """Return True if the encoding of stdout has braille dots, in which curves are drawn."""
+    return encodable("\u28ff", _encoding(sys.stdout))
+
+
+def _encoding(stream: TextIO) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"  # that of a stream in memory is None

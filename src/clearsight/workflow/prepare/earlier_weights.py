@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from clearsight.core.bundle import Bundle
+from clearsight.core.bundle import Bundle, open_unpacked
 from clearsight.core.cache import note_damaged, note_unusable, remove_parts
 from clearsight.core.errors import BadBundle, BadChoice, DiskFull, NotFound
 from clearsight.core.files import sha256, unpack
@@ -53,7 +53,7 @@ def _unpacked(archive: Path, cache: Path) -> Bundle:
     folder = cache / "bundles" / sha256(archive)[:16]
     remove_parts(folder.parent)
     try:
-        return Bundle.open(folder)
+        return open_unpacked(folder, archive)
     except NotFound:
         pass  # not yet
     except (BadBundle, OSError):
@@ -62,7 +62,7 @@ def _unpacked(archive: Path, cache: Path) -> Bundle:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with part_folder(folder) as part:
             unpack(archive, part)
-            Bundle.open(part)  # raises for the archive itself before anything is replaced
+            open_unpacked(part, archive)  # raises for the archive itself before anything is replaced
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
     except (OSError, DiskFull) as error:
@@ -70,4 +70,4 @@ def _unpacked(archive: Path, cache: Path) -> Bundle:
         folder = Path(tempfile.mkdtemp(prefix="clearsight-weights-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         unpack(archive, folder)
-    return Bundle.open(folder)
+    return open_unpacked(folder, archive)

@@ -11,7 +11,7 @@ from typing import Any
 
 from clearsight.core.errors import BadValue, NotFound, NotResumable
 from clearsight.core.folder_lock import folder_lock
-from clearsight.core.format import several
+from clearsight.core.format import encodable, several
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Resumable, Run, RunFolder
 from clearsight.core.stop import StopKind
@@ -27,6 +27,9 @@ def check_start(source: Path, recipe: Recipe, kind: type[Resumable[Any]], folder
     source: the dataset.  kind: Run or Study, which must not be in `folder` yet.
     """
     kind.check_free(folder)
+    if not encodable(str(folder)):
+        problem = "the name is not valid UTF-8, and no weights could be written there"
+        raise BadValue(f"--out {str(folder)!a}", problem, fix="Choose another name.")
     check_path(source.expanduser(), recipe.data.format)
     if recipe.model.weights not in NOT_A_FILE:
         check_file(Path(recipe.model.weights).expanduser())

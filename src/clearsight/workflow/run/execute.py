@@ -16,14 +16,14 @@ from typing import Any
 import torch
 
 from clearsight.core.dataset import Dataset, Split
-from clearsight.core.errors import DiskFull
+from clearsight.core.errors import DiskFull, out_of_memory
 from clearsight.core.events import ObserverList, RunStatus
 from clearsight.core.machine import hardware, versions
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.profile import Profile
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Provenance, Run
-from clearsight.core.stop import StopKind, StopReason
+from clearsight.core.stop import Signalled, StopKind, StopReason, signal_reason
 from clearsight.data.duplicates import exact_duplicates, leaks
 from clearsight.data.scan import Scan, drop_bad_images
 from clearsight.data.splits import check_trainable
@@ -179,7 +179,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext, notes: Sequence[st
     """Train from the newest checkpoint, or from the start where there is none, to the bundle and the report.
 
     notes: of the plan, beside those about the data and the settings.
-    Ctrl-C returns an interrupted run, also where it comes before the first step or after the last one.
+    A signal such as Ctrl-C returns an interrupted run, also where it comes before the first step or after the last one.
     """
     checkpoints = Checkpoints(run.checkpoints)
     stop = StopSignal(setup.recipe.train.time_limit, launch.halt)
@@ -214,23 +214,33 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext, notes: Sequence[st
         if setup.world.leads:
             _record_failure(run, steps, error, setup.data, setup.network.preprocess)
         announce.on_end(run.status, run.reason)
-        if isinstance(error, DiskFull):
-            fix = f"Free some space, then continue with: clearsight train --resume {run.path}."
-            raise DiskFull(error.what, error.problem, fix=fix) from error
-        if not isinstance(error, KeyboardInterrupt) or setup.world.size > 1:  # of several processes each must end
+        _raise_shortage(error, run)
+        signalled = isinstance(error, KeyboardInterrupt | Signalled)
+        if not signalled or setup.world.size > 1:  # of several processes each must end
             raise
         return run
     announce.on_end(run.status, run.reason)
     return run
 
 
+def _raise_shortage(error: BaseException, run: Run) -> None:
+    """Raise the error for the user where the disk or the memory was full: the run continues once there is more."""
+    command = f"clearsight train --resume {run.path}"
+    if isinstance(error, DiskFull):
+        raise DiskFull(error.what, error.problem, fix=f"Free some space, then continue with: {command}.") from error
+    fix = f"Make more available, then continue with: {command}; or start a new run with a smaller --batch-size."
+    if (shortage := out_of_memory(error, fix=fix)) is not None:
+        raise shortage from error
+
+
 def _record_failure(run: Run, steps: FinalSteps, error: BaseException, data: Dataset, preprocess: Preprocess) -> None:
-    signalled = isinstance(error, KeyboardInterrupt)
+    signalled = isinstance(error, KeyboardInterrupt | Signalled)
     stop = StopReason(StopKind.FAILURE, str(error) or type(error).__name__)
     if signalled:
-        stop = StopReason(StopKind.SIGNAL, f"stopped by {signal.SIGINT.name}")  # as the loop says it
-    # With some space on the disk the run can continue from its checkpoint.
-    run.end(RunStatus.INTERRUPTED if signalled or isinstance(error, DiskFull) else RunStatus.FAILED, stop)
+        stop = signal_reason(getattr(error, "number", signal.SIGINT))  # as the loop says it
+    # With more space or memory the run can continue from its checkpoint.
+    resumable = signalled or isinstance(error, DiskFull) or out_of_memory(error) is not None
+    run.end(RunStatus.INTERRUPTED if resumable else RunStatus.FAILED, stop)
     note_changed_images(run, data)
     with suppress(DiskFull):  # the error that is being raised says so already
         run.save()

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import Any
 
 from clearsight.core.context import RunContext
 from clearsight.core.errors import NotFound
 from clearsight.core.events import EpochRecord, RunStatus
-from clearsight.core.files import read_jsonl
-from clearsight.core.run import Run, RunFolder
+from clearsight.core.files import read_json, read_jsonl
+from clearsight.core.machine import process_ended
+from clearsight.core.run import KILLED, Run, RunFolder
 from clearsight.core.stop import StopKind
 from clearsight.debugger.storage.tensor_store import FileTensorStore
 
@@ -85,15 +86,15 @@ class EpochMeans:
 class ExternalRun:
     """Folder of a Hook. context: what the Hook was told, and what it saw of the model.
 
-    status: running until the Hook is closed. It is "running" for ever where the process was killed.
+    status: running until the Hook is closed, or until its process is over, which is then an interruption.
     """
 
     path: Path
     context: RunContext
     status: RunStatus
 
-    reason: ClassVar[str] = ""  # a Hook does not know why a loop ended
-    stop_kind: ClassVar[StopKind | None] = None
+    reason: str = ""  # a Hook does not know why a loop ended that closed it
+    stop_kind: StopKind | None = None
 
     @classmethod
     def open(cls, path: Path) -> ExternalRun:
@@ -102,7 +103,13 @@ class ExternalRun:
         if not files.metrics().is_file() and not files.tensors.is_dir():
             raise NotFound(str(path), "there is no run in this folder (no run.json, metrics.jsonl or tensors)")
         store = FileTensorStore(files.tensors)
-        return cls(path=path, context=store.read_context(), status=RunStatus(store.end_status or RunStatus.RUNNING))
+        context = store.read_context()
+        if store.end_status is not None:
+            return cls(path=path, context=context, status=RunStatus(store.end_status))
+        if files.process.is_file() and process_ended(read_json(files.process)):
+            status, reason, kind = RunStatus.INTERRUPTED, KILLED.text, KILLED.kind
+            return cls(path=path, context=context, status=status, reason=reason, stop_kind=kind)
+        return cls(path=path, context=context, status=RunStatus.RUNNING)
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from clearsight.core.errors import BadValue
 from clearsight.core.events import RunStatus
 from clearsight.core.files import write_json
+from clearsight.core.machine import process_identity
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import Run, RunFolder
 from clearsight.workflow.prepare.defaults import weights_path
@@ -110,7 +111,10 @@ def _resume(
         run.data["path"] = str(source)
         if recipe.train.resolved_epochs != before and launch.world.leads:
             _write_epochs(run, written)
+        run.process = process_identity()
         run.end(RunStatus.RUNNING)
+        if launch.world.leads:
+            run.save()  # who reads the run now must not take it for interrupted
         return execute(run, setup, launch, resume_notes(run, before))
 
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from clearsight.core.errors import EmptyInput, NotFound
 from clearsight.core.profile import Machine
 from clearsight.core.profile_folder import read_profile
 from clearsight.core.run import RunFolder
+from clearsight.core.stop import END_SIGNALS, discard_lost_terminal, handling
 from clearsight.workflow.paths import make_folder
 from clearsight.workflow.run.context import visible_gpus
 from clearsight.workflow.speed.breakdown import Breakdown, check_free, conclude
@@ -130,31 +130,25 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
 
 
 def _status(code: int) -> str:
-    if code in (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM):
+    if any(code in (-number, 128 + number) for number in END_SIGNALS):
         return "interrupted"
     return "completed" if code == 0 else "failed"
 
 
 @contextmanager
 def _forwarding_signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM to this process stop the command; this process continues, to the report.
+    """Within the block the signals that end a process stop the command; this process continues, to the report.
 
     A Ctrl-C at a terminal reaches the command by itself, as it runs in the foreground like this process.
     """
 
     def forward(number: int, frame: FrameType | None) -> None:
+        discard_lost_terminal(number)
         if child.poll() is None and not (number == signal.SIGINT and _in_foreground()):
             child.send_signal(number)
 
-    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+    with handling(END_SIGNALS, forward):
         yield
-        return
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _in_foreground() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from clearsight.core.machine import cores
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import RunFolder
 from clearsight.core.secrets import without_secrets
+from clearsight.core.stop import Signalled, signal_reason
 from clearsight.core.study import Study, StudyObserver, StudyPlan, StudyStatus
 from clearsight.core.ties import ties
 from clearsight.core.trial import Trial
@@ -80,13 +82,24 @@ class StudyContext:
     trusted: Collection[str] | None = ()
 
 
+@contextmanager
+def _noting_interruption(study: Study) -> Iterator[None]:
+    """Note in the study that a signal ended the block, such as a second Ctrl-C while running trials were ending."""
+    try:
+        yield
+    except (KeyboardInterrupt, Signalled) as error:
+        study.finish(StudyStatus.INTERRUPTED, signal_reason(getattr(error, "number", signal.SIGINT)))
+        raise
+
+
 def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Sequence[str] = ()) -> Study:
     """Run a study to its end, make the model of its best trial, and write its report.
 
     notes: about the data, for the observers.
     """
     started, seconds_before, stop = time.monotonic(), study.seconds, StopSignal()
-    with study.lock(), closing(_trial_store(study)) as store, stop.listening():  # closed: all is in its storage
+    # The store is closed last but one: all is in its storage then.
+    with study.lock(), _noting_interruption(study), closing(_trial_store(study)) as store, stop.listening():
         study.finish(StudyStatus.RUNNING)  # a kill from here on leaves a study that --resume accepts
         import_earlier_trials(study, store)
         tasks = TrialTasks(study, launch.trusted)

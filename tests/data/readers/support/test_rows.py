@@ -81,6 +81,12 @@ def test_damage_is_reported_with_its_line(tmp_path: Path, name: str, content: st
         list(open_table(write(tmp_path / name, content, "latin1")).pick("path"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_lines_of_json_are_named(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(BadData, match="it is UTF-16 text, not UTF-8"):
+        open_table(write(tmp_path / "a.jsonl", '{"path": "a.jpg"}\n', encoding))
+
+
 def test_columns_by_given_or_usual_name(tmp_path: Path) -> None:
     rows = open_table(write(tmp_path / "a.csv", "Image Path,Label,file\n"))
     assert rows.column("Label", "--label-column") == "Label"

@@ -117,7 +117,10 @@ def names_images(path: Path) -> bool:
 
 def not_utf8(path: Path) -> BadData:
     """Return the error for a file in another encoding."""
-    return BadData(str(path), "it is not UTF-8 text", fix="Save it as UTF-8.")
+    problem = "it is not UTF-8 text (Latin-1 or Windows-1252, perhaps)"
+    if _encoding(path).startswith("utf-16"):
+        problem = "it is UTF-16 text, not UTF-8"
+    return BadData(str(path), problem, fix="Save it as UTF-8; Excel calls that CSV UTF-8.")
 
 
 def _encoding(path: Path) -> str:

@@ -82,11 +82,6 @@ def hidden(name: str) -> bool:
     return name.startswith(".") or name in _HIDDEN
 
 
-def encodable(name: str) -> bool:
-    """Return True if a name is valid Unicode; Python reads bytes that are not UTF-8 as lone surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
 def is_image(name: str) -> bool | None:
     """Return True if the extension is that of an image; None without an extension: its bytes decide."""
     suffix = PurePosixPath(name).suffix.lower()

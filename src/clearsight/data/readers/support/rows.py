@@ -113,6 +113,8 @@ def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for line, words in enumerate(stream, 1):
                 if not words.strip():
                     continue
+                if "\0" in words:
+                    raise not_utf8(path)
                 row = json.loads(words)
                 if not isinstance(row, dict):
                     raise BadData(str(path), f"line {line} is not a JSON object")

@@ -20,6 +20,10 @@ from clearsight.core.other_words import answer
 from clearsight.core.preprocess import Channel, Interpolation
 from clearsight.core.settings import Seconds, Section, bad_value, setting
 
+_LARGEST_FILE = 1 << 20  # bytes of YAML: a recipe has 3 kB
+_MOST_BRACKETS = 1000
+_MOST_VALUES = 10_000  # in a file of settings, aliases written out
+
 # Models without pretrained weights, whose default weights are random.
 UNTRAINED_MODELS = ("tiny", "mobilenetv1_025")
 
@@ -370,11 +374,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NotFound(str(path), "no such file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadValue(str(path), f"not valid YAML ({' '.join(str(error).split())})") from None
+        if path.stat().st_size > _LARGEST_FILE:
+            raise BadValue(str(path), f"larger than {_LARGEST_FILE >> 10} KiB, which no file of settings is")
+        text = path.read_text(encoding="utf-8-sig")
+        if text.count("[") + text.count("{") > _MOST_BRACKETS:  # the parser is slow where they are nested
+            raise BadValue(str(path), f"it has more than {_MOST_BRACKETS} brackets, which no file of settings does")
+        values = yaml.safe_load(text)
+    # ValueError: text in another encoding, a date or a number that cannot be. RecursionError: thousands of brackets.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadValue(str(path), f"not valid YAML ({reason})") from None
     if values is None:  # an empty file is a recipe of defaults
         return {}
     if not isinstance(values, dict):
         raise BadValue(str(path), "must be a mapping of settings, such as 'lr: 0.001'")
+    _check_size(values, path)
     return values
+
+
+def _check_size(values: Any, path: Path) -> None:
+    """Raise BadValue for more values than settings have: aliases in YAML can repeat a few of them billions of times."""
+    waiting, count = [values], 0
+    while waiting:
+        value = waiting.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise BadValue(str(path), f"it holds more than {_MOST_VALUES:,} values, which no file of settings does")
+        if isinstance(value, dict | list):
+            waiting.extend(value.values() if isinstance(value, dict) else value)

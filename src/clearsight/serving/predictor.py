@@ -59,6 +59,19 @@ class Predictor:
         """Return a row (C,) of probabilities as {"label", "probability", "probabilities", "top"}."""
         return record(row, self.bundle.classes, top_k)
 
+    def check_outputs(self) -> None:
+        """Raise BadBundle unless the network takes images of the manifest's size and has an output for each class."""
+        size, classes = self.bundle.preprocess.size, len(self.bundle.classes)
+        try:
+            logits = self.session.run(np.zeros((1, 3, size, size), np.float32))
+        except Exception as error:  # the errors of the runtimes have no common base below Exception
+            reason = " ".join(str(error).split())[:200]
+            problem = f"its network cannot classify an image of {size} x {size} pixels ({reason})"
+            raise BadBundle(str(self.bundle.path), problem) from error
+        if logits.shape != (1, classes):
+            outputs = "x".join(str(count) for count in logits.shape[1:])
+            raise BadBundle(str(self.bundle.path), f"its network has {outputs} outputs for {classes} classes")
+
     def canary(self) -> None:
         """Classify a synthetic PNG, singly and in a batch of two; raises BadBundle for a wrong result."""
         image = self.prepared(synthetic_png())
@@ -80,10 +93,12 @@ def load(bundle: Bundle, prepare: Prepare, *, runtime: str = "onnxruntime", thre
     Raises BadBundle without a usable model.onnx, BadChoice for an unknown runtime, MissingExtra.
     """
     open_session = RUNTIMES.load(runtime)  # first: a wrong name is the user's error, not the bundle's
-    if not bundle.onnx.is_file():
+    if not bundle.has_onnx:
         problem = "it holds no model.onnx, which serving needs"
         raise BadBundle(str(bundle.path), problem, fix="Export the model to ONNX first.")
-    return Predictor(bundle, open_session(bundle.onnx, threads), prepare)
+    predictor = Predictor(bundle, open_session(bundle.onnx, threads), prepare)
+    predictor.check_outputs()
+    return predictor
 
 
 def synthetic_png(side: int = 64) -> bytes:

@@ -42,7 +42,7 @@ def open_predictor(
     if device.startswith("cuda"):
         return Predictor(bundle, _TorchSession(bundle, device), prepared)
     RUNTIMES.load(runtime)  # a wrong name is an error with any bundle
-    if not bundle.onnx.is_file() and runtime == _DEFAULT_RUNTIME and find_spec("torch") is not None:
+    if not bundle.has_onnx and runtime == _DEFAULT_RUNTIME and find_spec("torch") is not None:
         log.warning("%s has no model.onnx; torch runs its network instead.", bundle.path)
         return Predictor(bundle, _TorchSession(bundle, "cpu", threads), prepared)
     return load_predictor(bundle, prepared, runtime=runtime, threads=threads or cores())

@@ -39,17 +39,25 @@ _PLUGINS: dict[str, type[ImageFile]] = {
 }
 
 
+_BAND_PIXELS = 1 << 18  # converted at a time
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}  # of a pixel in Pillow; 4 in other modes
+# Of a pixel, beside the image: coefficients of a progressive JPEG, two canvases of WebP, a strip or tile of a TIFF.
+_DECODER_BYTES = {"jpeg": 6, "webp": 8, "tiff": 8}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInfo:
     """Header of an image file. width, height: pixels of the upright image, as `decode` returns it.
 
     format: one of jpeg, png, webp, bmp, gif, tiff. orientation: EXIF tag, 1 (stored upright) to 8.
+    memory: bytes that `decode` takes at most, about.
     """
 
     width: int
     height: int
     format: str
     orientation: int
+    memory: int = 0
 
 
 def decode(data: bytes | Pixels, *, max_pixels: int = MAX_PIXELS, name: str = "") -> Pixels:
@@ -87,7 +95,10 @@ def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile, ImageInfo
     _limit(width * height, f"{width} x {height}", max_pixels, name)
     if container.orientation > 4:  # 5 to 8 turn by a quarter
         width, height = height, width
-    return image, ImageInfo(width=width, height=height, format=kind, orientation=container.orientation)
+    count = max(width * height, container.canvas)
+    turned = 3 if container.orientation > 1 else 0
+    memory = count * (_MODE_BYTES.get(image.mode, 4) + _DECODER_BYTES.get(kind, 0) + 3 + turned) + len(data)
+    return image, ImageInfo(width=width, height=height, format=kind, orientation=container.orientation, memory=memory)
 
 
 def _limit(count: int, shown: str, max_pixels: int, name: str) -> None:
@@ -104,33 +115,61 @@ def _checked(pixels: npt.NDArray[np.generic], max_pixels: int, name: str) -> Pix
 
 
 def _rgb(image: ImageFile, kind: str) -> Pixels:
+    """Return the pixels, converted in bands of rows: whole images of floats or with transparency cost ten times."""
     image.load()
-    mode = image.mode
-    if mode.startswith("I;16"):
-        return _spread(np.asarray(image).astype(np.float64) / 257.0)  # 65535 / 255: white stays exactly 255
-    if mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float64)
-        # A PNG has at most 16 bits of gray, whatever mode Pillow holds them in.
-        return _spread(values / 257.0 if kind == "png" else _to_byte_range(values))
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        layer = image if mode == "RGBA" else image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return np.array(Image.alpha_composite(white, layer).convert("RGB"))  # a copy: asarray would be read-only
-    return np.array(image.convert("RGB"))
+    to_rgb = _conversion(image, kind)
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top, bottom in _bands(width, height):
+        pixels[top:bottom] = to_rgb(image.crop((0, top, width, bottom)))
+    return pixels
 
 
-def _to_byte_range(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Scale gray of unknown range to [0, 255]: the smallest usual range that holds it, else its own."""
-    finite = np.isfinite(values)
-    if not finite.any():
+def _bands(width: int, height: int) -> Iterator[tuple[int, int]]:
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        yield top, min(top + rows, height)
+
+
+def _conversion(image: ImageFile, kind: str) -> Callable[[Image.Image], Pixels]:
+    """Return the function from a band of an image to its RGB pixels."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind == "png"):
+        # 65535 / 255: white stays exactly 255. A PNG has at most 16 bits of gray, whatever mode Pillow holds them in.
+        return lambda band: _spread(np.asarray(band).astype(np.float64) / 257.0)
+    if image.mode in ("I", "F"):
+        bottom, top = _range(image)
+        return lambda band: _spread(_to_bytes(np.asarray(band).astype(np.float64), bottom, top))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _on_white
+    return lambda band: np.asarray(band.convert("RGB"))
+
+
+def _on_white(band: Image.Image) -> Pixels:
+    layer = band if band.mode == "RGBA" else band.convert("RGBA")
+    white = Image.new("RGBA", layer.size, "white")
+    return np.asarray(Image.alpha_composite(white, layer).convert("RGB"))
+
+
+def _range(image: ImageFile) -> tuple[float, float]:
+    """Return the values of black and white of gray: the smallest usual range that holds it, else its own.
+
+    A fixed range where one fits: scaling each image by its own extremes would hide differences in brightness.
+    """
+    low, high = np.inf, -np.inf
+    for top, bottom in _bands(*image.size):
+        band = np.asarray(image.crop((0, top, image.width, bottom)))
+        if (finite := band[np.isfinite(band)]).size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    if low > high:
         raise ValueError("no value in it is a number")
-    low, high = float(values[finite].min()), float(values[finite].max())
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    # A fixed range where one fits: scaling each image by its own extremes would hide differences in brightness.
-    for top in (1.0, 255.0, 65535.0):
-        if low >= 0 and high <= top:
-            return values * (255.0 / top)
-    return (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
+    usual = next((top for top in (1.0, 255.0, 65535.0) if low >= 0 and high <= top), None)
+    return (low, high) if usual is None else (0.0, usual)
+
+
+def _to_bytes(values: npt.NDArray[np.float64], black: float, white: float) -> npt.NDArray[np.float64]:
+    """Scale [black, white] to [0, 255]; what is no number is black."""
+    values = np.nan_to_num(values, nan=black, posinf=white, neginf=black).clip(black, white)
+    return (values - black) * (255.0 / (white - black)) if white > black else np.zeros_like(values)
 
 
 def _spread(gray: npt.NDArray[np.float64]) -> Pixels:

@@ -15,6 +15,7 @@ from clearsight.core.errors import BadImage, TooLarge
 from clearsight.serving.error_responses import Busy
 from clearsight.serving.payload import Payload, PredictionResponse, Prepared
 from clearsight.serving.predictor import Predictor
+from clearsight.serving.request_body import Limits
 from clearsight.serving.service import Service
 from clearsight.testing.mean_colour import CLASSES, SIZE, expected
 
@@ -37,7 +38,7 @@ def broken() -> float:
 
 def test_predictions_of_a_list_keep_its_order(predictor: Predictor, photos: list[bytes]) -> None:
     async def scenario() -> PredictionResponse:
-        return await Service(predictor).predict(lambda body: Payload(photos, batch=True), b"", most=32)
+        return await Service(predictor).predict(lambda body: Payload(photos, batch=True), b"", Limits(images=32))
 
     prediction = asyncio.run(scenario())
     assert prediction.batch
@@ -46,12 +47,12 @@ def test_predictions_of_a_list_keep_its_order(predictor: Predictor, photos: list
 
 def test_more_images_than_allowed_are_refused(predictor: Predictor, photo: bytes) -> None:
     with pytest.raises(TooLarge, match="it holds 3 images, the limit is 2"):
-        asyncio.run(Service(predictor).predict(lambda body: Payload([photo] * 3), b"", most=2))
+        asyncio.run(Service(predictor).predict(lambda body: Payload([photo] * 3), b"", Limits(images=2)))
 
 
 def test_the_bad_image_of_a_list_is_named(predictor: Predictor, photo: bytes) -> None:
     with pytest.raises(BadImage, match="image 2 of 3: it cannot be decoded"):
-        asyncio.run(Service(predictor).predict(lambda body: Payload([photo, b"no", photo]), b"", most=9))
+        asyncio.run(Service(predictor).predict(lambda body: Payload([photo, b"no", photo]), b"", Limits(images=9)))
 
 
 def test_requests_beyond_the_waiting_limit_are_refused(predictor: Predictor, photo: bytes) -> None:
@@ -64,13 +65,13 @@ def test_requests_beyond_the_waiting_limit_are_refused(predictor: Predictor, pho
 
     async def scenario() -> None:
         service = Service(predictor, waiting=1)
-        first = asyncio.create_task(service.predict(slow, photo, most=1))
+        first = asyncio.create_task(service.predict(slow, photo, Limits(images=1)))
         await asyncio.to_thread(entered.wait, 20)
         with pytest.raises(Busy):
-            await service.predict(slow, photo, most=1)
+            await service.predict(slow, photo, Limits(images=1))
         may_continue.set()
         await first
-        await service.predict(slow, photo, most=1)
+        await service.predict(slow, photo, Limits(images=1))
 
     asyncio.run(scenario())
 
@@ -114,7 +115,7 @@ def test_a_failure_while_serving_runs_the_canary_again(predictor: Predictor, fau
         assert await service.problem() == ""
         session.fault = fault
         with pytest.raises(kind):
-            await service.predict(lambda body: Payload([image]), b"", most=1)
+            await service.predict(lambda body: Payload([image]), b"", Limits(images=1))
         assert await service.problem() != ""
 
     asyncio.run(scenario())

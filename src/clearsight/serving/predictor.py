@@ -22,6 +22,18 @@ Prepare: TypeAlias = Callable[[bytes | Pixels], Prepared]
 _SAME = 1e-3  # probability: a single image and the same image in a batch may differ by rounding alone
 
 
+@dataclass(frozen=True, slots=True)
+class DecodeCost:
+    """Cost of an image by its header alone. memory: bytes that decoding takes at most."""
+
+    pixels: int
+    memory: int
+
+
+def _free(image: bytes) -> DecodeCost:
+    return DecodeCost(0, len(image))
+
+
 @dataclass(frozen=True)
 class Predictor:
     """Classifies images. `prepared` may be called from several threads at once, the rest from one at a time."""
@@ -29,6 +41,14 @@ class Predictor:
     bundle: Bundle
     session: Session
     prepare: Prepare
+    measure: Callable[[bytes], DecodeCost] = _free  # of an encoded file; raises BadImage for one without a header
+
+    def cost(self, image: Image) -> DecodeCost:
+        """Return what it takes to prepare an image; raises BadImage for a file whose header is damaged."""
+        if isinstance(image, bytes):
+            return self.measure(image) if image else DecodeCost(0, 0)
+        pixels = image.shape[0] * image.shape[1] if image.dtype == np.uint8 else 0
+        return DecodeCost(pixels, 0)  # the body holds them
 
     def prepared(self, image: Image) -> Prepared:
         """Return the model's input (3, S, S) float32; raises BadImage, BadShape, EmptyInput."""
@@ -87,7 +107,14 @@ class Predictor:
             )
 
 
-def load(bundle: Bundle, prepare: Prepare, *, runtime: str = "onnxruntime", threads: int = 1) -> Predictor:
+def load(
+    bundle: Bundle,
+    prepare: Prepare,
+    *,
+    measure: Callable[[bytes], DecodeCost] = _free,
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+) -> Predictor:
     """Return a predictor for `bundle` on the named runtime, inference on `threads` cores.
 
     Raises BadBundle without a usable model.onnx, BadChoice for an unknown runtime, MissingExtra.
@@ -96,7 +123,7 @@ def load(bundle: Bundle, prepare: Prepare, *, runtime: str = "onnxruntime", thre
     if not bundle.has_onnx:
         problem = "it holds no model.onnx, which serving needs"
         raise BadBundle(str(bundle.path), problem, fix="Export the model to ONNX first.")
-    predictor = Predictor(bundle, open_session(bundle.onnx, threads), prepare)
+    predictor = Predictor(bundle, open_session(bundle.onnx, threads), prepare, measure)
     predictor.check_outputs()
     return predictor
 

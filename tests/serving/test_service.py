@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from clearsight.core.errors import BadImage, TooLarge
 from clearsight.serving.error_responses import Busy
 from clearsight.serving.payload import Payload, PredictionResponse, Prepared
-from clearsight.serving.predictor import Predictor
+from clearsight.serving.predictor import DecodeCost, Predictor
 from clearsight.serving.request_body import Limits
 from clearsight.serving.service import Service
 from clearsight.testing.mean_colour import CLASSES, SIZE, expected
@@ -136,3 +136,88 @@ def test_a_model_that_hangs_is_not_ready(predictor: Predictor, monkeypatch: pyte
 
     asyncio.run(scenario())
     assert session.runs == 2  # the second health check waited for the first canary
+
+
+def predicted(service: Service, images: list[bytes], limits: Limits) -> Coroutine[Any, Any, PredictionResponse]:
+    return service.predict(lambda body: Payload(images, batch=True), b"", limits)
+
+
+def test_images_of_too_many_pixels_together_are_refused_before_any_is_decoded(predictor: Predictor) -> None:
+    decoded: list[object] = []
+    counted = replace(predictor, prepare=decoded.append, measure=lambda data: DecodeCost(600, 1))
+    with pytest.raises(TooLarge, match="its images have 1,200 pixels together, the limit is 1,000"):
+        asyncio.run(predicted(Service(counted), [b"a", b"b"], Limits(pixels=1000)))
+    assert decoded == []
+
+
+def test_an_image_that_takes_more_memory_than_its_half_is_refused_before_it_is_decoded(predictor: Predictor) -> None:
+    counted = replace(predictor, measure=lambda data: DecodeCost(1, (50 << 20) + 1))
+    with pytest.raises(TooLarge, match="decoding takes 50 MiB, the limit is 50 MiB"):
+        asyncio.run(predicted(Service(counted), [b"a"], Limits(decode_bytes=100 << 20)))
+
+
+def test_a_small_request_is_answered_while_large_ones_are_decoded(predictor: Predictor, photo: bytes) -> None:
+    entered, may_continue = threading.Event(), threading.Event()
+
+    def slow(raw: Any) -> Prepared:
+        if raw == b"large":
+            entered.set()
+            assert may_continue.wait(20)
+            raw = photo
+        return predictor.prepare(raw)
+
+    def measure(data: bytes) -> DecodeCost:
+        return DecodeCost(20_000_000 if data == b"large" else 1, 1)
+
+    async def scenario() -> None:
+        service = Service(replace(predictor, prepare=slow, measure=measure), decoders=1)
+        large = [asyncio.create_task(predicted(service, [b"large"], Limits())) for _ in range(3)]
+        await asyncio.to_thread(entered.wait, 20)
+        await predicted(service, [photo], Limits())
+        assert not any(task.done() for task in large)
+        may_continue.set()
+        await asyncio.gather(*large)
+
+    asyncio.run(scenario())
+
+
+def test_a_cancelled_request_stops_after_its_current_image(predictor: Predictor, photo: bytes) -> None:
+    entered, may_continue = threading.Event(), threading.Event()
+    decoded: list[object] = []
+
+    def slow(raw: Any) -> Prepared:
+        decoded.append(raw)
+        entered.set()
+        assert may_continue.wait(20)
+        return predictor.prepare(raw)
+
+    async def scenario() -> None:
+        service = Service(replace(predictor, prepare=slow), decoders=1)
+        running = asyncio.create_task(predicted(service, [photo] * 9, Limits()))
+        await asyncio.to_thread(entered.wait, 20)
+        queued = asyncio.create_task(predicted(service, [b"never decoded"], Limits()))
+        await asyncio.sleep(0)
+        for task in (running, queued):
+            task.cancel()
+        await asyncio.gather(running, queued, return_exceptions=True)
+        may_continue.set()
+        await predicted(service, [photo], Limits())
+
+    asyncio.run(scenario())
+    assert decoded == [photo, photo]  # the first of nine, and that of the last request
+
+
+def test_a_request_without_a_result_in_time_is_refused(predictor: Predictor, photo: bytes) -> None:
+    may_continue = threading.Event()
+
+    def slow(raw: Any) -> Prepared:
+        assert may_continue.wait(20)
+        return predictor.prepare(raw)
+
+    async def scenario() -> None:
+        service = Service(replace(predictor, prepare=slow))
+        with pytest.raises(Busy, match=r"no result within 0\.05 s"):
+            await predicted(service, [photo], Limits(answer_seconds=0.05))
+        may_continue.set()
+
+    asyncio.run(scenario())

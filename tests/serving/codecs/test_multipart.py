@@ -57,7 +57,7 @@ def test_bare_line_feeds_a_preamble_and_encoded_parts_are_read() -> None:
     [
         (b"no form", BadValue, "does not begin with a boundary"),
         (b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\nhalf a fi', BadValue, "cut short"),
-        (b"--b\r\n\r\n--b", BadValue, "cut short"),
+        (b"--b\r\n\r\nx\r\n--b", BadValue, "cut short"),
         (b"--b\r\nno end of headers\r\n--b--", BadValue, "no headers"),
         (b"--b\r\n" + b"\r\n\r\n--b\r\n" * 300, BadValue, "more than 256 parts"),
         (form(("file", ("", b""))), EmptyInput, "no file"),

@@ -181,6 +181,26 @@ def test_a_small_request_is_answered_while_large_ones_are_decoded(predictor: Pre
     asyncio.run(scenario())
 
 
+def test_large_requests_beyond_those_that_can_wait_are_refused(predictor: Predictor, photo: bytes) -> None:
+    may_continue = threading.Event()
+
+    def slow(raw: Any) -> Prepared:
+        assert may_continue.wait(20)
+        return predictor.prepare(raw)
+
+    async def scenario() -> None:
+        large = replace(predictor, prepare=slow, measure=lambda data: DecodeCost(20_000_000, 1))
+        service = Service(large, decoders=1)
+        tasks = [asyncio.create_task(predicted(service, [photo], Limits())) for _ in range(9)]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        assert [type(task.exception()) for task in done] == [Busy]
+        may_continue.set()
+        await asyncio.wait(tasks)
+        assert sum(task.exception() is None for task in tasks) == 8
+
+    asyncio.run(scenario())
+
+
 def test_a_cancelled_request_stops_after_its_current_image(predictor: Predictor, photo: bytes) -> None:
     entered, may_continue = threading.Event(), threading.Event()
     decoded: list[object] = []

@@ -77,7 +77,7 @@ class ClassScores(Shape):
     support: int
 
 
-class Confusion(Shape):
+class ConfusionFacts(Shape):
     """Counts (C, C) of true and predicted classes, in the order of `labels`."""
 
     labels: tuple[str, ...]
@@ -92,7 +92,7 @@ class ReliabilityBin(Shape):
     count: int
 
 
-class Prediction(Shape):
+class PredictionFacts(Shape):
     """One test image in evaluation/metrics.json."""
 
     path: str
@@ -117,10 +117,10 @@ class EvaluationFacts(Shape):
     n: int = 0
     split: str = ""
     per_class: Mapping[str, ClassScores] = Field(default_factory=dict)
-    confusion: Confusion | None = None
-    mistakes: tuple[Prediction, ...] = ()
+    confusion: ConfusionFacts | None = None
+    mistakes: tuple[PredictionFacts, ...] = ()
     reliability: tuple[ReliabilityBin, ...] = ()
-    typical: tuple[Prediction, ...] = ()
+    typical: tuple[PredictionFacts, ...] = ()
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Limits:
     body_seconds: float = 30.0  # from the head of a request to the last byte of its body
     images: int = 64  # in one request
     pixels: int = 100_000_000  # of all images of one request, by their headers
-    decode_bytes: int = 1 << 30  # of memory for decoding, of all requests together
+    decode_bytes: int = 1536 << 20  # of memory for decoding, of all requests together
     answer_seconds: float = 30.0  # from the last byte of a body to its response
 
     def __post_init__(self) -> None:

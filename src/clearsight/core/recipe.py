@@ -382,8 +382,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(text)
     # ValueError: text in another encoding, a date or a number that cannot be. RecursionError: thousands of brackets.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadValue(str(path), f"not valid YAML ({reason})") from None
+        raise BadValue(str(path), f"not valid YAML ({' '.join(str(error).split())[:200]})") from None
     if values is None:  # an empty file is a recipe of defaults
         return {}
     if not isinstance(values, dict):
@@ -394,11 +393,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _check_size(values: Any, path: Path) -> None:
     """Raise BadValue for more values than settings have: aliases in YAML can repeat a few of them billions of times."""
-    waiting, count = [values], 0
-    while waiting:
-        value = waiting.pop()
-        count += 1
-        if count > _MOST_VALUES:
+    found = [values]  # grows while it is read
+    for value in found:
+        if len(found) > _MOST_VALUES:
             raise BadValue(str(path), f"it holds more than {_MOST_VALUES:,} values, which no file of settings does")
-        if isinstance(value, dict | list):
-            waiting.extend(value.values() if isinstance(value, dict) else value)
+        found.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())

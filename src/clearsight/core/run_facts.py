@@ -101,8 +101,8 @@ class PredictionFacts(Shape):
     probability: Number
 
 
-class EvaluationFacts(Shape):
-    """Content of evaluation/metrics.json; scores are None where the split is too small for them."""
+class EvaluationScores(Shape):
+    """Scores in evaluation/metrics.json; None where the split is too small for them."""
 
     accuracy: Number | None = None
     accuracy_interval: tuple[Number, Number] | None = None
@@ -114,6 +114,11 @@ class EvaluationFacts(Shape):
     ece: Number | None = None
     ece_uncalibrated: Number | None = None
     temperature: Number | None = None
+
+
+class EvaluationFacts(EvaluationScores):
+    """Content of evaluation/metrics.json."""
+
     n: int = 0
     split: str = ""
     per_class: Mapping[str, ClassScores] = Field(default_factory=dict)

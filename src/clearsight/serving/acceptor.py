@@ -63,6 +63,8 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
+            if self._tasks and self._open() + len(self._tasks) >= self._connections:
+                return  # those just taken must be connected first: one of them may be the idlest
             try:
                 connection, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -126,7 +126,7 @@ class _Server(uvicorn.Server):
             Acceptor(
                 listener,
                 protocol,
-                open_connections=lambda: len(state.connections),
+                open_connections=lambda: sum(not one.transport.is_closing() for one in state.connections),
                 make_room=lambda: close_idlest(state.connections),
                 connections=limit,
             )

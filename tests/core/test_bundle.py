@@ -101,3 +101,55 @@ def test_a_temperature_is_told_with_the_images_that_it_comes_from(
     temperature: float, calibration: dict[str, float], text: str
 ) -> None:
     assert calibration_text(temperature, calibration) == text
+
+
+def change(bundle: Bundle, **values: object) -> Path:
+    facts = read_json(bundle.path / "bundle.json")
+    write_json(bundle.path / "bundle.json", {**facts, **values})
+    return bundle.path
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"classes": []}, r"classes: tuple must have at least 1 item"),
+        ({"classes": ["cat", "cat"]}, r"classes: the name 'cat' occurs twice"),
+        ({"classes": ["cat", ""]}, r"classes\.1: string must have at least 1 character"),
+        ({"format": "1"}, r"format: input must be a valid integer"),
+        ({"format": True}, r"format: input must be a valid integer"),
+        ({"format": None}, r"format: input must be a valid integer"),
+        ({"head": [0]}, r"head\.0: "),
+        ({"dropout": 1.5}, r"dropout: "),
+        ({"calibration": {"temperature": 1.0}}, r"calibration: images must be a number of images"),
+        ({"path": "/etc"}, r"path: it is none of its fields"),
+        ({"files": {"../../etc/hostname": "0" * 64}}, r"files: '\.\./\.\./etc/hostname' is no name of a file"),
+        ({"files": {"/etc/hostname": "0" * 64}}, r"files: '/etc/hostname' is no name of a file"),
+        ({"files": {"code\\..\\..\\x": "0" * 64}}, r"is no name of a file"),
+        ({"files": {"./model.safetensors": "0" * 64}}, r"is no name of a file"),
+        ({"files": {"": "0" * 64}}, r"is no name of a file"),
+        ({"files": {"model.safetensors": "short"}}, r"files\.model\.safetensors: string must match"),
+        ({"files": {}}, r"its manifest does not list model\.safetensors"),
+        ({"files": None}, r"files: input must be a valid dictionary"),
+    ],
+)
+def test_every_field_of_the_manifest_is_checked(bundle: Bundle, values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(BadBundle, match=sentence):
+        Bundle.open(change(bundle, **values))
+
+
+def test_a_manifest_that_is_no_object_is_refused(bundle: Bundle) -> None:
+    (bundle.path / "bundle.json").write_text("[1]")
+    with pytest.raises(BadBundle, match="it must be a JSON object"):
+        Bundle.open(bundle.path)
+
+
+def test_an_onnx_file_that_the_manifest_does_not_list_is_no_part_of_the_bundle(bundle: Bundle) -> None:
+    bundle.onnx.write_bytes(b"cut short, or anybody's")
+    assert not Bundle.open(bundle.path).has_onnx
+    assert bundle.seal(bundle.path).has_onnx
+
+
+def test_files_that_nothing_reads_need_not_be_listed(bundle: Bundle) -> None:
+    (bundle.path / "README.md").write_text("notes")
+    (bundle.path / "code" / "__pycache__").mkdir()
+    assert Bundle.open(bundle.path).classes == ("cat", "dog")

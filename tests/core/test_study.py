@@ -38,7 +38,7 @@ def begin_study(path: Path, **facts: Any) -> Study:
 
 def test_opens_as_it_was_saved(tmp_path: Path) -> None:
     study = begin_study(tmp_path / "s", command=["clearsight", "tune"], versions={"optuna": "5"}, hardware={"cores": 2})
-    study.best = {"trial": 3, "value": 0.5, "params": {"optimizer": "sgd"}}
+    study.best = {"trial": 3, "value": 0.5, "params": {"optimizer": "sgd"}, "run": "trials/0003/run"}
     study.seconds = 12.5
     study.finish(StudyStatus.STOPPED_EARLY, StopReason(StopKind.TARGET, "the target was reached"))
     again = Study.open(tmp_path / "s")

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from starlette.testclient import TestClient
 
 from clearsight.core.bundle import Bundle
 from clearsight.core.dataset import Pixels
@@ -66,11 +67,14 @@ def test_one_image(client: httpx.Client, photo: bytes) -> None:
     assert prediction["probability"] == max(prediction["probabilities"].values())
 
 
+STRUCTURED = ("application/json", "application/x-npy", "multipart/form-data")  # the others are files
+
+
 def test_the_same_image_in_every_request_format(client: httpx.Client, photo: bytes) -> None:
     pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))
     text = base64.b64encode(photo).decode()
     bodies = [
-        *((photo, name) for name, _ in CODECS if name not in ("application/json", "application/x-npy")),
+        *((photo, name) for name, _ in CODECS if name not in STRUCTURED),
         (photo, "IMAGE/JPEG; charset=binary"),
         (json.dumps({"image": text}).encode(), "application/json"),
         (json.dumps({"image": f"data:image/jpeg;base64,{text}"}).encode(), "application/json; charset=utf-8"),
@@ -336,3 +340,69 @@ def test_the_log_has_one_line_per_request_without_private_data(
     assert re.fullmatch(rf"POST /invocations 200, {len(photo)} B in, \d+ B out, [\d.]+ ms", lines[0])
     assert lines[1].startswith("GET /two%0Alines 404")
     assert "secret" not in caplog.text
+
+
+def test_files_of_a_form_are_answered_one_or_several(client: httpx.Client, photos: list[bytes]) -> None:
+    one = client.post("/invocations", files={"file": ("cat.jpg", photos[0], "image/jpeg")})
+    assert probabilities(one) == pytest.approx(expected(photos[0]), rel=1e-4)
+    several = client.post("/invocations", files=[("a", ("a.jpg", photos[0])), ("b", ("b.jpg", photos[1]))])
+    assert [len(row["probabilities"]) for row in several.json()["predictions"]] == [len(CLASSES)] * 2
+
+
+PREFLIGHT = {"Origin": "http://a.example", "Access-Control-Request-Method": "POST"}
+
+
+def client_of(predictor: Predictor, origins: list[str]) -> TestClient:
+    return TestClient(build_app(Service(predictor), origins=origins))
+
+
+@pytest.mark.parametrize("origin", ["http://a.example", "http://A.example/", "*"])
+def test_a_preflight_of_an_allowed_origin_is_answered(predictor: Predictor, photo: bytes, origin: str) -> None:
+    with client_of(predictor, [origin]) as client:
+        headers = {**PREFLIGHT, "Access-Control-Request-Headers": "content-type"}
+        preflight = client.options("/invocations", headers=headers)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] in ("http://a.example", "*")
+        assert "content-type" in preflight.headers["access-control-allow-headers"].lower()
+        for body, status in ((photo, 200), (b"no image", 400)):
+            response = client.post("/invocations", content=body, headers={"Origin": "http://a.example"})
+            assert (response.status_code, "access-control-allow-origin" in response.headers) == (status, True)
+
+
+def test_a_preflight_of_another_origin_is_refused_as_json(predictor: Predictor) -> None:
+    with client_of(predictor, ["http://b.example"]) as client:
+        refused = client.options("/invocations", headers=PREFLIGHT)
+    assert refused.status_code == 400
+    assert "'http://a.example' may not send" in refused.json()["error"]
+    with client_of(predictor, []) as client:
+        assert client.options("/invocations", headers=PREFLIGHT).status_code == 405
+
+
+@pytest.mark.parametrize("origin", ["a.example", "http://a.example/page", "", "http://"])
+def test_an_origin_that_no_browser_sends_is_refused(predictor: Predictor, origin: str) -> None:
+    with pytest.raises(BadValue, match=r"--allow-origin .*it is no origin"):
+        build_app(Service(predictor), origins=[origin])
+
+
+def test_the_work_of_a_client_that_left_is_dropped(predictor: Predictor, photo: bytes) -> None:
+    entered, may_continue = threading.Event(), threading.Event()
+    decoded: list[object] = []
+
+    def slow(raw: bytes | Pixels) -> Prepared:
+        if raw == photo:
+            decoded.append(raw)
+            entered.set()
+            assert may_continue.wait(20)
+        return prepare(raw)
+
+    with serving(replace(predictor, prepare=slow), decoders=1) as client:
+        body = json.dumps({"images": [base64.b64encode(photo).decode()] * 9}).encode()
+        head = "POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(body)}\r\n"
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as connection:
+            connection.sendall(head.encode() + b"\r\n" + body)
+            assert entered.wait(20)
+        assert client.get("/").status_code == 200  # the loop has seen the end of the other connection
+        may_continue.set()
+        assert invoke(client, photo).status_code == 200
+    assert decoded == [photo, photo]

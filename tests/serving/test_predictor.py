@@ -112,3 +112,22 @@ def test_a_bundle_without_onnx_cannot_be_served(tmp_path: Path) -> None:
 def test_an_unknown_runtime_is_refused(bundle: Bundle) -> None:
     with pytest.raises(BadChoice, match="Did you mean openvino"):
         load(bundle, prepare, runtime="openvin")
+
+
+def test_a_bundle_with_fewer_classes_than_outputs_is_refused_when_it_is_opened(bundle: Bundle) -> None:
+    with pytest.raises(BadBundle, match="its network has 4 outputs for 2 classes"):
+        load(bundle.model_copy(update={"classes": ("one", "two")}), prepare)
+
+
+class FixedSize:
+    """A network for one size, as ONNX files of other programs are."""
+
+    def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        raise RuntimeError("wrong size")
+
+
+def test_a_bundle_whose_network_takes_another_size_is_refused_when_it_is_opened(bundle: Bundle) -> None:
+    other = bundle.preprocess.model_copy(update={"size": 8, "resize": 8})
+    broken = Predictor(bundle.model_copy(update={"preprocess": other}), FixedSize(), prepare)
+    with pytest.raises(BadBundle, match=r"its network cannot classify an image of 8 x 8 pixels \(wrong size\)"):
+        broken.check_outputs()

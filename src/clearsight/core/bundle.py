@@ -12,21 +12,39 @@ import gzip
 import shutil
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
 from clearsight.core.dataset import ClassMap
 from clearsight.core.errors import BadBundle, BadData, NotFound
-from clearsight.core.files import atomic, read_json, sha256, unpack, write_json
+from clearsight.core.files import atomic, read_json, sha256, stays_inside, unpack, write_json
 from clearsight.core.format import several
 from clearsight.core.preprocess import Preprocess
+from clearsight.core.records import first_problem
 
 MANIFEST = "bundle.json"
 FORMAT = 1  # raise it when an older clearsight would read a bundle wrongly
+
+_WEIGHTS, _ONNX = "model.safetensors", "model.onnx"
+
+Name: TypeAlias = Annotated[str, Field(min_length=1)]
+Width: TypeAlias = Annotated[int, Field(ge=1, le=1 << 20)]
+Digest: TypeAlias = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def _complete(calibration: dict[str, float]) -> dict[str, float]:
+    missing = [key for key in ("images", "errors") if calibration and calibration.get(key, -1) < 0]
+    if missing:
+        raise ValueError(f"{missing[0]} must be a number of images")
+    return calibration
+
+
+CalibrationFacts: TypeAlias = Annotated[dict[str, FiniteFloat], AfterValidator(_complete)]  # {} where there is none
 
 
 class Bundle(BaseModel):
@@ -41,20 +59,37 @@ class Bundle(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FORMAT
-    model: str
-    head: tuple[int, ...] = ()
-    dropout: float = 0.0
-    classes: tuple[str, ...]
+    format: int = Field(default=FORMAT, ge=1, strict=True)
+    model: Name
+    head: tuple[Width, ...] = ()
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    classes: tuple[Name, ...] = Field(min_length=1)
     preprocess: Preprocess
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    calibration: dict[str, float] = {}
+    calibration: CalibrationFacts = {}
     recipe: dict[str, Any] = {}
     data: dict[str, Any] = {}
     scores: dict[str, Any] = {}
     versions: dict[str, str] = {}
-    files: dict[str, str] = {}
+    files: dict[str, Digest] = {}
     path: Path = Path()  # not in the manifest: a bundle may be moved
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+        if repeated is not None:
+            raise ValueError(f"the name {repeated[:80]!r} occurs twice")
+        return names
+
+    @field_validator("files")
+    @classmethod
+    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            # A name in a second spelling, "./model.onnx", would hide that the first is missing.
+            if not stays_inside(name) or PurePosixPath(name).as_posix() != name or name == MANIFEST:
+                raise ValueError(f"{name[:80]!r} is no name of a file in the bundle")
+        return files
 
     @property
     def class_map(self) -> ClassMap:
@@ -62,12 +97,17 @@ class Bundle(BaseModel):
 
     @property
     def weights(self) -> Path:
-        return self.path / "model.safetensors"
+        return self.path / _WEIGHTS
 
     @property
     def onnx(self) -> Path:
         """Return the path of the ONNX file; it may be missing."""
-        return self.path / "model.onnx"
+        return self.path / _ONNX
+
+    @property
+    def has_onnx(self) -> bool:
+        """Return True where there is an ONNX file that the manifest lists; any other was cut short, or is foreign."""
+        return _ONNX in self.files and self.onnx.is_file()
 
     def seal(self, folder: Path) -> Bundle:
         """Write the manifest of the files in `folder`; it is written last, so its presence means a complete bundle."""
@@ -97,21 +137,34 @@ class Bundle(BaseModel):
             manifest = read_json(folder / MANIFEST)
         except BadData as error:
             raise BadBundle(str(folder / MANIFEST), error.problem, fix="Export or train the model again.") from error
+        return cls._parse(manifest, folder)
+
+    @classmethod
+    def _parse(cls, manifest: object, folder: Path) -> Bundle:
+        if not isinstance(manifest, dict):
+            raise BadBundle(str(folder), "its manifest is damaged (it must be a JSON object)")
         # Before validation: an unknown field of a newer format would read like damage.
-        if manifest.get("format", 0) > FORMAT:
+        if isinstance(manifest.get("format"), int) and manifest["format"] > FORMAT:
             raise BadBundle(
                 str(folder), f"it has format {manifest['format']}, this clearsight reads {FORMAT}", fix="Upgrade."
             )
+        if "path" in manifest:
+            raise BadBundle(str(folder), "its manifest is damaged (path: it is none of its fields)")
         try:
             bundle = cls.model_validate({**manifest, "path": folder})
         except ValidationError as error:
-            first = error.errors()[0]
-            problem = f"its manifest is damaged ({'.'.join(map(str, first['loc']))}: {first['msg']})"
-            raise BadBundle(str(folder), problem) from None
-        for name, digest in bundle.files.items():
-            if not (folder / name).is_file() or sha256(folder / name) != digest:
-                raise BadBundle(str(folder), f"{name} is missing or was changed")
+            raise BadBundle(str(folder), f"its manifest is damaged ({first_problem(error)})") from None
+        bundle._check_files()
         return bundle
+
+    def _check_files(self) -> None:
+        """Raise BadBundle unless every listed file is there unchanged, and every file that is read is listed."""
+        for name, digest in self.files.items():
+            if not (self.path / name).is_file() or sha256(self.path / name) != digest:
+                raise BadBundle(str(self.path), f"{name} is missing or was changed")
+        # A file without a digest could be anybody's; model.onnx without one is left out, as `has_onnx` says.
+        if _WEIGHTS not in self.files and (not self.has_onnx or self.weights.exists()):
+            raise BadBundle(str(self.path), f"its manifest does not list {_WEIGHTS}", fix="Train or export it again.")
 
     def pack(self, archive: Path) -> Path:
         """Write the bundle as `archive` (.tar.gz, members without a leading folder); equal bundles give equal bytes."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from clearsight.core.records import read_record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,12 +83,9 @@ class RunContext:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> RunContext:
-        """Return the context that `to_json` wrote, equal to it although JSON has no tuples."""
-        # Keys of a newer version are left out, so that an older one can read its runs.
-        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        known["layers"] = tuple(LayerInfo(**layer) for layer in known.get("layers", ()))
-        parameters = [{**parameter, "shape": tuple(parameter["shape"])} for parameter in known.get("parameters", ())]
-        known["parameters"] = tuple(ParameterInfo(**parameter) for parameter in parameters)
-        return cls(**known)
+    def from_json(cls, values: Mapping[str, Any], source: str = "context") -> RunContext:
+        """Return the context that `to_json` wrote; raises BadData on `source` for values of another form.
+
+        Keys of a newer version are left out, so that an older one can read its runs.
+        """
+        return read_record(cls, values, source)

@@ -23,12 +23,14 @@ from clearsight.core.errors import BadArchive, BadData, DiskFull, NotFound
 from clearsight.core.format import encodable
 from clearsight.core.part_files import part_file
 
-# Damaged archives make zipfile, tarfile and the decompressors raise any of these.
+# What zipfile, tarfile and the decompressors raise for damaged archives; RuntimeError for members with a password or an
+# unknown compression.
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error),
-    *(EOFError, OSError, ValueError, NotImplementedError),
+    *(EOFError, OSError, ValueError, RuntimeError),
 )
 _CHUNK = 1 << 20  # bytes in memory while unpacking
+_LARGEST_JSON = 256 << 20  # bytes: values take several times the memory of their text
 _SEAL = 256  # bytes before the read position by which a rewritten file is recognised
 
 
@@ -113,9 +115,11 @@ def read_json(path: Path) -> Any:
     """Return the JSON value in the file at `path`; raises NotFound without the file, BadData for a damaged one."""
     if not path.is_file():
         raise NotFound(str(path), "there is no such file")
+    if path.stat().st_size > _LARGEST_JSON:
+        raise BadData(str(path), f"it is larger than {_LARGEST_JSON >> 20} MiB", fix="Restore it, or remove it.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # an editor may have written a byte order mark
+    except (ValueError, RecursionError):  # not JSON, a number of thousands of digits, or too many brackets
         raise BadData(str(path), "it is damaged: not JSON", fix="Restore it, or remove it.") from None
 
 
@@ -148,7 +152,7 @@ def read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
 def _json_object(line: str) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -285,7 +289,12 @@ def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, 
 
 
 def _safe(archive: Path, name: str) -> PurePosixPath:
-    path = PurePosixPath(name.replace("\\", "/"))  # a backslash separates on Windows, and so does "C:"
-    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name:
+    if not stays_inside(name):
         raise BadArchive(str(archive), f"member {name!r} would be written outside its folder")
-    return path
+    return PurePosixPath(name.replace("\\", "/"))
+
+
+def stays_inside(name: str) -> bool:
+    """Return True for a relative path, of a file, that does not leave the folder which it is relative to."""
+    path = PurePosixPath(name.replace("\\", "/"))  # a backslash separates on Windows, and so does "C:"
+    return bool(path.parts) and not (path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.files import read_jsonl, write_text
+from clearsight.core.records import read_record
 
 _EVIDENCE = 200  # points of a series: enough for a chart, small enough for thousands of findings
 
@@ -123,17 +124,9 @@ class Finding:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Finding:
-        fields = dict(values)
-        fields["verdict"], fields["severity"] = Verdict(fields["verdict"]), Severity(fields["severity"])
-        fields["steps"] = tuple(fields["steps"]) if fields.get("steps") else None
-        fields["because"] = tuple(fields.get("because") or ())
-        fields["resolved"] = Resolution(**fields["resolved"]) if fields.get("resolved") else None
-        fields["points"] = Points(**fields["points"]) if fields.get("points") else None
-        fields["evidence"] = tuple(
-            Series(line["name"], tuple(line["steps"]), tuple(line["values"])) for line in fields.get("evidence", ())
-        )
-        return cls(**fields)
+    def from_json(cls, values: Mapping[str, Any], source: str = "finding") -> Finding:
+        """Return the finding that `to_json` wrote; raises BadData on `source` for values of another form."""
+        return read_record(cls, values, source)
 
 
 def flags(fix: Mapping[str, Any]) -> str:
@@ -155,7 +148,7 @@ def write_findings(path: Path, findings: Sequence[Finding]) -> None:
 
 def read_findings(path: Path) -> list[Finding]:
     """Return what `write_findings` wrote; nothing where the file is missing."""
-    return [Finding.from_json(line) for line in read_jsonl(path)]
+    return [Finding.from_json(line, str(path)) for line in read_jsonl(path)]
 
 
 def findings_lines(findings: Sequence[Finding]) -> list[str]:

@@ -8,12 +8,14 @@ holds where one training step spent its time, a Span is a named time outside of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import FiniteFloat
 
+from clearsight.core.records import read_record
 from clearsight.core.registry import Former
 
 Floats = npt.NDArray[np.float64]
@@ -60,8 +62,8 @@ class StepTimes:
 
     step: int
     epoch: int
-    start: float
-    seconds: float
+    start: FiniteFloat
+    seconds: FiniteFloat
     samples: int = 0
     phases: Mapping[str, float] = field(default_factory=dict)
     device: Mapping[str, float] = field(default_factory=dict)
@@ -75,8 +77,8 @@ class Span:
     """A named time outside of the steps, of SPAN_NAMES or a name of the user's; step, epoch: done when it began."""
 
     name: str
-    start: float
-    seconds: float
+    start: FiniteFloat
+    seconds: FiniteFloat
     step: int = 0
     epoch: int = 0
     rank: int = 0
@@ -148,9 +150,9 @@ class Machine:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Machine:
-        """Read the values of `to_json`; keys of a newer version are left out."""
-        return cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+    def from_json(cls, values: Mapping[str, Any], source: str = "machine") -> Machine:
+        """Read the values of `to_json`, without keys of a newer version; raises BadData on `source` for others."""
+        return read_record(cls, values, source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from typing import Any
 
 from clearsight.core.errors import BadData
 from clearsight.core.files import read_json, read_jsonl, write_json
-from clearsight.core.profile import GaugeSample, Machine, Operator, Profile, Span, StepTimes, Trace
+from clearsight.core.profile import GaugeSample, Machine, Profile, Span, StepTimes, Trace
+from clearsight.core.records import read_record
 
 _DECIMALS = 6  # microseconds: the resolution of the clocks that are read
 # Fields of a line. dataclasses.asdict would copy everything first, and each training step would pay for it.
@@ -62,15 +63,15 @@ def read_profile(folder: Path) -> Profile:
     """
     try:
         return _read(folder)
-    except (KeyError, TypeError, AttributeError) as error:
-        problem = f"a file in it is not part of a profile ({type(error).__name__}: {error})"
-        raise BadData(str(folder), problem, fix="Remove the folder to read the rest of the run.") from error
+    except BadData as error:
+        fix = f"{error.fix} Remove {folder} to read the rest of the run."
+        raise BadData(error.what, error.problem, fix=fix) from None
 
 
 def _read(folder: Path) -> Profile:
     machine = folder / "machine.json"
     gauges = [
-        GaugeSample(time=line["time"], values=line["values"], rank=rank)
+        read_record(GaugeSample, {**line, "rank": rank}, str(path))
         for rank, path in _ranks(folder, "gauges")
         for line in read_jsonl(path)
     ]
@@ -79,12 +80,11 @@ def _read(folder: Path) -> Profile:
     for rank, path in _ranks(folder, "spans"):
         for line in read_jsonl(path):
             if "name" in line:
-                spans.append(Span(**{name: line[name] for name in _FIELDS[Span] if name in line}, rank=rank))
+                spans.append(read_record(Span, {**line, "rank": rank}, str(path)))
             else:
-                steps.append(_step(line, rank))
-    return Profile(
-        Machine.from_json(read_json(machine)) if machine.is_file() else None, gauges, steps, spans, _trace(folder)
-    )
+                steps.append(_step(line, rank, str(path)))
+    known = Machine.from_json(read_json(machine), str(machine)) if machine.is_file() else None
+    return Profile(known, gauges, steps, spans, _trace(folder))
 
 
 def rewind(folder: Path, step: int, rank: int = 0) -> None:
@@ -101,20 +101,18 @@ def _ranks(folder: Path, stem: str) -> Iterator[tuple[int, Path]]:
             yield int(match[1] or 0), path
 
 
-def _step(line: Mapping[str, Any], rank: int) -> StepTimes:
-    values = {name: line[name] for name in _FIELDS[StepTimes] if name in line}  # newer versions may write more
-    if "load" in values:
-        values["load"] = {_OLD_LOAD_KEYS.get(name, name): value for name, value in values["load"].items()}
-    return StepTimes(**values, rank=rank)
+def _step(line: Mapping[str, Any], rank: int, source: str) -> StepTimes:
+    values = {**line, "rank": rank}
+    if isinstance(line.get("load"), dict):
+        values["load"] = {_OLD_LOAD_KEYS.get(name, name): value for name, value in line["load"].items()}
+    return read_record(StepTimes, values, source)
 
 
 def _trace(folder: Path) -> Trace | None:
     path = folder / "operators.json"
     if not path.is_file():
         return None
-    values = read_json(path)
-    operators = tuple(Operator(**operator) for operator in values.pop("operators"))
-    return Trace(**values, operators=operators)
+    return read_record(Trace, read_json(path), str(path))
 
 
 def _rounded(value: Any) -> Any:

@@ -9,20 +9,28 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, ClassVar, Generic, TypeVar
+from typing import IO, Annotated, Any, ClassVar, Generic, TypeVar
 
-from clearsight.core.errors import NotFound, NotResumable
+from pydantic import FiniteFloat
+
+from clearsight.core.bundle import CalibrationFacts
+from clearsight.core.errors import BadData, NotFound, NotResumable
 from clearsight.core.events import EpochRecord, Mode, NullObserver, RunStatus, StepRecord, scalars_of
 from clearsight.core.files import read_json, read_jsonl, write_json, write_text
-from clearsight.core.machine import process_ended, process_identity
+from clearsight.core.machine import process_identity
 from clearsight.core.recipe import Recipe
+from clearsight.core.records import damaged, has_shape, read_record
 from clearsight.core.registry import Former
+from clearsight.core.run_facts import DataFacts, FailedSteps, RefitFacts, ScoresFacts, WeightsFacts
 from clearsight.core.secrets import redact_command
 from clearsight.core.stop import StopKind, StopReason, stop_kind
 
 Status = TypeVar("Status", bound=StrEnum)
 
 KILLED = StopReason(StopKind.KILLED, "its process has ended without a word, by kill -9 or a power cut, for example")
+
+
+_COUNTS = ("step", "epoch")  # whole numbers of each line in metrics.jsonl
 
 
 class _At:
@@ -115,7 +123,7 @@ class Resumable(ABC, Generic[Status]):
     status: Status
     reason: str = ""
     stop_kind: StopKind | None = None
-    failed_steps: list[dict[str, Any]] = field(default_factory=list)
+    failed_steps: FailedSteps = field(default_factory=list)
 
     def __repr__(self) -> str:
         # Not every field: a recipe alone fills a screen.
@@ -138,8 +146,13 @@ class Resumable(ABC, Generic[Status]):
         """Return the values in the JSON file; raises NotFound without the file."""
         if not cls.exists(path):
             raise NotFound(str(path), f"there is no {cls.noun} in this folder (no {cls.noun}.json)")
-        values: dict[str, Any] = read_json(path / f"{cls.noun}.json")
-        return values
+        values = read_json(path / f"{cls.noun}.json")
+        if not isinstance(values, dict):
+            raise damaged(str(path / f"{cls.noun}.json"), "it must be a JSON object")
+        if "status" not in values:  # a run without one would count as running
+            raise damaged(str(path / f"{cls.noun}.json"), "status: field required")
+        # Neither belongs into the file: they say where it is, and what else is in the folder.
+        return {key: value for key, value in values.items() if key not in ("path", "recipe")}
 
     @abstractmethod
     def save(self) -> None:
@@ -169,19 +182,18 @@ class Run(Resumable[RunStatus]):
 
     status: RunStatus = RunStatus.RUNNING
     seed: int = 0
-    data: dict[str, Any] = field(default_factory=dict)  # path, format, fingerprint, classes, counts
-    weights: dict[str, Any] = field(default_factory=dict)  # origin, file, sha256, preprocess of the start weights
+    data: Annotated[dict[str, Any], has_shape(DataFacts)] = field(default_factory=dict)
+    weights: Annotated[dict[str, Any], has_shape(WeightsFacts)] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     process: dict[str, Any] = field(default_factory=dict)  # process_identity of the process that trains
-    started: float = field(default_factory=time.time)
-    seconds: float = 0.0
+    started: FiniteFloat = field(default_factory=time.time)
+    seconds: FiniteFloat = 0.0
     best_epoch: int | None = None
-    scores: dict[str, Any] = field(default_factory=dict)  # {"valid": {...}, "test": {...} | None}
-    images_per_second: float | None = None
-    # What --refit did: {"epochs", "images", "reason" why it was not done or ""}; None where nobody asked.
-    refit: dict[str, Any] | None = None
-    saved_seconds: float = 0.0  # forward passes that the feature cache made unnecessary
-    calibration: dict[str, float] = field(default_factory=dict)  # temperature, images, errors; {} without validation
+    scores: Annotated[dict[str, Any], has_shape(ScoresFacts)] = field(default_factory=dict)
+    images_per_second: FiniteFloat | None = None
+    refit: Annotated[dict[str, Any], has_shape(RefitFacts)] | None = None  # None where nobody asked
+    saved_seconds: FiniteFloat = 0.0  # forward passes that the feature cache made unnecessary
+    calibration: CalibrationFacts = field(default_factory=dict)  # temperature, images, errors; {} without validation
 
     @classmethod
     def check_free(cls, path: Path) -> None:
@@ -205,19 +217,20 @@ class Run(Resumable[RunStatus]):
 
     @classmethod
     def open(cls, path: Path) -> Run:
-        """Return the run in folder `path`; raises NotFound when there is none.
+        """Return the run in folder `path`; raises NotFound when there is none, BadData when run.json is damaged.
 
         A run that says "running" but whose process is over was killed: it is returned as interrupted.
         """
-        state = cls.read_state(path)
-        if state["status"] == RunStatus.RUNNING and process_ended(state.get("process", {})):
-            state |= {"status": RunStatus.INTERRUPTED, "reason": KILLED.text, "stop_kind": KILLED.kind}
-        state["status"] = RunStatus(state["status"])
+        state, source = cls.read_state(path), str(path / "run.json")
         state["stop_kind"] = stop_kind(state.get("stop_kind"))
         if "spared_seconds" in state:  # the name of the field in runs of earlier versions
             state["saved_seconds"] = state.pop("spared_seconds")
-        made_with = Provenance(**{name: state.pop(name) for name in _PROVENANCE if name in state})
-        return cls(path=path, recipe=Recipe.load(RunFolder(path).recipe), provenance=made_with, **state)
+        made_with = read_record(Provenance, {name: state.pop(name) for name in _PROVENANCE if name in state}, source)
+        others = {"path": path, "recipe": Recipe.load(RunFolder(path).recipe), "provenance": made_with}
+        run = read_record(cls, {**state, **others}, source, closed=True)
+        if run.status is RunStatus.RUNNING and process_ended(run.process):
+            run.end(RunStatus.INTERRUPTED, KILLED)
+        return run
 
     def save(self) -> None:
         state = {key: value for key, value in vars(self).items() if key not in ("path", "recipe", "provenance")}
@@ -245,8 +258,14 @@ class Run(Resumable[RunStatus]):
         return f"# trained from {file}, sha256 {self.weights['sha256']}\n" if file else ""
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return every line of metrics.jsonl: {"step", "epoch", "mode", "name", "value"}."""
-        return list(read_jsonl(self.files.metrics()))
+        """Return every line of metrics.jsonl: {"step", "epoch", "mode", "name", "value"}; else raises BadData."""
+        lines, file = list(read_jsonl(self.files.metrics())), str(self.files.metrics())
+        for number, line in enumerate(lines, 1):
+            if not (isinstance(line.get("name"), str) and all(isinstance(line.get(key), int) for key in _COUNTS)):
+                raise BadData(file, f"line {number} is damaged", fix="Remove that line to read the rest.")
+            if not isinstance(line.get("value"), float | int | None):
+                raise BadData(file, f"line {number} has a value that is no number", fix="Remove that line.")
+        return lines
 
     def epochs(self) -> list[dict[str, Any]]:
         """Return each finished epoch, from metrics.jsonl, with the fields of EpochRecord."""

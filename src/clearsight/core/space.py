@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from clearsight.core.errors import BadChoice, BadValue, EmptyInput
 from clearsight.core.recipe import Recipe, fields
+from clearsight.core.records import damaged, read_record
 from clearsight.core.settings import value_types
 
 Value: TypeAlias = str | int | float | bool | None
@@ -145,15 +146,16 @@ class Space:
         ]
 
     @classmethod
-    def from_json(cls, rows: Sequence[Mapping[str, Any]]) -> Space:
+    def from_json(cls, rows: Sequence[Mapping[str, Any]], source: str = "space") -> Space:
+        """Return the space that `to_json` wrote; raises BadData on `source` for values of another form."""
         dimensions = []
         for row in rows:
-            ends = {key: value for key, value in row.items() if key not in ("name", "kind", "when")}
-            if "values" in ends:
-                ends["values"] = tuple(ends["values"])
-            condition = {name: tuple(values) for name, values in row["when"].items()}
-            domain = _KINDS[row["kind"]](**ends)
-            dimensions.append(Dimension(name=row["name"], domain=domain, condition=condition))
+            kind = row.get("kind") if isinstance(row, dict) else None
+            if not isinstance(kind, str) or kind not in _KINDS:
+                raise damaged(source, f"space: a dimension must have one of the kinds {', '.join(_KINDS)}")
+            domain = read_record(_KINDS[kind], row, source)
+            values = {"name": row.get("name"), "domain": domain, "condition": row.get("when", {})}
+            dimensions.append(read_record(Dimension, values, source))
         return cls(tuple(dimensions))
 
 

@@ -44,10 +44,12 @@ class StopReason:
     text: str
 
 
-def stop_kind(value: str | None) -> StopKind | None:
+def stop_kind(value: object) -> StopKind | None:
     """Return the kind that a JSON file names: None for none, UNKNOWN for a word of a later version."""
     if not value:
         return None
+    if not isinstance(value, str):
+        return StopKind.UNKNOWN
     return StopKind(value) if value in {kind.value for kind in StopKind} else StopKind.UNKNOWN
 
 

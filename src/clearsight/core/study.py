@@ -8,18 +8,19 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
-from pydantic import InstanceOf
+from pydantic import FiniteFloat, InstanceOf
 
-from clearsight.core.errors import BadChoice, BadData, BadValue, StudyUnavailable
+from clearsight.core.errors import BadChoice, BadValue, StudyUnavailable
 from clearsight.core.files import write_json
 from clearsight.core.folder_lock import folder_lock
 from clearsight.core.recipe import Recipe
+from clearsight.core.records import Shape, damaged, has_shape, read_record
 from clearsight.core.run import Resumable
 from clearsight.core.secrets import redact_command, without_secrets
 from clearsight.core.settings import Seconds, Section, setting
-from clearsight.core.space import Space
+from clearsight.core.space import Params, Space
 from clearsight.core.stop import stop_kind
 from clearsight.core.trial import Objective, Trial
 
@@ -82,9 +83,23 @@ class StudyPlan(Section):
         return {**values, "objectives": [asdict(objective) for objective in self.objectives]}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> StudyPlan:
-        objectives = tuple(Objective(**objective) for objective in values["objectives"])
-        return cls.parse({**values, "space": Space.from_json(values["space"]), "objectives": objectives})
+    def from_json(cls, values: Mapping[str, Any], source: str = "study") -> StudyPlan:
+        """Return the plan that `to_json` wrote; raises an error on the first value of another form."""
+        objectives = tuple(read_record(Objective, objective, source) for objective in values["objectives"])
+        if not objectives:
+            raise damaged(source, "plan.objectives: it is empty")
+        return cls.parse({**values, "space": Space.from_json(values["space"], source), "objectives": objectives})
+
+
+class BestFacts(Shape):
+    """The best trial, in study.json. run: its folder."""
+
+    trial: int
+    value: float
+    values: tuple[float, ...] = ()
+    params: Params
+    run: str
+    ties: dict[str, int | float | str | None] | None = None
 
 
 class StudyStatus(StrEnum):
@@ -110,9 +125,9 @@ class Study(Resumable[StudyStatus]):
 
     plan: StudyPlan
     status: StudyStatus = StudyStatus.RUNNING
-    started: float = field(default_factory=time.time)  # seconds since 1970
-    seconds: float = 0.0  # of work, over all times that it was continued
-    best: dict[str, Any] = field(default_factory=dict)  # {"trial", "value", "values", "params", "run"}
+    started: FiniteFloat = field(default_factory=time.time)  # seconds since 1970
+    seconds: FiniteFloat = 0.0  # of work, over all times that it was continued
+    best: Annotated[dict[str, Any], has_shape(BestFacts)] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)  # without secrets
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
@@ -142,14 +157,14 @@ class Study(Resumable[StudyStatus]):
     @classmethod
     def open(cls, path: Path) -> Study:
         """Return the study in the folder `path`; raises NotFound if there is none, BadData if study.json is damaged."""
-        values = cls.read_state(path)
-        recipe = Recipe.load(path / "recipe.yaml")
+        values, source = cls.read_state(path), str(path / "study.json")
+        values["recipe"] = Recipe.load(path / "recipe.yaml")
         try:
-            values["status"], values["plan"] = StudyStatus(values["status"]), StudyPlan.from_json(values["plan"])
-            values["stop_kind"] = stop_kind(values.get("stop_kind"))
-            return cls(path=path, recipe=recipe, **values)
+            values["plan"] = StudyPlan.from_json(values["plan"], source)
         except (AttributeError, KeyError, TypeError, ValueError, BadValue, BadChoice) as error:
-            raise BadData(str(path / "study.json"), f"it is damaged ({error})", fix="Restore it.") from None
+            raise damaged(source, f"plan: {error}") from None
+        values["stop_kind"] = stop_kind(values.get("stop_kind"))
+        return read_record(cls, {**values, "path": path}, source, closed=True)
 
     def save(self) -> None:
         values = {key: value for key, value in self.__dict__.items() if key not in ("path", "recipe", "plan")}

@@ -49,6 +49,14 @@ class Moment:
     train_step: int
 
 
+def read_moment(mode: object, *counts: object) -> Moment:
+    """Return the moment of a line in a file; counts: step, epoch, train_step. Raises ValueError for another one."""
+    whole = [count for count in counts if isinstance(count, int) and 0 <= count < 1 << 63]
+    if mode not in MODES or len(whole) != 3 or len(counts) != 3:
+        raise ValueError("a moment is a mode and three whole numbers")
+    return Moment(mode, *whole)
+
+
 @dataclass(frozen=True, slots=True)
 class Scalars:
     """Named numbers of one step: loss, metrics, learning rate. Never sub-sampled."""

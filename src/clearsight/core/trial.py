@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator
 
 from clearsight.core.errors import NOT_MISTAKES, ClearsightError
 from clearsight.core.files import finite_json
+from clearsight.core.records import read_record
 from clearsight.core.registry import Former
 from clearsight.core.space import Params
 from clearsight.core.stop import StopKind, stop_kind
@@ -27,6 +30,9 @@ METRICS: dict[str, Direction] = {
     "images_per_second": "maximize",
 }
 SCORES = ("accuracy", "macro_f1", "roc_auc", "loss")
+
+
+NullAsNan: TypeAlias = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 
 class TrialState(StrEnum):
@@ -107,11 +113,11 @@ class TrialResult:
 
     number: int
     state: TrialState
-    values: tuple[float, ...] = ()
+    values: tuple[NullAsNan, ...] = ()
     reason: str = ""
     stop_kind: StopKind | None = None
-    curve: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
+    curve: Mapping[int, Mapping[str, NullAsNan]] = field(default_factory=dict)
+    scores: Mapping[str, NullAsNan] = field(default_factory=dict)
     best_epoch: int | None = None
     started: float = 0.0
     seconds: float = 0.0
@@ -130,18 +136,14 @@ class TrialResult:
         return values
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TrialResult:
-        """Return the result that `to_json` wrote; null becomes NaN."""
-        fields = dict(values)
-        fields["state"] = TrialState(fields["state"])
-        fields["stop_kind"] = stop_kind(fields.get("stop_kind"))
+    def from_json(cls, values: Mapping[str, Any], source: str = "outcome") -> TrialResult:
+        """Return the result that `to_json` wrote; null becomes NaN. Raises BadData on `source` for another form."""
+        if not isinstance(values, Mapping):
+            return read_record(cls, values, source)
+        fields = {**values, "stop_kind": stop_kind(values.get("stop_kind"))}
         if "spared_seconds" in fields:  # the name of the field in studies of earlier versions
             fields["saved_seconds"] = fields.pop("spared_seconds")
-        fields["values"] = tuple(math.nan if value is None else float(value) for value in fields["values"])
-        # JSON keys are text.
-        fields["curve"] = {int(epoch): _numbers(scores) for epoch, scores in fields["curve"].items()}
-        fields["scores"] = _numbers(fields["scores"])
-        return cls(**fields)
+        return read_record(cls, fields, source)
 
 
 def complete_trials(trials: Sequence[Trial]) -> list[Trial]:
@@ -183,7 +185,3 @@ def pareto_front(trials: Sequence[Trial], objectives: Sequence[Objective]) -> li
 
     complete = complete_trials(trials)
     return [trial for trial in complete if not any(dominates(other, trial) for other in complete)]
-
-
-def _numbers(scores: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: math.nan if value is None else float(value) for name, value in scores.items()}

@@ -42,17 +42,26 @@ _PLUGINS: dict[str, type[ImageFile]] = {
 }
 
 
+_BAND_PIXELS = 1 << 18  # converted at a time
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}  # of a pixel in Pillow; 4 in other modes
+_WIDE_BYTES = 22  # of a pixel of 16-bit colour, beside the image: a second one, and three arrays of values
+# Of a pixel, beside the image: coefficients of a progressive JPEG, two canvases of WebP, a strip or tile of a TIFF.
+_DECODER_BYTES = {"jpeg": 6, "webp": 8, "tiff": 8}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageInfo:
     """Header of an image file. width, height: pixels of the upright image, as `decode` returns it.
 
     format: one of jpeg, png, webp, bmp, gif, tiff. orientation: EXIF tag, 1 (stored upright) to 8.
+    memory: bytes that `decode` takes at most, about.
     """
 
     width: int
     height: int
     format: str
     orientation: int
+    memory: int = 0
 
 
 def decode(
@@ -113,7 +122,12 @@ def _open(data: bytes, max_pixels: int, name: str) -> tuple[ImageFile, ImageInfo
     _limit(width * height, f"{width} x {height}", max_pixels, name)
     if container.orientation > 4:  # 5 to 8 turn by a quarter
         width, height = height, width
-    return image, ImageInfo(width=width, height=height, format=kind, orientation=container.orientation)
+    count = max(width * height, container.canvas)
+    turned = 3 if container.orientation > 1 else 0
+    stored = _MODE_BYTES.get(image.mode, 4)
+    copies = _WIDE_BYTES if _low_bytes(image) is not None else stored if image.mode[0] in "IF" else 0
+    memory = count * (stored + copies + _DECODER_BYTES.get(kind, 0) + 3 + turned) + len(data)
+    return image, ImageInfo(width=width, height=height, format=kind, orientation=container.orientation, memory=memory)
 
 
 def _limit(count: int, shown: str, max_pixels: int, name: str) -> None:
@@ -133,7 +147,7 @@ def _checked(pixels: StoredPixels, max_pixels: int, name: str) -> Pixels | WideI
     if values.dtype != np.uint8:
         return WideImage.of(values, full_scale(values.dtype))
     if values.shape[2] == 4:
-        return _on_white(Image.fromarray(values))
+        return np.array(_on_white(Image.fromarray(values)))  # a copy: asarray is read-only
     return values if values.shape[2] == 3 else np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
 
 
@@ -168,14 +182,24 @@ def _rgb(image: ImageFile, kind: str) -> Pixels | WideImage:
         return WideImage.of(np.asarray(image), 65535)
     if mode in ("I", "F"):
         return WideImage.of(np.asarray(image), None)
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        return _on_white(image if mode == "RGBA" else image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
+    to_rgb = _on_white if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info else _plain
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):  # bands of rows: a whole image with transparency costs ten times the memory
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = to_rgb(image.crop((0, top, width, bottom)))
+    return pixels
 
 
-def _on_white(layer: Image.Image) -> Pixels:
+def _plain(band: Image.Image) -> Pixels:
+    return np.asarray(band.convert("RGB"))
+
+
+def _on_white(band: Image.Image) -> Pixels:
+    layer = band if band.mode == "RGBA" else band.convert("RGBA")
     white = Image.new("RGBA", layer.size, "white")
-    return np.array(Image.alpha_composite(white, layer).convert("RGB"))  # a copy: asarray would be read-only
+    return np.asarray(Image.alpha_composite(white, layer).convert("RGB"))
 
 
 # From stored to upright pixels, by EXIF orientation; 2, 4, 5 and 7 are mirrored too.

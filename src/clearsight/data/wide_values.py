@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,27 +48,34 @@ class WideImage:
 
     def extent(self) -> ValueRange:
         """Return the smallest and the largest finite value; ValueError when there is none."""
-        values = self.values
-        if values.dtype.kind == "f":
-            values = values[np.isfinite(values)]
-            if not values.size:
-                raise ValueError("no value in it is a number")
-        return float(values.min()), float(values.max())
+        low, high = np.inf, -np.inf
+        for part in self._portions():
+            finite = part[np.isfinite(part)] if part.dtype.kind == "f" else part
+            if finite.size:
+                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        if low > high:
+            raise ValueError("no value in it is a number")
+        return low, high
+
+    def _portions(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield bands of rows that are converted at a time."""
+        rows = max(_ROWS // (self.values.shape[1] * self.values.shape[2]), 1)
+        yield from (self.values[start : start + rows] for start in range(0, len(self.values), rows))
 
     def pixels(self, value_range: ValueRange | None) -> Pixels:
         """Return (H, W, 3) uint8: values of the range as 0 to 255, those outside clipped; see `decode` for None."""
         low, high = value_range or ((0.0, self.full) if self.full else usual_range(*self.extent(), _TOPS_OF_ONE))
-        height, width, channels = self.values.shape
-        found = np.empty((height, width, 3), np.uint8)
-        factor = 255.0 / (high - low) if high > low else 0.0
-        rows = max(_ROWS // (width * channels), 1)
-        for start in range(0, height, rows):
-            part = np.nan_to_num(self.values[start : start + rows].astype(np.float64), nan=low, posinf=high, neginf=low)
-            scaled = ((part - low) * factor).clip(0, 255)
+        found = np.empty((*self.values.shape[:2], 3), np.uint8)
+        factor, start = 255.0 / (high - low) if high > low else 0.0, 0
+        for part in self._portions():
+            rows = slice(start, start + len(part))
+            finite = np.nan_to_num(part.astype(np.float64), nan=low, posinf=high, neginf=low)
+            scaled = ((finite - low) * factor).clip(0, 255)
             if self.alpha is not None:  # laid on white
-                share = self.alpha[start : start + rows, :, None]
+                share = self.alpha[rows, :, None]
                 scaled = scaled * share + 255.0 * (1 - share)
-            found[start : start + rows] = np.rint(scaled)
+            found[rows] = np.rint(scaled)
+            start = rows.stop
         return found
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import asdict
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -23,6 +28,8 @@ from clearsight.serving.error_responses import error_response
 from clearsight.serving.negotiation import request_type, response_type
 from clearsight.serving.request_body import Limits, RequestBodyReader
 from clearsight.serving.service import Service
+
+T = TypeVar("T")
 
 _REQUESTS = logging.getLogger("clearsight.serving.requests")
 _LONGEST_PATH = 100  # characters: a longer path would flood the log
@@ -91,7 +98,8 @@ class Endpoint:
             async with self._bodies.body(request) as body:
                 accepted = response_type(", ".join(request.headers.getlist("accept")), self._writers)
                 read = self._readers[request_type(request.headers.get("content-type"), body, self._readers)]
-                prediction = await self._service.predict(read, body, most=self._limits.images)
+                work = self._service.predict(read, body, self._limits)
+                prediction = await _while_connected(request, work)
             return Response(self._writers[accepted](prediction), media_type=accepted)
         except ClientDisconnect:
             return Response(status_code=_CLIENT_GONE)
@@ -112,13 +120,54 @@ class Endpoint:
         return JSONResponse(description)
 
 
-def build_app(service: Service, limits: Limits | None = None) -> Starlette:
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`, which is cancelled when the client leaves; raises ClientDisconnect then."""
+    task = asyncio.ensure_future(work)
+    # Behind the whole body, the only message is that the client has left.
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        for waiting in (task, gone):
+            waiting.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+class _Origins(CORSMiddleware):
+    """CORS of Starlette, whose refusal of a preflight is JSON as every other one."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        text = f"A page of {request_headers['origin'][:100]!r} may not send this request; see --allow-origin."
+        headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
+        return JSONResponse({"error": text}, response.status_code, headers)
+
+
+def check_origin(origin: str) -> str:
+    """Return an origin as browsers send it; raises BadValue for text that no browser sends. "*" is any origin."""
+    plain = origin.strip().rstrip("/").lower()
+    if plain != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s?#@]+", plain):
+        fix = "Pass what the browser's address bar has before the first slash, such as http://localhost:3000, or *."
+        raise BadValue(f"--allow-origin {origin}", "it is no origin", fix=fix)
+    return plain
+
+
+def build_app(service: Service, limits: Limits | None = None, origins: Sequence[str] = ()) -> Starlette:
     """Return the application over `service`. It closes the service when it stops, so an app can be served once.
+
+    origins: of web pages that may use it from a browser, such as "http://localhost:3000"; "*" is any.
 
     Errors are {"error": sentence}: 400 bad body or image, 404, 405, 406, 408, 413, 415, 500 internal error, 503 busy
     or not ready (with Retry-After).
     """
     endpoint = Endpoint(service, limits or Limits())
+    allowed = [check_origin(origin) for origin in origins]
+    cors = [Middleware(_Origins, allow_origins=allowed, allow_methods=["GET", "POST"], allow_headers=["*"])]
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -134,7 +183,7 @@ def build_app(service: Service, limits: Limits | None = None) -> Starlette:
             Route("/ping", endpoint.ping, methods=["GET"]),
             Route("/invocations", endpoint.invocations, methods=["POST"]),
         ],
-        middleware=[Middleware(AccessLog)],
+        middleware=[Middleware(AccessLog), *(cors if allowed else ())],
         exception_handlers={HTTPException: _route_error, Exception: _internal_error},
         lifespan=lifespan,
     )

@@ -23,6 +23,18 @@ Prepare: TypeAlias = Callable[[bytes | StoredPixels], Prepared]
 _SAME = 1e-3  # probability: a single image and the same image in a batch may differ by rounding alone
 
 
+@dataclass(frozen=True, slots=True)
+class DecodeCost:
+    """Cost of an image by its header alone. memory: bytes that decoding takes at most."""
+
+    pixels: int
+    memory: int
+
+
+def _free(image: bytes) -> DecodeCost:
+    return DecodeCost(0, len(image))
+
+
 @dataclass(frozen=True)
 class Predictor:
     """Classifies images. `prepared` may be called from several threads at once, the rest from one at a time."""
@@ -30,6 +42,14 @@ class Predictor:
     bundle: Bundle
     session: Session
     prepare: Prepare
+    measure: Callable[[bytes], DecodeCost] = _free  # of an encoded file; raises BadImage for one without a header
+
+    def cost(self, image: Image) -> DecodeCost:
+        """Return what it takes to prepare an image; raises BadImage for a file whose header is damaged."""
+        if isinstance(image, bytes):
+            return self.measure(image) if image else DecodeCost(0, 0)
+        pixels = image.shape[0] * image.shape[1] if image.dtype == np.uint8 else 0
+        return DecodeCost(pixels, 0)  # the body holds them
 
     def prepared(self, image: Image) -> Prepared:
         """Return the model's input (3, S, S) float32; raises BadImage, BadShape, EmptyInput."""
@@ -57,6 +77,19 @@ class Predictor:
         """Return a row (C,) of probabilities as {"label", "probability", "probabilities", "top"}."""
         return record(row, self.bundle.classes, top_k)
 
+    def check_outputs(self) -> None:
+        """Raise BadBundle unless the network takes images of the manifest's size and has an output for each class."""
+        size, classes = self.bundle.preprocess.size, len(self.bundle.classes)
+        try:
+            logits = self.session.run(np.zeros((1, 3, size, size), np.float32))
+        except Exception as error:  # the errors of the runtimes have no common base below Exception
+            reason = " ".join(str(error).split())[:200]
+            problem = f"its network cannot classify an image of {size} x {size} pixels ({reason})"
+            raise BadBundle(str(self.bundle.path), problem) from error
+        if logits.shape != (1, classes):
+            outputs = "x".join(str(count) for count in logits.shape[1:])
+            raise BadBundle(str(self.bundle.path), f"its network has {outputs} outputs for {classes} classes")
+
     def canary(self) -> None:
         """Classify a synthetic PNG, singly and in a batch of two; raises BadBundle for a wrong result."""
         image = self.prepared(synthetic_png())
@@ -72,16 +105,25 @@ class Predictor:
             )
 
 
-def load(bundle: Bundle, prepare: Prepare, *, runtime: str = "onnxruntime", threads: int = 1) -> Predictor:
+def load(
+    bundle: Bundle,
+    prepare: Prepare,
+    *,
+    measure: Callable[[bytes], DecodeCost] = _free,
+    runtime: str = "onnxruntime",
+    threads: int = 1,
+) -> Predictor:
     """Return a predictor for `bundle` on the named runtime, inference on `threads` cores.
 
     Raises BadBundle without a usable model.onnx, BadChoice for an unknown runtime, MissingExtra.
     """
     open_session = RUNTIMES.load(runtime)  # first: a wrong name is the user's error, not the bundle's
-    if not bundle.onnx.is_file():
+    if not bundle.has_onnx:
         problem = "it holds no model.onnx, which serving needs"
         raise BadBundle(str(bundle.path), problem, fix="Export the model to ONNX first.")
-    return Predictor(bundle, open_session(bundle.onnx, threads), prepare)
+    predictor = Predictor(bundle, open_session(bundle.onnx, threads), prepare, measure)
+    predictor.check_outputs()
+    return predictor
 
 
 def synthetic_png(side: int = 64) -> bytes:

@@ -18,7 +18,7 @@ _LINGER_SECONDS = 2.0  # a client that sends slower sees its connection reset
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Limits on what a client may ask of the endpoint; every value must be positive (BadValue).
+    """Limits on what clients may ask of the endpoint; every value must be positive (BadValue).
 
     The pixels of a single image are limited where it is decoded.
     """
@@ -27,6 +27,9 @@ class Limits:
     held_bytes: int = 256 << 20  # of all requests that are being read or answered
     body_seconds: float = 30.0  # from the head of a request to the last byte of its body
     images: int = 64  # in one request
+    pixels: int = 100_000_000  # of all images of one request, by their headers
+    decode_bytes: int = 1536 << 20  # of memory for decoding, of all requests together
+    answer_seconds: float = 30.0  # from the last byte of a body to its response
 
     def __post_init__(self) -> None:
         for name in self.__slots__:

@@ -5,24 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
+import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clearsight.core.errors import BadValue
 from clearsight.core.stop import END_SIGNALS, discard_lost_terminal, handling
+from clearsight.serving.acceptor import Acceptor, connection_limit
 
 _HEAD_SECONDS = 10.0  # for the head of a request to arrive, and for the rest of a body that was refused early
 _IDLE_SECONDS = 5  # between requests on one connection
 _SHUTDOWN_SECONDS = 10  # for requests in progress when the server is told to stop
 _CONNECTIONS = 512  # open at a time, and waiting to be accepted
+_STARTUP_FAILURE = 3  # exit status of uvicorn for an app that does not start
+_SLOW_SECONDS = 5.0  # that a body may take before its connection may be closed for another one
+_LOG_SECONDS = 10.0  # between lines about requests that are no HTTP
 
 
 def serve(
@@ -107,11 +115,38 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_started()
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise SystemExit(_STARTUP_FAILURE)
+        state = self.server_state
+
+        def protocol() -> asyncio.Protocol:
+            return _Protocol(config=self.config, server_state=state, app_state=self.lifespan.state)
+
+        self.servers = []  # an Acceptor in their place
+        limit = connection_limit(_CONNECTIONS)
+        self._acceptors = [
+            Acceptor(
+                listener,
+                protocol,
+                open_connections=lambda: sum(not one.transport.is_closing() for one in state.connections),
+                make_room=lambda: close_idlest(state.connections),
+                connections=limit,
+            )
+            for listener in sockets or ()
+        ]
+        for acceptor in self._acceptors:
+            acceptor.start()
+        self.started = True
+        self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         discard_lost_terminal(sig)
@@ -120,16 +155,47 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 with a deadline for the request head.
+    """HTTP/1.1 with a deadline for the request head, and refusals as JSON.
 
     uvicorn itself sets no limit on a connection that sends nothing, or its head byte by byte.
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    idle_since = 0.0  # when the last response was complete, or the connection was made
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.logger = _HTTP_LOG
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.idle_since = time.monotonic()
         self._start_deadline()
+
+    @property
+    def patience(self) -> tuple[int, float] | None:
+        """Return how soon the connection may be closed for another one, soonest first; None while it is answered.
+
+        Idle ones come first, then those whose body has been arriving for some seconds.
+        """
+        if self.transport.is_closing():
+            return None
+        if self.cycle is None or self.cycle.response_complete:
+            return (0, self.idle_since)
+        slow = self.cycle.more_body and time.monotonic() - self.idle_since > _SLOW_SECONDS
+        return (1, self.idle_since) if slow else None
+
+    def on_response_complete(self) -> None:
+        self.idle_since = time.monotonic()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        body = json.dumps({"error": f"{msg.removesuffix('.')}: the request could not be parsed."}).encode()
+        length = str(len(body)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         before = self.cycle
@@ -153,6 +219,31 @@ class _Protocol(H11Protocol):
             self._deadline = None
 
 
+def close_idlest(connections: Collection[Any]) -> bool:
+    """Close the connection that can best be spared; return False where all of them are being answered."""
+    spare = [connection for connection in connections if connection.patience is not None]
+    if not spare:
+        return False
+    min(spare, key=lambda connection: connection.patience).transport.abort()
+    return True
+
+
+class _Seldom(logging.Filter):
+    """Lets a line through once in some seconds: whoever sends garbage must not fill the log."""
+
+    _quiet_until = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.created < self._quiet_until:
+            return False
+        self._quiet_until = record.created + _LOG_SECONDS
+        return True
+
+
+_HTTP_LOG = logging.getLogger("clearsight.serving.http")
+_HTTP_LOG.addFilter(_Seldom())
+
+
 def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -166,7 +257,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         proxy_headers=False,  # anybody can send X-Forwarded-For
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        limit_concurrency=_CONNECTIONS,
+        # No limit_concurrency: uvicorn would count idle connections, and refuse in plain text.
         backlog=_CONNECTIONS,
     )
 

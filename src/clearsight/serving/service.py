@@ -6,14 +6,19 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
 from clearsight.core.errors import ClearsightError, TooLarge
 from clearsight.serving.batcher import Batcher
-from clearsight.serving.error_responses import busy
-from clearsight.serving.payload import Payload, PredictionResponse, Prepared
+from clearsight.serving.decoding import DecodePool, Stopped
+from clearsight.serving.error_responses import Busy, busy
+from clearsight.serving.payload import Image, Payload, PredictionResponse, Prepared
 from clearsight.serving.predictor import Predictor
+from clearsight.serving.request_body import Limits
+
+T = TypeVar("T")
 
 LOG = logging.getLogger("clearsight.serving")
 
@@ -31,7 +36,7 @@ class Service:
         self, predictor: Predictor, *, decoders: int = 2, max_batch: int = 4, waiting: int = 256, top: int = 5
     ) -> None:
         self.predictor, self.waiting, self._top = predictor, waiting, top
-        self._decoders = ThreadPoolExecutor(decoders, thread_name_prefix="clearsight-decode")
+        self._decoders = DecodePool(decoders)
         # One thread: a runtime uses all its cores for one batch, and a session is not thread safe.
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="clearsight-infer")
         self._batcher = Batcher(predictor.probabilities, self._inference, max_batch=max_batch, waiting=waiting)
@@ -39,18 +44,24 @@ class Service:
         self._healthy = False
         self._check: asyncio.Task[str] | None = None
 
-    async def predict(self, read: Callable[[bytes], Payload], body: bytes, *, most: int) -> PredictionResponse:
-        """Return the prediction for the images that `read` finds in `body`, at most `most`.
+    async def predict(self, read: Callable[[bytes], Payload], body: bytes, limits: Limits) -> PredictionResponse:
+        """Return the prediction for the images that `read` finds in `body`; work on it ends when the call is cancelled.
 
-        Raises what `read` and the predictor raise for a bad body or image, TooLarge for too many images, Busy.
+        Raises what `read` and the predictor raise for a bad body or image, TooLarge for images beyond `limits`, and
+        Busy for a full queue or no result in time.
         """
         if self._in_progress >= self.waiting:
             raise busy()
         self._in_progress += 1
         try:
-            loop = asyncio.get_running_loop()
-            images, batch = await loop.run_in_executor(self._decoders, self._decode, read, body, most)
-            probabilities = await self._batcher.submit(images)
+            async with asyncio.timeout(limits.answer_seconds):
+                payload, large = await self._decoders.run(lambda stopped: self._read(read, body, limits))
+                images = await self._decoders.run(lambda stopped: self._decode(payload, stopped), large=large)
+                probabilities = await self._batcher.submit(images)
+        except TimeoutError:
+            raise Busy(
+                "endpoint", f"it had no result within {limits.answer_seconds:g} s", fix="Try again later."
+            ) from None
         except (ClearsightError, asyncio.CancelledError):  # by the client: says nothing about the model
             raise
         except BaseException:
@@ -62,7 +73,7 @@ class Service:
             self._healthy = False
             raise FloatingPointError("the model gave numbers that are not finite")
         classes = self.predictor.bundle.classes
-        return PredictionResponse(classes=classes, probabilities=probabilities, batch=batch, top=self._top)
+        return PredictionResponse(classes=classes, probabilities=probabilities, batch=payload.batch, top=self._top)
 
     async def problem(self) -> str:
         """Return why the service cannot answer; "" once a test image was classified and nothing has failed since."""
@@ -76,7 +87,7 @@ class Service:
 
     def close(self) -> None:
         """Stop the threads once they have finished their current work."""
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
         self._inference.shutdown(wait=False, cancel_futures=True)
 
     async def _check_canary(self) -> str:
@@ -89,19 +100,39 @@ class Service:
         self._healthy = True
         return ""
 
-    def _decode(self, read: Callable[[bytes], Payload], body: bytes, most: int) -> tuple[Prepared, bool]:
-        """Return prepared images (N, 3, S, S), and True when the client sent a list; runs on a decoder thread."""
+    def _read(self, read: Callable[[bytes], Payload], body: bytes, limits: Limits) -> tuple[Payload, bool]:
+        """Return the images, and True where decoding them takes long; nothing is decoded yet. On a decoder thread."""
         payload = read(body)
         count = len(payload.images)
-        if count > most:
-            raise TooLarge("body", f"it holds {count} images, the limit is {most}", fix="Send fewer at a time.")
+        if count > limits.images:
+            problem = f"it holds {count} images, the limit is {limits.images}"
+            raise TooLarge("body", problem, fix="Send fewer at a time.")
+        costs = [self._of_one(self.predictor.cost, number, payload) for number in range(1, count + 1)]
+        pixels, memory = sum(cost.pixels for cost in costs), max((cost.memory for cost in costs), default=0)
+        if pixels > limits.pixels:
+            problem = f"its images have {pixels:,} pixels together, the limit is {limits.pixels:,}"
+            raise TooLarge("body", problem, fix="Send fewer or smaller images at a time.")
+        if memory > limits.decode_bytes // 2:
+            problem = f"decoding takes {memory >> 20} MiB, the limit is {limits.decode_bytes >> 21} MiB"
+            raise TooLarge("image", problem, fix="Send a smaller image, or one with 8 bits per channel.")
+        return payload, self._decoders.is_large(pixels, memory, limits.decode_bytes)
+
+    def _decode(self, payload: Payload, stopped: Stopped) -> Prepared:
+        """Return prepared images (N, 3, S, S); runs on a decoder thread, to the end of an image after `stopped`."""
         images = []
-        for number, image in enumerate(payload.images, start=1):
-            try:
-                images.append(self.predictor.prepared(image))
-            except ClearsightError as error:
-                if count == 1:
-                    raise
-                place = f"image {number} of {count}"
-                raise type(error)(place, error.problem, got=error.got, allowed=error.allowed, fix=error.fix) from error
-        return np.stack(images), payload.batch
+        for number in range(1, len(payload.images) + 1):
+            if stopped():
+                raise asyncio.CancelledError
+            images.append(self._of_one(self.predictor.prepared, number, payload))
+        return np.stack(images)
+
+    @staticmethod
+    def _of_one(function: Callable[[Image], T], number: int, payload: Payload) -> T:
+        """Return the function of the image `number`, counted from 1; its error names the image."""
+        try:
+            return function(payload.images[number - 1])
+        except ClearsightError as error:
+            if len(payload.images) == 1:
+                raise
+            place = f"image {number} of {len(payload.images)}"
+            raise type(error)(place, error.problem, got=error.got, allowed=error.allowed, fix=error.fix) from error

@@ -47,7 +47,7 @@ def export(model: str | Path, out: str | Path | None = None, *, format: str = ""
 def _copy(bundle: Bundle, kind: str, path: Path) -> Path:
     """Copy one file of a bundle."""
     source = bundle.onnx if kind == "onnx" else bundle.weights
-    if not source.is_file():
+    if not source.is_file() or (kind == "onnx" and not bundle.has_onnx):
         raise NotFound(str(source), "the bundle has no such file", fix="Train or export the model again.")
     path.parent.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copyfile(source, path))

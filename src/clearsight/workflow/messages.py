@@ -18,6 +18,7 @@ from clearsight.core.finding import Finding, finding_lines, flags, read_findings
 from clearsight.core.format import duration, several, speed
 from clearsight.core.judge import root_findings
 from clearsight.core.run import Run
+from clearsight.core.run_facts import read_evaluation
 from clearsight.core.safe_text import printable_line
 from clearsight.workflow.run.external import ExternalRun
 
@@ -76,7 +77,7 @@ def _served_lines(run: Run) -> list[str]:
     temperature = run.calibration.get("temperature", 1.0)
     lines = [f"served   {calibration_text(temperature, run.calibration)}"]
     if temperature != 1 and run.files.scores.is_file():
-        lines += [f"         {line}" for line in calibration_lines(read_json(run.files.scores))]
+        lines += [f"         {line}" for line in calibration_lines(read_evaluation(run.files.scores))]
     return lines
 
 

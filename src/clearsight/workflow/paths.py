@@ -50,7 +50,9 @@ def latest(parents: Sequence[str], *, with_model: bool = False) -> Path:
     for parent, noun in ((parent, _NOUNS[parent]) for parent in parents):
         for state in Path(parent).glob(f"*/{noun}.json"):
             if not with_model or (state.parent / "model" / MANIFEST).is_file():
-                with suppress(BadData, OSError, KeyError):  # damaged, or being removed: it is not the one
+                with suppress(
+                    BadData, OSError, KeyError, TypeError, ValueError
+                ):  # damaged, or being removed: it is not the one
                     found.append((float(read_json(state)["started"]), state.parent))
     if not found:
         kind = " with a model" if with_model else ""

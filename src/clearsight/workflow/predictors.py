@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from clearsight.core.bundle import Bundle
 from clearsight.core.machine import cores
-from clearsight.data.decode import MAX_PIXELS
+from clearsight.data.decode import MAX_PIXELS, inspect
 from clearsight.data.geometry import prepare
-from clearsight.serving.predictor import Predictor
+from clearsight.serving.predictor import DecodeCost, Predictor
 from clearsight.serving.predictor import load as load_predictor
 from clearsight.serving.runtimes import RUNTIMES
 
@@ -42,10 +42,17 @@ def open_predictor(
     if device.startswith("cuda"):
         return Predictor(bundle, _TorchSession(bundle, device), prepared)
     RUNTIMES.load(runtime)  # a wrong name is an error with any bundle
-    if not bundle.onnx.is_file() and runtime == _DEFAULT_RUNTIME and find_spec("torch") is not None:
+    if not bundle.has_onnx and runtime == _DEFAULT_RUNTIME and find_spec("torch") is not None:
         log.warning("%s has no model.onnx; torch runs its network instead.", bundle.path)
-        return Predictor(bundle, _TorchSession(bundle, "cpu", threads), prepared)
-    return load_predictor(bundle, prepared, runtime=runtime, threads=threads or cores())
+        measure = partial(_decode_cost, max_pixels=max_pixels)
+        return Predictor(bundle, _TorchSession(bundle, "cpu", threads), prepared, measure)
+    measure = partial(_decode_cost, max_pixels=max_pixels)
+    return load_predictor(bundle, prepared, measure=measure, runtime=runtime, threads=threads or cores())
+
+
+def _decode_cost(data: bytes, *, max_pixels: int) -> DecodeCost:
+    info = inspect(data, max_pixels=max_pixels)
+    return DecodeCost(info.width * info.height, info.memory)
 
 
 class _TorchSession:

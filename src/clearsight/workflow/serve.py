@@ -30,6 +30,7 @@ class ServeOptions:
     threads: int | None = None  # of inference; None: all cores
     max_pixels: int = MAX_PIXELS
     limits: Limits = Limits()  # noqa: RUF009 - a frozen value
+    origins: tuple[str, ...] = ()  # of web pages that may use the endpoint from a browser
 
 
 def serve(model: str | Path, options: ServeOptions, *, on_ready: Callable[[Bundle, str], None]) -> None:
@@ -48,4 +49,4 @@ def serving(model: str | Path, options: ServeOptions) -> Iterator[str]:
 def endpoint(bundle: Bundle, options: ServeOptions) -> Starlette:
     """Return the ASGI application of a bundle; decoding and inference share the cores."""
     predictor = open_predictor(bundle, runtime=options.runtime, threads=options.threads, max_pixels=options.max_pixels)
-    return build_app(Service(predictor, decoders=cores()), options.limits)
+    return build_app(Service(predictor, decoders=cores()), options.limits, options.origins)

@@ -73,7 +73,7 @@ def test_a_line_that_is_no_entry_is_refused(tmp_path: Path) -> None:
     assert plain(parse(line, {}, tmp_path).load()) == plain(event(1))
     with pytest.raises(KeyError):
         parse({**line, "kind": "song"}, {}, tmp_path)
-    with pytest.raises(ValueError, match="unpack"):
+    with pytest.raises(ValueError, match="a moment is a mode"):
         parse({**line, "at": [1, 2]}, {}, tmp_path)
 
 

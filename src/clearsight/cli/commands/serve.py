@@ -25,6 +25,13 @@ def serve(
     runtime: Annotated[str, typer.Option(help="onnxruntime or openvino")] = "onnxruntime",
     threads: Annotated[int | None, typer.Option(help="cores for inference \\[default: all]", min=1)] = None,
     max_pixels: MaxPixels = MAX_PIXELS,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="origin of web pages that may use the endpoint, such as http://localhost:3000; * is any",
+        ),
+    ] = None,
 ) -> int:
     """Serve a model over HTTP until Ctrl-C: GET /ping, POST /invocations with an image. Does not load torch."""
     from clearsight.workflow.serve import ServeOptions
@@ -36,7 +43,10 @@ def serve(
         print(f"try: curl -H 'Content-Type: image/jpeg' --data-binary @IMAGE.jpg {url}/invocations", flush=True)
 
     logging.getLogger("clearsight.serving").setLevel(logging.INFO)  # the access log, one line per request
-    options = ServeOptions(host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels)
+    origins = tuple(allow_origin or ())
+    options = ServeOptions(
+        host=host, port=port, runtime=runtime, threads=threads, max_pixels=max_pixels, origins=origins
+    )
     serve_model(model, options, on_ready=ready)
     return 0
 

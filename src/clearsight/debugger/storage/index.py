@@ -20,7 +20,16 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from clearsight.core.errors import BadData, BadValue
-from clearsight.core.tensors import Event, Moment, PredictionRecord, RawTensor, SavedRecord, Scalars, Snapshot
+from clearsight.core.tensors import (
+    Event,
+    Moment,
+    PredictionRecord,
+    RawTensor,
+    SavedRecord,
+    Scalars,
+    Snapshot,
+    read_moment,
+)
 
 Arrays = dict[str, npt.NDArray[Any]]
 Layout = tuple[tuple[str, ...], tuple[str, ...]]  # names and collections of the rows of a snapshot
@@ -107,9 +116,8 @@ class BlobReader:
 
 def parse(line: Mapping[str, Any], layouts: Mapping[int, Layout], folder: Path) -> IndexEntry:
     """Return the entry of an index line. Raises KeyError, ValueError or TypeError for what is no entry."""
-    mode, step, epoch, train_step = line["at"]
     layout = layouts[line["layout"]] if line["kind"] == "snapshot" else ((), ())
-    return IndexEntry(_KINDS[line["kind"]], Moment(mode, step, epoch, train_step), line, layout, folder)
+    return IndexEntry(_KINDS[line["kind"]], read_moment(*line["at"]), line, layout, folder)
 
 
 def checksum(arrays: Iterable[npt.NDArray[Any]]) -> int:

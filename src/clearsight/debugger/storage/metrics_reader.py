@@ -11,7 +11,7 @@ from typing import Any
 
 from clearsight.core.errors import BadData
 from clearsight.core.files import LineFollower, read_jsonl
-from clearsight.core.tensors import Moment, Scalars
+from clearsight.core.tensors import Moment, Scalars, read_moment
 
 _SUMMARY = "epoch_"  # means over an epoch, for people: the steps of which they are made are in the file too
 
@@ -54,10 +54,10 @@ class MetricsReader:
         for number, line in enumerate(rows, first):
             try:
                 row = json.loads(line) if isinstance(line, str) else line
-                step, name, value = int(row["step"]), str(row["name"]), row["value"]
+                step, name, value = row["step"], str(row["name"]), row["value"]
                 if name.startswith(_SUMMARY) or value is None:
                     continue
-                at = Moment(row["mode"], step, int(row["epoch"]), int(row.get("train_step", step)))
+                at = read_moment(row["mode"], step, row["epoch"], row.get("train_step", step))
                 yield at, name, float(value)
             except (ValueError, KeyError, TypeError) as error:
                 raise BadData(str(self._path), f"line {number} is damaged") from error

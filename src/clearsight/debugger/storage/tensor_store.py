@@ -135,7 +135,7 @@ class FileTensorStore:
     def read_context(self) -> RunContext:
         """Return the run's context; an empty one where none was written."""
         path = self.folder / _CONTEXT
-        return RunContext.from_json(read_json(path)) if path.is_file() else RunContext()
+        return RunContext.from_json(read_json(path), str(path)) if path.is_file() else RunContext()
 
     def finish(self, status: str = "completed") -> None:
         """Mark the run as over; `append` and `rewind` remove the mark."""
@@ -287,6 +287,8 @@ class FileTensorStore:
         try:
             head: dict[str, Any] = json.loads(text)
             known = head["clearsight"] == "tensors" and head["format"] <= _HEAD["format"]
+            if not all(isinstance(line, int) for line in head.get("rewinds", ())):
+                raise TypeError("rewinds are numbers of lines")
         except (ValueError, KeyError, TypeError) as error:
             raise BadData(str(self.index), "line 1 is damaged") from error
         if not known:

@@ -31,6 +31,7 @@ CODECS: Registry[Read] = Registry(
         "application/octet-stream": _IMAGE,  # what clients send that name no type
         "application/json": "clearsight.serving.codecs.json_text:read",
         "application/x-npy": "clearsight.serving.codecs.npy:read",
+        "multipart/form-data": "clearsight.serving.codecs.multipart:read",
     },
     group="clearsight.codecs",
 )

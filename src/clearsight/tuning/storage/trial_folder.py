@@ -15,8 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from clearsight.core.files import atomic, read_json
+from clearsight.core.records import read_record
 from clearsight.core.space import Params
 from clearsight.core.trial import TrialResult
+
+
+@dataclass(frozen=True, slots=True)
+class _Proposal:
+    """Content of trial.json."""
+
+    params: Params
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +53,8 @@ class TrialFolder:
         file = self.path / "trial.json"
         if not file.is_file():
             return None
-        fields = read_json(file)
-        return dict(fields["params"]), int(fields["attempts"])
+        proposal = read_record(_Proposal, read_json(file), str(file))
+        return dict(proposal.params), proposal.attempts
 
     def write_result(self, result: TrialResult) -> None:
         """Write the result."""
@@ -54,7 +63,7 @@ class TrialFolder:
     def result(self) -> TrialResult | None:
         """Return the result; None while there is none."""
         file = self.path / "outcome.json"
-        return TrialResult.from_json(read_json(file)) if file.is_file() else None
+        return TrialResult.from_json(read_json(file), str(file)) if file.is_file() else None
 
     def clear(self) -> None:
         """Delete everything: an earlier trial of this number has left it."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from clearsight.core.errors import BadChoice, EmptyInput, MissingExtra
-from clearsight.core.files import read_json
 from clearsight.core.run import Run
+from clearsight.core.run_facts import read_evaluation
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -158,5 +158,4 @@ def _evaluation(run: Run) -> Mapping[str, Any]:
     if not run.files.scores.is_file():
         fix = "Measure it: clearsight.evaluate(run, DATA).plot(...)."
         raise EmptyInput(f"plot of {run.path}", "the run was not evaluated on test images", fix=fix)
-    values: dict[str, Any] = read_json(run.files.scores)
-    return values
+    return read_evaluation(run.files.scores)

@@ -21,6 +21,7 @@ from clearsight.core.profile_folder import read_profile
 from clearsight.core.recipe import Recipe
 from clearsight.core.rule import Rule
 from clearsight.core.run import Run, RunFolder
+from clearsight.core.run_facts import read_evaluation
 from clearsight.core.secrets import redact_command
 from clearsight.data.decode import decode
 from clearsight.data.loader import Loader, LoadPlan
@@ -53,9 +54,9 @@ def rewrite_report(run: Run | ExternalRun) -> Path:
     if isinstance(run, ExternalRun):
         return _write(run.files, replace(external_results(run, run.name, run.metrics()), **_measured(run.files)))
     only_trusted(run.recipe, (), run.files.recipe)  # says what the page is made without
-    source = Path(run.data["path"])
+    source = Path(run.data["path"]) if run.data else None
     # The same seed gives the same splits, so the galleries show the same images.
-    data = list_dataset(source, run.recipe.data, run.seed) if source.exists() else None
+    data = list_dataset(source, run.recipe.data, run.seed) if source is not None and source.exists() else None
     return write_report(run, data, Bundle.open(run.bundle).preprocess if run.has_bundle else None)
 
 
@@ -81,7 +82,7 @@ def write_external_report(folder: Path, *, name: str, status: str, command: Sequ
 
 def run_results(run: Run, name: str, steps: Sequence[Mapping[str, Any]]) -> RunReportData:
     """Return what the pages of a run and of a comparison have in common. steps: the rows of metrics.jsonl to show."""
-    evaluation = _read_if_there(run.files.scores)
+    evaluation = read_evaluation(run.files.scores) if run.files.scores.is_file() else None
     return RunReportData(
         name=name,
         status=run.status.value,

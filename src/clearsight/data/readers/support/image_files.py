@@ -67,8 +67,9 @@ def _search(table: Path, base: Path, written: Sequence[str]) -> FoundImages:
     """Return the images at their paths below `base`, then those found by name."""
     root = table.parent if base.is_relative_to(table.parent) else base
     plain = {cell: _plain(cell, base) for cell in written}
-    locators = {cell: _relative(base / path, root) for cell, path in plain.items()}
-    missing = [cell for cell in written if not _is_file(root / locators[cell])]
+    below = "" if base == root else base.relative_to(root).as_posix()
+    locators = {cell: _locator(below, path, root) for cell, path in plain.items()}
+    missing = [cell for cell in written if not os.path.isfile(os.path.join(root, locators[cell]))]
     if not missing:
         return FoundImages(root, locators)
     index = _Index(base, table)
@@ -78,7 +79,7 @@ def _search(table: Path, base: Path, written: Sequence[str]) -> FoundImages:
     by_name: dict[str, str] = {}
     for cell in missing:
         if (path := index.find(plain[cell], distinct=distinct)) is not None:
-            by_name[cell] = _relative(base / path, root)
+            by_name[cell] = _locator(below, path, root)
     if not by_name:
         return FoundImages(root, locators, tuple(missing))
     pairs = listed([f"{cell} is {by_name[cell]}" for cell in by_name], 1)
@@ -129,7 +130,7 @@ class _Index:
         best = [path for path in paths if agreeing[path] == most]
         # img/1.jpg for 1.jpg, and the other way round, need no folder in common; cat/1.jpg is not dog/1.jpg.
         best = [path for path in best if distinct or most in (len(expected), len(_folders(path))) or most > 0]
-        exact = [path for path in best if PurePosixPath(path).name == PurePosixPath(written).name]
+        exact = [path for path in best if path.rpartition("/")[2] == written.rpartition("/")[2]]
         best = exact or best
         split = split_in(self._table.stem)
         named = [path for path in best if split and any(split_of(folder) == split for folder in _folders(path))]
@@ -159,22 +160,20 @@ def _plain(cell: str, base: Path) -> str:
     if re.match(r"[a-z][a-z0-9+.-]+://", cell, re.IGNORECASE):
         path = unquote(urlparse(cell).path)
         return path if cell.lower().startswith("file:") else path.lstrip("/")
-    return cell if "\\" not in cell or _is_file(base / cell) else cell.replace("\\", "/")
+    return cell if "\\" not in cell or os.path.isfile(os.path.join(base, cell)) else cell.replace("\\", "/")
 
 
-def _relative(path: Path, root: Path) -> str:
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+def _locator(base: str, path: str, root: Path) -> str:
+    """Return `path` below `base`, relative to `root` where it lies below; base: relative to root, "" for the root."""
+    # As most are; Path takes several times longer.
+    if path[:1] not in ("", "/", ".") and "//" not in path and "/." not in path:
+        return f"{base}/{path}" if base else path
+    whole = root / base / path
+    return (whole.relative_to(root) if whole.is_relative_to(root) else whole).as_posix()
 
 
 def _shown(path: Path, table: Path, *, parent: bool = False) -> str:
     return os.path.relpath(path.parent if parent else path, table.parent)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or that holds a zero byte
-        return False
 
 
 def _key(path: str) -> str:

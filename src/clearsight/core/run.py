@@ -17,7 +17,7 @@ from clearsight.core.bundle import CalibrationFacts
 from clearsight.core.errors import BadData, NotFound, NotResumable
 from clearsight.core.events import EpochRecord, Mode, NullObserver, RunStatus, StepRecord, scalars_of
 from clearsight.core.files import read_json, read_jsonl, write_json, write_text
-from clearsight.core.machine import process_identity
+from clearsight.core.machine import process_ended, process_identity
 from clearsight.core.recipe import Recipe
 from clearsight.core.records import damaged, has_shape, read_record
 from clearsight.core.registry import Former

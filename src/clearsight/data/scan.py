@@ -163,8 +163,8 @@ def examine(sample: Sample, source: ImageSource, *, max_pixels: int, known: Scan
         if isinstance(raw, bytes):
             # Noted before decoding: an image with a good header and damaged pixels still has a size and a format.
             header = inspect(raw, max_pixels=max_pixels, name=sample.id)
-            seen = {"width": header.width, "height": header.height, "format": header.format}
-            found = replace(found, **seen, orientation=header.orientation)
+            found = replace(found, width=header.width, height=header.height)
+            found = replace(found, format=header.format, orientation=header.orientation)
         stored = decode_stored(raw, max_pixels=max_pixels, name=sample.id)
         if isinstance(stored, WideImage):
             low, high = _extent(stored, sample.id)

@@ -204,3 +204,12 @@ def test_a_plan_accepts_the_declared_ranges_only(changes: dict[str, Any], senten
 def test_a_plan_has_help_for_every_declared_setting() -> None:
     assert [name for name, info in declared(StudyPlan).items() if not info.description] == []
     assert set(StudyPlan.model_fields) - set(declared(StudyPlan)) == {"data", "space", "objectives", "seed"}
+
+
+def test_a_study_whose_process_was_killed_is_interrupted(tmp_path: Path) -> None:
+    study = begin_study(tmp_path / "study")
+    assert Study.open(study.path).status is StudyStatus.RUNNING
+    study.process = {**study.process, "start": "of an earlier process with this PID"}
+    study.save()
+    opened = Study.open(study.path)
+    assert (opened.status, opened.stop_kind) == (StudyStatus.INTERRUPTED, StopKind.KILLED)

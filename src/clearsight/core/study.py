@@ -15,9 +15,10 @@ from pydantic import FiniteFloat, InstanceOf
 from clearsight.core.errors import BadChoice, BadValue, StudyUnavailable
 from clearsight.core.files import write_json
 from clearsight.core.folder_lock import folder_lock
+from clearsight.core.machine import process_ended, process_identity
 from clearsight.core.recipe import Recipe
 from clearsight.core.records import Shape, damaged, has_shape, read_record
-from clearsight.core.run import Resumable
+from clearsight.core.run import KILLED, Resumable
 from clearsight.core.secrets import redact_command, without_secrets
 from clearsight.core.settings import Seconds, Section, setting
 from clearsight.core.space import Params, Space
@@ -131,6 +132,7 @@ class Study(Resumable[StudyStatus]):
     command: list[str] = field(default_factory=list)  # without secrets
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
+    process: dict[str, Any] = field(default_factory=dict)  # process_identity of the process that leads it
 
     def __post_init__(self) -> None:
         self.command = redact_command(self.command)
@@ -143,7 +145,9 @@ class Study(Resumable[StudyStatus]):
         """
         cls.check_free(path)
         (path / "trials").mkdir(parents=True, exist_ok=True)
-        study = cls(path=path, name=name or path.name, plan=plan, recipe=recipe, **facts)
+        study = cls(
+            path=path, name=name or path.name, plan=plan, recipe=recipe, process=process_identity(), **facts
+        )
         with study.lock():
             cls.check_free(path)  # again: of two that start at the same moment one comes first
             recipe.write(path / "recipe.yaml")
@@ -156,7 +160,10 @@ class Study(Resumable[StudyStatus]):
 
     @classmethod
     def open(cls, path: Path) -> Study:
-        """Return the study in the folder `path`; raises NotFound if there is none, BadData if study.json is damaged."""
+        """Return the study in the folder `path`; raises NotFound if there is none, BadData if study.json is damaged.
+
+        A study that says "running" but whose process is over was killed: it is returned as interrupted.
+        """
         values, source = cls.read_state(path), str(path / "study.json")
         values["recipe"] = Recipe.load(path / "recipe.yaml")
         try:
@@ -164,7 +171,10 @@ class Study(Resumable[StudyStatus]):
         except (AttributeError, KeyError, TypeError, ValueError, BadValue, BadChoice) as error:
             raise damaged(source, f"plan: {error}") from None
         values["stop_kind"] = stop_kind(values.get("stop_kind"))
-        return read_record(cls, {**values, "path": path}, source, closed=True)
+        study = read_record(cls, {**values, "path": path}, source, closed=True)
+        if study.status is StudyStatus.RUNNING and process_ended(study.process):
+            study.end(StudyStatus.INTERRUPTED, KILLED)
+        return study
 
     def save(self) -> None:
         values = {key: value for key, value in self.__dict__.items() if key not in ("path", "recipe", "plan")}

@@ -14,7 +14,7 @@ from typing import Any
 from clearsight.core.dataset import Dataset
 from clearsight.core.errors import BadChoice, BadData, BadValue, NotResumable
 from clearsight.core.executor import Executor, ExecutorSpec
-from clearsight.core.machine import cores
+from clearsight.core.machine import cores, process_identity
 from clearsight.core.recipe import Recipe
 from clearsight.core.run import RunFolder
 from clearsight.core.secrets import without_secrets
@@ -100,6 +100,7 @@ def lead_study(study: Study, executor: Executor, launch: StudyContext, notes: Se
     started, seconds_before, stop = time.monotonic(), study.seconds, StopSignal()
     # The store is closed last but one: all is in its storage then.
     with study.lock(), _noting_interruption(study), closing(_trial_store(study)) as store, stop.listening():
+        study.process = process_identity()
         study.finish(StudyStatus.RUNNING)  # a kill from here on leaves a study that --resume accepts
         import_earlier_trials(study, store)
         tasks = TrialTasks(study, launch.trusted)

@@ -137,19 +137,18 @@ def test_a_wrong_item_of_a_list_in_text_is_named() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("lr: " + "[" * 900, "not valid YAML"),
-        ("lr: " + "[" * 5000, "more than 1000 brackets"),
-        ("lr: 2024-13-45", "not valid YAML"),
+        ("lr: " + "[" * 5000, "nested more than 20 levels deep"),
+        ("lr: 2024-13-45", "must be a number"),
         ("lr: " + "9" * 5000, "not valid YAML"),
         (
             "a: &a [1,1,1,1,1,1,1,1,1]\n"
             + "".join(f"{k}: &{k} [{','.join(['*' + p] * 9)}]\n" for p, k in zip("abcdefg", "bcdefgh", strict=True)),
             "values",
         ),
-        ("a: &a [*a]", "more than 10,000 values"),
-        ("x" * (1 << 20) + "x", "larger than 1024 KiB"),
+        ("a: &a [*a]", "a value contains itself"),
+        ("x" * (1 << 20) + "x", "larger than 1,048,576 bytes"),
     ],
-    ids=["nesting", "brackets", "date", "digits", "aliases", "itself", "size"],
+    ids=["brackets", "date", "digits", "aliases", "itself", "size"],
 )
 def test_yaml_that_costs_much_or_cannot_be_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "recipe.yaml").write_text(text)

@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from clearsight.core.dataset import ClassMap, Dataset, Pixels, Sample, Split
+from clearsight.core.dataset import ClassMap, Dataset, Pixels, Sample, Split, StoredPixels
 from clearsight.core.errors import BadArchive, BadData
 from clearsight.data import scan as scan_module
 from clearsight.data.duplicates import hamming
 from clearsight.data.readers.support.files import FileSource
 from clearsight.data.scan import Scan, ScannedImage, digest, drop_bad_images, phash, scan_images
+from clearsight.data.wide_values import WideImage
 
 
 @dataclass
@@ -153,13 +154,13 @@ def cache_file(cache: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the images that scans decode from now on."""
     names: list[str] = []
-    decode = scan_module.decode
+    decode_stored = scan_module.decode_stored
 
-    def counted(raw: bytes | Pixels, *, max_pixels: int, name: str) -> Pixels:
+    def counted(raw: bytes | StoredPixels, *, max_pixels: int, name: str) -> Pixels | WideImage:
         names.append(name)
-        return decode(raw, max_pixels=max_pixels, name=name)
+        return decode_stored(raw, max_pixels=max_pixels, name=name)
 
-    monkeypatch.setattr(scan_module, "decode", counted)
+    monkeypatch.setattr(scan_module, "decode_stored", counted)
     return names
 
 

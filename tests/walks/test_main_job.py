@@ -45,7 +45,16 @@ def test_the_run_folder_has_its_files(trained: tuple[Path, dict[str, Any]]) -> N
     assert {"tensors/facts.json", "tensors/index.jsonl", "tensors/000-000001.safetensors"} <= saved
     warned = {"findings.live.jsonl"}  # of a loaded machine, whose data arrive late, for example
     assert names - saved - warned == {
-        *("run.json", "recipe.yaml", "log.txt", "metrics.jsonl", "findings.jsonl", "report.html", "report.json"),
+        *(
+            "run.json",
+            "images.csv",
+            "recipe.yaml",
+            "log.txt",
+            "metrics.jsonl",
+            "findings.jsonl",
+            "report.html",
+            "report.json",
+        ),
         *("profile/machine.json", "profile/gauges.jsonl", "profile/spans.jsonl"),
         *("checkpoints/newest.safetensors", "checkpoints/best.safetensors", "checkpoints/frozen.safetensors"),
         *("model/bundle.json", "model/model.safetensors", "model/model.onnx", "model/code/inference.py"),

@@ -65,7 +65,10 @@ def test_resume_passes_on_the_launch_the_time_limit_and_the_data(
     launch, run = LaunchContext(), Run.begin(tmp_path / "run", Recipe(), data={"path": str(photos)})
     resume(str(run.path), launch=launch, time_limit=60.0)
     resume(run.path, launch=launch, data=str(tmp_path))
-    assert launches == [(run.path, launch, 60.0, None, False), (run.path, launch, None, tmp_path, False)]
+    assert launches == [
+        (run.path, launch, 60.0, None, None, False),
+        (run.path, launch, None, tmp_path, None, False),
+    ]
 
 
 def test_unset_fields_are_those_at_their_default() -> None:

@@ -306,7 +306,7 @@ def error_of(digits: Path, folder: Path, kind: type[Exception], **settings: Any)
 def test_notes_about_the_data_reach_the_observers(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clearsight.workflow.tune.left_out", lambda data: ["1 image was left out."])
+    monkeypatch.setattr("clearsight.workflow.tune.data_notes", lambda data: ["1 image was left out."])
     log = EventLog()
     tune_here(digits, tmp_path / "study", space=LR, launch=study_context(tmp_path, log), **UNTRAINED)
     assert log.events[:2] == [("begin",), ("trouble", "1 image was left out.")]

@@ -81,7 +81,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_BYTES:
         raise BadValue(str(path), f"larger than {MAX_BYTES:,} bytes, which no file of settings is")
     try:
-        values = _load(path.read_text(encoding="utf-8"))
+        values = _load(path.read_text(encoding="utf-8-sig"))
     except _Refused as error:
         problem, fix = error.args
         raise BadValue(str(path), problem, fix=fix) from None

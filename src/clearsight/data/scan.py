@@ -245,9 +245,11 @@ class _ScanFile:
     def __init__(self, cache: Path, dataset: Dataset, max_pixels: int) -> None:
         # The place, too: two datasets may agree in all names. The decoder: what it cannot read another version may.
         place = Path(dataset.path).resolve() if dataset.path else ""
-        whole = hashlib.sha256(f"{FORMAT}\0{max_pixels}\0{PIL.__version__}\0{place}".encode())
+        whole = hashlib.sha256(f"{FORMAT}\0{max_pixels}\0{PIL.__version__}\0{place}".encode(errors="surrogateescape"))
         for sample in dataset.samples:
-            whole.update(f"\n{sample.id}\0{sample.locator}".encode())  # no name contains a zero byte
+            whole.update(
+                f"\n{sample.id}\0{sample.locator}".encode(errors="surrogateescape")
+            )  # no name contains a zero byte
         self._path, self._cache = cache / "scans" / f"{whole.hexdigest()[:32]}.jsonl", cache
 
     def read(self) -> dict[str, _Remembered]:

@@ -63,12 +63,12 @@ def resume(
     place, run = Path(data) if data is not None else None, Run.open(Path(path))
     launch = launch or LaunchContext()
     check_resume(run, place)
-    check_checkpoint(run)
-    if epochs is not None:
-        check_epochs(run, epochs)
     if launch.world.leads:
         with run_lock(Path(path)):
             pass  # raises for a run that another process trains
+    check_checkpoint(run)
+    if epochs is not None:
+        check_epochs(run, epochs)
     from clearsight.workflow.run.launch import resume_run  # loads torch, after the mistakes that need none
 
     return resume_run(Path(path), launch, time_limit, place, epochs, accept_replaced)

@@ -47,7 +47,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def setup_of(world: World) -> Any:
     network = SimpleNamespace(preprocess=None)
     placement = SimpleNamespace(device="cpu")
-    return SimpleNamespace(network=network, recipe=None, data=None, placement=placement, progress=None, world=world)
+    data = SimpleNamespace(changed=set())
+    return SimpleNamespace(network=network, recipe=None, data=data, placement=placement, progress=None, world=world)
 
 
 def trained(result: TrainingResult, world: World = World(), refit: Any = None) -> Trained:  # noqa: B008 - frozen

@@ -69,7 +69,7 @@ def test_how_a_table_was_read_is_a_note(digits: Path, launch: StudyContext, tmp_
         images = sorted((digits / "train" / digit).iterdir())[:8]
         lines += [f"{image},{'NaN' if place == 7 else digit},{place}" for place, image in enumerate(images)]
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    split, missing = check_data(plan(tmp_path / "t.csv"), RECIPE, launch)
+    split, missing = data_notes(check_data(plan(tmp_path / "t.csv"), RECIPE, launch))
     assert split.startswith("column 'fold'")
     assert missing.startswith("labels 'NaN' (2) are read as missing")
 
@@ -100,7 +100,7 @@ def test_roc_auc_needs_validation_images_of_both_classes(
     with pytest.raises(BadValue, match=f"--metric roc_auc: it needs validation images of both classes.*{counts}"):
         check_data(plan(data, "roc_auc"), RECIPE, launch)
     for metric in ("accuracy", "macro_f1", "loss"):  # defined for whatever classes there are
-        assert check_data(plan(data, metric), RECIPE, launch)[1] == []
+        assert data_notes(check_data(plan(data, metric), RECIPE, launch)) == []
 
 
 def test_roc_auc_as_the_second_metric_is_checked_too(digits: Path, launch: StudyContext) -> None:

@@ -50,8 +50,8 @@ class Hdf5GroupsReader:
             if not path.is_file() or not hdf5_files(path):
                 return False
             file = Hdf5File(path)
-            with file.lock:
-                return _first_is_image(file.open(), 0)
+            with file.listing() as handle:
+                return _first_is_image(handle, 0)
         except (OSError, BadData):
             return False
 
@@ -60,8 +60,8 @@ class Hdf5GroupsReader:
         if not path.is_file() or not hdf5_files(path):
             raise BadData(str(path), "it is not an HDF5 file")
         file, root = Hdf5File(path), Node()
-        with file.lock:
-            _fill(file.open(), root, 0)
+        with file.listing() as handle:
+            _fill(handle, root, 0)
         layout = interpret(root, str(path))
         return Listing(records=layout.records, source=Hdf5GroupsSource(file), format=self.name, notices=layout.notices)
 

@@ -71,7 +71,7 @@ class ImageArray:
         """Return an image as `decode` takes it; BadImage when the file is damaged there."""
         try:
             image = self.array.read(index)  # one image: the array may not fit in memory
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise BadImage(locator, f"{self.array.file.name} cannot be read there ({error})") from None
         if self.axes == "encoded":
             return _bytes(image)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clearsight.core.errors import BadValue
 from clearsight.core.recipe import Recipe
-from clearsight.core.yaml_file import MAX_BYTES, read_yaml
+from clearsight.core.yaml_file import MAX_BYTES, read_yaml, yaml_text
 
 
 def read(folder: Path, text: str) -> dict[str, Any]:
@@ -107,4 +106,4 @@ _VALUES = st.recursive(
 
 @given(st.dictionaries(st.text(string.ascii_letters, min_size=1), _VALUES, max_size=4))
 def test_what_a_recipe_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]) -> None:
-    assert read(tmp_path_factory.getbasetemp(), yaml.safe_dump(values)) == values
+    assert read(tmp_path_factory.getbasetemp(), yaml_text(values)) == values

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -21,7 +20,7 @@ from clearsight.core.other_words import answer
 from clearsight.core.preprocess import Channel, GivenRange, Interpolation
 from clearsight.core.secrets import redact
 from clearsight.core.settings import Seconds, Section, bad_value, setting
-from clearsight.core.yaml_file import read_yaml
+from clearsight.core.yaml_file import read_yaml, yaml_text
 
 # Models without pretrained weights, whose default weights are random.
 UNTRAINED_MODELS = ("tiny", "mobilenetv1_025")
@@ -386,7 +385,7 @@ class Recipe(BaseModel):
 
     def to_yaml(self) -> str:
         """Return YAML that `load` reads back as an equal recipe."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml_text(self.model_dump(mode="json"))
 
 
 def fields() -> Iterator[tuple[str, str, FieldInfo]]:

@@ -94,6 +94,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+class _TextDumper(yaml.SafeDumper):
+    """Writer of what `read_yaml` reads back as equal values: it quotes text that looks like a number to either."""
+
+
+for first, resolvers in _TextLoader.yaml_implicit_resolvers.items():
+    for tag, expression in resolvers:
+        _TextDumper.add_implicit_resolver(tag, expression, [first])
+
+
+def yaml_text(values: dict[str, Any]) -> str:
+    """Return the YAML of a mapping, in its order."""
+    return yaml.dump(values, Dumper=_TextDumper, sort_keys=False, allow_unicode=True)
+
+
 def _load(text: str) -> Any:
     _check_depth(text)
     loader = _TextLoader(text)

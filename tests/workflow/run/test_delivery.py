@@ -39,7 +39,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the steps of a delivery, in the order in which they were called."""
     names: list[str] = []
     for name in ("_calibrate", "save_weights", "add_onnx", "_measure", "write_report"):
-        monkeypatch.setattr(delivery, name, lambda *_, name=name: names.append(name) or Calibration(1.0, 1, 0, 0, 0))
+        monkeypatch.setattr(
+            delivery, name, lambda *_, name=name: names.append(name) or Calibration(1.0, 1, 0, 0, 0, 0, 0)
+        )
     monkeypatch.setattr(delivery, "_manifest", lambda *_: None)
     return names
 

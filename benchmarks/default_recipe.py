@@ -9,7 +9,9 @@ Every arm gets the same training images (benchmarks/default_data.py), holds out 
 once on the same test images. clearsight also scans the images, calibrates, exports to ONNX and writes its report; it
 starts without a cache. The seed draws the sample of 200 images, the split and all that is random in the training.
 
-Results are appended to the JSON-lines file as they come, and what is there already is not run again. The interval is
+Results are appended to the JSON-lines file as they come, and what is there already is not run again: the file beside
+this script has those of one core (`taskset -c 0`). "processor" are the seconds of user and system of the whole process;
+unlike "seconds" they depend little on what else runs. The interval is
 Wilson's 95 % interval over the test images of all seeds together; it ignores that seeds share their test images.
 """
 
@@ -77,10 +79,10 @@ def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     for (data, size, arm), group in sorted(groups.items(), key=lambda item: (item[0][0], -item[0][1], item[0][2])):
         accuracies, total = [row["accuracy"] for row in group], sum(row["n"] for row in group)
         low, high = wilson(round(statistics.mean(accuracies) * total), total)
-        seconds = spread([row["seconds"] for row in group], 0)
+        seconds = spread([row["processor"] for row in group], 0)
         yield (
             f"{data:<13} {size or 'all':>4}  {arm:<10} accuracy {statistics.mean(accuracies):.3f} "
-            f"({low:.3f} to {high:.3f}, {len(group)} seeds), {seconds} s"
+            f"({low:.3f} to {high:.3f}, {len(group)} seeds), processor {seconds} s"
         )
 
 
@@ -88,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="datasets, such as intel-scenes or intel-scenes-200, and arms")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=Path("default_recipe.jsonl"), help="file of the results")
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".jsonl"), help="file of results")
     parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "clearsight-default-recipe")
     args = parser.parse_args()
     rows = [json.loads(line) for line in args.json.read_text().splitlines()] if args.json.exists() else []

@@ -31,8 +31,8 @@ FORWARD_SHARE = 1 / 3  # of a training step: the backward pass costs about twice
 # Fewer training images gained nothing measurable from the second phase, which took twelve times as long: test accuracy
 # 0.883 and 0.871 (intel-scenes), 0.585 and 0.575 (cifar-10), 0.770 and 0.755 (isic-2024) without and with it, on 612 to
 # 680 images, one seed. At five times its rate the choice by 108 validation images even lost 5 points (0.833).
-# The whole network at 1e-3 for 10 epochs reached 0.850 on isic-2024, 0.615 on cifar-10 and 0.825 on intel-scenes, for 14
-# to 17 times the time: images unlike those of the pretraining would gain from more than the second phase does.
+# The whole network at 1e-3 for 10 epochs reached 0.850 on isic-2024, 0.615 on cifar-10 and 0.825 on intel-scenes, for
+# 14 to 17 times the time: images unlike those of the pretraining would gain from more than the second phase does.
 FEW_IMAGES = 1000
 # Settings without an effect on a head that is trained alone, or that prevent its caching: they ask for more than that.
 OF_BACKBONE = ("head_epochs", "head_lr", "head_augment", "backbone_lr_factor", "augment", "mixup", "cutmix")

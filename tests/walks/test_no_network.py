@@ -107,6 +107,7 @@ def test_a_value_of_the_users_reaches_onnxruntime(recording: Recording) -> None:
     assert recording.run("-c", program + "print(os.environ['ORT_DISABLE_TELEMETRY'])").strip() == "0"
 
 
+@pytest.mark.slow
 def test_no_command_looks_up_a_host(recording: Recording, digits: Path, real_weights: Path, tmp_path: Path) -> None:
     tiny = f"{digits} --model tiny --weights none --image-size 32 --epochs 1"
     frozen = f"{digits} --model timm/mobilenetv2_100 --weights {real_weights} --freeze backbone --image-size 32"

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -144,21 +144,42 @@ def phases(url: str, seconds: float, image: bytes, server: psutil.Process) -> di
     for thread in threads:
         thread.start()
     try:
-        first, first_failed = honest(url, seconds / 2, image)
-        middle = server.memory_info().rss
-        second, second_failed = honest(url, seconds / 2, image)
-        end = server.memory_info().rss
+        with memory_of(server) as samples:
+            hostile, hostile_failed = honest(url, seconds, image)
     finally:
         stop.set()
         for thread in threads:
             thread.join()
+    third = max(len(samples) // 3, 1)  # one image of 49 million pixels takes hundreds of MiB for a moment
     return {
         "seconds": seconds,
         "alone": summary(quiet, quiet_failed),
-        "beside_hostile_clients": summary([*first, *second], first_failed + second_failed),
-        "memory_mib": {"after_half": middle >> 20, "at_the_end": end >> 20},
+        "beside_hostile_clients": summary(hostile, hostile_failed),
+        "memory_mib": {
+            "median_of_first_third": int(np.median(samples[:third])),
+            "median_of_last_third": int(np.median(samples[-third:])),
+            "largest": max(samples),
+        },
         "hostile_statuses": dict(attacker.statuses),
     }
+
+
+@contextlib.contextmanager
+def memory_of(process: psutil.Process) -> Iterator[list[int]]:
+    """Yield a list that receives the resident memory of a process in MiB, five times a second until the end."""
+    samples, ended = [process.memory_info().rss >> 20], threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(0.2):
+            samples.append(process.memory_info().rss >> 20)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
 
 
 def summary(took: list[float], failed: int) -> dict[str, float]:

@@ -21,6 +21,6 @@ def test_honest_requests_are_answered_beside_hostile_ones() -> None:
     assert load["requests"] > 5
     assert load["failed"] == 0
     assert load["p50_ms"] < 3000  # two shared cores decode bombs meanwhile
-    assert result["memory_mib"]["at_the_end"] < 2000
+    assert result["memory_mib"]["largest"] < 1500
     assert result["log_bytes"] < 1 << 20
     assert result["exit_code"] == 0

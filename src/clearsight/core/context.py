@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from clearsight.core.label_check import LabelCheck
 from clearsight.core.records import read_record
 
 
@@ -49,6 +50,7 @@ class RunContext:
     those weights expect.  used_mean, used_std: normalisation of the recipe.
     class_counts: training images per class.  duplicates: per split, images that also are in the training split.
     blank_images: training images that are nearly one colour.
+    label_check: the labels beside frozen features, where the run has them in a cache; None: not checked.
     cached: True if the model is the part behind cached features, so that its inputs are no images.
     """
 
@@ -72,6 +74,7 @@ class RunContext:
     valid_size: int = 0
     duplicates: Mapping[str, int] = field(default_factory=dict)
     blank_images: int = 0
+    label_check: LabelCheck | None = None
     cached: bool = False
     compiled: bool = False
     layers: tuple[LayerInfo, ...] = ()

@@ -51,7 +51,7 @@ from clearsight.workflow.prepare.setup import RunSetup, build_network, override_
 from clearsight.workflow.run.adjustments import AdjustedTraining
 from clearsight.workflow.run.changed_images import DIGESTS, note_changed_images
 from clearsight.workflow.run.context import LaunchContext
-from clearsight.workflow.run.debugging import build_debugger, run_context, write_verdicts
+from clearsight.workflow.run.debugging import build_debugger, note_label_check, run_context, write_verdicts
 from clearsight.workflow.run.delivery import Trained, deliver
 from clearsight.workflow.run.final_steps import FinalSteps
 from clearsight.workflow.run.plan import make_plan
@@ -198,6 +198,7 @@ def execute(run: Run, setup: RunSetup, launch: LaunchContext, notes: Sequence[st
             announce.on_plan(make_plan(setup, phases, [*notes, *tuning_notes(run.path)]))
             with setup.stopwatch.span("features", 0, 0):
                 read_features(phases, checkpoints.epoch())  # after the plan, which says how long that takes
+            note_label_check(debugger, phases, setup.train)
             with stop.listening():
                 training = AdjustedTraining(run, setup, phases, checkpoints, stop, [announce], debugger)
                 result = training.train()

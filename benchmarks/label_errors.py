@@ -3,7 +3,7 @@
     python benchmarks/label_errors.py [--seeds 5] [--image-size 128]
 
 Of three data sets a share of the labels is replaced by another class, drawn evenly; features are those of
-mobilenetv2_100. "share" is that of contradicted labels among the surest third, "found" the runs with a verdict of noise,
+mobilenetv2_100. "share" is that of contradicted labels among the surest third, "found" the runs called noisy,
 "AUC" how well confident learning's order separates exchanged labels from the others (those not listed come last), and
 "top 10" the share of exchanged labels among the ten worst. Clean data have wrong labels of their own, which count as
 right here. Medians over the seeds with their range; a run on clean data takes a random nine tenths of the images.

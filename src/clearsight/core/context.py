@@ -41,6 +41,63 @@ class ParameterInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleInfo:
+    """A learning-rate scheduler of torch on the watched optimizer.
+
+    type: name of its class, "" for none.  horizon: its own steps until it has run its course, begins again, or is at a
+    tenth of its first rate; 0 for not known.  advanced: its steps while `steps` optimizer steps were made.
+    """
+
+    type: str = ""
+    horizon: int = 0
+    advanced: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopInfo:
+    """Counts of what an external loop did; all 0 where none was watched.
+
+    backwards: forward passes whose outputs got a gradient.  lost: those whose gradients were cleared before any
+    optimizer step.  steps: of the watched optimizer.  empty_steps: those at which no parameter had a gradient.
+    unreached_steps: empty ones without a backward through the model since the step before.  forwards: of the model.
+    moved: True if weights changed although the watched optimizer made no step.
+    train_passes, train_passes_in_eval: backwards by the mode of the model.  train_seen_first: True if the first of them
+    was in train mode.  eval_passes, eval_passes_in_train: evaluation passes by the mode of the model.
+    misread: numbers of evaluation passes that a backward followed: they belong to the training.
+    misread_train: training steps whose first pass was one of an evaluation, in train mode and with gradients on.
+    mode_layers: layers that differ between the modes: BatchNorm, and Dropout with a rate above 0.
+    width: of the outputs, 0 for not known.  highest_label: of the training, -1 for not known.
+    loader_batches: batches of the training DataLoader, 0 for not known.
+    loss_checks: how often the inputs of a loss were checked.  loss_faults: how often each fault was seen in them.
+    loss_factor: factor by which the loop multiplied the mean loss before its backward; 0 for not known.
+    """
+
+    forwards: int = 0
+    backwards: int = 0
+    lost: int = 0
+    steps: int = 0
+    empty_steps: int = 0
+    unreached_steps: int = 0
+    moved: bool = False
+    train_passes: int = 0
+    train_passes_in_eval: int = 0
+    train_seen_first: bool = False
+    eval_passes: int = 0
+    eval_passes_in_train: int = 0
+    misread: tuple[int, ...] = ()
+    misread_train: tuple[int, ...] = ()
+    mode_layers: int = 0
+    width: int = 0
+    highest_label: int = -1
+    loader_batches: int = 0
+    loss_checks: int = 0
+    loss_faults: Mapping[str, int] = field(default_factory=dict)
+    loss_factor: float = 0.0
+    schedule: ScheduleInfo = field(default_factory=ScheduleInfo)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunContext:
     """Circumstances of a run that a rule may use. None and 0 mean: not known.
 
@@ -50,6 +107,7 @@ class RunContext:
     class_counts: training images per class.  duplicates: per split, images that also are in the training split.
     blank_images: training images that are nearly one colour.
     cached: True if the model is the part behind cached features, so that its inputs are no images.
+    loop: what an external loop did.
     """
 
     # Defaults mean "not known" and are falsy: `if context.steps` asks for both at once.
@@ -77,6 +135,7 @@ class RunContext:
     layers: tuple[LayerInfo, ...] = ()
     parameters: tuple[ParameterInfo, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    loop: LoopInfo = field(default_factory=LoopInfo)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values that `from_json` reads."""

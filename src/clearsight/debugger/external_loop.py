@@ -13,10 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clearsight.core.context import RunContext
 from clearsight.core.guard import guarded
 from clearsight.core.tensors import Mode
+from clearsight.debugger.capture.loop_checks import LoopChecks
+from clearsight.debugger.capture.loss_checks import LOSS_FUNCTIONS, LossCall
 from clearsight.debugger.capture.model_inspection import InspectedModel, describe_model
 from clearsight.debugger.capture.predictions import BatchPredictions
+from clearsight.debugger.capture.probe import has_closure
 from clearsight.debugger.capture.safe_hook import HookGroup
 from clearsight.debugger.session import CaptureSession
 
@@ -25,28 +29,28 @@ class StepCounter:
     """Counts the steps of an external loop.
 
     done: training steps finished.  open: True while one is under way.  epoch: from 1; the one that the user sets, else
-    it follows from `per_epoch` (steps of an epoch, 0 for not known), else an evaluation ends one.
-    forced_mode: the mode that the user has set; None to ask the model.
+    it follows from `per_epoch` (steps of an epoch, 0 for not known), else from
+    `loader_epoch`, else an evaluation ends one.
+    forced_mode: the mode that the user has set; None to ask the model.  loader_epoch: that of the training
+    DataLoader, 0 where none is known.
     """
 
     def __init__(self, per_epoch: int = 0) -> None:
         self.done, self.open = 0, False
         self.forced_mode: Mode | None = None
-        self.epoch = 1
+        self.epoch, self.loader_epoch = 1, 0
         self._per_epoch, self._is_set, self._evaluated = per_epoch, False, False
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; from now on nothing else changes it."""
         self.epoch, self._is_set = int(epoch), True
 
-    def mode(self, *, training: bool) -> Mode:
-        """Return the mode of a forward pass of a model that is in train mode, or not."""
-        return self.forced_mode or ("train" if training else "eval")
-
     def begin(self) -> int:
         """Begin a training step; returns its number, from 1."""
         if not self._is_set and self._per_epoch:
             self.epoch = self.done // self._per_epoch + 1
+        elif not self._is_set and self.loader_epoch:
+            self.epoch = self.loader_epoch
         # `done`: an evaluation before the first step, as trainers make to check themselves, ends no epoch.
         elif not self._is_set and self._evaluated and self.done:
             self.epoch += 1
@@ -87,7 +91,11 @@ class ExternalLoop:
         self.guard, self._session, self._counter = session.guard, session, counter
         self._model, self._optimizer = inspected.model, optimizer
         self._sees_forward = inspected.entry is not None
-        self._mode = counter.mode(training=True)
+        self._mode: Mode = counter.forced_mode or "train"
+        self._checks = LoopChecks(inspected, self.guard, session.probe.sender, self._record_call)
+        # A loss function's call waits until its backward or the next pass: the user may report the same loss himself.
+        self._loss_call: LossCall | None = None
+        self._records_calls = not losses
         self._has_predictions = False  # of this forward pass: of several losses the first gives them
         self._in_optimizer_step = False
         self._hooks = HookGroup()
@@ -100,12 +108,18 @@ class ExternalLoop:
         session.probe.attach(model, optimizer)
         if optimizer is not None:
             self._hooks.attach(optimizer.register_step_post_hook, self._after_update)
+        if inspected.entry is not None:
+            self._hooks.attach(inspected.entry.register_forward_hook, self._on_output)
+            self._checks.loaders.attach()
+            for name, patch in LOSS_FUNCTIONS.items():
+                self._hooks.attach(patch.register, partial(self._on_loss_function, name))
         for name, module in losses.items():
             self._hooks.attach(module.register_forward_hook, partial(self._on_loss, name), with_kwargs=True)
 
     def remove(self) -> None:
         """Remove every hook, the probe's too."""
         self._hooks.remove()
+        self._checks.loaders.remove()
         self._session.probe.detach()
 
     def release(self) -> None:
@@ -117,8 +131,24 @@ class ExternalLoop:
 
     def end_forward_step(self) -> None:
         """End the step under way where steps are forward passes: the next pass begins, or the training is over."""
+        self._record_call()
         if self._counter.open and self._optimizer is None:
             self._end_step()
+
+    def conclude(self) -> None:
+        """End what is under way, and put what the loop was seen to do into the context."""
+        self.end_forward_step()
+        self._checks.end_pass()
+        self._session.probe.sender.deliver(wait=True)
+        tape, loop = self._session.tape, self._checks.info()
+        labels = tape.predictions().labels
+        loop = replace(loop, highest_label=int(labels.max()) if len(labels) else -1)
+        tape.context = inferred(replace(tape.context, loop=loop))
+
+    def report(self, loss: Tensor | None, logits: Any, labels: Any, indices: Any, name: str) -> None:
+        """Record what the user reports; from now on calls of loss functions are checked and not recorded."""
+        self._records_calls, self._loss_call = False, None
+        self.record(name, loss, logits, labels, indices)
 
     def record(self, name: str, loss: Tensor | None, logits: Any, labels: Any, indices: Any = None) -> None:
         """Record loss and predictions of a forward pass, before its backward. Not guarded.
@@ -135,6 +165,7 @@ class ExternalLoop:
             batch = BatchPredictions.of(logits, labels)
         if batch is not None:
             self._has_predictions = True
+            self._checks.labelled()
             scalars["accuracy"] = batch.accuracy()
             tape = self._session.tape
             if not tape.context.batch_size and self._mode == "train":
@@ -156,9 +187,10 @@ class ExternalLoop:
 
     @guarded
     def _begin_forward(self) -> None:
-        self._mode = self._counter.mode(training=self._model.training)
-        self._has_predictions = False
         self.end_forward_step()
+        self._has_predictions = False
+        self._mode = self._counter.forced_mode or self._checks.begin_pass()
+        self._counter.loader_epoch = self._checks.loaders.epoch
         if self._mode == "train":
             self._begin_step()
             return
@@ -169,14 +201,24 @@ class ExternalLoop:
             probe.begin_evaluation(self._counter.epoch, self._counter.done, self._mode)
 
     @guarded
-    def _before_update(self, *_: Any) -> None:
+    def _on_output(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not torch.compiler.is_compiling() and not self._session.probe.replay.active:
+            self._checks.on_output(self._session.probe.at.step, output)
+
+    @guarded
+    def _before_update(
+        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
         self._in_optimizer_step = True
+        self._record_call()
+        self._checks.before_update(optimizer, closure=has_closure(args, kwargs))
         self._begin_step()  # where no forward pass in train mode was seen
 
     @guarded
     def _after_update(self, *_: Any) -> None:
         if self._counter.open:
             self._end_step()
+        self._checks.after_update()
         self._in_optimizer_step = False
 
     @guarded
@@ -188,7 +230,31 @@ class ExternalLoop:
         # Two tensors are logits and labels. Losses of other arguments give a value alone.
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         logits, labels = tensors if len(tensors) == 2 else (None, None)
+        if logits is not None and labels is not None and type(module).__name__ not in LOSS_FUNCTIONS:
+            self._checks.on_loss(LossCall("", logits, labels, output, mean=False))
         self.record(name, output.detach(), logits, labels)
+
+    @guarded
+    def _on_loss_function(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], value: Any) -> None:
+        call = None if self._session.probe.replay.active else LossCall.of(name, args, kwargs, value)
+        if call is None or not self._checks.belongs(call):
+            return
+        self._checks.on_loss(call)
+        tape = self._session.tape
+        if not tape.context.loss:
+            tape.context = replace(tape.context, loss=name)
+        if self._records_calls and self._loss_call is None and isinstance(value, Tensor):
+            self._loss_call = call
+
+    def _record_call(self) -> None:
+        """Record the loss function's call that waits, if any."""
+        call, self._loss_call = self._loss_call, None
+        if call is None or not self._records_calls or not isinstance(call.value, Tensor):
+            return
+        value = call.value.detach()
+        # The sum over the batch, as test loops add it up, stands for its mean.
+        mean = value if call.mean or value.dim() else value / max(1, len(call.inputs))
+        self.record("loss", mean, call.inputs, call.targets)
 
     # Steps
 
@@ -205,3 +271,18 @@ class ExternalLoop:
         self._counter.end()
         if scalars:
             probe.sender.scalars(probe.at, scalars)
+
+
+def inferred(context: RunContext) -> RunContext:
+    """Return the context with what follows from the loop: classes and steps of an epoch.
+
+    A class is an output of the model; where the labels seen use less than half of the outputs, one for each label.
+    """
+    loop = context.loop
+    seen = loop.highest_label + 1
+    count = loop.width if seen > loop.width // 2 else seen
+    classes = context.classes or (tuple(f"class {index}" for index in range(count)) if count > 1 and seen else ())
+    # Accumulated batches are one step.
+    per_step = max(1, round(loop.backwards / loop.steps)) if loop.steps else 1
+    per_epoch = context.steps_per_epoch or loop.loader_batches // per_step
+    return replace(context, classes=classes, steps_per_epoch=per_epoch)

@@ -159,7 +159,7 @@ class Hook:
         self._closed = True
         atexit.unregister(self._close_at_exit)
         if self._loop is not None:
-            self.guard.run(self._loop.end_forward_step)
+            self.guard.run(self._loop.conclude)
             self.guard.finish(self._loop.remove)
         if self._session is not None:
             self.guard.finish(self._session.close)
@@ -225,7 +225,7 @@ class Hook:
         loss: a number.  logits: (N, C).  labels: (N,).  indices: (N,) places of the images in their split.
         """
         if self._loop is not None:
-            self._loop.record(name, None if loss is None else as_tensor(loss), logits, labels, indices)
+            self._loop.report(None if loss is None else as_tensor(loss), logits, labels, indices, name)
 
     @guarded
     def save_scalar(self, name: str, value: float | Tensor) -> None:

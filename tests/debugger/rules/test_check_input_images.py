@@ -87,6 +87,23 @@ def test_a_dataset_of_one_batch_may_repeat_it() -> None:
     assert verdict(rule(), run(ORDINARY, noise=0.0, steps_per_epoch=1)) == "clear"
 
 
+def test_the_same_batch_is_found_where_the_length_of_an_epoch_is_not_known() -> None:
+    found = only(rule(), run(ORDINARY, noise=0.0, steps_per_epoch=0))
+    assert "the length of an epoch is not known" in found.cause
+    assert found.confidence < 0.8  # a small split may be one batch on purpose
+    assert verdict(rule(), run(ORDINARY, steps_per_epoch=0)) == "clear"
+
+
+def test_equal_fingerprints_show_the_same_batch_at_any_place_of_the_epoch() -> None:
+    repeated, shuffled = (run(ORDINARY, every=11, batches=4) for _ in range(2))
+    for step in range(1, 9):
+        for saved, shift in ((repeated, 0), (shuffled, step)):
+            hashes = np.arange(16) + 16 * shift
+            saved.add(RawTensor(Moment("train", step, 1, step), "input_hashes", "inputs", hashes))
+    assert "all 8 saved batches are the same batch" in only(rule(), repeated).cause
+    assert verdict(rule(), shuffled) == "clear"
+
+
 def test_the_same_place_of_each_epoch_may_repeat() -> None:
     assert verdict(rule(), run(ORDINARY, noise=0.0, steps_per_epoch=5)) == "clear"
     assert verdict(rule(), run(ORDINARY, noise=0.0, batches=6, every=11, steps_per_epoch=11)) == "clear"

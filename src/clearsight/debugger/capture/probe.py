@@ -286,12 +286,12 @@ class Probe:
             return
         if self.capture.builder is not None and self._model is not None:
             self.capture.updates = ParameterUpdates(self._model, self.capture.builder)
-        if not _has_closure(args, kwargs):  # a closure computes the gradients inside of the step
+        if not has_closure(args, kwargs):  # a closure computes the gradients inside of the step
             self._read_gradients(optimizer)
 
     @guarded
     def _after_update(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        if self.at.mode == "train" and _has_closure(args, kwargs):
+        if self.at.mode == "train" and has_closure(args, kwargs):
             self._read_gradients(optimizer)
         if self.capture.updates is not None:
             self.capture.updates.after()
@@ -316,7 +316,8 @@ class Probe:
                     capture.builder.add("gradients", f"gradient/{name}", gradient)
 
 
-def _has_closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+def has_closure(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Return True if the arguments of an optimizer's step hold a closure, which computes the gradients inside."""
     # The first argument that an optimizer passes to its hooks is the optimizer itself.
     passed = args[1:] if args and isinstance(args[0], torch.optim.Optimizer) else args
     return any(value is not None for value in (*passed[:1], kwargs.get("closure")))

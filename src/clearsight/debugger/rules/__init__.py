@@ -19,6 +19,7 @@ _MODULES = {
     "SimilarAcrossRuns": "similar_across_runs",
     "StalledTraining": "stalled_training",
     "UnderfitCapacity": "underfit_capacity",
+    "UpdateMissing": "update_missing",
     # weights, gradients and activations
     "AllZero": "all_zero",
     "DeadRelu": "dead_relu",
@@ -38,10 +39,13 @@ _MODULES = {
     "ClassImbalance": "class_imbalance",
     "Confusion": "confusion",
     "DataLeak": "data_leak",
+    "EvalModeMissing": "eval_mode_missing",
     "LabelNoise": "label_noise",
+    "LossInputMismatch": "loss_input_mismatch",
     "LossOnProbabilities": "loss_on_probabilities",
     "NormalisationMismatch": "normalisation_mismatch",
     "ShuffledWrong": "shuffled_wrong",
+    "TrainModeMissing": "train_mode_missing",
 }
 
 RULES: Registry[type[Rule]] = Registry(

@@ -109,17 +109,25 @@ class CheckInputImages(Rule):
     def _repeated(self, view: RunView, steps: Ints, channels: Floats64) -> Finding | None:
         """Return a finding if the same batch came at different places of the epoch."""
         per_epoch = view.context.steps_per_epoch
-        positions = len(np.unique((steps - 1) % per_epoch)) if per_epoch > 1 else 0
-        if positions < min(_POSITIONS, per_epoch) or len(steps) <= _POSITIONS or (channels != channels[:1]).any():
+        if per_epoch == 1:  # one batch holds the whole training split
             return None
+        # Where the steps of an epoch are not known every step is another place of it.
+        positions = len(np.unique((steps - 1) % per_epoch if per_epoch else steps))
+        same = not (channels != channels[:1]).any() and len(steps) > _POSITIONS
+        same &= positions >= (min(_POSITIONS, per_epoch) if per_epoch else _POSITIONS)
+        batches = len(steps) if same else _equal_batches(view)
+        if not batches:
+            return None
+        epoch = f"although an epoch has {per_epoch}" if per_epoch else "and the length of an epoch is not known"
         return self.found(
             value=1.0,
-            threshold=1 / per_epoch,
+            threshold=1 / per_epoch if per_epoch else 1.0,
             unit="of the batches",
             steps=(steps[0], steps[-1]),
             subject="inputs",
-            cause=f"all {len(steps)} saved batches are the same batch, although an epoch has {per_epoch}",
+            cause=f"all {batches} saved batches are the same batch, {epoch}",
             advice="Draw a new batch in every step. An iterator created inside the loop starts over each time.",
+            confidence=0.9 if per_epoch else 0.7,  # a small split may be one batch on purpose
             evidence=Series.of("mean of the first channel", steps, channels[:, 0, _MEAN]),
         )
 
@@ -144,3 +152,11 @@ class CheckInputImages(Rule):
 def _means(channels: Floats64) -> Floats64:
     """Return the mean of each channel, (C,), as the median over the batches."""
     return np.asarray(np.median(channels[:, :, _MEAN], axis=0))
+
+
+def _equal_batches(view: RunView) -> int:
+    """Return the number of training batches with fingerprints, if all are of the same images in order; else 0."""
+    saved = [value for _, value in view.raw("input_hashes")]
+    if len(saved) <= 2 * _POSITIONS or len(np.unique(saved[0])) < 2:
+        return 0
+    return len(saved) if all(np.array_equal(value, saved[0]) for value in saved[1:]) else 0

@@ -67,7 +67,10 @@ class DataLeak(Rule):
 
     def _by_fingerprints(self, view: RunView) -> Finding | None:
         """Judge by fingerprints of the inputs; None where there are none or augmentation makes every input new."""
-        saved, evaluated = view.raw("input_hashes"), view.raw("input_hashes", "eval")
+        # Training batches that looked like validation, because the model was in evaluation mode, and the reverse.
+        misread, misread_train = frozenset(view.context.loop.misread), frozenset(view.context.loop.misread_train)
+        saved = [batch for batch in view.raw("input_hashes") if batch[0].step not in misread_train]
+        evaluated = [batch for batch in view.raw("input_hashes", "eval") if batch[0].step not in misread]
         training = _fingerprints(saved)
         unique = np.unique(training)
         held_out = np.unique(_fingerprints(_held_out(evaluated, unique)))

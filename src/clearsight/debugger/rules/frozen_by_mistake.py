@@ -33,7 +33,7 @@ class FrozenByMistake(Rule):
     explains = (
         *("UnchangedTensor", "AllZero", "HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity"),
         *("LearningRateTooLow", "WeightUpdateRatio", "VanishingGradient", "Confusion", "ScheduleMismatch"),
-        *("StalledTraining", "Overtraining", "DeadRelu", "GradientsNotCleared"),
+        *("StalledTraining", "Overtraining", "DeadRelu", "GradientsNotCleared", "UpdateMissing"),
     )
 
     patience: int = setting(3, "saved steps over which a weight must not have changed", low=2)

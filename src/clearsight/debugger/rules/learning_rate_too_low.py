@@ -38,8 +38,8 @@ class LearningRateTooLow(Rule):
     possible one is done and, extended in a line, most of it would still be left at the planned end. Second, the updates
     are below `tiny` of the weights, or would together come to less than `reach` of them if all went the same way (of a
     head by Adam also: learning rate x steps below 0.02, so that no weight can get anywhere). A rate within a factor of
-    five of the optimizer's usual one is never found, nor one that learns. The new rate follows from the optimizer and
-    the measured updates. SageMaker has no such rule.
+    five of the optimizer's usual one is never found, nor one that learns. A rate of 0 in every step is always found.
+    The new rate follows from the optimizer and the measured updates. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
@@ -58,6 +58,8 @@ class LearningRateTooLow(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
+        if len(curve) >= self.window and curve.has_rates and np.nanmax(curve.rates) <= 0:
+            return [self._zero(view, curve)]
         working = curve.after_warm_up().at_rate(_WORKING_RATE)
         needed = curve.needed_steps(self.window, 0.15)
         if len(working) < needed or not curve.has_rates:
@@ -67,7 +69,7 @@ class LearningRateTooLow(Rule):
         progress = (curve.first - line.late) / max(curve.first - curve.floor, 1e-12)
         # The middles of the first and of the last third lie two thirds of the steps apart.
         per_step = max(0.0, line.drop) / (len(working) * 2 / 3)
-        final_progress = progress + per_step * max(0, steps - view.done()) / curve.first
+        final_progress = progress + per_step * max(0, steps - view.done()) / max(curve.first, 1e-12)
         low = curve.share_of_chance(line.late) < 0.5
         pace = self._pace(view, working, steps)
         if pace is None or progress > self.max_progress or final_progress > 0.5 or low:
@@ -87,6 +89,20 @@ class LearningRateTooLow(Rule):
             evidence=(Series.of("loss", curve.steps, curve.losses), *ratio_series),
         )
         return [finding]
+
+    def _zero(self, view: RunView, curve: LossCurve) -> Finding:
+        rate = usual_rate(view.context.optimizer)
+        return self.found(
+            value=0.0,
+            threshold=0.0,
+            steps=curve.span(),
+            subject="lr",
+            cause=f"the learning rate was 0 in all {len(curve)} steps: nothing is trained",
+            fix={"lr": rate} if rate else {},
+            advice="Check the rate that the optimizer gets, and the factor that its scheduler multiplies it by.",
+            confidence=0.99,
+            evidence=Series.of("learning rate", curve.steps, curve.rates),
+        )
 
     def _pace(self, view: RunView, working: LossCurve, steps: int) -> _Pace | None:
         """Return what shows that the steps are too small, if anything does."""

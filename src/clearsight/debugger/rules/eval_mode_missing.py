@@ -32,7 +32,6 @@ class EvalModeMissing(Rule):
         share = loop.eval_passes_in_train / loop.eval_passes
         if share <= self.share or not loop.mode_layers:
             return [self.clear(value=share, threshold=self.share, unit="of the evaluation passes")]
-        loss = view.scalar("loss", "eval")
         finding = self.found(
             value=share,
             threshold=self.share,
@@ -43,6 +42,6 @@ class EvalModeMissing(Rule):
             f"BatchNorm and Dropout (here {loop.mode_layers} layers) work differently there",
             advice="Call model.eval() before the validation, and model.train() after it.",
             confidence=0.97,
-            evidence=Series.of("loss", loss.steps, loss.values),
+            evidence=Series.of("share of evaluation passes in train mode", [view.done()], [share]),
         )
         return [finding]

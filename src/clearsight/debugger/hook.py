@@ -52,9 +52,9 @@ class Hook:
     workers: "one" records in the process of rank 0 only, "all" in each.  mean, std: normalisation of images in [0, 1]
     that the model's weights expect.  pretrained: True for weights from elsewhere.  quiet: print nothing.
 
-    Steps are optimizer steps where an optimizer is watched, else forward passes that train. Whether a forward pass trains
-    or evaluates follows from its DataLoader, the mode of the model, the gradient mode and whether a backward comes;
-    `set_mode` overrules that. A loss function that is not one of torch.nn is reported by `record`.
+    Steps are optimizer steps where an optimizer is watched, else forward passes that train. Whether a forward pass
+    trains or evaluates follows from its DataLoader, the mode of the model, the gradient mode and whether a backward
+    comes; `set_mode` overrules that. A loss function that is not one of torch.nn is reported by `record`.
     Wrong arguments raise at once. After `watch` nothing raises: an error of the debugger itself ends the debugging, is
     printed once and stays in `failure`.
     """

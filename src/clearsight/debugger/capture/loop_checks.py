@@ -58,9 +58,7 @@ class LoopChecks:
         self.call: ForwardCall | None = None
         self._model, self._on_backward = model, on_backward
         self._counts: dict[str, int] = {}
-        self._misread: list[int] = []
-        self._misread_train: list[int] = []
-        self._factors: list[float] = []
+        self._misread: dict[Mode, list[int]] = {"train": [], "eval": []}  # by the mode that they seemed to have
         self._width = 0
         self._seen_first: bool | None = None
         self._pending = 0  # backwards since the last optimizer step
@@ -87,8 +85,8 @@ class LoopChecks:
             return
         if call.gradients and not call.backward and not call.stepped:
             call.source.used(training=call.training, backward=False)
-            if call.mode == "train" and call.source.role == "eval" and len(self._misread_train) < _MISREAD:
-                self._misread_train.append(call.number)
+            if call.mode == "train" and call.source.role == "eval" and len(self._misread["train"]) < _MISREAD:
+                self._misread["train"].append(call.number)
         # Without labels only images of another dataset count: BatchNorm's statistics are measured anew without any.
         elif not call.gradients and call.mode == "eval" and call.source.is_loader and not call.source.same_data:
             self._evaluated(call)
@@ -121,8 +119,8 @@ class LoopChecks:
         self._pending += 1
         call.source.used(training=call.training, backward=True)
         self.loaders.trained(call.source)
-        if call.mode == "eval" and len(self._misread) < _MISREAD:
-            self._misread.append(call.number)
+        if call.mode == "eval" and len(self._misread["eval"]) < _MISREAD:
+            self._misread["eval"].append(call.number)
         if call is self.call:
             self._on_backward()
 
@@ -158,7 +156,7 @@ class LoopChecks:
             return
         self.loss.check(loss)
         differentiable = isinstance(value, Tensor) and value.requires_grad and not value.dim()
-        if loss.mean and isinstance(value, Tensor) and differentiable and len(self._factors) < _FACTORS:
+        if loss.mean and isinstance(value, Tensor) and differentiable and len(self.loss.factors) < _FACTORS:
             value.register_hook(SafeHook(self._on_loss_gradient))  # type: ignore[no-untyped-call]
 
     @guarded
@@ -166,7 +164,7 @@ class LoopChecks:
         self._sender.send(self._receive_factor, [gradient.detach().float()])
 
     def _receive_factor(self, arrays: Arrays) -> None:
-        self._factors.append(float(arrays[0]))
+        self.loss.factors.append(float(arrays[0]))
 
     # Updates
 
@@ -198,13 +196,13 @@ class LoopChecks:
         """Return the counts so far."""
         last, before = self._model.last, self._before
         moved = last is not None and before is not None and not torch.equal(last.detach().to(before), before)
-        factors = sorted(self._factors)
+        factors = sorted(self.loss.factors)
         return LoopInfo(
             **self._counts,
             moved=moved and not self._counts.get("steps"),
             train_seen_first=bool(self._seen_first),
-            misread=tuple(self._misread),
-            misread_train=tuple(self._misread_train),
+            misread=tuple(self._misread["eval"]),
+            misread_train=tuple(self._misread["train"]),
             mode_layers=sum(map(_differs, self._model.model.modules())),
             width=self._width,
             loader_batches=self.loaders.batches,

@@ -79,6 +79,7 @@ class LossChecks:
         self._passes = 0
         self.checked = 0
         self.faults: Counter[str] = Counter()
+        self.factors: list[float] = []  # by which the loop multiplied a mean loss
         self.busy = False  # it calls loss functions itself
 
     def due(self) -> bool:

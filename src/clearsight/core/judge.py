@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 def judge(rules: Sequence[Rule], view: RunView) -> list[Finding]:
     """Return the findings of all rules: those that found something first, grouped by root cause, then the rest."""
     findings = [finding for rule in rules for finding in _check(rule, view)]
+    # The first of a rule is its worst.
+    verdicts = {finding.rule: finding.verdict for finding in reversed(findings)}
+    by_name = {rule.name: rule for rule in rules}
+    findings = [by_name[f.rule].with_verdicts(f, verdicts) if f.found and f.rule in by_name else f for f in findings]
     found = [finding for finding in findings if finding.found]
     return [*group_by_cause(found, {rule.name: rule.explains for rule in rules}), *(f for f in findings if not f.found)]
 

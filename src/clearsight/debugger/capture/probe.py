@@ -22,6 +22,7 @@ from clearsight.debugger.capture.model_inspection import InspectedModel
 from clearsight.debugger.capture.nonfinite import NonFiniteTracer, StepEvidence
 from clearsight.debugger.capture.predictions import BatchPredictions, output_range
 from clearsight.debugger.capture.safe_hook import HookGroup
+from clearsight.debugger.capture.samples import FeatureSampler, ImageSampler, last_layer
 from clearsight.debugger.capture.save_plan import SavePlan
 from clearsight.debugger.capture.snapshot_builder import CaptureSchedule, ParameterUpdates, SnapshotBuilder
 from clearsight.debugger.capture.statistics import are_images, channels, fingerprints
@@ -73,6 +74,7 @@ class Probe:
         self._schedule = CaptureSchedule(plan)
         self.comparison = ModeComparison(planned_steps)
         self._tracer = NonFiniteTracer(self.sender, self.replay)
+        self._images, self._features = ImageSampler(self.sender), FeatureSampler(self.sender)
         self._forward_counts: dict[Mode, int] = {"train": 0, "eval": 0, "predict": 0}
         # Three lifetimes: of the attached model, of a step in which something is due, of one forward pass in it.
         self._hooks, self._step_hooks, self._pass_hooks = HookGroup(), HookGroup(), HookGroup()
@@ -90,6 +92,8 @@ class Probe:
         self._model = inspected = InspectedModel.of(model, optimizer)
         if inspected.entry is not None:
             self._hooks.attach(inspected.entry.register_forward_pre_hook, self._on_forward, with_kwargs=True)
+        if (layer := last_layer(inspected)) is not None:
+            self._hooks.attach(layer.register_forward_pre_hook, self._on_last_layer)
         if optimizer is not None:
             self._hooks.attach(optimizer.register_step_pre_hook, self._before_update)
             self._hooks.attach(optimizer.register_step_post_hook, self._after_update)
@@ -103,6 +107,7 @@ class Probe:
         self._hooks.remove()
         self._in_optimizer_step = False
         self.guard.run(self._send_snapshot)
+        self.guard.run(self._features.finish)
         self.capture = StepCapture(self.capture.at)
         self.guard.run(self.sender.deliver, wait=True)
         self._model = None
@@ -118,6 +123,7 @@ class Probe:
     @guarded
     def begin_step(self, step: int, epoch: int) -> None:
         """Prepare for the forward passes of optimizer step `step`, from 1."""
+        self._features.end_phase("eval")
         self._begin(Moment("train", step, epoch, step))
         builder, model = self.capture.builder, self._model
         if builder is None or model is None:
@@ -132,6 +138,7 @@ class Probe:
     @guarded
     def begin_evaluation(self, epoch: int, train_step: int, mode: Mode = "eval") -> None:
         """Prepare for the forward passes of an evaluation, or prediction, after `train_step` optimizer steps."""
+        self._features.end_phase("train")
         # The builder comes with the first forward pass: this is no step of its own.
         self._begin(Moment(mode, self._forward_counts[mode] + 1, epoch, train_step), is_step=False)
 
@@ -148,6 +155,7 @@ class Probe:
         capture = self.capture
         capture.evidence.predictions = batch
         self.sender.predictions(capture.at, batch.columns())
+        self._features.add(capture.at, batch.labels, batch.predictions)
         if (builder := capture.builder) is None:
             return
         builder.add_whole("labels", "labels", batch.labels)
@@ -219,6 +227,7 @@ class Probe:
     def _on_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if self.replay.active or torch.compiler.is_compiling() or self._model is None:
             return
+        self._features.forget()
         at = self.at
         self._forward_counts[at.mode] += 1
         if at.mode != "train":
@@ -231,7 +240,10 @@ class Probe:
         if images is not None and self.at.epoch <= _FINGERPRINTED:
             self.sender.tensor(self.at, "inputs", "input_hashes", fingerprints(images))
         builder = self.capture.builder
+        if images is not None and not self.capture.inputs_read:
+            self._images.read(self.at, images, due=builder is not None and builder.statistics)
         if builder is None or self.capture.inputs_read:
+            self.capture.inputs_read = True
             return
         self.capture.inputs_read = True
         builder.add_several("inputs", "input", inputs)
@@ -242,6 +254,11 @@ class Probe:
             for name, layer in self._model.layers:
                 self._pass_hooks.attach(layer.register_forward_hook, partial(self._on_layer_output, name))
         self._pass_hooks.attach(module.register_forward_hook, self._on_output)
+
+    @guarded
+    def _on_last_layer(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not self.replay.active and args and isinstance(args[0], Tensor) and not torch.compiler.is_compiling():
+            self._features.receive(args[0])
 
     @guarded
     def _on_layer_output(self, name: str, module: nn.Module, args: Any, output: Any) -> None:

@@ -8,7 +8,7 @@ from clearsight.core.rule import Rule
 _PACKAGE = "clearsight.debugger.rules"
 _MODULES = {
     # the loss and the learning rate
-    "HeadNotLearning": "head_not_learning",
+    "NotLearning": "not_learning",
     "LearningRateTooHigh": "learning_rate_too_high",
     "LearningRateTooLow": "learning_rate_too_low",
     "LossNotDecreasing": "loss_not_decreasing",

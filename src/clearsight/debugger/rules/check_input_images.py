@@ -23,7 +23,7 @@ class CheckInputImages(Rule):
     have 0.004, a dark photograph has 0.05.
     """
 
-    explains = ("HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
+    explains = ("NotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
     unused = ("regex", "channel")
 
     max_mean: float = setting(3.0, "largest distance of a channel's mean from 0", above=0, aliases=("threshold_mean",))

@@ -31,7 +31,7 @@ class FrozenByMistake(Rule):
 
     severity = Severity.SEVERE
     explains = (
-        *("UnchangedTensor", "AllZero", "HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity"),
+        *("UnchangedTensor", "AllZero", "NotLearning", "LossNotDecreasing", "UnderfitCapacity"),
         *("LearningRateTooLow", "WeightUpdateRatio", "VanishingGradient", "Confusion", "ScheduleMismatch"),
         *("StalledTraining", "Overtraining", "DeadRelu", "GradientsNotCleared"),
     )

@@ -22,7 +22,7 @@ class GradientsNotCleared(Rule):
     severity = Severity.SEVERE
     explains = (
         *("LearningRateTooHigh", "ExplodingTensor", "EarlyNaN", "LossNotDecreasing", "LossOscillating"),
-        *("HeadNotLearning", "UnderfitCapacity", "WeightUpdateRatio", "DeadRelu", "SaturatedActivation"),
+        *("NotLearning", "UnderfitCapacity", "WeightUpdateRatio", "DeadRelu", "SaturatedActivation"),
         *("BatchNormDrift", "Overtraining", "Confusion", "AllZero", "VanishingGradient", "ScheduleMismatch"),
     )
 

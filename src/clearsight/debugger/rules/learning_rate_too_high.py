@@ -51,7 +51,7 @@ class LearningRateTooHigh(Rule):
 
     severity = Severity.SEVERE
     explains = (
-        *("EarlyNaN", "ExplodingTensor", "LossNotDecreasing", "LossOscillating", "HeadNotLearning", "DeadRelu"),
+        *("EarlyNaN", "ExplodingTensor", "LossNotDecreasing", "LossOscillating", "NotLearning", "DeadRelu"),
         *("SaturatedActivation", "WeightUpdateRatio", "VanishingGradient", "AllZero", "UnchangedTensor"),
         *("UnderfitCapacity", "Confusion", "ScheduleMismatch", "Overtraining", "Overfit"),
     )

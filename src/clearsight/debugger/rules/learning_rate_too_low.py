@@ -44,7 +44,7 @@ class LearningRateTooLow(Rule):
 
     severity = Severity.SEVERE
     explains = (
-        *("LossNotDecreasing", "HeadNotLearning", "UnderfitCapacity", "WeightUpdateRatio"),
+        *("LossNotDecreasing", "NotLearning", "UnderfitCapacity", "WeightUpdateRatio"),
         *("Confusion", "ScheduleMismatch"),
     )
 

@@ -35,7 +35,7 @@ class NormalisationMismatch(Rule):
     """
 
     explains = (
-        *("CheckInputImages", "HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooHigh"),
+        *("CheckInputImages", "NotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooHigh"),
         *("ExplodingTensor", "EarlyNaN", "DeadRelu", "SaturatedActivation", "LossOscillating", "Confusion"),
         *("PoorWeightInitialization", "BatchNormDrift"),
     )

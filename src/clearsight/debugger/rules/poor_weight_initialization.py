@@ -54,7 +54,7 @@ class PoorWeightInitialization(Rule):
     severity = Severity.SEVERE
     explains = (
         *("AllZero", "DeadRelu", "VanishingGradient", "ExplodingTensor", "EarlyNaN", "LossNotDecreasing"),
-        *("HeadNotLearning", "UnchangedTensor", "WeightUpdateRatio", "LearningRateTooLow", "LearningRateTooHigh"),
+        *("NotLearning", "UnchangedTensor", "WeightUpdateRatio", "LearningRateTooLow", "LearningRateTooHigh"),
         *("UnderfitCapacity", "LossOscillating", "SaturatedActivation", "Confusion", "BatchNormDrift"),
     )
     unused = ("activation_inputs_regex", "distribution_range", "patience")

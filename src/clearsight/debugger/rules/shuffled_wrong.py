@@ -29,7 +29,7 @@ class ShuffledWrong(Rule):
     """
 
     explains = (
-        *("LossOscillating", "LossNotDecreasing", "HeadNotLearning", "LearningRateTooHigh", "BatchNormDrift"),
+        *("LossOscillating", "LossNotDecreasing", "NotLearning", "LearningRateTooHigh", "BatchNormDrift"),
         *("Overfit", "Overtraining", "UnderfitCapacity", "Confusion", "ClassImbalance", "LabelNoise"),
     )
 

@@ -31,7 +31,7 @@ class VanishingGradient(Rule):
     """
 
     explains = (
-        *("LossNotDecreasing", "HeadNotLearning", "LearningRateTooLow", "UnchangedTensor", "UnderfitCapacity"),
+        *("LossNotDecreasing", "NotLearning", "LearningRateTooLow", "UnchangedTensor", "UnderfitCapacity"),
         *("WeightUpdateRatio", "Confusion"),
     )
 

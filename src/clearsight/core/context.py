@@ -46,7 +46,8 @@ class RunContext:
 
     steps, epochs: planned.  settings: recipe fields by name, for fixes that build on them; {} in an external loop.
     pretrained: True for weights from elsewhere.  weights_mean, weights_std: normalisation of images in [0, 1] that
-    those weights expect.  used_mean, used_std: normalisation of the recipe.
+    those weights expect.  usual_mean, usual_std: that of the published weights of this architecture, which need not be
+    the weights in use.  used_mean, used_std: normalisation of the recipe.
     class_counts: training images per class.  duplicates: per split, images that also are in the training split.
     blank_images: training images that are nearly one colour.
     cached: True if the model is the part behind cached features, so that its inputs are no images.
@@ -66,6 +67,8 @@ class RunContext:
     pretrained: bool | None = None
     weights_mean: tuple[float, ...] = ()
     weights_std: tuple[float, ...] = ()
+    usual_mean: tuple[float, ...] = ()
+    usual_std: tuple[float, ...] = ()
     used_mean: tuple[float, ...] = ()
     used_std: tuple[float, ...] = ()
     train_size: int = 0

@@ -114,8 +114,9 @@ def test_a_few_times_a_run_over_all_of_it(planned: int, every: int, least: int) 
 
 
 def test_without_a_plan_it_becomes_ever_rarer() -> None:
-    steps = compared(0, 10, 5000)
-    assert len(steps) == 10
+    steps = compared(0, 1, 6000)
+    assert len(steps) == 16
+    assert len([step for step in steps if 50 < step <= 100]) == 2  # enough for a verdict on a short run
     gaps = [b - a for a, b in pairwise(steps)]
     assert gaps == sorted(gaps)
 

@@ -111,4 +111,4 @@ def _ridge(train: Floats64, targets: Floats64, test: Floats64) -> Floats64:
         error = float(np.square(weights / ((np.square(vectors) * inverse).sum(axis=1))[:, None]).sum())
         if error < best_error:
             best, best_error = weights, error
-    return level + (test @ train.T) @ best
+    return np.asarray(level + (test @ train.T) @ best)

@@ -24,6 +24,8 @@ _ROWS = 32  # images of the batch that are compared: enough for the statistics o
 # Comparisons a run: one per _STEPS steps, within these bounds. Each costs a forward pass of _ROWS images; the rule that
 # reads them (BatchNormDrift) decides with three.
 _FEWEST, _MOST, _STEPS = 3, 10, 50
+# Where the length of the run is not known: from this step on, each as much later again, up to so many.
+_FIRST, _LATER, _MOST_UNPLANNED = 8, 1.5, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,11 @@ class ModeComparison:
 
     def due(self, step: int) -> bool:
         """Return True if a comparison is made at this step."""
-        total = max(_FEWEST, min(_MOST, self._planned // _STEPS)) if self._planned else _MOST
-        # Not planned: as long again as the run has lasted, so that the gap doubles each time.
-        gap = self._planned // total if self._planned else self._last_step
+        if not self._planned:
+            # The running statistics are noise at first, and a short run must have several comparisons after that.
+            return self._count < _MOST_UNPLANNED and step >= max(_FIRST, _LATER * self._last_step)
+        total = max(_FEWEST, min(_MOST, self._planned // _STEPS))
+        gap = self._planned // total
         return self._count < total and (not self._last_step or abs(step - self._last_step) >= max(1, gap))
 
     def losses(
@@ -127,9 +131,10 @@ class ModeComparison:
 
         Changes nothing in the model.
         """
+        # Counted first: a model without norms is not searched for them at every step.
+        self._last_step, self._count = step, self._count + 1
         if model.compiled or not model.normed:
             return {}
-        self._last_step, self._count = step, self._count + 1
         logits, labels = batch.logits[:_ROWS], batch.labels[:_ROWS]
         with traceless(model.model, training=False):
             output = next(tensors_in(forward.recompute(model.model, len(labels))), None)

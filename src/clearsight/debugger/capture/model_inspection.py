@@ -192,7 +192,8 @@ def _within(name: str, parts: tuple[str, ...]) -> bool:
 def describe_model(context: RunContext, inspected: InspectedModel, losses: Sequence[nn.Module] = ()) -> RunContext:
     """Return the context with what the model, its optimizer and the loss modules show."""
     optimizer = inspected.optimizer
-    config = getattr(inspected.model, "pretrained_cfg", None)  # timm: normalisation that the weights were trained with
+    # timm: of the published weights. It stays on the model when other weights are loaded into it.
+    config = getattr(inspected.model, "pretrained_cfg", None)
     expected = config if isinstance(config, Mapping) and context.pretrained is not False else {}
     return replace(
         context,
@@ -200,8 +201,8 @@ def describe_model(context: RunContext, inspected: InspectedModel, losses: Seque
         optimizer=type(optimizer).__name__.lower() if optimizer else "",
         lr=float(optimizer.param_groups[-1]["lr"]) if optimizer else 0.0,
         loss=type(losses[0]).__name__ if losses else "",
-        weights_mean=context.weights_mean or tuple(expected.get("mean", ())),
-        weights_std=context.weights_std or tuple(expected.get("std", ())),
+        usual_mean=tuple(expected.get("mean", ())),
+        usual_std=tuple(expected.get("std", ())),
         compiled=inspected.compiled,
         layers=layer_infos(inspected.model),
         parameters=parameter_infos(inspected.model, optimizer),

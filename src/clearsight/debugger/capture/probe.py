@@ -1,7 +1,8 @@
 """Probe: observes a model and its optimizer while they train, and makes records. It knows no files and no rules.
 
 The result of the training does not change: parameters, buffers, gradients, random state and modes are bit for bit
-those of an unwatched run. Between due steps the model has one hook, on the module as a whole; after `detach` none.
+those of an unwatched run. Between due steps the model has two hooks, on the module as a whole and on its last layer;
+after `detach` none.
 """
 
 from __future__ import annotations
@@ -156,6 +157,8 @@ class Probe:
         capture.evidence.predictions = batch
         self.sender.predictions(capture.at, batch.columns())
         self._features.add(capture.at, batch.labels, batch.predictions)
+        if capture.at.mode == "train":
+            self._compare_modes(batch)
         if (builder := capture.builder) is None:
             return
         builder.add_whole("labels", "labels", batch.labels)
@@ -163,10 +166,13 @@ class Probe:
         if builder.statistics and capture.at.mode == "train" and not capture.range_sent:
             capture.range_sent = True
             self.sender.tensor(capture.at, "outputs", "output_range", output_range(batch.logits))
-            forwards, step = capture.evidence.forwards, capture.at.step
-            if forwards and self._model is not None and self.comparison.due(step):
-                with self.replay.raised():
-                    capture.scalars |= self.comparison.losses(step, self._model, forwards[-1], batch)
+
+    def _compare_modes(self, batch: BatchPredictions) -> None:
+        forwards, step = self.capture.evidence.forwards, self.capture.at.step
+        # At any step: a short run has few steps with statistics, and needs several comparisons.
+        if forwards and self._model is not None and self.comparison.due(step):
+            with self.replay.raised():
+                self.capture.scalars |= self.comparison.losses(step, self._model, forwards[-1], batch)
 
     @guarded
     def check_loss(self, loss: Tensor, name: str = "loss") -> None:

@@ -42,6 +42,7 @@ _MODULES = {
     "LossOnProbabilities": "loss_on_probabilities",
     "NormalisationMismatch": "normalisation_mismatch",
     "ShuffledWrong": "shuffled_wrong",
+    "ValidationMismatch": "validation_mismatch",
 }
 
 RULES: Registry[type[Rule]] = Registry(

@@ -21,6 +21,8 @@ _ONE_CLASS = 0.8  # share of the largest class above which an accuracy says litt
 _ENTROPY = 0.03  # of the entropy of the labels: cross entropy so far below it has learned something
 _STEPS = 60  # before them a run of unknown length is not judged while it goes on
 _PER_CLASS, _LEAST_SEEN = 60, 800  # training images after which features that tell nothing are no bad luck
+_PER_CLASS_SAMPLED = 15  # images of a class in a sample of features that could show the class
+_MEMORISED = 0.05  # overlap of the intervals of network and reference that is no doubt
 _SHRUNK = 0.5  # weights at the end over weights at the beginning
 _GAP = 0.2  # accuracy by which validation must be easier to learn than training
 
@@ -90,7 +92,8 @@ class NotLearning(Rule):
     on the inputs of the last layer, cross-validated on up to 256 images, at the beginning and at the end. Features
     that a linear model can use point to head, loss or optimisation; features that tell nothing point to images or
     labels; training labels alone are wrong where validation images can be told apart and training images cannot.
-    Found too where the network gained less than `share` of what the reference gains and no longer gets better.
+    Images that are seen again can be memorised: a network that is better than a guess while no features hold the
+    classes has learned nothing of them. Found too where the network gained less than `share` of what the reference gains and no longer gets better.
 
     While the cross entropy still falls, or after too few images, it is an information. The advice names what other
     rules have excluded and what remains. SageMaker has no such rule.
@@ -120,7 +123,10 @@ class NotLearning(Rule):
             return [self.not_enough_data(have=0, cause=cause)]
         train, valid = references(view), references(view, "eval")
         finding = self._wrong_labels(view, progress, train, valid)
-        if finding is None and not progress.learned(self.margin):
+        memorises = _memorises(progress, [*train, *valid])
+        if memorises:
+            progress = replace(progress, improving=False)  # it gets better at single images alone
+        if finding is None and (memorises or not progress.learned(self.margin)):
             finding = self._nothing(view, progress, train)
         finding = finding or self._little(view, progress, train)
         if finding is None:
@@ -130,7 +136,8 @@ class NotLearning(Rule):
     def with_verdicts(self, finding: Finding, verdicts: Mapping[str, Verdict]) -> Finding:
         """Return the finding with what other rules exclude and what remains, in order."""
         candidates = {"features": _OPTIMISATION, "images and labels": _DATA}.get(finding.subject, _LABELS)
-        excluded, remaining = [], []
+        excluded: list[str] = []
+        remaining: list[str] = []
         for words, rules in candidates.items():
             asked = [verdicts[rule] for rule in rules if rule in verdicts]
             is_excluded = bool(asked) and all(verdict is Verdict.CLEAR for verdict in asked)
@@ -149,7 +156,7 @@ class NotLearning(Rule):
             severe = progress.seen >= max(_LEAST_SEEN, _PER_CLASS * progress.classes)
             severity = Severity.WARNING if severe and not progress.improving else Severity.INFO
             features = (
-                f"nor does a linear model on its features ({train[-1].accuracy:.0%} of {train[-1].images} images)"
+                f"a linear model on its features gets {train[-1].accuracy:.0%} of {train[-1].images} other images right"
                 if train
                 else "its features could not be read"
             )
@@ -238,6 +245,15 @@ def _progress(table: PredictionTable) -> _Progress:
         improving=line is not None and line.drop > max(2 * line.error, 0.02 * entropy),
         seen=len(table),
     )
+
+
+def _memorises(progress: _Progress, found: list[Reference]) -> bool:
+    """Return True if no features hold the classes, although the network is better on images that it has seen."""
+    # Where a class has few images a linear model learns less from a sample than the network from all images.
+    sampled = [one for one in found if one.images >= _PER_CLASS_SAMPLED * progress.classes]
+    if not sampled or len(sampled) < len(found) or any(one.learnable for one in found):
+        return False
+    return max(one.interval.high for one in found) < progress.interval.low + _MEMORISED
 
 
 def _cross_entropy(table: PredictionTable) -> Floats64:

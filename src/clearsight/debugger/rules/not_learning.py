@@ -48,6 +48,11 @@ _DATA: _Candidates = {
     "a part of the network that cuts images off from features": ("DeadRelu", "SaturatedActivation", "AllZero"),
 }
 _LABELS: _Candidates = {"training labels that do not belong to the images": ()}
+_ADVICE = {
+    "features": "Look at what lies between the features and the weights: head, loss and optimizer.",
+    "images and labels": "Look at a few images as the model gets them, beside their labels.",
+    "training labels": "Check that training labels belong to their images: the same order, the same files.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,8 @@ class NotLearning(Rule):
     that a linear model can use point to head, loss or optimisation; features that tell nothing point to images or
     labels; training labels alone are wrong where validation images can be told apart and training images cannot.
     Images that are seen again can be memorised: a network that is better than a guess while no features hold the
-    classes has learned nothing of them. Found too where the network gained less than `share` of what the reference gains and no longer gets better.
+    classes has learned nothing of them. Found too where the network gained less than `share` of what the reference
+    gains and no longer gets better.
 
     While the cross entropy still falls, or after too few images, it is an information. The advice names what other
     rules have excluded and what remains. SageMaker has no such rule.
@@ -216,7 +222,7 @@ class NotLearning(Rule):
             cause=f"after {view.done()} steps the network gets {progress.accuracy:.0%} of the latest "
             f"{progress.images:,} training images right (always the largest class: {progress.chance:.0%}); {features}"
             + ("; the cross entropy still falls" if progress.improving else ""),
-            advice=_hint(view, progress) if subject == "features" else "",
+            advice=(subject == "features" and _hint(view, progress)) or _ADVICE[subject],
             confidence=0.85 if severity is Severity.SEVERE else 0.6,
             evidence=Series.of("accuracy of a linear model on the features", steps, accuracies),
         )

@@ -20,7 +20,7 @@ _ORDER_EFFECT = 0.05  # difference of means (in standard deviations) or of corre
 
 
 @dataclass(frozen=True, slots=True)
-class SplitImages:
+class SampledImages:
     """Statistics of single images of a mode.
 
     means, stds: (N, C).  correlations: (N, C * (C - 1) / 2).  sharpness: (N,).  sizes: (N, 2) height and width.
@@ -40,17 +40,17 @@ class SplitImages:
         """Return the standard deviation of all pixels of each channel, (C,)."""
         return np.asarray(np.sqrt(np.square(self.stds).mean(axis=0) + self.means.var(axis=0)))
 
-    def permuted(self, order: tuple[int, ...]) -> SplitImages:
+    def permuted(self, order: tuple[int, ...]) -> SampledImages:
         """Return the images with their channels in another order."""
         channels = self.means.shape[1]
         pairs = [(a, b) for a in range(channels) for b in range(a + 1, channels)]
         places = [pairs.index((min(order[a], order[b]), max(order[a], order[b]))) for a, b in pairs]
         picked = list(order)
         means, stds = self.means[:, picked], self.stds[:, picked]
-        return SplitImages(means, stds, self.correlations[:, places], self.sharpness, self.sizes)
+        return SampledImages(means, stds, self.correlations[:, places], self.sharpness, self.sizes)
 
 
-def split_images(view: RunView, mode: Mode) -> SplitImages | None:
+def split_images(view: RunView, mode: Mode) -> SampledImages | None:
     """Return what was saved of the images of a mode; None where nothing was, or images of several kinds."""
     parts = [value for _, value in view.raw(_SAVED, mode) if value.ndim == 2]
     widths = {part.shape[1] for part in parts}
@@ -61,14 +61,14 @@ def split_images(view: RunView, mode: Mode) -> SplitImages | None:
     rows = rows[np.isfinite(rows).all(axis=1)]
     if not len(rows):
         return None
-    return SplitImages(rows[:, :channels], rows[:, channels : 2 * channels], rows[:, 2 * channels : -3], *_last(rows))
+    return SampledImages(rows[:, :channels], rows[:, channels : 2 * channels], rows[:, 2 * channels : -3], *_last(rows))
 
 
 def _last(rows: Floats64) -> tuple[Floats64, Floats64]:
     return rows[:, -3], rows[:, -2:]
 
 
-def shift(train: SplitImages, valid: SplitImages) -> float:
+def shift(train: SampledImages, valid: SampledImages) -> float:
     """Return the largest difference of the channel means in standard deviations of the pixels; 0 within chance."""
     difference = np.abs(valid.means.mean(axis=0) - train.means.mean(axis=0))
     error = np.sqrt(train.means.var(axis=0) / len(train) + valid.means.var(axis=0) / len(valid))
@@ -76,24 +76,24 @@ def shift(train: SplitImages, valid: SplitImages) -> float:
     return float(np.where(sure, difference / np.maximum(train.spread, 1e-12), 0.0).max())
 
 
-def scale(train: SplitImages, valid: SplitImages) -> float:
+def scale(train: SampledImages, valid: SampledImages) -> float:
     """Return the ratio of the standard deviations of the pixels, of the channel where it is farthest from 1."""
     ratios = np.maximum(valid.spread, 1e-12) / np.maximum(train.spread, 1e-12)
     return float(ratios[np.argmax(np.abs(np.log(ratios)))])
 
 
-def sharpness_ratio(train: SplitImages, valid: SplitImages) -> float:
+def sharpness_ratio(train: SampledImages, valid: SampledImages) -> float:
     """Return the sharpness of validation over that of training, as medians over the images."""
     return float(np.median(valid.sharpness) / max(float(np.median(train.sharpness)), 1e-12))
 
 
-def size_ratio(train: SplitImages, valid: SplitImages) -> float:
+def size_ratio(train: SampledImages, valid: SampledImages) -> float:
     """Return the side of validation images over that of training images, as medians of the shorter side."""
     sides = [float(np.median(images.sizes.min(axis=1))) for images in (train, valid)]
     return sides[1] / max(sides[0], 1.0)
 
 
-def channel_order(train: SplitImages, valid: SplitImages) -> tuple[int, ...] | None:
+def channel_order(train: SampledImages, valid: SampledImages) -> tuple[int, ...] | None:
     """Return the order of validation's channels that fits training; None where the given one fits, or no order does."""
     if train.means.shape[1] != 3:
         return None
@@ -106,13 +106,13 @@ def channel_order(train: SplitImages, valid: SplitImages) -> tuple[int, ...] | N
     return best if float(np.abs(first - second).max()) > _ORDER_EFFECT else None
 
 
-def _levels(images: SplitImages) -> Floats64:
+def _levels(images: SampledImages) -> Floats64:
     return np.concatenate(
         [images.means.mean(axis=0) / np.maximum(images.spread, 1e-12), images.correlations.mean(axis=0)]
     )
 
 
-def _misfit(train: SplitImages, valid: SplitImages) -> float:
+def _misfit(train: SampledImages, valid: SampledImages) -> float:
     """Return the mean squared difference, in standard errors, of means, standard deviations and correlations."""
     squares = []
     for first, second in (

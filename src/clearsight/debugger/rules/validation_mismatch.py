@@ -20,7 +20,7 @@ from clearsight.debugger.analysis.predictions import (
 )
 from clearsight.debugger.analysis.reference import references
 from clearsight.debugger.analysis.split_inputs import (
-    SplitImages,
+    SampledImages,
     channel_order,
     scale,
     sharpness_ratio,
@@ -74,7 +74,7 @@ class ValidationMismatch(Rule):
             self.clear(value=0.0, threshold=self.max_shift)
         ]
 
-    def _images(self, view: RunView, train: SplitImages, valid: SplitImages) -> Finding | None:
+    def _images(self, view: RunView, train: SampledImages, valid: SampledImages) -> Finding | None:
         """Return a finding if the images of the splits differ."""
         if train.means.shape[1] != valid.means.shape[1]:
             channels = (train.means.shape[1], valid.means.shape[1])
@@ -100,7 +100,7 @@ class ValidationMismatch(Rule):
             ),
         )
 
-    def _differences(self, train: SplitImages, valid: SplitImages) -> list[tuple[float, float, str]]:
+    def _differences(self, train: SampledImages, valid: SampledImages) -> list[tuple[float, float, str]]:
         """Return value, limit and words of each difference, the most telling first."""
         result = []
         if (order := channel_order(train, valid)) is not None:

@@ -209,6 +209,11 @@ def test_no_silent_fault_ends_in_silence(
     assert "Remaining, in this order:" in finding.advice
 
 
+def test_a_loss_of_the_wrong_sign_is_no_rate_that_is_too_high(tmp_path: Path) -> None:
+    [(name, _)] = warnings_of(Loop(loss=Ascent()).run(tmp_path / "run"))
+    assert name == "NotLearning"
+
+
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
 

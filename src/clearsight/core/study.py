@@ -145,7 +145,9 @@ class Study(Resumable[StudyStatus]):
         """
         cls.check_free(path)
         (path / "trials").mkdir(parents=True, exist_ok=True)
-        study = cls(path=path, name=name or path.name, plan=plan, recipe=recipe, process=process_identity(), **facts)
+        study = cls(
+            path=path, name=name or path.name, plan=plan, recipe=recipe, process=process_identity(), **facts
+        )
         with study.lock():
             cls.check_free(path)  # again: of two that start at the same moment one comes first
             recipe.write(path / "recipe.yaml")

@@ -51,7 +51,7 @@ class FailedStepFacts(Shape):
 
 
 class RefitFacts(Shape):
-    """What --refit did: epochs on images, or the reason why it was not done."""
+    """Result of --refit: epochs on images, or the reason why it was not done."""
 
     epochs: int
     images: int

@@ -67,8 +67,8 @@ def without_secrets(url: str) -> str:
     url = _USER.sub(lambda found: f"{found['scheme']}{found['user']}@", url)
     head, mark, query = url.partition("?")
     query, fragment_mark, fragment = query.partition("#")
-    kept = [part for part in query.split("&") if not _PARAMETER.match(f"?{part}")]
-    return head + (mark if query and kept else "") + "&".join(kept) + fragment_mark + fragment
+    harmless = [part for part in query.split("&") if not _PARAMETER.match(f"?{part}")]
+    return head + (mark if query and harmless else "") + "&".join(harmless) + fragment_mark + fragment
 
 
 def secrets_in(url: str) -> Iterator[str]:

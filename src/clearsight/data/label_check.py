@@ -79,8 +79,8 @@ def _several(counts: Mapping[str, int], separator: str) -> int:
         tags = len(counts) >= 2 * len(uses) and len({len(_parts(label, separator)) for label in counts}) > 2
         return sum(counts[label] for label in joined) if separate or tags else 0
     enough = any if separator in _STRONG else all
-    made = {label for label, parts in joined.items() if enough(uses[part] > 1 for part in parts)}
-    return sum(counts[label] for label in made) if 2 * len(made) >= len(joined) else 0
+    compounds = {label for label, parts in joined.items() if enough(uses[part] > 1 for part in parts)}
+    return sum(counts[label] for label in compounds) if 2 * len(compounds) >= len(joined) else 0
 
 
 def _parts(label: str, separator: str) -> tuple[str, ...]:

@@ -233,7 +233,7 @@ def _waves() -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
-    """What the cache has of an image: its stamp at that time, and what was found."""
+    """An image in the cache: its stamp at that time, and the scan result."""
 
     stamp: str
     image: ScannedImage

@@ -68,8 +68,8 @@ def _contrast(image: ScannedImage, value_range: ValueRange | None) -> float:
         value_range = _FULL if image.depth == "uint16" else usual_range(image.low, image.high)
     low, high = value_range
     inside = max(min(image.high, high) - max(image.low, low), 0.0)  # what is clipped shows nothing
-    own = image.high - image.low
-    return image.contrast * min(own, inside) / (high - low) if high > low else 0.0
+    extent = image.high - image.low
+    return image.contrast * min(extent, inside) / (high - low) if high > low else 0.0
 
 
 def _chosen(wide: list[ScannedImage], count: int, value_range: ValueRange) -> Iterator[Notice]:

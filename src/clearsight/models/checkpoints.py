@@ -134,8 +134,8 @@ def _stand_ins(path: Path) -> list[Any]:
         names = get_unsafe_globals_in_checkpoint(path)
     except _UNREADABLE:  # of a version before 1.6, or damaged: read without stand-ins, or refused
         return []
-    made = {"collections.defaultdict": _empty_dict}  # entries are put into what it makes
-    return [(made.get(name, _Ignored), name) for name in names]
+    constructors = {"collections.defaultdict": _empty_dict}  # entries are put into it
+    return [(constructors.get(name, _Ignored), name) for name in names]
 
 
 def _state_dicts(value: object, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:

@@ -116,6 +116,11 @@ def test_a_column_cannot_be_chosen_of_class_folders(pets: Path, column: str) -> 
         READER.read(pets, ReadOptions(**{column: "breed"}))
 
 
+def test_class_folders_take_no_folder_of_images(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"--image-folder x: class folders hold their images themselves. Leave it out"):
+        READER.read(tmp_path, ReadOptions(image_folder="x"))
+
+
 def test_the_level_of_classes_is_read_from_folders(pets: Path) -> None:
     shutil.copytree(pets / "cat", pets / "wild" / "fox")
     shutil.move(pets / "cat", pets / "tame" / "cat")

@@ -37,7 +37,7 @@ class FoldersReader:
         """Return all images below `path`."""
         if not path.is_dir():
             raise BadData(str(path), "it is not a folder")
-        _check_no_columns(path, options)
+        _check_no_table(path, options)
         walk = _Walk()
         walk.enter(path, walk.root, ())
         tables = _tables(path)
@@ -55,8 +55,8 @@ def _tables(path: Path) -> list[str]:
     return sorted(names, key=lambda name: (split_in(name) != "train", name))
 
 
-def _check_no_columns(path: Path, options: ReadOptions) -> None:
-    """Raise BadData for settings that name a column: without a table they would be ignored."""
+def _check_no_table(path: Path, options: ReadOptions) -> None:
+    """Raise BadData for settings of a table: without one they would be ignored."""
     columns = {
         "--label-column": options.label_column,
         "--split-column": options.split_column,
@@ -67,6 +67,9 @@ def _check_no_columns(path: Path, options: ReadOptions) -> None:
         if column is not None:
             problem = "class folders have no columns"
             raise BadData(f"{flag} {column}", problem, fix=f"Pass the table itself: {listed(tables, 3) or 'a CSV'}.")
+    if options.image_folder is not None:
+        problem = "class folders hold their images themselves"
+        raise BadData(f"--image-folder {options.image_folder}", problem, fix="Leave it out, or pass a table of images.")
 
 
 def list_images(folder: Path) -> tuple[list[Path], tuple[Notice, ...]]:

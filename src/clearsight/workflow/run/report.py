@@ -158,8 +158,8 @@ def _write(files: RunFolder, report: RunReportData) -> Path:
 
 def _rules(recipe: Recipe) -> list[dict[str, Any]]:
     """Return the rules of a recipe for the page. Those in files have their texts: a page runs no code of a folder."""
-    own = code_texts(recipe.debug)
-    files = [*own["rules"], *own["rule"]] if recipe.debug.debug != "off" else []
+    code = code_texts(recipe.debug)
+    files = [*code["rules"], *code["rule"]] if recipe.debug.debug != "off" else []
     shown = [_rule(rule) for rule in recipe_rules(only_trusted(recipe, ()))]
     return [*shown, *({"name": text, "parameters": {}, "topic": "learning"} for text in files)]
 

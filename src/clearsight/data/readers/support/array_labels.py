@@ -86,16 +86,17 @@ def find_labels(
 
 def _scopes(images: ImageArray, arrays: Sequence[StoredArray], notes: Sequence[str]) -> Iterator[list[StoredArray]]:
     """Yield where to look, nearest first: the group of the images, their file, the files of labels beside it."""
-    own = images.array
-    others = [array for array in arrays if array is not own and array.split == own.split]
+    image_array = images.array
+    others = [array for array in arrays if array is not image_array and array.split == image_array.split]
     others = [array for array in others if not _holds_class_names(array, images)]
-    beside = [array for array in others if array.file == own.file]
-    group = [array for array in beside if array.group == own.group]
+    beside = [array for array in others if array.file == image_array.file]
+    group = [array for array in beside if array.group == image_array.group]
     yield group
     yield [array for array in beside if array not in group]
     if not notes:  # labels of its own that do not fit are a fault of the file, which another file must not hide
         with_images = {each.array.file for each in image_arrays(arrays)}
-        elsewhere = [array for array in others if array.file not in with_images and belongs(array.file, own.file)]
+        alone = [array for array in others if array.file not in with_images]
+        elsewhere = [array for array in alone if belongs(array.file, image_array.file)]
         yield [array for array in elsewhere if _rank(array) is not None or _usual_place(array.file.stem) is not None]
 
 

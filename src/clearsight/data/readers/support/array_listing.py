@@ -20,15 +20,15 @@ def list_arrays(path: Path, arrays: Sequence[StoredArray], files: Sequence[Path]
 
     arrays: those of the files, and of files beside them, which may hold labels.  Raises BadData without images.
     """
-    own = [array for array in arrays if array.file in files]
-    images = image_arrays(own)
+    in_files = [array for array in arrays if array.file in files]
+    images = image_arrays(in_files)
     if not images:
-        held = ", ".join(map(str, own[:6])) or "no array"
-        raise BadData(str(path), f"{not_images(own)} (it holds {held})")
+        held = ", ".join(map(str, in_files[:6])) or "no array"
+        raise BadData(str(path), f"{not_images(in_files)} (it holds {held})")
     beside = [array for array in arrays if array.file not in files]
-    arrays = [*own, *(array for array in beside if any(belongs(array.file, file) for file in files))]
-    shared = declared_names(own) or declared_names(arrays)
-    own_names = {file: declared_names([array for array in own if array.file == file]) for file in files}
+    arrays = [*in_files, *(array for array in beside if any(belongs(array.file, file) for file in files))]
+    shared = declared_names(in_files) or declared_names(arrays)
+    own_names = {file: declared_names([array for array in in_files if array.file == file]) for file in files}
     found = [find_labels(each, arrays, own_names[each.array.file] or shared, options) for each in images]
     if options.labels and options.label_column is not None and all(labels.source is None for labels in found):
         taken = {each.array.key for each in images}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -15,8 +16,11 @@ import pytest
 import clearsight
 from clearsight.core.errors import BadChoice, BadValue, NotFound
 from clearsight.core.events import RunStatus
+from clearsight.core.exports import GateFigures
 from clearsight.core.run import Run
 from clearsight.testing.mean_colour import make_bundle
+from clearsight.workflow.deployment.benchmark import Benchmark
+from clearsight.workflow.deployment.build import Export
 from tests.workflow.colour_images import write_class_folders, write_image
 from tests.workflow.run_folders import append_epochs, write_run
 from tests.workflow.study_folders import BETTER, GOOD, write_study
@@ -162,6 +166,21 @@ def test_predict_writes_the_files_of_the_command(tmp_path: Path) -> None:
     assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "out" / "predictions.csv").read_bytes()
 
 
+def test_transform_writes_the_rows_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = [write_image(tmp_path / f"{colour}.png", colour) for colour in ("red", "green")]
+    bundle = make_bundle(tmp_path / "b")
+    shown: list[tuple[int, int]] = []
+    found = clearsight.transform(
+        bundle, images, tmp_path / "out.jsonl", progress=lambda activity, done, total: shown.append((done, total))
+    )
+    assert (found.images, found.errors, shown) == (2, 0, [(0, 2), (2, 2)])
+    assert [json.loads(line)["label"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == ["red", "green"]
+    with pytest.raises(BadChoice, match="Allowed: skip, stop"):
+        clearsight.transform(bundle, images, tmp_path / "out.jsonl", on_error="ignore")  # type: ignore[arg-type]
+    assert clearsight.transform(bundle, images, tmp_path / "out.jsonl", progress=True).written == 0
+    assert capsys.readouterr().out == f"{clearsight.transform(bundle, images, tmp_path / 'out.jsonl')!r}\n"
+
+
 def test_an_endpoint_serves_until_it_is_stopped(tmp_path: Path) -> None:
     with clearsight.serve(make_bundle(tmp_path / "bundle").path, port=0) as endpoint:
         with urllib.request.urlopen(f"{endpoint.url}/ping", timeout=10) as reply:
@@ -213,3 +232,46 @@ def test_a_saved_tensor_is_drawn(tmp_path: Path) -> None:
     assert repr(saved).splitlines()[0] == f"Saved run {tmp_path / 'run'}"
     with pytest.raises(BadChoice, match="was not saved in it"):
         loss.plot(mode="predict")
+    assert saved.plot("loss", by="step").data[0].x is not None
+    with pytest.raises(BadChoice, match="the run has nothing of that name"):
+        saved.plot("los")
+
+
+def test_export_returns_a_path_or_a_form_with_its_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = GateFigures(
+        images=9,
+        source="photos",
+        agreement=1,
+        probability_difference=0,
+        accuracy=1,
+        torch_accuracy=1,
+        max_accuracy_loss=0.01,
+    )
+    calls: list[dict[str, Any]] = []
+
+    def export_to(model: Path, to: str, **options: Any) -> Export:
+        calls.append({"model": model, "to": to, **options})
+        return Export(name="onnx-int8", path=model / "model.int8.onnx", size=1 << 20, gate=figures)
+
+    monkeypatch.setattr("clearsight.workflow.export.export_to", export_to)
+    bundle = make_bundle(tmp_path / "bundle")
+    assert clearsight.export(bundle, tmp_path / "net.onnx") == tmp_path / "net.onnx"
+    exported = clearsight.export(bundle, to="onnx", quantize="int8", max_accuracy_loss=0.01, progress=False)
+    assert (calls[0]["model"], calls[0]["quantize"], calls[0]["max_accuracy_loss"]) == (bundle.path, "int8", 0.01)
+    assert exported.gate.accuracy_loss == 0
+    assert "passed on 9 images" in repr(exported)
+    with pytest.raises(BadValue, match="quantize: it is for --to"):
+        clearsight.export(bundle, quantize="int8")  # type: ignore[call-overload]
+
+
+def test_benchmark_returns_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = Benchmark(model="m", machine="x, 2 cores", rows=(), chosen="", recorded="", images=0)
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "clearsight.workflow.deployment.benchmark.benchmark",
+        lambda model, **options: (calls.append(options), result)[1],
+    )
+    assert clearsight.benchmark(make_bundle(tmp_path / "bundle"), seconds=1, progress=False) is result
+    assert (calls[0]["seconds"], calls[0]["trust"]) == (1, False)

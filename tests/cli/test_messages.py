@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 import typer
 
-from clearsight.cli.messages import run_command, with_default_values
+from clearsight.cli.messages import near_flags, run_command, with_default_values
 from clearsight.core.errors import BadValue, DiskFull, Diverged
 
 
@@ -71,6 +71,13 @@ def test_a_typo_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert "Did you mean do?" in capsys.readouterr().err
     assert run_command("do", ["--nothing"], table) == 2
     assert "--nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "near"), [("--dry", []), ("--epoch", ["--epochs"]), ("--pateince", ["--patience"]), ("--lrr", ["--lr"])]
+)
+def test_flags_that_share_little_but_dashes_are_not_proposed(flag: str, near: list[str]) -> None:
+    assert near_flags(flag, ["--lr", "--std", "--epochs", "--patience"]) == near
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,6 @@ def translated(line: str) -> str:
         ("help train", "train --help"),
         ("help fit", "train --help"),
         ("list_models resnet*", "models resnet*"),
-        ("deploy runs/first", "serve runs/first"),
         ("sweep photos", "tune photos"),
         # Underscores
         ("train photos --batch_size 8", "train photos --batch-size 8"),

@@ -55,7 +55,7 @@ def test_the_whole_help_has_every_option(command: str) -> None:
 
 def test_the_help_of_an_option_has_its_choices_and_default() -> None:
     text = " ".join(help_of("train", "--help").split())
-    default = "[default: light where --freeze auto trains everything, else none]"
+    default = "[default: light in a second phase by --freeze auto, else none]"
     assert f"random changes of the training images {default} (none, light, standard, randaugment)" in text
     assert text.endswith("torchrun --nproc-per-node 2 -m clearsight train photos/ --out runs/two")
     assert "Usage: clearsight [OPTIONS] [DATA] " in text

@@ -43,6 +43,18 @@ def test_the_root_stands_first_and_for_its_group() -> None:
     assert [finding.rule for finding in root_findings(findings)] == ["Cause"]
 
 
+class Worth(Cause):
+    severity = Severity.INFO
+
+
+def test_what_is_only_worth_knowing_is_no_root_of_something_severe() -> None:
+    findings = judge([Worth(), Consequence()], Tape())
+    assert [(finding.rule, finding.group) for finding in findings] == [
+        ("Consequence", "Consequence"),
+        ("Worth", "Worth"),
+    ]
+
+
 def test_a_broken_rule_is_an_answer_that_says_so() -> None:
     findings = judge([Broken(), Cause()], Tape())
     assert findings[0].rule == "Cause"

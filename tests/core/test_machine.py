@@ -7,7 +7,15 @@ import sys
 
 import pytest
 
-from clearsight.core.machine import cores, hardware, installed, process_ended, process_identity, versions
+from clearsight.core.machine import (
+    cores,
+    hardware,
+    installed,
+    machine_name,
+    process_ended,
+    process_identity,
+    versions,
+)
 
 
 def test_cores_are_those_that_this_process_may_use() -> None:
@@ -26,6 +34,7 @@ def test_versions_leave_out_packages_that_are_not_installed() -> None:
 def test_hardware_names_the_processor() -> None:
     assert hardware()["cores"] == cores()
     assert hardware()["processor"]
+    assert machine_name().startswith(f"{hardware()['processor']}, {cores()} core")
 
 
 # In a process of its own: openvino is imported once. Its telemetry sends from a thread, which would still be there.

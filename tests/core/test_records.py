@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from clearsight.core.bundle import Bundle
@@ -176,6 +176,7 @@ def test_the_document_itself_is_read(kind: str, tmp_path: Path) -> None:
 @example(text=b"\xff\xfe{\x00}\x00")
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_one_sentence(kind: str, text: bytes, tmp_path: Path) -> None:
+    assume(text.strip() != b"{}")  # an object without fields is a context of which nothing is known
     write, read = DOCUMENTS[kind]
     file = next(iter(tmp_path.glob("d/*.json")), None) or write(tmp_path / "d")
     file.write_bytes(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Iterable
 
 import pytest
@@ -91,7 +92,17 @@ def test_a_disconnected_client_raises_client_disconnect() -> None:
 
 
 def test_a_compressed_body_is_refused() -> None:
-    assert_refused(Sender(b"x", headers=[("content-encoding", "gzip")]), UnsupportedType, "'gzip'")
+    assert_refused(Sender(b"x", headers=[("content-encoding", "br")]), UnsupportedType, "'br'")
+
+
+def test_a_gzip_body_is_unpacked_within_the_limits() -> None:
+    headers = [("content-encoding", "gzip")]
+    packed = gzip.compress(b"0123456789")
+    sender = Sender(packed[:7], packed[7:], headers=headers)
+    assert asyncio.run(read_body(RequestBodyReader(LIMITS), sender)) == b"0123456789"
+    assert_refused(Sender(gzip.compress(bytes(1 << 24)), headers=headers), TooLarge, "the limit of 10 bytes")
+    assert_refused(Sender(packed[:-6], headers=headers), BadValue, "its gzip is cut short")
+    assert_refused(Sender(b"no gzip", headers=headers), BadValue, "it is no gzip")
 
 
 def test_the_bytes_of_all_bodies_are_limited_and_released() -> None:

@@ -24,9 +24,19 @@ if TYPE_CHECKING:  # they load Rich, plotly or torch
 
 
 @with_settings(DataSettings)
-def data(path: str | Path, *, seed: int = 0, progress: Show = "auto", **settings: Unpack[DataSettings]) -> AuditResult:
+def data(
+    path: str | Path,
+    *,
+    label_errors: bool = False,
+    model: str | None = None,
+    weights: str | Path | None = None,
+    seed: int = 0,
+    progress: Show = "auto",
+    **settings: Unpack[DataSettings],
+) -> AuditResult:
     """Check the dataset at `path`: counts, imbalance, sizes, unreadable images, duplicates, leaks between splits.
 
+    label_errors: check the labels too, by the features of `model` with `weights`, as in `train`.
     seed: of splits and samples, if the data do not define them.  progress: True shows bars and the result, False
     nothing; "auto" in a terminal and in Jupyter.
     """
@@ -36,8 +46,11 @@ def data(path: str | Path, *, seed: int = 0, progress: Show = "auto", **settings
     from clearsight.workflow.paths import Paths
 
     output, values = output_of(progress), named_settings(settings)
+    network = {"model": model, "weights": None if weights is None else str(weights)}
+    values |= {name: value for name, value in network.items() if value is not None}
     with output.working():
-        audited = audit(path, paths=Paths.of(os.environ), progress=output.progress, seed=seed, **values)
+        paths = Paths.of(os.environ)
+        audited = audit(path, paths=paths, progress=output.progress, seed=seed, label_errors=label_errors, **values)
     show_result(output, progress, audit_lines(audited.to_json()))
     return audited
 

@@ -97,7 +97,7 @@ class RecipeSettings(DataSettings, TypedDict, total=False):
 
     freeze: str | int
     """Part that is not trained: backbone, none, a number of stages or the name of the last one; auto chooses by the
-    weights, the number of images and the time that training takes."""
+    weights, the number of images, the time that training takes, and the errors of a head alone."""
 
     optimizer: Literal["adamw", "adam", "sgd"]
     """Optimizer."""
@@ -142,10 +142,20 @@ class RecipeSettings(DataSettings, TypedDict, total=False):
     """Epochs."""
 
     head_epochs: int | None
-    """Epochs of the first phase, which trains the head alone; they count among the epochs."""
+    """Epochs of the first phase, of the head alone; they count as epochs."""
 
     head_augment: bool | None
     """Augment the images of the first phase too, instead of caching its features."""
+
+    second_phase: Literal["always", "if_needed"] | None
+    """Train and use the second phase always; or if_needed: only where the head leaves enough errors to learn from, and
+    with a gain of more than its standard error."""
+
+    second_batch_size: int | None
+    """Images per batch in the second phase."""
+
+    reset_head: bool | None
+    """New head for the second phase."""
 
     batch_size: int
     """Images per batch."""

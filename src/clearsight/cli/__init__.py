@@ -25,9 +25,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("clearsight.cli.commands.compare", "compare runs: settings, curves, scores"),
     "evaluate": ("clearsight.cli.commands.evaluate", "measure a model on labelled images"),
     "predict": ("clearsight.cli.commands.predict", "classify images"),
+    "transform": ("clearsight.cli.commands.transform", "classify any number of images into a file; resumable"),
     "serve": ("clearsight.cli.commands.serve", "serve a model over HTTP"),
+    "deploy": ("clearsight.cli.commands.deploy", "serve a model from background processes that outlive the command"),
+    "endpoints": ("clearsight.cli.commands.endpoints", "list deployed models: status, speed, errors, memory"),
+    "endpoint": ("clearsight.cli.commands.endpoint", "logs, update, rollback and scale of a deployed model"),
+    "undeploy": ("clearsight.cli.commands.undeploy", "end a deployed model"),
     "report": ("clearsight.cli.commands.report", "write the report of a run or a study again"),
-    "export": ("clearsight.cli.commands.export", "pack a model into one file"),
+    "export": ("clearsight.cli.commands.export", "pack a model into one file, or put it into another form"),
+    "benchmark": ("clearsight.cli.commands.benchmark", "find the fastest runtime of a model on this machine"),
     "completion": ("clearsight.cli.commands.completion", "print the script that lets your shell complete commands"),
 }
 

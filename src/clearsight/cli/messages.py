@@ -10,7 +10,8 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 from clearsight.cli.other_words import flags_of, translate, translate_command
@@ -25,6 +26,7 @@ FAILURE, USER_ERROR, STOPPED = 1, 2, 130
 
 # Flags that may stand without a value, the value that this means, and the form of a value that belongs to the flag.
 _DEFAULT_VALUES = {"--repair": ("3", re.compile(r"\d+")), "--resume": ("last", re.compile(r"[^-].*"))}
+_NEAR = 0.75  # similarity of two flags without their dashes: "epoch" and "epochs" have 0.91, "dry" and "lr" 0.4
 _ANYTHING = re.compile(r".*", re.DOTALL)
 
 # Read when torch is loaded; a value of the user's stays.
@@ -103,8 +105,17 @@ def _invoke(app: Any, name: str, words: list[str]) -> int:
     except SystemExit:  # typer and Rich end the process, without a word, if the reader of the output has gone
         raise BrokenPipeError from None
     except TyperException as error:
-        return fail(f"{error.format_message()} Try '{program} --help'.", USER_ERROR)
+        if near := getattr(error, "possibilities", None):  # of a flag that does not exist
+            # typer compares the dashes too, so that --dry is near --lr.
+            error.possibilities = near_flags(error.option_name, near)  # type: ignore[attr-defined]
+        return fail(f"{error.format_message().rstrip('.')}. Try '{program} --help'.", USER_ERROR)
     return result if isinstance(result, int) else 0
+
+
+def near_flags(flag: str, flags: Iterable[str]) -> list[str]:
+    """Return the flags that may be meant by one that does not exist."""
+    plain = flag.lstrip("-")
+    return [near for near in flags if SequenceMatcher(None, plain, near.lstrip("-")).ratio() >= _NEAR]
 
 
 def fail(sentence: str, code: int) -> int:

@@ -21,7 +21,7 @@ COMMANDS = {
         "tune": "hpo hpt sweep search optimize optimise automl hyperopt hyperparameters",
         "evaluate": "eval val valid validate validation test score",
         "predict": "infer inference classify",
-        "serve": "deploy server api endpoint",
+        "serve": "server api",
         "export": "pack package convert",
         "data": "dataset audit check_data analyze analyse",
         "report": "plot plots summary results",

@@ -4,6 +4,8 @@ bundle.json            manifest, written last: its presence means that the bundl
 model.safetensors      weights
 model.onnx             the same network for serving without torch
 code/inference.py      entry points for SageMaker-style containers
+model.int8.onnx, ...   exported models, each with the figures of its gate in bundle.json
+machines.json          the fastest of them on each machine that measured them; no part of what is sealed and packed
 """
 
 from __future__ import annotations
@@ -22,13 +24,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 from clearsight.core.dataset import ClassMap
 from clearsight.core.errors import BadBundle, BadData, NotFound
+from clearsight.core.exports import ExportedModel
 from clearsight.core.files import atomic, read_json, sha256, stays_inside, unpack, write_json
 from clearsight.core.format import several
 from clearsight.core.preprocess import Preprocess
 from clearsight.core.records import first_problem
 
 MANIFEST = "bundle.json"
-FORMAT = 1  # raise it when an older clearsight would read a bundle wrongly
+MACHINES = "machines.json"  # differs from machine to machine, so it is neither sealed nor packed
+FORMAT = 2  # raise it when an older clearsight would read a bundle wrongly; see Bundle.seal
 
 _WEIGHTS, _ONNX = "model.safetensors", "model.onnx"
 
@@ -54,12 +58,13 @@ class Bundle(BaseModel):
     temperature: divides the logits before the softmax (1 for no calibration); see core.probabilities.calibrated.
     calibration: validation images and errors that the temperature was fitted on, their loss before and after, and the
         confidences from which on a temperature below 1 is used.
+    exports: further forms of the network, by the name that `--runtime` takes.
     files: SHA-256 of every other file, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = Field(default=FORMAT, ge=1, strict=True)
+    format: int = Field(default=1, ge=1, strict=True)
     model: Name
     head: tuple[Width, ...] = ()
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -71,6 +76,7 @@ class Bundle(BaseModel):
     data: dict[str, Any] = {}
     scores: dict[str, Any] = {}
     versions: dict[str, str] = {}
+    exports: dict[str, ExportedModel] = {}
     files: dict[str, Digest] = {}
     path: Path = Path()  # not in the manifest: a bundle may be moved
 
@@ -90,6 +96,14 @@ class Bundle(BaseModel):
             if not stays_inside(name) or PurePosixPath(name).as_posix() != name or name == MANIFEST:
                 raise ValueError(f"{name[:80]!r} is no name of a file in the bundle")
         return files
+
+    @field_validator("exports")
+    @classmethod
+    def _named(cls, exports: dict[str, ExportedModel]) -> dict[str, ExportedModel]:
+        for name, exported in exports.items():
+            if name != exported.name:
+                raise ValueError(f"{name[:80]!r} must be {exported.name!r}")
+        return exports
 
     @property
     def class_map(self) -> ClassMap:
@@ -113,11 +127,35 @@ class Bundle(BaseModel):
         """Write the manifest of the files in `folder`; it is written last, so its presence means a complete bundle."""
         # Without hidden files: they are unfinished writes, or a desktop's own.
         names = sorted(
-            p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST and not p.name.startswith(".")
+            p
+            for p in folder.rglob("*")
+            if p.is_file() and p.name not in (MANIFEST, MACHINES) and not p.name.startswith(".")
         )
         files = {p.relative_to(folder).as_posix(): sha256(p) for p in names}
-        sealed = self.model_copy(update={"files": files, "path": folder})
-        write_json(folder / MANIFEST, sealed.model_dump(mode="json", exclude={"path"}))
+        return self.model_copy(update={"path": folder})._with_manifest(files, self.exports)
+
+    def publish(self, exported: ExportedModel, folder: Path) -> Bundle:
+        """Move the files of an exported model from `folder` into the bundle; return the bundle that lists it."""
+        others = {name: each for name, each in self.exports.items() if name != exported.name}
+        remaining = {name: digest for name, digest in self.files.items() if name not in exported.files}
+        if remaining != self.files:
+            # Unlisted first: a kill while they are replaced must leave no file with another digest than the manifest.
+            self._with_manifest(remaining, others)
+        for name in exported.files:
+            with atomic(self.path / name) as part:
+                shutil.copyfile(folder / name, part)
+        digests = {name: sha256(self.path / name) for name in exported.files}
+        files = dict(sorted({**remaining, **digests}.items()))
+        return self._with_manifest(files, {**others, exported.name: exported})
+
+    def _with_manifest(self, files: dict[str, str], exports: dict[str, ExportedModel]) -> Bundle:
+        """Write the manifest of this bundle with other files; return the bundle that it describes.
+
+        A bundle without exported models is written as before there were any, so that older versions read it.
+        """
+        sealed = self.model_copy(update={"format": FORMAT if exports else 1, "files": files, "exports": exports})
+        left_out = {"path"} if exports else {"path", "exports"}
+        write_json(self.path / MANIFEST, sealed.model_dump(mode="json", exclude=left_out))
         return sealed
 
     @classmethod
@@ -125,6 +163,16 @@ class Bundle(BaseModel):
         """Return the bundle in `folder` (or in model/ of a run), its files checked against the manifest.
 
         Raises NotFound when there is nothing, BadBundle when it is incomplete, damaged or from a newer clearsight.
+        """
+        bundle = cls.describe(folder)
+        bundle._check_files()
+        return bundle
+
+    @classmethod
+    def describe(cls, folder: Path) -> Bundle:
+        """Return the bundle in `folder` by its manifest alone, for those who read none of its files.
+
+        Raises NotFound when there is nothing, BadBundle when the manifest is damaged or from a newer clearsight.
         """
         if not folder.exists():
             raise NotFound(str(folder), "there is no run or bundle of that name")
@@ -151,11 +199,9 @@ class Bundle(BaseModel):
         if "path" in manifest:
             raise BadBundle(str(folder), "its manifest is damaged (path: it is none of its fields)")
         try:
-            bundle = cls.model_validate({**manifest, "path": folder})
+            return cls.model_validate({**manifest, "path": folder})
         except ValidationError as error:
             raise BadBundle(str(folder), f"its manifest is damaged ({first_problem(error)})") from None
-        bundle._check_files()
-        return bundle
 
     def _check_files(self) -> None:
         """Raise BadBundle unless every listed file is there unchanged, and every file that is read is listed."""
@@ -165,6 +211,9 @@ class Bundle(BaseModel):
         # A file without a digest could be anybody's; model.onnx without one is left out, as `has_onnx` says.
         if _WEIGHTS not in self.files and (not self.has_onnx or self.weights.exists()):
             raise BadBundle(str(self.path), f"its manifest does not list {_WEIGHTS}", fix="Train or export it again.")
+        unlisted = [name for exported in self.exports.values() for name in exported.files if name not in self.files]
+        if unlisted:
+            raise BadBundle(str(self.path), f"its manifest does not list {unlisted[0]}", fix="Export the model again.")
 
     def pack(self, archive: Path) -> Path:
         """Write the bundle as `archive` (.tar.gz, members without a leading folder); equal bundles give equal bytes."""
@@ -198,6 +247,8 @@ def calibration_text(temperature: float, calibration: Mapping[str, float]) -> st
     source = several(images, "validation image")
     if temperature != 1:
         return f"temperature {temperature:.3g}, from {source} with {several(errors, 'error')}"
+    if calibration.get("may_be_trained"):
+        return f"not calibrated: the weights may have been trained on the {source}"
     if not errors:
         return f"not calibrated: {source} without an error"
     return f"not calibrated: {source} with {several(errors, 'error')} agree with the network's own probabilities"

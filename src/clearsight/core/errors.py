@@ -6,12 +6,13 @@ No exit codes and no HTTP here: `cli.messages` and `serving.app` decide what a k
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from clearsight.core.secrets import redact
 
-_MAX_LISTED = 12  # allowed values in a sentence; the rest are counted
+_MAX_LISTED = 14  # allowed values in a sentence; the rest are counted
 _MAX_NAMES = 200  # above it the sentence has only their number: twelve of 1,300 model names help nobody
 
 
@@ -140,6 +141,21 @@ class DiskFull(ClearsightError):
 
 class OutOfMemory(ClearsightError):
     """The memory of the machine, the GPU or a limit on the process is used up; everything written before is intact."""
+
+
+@contextmanager
+def as_bad_bundle(what: str, problem: str) -> Iterator[None]:
+    """Turn an error of a library within the block into BadBundle: the problem, with the library's reason in brackets.
+
+    For exporters and runtimes, whose errors have no common base below Exception. Errors of clearsight pass through.
+    """
+    try:
+        yield
+    except ClearsightError:
+        raise
+    except Exception as error:
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")
+        raise BadBundle(what, f"{problem} ({reason})") from error
 
 
 # A user cannot correct these; all other errors are mistakes that the sentence helps to correct.

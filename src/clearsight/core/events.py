@@ -118,6 +118,7 @@ class Observer(Protocol):
     def on_epoch(self, record: EpochRecord) -> None: ...
     def on_finding(self, finding: Finding) -> None: ...
     def on_resolved(self, finding: Finding) -> None: ...
+    def on_remark(self, remark: str) -> None: ...
     def on_failed_step(self, failed: FailedStep) -> None: ...
     def on_end(self, status: RunStatus, reason: str) -> None: ...
 
@@ -141,6 +142,9 @@ class NullObserver:
 
     def on_resolved(self, finding: Finding) -> None:
         """Called when a rule no longer finds what `on_finding` has shown: its verdict, with `resolved`."""
+
+    def on_remark(self, remark: str) -> None:
+        """Called when the training has decided something by its own results: one sentence."""
 
     def on_failed_step(self, failed: FailedStep) -> None:
         """Called when a step after the training has failed, before the next step."""
@@ -181,6 +185,9 @@ class ObserverList:
 
     def on_resolved(self, finding: Finding) -> None:
         self._notify(lambda observer: observer.on_resolved(finding))
+
+    def on_remark(self, remark: str) -> None:
+        self._notify(lambda observer: observer.on_remark(remark))
 
     def on_failed_step(self, failed: FailedStep) -> None:
         self._notify(lambda observer: observer.on_failed_step(failed))

@@ -72,6 +72,8 @@ def _says_full(error: Exception) -> bool:
     codes = (errno.ENOSPC, errno.EDQUOT)
     if isinstance(error, OSError):
         return error.errno in codes
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        return True
     return any(f"(os error {code})" in str(error) for code in codes)
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # seconds
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])i?)?b?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*([smhd]?)")
 
 
@@ -26,6 +27,14 @@ def parse_duration(text: str) -> float:
     if not match:
         raise ValueError("must be a number of seconds, or a time such as 90s, 10m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of "500MB", "2GB" or "1.5 GiB", in multiples of 1,024; raises ValueError for other text."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    if not match:
+        raise ValueError("must be a size such as 500MB or 2GB")
+    return int(float(match[1]) * 1024 ** (" kmgt".index(match[2] or " ")))
 
 
 def rate(images_per_second: float) -> str:

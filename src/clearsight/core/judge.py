@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from clearsight.core.finding import Finding, Verdict
+from clearsight.core.finding import Finding, Severity, Verdict
 from clearsight.core.rule import Rule
 from clearsight.core.view import RunView
 
@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 def judge(rules: Sequence[Rule], view: RunView) -> list[Finding]:
     """Return the findings of all rules: those that found something first, grouped by root cause, then the rest."""
     findings = [finding for rule in rules for finding in _check(rule, view)]
+    # The first of a rule is its worst.
+    verdicts = {finding.rule: finding.verdict for finding in reversed(findings)}
+    by_name = {rule.name: rule for rule in rules}
+    findings = [by_name[f.rule].with_verdicts(f, verdicts) if f.found and f.rule in by_name else f for f in findings]
     found = [finding for finding in findings if finding.found]
     return [*group_by_cause(found, {rule.name: rule.explains for rule in rules}), *(f for f in findings if not f.found)]
 
@@ -75,7 +79,10 @@ def _root(name: str, names: Sequence[str], explains: Mapping[str, Sequence[str]]
         causes = [
             other
             for other in names
-            if other not in seen and (name in explains.get(other, ()) or other in best[name].because)
+            if other not in seen
+            and (name in explains.get(other, ()) or other in best[name].because)
+            # What is only worth knowing is no cause of lost accuracy: a reader of causes would be told of none.
+            and (best[other].severity is not Severity.INFO or best[name].severity is Severity.INFO)
         ]
         if not causes:
             return name

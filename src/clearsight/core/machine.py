@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from clearsight.core.format import several
+
 # Two libraries report to their makers over the network. The functions below import them so that they do not.
 _TELEMETRY = "openvino_telemetry"  # the package by which openvino reports
 _NO_REPORTS = "ORT_DISABLE_TELEMETRY"  # the variable that tells onnxruntime not to
@@ -50,13 +52,23 @@ def import_openvino() -> Any:
     Its import sends an event to its makers over the network, from a process that it forks for this. In a process with
     threads that child can wait for a lock forever. Where the telemetry package is missing, openvino sends nothing.
     """
+    return _import_without_telemetry("openvino")
+
+
+def import_nncf() -> Any:
+    """Return the module `nncf`, which reports by the package of openvino's; raises ModuleNotFoundError without it."""
+    import_openvino()
+    return _import_without_telemetry("nncf")
+
+
+def _import_without_telemetry(name: str) -> Any:
     with _IMPORTING:
-        if sys.modules.get("openvino") is not None:
-            return sys.modules["openvino"]
+        if sys.modules.get(name) is not None:
+            return sys.modules[name]
         loaded = sys.modules.get(_TELEMETRY)
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # importing a name whose entry is None fails
         try:
-            return importlib.import_module("openvino")
+            return importlib.import_module(name)
         finally:
             # Other programs in this process may import it afterwards.
             if loaded is None:
@@ -88,9 +100,13 @@ def default_variable(name: str, value: str) -> Iterator[None]:
         del os.environ[name]
 
 
-def process_identity() -> dict[str, Any]:
-    """Return host, PID and start of this process, which together no other process has; JSON values."""
-    return {"host": _host(), "pid": os.getpid(), "start": _process_start(os.getpid())}
+def process_identity(pid: int | None = None) -> dict[str, Any]:
+    """Return host, PID and start of a process, by default this one, which together no other process has; JSON values.
+
+    The start of a process that has ended is "".
+    """
+    pid = os.getpid() if pid is None else pid
+    return {"host": _host(), "pid": pid, "start": _process_start(pid)}
 
 
 def process_ended(identity: Mapping[str, Any]) -> bool:
@@ -134,6 +150,11 @@ def _process_start(pid: int) -> str:
 def hardware() -> dict[str, Any]:
     """Return system, processor and cores. The GPU is left to the callers that have torch loaded."""
     return {"system": f"{platform.system()} {platform.machine()}", "processor": _processor(), "cores": cores()}
+
+
+def machine_name() -> str:
+    """Return the processor and its cores: what speeds that were measured depend on, "AMD EPYC 9B45, 2 cores"."""
+    return f"{_processor()}, {several(cores(), 'core')}"
 
 
 def _processor() -> str:

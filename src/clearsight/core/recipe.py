@@ -73,7 +73,7 @@ class DataSection(Section):
     )
     # Off for a frozen backbone: with random images its features cannot be cached, except as fixed `views`.
     augment: Literal["none", "light", "standard", "randaugment"] | None = setting(
-        None, "random changes of the training images [default: light where --freeze auto trains everything, else none]"
+        None, "random changes of the training images [default: light in a second phase by --freeze auto, else none]"
     )
     sampling: Literal["natural", "balanced"] = setting(
         "natural", "draw training images as the data have them, or every class equally often"
@@ -113,7 +113,7 @@ class ModelSection(Section):
     freeze: str = setting(
         "auto",
         "part that is not trained: backbone, none, a number of stages or the name of the last one; auto "
-        "chooses by the weights, the number of images and the time that training takes",
+        "chooses by the weights, the number of images, the time that training takes, and the errors of a head alone",
         search="[backbone,none]",
     )
 
@@ -199,8 +199,7 @@ class TrainSection(Section):
     )
     head_epochs: int | None = setting(
         None,
-        "epochs of the first phase, which trains the head alone; they count among the epochs "
-        "[default: 0, or as --freeze auto chooses]",
+        "epochs of the first phase, of the head alone; they count as epochs [default: 0, or as --freeze auto chooses]",
         low=0,
         search="int(0,5)",
     )
@@ -210,6 +209,13 @@ class TrainSection(Section):
         "augment the images of the first phase too, instead of caching its features "
         "[default: yes, except where --freeze auto chooses the phases]",
     )
+    second_phase: Literal["always", "if_needed"] | None = setting(
+        None,
+        "train and use the second phase always; or if_needed: only where the head leaves enough errors to learn from, "
+        "and with a gain of more than its standard error [default: always, or as --freeze auto chooses]",
+    )
+    second_batch_size: int | None = setting(None, "images per batch in the second phase [default: batch_size]", low=1)
+    reset_head: bool | None = setting(None, "new head for the second phase [default: no, or as --freeze auto chooses]")
     batch_size: int = setting(32, "images per batch", low=1, high=65_536, flags=("-b",), search="[32,64,128,256,512]")
     # 2**32 - 1 is the largest seed of numpy and scikit-learn.
     seed: int = setting(0, "seed of everything random", low=0, high=2**32 - 1)
@@ -253,7 +259,6 @@ class TrainSection(Section):
         True, "keep memory that a step frees for the next step, instead of returning it to the system; CPU only"
     )
     feature_cache: bool = setting(True, "compute the output of the frozen part once instead of in every epoch")
-    # More than one only matters with `augment`: the cache keeps this many random versions of each image.
     views: int = setting(1, "augmented views of each image in the feature cache", low=1, high=1000)
     # Bounds what a kill costs in a long epoch; an epoch of 10 s or more ends with a checkpoint anyway.
     checkpoint_every: Seconds = setting(120.0, "seconds between checkpoints within an epoch", above=0, unit="s")
@@ -341,14 +346,12 @@ class Recipe(BaseModel):
             for name, inner in (value if in_section else {key: value}).items():
                 if name not in allowed:
                     what = f"{key}.{name}" if in_section else str(name)
-                    told = answer(str(name))  # not the nearest name: `bs` is not ema
-                    if told:
+                    if told := answer(str(name)):  # not the nearest name: `bs` is not ema
                         raise BadChoice(what, "no such setting", fix=told)
                     raise BadChoice(what, "no such setting", got=name, allowed=allowed)
                 settings = nested[sections[name]]
                 if name in settings:
-                    problem = "set twice, once at the top and once in its section"
-                    raise BadValue(name, problem, fix="Keep one of them.")
+                    raise BadValue(name, "set twice, once at the top and once in its section", fix="Keep one.")
                 settings[name] = inner
         try:
             return cls.model_validate(nested)

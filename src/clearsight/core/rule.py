@@ -72,6 +72,10 @@ class Rule(BaseModel):
     def check(self, view: RunView) -> Iterable[Finding]:
         """Yield the findings on a run, at least one; several where several tensors are affected, the worst first."""
 
+    def with_verdicts(self, finding: Finding, verdicts: Mapping[str, Verdict]) -> Finding:
+        """Return a finding of this rule completed by the verdicts of all rules on the run, by their names."""
+        return finding
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Rule:
         """Return the rule with parameters by name or by alias, such as SageMaker's names; values may be text ("0.2").

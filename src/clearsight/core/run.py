@@ -74,6 +74,7 @@ class RunFolder:
     auto_tune = _At("auto_tune.json")  # settings that were chosen by measuring before the run began
     repairs = _At("repairs.json")  # what --repair changed from attempt to attempt
     attempts = _At("attempts")  # the runs that --repair did not keep
+    comparison = _At("attempts/comparison")  # a short training under way, by which --repair chooses
     report = _At("report.html")
     report_json = _At("report.json")  # the numbers of the report
 
@@ -192,6 +193,7 @@ class Run(Resumable[RunStatus]):
     scores: Annotated[dict[str, Any], has_shape(ScoresFacts)] = field(default_factory=dict)
     images_per_second: FiniteFloat | None = None
     refit: Annotated[dict[str, Any], has_shape(RefitFacts)] | None = None  # None where nobody asked
+    second_phase: str = ""  # which phase the model is of and why, where that was decided by validation; a sentence
     saved_seconds: FiniteFloat = 0.0  # forward passes that the feature cache made unnecessary
     calibration: CalibrationFacts = field(default_factory=dict)  # temperature, images, errors; {} without validation
 

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ LOG = logging.getLogger("clearsight.serving")
 
 _RESERVED = 32  # file descriptors for everything that is no connection
 _AT_ONCE = 64  # connections taken before the loop does other work
+_HANDSHAKE_SECONDS = 10.0  # of TLS
 _PAUSE_SECONDS = 0.2  # after an error of the system
 _LOG_SECONDS = 10.0  # between two lines about the same thing
 
@@ -30,18 +32,20 @@ class Acceptor:
 
     Without file descriptors, `make_room` is called and accepting pauses; asyncio's own server would log a traceback for
     each of its attempts, hundreds at a time.
-    connections: open at a time; one beyond it is refused unless `make_room` closes another.
+    connections: open at a time; one beyond it is refused unless `make_room` closes another.  tls: None for plain HTTP.
     """
 
     def __init__(
         self,
         listener: socket.socket,
-        protocol: Callable[[], asyncio.Protocol],
+        protocol: Callable[[socket.socket], asyncio.Protocol],
         *,
         open_connections: Callable[[], int],
         make_room: Callable[[], bool],
         connections: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._listener, self._protocol = listener, protocol
         self._open, self._make_room, self._connections = open_connections, make_room, connections
         self._loop = asyncio.get_running_loop()
@@ -83,20 +87,26 @@ class Acceptor:
             self._say(f"a connection was refused: {self._connections} are open and in use")
             self._refuse(connection)
             return
-        task: asyncio.Task[object] = self._loop.create_task(self._connect(connection))
+        # Made at once, and not once the task runs: from now on somebody else may have to answer the client.
+        protocol = self._protocol(connection)
+        task: asyncio.Task[object] = self._loop.create_task(self._connect(connection, protocol))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, connection: socket.socket) -> None:
+    async def _connect(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError:  # it is gone already
+            seconds = _HANDSHAKE_SECONDS if self._tls is not None else None
+            await self._loop.connect_accepted_socket(
+                lambda: protocol, connection, ssl=self._tls, ssl_handshake_timeout=seconds
+            )
+        except OSError:  # it is gone already, or does not speak TLS
             connection.close()
 
     def _refuse(self, connection: socket.socket) -> None:
         """Write the response without reading the request, and close once the client has had time to read it."""
         try:
-            connection.send(_RAW_REFUSAL)
+            if self._tls is None:  # a handshake takes what there is none of
+                connection.send(_RAW_REFUSAL)
             connection.shutdown(socket.SHUT_WR)
             connection.recv(1 << 16)  # what has arrived: closing a socket with unread bytes resets it
         except OSError:

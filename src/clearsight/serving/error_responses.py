@@ -26,6 +26,14 @@ class Busy(ClearsightError):
     """Raised when the queue is full."""
 
 
+class ModelCodeError(ClearsightError):
+    """Raised where the code that comes with a model fails; it has logged its traceback."""
+
+
+class ModelTimeout(ModelCodeError):
+    """Raised where the code that comes with a model takes too long."""
+
+
 _BAD_REQUESTS = (errors.BadImage, errors.BadValue, errors.BadShape, errors.BadChoice, errors.EmptyInput)
 # The first kind that matches decides; any other error is the endpoint's own: status 500.
 STATUSES: dict[type[ClearsightError], int] = {
@@ -35,6 +43,8 @@ STATUSES: dict[type[ClearsightError], int] = {
     errors.TooLarge: 413,
     errors.UnsupportedType: 415,
     Busy: 503,
+    ModelTimeout: 504,
+    ModelCodeError: 500,
 }
 
 # The connection is closed after these: the rest of the body was not read.
@@ -46,9 +56,16 @@ def busy() -> Busy:
     return Busy("endpoint", "too many images are waiting", fix="Try again in a second.")
 
 
+def status_of(error: BaseException) -> int:
+    """Return the status of the response to a request that failed with `error`."""
+    return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
+
+
 def error_response(error: Exception) -> JSONResponse:
     """Return the response to a request that failed with `error`; a traceback goes to the log alone."""
-    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
+    status = status_of(error)
+    if isinstance(error, ModelCodeError):
+        return JSONResponse({"error": str(error)}, status)
     if status == 500:
         LOG.error("a request failed", exc_info=error)
         return JSONResponse({"error": INTERNAL_ERROR}, status)  # no detail: it may name files or code

@@ -26,9 +26,11 @@ def request_type(content_type: str | None, body: bytes, offered: Collection[str]
 
 
 def sniff(body: bytes) -> str:
-    """Return the media type of a body without a declared one; anything but JSON and NPY is left to the decoder."""
+    """Return the media type of a body without a declared one; anything but JSON, NPY and zip is left to the decoder."""
     if body.startswith(MAGIC):
         return "application/x-npy"
+    if body.startswith(b"PK\x03\x04"):
+        return "application/zip"
     # A text may begin with blank lines.
     return "application/json" if body[:64].lstrip()[:1] in (b"{", b'"', b"[") else "application/octet-stream"
 

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from clearsight.core.dataset import Pixels
 
-Prepared: TypeAlias = npt.NDArray[np.float32]  # (3, S, S), already cropped and normalised
+# The model's input: (3, S, S) float32, cropped and normalised; or (S, S, 3) uint8, cropped, for a network that
+# normalises pixels itself.
+Prepared: TypeAlias = npt.NDArray[Any]
 Image: TypeAlias = bytes | Pixels | Prepared  # an encoded file, decoded RGB (H, W, 3), or the model's own input
 Probabilities: TypeAlias = npt.NDArray[np.float64]  # (N, C), rows sum to 1
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from clearsight.core.bundle import Bundle
 from clearsight.core.dataset import StoredPixels
-from clearsight.core.errors import BadBundle, BadShape, EmptyInput
+from clearsight.core.errors import BadBundle, BadShape, EmptyInput, as_bad_bundle
 from clearsight.core.probabilities import calibrated, softmax
 from clearsight.serving.payload import Image, Prepared, Probabilities, record
 from clearsight.serving.runtimes import RUNTIMES, Session
 
-# An encoded file or stored pixels to the model's input (3, S, S) float32; raises BadImage. Thread safe.
+# An encoded file or stored pixels to the model's input: (3, S, S) float32, or (S, S, 3) uint8 for a network that
+# prepares pixels itself; raises BadImage. Thread safe.
 Prepare: TypeAlias = Callable[[bytes | StoredPixels], Prepared]
 
 _SAME = 1e-3  # probability: a single image and the same image in a batch may differ by rounding alone
@@ -37,12 +38,22 @@ def _free(image: bytes) -> DecodeCost:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Classifies images. `prepared` may be called from several threads at once, the rest from one at a time."""
+    """Classifies images. `prepared` may be called from several threads at once, the rest from one at a time.
+
+    measure: cost of an encoded file; raises BadImage for one without a header.  pixels_of: for a network that prepares
+    pixels itself, turns a prepared image (3, S, S) float32 back into pixels (S, S, 3) uint8; raises BadValue.
+    """
 
     bundle: Bundle
     session: Session
     prepare: Prepare
-    measure: Callable[[bytes], DecodeCost] = _free  # of an encoded file; raises BadImage for one without a header
+    measure: Callable[[bytes], DecodeCost] = _free
+    pixels_of: Callable[[Prepared], Prepared] | None = None
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Return True for a network whose input is (N, S, S, 3) uint8 instead of (N, 3, S, S) float32."""
+        return self.pixels_of is not None
 
     def cost(self, image: Image) -> DecodeCost:
         """Return what it takes to prepare an image; raises BadImage for a file whose header is damaged."""
@@ -52,7 +63,7 @@ class Predictor:
         return DecodeCost(pixels, 0)  # the body holds them
 
     def prepared(self, image: Image) -> Prepared:
-        """Return the model's input (3, S, S) float32; raises BadImage, BadShape, EmptyInput."""
+        """Return the model's input, as `prepare` returns it; raises BadImage, BadShape, BadValue, EmptyInput."""
         if isinstance(image, bytes):
             if not image:
                 raise EmptyInput("image", "it holds no bytes")
@@ -63,10 +74,11 @@ class Predictor:
         if image.shape != expected:
             problem = f"prepared images must have the shape {expected}"
             raise BadShape(f"array {image.shape}", problem, fix="Or send uint8 pixels.")
-        return np.asarray(image, dtype=np.float32)  # clients send float64 or float16, too
+        numbers = np.asarray(image, dtype=np.float32)  # clients send float64 or float16, too
+        return numbers if self.pixels_of is None else self.pixels_of(numbers)
 
     def probabilities(self, images: Prepared) -> Probabilities:
-        """Return the calibrated probabilities (N, C) float64 of prepared images (N, 3, S, S).
+        """Return the calibrated probabilities (N, C) float64 of the model's inputs, stacked: (N, 3, S, S).
 
         A row whose logits are not finite becomes NaN, so that it affects no other row of the batch.
         """
@@ -80,12 +92,10 @@ class Predictor:
     def check_outputs(self) -> None:
         """Raise BadBundle unless the network takes images of the manifest's size and has an output for each class."""
         size, classes = self.bundle.preprocess.size, len(self.bundle.classes)
-        try:
-            logits = self.session.run(np.zeros((1, 3, size, size), np.float32))
-        except Exception as error:  # the errors of the runtimes have no common base below Exception
-            reason = " ".join(str(error).split())[:200]
-            problem = f"its network cannot classify an image of {size} x {size} pixels ({reason})"
-            raise BadBundle(str(self.bundle.path), problem) from error
+        problem = f"its network cannot classify an image of {size} x {size} pixels"
+        with as_bad_bundle(str(self.bundle.path), problem):
+            pixels = np.zeros((1, size, size, 3), np.uint8) if self.takes_pixels else None
+            logits = self.session.run(np.zeros((1, 3, size, size), np.float32) if pixels is None else pixels)
         if logits.shape != (1, classes):
             outputs = "x".join(str(count) for count in logits.shape[1:])
             raise BadBundle(str(self.bundle.path), f"its network has {outputs} outputs for {classes} classes")

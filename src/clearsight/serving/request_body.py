@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from clearsight.core.errors import BadValue, ClearsightError, EmptyInput, TooLar
 from clearsight.serving.error_responses import SlowBody, busy
 
 _LINGER_BYTES = 64 << 20  # of a refused body, read and dropped
+_GZIP = ("gzip", "x-gzip")
+_PIECE = 1 << 20  # bytes that are unpacked at a time
 _LINGER_SECONDS = 2.0  # a client that sends slower sees its connection reset
 
 
@@ -51,7 +54,8 @@ class RequestBodyReader:
         """Yield the whole body, counted as held until the block ends.
 
         Raises EmptyInput, TooLarge (by the declared length, or while it arrives), SlowBody, Busy when all requests
-        together hold too much, UnsupportedType for a compressed body, ClientDisconnect.
+        together hold too much, UnsupportedType for a compression other than gzip, BadValue for damaged gzip,
+        ClientDisconnect. The limits are those of the body without compression.
         """
         body = await self._receive(request)
         try:
@@ -66,7 +70,7 @@ class RequestBodyReader:
             try:
                 self._check_head(request)
                 async with asyncio.timeout(self._limits.body_seconds):
-                    return await self._read(stream)
+                    return await self._read(_unzipped(stream) if _is_gzip(request) else stream)
             except TimeoutError:
                 raise SlowBody("body", f"it did not arrive within {self._limits.body_seconds:g} s") from None
             except ClearsightError:
@@ -77,9 +81,9 @@ class RequestBodyReader:
 
     def _check_head(self, request: Request) -> None:
         encoding = request.headers.get("content-encoding", "identity")
-        # A compressed body of a few kilobytes could unpack to gigabytes.
-        if encoding.lower() != "identity":
-            raise UnsupportedType(f"Content-Encoding {encoding[:40]!r}", "the endpoint does not decompress bodies")
+        if encoding.lower() not in ("identity", *_GZIP):
+            problem = "the endpoint does not decompress it"
+            raise UnsupportedType(f"Content-Encoding {encoding[:40]!r}", problem, allowed=("identity", "gzip"))
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limits.body_bytes:
             raise self._too_large()
@@ -102,6 +106,25 @@ class RequestBodyReader:
     def _too_large(self) -> TooLarge:
         most = self._limits.body_bytes
         return TooLarge("body", f"it is larger than the limit of {most} bytes ({most / (1 << 20):.3g} MiB)")
+
+
+def _is_gzip(request: Request) -> bool:
+    return request.headers.get("content-encoding", "").lower() in _GZIP
+
+
+async def _unzipped(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the pieces of a gzip body, each at most a megabyte: a few kilobytes may unpack to gigabytes."""
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        async for chunk in stream:
+            rest = chunk
+            while rest:
+                yield unzip.decompress(rest, _PIECE)
+                rest = unzip.unconsumed_tail
+    except zlib.error:
+        raise BadValue("body", "it is no gzip, although Content-Encoding says so") from None
+    if not unzip.eof:
+        raise BadValue("body", "its gzip is cut short")
 
 
 async def _linger(stream: AsyncIterator[bytes]) -> None:

@@ -12,11 +12,14 @@ import numpy as np
 
 from clearsight.core.errors import ClearsightError, TooLarge
 from clearsight.serving.batcher import Batcher
+from clearsight.serving.codecs import ACCEPTS, CODECS
 from clearsight.serving.decoding import DecodePool, Stopped
 from clearsight.serving.error_responses import Busy, busy
+from clearsight.serving.negotiation import request_type, response_type
 from clearsight.serving.payload import Image, Payload, PredictionResponse, Prepared
 from clearsight.serving.predictor import Predictor
 from clearsight.serving.request_body import Limits
+from clearsight.serving.served_model import ModelDescription, ModelRequest, ModelResponse
 
 T = TypeVar("T")
 
@@ -40,9 +43,44 @@ class Service:
         # One thread: a runtime uses all its cores for one batch, and a session is not thread safe.
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="clearsight-infer")
         self._batcher = Batcher(predictor.probabilities, self._inference, max_batch=max_batch, waiting=waiting)
+        # Looked up once, not per request.
+        self._readers, self._writers = dict(iter(CODECS)), dict(iter(ACCEPTS))
         self._in_progress = 0
         self._healthy = False
         self._check: asyncio.Task[str] | None = None
+
+    @property
+    def description(self) -> ModelDescription:
+        """Return what the endpoint says of the model."""
+        bundle = self.predictor.bundle
+        return ModelDescription(
+            model=bundle.model,
+            classes=bundle.classes,
+            image_size=bundle.preprocess.size,
+            reads=tuple(self._readers),
+            writes=tuple(self._writers),
+        )
+
+    @property
+    def most_images(self) -> int:
+        """Return how many images of one request can wait together."""
+        return self.waiting
+
+    async def respond(self, request: ModelRequest, limits: Limits) -> ModelResponse:
+        """Return probabilities for the images in a request, in the media type that its client accepts.
+
+        Raises what `predict` raises, UnsupportedType for a body of another type, NotAcceptable.
+        """
+        accepted = response_type(request.accept, self._writers)
+        read = self._readers[request_type(request.content_type, request.body, self._readers)]
+        prediction = await self.predict(read, request.body, limits)
+        rows = prediction.probabilities
+        return ModelResponse(
+            body=self._writers[accepted](prediction),
+            media_type=accepted,
+            classes=tuple(rows.argmax(1).tolist()),
+            confidences=tuple(rows.max(1).tolist()),
+        )
 
     async def predict(self, read: Callable[[bytes], Payload], body: bytes, limits: Limits) -> PredictionResponse:
         """Return the prediction for the images that `read` finds in `body`; work on it ends when the call is cancelled.

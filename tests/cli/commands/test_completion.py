@@ -17,8 +17,8 @@ from clearsight.cli.commands.completion import SCRIPTS, candidates
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        (["tr"], ["train"]),
-        (["e"], ["evaluate", "export"]),
+        (["tr"], ["train", "transform"]),
+        (["e"], ["evaluate", "endpoints", "endpoint", "export"]),
         (["train", "photos", "--resu"], ["--resume"]),
         (["train", "photos", "--help-"], ["--help-all"]),
         (["train", "--augment", "st"], ["standard"]),

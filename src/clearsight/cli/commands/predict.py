@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ Examples:
   clearsight predict runs/first cat.jpg dog.png
   clearsight predict model.tar.gz holiday/ 'more/**/*.jpg' --top 3 --json
   clearsight predict runs/first test-image.hdf5 --csv predictions.csv
+  clearsight predict endpoint:dogs cat.jpg
   clearsight predict runs/first photos/ --split predict --embeddings features.npz
 """
 
@@ -42,6 +44,7 @@ def predict(
     settings: dict[str, Any],
 ) -> int:
     """Classify images. An image that cannot be read is listed with the reason; exit code 2 if none can be read."""
+    from clearsight.workflow.paths import Paths
     from clearsight.workflow.predict import predict as classify
     from clearsight.workflow.results.predictions import check_embeddings_path, prediction_lines
 
@@ -57,6 +60,7 @@ def predict(
             embeddings=embeddings is not None,
             device=device,
             progress=terminal.progress,
+            paths=Paths.of(os.environ),
             **settings,
         )
     if csv is not None:

@@ -31,6 +31,7 @@ CODECS: Registry[Read] = Registry(
         "application/octet-stream": _IMAGE,  # what clients send that name no type
         "application/json": "clearsight.serving.codecs.json_text:read",
         "application/x-npy": "clearsight.serving.codecs.npy:read",
+        "application/zip": "clearsight.serving.codecs.zip_archive:read",
         "multipart/form-data": "clearsight.serving.codecs.multipart:read",
     },
     group="clearsight.codecs",
@@ -44,6 +45,7 @@ ACCEPTS: Registry[Write] = Registry(
         "application/x-npy": "clearsight.serving.codecs.npy:write",
         "text/csv": "clearsight.serving.codecs.csv_text:write",
         "application/jsonlines": "clearsight.serving.codecs.jsonlines:write",
+        "application/x-scores+json": "clearsight.serving.codecs.scores:write",
     },
     group="clearsight.answers",  # the name that other distributions registered under
 )

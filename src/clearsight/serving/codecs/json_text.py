@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from clearsight.core.errors import BadValue, EmptyInput
+from clearsight.serving.codecs import json_numbers
 from clearsight.serving.codecs.base64_text import decode
 from clearsight.serving.payload import Image, Payload, PredictionResponse
 
@@ -17,8 +18,11 @@ def read(body: bytes) -> Payload:
     """Read {"image": p}, {"images": [p, ...]}, {"instances": [{"image": {"b64": p}}, ...]} or just p.
 
     p is base64 (standard or URL-safe alphabet, with or without padding, line breaks allowed) or a data: URL with it.
+    Arrays of numbers are read as `json_numbers` says.
     Raises BadValue for anything else, EmptyInput for an empty list.
     """
+    if json_numbers.is_numbers(body):
+        return json_numbers.read(body)
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
         raise BadValue("body", f"it holds more than {_MOST_VALUES} JSON values", fix=f"Send {_SHAPES}.")
     try:

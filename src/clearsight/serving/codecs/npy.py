@@ -53,7 +53,7 @@ def read(body: bytes) -> Payload:
         case "u", 3 | 4 if array.dtype == np.uint8 and array.shape[-1] == 3:
             return Payload([array]) if array.ndim == 3 else Payload(list(array), batch=True)
         case "f", 3 | 4 if array.shape[-3] == 3:
-            floats = _floats(array)
+            floats = bounded_floats(array)
             return Payload([floats]) if array.ndim == 3 else Payload(list(floats), batch=True)
     raise BadShape(f"array of {array.dtype} {array.shape}", "the endpoint does not read it", allowed=_ALLOWED)
 
@@ -102,7 +102,8 @@ def _header(body: bytes) -> tuple[str, int]:
     return body[start : start + length].decode("latin-1"), start + length
 
 
-def _floats(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def bounded_floats(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return the array as float32; raises BadValue for values that no normalised pixel has."""
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinity, which is refused below
         floats = array.astype(np.float32)
     # Written so that NaN fails the check too.

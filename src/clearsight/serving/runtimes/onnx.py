@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from clearsight.core.errors import BadBundle
 from clearsight.core.machine import import_onnxruntime
+from clearsight.serving.runtimes import ModelInput
 
 
 class OnnxSession:
@@ -20,7 +21,7 @@ class OnnxSession:
         self._input = session.get_inputs()[0].name
         self._output = session.get_outputs()[0].name
 
-    def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         return cast(npt.NDArray[np.float32], self._session.run([self._output], {self._input: images})[0])
 
 

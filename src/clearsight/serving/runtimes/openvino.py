@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from clearsight.core.errors import BadBundle, missing_extra
 from clearsight.core.machine import import_openvino
+from clearsight.serving.runtimes import ModelInput
 
 
 class OpenVinoSession:
@@ -18,12 +19,12 @@ class OpenVinoSession:
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
 
-    def run(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def run(self, images: ModelInput) -> npt.NDArray[np.float32]:
         return cast(npt.NDArray[np.float32], self._request.infer([images])[0])
 
 
 def load(path: Path, threads: int) -> OpenVinoSession:
-    """Return the network in the ONNX file `path`, on `threads` cores.
+    """Return the network in the file `path` (.onnx, or .xml with its .bin), on `threads` cores.
 
     Raises MissingExtra without the package, BadBundle when OpenVINO cannot read the file.
     """

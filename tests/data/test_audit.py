@@ -65,6 +65,40 @@ def test_a_sound_dataset_is_counted_and_nothing_is_wrong(scenes: Dataset) -> Non
     assert codes(found) == ["few-images"]
 
 
+def reencoded(pixels: Image.Image, *, mirrored: bool) -> bytes:
+    stream = io.BytesIO()
+    turned = pixels.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else pixels
+    turned.resize((110, 110)).save(stream, "JPEG", quality=70)
+    return stream.getvalue()
+
+
+def test_mirror_images_are_leaks_across_splits_and_information_within_one(scenes: Dataset) -> None:
+    assert isinstance(scenes.source, Files)
+    first, second = (sample.id for sample in scenes.split("train").samples[:2])
+    extra = {
+        name: reencoded(Image.open(io.BytesIO(scenes.source.read(original))), mirrored=True)
+        for name, original in (("flip-test.jpg", first), ("flip-train.jpg", second))
+    }
+    rows = [(sample.id, sample.label, sample.split) for sample in scenes.samples]
+    found = audited(
+        of(Files(scenes.source.root, extra), [*rows, ("flip-test.jpg", 0, "test"), ("flip-train.jpg", 0, "train")])
+    )
+    assert set(found.flipped) == {(first, "flip-test.jpg"), (second, "flip-train.jpg")}
+    assert found.near_duplicates == ()
+    assert [(leak.paths, leak.exact, leak.flipped) for leak in found.leaks] == [((first, "flip-test.jpg"), False, True)]
+    assert {"leak", "flipped-duplicates"} <= set(codes(found))
+
+
+def test_a_smaller_copy_is_a_near_copy_and_no_mirror_image(scenes: Dataset) -> None:
+    assert isinstance(scenes.source, Files)
+    first = scenes.samples[0].id
+    extra = {"copy.jpg": reencoded(Image.open(io.BytesIO(scenes.source.read(first))), mirrored=False)}
+    rows = [(sample.id, sample.label, sample.split) for sample in scenes.samples]
+    found = audited(of(Files(scenes.source.root, extra), [*rows, ("copy.jpg", 0, "train")]))
+    assert found.near_duplicates == ((first, "copy.jpg"),)
+    assert found.flipped == ()
+
+
 def test_images_below_the_models_input_are_listed(scenes: Dataset) -> None:
     found = audited(scenes, input_size=224)
     assert len(found.small) == 24
@@ -149,7 +183,9 @@ def test_json_of_leaks_and_corrupt_images(scenes: Dataset) -> None:
     ]
     found = audited(of(Files(scenes.source.root, extra_files), rows))
     document = found.to_json()
-    assert document["leaks"] == [{"paths": [first, "copy.jpg"], "splits": ["train", "valid"], "exact": True}]
+    assert document["leaks"] == [
+        {"paths": [first, "copy.jpg"], "splits": ["train", "valid"], "exact": True, "flipped": False}
+    ]
     assert found.corrupt == (CorruptImage(path="empty.jpg", reason=document["corrupt"][0]["reason"]),)
     assert document["duplicates"] == [[first, "copy.jpg"]]
 

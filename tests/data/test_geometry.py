@@ -10,9 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clearsight.core.errors import BadImage, BadShape
+from clearsight.core.errors import BadImage, BadShape, BadValue
 from clearsight.core.preprocess import Interpolation, Preprocess
-from clearsight.data.geometry import centre_box, crop, normalise, prepare, resample, scale_shift, shrink
+from clearsight.data.geometry import (
+    centre_box,
+    crop,
+    denormalise,
+    normalise,
+    prepare,
+    prepare_pixels,
+    resample,
+    scale_shift,
+    shrink,
+)
 
 USUAL = Preprocess(size=224, resize=256)
 
@@ -136,3 +146,20 @@ def test_prepare_names_the_image_it_cannot_decode(shared: Path) -> None:
 def test_prepare_holds_the_pixel_limit(shared: Path) -> None:
     with pytest.raises(BadImage, match="limit"):
         prepare(images(shared)[0].read_bytes(), USUAL, max_pixels=100)
+
+
+def test_pixels_come_back_from_a_prepared_image(shared: Path) -> None:
+    odd = Preprocess(size=224, resize=256, mean=(0.1, 0.5, 0.9), std=(0.01, 0.5, 1.0))
+    for path in images(shared)[:3]:
+        for preprocess in (USUAL, odd):
+            pixels = prepare_pixels(path.read_bytes(), preprocess)
+            assert (pixels.shape, pixels.dtype) == ((224, 224, 3), np.uint8)
+            assert np.array_equal(denormalise(prepare(path.read_bytes(), preprocess), preprocess), pixels)
+
+
+@pytest.mark.parametrize("value", [0.123, 99.0, -99.0, np.nan, np.inf])
+def test_numbers_that_are_no_pixels_have_none(value: float) -> None:
+    image = normalise(np.zeros((1, 8, 8, 3), np.uint8), USUAL)[0]
+    image[1, 2, 3] = value
+    with pytest.raises(BadValue, match="not those of pixels"):
+        denormalise(image, USUAL)

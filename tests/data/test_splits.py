@@ -76,6 +76,17 @@ def test_the_division_follows_the_seed_and_not_the_order() -> None:
     assert train_dataset(found).samples != train_dataset(found, seed=1).samples
 
 
+def test_images_by_absolute_path_keep_their_splits_when_the_data_is_moved() -> None:
+    def valid(root: str) -> set[str]:
+        found = [
+            replace(record, locator=f"{root}/{record.locator}") for record in (*records("cat", 60), *records("dog", 60))
+        ]
+        return {sample.id.removeprefix(root) for sample in train_dataset(listing(found)).split("valid").samples}
+
+    assert valid("/home/ada/pets") == valid("/mnt/pets")
+    assert valid("/mnt/pets") != {f"/{name}" for name in valid("pets")}  # a relative path counts whole
+
+
 def test_a_new_class_moves_no_image_of_the_others() -> None:
     before = train_dataset(listing(records("cat", 30), records("dog", 30)))
     after = train_dataset(listing(records("cat", 30), records("dog", 30), records("emu", 30)))

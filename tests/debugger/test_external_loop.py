@@ -12,13 +12,13 @@ from torch import nn
 
 from clearsight.core.errors import BadChoice
 from clearsight.core.tensors import Event, Scalars, Snapshot
-from clearsight.debugger.external_loop import StepCounter
+from clearsight.debugger.step_counter import StepCounter
 from tests.debugger.conftest import MakeHook
 from tests.debugger.loops import loop, watched_loop
 from tests.debugger.networks import batches, network, sgd
 
 
-def test_without_an_optimizer_a_step_is_a_forward_pass_in_train_mode(make_hook: MakeHook) -> None:
+def test_without_an_optimizer_argument_steps_and_gradients_are_those_of_the_loop(make_hook: MakeHook) -> None:
     model, loss = network(), nn.CrossEntropyLoss()
     optimizer = sgd(model)
     with make_hook().watch(model, loss) as hook:
@@ -26,6 +26,59 @@ def test_without_an_optimizer_a_step_is_a_forward_pass_in_train_mode(make_hook: 
     assert (hook.step, hook.tape.done("eval")) == (12, 6)
     assert hook.tape.scalar("loss").steps.tolist() == list(range(1, 13))
     assert "gradient/6.weight" in hook.tape.names("gradients")
+
+
+def test_an_optimizer_that_was_not_passed_is_followed_from_its_first_step(make_hook: MakeHook) -> None:
+    model, loss = network(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    other = torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], 7.0)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2)
+    with make_hook(save_every=1).watch(model) as hook:
+        for inputs, labels in batches(8):
+            for each in (optimizer, other):
+                each.zero_grad()
+            loss(model(inputs), labels).backward()
+            other.step()  # of another model
+            optimizer.step()
+            schedule.step()
+    context = hook.tape.context
+    assert (context.optimizer, context.lr, context.loop.steps) == ("sgd", 0.05, 8)
+    assert all(parameter.optimized for parameter in context.parameters)
+    assert context.loop.schedule.type == "StepLR"
+    assert hook.tape.scalar("grad_norm").steps.tolist() == list(range(1, 9))
+    assert hook.tape.scalar("lr").values.tolist() == pytest.approx([0.05 * 0.1 ** (step // 2) for step in range(8)])
+    snapshots = [record for record in hook.tape.records if isinstance(record, Snapshot)]
+    assert [len(record.names) for record in snapshots] == [len(set(record.names)) for record in snapshots]
+    assert {"gradients", "updates", "weights"} <= set(snapshots[0].collections)
+    assert {frozenset(record.names) for record in snapshots} == {frozenset(snapshots[-1].names)}
+
+
+def test_a_second_optimizer_of_the_same_model_holds_what_it_holds(make_hook: MakeHook) -> None:
+    model, loss = network(), nn.CrossEntropyLoss()
+    head = list(model.parameters())[-2:]
+    first = torch.optim.SGD(list(model.parameters())[:-2], 0.05)
+    second = torch.optim.SGD(head, 0.05)
+    with make_hook(rules=["FrozenByMistake"]).watch(model, loss, first) as hook:
+        for inputs, labels in batches(12):
+            for optimizer in (first, second):
+                optimizer.zero_grad()
+            loss(model(inputs), labels).backward()
+            for optimizer in (first, second):
+                optimizer.step()
+    assert hook.step == 12
+    assert all(parameter.optimized for parameter in hook.tape.context.parameters)
+    assert not hook.findings[0].found
+
+
+def test_a_failure_while_an_optimizer_becomes_known_leaves_the_loop_alone(
+    make_hook: MakeHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, loss = network(), nn.CrossEntropyLoss()
+    hook = make_hook().watch(model)
+    monkeypatch.setattr("clearsight.debugger.external_loop.describe_optimizer", lambda *_: 1 / 0)
+    loop(model, sgd(model), loss)
+    assert isinstance(hook.failure, ZeroDivisionError)
+    hook.close()
 
 
 def test_accumulated_batches_are_values_of_one_step(make_hook: MakeHook) -> None:
@@ -74,7 +127,7 @@ def test_an_optimizer_step_counts_whatever_mode_the_model_is_in(make_hook: MakeH
                 optimizer.step()
     assert hook.step == 4
     assert hook.tape.scalar("grad_norm").steps.tolist() == [1, 2, 3, 4]
-    assert hook.tape.scalar("loss").steps.tolist() == [3, 4]  # the first two look like an evaluation
+    assert hook.tape.scalar("loss").steps.tolist() == [2, 3, 4]  # the first looks like an evaluation
 
 
 def test_the_epoch_is_the_one_that_is_set(make_hook: MakeHook) -> None:
@@ -242,10 +295,3 @@ def test_an_abandoned_step_gives_its_number_back() -> None:
     assert counter.begin() == 3
     counter.abandon()
     assert (counter.done, counter.begin()) == (2, 3)
-
-
-def test_the_mode_is_the_forced_one_or_that_of_the_model() -> None:
-    counter = StepCounter()
-    assert [counter.mode(training=training) for training in (True, False)] == ["train", "eval"]
-    counter.forced_mode = "predict"
-    assert counter.mode(training=True) == "predict"

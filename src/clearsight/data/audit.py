@@ -11,7 +11,15 @@ from typing import Any
 
 from clearsight.core.dataset import Dataset, Notice
 from clearsight.core.files import finite_json
-from clearsight.data.duplicates import MOST_PAIRS, Leak, conflicts, exact_duplicates, leaks, near_duplicates
+from clearsight.data.duplicates import (
+    MOST_PAIRS,
+    Leak,
+    conflicts,
+    exact_duplicates,
+    flipped_duplicates,
+    leaks,
+    near_duplicates,
+)
 from clearsight.data.scan import Scan, ScannedImage
 
 # Lower edges in pixels, dense around usual inputs.
@@ -46,7 +54,8 @@ class Audit:
     imbalance: largest over smallest class of the training split (of all, without such a split); None without labels.
     short_sides: histogram of min(width, height) without empty bins.  common_sizes: (width, height, count).
     small: shorter side under `input_size`.  rotated: turned upright by their EXIF tag.
-    duplicates: equal bytes.  near_duplicates: nearly equal pixels.  conflicts: those of either that differ in class.
+    duplicates: equal bytes.  near_duplicates: nearly equal pixels.  flipped: mirror images of each other.
+    conflicts: those of any of these that differ in class.
     """
 
     classes: tuple[str, ...]
@@ -61,6 +70,7 @@ class Audit:
     corrupt: tuple[CorruptImage, ...]
     duplicates: tuple[tuple[str, ...], ...]
     near_duplicates: tuple[tuple[str, str], ...]
+    flipped: tuple[tuple[str, str], ...]
     leaks: tuple[Leak, ...]
     conflicts: tuple[tuple[str, ...], ...]
     warnings: tuple[Notice, ...]
@@ -82,6 +92,7 @@ def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
     good = [image for image in found if not image.bad]  # a bad image may have no known size
     sizes = Counter((image.width, image.height) for image in good).most_common(_COMMONEST)
     groups, pairs = exact_duplicates(scan, dataset), near_duplicates(scan, dataset)
+    flipped = flipped_duplicates(scan, dataset)
     splits = dataset.counts()
     counts = _training_counts(splits).values()
     audited = Audit(
@@ -97,8 +108,9 @@ def audit(dataset: Dataset, scan: Scan, input_size: int | None = None) -> Audit:
         corrupt=tuple(CorruptImage(path=image.id, reason=image.bad) for image in found if image.bad),
         duplicates=tuple(groups),
         near_duplicates=tuple(pairs),
-        leaks=tuple(leaks(dataset, groups, pairs)),
-        conflicts=tuple(conflicts(dataset, [*groups, *pairs])),
+        flipped=tuple(flipped),
+        leaks=tuple(leaks(dataset, groups, pairs, flipped)),
+        conflicts=tuple(conflicts(dataset, [*groups, *pairs, *flipped])),
         warnings=dataset.notices,
     )
     # Making the splits may have reported an imbalance or bad images already: each problem is reported once.
@@ -147,6 +159,10 @@ def _warnings(found: Audit) -> Iterator[Notice]:
         noun = "pair of images looks" if len(pairs) == 1 else "pairs of images look"
         text = f"{least}{len(pairs)} {noun} the same."
         yield Notice(code="near-duplicates", text=text, paths=tuple(chain.from_iterable(pairs)))
+    if flipped := found.flipped:
+        noun = "pair of images is" if len(flipped) == 1 else "pairs of images are"
+        text = f"{len(flipped)} {noun} the same image with left and right exchanged."
+        yield Notice(code="flipped-duplicates", text=text, paths=tuple(chain.from_iterable(flipped)))
     yield from _count_warnings(_training_counts(found.splits))
     if small := found.small:
         text = f"{_images(len(small))} {'is' if len(small) == 1 else 'are'} smaller than the model's input"

@@ -41,16 +41,39 @@ def near_duplicates(scan: Scan, dataset: Dataset, distance: int = 4, most: int =
     """
     if not 0 <= distance <= _FARTHEST:
         raise BadValue(f"distance {distance}", f"it must be between 0 and {_FARTHEST} bits")
-    first: dict[str, ScannedImage] = {}
-    for found in scan.of(dataset):
-        if found.phash and not found.bad:
-            first.setdefault(found.digest, found)
-    distinct = tuple(first.values())
+    distinct = _distinct(scan, dataset)
     hashes = np.array([found.phash for found in distinct], dtype=np.uint64)
     pairs = close_pairs(hashes, distance, most)
     distances = hamming(hashes[pairs[:, 0]], hashes[pairs[:, 1]])
     order = np.lexsort((pairs[:, 1], pairs[:, 0], distances))  # sorted by distance; the last key counts most
     return [(distinct[a].id, distinct[b].id) for a, b in pairs[order]]
+
+
+def flipped_duplicates(scan: Scan, dataset: Dataset, distance: int = 6) -> list[tuple[str, str]]:
+    """Return pairs of ids of which one is the other with left and right exchanged, found as by `near_duplicates`.
+
+    Images that look the same unmirrored too, such as two copies of a symmetric one, are left out.
+    """
+    distinct = _distinct(scan, dataset)
+    count = len(distinct)
+    hashes = np.array([found.phash for found in distinct], dtype=np.uint64)
+    mirrors = np.array([found.mirror for found in distinct], dtype=np.uint64)
+    pairs = close_pairs(np.concatenate([hashes, mirrors]), distance, MOST_PAIRS)
+    first, second = pairs[:, 0], pairs[:, 1] - count
+    # Each pair comes twice, as (a, mirror of b) and (b, mirror of a); the hashes of both may differ by some bits.
+    crossing = (first < count) & (second >= 0) & (first != second)
+    ends = np.unique(np.sort(np.stack([first, second], axis=1)[crossing], axis=1), axis=0)
+    apart = hamming(hashes[ends[:, 0]], hashes[ends[:, 1]]) > distance
+    return [(distinct[a].id, distinct[b].id) for a, b in ends[apart]]
+
+
+def _distinct(scan: Scan, dataset: Dataset) -> tuple[ScannedImage, ...]:
+    """Return the images with a hash, the first of those of equal content."""
+    first: dict[str, ScannedImage] = {}
+    for found in scan.of(dataset):
+        if found.phash and not found.bad:
+            first.setdefault(found.digest, found)
+    return tuple(first.values())
 
 
 def close_pairs(hashes: Hashes, distance: int, most: int) -> Pairs:
@@ -100,26 +123,37 @@ def hamming(a: Hashes, b: Hashes) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leak:
-    """One image in two splits; `paths` and `splits` run parallel, the earlier of train, valid, test first."""
+    """One image in two splits; `paths` and `splits` run parallel, the earlier of train, valid, test first.
+
+    flipped: the later one is the mirror image of the earlier one.
+    """
 
     paths: tuple[str, str]
     splits: tuple[Split, Split]
     exact: bool
+    flipped: bool = False
 
 
-def leaks(dataset: Dataset, groups: Sequence[tuple[str, ...]], pairs: Sequence[tuple[str, str]] = ()) -> list[Leak]:
-    """Return the `groups` (exact) and `pairs` (near) that span two of train, valid and test.
+def leaks(
+    dataset: Dataset,
+    groups: Sequence[tuple[str, ...]],
+    pairs: Sequence[tuple[str, str]] = (),
+    flipped: Sequence[tuple[str, str]] = (),
+) -> list[Leak]:
+    """Return the `groups` (exact), `pairs` (near) and `flipped` pairs that span two of train, valid and test.
 
     A member of a group is listed once, with the group's first image in an earlier split.
     """
     split = {sample.id: sample.split for sample in dataset.samples if sample.split in _LEARNING}
     place = {key: _LEARNING.index(name) for key, name in split.items()}
     found: list[Leak] = []
-    for members, same in (*((group, True) for group in groups), *((pair, False) for pair in pairs)):
+    exact = ((group, True, False) for group in groups)
+    near = ((pair, False, False) for pair in pairs)
+    for members, same, mirrored in (*exact, *near, *((pair, False, True) for pair in flipped)):
         # Stable: the first image of the earliest split leads.
         inside = sorted((key for key in members if key in split), key=place.__getitem__)
         found += (
-            Leak(paths=(inside[0], key), splits=(split[inside[0]], split[key]), exact=same)
+            Leak(paths=(inside[0], key), splits=(split[inside[0]], split[key]), exact=same, flipped=mirrored)
             for key in inside
             if place[key] > place[inside[0]]
         )

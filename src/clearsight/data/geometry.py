@@ -13,13 +13,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from clearsight.core.dataset import Pixels, StoredPixels
-from clearsight.core.errors import BadShape
+from clearsight.core.errors import BadShape, BadValue
 from clearsight.core.preprocess import Interpolation, Preprocess
 from clearsight.data.decode import MAX_PIXELS, decode
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in source pixels, fractions allowed
 
 _FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Interpolation)}
+_ROUNDING = 0.01  # of one byte: float32 keeps prepared numbers far more exactly
 _WIDEST_FILTER = 3  # lanczos looks 3 source pixels (or 3 output pixels, when reducing) to each side
 
 
@@ -103,13 +104,33 @@ def normalise(batch: npt.NDArray[np.uint8], preprocess: Preprocess) -> npt.NDArr
     return numbers
 
 
+def denormalise(image: npt.NDArray[np.float32], preprocess: Preprocess) -> Pixels:
+    """Return the pixels (S, S, 3) uint8 of a prepared image (3, S, S) float32.
+
+    Raises BadValue where numbers are not those of bytes in [0, 255] up to rounding.
+    """
+    scale, shift = scale_shift(preprocess)
+    numbers = (image.astype(np.float64) - shift[:, None, None]) / scale[:, None, None]
+    bytes_ = np.clip(np.rint(np.nan_to_num(numbers)), 0, 255)
+    if not (np.abs(numbers - bytes_) <= _ROUNDING).all():  # NaN too
+        problem = "this network takes pixels, and its numbers are not those of pixels in 0 to 255"
+        raise BadValue("prepared image", problem, fix="Send uint8 pixels or an image file.")
+    return np.ascontiguousarray(bytes_.astype(np.uint8).transpose(1, 2, 0))
+
+
 def prepare(
     raw: bytes | StoredPixels, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, name: str = ""
 ) -> npt.NDArray[np.float32]:
     """Turn an encoded or decoded image into the network's input (3, S, S) float32; BadImage names `name`."""
-    pixels = decode(raw, max_pixels=max_pixels, name=name, value_range=preprocess.value_range)
-    pixels = crop(pixels, preprocess)
+    pixels = prepare_pixels(raw, preprocess, max_pixels=max_pixels, name=name)
     return cast(npt.NDArray[np.float32], normalise(pixels[None], preprocess)[0])
+
+
+def prepare_pixels(
+    raw: bytes | StoredPixels, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, name: str = ""
+) -> Pixels:
+    """Turn an encoded or decoded image into pixels of the network's size, (S, S, 3) uint8; BadImage names `name`."""
+    return crop(decode(raw, max_pixels=max_pixels, name=name, value_range=preprocess.value_range), preprocess)
 
 
 def _extent(pixels: Pixels) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from clearsight.core.preprocess import ValueRange
 from clearsight.data.decode import MAX_PIXELS, decode_stored, inspect, render
 from clearsight.data.wide_values import WideImage
 
-FORMAT = 3  # of the cache; raise it whenever an image could come out differently
+FORMAT = 4  # of the cache; raise it whenever an image could come out differently
 _PORTION = 16  # samples per task: enough to hide the cost of a task, few enough for a smooth progress bar
 _GRID, _BLOCK = 32, 8  # phash: side of the gray image, side of the block of frequencies
 FLAT = 2.0  # gray levels of standard deviation under which an image is nearly one colour, and has no phash
@@ -40,7 +40,8 @@ class ScannedImage:
     width, height: upright, before any resize; 0 when not even the header is readable.
     format: as `decode.inspect` calls it ("jpeg"), "pixels" for decoded data, "" unknown.
     orientation: EXIF tag, 1 is stored upright.
-    phash: 64-bit perceptual hash, 0 when the image is too flat to have one (see `phash`).
+    phash: 64-bit perceptual hash, 0 when the image is too flat to have one (see `phash`).  mirror: that of the image
+    with left and right exchanged.
     brightness: mean gray level in 0 to 255.  contrast: standard deviation of the gray levels, of a 32 x 32 reduction.
     depth: type of stored values of more than 8 bits ("uint16", "float32"), else "". Such an image is hashed and
     measured between its own extremes.  low, high: smallest and largest stored value of any channel.
@@ -54,6 +55,7 @@ class ScannedImage:
     format: str = ""
     orientation: int = 1
     phash: int = 0
+    mirror: int = 0
     brightness: int = 0
     contrast: float = 0.0
     depth: str = ""
@@ -176,9 +178,10 @@ def examine(sample: Sample, source: ImageSource, *, max_pixels: int, known: Scan
     except BadImage as error:
         return replace(found, bad=error.problem)
     gray = _gray(pixels)
-    size = {"width": pixels.shape[1], "height": pixels.shape[0]}
+    found = replace(found, width=pixels.shape[1], height=pixels.shape[0])
     contrast = round(float(gray.std()), 2)
-    return replace(found, **size, phash=phash(pixels), brightness=round(float(gray.mean())), contrast=contrast)
+    found = replace(found, phash=_hash(gray), mirror=_hash(gray[:, ::-1]))
+    return replace(found, brightness=round(float(gray.mean())), contrast=contrast)
 
 
 def _extent(image: WideImage, name: str) -> ValueRange:
@@ -210,7 +213,10 @@ def phash(pixels: Pixels) -> int:
     Source: Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", section 3.2.1; the
     antialiased reduction stands for its mean filter.
     """
-    values = _gray(pixels)
+    return _hash(_gray(pixels))
+
+
+def _hash(values: npt.NDArray[np.float64]) -> int:
     if values.std() < FLAT:  # else all blank images would be near-duplicates of each other
         return 0
     waves = _waves()

@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 
 from clearsight.core.dataset import SPLITS, ClassMap, Dataset, Listing, Notice, Record, Split, freeze
 from clearsight.core.errors import BadChoice, BadData, BadValue, listed
@@ -25,6 +26,7 @@ _IMBALANCE = 10  # largest class over smallest; the audit mentions smaller ones 
 _TINY = 5  # training images of a class
 _VALID_SHARE, _FULL_SHARE_IMAGES = 0.15, 1000
 _LEAST_VALID, _MOST_VALID_SHARE = 20, 0.25
+_PARTS = 3  # of an absolute path: file, class and often the split; further parts say where the data lies
 _SHOWN = 5  # classes named in a sentence; the notice carries all
 
 
@@ -251,10 +253,17 @@ def _portion(size: int, share: float, spare: int) -> int:
 
 def _shuffled(records: Iterable[Record], seed: int, label: str) -> list[Record]:
     # A digest instead of a random generator: adding an image does not move the others to other splits.
-    def digest(record: Record) -> bytes:
-        return hashlib.blake2b(f"{seed}\0{label}\0{record.locator}".encode(), digest_size=16).digest()
+    def order(record: Record) -> tuple[bytes, str]:
+        name = _movable(record.locator)
+        return hashlib.blake2b(f"{seed}\0{label}\0{name}".encode(), digest_size=16).digest(), record.locator
 
-    return sorted(records, key=digest)
+    return sorted(records, key=order)
+
+
+def _movable(locator: str) -> str:
+    """Return what stays of a locator when the data is moved: of an absolute path the last parts."""
+    path = PurePath(locator)
+    return "/".join(path.parts[-_PARTS:]) if path.is_absolute() else locator
 
 
 def _finish(listing: Listing, path: str, limit: int | None, classes: ClassMap) -> Dataset:

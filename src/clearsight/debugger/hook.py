@@ -31,9 +31,10 @@ from clearsight.core.safe_text import printable
 from clearsight.core.tensors import COLLECTIONS, MODES, Mode
 from clearsight.debugger.capture.predictions import as_tensor
 from clearsight.debugger.capture.save_plan import SavePlan, make_save_plan, parse_save_setting
-from clearsight.debugger.external_loop import ExternalLoop, StepCounter
+from clearsight.debugger.external_loop import ExternalLoop
 from clearsight.debugger.rule_parser import select_rules
 from clearsight.debugger.session import CaptureSession
+from clearsight.debugger.step_counter import StepCounter
 from clearsight.debugger.storage.tape import Tape
 from clearsight.debugger.storage.tensor_store import FileTensorStore
 
@@ -52,9 +53,11 @@ class Hook:
     workers: "one" records in the process of rank 0 only, "all" in each.  mean, std: normalisation of images in [0, 1]
     that the model's weights expect.  pretrained: True for weights from elsewhere.  quiet: print nothing.
 
-    Steps are optimizer steps where an optimizer is watched, else forward passes in train mode; evaluation steps are
-    forward passes in evaluation mode. A model that is trained in evaluation mode needs `set_mode("train")`.
-    A loss that is a function is reported by `record`.
+    Steps are optimizer steps, of the optimizer that is passed or of the first that steps with parameters of the model;
+    without any they are forward passes that train. Whether a forward pass trains or evaluates follows from its
+    DataLoader, the mode of the model, the gradient mode and whether a backward comes; `set_mode` overrules that. A loss
+    that no function of torch computes is that of its backward, and its labels are those that the DataLoader returned;
+    `record` reports what neither shows.
     Wrong arguments raise at once. After `watch` nothing raises: an error of the debugger itself ends the debugging, is
     printed once and stays in `failure`.
     """
@@ -113,6 +116,9 @@ class Hook:
             raise BadValue(f"watch({type(model).__name__})", "the model must be a torch.nn.Module")
         if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
             raise BadValue(f"watch(optimizer={type(optimizer).__name__})", "it must be a torch.optim.Optimizer")
+        # accelerate wraps the optimizer in one that runs no hooks.
+        inner = getattr(optimizer, "optimizer", None)
+        optimizer = inner if isinstance(inner, torch.optim.Optimizer) else optimizer
         losses = losses_of(loss)
         if self._session is not None:
             raise BadValue("watch", "the hook watches a model already", fix="Close it and make another.")
@@ -159,7 +165,7 @@ class Hook:
         self._closed = True
         atexit.unregister(self._close_at_exit)
         if self._loop is not None:
-            self.guard.run(self._loop.end_forward_step)
+            self.guard.run(self._loop.conclude)
             self.guard.finish(self._loop.remove)
         if self._session is not None:
             self.guard.finish(self._session.close)
@@ -225,7 +231,7 @@ class Hook:
         loss: a number.  logits: (N, C).  labels: (N,).  indices: (N,) places of the images in their split.
         """
         if self._loop is not None:
-            self._loop.record(name, None if loss is None else as_tensor(loss), logits, labels, indices)
+            self._loop.report(None if loss is None else as_tensor(loss), logits, labels, indices, name)
 
     @guarded
     def save_scalar(self, name: str, value: float | Tensor) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from clearsight.core.context import RunContext
 from clearsight.core.guard import Guard
 from clearsight.core.tensors import RawTensor, SavedRecord
-from clearsight.debugger.capture.forward_replay import COMPARED
 from clearsight.debugger.capture.probe import Probe
 from clearsight.debugger.capture.save_plan import SavePlan
 from clearsight.debugger.storage.recorder import Recorder
@@ -39,7 +38,6 @@ class CaptureSession:
         self.recorder = Recorder(store, metrics)
         self.probe = Probe(plan, self.add, planned_steps=tape.context.steps, guard=guard)
         self.guard = self.probe.guard
-        self._restore()
 
     def add(self, record: SavedRecord) -> None:
         """Put a record on the tape and on its way to disk."""
@@ -60,11 +58,6 @@ class CaptureSession:
         # A new recorder: a closed one has ended its thread.
         self.recorder = Recorder(self.store, self._metrics)
         self.tape = self.tape.until(train_step)
-        self._restore()
-
-    def _restore(self) -> None:
-        """Let the probe continue after what is on the tape."""
-        self.probe.comparison.restore([int(step) for step in self.tape.scalar(COMPARED).steps])
 
     def close(self) -> None:
         """Leave the model and write all that is left; may be called twice."""

@@ -97,35 +97,38 @@ def test_tensors_are_found_in_tuples_lists_and_mappings() -> None:
 # Comparison of the modes
 
 
-def compared(planned: int, every: int, steps: int) -> list[int]:
+def compared(planned: int, steps: int) -> list[int]:
     comparison, inspected, (inputs, labels) = ModeComparison(planned), InspectedModel.of(network()), next(batches(1))
     forward, batch = ForwardPass.of((inputs,), {}), BatchPredictions.of(network()(inputs).detach(), labels)
     assert batch is not None
-    due = [step for step in range(1, steps + 1) if step == 1 or step % every == 0]
-    return [s for s in due if comparison.due(s) and comparison.losses(s, inspected, forward, batch)]
+    numbers = range(1, steps + 1)
+    return [s for s in numbers if comparison.due(s) and comparison.losses(s, inspected, forward, batch)]
 
 
-@pytest.mark.parametrize(("planned", "every", "least"), [(40, 5, 3), (150, 5, 3), (1000, 20, 10), (100_000, 2000, 10)])
-def test_a_few_times_a_run_over_all_of_it(planned: int, every: int, least: int) -> None:
-    steps = compared(planned, every, planned)
-    assert least <= len(steps) <= 10
+@pytest.mark.parametrize(("planned", "least"), [(40, 3), (150, 3), (1000, 10), (100_000, 10)])
+def test_a_few_times_a_run_over_all_of_it(planned: int, least: int) -> None:
+    steps = compared(planned, planned)
+    assert least <= len(steps) <= least + 1
     assert steps[0] == 1
     assert steps[-1] > 0.6 * planned
 
 
 def test_without_a_plan_it_becomes_ever_rarer() -> None:
-    steps = compared(0, 10, 5000)
-    assert len(steps) == 10
+    steps = compared(0, 6000)
+    assert len(steps) == 16
+    assert len([step for step in steps if 50 < step <= 100]) == 2  # enough for a verdict on a short run
     gaps = [b - a for a, b in pairwise(steps)]
     assert gaps == sorted(gaps)
 
 
-def test_there_is_nothing_to_compare_without_a_norm_in_train_mode() -> None:
+def test_without_a_norm_in_train_mode_only_evaluation_is_compared_with_itself_and_once() -> None:
     model, (inputs, labels) = network(), next(batches(1))
     model[1].eval()
-    batch = BatchPredictions.of(model(inputs).detach(), labels)
+    batch, inspected = BatchPredictions.of(model(inputs).detach(), labels), InspectedModel.of(model)
     assert batch is not None
-    assert ModeComparison(10).losses(1, InspectedModel.of(model), ForwardPass.of((inputs,), {}), batch) == {}
+    comparison, forward = ModeComparison(10), ForwardPass.of((inputs,), {})
+    assert comparison.losses(1, inspected, forward, batch) == {"eval_mode_difference": 0}
+    assert comparison.losses(5, inspected, forward, batch) == {}
     compiled = torch.compile(network(), backend="eager")
     assert ModeComparison(10).losses(1, InspectedModel.of(compiled), ForwardPass.of((inputs,), {}), batch) == {}
 
@@ -148,4 +151,4 @@ def test_losses_of_two_modes_are_of_the_same_rows() -> None:
     assert losses["train_mode_loss"] == functional.cross_entropy(logits[:32], labels[:32])
     assert losses["eval_mode_loss"] == functional.cross_entropy(model.eval()(inputs[:32])["logits"], labels[:32])
     model.train()
-    assert ModeComparison(10).losses(1, inspected, forward, other) == {}
+    assert "eval_mode_loss" not in ModeComparison(10).losses(1, inspected, forward, other)

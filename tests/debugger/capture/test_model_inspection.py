@@ -6,8 +6,10 @@ import timm
 import torch
 from torch import nn
 
+from clearsight.core.context import RunContext
 from clearsight.debugger.capture.model_inspection import (
     InspectedModel,
+    describe_model,
     kind,
     layer_infos,
     leaves,
@@ -81,3 +83,13 @@ def test_compiled_parts_are_not_hooked() -> None:
     assert InspectedModel.of(model).compiled
     model.compile(backend="eager")
     assert InspectedModel.of(model).entry is None
+
+
+def test_the_configuration_of_a_library_is_no_metadata_of_the_weights() -> None:
+    model = net()
+    model.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+    context = describe_model(RunContext(), InspectedModel.of(model))
+    assert (context.weights_mean, context.weights_std) == ((), ())
+    assert (context.usual_mean, context.usual_std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    scratch = describe_model(RunContext(pretrained=False), InspectedModel.of(model))
+    assert scratch.usual_mean == ()

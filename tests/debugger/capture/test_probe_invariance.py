@@ -85,13 +85,14 @@ def test_modes_and_gradients_stay_what_they_are() -> None:
 # Nothing stays
 
 
-def test_between_due_steps_only_the_model_as_a_whole_is_hooked() -> None:
+def test_between_due_steps_only_the_model_as_a_whole_and_its_last_layer_are_hooked() -> None:
     model = network()
     optimizer = sgd(model)
     probe = probe_of([], every=5)
     with probe.attach(model, optimizer):
         train(model, optimizer, probe, steps=7)
-        assert hooks_on(model) == 2  # one, and the note that it takes keywords
+        assert hooks_on(model) == 3  # one, the note that it takes keywords, and one on the last layer
+        assert hooks_on(model[6]) == 1
     assert hooks_on(model, optimizer) == 0
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 from clearsight.core.context import LayerInfo, RunContext
 from clearsight.core.tensors import Moment, Scalars
@@ -13,6 +15,7 @@ from clearsight.debugger.rules.batch_norm_drift import BatchNormDrift
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
 from clearsight.testing.tapes import falling, flat, noisy, prediction_record, tape
+from tests.debugger.two_lines import Loop, small_cnn, warnings_of
 
 NORM = LayerInfo(name="bn1", kind="norm", type="BatchNorm2d")
 CLASSES = tuple("abcdefghij")
@@ -125,3 +128,18 @@ def test_says_how_much_is_missing() -> None:
 def test_a_pretrained_backbone_may_be_frozen_instead() -> None:
     tuned = run([0.6] * 10, [2.4] * 10, pretrained=True, settings={"freeze": "none"})
     assert only(rule(), tuned).fix == {"freeze": "backbone"}
+
+
+def slow_norms() -> nn.Module:
+    model = small_cnn()
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 0.002
+    return model
+
+
+def test_slow_running_statistics_are_found_in_a_run_of_a_hundred_steps(tmp_path: Path) -> None:
+    assert [name for name, _ in warnings_of(Loop(network=slow_norms, steps=100).run(tmp_path / "slow"))] == [
+        "BatchNormDrift"
+    ]
+    assert warnings_of(Loop(steps=100).run(tmp_path / "usual")) == []

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
+from sklearn.datasets import load_sample_image
 
 from clearsight.core.context import RunContext
 from clearsight.core.tensors import Moment, RawTensor
+from clearsight.debugger.capture.samples import image_statistics
 from clearsight.debugger.rules.check_input_images import CheckInputImages
 from clearsight.debugger.storage.tape import Tape
 from clearsight.testing.rules import only, verdict
@@ -45,6 +48,19 @@ def test_found_when_far_off_centre() -> None:
     assert found.found
     assert found.value == pytest.approx(118, rel=0.1)
     assert found.advice
+
+
+@pytest.mark.parametrize(("mixed_up", "expected"), [(True, "found"), (False, "clear")])
+def test_found_when_channels_show_different_parts_of_an_image(mixed_up: bool, expected: str) -> None:
+    image = torch.tensor(np.array(load_sample_image("china.jpg")), dtype=torch.float32).permute(2, 0, 1)
+    corners = [(top, left) for top in range(0, 360, 48) for left in range(0, 560, 48)]
+    pieces = torch.stack([image[:, top : top + 48, left : left + 48] for top, left in corners])
+    if mixed_up:
+        order = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(0))
+        pieces = torch.stack([pieces[:, 0], pieces[order, 1], pieces[order.flip(0), 2]], 1)
+    saved = run(ORDINARY)
+    saved.add(RawTensor(Moment("train", 1, 1, 1), "image_statistics", "inputs", image_statistics(pieces).numpy()))
+    assert verdict(rule(), saved) == expected
 
 
 def test_clear_of_ordinary_images() -> None:
@@ -85,6 +101,34 @@ def test_found_when_the_same_batch_comes_in_every_step() -> None:
 
 def test_a_dataset_of_one_batch_may_repeat_it() -> None:
     assert verdict(rule(), run(ORDINARY, noise=0.0, steps_per_epoch=1)) == "clear"
+
+
+def test_the_same_batch_is_found_where_the_length_of_an_epoch_is_not_known() -> None:
+    found = only(rule(), run(ORDINARY, noise=0.0, steps_per_epoch=0))
+    assert "the length of an epoch is not known" in found.cause
+    assert found.confidence < 0.8  # a small split may be one batch on purpose
+    assert verdict(rule(), run(ORDINARY, steps_per_epoch=0)) == "clear"
+
+
+def test_equal_fingerprints_show_the_same_batch_at_any_place_of_the_epoch() -> None:
+    repeated, shuffled = (run(ORDINARY, every=11, batches=4) for _ in range(2))
+    for step in range(1, 9):
+        for saved, shift in ((repeated, 0), (shuffled, step)):
+            hashes = np.arange(16) + 16 * shift
+            saved.add(RawTensor(Moment("train", step, 1, step), "input_hashes", "inputs", hashes))
+    assert "all 8 saved batches are the same batch" in only(rule(), repeated).cause
+    assert verdict(rule(), shuffled) == "clear"
+
+
+@pytest.mark.parametrize(("pool", "expected"), [(24, "found"), (100, "clear")])
+def test_an_epoch_of_few_different_images_is_found(pool: int, expected: str) -> None:
+    saved, rng = run(ORDINARY, steps_per_epoch=16), np.random.default_rng(0)
+    for step in range(1, 33):
+        hashes = rng.integers(0, pool, 16)  # drawn with replacement, as samplers that even classes out do
+        saved.add(RawTensor(Moment("train", step, 1, step), "input_hashes", "inputs", hashes))
+    assert verdict(rule(), saved) == expected
+    if expected == "found":
+        assert "the 256 images of the first epoch are 24 different ones" in only(rule(), saved).cause
 
 
 def test_the_same_place_of_each_epoch_may_repeat() -> None:

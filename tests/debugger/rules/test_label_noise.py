@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from clearsight.core.context import RunContext
+from clearsight.core.label_check import LabelCheck, Suspect
 from clearsight.core.tensors import Moment, PredictionRecord
 from clearsight.debugger.rules.label_noise import LabelNoise
 from clearsight.debugger.storage.tape import Tape
@@ -163,4 +164,44 @@ def test_says_how_much_is_missing() -> None:
 def test_one_epoch_is_not_enough() -> None:
     points = only(rule(), fault().until(IMAGES // BATCH)).points
     assert points is not None
-    assert (points.have, points.want) == (IMAGES, IMAGES + 200)
+    assert (points.have, points.want) == (IMAGES, 2 * IMAGES)
+
+
+def test_an_epoch_that_goes_on_changes_nothing() -> None:
+    """What the first images of an epoch show would be taken back when it is over."""
+    saved, epoch = fault(), IMAGES // BATCH
+    full = only(rule(), saved.until(3 * epoch))
+    assert full.found
+    assert [only(rule(), saved.until(step)) for step in (3 * epoch + epoch // 2, 4 * epoch - 1)] == [full, full]
+
+
+def with_check(contradicted: int, unexplained: float = 0.3, classes: int = 6, images: int = 600) -> Tape:
+    """Return a run of one batch whose cached features contradict so many of the 200 surest labels."""
+    suspects = (Suspect(path="sea/1.jpg", given="sea", likely="forest", margin=-0.9),)
+    checked = LabelCheck(
+        images=images,
+        classes=classes,
+        accuracy=0.6,
+        surest=200,
+        contradicted=contradicted,
+        unexplained=unexplained,
+        suspects=suspects,
+    )
+    return Tape(RunContext(label_check=checked), ended=True)
+
+
+def test_found_by_cached_features_without_any_prediction() -> None:
+    found = only(rule(), with_check(40))
+    assert found.found
+    assert (found.value, found.threshold) == (0.2, 0.15)
+    assert "sea/1.jpg (sea, likely forest)" in found.advice
+
+
+@pytest.mark.parametrize("checked", [(20,), (60, 0.05), (40, 0.3, 2), (60, 0.3, 6, 150)])
+def test_features_that_find_nothing_leave_the_verdict_to_the_predictions(checked: tuple[int, ...]) -> None:
+    assert verdict(rule(), with_check(*checked)) == "not-enough-data"
+
+
+def test_a_check_survives_the_file_of_the_context() -> None:
+    context = with_check(40).context
+    assert RunContext.from_json(context.to_json()) == context

@@ -149,6 +149,36 @@ def test_a_recipe_that_is_right_can_still_be_done_twice() -> None:
     assert found.advice
 
 
+PUBLISHED = {"usual_mean": IMAGENET_MEAN, "usual_std": IMAGENET_STD}
+
+
+@pytest.mark.parametrize(("mean", "std"), [(HALF, HALF), (IMAGENET_MEAN, IMAGENET_STD)])
+def test_figures_of_published_weights_are_no_truth_about_loaded_ones(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    assert verdict(rule(), run(mean, std, **PUBLISHED)) == "clear"
+
+
+@pytest.mark.parametrize("scale", [1.0, 255.0])
+@pytest.mark.parametrize("known", [PUBLISHED, {"pretrained": True}], ids=["published", "unknown"])
+def test_without_the_weights_own_figures_it_is_an_information_without_a_fix(
+    known: dict[str, object], scale: float
+) -> None:
+    found = only(rule(), run(scale=scale, **known))
+    assert (found.severity, found.fix) == ("info", {})
+    assert found.advice
+
+
+def test_pixels_from_0_to_255_are_an_information_where_nothing_is_known_of_the_weights() -> None:
+    assert only(rule(), run(scale=255)).severity == "info"
+
+
+def test_figures_that_the_user_gives_are_known() -> None:
+    found = only(rule(), run(weights_mean=HALF, weights_std=HALF, **PUBLISHED))
+    assert found.severity == "warning"
+    assert found.fix["mean"] == [0.5, 0.5, 0.5]
+
+
 def test_says_how_much_is_missing() -> None:
     points = only(rule(), run(batches=2)).points
     assert points is not None

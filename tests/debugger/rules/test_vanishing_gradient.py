@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from clearsight.core.finding import Finding, Verdict
@@ -119,3 +121,17 @@ def test_says_how_much_is_missing() -> None:
     for saved in (run(1e-9, points=3), tape(loss=noisy(falling(2.3, 1.0, 40)), context=facts()), Tape()):
         assert only(saved).verdict is Verdict.NOT_ENOUGH_DATA
     assert only(run(1e-9, points=3)).points is not None
+
+
+def sigmoids(*, norms: bool = False, loss: float = 2.2) -> Tape:
+    """Return a run of layers between sigmoids whose gradients are 0.02 of the head's."""
+    saved = run(2e-4, 2e-4, head=1e-2, loss=loss, act="sigmoid")
+    layers = [layer for layer in saved.context.layers if norms or layer.kind != "norm"]
+    saved.context = replace(saved.context, layers=tuple(layers))
+    return saved
+
+
+def test_two_sigmoids_without_normalisation_are_enough() -> None:
+    assert "sigmoids" in only(sigmoids()).cause
+    assert only(sigmoids(norms=True)).verdict is Verdict.CLEAR
+    assert only(sigmoids(loss=0.9)).verdict is Verdict.CLEAR

@@ -112,7 +112,7 @@ def test_the_target_of_a_spoilt_loss_is_its_own_best_epoch() -> None:
 
 @pytest.mark.slow
 def test_the_smallest_part(tmp_path: Path, shared: Path, rules: list[Rule]) -> None:
-    results = [examine(each, tmp_path, shared, rules) for each in cases("smoke", 1, 1)]
+    results = [examine(each, tmp_path, shared, rules) for each in list(cases("smoke", 1, 1))[::3]]
     faulty = [result for result in results if result.faulty]
     assert alarms(results)[0] == 0
     assert len(missed(results)) <= len(faulty) / 4

@@ -121,16 +121,7 @@ class ArchiveReader:
 
     def read(self, path: Path, options: ReadOptions) -> Listing:
         """Return all images in the archive; raises BadArchive when it is damaged, encrypted, or holds links or ".."."""
-        if not path.is_file():
-            raise BadData(str(path), "it is not an archive file")
-        try:
-            with path.open("rb") as file:
-                head = file.read(len(_ZIP))
-            contents, stream = _zip(path) if head == _ZIP or zipfile.is_zipfile(path) else _tar(_Contents(path))
-        except _DAMAGE as error:
-            problem = f"it is damaged, cut short, or no archive ({error})"
-            raise BadArchive(str(path), problem, fix="Copy or download it again.") from None
-        source = ArchiveSource(stream, contents.members)
+        contents, source = _open(path)
         layout = interpret(_tree(contents, source), str(path), options.class_level)
         notices = (*skipped(contents.checkpoints), *layout.notices)
         return Listing(records=layout.records, source=source, format=self.name, notices=notices)
@@ -143,6 +134,16 @@ def tar_names(path: Path) -> Iterator[str]:
             yield from (info.name for info in packed if info.isfile())
     except _DAMAGE as error:
         raise BadArchive(str(path), f"it cannot be read ({error})") from None
+
+
+def open_images(path: Path) -> tuple[ArchiveSource, list[str]]:
+    """Return the images of an archive, whatever its layout, and their names in its order; BadArchive as of the reader.
+
+    A member without a suffix is an image by its first bytes.
+    """
+    contents, source = _open(path)
+    names = [name for name in contents.members if is_image(name) or sniff(source.read(name)[:16]) is not None]
+    return source, names
 
 
 def open_tar(path: Path, keep: Callable[[str], bool]) -> ArchiveSource:
@@ -188,6 +189,19 @@ class _Contents:
             self.folders.add(path.as_posix())
             return None
         return path.as_posix() if self.keep(path.name) and encodable(path.as_posix()) else None
+
+
+def _open(path: Path) -> tuple[_Contents, ArchiveSource]:
+    if not path.is_file():
+        raise BadData(str(path), "it is not an archive file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_ZIP))
+        contents, stream = _zip(path) if head == _ZIP or zipfile.is_zipfile(path) else _tar(_Contents(path))
+    except _DAMAGE as error:
+        problem = f"it is damaged, cut short, or no archive ({error})"
+        raise BadArchive(str(path), problem, fix="Copy or download it again.") from None
+    return contents, ArchiveSource(stream, contents.members)
 
 
 def _tree(contents: _Contents, source: ArchiveSource) -> Node:

@@ -74,9 +74,15 @@ def _check_no_table(path: Path, options: ReadOptions) -> None:
 
 def list_images(folder: Path) -> tuple[list[Path], tuple[Notice, ...]]:
     """Return the images below a folder by the rules of class folders, whatever its layout, and what was left out."""
+    names, notices = list_image_names(folder)
+    return [folder / name for name in names], notices
+
+
+def list_image_names(folder: Path) -> tuple[list[str], tuple[Notice, ...]]:
+    """Return the paths of `list_images` as text, relative to the folder, with slashes."""
     walk = _Walk()
     walk.enter(folder, walk.root, ())
-    return [folder / path for path in walk.root.deep()], tuple(walk.notices)
+    return list(walk.root.deep()), tuple(walk.notices)
 
 
 @dataclass

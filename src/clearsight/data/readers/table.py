@@ -84,7 +84,7 @@ class TableReader:
         """Return every row; columns are found by their usual names unless `options` names them."""
         if not path.is_file():
             raise BadData(str(path), "it is not a table file")
-        rows, paths = _open(path, options)
+        rows, paths = open_paths(path, options)
         splits = split_column(rows, options, used=(paths, options.label_column))
         groups = group_column(rows, options, used=(paths, splits.name, options.label_column))
         labels = label_columns(rows, options, used=(paths, splits.name, groups)) if options.labels else LabelColumns()
@@ -100,7 +100,7 @@ class TableReader:
         return listing if splits.name else _split_by_folders(listing)
 
 
-def _open(path: Path, options: ReadOptions) -> tuple[TableRows, str]:
+def open_paths(path: Path, options: ReadOptions) -> tuple[TableRows, str]:
     """Return the table and its column of paths; a first line that names an image, such as "p01,cat", is a row."""
     rows = open_table(path)
     try:

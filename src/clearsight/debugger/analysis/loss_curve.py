@@ -15,6 +15,8 @@ from clearsight.core.context import RunContext
 from clearsight.core.finding import Series
 from clearsight.core.view import Curve, Floats64, Ints, RunView
 
+_TREND = 3  # steps that a trend needs
+_LEARNED = 0.5  # of the loss at chance level
 _MAX_WAIT = 5000  # steps that a verdict waits for at most: a fifth of a very long plan would come too late to help
 _MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean, for normal noise: sqrt(pi / 2)
 _MAD_TO_STD = 1.4826  # standard deviation over median absolute deviation, for normal noise
@@ -80,6 +82,11 @@ class LossCurve:
     def share_of_chance(self, loss: float) -> float:
         """Return the position of a loss between the least possible one (0) and chance level (1)."""
         return (loss - self.floor) / max(self.chance - self.floor, 1e-12)
+
+    @property
+    def has_learned(self) -> bool:
+        """Return True if less than half of the loss at chance level is left at the end: what is odd does no harm."""
+        return len(self) >= _TREND and self.share_of_chance(trend(self.losses).late) < _LEARNED
 
     def needed_steps(self, least: int, share: float) -> int:
         """Return the steps that a verdict needs: `least`, or a share of the plan if more; twice `least` without one."""

@@ -16,14 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clearsight.debugger.capture.model_inspection import InspectedModel, leaves
-from clearsight.debugger.capture.predictions import BatchPredictions
+from clearsight.debugger.capture.predictions import BatchPredictions, class_logits
 
 COMPARED = "train_mode_loss"  # scalar of every comparison
+REPEATED = "eval_mode_difference"  # scalar of the first one
 _ROWS = 32  # images of the batch that are compared: enough for the statistics of a BatchNorm, cheap on any model
 
 # Comparisons a run: one per _STEPS steps, within these bounds. Each costs a forward pass of _ROWS images; the rule that
 # reads them (BatchNormDrift) decides with three.
 _FEWEST, _MOST, _STEPS = 3, 10, 50
+# Where the length of the run is not known: from this step on, each as much later again, up to so many.
+_FIRST, _LATER, _MOST_UNPLANNED = 8, 1.5, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,42 +106,50 @@ def traceless(model: nn.Module, *, training: bool | None = None) -> Iterator[Non
 class ModeComparison:
     """Compares a few times a run the loss of one batch in train mode and in evaluation mode: BatchNorms may disagree.
 
+    The first time it also computes the batch twice in evaluation mode, where nothing random is left.
+
     planned: steps of the run; with 0, not known, the comparisons become ever rarer.
     """
 
     def __init__(self, planned: int) -> None:
         self._planned, self._last_step, self._count = planned, 0, 0
 
-    def restore(self, steps: Sequence[int]) -> None:
-        """Continue after comparisons at these steps, ascending: a resumed run compares where it would have anyway."""
-        self._last_step, self._count = (steps[-1] if len(steps) else 0), len(steps)
-
     def due(self, step: int) -> bool:
         """Return True if a comparison is made at this step."""
-        total = max(_FEWEST, min(_MOST, self._planned // _STEPS)) if self._planned else _MOST
-        # Not planned: as long again as the run has lasted, so that the gap doubles each time.
-        gap = self._planned // total if self._planned else self._last_step
-        return self._count < total and (not self._last_step or abs(step - self._last_step) >= max(1, gap))
+        if not self._planned:
+            # The running statistics are noise at first, and a short run must have several comparisons after that.
+            return self._count < _MOST_UNPLANNED and step >= max(_FIRST, _LATER * self._last_step)
+        # By the number of the step alone: a resumed run compares where it would have anyway.
+        gap = max(1, self._planned // max(_FEWEST, min(_MOST, self._planned // _STEPS)))
+        return (step - 1) % gap == 0
 
     def losses(
         self, step: int, model: InspectedModel, forward: ForwardPass, batch: BatchPredictions
     ) -> dict[str, Tensor]:
-        """Return train_mode_loss and eval_mode_loss of the first rows; {} where the model cannot be compared.
+        """Return train_mode_loss and eval_mode_loss of the first rows, and once eval_mode_difference: the largest
+        difference of two passes in evaluation mode over the largest output. {} where the model cannot be compared.
 
         Changes nothing in the model.
         """
-        if model.compiled or not model.normed:
-            return {}
+        # Counted first: a model without norms is not searched for them at every step.
         self._last_step, self._count = step, self._count + 1
+        # By the number of the step where that is possible: a resumed run must not repeat it.
+        is_first = step == 1 if self._planned else self._count == 1
+        repeated, normed = is_first and model.replayable, model.normed
+        if model.compiled or not (normed or repeated):
+            return {}
         logits, labels = batch.logits[:_ROWS], batch.labels[:_ROWS]
+        scalars: dict[str, Tensor] = {}
         with traceless(model.model, training=False):
             output = next(tensors_in(forward.recompute(model.model, len(labels))), None)
-            if output is None or output.shape != logits.shape:
-                return {}
-            return {
-                "train_mode_loss": functional.cross_entropy(logits, labels),
-                "eval_mode_loss": functional.cross_entropy(output.float(), labels),
-            }
+            if output is not None and repeated:
+                again = next(tensors_in(forward.recompute(model.model, len(labels))), output)
+                scalars[REPEATED] = (again - output).abs().max() / output.abs().max().clamp_min(1e-12)
+            output = None if output is None else class_logits(output, batch.single)
+            if normed and output is not None and output.shape == logits.shape:
+                scalars[COMPARED] = functional.cross_entropy(logits, labels)
+                scalars["eval_mode_loss"] = functional.cross_entropy(output.float(), labels)
+        return scalars
 
 
 def first_nonfinite_layer(model: nn.Module, forwards: Sequence[ForwardPass]) -> str | None:

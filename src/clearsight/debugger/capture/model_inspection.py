@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from clearsight.core.context import LayerInfo, ParameterInfo, RunContext
+from clearsight.core.context import LayerInfo, OptimizerInfo, ParameterInfo, RunContext
 
 _KINDS: tuple[tuple[str, tuple[type[nn.Module], ...]], ...] = (
     ("conv", (nn.modules.conv._ConvNd,)),
@@ -30,6 +30,7 @@ _WORDS = (
     ("conv", ("conv",)),
     ("linear", ("linear",)),
 )
+_SLOW = 0.05  # of the highest rate of an optimizer's groups
 _ACTIVATIONS = frozenset(
     (
         *("LeakyReLU", "PReLU", "RReLU", "ELU", "CELU", "SELU", "GELU", "GLU", "SiLU", "Mish", "Hardswish", "Softplus"),
@@ -68,9 +69,45 @@ def layer_infos(model: nn.Module) -> tuple[LayerInfo, ...]:
         return not module.training and not any(parameter.requires_grad for parameter in module.parameters())
 
     return tuple(
-        LayerInfo(name=name, kind=kind(module), type=type(module).__name__, frozen=is_frozen(module))
+        LayerInfo(
+            name=name, kind=kind(module), type=type(module).__name__, frozen=is_frozen(module), rate=_rate(module)
+        )
         for name, module in leaves(model)
     )
+
+
+def _rate(module: nn.Module) -> float:
+    rate: object = 0.0
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        rate = module.p
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+        rate = module.momentum
+    return float(rate) if isinstance(rate, (int, float)) else 0.0
+
+
+def optimizer_info(optimizer: torch.optim.Optimizer | None) -> OptimizerInfo:
+    """Return the settings of the group that holds the most numbers."""
+    if optimizer is None or not optimizer.param_groups:
+        return OptimizerInfo()
+    group = max(optimizer.param_groups, key=lambda group: sum(p.numel() for p in group["params"]))
+    momentum = group.get("momentum", (group.get("betas") or (0.0,))[0])
+    decoupled = group.get("decoupled_weight_decay", type(optimizer).__name__.lower().startswith(("adamw", "lion")))
+    return OptimizerInfo(
+        weight_decay=float(group.get("weight_decay") or 0.0),
+        decoupled=bool(decoupled),
+        momentum=float(momentum or 0.0),
+        eps=float(group.get("eps") or 0.0),
+        slow_share=_slow_share(optimizer),
+        maximize=bool(group.get("maximize", False)),
+    )
+
+
+def _slow_share(optimizer: torch.optim.Optimizer) -> float:
+    """Return the share of the numbers whose group has less than a twentieth of the highest rate, and more than 0."""
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    sizes = [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
+    slow = sum(size for rate, size in zip(rates, sizes, strict=True) if 0 < rate < _SLOW * max(rates))
+    return float(slow / max(1, sum(sizes)))
 
 
 def parameter_infos(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> tuple[ParameterInfo, ...]:
@@ -103,6 +140,14 @@ def _optimized(optimizer: torch.optim.Optimizer | None) -> set[int]:
     return {id(p) for group in (optimizer.param_groups if optimizer else ()) for p in group["params"]}
 
 
+def _held(
+    trainable: Sequence[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer | None
+) -> tuple[tuple[str, nn.Parameter], ...]:
+    """Return those that the optimizer holds; all where there is none."""
+    optimized = _optimized(optimizer)
+    return tuple((name, p) for name, p in trainable if optimizer is None or id(p) in optimized)
+
+
 @dataclass(frozen=True, slots=True)
 class InspectedModel:
     """A model that is observed, without its wrappers.
@@ -133,7 +178,7 @@ class InspectedModel:
         layers = () if wrapped else tuple((n, m) for n, m in leaves(inner) if not _within(n, hidden))
         # SyncBatchNorm waits for other processes, which do not run the model again.
         is_synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in inner.modules())
-        parameters, optimized = tuple(inner.named_parameters()), _optimized(optimizer)
+        parameters = tuple(inner.named_parameters())
         trainable = tuple((n, p) for n, p in parameters if p.requires_grad)
         weights = [p for n, p in trainable if p.dim() > 1] or [p for _, p in trainable]
         return cls(
@@ -143,11 +188,23 @@ class InspectedModel:
             layers=layers,
             parameters=parameters,
             trainable=trainable,
-            trained=tuple((n, p) for n, p in trainable if optimizer is None or id(p) in optimized),
+            trained=_held(trainable, optimizer),
             last=weights[-1] if weights else None,
             compiled=wrapped or bool(hidden),
             replayable=not hidden and not is_synchronised,
         )
+
+    def with_optimizer(self, optimizer: torch.optim.Optimizer) -> InspectedModel:
+        """Return the same model with another optimizer."""
+        return replace(self, optimizer=optimizer, trained=_held(self.trainable, optimizer))
+
+    @property
+    def sampled(self) -> tuple[nn.Parameter, ...]:
+        """Return the last trainable weight and, of a known optimizer, its first and its middle one."""
+        weights = [p for _, p in self.trained if p.dim() > 1] if self.optimizer is not None else []
+        more = [p for p in (*weights[:1], *weights[len(weights) // 2 :][:1]) if p is not self.last]
+        unique = list({id(p): p for p in more}.values())
+        return (*(() if self.last is None else (self.last,)), *unique)
 
     @property
     def normed(self) -> bool:
@@ -191,18 +248,38 @@ def _within(name: str, parts: tuple[str, ...]) -> bool:
 
 def describe_model(context: RunContext, inspected: InspectedModel, losses: Sequence[nn.Module] = ()) -> RunContext:
     """Return the context with what the model, its optimizer and the loss modules show."""
-    optimizer = inspected.optimizer
-    config = getattr(inspected.model, "pretrained_cfg", None)  # timm: normalisation that the weights were trained with
+    # timm: of the published weights. It stays on the model when other weights are loaded into it.
+    config = getattr(inspected.model, "pretrained_cfg", None)
     expected = config if isinstance(config, Mapping) and context.pretrained is not False else {}
-    return replace(
+    described = replace(
         context,
         model=type(inspected.model).__name__,
-        optimizer=type(optimizer).__name__.lower() if optimizer else "",
-        lr=float(optimizer.param_groups[-1]["lr"]) if optimizer else 0.0,
         loss=type(losses[0]).__name__ if losses else "",
-        weights_mean=context.weights_mean or tuple(expected.get("mean", ())),
-        weights_std=context.weights_std or tuple(expected.get("std", ())),
+        usual_mean=tuple(expected.get("mean", ())),
+        usual_std=tuple(expected.get("std", ())),
         compiled=inspected.compiled,
         layers=layer_infos(inspected.model),
+    )
+    return describe_optimizer(described, inspected)
+
+
+def with_optimized(context: RunContext, inspected: InspectedModel, optimizer: torch.optim.Optimizer) -> RunContext:
+    """Return the context with the parameters that one more optimizer holds; the same where that is nothing new."""
+    optimized = _optimized(optimizer)
+    names = {name for name, parameter in inspected.parameters if id(parameter) in optimized}
+    if not any(info.name in names and not info.optimized for info in context.parameters):
+        return context
+    infos = (replace(info, optimized=info.optimized or info.name in names) for info in context.parameters)
+    return replace(context, parameters=tuple(infos))
+
+
+def describe_optimizer(context: RunContext, inspected: InspectedModel) -> RunContext:
+    """Return the context with what the model's optimizer shows, and which parameters it holds."""
+    optimizer = inspected.optimizer
+    return replace(
+        context,
+        optimizer=type(optimizer).__name__.lower() if optimizer else "",
+        lr=float(optimizer.param_groups[-1]["lr"]) if optimizer else 0.0,
         parameters=parameter_infos(inspected.model, optimizer),
+        update=optimizer_info(optimizer),
     )

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+# What a single output per image is: the logit or the probability of the second of two classes.
+Single = Literal["", "logit", "probability"]
+SINGLE_OUTPUTS: dict[str, Single] = {"BCEWithLogitsLoss": "logit", "BCELoss": "probability"}  # by the loss
+
+_CERTAIN = 1e-6  # distance from 0 and 1 of a probability whose logit is computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,20 +21,27 @@ class BatchPredictions:
     """Predictions of one batch, all on the device of the logits.
 
     logits: (N, C) float32.  labels, predictions, indices: (N,) int64; an index is the place in the split, or -1.
+    single: what the model's one output per image is; "" for an output per class.
     """
 
     logits: Tensor
     labels: Tensor
     predictions: Tensor
     indices: Tensor
+    single: Single = ""
 
     @classmethod
-    def of(cls, logits: Any, labels: Any, indices: Any = None) -> BatchPredictions | None:
+    def of(cls, logits: Any, labels: Any, indices: Any = None, single: Single = "") -> BatchPredictions | None:
         """Return predictions where the two are a classification, else None. Tensors on any device, arrays or lists.
 
-        logits: (N, C), C at least 2.  labels: (N,) whole numbers, or (N, C) shares, of which the largest counts.
+        logits: (N, C), C at least 2, or with `single` (N, 1) or (N,).  labels: (N,) whole numbers, or (N, C) shares, of
+        which the largest counts; with `single` N numbers from 0 to 1.
         """
         logits, labels = as_tensor(logits), as_tensor(labels)
+        if single:
+            if logits.numel() != labels.numel() or not logits.is_floating_point() or logits.dim() > 2:
+                return None
+            logits, labels = class_logits(logits, single), (labels.reshape(-1) > 0.5).long()
         if logits.dim() != 2 or logits.shape[1] < 2 or not logits.is_floating_point() or len(labels) != len(logits):
             return None
         labels = labels.to(logits.device, non_blocking=True)  # a blocking copy waits for the whole device
@@ -44,7 +57,7 @@ class BatchPredictions:
             scores = logits.float()
             predictions = scores.argmax(1)
         places = torch.full_like(predictions, -1) if indices is None else as_tensor(indices)
-        return cls(scores, labels.long(), predictions, places.to(predictions, non_blocking=True))
+        return cls(scores, labels.long(), predictions, places.to(predictions, non_blocking=True), single)
 
     @torch.no_grad()
     def columns(self) -> list[Tensor]:
@@ -64,6 +77,17 @@ class BatchPredictions:
     def accuracy(self) -> Tensor:
         """Return the share of labels that were predicted, ()."""
         return (self.predictions == self.labels).float().mean()
+
+
+@torch.no_grad()
+def class_logits(outputs: Tensor, single: Single) -> Tensor:
+    """Return the logits of both classes, (N, 2), of one output per image; several outputs are returned as they are."""
+    if not single:
+        return outputs
+    scores = outputs.detach().float().reshape(-1)
+    if single == "probability":
+        scores = torch.logit(scores, eps=_CERTAIN)
+    return torch.stack([torch.zeros_like(scores), scores], 1)
 
 
 def as_tensor(value: Any) -> Tensor:

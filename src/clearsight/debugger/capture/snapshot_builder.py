@@ -171,7 +171,7 @@ def _norm(readings: Sequence[Reading]) -> Tensor:
     device = readings[0].values.device
     parts = []
     for reading in readings:
-        if reading.sampled:
+        if reading.by_values:
             # Each sampled element stands for size / len(values) of them, and L2 grows with the root of their number.
             scale = math.sqrt(reading.size / max(1, len(reading.values)))
             parts.append(torch.linalg.vector_norm(reading.values).to(device) * scale)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -30,14 +31,14 @@ _SPREAD = 0x9E3779B97F4A7C  # bits of the golden ratio: neighbouring places get 
 class Reading(NamedTuple):
     """Reading of a tensor: its size, up to S of its elements, and its exact statistics.
 
-    values: (<= S,) float32, a copy.  exact: (9,) float32, mean to inf in the order of STATISTICS; where `sampled`,
-    only the last two (NaN, infinite) of it count, and the rest follows from `values`.
+    values: (<= S,) float32, a copy.  exact: (9,) float32, mean to inf in the order of STATISTICS; where `by_values`,
+    only the last two (NaN, infinite) of it count, and the rest follows from `values`, which are a sample or everything.
     """
 
     size: int
     values: Tensor
     exact: Tensor
-    sampled: bool
+    by_values: bool
 
 
 class Summary(NamedTuple):
@@ -59,9 +60,10 @@ def read(tensor: Tensor, sample: int | None = None) -> Reading:
     """
     flat = flattened(tensor.detach())
     values = thinned(flat, tensor.shape, sample or SAMPLE).to(torch.float32, copy=True)
-    sampled = sample is not None and len(flat) > sample
-    exact = _exact_cpu if flat.device.type == "cpu" else _exact_masked
-    return Reading(len(flat), values, _counted(flat) if sampled else exact(flat), sampled)
+    # Of a small tensor `values` are all there are: `tabulate` computes from those of many tensors at once.
+    by_values = len(flat) == len(values) or (sample is not None and len(flat) > sample)
+    exact = _counted if by_values else _exact_cpu if flat.device.type == "cpu" else _exact_masked
+    return Reading(len(flat), values, exact(flat), by_values)
 
 
 @torch.no_grad()
@@ -105,8 +107,8 @@ def tabulate(readings: Sequence[Reading]) -> Summary:
     counts = torch.tensor([float(reading.size) for reading in readings]).to(device, non_blocking=True)
     whole = (counts - exact[:, -2:].sum(1)).clamp_min(0)  # finite elements
     estimated = torch.cat([_moments(ordered, finite, known, whole), exact[:, -2:]], 1)
-    sampled = torch.tensor([reading.sampled for reading in readings]).to(device, non_blocking=True)
-    moments = torch.where(sampled[:, None], estimated, exact)
+    by_values = torch.tensor([reading.by_values for reading in readings]).to(device, non_blocking=True)
+    moments = torch.where(by_values[:, None], estimated, exact)
     table = torch.cat([counts[:, None], moments, _quantiles(ordered, known)], 1)
     low, high = (table[:, STATISTICS.index(name)] for name in ("min", "max"))
     return Summary(table.float(), _histograms(ordered, known, low, high) * (whole / known.clamp_min(1))[:, None])
@@ -136,12 +138,16 @@ def _counted(flat: Tensor) -> Tensor:
 
 def _exact_cpu(flat: Tensor) -> Tensor:
     """Mean to inf of a flat CPU tensor."""
-    counted = _counted(flat)
-    if counted.any():
-        flat = flat[torch.isfinite(flat)]
+    counted = torch.zeros(_MOMENTS)
     if not len(flat):
         return counted
-    pieces = np.array([_piece(piece) for piece in torch.split(flat, _CHUNK)])  # (P, 7)
+    pieces = _pieces(flat)
+    if not np.isfinite(pieces).all():
+        counted = _counted(flat)
+        flat = flat[torch.isfinite(flat)]
+        if not len(flat):
+            return counted
+        pieces = _pieces(flat)
     sizes, sums, spreads, absolutes, zeros, lows, highs = pieces.T
     count, mean, low, high = sizes.sum(), sums.sum() / sizes.sum(), lows.min(), highs.max()
     within = spreads.sum() + (sizes * (sums / sizes - mean) ** 2).sum()  # Chan et al. 1983, pairwise update
@@ -151,14 +157,19 @@ def _exact_cpu(flat: Tensor) -> Tensor:
     return counted
 
 
+def _pieces(flat: Tensor) -> npt.NDArray[np.float64]:
+    """(P, 7), a row as of `_piece` for each part of the tensor."""
+    return np.array([_piece(piece) for piece in torch.split(flat, _CHUNK)])
+
+
 def _piece(values: Tensor) -> list[float]:
-    """Of a piece without NaN: size, sum, squared distances from its mean, sum of sizes, zeros, min and max."""
+    """Of a piece: size, sum, squared distances from its mean, sum of sizes, zeros, min and max."""
     values = values.float() if values.dtype.itemsize < 4 else values
     low, high = (bound.item() for bound in torch.aminmax(values))
     total = values.sum().item()
     absolute = total if low >= 0 else -total if high <= 0 else values.abs().sum().item()
-    # count_nonzero of floats is slow in torch, and of booleans fast in numpy.
-    zeros = 0 if low > 0 or high < 0 else int(np.count_nonzero(values.eq(0).numpy()))
+    # Several times as fast in numpy as in torch.
+    zeros = 0 if low > 0 or high < 0 else int(np.count_nonzero(values.numpy() == 0))
     mean = total / len(values)
     if max(abs(low), abs(high)) > 1e15:  # squares and sums of such would overflow
         wide = values.double()

@@ -8,7 +8,7 @@ from clearsight.core.rule import Rule
 _PACKAGE = "clearsight.debugger.rules"
 _MODULES = {
     # the loss and the learning rate
-    "HeadNotLearning": "head_not_learning",
+    "NotLearning": "not_learning",
     "LearningRateTooHigh": "learning_rate_too_high",
     "LearningRateTooLow": "learning_rate_too_low",
     "LossNotDecreasing": "loss_not_decreasing",
@@ -19,6 +19,11 @@ _MODULES = {
     "SimilarAcrossRuns": "similar_across_runs",
     "StalledTraining": "stalled_training",
     "UnderfitCapacity": "underfit_capacity",
+    "UpdateMissing": "update_missing",
+    "WeightDecayTooHigh": "weight_decay_too_high",
+    "ClippingTooStrong": "clipping_too_strong",
+    "DropoutTooHigh": "dropout_too_high",
+    "AveragingTooSlow": "averaging_too_slow",
     # weights, gradients and activations
     "AllZero": "all_zero",
     "DeadRelu": "dead_relu",
@@ -38,10 +43,14 @@ _MODULES = {
     "ClassImbalance": "class_imbalance",
     "Confusion": "confusion",
     "DataLeak": "data_leak",
+    "EvalModeMissing": "eval_mode_missing",
     "LabelNoise": "label_noise",
+    "LossInputMismatch": "loss_input_mismatch",
     "LossOnProbabilities": "loss_on_probabilities",
     "NormalisationMismatch": "normalisation_mismatch",
     "ShuffledWrong": "shuffled_wrong",
+    "TrainModeMissing": "train_mode_missing",
+    "ValidationMismatch": "validation_mismatch",
 }
 
 RULES: Registry[type[Rule]] = Registry(

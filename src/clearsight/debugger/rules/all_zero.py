@@ -33,7 +33,7 @@ class AllZero(ScopedRule):
     DeadRelu.
     """
 
-    explains = ("VanishingGradient", "UnchangedTensor", "HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity")
+    explains = ("VanishingGradient", "UnchangedTensor", "NotLearning", "LossNotDecreasing", "UnderfitCapacity")
 
     threshold: float = setting(100.0, "share of the elements that are 0", above=0, high=100, unit="%")
     patience: int = setting(3, "saved steps in a row", low=1)

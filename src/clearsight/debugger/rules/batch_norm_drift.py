@@ -16,6 +16,7 @@ from clearsight.debugger.analysis.predictions import class_count
 
 _MOST = 0.75  # of the comparisons must be worse in evaluation mode: a drift does not change sides
 _FIRST_STEPS = 20  # before them, batches of a few images are not judged: every run starts with noise
+_INITIAL = 0.5  # share of the initial statistics that is left
 _PROPOSED_BATCH = 32  # batch size that a fix proposes: enough images for a stable mean
 
 
@@ -24,7 +25,8 @@ class BatchNormDrift(Rule):
 
     A batch is computed twice with the same weights, in training and in evaluation mode, and the losses are compared.
     Found if evaluation is worse by the factor `ratio` and by `gap` of log C, as the median of the later half of the
-    comparisons. Running averages lag behind in every healthy run: in the first `warm_up` steps (momentum 0.1), and
+    comparisons; half the gap is enough where BatchNorm's momentum is so low that most of the initial statistics are
+    left at the end. Running averages lag behind in every healthy run: in the first `warm_up` steps (momentum 0.1), and
     while weights move fast. So three times as many comparisons are needed while the run goes on.
 
     Batches of `small_batch` images or fewer are judged more strictly: a mean over so few images is noise, in either
@@ -57,7 +59,9 @@ class BatchNormDrift(Rule):
         batch = round(float(np.median(np.bincount(table.batches)))) if len(table) else view.context.batch_size
         chance = math.log(max(class_count(view.context, table), 2))
         small = 0 < batch <= self.small_batch
-        finding = self._drift(view, late, batch, chance) or (self._noise(view, comparisons, batch) if small else None)
+        slow = bool(norms) and all(norm.rate > 0 and (1 - norm.rate) ** view.done() > _INITIAL for norm in norms)
+        finding = self._drift(view, late, batch, chance * (0.5 if slow else 1.0))
+        finding = finding or (self._noise(view, comparisons, batch) if small else None)
         if finding:
             return [finding]
         if len(late) >= self.comparisons:

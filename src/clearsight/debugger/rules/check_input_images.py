@@ -8,28 +8,37 @@ from clearsight.core.finding import Finding, Series, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, Ints, RunView
+from clearsight.debugger.analysis.split_inputs import equal_images, split_images
 
 _MEAN, _STD = 0, 1  # columns of the saved channel statistics
+_LEAST_DRAWN = 128  # images of an epoch: a few may be all there are
+_COLOURS = 3  # channels
+_SMOOTH = 0.9  # mean step to the next pixel over the standard deviation: 1.13 for random numbers
 _POSITIONS = 3  # of an epoch at which the same batch must have come: twice may be chance
 
 
 class CheckInputImages(Rule):
-    """Found when the inputs are not finite, (nearly) constant, always the same batch, or far off centre.
+    """Found when the inputs are not finite, (nearly) constant, always the same batch or the same few
+    images, far off centre, or smooth with three channels that hardly agree.
 
     A channel is off centre if its mean, over all batches seen, is beyond `max_mean`. SageMaker's rule of this name uses
     0.2, which every bright or dark dataset exceeds: skin has a mean of +1 after ImageNet's normalisation. But no image
     in [0, 1] gets beyond 3 with the usual figures (white is 2.6 with ImageNet's, 2.8 with those of handwritten digits),
     so the limit is 3 here. Constant means a standard deviation below `min_std`: images that were divided by 255 twice
-    have 0.004, a dark photograph has 0.05.
+    have 0.004, a dark photograph has 0.05. The channels of photographs correlate by 0.9; a `view` or `reshape` in the
+    place of `permute` makes channels of different parts of an image.
     """
 
-    explains = ("HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
+    explains = ("NotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
     unused = ("regex", "channel")
 
     max_mean: float = setting(3.0, "largest distance of a channel's mean from 0", above=0, aliases=("threshold_mean",))
     min_std: float = setting(0.02, "smallest standard deviation of a channel", low=0)
     blank_share: float = setting(0.5, "share of training images that may be nearly one colour", above=0, high=1)
+    min_correlation: float = setting(0.3, "smallest correlation of two colour channels", above=0, below=1)
     images: int = setting(32, "images that are needed", low=1, aliases=("pictures", "threshold_samples"))
+    max_equal: float = setting(0.1, "share of validation images that may be equal", above=0, below=1)
+    max_distinct: float = setting(0.1, "share of different images below which an epoch repeats few", above=0, below=1)
     batches: int = setting(3, "saved batches that are needed", low=1)
 
     def needs(self) -> Needs:
@@ -53,6 +62,7 @@ class CheckInputImages(Rule):
         found = [*filter(None, (self._nonfinite(steps, channels), self._constant(steps, channels)))]
         if not found:  # a broken or constant batch is off centre and repeated too: report the cause alone
             found = [*filter(None, (self._repeated(view, steps, channels), self._off_centre(steps, channels)))]
+        found += filter(None, [self._equal(view), self._uncorrelated(view)])
         return found or [self.clear(value=np.abs(_means(channels)).max(), threshold=self.max_mean)]
 
     def _blank(self, view: RunView) -> Finding | None:
@@ -109,18 +119,92 @@ class CheckInputImages(Rule):
     def _repeated(self, view: RunView, steps: Ints, channels: Floats64) -> Finding | None:
         """Return a finding if the same batch came at different places of the epoch."""
         per_epoch = view.context.steps_per_epoch
-        positions = len(np.unique((steps - 1) % per_epoch)) if per_epoch > 1 else 0
-        if positions < min(_POSITIONS, per_epoch) or len(steps) <= _POSITIONS or (channels != channels[:1]).any():
+        if per_epoch == 1:  # one batch holds the whole training split
             return None
+        # Where the steps of an epoch are not known every step is another place of it.
+        positions = len(np.unique((steps - 1) % per_epoch if per_epoch else steps))
+        same = not (channels != channels[:1]).any() and len(steps) > _POSITIONS
+        same &= positions >= (min(_POSITIONS, per_epoch) if per_epoch else _POSITIONS)
+        batches = len(steps) if same else _equal_batches(view)
+        if not batches:
+            return self._few(view)
+        epoch = f"although an epoch has {per_epoch}" if per_epoch else "and the length of an epoch is not known"
         return self.found(
             value=1.0,
-            threshold=1 / per_epoch,
+            threshold=1 / per_epoch if per_epoch else 1.0,
             unit="of the batches",
             steps=(steps[0], steps[-1]),
             subject="inputs",
-            cause=f"all {len(steps)} saved batches are the same batch, although an epoch has {per_epoch}",
+            cause=f"all {batches} saved batches are the same batch, {epoch}",
             advice="Draw a new batch in every step. An iterator created inside the loop starts over each time.",
+            confidence=0.9 if per_epoch else 0.7,  # a small split may be one batch on purpose
             evidence=Series.of("mean of the first channel", steps, channels[:, 0, _MEAN]),
+        )
+
+    def _few(self, view: RunView) -> Finding | None:
+        """Return a finding if the first epoch drew few images over and over."""
+        per_epoch = view.context.steps_per_epoch
+        batches = [np.asarray(value).ravel() for at, value in view.raw("input_hashes") if at.step <= per_epoch]
+        drawn = np.concatenate(batches) if batches else np.empty(0)
+        distinct = len(np.unique(drawn))
+        # A sampler that evens classes out repeats images of the small ones, but hardly all of them so often.
+        if len(batches) < per_epoch or len(drawn) < _LEAST_DRAWN or distinct > self.max_distinct * len(drawn):
+            return None
+        return self.found(
+            value=distinct / len(drawn),
+            threshold=self.max_distinct,
+            unit="of the images of an epoch",
+            steps=(1, per_epoch),
+            subject="inputs",
+            cause=f"the {len(drawn):,} images of the first epoch are {distinct} different ones",
+            advice="Look at the sampler and at the indices that it draws: most training images are never used.",
+            confidence=0.9,
+            evidence=Series.of("different images so far", [0], [distinct]),
+        )
+
+    def _equal(self, view: RunView) -> Finding | None:
+        """Return a finding if many validation images are equal, although they come from different ones."""
+        seen = [np.asarray(value).ravel() for _, value in view.raw("input_hashes")]
+        training = np.concatenate(seen) if seen else np.empty(0)
+        # Many loops evaluate the training split as well.
+        held_out = [entry for entry in view.raw("input_hashes", "eval") if not np.isin(entry[1], training).all()]
+        equal, images = equal_images(held_out)
+        if images < self.images or equal <= self.max_equal * images:
+            return None
+        return self.found(
+            value=equal / images,
+            threshold=self.max_equal,
+            unit="of the images",
+            steps=(1, view.done()),
+            subject="inputs",
+            cause=f"{equal} of {images} validation images are equal to another one, as the model gets them",
+            advice="Look at images as the model gets them: a cast to integers or a clipped range loses what differs. "
+            "clearsight data lists files that are equal.",
+            confidence=0.8,
+            evidence=Series.of("share of equal images", [0], [equal / images]),
+        )
+
+    def _uncorrelated(self, view: RunView) -> Finding | None:
+        """Return a finding on smooth images whose three channels do not show the same thing."""
+        sampled = split_images(view, "train")
+        if sampled is None or sampled.means.shape[1] != _COLOURS or len(sampled) < self.images:
+            return None
+        largest = float(np.abs(np.median(sampled.correlations, axis=0)).max())
+        # Random numbers are no images either, but nobody has mixed up their axes.
+        if largest >= self.min_correlation or float(np.median(sampled.sharpness)) > _SMOOTH:
+            return None
+        return self.found(
+            value=largest,
+            threshold=self.min_correlation,
+            unit="correlation",
+            severity=Severity.WARNING,
+            steps=(1, view.done()),
+            subject="channels",
+            cause=f"the three channels of the inputs correlate by {largest:.2f} at most; those of photographs do by "
+            "0.9: they may show different parts of an image",
+            advice="Turn images (H, W, C) into (C, H, W) by permute(2, 0, 1), not by view or reshape. Channels that "
+            "were measured in different ways may be right.",
+            confidence=0.7,
         )
 
     def _off_centre(self, steps: Ints, channels: Floats64) -> Finding | None:
@@ -144,3 +228,11 @@ class CheckInputImages(Rule):
 def _means(channels: Floats64) -> Floats64:
     """Return the mean of each channel, (C,), as the median over the batches."""
     return np.asarray(np.median(channels[:, :, _MEAN], axis=0))
+
+
+def _equal_batches(view: RunView) -> int:
+    """Return the number of training batches with fingerprints, if all are of the same images in order; else 0."""
+    saved = [value for _, value in view.raw("input_hashes")]
+    if len(saved) <= 2 * _POSITIONS or len(np.unique(saved[0])) < 2:
+        return 0
+    return len(saved) if all(np.array_equal(value, saved[0]) for value in saved[1:]) else 0

@@ -16,6 +16,7 @@ from clearsight.core.tensors import Moment
 from clearsight.core.view import Ints, RunView
 from clearsight.debugger.analysis.loss_curve import train_valid_curves
 from clearsight.debugger.analysis.predictions import class_count
+from clearsight.debugger.analysis.split_inputs import equal_images
 
 SavedInputs = list[tuple[Moment, npt.NDArray[Any]]]
 
@@ -26,14 +27,16 @@ _NEARLY_ALL = 0.9  # of the training images: an evaluation of the training split
 _EVALUATIONS = 3  # in a row in which validation must be as good as what was memorised
 _MEMORISED = 0.03  # of log C: training loss of memorised images
 _ALIKE_RATIO = 1.2  # validation loss over the training loss of memorised images
+_EQUAL = 0.05  # of the validation images, which the data themselves may hold twice
 _ENOUGH = 100  # validation images: fewer may all be easy
 
 
 class DataLeak(Rule):
     """Found when more than `max_share` of a split's images are training images too.
 
-    The dataset itself tells it, or the inputs do: an input of an evaluation with the same fingerprint as one of
-    training is the same image. Where neither is known and nothing varies the training images, there is a hint:
+    Optimizer steps on batches of another dataset, which met the model in evaluation mode, train on validation images.
+    Otherwise the dataset itself tells it, or the inputs do: an input of an evaluation with the same fingerprint as one
+    of training is the same image. Where neither is known and nothing varies the training images, there is a hint:
     memorised images have a loss near 0, and validation images whose loss is as low in the last evaluations were
     probably memorised too. As a dataset can be that easy, the hint is an information only. SageMaker has no such rule.
     """
@@ -47,6 +50,8 @@ class DataLeak(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         # The surest evidence first: files, then inputs, then losses.
+        if view.context.loop.held_out_steps >= _IMAGES:
+            return [self._trained(view)]
         if listed := list(self._listed(view)):
             return listed
         if finding := self._by_fingerprints(view) or self._hint(view):
@@ -65,12 +70,35 @@ class DataLeak(Rule):
                 cause = f"{count}{total} images of the {split} split are in training"
                 yield self._leak(split, share, cause, (0, view.done()))
 
+    def _trained(self, view: RunView) -> Finding:
+        count = view.context.loop.held_out_steps
+        cause = f"{count} optimizer steps followed batches of another dataset than that of the training, with the "
+        cause += "model in evaluation mode: the evaluation trains on its images"
+        return self.found(
+            value=count,
+            threshold=_IMAGES,
+            unit="steps",
+            steps=(1, view.done()),
+            subject="valid",
+            cause=cause,
+            advice="Leave backward() and optimizer.step() out of the evaluation, and compute it under torch.no_grad().",
+            confidence=0.9,
+        )
+
     def _by_fingerprints(self, view: RunView) -> Finding | None:
         """Judge by fingerprints of the inputs; None where there are none or augmentation makes every input new."""
-        saved, evaluated = view.raw("input_hashes"), view.raw("input_hashes", "eval")
+        # Training batches that looked like validation, because the model was in evaluation mode, and the reverse.
+        misread, misread_train = frozenset(view.context.loop.misread), frozenset(view.context.loop.misread_train)
+        saved = [batch for batch in view.raw("input_hashes") if batch[0].step not in misread_train]
+        evaluated = [batch for batch in view.raw("input_hashes", "eval") if batch[0].step not in misread]
         training = _fingerprints(saved)
         unique = np.unique(training)
-        held_out = np.unique(_fingerprints(_held_out(evaluated, unique)))
+        validation = _held_out(evaluated, unique)
+        held_out = np.unique(_fingerprints(validation))
+        # Images that have lost what differs are equal without being the same.
+        equal, images = equal_images(validation)
+        if equal > _EQUAL * images:
+            return None
         if not len(training) or not len(held_out):
             return None
         repeated = np.isin(held_out, unique)

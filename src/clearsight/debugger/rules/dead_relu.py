@@ -27,7 +27,7 @@ class DeadRelu(ScopedRule):
     """
 
     explains = (
-        *("AllZero", "UnchangedTensor", "VanishingGradient", "HeadNotLearning", "LossNotDecreasing"),
+        *("AllZero", "UnchangedTensor", "VanishingGradient", "NotLearning", "LossNotDecreasing"),
         *("UnderfitCapacity", "LearningRateTooLow", "WeightUpdateRatio", "Confusion"),
     )
 

@@ -45,7 +45,7 @@ class EarlyNaN(Rule):
 
     severity = Severity.SEVERE
     explains = (
-        *("LossNotDecreasing", "HeadNotLearning", "LossOscillating", "UnderfitCapacity", "Confusion"),
+        *("LossNotDecreasing", "NotLearning", "LossOscillating", "UnderfitCapacity", "Confusion"),
         *("AllZero", "DeadRelu", "SaturatedActivation", "UnchangedTensor", "VanishingGradient", "WeightUpdateRatio"),
         *("BatchNormDrift", "Overtraining"),
     )

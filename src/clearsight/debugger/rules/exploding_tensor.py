@@ -27,7 +27,7 @@ class ExplodingTensor(ScopedRule):
 
     severity = Severity.SEVERE
     explains = (
-        *("LossNotDecreasing", "HeadNotLearning", "LossOscillating", "UnderfitCapacity", "Confusion"),
+        *("LossNotDecreasing", "NotLearning", "LossOscillating", "UnderfitCapacity", "Confusion"),
         *("DeadRelu", "AllZero", "SaturatedActivation", "UnchangedTensor", "VanishingGradient", "WeightUpdateRatio"),
         *("BatchNormDrift", "Overtraining", "Overfit"),
     )

@@ -26,14 +26,15 @@ class FrozenByMistake(Rule):
     A last layer that is not trained makes every other layer serve random weights. What is trained is known before the
     first step, so the rule need not wait. Weights that get a gradient and never change, at a learning rate above 0 and
     over `patience` saved steps, are frozen too, whatever the optimizer says: it holds a copy of the model, or their
-    group has a rate of 0. SageMaker has no such rule.
+    group has a rate of 0. So are weights that never get a gradient while others do, and weights that the outputs
+    depend on although neither the model nor an optimizer knows them. SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
     explains = (
-        *("UnchangedTensor", "AllZero", "HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity"),
+        *("UnchangedTensor", "AllZero", "NotLearning", "LossNotDecreasing", "UnderfitCapacity"),
         *("LearningRateTooLow", "WeightUpdateRatio", "VanishingGradient", "Confusion", "ScheduleMismatch"),
-        *("StalledTraining", "Overtraining", "DeadRelu", "GradientsNotCleared"),
+        *("StalledTraining", "Overtraining", "DeadRelu", "GradientsNotCleared", "UpdateMissing"),
     )
 
     patience: int = setting(3, "saved steps over which a weight must not have changed", low=2)
@@ -46,7 +47,9 @@ class FrozenByMistake(Rule):
         if not context.parameters:
             return [self.not_enough_data(have=0, of="lists of trained parameters")]
         # From the largest fault to the smallest: only one is reported.
-        fault = self._nothing(view) or self._head(view) or self._unmoved(view) or self._missing_in_optimizer(view)
+        fault = self._nothing(view) or self._hidden(view)
+        fault = fault or self._head(view) or self._unmoved(view) or self._cut_off(view)
+        fault = fault or self._missing_in_optimizer(view)
         return [fault or self.clear(value=_share(context), threshold=0)]
 
     def _nothing(self, view: RunView) -> Finding | None:
@@ -61,6 +64,26 @@ class FrozenByMistake(Rule):
             subject="all parameters",
             cause=f"nothing is trained: of {len(context.parameters)} parameters {reason}",
             advice=_PASS_ALL,
+        )
+
+    def _hidden(self, view: RunView) -> Finding | None:
+        """Return a finding for weights behind the outputs that are no parameters of the model."""
+        loop = view.context.loop
+        if not loop.hidden_weights:
+            return None
+        cause = f"the outputs depend on {loop.hidden_weights} weights that are no parameters of the model and that no "
+        cause += "optimizer holds"
+        advice = "Keep layers in nn.ModuleList or nn.ModuleDict instead of a list or a dict."
+        if loop.renewed_weights:
+            cause += "; they are new ones in every forward pass, so that nothing about them is learned"
+            advice = "Make layers in __init__ and not in forward."
+        return self._finding(
+            view,
+            value=float(loop.hidden_weights),
+            subject="weights that the model does not know",
+            cause=cause,
+            advice=f"{advice} Then pass model.parameters() to the optimizer.",
+            severity=Severity.SEVERE if loop.renewed_weights else Severity.WARNING,
         )
 
     def _head(self, view: RunView) -> Finding | None:
@@ -101,6 +124,24 @@ class FrozenByMistake(Rule):
             "restore weights after a step.",
             severity=Severity.SEVERE if share > 0.5 else Severity.WARNING,
             evidence=Series.of("unchanged weights with a gradient", steps, (unchanged & has_gradient).mean(axis=1)),
+        )
+
+    def _cut_off(self, view: RunView) -> Finding | None:
+        """Return a finding for weights that never get a gradient, while others do."""
+        norms = view.statistic("l2", "gradients")
+        names = [weight.name for weight in trained_weights(view.context)]
+        missing = [name for name in names if f"gradient/{name}" not in norms.names]
+        if len(norms) < self.patience or not missing or len(missing) == len(names):
+            return None
+        share = len(missing) / len(names)
+        return self._finding(
+            view,
+            value=share,
+            subject=missing[0],
+            cause=f"{len(missing)} of {len(names)} weights of the optimizer never got a gradient: the loss does not "
+            "depend on them, or their outputs are detached",
+            advice="Check for .detach(), .data, torch.no_grad() or numpy between these layers and the loss.",
+            severity=Severity.SEVERE if share > 0.5 else Severity.WARNING,
         )
 
     def _missing_in_optimizer(self, view: RunView) -> Finding | None:

@@ -11,7 +11,9 @@ from clearsight.core.view import RunView
 
 
 class GradientsNotCleared(Rule):
-    """Found when the last layer still holds a gradient at the first backward pass after an optimizer step.
+    """Found when a layer still holds a gradient at the first backward pass after an optimizer step.
+
+    The first, a middle and the last weight of the optimizer are read, so that a loop is found too that clears a part.
 
     The new gradient is then added to it, and the steps follow the sum of all gradients since the start. The remaining
     gradient is measured before the first backward pass of a step, so batches that are accumulated on purpose do not
@@ -22,7 +24,7 @@ class GradientsNotCleared(Rule):
     severity = Severity.SEVERE
     explains = (
         *("LearningRateTooHigh", "ExplodingTensor", "EarlyNaN", "LossNotDecreasing", "LossOscillating"),
-        *("HeadNotLearning", "UnderfitCapacity", "WeightUpdateRatio", "DeadRelu", "SaturatedActivation"),
+        *("NotLearning", "UnderfitCapacity", "WeightUpdateRatio", "DeadRelu", "SaturatedActivation"),
         *("BatchNormDrift", "Overtraining", "Confusion", "AllZero", "VanishingGradient", "ScheduleMismatch"),
     )
 
@@ -50,10 +52,10 @@ class GradientsNotCleared(Rule):
             threshold=self.share,
             unit="of the measured steps",
             steps=(int(steps[over][0]), int(steps[over][-1])),
-            subject="gradients of the last layer",
+            subject="gradients",
             cause=f"at {over.sum()} of {len(over)} measured steps the gradient of the step before was still there, and "
             "the new one was added to it",
-            advice="Call optimizer.zero_grad() before loss.backward() in every step.",
+            advice="Call zero_grad() before loss.backward() in every step, on the optimizer that steps.",
             confidence=0.99,
             evidence=Series.of("stale gradient", steps[finite], remaining[finite]),
         )

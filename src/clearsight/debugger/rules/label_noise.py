@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clearsight.core.finding import Finding, Series
+from clearsight.core.label_check import LabelCheck
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.statistics import wilson
@@ -23,6 +24,7 @@ _RISE, _MANY = 1.75, 4  # growth of the limit of `runner_up` with accuracy beyon
 _SINGLE_BLOCK = 1.5  # limit of `runner_up` where only one block shows it
 _EARLY_BLOCKS, _LATER_BLOCKS = 50, 50  # blocks of a long run that are judged: keeps the time constant
 _LISTED = 20  # images in the evidence
+_NAMED = 3  # images named in a sentence
 
 
 class LabelNoise(Rule):
@@ -38,6 +40,9 @@ class LabelNoise(Rule):
     count: there the label is the runner-up, the more clearly the more the model knows. Two blocks must show it, or one
     beyond doubt. Two classes leave no runner-up to compare, so that a larger share is needed. With mixup or cutmix
     labels are mixed on purpose, and the rule has not enough data. SageMaker has no such rule.
+
+    Where the run has cached features of a frozen backbone, their check finds noise before the first epoch has ended
+    (`clearsight data --label-errors` does the same); what it does not find, the predictions may.
     """
 
     explains = ("Overfit", "Overtraining", "LossNotDecreasing", "UnderfitCapacity", "Confusion")
@@ -50,12 +55,15 @@ class LabelNoise(Rule):
         return Needs(counted="predictions", points=2 * _BLOCK[0])
 
     def check(self, view: RunView) -> list[Finding]:
+        checked = view.context.label_check
+        if checked is not None and checked.noisy:
+            return [self._found_by_features(checked, view)]
         table, settings = view.predictions(), view.context.settings
         if settings.get("mixup") or settings.get("cutmix"):
             return [self.not_enough_data(have=0, cause="labels are mixed on purpose (mixup, cutmix)")]
-        parts, count = list(_blocks(table)), class_count(view.context, table)
+        parts, count = list(_blocks(table, ended=view.ended)), class_count(view.context, table)
         if not parts:
-            needed = max(self.needs().points, _block_size(table) + _BLOCK[0])
+            needed = _block_size(table) + (_BLOCK[0] if view.ended else _block_size(table))
             return [self.not_enough_data(have=len(table), want=needed)]
         blocks = [_block_figures(block, count) for block in parts]
         noisy = [block for block in blocks if self._is_noisy(block, count)]
@@ -89,6 +97,21 @@ class LabelNoise(Rule):
         )
         return [finding]
 
+    def _found_by_features(self, checked: LabelCheck, view: RunView) -> Finding:
+        named = ", ".join(f"{item.path} ({item.given}, likely {item.likely})" for item in checked.suspects[:_NAMED])
+        smoothing = float(view.context.settings.get("label_smoothing") or 0.0)
+        return self.found(
+            value=checked.share,
+            threshold=checked.limit,
+            unit="of the surest images",
+            steps=(1, max(1, view.done())),
+            subject="labels",
+            cause=checked.sentence(),
+            fix={} if smoothing >= 0.1 else {"label_smoothing": 0.1},
+            advice=f"Check the labels, such as those of {named}; clearsight data --label-errors lists them all.",
+            confidence=0.9,
+        )
+
     def _is_noisy(self, block: _Block, count: int) -> bool:
         # A model that knows little, or few classes, has no clear runner-up.
         limit = min(self.runner_up, 1 + _RISE * (block.accuracy - block.chance) * min(1.0, (count - 2) / _MANY))
@@ -121,11 +144,14 @@ class _Block:
         return self.share / max(1 - self.accuracy, 1e-12)
 
 
-def _blocks(table: PredictionTable) -> Iterator[PredictionTable]:
-    """Yield predictions in blocks, oldest first, without the first block and without a rest that is too small."""
+def _blocks(table: PredictionTable, *, ended: bool) -> Iterator[PredictionTable]:
+    """Yield predictions in blocks, oldest first, without the first block and without a rest that is too small.
+
+    ended: of a run that goes on, the block that still grows is left out: what it shows is gone when it is full.
+    """
     known = select_rows(table, np.isfinite(table.confidence) & np.isfinite(table.true_probability))
     size = _block_size(table)
-    starts = np.arange(size, len(known) - _BLOCK[0] + 1, size)
+    starts = np.arange(size, len(known) - (_BLOCK[0] if ended else size) + 1, size)
     later = np.linspace(_EARLY_BLOCKS, max(len(starts) - 1, _EARLY_BLOCKS), _LATER_BLOCKS).round().astype(int)
     # Of a long run the early blocks, where labels are not memorised yet, and some of the later ones.
     if len(starts) > _EARLY_BLOCKS + _LATER_BLOCKS:

@@ -51,7 +51,7 @@ class LearningRateTooHigh(Rule):
 
     severity = Severity.SEVERE
     explains = (
-        *("EarlyNaN", "ExplodingTensor", "LossNotDecreasing", "LossOscillating", "HeadNotLearning", "DeadRelu"),
+        *("EarlyNaN", "ExplodingTensor", "LossNotDecreasing", "LossOscillating", "NotLearning", "DeadRelu"),
         *("SaturatedActivation", "WeightUpdateRatio", "VanishingGradient", "AllZero", "UnchangedTensor"),
         *("UnderfitCapacity", "Confusion", "ScheduleMismatch", "Overtraining", "Overfit"),
     )
@@ -69,6 +69,8 @@ class LearningRateTooHigh(Rule):
         curve = loss_curve(view)
         if len(curve) + curve.nonfinite < _SMOOTH or not len(curve):
             return [self.not_enough_data(have=len(curve))]
+        if curve.first < 0:  # an objective that is made larger, say: chance level is no measure of it
+            return [self.clear(cause="the loss is negative from the first step on, which no learning rate explains")]
         ratio = view.scalar("update_ratio")
         usable = np.isfinite(ratio.values) & (ratio.steps >= _FIRST_SIZED)
         sizes, sized = ratio.values[usable], ratio.steps[usable]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,12 @@ from clearsight.debugger.analysis.loss_curve import LossCurve, loss_curve, trend
 _WORKING_RATE = 0.5  # of the peak rate: steps in warm-up and at the end of a schedule are small on purpose
 _ORDINARY = 0.2  # of the usual rate: from there on the rate is not the cause
 _REACH = 0.02  # Adam: how far a weight can move in the whole run, rate x steps; a new head needs about 0.6
+_EPSILON = 1e-3  # eps of Adam that is worth a look
+_USUAL_EPSILON = 1e-8
+_MOMENTUM = 0.9  # that the usual rate of SGD is meant for; Adam averages gradients where momentum adds them up
+_ABOVE = 10.0  # times the gradients' size: from here on they hardly count in the divisor
+_MOST = 0.5  # of the weights, by number
+_RANDOM = 0.9  # share of the layers that looked random before the training
 _MEASURED = 3  # updates that are needed to judge their size
 
 
@@ -38,13 +45,16 @@ class LearningRateTooLow(Rule):
     possible one is done and, extended in a line, most of it would still be left at the planned end. Second, the updates
     are below `tiny` of the weights, or would together come to less than `reach` of them if all went the same way (of a
     head by Adam also: learning rate x steps below 0.02, so that no weight can get anywhere). A rate within a factor of
-    five of the optimizer's usual one is never found, nor one that learns. The new rate follows from the optimizer and
-    the measured updates. SageMaker has no such rule.
+    five of the optimizer's usual one is never found, nor one that learns. A rate of 0 in every step is always found,
+    and so is an eps of Adam far above the gradients, with which Adam is gradient descent at the rate lr / eps.
+    So is a rate of most layers that is less than a twentieth of the highest, as one fine-tunes pretrained weights,
+    where the weights of these layers were random. The new rate follows from the optimizer and the measured updates.
+    SageMaker has no such rule.
     """
 
     severity = Severity.SEVERE
     explains = (
-        *("LossNotDecreasing", "HeadNotLearning", "UnderfitCapacity", "WeightUpdateRatio"),
+        *("LossNotDecreasing", "NotLearning", "UnderfitCapacity", "WeightUpdateRatio"),
         *("Confusion", "ScheduleMismatch"),
     )
 
@@ -58,6 +68,10 @@ class LearningRateTooLow(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
+        if len(curve) >= self.window and curve.has_rates and np.nanmax(curve.rates) <= 0:
+            return [self._zero(view, curve)]
+        if len(curve) >= self.window and (finding := self._epsilon(view, curve) or self._slow_layers(view, curve)):
+            return [finding]
         working = curve.after_warm_up().at_rate(_WORKING_RATE)
         needed = curve.needed_steps(self.window, 0.15)
         if len(working) < needed or not curve.has_rates:
@@ -67,7 +81,7 @@ class LearningRateTooLow(Rule):
         progress = (curve.first - line.late) / max(curve.first - curve.floor, 1e-12)
         # The middles of the first and of the last third lie two thirds of the steps apart.
         per_step = max(0.0, line.drop) / (len(working) * 2 / 3)
-        final_progress = progress + per_step * max(0, steps - view.done()) / curve.first
+        final_progress = progress + per_step * max(0, steps - view.done()) / max(curve.first, 1e-12)
         low = curve.share_of_chance(line.late) < 0.5
         pace = self._pace(view, working, steps)
         if pace is None or progress > self.max_progress or final_progress > 0.5 or low:
@@ -87,6 +101,64 @@ class LearningRateTooLow(Rule):
             evidence=(Series.of("loss", curve.steps, curve.losses), *ratio_series),
         )
         return [finding]
+
+    def _zero(self, view: RunView, curve: LossCurve) -> Finding:
+        rate = usual_rate(view.context.optimizer)
+        return self.found(
+            value=0.0,
+            threshold=0.0,
+            steps=curve.span(),
+            subject="lr",
+            cause=f"the learning rate was 0 in all {len(curve)} steps: nothing is trained",
+            fix={"lr": rate} if rate else {},
+            advice="Check the rate that the optimizer gets, and the factor that its scheduler multiplies it by.",
+            confidence=0.99,
+            evidence=Series.of("learning rate", curve.steps, curve.rates),
+        )
+
+    def _epsilon(self, view: RunView, curve: LossCurve) -> Finding | None:
+        """Return a finding on an eps of Adam that is larger than the gradients, so that it decides the updates."""
+        context, eps = view.context, view.context.update.eps
+        norms = view.scalar("grad_norm").values
+        numbers = sum(math.prod(parameter.shape) for parameter in context.parameters if parameter.optimized)
+        if eps < _EPSILON or "adam" not in context.optimizer or not numbers or not np.isfinite(norms).any():
+            return None
+        typical = float(np.nanmedian(norms)) / math.sqrt(numbers)
+        acts_like = curve.peak_lr / eps
+        if eps < _ABOVE * typical or acts_like > _ORDINARY * usual_rate("sgd") / (1 - _MOMENTUM):
+            return None
+        return self.found(
+            value=eps,
+            threshold=_ABOVE * typical,
+            steps=curve.span(),
+            subject="eps",
+            severity=Severity.WARNING,
+            cause=f"eps of {eps:g} is {eps / max(typical, 1e-30):.1g} times the size of a gradient ({typical:.1g}): "
+            f"the updates are the gradients times {acts_like:.2g}",
+            fix={"eps": _USUAL_EPSILON},
+            advice=f"Leave eps at {_USUAL_EPSILON:g}, or raise the learning rate with it.",
+            confidence=0.9,
+            evidence=Series.of("loss", curve.steps, curve.losses),
+        )
+
+    def _slow_layers(self, view: RunView, curve: LossCurve) -> Finding | None:
+        """Return a finding on layers with random weights and a rate for pretrained ones."""
+        slow, random = view.context.update.slow_share, view.context.random_start
+        if slow < _MOST or random is None or random < _RANDOM:
+            return None
+        return self.found(
+            value=slow,
+            threshold=_MOST,
+            unit="of the weights",
+            severity=Severity.WARNING,
+            steps=curve.span(),
+            subject="rates of the layers",
+            cause=f"{slow:.0%} of the weights have less than a twentieth of the highest learning rate, as suits "
+            "pretrained weights, but they began as random numbers",
+            advice="Load pretrained weights, and check what load_state_dict returns, or give all layers the same rate.",
+            confidence=0.85,
+            evidence=Series.of("loss", curve.steps, curve.losses),
+        )
 
     def _pace(self, view: RunView, working: LossCurve, steps: int) -> _Pace | None:
         """Return what shows that the steps are too small, if anything does."""

@@ -26,7 +26,7 @@ class LossOnProbabilities(Rule):
     agrees with the cross entropy of the outputs taken as logits. SageMaker has no such rule.
     """
 
-    explains = ("LossNotDecreasing", "HeadNotLearning", "LearningRateTooLow", "UnderfitCapacity", "VanishingGradient")
+    explains = ("LossNotDecreasing", "NotLearning", "LearningRateTooLow", "UnderfitCapacity", "VanishingGradient")
 
     batches: int = setting(3, "saved batches that are needed", low=1)
     tolerance: float = setting(

@@ -55,7 +55,7 @@ class LossOscillating(Rule):
         spread, expected = _spread(swings), float(np.sqrt(np.mean(errors**2)))
         blind = not np.isfinite(expected)
         limit = self.amplitude * (_BLIND_FACTOR if blind else 1.0)
-        size = spread / curve.chance
+        size = spread / max(curve.chance, 1e-12)
         by_chance = spread <= self.beyond * expected  # False where that is not known
         lasting = _spread(swings[half:]) > _SHRINKING * _spread(swings[:half])
         if not (size > limit and not by_chance and lasting and line[0] - line[-1] < spread):

@@ -19,6 +19,8 @@ _OUTSIDE = 1.0  # range lengths beyond the expected ends: no image reaches that,
 _RAW, _RAW_STD = 20.0, 10.0  # value and standard deviation that only pixels from 0 to 255 exceed
 _MILD = (0.15, 0.3)  # shift and change of scale up to which the accuracy suffers little
 
+_UNKNOWN = {"advice": "Compare with how the images were prepared for the weights in use, and change nothing else."}
+
 Ends = tuple[Floats64, Floats64]  # (C,) values of black and of white
 
 
@@ -29,13 +31,17 @@ class NormalisationMismatch(Rule):
     standard deviation by more than `max_scale` of itself; small differences are an information. Otherwise the
     normalisation is inferred from the inputs: over many images black and white occur, and show which values they got.
     All channels must agree on other values than the expected ones, for example 0 to 1. Images without dark or without
-    bright pixels agree on nothing, and then the rule is clear. Pretrained weights of unknown source count as
-    ImageNet's, or as those that expect -1 to 1. Pixels from 0 to 255 are found for weights from scratch too. SageMaker
-    has no such rule.
+    bright pixels agree on nothing, and then the rule is clear. Pixels from 0 to 255 are found for weights from scratch
+    too.
+
+    What the weights expect is known from their own metadata or from the user. The configuration that a library keeps on
+    the model describes its published weights, and others may have been loaded: where nothing else is known, the rule
+    judges by the inputs alone, accepts that normalisation, ImageNet's and -1 to 1, gives an information and proposes
+    no change. SageMaker has no such rule.
     """
 
     explains = (
-        *("CheckInputImages", "HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooHigh"),
+        *("CheckInputImages", "NotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooHigh"),
         *("ExplodingTensor", "EarlyNaN", "DeadRelu", "SaturatedActivation", "LossOscillating", "Confusion"),
         *("PoorWeightInitialization", "BatchNormDrift"),
     )
@@ -53,7 +59,7 @@ class NormalisationMismatch(Rule):
         mean, std = _expected(context)
         inputs = [] if context.cached else view.raw("input_channels")
         saved = [(at.step, value) for at, value in inputs if np.isfinite(value).all()]
-        if mean and context.used_mean and context.used_std:
+        if mean and context.weights_mean and context.used_mean and context.used_std:
             finding = self._by_settings(view, mean, std)
             if finding.found or not saved:
                 return [finding]
@@ -101,24 +107,27 @@ class NormalisationMismatch(Rule):
         distance, actual = (1.0, "as pixels from 0 to 255") if raw else _mismatch((low, high), context, mean, std)
         if not actual:
             return self.clear(value=distance, threshold=_FIT, unit="of the range")
+        known = bool(context.weights_mean) or context.pretrained is False
         if not mean:  # from scratch: by the statistics of the images themselves
             mean, std = (tuple(np.median(ranges[:, :, column], axis=0) / 255) for column in (0, 1))
             expectation = "networks learn best from values around 0"
         else:
-            expectation = f"the weights expect mean {_listed(mean)} and standard deviation {_listed(std)} in [0, 1]"
+            whose = "the weights expect" if known else "published weights expect"
+            expectation = f"{whose} mean {_listed(mean)} and standard deviation {_listed(std)} in [0, 1]"
         return self.found(
             value=high.max() if raw else distance,
             threshold=_RAW if raw else _FIT,
             unit="largest input" if raw else "of the range",
+            severity=Severity.WARNING if known else Severity.INFO,
             steps=(steps[0], steps[-1]),
             subject="inputs",
             cause=f"images come {actual} (channels from {_listed(low)} to {_listed(high)}); {expectation}",
-            confidence=0.95 if raw else 0.8,
+            confidence=0.95 if raw else 0.8 if known else 0.5,
             evidence=tuple(
                 Series.of(f"{name} of the first channel", steps, ranges[:, 0, column])
                 for column, name in enumerate(("mean", "standard deviation", "smallest value", "largest value"))
             ),
-            **_remedy(context, mean, std),
+            **(_remedy(context, mean, std) if known else _UNKNOWN),
         )
 
 
@@ -128,6 +137,8 @@ def _expected(context: RunContext) -> tuple[tuple[float, ...], tuple[float, ...]
         return (), ()
     if context.weights_mean and context.weights_std:
         return context.weights_mean, context.weights_std
+    if context.usual_mean and context.usual_std:
+        return context.usual_mean, context.usual_std
     return (IMAGENET_MEAN, IMAGENET_STD) if context.pretrained else ((), ())
 
 
@@ -143,7 +154,9 @@ def _mismatch(actual: Ends, context: RunContext, mean: tuple[float, ...], std: t
         "normalised by ImageNet's figures": _ends(IMAGENET_MEAN, IMAGENET_STD),
     }
     expected = _ends(mean, std)
-    accepted = [expected] if context.weights_mean else [expected, _constant_ends(-1, 1)]
+    accepted = [expected]
+    if not context.weights_mean:
+        accepted += [_constant_ends(-1, 1), _ends(IMAGENET_MEAN, IMAGENET_STD)]
     distance = min(_distance(actual, ends) for ends in accepted)
     if distance <= _FIT:
         return distance, ""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clearsight.core.context import RunContext
-from clearsight.core.finding import Finding
+from clearsight.core.finding import Finding, Severity
 from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import Floats64, RunView
@@ -20,6 +20,7 @@ _ERRORS = 3.0  # standard errors, or standard deviations of the change from one 
 _HARM = 0.05  # of the chance-level loss, by which validation got worse
 _TRANSFERRED = 0.6  # share of what was learned in training that validation shows in a healthy run
 _GAP = 0.05  # of the chance-level loss: gap from which validation no longer follows
+_STAGNANT = 5  # evaluations without a gain that are a loss of time
 _LEARNED = 0.9  # of the chance-level loss: above it training has memorised nothing yet
 
 
@@ -30,7 +31,8 @@ class Overfit(Rule):
     and the accuracy must be worse by `min_accuracy` and by three standard errors of a validation set of this size.
     Besides, validation must have stopped improving, and either have become worse since, or show less than three fifths
     of what was learned in training (the fall of the loss from chance level). A model that memorises its training images
-    at no cost to validation is clear. `epoch` is where validation stopped following.
+    at no cost to validation is clear. Where validation got no worse and has stagnated for fewer than five evaluations
+    it is an information: most short trainings on few images end so. `epoch` is where validation stopped following.
 
     SageMaker's rule of this name asks for (validation - training) / training loss > 0.1 in one step: as the training
     loss approaches 0 that is true of nearly every run that learns well. Its `start_step`, `patience` and
@@ -54,11 +56,12 @@ class Overfit(Rule):
             return [self.not_enough_data(have=len(curves))]
         gaps = (curves.valid - curves.train) / curves.chance
         is_worse = self._is_worse(curves, view.context.valid_size, gaps)
-        stopped = curves.plateau_start()
+        stopped = stagnant = curves.plateau_start()
+        harmed = _is_harmed(curves)
         reasons = {
             "training is better than validation by no more than chance": not is_worse[-self.patience :].all(),
             "validation has improved since": stopped >= len(curves) - self.patience,
-            "validation shows most of what was learned in training": not self._matters(curves),
+            "validation shows most of what was learned in training": not (harmed or _shows_little(curves)),
         }
         if why := next((reason for reason, holds in reasons.items() if holds), ""):
             gap, unit = gaps[-1], "of the chance-level loss"
@@ -75,6 +78,7 @@ class Overfit(Rule):
             steps=(curves.steps[stopped], curves.steps[-1]),
             epoch=int(curves.epochs[stopped]),
             subject="validation loss",
+            severity=Severity.WARNING if harmed or len(curves) - stagnant >= _STAGNANT else Severity.INFO,
             cause=f"since epoch {curves.epochs[stopped]} the training loss fell from {curves.train[stopped]:.2f} to "
             f"{curves.train[-1]:.2f} while that of validation went from {curves.valid[stopped]:.2f} to "
             f"{curves.valid[-1]:.2f}{accuracies}",
@@ -84,13 +88,6 @@ class Overfit(Rule):
             evidence=curves.evidence(),
         )
         return [finding]
-
-    def _matters(self, curves: TrainValidCurves) -> bool:
-        """Return True if validation got worse, or shows little of what was learned in training."""
-        latest, train = float(np.median(curves.valid[-3:])), float(np.median(curves.train[-3:]))
-        rise = latest - float(curves.smoothed().min())
-        harmed = rise > max(_HARM * curves.chance, _ERRORS * curves.jitter)
-        return harmed or curves.chance - latest < _TRANSFERRED * (curves.chance - train)
 
     def _is_worse(self, curves: TrainValidCurves, images: int, gaps: Floats64) -> npt.NDArray[np.bool_]:
         """Return a mask (R,) of the evaluations where training is better than validation beyond chance."""
@@ -102,6 +99,18 @@ class Overfit(Rule):
         worse |= np.isnan(accuracy_gap)  # unknown accuracies: the losses alone decide
         learned = curves.train < _LEARNED * curves.chance
         return np.asarray((gaps > self.ratio_threshold) & worse & learned & (curves.steps >= self.start_step))
+
+
+def _is_harmed(curves: TrainValidCurves) -> bool:
+    """Return True if validation got worse."""
+    rise = float(np.median(curves.valid[-3:])) - float(curves.smoothed().min())
+    return rise > max(_HARM * curves.chance, _ERRORS * curves.jitter)
+
+
+def _shows_little(curves: TrainValidCurves) -> bool:
+    """Return True if validation shows little of what was learned in training."""
+    latest, train = float(np.median(curves.valid[-3:])), float(np.median(curves.train[-3:]))
+    return curves.chance - latest < _TRANSFERRED * (curves.chance - train)
 
 
 def _remedy(context: RunContext) -> Mapping[str, Any]:

@@ -14,7 +14,15 @@ from clearsight.core.rule import Needs, Rule
 from clearsight.core.settings import setting
 from clearsight.core.view import RunView
 from clearsight.debugger.analysis.loss_curve import loss_progress
-from clearsight.debugger.analysis.tensors import columns, finite_median, he_std, trained_weights
+from clearsight.debugger.analysis.predictions import select_rows
+from clearsight.debugger.analysis.tensors import (
+    columns,
+    finite_median,
+    he_std,
+    is_trained,
+    layer_weights,
+    trained_weights,
+)
 
 _MOST_LAYERS = 0.5  # of the hidden layers must start constant: single ones may, behind a shortcut
 _HIGH_LOSS = 3.0  # times the chance-level loss: no sound start has that much
@@ -22,6 +30,11 @@ _WIDE_LOGITS = 20.0  # between the largest and the smallest logit: the softmax g
 _LARGE_GAIN = 3.0  # times the size by fan-in, where the loss shows the harm too
 _EQUAL = 1e-5  # of the mean: range up to which a constant differs from its mean by rounding
 _TINY_GAIN = 1e-3  # times the size by fan-in
+_RANDOM = 0.9  # share of the layers that looked random
+_FROZEN_LAYERS = 3  # hidden layers from which on random ones are no embedding or projection on purpose
+_DEEP = 12  # hidden layers
+_FEWEST_IMAGES = 200  # of the training, before which no run has learned anything
+_LEARNED = 0.8  # accuracy on training images that leaves nothing to say
 _NORMAL_INPUT = 10.0  # largest mean and spread of a normalised input: beyond it, the images are the cause
 
 
@@ -46,6 +59,11 @@ class PoorWeightInitialization(Rule):
     only such a first loss with such logits counts. Tensors that healthy networks start at 0, the head or the last layer
     of a branch beside a shortcut, are left out.
 
+    Found too where weights are random that cannot be meant so: layers that are frozen, those of a run that is said to
+    be pretrained, and those of a deep network that sees fewer than `images` images in the whole run and has not
+    learned its training images at its end. Weights are random if their largest singular value is that of independent
+    numbers.
+
     SageMaker's rule of this name compares the variances of layers with each other (`threshold`), which differ by their
     fan-in alone by more than its 10 in any ResNet, and looks for gradients that lie within 0.001, as those of any
     network with a million weights do.
@@ -54,24 +72,28 @@ class PoorWeightInitialization(Rule):
     severity = Severity.SEVERE
     explains = (
         *("AllZero", "DeadRelu", "VanishingGradient", "ExplodingTensor", "EarlyNaN", "LossNotDecreasing"),
-        *("HeadNotLearning", "UnchangedTensor", "WeightUpdateRatio", "LearningRateTooLow", "LearningRateTooHigh"),
+        *("NotLearning", "UnchangedTensor", "WeightUpdateRatio", "LearningRateTooLow", "LearningRateTooHigh"),
         *("UnderfitCapacity", "LossOscillating", "SaturatedActivation", "Confusion", "BatchNormDrift"),
     )
     unused = ("activation_inputs_regex", "distribution_range", "patience")
 
     threshold: float = setting(10.0, "largest size of the weights over that by their fan-in", above=1)
     steps: int = setting(10, "first steps in which weights must have been saved", low=1)
+    images: int = setting(2000, "training images from which on a deep network can learn from random weights", low=0)
 
     def needs(self) -> Needs:
         return Needs(counted="snapshots", points=1, collections=("weights",))
 
     def check(self, view: RunView) -> list[Finding]:
         start = self._start(view)
+        lost = self._lost(view)
+        if start is None and lost:
+            return [lost]
         if start is None:
             return [self.not_enough_data(have=0, of=f"saved weights of hidden layers in the first {self.steps} steps")]
         gain = float(finite_median(start.gains)) if len(start.hidden) else math.nan
         clear = self.clear(value=None if math.isnan(gain) else gain, threshold=self.threshold)
-        return [self._constant(view, start) or self._size(view, start, gain) or clear]
+        return [self._constant(view, start) or self._size(view, start, gain) or lost or clear]
 
     def _start(self, view: RunView) -> _Start | None:
         tables = [view.statistic(name, "weights") for name in ("std", "mean", "min", "max", "zero_fraction")]
@@ -91,6 +113,47 @@ class PoorWeightInitialization(Rule):
             loss=float(loss.values[0]) / progress.chance if progress and np.isfinite(loss.values[0]) else math.nan,
             logit_range=float(ranges[0]) if ranges else math.nan,
         )
+
+    def _lost(self, view: RunView) -> Finding | None:
+        """Return a finding on random weights in the place of pretrained ones."""
+        context = view.context
+        if context.random_start is None or context.random_start < _RANDOM:
+            return None
+        hidden = [weight for weight in layer_weights(context) if not weight.head]
+        frozen = [weight for weight in hidden if not is_trained(weight, context)]
+        severity, confidence = Severity.SEVERE, 0.9
+        if len(hidden) >= _FROZEN_LAYERS and len(frozen) > _MOST_LAYERS * len(hidden):
+            reason = f"{len(frozen)} of {len(hidden)} hidden layers are frozen"
+        elif context.pretrained:
+            reason = "the run is said to be pretrained"
+        elif view.ended and len(hidden) >= _DEEP and (words := self._too_short(view)):
+            reason, severity, confidence = words, Severity.WARNING, 0.6
+        else:
+            return None
+        return self.found(
+            value=context.random_start,
+            threshold=_RANDOM,
+            unit="of the layers",
+            steps=(1, max(1, view.done())),
+            subject="pretrained weights",
+            severity=severity,
+            cause=f"the hidden layers began as random numbers, and {reason}",
+            fix=_pretrained_fix(view),
+            advice="Load pretrained weights before the training, and nothing that initialises them again. "
+            "load_state_dict(strict=False) returns the keys that it did not find: check them for a prefix.",
+            confidence=confidence,
+        )
+
+    def _too_short(self, view: RunView) -> str:
+        """Return why the run cannot train a deep network from random weights; "" where it may."""
+        table = view.predictions()
+        late = select_rows(table, np.arange(len(table)) >= 2 * len(table) // 3)
+        if not _FEWEST_IMAGES <= len(table) < self.images or not len(late):
+            return ""
+        accuracy = float((late.labels == late.predictions).mean())
+        if accuracy > _LEARNED:
+            return ""
+        return f"{len(table):,} images in all were too few to learn from: {accuracy:.0%} of the latest are right"
 
     def _constant(self, view: RunView, start: _Start) -> Finding | None:
         share = float(start.constant.mean()) if len(start.hidden) else 0.0

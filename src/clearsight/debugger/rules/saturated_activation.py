@@ -29,7 +29,7 @@ class SaturatedActivation(ScopedRule):
     """
 
     explains = (
-        *("VanishingGradient", "AllZero", "UnchangedTensor", "HeadNotLearning", "LossNotDecreasing"),
+        *("VanishingGradient", "AllZero", "UnchangedTensor", "NotLearning", "LossNotDecreasing"),
         *("UnderfitCapacity", "LearningRateTooLow", "WeightUpdateRatio", "Confusion"),
     )
     unused = ("threshold_inactivity",)

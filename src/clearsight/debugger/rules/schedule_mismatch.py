@@ -14,6 +14,9 @@ _TO_LEARN = 0.15  # of the chance-level loss that was left to learn when the rat
 _RISING = 0.5  # of the run in which the rate must still rise
 _LEAST = 9  # steps that are needed before and after the rate sank
 _ERRORS = 1.0  # standard error: a weak sign is enough, since the standstill itself is the evidence
+_PER_EPOCH = 4  # batches of an epoch from which on batches and epochs cannot be mixed up by chance
+_SAME = 0.8  # of each other: a schedule's length and the steps of a run that agree
+_CLOSE = 0.05  # of a value: the loop's own mean of it may weigh the batches otherwise
 _ACCURATE = 0.95  # accuracy above which there is little left to learn
 
 
@@ -22,11 +25,13 @@ class ScheduleMismatch(Rule):
 
     In the first case the loss must still have been falling when the rate sank. A step schedule whose steps are too
     short for the run does that: the model stands still for most of the time with a loss that it would have left behind.
-    A schedule that ends low after a loss that had converged, and the low end of every cosine, are clear. SageMaker has
-    no such rule.
+    A schedule that ends low after a loss that had converged, and the low end of every cosine, are clear. In an external
+    loop a scheduler of torch is found too if it is stepped in every batch and is over within an epoch, if it is stepped
+    once an epoch and counts batches, or if it is never stepped over two epochs, and ReduceLROnPlateau if it waits for a
+    loss to rise or an accuracy to fall. SageMaker has no such rule.
     """
 
-    explains = ("LossNotDecreasing", "UnderfitCapacity", "WeightUpdateRatio")
+    explains = ("LossNotDecreasing", "UnderfitCapacity", "WeightUpdateRatio", "LearningRateTooLow")
 
     sunk: float = setting(
         0.015, "learning rate below which nothing more is learned", above=0, below=1, unit="of its peak"
@@ -38,6 +43,8 @@ class ScheduleMismatch(Rule):
 
     def check(self, view: RunView) -> list[Finding]:
         curve = loss_curve(view)
+        if unit := self._wrong_unit(view) or self._wrong_mode(view):
+            return [unit]
         if len(curve) < self.needs().points or not curve.has_rates:
             cause = "" if curve.has_rates or not len(curve) else "the learning rate is not known"
             return [self.not_enough_data(have=len(curve) if curve.has_rates else 0, cause=cause)]
@@ -74,6 +81,67 @@ class ScheduleMismatch(Rule):
             ),
         )
         return [finding]
+
+    def _wrong_unit(self, view: RunView) -> Finding | None:
+        """Return a finding for a scheduler that is stepped in another unit than its own, or never."""
+        info, per_epoch = view.context.loop.schedule, view.context.steps_per_epoch
+        if not info.type or per_epoch < 2 or info.steps < 2 * _LEAST:
+            return None
+        name, epochs, known = info.type, info.steps / per_epoch, info.horizon > 0
+        each_batch, each_epoch = info.advanced >= 0.9 * info.steps, info.advanced <= epochs + 1
+        if info.advanced == 0 and epochs >= 2:
+            cause = f"the scheduler {name} was never stepped in {epochs:.0f} epochs"
+            advice = "Call scheduler.step() after every epoch, or after every batch if its length is given in batches."
+        elif each_batch and known and info.horizon < per_epoch:
+            cause = f"the scheduler {name} is stepped after every batch and is over after {info.horizon} of its steps, "
+            cause += f"but an epoch has {per_epoch} batches: its length is meant in epochs"
+            advice = "Move scheduler.step() out of the loop over the batches, to the end of the epoch."
+        elif each_epoch and per_epoch >= _PER_EPOCH and view.ended and _SAME < info.horizon / info.steps < 1 / _SAME:
+            cause = f"the scheduler {name} is stepped once an epoch, {info.advanced} times in all, but its length of "
+            cause += f"{info.horizon} steps is that of the run in batches"
+            advice = "Call scheduler.step() after every batch, inside of the loop over the batches."
+        else:
+            return None
+        rates = view.scalar("lr")
+        return self.found(
+            value=info.advanced / info.steps,
+            threshold=1 / per_epoch,
+            unit="scheduler steps per batch",
+            steps=(1, max(1, view.done())),
+            subject="lr",
+            cause=cause,
+            advice=advice,
+            confidence=0.95,
+            evidence=Series.of("learning rate", rates.steps, rates.values),
+        )
+
+    def _wrong_mode(self, view: RunView) -> Finding | None:
+        """Return a finding for ReduceLROnPlateau whose best value is the worst one of what it watches."""
+        info, table, rates = view.context.loop.schedule, view.evaluations(), view.scalar("lr")
+        if not info.mode or info.best is None or len(table) < 3 or not len(rates):
+            return None
+        is_max = info.mode == "max"
+        # Losses fall and accuracies rise: the worst of them is what the wrong mode keeps as the best.
+        watched = table.valid_loss if is_max else table.valid_accuracy
+        right = table.valid_accuracy if is_max else table.valid_loss
+        if not (np.isfinite(watched).all() and np.isfinite(right).all()):
+            return None
+        worst, best = (np.max, np.max) if is_max else (np.min, np.min)
+        far, near = (abs(float(end(values)) - info.best) for end, values in ((best, right), (worst, watched)))
+        if near > _CLOSE * max(abs(info.best), 1e-12) or far < 4 * near:
+            return None
+        name = "loss" if is_max else "accuracy"
+        return self.found(
+            value=info.best,
+            threshold=float(best(right)),
+            steps=(1, max(1, view.done())),
+            subject="lr",
+            cause=f"ReduceLROnPlateau looks for a {'maximum' if is_max else 'minimum'}, and its best value of "
+            f"{info.best:.3g} is the worst validation {name}: each improvement lowers the rate",
+            advice=f'Pass mode="{"min" if is_max else "max"}" to ReduceLROnPlateau.',
+            confidence=0.9,
+            evidence=Series.of("learning rate", rates.steps, rates.values),
+        )
 
     def _was_learning(self, view: RunView, curve: LossCurve, sunk_at: int) -> bool:
         """Return True if the loss fell until the rate sank, and had far to go."""

@@ -25,12 +25,14 @@ class ShuffledWrong(Rule):
     chance, 1 is a batch of one class. So neither a dataset of one large and one small class nor a sampler that draws
     classes evenly is found. The standard error is that of a U-statistic (Hoeffding 1948, section 5). This count misses
     many classes with few images each; there the correlation of an image's place in the epoch with its class index shows
-    the order, which is 0 after shuffling. SageMaker has no such rule.
+    the order, which is 0 after shuffling. Labels that are all equal to the end are found too. SageMaker has no such
+    rule.
     """
 
     explains = (
-        *("LossOscillating", "LossNotDecreasing", "HeadNotLearning", "LearningRateTooHigh", "BatchNormDrift"),
+        *("LossOscillating", "LossNotDecreasing", "NotLearning", "LearningRateTooHigh", "BatchNormDrift"),
         *("Overfit", "Overtraining", "UnderfitCapacity", "Confusion", "ClassImbalance", "LabelNoise"),
+        *("LossInputMismatch", "DataLeak"),
     )
 
     images: int = setting(96, "training predictions that are needed", low=16, aliases=("pictures",))
@@ -48,6 +50,8 @@ class ShuffledWrong(Rule):
         table = select_rows(table, table.batches <= last_batch)
         shares = _class_shares(view, table)
         if len(table) < self.images or np.count_nonzero(shares) < 2:
+            if len(table) >= self.images and view.ended and view.context.loop.width > 1:
+                return [self._one_class(table)]
             cause = "" if len(table) < self.images else "only one class was drawn so far"
             return [self.not_enough_data(have=len(table), cause=cause)]
         pairs, (order, order_sigmas) = _pairs(table, shares), _order(table)
@@ -77,6 +81,20 @@ class ShuffledWrong(Rule):
             ),
         )
         return [finding]
+
+    def _one_class(self, table: PredictionTable) -> Finding:
+        label = int(table.labels[0])
+        return self.found(
+            value=1.0,
+            threshold=self.max_excess,
+            severity=Severity.SEVERE,
+            steps=(table.steps[0], table.steps[-1]),
+            subject="labels",
+            cause=f"all {len(table):,} training labels of the run are {label}: the model can learn nothing but that",
+            advice="Check how labels are read, and that the training split holds images of every class.",
+            confidence=0.97,
+            evidence=Series.of("class by place", np.arange(len(table)), table.labels),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class UnchangedTensor(ScopedRule):
     rest.
     """
 
-    explains = ("HeadNotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
+    explains = ("NotLearning", "LossNotDecreasing", "UnderfitCapacity", "LearningRateTooLow")
     unused = ("equal_nan",)
 
     num_steps: int = setting(3, "saved steps in a row", low=1)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import queue
 import threading
-import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -18,11 +17,13 @@ from clearsight.debugger.storage.tensor_store import FileTensorStore
 
 _MAX_PENDING = 256  # records: where the disk falls behind by so many, training waits, so that memory stays bounded
 _MAX_DELAY = 0.5  # seconds from a record's arrival until the system has it: a kill loses at most that
-_BATCH = 256  # records written in one piece: one blob each instead of one file per record
 
 
 class Recorder:
     """Writes scalars to `metrics` as lines of JSON and everything else to the store, each in the order of arrival.
+
+    The thread sleeps for half a second after the first record and then writes all that came, in one piece: one blob
+    instead of one file per record, and no change of threads at each record, which costs a small network 10 % of a step.
 
     metrics: None where the training loop writes the scalars itself; they are then left out.
     Nothing is dropped: `add` waits while 256 records are pending. An error of writing is raised by the next `add` or
@@ -32,7 +33,12 @@ class Recorder:
     def __init__(self, store: FileTensorStore, metrics: Path | None = None) -> None:
         self._store, self._metrics = store, metrics
         self._stream: IO[str] | None = None
-        self._queue: queue.Queue[SavedRecord | None] = queue.Queue(_MAX_PENDING)
+        self._pending: deque[SavedRecord] = deque()
+        self._arrived, self._hurry = (
+            threading.Event(),
+            threading.Event(),
+        )  # a record is there; the thread must not sleep
+        self._room = threading.Condition()
         # Its errors are raised to the caller instead of being reported.
         self._guard = Guard("the recorder", report=lambda sentence: None)
         self._closed = self._raised = False
@@ -44,13 +50,21 @@ class Recorder:
         self._raise()
         if self._closed:
             raise ClearsightError("recorder", "it is closed and accepts no records")
-        self._queue.put(record)
+        if len(self._pending) >= _MAX_PENDING:
+            self._hurry.set()
+            with self._room:
+                self._room.wait_for(lambda: len(self._pending) < _MAX_PENDING)
+        self._pending.append(record)
+        # Asked first: setting an event takes its lock.
+        if not self._arrived.is_set():
+            self._arrived.set()
 
     def close(self) -> None:
         """Write all that is left; may be called twice."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
+            self._hurry.set()
+            self._arrived.set()
             self._thread.join()
         self._raise()
 
@@ -60,28 +74,23 @@ class Recorder:
             raise self._guard.failure
 
     def _work(self) -> None:
-        more = True
-        while more:
-            batch, more = self._batch()
-            # After an error the queue is emptied all the same, or the training would wait for a place in it for ever.
-            self._guard.run(self._write, batch)
+        while not self._closed:
+            self._arrived.wait()
+            self._hurry.wait(_MAX_DELAY)
+            # Before the records are taken: one that comes later sets it again.
+            self._arrived.clear()
+            self._hurry.clear()
+            self._write_pending()
+        self._write_pending()
         self._guard.finish(self._close_files)
 
-    def _batch(self) -> tuple[list[SavedRecord], bool]:
-        """Return what comes within half a second of the first record, and True if more may follow."""
-        record = self._queue.get()
-        batch: list[SavedRecord] = []
-        until = time.monotonic() + _MAX_DELAY
-        while record is not None:
-            batch.append(record)
-            left = until - time.monotonic()
-            if left <= 0 or len(batch) >= _BATCH:
-                return batch, True
-            try:
-                record = self._queue.get(timeout=left)
-            except queue.Empty:
-                return batch, True
-        return batch, False
+    def _write_pending(self) -> None:
+        with self._room:
+            batch = [self._pending.popleft() for _ in range(len(self._pending))]
+            self._room.notify_all()
+        # After an error they are taken all the same, or the training would wait for room for ever.
+        if batch:
+            self._guard.run(self._write, batch)
 
     def _write(self, batch: Sequence[SavedRecord]) -> None:
         scalars = [record for record in batch if isinstance(record, Scalars)]

@@ -185,7 +185,11 @@ FAULTS: tuple[Fault, ...] = (
         networks=_BATCH_NORM,
         repairable=True,
     ),
-    _fault("loss_on_softmax", "the model ends in a softmax, and the loss applies another", "LossOnProbabilities"),
+    _fault(
+        "loss_on_softmax",
+        "the model ends in a softmax, and the loss applies another",
+        *("LossOnProbabilities", "LossInputMismatch"),
+    ),
     _fault("missing_zero_grad", "gradients are never cleared", "GradientsNotCleared"),
     _fault(
         "schedule_too_short",

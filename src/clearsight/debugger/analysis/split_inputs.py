@@ -1,0 +1,168 @@
+"""Images of training and of validation as the model gets them, compared. N images, C channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clearsight.core.tensors import Mode, Moment
+from clearsight.core.view import Floats64, RunView
+
+_SAVED = "image_statistics"  # rows of means, standard deviations, correlations, sharpness, height and width
+_CHANNELS = {channels + channels + channels * (channels - 1) // 2 + 3: channels for channels in range(1, 5)}  # by width
+_SURE = 3.0  # standard errors
+_ORDER_FIT = 3.0  # times that another order of the channels must fit better than the given one
+_ORDER_EFFECT = 0.05  # difference of means (in standard deviations) or of correlations that an order must explain
+
+
+@dataclass(frozen=True, slots=True)
+class SampledImages:
+    """Statistics of single images of a mode.
+
+    means, stds: (N, C).  correlations: (N, C * (C - 1) / 2).  sharpness: (N,).  sizes: (N, 2) height and width.
+    """
+
+    means: Floats64
+    stds: Floats64
+    correlations: Floats64
+    sharpness: Floats64
+    sizes: Floats64
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def spread(self) -> Floats64:
+        """Return the standard deviation of all pixels of each channel, (C,)."""
+        return np.asarray(np.sqrt(np.square(self.stds).mean(axis=0) + self.means.var(axis=0)))
+
+    def permuted(self, order: tuple[int, ...]) -> SampledImages:
+        """Return the images with their channels in another order."""
+        channels = self.means.shape[1]
+        pairs = [(a, b) for a in range(channels) for b in range(a + 1, channels)]
+        places = [pairs.index((min(order[a], order[b]), max(order[a], order[b]))) for a, b in pairs]
+        picked = list(order)
+        means, stds = self.means[:, picked], self.stds[:, picked]
+        return SampledImages(means, stds, self.correlations[:, places], self.sharpness, self.sizes)
+
+
+def split_images(view: RunView, mode: Mode) -> SampledImages | None:
+    """Return what was saved of the images of a mode; None where nothing was, or images of several kinds."""
+    parts = [value for _, value in view.raw(_SAVED, mode) if value.ndim == 2]
+    widths = {part.shape[1] for part in parts}
+    channels = _CHANNELS.get(widths.pop()) if len(widths) == 1 else None
+    if channels is None:
+        return None
+    rows: npt.NDArray[Any] = np.concatenate(parts).astype(float)
+    # Once each: an evaluation reads the same images as the one before.
+    rows = np.unique(rows[np.isfinite(rows).all(axis=1)], axis=0)
+    if not len(rows):
+        return None
+    return SampledImages(rows[:, :channels], rows[:, channels : 2 * channels], rows[:, 2 * channels : -3], *_last(rows))
+
+
+def _last(rows: Floats64) -> tuple[Floats64, Floats64]:
+    return rows[:, -3], rows[:, -2:]
+
+
+def equal_images(evaluated: Sequence[tuple[Moment, npt.NDArray[Any]]]) -> tuple[int, int]:
+    """Return how many images of the first evaluation have the fingerprint of another one, and how many it has.
+
+    evaluated: fingerprints of the batches of one split, (N,) each. Batches that come again whole are left out: they are
+    evaluated twice. In training an image may be drawn twice.
+    """
+    first = [np.asarray(value).ravel() for at, value in evaluated if at.train_step == evaluated[0][0].train_step]
+    batches = list({value.tobytes(): value for value in first}.values())
+    if not batches:
+        return 0, 0
+    images = np.concatenate(batches)
+    _, place, counts = np.unique(images, return_inverse=True, return_counts=True)
+    return int((counts[place] > 1).sum()), len(images)
+
+
+def shift(train: SampledImages, valid: SampledImages) -> float:
+    """Return the largest difference of the channel means in standard deviations of the pixels; 0 within chance."""
+    difference = np.abs(valid.means.mean(axis=0) - train.means.mean(axis=0))
+    error = np.sqrt(train.means.var(axis=0) / len(train) + valid.means.var(axis=0) / len(valid))
+    sure = difference > _SURE * error
+    return float(np.where(sure, difference / np.maximum(train.spread, 1e-12), 0.0).max())
+
+
+def scale(train: SampledImages, valid: SampledImages) -> float:
+    """Return the ratio of the standard deviations of the pixels, of the channel where it is farthest from 1.
+
+    Nearer to 1 by two standard errors: a few images of very different brightness say little.
+    """
+    logs = np.log(np.maximum(valid.spread, 1e-12) / np.maximum(train.spread, 1e-12))
+    error = np.sqrt(np.square(_spread_error(train)) + np.square(_spread_error(valid)))
+    logs = np.sign(logs) * np.maximum(np.abs(logs) - 2 * error, 0.0)
+    return float(np.exp(logs[np.argmax(np.abs(logs))]))
+
+
+def _spread_error(images: SampledImages) -> Floats64:
+    """Return the standard error of the logarithm of the spread, (C,), by the delta method."""
+    squares = np.square(images.stds) + np.square(images.means - images.means.mean(axis=0))
+    error = squares.std(axis=0) / np.sqrt(len(images))
+    return np.asarray(0.5 * error / np.maximum(squares.mean(axis=0), 1e-12))
+
+
+def sharpness_ratio(train: SampledImages, valid: SampledImages) -> float:
+    """Return the sharpness of validation over that of training, as medians over the images."""
+    return float(np.median(valid.sharpness) / max(float(np.median(train.sharpness)), 1e-12))
+
+
+def size_ratio(train: SampledImages, valid: SampledImages) -> float:
+    """Return the side of validation images over that of training images, as medians of the shorter side."""
+    sides = [float(np.median(images.sizes.min(axis=1))) for images in (train, valid)]
+    return sides[1] / max(sides[0], 1.0)
+
+
+def channel_order(train: SampledImages, valid: SampledImages) -> tuple[int, ...] | None:
+    """Return the order of validation's channels that fits training; None where the given one fits, or no order does."""
+    if train.means.shape[1] != 3:
+        return None
+    given = _misfit(train, valid)
+    orders = {order: _misfit(train, valid.permuted(order)) for order in permutations(range(3)) if order != (0, 1, 2)}
+    best = min(orders, key=lambda order: orders[order])
+    if given < _SURE**2 or _ORDER_FIT * orders[best] > given:
+        return None
+    first, second = _levels(train), _levels(valid)
+    return best if float(np.abs(first - second).max()) > _ORDER_EFFECT else None
+
+
+def misfit(train: SampledImages, valid: SampledImages) -> tuple[float, str]:
+    """Return the mean squared difference in standard errors, about 1 for images of one kind, and where it is largest.
+
+    Of means, standard deviations and correlations of the channels, which must be as many in both.
+    """
+    names = ("mean of the channels", "contrast of the channels", "correlation of the channels")
+    squares = [part.mean() if part.size else 0.0 for part in _squares(train, valid)]
+    return _misfit(train, valid), names[int(np.argmax(squares))]
+
+
+def _levels(images: SampledImages) -> Floats64:
+    return np.concatenate(
+        [images.means.mean(axis=0) / np.maximum(images.spread, 1e-12), images.correlations.mean(axis=0)]
+    )
+
+
+def _misfit(train: SampledImages, valid: SampledImages) -> float:
+    return float(np.concatenate(_squares(train, valid)).mean())
+
+
+def _squares(train: SampledImages, valid: SampledImages) -> list[Floats64]:
+    """Return squared differences in standard errors, of means, standard deviations and correlations."""
+    squares: list[Floats64] = []
+    for first, second in (
+        (train.means, valid.means),
+        (train.stds, valid.stds),
+        (train.correlations, valid.correlations),
+    ):
+        variance = first.var(axis=0) / len(first) + second.var(axis=0) / len(second)
+        squares.append(np.square(first.mean(axis=0) - second.mean(axis=0)) / np.maximum(variance, 1e-12))
+    return squares

@@ -1,0 +1,88 @@
+"""WeightDecayTooHigh: weight decay moves the weights further than the gradients do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clearsight.core.finding import Finding, Series, Severity
+from clearsight.core.learning_rates import optimizer_family
+from clearsight.core.rule import Needs, Rule
+from clearsight.core.settings import setting
+from clearsight.core.view import Curve, Floats64, RunView
+from clearsight.debugger.analysis.loss_curve import loss_curve, value_at
+
+_USUAL = {"adaptive": 0.01, "gradient": 1e-4, "": 1e-4}  # weight decay that people start from
+
+
+class WeightDecayTooHigh(Rule):
+    """Found when most of an update is weight decay, the weights shrink, and hardly anything is learned.
+
+    The part of the decay is its term beside the gradient (weight decay x weights, where it passes through the
+    gradient), or the rate x weight decay beside the measured update (AdamW); `share` of the saved steps must be above
+    a half. In healthy training both come into balance far below that (Van Laarhoven 2017, "L2 regularization versus
+    batch and weight normalization"). The weights must have lost `shrunk` of their size. SageMaker has no such rule.
+    """
+
+    severity = Severity.SEVERE
+    explains = (
+        *("NotLearning", "LossNotDecreasing", "UnderfitCapacity", "Confusion", "LossOscillating", "VanishingGradient"),
+        *("WeightUpdateRatio", "LearningRateTooHigh", "LearningRateTooLow", "AllZero", "BatchNormDrift", "DeadRelu"),
+        *("Overfit", "Overtraining", "UnchangedTensor", "ExplodingTensor", "PoorWeightInitialization"),
+    )
+
+    share: float = setting(0.5, "share of the saved steps in which the decay outweighs the gradient", above=0, below=1)
+    shrunk: float = setting(0.2, "part of their size that the weights have lost", above=0, below=1)
+    points: int = setting(4, "saved steps that are needed", low=2)
+
+    def needs(self) -> Needs:
+        return Needs(counted="snapshots", points=self.points, collections=("weights",))
+
+    def check(self, view: RunView) -> list[Finding]:
+        decay, norms = view.context.update.weight_decay, _norms(view)
+        if len(norms) < self.points:
+            return [self.not_enough_data(have=len(norms))]
+        if not decay:
+            return [self.clear(value=0.0, threshold=self.share, cause="there is no weight decay")]
+        parts = _parts(view, norms)
+        usable = parts[np.isfinite(parts)]
+        if len(usable) < self.points:
+            return [self.not_enough_data(have=len(usable))]
+        share, left = float((usable > 0.5).mean()), float(norms.values[-1] / max(norms.values[0], 1e-30))
+        learned = loss_curve(view).has_learned
+        if share < self.share or left > 1 - self.shrunk or learned:
+            return [self.clear(value=share, threshold=self.share, unit="of the saved steps")]
+        usual = _USUAL[optimizer_family(view.context.optimizer)]
+        return [
+            self.found(
+                value=share,
+                threshold=self.share,
+                unit="of the saved steps",
+                steps=(int(norms.steps[0]), view.done()),
+                subject="weight decay",
+                cause=f"weight decay of {decay:g} makes up {float(np.median(usable)):.0%} of an update, and the "
+                f"weights have shrunk to {left:.0%} of their size",
+                fix={"weight_decay": usual},
+                advice=f"Lower the weight decay, to {usual:g} say.",
+                confidence=0.96,
+                evidence=Series.of("size of the weights", norms.steps, norms.values),
+            )
+        ]
+
+
+def _norms(view: RunView) -> Curve:
+    """Return the size of all weights together over the saved steps."""
+    table = view.statistic("l2", "weights")
+    sizes = np.sqrt(np.nansum(np.square(table.values), axis=1)) if len(table) else np.zeros(0)
+    return Curve(table.steps, table.epochs, sizes)
+
+
+def _parts(view: RunView, norms: Curve) -> Floats64:
+    """Return the part of the decay in the update at every saved step, 0 to 1; NaN where it is not known."""
+    update = view.context.update
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if update.decoupled:
+            ratio = value_at(view.scalar("update_ratio"), norms.steps)
+            rates = value_at(view.scalar("lr"), norms.steps)
+            return np.where(rates > 0, np.minimum(rates * update.weight_decay / ratio, 1.0), np.nan)
+        pull = update.weight_decay * norms.values
+        return pull / (pull + value_at(view.scalar("grad_norm"), norms.steps))

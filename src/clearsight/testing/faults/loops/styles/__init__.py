@@ -1,0 +1,1 @@
+"""Styles of training loops, each written as its authors write it. They share no loop."""

@@ -1,0 +1,85 @@
+"""AveragingTooSlow: averaged weights that are evaluated are still near the initial ones."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+import clearsight
+from clearsight.core.context import LoopInfo
+from clearsight.debugger.rules.averaging_too_slow import AveragingTooSlow
+from clearsight.debugger.storage.tape import Tape
+from clearsight.testing.tapes import falling, flat, tape
+from tests.debugger.loop_styles import digits, network, roots
+from tests.debugger.rules.runs import CHANCE, batches, facts, only
+
+STEPS = 60
+
+
+def rule() -> AveragingTooSlow:
+    return AveragingTooSlow()
+
+
+def run(averaged: float) -> Tape:
+    return tape(
+        loss=batches(falling(CHANCE, 0.3, STEPS), spread=0.05),
+        lr=flat(0.001, STEPS),
+        context=facts(loop=LoopInfo(averaged=averaged)),
+    )
+
+
+def fault() -> Tape:
+    return run(0.01)
+
+
+def control() -> Tape:
+    return run(0.9)
+
+
+def test_the_advice_fits_the_length_of_the_run() -> None:
+    assert "0.833 or less" in only(rule(), fault()).advice
+
+
+@pytest.mark.parametrize(("rise", "is_found"), [(0.0, True), (0.01, False)])
+def test_evaluations_that_repeat_a_number_are_those_of_a_copy_that_nothing_updates(rise: float, is_found: bool) -> None:
+    losses, context = batches(falling(CHANCE, 0.3, STEPS), spread=0.05), facts(loop=LoopInfo())
+    saved = tape(loss=losses, valid={"loss": [2.3 + rise * place for place in range(6)]}, context=context)
+    finding = only(rule(), saved)
+    assert finding.found is is_found
+    assert ("another model than the trained one is evaluated" in finding.cause) is is_found
+
+
+@pytest.mark.parametrize("kind", ["torch", "copy"])
+@pytest.mark.parametrize(("decay", "found"), [(0.9999, True), (0.8, False)])
+def test_an_average_that_a_loop_evaluates(kind: str, decay: float, found: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
+    hook = clearsight.Hook(tmp_path / "run", quiet=True).watch(model, optimizer=optimizer)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if kind == "torch" else None
+    own = copy.deepcopy(model)
+    for _ in range(3):
+        model.train()
+        for images, labels in DataLoader(digits(0, 192), 16, shuffle=True):
+            optimizer.zero_grad()
+            functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+            if averaged is not None:
+                averaged.update_parameters(model)
+            else:
+                for mean, new in zip(own.state_dict().values(), model.state_dict().values(), strict=True):
+                    mean.copy_(mean * decay + new * (1 - decay))
+        evaluated = averaged or own
+        evaluated.eval()
+        with torch.no_grad():
+            for images, _ in DataLoader(digits(200, 96), 32):
+                evaluated(images)
+    hook.close()
+    assert hook.failure is None
+    assert ("AveragingTooSlow" in roots(hook)) is found
